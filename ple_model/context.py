@@ -1,0 +1,108 @@
+"""`ModelContext`: what a model must know of the data it was built for, beside its config.
+
+Column positions come from the schema; the hierarchy tree, the raw columns' statistics, label scalers, constant-predictor
+losses and brand names come from the training split. It is stored in the run folder under `preprocess/` and never changes after
+training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ple_model.errors import UserError
+
+BALLS = ("mcc", "product", "region")
+BALL_DIMS: dict[str, int] = {"mcc": 8, "product": 8, "region": 4}
+
+
+@dataclass(frozen=True)
+class HierarchyTree:
+    """Nodes of the three trees with their Poincare coordinates (curvature 1).
+
+    names: n node names; ball: [n] int in 0..2 (mcc, product, region); parent: [n] int, -1 at a root;
+    coords: [n, 8] float, the region ball uses the first 4 and is zero beyond.
+    """
+
+    names: tuple[str, ...]
+    ball: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    coords: NDArray[np.float32]
+
+    @staticmethod
+    def roots() -> HierarchyTree:
+        """The smallest tree, one root a ball: for data without any hierarchy."""
+        return HierarchyTree(
+            names=tuple(f"{b} root" for b in BALLS),
+            ball=np.arange(3, dtype=np.int64),
+            parent=np.full(3, -1, dtype=np.int64),
+            coords=np.zeros((3, 8), dtype=np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class LabelScaler:
+    """Standardisation of a regression label: `(y - mean) / std`."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class ModelContext:
+    """See the module docstring. Every default is usable, so that a model can be built without data."""
+
+    hierarchy: HierarchyTree = field(default_factory=HierarchyTree.roots)
+    raw_mean: tuple[float, ...] = ()
+    """Mean of sign(x) log(1+|x|) of the raw power-law columns on the training split; empty: zeros."""
+    raw_std: tuple[float, ...] = ()
+    brands: tuple[str, ...] = ()
+    """Brand names; the label of brand_prediction is an index into them."""
+    brand_counts: tuple[int, ...] = ()
+    """Training frequency of each brand, for the logQ correction."""
+    label_scalers: dict[str, LabelScaler] = field(default_factory=dict)
+    constant_loss: dict[str, float] = field(default_factory=dict)
+    """Loss of the best constant predictor on the training split, by task (regression: on the standardised label)."""
+    class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Class names by multiclass task where the dataset has its own."""
+
+    def save(self, folder: Path) -> None:
+        """Write `context.json` and `hierarchy.npz` (temporary file, then rename)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        plain = {k: v for k, v in asdict(self).items() if k != "hierarchy"}
+        plain["hierarchy_names"] = list(self.hierarchy.names)
+        temporary = folder / "context.json.tmp"
+        temporary.write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, folder / "context.json")
+        temporary = folder / "hierarchy.tmp.npz"
+        np.savez(temporary, ball=self.hierarchy.ball, parent=self.hierarchy.parent, coords=self.hierarchy.coords)
+        os.replace(temporary, folder / "hierarchy.npz")
+
+    @staticmethod
+    def load(folder: Path) -> ModelContext:
+        """Read what `save` wrote; `UserError` names the file that is missing or damaged."""
+        path = folder / "context.json"
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            path = folder / "hierarchy.npz"
+            with np.load(path, allow_pickle=False) as z:
+                tree = HierarchyTree(tuple(plain.pop("hierarchy_names")), z["ball"], z["parent"], z["coords"])
+            return ModelContext(
+                hierarchy=tree,
+                raw_mean=tuple(plain["raw_mean"]),
+                raw_std=tuple(plain["raw_std"]),
+                brands=tuple(plain["brands"]),
+                brand_counts=tuple(plain["brand_counts"]),
+                label_scalers={k: LabelScaler(**v) for k, v in plain["label_scalers"].items()},
+                constant_loss=dict(plain["constant_loss"]),
+                class_names={k: tuple(v) for k, v in plain["class_names"].items()},
+            )
+        except FileNotFoundError as e:
+            raise UserError(f"{path} is missing") from e
+        except (ValueError, KeyError, TypeError, OSError) as e:
+            raise UserError(f"{path} is damaged: {e}") from e
