@@ -1,0 +1,90 @@
+"""The process behind one training job: holds the job's lock, waits for the machine's slot, runs the command, records the end.
+
+`python -m dashboard.worker --detach ROOT JOB` is the short-lived middle process that only starts the worker;
+`python -m dashboard.worker ROOT JOB` is the worker. See `dashboard.jobs`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from dashboard.jobs import Job, JobStore, Status, _outcome, slot_path
+
+POLL_S = 0.2
+
+
+def _detach(root: str, job_id: str) -> None:
+    subprocess.Popen(
+        [sys.executable, "-m", "dashboard.worker", root, job_id],
+        start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+class _Stop:
+    """SIGTERM to the worker while it waits in the queue."""
+
+    asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+def _wait_for_slot(store: JobStore, job: Job, stop: _Stop) -> int | None:
+    """The locked slot's file descriptor, or None when the job was stopped while it waited."""
+    descriptor = os.open(slot_path(), os.O_RDWR | os.O_CREAT, 0o600)
+    while True:
+        if stop.asked or store.get(job.id).stop:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            time.sleep(POLL_S)
+
+
+def work(root: Path, job_id: str) -> int:
+    """Run one job to its end; returns the command's exit status."""
+    store = JobStore(root)
+    lock = os.open(store.lock_path(job_id), os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop)
+    job = store.get(job_id)
+    store.update(job_id, pid=os.getpid())
+    slot = _wait_for_slot(store, job, stop)
+    if slot is None:
+        store.update(job_id, status="stopped", ended=time.time())
+        return 0
+    with store.log_path(job_id).open("ab") as log:
+        # The child inherits both locks: should this worker be killed, the job still counts as alive while it trains.
+        child = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock, slot))
+    store.update(job_id, status="running", started=time.time(), pid=child.pid)
+    if stop.asked or store.get(job_id).stop:
+        child.terminate()
+    code = child.wait()
+    store.update(job_id, status=_settle(store.get(job_id), code), ended=time.time(), returncode=code)
+    return code
+
+
+def _settle(job: Job, code: int) -> Status:
+    known = _outcome(job)
+    if job.stop and known != "finished":
+        return "stopped"
+    if code == 0:
+        return known if known != "lost" else "finished"
+    return "failed"
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    if words[0] == "--detach":
+        _detach(words[1], words[2])
+    else:
+        sys.exit(work(Path(words[0]), words[1]))
