@@ -1,0 +1,101 @@
+"""Columns of a dataset's Parquet parts: arrow types, encoding and decoding, without a Python loop over rows.
+
+Vectors and sequences are `fixed_size_list<float>` of the flattened shape in `batch.FIELD_SHAPES`; masks are lists of bool, ids
+int32. Labels are `y_<task>` (int32 with -1, or float32 with NaN, in original units), presence `p_<field>` and
+`p_features:<part>` (bool), human-readable columns `raw:<name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ple_model.batch import FIELD_SHAPES
+from ple_model.errors import UserError, did_you_mean
+from ple_model.tasks import TASKS
+
+KEYS = ("customer_id", "cutoff", "split")
+SPLITS = ("train", "validation", "test")
+RAW = "raw:"
+
+
+def is_class_task(task: str) -> bool:
+    """Is the label an integer (binary, class or brand index; -1 = missing)? Otherwise it is a float with NaN = missing."""
+    return TASKS[task].kind in ("binary", "multiclass", "contrastive")
+
+
+def column_shape(name: str) -> tuple[int, ...]:
+    """Shape of one row of a field or label column."""
+    if name in FIELD_SHAPES:
+        return FIELD_SHAPES[name]
+    if name.startswith("y_") and TASKS[name[2:]].kind == "regression" and TASKS[name[2:]].out_dim > 1:
+        return (TASKS[name[2:]].out_dim,)
+    return ()
+
+
+def _list_type(name: str) -> pa.DataType:
+    return pa.list_(pa.bool_() if name.endswith("_mask") else pa.float32(), int(np.prod(column_shape(name))))
+
+
+def column_type(name: str) -> pa.DataType | None:
+    """Arrow type that a column must have; None for `raw:` columns (any scalar type). `UserError` on an unknown name."""
+    if name in KEYS:
+        return pa.string()
+    if name in FIELD_SHAPES:
+        return _list_type(name) if FIELD_SHAPES[name] else pa.int32()
+    if name.startswith("y_") and name[2:] in TASKS:
+        if column_shape(name):
+            return _list_type(name)
+        return pa.int32() if is_class_task(name[2:]) else pa.float32()
+    if name.startswith("p_") and name[2:].split(":", 1)[0] in FIELD_SHAPES:
+        return pa.bool_()
+    if name.startswith(RAW):
+        return None
+    raise UserError(f"no dataset column '{name}'{did_you_mean(name, [*KEYS, *FIELD_SHAPES, *(f'y_{t}' for t in TASKS)])}")
+
+
+def encode(columns: Mapping[str, NDArray[np.generic]]) -> pa.Table:
+    """A table of these columns ([n] scalars or [n, ...] of a field's shape). `UserError` names a column of a wrong shape."""
+    rows = len(next(iter(columns.values())))
+    arrays: dict[str, pa.Array] = {}
+    for name, values in columns.items():
+        if len(values) != rows:
+            raise UserError(f"dataset column '{name}' has {len(values)} rows, the others {rows}")
+        kind = column_type(name)
+        if kind is None or not pa.types.is_fixed_size_list(kind):
+            arrays[name] = pa.array(values, type=kind)
+            continue
+        shape = column_shape(name)
+        if tuple(values.shape[1:]) != shape:
+            raise UserError(f"dataset column '{name}' has shape {tuple(values.shape[1:])} a row, expected {shape}")
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=kind.value_type)
+        arrays[name] = pa.FixedSizeListArray.from_arrays(flat, type=kind)
+    return pa.table(arrays)
+
+
+def decode(table: pa.Table, source: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a table's columns: fields in their shapes, scalars as they are (strings as object arrays).
+
+    `UserError` names the file and the column where a field, label or presence column has another type or holds nulls.
+    """
+    return {name: decode_column(table.column(name), name, source) for name in table.column_names}
+
+
+def decode_column(column: pa.ChunkedArray, name: str, source: Path) -> NDArray[np.generic]:
+    """One column of `decode`."""
+    kind = column_type(name)
+    if kind is not None and column.type != kind:
+        raise UserError(f"{source}: column '{name}' is {column.type}, expected {kind}")
+    if kind is None:
+        return np.asarray(column.to_numpy())
+    if column.null_count:
+        raise UserError(f"{source}: column '{name}' has {column.null_count} null rows, none are allowed")
+    if not pa.types.is_fixed_size_list(kind):
+        return np.asarray(column.to_numpy())
+    pieces = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    flat = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    return flat.reshape(len(column), *column_shape(name))
