@@ -1,0 +1,80 @@
+"""Checks by id. A check is a function `(Statistics, Thresholds) -> findings`, registered by decorating it.
+
+Convention: a check returns its alarms; when it returns nothing and could measure, it passed and becomes one `ok` finding; when
+what it needs was not measured, or on too few rows, it raises `NotMeasured` and becomes one `unknown` finding.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from analysis.checks.finding import Finding, sort_findings
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.run import Statistics
+
+CheckFunction = Callable[[Statistics, Thresholds], Iterable[Finding]]
+
+
+class NotMeasured(Exception):
+    """The check cannot say; the message is the `unknown` finding's verdict."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """`passed` is the sentence of the `ok` finding; `figure` shows what was looked at."""
+
+    id: str
+    passed: str
+    run: CheckFunction
+    figure: str | None
+    area: str
+
+
+_CHECKS: dict[str, Check] = {}
+
+
+def check(id: str, passed: str, figure: str | None = None) -> Callable[[CheckFunction], CheckFunction]:
+    """Register a check under its stable id."""
+
+    def register(function: CheckFunction) -> CheckFunction:
+        if id in _CHECKS:
+            raise RuntimeError(f"two checks are named '{id}'")
+        _CHECKS[id] = Check(id, passed, function, figure, function.__module__.rsplit(".", 1)[-1])
+        return function
+
+    return register
+
+
+@cache
+def checks() -> dict[str, Check]:
+    """Every check under `analysis.checks`, by id."""
+    import analysis.checks as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(_CHECKS.items()))
+
+
+def run_check(item: Check, statistics: Statistics, thresholds: Thresholds) -> tuple[Finding, ...]:
+    """One check's findings; never empty."""
+    try:
+        found = tuple(item.run(statistics, thresholds))
+    except NotMeasured as e:
+        return (Finding(item.id, "unknown", "run", str(e), figure=item.figure),)
+    return found or (Finding(item.id, "ok", "run", item.passed, figure=item.figure),)
+
+
+def run_checks(statistics: Statistics, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
+    """All checks, loudest finding first."""
+    limits = thresholds or Thresholds()
+    return sort_findings(f for c in checks().values() for f in run_check(c, statistics, limits))
+
+
+def need_rows(n: int, thresholds: Thresholds, what: str = "rows") -> None:
+    """Raise `NotMeasured` below the minimum."""
+    if n < thresholds.min_rows:
+        raise NotMeasured(f"Not enough rows to say: {n} {what}, {thresholds.min_rows} needed.")

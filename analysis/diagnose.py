@@ -1,0 +1,106 @@
+"""`diagnose(run)`: measure a run once, store what was found, and say what is wrong in findings.
+
+The statistics are cached by a fingerprint of the weights, the data and the code that measures; findings are recomputed from
+them on every load, because thresholds may differ between readers. Torch is imported only when something must be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.checks import run_checks
+from analysis.checks.finding import SEVERITIES, Finding, Severity
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.run import Statistics
+from analysis.store import AnalysisStore, stored
+
+if TYPE_CHECKING:
+    from ple_model.data.dataset import Dataset
+    from ple_model.run import Run
+
+Progress = Callable[[float, str], None]
+"""(share done in [0, 1], what is being done); raise from it to stop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What is known of a run: statistics, findings (loudest first) and the store that cohorts are queried from."""
+
+    run: Path
+    statistics: Statistics
+    findings: tuple[Finding, ...]
+    store: AnalysisStore
+
+    @property
+    def alarms(self) -> tuple[Finding, ...]:
+        """Warnings and errors."""
+        return tuple(f for f in self.findings if f.alarm)
+
+    @property
+    def worst(self) -> Severity:
+        """The loudest severity found."""
+        return max((f.severity for f in self.findings), key=SEVERITIES.index, default="unknown")
+
+    def by_severity(self) -> dict[Severity, tuple[Finding, ...]]:
+        """Loudest severity first; severities without findings are left out."""
+        groups = {s: tuple(f for f in self.findings if f.severity == s) for s in reversed(SEVERITIES)}
+        return {s: f for s, f in groups.items() if f}
+
+    def of(self, *prefixes: str) -> tuple[Finding, ...]:
+        """The findings whose id starts with one of these, for example of("EXP-", "DATA-")."""
+        return tuple(f for f in self.findings if f.id.startswith(prefixes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `ple diagnose --json`."""
+        counts = {s: len(f) for s, f in self.by_severity().items()}
+        return {
+            "run": str(self.run),
+            "rows": self.statistics.n,
+            "fingerprint": self.store.fingerprint,
+            "worst": self.worst,
+            "counts": counts,
+            "findings": [f.to_dict() for f in self.findings],
+        }
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{len(f)} {s}" for s, f in self.by_severity().items())
+        shown = [f for f in self.findings if f.severity != "ok"]
+        lines = [f"{self.run.name}: {self.statistics.n} rows; {counts}"]
+        lines += [f"  {f.severity:<8} {f.id:<22} {f.subject}: {f.verdict}" for f in shown]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def load_diagnosis(run: Path | str, thresholds: Thresholds | None = None) -> Diagnosis | None:
+    """The newest stored diagnosis of a run folder, or None when there is none. Never measures, never imports torch."""
+    path = Path(run)
+    for store in stored(path):
+        statistics = store.statistics
+        return Diagnosis(path, statistics, run_checks(statistics, thresholds), store)
+    return None
+
+
+def diagnose(
+    run: Run | Path | str,
+    dataset: Dataset | Path | str | None = None,
+    sample: int | None = None,
+    progress: Progress | None = None,
+    *,
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+    force: bool = False,
+) -> Diagnosis:
+    """Measure a run on `dataset` (default: the run's own sample) and check it.
+
+    sample: use at most this many rows, chosen with `seed`; None: all. A stored result with the same fingerprint is returned at
+    once unless `force`. Raises `UserError` when the run or the data cannot be read.
+    """
+    from analysis.record import record
+
+    store = record(run, dataset, sample=sample, seed=seed, progress=progress, force=force)
+    statistics = store.statistics
+    return Diagnosis(store.path.parent.parent, statistics, run_checks(statistics, thresholds), store)

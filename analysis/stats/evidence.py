@@ -1,0 +1,173 @@
+"""Uncertainty: what the evidential heads say, and whether it means anything.
+
+Mergeable: histograms of uncertainty, evidence and equal-width reliability bins (Guo et al. 2017). On per-row arrays: adaptive
+ECE (Nixon et al. 2019), Brier score, risk-coverage with AURC (Geifman & El-Yaniv 2017), AUROC of uncertainty for errors.
+Definition used for ECE: binary tasks bin P(y = 1) against the observed rate; multiclass tasks bin the top probability against
+accuracy. A bin is closed on the left, the last one on both sides, so that a confidence of exactly 1 counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.stats.base import Array, Statistic, ratio, same, total
+
+BINS = 15
+UNCERTAINTY_BINS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class TaskEvidence(Statistic):
+    """One task. `uncertainty` is vacuity K/S (classes) or the epistemic variance, label standardised (regression)."""
+
+    kind: str = same()
+    n: int = total()
+    uncertainty_sum: float = total()
+    uncertainty_sq: float = total()
+    histogram: Array = total()
+    """[UNCERTAINTY_BINS]: vacuity over [0, 1]; log10 of the epistemic variance over [-6, 2]."""
+    strength_sum: float = total()
+    """Sum of total evidence S - K (classes) or nu (regression)."""
+    zero_evidence: int = total()
+    """Rows whose head has practically no evidence (vacuity above 0.99)."""
+    labelled: int = total()
+    bin_count: Array = total()
+    """[BINS] labelled rows by confidence of the shown (calibrated) probability."""
+    bin_confidence: Array = total()
+    bin_hits: Array = total()
+    brier_sum: float = total()
+
+    @property
+    def mean_uncertainty(self) -> float:
+        return float(ratio(self.uncertainty_sum, self.n))
+
+    @property
+    def std_uncertainty(self) -> float:
+        variance = ratio(self.uncertainty_sq, self.n) - self.mean_uncertainty**2
+        return float(np.sqrt(max(variance, 0))) if self.n else float("nan")
+
+    @property
+    def mean_strength(self) -> float:
+        return float(ratio(self.strength_sum, self.n))
+
+    @property
+    def zero_share(self) -> float:
+        return float(ratio(self.zero_evidence, self.n))
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error over 15 equal-width bins; NaN without labels."""
+        if self.labelled == 0:
+            return float("nan")
+        gap = np.abs(self.bin_confidence - self.bin_hits)
+        return float(gap.sum() / self.labelled)
+
+    @property
+    def brier(self) -> float:
+        return float(ratio(self.brier_sum, self.labelled))
+
+
+def uncertainty_bins(kind: str) -> Array:
+    """[UNCERTAINTY_BINS + 1] edges of the histogram."""
+    return np.linspace(-6, 2, UNCERTAINTY_BINS + 1) if kind == "regression" else np.linspace(0, 1, UNCERTAINTY_BINS + 1)
+
+
+def measure(
+    kind: str,
+    uncertainty: NDArray[np.floating],
+    strength: NDArray[np.floating],
+    probability: NDArray[np.floating] | None = None,
+    label: NDArray[np.generic] | None = None,
+) -> TaskEvidence:
+    """uncertainty, strength: [B]; probability: [B] P(y=1) or [B, K]; label: [B] int, -1 where missing."""
+    u, s = np.asarray(uncertainty, dtype=np.float64), np.asarray(strength, dtype=np.float64)
+    ok = np.isfinite(u)
+    u, s = u[ok], s[ok]
+    edges = uncertainty_bins(kind)
+    seen = np.log10(np.maximum(u, 1e-12)) if kind == "regression" else u
+    histogram = np.histogram(np.clip(seen, edges[0], edges[-1]), edges)[0].astype(np.float64)
+    count, confidence, hits, brier, labelled = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS), 0.0, 0
+    if probability is not None and label is not None and kind in ("binary", "multiclass"):
+        y = np.asarray(label)
+        p = np.asarray(probability, dtype=np.float64)
+        known = (y >= 0) & np.isfinite(p if p.ndim == 1 else p.sum(-1))
+        y, p = y[known].astype(int), p[known]
+        labelled = len(y)
+        conf, hit = confidence_and_hit(p, y)
+        index = np.clip((conf * BINS).astype(int), 0, BINS - 1)
+        count = np.bincount(index, minlength=BINS).astype(np.float64)
+        confidence = np.bincount(index, conf, minlength=BINS)
+        hits = np.bincount(index, hit, minlength=BINS)
+        brier = float(((p - y) ** 2).sum()) if p.ndim == 1 else float(((p - np.eye(p.shape[1])[y]) ** 2).sum())
+    return TaskEvidence(
+        kind=kind,
+        n=len(u),
+        uncertainty_sum=float(u.sum()),
+        uncertainty_sq=float((u**2).sum()),
+        histogram=histogram,
+        strength_sum=float(s.sum()),
+        zero_evidence=int((u > 0.99).sum()) if kind != "regression" else int((s < 1e-3).sum()),
+        labelled=labelled,
+        bin_count=count,
+        bin_confidence=confidence,
+        bin_hits=hits,
+        brier_sum=brier,
+    )
+
+
+def confidence_and_hit(p: Array, y: NDArray[np.integer]) -> tuple[Array, Array]:
+    """(confidence [n], hit [n]): (P(y=1), y) for a binary task, (top probability, correct) for a multiclass one."""
+    if p.ndim == 1:
+        return p, y.astype(np.float64)
+    return p.max(-1), (p.argmax(-1) == y).astype(np.float64)
+
+
+def adaptive_ece(confidence: Array, hit: Array, bins: int = BINS) -> float:
+    """ECE over bins of equal count; NaN without rows."""
+    n = len(confidence)
+    if n == 0:
+        return float("nan")
+    order = np.argsort(confidence, kind="stable")
+    pieces = np.array_split(order, min(bins, n))
+    return float(sum(len(p) / n * abs(confidence[p].mean() - hit[p].mean()) for p in pieces if len(p)))
+
+
+def risk_coverage(uncertainty: Array, error: Array) -> tuple[Array, Array]:
+    """(coverage, risk): mean error among the most certain share of rows, ties in given order."""
+    order = np.argsort(uncertainty, kind="stable")
+    n = len(order)
+    risk = np.cumsum(error[order]) / np.arange(1, n + 1)
+    return np.arange(1, n + 1) / max(n, 1), risk
+
+
+def aurc(uncertainty: Array, error: Array) -> tuple[float, float]:
+    """(AURC, excess over the best possible ordering of the same errors)."""
+    if len(error) == 0:
+        return float("nan"), float("nan")
+    value = float(risk_coverage(uncertainty, error)[1].mean())
+    best = float(risk_coverage(error, error)[1].mean())
+    return value, value - best
+
+
+def auroc(score: Array, positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve, ties counted half (Mann-Whitney); NaN unless both classes are there."""
+    positive = np.asarray(positive, dtype=bool)
+    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
+    if n_pos == 0 or n_neg == 0:
+        return float("nan")
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    rank = np.cumsum(counts) - (counts - 1) / 2  # mean rank of each distinct score
+    return float((rank[inverse][positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
+
+
+def nig_calibration(gamma: Array, std: Array, y: Array, levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)) -> tuple[Array, Array]:
+    """(expected, observed) quantile levels of a regression head, with the predictive distribution taken as normal."""
+    from statistics import NormalDist
+
+    z = (y - gamma) / np.maximum(std, 1e-12)
+    observed = [float(np.mean(z <= NormalDist().inv_cdf(q))) if len(z) else float("nan") for q in levels]
+    return np.asarray(levels, dtype=np.float64), np.asarray(observed)

@@ -1,0 +1,108 @@
+"""Everything measured of a run: the facts that do not depend on rows, and one statistic an area."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from analysis.stats.base import Array, Statistic, same, total
+from analysis.stats.effects import EffectStats
+from analysis.stats.evidence import TaskEvidence
+from analysis.stats.expert import ExpertStats
+from analysis.stats.gate import GateStats, prior_weights
+from analysis.stats.hmm import HmmStats
+from analysis.stats.inputs import InputStats
+from analysis.stats.sae import SaeStats
+from analysis.stats.training import TrainingStats
+from analysis.stats.transfer import DoseResponse, TransferStats
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What checks need of the config and the model beside measurements; plain data, the same for every shard."""
+
+    config: dict[str, Any]
+    """`Config.to_dict()`."""
+    tasks: tuple[str, ...]
+    kinds: dict[str, str]
+    domain_experts: dict[str, tuple[str, ...]]
+    hmm_modes: dict[str, str]
+    """task -> mode"""
+    experts: tuple[str, ...]
+    reads: dict[str, tuple[str, ...]]
+    """expert -> presence keys of its inputs"""
+    edges: tuple[str, ...] = ()
+    """active edges "source:target" """
+    skipped_edges: tuple[str, ...] = ()
+    """sentences: edges that the model left out, and why"""
+    execution_order: tuple[str, ...] = ()
+    nonfinite_parameters: tuple[str, ...] = ()
+    """names of parameters with a NaN or Inf"""
+    brand_temperature: float = 0.07
+    absent_sources: tuple[str, ...] = ()
+    """event tables that the dataset says it never had"""
+    run: dict[str, Any] = field(default_factory=dict)
+    """the manifest, without paths"""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A config value by dotted key, for example "cgc.entropy_lambda"."""
+        value: Any = self.config
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return default
+            value = value[part]
+        return value
+
+    def prior(self) -> Array:
+        """[T, N] gate weights at initialisation."""
+        domains = [self.domain_experts.get(t, ()) for t in self.tasks]
+        return prior_weights(domains, self.experts, self.get("cgc.bias_high", 1.0), self.get("cgc.bias_low", -1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class RowQuality:
+    """Numbers that need the rows themselves (order statistics), by task; computed from rows.parquet, not mergeable."""
+
+    n: int
+    adaptive_ece: float = float("nan")
+    aurc: float = float("nan")
+    excess_aurc: float = float("nan")
+    error_auroc: float = float("nan")
+    accuracy: float = float("nan")
+    auc: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics(Statistic):
+    """All statistics of one run over one set of rows. Areas that were not measured are None."""
+
+    facts: Facts = same()
+    n: int = total()
+    inputs: InputStats | None = total(default=None)
+    experts: ExpertStats | None = total(default=None)
+    gates: GateStats | None = total(default=None)
+    hmm: HmmStats | None = total(default=None)
+    transfer: TransferStats | None = total(default=None)
+    sae: SaeStats | None = total(default=None)
+    evidence: dict[str, TaskEvidence] = total(default_factory=dict)
+    effects: EffectStats | None = total(default=None)
+    dose: dict[str, DoseResponse] = same(default_factory=dict)
+    quality: dict[str, RowQuality] = same(default_factory=dict)
+    training: TrainingStats | None = same(default=None)
+    reference: InputStats | None = same(default=None)
+    """Input moments of the training split, for drift."""
+
+    def share(self, expert: str) -> float:
+        """Share of rows where the expert is on zero fallback; NaN where experts were not measured."""
+        if self.experts is None or expert not in self.experts.names:
+            return float("nan")
+        return float(self.experts.fallback_share[self.experts.names.index(expert)])
+
+    def gate_cell(self, task: str, expert: str) -> float:
+        """Mean gate weight of one cell."""
+        if self.gates is None:
+            return float("nan")
+        return float(np.asarray(self.gates.mean)[self.gates.tasks.index(task), self.gates.experts.index(expert)])

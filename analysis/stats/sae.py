@@ -1,0 +1,83 @@
+"""Sparse autoencoder: sparsity, fraction of variance explained and latent density.
+
+FVE = 1 - E||x - x_hat||^2 / (E||x||^2 - ||E x||^2), so that the mean predictor scores 0 (older tools leave the mean in and
+score it 0.97). Density and dead or dense latents follow Bricken et al. 2023 and Gao et al. 2024.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.stats.base import Array, Statistic, largest, ratio, total
+
+
+@dataclass(frozen=True, eq=False)
+class SaeStats(Statistic):
+    """Z latents over inputs of width W (standardised, as the autoencoder sees them)."""
+
+    n: int = total()
+    active: Array = total()
+    """[Z] rows where the latent is above zero."""
+    activation_sum: Array = total()
+    """[Z]"""
+    activation_max: Array = largest()
+    """[Z]"""
+    input_sum: Array = total()
+    """[W]"""
+    input_sq: float = total()
+    """sum of ||x||^2"""
+    residual_sq: float = total()
+    """sum of ||x - x_hat||^2"""
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents a row."""
+        return float(ratio(self.active.sum(), self.n))
+
+    @property
+    def density(self) -> Array:
+        """[Z] share of rows where the latent is active."""
+        return np.asarray(ratio(self.active, np.full_like(self.active, self.n)))
+
+    @property
+    def mean_active(self) -> Array:
+        """[Z] mean activation where active; NaN for a dead latent."""
+        return np.asarray(ratio(self.activation_sum, self.active))
+
+    @property
+    def fve(self) -> float:
+        """Fraction of variance explained; NaN where the input does not vary."""
+        if self.n == 0:
+            return float("nan")
+        variance = self.input_sq / self.n - float(np.square(self.input_sum / self.n).sum())
+        return 1 - (self.residual_sq / self.n) / variance if variance > 1e-12 else float("nan")
+
+    @property
+    def mse(self) -> float:
+        """Mean squared error an input dimension."""
+        return float(ratio(self.residual_sq, self.n * len(self.input_sum)))
+
+    @property
+    def dead_share(self) -> float:
+        return float(np.mean(self.active == 0)) if self.n else float("nan")
+
+    def dense_share(self, above: float = 0.1) -> float:
+        """Share of latents that are active in more than `above` of the rows."""
+        return float(np.mean(self.density > above)) if self.n else float("nan")
+
+
+def measure(latent: NDArray[np.floating], x: NDArray[np.floating], reconstruction: NDArray[np.floating]) -> SaeStats:
+    """latent: [B, Z] >= 0; x and reconstruction: [B, W]."""
+    z, h, r = (np.asarray(v, dtype=np.float64) for v in (latent, x, reconstruction))
+    return SaeStats(
+        n=len(z),
+        active=(z > 0).sum(0).astype(np.float64),
+        activation_sum=z.sum(0),
+        activation_max=z.max(0) if len(z) else np.zeros(z.shape[1]),
+        input_sum=h.sum(0),
+        input_sq=float((h**2).sum()),
+        residual_sq=float(((h - r) ** 2).sum()),
+    )

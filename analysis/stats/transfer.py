@@ -1,0 +1,80 @@
+"""Logit transfer: how large each edge's addition is beside the target's own representation, and what follows when it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.stats.base import Array, Statistic, ratio, same, total
+
+
+@dataclass(frozen=True, eq=False)
+class TransferStats(Statistic):
+    """E edges "source:target"; the ratio of a row is alpha ||proj|| / ||h_expert||."""
+
+    edges: tuple[str, ...] = same()
+    n: int = total()
+    ratio_sum: Array = total()
+    """[E]"""
+    ratio_sq: Array = total()
+    """[E]"""
+    added_sum: Array = total()
+    """[E] sum of alpha ||proj||."""
+
+    @property
+    def mean_ratio(self) -> Array:
+        return np.asarray(ratio(self.ratio_sum, np.full_like(self.ratio_sum, self.n)))
+
+    @property
+    def ratio_std(self) -> Array:
+        return np.asarray(np.sqrt(np.maximum(ratio(self.ratio_sq, np.full_like(self.ratio_sq, self.n)) - self.mean_ratio**2, 0)))
+
+
+@dataclass(frozen=True)
+class DoseResponse:
+    """The mean answer of an edge's target while the source is set to each value of a grid.
+
+    `source` is the forced value entering the edge (a probability; for a vector source, the probability moved onto one class).
+    `target` is the target's mean prediction in `scale` units; `spread` the target's standard deviation over rows.
+    """
+
+    edge: str
+    source: tuple[float, ...]
+    target: tuple[float, ...]
+    spread: float
+    n: int
+    scale: str = "prediction"
+
+    @property
+    def range(self) -> float:
+        """Largest minus smallest mean answer over the source's range."""
+        return max(self.target) - min(self.target) if self.target else float("nan")
+
+    @property
+    def relative_range(self) -> float:
+        """The range in standard deviations of the target over rows; 0 means that the source's size does not matter."""
+        return self.range / self.spread if self.spread > 1e-12 else float("nan")
+
+
+def row_ratios(added: Mapping[str, NDArray[np.floating]], expert: Mapping[str, NDArray[np.floating]]) -> dict[str, Array]:
+    """edge -> [B] alpha ||proj|| / ||h_expert|| of the target. added: edge -> [B, O]; expert: task -> [B, O]."""
+    out = {}
+    for edge, value in added.items():
+        own = np.linalg.norm(expert[edge.split(":")[1]].astype(np.float64), axis=1)
+        out[edge] = np.linalg.norm(value.astype(np.float64), axis=1) / np.maximum(own, 1e-12)
+    return out
+
+
+def measure(added: Mapping[str, NDArray[np.floating]], expert: Mapping[str, NDArray[np.floating]], n: int) -> TransferStats:
+    """One batch of n rows; see `row_ratios`."""
+    ratios = row_ratios(added, expert)
+    return TransferStats(
+        edges=tuple(added),
+        n=n,
+        ratio_sum=np.array([r.sum() for r in ratios.values()], dtype=np.float64),
+        ratio_sq=np.array([(r**2).sum() for r in ratios.values()], dtype=np.float64),
+        added_sum=np.array([np.linalg.norm(v.astype(np.float64), axis=1).sum() for v in added.values()], dtype=np.float64),
+    )

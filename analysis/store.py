@@ -1,0 +1,304 @@
+"""The analysis store: what one diagnose pass left in `run/analysis/<fingerprint>/`, queried by cohort.
+
+A folder is written once under a temporary name and then renamed, so that a reader never sees half of it and an open handle never
+goes stale. `rows.parquet` holds the scalars of every row; a cohort is a DuckDB query over it, whatever the number of customers.
+
+Columns of a row: row, customer_id, cutoff, split, segment, cluster, raw:<name>; per expert n:<expert> (norm) and f:<expert>
+(zero fallback); per gate cell g:<task>:<expert>; per task p:<task> (binary: calibrated probability, multiclass: top probability,
+regression: original units), c:<task> (most probable class or brand), u:<task> (vacuity or epistemic), e:<task> (evidence),
+y:<task> (label, original units); d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE latents).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.cohort import CohortFilter, quote_identifier, where
+from analysis.stats.base import MIN_ROWS, Array, pack, ratio, unpack
+from analysis.stats.gate import BINS, GateStats
+from analysis.stats.run import Statistics
+from ple_model.errors import UserError, did_you_mean
+
+FORMAT = 1
+VECTOR_ROWS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class CohortStatistics:
+    """Statistics of the rows that pass the filters, from one query over the per-row scalars.
+
+    experts: [N] arrays; gates: as in the whole run, histograms left zero (see `AnalysisStore.histogram`);
+    hmm_default: mode -> share; uncertainty: task -> (mean, 5 %, 25 %, 50 %, 75 %, 95 % quantile); transfer: edge -> mean ratio.
+    `enough` is False when n is below the minimum for a verdict: show "too few rows", not numbers.
+    """
+
+    filters: tuple[CohortFilter, ...]
+    n: int
+    total: int
+    experts: tuple[str, ...]
+    fallback_share: Array
+    norm_mean: Array
+    norm_std: Array
+    gates: GateStats
+    hmm_default: dict[str, float]
+    uncertainty: dict[str, tuple[float, ...]]
+    transfer: dict[str, float]
+
+    @property
+    def enough(self) -> bool:
+        return self.n >= MIN_ROWS
+
+
+class AnalysisStore:
+    """Read access to one stored analysis. Cheap to open; each query uses a cursor of its own, so threads may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        meta = self.path / "meta.json"
+        try:
+            self.meta: dict[str, Any] = json.loads(meta.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as e:
+            raise UserError(f"{meta} is missing or damaged; run `ple diagnose` again") from e
+        if self.meta.get("format") != FORMAT:
+            raise UserError(f"{meta}: format {self.meta.get('format')!r}, this version reads {FORMAT}; run `ple diagnose` again")
+        self._lock = threading.Lock()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def __repr__(self) -> str:
+        return f"AnalysisStore({self.fingerprint}, {self.n} rows)"
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self.meta["fingerprint"])
+
+    @property
+    def n(self) -> int:
+        return int(self.meta["rows"])
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB cursor with a view `rows`; nothing is fetched from outside and nothing can be written."""
+        with self._lock:
+            if self._connection is None:
+                c = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+                file = str(self.path / "rows.parquet").replace("'", "''")
+                c.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet('{file}')")
+                self._connection = c
+            return self._connection.cursor()
+
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """Column name -> DuckDB type."""
+        return {str(r[0]): str(r[1]) for r in self.cursor().execute("DESCRIBE rows").fetchall()}
+
+    @property
+    def filter_columns(self) -> list[str]:
+        """The columns a person filters by: segment, cluster, split, cutoff, raw:*, predictions, uncertainties, labels."""
+        plain = [c for c in ("segment", "cluster", "split", "cutoff") if c in self.columns]
+        return plain + [c for c in self.columns if c.split(":")[0] in ("raw", "p", "c", "u", "y", "d", "f") and ":" in c]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The statistics of all rows."""
+        try:
+            with np.load(self.path / "stats.npz", allow_pickle=False) as arrays:
+                text = (self.path / "stats.json").read_text(encoding="utf-8")
+                return unpack(Statistics, text, dict(arrays))  # type: ignore[no-any-return]
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise UserError(f"{self.path / 'stats.npz'} is damaged ({e}); run `ple diagnose` again") from e
+
+    @cached_property
+    def vectors(self) -> dict[str, NDArray[Any]]:
+        """The bounded sample: "row" [S] (value of the row column), "shared" [S, W], "hmm:<mode>" [S, P], ... float16."""
+        file = self.path / "vectors.npz"
+        if not file.exists():
+            return {}
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError) as e:
+            raise UserError(f"{file} is damaged ({e}); run `ple diagnose` again") from e
+
+    def _check(self, filters: Sequence[CohortFilter], columns: Sequence[str] = ()) -> None:
+        for name in [f.column for f in filters] + list(columns):
+            if name not in self.columns:
+                raise UserError(f"cohort: no column '{name}' in this analysis{did_you_mean(name, self.columns)}")
+
+    def _query(self, select: Sequence[str], filters: Sequence[CohortFilter], tail: str = "") -> list[tuple[Any, ...]]:
+        self._check(filters)
+        condition, values = where(filters)
+        try:
+            return self.cursor().execute(f"SELECT {', '.join(select)} FROM rows {condition} {tail}", values).fetchall()
+        except duckdb.ConversionException as e:
+            bad = ", ".join(f.describe() for f in filters)
+            raise UserError(f"cohort filter ({bad}): the value does not fit the column's type") from e
+
+    def count(self, filters: Sequence[CohortFilter] = ()) -> int:
+        return int(self._query(["count(*)"], filters)[0][0])
+
+    def distinct(self, column: str, limit: int = 200) -> list[tuple[Any, int]]:
+        """(value, rows), most frequent first."""
+        self._check((), [column])
+        name = quote_identifier(column)
+        return [(r[0], int(r[1])) for r in self._query([name, "count(*) AS n"], (), f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}")]
+
+    def cohort(self, filters: Sequence[CohortFilter] = ()) -> CohortStatistics:
+        """Statistics of a cohort; zero rows is a valid answer (NaN everywhere)."""
+        facts = self.statistics.facts
+        tasks, experts = facts.tasks, facts.experts
+        modes = [c[2:] for c in self.columns if c.startswith("d:")]
+        edges = [c[2:] for c in self.columns if c.startswith("t:")]
+        uncertain = [c[2:] for c in self.columns if c.startswith("u:")]
+        q = quote_identifier
+        select = ["count(*)"]
+        for e in experts:
+            fell, norm = q(f"f:{e}"), q(f"n:{e}")
+            select += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
+        for t in tasks:
+            cells = [q(f"g:{t}:{e}") for e in experts]
+            top = f"greatest({', '.join(cells)})"
+            plogp = " + ".join(f"CASE WHEN {c} > 0 THEN {c} * ln({c}) ELSE 0 END" for c in cells)
+            select += [f"-sum({plogp})", f"sum({top})"]
+            for e, c in zip(experts, cells, strict=True):
+                select += [f"sum({c})", f"sum({c} * {c}::DOUBLE)", f"count_if({c} = {top})", f"sum({c}) FILTER ({q(f'f:{e}')})"]
+        select += [f"avg({q(f'd:{m}')}::INT)" for m in modes]
+        select += [f"avg({q(f't:{e}')})" for e in edges]
+        for t in uncertain:
+            u = q(f"u:{t}")
+            select += [f"avg({u})", f"approx_quantile({u}, [0.05, 0.25, 0.5, 0.75, 0.95])"]
+        values = iter(self._query(select, filters)[0])
+
+        def number() -> float:
+            v = next(values)
+            return float("nan") if v is None else float(v)
+
+        n = int(number())
+        per_expert = np.array([[number() for _ in range(3)] for _ in experts]).reshape(len(experts), 3)
+        shape = (len(tasks), len(experts))
+        entropies, tops = np.zeros(len(tasks)), np.zeros(len(tasks))
+        sums = np.zeros((4, *shape))
+        for i in range(len(tasks)):
+            entropies[i], tops[i] = number(), number()
+            for j in range(len(experts)):
+                sums[:, i, j] = [number() for _ in range(4)]
+        sums = np.nan_to_num(sums)
+        fell = np.nan_to_num(per_expert[:, 0])
+        gates = GateStats(
+            tasks=tuple(tasks), experts=tuple(experts), n=n, weight_sum=sums[0], weight_sq=sums[1],
+            histogram=np.zeros((*shape, BINS)), entropy_sum=np.nan_to_num(entropies), top=sums[2], top_weight=np.nan_to_num(tops),
+            wasted=sums[3], fallback=fell, nonfinite=np.zeros(len(tasks)),
+        )  # fmt: skip
+        hmm = {m: number() for m in modes}
+        transfer = {e: number() for e in edges}
+        uncertainty = {}
+        for t in uncertain:
+            mean, quantiles = number(), next(values)
+            uncertainty[t] = (mean, *(float(x) for x in quantiles)) if quantiles else (float("nan"),) * 6
+        share = np.asarray(ratio(fell, np.full(len(experts), n)))
+        return CohortStatistics(
+            tuple(filters), n, self.n, tuple(experts), share, per_expert[:, 1], per_expert[:, 2], gates, hmm, uncertainty, transfer
+        )
+
+    def group_mean(
+        self, columns: Sequence[str], by: str, filters: Sequence[CohortFilter] = (), limit: int = 50
+    ) -> tuple[list[Any], NDArray[np.int64], Array]:
+        """(groups, rows [G], means [G, len(columns)]) of scalar columns by a grouping column, largest group first."""
+        self._check((), [*columns, by])
+        means = [f"avg({quote_identifier(c)}::DOUBLE)" for c in columns]
+        rows = self._query([quote_identifier(by), "count(*) AS n", *means], filters, f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}")
+        values = np.array([[np.nan if v is None else v for v in r[2:]] for r in rows], dtype=np.float64).reshape(len(rows), len(columns))
+        return [r[0] for r in rows], np.array([r[1] for r in rows], dtype=np.int64), values
+
+    def histogram(
+        self, column: str, filters: Sequence[CohortFilter] = (), bins: int = 40, span: tuple[float, float] | None = None
+    ) -> tuple[Array, NDArray[np.int64]]:
+        """(edges [bins + 1], counts [bins]) of a numeric column, aggregated in the query; NaN left out."""
+        self._check((), [column])
+        c = f"{quote_identifier(column)}::DOUBLE"
+        if span is None:
+            low, high = self._query([f"min({c}) FILTER (isfinite({c}))", f"max({c}) FILTER (isfinite({c}))"], filters)[0]
+            span = (0.0, 1.0) if low is None else (float(low), float(high))
+        low, high = span
+        width = (high - low) / bins or 1.0
+        index = f"least({bins - 1}, greatest(0, floor(({c} - {low!r}) / {width!r})))::INT"
+        condition, values = where(filters)
+        self._check(filters)
+        clause = f"{condition} {'AND' if condition else 'WHERE'} isfinite({c})"
+        rows = self.cursor().execute(f"SELECT {index} AS b, count(*) FROM rows {clause} GROUP BY 1", values).fetchall()
+        counts = np.zeros(bins, dtype=np.int64)
+        for b, k in rows:
+            counts[b] = k
+        return np.linspace(low, low + width * bins, bins + 1), counts
+
+    def rows(
+        self, columns: Sequence[str], filters: Sequence[CohortFilter] = (), limit: int = 20_000, seed: int = 0
+    ) -> dict[str, NDArray[Any]]:
+        """Up to `limit` rows of some columns, a seeded sample where there are more; arrays by column."""
+        self._check(filters, columns)
+        condition, values = where(filters)
+        names = ", ".join(quote_identifier(c) for c in columns)
+        order = f"ORDER BY hash(row + {int(seed)} * 1000003) LIMIT {int(limit)}" if "row" in self.columns else f"LIMIT {int(limit)}"
+        found = self.cursor().execute(f"SELECT {names} FROM rows {condition} {order}", values).fetchnumpy()
+        return {c: np.ma.filled(v, np.nan) if isinstance(v, np.ma.MaskedArray) and v.dtype.kind == "f" else np.asarray(v) for c, v in found.items()}
+
+
+def write_statistics(folder: Path, statistics: Statistics) -> None:
+    """stats.json + stats.npz in a folder that is still private to its writer."""
+    text, arrays = pack(statistics)
+    (folder / "stats.json").write_text(text, encoding="utf-8")
+    np.savez_compressed(folder / "stats.npz", **arrays)  # type: ignore[arg-type]
+
+
+class StoreWriter:
+    """A private folder beside the others; `publish` writes meta.json and renames it into place, or drops it if it lost a race."""
+
+    def __init__(self, run: Path, fingerprint: str) -> None:
+        self.final = run / "analysis" / fingerprint
+        self.fingerprint = fingerprint
+        self.final.parent.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.final.parent))
+
+    def publish(self, rows: int, extra: dict[str, Any]) -> AnalysisStore:
+        meta = {"format": FORMAT, "fingerprint": self.fingerprint, "rows": rows, "created": time.time(), **extra}
+        (self.folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        try:
+            os.replace(self.folder, self.final)
+        except OSError:
+            try:  # another process published the same fingerprint first: its folder is as good as ours
+                store = AnalysisStore(self.final)
+            except UserError:  # what lies there is damaged: make room
+                shutil.rmtree(self.final)
+                os.replace(self.folder, self.final)
+                return AnalysisStore(self.final)
+            self.discard()
+            return store
+        return AnalysisStore(self.final)
+
+    def discard(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def stored(run: Path) -> list[AnalysisStore]:
+    """The readable analyses of a run folder, newest first."""
+    found = []
+    for meta in (run / "analysis").glob("*/meta.json"):
+        if meta.parent.name.startswith("."):
+            continue
+        try:
+            found.append(AnalysisStore(meta.parent))
+        except UserError:
+            continue  # an older format or a damaged folder counts as not there: diagnose rebuilds it
+    return sorted(found, key=lambda s: float(s.meta.get("created", 0)), reverse=True)
