@@ -1,0 +1,1 @@
+"""Parts that several pages share: verdict cards, figures, tables, the what-if panel."""

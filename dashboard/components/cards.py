@@ -1,0 +1,108 @@
+"""Verdict cards: what is wrong, the numbers behind it, the likely cause, the fix, and two ways to act on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import streamlit as st
+
+from analysis.checks.finding import Evidence, Finding, Severity
+from dashboard import train_form
+from dashboard.i18n import maybe, t
+
+COLOURS: dict[Severity, str] = {"ok": "green", "info": "blue", "unknown": "gray", "warning": "orange", "error": "red"}
+ICONS: dict[Severity, str] = {
+    "ok": ":material/check_circle:", "info": ":material/info:", "unknown": ":material/help:",
+    "warning": ":material/warning:", "error": ":material/error:",
+}  # fmt: skip
+NUMBERS = 3
+
+
+def number(value: float | None) -> str:
+    """A number a person can read: three significant digits, thousands separated, – for none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _evidence_caption(item: Evidence) -> str:
+    parts = []
+    if item.threshold is not None:
+        parts.append(t("card.threshold", value=number(item.threshold)))
+    if item.n is not None:
+        parts.append(t("card.n", n=f"{item.n:,}"))
+    return " · ".join(parts)
+
+
+def _numbers(evidence: Sequence[Evidence]) -> None:
+    shown = [e for e in evidence if e.value is not None][:NUMBERS]
+    if shown:
+        for column, item in zip(st.columns(NUMBERS, gap="small"), shown, strict=False):
+            with column:
+                st.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), number(item.value))
+                if caption := _evidence_caption(item):
+                    st.caption(caption)
+    named = [e.text for e in evidence if e.value is None and e.text]
+    if named:
+        st.caption(" · ".join(named))
+
+
+def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> None:
+    """One finding. `try_it` is called back with it when the reader wants the what-if."""
+    key = f"{finding.id}-{finding.subject}"
+    with st.container(border=True, gap="small", key=f"card-{finding.severity}-{key}", height="stretch"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
+            st.markdown(f"**{finding.subject}**", width="content")
+            st.caption(finding.id, width="content", help=maybe(f"check.{finding.id}", finding.id))
+        st.markdown(finding.verdict)
+        _numbers(finding.evidence)
+        if finding.cause:
+            st.caption(f"{t('card.cause')}: {finding.cause}")
+        override = finding.fix.override() if finding.fix else None
+        if finding.fix is not None and override is None and finding.fix.text:
+            st.caption(f"{t('card.fix')}: {finding.fix.text}")
+        if finding.fix is not None and override is not None:
+            st.caption(f"{t('card.fix')}: {finding.fix.text}" if finding.fix.text else t("card.fix"))
+            st.code(f"- {finding.fix.key}: {finding.fix.old}\n+ {finding.fix.key}: {finding.fix.new}", language="diff")
+        if override is not None or (finding.whatif and try_it is not None):
+            with st.container(horizontal=True, gap="small"):
+                if finding.whatif and try_it is not None:
+                    st.button(t("card.try"), icon=":material/science:", key=f"try-{key}", on_click=try_it, args=(finding,))
+                if override is not None:
+                    st.button(t("card.train"), icon=":material/model_training:", key=f"train-{key}",
+                              on_click=train_form.open_with, args=([override],))  # fmt: skip
+
+
+def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None = None) -> None:
+    """Alarms and unknowns as cards, two a row; information folded; what passed as one line."""
+    listed = list(findings)
+    loud = [f for f in listed if f.alarm]
+    quiet = [f for f in listed if f.severity in ("info", "unknown")]
+    passed = [f for f in listed if f.severity == "ok"]
+    if not listed:
+        st.caption(t("card.none"))
+        return
+    if not loud:
+        worst = "unknown" if not passed and any(f.severity == "unknown" for f in quiet) else "ok"
+        getattr(st, "info" if worst == "unknown" else "success")(t(f"card.calm_{worst}", n=len(passed)), icon=ICONS[worst])
+    for i in range(0, len(loud), 2):
+        pair = loud[i : i + 2]
+        for column, finding in zip(st.columns(2, gap="small"), pair, strict=False):
+            with column:
+                card(finding, try_it)
+    if quiet:
+        with st.expander(t("card.quiet", n=len(quiet)), icon=ICONS["info"]):
+            for finding in quiet:
+                st.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
+                st.markdown(f"**{finding.subject}** · {finding.verdict}")
+                st.caption(" · ".join(filter(None, (finding.id, finding.cause))))
+    if passed:
+        with st.expander(t("card.passed", n=len(passed)), icon=ICONS["ok"]):
+            for finding in passed:
+                st.markdown(f":green[{ICONS['ok']}] **{finding.subject}** · {finding.verdict} :gray[{finding.id}]")

@@ -1,0 +1,61 @@
+"""Plotly figures in the app's theme and language, and tables that can be taken away as CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.i18n import catalogue, language, t
+
+CONFIG: dict[str, Any] = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2},
+                          "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}  # fmt: skip
+
+
+def _localised(text: Any) -> Any:
+    """A figure's label in the session's language: the catalogue maps the English text of `analysis.figures`."""
+    if not isinstance(text, str) or language() == "en":
+        return text
+    return catalogue(language()).get(f"figure_text.{text}", text)
+
+
+def localise(figure: Any) -> Any:
+    """Titles, axis titles, legend names, colour bars and annotations of a figure, in place."""
+    layout = figure.layout
+    if layout.title.text:
+        layout.title.text = _localised(layout.title.text)
+    for name in layout:
+        if str(name).startswith(("xaxis", "yaxis")) and layout[name].title.text:
+            layout[name].title.text = _localised(layout[name].title.text)
+    for note in layout.annotations:
+        note.text = _localised(note.text)
+    for trace in figure.data:
+        if trace.name:
+            trace.name = _localised(trace.name)
+        bar = trace["colorbar"] if "colorbar" in trace else None
+        if bar is not None and bar.title.text:
+            bar.title.text = _localised(bar.title.text)
+    return figure
+
+
+def show(figure: Any, key: str, *, title: str, caption: str = "") -> None:
+    """A titled figure in a card; the picture is saved as PNG from its own menu."""
+    with st.container(border=True, key=f"figure-{key}", gap="small"):
+        st.markdown(f"**{title}**")
+        if caption:
+            st.caption(caption)
+        figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8})
+        st.plotly_chart(localise(figure), key=key, config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
+                        alt=title)  # fmt: skip
+
+
+def table(rows: pd.DataFrame, key: str, *, title: str = "", caption: str = "", **options: Any) -> None:
+    """A table with a CSV download beside its title."""
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.markdown(f"**{title}**" if title else " ")
+        st.download_button(t("table.csv"), rows.to_csv(index=False).encode(), f"{key}.csv", "text/csv", key=f"csv-{key}",
+                           icon=":material/download:", type="tertiary", on_click="ignore")  # fmt: skip
+    if caption:
+        st.caption(caption)
+    st.dataframe(rows, hide_index=True, key=f"table-{key}", **options)

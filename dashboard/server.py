@@ -1,0 +1,30 @@
+"""How the dashboard's server is started: on the local address, without usage statistics, in the checkout that holds its theme."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS_VARIABLE = "PLE_RUNS_DIRS"
+
+
+def app_command(port: int, headless: bool) -> list[str]:
+    """The Streamlit server's argument list: local address, no usage statistics."""
+    return [
+        sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"),
+        "--server.address=127.0.0.1", f"--server.port={port}", f"--server.headless={str(headless).lower()}",
+        "--browser.gatherUsageStats=false", "--browser.serverAddress=127.0.0.1", "--server.fileWatcherType=none",
+    ]  # fmt: skip
+
+
+def app_environment(folders: list[Path]) -> dict[str, str]:
+    """The server's environment: where the runs are, and the packages of this checkout."""
+    path = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        RUNS_VARIABLE: os.pathsep.join(str(f.resolve()) for f in folders),
+        "PYTHONPATH": str(ROOT) if not path else f"{ROOT}{os.pathsep}{path}",
+        "OMP_PROC_BIND": os.environ.get("OMP_PROC_BIND", "close"),
+    }

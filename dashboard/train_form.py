@@ -1,0 +1,289 @@
+"""The sidebar's training form and the live progress of the jobs it starts.
+
+The form writes nothing but a command line: what the page starts is what a person could type, and the preview shows it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+import yaml
+
+from dashboard import state
+from dashboard.i18n import t
+from dashboard.jobs import Job, progress, train_command
+from ple_model.config import PRESETS, config_from_dict, load_config, merge, preset_dict
+from ple_model.errors import UserError
+
+STATUS_COLOURS = {"queued": "gray", "running": "blue", "finished": "green", "stopped": "orange", "failed": "red", "lost": "red"}
+STATUS_ICONS = {
+    "queued": ":material/hourglass_empty:", "running": ":material/play_circle:", "finished": ":material/check_circle:",
+    "stopped": ":material/stop_circle:", "failed": ":material/error:", "lost": ":material/help:",
+}  # fmt: skip
+RECENT_S = 3600.0
+"""Ended jobs stay in the sidebar this long."""
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+def open_with(overrides: list[str]) -> None:
+    """Open the form with these `key=value` settings in it (a callback of "train with this")."""
+    lines = [line for line in str(st.session_state.get("train_set", "")).splitlines() if line.strip()]
+    keys = {item.partition("=")[0] for item in overrides}
+    kept = [line for line in lines if line.partition("=")[0].strip() not in keys]
+    st.session_state["train_set"] = "\n".join([*kept, *overrides])
+    st.session_state["train_open"] = True
+
+
+def datasets() -> list[str]:
+    """Dataset folders near the runs: siblings of the folders of runs, their `data`, what known runs were trained on, their samples."""
+    found: dict[str, None] = {}
+    for folder in state.folders():
+        for place in (folder.parent / "data", folder.parent / "datasets", folder.parent, folder):
+            for path in sorted(place.glob("*/dataset.json")) if place.is_dir() else []:
+                found[str(path.parent)] = None
+    samples = [str(e.path / "sample") for e in state.entries() if (e.path / "sample" / "dataset.json").exists()]
+    return [*found, *samples]
+
+
+def estimate(preset: str) -> tuple[float, float, int] | None:
+    """(samples a second, peak MB, runs it rests on) of earlier runs of this preset here, or None."""
+    speeds: list[float] = []
+    memory: list[float] = []
+    for entry in state.entries():
+        if entry.manifest is None or entry.manifest.preset != preset:
+            continue
+        epochs = [line for line in progress(entry.path) if line.get("event") == "epoch" and line.get("samples_per_s")]
+        if epochs:
+            speeds.append(statistics.median(float(e["samples_per_s"]) for e in epochs))
+            memory.append(max(float(e.get("rss_mb") or 0) for e in epochs))
+    return (statistics.median(speeds), max(memory), len(speeds)) if speeds else None
+
+
+def _rows(dataset: str) -> int | None:
+    try:
+        raw = yaml.safe_load((Path(dataset) / "dataset.json").read_text(encoding="utf-8"))
+        return int(raw["splits"]["train"])
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        return None
+
+
+def _overrides(preset: str) -> list[str]:
+    """`key=value` of the fields that differ from the preset, then the free lines."""
+    base = load_config(preset)
+    fields: dict[str, tuple[Any, Any]] = {
+        "training.phase1_epochs": (st.session_state.get("train_phase1"), base.training.phase1_epochs),
+        "training.phase2_epochs": (st.session_state.get("train_phase2"), base.training.phase2_epochs),
+        "training.learning_rate": (st.session_state.get("train_lr"), base.training.learning_rate),
+        "training.seed": (st.session_state.get("train_seed"), base.training.seed),
+    }
+    out = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+           for key, (value, default) in fields.items() if value is not None and value != default]  # fmt: skip
+    return out + [line.strip() for line in str(st.session_state.get("train_set", "")).splitlines() if line.strip()]
+
+
+def _follow_preset() -> None:
+    """Fields show the chosen preset's own values."""
+    base = load_config(st.session_state.get("train_preset") or "small").training
+    st.session_state["train_phase1"] = base.phase1_epochs
+    st.session_state["train_phase2"] = base.phase2_epochs
+    st.session_state["train_lr"] = base.learning_rate
+    st.session_state["train_seed"] = base.seed
+    st.session_state.pop("train_yaml", None)
+
+
+@st.dialog(" ", width="large")
+def _yaml_dialog(preset: str) -> None:
+    st.subheader(t("train.yaml_title", preset=preset))
+    st.caption(t("train.yaml_help"))
+    start = st.session_state.get("train_yaml") or load_config(preset, overrides=_overrides(preset)).to_yaml()
+    text = st.text_area(t("train.yaml_title", preset=preset), start, height=460, label_visibility="collapsed")
+    left, right = st.columns(2)
+    if left.button(t("train.yaml_use"), type="primary", width="stretch"):
+        try:
+            raw = yaml.safe_load(text)
+            if not isinstance(raw, dict):
+                raise UserError(t("train.yaml_mapping"))
+            config_from_dict(merge(preset_dict(preset), raw))
+        except (UserError, yaml.YAMLError) as e:
+            st.error(str(e), icon=":material/error:")
+        else:
+            st.session_state["train_yaml"] = text
+            st.rerun()
+    if right.button(t("train.yaml_reset"), width="stretch"):
+        st.session_state.pop("train_yaml", None)
+        st.rerun()
+
+
+def _form() -> None:
+    if "train_preset" not in st.session_state:
+        st.session_state["train_preset"] = "small"
+        _follow_preset()
+    preset = st.selectbox(t("train.preset"), PRESETS, key="train_preset", on_change=_follow_preset, help=t("train.preset_help"))
+    known = datasets()
+    dataset = st.selectbox(t("train.data"), known, index=0 if known else None, key="train_data", accept_new_options=True,
+                           format_func=_short, help=t("train.data_help"), placeholder=t("train.data_none"))  # fmt: skip
+    st.session_state.setdefault("train_name", time.strftime("run-%m%d-%H%M"))
+    name = st.text_input(t("train.name"), key="train_name", help=t("train.name_help"))
+    left, right = st.columns(2)
+    left.number_input(t("train.phase1"), 1, 1000, key="train_phase1", help=t("train.phase1_help"))
+    right.number_input(t("train.phase2"), 0, 1000, key="train_phase2", help=t("train.phase2_help"))
+    left.number_input(t("train.lr"), 1e-6, 1.0, format="%.5f", step=1e-4, key="train_lr", help=t("train.lr_help"))
+    right.number_input(t("train.seed"), 0, 2**31 - 1, key="train_seed", help=t("train.seed_help"))
+    st.text_area(t("train.set"), key="train_set", height=80, placeholder="cgc.entropy_lambda=0.02", help=t("train.set_help"))
+    if st.button(t("train.yaml_edited") if st.session_state.get("train_yaml") else t("train.yaml"), icon=":material/edit_note:",
+                 width="stretch"):  # fmt: skip
+        _yaml_dialog(preset)
+    problem, words = _check(preset, dataset, name)
+    if problem is not None:
+        st.caption(problem)
+    else:
+        st.caption(t("train.preview"))
+        st.code(_shell(words), language="bash", wrap_lines=True)
+        _show_estimate(preset, dataset)
+    if st.button(t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", disabled=problem is not None):
+        _start(name, words, preset)
+
+
+def _short(path: str) -> str:
+    p = Path(path)
+    return f"{p.parent.name} / {p.name}" if p.name == "sample" else p.name or path
+
+
+def _check(preset: str, dataset: str | None, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """(what is missing or wrong, else None; the command)."""
+    if not dataset:
+        return t("train.need_data"), ()
+    if not (Path(dataset) / "dataset.json").exists():
+        return t("train.not_dataset", path=dataset), ()
+    if re.fullmatch(NAME, name or "") is None:
+        return t("train.bad_name"), ()
+    run = state.folders()[-1] / name
+    if run.exists():
+        return t("train.exists", name=name), ()
+    try:
+        overrides = _overrides(preset)
+        load_config(preset, overrides=overrides)
+    except UserError as e:
+        return str(e), ()
+    config = state.jobs().root / f"{name}.yaml" if st.session_state.get("train_yaml") else None
+    return None, train_command(Path(dataset), run, preset=preset, config=config, overrides=overrides)
+
+
+def _shell(words: tuple[str, ...]) -> str:
+    """The command as a person types it."""
+    return "ple " + shlex.join(w for w in words[3:] if w not in ("--device", "auto"))
+
+
+def _show_estimate(preset: str, dataset: str | None) -> None:
+    known, rows = estimate(preset), _rows(dataset or "")
+    if known is None or rows is None:
+        st.caption(t("train.no_estimate"))
+        return
+    speed, memory, runs = known
+    epochs = int(st.session_state["train_phase1"]) + int(st.session_state["train_phase2"])
+    st.caption(t("train.estimate", time=duration(rows * epochs / speed), memory=f"{memory / 1024:.1f}", runs=runs, rows=f"{rows:,}"))
+
+
+def _start(name: str, words: tuple[str, ...], preset: str) -> None:
+    store = state.jobs()
+    text = st.session_state.get("train_yaml")
+    try:
+        if text:
+            store.root.mkdir(parents=True, exist_ok=True)
+            (store.root / f"{name}.yaml").write_text(text, encoding="utf-8")
+        store.start(state.folders()[-1] / name, name, words)
+    except (UserError, OSError) as e:
+        st.error(str(e), icon=":material/error:")
+        return
+    st.session_state.pop("train_name", None)
+    st.rerun()
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.4 h`."""
+    if seconds < 90:
+        return t("unit.seconds", n=f"{seconds:.0f}")
+    return t("unit.minutes", n=f"{seconds / 60:.0f}") if seconds < 5400 else t("unit.hours", n=f"{seconds / 3600:.1f}")
+
+
+def _resume(job: Job) -> None:
+    words = job.command if "--resume" in job.command else (*job.command, "--resume")
+    state.jobs().start(job.run, job.label, words)
+
+
+def _job_card(job: Job) -> None:
+    lines = progress(job.run) if job.run.exists() else []
+    epochs = [line for line in lines if line.get("event") == "epoch"]
+    latest = next((line for line in reversed(lines) if line.get("event") in ("epoch", "step")), None)
+    with st.container(border=True, gap="xsmall", key=f"job-{job.id}"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown(f"**{job.label}**")
+            st.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
+        if job.active:
+            _live(job, epochs, latest)
+            st.button(t("job.stop"), icon=":material/stop:", key=f"stop-{job.id}", on_click=state.jobs().stop, args=(job.id,),
+                      disabled=job.stop, width="stretch")  # fmt: skip
+        else:
+            if epochs:
+                st.caption(_epoch_line(epochs[-1]))
+            with st.container(horizontal=True, gap="xsmall"):
+                if job.status in ("stopped", "lost", "failed") and (job.run / "state").is_dir():
+                    st.button(t("job.resume"), icon=":material/resume:", key=f"resume-{job.id}", on_click=_resume, args=(job,))
+                if (job.run / "manifest.json").exists():
+                    st.button(t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,))
+        with st.expander(t("job.log")):
+            st.code(state.jobs().log_tail(job.id, 3000) or t("job.log_empty"), language=None, height=180)
+
+
+def _open(name: str) -> None:
+    state.refresh_entries()
+    st.session_state["run"] = name
+
+
+def _epoch_line(line: dict[str, Any]) -> str:
+    ratio = (line.get("valid") or {}).get("mean_ratio")
+    return t("job.epoch", epoch=line.get("epoch", 0), ratio="–" if ratio is None else f"{ratio:.3f}")
+
+
+def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None) -> None:
+    if job.status == "queued":
+        st.caption(t("job.waiting"))
+        return
+    eta = latest.get("eta_s") if latest else None
+    elapsed = time.time() - (job.started or job.created)
+    share = 0.0 if eta is None else elapsed / max(elapsed + float(eta), 1.0)
+    text = t("job.starting") if latest is None else t("job.eta", eta=duration(float(eta))) if eta is not None else t("job.running_no_eta")
+    st.progress(min(share, 1.0), text=text)
+    if epochs:
+        st.caption(_epoch_line(epochs[-1]))
+        series = [v for e in epochs if (v := (e.get("valid") or {}).get("mean_ratio")) is not None]
+        if len(series) > 1:
+            st.line_chart(series, height=90, x_label="", y_label="", alt=t("job.chart_alt"))
+    if latest and latest.get("samples_per_s"):
+        st.caption(t("job.speed", n=f"{float(latest['samples_per_s']):,.0f}"))
+
+
+def _jobs_panel() -> None:
+    jobs = [j for j in state.jobs().jobs() if j.active or time.time() - (j.ended or 0) < RECENT_S]
+    before, now = st.session_state.get("active_jobs"), [j.id for j in jobs if j.active]
+    st.session_state["active_jobs"] = now
+    if before is not None and set(before) - set(now):  # a training has ended: its run belongs into the pickers
+        state.refresh_entries()
+        st.rerun()
+    for job in jobs[:4]:
+        _job_card(job)
+
+
+def sidebar() -> None:
+    """The form and the jobs; live while something trains."""
+    with st.expander(t("train.title"), icon=":material/model_training:", key="train_open", on_change="rerun") as panel:
+        if panel.open:
+            _form()
+    busy = any(j.active for j in state.jobs().jobs())
+    st.fragment(_jobs_panel, run_every="2s" if busy else None)()

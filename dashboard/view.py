@@ -1,0 +1,40 @@
+"""What a page is: one file under `dashboard/views` that declares a `VIEW` record and its `render`; found by discovery."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from dashboard.frame import Frame
+
+Needs = Literal["run", "analysis"]
+SECTIONS = ("health", "understand", "train")
+
+
+@dataclass(frozen=True)
+class View:
+    """One page. `name` is its address and the prefix of its strings in the catalogue (`NAME.title`, `NAME.question`, ...).
+
+    `needs` says what the frame must have before `render` is called: a readable run, or its stored analysis too.
+    """
+
+    name: str
+    section: str
+    order: int
+    icon: str
+    needs: Needs
+    render: Callable[[Frame], None]
+
+
+@cache
+def views() -> tuple[View, ...]:
+    """Every page under `dashboard.views`, in the order of the navigation."""
+    import dashboard.views as package
+
+    found = [importlib.import_module(f"{package.__name__}.{m.name}").VIEW for m in pkgutil.iter_modules(package.__path__)]
+    return tuple(sorted(found, key=lambda v: (SECTIONS.index(v.section), v.order)))

@@ -1,0 +1,69 @@
+"""Starts the app for browser tests and screenshots: a free loopback port, a given folder of runs, stopped by its own id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, Playwright
+
+from dashboard.server import ROOT, app_command, app_environment
+
+CHROMIUM = os.environ.get("PLE_CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+READY = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
+WAIT_MS = 90_000
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextlib.contextmanager
+def app(runs: list[Path], log: Path) -> Iterator[str]:
+    """The address of an app that shows `runs`; it ends with the block."""
+    port = free_port()
+    with log.open("wb") as out:
+        server = subprocess.Popen(app_command(port, True), cwd=ROOT, env=app_environment(runs), stdout=out, stderr=out)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait(address, server, log)
+            yield address
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(400):
+        if server.poll() is not None:
+            raise RuntimeError(f"the app ended at start: {log.read_text()[-2000:]}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=1) as reply:
+            if reply.status == 200:
+                return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(0.1)
+    raise RuntimeError(f"the app did not answer at {address}")
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Debian's Chromium, headless."""
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+def ready(page: Page, element: str | None = None) -> None:
+    """Wait until the script has run, then for an element of the page itself."""
+    page.wait_for_selector(READY, timeout=WAIT_MS)
+    if element is not None:
+        page.wait_for_selector(element, timeout=WAIT_MS)
+        page.wait_for_selector(READY, timeout=WAIT_MS)
