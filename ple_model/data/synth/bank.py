@@ -1,0 +1,246 @@
+"""The bank's side of a block: monthly holdings, campaign exposures and responses, and the four side tables.
+
+Causal chain planted here: an income shock cuts the salary, raises the credit utilisation over about 60 days, brings a debt
+consultation, and moves the offer the customer responds to (instalment loan). Clicks depend on sign(savings account) x
+sign(evening shopper) with no main effect of either.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+
+from ple_model.data.synth import world
+from ple_model.data.synth.activity import SECONDS, Events
+from ple_model.data.synth.people import Floats, Ints, People, Story
+from ple_model.data.synth.world import DAYS, Strengths
+from ple_model.tasks import OFFERS
+
+N_OFFERS = len(OFFERS)
+SIDE_KINDS: dict[str, tuple[str, ...]] = {
+    "insurance": ("premium", "claim"),
+    "consultation": ("complaint", "information", "debt advice", "insurance", "mortgage", "travel", "investment"),
+    "overseas": ("purchase", "withdrawal"),
+    "investment": ("buy", "sell"),
+}
+
+
+def month_starts() -> Ints:
+    """Days of the history that are the first of a month: the moments of statements."""
+    first = date(1970, 1, 1).toordinal()
+    days = [d for d in range(DAYS) if date.fromordinal(first + world.EPOCH_DAY + d).day == 1]
+    return np.array(days, np.int64)
+
+
+def utilisation(people: People, story: Story, days: Ints, rng: np.random.Generator) -> Floats:
+    """[n, days] share of the credit limit in use: a level, slow noise, and the ramps of life events."""
+    n = len(people)
+    noise = 0.05 * np.cumsum(rng.standard_normal((n, len(days))), 1) / np.sqrt(6)
+    level = people.utilisation[:, None] + noise
+    for e, event in enumerate(world.LIFE_EVENTS):
+        since = days - story.event_day[:, e, None]
+        ramp = np.clip(since / 60.0, 0, 1) * (since < 7 * event.weeks + 60)
+        level = level + event.utilisation * ramp
+    clipped: Floats = np.clip(level, 0.0, 1.0)
+    return clipped
+
+
+def holdings(people: People, story: Story, responses: Events, rng: np.random.Generator) -> dict[str, Ints | Floats]:
+    """Statement rows: customer, product, as_of / opened / closed (days since START, -10^6 for none), balance, credit limit (NaN: none)."""
+    n = len(people)
+    months = month_starts()
+    products = len(world.PRODUCTS)
+    opened = np.full((n, products), DAYS, np.int64)
+    back = people.joined[:, None] + rng.integers(0, 60, (n, products))
+    has = np.stack(
+        [
+            ~people.anonymous,
+            people.savings,
+            people.credit,
+            rng.random(n) < 0.12,
+            rng.random(n) < 0.15,
+            rng.random(n) < 0.10,
+            (rng.random(n) < 0.22) & (people.age > 28),
+            people.premium,
+        ],
+        1,
+    )
+    opened = np.where(has & ~people.anonymous[:, None], back, opened)
+    converted = responses.columns["converted"] >= 0
+    offer_product = np.array([world.PRODUCTS.index(world.OFFER_PRODUCT[o]) if o in world.OFFER_PRODUCT else -1 for o in OFFERS])
+    product = offer_product[responses.columns["offer"].astype(np.int64)]
+    hit = converted & (product >= 0)
+    day = responses.columns["converted"][hit].astype(np.int64) // SECONDS
+    np.minimum.at(opened, (responses.customer[hit], product[hit]), day)
+    closed = np.where(rng.random((n, products)) < 0.04, rng.integers(0, 2 * DAYS, (n, products)), 10 * DAYS)
+    closed = np.maximum(closed, opened + 30)
+    level = utilisation(people, story, months, rng)
+    growth = np.cumsum(0.03 * rng.standard_normal((n, products, len(months))) + 0.004, 2)
+    scale = people.income[:, None] * np.array([1.2, 4.0, 0.0, 9.0, 6.0, 5.0, 60.0, 0.0])
+    balance = scale[:, :, None] * np.exp(growth + 0.5 * rng.standard_normal((n, products))[:, :, None])
+    balance[:, 2, :] = people.credit_limit[:, None] * level
+    live = (opened[:, :, None] <= months) & (closed[:, :, None] + 31 > months)
+    c, p, m = np.nonzero(live)
+    is_closed = closed[c, p] <= months[m]
+    value = np.where(is_closed, 0.0, balance[c, p, m])
+    return {
+        "customer": c,
+        "product": p,
+        "as_of": months[m],
+        "opened": opened[c, p],
+        "closed": np.where(is_closed, closed[c, p], -1_000_000),
+        "balance": np.round(value, 2),
+        "credit_limit": np.where(p == 2, people.credit_limit[c], np.nan),
+    }
+
+
+def offer_affinity(people: People, story: Story, customer: Ints, day: Ints) -> Floats:
+    """[m, 12] log-odds of each offer for these customers on these days: persona and life events."""
+    affinity = world.PERSONA_OFFER[people.persona[customer]].copy()
+    for e, event in enumerate(world.LIFE_EVENTS):
+        since = day - story.event_day[customer, e]
+        active = (since >= 10) & (since < 7 * event.weeks)
+        for offer, boost in event.offers.items():
+            affinity[:, world.offer_index(offer)] += boost * active
+    return affinity
+
+
+def interaction_sign(people: People) -> Floats:
+    """[n] +1 where savings account and evening shopping agree, -1 where they differ."""
+    return np.where(people.savings == people.evening, 1.0, -1.0)
+
+
+def conversion_sign(people: People) -> Floats:
+    """[n] +1 where credit card and premium membership agree, -1 where they differ."""
+    return np.where(people.credit == people.premium, 1.0, -1.0)
+
+
+def campaigns(people: People, story: Story, strengths: Strengths, rng: np.random.Generator) -> Events:
+    """About one exposure a week; offers are drawn at random, so the response tells the affinity. `clicked`, `converted`: seconds, -1 for none."""
+    n = len(people)
+    exposed = rng.random((n, DAYS)) < 1 / 7.0
+    exposed &= np.arange(DAYS) >= people.joined[:, None]
+    c, d = np.nonzero(exposed)
+    m = len(c)
+    offer = rng.integers(0, N_OFFERS, m)
+    affinity = offer_affinity(people, story, c, d)[np.arange(m), offer]
+    regime = story.regime[c, d // 7]
+    logit = (
+        strengths.click_intercept
+        + people.propensity[c]
+        + strengths.interaction * interaction_sign(people)[c]
+        + affinity
+        + np.array([0.35, 0.0, -0.5, -2.5])[regime]
+    )
+    clicked = rng.random(m) < 1 / (1 + np.exp(-logit))
+    convert = strengths.conversion_intercept + strengths.conversion_interaction * conversion_sign(people)[c] + 0.3 * affinity
+    converted = clicked & (rng.random(m) < 1 / (1 + np.exp(-convert)))
+    second = d * SECONDS + rng.integers(8 * 3600, 21 * 3600, m)
+    click = second + (1800 * rng.exponential(2.0, m)).astype(np.int64) + 20
+    conversion = click + (3600 * rng.exponential(20.0, m)).astype(np.int64) + 60
+    # A response after the end of the history is not seen.
+    clicked &= click < DAYS * SECONDS
+    converted &= clicked & (conversion < DAYS * SECONDS)
+    return Events(
+        c,
+        second,
+        {
+            "offer": offer,
+            "clicked": np.where(clicked, click, -1),
+            "converted": np.where(converted, conversion, -1),
+            "week": d // 7,
+        },
+    ).sorted()
+
+
+def side_tables(people: People, story: Story, rng: np.random.Generator) -> dict[str, Events]:
+    """insurance, consultation, overseas and investment rows; `kind` indexes `SIDE_KINDS`."""
+    return {
+        "insurance": _insurance(people, story, rng),
+        "consultation": _consultation(people, story, rng),
+        "overseas": _overseas(people, story, rng),
+        "investment": _investment(people, story, rng),
+    }
+
+
+def _alive(people: People, story: Story, c: Ints, d: Ints) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    safe = np.clip(d, 0, DAYS - 1)
+    alive = (d >= 0) & (d < DAYS) & (story.regime[c, safe // 7] != 3) & (d >= people.joined[c]) & ~people.anonymous[c]
+    return alive & ~story.paused[c, safe]
+
+
+def _rows(people: People, story: Story, c: Ints, d: Ints, kind: Ints, amount: Floats, rng: np.random.Generator) -> Events:
+    ok = _alive(people, story, c, d)
+    c, d, kind, amount = c[ok], d[ok], kind[ok], amount[ok]
+    second = d * SECONDS + rng.integers(9 * 3600, 18 * 3600, len(c))
+    return Events(c, second, {"kind": kind, "amount": np.round(amount, 2)}).sorted()
+
+
+def _insurance(people: People, story: Story, rng: np.random.Generator) -> Events:
+    n = len(people)
+    insured = np.nonzero(rng.random(n) < 0.35)[0]
+    day = rng.integers(0, 30, len(insured))[:, None] + 30 * np.arange(DAYS // 30)
+    c = np.repeat(insured, day.shape[1])
+    premium = np.repeat(25 * np.exp(0.5 * rng.standard_normal(len(insured))), day.shape[1])
+    claims = rng.choice(insured, len(insured) // 3)
+    return _rows(
+        people,
+        story,
+        np.concatenate([c, claims]),
+        np.concatenate([day.ravel(), rng.integers(0, DAYS, len(claims))]),
+        np.concatenate([np.zeros(len(c), np.int64), np.ones(len(claims), np.int64)]),
+        np.concatenate([premium, 400 * np.exp(rng.standard_normal(len(claims)))]),
+        rng,
+    )
+
+
+def _consultation(people: People, story: Story, rng: np.random.Generator) -> Events:
+    n = len(people)
+    kinds = SIDE_KINDS["consultation"]
+    customers, days, kind = [], [], []
+    complainers = np.nonzero(story.complaint_week < world.WEEKS)[0]
+    for _ in range(2):
+        customers.append(complainers)
+        days.append(7 * story.complaint_week[complainers] + rng.integers(0, 7, len(complainers)))
+        kind.append(np.zeros(len(complainers), np.int64))
+    idle = rng.integers(0, n, n)
+    customers.append(idle)
+    days.append(rng.integers(0, DAYS, n))
+    kind.append(np.ones(n, np.int64))
+    for e, event in enumerate(world.LIFE_EVENTS):
+        if event.consultation:
+            who = np.nonzero((story.event_day[:, e] < DAYS) & (rng.random(n) < 0.7))[0]
+            customers.append(who)
+            days.append(story.event_day[who, e] + rng.integers(8, 40, len(who)))
+            kind.append(np.full(len(who), kinds.index(event.consultation), np.int64))
+    c = np.concatenate(customers)
+    return _rows(people, story, c, np.concatenate(days), np.concatenate(kind), np.zeros(len(c)), rng)
+
+
+def _overseas(people: People, story: Story, rng: np.random.Generator) -> Events:
+    n = len(people)
+    rate = np.where(people.persona == world.PERSONAS.index("traveller"), 14.0, 1.2)
+    trip = [e.name for e in world.LIFE_EVENTS].index("long_trip")
+    c = np.repeat(np.arange(n), rng.poisson(rate))
+    d = rng.integers(0, DAYS, len(c))
+    travelling = np.nonzero(story.event_day[:, trip] < DAYS)[0]
+    c2 = np.repeat(travelling, 6)
+    d2 = story.event_day[c2, trip] + rng.integers(0, 60, len(c2))
+    c, d = np.concatenate([c, c2]), np.concatenate([d, d2])
+    kind = (rng.random(len(c)) < 0.2).astype(np.int64)
+    return _rows(people, story, c, d, kind, 60 * np.exp(0.9 * rng.standard_normal(len(c))), rng)
+
+
+def _investment(people: People, story: Story, rng: np.random.Generator) -> Events:
+    n = len(people)
+    rate = np.where(people.persona == world.PERSONAS.index("entrepreneur"), 12.0, 1.0)
+    c = np.repeat(np.arange(n), rng.poisson(rate))
+    d = rng.integers(0, DAYS, len(c))
+    windfall = [e.name for e in world.LIFE_EVENTS].index("windfall")
+    lucky = np.nonzero(story.event_day[:, windfall] < DAYS)[0]
+    c2 = np.repeat(lucky, 3)
+    d2 = story.event_day[c2, windfall] + rng.integers(0, 45, len(c2))
+    c, d = np.concatenate([c, c2]), np.concatenate([d, d2])
+    amount = 0.2 * people.income[c] * np.exp(0.8 * rng.standard_normal(len(c)))
+    return _rows(people, story, c, d, (rng.random(len(c)) < 0.35).astype(np.int64), amount, rng)
