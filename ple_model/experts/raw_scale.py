@@ -1,0 +1,77 @@
+"""RawScaleExpert: the 90 un-normalised power-law columns (reference, "RawScaleExpert", v3.3).
+
+Signed log, then standardisation per column with training statistics, which keeps the scale *between customers*; a LayerNorm
+over the raw columns would erase it. The statistics are buffers of the checkpoint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ple_model.batch import N_FEATURES, N_NORMALIZED, PLEClusterInput
+from ple_model.context import ModelContext
+from ple_model.errors import UserError
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.layers.precision import full_precision, widen
+
+N_RAW = N_FEATURES - N_NORMALIZED
+
+
+@dataclass(frozen=True)
+class RawScaleParams(ExpertParams):
+    hidden_dim: int = field(default=48, metadata={"help": "Width of the first layer, before LayerNorm."})
+    mlp_dim: int = field(default=64, metadata={"help": "Hidden width of the MLP after it."})
+
+
+def _statistics(values: tuple[float, ...], default: float, name: str) -> Tensor:
+    if not values:
+        return torch.full((N_RAW,), default)
+    if len(values) != N_RAW:
+        raise UserError(f"context {name}: {len(values)} values, expected {N_RAW}, one a raw power-law column")
+    return torch.tensor(values, dtype=torch.float32)
+
+
+class RawScale(Expert):
+    """Signed log -> standardise -> Linear -> LayerNorm -> MLP."""
+
+    name: ClassVar[str] = "raw_scale"
+    reads: ClassVar[tuple[str, ...]] = ("features:raw_power_law",)
+    title: ClassVar[str] = "Raw scale (heavy-tailed amounts and counts)"
+    reference_parameters: ClassVar[int] = 12_000
+    Params: ClassVar[type[ExpertParams]] = RawScaleParams
+    raw_mean: Tensor
+    raw_std: Tensor
+
+    def __init__(self, params: RawScaleParams, context: ModelContext, dropout: float) -> None:
+        super().__init__(params, context, dropout)
+        std = _statistics(context.raw_std, 1.0, "raw_std")
+        self.register_buffer("raw_mean", _statistics(context.raw_mean, 0.0, "raw_mean"))
+        # a column that is constant on the training split says nothing: leave its scale alone instead of dividing by zero
+        self.register_buffer("raw_std", torch.where(std > 1e-6, std, torch.ones_like(std)))
+        self.body = nn.Sequential(
+            nn.Linear(N_RAW, params.hidden_dim),
+            nn.LayerNorm(params.hidden_dim),
+            nn.SiLU(),
+            nn.Linear(params.hidden_dim, params.mlp_dim),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+        )
+        self.out = nn.Linear(params.mlp_dim, params.output_dim)
+
+    def last_layer(self) -> nn.Linear:
+        return self.out
+
+    def standardise(self, raw: Tensor) -> Tensor:
+        """Raw columns [B, 90] -> signed log in training standard deviations [B, 90]."""
+        with full_precision(raw):
+            raw = widen(raw)
+            return (raw.sign() * torch.log1p(raw.abs()) - self.raw_mean) / self.raw_std
+
+    def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
+        z = self.standardise(inputs.features[:, N_NORMALIZED:])
+        tail = {"mean_scale": z.mean(dim=1), "largest_deviation": z.abs().amax(dim=1)}
+        return self.out(self.body(z)), ExpertAux(internals={k: v.detach() for k, v in tail.items()})

@@ -1,0 +1,132 @@
+"""Temporal ensemble: Mamba, a liquid network and a Transformer over both sequences, mixed by learned weights.
+
+Mamba is Mamba-2 (SSD, one decay a head); the liquid network is CfC in closed form; the Transformer reads patches of six days. Each
+of the six streams (architecture x sequence) gives a vector; a row mixes the streams it has by a softmax over a learned score. A row
+without one of the sequences works on the other. Sequences are oldest first; `txn_days` and `sessions` keep the last ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ple_model.batch import FIELD_SHAPES, PLEClusterInput
+from ple_model.context import ModelContext
+from ple_model.errors import UserError
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.layers.liquid import CfC, elapsed_steps
+from ple_model.layers.patch_transformer import PatchTransformer
+from ple_model.layers.precision import full_precision, widen
+from ple_model.layers.selective_scan import Mamba2Block
+
+SEQUENCES: tuple[str, ...] = ("txn_seq", "session_seq")
+ARCHITECTURES: tuple[str, ...] = ("mamba", "lnn", "transformer")
+STREAMS: tuple[str, ...] = tuple(f"{a}:{s}" for s in SEQUENCES for a in ARCHITECTURES)
+"""Order of the mixing weights."""
+
+
+@dataclass(frozen=True)
+class TemporalParams(ExpertParams):
+    txn_days: int = field(default=180, metadata={"help": "Last days of txn_seq that are read."})
+    sessions: int = field(default=90, metadata={"help": "Last sessions of session_seq that are read."})
+    mamba_dim: int = field(default=64, metadata={"help": "Width of the Mamba blocks."})
+    mamba_layers: int = field(default=2, metadata={"help": "Mamba blocks a sequence."})
+    mamba_state: int = field(default=16, metadata={"help": "State size of the selective scan."})
+    mamba_heads: int = field(default=4, metadata={"help": "Heads of the scan; each has one decay (Mamba-2)."})
+    mamba_kernel: int = field(default=4, metadata={"help": "Taps of the causal convolution before the scan."})
+    chunk: int = field(default=20, metadata={"help": "Chunk length of the scan."})
+    lnn_dim: int = field(default=64, metadata={"help": "Width of the closed-form continuous-time cell."})
+    transformer_dim: int = field(default=112, metadata={"help": "Width of the patch Transformer."})
+    transformer_layers: int = field(default=1, metadata={"help": "Layers of the patch Transformer."})
+    transformer_heads: int = field(default=4, metadata={"help": "Attention heads of the patch Transformer."})
+    patch: int = field(default=6, metadata={"help": "Steps in one patch."})
+    mix_dim: int = field(default=64, metadata={"help": "Width in which the streams are mixed."})
+
+    def __post_init__(self) -> None:
+        limits = {"txn_days": FIELD_SHAPES["txn_seq"][0], "sessions": FIELD_SHAPES["session_seq"][0]}
+        for name, limit in limits.items():
+            if not 1 <= getattr(self, name) <= limit:
+                value = getattr(self, name)
+                raise UserError(f"shared_experts.temporal.{name}: {value!r} is not valid, it must be in 1..{limit}")
+        for width, heads in (("mamba_dim", "mamba_heads"), ("transformer_dim", "transformer_heads")):
+            if getattr(self, width) % getattr(self, heads):
+                raise UserError(
+                    f"shared_experts.temporal.{width}: {getattr(self, width)} is not a multiple of {heads} "
+                    f"({getattr(self, heads)})"
+                )
+
+
+class SequenceEncoders(nn.Module):
+    """The three architectures over one sequence, each summed up by its last state and its mean."""
+
+    def __init__(self, p: TemporalParams, inputs: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.length = length
+        self.mamba_in = nn.Linear(inputs, p.mamba_dim)
+        self.mamba = nn.Sequential(
+            *(
+                Mamba2Block(p.mamba_dim, p.mamba_state, p.mamba_heads, p.mamba_kernel, min(p.chunk, length), dropout)
+                for _ in range(p.mamba_layers)
+            )
+        )
+        self.lnn = CfC(inputs, p.lnn_dim)
+        self.transformer = PatchTransformer(
+            inputs, length, p.patch, p.transformer_dim, p.transformer_heads, p.transformer_layers, dropout
+        )
+        widths = (p.mamba_dim, p.lnn_dim, p.transformer_dim)
+        self.heads = nn.ModuleList(nn.Sequential(nn.Linear(2 * w, p.mix_dim), nn.LayerNorm(p.mix_dim)) for w in widths)
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """[B, any length, F] -> streams [B, 3, mix_dim] in the order of ARCHITECTURES."""
+        x = sequence[:, -self.length :]
+        with full_precision(x):  # recurrences keep full precision
+            liquid = self.lnn(widen(x), elapsed_steps(widen(x)))
+        states = (self.mamba(self.mamba_in(x)), liquid, self.transformer(x))
+        summaries = [torch.cat([s[:, -1], s.mean(dim=1)], dim=1) for s in states]
+        return torch.stack([head(s) for head, s in zip(self.heads, summaries, strict=True)], dim=1)
+
+
+class Temporal(Expert):
+    """Six streams, mixed per row over those it has."""
+
+    name: ClassVar[str] = "temporal"
+    reads: ClassVar[tuple[str, ...]] = SEQUENCES
+    title: ClassVar[str] = "Temporal (Mamba, liquid network, Transformer)"
+    reference_parameters: ClassVar[int] = 500_000
+    Params: ClassVar[type[ExpertParams]] = TemporalParams
+
+    def __init__(self, params: TemporalParams, context: ModelContext, dropout: float) -> None:
+        super().__init__(params, context, dropout)
+        lengths = {"txn_seq": params.txn_days, "session_seq": params.sessions}
+        self.encoders = nn.ModuleDict(
+            {s: SequenceEncoders(params, FIELD_SHAPES[s][1], lengths[s], dropout) for s in SEQUENCES}
+        )
+        self.stream_bias = nn.Parameter(torch.zeros(len(STREAMS)))
+        self.stream_score = nn.Parameter(params.mix_dim**-0.5 * torch.randn(len(STREAMS), params.mix_dim))
+        self.mix = nn.Sequential(nn.LayerNorm(params.mix_dim), nn.SiLU(), nn.Dropout(dropout))
+        self.out = nn.Linear(params.mix_dim, params.output_dim)
+
+    def last_layer(self) -> nn.Linear:
+        return self.out
+
+    def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
+        streams: list[Tensor] = []
+        held: list[Tensor] = []
+        for name in SEQUENCES:
+            sequence: Tensor | None = getattr(inputs, name)
+            here = inputs.present(name)
+            held.append(here[:, None].expand(-1, len(ARCHITECTURES)))
+            if sequence is None:
+                streams.append(inputs.features.new_zeros(len(inputs), len(ARCHITECTURES), self.params.mix_dim))
+            else:
+                streams.append(self.encoders[name](torch.where(here[:, None, None], sequence, 0.0)))
+        with full_precision(streams[0]):
+            stacked, have = torch.cat([widen(s) for s in streams], dim=1), torch.cat(held, dim=1)
+            scores = (stacked * self.stream_score).sum(dim=2) + self.stream_bias
+            # a finite floor: a row without any sequence gets equal weights instead of NaN, and a zero output afterwards
+            weights = torch.softmax(scores.masked_fill(~have, -1e4), dim=1)
+            mixed = (weights[:, :, None] * stacked).sum(dim=1)
+        return self.out(self.mix(mixed)), ExpertAux(internals={"mixing_weights": weights.detach()})

@@ -1,0 +1,81 @@
+"""Persistence diagrams as vectors (PersLay, Carriere et al., AISTATS 2020).
+
+A diagram's points go through a learned point transformation phi (Gaussian, tent and line functions), are weighted by a learned power of
+their persistence, and summed: permutation-invariant, per homology index. Only valid points are touched: `pack` lists them, the
+sum scatters them back to their rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class PackedDiagrams:
+    """Valid points of a batch of diagrams: birth [N], death [N], homology index [N] int, row [N] int; bad [B] counts those dropped."""
+
+    birth: Tensor
+    death: Tensor
+    homology: Tensor
+    row: Tensor
+    bad: Tensor
+
+
+def pack(points: Tensor, mask: Tensor, homologies: int) -> PackedDiagrams:
+    """Pack diagrams [B, n, 3] (birth, death, homology index) under mask [B, n].
+
+    Bad points are left out and counted: death before birth, not finite, or a homology index out of range."""
+    birth, death, index = points.unbind(dim=2)
+    finite = torch.isfinite(points).all(dim=2)
+    good = finite & (death >= birth) & (index >= 0) & (index < homologies)
+    row, column = torch.nonzero(mask & good, as_tuple=True)
+    bad = (mask & ~good).sum(dim=1)
+    chosen = points[row, column]
+    return PackedDiagrams(chosen[:, 0], chosen[:, 1], chosen[:, 2].long(), row, bad)
+
+
+class PersLayer(nn.Module):
+    """One diagram set of one homology index -> [B, 3 q + 2]: q Gaussians, q tents, q lines, and two scale numbers."""
+
+    def __init__(self, functions: int) -> None:
+        super().__init__()
+        q = functions
+        self.functions = q
+        # spread over the unit square so that no two functions start alike; persistence is learned on the data's own scale
+        self.centres = nn.Parameter(torch.rand(q, 2))
+        self.raw_width = nn.Parameter(torch.full((q, 2), -1.0))
+        self.tents = nn.Parameter(torch.linspace(0.0, 1.5, q))
+        self.lines = nn.Linear(2, q)
+        self.raw_power = nn.Parameter(torch.tensor(0.5413))
+        self.log_gain = nn.Parameter(torch.tensor(0.0))
+
+    @property
+    def width(self) -> int:
+        """Width of the output."""
+        return 3 * self.functions + 2
+
+    def weight(self, persistence: Tensor) -> Tensor:
+        """Learned weight of a point, gain * persistence ^ power with power > 0: zero on the diagonal, as stability needs."""
+        return torch.exp(self.log_gain) * persistence.clamp(min=1e-6) ** functional.softplus(self.raw_power)
+
+    def transform(self, birth: Tensor, persistence: Tensor) -> Tensor:
+        """phi [N, 3 q] in birth-persistence coordinates."""
+        p = torch.stack([birth, persistence], dim=1)
+        scale = torch.nn.functional.softplus(self.raw_width) + 1e-3
+        gaussian = torch.exp(-0.5 * ((p[:, None] - self.centres) / scale).square().sum(dim=2))
+        half = 0.5 * persistence[:, None]
+        tent = functional.relu(half - (self.tents - birth[:, None] - half).abs())
+        return torch.cat([gaussian, tent, torch.tanh(self.lines(p))], dim=1)
+
+    def forward(self, birth: Tensor, death: Tensor, row: Tensor, rows: int) -> Tensor:
+        """Points [N] of `rows` diagrams -> pooled [rows, 3 q + 2]; a row without points is zero."""
+        persistence = death - birth
+        w = self.weight(persistence)
+        extra = torch.stack([torch.ones_like(persistence), persistence], dim=1)
+        values = torch.cat([w[:, None] * self.transform(birth, persistence), extra], dim=1)
+        pooled = values.new_zeros(rows, values.shape[1]).index_add(0, row, values)
+        return torch.sign(pooled) * torch.log1p(pooled.abs())
