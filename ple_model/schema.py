@@ -1,6 +1,18 @@
-"""The 734 columns of `features` by name, group and part. `feature_schema.yaml` is the single source of truth (model.md 2.1)."""
+"""The 734 columns of `features` by name, group and part; `feature_schema.yaml` is the single source of truth (reference, "734D")."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from ple_model.errors import UserError, did_you_mean
+
+SCHEMA_PATH = Path(__file__).with_name("feature_schema.yaml")
 
 PARTS: tuple[tuple[str, str, int], ...] = (
     ("base", "rfm", 34), ("base", "category", 64), ("base", "transaction_stats", 80), ("base", "temporal", 60),
@@ -34,3 +46,103 @@ PART_SLICES: dict[str, slice] = _slices()
 
 MERCHANT_SLICE_PARTS: tuple[str, ...] = ("overseas", "mcc_l1", "mcc_l2", "merchant_brand", "merchant_stats", "radius")
 """The 27 columns that unified_hgcn reads beside the hierarchy coordinates: 594-599 and 623-643."""
+
+RAW_PART = "raw_power_law"
+_FIELDS = ("name", "group", "part", "unit", "scale", "sentence_en", "sentence_ko", "how", "empty")
+
+
+@dataclass(frozen=True)
+class FeatureColumn:
+    """One column. `scale` is what the normaliser does first: `log` (signed log), `linear`, or `raw` (left in its unit)."""
+
+    index: int
+    name: str
+    group: str
+    part: str
+    unit: str
+    scale: str
+    sentence_en: str
+    sentence_ko: str
+    how: str
+    empty: str
+    """What an absent source leaves in the column."""
+
+    def sentence(self, language: str = "en") -> str:
+        """The sentence for a business reviewer, in `en` or `ko`."""
+        return self.sentence_ko if language == "ko" else self.sentence_en
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    """Columns in order, with the look-ups that readers need."""
+
+    version: int
+    columns: tuple[FeatureColumn, ...]
+    index: Mapping[str, int]
+    """Column number by name."""
+    parts: Mapping[str, slice]
+    """Columns of each part."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns)
+
+    @property
+    def normalized(self) -> slice:
+        """The columns that the normaliser scales: all before the raw part."""
+        return slice(0, self.parts[RAW_PART].start)
+
+    @property
+    def raw(self) -> slice:
+        """The heavy-tailed columns that stay in their own units."""
+        return self.parts[RAW_PART]
+
+    def column(self, name: str) -> FeatureColumn:
+        """The column of this name; `UserError` with the nearest name otherwise."""
+        if name not in self.index:
+            raise UserError(f"no feature column '{name}'{did_you_mean(name, self.index)}")
+        return self.columns[self.index[name]]
+
+    def part_names(self, part: str) -> tuple[str, ...]:
+        """Column names of one part, in order."""
+        if part not in self.parts:
+            raise UserError(f"no feature part '{part}'{did_you_mean(part, self.parts)}")
+        return self.names[self.parts[part]]
+
+
+def parse_schema(text: str, where: str = "feature_schema.yaml") -> FeatureSchema:
+    """Schema from YAML text. All faults (missing or unknown fields, repeated names, wrong part widths or order) in one `UserError`."""
+    document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if not isinstance(document, dict) or not isinstance(document.get("columns"), list):
+        raise UserError(f"{where} has no list 'columns'")
+    expected = [(group, part) for group, part, width in PARTS for _ in range(width)]
+    faults: list[str] = []
+    columns: list[FeatureColumn] = []
+    for i, entry in enumerate(document["columns"]):
+        if not isinstance(entry, dict):
+            faults.append(f"column {i} is not a mapping")
+            continue
+        missing = [f for f in _FIELDS if not isinstance(entry.get(f), str) or not entry[f].strip()]
+        unknown = sorted(set(entry) - set(_FIELDS))
+        if missing or unknown:
+            faults.append(f"column {i} ({entry.get('name')}): missing {missing}, unknown {unknown}")
+            continue
+        columns.append(FeatureColumn(i, **{f: entry[f] for f in _FIELDS}))
+        if i < len(expected) and (entry["group"], entry["part"]) != expected[i]:
+            faults.append(f"column {i} ({entry['name']}): in {entry['group']}/{entry['part']}, expected {'/'.join(expected[i])}")
+    if len(document["columns"]) != len(expected):
+        faults.append(f"{len(document['columns'])} columns, expected {len(expected)}")
+    index: dict[str, int] = {}
+    for column in columns:
+        if column.name in index:
+            faults.append(f"column {column.index} repeats the name '{column.name}' of column {index[column.name]}")
+        index.setdefault(column.name, column.index)
+    if faults:
+        raise UserError(f"{where}: " + "; ".join(faults))
+    return FeatureSchema(int(document.get("version", 1)), tuple(columns), MappingProxyType(index), MappingProxyType(PART_SLICES))
+
+
+@lru_cache(maxsize=1)
+def load_schema() -> FeatureSchema:
+    """The schema that ships with the package."""
+    return parse_schema(SCHEMA_PATH.read_text(encoding="utf-8"))
