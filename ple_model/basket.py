@@ -1,0 +1,132 @@
+"""Task experts: a shared encoder per task group, a cluster embedding and a head per task (reference, "GroupTaskExpertBasket", v3.2).
+
+Fast form. With block scaling followed by a linear layer, `W (w_i h_i) = w_i (W_i h_i)`: each expert block is projected once per
+group, and the gates mix the group_hidden-wide results per task by one batched product. The scaled [B, tasks, width] tensor is
+never built. The cluster embedding joins after the encoder (its soft-routing section and its constructor agree on that).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ple_model.stacked import StackedLayerNorm, StackedLinear
+from ple_model.tasks import TaskSpec
+
+
+def cluster_weights(ids: Tensor, probs: Tensor | None, probs_present: Tensor, n_clusters: int) -> Tensor:
+    """[B, n_clusters] mixing weights: the posteriors where a row has them (soft routing), one-hot of the id elsewhere."""
+    hard = torch.zeros(ids.shape[0], n_clusters, device=ids.device).scatter_(1, ids.long()[:, None], 1.0)
+    return hard if probs is None else torch.where(probs_present[:, None], probs.to(hard.dtype), hard)
+
+
+class GroupTaskExpertBasket(nn.Module):
+    """`forward` gives (task experts [B, tasks, output_dim], encoder outputs [B, tasks, group_output_dim])."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, TaskSpec],
+        dims: Sequence[int],
+        hmm_dim: int,
+        hidden_dim: int,
+        encoder_dim: int,
+        cluster_dim: int,
+        output_dim: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.tasks = list(tasks)
+        self.dims = list(dims)
+        self.width = sum(dims)
+        self.hidden_dim = hidden_dim
+        self.encoder_dim = encoder_dim
+        self.dropout = dropout
+        self.groups = sorted({t.group for t in tasks.values()}, key=lambda g: [t.group for t in tasks.values()].index(g))
+        names = self.tasks
+        self.members = {g: [i for i, n in enumerate(names) if tasks[n].group == g] for g in self.groups}
+        self.modes = {g: [tasks[names[i]].hmm_mode for i in self.members[g]] for g in self.groups}
+        # tasks come out group by group; this restores config order
+        order = [i for g in self.groups for i in self.members[g]]
+        self._restore = [order.index(i) for i in range(len(order))]
+
+        n = len(self.groups)
+        bound = 1 / math.sqrt(self.width + hmm_dim)
+        # rows: shared blocks then HMM; columns: group by group, so that a block is projected for all groups in one product
+        self.encoder_weight = nn.Parameter(torch.empty(self.width + hmm_dim, n * hidden_dim).uniform_(-bound, bound))
+        self.encoder_bias = nn.Parameter(torch.empty(n, hidden_dim).uniform_(-bound, bound))
+        self.encoder_norm = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(n))
+        self.encoder_out = nn.ModuleList(
+            nn.Sequential(nn.Linear(hidden_dim, encoder_dim), nn.LayerNorm(encoder_dim), nn.SiLU(), nn.Dropout(dropout))
+            for _ in range(n)
+        )
+        self.head = StackedLinear(len(tasks), encoder_dim + cluster_dim, output_dim)
+        self.head_norm = StackedLayerNorm(len(tasks), output_dim)
+
+    def forward(self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], clusters: Tensor, _weights: Tensor) -> tuple[Tensor, Tensor]:
+        """shared [B, width]; gates [B, tasks, experts] (block scale included); hmm {mode: [B, hmm_dim]}; clusters [B, cluster_dim]."""
+        hidden = self.hidden_dim
+        # [B, experts, groups * hidden]: each block through its rows of every group's first layer
+        blocks = shared.split(self.dims, dim=1)
+        rows = self.encoder_weight[: self.width].split(self.dims, dim=0)
+        products = torch.stack([b @ w for b, w in zip(blocks, rows, strict=True)], dim=1)
+        gates = gates.to(products.dtype)
+        hmm_weight = self.encoder_weight[self.width :]
+
+        encoded: list[Tensor] = []
+        for g, group in enumerate(self.groups):
+            columns = slice(g * hidden, (g + 1) * hidden)
+            mixed = torch.bmm(gates[:, self.members[group]], products[:, :, columns])  # [B, group tasks, hidden]
+            used = list(dict.fromkeys(self.modes[group]))
+            context = {m: torch.addmm(self.encoder_bias[g], hmm[m], hmm_weight[:, columns]) for m in used}
+            if len(used) == 1:
+                mixed = mixed + context[used[0]][:, None]
+            else:
+                mixed = mixed + torch.stack([context[m] for m in self.modes[group]], dim=1)
+            x = F.dropout(F.silu(self.encoder_norm[g](mixed)), self.dropout, self.training)
+            encoded.append(self.encoder_out[g](x))
+        encoder_outputs = torch.cat(encoded, dim=1)[:, self._restore]  # [B, tasks, encoder_dim], config order
+
+        # the cluster embedding is the same for every task: project it for all heads at once instead of copying it to each
+        enc, clu = self.head.weight[:, : self.encoder_dim], self.head.weight[:, self.encoder_dim :]
+        y = torch.baddbmm(self.head.bias, encoder_outputs.transpose(0, 1), enc) + torch.matmul(clusters, clu)
+        return F.silu(self.head_norm(y)).transpose(0, 1), encoder_outputs
+
+
+class ClusterTaskExpertBasket(nn.Module):
+    """The legacy basket: an independent two-layer MLP per task and cluster, kept for comparison (`use_group_encoder: false`).
+
+    Soft routing mixes the sub-heads' outputs with the cluster weights. There is no shared encoder: encoder outputs are the
+    task experts themselves.
+    """
+
+    def __init__(
+        self, tasks: Mapping[str, TaskSpec], dims: Sequence[int], hmm_dim: int, hidden_dim: int, n_clusters: int, output_dim: int,
+        dropout: float,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.dims = list(dims)
+        self.modes = [t.hmm_mode for t in tasks.values()]
+        self.n_clusters, self.hidden_dim = n_clusters, hidden_dim
+        self.first = StackedLinear(len(tasks), sum(dims) + hmm_dim, n_clusters * hidden_dim)
+        self.second = StackedLinear(len(tasks) * n_clusters, hidden_dim, output_dim)
+        self.dropout = dropout
+
+    def forward(self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], _clusters: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """As `GroupTaskExpertBasket.forward`; `weights` [B, n_clusters] are the cluster mixing weights."""
+        out: list[Tensor] = []
+        second = self.second.weight.view(len(self.modes), self.n_clusters, self.hidden_dim, -1)
+        bias = self.second.bias.view(len(self.modes), self.n_clusters, -1)
+        blocks = shared.split(self.dims, dim=1)
+        for t, mode in enumerate(self.modes):
+            x = torch.cat([b * gates[:, t, i : i + 1].to(b.dtype) for i, b in enumerate(blocks)] + [hmm[mode]], dim=1)
+            h = F.silu(torch.addmm(self.first.bias[t], x, self.first.weight[t]))
+            h = F.dropout(h, self.dropout, self.training).view(-1, self.n_clusters, self.hidden_dim)
+            # sum_c p_c (h_c W_c + b_c): weight the hidden units first, then one product over (cluster, hidden)
+            h = (h * weights[:, :, None].to(h.dtype)).flatten(1)
+            out.append(h @ second[t].flatten(0, 1) + weights.to(h.dtype) @ bias[t])
+        experts = torch.stack(out, dim=1)
+        return experts, experts

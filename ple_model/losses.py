@@ -1,0 +1,155 @@
+"""Task losses and how they are weighted (reference, "Loss design"; Lin et al. 2017; Huber 1964; van den Oord et al. 2018;
+Kendall et al. 2018).
+
+Every loss is computed in float32 whatever the autocast state, per row, and averaged over the rows that have a label. A label
+is missing where it is -1 (classes, brands) or NaN (regression).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ple_model.context import LabelScaler
+from ple_model.tasks import TaskSpec
+
+EPS = 1e-7
+"""Probabilities are clamped to [EPS, 1 - EPS]: safe in float32, and the reason why half precision is not used here."""
+
+
+def focal(p: Tensor, y: Tensor, alpha: float, gamma: float = 2.0) -> Tensor:
+    """`-alpha_t (1 - p_t)^gamma log p_t` by row; p, y [B], y in {0, 1} (Lin et al. 2017, eq. 5)."""
+    p = p.float().clamp(EPS, 1 - EPS)
+    y = y.float()
+    p_t = p * y + (1 - p) * (1 - y)
+    alpha_t = alpha * y + (1 - alpha) * (1 - y)
+    return -alpha_t * (1 - p_t) ** gamma * torch.log(p_t)
+
+
+def huber(prediction: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
+    """Huber's loss by row: quadratic within `delta`, linear beyond."""
+    return F.huber_loss(prediction.float(), y.float(), reduction="none", delta=delta)
+
+
+def mse(prediction: Tensor, y: Tensor) -> Tensor:
+    """Squared error by row."""
+    return (prediction.float() - y.float()) ** 2
+
+
+def nll(logits: Tensor, y: Tensor) -> Tensor:
+    """Negative log-likelihood by row from raw logits [B, K]; 0 where y is -1."""
+    return F.nll_loss(F.log_softmax(logits.float(), dim=-1), y.long(), ignore_index=-1, reduction="none")
+
+
+class BrandTable(nn.Module):
+    """Keys of the contrastive task: a learned row a brand, L2-normalised when used. Without brands it holds one unused row."""
+
+    log_q: Tensor
+
+    def __init__(self, n_brands: int, dim: int, counts: tuple[int, ...], temperature: float, candidates: int) -> None:
+        super().__init__()
+        self.keys = nn.Parameter(torch.randn(max(1, n_brands), dim))
+        self.temperature = temperature
+        self.candidates = candidates
+        q = torch.ones(max(1, n_brands))
+        if counts:
+            q = q + torch.tensor(counts, dtype=torch.float32)  # add-one: a brand never bought in training can still be drawn
+        self.register_buffer("log_q", torch.log(q / q.sum()), persistent=False)
+
+    def logits(self, query: Tensor) -> Tensor:
+        """Similarities over temperature, [B, brands]; `query` is L2-normalised."""
+        return query.float() @ F.normalize(self.keys.float(), dim=-1).T / self.temperature
+
+    def loss(self, query: Tensor, y: Tensor) -> Tensor:
+        """InfoNCE by row, 0 where y is -1. All brands are candidates up to `candidates`; beyond that, in training, a sample is
+        drawn by training frequency and its bias removed by subtracting log Q (Bengio & Senecal 2008; Yi et al., RecSys 2019)."""
+        if self.keys.shape[0] <= self.candidates or not self.training:
+            return torch.cat([nll(self.logits(q), t) for q, t in zip(query.split(4096), y.split(4096), strict=True)])
+        drawn = torch.multinomial(self.log_q.exp(), self.candidates, replacement=True)
+        return self.sampled_loss(query, y, drawn)
+
+    def sampled_loss(self, query: Tensor, y: Tensor, drawn: Tensor) -> Tensor:
+        """InfoNCE against the brands `drawn` [S] (with replacement); a draw equal to the row's own brand is left out."""
+        present = y >= 0
+        own = y.clamp_min(0).long()
+        keys = F.normalize(self.keys.float(), dim=-1)
+        query = query.float()
+        positive = (query * keys[own]).sum(-1) / self.temperature - self.log_q[own]
+        negative = query @ keys[drawn].T / self.temperature - self.log_q[drawn]
+        negative = negative.masked_fill(drawn[None, :] == own[:, None], float("-inf"))
+        loss = torch.logsumexp(torch.cat([positive[:, None], negative], dim=1), dim=1) - positive
+        return torch.where(present, loss, torch.zeros_like(loss))
+
+
+def standardise(y: Tensor, scaler: LabelScaler | None) -> Tensor:
+    """A regression label in standard deviations; unchanged without a scaler."""
+    y = y.float()
+    return y if scaler is None else (y - scaler.mean) / max(scaler.std, 1e-12)
+
+
+def label_mask(spec: TaskSpec, y: Tensor) -> Tensor:
+    """Bool of y's shape: where the label is there."""
+    return ~torch.isnan(y) if spec.kind == "regression" else y >= 0
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean over `mask`, number of labels); 0 where there is none. Masked values may be NaN: they are dropped, not multiplied."""
+    n = mask.sum()
+    return torch.where(mask, values, torch.zeros_like(values)).sum() / n.clamp_min(1), n
+
+
+def task_loss(
+    spec: TaskSpec, prediction: Tensor, logits: Tensor, y: Tensor, brands: BrandTable | None, scaler: LabelScaler | None,
+    gamma: float, delta: float,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """(masked mean loss, number of labels) of one task; `y` in original units."""
+    mask = label_mask(spec, y)
+    if spec.kind == "regression":
+        target = torch.where(mask, standardise(y, scaler), torch.zeros_like(y, dtype=torch.float32))
+        values = huber(prediction, target, delta) if spec.loss == "huber" else mse(prediction, target)
+    elif spec.kind == "binary":
+        # from the logit, not from p: sigmoid's gradient survives where a float32 p would have rounded to 0 or 1
+        values = focal(torch.sigmoid(logits[:, 0].float()), y.clamp_min(0), spec.focal_alpha or 0.25, gamma)
+    elif spec.kind == "multiclass":
+        values = nll(logits, torch.where(mask, y, torch.full_like(y, -1)))
+    else:
+        assert brands is not None
+        values = brands.loss(prediction, y)
+    return masked_mean(values, mask)
+
+
+class LossWeighting(nn.Module):
+    """Kendall's uncertainty weighting `w_k (exp(-s_k) L_k / constant_k + s_k)`, or fixed weights `w_k L_k / constant_k`.
+
+    L_k is divided by the loss of the constant predictor on the training split: otherwise a rare task's focal loss (about 0.01)
+    would sit at the limit of s_k from the start. A task without labels contributes neither L nor s.
+    """
+
+    weight: Tensor
+    constant: Tensor
+
+    def __init__(self, tasks: Mapping[str, TaskSpec], constant_loss: Mapping[str, float], strategy: str, limit: float) -> None:
+        super().__init__()
+        self.strategy = strategy
+        self.limit = limit
+        self.task_log_vars = nn.Parameter(torch.zeros(len(tasks)))
+        self.register_buffer("weight", torch.tensor([t.weight for t in tasks.values()]), persistent=False)
+        constants = [constant_loss.get(n, 1.0) for n in tasks]
+        self.register_buffer("constant", torch.tensor([c if c > 0 else 1.0 for c in constants]), persistent=False)
+        if strategy == "fixed":
+            self.task_log_vars.requires_grad_(False)
+
+    def forward(self, losses: Tensor, counts: Tensor, c: Tensor) -> Tensor:
+        """Weighted terms [tasks] from raw mean losses, label counts and adaTT's coefficients c, all [tasks]."""
+        ratio = losses / self.constant
+        if self.strategy == "uncertainty":
+            ratio = torch.exp(-self.task_log_vars) * ratio + self.task_log_vars
+        return torch.where(counts > 0, c * self.weight * ratio, torch.zeros_like(ratio))
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Put s_k back into [-limit, limit]. A clamp in the graph would have no gradient outside and could never come back."""
+        self.task_log_vars.clamp_(-self.limit, self.limit)

@@ -1,0 +1,87 @@
+"""`model.summary()`: parameters by module next to the reference's estimates (reference, appendix "parameter estimates")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ple_model.model import PLEClusterAdaTT
+
+REFERENCE: dict[str, int] = {
+    "unified_hgcn": 200_000, "perslay": 50_000, "deepfm": 169_000, "temporal": 500_000, "lightgcn": 20_000, "causal": 100_000,
+    "optimal_transport": 100_000, "raw_scale": 12_000, "cgc": 75_000, "hmm": 5_000, "basket": 362_000, "towers": 80_000,
+    "adatt": 10_000, "sae": 2_700_000, "evidential": 30_000, "auxiliary": 40_000,
+}  # fmt: skip
+"""The reference's estimates for its default configuration."""
+
+WHY: dict[str, str] = {
+    "hmm": "three Linear(16, 32) with LayerNorm and a default embedding are 1,920 parameters by count; the estimate is rough.",
+    "adatt": "affinity and transfer are measured from gradients and kept as buffers; nothing is trained.",
+    "sae": "tied weights (W_dec = W_enc^T) count the big matrix once; the estimate is that of untied weights.",
+    "evidential": "one Linear(32, K) a task (2 for binary, 4 for regression) is 3,168 by count; the estimate is rough.",
+    "perslay": "the point transformations and the pooling are shared by every diagram point, which needs few weights.",
+    "raw_scale": "the reference's figure is that of a plain 90 -> 64 MLP; widths of its hidden layers are not given there.",
+}
+"""Why a module is more than a third away from the estimate in the default configuration."""
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One module: `reference` and `explanation` are empty where the reference names no figure."""
+
+    module: str
+    parameters: int
+    reference: int | None
+    explanation: str
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """Rows in the order of the forward pass; `str()` is the printed table."""
+
+    rows: tuple[SummaryRow, ...]
+    default_size: bool
+
+    @property
+    def total(self) -> int:
+        return sum(r.parameters for r in self.rows)
+
+    @property
+    def trained(self) -> int:
+        """Without the SAE, as the reference counts."""
+        return sum(r.parameters for r in self.rows if r.module != "sae")
+
+    def __str__(self) -> str:
+        lines = [f"{'module':<20}{'parameters':>12}{'reference':>12}"]
+        for r in self.rows:
+            lines.append(f"{r.module:<20}{r.parameters:>12,}{'' if r.reference is None else f'{r.reference:,}':>12}")
+        lines.append(f"{'total':<20}{self.total:>12,}{4_400_000:>12,}")
+        lines.append(f"{'total without SAE':<20}{self.trained:>12,}{1_700_000:>12,}")
+        notes = [f"{r.module}: {r.explanation}" for r in self.rows if r.explanation]
+        if not self.default_size:
+            notes.insert(0, "The estimates are those of the reference's default widths; this configuration has other widths.")
+        return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def summarise(model: PLEClusterAdaTT) -> ModelSummary:
+    """The summary of a model; a module more than a third away from its estimate carries a sentence that says why."""
+    from ple_model.config import load_config
+
+    default = load_config("v3_14")
+    same = model.config.task_experts == default.task_experts and all(
+        default.shared_experts.get(n) == p for n, p in model.config.shared_experts.items()
+    )
+    rows = []
+    for name, modules in model.blocks().items():
+        count = sum(p.numel() for m in modules for p in m.parameters())
+        estimate = REFERENCE.get(name)
+        far = estimate is not None and abs(count - estimate) > estimate / 3
+        rows.append(SummaryRow(name, count, estimate, _explanation(name, same) if far else ""))
+    return ModelSummary(tuple(rows), same)
+
+
+def _explanation(name: str, default_size: bool) -> str:
+    if not default_size and name not in ("adatt", "sae"):
+        return "the configuration has other widths than the reference's default."
+    return WHY.get(name, "the reference gives an outline of this module, not its widths; ours follow from its description.")
