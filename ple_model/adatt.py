@@ -1,8 +1,8 @@
 """adaTT: tasks are reweighted by how far the other tasks' gradients agree with theirs (reference, "adaTT"; Yu et al. 2020;
 Fifty et al. 2021).
 
-The reference's transfer `g_j + alpha_ij proj(g_i, g_j)` is g_j rescaled, hence a factor on task j's loss. Measured, not trained:
-as a parameter the losses that it multiplies would drive it to zero.
+The reference's transfer `g_j + alpha_ij proj(g_i, g_j)` is g_j rescaled, hence a factor on task j's loss. Measured, not
+trained: as a parameter the losses that it multiplies would drive it to zero.
 
 1. `g_i` = gradient of L_i at the last layer of each shared expert, concatenated; an exponential average of the **vectors**
    (a single step's cosine is noise); affinity `A_ij = cos(ema_i, ema_j)`.
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ple_model.config import AdattConfig
 from ple_model.tasks import TaskSpec
+
 
 class AdaTT(nn.Module):
     """Buffers only; all are part of the checkpoint. `n_parameters` is the length of a gradient vector."""
@@ -78,9 +79,9 @@ class AdaTT(nn.Module):
         return (1 - self.config.ema_decay**count).clamp_min(1e-12)
 
     def measure(self, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], scale: float = 1.0) -> None:
-        """Take the gradient of each task's mean loss at `parameters` and fold it in; before the step's own backward, for which the
-        graph is kept. `scale` is the loss scale of fp16, which keeps small gradients above its floor. Tasks without labels (no
-        gradient at all) are left as they were. Does nothing once frozen."""
+        """Take the gradient of each task's mean loss at `parameters` and fold it in; before the step's own backward, for
+        which the graph is kept. `scale` is the loss scale of fp16, which keeps small gradients above its floor. Tasks
+        without labels (no gradient at all) are left as they were. Does nothing once frozen."""
         if bool(self.frozen):
             return
         rows: list[Tensor] = []
@@ -136,7 +137,8 @@ class AdaTT(nn.Module):
         return self.affinity < self.config.negative_transfer_threshold
 
     def report(self) -> dict[str, Any]:
-        """For the log: tasks, A, band, T, c by task, conflict_share (of all pairs), measured. A pair without a band has None."""
+        """For the log: tasks, A, band, T, c by task, conflict_share (of all pairs), measured. A pair without a band has
+        None."""
         n = len(self.tasks)
         band = [[None if x != x else round(x, 6) for x in row] for row in self.band.tolist()]
         return {

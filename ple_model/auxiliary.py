@@ -1,4 +1,5 @@
-"""Cold-start and anonymous customers: their few static features are mixed into shared_concat (reference, "auxiliary projections").
+"""Cold-start and anonymous customers: their few static features are mixed into shared_concat (reference, "auxiliary
+projections").
 
 A row of segment cold_start (anonymous) whose `coldstart_features` (`anonymous_features`) are there gets, block by block,
 `(1 - g) * block + g * projection` with a learned gate g in (0, 1) that reads shared_concat. Every other row is left as it is.

@@ -1,4 +1,5 @@
-"""Task experts: a shared encoder per task group, a cluster embedding and a head per task (reference, "GroupTaskExpertBasket", v3.2).
+"""Task experts: a shared encoder per task group, a cluster embedding and a head per task (reference,
+"GroupTaskExpertBasket", v3.2).
 
 Fast form. With block scaling followed by a linear layer, `W (w_i h_i) = w_i (W_i h_i)`: each expert block is projected once per
 group, and the gates mix the group_hidden-wide results per task by one batched product. The scaled [B, tasks, width] tensor is
@@ -66,12 +67,15 @@ class GroupTaskExpertBasket(nn.Module):
         self.head = StackedLinear(len(tasks), encoder_dim + cluster_dim, output_dim)
         self.head_norm = StackedLayerNorm(len(tasks), output_dim)
 
-    def forward(self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], clusters: Tensor, _weights: Tensor) -> tuple[Tensor, Tensor]:
-        """shared [B, width]; gates [B, tasks, experts] (block scale included); hmm {mode: [B, hmm_dim]}; clusters [B, cluster_dim]."""
+    def forward(
+        self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], clusters: Tensor, _weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """shared [B, width]; gates [B, tasks, experts] (block scale included); hmm {mode: [B, hmm_dim]}; clusters [B,
+        cluster_dim]."""
         hidden = self.hidden_dim
         # [B, experts, groups * hidden]: each block through its rows of every group's first layer
-        blocks = shared.split(self.dims, dim=1)
-        rows = self.encoder_weight[: self.width].split(self.dims, dim=0)
+        blocks = torch.split(shared, self.dims, dim=1)
+        rows = torch.split(self.encoder_weight[: self.width], self.dims, dim=0)
         products = torch.stack([b @ w for b, w in zip(blocks, rows, strict=True)], dim=1)
         gates = gates.to(products.dtype)
         hmm_weight = self.encoder_weight[self.width :]
@@ -104,8 +108,8 @@ class ClusterTaskExpertBasket(nn.Module):
     """
 
     def __init__(
-        self, tasks: Mapping[str, TaskSpec], dims: Sequence[int], hmm_dim: int, hidden_dim: int, n_clusters: int, output_dim: int,
-        dropout: float,
+        self, tasks: Mapping[str, TaskSpec], dims: Sequence[int], hmm_dim: int, hidden_dim: int, n_clusters: int, output_dim:
+        int, dropout: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.dims = list(dims)
@@ -115,12 +119,14 @@ class ClusterTaskExpertBasket(nn.Module):
         self.second = StackedLinear(len(tasks) * n_clusters, hidden_dim, output_dim)
         self.dropout = dropout
 
-    def forward(self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], _clusters: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], _clusters: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """As `GroupTaskExpertBasket.forward`; `weights` [B, n_clusters] are the cluster mixing weights."""
         out: list[Tensor] = []
         second = self.second.weight.view(len(self.modes), self.n_clusters, self.hidden_dim, -1)
         bias = self.second.bias.view(len(self.modes), self.n_clusters, -1)
-        blocks = shared.split(self.dims, dim=1)
+        blocks = torch.split(shared, self.dims, dim=1)
         for t, mode in enumerate(self.modes):
             x = torch.cat([b * gates[:, t, i : i + 1].to(b.dtype) for i, b in enumerate(blocks)] + [hmm[mode]], dim=1)
             h = F.silu(torch.addmm(self.first.bias[t], x, self.first.weight[t]))

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ple_model.losses import label_mask, masked_mean, standardise
 from ple_model.context import LabelScaler
+from ple_model.losses import label_mask, masked_mean, standardise
 from ple_model.tasks import TaskSpec
 
 NIG_FLOOR = 1e-6
@@ -122,8 +122,8 @@ def dirichlet_kl(alpha: Tensor) -> Tensor:
 
 
 def dirichlet_loss(alpha: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """By row: (expected cross-entropy `digamma(S) - digamma(alpha_y)`, KL of the evidence for wrong classes) (Sensoy et al. 2018,
-    eq. 4 and 5 with alpha~ = y + (1 - y) alpha)."""
+    """By row: (expected cross-entropy `digamma(S) - digamma(alpha_y)`, KL of the evidence for wrong classes) (Sensoy et al.
+    2018, eq. 4 and 5 with alpha~ = y + (1 - y) alpha)."""
     one_hot = F.one_hot(y.long().clamp_min(0), alpha.shape[-1]).to(alpha.dtype)
     expected = (one_hot * (torch.digamma(alpha.sum(-1, keepdim=True)) - torch.digamma(alpha))).sum(-1)
     return expected, dirichlet_kl(one_hot + (1 - one_hot) * alpha)
@@ -144,7 +144,9 @@ def evidential_loss(
     """(masked mean loss without KL, masked mean of `kl_weight` * KL, number of labels) of one task; `y` in original units."""
     mask = label_mask(spec, y)
     if out.kind == "nig":
-        assert out.gamma is not None and out.nu is not None and out.beta is not None
+        assert out.gamma is not None
+        assert out.nu is not None
+        assert out.beta is not None
         target = torch.where(mask, standardise(y, scaler), torch.zeros_like(y, dtype=torch.float32))
         values = nig_nll(out.gamma, out.nu, out.alpha, out.beta, target)
         values = values + nig_lambda * (target - out.gamma).abs() * (2 * out.nu + out.alpha)

@@ -26,7 +26,13 @@ class CGCGate(nn.Module):
     frozen: Tensor
 
     def __init__(
-        self, tasks: Sequence[str], experts: Sequence[str], dims: Sequence[int], *, dim_normalize: bool = True, temperature: float = 1.0
+        self,
+        tasks: Sequence[str],
+        experts: Sequence[str],
+        dims: Sequence[int],
+        *,
+        dim_normalize: bool = True,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.tasks = list(tasks)
@@ -88,7 +94,9 @@ class CGCGate(nn.Module):
                 raise UserError(f"pin_gate.{task}: no expert '{expert}'{did_you_mean(expert, self.experts)}")
         total = sum(pinned.values())
         if min(pinned.values(), default=0.0) < 0 or total > 1 + 1e-6:
-            raise UserError(f"pin_gate.{task}: weights {dict(pinned)} are not valid, each must be at least 0 and their sum at most 1")
+            raise UserError(
+                f"pin_gate.{task}: weights {dict(pinned)} are not valid, each must be at least 0 and their sum at most 1"
+            )
         k = self.tasks.index(task)
         fixed = [self.experts.index(e) for e in pinned]
         free = [i for i in range(len(self.experts)) if i not in fixed]
@@ -104,7 +112,8 @@ class CGCGate(nn.Module):
 
 def gate_entropy(weights: Tensor) -> Tensor:
     """Entropy in nats of each row of `weights` [..., experts] -> [...]; uniform over n experts gives ln n."""
-    return -torch.special.xlogy(weights, weights).sum(-1)
+    plogp: Tensor = torch.special.xlogy(weights, weights)
+    return -plogp.sum(-1)
 
 
 def entropy_loss(weights: Tensor) -> Tensor:

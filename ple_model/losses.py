@@ -65,9 +65,12 @@ class BrandTable(nn.Module):
 
     def loss(self, query: Tensor, y: Tensor) -> Tensor:
         """InfoNCE by row, 0 where y is -1. All brands are candidates up to `candidates`; beyond that, in training, a sample is
-        drawn by training frequency and its bias removed by subtracting log Q (Bengio & Senecal 2008; Yi et al., RecSys 2019)."""
+        drawn by training frequency and its bias removed by subtracting log Q (Bengio & Senecal 2008; Yi et al., RecSys
+        2019)."""
         if self.keys.shape[0] <= self.candidates or not self.training:
-            return torch.cat([nll(self.logits(q), t) for q, t in zip(query.split(4096), y.split(4096), strict=True)])
+            return torch.cat(
+                [nll(self.logits(q), t) for q, t in zip(torch.split(query, 4096), torch.split(y, 4096), strict=True)]
+            )
         drawn = torch.multinomial(self.log_q.exp(), self.candidates, replacement=True)
         return self.sampled_loss(query, y, drawn)
 
@@ -96,7 +99,8 @@ def label_mask(spec: TaskSpec, y: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(mean over `mask`, number of labels); 0 where there is none. Masked values may be NaN: they are dropped, not multiplied."""
+    """(mean over `mask`, number of labels); 0 where there is none. Masked values may be NaN: they are dropped, not
+    multiplied."""
     n = mask.sum()
     return torch.where(mask, values, torch.zeros_like(values)).sum() / n.clamp_min(1), n
 

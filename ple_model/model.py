@@ -40,12 +40,14 @@ from ple_model.output import Encoded, LossBreakdown, PLEClusterOutput
 from ple_model.registry import expert_class
 from ple_model.sae import SparseAutoencoder
 from ple_model.summary import ModelSummary, summarise
+from ple_model.tasks import TASKS
 from ple_model.towers import TaskTowers, predict
 from ple_model.transfer import NORM_GAIN, LogitTransfer, active_edges, levels, topological_order
 
 
 class PLEClusterAdaTT(nn.Module):
-    """See the module docstring. Two models of one config and context start equal: `training.seed` decides, not the global state."""
+    """See the module docstring. Two models of one config and context start equal: `training.seed` decides, not the global
+    state."""
 
     def __init__(self, config: Config, context: ModelContext | None = None) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class PLEClusterAdaTT(nn.Module):
             torch.manual_seed(config.training.seed)
             self._build()
             self.initialise()
-        self.register_load_state_dict_post_hook(lambda module, _: module.cgc.sync())
+        self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
 
     def _build(self) -> None:
         c, tasks = self.config, self.tasks
@@ -94,7 +96,9 @@ class PLEClusterAdaTT(nn.Module):
         contrastive = next((t for t in tasks.values() if t.kind == "contrastive"), None)
         t = c.training
         self.brands = (
-            BrandTable(len(self.context.brands), contrastive.out_dim, self.context.brand_counts, t.temperature, t.brand_candidates)
+            BrandTable(
+                len(self.context.brands), contrastive.out_dim, self.context.brand_counts, t.temperature, t.brand_candidates
+            )
             if contrastive is not None
             else None
         )
@@ -149,7 +153,7 @@ class PLEClusterAdaTT(nn.Module):
         ids, probs = inputs.cluster_ids, inputs.cluster_probs
         if probs is not None and probs.shape[-1] != n:
             raise UserError(f"input field 'cluster_probs' has {probs.shape[-1]} columns, global.n_clusters is {n}")
-        if ids.device.type == "cpu" and len(inputs) and not (0 <= int(ids.min()) and int(ids.max()) < n):
+        if ids.device.type == "cpu" and len(inputs) and not (int(ids.min()) >= 0 and int(ids.max()) < n):
             raise UserError(f"input field 'cluster_ids' goes from {int(ids.min())} to {int(ids.max())}, valid: 0 to {n - 1}")
         return cluster_weights(ids, probs, inputs.present("cluster_probs"), n)
 
@@ -226,11 +230,13 @@ class PLEClusterAdaTT(nn.Module):
 
     def _intervene(self, shared: Tensor, what_if: Intervention) -> Tensor:
         if what_if.ablate:
-            blocks = list(shared.split(self.dims, dim=1))
+            blocks = list(torch.split(shared, self.dims, dim=1))
             for expert, how in what_if.ablate.items():
                 i = self.expert_names.index(expert)
                 blocks[i] = (
-                    torch.zeros_like(blocks[i]) if how == "zero" else what_if.mean_blocks[expert].to(blocks[i]).expand_as(blocks[i])
+                    torch.zeros_like(blocks[i])
+                    if how == "zero"
+                    else what_if.mean_blocks[expert].to(blocks[i]).expand_as(blocks[i])
                 )
             shared = torch.cat(blocks, dim=1)
         if self.sae is not None and what_if.clamp_latent:
@@ -244,7 +250,7 @@ class PLEClusterAdaTT(nn.Module):
     def losses(self, output: PLEClusterOutput, targets: Mapping[str, Tensor], *, epoch: int) -> LossBreakdown:
         """Every part of the loss of one batch; `targets` in original units, -1 or NaN where missing; epochs count from 1."""
         for name in targets:
-            if name not in self.tasks and name not in _all_tasks():
+            if name not in self.tasks and name not in TASKS:
                 raise UserError(f"targets: no task '{name}'{did_you_mean(name, self.tasks)}")
         with torch.autocast(output.shared_concat.device.type, enabled=False):
             zero = output.gate_weights.new_zeros((), dtype=torch.float32)
@@ -359,8 +365,8 @@ class PLEClusterAdaTT(nn.Module):
         return out
 
     def clip_groups(self) -> list[tuple[str, list[nn.Parameter], float]]:
-        """(name, parameters, largest gradient norm): model, evidential and SAE are clipped apart, so that the onlookers' gradients
-        cannot shrink the model's step."""
+        """(name, parameters, largest gradient norm): model, evidential and SAE are clipped apart, so that the onlookers'
+        gradients cannot shrink the model's step."""
         onlookers: dict[str, nn.Module | None] = {"evidential": self.evidential, "sae": self.sae}
         apart = {id(p) for m in onlookers.values() if m is not None for p in m.parameters()}
         limits = {"evidential": self.config.training.grad_clip, "sae": self.config.sae.grad_clip}
@@ -371,8 +377,9 @@ class PLEClusterAdaTT(nn.Module):
         return out + [(n, list(m.parameters()), limits[n]) for n, m in onlookers.items() if m is not None]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """'main' and 'sae', every parameter in exactly one: the assertion keeps a new module from being forgotten. Frozen parameters
-        are in it too (AdamW passes over what has no gradient), so that an optimizer's state fits before and after a freeze."""
+        """'main' and 'sae', every parameter in exactly one: the assertion keeps a new module from being forgotten. Frozen
+        parameters are in it too (AdamW passes over what has no gradient), so that an optimizer's state fits before and after
+        a freeze."""
         sae = list(self.sae.parameters()) if self.sae is not None else []
         ids = {id(p) for p in sae}
         main = [p for p in self.parameters() if id(p) not in ids]
@@ -411,7 +418,7 @@ class PLEClusterAdaTT(nn.Module):
         return self.brands.logits(query)
 
 
-def _all_tasks() -> Mapping[str, object]:
-    from ple_model.tasks import TASKS
-
-    return TASKS
+def _after_load(module: nn.Module, _keys: object) -> None:
+    """A loaded `cgc.frozen` decides whether the gates train."""
+    assert isinstance(module, PLEClusterAdaTT)
+    module.cgc.sync()

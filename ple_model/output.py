@@ -1,4 +1,5 @@
-"""What the model returns: every named intermediate, explicitly, so that nothing has to be hooked (reference, "PLEClusterOutput")."""
+"""What the model returns: every named intermediate, explicitly, so that nothing has to be hooked (reference,
+"PLEClusterOutput")."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ class Encoded:
         return self.map(lambda t: t.detach())
 
     def rows(self, index: Tensor | slice) -> Encoded:
-        """These rows. Experts' losses are means over the whole batch: they are dropped. Internals without a row dimension stay."""
+        """These rows. Experts' losses are means over the whole batch: they are dropped. Internals without a row dimension
+        stay."""
         n = len(self)
 
         def take(t: Tensor) -> Tensor:
@@ -79,10 +81,10 @@ class PLEClusterOutput:
     """Tasks are in config order wherever they are a dimension.
 
     predictions {task}: binary p [B]; multiclass probabilities [B, K]; regression [B] in standard deviations of the label;
-    contrastive L2-normalised query [B, 128]. logits {task: [B, out]} raw tower outputs. gate_logits, gate_weights [B, T, experts]
-    (weights after any intervention, before `dim_normalize`). shared_concat [B, width] and hmm_projected after any intervention.
-    encoder_outputs [B, T, group_output_dim]. task_expert {task: [B, O]}. transfer {'source:target': [B, O]} as added.
-    tower_inputs {task: [B, O]}.
+    contrastive L2-normalised query [B, 128]. logits {task: [B, out]} raw tower outputs. gate_logits, gate_weights [B, T,
+    experts] (weights after any intervention, before `dim_normalize`). shared_concat [B, width] and hmm_projected after any
+    intervention. encoder_outputs [B, T, group_output_dim]. task_expert {task: [B, O]}. transfer {'source:target': [B, O]} as
+    added. tower_inputs {task: [B, O]}.
     """
 
     predictions: Mapping[str, Tensor]
@@ -127,7 +129,8 @@ class LossBreakdown:
 
     @property
     def sae_total(self) -> Tensor:
-        """The SAE's own loss. Its input is detached: `(total + sae_total).backward()` gives both their gradients; clip each apart."""
+        """The SAE's own loss. Its input is detached: `(total + sae_total).backward()` gives both their gradients; clip each
+        apart."""
         return self.sae
 
     @property

@@ -73,7 +73,9 @@ class SparseAutoencoder(nn.Module):
         difference = mean - self.mean
         spread = ((x - mean) ** 2).mean(0)
         # the variance of a mixture of the old and the new distribution, the first batch replacing the start
-        self.var.copy_((1 - rate) * self.var + rate * spread + torch.where(self.batches > 1, rate * (1 - rate), 0.0) * difference**2)
+        self.var.copy_(
+            (1 - rate) * self.var + rate * spread + torch.where(self.batches > 1, rate * (1 - rate), 0.0) * difference**2
+        )
         self.mean.add_(rate * difference)
 
     def standardise(self, shared: Tensor) -> Tensor:
@@ -127,7 +129,9 @@ class SparseAutoencoder(nn.Module):
         if self.config.activation == "relu":
             return error + self.config.l1_lambda * out.latent.sum(-1).mean()
         dead = self.idle_steps >= self.config.dead_steps
-        values, index = out.pre_activation.masked_fill(~dead, float("-inf")).topk(min(self.config.aux_k, self.n_latents), dim=-1)
+        values, index = out.pre_activation.masked_fill(~dead, float("-inf")).topk(
+            min(self.config.aux_k, self.n_latents), dim=-1
+        )
         z = torch.zeros_like(out.latent).scatter(-1, index, F.relu(values))
         rebuilt = F.linear(z, self.decoder)
         auxiliary = ((rebuilt - residual.detach()) ** 2).sum(-1).mean()

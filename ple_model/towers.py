@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class TaskTowers(nn.Module):
         self.tasks = list(tasks)
         self.dropout = dropout
         widths = [input_dim, *hidden_dims]
-        self.hidden = nn.ModuleList(StackedLinear(len(tasks), a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(StackedLinear(len(tasks), a, b) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(StackedLayerNorm(len(tasks), b) for b in hidden_dims)
         self.slices: dict[str, slice] = {}
         start = 0
@@ -48,7 +49,8 @@ class TaskTowers(nn.Module):
 
 def predict(spec: TaskSpec, logits: Tensor) -> Tensor:
     """A prediction from a tower's raw output [B, out_dim], in float32: binary p [B]; multiclass probabilities [B, K];
-    regression in standard deviations of the label [B] ([B, out_dim] if wider than 1); contrastive L2-normalised query [B, 128]."""
+    regression in standard deviations of the label [B] ([B, out_dim] if wider than 1); contrastive L2-normalised query [B,
+    128]."""
     logits = logits.float()
     if spec.kind == "binary":
         return torch.sigmoid(logits[:, 0])

@@ -1,4 +1,5 @@
-"""Logit transfer: an earlier task's prediction is added to a later task's tower input, along a DAG (reference, "Logit Transfer").
+"""Logit transfer: an earlier task's prediction is added to a later task's tower input, along a DAG (reference, "Logit
+Transfer").
 
 `h_tower = h_expert + alpha * SiLU(LayerNorm(Linear(pred_source)))`. The type of an edge fixes only what enters: p (sequential),
 1 - p (inverse) or the output vector (feature). The order is Kahn's (1962); a cycle is a configuration error that names it.
@@ -42,7 +43,9 @@ def active_edges(transfers: Sequence[TransferEdge], tasks: Mapping[str, TaskSpec
         off = [name for name in (e.source, e.target) if name not in tasks]
         if off:
             names = " and ".join(f"'{n}'" for n in off)
-            warnings.append(f"logit transfer {e.source} -> {e.target} is skipped: {names} {'is' if len(off) == 1 else 'are'} disabled")
+            warnings.append(
+                f"logit transfer {e.source} -> {e.target} is skipped: {names} {'is' if len(off) == 1 else 'are'} disabled"
+            )
         else:
             edges.append(Edge(e.source, e.target, e.type))
     return edges, warnings
@@ -68,7 +71,8 @@ def topological_order(names: Sequence[str], edges: Sequence[Edge]) -> list[str]:
 
 
 def _find_cycle(left: Sequence[str], edges: Sequence[Edge]) -> list[str]:
-    """A cycle among the nodes that Kahn's algorithm could not place: walk backwards (each has a source left) until one repeats."""
+    """A cycle among the nodes that Kahn's algorithm could not place: walk backwards (each has a source left) until one
+    repeats."""
     path = [left[0]]
     while True:
         source = next(e.source for e in edges if e.target == path[-1] and e.source in left)
@@ -89,7 +93,9 @@ def levels(order: Sequence[str], edges: Sequence[Edge]) -> list[list[str]]:
 class LogitTransfer(nn.Module):
     """One projection an edge. `forward` gives `alpha * SiLU(LayerNorm(Linear(source)))` [B, output_dim] as it is added."""
 
-    def __init__(self, edges: Sequence[Edge], tasks: Mapping[str, TaskSpec], output_dim: int, strength: float, detach: bool) -> None:
+    def __init__(
+        self, edges: Sequence[Edge], tasks: Mapping[str, TaskSpec], output_dim: int, strength: float, detach: bool
+    ) -> None:
         super().__init__()
         self.strength = strength
         self.detach = detach
