@@ -74,7 +74,9 @@ class AnalysisStore:
         except (OSError, ValueError) as e:
             raise UserError(f"{meta} is missing or damaged; run `ple diagnose` again") from e
         if self.meta.get("format") != FORMAT:
-            raise UserError(f"{meta}: format {self.meta.get('format')!r}, this version reads {FORMAT}; run `ple diagnose` again")
+            raise UserError(
+                f"{meta}: format {self.meta.get('format')!r}, this version reads {FORMAT}; run `ple diagnose` again"
+            )
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
 
@@ -93,7 +95,9 @@ class AnalysisStore:
         """A DuckDB cursor with a view `rows`; nothing is fetched from outside and nothing can be written."""
         with self._lock:
             if self._connection is None:
-                c = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+                c = duckdb.connect(
+                    ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+                )
                 file = str(self.path / "rows.parquet").replace("'", "''")
                 c.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet('{file}')")
                 self._connection = c
@@ -153,7 +157,10 @@ class AnalysisStore:
         """(value, rows), most frequent first."""
         self._check((), [column])
         name = quote_identifier(column)
-        return [(r[0], int(r[1])) for r in self._query([name, "count(*) AS n"], (), f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}")]
+        return [
+            (r[0], int(r[1]))
+            for r in self._query([name, "count(*) AS n"], (), f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}")
+        ]
 
     def cohort(self, filters: Sequence[CohortFilter] = ()) -> CohortStatistics:
         """Statistics of a cohort; zero rows is a valid answer (NaN everywhere)."""
@@ -209,7 +216,17 @@ class AnalysisStore:
             uncertainty[t] = (mean, *(float(x) for x in quantiles)) if quantiles else (float("nan"),) * 6
         share = np.asarray(ratio(fell, np.full(len(experts), n)))
         return CohortStatistics(
-            tuple(filters), n, self.n, tuple(experts), share, per_expert[:, 1], per_expert[:, 2], gates, hmm, uncertainty, transfer
+            tuple(filters),
+            n,
+            self.n,
+            tuple(experts),
+            share,
+            per_expert[:, 1],
+            per_expert[:, 2],
+            gates,
+            hmm,
+            uncertainty,
+            transfer,
         )
 
     def group_mean(
@@ -218,8 +235,12 @@ class AnalysisStore:
         """(groups, rows [G], means [G, len(columns)]) of scalar columns by a grouping column, largest group first."""
         self._check((), [*columns, by])
         means = [f"avg({quote_identifier(c)}::DOUBLE)" for c in columns]
-        rows = self._query([quote_identifier(by), "count(*) AS n", *means], filters, f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}")
-        values = np.array([[np.nan if v is None else v for v in r[2:]] for r in rows], dtype=np.float64).reshape(len(rows), len(columns))
+        rows = self._query(
+            [quote_identifier(by), "count(*) AS n", *means], filters, f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}"
+        )
+        values = np.array([[np.nan if v is None else v for v in r[2:]] for r in rows], dtype=np.float64).reshape(
+            len(rows), len(columns)
+        )
         return [r[0] for r in rows], np.array([r[1] for r in rows], dtype=np.int64), values
 
     def histogram(
@@ -250,9 +271,14 @@ class AnalysisStore:
         self._check(filters, columns)
         condition, values = where(filters)
         names = ", ".join(quote_identifier(c) for c in columns)
-        order = f"ORDER BY hash(row + {int(seed)} * 1000003) LIMIT {int(limit)}" if "row" in self.columns else f"LIMIT {int(limit)}"
+        order = (
+            f"ORDER BY hash(row + {int(seed)} * 1000003) LIMIT {int(limit)}" if "row" in self.columns else f"LIMIT {int(limit)}"
+        )
         found = self.cursor().execute(f"SELECT {names} FROM rows {condition} {order}", values).fetchnumpy()
-        return {c: np.ma.filled(v, np.nan) if isinstance(v, np.ma.MaskedArray) and v.dtype.kind == "f" else np.asarray(v) for c, v in found.items()}
+        return {
+            c: np.ma.filled(v, np.nan) if isinstance(v, np.ma.MaskedArray) and v.dtype.kind == "f" else np.asarray(v)
+            for c, v in found.items()
+        }
 
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:

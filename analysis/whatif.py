@@ -59,7 +59,7 @@ class WhatIfResult:
     intervention: str
     """In words."""
     arguments: tuple[str, ...]
-    """As arguments of `ple whatif`, to repeat it."""
+    """In the text form of `Intervention.parse`, to repeat it."""
     n: int
     seconds: float
     tasks: tuple[TaskEffect, ...]
@@ -79,7 +79,9 @@ class WhatIfResult:
             line = f"{t.task:<20}{t.mean_change:>10.4f}{t.flip_share:>8.1%}"
             if t.before and t.after and t.difference:
                 d = t.difference
-                line += f"  {t.metric:<9}{t.before.value:>8.4f}{t.after.value:>10.4f}  {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
+                line += (
+                    f"  {t.metric:<9}{t.before.value:>8.4f}{t.after.value:>10.4f}  {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
+                )
             lines.append(line)
         return "\n".join(lines)
 
@@ -95,7 +97,7 @@ def whatif(
 ) -> WhatIfResult:
     """Before and after of one intervention on a run's sample (or `dataset`).
 
-    `intervention` is an `Intervention` or the arguments of `ple whatif`, for example ("--ablate", "temporal").
+    `intervention` is an `Intervention` or its text form, for example "ablate.temporal=zero" or ("edge.ctr:cvr=0",).
     """
     from analysis.explain.effects import Engine
 

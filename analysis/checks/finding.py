@@ -42,8 +42,8 @@ class Finding:
     """id · severity · subject · verdict · evidence · figure · cause · fix · what-if.
 
     `subject` is an expert, task, edge ("ctr:cvr"), latent, mode, input field ("temporal.session_seq") or "run".
-    `figure` names the figure that shows the evidence ("experts.health"). `whatif` are arguments of `ple whatif` which test
-    the cause, for example ("--ablate", "temporal"); empty where no intervention can.
+    `figure` names the figure that shows the evidence ("experts.health"). `whatif` is an intervention that tests the cause, in
+    the text form of `Intervention.parse`, for example ("ablate.temporal=zero",); empty where none can.
     """
 
     id: str

@@ -26,67 +26,131 @@ class Thresholds:
     min_epochs: int = _t(2, "Epochs below which a check of training answers unknown.", "a change needs two points")
 
     # experts
-    fallback_error: float = _t(0.95, "Share of rows on zero fallback at which an expert is starved.", REFERENCE + " (all-zero output)")
+    fallback_error: float = _t(
+        0.95, "Share of rows on zero fallback at which an expert is starved.", REFERENCE + " (all-zero output)"
+    )
     fallback_warning: float = _t(0.5, "Share of rows on zero fallback that is worth a warning.", JUDGEMENT)
-    field_absent: float = _t(0.99, "Share of rows without a field at which it counts as missing.", REFERENCE + " (input is None)")
-    dead_norm: float = _t(1e-3, "Mean norm of an output below which it is dead although inputs are there.", REFERENCE + " (all-zero output)")
+    field_absent: float = _t(
+        0.99, "Share of rows without a field at which it counts as missing.", REFERENCE + " (input is None)"
+    )
+    dead_norm: float = _t(
+        1e-3, "Mean norm of an output below which it is dead although inputs are there.", REFERENCE + " (all-zero output)"
+    )
     dead_variation: float = _t(1e-3, "Root of the total variance over the norm below which an output is constant.", JUDGEMENT)
-    rank_share: float = _t(0.04, "Effective rank over width below which an output is low rank.", "Roy & Vetterli 2007 gives the measure; " + JUDGEMENT)
+    rank_share: float = _t(
+        0.04,
+        "Effective rank over width below which an output is low rank.",
+        "Roy & Vetterli 2007 gives the measure; " + JUDGEMENT,
+    )
     rank_floor: float = _t(1.5, "An effective rank below this is low whatever the width.", "one direction has rank 1")
-    redundant_cka: float = _t(0.95, "Linear CKA above which two experts say the same.", "Kornblith et al. 2019: same layers across seeds reach 0.9 and more")
-    death_before_birth: float = _t(0.001, "Share of valid diagram points with death < birth.", "impossible in a persistence diagram")
-    mask_valid_low: float = _t(0.005, "Share of valid points below which padding is suspect.", REFERENCE + " (valid share of the mask)")
-    mask_valid_full: float = _t(0.995, "Share of valid points above which padding counts as points.", REFERENCE + " (valid share of the mask)")
-    mask_empty_points: float = _t(0.5, "Share of valid points at (0, 0): padding marked as valid.", REFERENCE + " (diagram padding)")
+    redundant_cka: float = _t(
+        0.95,
+        "Linear CKA above which two experts say the same.",
+        "Kornblith et al. 2019: same layers across seeds reach 0.9 and more",
+    )
+    death_before_birth: float = _t(
+        0.001, "Share of valid diagram points with death < birth.", "impossible in a persistence diagram"
+    )
+    mask_valid_low: float = _t(
+        0.005, "Share of valid points below which padding is suspect.", REFERENCE + " (valid share of the mask)"
+    )
+    mask_valid_full: float = _t(
+        0.995, "Share of valid points above which padding counts as points.", REFERENCE + " (valid share of the mask)"
+    )
+    mask_empty_points: float = _t(
+        0.5, "Share of valid points at (0, 0): padding marked as valid.", REFERENCE + " (diagram padding)"
+    )
 
     # gates
     gate_collapse: float = _t(0.9, "Mean weight of one expert for one task at which the gate has collapsed.", REFERENCE)
-    gate_uniform: float = _t(0.985, "Normalised entropy H / ln N above which a gate is uniform.", REFERENCE + " (all 0.125): within 1.5 % of ln N")
-    gate_uniform_spread: float = _t(0.02, "Largest distance of a mean weight from 1/N for a uniform gate.", REFERENCE + " (all 0.125)")
-    gate_unmoved: float = _t(0.03, "Jensen-Shannon distance to the prior below which a gate has not moved.", "bias softmax 0.51 / 0.07; one percent of weight moved is about 0.01")
-    off_domain: float = _t(0.35, "Mean weight on one expert outside the task's domain.", REFERENCE + " (high weight outside domain_experts)")
+    gate_uniform: float = _t(
+        0.985, "Normalised entropy H / ln N above which a gate is uniform.", REFERENCE + " (all 0.125): within 1.5 % of ln N"
+    )
+    gate_uniform_spread: float = _t(
+        0.02, "Largest distance of a mean weight from 1/N for a uniform gate.", REFERENCE + " (all 0.125)"
+    )
+    gate_unmoved: float = _t(
+        0.03,
+        "Jensen-Shannon distance to the prior below which a gate has not moved.",
+        "bias softmax 0.51 / 0.07; one percent of weight moved is about 0.01",
+    )
+    off_domain: float = _t(
+        0.35, "Mean weight on one expert outside the task's domain.", REFERENCE + " (high weight outside domain_experts)"
+    )
     late_shift: float = _t(0.12, "Jensen-Shannon distance between consecutive epochs in the last third.", JUDGEMENT)
     late_share: float = _t(2 / 3, "Share of training after which a shift is late.", JUDGEMENT)
     dilution: float = _t(0.2, "Mean weight spent on zero fallback.", "twice the weight of a non-domain expert at the prior")
-    dead_importance: float = _t(0.02, "Largest mean weight over tasks below which nobody uses an expert.", "a third of the smallest prior weight, 0.05 to 0.07")
+    dead_importance: float = _t(
+        0.02,
+        "Largest mean weight over tasks below which nobody uses an expert.",
+        "a third of the smallest prior weight, 0.05 to 0.07",
+    )
 
     # loss and gradients
     task_loss_zero: float = _t(1e-8, "A task's mean loss at or below this is zero.", REFERENCE)
     log_var_margin: float = _t(0.02, "s_k within this of its limit sits at the clamp.", REFERENCE + " (clamp -4, 4)")
-    kl_jump: float = _t(0.1, "Rise of the total over the KL ramp, beside falling task losses.", REFERENCE + " (total loss jumps)")
+    kl_jump: float = _t(
+        0.1, "Rise of the total over the KL ramp, beside falling task losses.", REFERENCE + " (total loss jumps)"
+    )
     adatt_jump: float = _t(0.25, "Rise of the mean task loss once adaTT starts.", REFERENCE + " (loss jumps after adaTT)")
     gradient_zero: float = _t(1e-10, "A gradient norm at or below this is zero.", REFERENCE)
     brand_gradient: float = _t(0.02, "Brand tower's gradient over the median tower's.", JUDGEMENT)
     brand_temperature: float = _t(0.1, "InfoNCE temperature above which gradients are weak.", REFERENCE + " (0.07 to 0.05)")
-    interval_time: float = _t(1.5, "Step time with gradient extraction over without, on average.", "peers report 1.05 for last-layer gradients every 10 steps")
+    interval_time: float = _t(
+        1.5,
+        "Step time with gradient extraction over without, on average.",
+        "peers report 1.05 for last-layer gradients every 10 steps",
+    )
 
     # HMM
     hmm_all_default: float = _t(0.99, "Share of rows on the default embedding at which a mode has no data.", REFERENCE)
-    hmm_spread: float = _t(0.01, "Spread of real projections over their norm below which they are all the same.", REFERENCE + " (projections identical)")
+    hmm_spread: float = _t(
+        0.01,
+        "Spread of real projections over their norm below which they are all the same.",
+        REFERENCE + " (projections identical)",
+    )
     hmm_imbalance: float = _t(20.0, "Largest over smallest gradient norm of the modes.", REFERENCE + " (only one mode learns)")
     hmm_untrained: float = _t(1e-3, "Norm of the default embedding below which it has not moved from 0.", REFERENCE)
-    hmm_few_default: float = _t(0.05, "Share of default rows below which an unmoved default is expected.", REFERENCE + " (default applies to few)")
+    hmm_few_default: float = _t(
+        0.05, "Share of default rows below which an unmoved default is expected.", REFERENCE + " (default applies to few)"
+    )
 
     # logit transfer
-    transfer_ratio: float = _t(1.0, "alpha ||proj|| over ||h_expert|| at which the source outweighs the target itself.", JUDGEMENT)
+    transfer_ratio: float = _t(
+        1.0, "alpha ||proj|| over ||h_expert|| at which the source outweighs the target itself.", JUDGEMENT
+    )
     transfer_flips: float = _t(0.25, "Share of decisions that flip when an edge is cut.", REFERENCE + " (CVR leans on CTR)")
-    scale_free: float = _t(0.01, "Dose-response range over the target's standard deviation below which size does not matter.", "LayerNorm over a one-dimensional projection")
+    scale_free: float = _t(
+        0.01,
+        "Dose-response range over the target's standard deviation below which size does not matter.",
+        "LayerNorm over a one-dimensional projection",
+    )
 
     # SAE
-    sae_dead: float = _t(0.5, "Share of dead latents.", "Gao et al. 2024 report up to 90 % without countermeasures, under 10 % with")
-    sae_dense: float = _t(0.5, "Share of latents active in more than 10 % of rows.", "Bricken et al. 2023: interpretable latents are active in well under 10 %")
+    sae_dead: float = _t(
+        0.5, "Share of dead latents.", "Gao et al. 2024 report up to 90 % without countermeasures, under 10 % with"
+    )
+    sae_dense: float = _t(
+        0.5,
+        "Share of latents active in more than 10 % of rows.",
+        "Bricken et al. 2023: interpretable latents are active in well under 10 %",
+    )
     sae_fve: float = _t(0.5, "Fraction of variance explained below which the SAE does not describe the model.", JUDGEMENT)
 
     # uncertainty
     zero_evidence: float = _t(0.9, "Share of rows without evidence.", "Sensoy et al. 2018: vacuity 1 is no evidence")
-    ece: float = _t(0.1, "Expected calibration error over 15 bins.", "Guo et al. 2017: uncalibrated deep networks lie at 0.04 to 0.16")
+    ece: float = _t(
+        0.1, "Expected calibration error over 15 bins.", "Guo et al. 2017: uncalibrated deep networks lie at 0.04 to 0.16"
+    )
     ece_rows: int = _t(500, "Labelled rows below which ECE is not judged.", "15 bins of about 30 rows")
     uninformative: float = _t(0.45, "AUROC of uncertainty for errors below which it points the wrong way.", "0.5 is chance")
 
     # data
     drift: float = _t(1.0, "Difference of a column's mean in training standard deviations.", "Cohen's d: 0.8 is large")
     drift_columns: float = _t(0.02, "Share of columns that may drift before it is a warning.", JUDGEMENT)
-    part_absent: float = _t(0.99, "Share of rows without a feature part at which its feed is empty.", REFERENCE + " (input is None)")
+    part_absent: float = _t(
+        0.99, "Share of rows without a feature part at which its feed is empty.", REFERENCE + " (input is None)"
+    )
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Thresholds:

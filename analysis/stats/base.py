@@ -135,6 +135,9 @@ def _unpack(kind: Any, value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         return {k: _unpack(inner, v, arrays) for k, v in value.items()}
     if isinstance(value, list):
         inner = args[0] if args else Any
-        items = [_unpack(args[i] if origin is tuple and Ellipsis not in args and i < len(args) else inner, v, arrays) for i, v in enumerate(value)]
+        items = [
+            _unpack(args[i] if origin is tuple and Ellipsis not in args and i < len(args) else inner, v, arrays)
+            for i, v in enumerate(value)
+        ]
         return tuple(items) if origin is tuple or kind is tuple else items
     return value

@@ -56,7 +56,9 @@ def row_change(kind: str, before: NDArray[np.floating], after: NDArray[np.floati
     return np.abs(a - b) if a.ndim == 1 else np.abs(a - b).mean(-1)
 
 
-def row_flips(kind: str, before: NDArray[np.floating], after: NDArray[np.floating], threshold: float = 0.5) -> NDArray[np.bool_]:
+def row_flips(
+    kind: str, before: NDArray[np.floating], after: NDArray[np.floating], threshold: float = 0.5
+) -> NDArray[np.bool_]:
     """[B] does the decision change: side of the threshold (binary), most probable class (multiclass); never for the others."""
     if kind == "binary":
         return np.asarray((np.asarray(before) >= threshold) != (np.asarray(after) >= threshold))
@@ -76,7 +78,8 @@ def measure(
     n = len(next(iter(before.values()))) if tasks else 0
     change = np.array([[row_change(kinds[t], before[t], p[t]).sum() for t in tasks] for p in after.values()], dtype=np.float64)
     flips = np.array(
-        [[row_flips(kinds[t], before[t], p[t], cuts.get(t, 0.5)).sum() for t in tasks] for p in after.values()], dtype=np.float64
+        [[row_flips(kinds[t], before[t], p[t], cuts.get(t, 0.5)).sum() for t in tasks] for p in after.values()],
+        dtype=np.float64,
     )
     shape = (len(after), len(tasks))
     return EffectStats(tuple(after), tasks, n, change.reshape(shape), flips.reshape(shape))

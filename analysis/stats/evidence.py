@@ -164,7 +164,9 @@ def auroc(score: Array, positive: NDArray[np.bool_]) -> float:
     return float((rank[inverse][positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
 
 
-def nig_calibration(gamma: Array, std: Array, y: Array, levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)) -> tuple[Array, Array]:
+def nig_calibration(
+    gamma: Array, std: Array, y: Array, levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)
+) -> tuple[Array, Array]:
     """(expected, observed) quantile levels of a regression head, with the predictive distribution taken as normal."""
     from statistics import NormalDist
 

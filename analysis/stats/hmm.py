@@ -65,7 +65,9 @@ class HmmStats(Statistic):
 
 
 def measure(
-    projected: Mapping[str, NDArray[np.floating]], default: Mapping[str, NDArray[np.bool_]], embedding: Mapping[str, NDArray[np.floating]]
+    projected: Mapping[str, NDArray[np.floating]],
+    default: Mapping[str, NDArray[np.bool_]],
+    embedding: Mapping[str, NDArray[np.floating]],
 ) -> HmmStats:
     """projected: mode -> [B, P]; default: mode -> [B] bool; embedding: mode -> [P]."""
     modes = tuple(projected)

@@ -30,7 +30,9 @@ class TransferStats(Statistic):
 
     @property
     def ratio_std(self) -> Array:
-        return np.asarray(np.sqrt(np.maximum(ratio(self.ratio_sq, np.full_like(self.ratio_sq, self.n)) - self.mean_ratio**2, 0)))
+        return np.asarray(
+            np.sqrt(np.maximum(ratio(self.ratio_sq, np.full_like(self.ratio_sq, self.n)) - self.mean_ratio**2, 0))
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,101 @@
+"""Checks of the evidential heads and of calibration: is the uncertainty there, is it honest, does it point at errors?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.registry import NotMeasured, check
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.evidence import TaskEvidence
+from analysis.stats.run import Statistics
+
+
+def _tasks(s: Statistics, t: Thresholds) -> Iterator[tuple[str, TaskEvidence]]:
+    if not s.evidence:
+        raise NotMeasured("The model has no evidential heads, or they were not measured.")
+    enough = [(k, e) for k, e in s.evidence.items() if e.n >= t.min_rows]
+    if not enough:
+        raise NotMeasured(f"Not enough rows to say: {max(e.n for e in s.evidence.values())}, {t.min_rows} needed.")
+    yield from enough
+
+
+@check("EVI-ZERO-EVIDENCE", "The evidential heads have evidence.", "evidence.uncertainty")
+def zero_evidence(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """(Nearly) all rows of a task have vacuity 1."""
+    for task, e in _tasks(s, t):
+        if e.zero_share >= t.zero_evidence:
+            old = float(s.facts.get("evidential.kl_lambda", 0.01))
+            yield Finding(
+                "EVI-ZERO-EVIDENCE",
+                "warning",
+                task,
+                f"The evidential head of {task} has no evidence in {e.zero_share:.0%} of rows: it never learned.",
+                (
+                    Evidence("rows without evidence", e.zero_share, t.zero_evidence, e.n),
+                    Evidence("mean uncertainty", e.mean_uncertainty, None, e.n),
+                ),
+                "evidence.uncertainty",
+                "The KL term drove all evidence to zero, or the task has no labels.",
+                Fix("evidential.kl_lambda", old, old / 10, "Weaken the KL term."),
+            )
+
+
+@check("EVI-MISCALIBRATED", "Shown probabilities match observed frequencies.", "evidence.reliability")
+def miscalibrated(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """ECE of the shown probability, on rows that did not train the model."""
+    judged = [(k, e) for k, e in _tasks(s, t) if e.labelled >= t.ece_rows]
+    if not judged:
+        most = max((e.labelled for e in s.evidence.values()), default=0)
+        raise NotMeasured(f"Not enough labelled rows outside training to judge calibration: {most}, {t.ece_rows} needed.")
+    for task, e in judged:
+        q = s.quality.get(task)
+        if e.ece > t.ece:
+            yield Finding(
+                "EVI-MISCALIBRATED",
+                "warning",
+                task,
+                f"Probabilities of {task} are off by {e.ece:.1%} on average.",
+                (
+                    Evidence("ECE, 15 equal-width bins", e.ece, t.ece, e.labelled),
+                    Evidence("ECE, adaptive bins", q.adaptive_ece if q else None, t.ece, e.labelled),
+                    Evidence("Brier score", e.brier, None, e.labelled),
+                ),
+                "evidence.reliability",
+                "The calibration map does not fit these rows, or the model is overconfident.",
+                Fix("", None, None, "Refit the calibration on recent validation rows."),
+            )
+
+
+@check("EVI-UNINFORMATIVE", "Uncertainty is higher where the model errs.", "evidence.risk_coverage")
+def uninformative(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """Uncertainty does not rank errors: abstaining by it would not help."""
+    judged = {
+        k: q
+        for k, q in s.quality.items()
+        if q.n >= t.ece_rows and np.isfinite(q.error_auroc) and s.facts.kinds.get(k) == "multiclass"
+    }
+    if not judged:
+        raise NotMeasured("Not enough labelled rows outside training to hold uncertainty against errors.")
+    for task, q in judged.items():
+        if q.error_auroc < t.uninformative:
+            yield Finding(
+                "EVI-UNINFORMATIVE",
+                "warning",
+                task,
+                f"The uncertainty of {task} points the wrong way: it is lower where the model errs.",
+                (
+                    Evidence("AUROC for errors", q.error_auroc, t.uninformative, q.n),
+                    Evidence("excess AURC", q.excess_aurc, None, q.n),
+                ),
+                "evidence.risk_coverage",
+                "The head's evidence follows something else than difficulty.",
+                Fix(
+                    "evidential.loss_weight",
+                    s.facts.get("evidential.loss_weight", 0.1),
+                    2 * float(s.facts.get("evidential.loss_weight", 0.1)),
+                    "Give the heads more weight.",
+                ),
+            )

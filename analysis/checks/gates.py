@@ -1,0 +1,274 @@
+"""Checks of the CGC gates: collapse, uniformity, unmoved priors, late shifts, dilution, experts nobody reads (reference, "CGC")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.registry import NotMeasured, check, need_rows
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.base import jensen_shannon
+from analysis.stats.gate import GateStats
+from analysis.stats.run import Statistics
+
+HEATMAP = "gates.heatmap"
+
+
+def _gates(s: Statistics, t: Thresholds) -> GateStats:
+    if s.gates is None:
+        raise NotMeasured("Gate weights were not measured.")
+    need_rows(s.gates.n, t)
+    return s.gates
+
+
+def _lambda(s: Statistics) -> float:
+    return float(s.facts.get("cgc.entropy_lambda", 0.01))
+
+
+@check("CGC-COLLAPSE", "No task's attention has collapsed onto one expert.", HEATMAP)
+def collapse(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """One expert holds nearly all of a task's weight."""
+    g = _gates(s, t)
+    if len(g.experts) < 2:
+        return
+    old = _lambda(s)
+    for i, task in enumerate(g.tasks):
+        j = int(g.mean[i].argmax())
+        weight = float(g.mean[i, j])
+        if weight >= t.gate_collapse:
+            yield Finding(
+                "CGC-COLLAPSE",
+                "error",
+                f"{task}:{g.experts[j]}",
+                f"{task} puts {weight:.0%} of its attention on {g.experts[j]} alone.",
+                (
+                    Evidence("mean weight", weight, t.gate_collapse, g.n),
+                    Evidence("normalised entropy", float(g.normalised_entropy[i]), None, g.n),
+                    Evidence("effective experts", float(g.effective_experts[i]), None, g.n),
+                ),
+                HEATMAP,
+                "Expert collapse: the gate stopped looking at the other experts.",
+                Fix("cgc.entropy_lambda", old, round(max(0.02, 2 * old), 6), "Raise the entropy term, so that weight spreads."),
+                (f"gate_temperature.{task}=2",),
+            )
+
+
+@check("CGC-UNIFORM", "No task spreads its attention evenly over all experts.", HEATMAP)
+def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """All weights at 1/N."""
+    g = _gates(s, t)
+    n = len(g.experts)
+    if n < 2:
+        return
+    old = _lambda(s)
+    for i, task in enumerate(g.tasks):
+        off = float(np.abs(g.mean[i] - 1 / n).max())
+        if g.normalised_entropy[i] > t.gate_uniform and off < t.gate_uniform_spread:
+            yield Finding(
+                "CGC-UNIFORM",
+                "warning",
+                task,
+                f"{task} weighs all {n} experts alike (each about {1 / n:.3f}): its gate chooses nothing.",
+                (
+                    Evidence("normalised entropy", float(g.normalised_entropy[i]), t.gate_uniform, g.n),
+                    Evidence("largest distance from 1/N", off, t.gate_uniform_spread, g.n),
+                ),
+                HEATMAP,
+                "The entropy term is too strong, the temperature too high, or the gate did not learn.",
+                Fix("cgc.entropy_lambda", old, old / 2, "Lower the entropy term."),
+                (f"gate_temperature.{task}=0.5",),
+            )
+
+
+@check("CGC-UNMOVED", "The gates have moved away from their prior.", "gates.prior")
+def unmoved(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """Gates still at the softmax of their initial biases."""
+    g = _gates(s, t)
+    if len(g.experts) < 2:
+        return
+    distance = g.distance_to(s.facts.prior())
+    # a row-dependent gate has learned, even where its mean is still the prior
+    still = [i for i in range(len(g.tasks)) if distance[i] < t.gate_unmoved and g.std[i].max() < t.gate_unmoved]
+    if len(still) <= len(g.tasks) / 2:
+        return
+    freeze = int(s.facts.get("adatt.freeze_epoch", 1))
+    epochs = len(s.training) if s.training is not None else 0
+    expected = freeze <= 1 or (0 < epochs <= 2)
+    learning_rate = float(s.facts.get("training.learning_rate", 5e-4))
+    fix = (
+        Fix("adatt.freeze_epoch", freeze, 7, "Freeze the gates later, so that they can learn.")
+        if freeze <= 2
+        else Fix("training.learning_rate", learning_rate, 2 * learning_rate, "Raise the learning rate or train longer.")
+    )
+    strongest = float(g.mean.max())
+    yield Finding(
+        "CGC-UNMOVED",
+        "info" if expected else "warning",
+        "gates",
+        f"{len(still)} of {len(g.tasks)} gates are still at their prior (largest mean weight {strongest:.2f}"
+        + (f"): expected, they are frozen at the end of epoch {freeze}." if expected else ")."),
+        (
+            Evidence("median distance to the prior (Jensen-Shannon)", float(np.median(distance)), t.gate_unmoved, g.n),
+            Evidence("freeze epoch", float(freeze)),
+            Evidence("epochs trained", float(epochs)),
+        ),
+        "gates.prior",
+        "The gates did not learn: frozen at once, or the learning rate is too small.",
+        fix,
+    )
+
+
+@check("CGC-OFF-DOMAIN", "Attention stays mostly within each task's domain experts.", HEATMAP)
+def off_domain(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """High weight on an expert outside domain_experts: information, often a real cross-domain pattern."""
+    g = _gates(s, t)
+    for i, task in enumerate(g.tasks):
+        domain = s.facts.domain_experts.get(task, ())
+        for j, expert in enumerate(g.experts):
+            weight = float(g.mean[i, j])
+            if domain and expert not in domain and weight >= t.off_domain:
+                yield Finding(
+                    "CGC-OFF-DOMAIN",
+                    "info",
+                    f"{task}:{expert}",
+                    f"{task} gives {weight:.0%} to {expert}, which is outside its domain experts.",
+                    (
+                        Evidence("mean weight", weight, t.off_domain, g.n),
+                        Evidence("domain experts", None, text=", ".join(domain)),
+                    ),
+                    HEATMAP,
+                    "The gate overcame its prior: it may well be a cross-domain transfer that helps.",
+                    None,
+                    (f"ablate.{expert}=mean",),
+                )
+
+
+@check("CGC-LATE-SHIFT", "The gates settled before the end of training.", "gates.history")
+def late_shift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """Gates move sharply late in training."""
+    if s.training is None or len(s.training) < max(4, t.min_epochs):
+        raise NotMeasured("Not enough epochs to say: a late shift needs at least 4.")
+    epochs = s.training.epoch
+    freeze = s.facts.get("adatt.freeze_epoch", 1)
+    start = int(np.ceil(t.late_share * len(epochs)))
+    worst, where, task_of = 0.0, 0.0, ""
+    for task in s.facts.tasks:
+        history = s.training.gates(task)
+        for k in range(max(1, start), len(history)):
+            if np.isfinite(history[k - 1 : k + 1]).all() and history.shape[1]:
+                step = float(jensen_shannon(history[k], history[k - 1]))
+                if step > worst:
+                    worst, where, task_of = step, float(epochs[k]), task
+    if worst > t.late_shift:
+        yield Finding(
+            "CGC-LATE-SHIFT",
+            "warning",
+            task_of,
+            f"The gate of {task_of} still moved sharply in epoch {where:.0f} of {epochs[-1]:.0f}.",
+            (
+                Evidence("Jensen-Shannon step", worst, t.late_shift, len(epochs)),
+                Evidence("epoch", where),
+                Evidence("freeze epoch", float(freeze)),
+            ),
+            "gates.history",
+            "The gates were not frozen in time, so the towers learned on moving ground.",
+            Fix(
+                "adatt.freeze_epoch",
+                freeze,
+                max(1, int(t.late_share * epochs[-1])),
+                "Freeze the gates before the last third of training.",
+            ),
+        )
+
+
+@check("CGC-DILUTION", "Little attention is spent on empty inputs.", "gates.dilution")
+def dilution(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """High weight on an expert that falls back to zero: the rest of the representation shrinks."""
+    g = _gates(s, t)
+    for j, expert in enumerate(g.experts):
+        share = float(g.fallback[j]) / g.n
+        i = int(g.dilution[:, j].argmax())
+        weight = float(g.dilution[i, j])
+        if weight >= t.dilution:
+            tasks = [task for k, task in enumerate(g.tasks) if g.dilution[k, j] >= t.dilution]
+            yield Finding(
+                "CGC-DILUTION",
+                "warning",
+                expert,
+                f"{len(tasks)} task(s) spend up to {weight:.0%} of their attention on {expert}, which is zero in {share:.0%} of rows.",
+                (
+                    Evidence("weight on zero fallback", weight, t.dilution, g.n),
+                    Evidence("zero fallback share", share, None, g.n),
+                    Evidence("tasks", float(len(tasks)), text=", ".join(tasks)),
+                ),
+                "gates.dilution",
+                "The gate's bias prefers an expert without input; the task's representation is diluted by zeros.",
+                Fix("", None, None, f"Fill the inputs of {expert}, or take it out of these tasks' domain_experts."),
+                (f"pin_gate.{g.tasks[i]}.{expert}=0",),
+            )
+
+
+@check("CGC-DEAD-EXPERT", "Every expert is used by some task.", HEATMAP)
+def dead_expert(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """An expert that no task weighs."""
+    g = _gates(s, t)
+    if len(g.experts) < 2:
+        return
+    for j, expert in enumerate(g.experts):
+        best = float(g.mean[:, j].max())
+        if best < t.dead_importance:
+            effect = (
+                float(np.nanmax(s.effects.of(f"ablate.{expert}=mean"))) if s.effects is not None and _ran(s, expert) else None
+            )
+            yield Finding(
+                "CGC-DEAD-EXPERT",
+                "warning",
+                expert,
+                f"No task gives {expert} more than {best:.1%} of its attention.",
+                (
+                    Evidence("largest mean weight", best, t.dead_importance, g.n),
+                    Evidence("largest effect of ablating it", effect),
+                ),
+                HEATMAP,
+                "A dead expert: its bias is low and nothing pulled it up, or its input is empty.",
+                Fix(
+                    "cgc.entropy_lambda",
+                    _lambda(s),
+                    round(max(0.02, 2 * _lambda(s)), 6),
+                    "Raise the entropy term, or drop the expert.",
+                ),
+                (f"ablate.{expert}=mean",),
+            )
+
+
+def _ran(s: Statistics, expert: str) -> bool:
+    return s.effects is not None and f"ablate.{expert}=mean" in s.effects.interventions
+
+
+@check("CGC-NONFINITE", "Every gate weight is finite.", HEATMAP)
+def nonfinite(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """NaN in the gates: one bad expert poisons every task through shared_concat."""
+    if s.gates is None:
+        raise NotMeasured("Gate weights were not measured.")
+    g = s.gates
+    rows = int(g.nonfinite.max(initial=0))
+    if rows:
+        culprits = (
+            [e for e, bad in zip(s.experts.names, s.experts.nonfinite, strict=True) if bad] if s.experts is not None else []
+        )
+        yield Finding(
+            "CGC-NONFINITE",
+            "error",
+            "gates",
+            f"Gate weights are NaN in {rows} rows.",
+            (
+                Evidence("rows", float(rows), 0.0, g.n + rows),
+                Evidence("experts with NaN", float(len(culprits)), text=", ".join(culprits)),
+            ),
+            HEATMAP,
+            "NaN in shared_concat or in the gate's weights reaches every task.",
+            Fix("", None, None, f"Repair {culprits[0]} first." if culprits else "Look at the gate's weights."),
+            (f"ablate.{culprits[0]}=zero",) if culprits else (),
+        )
