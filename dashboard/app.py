@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 
 from dashboard import state, train_form
-from dashboard.frame import Frame, guard, no_runs, toolbar
+from dashboard.frame import Frame, analysed, guard, no_runs, toolbar
 from dashboard.i18n import DEFAULT, LANGUAGES, t
 from dashboard.view import SECTIONS, View, views
 
@@ -32,6 +32,8 @@ def _page(view: View) -> Callable[[], None]:
             return
         run = guard(entry)
         frame = Frame(run, guard(other_entry) if other_entry else None)
+        if view.needs == "analysis":
+            frame = analysed(frame, bar)
         view.render(frame)
 
     return show

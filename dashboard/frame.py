@@ -3,34 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import streamlit as st
 
+from analysis import AnalysisStore, CohortFilter, CohortStatistics, Diagnosis
+from analysis.stats.base import MIN_ROWS
+from analysis.stats.run import Statistics
 from dashboard import state
 from dashboard.i18n import t
+from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry
+
+NUMBERS = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "BIGINT", "HUGEINT")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a page is given: the run it shows and, if one was chosen, the run to compare with."""
+    """What a page is given: the run it shows, the run to compare with, what was measured of them, and the chosen customers."""
 
     run: Run
-    other: Run | None
+    other: Run | None = None
+    diagnosis: Diagnosis | None = None
+    other_diagnosis: Diagnosis | None = None
+    filters: tuple[CohortFilter, ...] = ()
+
+    @property
+    def found(self) -> Diagnosis:
+        """The diagnosis of a page that declared it needs one."""
+        assert self.diagnosis is not None, "this page's VIEW needs 'analysis'"
+        return self.diagnosis
+
+    @property
+    def store(self) -> AnalysisStore:
+        return self.found.store
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of all measured customers; findings rest on these."""
+        return self.found.statistics
+
+    @cached_property
+    def cohort(self) -> CohortStatistics:
+        """Of the chosen customers; figures show these."""
+        return self.store.cohort(self.filters)
 
 
 def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
-    """The pickers in one row; returns (run, compared run)."""
+    """The run pickers; returns (run, compared run)."""
     names = [e.name for e in entries]
     by_name = {e.name: e for e in entries}
     # The chosen run must stay in the URL, so the widget has no default that would leave it out.
     if st.session_state.get("run") not in names and st.query_params.get("run") not in names:
         st.session_state["run"] = next((e.name for e in entries if e.error is None), names[0])
-    chosen = st.selectbox(t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=280)
+    chosen = st.selectbox(t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=260)
     others = [n for n in names if n != chosen and by_name[n].error is None]
+    if st.session_state.get("compare") not in (None, *others):
+        st.session_state["compare"] = None
     other = st.selectbox(
         t("frame.compare"), others, index=None, key="compare", bind="query-params", placeholder=t("frame.compare_none"),
-        help=t("frame.compare_help"), width=240, disabled=not others,
+        help=t("frame.compare_help"), width=260, disabled=not others,
     )  # fmt: skip
     return by_name.get(chosen or ""), by_name.get(other or "")
 
@@ -52,3 +85,98 @@ def no_runs() -> None:
         st.code("ple synth events --customers 5000 --seed 0\nple build events data/bank\nple train data/bank runs/first --preset small",
                 language="bash")  # fmt: skip
         st.caption(t("empty.sidebar"))
+
+
+def analysed(frame: Frame, bar: Any) -> Frame:
+    """The frame with its measurements and the cohort filter (drawn into `bar`); ends the page while they are not there."""
+    task = state.measurement(frame.run.path)
+    if task.result is None:
+        _measuring(frame.run)
+        st.stop()
+    diagnosis = task.result
+    assert diagnosis is not None
+    compared = state.measurement(frame.other.path).result if frame.other else None
+    with bar:
+        filters = cohort_filter(diagnosis.store)
+    full = Frame(frame.run, frame.other, diagnosis, compared, filters)
+    _cohort_note(full)
+    return full
+
+
+def _measuring(run: Run) -> None:
+    """Progress of the measurement, polled; a failure or a stop says so and offers to try again."""
+    task = state.measurement(run.path)
+    if task.error is not None:
+        if task.error:
+            st.error(t("guard.no_analysis", reason=task.error), icon=":material/error:")
+        st.button(t("guard.measure"), icon=":material/play_arrow:", on_click=state.measure_again, args=(run.path,))
+        return
+
+    @st.fragment(run_every=1.0)
+    def poll() -> None:
+        if task.result is not None or task.error is not None:
+            st.rerun()
+        with st.container(border=True):
+            st.markdown(t("guard.analysing"))
+            st.progress(min(max(task.share, 0.0), 1.0), text=task.what or " ")
+            if st.button(t("job.stop"), icon=":material/stop:", disabled=task.stop):
+                task.stop = True
+
+    poll()
+
+
+def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
+    """The cohort widgets, in a popover; the filters they stand for."""
+    filters: list[CohortFilter] = []
+    with st.popover(t("frame.cohort"), icon=":material/group:", help=t("frame.cohort_help")):
+        for column, key in (("segment", "segment"), ("cluster", "cluster")):
+            if column in store.columns:
+                options = sorted((v for v, _ in store.distinct(column)), key=lambda v: (isinstance(v, str), v))
+                chosen = st.multiselect(t(f"frame.{column}"), options, key=key, bind="query-params", format_func=str)
+                if chosen:
+                    filters.append(CohortFilter(column, "in", tuple(chosen)))
+        columns = [c for c in store.filter_columns if c not in ("segment", "cluster")]
+        column = st.selectbox(t("frame.column"), columns, index=None, key="column", bind="query-params",
+                              placeholder=t("frame.column_none"))  # fmt: skip
+        if column is not None:
+            filters += _column_filter(store, column)
+        st.button(t("frame.clear"), on_click=clear_cohort, width="stretch", disabled=not filters)
+    n, total = (store.count(filters), store.n) if filters else (store.n, store.n)
+    label = t("frame.cohort_some", n=f"{n:,}", total=f"{total:,}") if filters else t("frame.cohort_all", n=f"{total:,}")
+    st.badge(label, icon=":material/filter_alt:" if filters else ":material/groups:", color="blue" if filters else "gray")
+    return tuple(filters)
+
+
+def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:
+    kind = store.columns[column].upper()
+    if any(kind.startswith(k) or kind.endswith("INT") or kind.endswith("INTEGER") for k in NUMBERS):
+        edges, _ = store.histogram(column, bins=1)
+        low, high = float(edges[0]), float(edges[-1])
+        if not low < high:
+            return []
+        chosen = st.slider(t("frame.range"), low, high, (low, high), key=f"range:{column}", bind="query-params")
+        return [CohortFilter(column, "between", chosen)] if chosen != (low, high) else []
+    values = [v for v, _ in store.distinct(column)]
+    picked = st.multiselect(t("frame.values"), values, key=f"value:{column}", bind="query-params", format_func=str)
+    return [CohortFilter(column, "in", tuple(picked))] if picked else []
+
+
+def clear_cohort() -> None:
+    """All customers again (a callback)."""
+    for key in ("segment", "cluster"):
+        st.session_state[key] = []
+    st.session_state["column"] = None
+
+
+def _cohort_note(frame: Frame) -> None:
+    try:
+        n = frame.store.count(frame.filters)
+    except UserError as e:
+        st.error(str(e), icon=":material/error:")
+        st.stop()
+    if frame.filters and n == 0:
+        st.warning(t("frame.cohort_empty"), icon=":material/filter_alt_off:")
+        st.button(t("frame.clear"), key="clear-empty", on_click=clear_cohort)
+        st.stop()
+    if n < MIN_ROWS:
+        st.info(t("guard.few_rows", n=n, minimum=MIN_ROWS), icon=":material/help:")

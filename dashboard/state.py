@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamlit as st
 
+from analysis import Diagnosis, WhatIfResult, diagnose, whatif
 
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry, list_runs, load_run
 
-READ_FILES = ("manifest.json", "config.yaml", "model.safetensors", "metrics.json", "progress.jsonl")
+READ_FILES = ("manifest.json", "config.yaml", "model.safetensors")
 
 
 def folders() -> tuple[Path, ...]:
@@ -95,3 +97,79 @@ def readable(path: Path) -> str | None:
     except UserError as e:
         return str(e)
     return None
+
+
+class Stopped(Exception):
+    """The reader stopped a measurement."""
+
+
+@dataclass
+class Measuring:
+    """One measurement of a run in a thread of its own, so that its progress shows and it can be stopped from any tab.
+
+    A thread cannot see the session, so pages poll this record.
+    """
+
+    path: Path
+    share: float = 0.0
+    what: str = ""
+    stop: bool = False
+    error: str | None = None
+    result: Diagnosis | None = None
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def note(self, share: float, what: str) -> None:
+        self.share, self.what = share, what
+        if self.stop:
+            raise Stopped
+
+    def work(self) -> None:
+        try:
+            with model_lock(self.path):
+                self.result = diagnose(run(self.path), progress=self.note)
+        except Stopped:
+            self.error = ""
+        except UserError as e:
+            self.error = str(e)
+        except Exception as e:  # a fault of ours must be shown, not swallowed by a thread
+            self.error = f"{type(e).__name__}: {e}"
+            raise
+
+
+@st.cache_resource(show_spinner=False)
+def _measurements() -> dict[str, Measuring]:
+    return {}
+
+
+def measurement(path: Path) -> Measuring:
+    """The measurement of the run as it is on disk now; started if there is none. Stored results come back at once."""
+    mark = fingerprint(path)
+    known = _measurements()
+    if mark not in known:
+        for old in [k for k, m in known.items() if m.path == path and not m.alive]:
+            del known[old]
+        task = known[mark] = Measuring(path)
+        task.thread = threading.Thread(target=task.work, name=f"measure {path.name}", daemon=True)
+        task.thread.start()
+        task.thread.join(0.7)  # what is stored needs no progress bar
+    return known[mark]
+
+
+def measure_again(path: Path) -> None:
+    """Forget a measurement that failed or was stopped."""
+    _measurements().pop(fingerprint(path), None)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _whatif(path: str, mark: str, arguments: tuple[str, ...]) -> WhatIfResult:
+    with model_lock(Path(path)):
+        return whatif(run(Path(path)), arguments)
+
+
+def what_if(path: Path, arguments: tuple[str, ...]) -> WhatIfResult:
+    """Before and after of one intervention, given as arguments of `ple whatif`. `UserError` if it names something unknown."""
+    return _whatif(str(path), fingerprint(path), arguments)

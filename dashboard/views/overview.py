@@ -1,15 +1,116 @@
-"""Overview: is this run healthy? One verdict, the findings by severity, tasks and metrics, and what the run is."""
+"""Overview: is this run healthy? One verdict, the findings by severity, metrics by task, what the run is, what changed."""
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
+from analysis.checks.finding import SEVERITIES
+from dashboard.components import cards, metrics, whatif
+from dashboard.components.figure import table
 from dashboard.frame import Frame
+from dashboard.i18n import maybe, t
 from dashboard.view import View
+
+SHOWN = ("error", "warning", "info", "unknown", "ok")
+
+
+def _verdict(frame: Frame) -> None:
+    groups = frame.found.by_severity()
+    worst = "error" if "error" in groups else "warning" if "warning" in groups else "unknown" if set(groups) <= {"unknown"} else "ok"
+    box = {"error": st.error, "warning": st.warning, "unknown": st.info, "ok": st.success}[worst]
+    text = t(f"overview.verdict_{worst}", errors=len(groups.get("error", ())), warnings=len(groups.get("warning", ())))
+    box(f"**{text}**", icon=cards.ICONS[worst])  # type: ignore[index]
+    with st.container(horizontal=True, gap="small"):
+        for severity in SHOWN:
+            n = len(groups.get(severity, ()))  # type: ignore[call-overload]
+            st.metric(t(f"severity.{severity}"), n, border=True, width="stretch", icon=cards.ICONS[severity])  # type: ignore[index]
+
+
+def _identity(frame: Frame) -> None:
+    m = frame.run.manifest
+    facts = {
+        "preset": m.preset, "status": t(f"run_state.{frame.run.state}"), "data": m.data.name, "fingerprint": m.data.fingerprint[:12],
+        "rows": " · ".join(f"{k} {v:,}" for k, v in m.data.rows.items()), "parameters": f"{m.parameters:,}", "device": m.device,
+        "seed": str(m.seed), "commit": (m.commit or "–")[:10], "created": m.created[:16].replace("T", " "),
+        "versions": " · ".join(f"{k} {v}" for k, v in m.versions.items() if k in ("python", "torch")),
+    }  # fmt: skip
+    st.subheader(t("overview.identity"), anchor=False)
+    st.dataframe(pd.DataFrame({t("overview.what"): [t(f"identity.{k}") for k in facts], t("overview.is"): list(facts.values())}),
+                 hide_index=True, height="content")  # fmt: skip
+    for warning in m.warnings:
+        st.caption(f":orange[{cards.ICONS['warning']}] {warning}")
+    with st.expander(t("overview.config"), icon=":material/settings:"):
+        st.code(frame.run.config.to_yaml(), language="yaml", height=360)
+
+
+def _metrics(frame: Frame) -> None:
+    splits = metrics.splits(frame.run)
+    st.subheader(t("overview.metrics"), anchor=False)
+    if not splits:
+        st.caption(t("overview.no_metrics"))
+        return
+    split = st.segmented_control(t("overview.split"), splits, default=splits[0], required=True, key="split", bind="query-params",
+                                 label_visibility="collapsed", format_func=lambda s: maybe(f"split.{s}", s))  # fmt: skip
+    found = pd.DataFrame(metrics.rows(frame.run, split))
+    shown = pd.DataFrame({
+        t("overview.task"): found["task"], t("overview.metric"): [t(f"metric.{m}") for m in found["metric"]],
+        t("overview.value"): found["value"], t("overview.constant"): found["constant"], t("overview.ece"): found["ece"],
+        t("overview.n"): found["n"],
+    })  # fmt: skip
+    if frame.other is not None:
+        other = {r["task"]: r["value"] for r in metrics.rows(frame.other, split)}
+        shown.insert(3, frame.other.name, [other.get(task) for task in found["task"]])
+    table(shown, "metrics", caption=t("overview.metrics_help"), height="content")
+
+
+def _changes(frame: Frame) -> None:
+    if frame.other is None:
+        return
+    st.subheader(t("overview.changed", name=frame.other.name), anchor=False)
+    rows = metrics.config_changes(frame.other.config.to_dict(), frame.run.config.to_dict())
+    m, o = frame.run.manifest, frame.other.manifest
+    pairs = {"data": (o.data.name, m.data.name), "fingerprint": (o.data.fingerprint, m.data.fingerprint),
+             "device": (o.device, m.device), "commit": (o.commit, m.commit)}  # fmt: skip
+    rows += [(t(f"identity.{k}"), a, b) for k, (a, b) in pairs.items() if a != b]
+    if rows:
+        table(pd.DataFrame([(k, str(a), str(b)) for k, a, b in rows], columns=[t("overview.key"), frame.other.name, frame.run.name]),
+              "changes")  # fmt: skip
+    else:
+        st.caption(t("overview.no_change"))
+    if frame.other_diagnosis is not None:
+        mine = {(f.id, f.subject): f for f in frame.found.findings if f.alarm}
+        theirs = {(f.id, f.subject): f for f in frame.other_diagnosis.findings if f.alarm}
+        for key, label in ((mine.keys() - theirs.keys(), "appeared"), (theirs.keys() - mine.keys(), "gone")):
+            for k in sorted(key):
+                f = mine.get(k) or theirs[k]
+                st.markdown(f"{t(f'overview.{label}')} **{f.subject}** · {f.verdict} :gray[{f.id}]")
+
+
+def _checklist(frame: Frame) -> None:
+    rows = []
+    for f in sorted(frame.found.findings, key=lambda f: (-SEVERITIES.index(f.severity), f.id)):
+        number = next((e for e in f.evidence if e.value is not None), None)
+        rows.append({
+            t("overview.severity"): t(f"severity.{f.severity}"), t("overview.check"): f.id, t("overview.subject"): f.subject,
+            t("overview.value"): cards.number(number.value) if number else "–",
+            t("overview.threshold"): cards.number(number.threshold) if number and number.threshold is not None else "–",
+            t("overview.finding"): f.verdict,
+        })  # fmt: skip
+    table(pd.DataFrame(rows), "checks", title=t("overview.checklist"), caption=t("overview.checklist_help"))
 
 
 def render(frame: Frame) -> None:
-    st.write(repr(frame.run))
+    _verdict(frame)
+    cards.cards((f for f in frame.found.findings if f.alarm), whatif.try_finding)
+    whatif.panel(frame, "--ablate temporal")
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _metrics(frame)
+    with right:
+        _identity(frame)
+    _changes(frame)
+    _checklist(frame)
 
 
-VIEW = View("overview", "health", 0, ":material/monitor_heart:", "run", render)
+VIEW = View("overview", "health", 0, ":material/monitor_heart:", "analysis", render)

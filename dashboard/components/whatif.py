@@ -1,0 +1,89 @@
+"""The what-if panel: one intervention, before and after by task. Its arguments are those of `ple whatif` and live in the URL."""
+
+from __future__ import annotations
+
+import math
+import shlex
+
+import pandas as pd
+import streamlit as st
+
+from analysis import TaskEffect, WhatIfResult
+from analysis.checks.finding import Finding
+from dashboard import state
+from dashboard.components.cards import number
+from dashboard.components.figure import table
+from dashboard.frame import Frame
+from dashboard.i18n import maybe, t
+from ple_model.errors import UserError
+
+KEY = "try"
+
+
+def choose(*arguments: str) -> None:
+    """Try this intervention (a callback)."""
+    st.session_state[KEY] = shlex.join(arguments)
+
+
+def try_finding(finding: Finding) -> None:
+    """Try what the finding suggests (a callback)."""
+    choose(*finding.whatif)
+
+
+def panel(frame: Frame, hint: str) -> None:
+    """The arguments, and the result once there are some. `hint` is an example in the placeholder."""
+    st.subheader(t("whatif.title"), anchor="what-if")
+    st.caption(t("whatif.help"))
+    text = st.text_input(t("whatif.arguments"), key=KEY, bind="query-params", placeholder=hint, icon=":material/science:",
+                         label_visibility="collapsed")  # fmt: skip
+    if not text:
+        return
+    try:
+        with st.spinner(t("whatif.running"), show_time=True):
+            result = state.what_if(frame.run.path, tuple(shlex.split(text)))
+    except (UserError, ValueError) as e:
+        st.error(str(e), icon=":material/error:")
+        return
+    _show(result)
+
+
+def _show(result: WhatIfResult) -> None:
+    st.markdown(t("whatif.done", what=result.intervention, n=f"{result.n:,}", seconds=f"{result.seconds:.1f}"))
+    ranked = sorted(result.tasks, key=_size, reverse=True)
+    for column, effect in zip(st.columns(3, gap="small"), [e for e in ranked if e.difference is not None][:3], strict=False):
+        with column:
+            _metric(effect)
+    table(pd.DataFrame([_row(e) for e in ranked]), "whatif", title=t("whatif.by_task"), caption=t("whatif.by_task_help"))
+
+
+def _size(effect: TaskEffect) -> float:
+    d = effect.difference
+    return -1.0 if d is None or math.isnan(d.value) else abs(d.value)
+
+
+def _metric(effect: TaskEffect) -> None:
+    d, after = effect.difference, effect.after
+    if d is None or after is None:
+        return
+    inside = d.low <= 0 <= d.high
+    st.metric(
+        f"{effect.task} · {maybe(f'metric.{effect.metric}', effect.metric)}", number(after.value), f"{d.value:+.4f}", border=True,
+        delta_color="off" if inside else "inverse" if effect.metric in ("mae", "rmse", "ece") else "normal",
+        delta_description=t("whatif.interval", low=f"{d.low:+.4f}", high=f"{d.high:+.4f}"),
+    )  # fmt: skip
+
+
+def _row(e: TaskEffect) -> dict[str, object]:
+    d = e.difference
+    return {
+        t("whatif.task"): e.task,
+        t("whatif.metric"): maybe(f"metric.{e.metric}", e.metric) if e.metric else "–",
+        t("whatif.before"): e.before.value if e.before else None,
+        t("whatif.after"): e.after.value if e.after else None,
+        t("whatif.difference"): d.value if d else None,
+        t("whatif.range"): f"[{d.low:+.4f}, {d.high:+.4f}]" if d and not math.isnan(d.low) else "–",
+        t("whatif.change"): e.mean_change,
+        t("whatif.unit"): e.change_unit,
+        t("whatif.flips"): e.flips,
+        t("whatif.n"): e.n,
+    }
