@@ -1,17 +1,20 @@
 """Raw event tables: their columns and types, the manifest of an events folder, and a DuckDB connection over it.
 
-An events folder holds `events.json`, one Parquet file a table (`<table>.parquet`, or a folder `<table>/` of Parquet parts), and
-optionally `labels.parquet` (labels that override the derived ones), `exact_spend.parquet` and `truth.parquet` (synthetic bank).
-Only `customers` and `transactions` must be there. `connect` gives every table as a view with all its columns: a column the source
-lacks is NULL, a table it lacks is an empty view, and `EventStore` says which those are, so that an empty feed stays visible.
+An events folder holds `events.json`, one Parquet file a table (`<table>.parquet`, or a folder `<table>/` of parts), and
+optionally `labels.parquet` (labels that override the derived ones), `exact_spend.parquet` and `truth.parquet` (synthetic
+bank). Only `customers` and `transactions` must be there. `connect` gives every table as a view with all its columns: a column
+the source lacks is NULL, a table it lacks is an empty view, and `EventStore` says which those are: an empty feed stays visible.
 
 Conventions every source keeps:
 
 * Timestamps are naive; a source with time zones is converted to UTC on reading.
-* `transactions.kind = 'card'`: `amount` is money spent (a negative amount is a refund). `kind = 'deposit'`: positive is money in,
-  negative is money out.
-* `campaigns`: one row an exposure; `clicked_at` / `converted_at` are NULL where it did not happen. A response is a click or a conversion.
-* `holdings`: one row a customer, product and `as_of` (a monthly statement); `balance` of a credit product is the amount in use of `credit_limit`.
+* `transactions.kind = 'card'`: `amount` is money spent (a negative amount is a refund). `kind = 'deposit'`: positive is money
+  in, negative is money out.
+* `campaigns`: one row an exposure; `clicked_at` / `converted_at` are NULL where it did not happen. A response is a click or a
+  conversion.
+* `holdings`: one row a customer, product and `as_of` (a monthly statement); `balance` of a credit product is the amount in use
+  of `credit_limit`.
+* `customers.region` may be a path "province/town"; `merchants.region` likewise.
 """
 
 from __future__ import annotations
@@ -199,6 +202,8 @@ TRUTH = TableSpec(
         ColumnSpec("cause", "VARCHAR", required=True, key=True),
         ColumnSpec("task", "VARCHAR", required=True, key=True, allowed=tuple(TASKS)),
         ColumnSpec("effect", "DOUBLE", required=True, key=True),
+        ColumnSpec("since", "DATE"),
+        ColumnSpec("until", "DATE"),
     ),
 )
 """Synthetic bank only: which cause moved which label of which customer, never read by features or labels."""
@@ -289,7 +294,7 @@ class EventsManifest:
 
 @dataclass(frozen=True)
 class EventStore:
-    """An open events folder. `con` has one view a table of `TABLES` (and of `EXTRA_TABLES`), columns in the order of the spec."""
+    """An open events folder. `con` has one view a table of `TABLES` and `EXTRA_TABLES`, columns in the order of the spec."""
 
     path: Path
     con: duckdb.DuckDBPyConnection

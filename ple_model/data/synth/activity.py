@@ -4,7 +4,7 @@ The planted signals, each readable from one kind of input and from little else:
 
 * *loop*: session counts and purchases a visit follow a personal cycle. Broken, every week starts at a random phase of the
   same cycle: daily and weekly amounts keep their distribution, the loop in the delay embedding is gone.
-* *rhythm*: gaps between visits alternate short, long: the next gap follows from the order of the past ones, not from their mean.
+* *rhythm*: gaps between visits alternate short, long: the next gap follows from the order of the past ones, not their mean.
 * *community*: in each leaf the customer buys at the community's brand.
 * *heavy tail*: rare very large purchases; *shape*: two-humped amounts of the same mean and spread, growth afterwards.
 * *deepening*: eight weeks of spreading over the leaves of one category at an unchanged share, then sixteen weeks of more of it.
@@ -94,7 +94,9 @@ def category_weights(people: People, story: Story, strengths: Strengths) -> Floa
     return cumulative
 
 
-def purchases(people: People, story: Story, visits: Bools, loop: Floats, strengths: Strengths, rng: np.random.Generator) -> Events:
+def purchases(
+    people: People, story: Story, visits: Bools, loop: Floats, strengths: Strengths, rng: np.random.Generator
+) -> Events:
     """Card purchases: one to several a visit."""
     who, day = np.nonzero(visits)
     engaged = np.array([1.2, 0.9, 0.7, 0.0])[story.regime[who, day // 7]]
@@ -137,7 +139,9 @@ def _leaf(people: People, story: Story, c: Ints, d: Ints, category: Ints, rng: n
     since = d // 7 - story.deep_start[c]
     exploring = (story.deep_start[c] >= 0) & (since >= 0) & (since < EXPLORE_WEEKS) & (category == story.deep_category[c])
     free = exploring | (rng.random(len(c)) < 0.25)
-    leaf: Ints = category * world.LEAVES_PER_CATEGORY + np.where(free, rng.integers(0, world.LEAVES_PER_CATEGORY, len(c)), usual)
+    leaf: Ints = category * world.LEAVES_PER_CATEGORY + np.where(
+        free, rng.integers(0, world.LEAVES_PER_CATEGORY, len(c)), usual
+    )
     return leaf
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ple_model.data.synth import world
 from ple_model.data.synth.activity import SECONDS, Events
-from ple_model.data.synth.people import Floats, Ints, People, Story
+from ple_model.data.synth.people import Bools, Floats, Ints, People, Story
 from ple_model.data.synth.world import DAYS, Strengths
 from ple_model.tasks import OFFERS
 
@@ -47,7 +47,7 @@ def utilisation(people: People, story: Story, days: Ints, rng: np.random.Generat
 
 
 def holdings(people: People, story: Story, responses: Events, rng: np.random.Generator) -> dict[str, Ints | Floats]:
-    """Statement rows: customer, product, as_of / opened / closed (days since START, -10^6 for none), balance, credit limit (NaN: none)."""
+    """Statement rows: customer, product, as_of, opened, closed (days since START, -10^6: none), balance, credit limit (NaN: none)."""
     n = len(people)
     months = month_starts()
     products = len(world.PRODUCTS)
@@ -117,7 +117,10 @@ def conversion_sign(people: People) -> Floats:
 
 
 def campaigns(people: People, story: Story, strengths: Strengths, rng: np.random.Generator) -> Events:
-    """About one exposure a week; offers are drawn at random, so the response tells the affinity. `clicked`, `converted`: seconds, -1 for none."""
+    """About one exposure a week; offers are drawn at random, so the response tells the affinity.
+
+    `clicked`, `converted`: seconds since START, -1 for none.
+    """
     n = len(people)
     exposed = rng.random((n, DAYS)) < 1 / 7.0
     exposed &= np.arange(DAYS) >= people.joined[:, None]
@@ -164,10 +167,11 @@ def side_tables(people: People, story: Story, rng: np.random.Generator) -> dict[
     }
 
 
-def _alive(people: People, story: Story, c: Ints, d: Ints) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _alive(people: People, story: Story, c: Ints, d: Ints) -> Bools:
     safe = np.clip(d, 0, DAYS - 1)
     alive = (d >= 0) & (d < DAYS) & (story.regime[c, safe // 7] != 3) & (d >= people.joined[c]) & ~people.anonymous[c]
-    return alive & ~story.paused[c, safe]
+    free: Bools = alive & ~story.paused[c, safe]
+    return free
 
 
 def _rows(people: People, story: Story, c: Ints, d: Ints, kind: Ints, amount: Floats, rng: np.random.Generator) -> Events:

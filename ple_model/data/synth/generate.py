@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -37,7 +37,7 @@ class Block:
     tables: dict[str, pa.Table]
 
 
-def simulate_block(seed: int, number: int, strengths: Strengths = Strengths()) -> Block:
+def simulate_block(seed: int, number: int, strengths: Strengths = Strengths()) -> Block:  # noqa: B008 (frozen)
     """Customers `number * BLOCK` to `(number + 1) * BLOCK - 1` of this seed; depends on nothing else."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     people = draw_people(rng, BLOCK)
@@ -135,7 +135,10 @@ def generate(
         defaults=Defaults(
             cutoffs=tuple(c.isoformat() for c in world.CUTOFFS),
             horizon_days=84,
-            notes=("Generated data: no person behind it.", "Causes act on events only; truth.parquet says which moved which label."),
+            notes=(
+                "Generated data: no person behind it.",
+                "Causes act on events only; truth.parquet says which moved which label.",
+            ),
         ),
         parameters={"customers": customers, "seed": seed, "start": world.START.isoformat(), "days": world.DAYS},
     )
@@ -146,27 +149,19 @@ def generate(
     return manifest
 
 
-def _blocks(seed: int, blocks: int, workers: int) -> Sequence[dict[str, pa.Table]] | _BlockIterator:
-    return _BlockIterator(seed, blocks, workers)
-
-
-class _BlockIterator:
+def _blocks(seed: int, blocks: int, workers: int) -> Iterator[dict[str, pa.Table]]:
     """Blocks in order, from this process or from a few others that stay only a little ahead of the writer."""
-
-    def __init__(self, seed: int, blocks: int, workers: int) -> None:
-        self.seed, self.blocks, self.workers = seed, blocks, min(workers, blocks)
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        if self.workers <= 1:
-            for number in range(self.blocks):
-                yield simulate_block(self.seed, number).tables
-            return
-        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
-            ahead = [pool.submit(_tables, self.seed, k) for k in range(min(self.blocks, self.workers + 1))]
-            for number in range(self.blocks):
-                yield ahead.pop(0).result()
-                if number + self.workers + 1 < self.blocks:
-                    ahead.append(pool.submit(_tables, self.seed, number + self.workers + 1))
+    workers = min(workers, blocks)
+    if workers <= 1:
+        for number in range(blocks):
+            yield simulate_block(seed, number).tables
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        ahead = [pool.submit(_tables, seed, k) for k in range(min(blocks, workers + 1))]
+        for number in range(blocks):
+            yield ahead.pop(0).result()
+            if number + workers + 1 < blocks:
+                ahead.append(pool.submit(_tables, seed, number + workers + 1))
 
 
 def _tables(seed: int, number: int) -> dict[str, pa.Table]:

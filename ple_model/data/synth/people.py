@@ -96,9 +96,7 @@ def draw_people(rng: np.random.Generator, n: int) -> People:
     swing = np.where(gap > 2.0, rng.uniform(0.0, 0.85, n), 0.0)
     swing = np.where(gap > 10.0, 0.2 * swing, swing)
     older = (age - 40) / 15
-    channel = np.exp(
-        np.stack([0.5 + 0.6 * older, 0.4 - 0.7 * older, 0.1 - 0.2 * older], 1) + 0.9 * rng.standard_normal((n, 3))
-    )
+    channel = np.exp(np.stack([0.5 + 0.6 * older, 0.4 - 0.7 * older, 0.1 - 0.2 * older], 1) + 0.9 * rng.standard_normal((n, 3)))
     mix = world.PERSONA_MIX[persona] * rng.gamma(2.0, 0.5, (n, N_CATEGORIES)) + 0.05
     credit = rng.random(n) < 0.72
     return People(
@@ -109,7 +107,8 @@ def draw_people(rng: np.random.Generator, n: int) -> People:
         income=np.exp(world.PERSONA_LOG_INCOME[persona] + 0.3 * rng.standard_normal(n)),
         joined=joined,
         anonymous=anonymous,
-        app=(rng.random(n) < np.clip(1.0 - 0.004 * np.clip(age - 30, 0, None), 0.75, 0.95)) & ~(anonymous & (rng.random(n) < 0.5)),
+        app=(rng.random(n) < np.clip(1.0 - 0.004 * np.clip(age - 30, 0, None), 0.75, 0.95))
+        & ~(anonymous & (rng.random(n) < 0.5)),
         gap_short=gap * (1 - swing),
         gap_long=gap * (1 + swing),
         irregular=mode == 5,
@@ -161,7 +160,7 @@ def draw_story(rng: np.random.Generator, people: People, strengths: Strengths) -
 
 
 def _regimes(rng: np.random.Generator, people: People, complaint: Ints, s: Strengths) -> tuple[Ints, Ints]:
-    """A hidden Markov chain over weeks: engaged <-> steady <-> fading -> silent -> steady; the hazard of silence is the cause of churn."""
+    """A hidden Markov chain over weeks: engaged <-> steady <-> fading, any -> silent -> steady; silence is churn."""
     n = len(people)
     state = rng.choice(4, n, p=[0.22, 0.45, 0.13, 0.20])
     state = np.where(people.joined >= 0, rng.choice(2, n, p=[0.4, 0.6]), state)
@@ -173,13 +172,13 @@ def _regimes(rng: np.random.Generator, people: People, complaint: Ints, s: Stren
         here = people.joined < 7 * (w + 1)
         u, v = rng.random(n), rng.random(n)
         recent_complaint = (w > complaint) & (w <= complaint + 10)
-        log_hazard = (
-            s.loop_break * broken + s.fading * (state == 2) - 0.7 * (state == 0) + s.complaint * recent_complaint
-        )
+        log_hazard = s.loop_break * broken + s.fading * (state == 2) - 0.7 * (state == 0) + s.complaint * recent_complaint
         falls = here & (state < 3) & (u < s.base_hazard * np.exp(log_hazard))
         returns = (state == 3) & (silent_weeks >= 5) & (u < s.returning)
         step = np.select(
-            [state == 0, state == 1, state == 2], [np.where(v < 0.04, 1, 0), np.where(v < 0.025, 0, np.where(v < 0.055, 2, 1)), np.where(v < 0.10, 1, 2)], 3
+            [state == 0, state == 1, state == 2],
+            [np.where(v < 0.04, 1, 0), np.where(v < 0.025, 0, np.where(v < 0.055, 2, 1)), np.where(v < 0.10, 1, 2)],
+            3,
         )
         state = np.where(falls, 3, np.where(returns, 1, np.where(here, step, state)))
         silent_weeks = np.where(state == 3, silent_weeks + 1, 0)

@@ -48,7 +48,13 @@ class _Rows:
         self.parts: list[tuple[Ints, Ints, Floats, Ints, Ints]] = []
 
     def add(
-        self, cause: str, tasks: tuple[str, ...], who: Ints, effect: Floats, since: Ints | None = None, until: Ints | None = None
+        self,
+        cause: str,
+        tasks: tuple[str, ...],
+        who: Ints,
+        effect: Floats,
+        since: Ints | None = None,
+        until: Ints | None = None,
     ) -> None:
         open_end = np.full(len(who), ALWAYS, np.int64)
         for task in tasks:

@@ -1,6 +1,6 @@
 """The fixed stage of the synthetic bank: calendar, category tree, brands, merchants, regions, personas and planted strengths.
 
-Nothing here is random at run time: the same world for every seed, so that customers of different seeds live in the same economy.
+Nothing here is random at run time: customers of different seeds live in the same economy.
 The category tree is 12 canonical categories x 3 groups x 3 leaves; each leaf has 4 brands and each brand 4 outlets.
 Brand preference follows `COMMUNITY_BRAND`: people of one taste community prefer the same brand in *every* leaf, which only
 co-visits reveal.
@@ -57,7 +57,16 @@ _fixed = np.random.default_rng(20_240_701)
 COMMUNITY_BRAND: NDArray[np.int64] = _fixed.integers(0, BRANDS_PER_LEAF, (N_COMMUNITIES, N_LEAVES))
 """[community, leaf] -> preferred brand of that leaf."""
 
-PERSONAS = ("student", "young professional", "young family", "established family", "traveller", "homebody", "entrepreneur", "retiree")
+PERSONAS = (
+    "student",
+    "young professional",
+    "young family",
+    "established family",
+    "traveller",
+    "homebody",
+    "entrepreneur",
+    "retiree",
+)
 PERSONA_SHARE = np.array([0.10, 0.18, 0.15, 0.17, 0.08, 0.12, 0.08, 0.12])
 PERSONA_AGE = np.array([21.0, 29.0, 34.0, 46.0, 39.0, 44.0, 47.0, 69.0])
 PERSONA_AGE_SD = np.array([2.5, 4.0, 5.0, 6.0, 9.0, 12.0, 8.0, 6.0])
@@ -112,10 +121,16 @@ LIFE_EVENTS = (
         "income_shock", 0.30, 26, {"dining": -0.7, "travel": -0.9, "leisure": -0.6, "groceries": 0.4},
         {"instalment loan": 3.0, "credit card upgrade": 1.2, "fund": -1.5, "time deposit": -1.5}, "debt advice", 0.38, 0.4,
     ),
-    LifeEvent("new_baby", 0.12, 30, {"health": 1.3, "groceries": 0.6, "travel": -1.0}, {"insurance": 2.5, "savings plan": 1.6}, "insurance"),
-    LifeEvent("house_move", 0.18, 20, {"home": 1.9, "services": 0.6}, {"mortgage review": 2.9, "insurance": 0.8}, "mortgage", 0.08),
+    LifeEvent(
+        "new_baby", 0.12, 30, {"health": 1.3, "groceries": 0.6, "travel": -1.0}, {"insurance": 2.5, "savings plan": 1.6}, "insurance"
+    ),
+    LifeEvent(
+        "house_move", 0.18, 20, {"home": 1.9, "services": 0.6}, {"mortgage review": 2.9, "insurance": 0.8}, "mortgage", 0.08
+    ),
     LifeEvent("long_trip", 0.25, 12, {"travel": 1.8, "dining": 0.4}, {"travel card": 2.8}, "travel", 0.06),
-    LifeEvent("windfall", 0.14, 20, {"electronics": 0.8, "clothing": 0.6}, {"time deposit": 2.2, "fund": 2.4}, "investment", -0.12, 1.3),
+    LifeEvent(
+        "windfall", 0.14, 20, {"electronics": 0.8, "clothing": 0.6}, {"time deposit": 2.2, "fund": 2.4}, "investment", -0.12, 1.3
+    ),
     LifeEvent("new_hobby", 0.20, 20, {"leisure": 1.5, "online": 0.6}, {"merchant coupon": 2.2, "premium membership": 1.4}),
 )  # fmt: skip
 
@@ -137,15 +152,15 @@ class Strengths:
     """Log hazard of falling silent while the spending loop is broken."""
     fading: float = 1.0
     complaint: float = 0.9
-    base_hazard: float = 0.0090
+    base_hazard: float = 0.0097
     """Weekly hazard of falling silent in the steady regime."""
-    returning: float = 0.105
+    returning: float = 0.094
     """Weekly chance of coming back after at least five silent weeks."""
     interaction: float = 0.9
     """Log-odds of a click per sign(savings account) x sign(evening shopper); no main effect of either."""
     conversion_interaction: float = 0.8
-    click_intercept: float = -4.24
-    conversion_intercept: float = -2.38
+    click_intercept: float = -4.32
+    conversion_intercept: float = -2.40
     deepening: float = 1.5
     """Log weight of a category in the 16 weeks after its leaves were explored."""
     shape_growth: float = 0.6
