@@ -1,0 +1,7 @@
+"""`python -m ple_model`: the command `ple`."""
+
+import sys
+
+from ple_model.cli import main
+
+sys.exit(main())

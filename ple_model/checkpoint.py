@@ -1,0 +1,118 @@
+"""The resume state of a training: one safetensors file, `state/checkpoint.safetensors`, replaced atomically.
+
+It holds the weights, the best weights so far, the optimizer's moments, the sums of the epoch in progress and the random
+generators' states as tensors, and everything else (position, schedule, early stopping, loss scaler) as JSON in the file's
+metadata. One file means that a kill at any moment leaves either the old state or the new one, so that a resumed CPU training at
+the same thread count ends with the same bits as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ple_model.errors import UserError
+from ple_model.files import read_tensors, write_tensors
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class Position:
+    """Where a training stands. Epochs and phases count from 1; `phase` 3 means that only the end is left."""
+
+    phase: int = 1
+    epoch: int = 1
+    """The epoch in progress, or the next one."""
+    phase_epoch: int = 0
+    """Epochs of this phase that are complete."""
+    step: int = 0
+    """Steps of the epoch in progress that are complete: the data position."""
+    total_steps: int = 0
+    best: float | None = None
+    """Lowest validation mean so far."""
+    best_epoch: int = 0
+    since_best: int = 0
+    seconds: float = 0.0
+    """Training time of the epoch in progress."""
+    total_seconds: float = 0.0
+    progress_size: int = 0
+    """Length of progress.jsonl in bytes when this was saved."""
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    position: Position
+    model: dict[str, Tensor]
+    best: dict[str, Tensor]
+    sums: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    scaler: dict[str, Any]
+    rng: dict[str, Tensor]
+
+
+def rng_states(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint in `folder` (the run's `state/`)."""
+    tensors: dict[str, Tensor] = {}
+    for prefix in ("model", "best", "sums", "rng"):
+        tensors |= {f"{prefix}.{k}": v for k, v in getattr(checkpoint, prefix).items()}
+    moments = {}
+    for index, entry in checkpoint.optimizer["state"].items():
+        moments |= {f"optimizer.{index}.{k}": v for k, v in entry.items()}
+    meta = {
+        "position": asdict(checkpoint.position),
+        "param_groups": checkpoint.optimizer["param_groups"],
+        "scheduler": checkpoint.scheduler,
+        "scaler": checkpoint.scaler,
+    }
+    write_tensors(folder / CHECKPOINT, tensors | moments, {"state": json.dumps(meta)})
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """What `save_checkpoint` wrote; None if there is none yet. `UserError` if it is truncated or something else."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    tensors, metadata = read_tensors(path)
+    try:
+        meta = json.loads(metadata["state"])
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "sums": {}, "rng": {}}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            prefix, _, rest = name.partition(".")
+            if prefix == "optimizer":
+                index, _, key = rest.partition(".")
+                moments.setdefault(int(index), {})[key] = value
+            else:
+                parts[prefix][rest] = value
+        groups = [{**g, "betas": tuple(g["betas"])} for g in meta["param_groups"]]
+        return Checkpoint(
+            position=Position(**meta["position"]),
+            optimizer={"state": moments, "param_groups": groups},
+            scheduler=meta["scheduler"],
+            scaler=meta["scaler"],
+            **parts,
+        )
+    except (KeyError, TypeError, ValueError) as e:
+        raise UserError(f"{path} is not a resume state of this release: {' '.join(str(e).split())}") from e

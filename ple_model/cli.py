@@ -1,0 +1,99 @@
+"""The command `ple` (also `python -m ple_model`).
+
+Exit codes: 0 done, 1 a problem was found, 2 wrong use or bad input (one line on stderr; `--debug` shows the traceback).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
+from typing import NoReturn
+
+from ple_model.commands import Command
+from ple_model.errors import UserError, did_you_mean
+
+BUILT_IN = ("ple_model.commands_model", "ple_model.data.commands", "ple_model.data.commands_sources", "analysis.commands", "dashboard.commands")
+"""Modules with `COMMANDS` that are looked for where the package is not installed; installed, the entry points name them."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong use is one line and exit 2, as for every other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}; see `{self.prog} --help`")
+
+
+def gather() -> dict[str, Command]:
+    """Every command by name, of the modules in the entry-point group `ple.commands`."""
+    named = [e.value for e in entry_points(group="ple.commands")] or list(BUILT_IN)
+    modules = [m for m in dict.fromkeys(named) if _there(m)]
+    found: dict[str, Command] = {}
+    for module in modules:
+        for command in importlib.import_module(module).COMMANDS:
+            if command.name in found:
+                raise RuntimeError(f"two commands are named '{command.name}'; the second is in {module}")
+            found[command.name] = command
+    return found
+
+
+def _there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="ple", description="Train PLE-Cluster-adaTT on customer data and look inside it.")
+    parser.add_argument("--version", action="version", version=f"ple {_version()}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    sub = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
+    for name, command in sorted(commands.items()):
+        one = sub.add_parser(name, help=command.help, description=command.help[:1].upper() + command.help[1:] + ".")
+        one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+        command.configure(one)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("ple-scope")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    try:
+        commands = gather()
+        parser = build_parser(commands)
+        first = next((w for w in words if not w.startswith("-")), None)
+        if first is not None and first not in commands:
+            raise UserError(f"ple: no command '{first}'{did_you_mean(first, commands)}")
+        arguments = parser.parse_args(words)
+        if arguments.command is None:
+            parser.print_help()
+            return 2
+        return commands[arguments.command].run(arguments)
+    except UserError as e:
+        if debug:
+            raise
+        print(" ".join(str(e).split()), file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

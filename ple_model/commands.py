@@ -1,0 +1,37 @@
+"""What a subcommand of `ple` is. Each package lists its own in a module-level `COMMANDS`; `cli` gathers them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Arguments = argparse.Namespace
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand. `run` returns the exit code: 0, or 1 if it found a problem; bad input raises `UserError` (2).
+
+    Modules that define commands are imported for `ple --help`: they import torch and other slow libraries inside `run`."""
+
+    name: str
+    help: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Arguments], int]
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The `--json` switch, the same everywhere."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """`--preset`, `--config`, `--set`, the same everywhere."""
+    parser.add_argument("--preset", metavar="NAME", help="preset to start from (see `ple presets`; default: v3_14)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file laid on the preset")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="one config value, for example training.learning_rate=1e-3; may be repeated",
+    )  # fmt: skip

@@ -1,0 +1,187 @@
+"""`ple train`, `evaluate`, `config`, `presets`, `runs`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from ple_model.commands import Arguments, Command, add_config, add_json
+from ple_model.errors import UserError
+
+
+def _configure_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `ple build` made")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder to make or to go on with")
+    add_config(parser)
+    parser.add_argument("--resume", action="store_true", help="go on with the run where it stopped, under its own config")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's own choice)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
+    parser.add_argument("--sample", type=int, default=2000, metavar="N", help="customers stored with the run (default: 2000)")
+
+
+def _train(arguments: Arguments) -> int:
+    import torch
+
+    from ple_model.config import load_config
+    from ple_model.data.dataset import Dataset
+    from ple_model.progressbar import ProgressBar
+    from ple_model.run import load_run
+    from ple_model.train import Options, train
+
+    exists = (arguments.run / "manifest.json").exists()
+    chosen = arguments.preset or arguments.config or arguments.overrides
+    if arguments.resume and exists and chosen:
+        raise UserError("--resume goes on under the run's own config: leave out --preset, --config and --set")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise UserError(f"--threads: {arguments.threads} is not valid, it must be at least 1")
+    torch.set_flush_denormal(True)
+    preset = arguments.preset or "v3_14"
+    resuming = arguments.resume and exists
+    config = load_run(arguments.run).config if resuming else load_config(preset, arguments.config, arguments.overrides)
+    dataset = Dataset.open(arguments.dataset)
+    threads = arguments.threads or (load_run(arguments.run).manifest.threads if resuming else None)
+    if threads:
+        torch.set_num_threads(threads)
+    bar = None if arguments.quiet else ProgressBar()
+    with _stop_on_signals() as stop:
+        try:
+            run = train(
+                dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
+                options=Options(device=arguments.device, sample_customers=arguments.sample),
+            )  # fmt: skip
+        finally:
+            if bar is not None:
+                bar.close()
+    if run.manifest.status == "stopped":
+        print(f"stopped; `ple train {arguments.dataset} {arguments.run} --resume` goes on", file=sys.stderr)
+    else:
+        print(run.path)
+    return 0
+
+
+class _StopFlag:
+    def __init__(self) -> None:
+        self.seen = False
+
+    def asked(self) -> bool:
+        return self.seen
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[_StopFlag]:
+    """The first SIGINT or SIGTERM asks the training to stop after its step; the second one acts as usual."""
+    flag = _StopFlag()
+    old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        flag.seen = True
+        print("\nstopping after this step; once more to break off", file=sys.stderr)
+        signal.signal(number, old[signal.Signals(number)])
+
+    for s in old:
+        signal.signal(s, handle)
+    try:
+        yield flag
+    finally:
+        for s, handler in old.items():
+            signal.signal(s, handler)
+
+
+def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--dataset", type=Path, metavar="D", help="dataset to evaluate on (default: the run's own, or its sample)")
+    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: test")
+    parser.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples of customers for the intervals; 0: none")
+    parser.add_argument("--no-boosting", action="store_true", help="leave out the gradient-boosting baseline, which takes minutes")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
+    add_json(parser)
+
+
+def _evaluate(arguments: Arguments) -> int:
+    import torch
+
+    from ple_model.data.dataset import Dataset
+    from ple_model.evaluate import evaluate
+    from ple_model.run import dump, load_run
+
+    torch.set_flush_denormal(True)
+    dataset = Dataset.open(arguments.dataset) if arguments.dataset else None
+    found = evaluate(
+        load_run(arguments.run), dataset, arguments.split, bootstrap_rounds=arguments.bootstrap,
+        boosting=not arguments.no_boosting, device=arguments.device,
+    )  # fmt: skip
+    print(dump(found.to_dict()) if arguments.json else found.table())
+    return 0
+
+
+def _config(arguments: Arguments) -> int:
+    from ple_model.config import load_config
+    from ple_model.run import dump
+
+    config = load_config(arguments.preset or "v3_14", arguments.config, arguments.overrides)
+    print(dump(config.to_dict()) if arguments.json else config.to_yaml(), end="" if not arguments.json else "\n")
+    return 0
+
+
+def _configure_config(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_json(parser)
+
+
+def _presets(arguments: Arguments) -> int:
+    from ple_model.config import PRESETS, load_config
+    from ple_model.run import dump
+
+    rows = []
+    for name in PRESETS:
+        config = load_config(name)
+        t = config.training
+        rows.append({"preset": name, "experts": len(config.shared_experts), "tasks": len(config.tasks),
+                     "shared_dim": config.shared_dim, "epochs": [t.phase1_epochs, t.phase2_epochs]})  # fmt: skip
+    if arguments.json:
+        print(dump(rows))
+        return 0
+    for r in rows:
+        epochs = " + ".join(str(e) for e in r["epochs"])  # type: ignore[union-attr]
+        print(f"{r['preset']:<12}{r['experts']} experts, {r['tasks']} tasks, shared_concat {r['shared_dim']}, epochs {epochs}")
+    return 0
+
+
+def _runs(arguments: Arguments) -> int:
+    from ple_model.run import dump, list_runs
+
+    entries = list_runs(arguments.folder)
+    if arguments.json:
+        rows = []
+        for e in entries:
+            m = e.manifest
+            rows.append({"name": e.name, "path": str(e.path), "state": e.state, "error": e.error,
+                         "preset": m and m.preset, "data": m and m.data.name, "created": m and m.created})  # fmt: skip
+        print(dump(rows))
+    elif not entries:
+        print(f"no runs in {arguments.folder}")
+    else:
+        for e in entries:
+            what = e.error if e.manifest is None else f"{e.state:<12}{e.manifest.preset:<12}{e.manifest.data.name:<24}{e.manifest.created}"
+            print(f"{e.name:<28}{what}")
+    return 1 if any(e.error for e in entries) else 0
+
+
+def _configure_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="RUNS_DIR", help="default: runs")
+    add_json(parser)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("train", "train a model on a dataset; Ctrl-C leaves a run that can be resumed", _configure_train, _train),
+    Command("evaluate", "metrics by task next to base rates and baselines, with intervals", _configure_evaluate, _evaluate),
+    Command("config", "print the merged config", _configure_config, _config),
+    Command("presets", "list the presets", add_json, _presets),
+    Command("runs", "list the runs of a folder", _configure_runs, _runs),
+)

@@ -1,0 +1,70 @@
+"""Where the model runs and in which precision (reference, "Training": fp16 AMP on GPU).
+
+`auto` takes the first GPU if there is one. Mixed precision is fp16 with loss scaling on a GPU and off on a CPU, where fp16 is
+no faster than fp32; bf16 can be chosen on both and needs no scaling.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ple_model.errors import UserError, did_you_mean
+
+Amp = Literal["off", "fp16", "bf16"]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of this name; `auto`: the first GPU, else the CPU. `UserError` if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise UserError(f"no device '{name}'{did_you_mean(name, ('auto', 'cpu', 'cuda', 'cuda:0'))}")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) >= count:
+            raise UserError(f"device '{name}' is not there: this machine has {count} usable GPU(s); valid: auto, cpu")
+    return torch.device(name)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Mixed-precision policy of a training on one device."""
+
+    device: torch.device
+    amp: Amp
+
+    @staticmethod
+    def choose(device: torch.device, wanted: str) -> Precision:
+        """`wanted` is `training.amp`. fp16 on a CPU is refused: it is no faster there and underflows."""
+        if wanted == "auto":
+            return Precision(device, "fp16" if device.type == "cuda" else "off")
+        if wanted == "fp16" and device.type == "cpu":
+            raise UserError("training.amp: 'fp16' needs a GPU; on a CPU use 'bf16' or 'off'")
+        if wanted not in ("off", "fp16", "bf16"):
+            raise UserError(f"training.amp: '{wanted}' is not valid{did_you_mean(wanted, ('auto', 'off', 'fp16', 'bf16'))}")
+        return Precision(device, wanted)  # type: ignore[arg-type]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Context of a forward pass."""
+        if self.amp == "off":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.float16 if self.amp == "fp16" else torch.bfloat16)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Loss scaler; it does nothing unless the precision is fp16."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.amp == "fp16")
+
+
+def memory_mb(device: torch.device) -> tuple[float, float | None]:
+    """(resident memory of this process in MB, peak memory of the GPU in MB or None)."""
+    import psutil
+
+    resident = psutil.Process().memory_info().rss / 2**20
+    if device.type != "cuda":
+        return resident, None
+    return resident, torch.cuda.max_memory_allocated(device) / 2**20

@@ -1,0 +1,196 @@
+"""What a training measures of itself: sums over an epoch's steps, gradient norms by module, the pass over the validation split.
+
+Sums stay on the device as one vector and are read once an epoch, so that measuring does not make the steps wait.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ple_model.constants import ratios
+from ple_model.context import ModelContext
+from ple_model.data.dataset import Dataset
+from ple_model.device import Precision
+from ple_model.gate import gate_entropy
+from ple_model.model import PLEClusterAdaTT
+from ple_model.output import LossBreakdown
+
+
+@dataclass(frozen=True)
+class EpochMeans:
+    """An epoch's sums as the epoch line of progress.jsonl shows them."""
+
+    rows: int
+    nonfinite: int
+    train: dict[str, Any]
+    grad_norm: dict[str, float]
+    hmm_grad: dict[str, float]
+
+
+class EpochSums:
+    """Named sums of the steps of an epoch, [1] float64 tensors in the checkpoint."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._values: Tensor | None = None
+        self._last: Tensor | None = None
+
+    def clear(self) -> None:
+        self._names, self._values, self._last = [], None, None
+
+    def add(self, losses: LossBreakdown, norms: Mapping[str, Tensor], rows: int, finite: bool) -> None:
+        """Fold one step. A step that was not finite counts as such and adds nothing else."""
+        raw, n, weighted = (
+            torch.stack([v.detach().double() for v in part.values()]) for part in (losses.raw, losses.counts, losses.weighted)
+        )
+        singles = {
+            "total": losses.reported, "entropy": losses.entropy, "sae": losses.sae, "evidential": losses.evidential,
+            "evidential_kl": losses.evidential_kl, **{f"aux:{k}": v for k, v in losses.aux.items()},
+            **{f"grad:{k}": v for k, v in norms.items()},
+        }  # fmt: skip
+        step = torch.stack([v.detach().double() for v in singles.values()])
+        values = torch.cat([raw * n, n, weighted, step])
+        if not finite:
+            values = torch.zeros_like(values)
+        tail = torch.tensor([float(rows), float(finite), float(not finite)], dtype=torch.float64, device=values.device)
+        values = torch.cat([values, tail])
+        if self._values is None:
+            by_task = [f"{kind}:{t}" for kind in ("loss", "n", "weighted") for t in losses.raw]
+            self._names, self._values = [*by_task, *singles, "rows", "steps", "nonfinite"], values
+        else:
+            self._values = self._values + values
+        self._last = losses.reported
+
+    def last_total(self) -> float | None:
+        """Total loss of the last step."""
+        return None if self._last is None else float(self._last)
+
+    def state(self) -> dict[str, Tensor]:
+        return {} if self._values is None else dict(zip(self._names, self._values.cpu().unbind(), strict=True))
+
+    def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        self.clear()
+        if state:
+            self._names = list(state)
+            self._values = torch.stack([state[n] for n in self._names]).to(device)
+
+    def means(self) -> EpochMeans:
+        """Task losses are means over labels, everything else over steps."""
+        sums = {} if self._values is None else dict(zip(self._names, self._values.tolist(), strict=True))
+        steps = max(1.0, sums.get("steps", 0.0))
+        mean = {k: v / steps for k, v in sums.items()}
+
+        def named(prefix: str, source: Mapping[str, float]) -> dict[str, float]:
+            return {k.removeprefix(prefix): v for k, v in source.items() if k.startswith(prefix)}
+
+        counts = {k: int(v) for k, v in named("n:", sums).items()}
+        norms = named("grad:", mean)
+        return EpochMeans(
+            rows=int(sums.get("rows", 0)),
+            nonfinite=int(sums.get("nonfinite", 0)),
+            train={
+                "total": mean.get("total"),
+                "tasks": {k: v / counts[k] if counts[k] else None for k, v in named("loss:", sums).items()},
+                "weighted": named("weighted:", mean),
+                "n": counts,
+                "entropy": mean.get("entropy"),
+                "aux": named("aux:", mean),
+                "sae": mean.get("sae"),
+                "evidential": mean.get("evidential"),
+                "evidential_kl": mean.get("evidential_kl"),
+            },
+            grad_norm={k: v for k, v in norms.items() if not k.startswith("hmm:")},
+            hmm_grad=named("hmm:", norms),
+        )
+
+
+class GradientNorms:
+    """L2 norms of the gradients by block of the model (`model.blocks()`) and by HMM mode, and the model's clipping."""
+
+    def __init__(self, model: PLEClusterAdaTT) -> None:
+        self._blocks = {k: [p for m in ms for p in m.parameters()] for k, ms in model.blocks().items()}
+        self._blocks = {k: ps for k, ps in self._blocks.items() if ps}
+        self._hmm: dict[str, list[nn.Parameter]] = {}
+        for mode in model.config.hmm_triple_mode.modes:
+            own = [p for n, p in model.hmm.named_parameters() if mode in n.split(".")]
+            if own:
+                self._hmm[f"hmm:{mode}"] = own
+        self._groups: list[tuple[list[nn.Parameter], list[str], float]] = []
+        for _, parameters, limit in model.clip_groups():
+            ids = {id(p) for p in parameters}
+            self._groups.append((parameters, [k for k, ps in self._blocks.items() if id(ps[0]) in ids], limit))
+
+    def clip(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Clip each of the model's groups to its own limit. (norm of everything before clipping, norms by name before clipping);
+        a block without gradients has norm 0."""
+        norms = {k: _norm(ps) for k, ps in self._blocks.items()}
+        by_name = norms | {k: _norm(ps) for k, ps in self._hmm.items()}
+        for parameters, blocks, limit in self._groups:
+            total = torch.linalg.vector_norm(torch.stack([norms[k] for k in blocks]))
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
+        return torch.linalg.vector_norm(torch.stack(list(norms.values()))), by_name
+
+
+def _norm(parameters: list[nn.Parameter]) -> Tensor:
+    grads = [p.grad for p in parameters if p.grad is not None]
+    if not grads:
+        return torch.zeros((), device=parameters[0].device)
+    return torch.nn.utils.get_total_norm(grads)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One pass over the validation split. `mean_ratio`: mean over tasks of loss / constant-predictor loss; None without labels."""
+
+    tasks: dict[str, float]
+    counts: dict[str, int]
+    ratio: dict[str, float]
+    mean_ratio: float | None
+    gates: dict[str, list[float]] = field(default_factory=dict)
+    gate_entropy: dict[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tasks": self.tasks, "n": self.counts, "ratio": self.ratio, "mean_ratio": self.mean_ratio}
+
+
+@torch.no_grad()
+def validate(
+    model: PLEClusterAdaTT, dataset: Dataset, context: ModelContext, batch_size: int, precision: Precision, epoch: int
+) -> Validation:
+    """Mean loss by task and mean gate weights over the validation split, in eval mode (which is left on)."""
+    model.eval()
+    names = list(model.tasks)
+    loss = torch.zeros(len(names), dtype=torch.float64, device=precision.device)
+    counts, entropy = torch.zeros_like(loss), torch.zeros_like(loss)
+    gates = loss.new_zeros(len(names), len(model.expert_names))
+    rows = 0
+    for batch in dataset.batches("validation", batch_size):
+        inputs = batch.inputs.to(precision.device)
+        with precision.autocast():
+            output = model.decode(model.encode(inputs), sae=False, evidential=False)
+            found = model.losses(output, inputs.targets or {}, epoch=epoch)
+        n = torch.stack([v.double() for v in found.counts.values()])
+        loss += torch.where(n > 0, torch.stack([v.double() for v in found.raw.values()]) * n, 0.0)
+        counts += n
+        weights = output.gate_weights.double()
+        gates += weights.sum(0)
+        entropy += gate_entropy(weights).sum(0)
+        rows += len(inputs)
+    n_by_task = dict(zip(names, (int(v) for v in counts.tolist()), strict=True))
+    means = {k: v / n_by_task[k] for k, v in zip(names, loss.tolist(), strict=True) if n_by_task[k]}
+    ratio = ratios(means, context)
+    mean_ratio = math.fsum(ratio.values()) / len(ratio) if ratio else None
+    return Validation(
+        tasks=means,
+        counts=n_by_task,
+        ratio=ratio,
+        mean_ratio=mean_ratio,
+        gates={t: (gates[i] / rows).tolist() for i, t in enumerate(names)},
+        gate_entropy={t: float(entropy[i] / rows) for i, t in enumerate(names)},
+    )

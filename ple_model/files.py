@@ -1,0 +1,101 @@
+"""Small files written so that a reader, or a kill at any moment, sees the old content or the new one and nothing between."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ple_model.errors import UserError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` atomically; the parent folder must exist."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: a number that is not finite becomes null, tuples lists, NumPy and 0-D tensors numbers."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as indented strict JSON, atomically."""
+    write_bytes(path, (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote. `UserError` naming the file if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise UserError(f"{path} is missing") from e
+    except (OSError, ValueError) as e:
+        raise UserError(f"{path} is damaged: {' '.join(str(e).split())}") from e
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """A safetensors file, atomically. Tensors are copied to contiguous CPU memory, so that views may be given."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file({k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}, temporary, dict(metadata or {}))
+        with temporary.open("rb") as f:
+            os.fsync(f.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, metadata) of a safetensors file. `UserError` if it is missing, truncated or something else."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as f:  # type: ignore[no-untyped-call]
+            return {k: f.get_tensor(k) for k in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError as e:
+        raise UserError(f"{path} is missing") from e
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as e:
+        raise UserError(f"{path} is not a complete safetensors file: {' '.join(str(e).split())}") from e
+
+
+def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """`module.load_state_dict`, every name and shape checked first, so that a foreign file is one sentence and changes nothing."""
+    own = module.state_dict()
+    missing, foreign = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
+    if missing or foreign:
+        what = f"'{missing[0]}' is missing" if missing else f"'{foreign[0]}' is not part of the model"
+        raise UserError(
+            f"{source} does not fit the run's config: {what} ({len(missing)} missing, {len(foreign)} foreign of {len(own)} tensors)"
+        )
+    for name, tensor in own.items():
+        if tensor.shape != tensors[name].shape:
+            raise UserError(
+                f"{source} does not fit the run's config: '{name}' has shape {tuple(tensors[name].shape)}, "
+                f"the model expects {tuple(tensor.shape)}"
+            )
+    module.load_state_dict(dict(tensors))

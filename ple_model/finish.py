@@ -1,0 +1,92 @@
+"""The end of a training: calibration on the validation split, metrics on validation and test, a sample of customers.
+
+Everything here follows from the best weights and the dataset, so that a training killed in the middle of it does it again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ple_model.calibration import CalibrationMap, fit_calibration
+from ple_model.data.dataset import Dataset
+from ple_model.files import write_json
+from ple_model.metrics import BY_KIND
+from ple_model.model import PLEClusterAdaTT
+from ple_model.run import write_calibration
+from ple_model.scoring import Scores, TaskRows, score
+
+SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
+"""Shares of the stored customers by split: test rows first, since pages measure on them."""
+
+
+def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000) -> None:
+    """Write preprocess/calibration.json, metrics.json and sample/ of the run. `model` is in eval mode."""
+    validation = score(model, dataset, "validation")
+    maps = calibrate(validation)
+    write_calibration(run, maps)
+    splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps))}
+    if dataset.rows("test"):
+        splits["test"] = split_metrics(score(model, dataset, "test", calibration=maps))
+    write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
+    write_sample(run, dataset, customers)
+
+
+def calibrate(scores: Scores) -> dict[str, CalibrationMap]:
+    """A map for each binary task that has labels."""
+    return {
+        name: fit_calibration(rows.prediction, rows.label)
+        for name, rows in scores.tasks.items()
+        if rows.spec.kind == "binary" and len(rows)
+    }
+
+
+def calibrated(scores: Scores, maps: Mapping[str, CalibrationMap]) -> Scores:
+    tasks = {
+        k: TaskRows(r.spec, r.row, r.label, maps[k](r.prediction)) if k in maps else r for k, r in scores.tasks.items()
+    }
+    return Scores(scores.split, scores.customer_id, scores.cutoff, tasks)
+
+
+def split_metrics(scores: Scores) -> dict[str, Any]:
+    """By task: kind, labelled rows, base rate, metrics (null where the rows cannot say)."""
+    return {
+        name: {"kind": rows.spec.kind, "n": len(rows), "base_rate": base_rate(rows),
+               "metrics": BY_KIND[rows.spec.kind](rows.label, rows.prediction, None)}
+        for name, rows in scores.tasks.items() if len(rows)
+    }  # fmt: skip
+
+
+def base_rate(rows: TaskRows) -> float | None:
+    """Share of positives (binary) or of the commonest class or brand; None for a regression, whose baseline is its constant."""
+    if not len(rows) or rows.spec.kind == "regression":
+        return None
+    if rows.spec.kind == "binary":
+        return float(rows.label.mean())
+    return float(np.bincount(rows.label.astype(np.int64)).max() / len(rows))
+
+
+def write_sample(run: Path, dataset: Dataset, customers: int, seed: int = 0) -> None:
+    """Put `sample/` in place: all rows of up to `customers` customers, drawn by `SAMPLE_SHARES`; a short split is filled up."""
+    table = dataset.table(["customer_id", "split"])
+    ids, splits = np.asarray(table.column("customer_id")).astype(str), np.asarray(table.column("split")).astype(str)
+    rng = np.random.default_rng(seed)
+    order = {s: rng.permutation(np.unique(ids[splits == s])) for s in SAMPLE_SHARES}
+    chosen = {s: list(order[s][: round(share * customers)]) for s, share in SAMPLE_SHARES.items()}
+    for split, everyone in order.items():
+        room = customers - sum(map(len, chosen.values()))
+        chosen[split] += list(everyone[len(chosen[split]) :][:room])
+    wanted = sorted({str(c) for group in chosen.values() for c in group})
+    fresh = run / ".sample.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        dataset.extract(fresh, customers=wanted)
+        shutil.rmtree(run / "sample", ignore_errors=True)
+        os.replace(fresh, run / "sample")
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,219 @@
+"""Metrics of predictions against labels, in NumPy, each with row weights so that a bootstrap needs no copies.
+
+Definitions where the literature has several:
+- `ece` of a binary task: 15 equal-width bins of the predicted P(y = 1) on [0, 1], the last one closed at 1; the mean over rows of
+  |mean p - share of positives| of the row's bin (Naeini et al. 2015, on P(y = 1) rather than on the confidence).
+- `ece` of a multiclass task: the same on the confidence of the most probable class against whether it is right (Guo et al. 2017).
+- `pr_auc` is average precision (no interpolation). `accuracy` of a binary task decides at p >= 0.5: next to a rare base rate it says little.
+- `macro_f1` is the mean over the classes that occur among labels or predictions.
+- `recall_at_10`, `mrr`: from the rank of the true brand among all brands, 1 is best, ties share the mean rank.
+A metric that the rows cannot say (one class only, no variance, no rows) is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+NAN = float("nan")
+CLAMP = 1e-7
+"""Probabilities are clamped to [CLAMP, 1 - CLAMP] before a logarithm."""
+
+HIGHER_IS_BETTER = frozenset(
+    {"auc", "pr_auc", "accuracy", "top3_accuracy", "macro_f1", "r2", "spearman", "recall_at_10", "mrr"}
+)
+
+
+def _weights(n: int, weight: ArrayLike | None) -> Array:
+    return np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
+
+
+def _mean(values: ArrayLike, weight: Array) -> float:
+    total = float(weight.sum())
+    return float(np.dot(np.asarray(values, dtype=np.float64), weight) / total) if total > 0 else NAN
+
+
+def weighted_ranks(values: ArrayLike, weight: ArrayLike | None = None) -> Array:
+    """Mid-ranks [n] as if row i stood `weight[i]` times; ties share their mean rank."""
+    x = np.asarray(values, dtype=np.float64)
+    w = _weights(len(x), weight)
+    order = np.argsort(x, kind="stable")
+    starts = np.r_[True, np.diff(x[order]) != 0]
+    group = np.cumsum(starts) - 1
+    size = np.bincount(group, weights=w[order])
+    middle = np.cumsum(size) - size + (size + 1.0) / 2.0
+    out = np.empty(len(x))
+    out[order] = middle[group]
+    return out
+
+
+def auc(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Area under the ROC curve (Mann-Whitney); ties count one half."""
+    label = np.asarray(y, dtype=np.float64)
+    w = _weights(len(label), weight)
+    positive, negative = float((w * label).sum()), float((w * (1 - label)).sum())
+    if positive == 0 or negative == 0:
+        return NAN
+    ranks = weighted_ranks(p, w)
+    # the mid-rank of a positive counts the other positives too; their share of the sum is positive (positive + 1) / 2
+    return (float((w * label * ranks).sum()) - positive * (positive + 1) / 2) / (positive * negative)
+
+
+def average_precision(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Average precision: sum over thresholds of (recall step) x precision."""
+    label, score = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    w = _weights(len(label), weight)
+    total = float((w * label).sum())
+    if total == 0:
+        return NAN
+    order = np.argsort(-score, kind="stable")
+    hits, seen = np.cumsum((w * label)[order]), np.cumsum(w[order])
+    last = np.r_[np.diff(score[order]) != 0, True] & (seen > 0)
+    hits, seen = hits[last], seen[last]
+    return float(np.sum(np.diff(np.r_[0.0, hits]) * hits / seen) / total)
+
+
+def log_loss(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Binary cross-entropy in nats."""
+    label, q = np.asarray(y, dtype=np.float64), np.clip(np.asarray(p, dtype=np.float64), CLAMP, 1 - CLAMP)
+    return _mean(-(label * np.log(q) + (1 - label) * np.log1p(-q)), _weights(len(label), weight))
+
+
+def brier(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Mean squared error of P(y = 1)."""
+    label = np.asarray(y, dtype=np.float64)
+    return _mean((np.asarray(p, dtype=np.float64) - label) ** 2, _weights(len(label), weight))
+
+
+def expected_calibration_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None, *, bins: int = 15) -> float:
+    """See the module docstring."""
+    label, q = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    w = _weights(len(label), weight)
+    if w.sum() == 0:
+        return NAN
+    index = np.clip((q * bins).astype(np.int64), 0, bins - 1)
+    gap = np.bincount(index, weights=w * (q - label), minlength=bins)
+    return float(np.abs(gap).sum() / w.sum())
+
+
+def mean_absolute_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    label = np.asarray(y, dtype=np.float64)
+    return _mean(np.abs(np.asarray(p, dtype=np.float64) - label), _weights(len(label), weight))
+
+
+def root_mean_squared_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    return float(np.sqrt(brier(y, p, weight)))
+
+
+def r_squared(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """1 - residual / total sum of squares around the mean of these rows."""
+    label = np.asarray(y, dtype=np.float64)
+    w = _weights(len(label), weight)
+    centre = _mean(label, w)
+    spread = _mean((label - centre) ** 2, w)
+    return 1.0 - brier(label, p, w) / spread if spread > 0 else NAN
+
+
+def spearman(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Pearson correlation of mid-ranks."""
+    label = np.asarray(y, dtype=np.float64)
+    w = _weights(len(label), weight)
+    if w.sum() == 0:
+        return NAN
+    a, b = weighted_ranks(label, w), weighted_ranks(p, w)
+    a, b = a - _mean(a, w), b - _mean(b, w)
+    scale = np.sqrt(_mean(a * a, w) * _mean(b * b, w))
+    return float(_mean(a * b, w) / scale) if scale > 0 else NAN
+
+
+def macro_f1(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> float:
+    label, guess = np.asarray(y, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
+    w = _weights(len(label), weight)
+    if w.sum() == 0:
+        return NAN
+    classes = int(max(label.max(initial=0), guess.max(initial=0))) + 1
+    truth, said = np.bincount(label, w, classes), np.bincount(guess, w, classes)
+    hit = np.bincount(label, w * (label == guess), classes)
+    occurs = truth + said > 0
+    return float(np.mean(2 * hit[occurs] / (truth + said)[occurs]))
+
+
+Metrics = dict[str, float]
+
+
+def binary_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
+    """y [n] in {0, 1}, p [n] calibrated probability."""
+    w = _weights(len(np.asarray(y)), weight)
+    right = (np.asarray(p) >= 0.5) == (np.asarray(y) >= 0.5)
+    return {
+        "auc": auc(y, p, w), "pr_auc": average_precision(y, p, w), "log_loss": log_loss(y, p, w), "brier": brier(y, p, w),
+        "ece": expected_calibration_error(y, p, w), "accuracy": _mean(right, w),
+    }  # fmt: skip
+
+
+def multiclass_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
+    """y [n] class index, p [n, K] probabilities."""
+    label, q = np.asarray(y, dtype=np.int64), np.asarray(p, dtype=np.float64)
+    w = _weights(len(label), weight)
+    if len(label) == 0:
+        return dict.fromkeys(("accuracy", "top3_accuracy", "macro_f1", "log_loss", "ece"), NAN)
+    guess, own = q.argmax(axis=1), q[np.arange(len(label)), label]
+    better = (q > own[:, None]).sum(axis=1)
+    return {
+        "accuracy": _mean(guess == label, w), "top3_accuracy": _mean(better < 3, w), "macro_f1": macro_f1(label, guess, w),
+        "log_loss": _mean(-np.log(np.clip(own, CLAMP, 1.0)), w),
+        "ece": expected_calibration_error(guess == label, q.max(axis=1), w),
+    }  # fmt: skip
+
+
+def regression_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
+    """y, p [n] in the label's unit."""
+    return {
+        "mae": mean_absolute_error(y, p, weight), "rmse": root_mean_squared_error(y, p, weight),
+        "r2": r_squared(y, p, weight), "spearman": spearman(y, p, weight),
+    }  # fmt: skip
+
+
+def ranking_metrics(y: ArrayLike, rank: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
+    """rank [n] of the true item, from 1; `y` is not read (the ranks already say how it stood)."""
+    r = np.asarray(rank, dtype=np.float64)
+    w = _weights(len(r), weight)
+    return {"recall_at_10": _mean(r <= 10, w), "mrr": _mean(1.0 / np.maximum(r, 1.0), w)}
+
+
+MetricFunction = Callable[[ArrayLike, ArrayLike, ArrayLike | None], Metrics]
+BY_KIND: dict[str, MetricFunction] = {
+    "binary": cast(MetricFunction, binary_metrics),
+    "multiclass": cast(MetricFunction, multiclass_metrics),
+    "regression": cast(MetricFunction, regression_metrics),
+    "contrastive": cast(MetricFunction, ranking_metrics),
+}
+
+
+def bootstrap(
+    metric: MetricFunction, y: ArrayLike, p: ArrayLike, customers: Sequence[str], *, rounds: int = 200, seed: int = 0,
+    level: float = 0.95,
+) -> Mapping[str, tuple[float, float]]:  # fmt: skip
+    """Percentile interval of each metric, **customers** resampled (a customer's rows at several cut-offs go together)."""
+    _, index = np.unique(np.asarray(customers), return_inverse=True)
+    count = int(index.max(initial=-1)) + 1
+    if count < 2:
+        return {}
+    rng = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        weight = np.bincount(rng.integers(0, count, count), minlength=count)[index].astype(np.float64)
+        for name, value in metric(y, p, weight).items():
+            draws.setdefault(name, []).append(value)
+    tail = (1 - level) / 2 * 100
+    out: dict[str, tuple[float, float]] = {}
+    for name, values in draws.items():
+        finite = np.asarray(values)[np.isfinite(values)]
+        if len(finite) >= rounds // 2:
+            low, high = np.percentile(finite, [tail, 100 - tail])
+            out[name] = (float(low), float(high))
+    return out

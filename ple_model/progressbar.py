@@ -1,0 +1,77 @@
+"""Training progress on a terminal: one line that is rewritten, or one line an epoch where the output is not a terminal.
+
+Own and small on purpose: the events of progress.jsonl carry everything that is shown, so a library would only redraw them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any, TextIO
+
+WIDTH = 24
+FULL, EMPTY = "█", "░"
+
+
+class ProgressBar:
+    """A `progress` callback of `train`. Writes to `stream` (stderr by default), never to stdout."""
+
+    def __init__(self, stream: TextIO | None = None, *, live: bool | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty() if live is None else live
+        self._planned = 0
+        self._open = False
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "start":
+            self._planned = sum(event["epochs"])
+            rows = event["rows"]["train"]
+            self._line(f"training {event['parameters']:,} parameters on {rows:,} rows ({event['device']}, {event['amp']})")
+        elif kind == "step" and self._live:
+            done = event["step"] / max(1, event["steps"])
+            bar = FULL * round(done * WIDTH) + EMPTY * (WIDTH - round(done * WIDTH))
+            rate = f"{event['samples_per_s']:,.0f}/s"
+            self._rewrite(f"epoch {event['epoch']}/{self._planned or '?'} {bar} loss {_number(event['total'])} {rate} {_left(event['eta_s'])}")
+        elif kind == "epoch":
+            mark = " *" if event["best"] else ""
+            valid = _number(event["valid"]["mean_ratio"])
+            self._line(
+                f"epoch {event['epoch']:>3} phase {event['phase']} train {_number(event['train']['total'])} "
+                f"valid {valid} of the constant predictor {event['samples_per_s']:,.0f}/s {_left(event['eta_s'])}{mark}"
+            )
+        elif kind == "freeze":
+            self._line(f"epoch {event['epoch']:>3} frozen: {', '.join(event['what'])}")
+        elif kind == "warning":
+            self._line(f"warning: {event['text']}")
+        elif kind == "resumed":
+            self._line(f"resumed in epoch {event['epoch']} at step {event['step']}")
+
+    def close(self) -> None:
+        if self._open:
+            self._stream.write("\n")
+            self._open = False
+            self._stream.flush()
+
+    def _rewrite(self, text: str) -> None:
+        self._stream.write("\r" + text[: shutil.get_terminal_size().columns - 1] + "\x1b[K")
+        self._stream.flush()
+        self._open = True
+
+    def _line(self, text: str) -> None:
+        self._stream.write(("\r\x1b[K" if self._open else "") + text + "\n")
+        self._open = False
+        self._stream.flush()
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4f}"
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+    return f"{text} left"

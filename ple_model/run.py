@@ -1,0 +1,340 @@
+"""The run folder: the only contract between training and the app.
+
+    manifest.json      what was trained, on what, with what, and how it ended
+    config.yaml        the whole merged config
+    model.safetensors  the best weights so far
+    progress.jsonl     losses, gates, gradients by epoch
+    metrics.json       metrics by task on the validation and the test split
+    preprocess/        what a new customer needs: context, normaliser, mixtures, HMMs, calibration.json
+    sample/            a small dataset of customers, in the dataset format
+    state/             resume state, lock, place of the dataset; left out of runs that are shipped
+    analysis/          what `ple diagnose` stored
+
+No file is a pickle: a folder from a stranger is safe to open, and a damaged or foreign one is a `UserError` of one sentence. The
+format has a version; a change of the format adds one migration to `MIGRATIONS` and keeps an old run as a test fixture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from filelock import FileLock, Timeout
+
+from ple_model.calibration import CalibrationMap
+from ple_model.config import Config, config_from_dict
+from ple_model.context import ModelContext
+from ple_model.errors import UserError
+from ple_model.files import load_weights, read_json, read_tensors, write_bytes, write_json
+from ple_model.progress import read_progress
+
+if TYPE_CHECKING:
+    from ple_model.data.dataset import Dataset
+    from ple_model.model import PLEClusterAdaTT
+
+FORMAT_VERSION = 1
+Status = Literal["running", "finished", "stopped", "failed"]
+STATUSES: tuple[Status, ...] = typing.get_args(Status)
+
+Migration = Callable[[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, Any]]]
+MIGRATIONS: dict[int, Migration] = {}
+"""By version n: (manifest, config) as plain data of version n to the same of version n + 1."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """The dataset a run was trained on; no path, since a run may travel."""
+
+    name: str
+    fingerprint: str
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifest.json`. Times are ISO 8601 in UTC; `versions` holds Python, torch and other library versions."""
+
+    preset: str
+    device: str
+    amp: str
+    seed: int
+    threads: int
+    batch_size: int
+    data: DataInfo
+    versions: dict[str, str]
+    status: Status
+    created: str
+    finished: str | None = None
+    commit: str | None = None
+    """Commit of the code, where it ran from a git checkout."""
+    parameters: int = 0
+    warnings: list[str] = field(default_factory=list)
+    reason: str | None = None
+    """Why a run stopped or failed, in one sentence."""
+    format_version: int = FORMAT_VERSION
+
+    @staticmethod
+    def from_dict(raw: Mapping[str, Any], path: Path) -> Manifest:
+        """Validated; keys of the same version that are not known (written by a later release) are left out."""
+        known = {f.name: f for f in dataclasses.fields(Manifest)}
+        needed = [n for n, f in known.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+        for name in needed:
+            if name not in raw:
+                raise UserError(f"{path}: the key '{name}' is missing; this is not the manifest of a run")
+        if raw["status"] not in STATUSES:
+            raise UserError(f"{path}: status {raw['status']!r} is not one of {', '.join(STATUSES)}")
+        data = raw["data"]
+        if not isinstance(data, Mapping) or not all(isinstance(data.get(k), str) for k in ("name", "fingerprint")):
+            raise UserError(f"{path}: 'data' needs a name and a fingerprint")
+        for name, kind in (("seed", int), ("threads", int), ("batch_size", int), ("preset", str), ("created", str)):
+            if not isinstance(raw[name], kind):
+                raise UserError(f"{path}: '{name}' is {raw[name]!r}, expected {kind.__name__}")
+        values = {k: v for k, v in raw.items() if k in known}
+        values["data"] = DataInfo(data["name"], data["fingerprint"], dict(data.get("rows") or {}))
+        return Manifest(**values)
+
+    def save(self, run: Path) -> None:
+        write_json(run / "manifest.json", dataclasses.asdict(self))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, opened. Weights, sample and metrics are read when asked for."""
+
+    path: Path
+    manifest: Manifest
+    config: Config
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def preprocess(self) -> Path:
+        """Folder of what a new customer needs."""
+        return self.path / "preprocess"
+
+    @property
+    def live(self) -> bool:
+        """Is a process training this run now? It holds the lock, so this is right after a crash too."""
+        return lock_held(self.path)
+
+    @property
+    def state(self) -> str:
+        """The manifest's status, except that a run called running whose process is gone is `interrupted`."""
+        status = self.manifest.status
+        return "interrupted" if status == "running" and not self.live else status
+
+    @property
+    def resumable(self) -> bool:
+        return self.manifest.status != "finished" and (self.path / "state").is_dir() and not self.live
+
+    @cached_property
+    def _context(self) -> ModelContext:
+        return ModelContext.load(self.preprocess)
+
+    def context(self) -> ModelContext:
+        """What the model knows of its data. `UserError` if `preprocess/` is damaged."""
+        return self._context
+
+    def model(self, device: str = "cpu") -> PLEClusterAdaTT:
+        """The trained model in eval mode. `UserError` if the weights are missing, truncated or another model's."""
+        from ple_model.device import pick_device
+        from ple_model.model import PLEClusterAdaTT
+
+        path = self.path / "model.safetensors"
+        if not path.exists():
+            raise UserError(f"{self.path} has no weights yet: model.safetensors is written after the first epoch")
+        tensors, _ = read_tensors(path)
+        try:
+            model = PLEClusterAdaTT(self.config, self.context())
+        except (RuntimeError, MemoryError, ValueError) as e:
+            raise UserError(f"{self.path / 'config.yaml'}: the model cannot be built: {' '.join(str(e).split())}") from e
+        load_weights(model, tensors, path)
+        return model.to(pick_device(device)).eval()
+
+    def sample(self) -> Dataset:
+        """The customers stored with the run, as a small dataset."""
+        from ple_model.data.dataset import Dataset
+
+        if not (self.path / "sample" / "dataset.json").exists():
+            raise UserError(f"{self.path} has no sample yet: it is written when the training ends")
+        return Dataset.open(self.path / "sample")
+
+    def dataset(self) -> Dataset | None:
+        """The dataset it was trained on, if it is still where it was and its fingerprint is the same; else None."""
+        from ple_model.data.dataset import Dataset
+
+        try:
+            found = Dataset.open(Path(str(read_json(self.path / "state" / "dataset.json")["path"])))
+        except (UserError, KeyError, TypeError):
+            return None
+        return found if found.manifest.fingerprint == self.manifest.data.fingerprint else None
+
+    def progress(self, *, steps: bool = True) -> list[dict[str, Any]]:
+        """Lines of `progress.jsonl`; `steps=False`: without the step events."""
+        return read_progress(self.path / "progress.jsonl", steps=steps)
+
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`; empty until the training has ended."""
+        path = self.path / "metrics.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    @cached_property
+    def calibration(self) -> dict[str, CalibrationMap]:
+        """Calibration by binary task; empty until the training has ended."""
+        path = self.preprocess / "calibration.json"
+        if not path.exists():
+            return {}
+        try:
+            return {k: CalibrationMap.from_dict(v) for k, v in read_json(path).items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
+            raise UserError(f"{path} is damaged: {e}") from e
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        return f"Run({str(self.path)!r}, {m.preset}, {self.state}, data {m.data.name!r}, {m.parameters:,} parameters)"
+
+
+@dataclass(frozen=True)
+class RunEntry:
+    """One folder in a list of runs: its manifest, or the sentence that says why it cannot be opened."""
+
+    path: Path
+    name: str
+    manifest: Manifest | None = None
+    state: str | None = None
+    error: str | None = None
+
+
+def lock_path(run: Path) -> Path:
+    return run / "state" / "lock"
+
+
+def lock_held(run: Path) -> bool:
+    """Does some process hold the run's training lock? Never creates a file."""
+    path = lock_path(run)
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a read-only place: nobody can be training there
+        return False
+
+
+def _migrated(path: Path, manifest: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    version = manifest.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise UserError(f"{path / 'manifest.json'}: format_version is {version!r}; this is not the manifest of a run")
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"{path / 'manifest.json'}: format version {version} is newer than this release reads ({FORMAT_VERSION}); update ple"
+        )
+    while version < FORMAT_VERSION:
+        if version not in MIGRATIONS:
+            raise UserError(f"{path / 'manifest.json'}: format version {version} is not known; the oldest is {min(MIGRATIONS, default=1)}")
+        manifest, config = MIGRATIONS[version](manifest, config)
+        version += 1
+    return {**manifest, "format_version": FORMAT_VERSION}, config
+
+
+def load_run(path: Path | str) -> Run:
+    """Open a run folder. `UserError` in one sentence if it is none, is damaged, or needs a newer release."""
+    path = Path(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such run folder")
+    if not (path / "manifest.json").exists():
+        if (path / "dataset.json").exists():
+            raise UserError(f"{path} is a dataset, not a run; `ple train {path} RUN` makes a run of it")
+        raise UserError(f"{path} is not a run folder: it has no manifest.json")
+    raw = read_json(path / "manifest.json")
+    if not isinstance(raw, dict):
+        raise UserError(f"{path / 'manifest.json'}: this is not the manifest of a run")
+    try:
+        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise UserError(f"{path / 'config.yaml'} is missing") from e
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
+        raise UserError(f"{path / 'config.yaml'} is damaged: {' '.join(str(e).split())}") from e
+    if not isinstance(config, dict):
+        raise UserError(f"{path / 'config.yaml'} is damaged: it is not a mapping of sections")
+    raw, config = _migrated(path, raw, config)
+    manifest = Manifest.from_dict(raw, path / "manifest.json")
+    try:
+        return Run(path, manifest, config_from_dict(config))
+    except UserError as e:
+        raise UserError(f"{path / 'config.yaml'}: {e}") from e
+
+
+def list_runs(folder: Path | str) -> list[RunEntry]:
+    """The runs directly under `folder`, newest first; folders that look like runs but cannot be opened carry an error."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of runs")
+    found: list[RunEntry] = []
+    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        if not (path / "manifest.json").exists():
+            continue
+        try:
+            run = load_run(path)
+            found.append(RunEntry(path, path.name, run.manifest, run.state))
+        except UserError as e:
+            found.append(RunEntry(path, path.name, error=str(e)))
+    return sorted(found, key=lambda r: r.manifest.created if r.manifest else "", reverse=True)
+
+
+def write_calibration(run: Path, maps: Mapping[str, CalibrationMap]) -> None:
+    write_json(run / "preprocess" / "calibration.json", {k: m.to_dict() for k, m in maps.items()})
+
+
+def write_config(run: Path, config: Config) -> None:
+    write_bytes(run / "config.yaml", config.to_yaml().encode())
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what can change a number."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    out = {"python": platform.python_version()}
+    for name in ("ple-scope", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "pyarrow", "duckdb"):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def code_commit() -> str | None:
+    """Commit of the checkout that this package runs from, read from `.git` without starting git; None outside one."""
+    git = Path(__file__).resolve().parents[1] / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        if not head.startswith("ref: "):
+            return head if re.fullmatch(r"[0-9a-f]{40}", head) else None
+        ref = head.removeprefix("ref: ")
+        if (git / ref).exists():
+            return (git / ref).read_text().strip()
+        lines = (git / "packed-refs").read_text().splitlines()
+        return next((line.split()[0] for line in lines if line.endswith(" " + ref)), None)
+    except (OSError, IndexError):
+        return None
+
+
+def dump(value: Any) -> str:
+    """JSON for `--json` output."""
+    from ple_model.files import plain
+
+    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)

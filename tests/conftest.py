@@ -1,0 +1,31 @@
+"""Fixtures for all tests: `tiny_dataset` and `tiny_run`, made once a session. Treat both as read-only; copy before changing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ple_model.data.dataset import Dataset
+from ple_model.run import Run
+from tests.fakes import make_dataset, tiny_config
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A small dataset folder with planted signal (`tests/fakes.py`)."""
+    return make_dataset(tmp_path_factory.mktemp("data") / "planted")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> Run:
+    """A finished run folder of a tiny model, trained for real: progress, metrics, calibration and sample included."""
+    from ple_model.train import train
+
+    return train(tiny_dataset, tmp_path_factory.mktemp("runs") / "tiny", tiny_config(), preset="small", device="cpu")
+
+
+@pytest.fixture
+def runs_dir(tiny_run: Run) -> Path:
+    """The folder that holds `tiny_run`."""
+    return tiny_run.path.parent
