@@ -33,7 +33,8 @@ def ball_points(g: torch.Generator, n: int, radius: float = 0.9) -> Tensor:
 
 
 def diagrams(g: torch.Generator, n: int, points: int, homologies: int, fill: float = 0.4) -> tuple[Tensor, Tensor]:
-    """Persistence diagrams [n, points, 3] (birth, death, homology index) and mask [n, points]; about `fill` valid, at least one."""
+    """Persistence diagrams [n, points, 3] (birth, death, homology index) and mask [n, points]; about `fill` valid, at least
+    one."""
     mask = torch.arange(points)[None] < 1 + (torch.rand(n, 1, generator=g) * 2 * fill * (points - 1)).long()
     index = torch.randint(0, homologies, (n, points), generator=g).float()
     birth = torch.rand(n, points, generator=g) * (index > 0)

@@ -25,7 +25,9 @@ from ple_model.layers.precision import full_precision, widen
 class CausalParams(ExpertParams):
     hidden_dim: int = field(default=128, metadata={"help": "Hidden width of the encoder from features to causal variables."})
     variables: int = field(default=32, metadata={"help": "d: number of causal variables."})
-    reconstruction_weight: float = field(default=0.1, metadata={"help": "Coefficient of the mean over variables of (Z - ZA)^2."})
+    reconstruction_weight: float = field(
+        default=0.1, metadata={"help": "Coefficient of the mean over variables of (Z - ZA)^2."}
+    )
     acyclicity_weight: float = field(default=1.0, metadata={"help": "Coefficient of h(A)."})
     acyclicity_square_weight: float = field(
         default=5.0, metadata={"help": "Coefficient of h(A)^2 / 2, the quadratic penalty of the augmented Lagrangian."}

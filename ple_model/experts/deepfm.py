@@ -1,9 +1,10 @@
-"""DeepFM (Guo et al., IJCAI 2017) over the 644 normalised columns, each a field with an embedding of its own (reference, v3.11).
+"""DeepFM (Guo et al., IJCAI 2017) over the 644 normalised columns, each a field with an embedding of its own (reference,
+v3.11).
 
-Second order: sum over pairs <v_i, v_j> x_i x_j, in O(n k) as half of square-of-sum minus sum-of-squares (Rendle 2010); it is kept
-as the k-vector before the sum over k (bi-interaction pooling, He and Chua 2017), which the output layer weighs.
-Deep part: a layer over the flattened field embeddings v_i x_i is linear in x with weight W_i v_i, so it is written as a layer over
-x itself: the same functions at a k-th of the cost.
+Second order: sum over pairs <v_i, v_j> x_i x_j, in O(n k) as half of square-of-sum minus sum-of-squares (Rendle 2010); it is
+kept as the k-vector before the sum over k (bi-interaction pooling, He and Chua 2017), which the output layer weighs.
+Deep part: a layer over the flattened field embeddings v_i x_i is linear in x with weight W_i v_i, so it is written as a layer
+over x itself: the same functions at a k-th of the cost.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Unified hyperbolic GCN on the product of three Poincare balls: MCC 8, product 8, region 4 (HGCN, Chami et al., NeurIPS 2019).
 
-The tree of each ball is a buffer of the checkpoint. Once a forward, messages pass up and down the tree in tangent space, weighted by
-hyperbolic distance at a learned curvature, and move the nodes. A customer's precomputed coordinates come by the log map at their
-curvature 1, the merchant slice shifts them in tangent space, the exp map at the learned curvature puts them back into the ball,
-and the customer attends to the nodes of each ball by hyperbolic distance.
+The tree of each ball is a buffer of the checkpoint. Once a forward, messages pass up and down the tree in tangent space,
+weighted by hyperbolic distance at a learned curvature, and move the nodes. A customer's precomputed coordinates come by the
+log map at their curvature 1, the merchant slice shifts them in tangent space, the exp map at the learned curvature puts them
+back into the ball, and the customer attends to the nodes of each ball by hyperbolic distance.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ class UnifiedHGCN(Expert):
 
     def curvatures(self) -> Tensor:
         """[3] learned curvature c > 0 of the MCC, product and region ball."""
-        return functional.softplus(self.raw_curvature) + self.params.min_curvature
+        c: Tensor = functional.softplus(self.raw_curvature) + self.params.min_curvature
+        return c
 
     def nodes(self) -> tuple[Tensor, Tensor]:
         """Tree nodes after the messages: states [n, H] and points [n, 8] inside their ball at the learned curvature."""
@@ -155,10 +156,10 @@ class UnifiedHGCN(Expert):
             coordinates = torch.where(inputs.present("hierarchy_features")[:, None], widen(coordinates), 0.0)
             c, sharpness = self.curvatures(), functional.softplus(self.raw_sharpness)
             states, points = self.nodes()
-            shifts = self.merchant_shift(merchant).split(WIDTHS, dim=1)
+            shifts = torch.split(self.merchant_shift(merchant), list(WIDTHS), dim=1)
             joined: list[Tensor] = []
             radii: list[Tensor] = []
-            for i, block in enumerate(coordinates.split(WIDTHS, dim=1)):
+            for i, block in enumerate(torch.split(coordinates, list(WIDTHS), dim=1)):
                 tangent = logmap0(block, 1.0) + shifts[i]
                 point = expmap0(tangent, c[i])
                 index = self.get_buffer(f"nodes_{i}")

@@ -1,8 +1,8 @@
 """PersLay expert: the shape of a customer's behaviour, from persistence diagrams (Carriere et al., AISTATS 2020).
 
-Short diagrams (app use, H0 and H1 over 90 days) and long ones (spending, H0 to H2 over twelve months) go through a PersLay layer per
-homology index. A row without diagrams falls back to the precomputed summary `tda_features`. Global statistics and the phase-transition
-numbers join either way.
+Short diagrams (app use, H0 and H1 over 90 days) and long ones (spending, H0 to H2 over twelve months) go through a PersLay
+layer per homology index. A row without diagrams falls back to the precomputed summary `tda_features`. Global statistics and
+the phase-transition numbers join either way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ PHASE = FIELD_SHAPES["tda_phase_transition"][0]
 
 @dataclass(frozen=True)
 class PersLayParams(ExpertParams):
-    functions: int = field(default=16, metadata={"help": "Gaussian, tent and line functions each, per diagram and homology index."})
+    functions: int = field(
+        default=16, metadata={"help": "Gaussian, tent and line functions each, per diagram and homology index."}
+    )
     short_homologies: int = field(default=2, metadata={"help": "Homology indices of the short diagrams (H0, H1)."})
     long_homologies: int = field(default=3, metadata={"help": "Homology indices of the long diagrams (H0 to H2)."})
     hidden_dim: int = field(default=96, metadata={"help": "Width of the diagram and of the fallback branch."})

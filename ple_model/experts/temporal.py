@@ -1,8 +1,9 @@
 """Temporal ensemble: Mamba, a liquid network and a Transformer over both sequences, mixed by learned weights.
 
-Mamba is Mamba-2 (SSD, one decay a head); the liquid network is CfC in closed form; the Transformer reads patches of six days. Each
-of the six streams (architecture x sequence) gives a vector; a row mixes the streams it has by a softmax over a learned score. A row
-without one of the sequences works on the other. Sequences are oldest first; `txn_days` and `sessions` keep the last ones.
+Mamba is Mamba-2 (SSD, one decay a head); the liquid network is CfC in closed form; the Transformer reads patches of six days.
+Each of the six streams (architecture x sequence) gives a vector; a row mixes the streams it has by a softmax over a learned
+score. A row without one of the sequences works on the other. Sequences are oldest first; `txn_days` and `sessions` keep the
+last ones.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ class TemporalParams(ExpertParams):
     txn_days: int = field(default=180, metadata={"help": "Last days of txn_seq that are read."})
     sessions: int = field(default=90, metadata={"help": "Last sessions of session_seq that are read."})
     mamba_dim: int = field(default=64, metadata={"help": "Width of the Mamba blocks."})
-    mamba_layers: int = field(default=2, metadata={"help": "Mamba blocks a sequence."})
+    mamba_layers: int = field(default=1, metadata={"help": "Mamba blocks a sequence."})
     mamba_state: int = field(default=16, metadata={"help": "State size of the selective scan."})
     mamba_heads: int = field(default=4, metadata={"help": "Heads of the scan; each has one decay (Mamba-2)."})
     mamba_kernel: int = field(default=4, metadata={"help": "Taps of the causal convolution before the scan."})
     chunk: int = field(default=20, metadata={"help": "Chunk length of the scan."})
-    lnn_dim: int = field(default=64, metadata={"help": "Width of the closed-form continuous-time cell."})
-    transformer_dim: int = field(default=112, metadata={"help": "Width of the patch Transformer."})
+    lnn_dim: int = field(default=48, metadata={"help": "Width of the closed-form continuous-time cell."})
+    transformer_dim: int = field(default=128, metadata={"help": "Width of the patch Transformer."})
     transformer_layers: int = field(default=1, metadata={"help": "Layers of the patch Transformer."})
     transformer_heads: int = field(default=4, metadata={"help": "Attention heads of the patch Transformer."})
     patch: int = field(default=6, metadata={"help": "Steps in one patch."})
@@ -68,16 +69,19 @@ class SequenceEncoders(nn.Module):
         self.mamba_in = nn.Linear(inputs, p.mamba_dim)
         self.mamba = nn.Sequential(
             *(
-                Mamba2Block(p.mamba_dim, p.mamba_state, p.mamba_heads, p.mamba_kernel, min(p.chunk, length), dropout)
+                Mamba2Block(p.mamba_dim, p.mamba_state, p.mamba_heads, p.mamba_kernel, min(p.chunk, length))
                 for _ in range(p.mamba_layers)
             )
         )
         self.lnn = CfC(inputs, p.lnn_dim)
         self.transformer = PatchTransformer(
-            inputs, length, p.patch, p.transformer_dim, p.transformer_heads, p.transformer_layers, dropout
+            inputs, length, p.patch, p.transformer_dim, p.transformer_heads, p.transformer_layers
         )
         widths = (p.mamba_dim, p.lnn_dim, p.transformer_dim)
-        self.heads = nn.ModuleList(nn.Sequential(nn.Linear(2 * w, p.mix_dim), nn.LayerNorm(p.mix_dim)) for w in widths)
+        # dropout on the summaries alone: drawing it for every step costs as much as the layers themselves
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * w, p.mix_dim), nn.LayerNorm(p.mix_dim)) for w in widths
+        )
 
     def forward(self, sequence: Tensor) -> Tensor:
         """[B, any length, F] -> streams [B, 3, mix_dim] in the order of ARCHITECTURES."""
@@ -101,9 +105,7 @@ class Temporal(Expert):
     def __init__(self, params: TemporalParams, context: ModelContext, dropout: float) -> None:
         super().__init__(params, context, dropout)
         lengths = {"txn_seq": params.txn_days, "session_seq": params.sessions}
-        self.encoders = nn.ModuleDict(
-            {s: SequenceEncoders(params, FIELD_SHAPES[s][1], lengths[s], dropout) for s in SEQUENCES}
-        )
+        self.encoders = nn.ModuleDict({s: SequenceEncoders(params, FIELD_SHAPES[s][1], lengths[s], dropout) for s in SEQUENCES})
         self.stream_bias = nn.Parameter(torch.zeros(len(STREAMS)))
         self.stream_score = nn.Parameter(params.mix_dim**-0.5 * torch.randn(len(STREAMS), params.mix_dim))
         self.mix = nn.Sequential(nn.LayerNorm(params.mix_dim), nn.SiLU(), nn.Dropout(dropout))

@@ -1,7 +1,7 @@
 """Optimal-transport expert: how far, and which way, a customer's histogram lies from learned prototype histograms.
 
-The customer is a histogram over m learned support points; entropic optimal transport (Sinkhorn; Cuturi 2013) couples it with each
-learned prototype. The representation reads the Wasserstein distances and the transported barycentres: where each support
+The customer is a histogram over m learned support points; entropic optimal transport (Sinkhorn; Cuturi 2013) couples it with
+each learned prototype. The representation reads the Wasserstein distances and the transported barycentres: where each support
 point's mass is sent by the plans, averaged over prototypes with weights that favour near ones (Ferradans et al. 2014).
 The cost is the squared distance of support points divided by its largest value, so that epsilon keeps its meaning as they move.
 """
@@ -36,7 +36,9 @@ class TransportParams(ExpertParams):
         if self.epsilon <= 0:
             raise UserError(f"shared_experts.optimal_transport.epsilon: {self.epsilon!r} is not valid, it must be positive")
         if self.iterations < 1:
-            raise UserError(f"shared_experts.optimal_transport.iterations: {self.iterations!r} is not valid, at least 1 is needed")
+            raise UserError(
+                f"shared_experts.optimal_transport.iterations: {self.iterations!r} is not valid, at least 1 is needed"
+            )
 
 
 class OptimalTransport(Expert):
@@ -60,7 +62,10 @@ class OptimalTransport(Expert):
         self.prototype_logits = nn.Parameter(2.0 * torch.randn(k, m))
         self.distance_norm = nn.LayerNorm(k)
         self.mix = nn.Sequential(
-            nn.Linear(k + m * params.support_dim, params.output_dim), nn.LayerNorm(params.output_dim), nn.SiLU(), nn.Dropout(dropout)
+            nn.Linear(k + m * params.support_dim, params.output_dim),
+            nn.LayerNorm(params.output_dim),
+            nn.SiLU(),
+            nn.Dropout(dropout),
         )
         self.out = nn.Linear(params.output_dim, params.output_dim)
 

@@ -2,8 +2,8 @@
 
     h_t = sigmoid(-f) * g + (1 - sigmoid(-f)) * k,   f = time_a * elapsed + time_b
 
-with g, k = tanh heads and time_a, time_b linear heads over [x_t, h_{t-1}]. `elapsed` is the time since the last event, so that a
-silence of ten days differs from ten busy days. The input half of all four heads is one product over the whole sequence; the
+with g, k = tanh heads and time_a, time_b linear heads over [x_t, h_{t-1}]. `elapsed` is the time since the last event, so that
+a silence of ten days differs from ten busy days. The input half of all four heads is one product over the whole sequence; the
 recurrence is nonlinear in its state and has no exact parallel form: it stays a loop.
 """
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 
 def elapsed_steps(sequence: Tensor, limit: float = 30.0) -> Tensor:
-    """[B, L, 1] steps since the last non-empty step before each one (1 after a busy step), at most `limit`; [B, L, F] -> float."""
+    """[B, L, 1] steps since the last non-empty step before each one (1 after a busy step), at most `limit`; [B, L, F] ->
+    float."""
     busy = (sequence != 0).any(dim=2)
     steps = torch.arange(1, sequence.shape[1] + 1, device=sequence.device)
     last = torch.cummax(torch.where(busy, steps, 0), dim=1).values

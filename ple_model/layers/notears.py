@@ -1,8 +1,8 @@
 """Acyclicity of a weighted graph: h(A) = tr(exp(A * A)) - d (NOTEARS, Zheng et al., NeurIPS 2018).
 
 exp(M) - I is built by scaling and squaring of the *difference*: E(2M) = E(M)^2 + 2 E(M). With M = A * A >= 0 every term is
-non-negative, so that nothing cancels and h keeps full relative accuracy in float32 even when the graph is almost acyclic; a fixed
-number of products also keeps the device free of synchronisation, unlike a general matrix exponential.
+non-negative, so that nothing cancels and h keeps full relative accuracy in float32 even when the graph is almost acyclic; a
+fixed number of products also keeps the device free of synchronisation, unlike a general matrix exponential.
 """
 
 from __future__ import annotations

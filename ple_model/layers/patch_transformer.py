@@ -13,36 +13,35 @@ from torch.nn import functional
 class PatchLayer(nn.Module):
     """Pre-norm attention and feed-forward, both residual."""
 
-    def __init__(self, width: int, heads: int, ratio: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, ratio: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm_attention = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.mix = nn.Linear(width, width)
         self.norm_feed = nn.LayerNorm(width)
-        self.feed = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(ratio * width, width))
-        self.dropout = nn.Dropout(dropout)
+        self.feed = nn.Sequential(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, width] -> [B, T, width]."""
         q, k, v = self.qkv(self.norm_attention(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         heard = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.dropout(self.mix(heard.transpose(1, 2).flatten(2)))
-        out: Tensor = x + self.dropout(self.feed(self.norm_feed(x)))
+        x = x + self.mix(heard.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.feed(self.norm_feed(x))
         return out
 
 
 class PatchTransformer(nn.Module):
     """Patches -> linear embedding with learned positions -> layers."""
 
-    def __init__(self, inputs: int, length: int, patch: int, width: int, heads: int, layers: int, dropout: float) -> None:
+    def __init__(self, inputs: int, length: int, patch: int, width: int, heads: int, layers: int) -> None:
         super().__init__()
         self.patch = patch
         tokens = -(-length // patch)
         self.pad = tokens * patch - length
         self.embed = nn.Linear(inputs * patch, width)
         self.position = nn.Parameter(0.02 * torch.randn(tokens, width))
-        self.layers = nn.ModuleList(PatchLayer(width, heads, 4, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(PatchLayer(width, heads, 4) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Persistence diagrams as vectors (PersLay, Carriere et al., AISTATS 2020).
 
-A diagram's points go through a learned point transformation phi (Gaussian, tent and line functions), are weighted by a learned power of
-their persistence, and summed: permutation-invariant, per homology index. Only valid points are touched: `pack` lists them, the
-sum scatters them back to their rows.
+A diagram's points go through a learned point transformation phi (Gaussian, tent and line functions), are weighted by a
+learned power of their persistence, and summed: permutation-invariant, per homology index. Only valid points are touched:
+`pack` lists them, the sum scatters them back to their rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class PackedDiagrams:
-    """Valid points of a batch of diagrams: birth [N], death [N], homology index [N] int, row [N] int; bad [B] counts those dropped."""
+    """Valid points of a batch of diagrams: birth [N], death [N], homology index [N] int, row [N] int; bad [B] counts those
+    dropped."""
 
     birth: Tensor
     death: Tensor

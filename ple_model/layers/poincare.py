@@ -50,7 +50,7 @@ def mobius_add(x: Tensor, y: Tensor, c: Tensor | float) -> Tensor:
 
 
 def _arcosh1p(z: Tensor) -> Tensor:
-    """arcosh(1 + z) for z >= 0 without the cancellation of arcosh near 1; flat below 1e-12, where the gradient would blow up."""
+    """arcosh(1 + z), z >= 0, without the cancellation of arcosh near 1; flat below 1e-12, where the gradient explodes."""
     z = z.clamp(min=1e-12)
     return torch.log1p(z + (z * (z + 2.0)).sqrt())
 

@@ -1,9 +1,9 @@
 """Entropic optimal transport between many histograms on one set of support points (Cuturi, NeurIPS 2013).
 
-`sinkhorn_kernel` iterates scalings with K = exp(-C / epsilon): one matrix product a half step for all pairs of histograms, 14 to 31
-times faster than the log domain, and safe while exp(-max C / epsilon) stays well inside float32. `sinkhorn_log` iterates potentials
-with log-sum-exp: safe at any epsilon, the reference of the tests and the path for smaller epsilon. Both start from the same point
-and take the same steps.
+`sinkhorn_kernel` iterates scalings with K = exp(-C / epsilon): one matrix product a half step for all pairs of histograms,
+14 to 31 times faster than the log domain, and safe while exp(-max C / epsilon) stays well inside float32. `sinkhorn_log`
+iterates potentials with log-sum-exp: safe at any epsilon, the reference of the tests and the path for a smaller epsilon.
+Both start from the same point and take the same steps.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class LogCoupling:
         return (self.plan * weights[..., None, None]).sum(dim=1)
 
 
-def couple(a: Tensor, b: Tensor, cost: Tensor, epsilon: float, iterations: int, max_cost: float) -> KernelCoupling | LogCoupling:
+def couple(
+    a: Tensor, b: Tensor, cost: Tensor, epsilon: float, iterations: int, max_cost: float
+) -> KernelCoupling | LogCoupling:
     """Coupling of every a [B, m] with every b [P, n]: kernel form where `max_cost / epsilon` allows it, else the log domain."""
     if max_cost / epsilon <= SAFE_EXPONENT:
         return KernelCoupling(*sinkhorn_kernel(a, b, cost, epsilon, iterations), cost)
