@@ -47,7 +47,7 @@ def utilisation(people: People, story: Story, days: Ints, rng: np.random.Generat
 
 
 def holdings(people: People, story: Story, responses: Events, rng: np.random.Generator) -> dict[str, Ints | Floats]:
-    """Statement rows: customer, product, as_of, opened, closed (days since START, -10^6: none), balance, credit limit (NaN: none)."""
+    """Statement rows: customer, product, as_of, opened, closed (days since START, -10^6: none), balance, limit (NaN: none)."""
     n = len(people)
     months = month_starts()
     products = len(world.PRODUCTS)

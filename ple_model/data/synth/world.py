@@ -122,14 +122,16 @@ LIFE_EVENTS = (
         {"instalment loan": 3.0, "credit card upgrade": 1.2, "fund": -1.5, "time deposit": -1.5}, "debt advice", 0.38, 0.4,
     ),
     LifeEvent(
-        "new_baby", 0.12, 30, {"health": 1.3, "groceries": 0.6, "travel": -1.0}, {"insurance": 2.5, "savings plan": 1.6}, "insurance"
+        "new_baby", 0.12, 30, {"health": 1.3, "groceries": 0.6, "travel": -1.0},
+        {"insurance": 2.5, "savings plan": 1.6}, "insurance",
     ),
     LifeEvent(
         "house_move", 0.18, 20, {"home": 1.9, "services": 0.6}, {"mortgage review": 2.9, "insurance": 0.8}, "mortgage", 0.08
     ),
     LifeEvent("long_trip", 0.25, 12, {"travel": 1.8, "dining": 0.4}, {"travel card": 2.8}, "travel", 0.06),
     LifeEvent(
-        "windfall", 0.14, 20, {"electronics": 0.8, "clothing": 0.6}, {"time deposit": 2.2, "fund": 2.4}, "investment", -0.12, 1.3
+        "windfall", 0.14, 20, {"electronics": 0.8, "clothing": 0.6},
+        {"time deposit": 2.2, "fund": 2.4}, "investment", -0.12, 1.3,
     ),
     LifeEvent("new_hobby", 0.20, 20, {"leisure": 1.5, "online": 0.6}, {"merchant coupon": 2.2, "premium membership": 1.4}),
 )  # fmt: skip
