@@ -1,0 +1,78 @@
+"""What all figures share: an empty figure of a height, heatmaps on the template's own colour axis, lines with shared hover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+DIVERGING = "diverging"
+ROW = 26
+"""Pixels a heatmap row or a bar takes."""
+
+
+def figure(height: int, **layout: Any) -> go.Figure:
+    """An empty figure; margins are tight because pages give the title."""
+    out = go.Figure()
+    out.update_layout(height=height, margin={"l": 8, "r": 8, "t": 24, "b": 8}, hoverlabel={"namelength": -1}, **layout)
+    out.update_layout(legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0})
+    return out
+
+
+def heatmap(
+    z: ArrayLike, x: Sequence[str], y: Sequence[str], *, hover: str, low: float | None = None, high: float | None = None,
+    centre: float | None = None, decimals: int = 2, bar: str = "", show: bool = True, hover_text: Sequence[Sequence[str]] | None = None,
+) -> go.Figure:  # fmt: skip
+    """A labelled heatmap; `centre` puts it on the diverging scale. `hover` is Plotly's template with %{x}, %{y}, %{z}."""
+    values = np.asarray(z, dtype=np.float64)
+    text = [[f"{v:.{decimals}f}" if np.isfinite(v) else "" for v in row] for row in values] if show else None
+    out = figure(90 + ROW * len(y))
+    trace: dict[str, Any] = {
+        "z": values, "x": list(x), "y": list(y), "hovertemplate": hover + "<extra></extra>", "xgap": 2, "ygap": 2,
+        "coloraxis": "coloraxis",
+    }  # fmt: skip
+    if text is not None:
+        trace |= {"text": text, "texttemplate": "%{text}", "textfont": {"size": 11}}
+    if hover_text is not None:
+        trace["customdata"] = hover_text
+    out.add_trace(go.Heatmap(**trace))
+    axis: dict[str, Any] = {"colorbar": {"title": {"text": bar, "side": "right"}, "thickness": 10, "outlinewidth": 0}}
+    if low is not None and high is not None:
+        axis |= {"cmin": low, "cmax": high}
+    if centre is not None:
+        template = out.layout.template.layout.colorscale.diverging
+        axis |= {"cmid": centre, "colorscale": template or "RdBu"}
+    out.update_layout(coloraxis=axis)
+    out.update_xaxes(side="top", tickangle=-35 if len(x) > 6 or max((len(c) for c in x), default=0) > 12 else 0, showgrid=False)
+    out.update_yaxes(autorange="reversed", showgrid=False)
+    return out
+
+
+def bars(
+    names: Sequence[str], series: dict[str, ArrayLike], *, x_title: str, stacked: bool = False, percent: bool = False,
+) -> go.Figure:  # fmt: skip
+    """Horizontal bars by name, one series a colour."""
+    out = figure(80 + ROW * len(names) * (1 if stacked or len(series) == 1 else len(series)) ** 1)
+    for name, values in series.items():
+        out.add_trace(go.Bar(y=list(names), x=np.asarray(values, dtype=np.float64), name=name, orientation="h",
+                             hovertemplate="%{y}: %{x:.3f}<extra>" + name + "</extra>"))  # fmt: skip
+    out.update_layout(barmode="stack" if stacked else "group", bargap=0.25, showlegend=len(series) > 1)
+    out.update_yaxes(autorange="reversed")
+    out.update_xaxes(title_text=x_title, tickformat=".0%" if percent else None)
+    return out
+
+
+def lines(
+    x: ArrayLike, series: dict[str, ArrayLike], *, x_title: str, y_title: str, height: int = 320, log: bool = False
+) -> go.Figure:
+    """Lines over a common axis, read together on hover."""
+    out = figure(height, hovermode="x unified")
+    for name, y in series.items():
+        out.add_trace(go.Scatter(x=np.asarray(x), y=np.asarray(y, dtype=np.float64), name=name, mode="lines+markers",
+                                 marker={"size": 5}, line={"width": 2}))  # fmt: skip
+    out.update_xaxes(title_text=x_title)
+    out.update_yaxes(title_text=y_title, type="log" if log else "linear")
+    return out

@@ -1,0 +1,68 @@
+"""Training: how did it go? Losses against a constant, task weights, gradients, adaTT, speed; two runs on one page."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analysis import load_diagnosis
+from analysis.figures import training as figures
+from analysis.stats.training import TrainingStats, measure
+from dashboard.components import cards
+from dashboard.components.figure import show
+from dashboard.frame import Frame
+from dashboard.i18n import t
+from dashboard.view import View
+
+CHECKS = ("LOSS-", "GRAD-", "CGC-LATE")
+
+
+def _facts(frame: Frame, stats: TrainingStats) -> None:
+    last, seconds = stats.last(), float(stats.series("seconds").sum())
+    with st.container(horizontal=True, gap="small"):
+        st.metric(t("training.epochs"), len(stats), border=True)
+        ratio = stats.series("valid", "mean_ratio")
+        st.metric(t("training.best"), cards.number(float(ratio[ratio == ratio].min())) if (ratio == ratio).any() else "–", border=True,
+                  help=t("training.best_help"))  # fmt: skip
+        st.metric(t("training.time"), t("unit.minutes", n=f"{seconds / 60:.1f}"), border=True)
+        st.metric(t("training.speed"), cards.number(last.get("samples_per_s")), border=True)
+        st.metric(t("training.memory"), t("training.mb", n=cards.number(last.get("rss_mb"))), border=True)
+        st.metric(t("identity.status"), t(f"run_state.{frame.run.state}"), border=True)
+
+
+def render(frame: Frame) -> None:
+    stats = measure(frame.run.progress(steps=False))
+    if not len(stats):
+        st.info(t("training.none"), icon=":material/hourglass_empty:")
+        return
+    known = load_diagnosis(frame.run.path)
+    findings = known.of(*CHECKS) if known else ()
+    if known:
+        cards.cards(findings)
+    _facts(frame, stats)
+    other = measure(frame.other.progress(steps=False)) if frame.other else None
+    left, right = st.columns([3, 2], gap="small")
+    with left:
+        show(figures.loss(stats, frame.run.name, other, frame.other.name if frame.other else ""), "training-loss",
+             title=t("training.loss"), caption=t("training.loss_help"))  # fmt: skip
+    with right:
+        show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=t("training.lr_help"))
+    left, right = st.columns(2, gap="small")
+    with left:
+        show(figures.task_ratio(stats), "training-tasks", title=t("training.tasks"), caption=t("training.tasks_help"))
+    with right:
+        show(figures.log_vars(stats, frame.run.config.training.log_var_limit), "training-s", title=t("training.s"),
+             caption=t("training.s_help", limit=frame.run.config.training.log_var_limit))  # fmt: skip
+    left, right = st.columns(2, gap="small")
+    with left:
+        show(figures.gradients(stats), "training-gradients", title=t("training.gradients"), caption=t("training.gradients_help"))
+        show(figures.speed(stats), "training-speed", title=t("training.speed"), caption=t("training.speed_help"))
+    with right:
+        affinity = figures.affinity(stats)
+        if affinity is None:
+            st.caption(t("training.no_affinity"))
+        else:
+            show(affinity, "training-affinity", title=t("training.affinity"), caption=t("training.affinity_help"))
+            show(figures.conflict(stats), "training-conflict", title=t("training.conflict"), caption=t("training.conflict_help"))
+
+
+VIEW = View("training", "train", 0, ":material/show_chart:", "run", render)
