@@ -28,7 +28,7 @@ def training_of(s: Statistics, epochs: int = 1) -> TrainingStats:
 def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """NaN or Inf in the total or a task's loss, or steps that were skipped because of it."""
     h = training_of(s)
-    skipped = sum(int(e.get("nonfinite", 0) or 0) for e in h.epochs)
+    skipped = sum(int(e.get("nonfinite_steps", 0) or 0) for e in h.epochs)
     warned = [e for e in h.events if e.get("event") == "warning" and "finite" in str(e.get("message", e.get("text", "")))]
     bad = []
     for name, values in {"total": h.series("train", "total"), **h.table("train", "tasks"), **h.table("valid", "tasks")}.items():

@@ -1,7 +1,7 @@
 """Mergeable statistics: frozen values with `+`, so that shards, batches and cohorts add up to one pass (torchmetrics' idea).
 
-A field declares how it merges: `total()` adds, `same()` must agree, `largest()` takes the maximum. `measure(a ++ b)` equals
-`measure(a) + measure(b)` for every statistic; one property test covers all of them.
+Fields add, unless the class lists them in `SAME` or `LARGEST`. `measure(a ++ b)` equals `measure(a) + measure(b)` for every
+statistic; one property test covers all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +21,21 @@ MIN_ROWS = 100
 """Below this many rows a share is not worth a verdict (standard error of a share up to 5 points)."""
 
 
-def total(**kw: Any) -> Any:
-    """A field that adds when two statistics merge."""
-    return dataclasses.field(metadata={"merge": "sum"}, **kw)
-
-
-def same(**kw: Any) -> Any:
-    """A field that two merged statistics must agree on (names, widths)."""
-    return dataclasses.field(metadata={"merge": "same"}, **kw)
-
-
-def largest(**kw: Any) -> Any:
-    """A field of which the larger value survives a merge."""
-    return dataclasses.field(metadata={"merge": "max"}, **kw)
-
-
-def joined(**kw: Any) -> Any:
-    """A tuple that is concatenated when two statistics merge."""
-    return dataclasses.field(metadata={"merge": "concat"}, **kw)
-
-
 @dataclass(frozen=True, eq=False)
 class Statistic:
-    """Base of all statistics; subclasses are frozen dataclasses whose fields carry a merge rule."""
+    """Base of all statistics: frozen dataclasses whose fields add, except for those that a subclass lists otherwise."""
+
+    SAME: ClassVar[frozenset[str]] = frozenset()
+    """Fields on which two merged statistics must agree (names, widths)."""
+    LARGEST: ClassVar[frozenset[str]] = frozenset()
+    """Fields of which the larger value survives."""
 
     def __add__(self, other: Self) -> Self:
         if type(other) is not type(self):
             return NotImplemented
         merged = {}
         for f in dataclasses.fields(self):
-            rule = f.metadata.get("merge", "same")
+            rule = "same" if f.name in self.SAME else "max" if f.name in self.LARGEST else "sum"
             merged[f.name] = _merge(getattr(self, f.name), getattr(other, f.name), rule, f"{type(self).__name__}.{f.name}")
         return type(self)(**merged)
 
@@ -62,7 +47,7 @@ def _merge(a: Any, b: Any, rule: str, name: str) -> Any:
         return a + b
     if isinstance(a, Mapping) and rule != "same":
         return {k: _merge(a.get(k), b.get(k), rule, f"{name}.{k}") for k in [*a, *(k for k in b if k not in a)]}
-    if rule in ("sum", "concat"):
+    if rule == "sum":
         return a + b
     if rule == "max":
         return np.maximum(a, b) if isinstance(a, np.ndarray) else max(a, b)

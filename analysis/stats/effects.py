@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, ratio, same, total
+from analysis.stats.base import Array, Statistic, ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +22,14 @@ class EffectStats(Statistic):
     distance), standard deviations of the label (regression), 1 - cosine of the query (contrastive).
     """
 
-    interventions: tuple[str, ...] = same()
-    tasks: tuple[str, ...] = same()
-    n: int = total()
-    change: Array = total()
+    SAME = frozenset({"interventions", "tasks"})
+
+    interventions: tuple[str, ...]
+    tasks: tuple[str, ...]
+    n: int
+    change: Array
     """[I, T] sum over rows of the absolute change."""
-    flips: Array = total()
+    flips: Array
     """[I, T] rows whose decision changes."""
 
     @property

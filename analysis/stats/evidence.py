@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, ratio, same, total
+from analysis.stats.base import Array, Statistic, ratio
 
 BINS = 15
 UNCERTAINTY_BINS = 40
@@ -24,22 +24,24 @@ UNCERTAINTY_BINS = 40
 class TaskEvidence(Statistic):
     """One task. `uncertainty` is vacuity K/S (classes) or the epistemic variance, label standardised (regression)."""
 
-    kind: str = same()
-    n: int = total()
-    uncertainty_sum: float = total()
-    uncertainty_sq: float = total()
-    histogram: Array = total()
+    SAME = frozenset({"kind"})
+
+    kind: str
+    n: int
+    uncertainty_sum: float
+    uncertainty_sq: float
+    histogram: Array
     """[UNCERTAINTY_BINS]: vacuity over [0, 1]; log10 of the epistemic variance over [-6, 2]."""
-    strength_sum: float = total()
+    strength_sum: float
     """Sum of total evidence S - K (classes) or nu (regression)."""
-    zero_evidence: int = total()
+    zero_evidence: int
     """Rows whose head has practically no evidence (vacuity above 0.99)."""
-    labelled: int = total()
-    bin_count: Array = total()
+    labelled: int
+    bin_count: Array
     """[BINS] labelled rows by confidence of the shown (calibrated) probability."""
-    bin_confidence: Array = total()
-    bin_hits: Array = total()
-    brier_sum: float = total()
+    bin_confidence: Array
+    bin_hits: Array
+    brier_sum: float
 
     @property
     def mean_uncertainty(self) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, ratio, same, total
+from analysis.stats.base import Array, Statistic, ratio
 
 ZERO = 1e-6
 """An activation smaller than this counts as zero."""
@@ -24,24 +24,26 @@ SATURATION = 10.0
 class ExpertStats(Statistic):
     """N experts with widths `dims`, W = sum(dims). All moments are over the rows where the expert has input and is finite."""
 
-    names: tuple[str, ...] = same()
-    dims: tuple[int, ...] = same()
-    n: int = total()
-    present: Array = total()
+    SAME = frozenset({"names", "dims"})
+
+    names: tuple[str, ...]
+    dims: tuple[int, ...]
+    n: int
+    present: Array
     """[N] rows with at least one input field."""
-    nonfinite: Array = total()
+    nonfinite: Array
     """[N] rows with a NaN or Inf in the output."""
-    joint: Array = total()
+    joint: Array
     """[N, N] rows where both experts count."""
-    sum_given: Array = total()
+    sum_given: Array
     """[N, W] sum of every dimension over the rows where expert j counts."""
-    outer: Array = total()
+    outer: Array
     """[W, W] sum of outer products."""
-    norm_sum: Array = total()
-    norm_sq: Array = total()
-    zeros: Array = total()
+    norm_sum: Array
+    norm_sq: Array
+    zeros: Array
     """[W] activations that are zero."""
-    saturated: Array = total()
+    saturated: Array
     """[W] activations beyond `SATURATION`."""
 
     def slices(self) -> dict[str, slice]:

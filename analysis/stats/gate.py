@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, entropy, jensen_shannon, ratio, same, total
+from analysis.stats.base import Array, Statistic, entropy, jensen_shannon, ratio
 
 BINS = 20
 
@@ -21,26 +21,28 @@ BINS = 20
 class GateStats(Statistic):
     """T tasks, N experts."""
 
-    tasks: tuple[str, ...] = same()
-    experts: tuple[str, ...] = same()
-    n: int = total()
-    weight_sum: Array = total()
+    SAME = frozenset({"tasks", "experts"})
+
+    tasks: tuple[str, ...]
+    experts: tuple[str, ...]
+    n: int
+    weight_sum: Array
     """[T, N]"""
-    weight_sq: Array = total()
+    weight_sq: Array
     """[T, N]"""
-    histogram: Array = total()
+    histogram: Array
     """[T, N, BINS] rows by weight, equal-width bins over [0, 1]."""
-    entropy_sum: Array = total()
+    entropy_sum: Array
     """[T] sum of the rows' entropies, nats."""
-    top: Array = total()
+    top: Array
     """[T, N] rows where the expert has the largest weight."""
-    top_weight: Array = total()
+    top_weight: Array
     """[T] sum of the largest weight."""
-    wasted: Array = total()
+    wasted: Array
     """[T, N] weight spent on the expert in rows where it is on zero fallback."""
-    fallback: Array = total()
+    fallback: Array
     """[N] rows on zero fallback."""
-    nonfinite: Array = total()
+    nonfinite: Array
     """[T] rows with a weight that is not finite (left out of everything else)."""
 
     @property

@@ -8,24 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, ratio, same, total
+from analysis.stats.base import Array, Statistic, ratio
 
 
 @dataclass(frozen=True, eq=False)
 class HmmStats(Statistic):
     """M modes, projections of width P. `default` rows use the learned embedding; moments are over the real rows."""
 
-    modes: tuple[str, ...] = same()
-    n: int = total()
-    default: Array = total()
+    SAME = frozenset({"modes", "embedding"})
+
+    modes: tuple[str, ...]
+    n: int
+    default: Array
     """[M] rows on the default embedding."""
-    real_sum: Array = total()
+    real_sum: Array
     """[M, P]"""
-    real_sq: Array = total()
+    real_sq: Array
     """[M, P]"""
-    norm_sum: Array = total()
+    norm_sum: Array
     """[M] sum of the norms of real projections."""
-    embedding: Array = same()
+    embedding: Array
     """[M, P] the learned default embeddings; they start at 0."""
 
     @property

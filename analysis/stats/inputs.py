@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, largest, ratio, same, total
+from analysis.stats.base import Array, Statistic, ratio
 
 CAUSES = ("field", "row", "mask")
 CAUSE_TEXT = {
@@ -26,26 +26,29 @@ CAUSE_TEXT = {
 class InputStats(Statistic):
     """Keys are input fields and `features:<part>`."""
 
-    n: int = total()
-    absent: dict[str, Array] = total()
+    SAME = frozenset({"capacity"})
+    LARGEST = frozenset({"radius_max"})
+
+    n: int
+    absent: dict[str, Array]
     """key -> [3] absent rows by cause, in the order of `CAUSES`."""
-    column_n: Array = total()
+    column_n: Array
     """[734] rows whose part is present and whose value is finite."""
-    column_sum: Array = total()
-    column_sq: Array = total()
-    nonfinite: Array = total()
+    column_sum: Array
+    column_sq: Array
+    nonfinite: Array
     """[734] rows with a value that is not finite."""
-    points: dict[str, Array] = total()
+    points: dict[str, Array]
     """diagram field -> [4]: rows with the field, valid points, points with death < birth, valid points that are all zero."""
-    capacity: dict[str, int] = same()
+    capacity: dict[str, int]
     """diagram field -> points a row can hold."""
-    radius_max: dict[str, float] = largest()
+    radius_max: dict[str, float]
     """ball -> largest Euclidean norm of hierarchy_features, which must stay below 1."""
-    outside: dict[str, float] = total()
+    outside: dict[str, float]
     """ball -> rows with coordinates on or beyond the ball's edge (or not finite)."""
-    labels: dict[str, float] = total()
+    labels: dict[str, float]
     """task -> labelled rows."""
-    segments: dict[str, float] = total()
+    segments: dict[str, float]
     """segment -> rows."""
 
     def absent_share(self, key: str) -> float:

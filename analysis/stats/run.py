@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.stats.base import Array, Statistic, same, total
+from analysis.stats.base import Array, Statistic
 from analysis.stats.effects import EffectStats
 from analysis.stats.evidence import TaskEvidence
 from analysis.stats.expert import ExpertStats
@@ -79,20 +79,22 @@ class RowQuality:
 class Statistics(Statistic):
     """All statistics of one run over one set of rows. Areas that were not measured are None."""
 
-    facts: Facts = same()
-    n: int = total()
-    inputs: InputStats | None = total(default=None)
-    experts: ExpertStats | None = total(default=None)
-    gates: GateStats | None = total(default=None)
-    hmm: HmmStats | None = total(default=None)
-    transfer: TransferStats | None = total(default=None)
-    sae: SaeStats | None = total(default=None)
-    evidence: dict[str, TaskEvidence] = total(default_factory=dict)
-    effects: EffectStats | None = total(default=None)
-    dose: dict[str, DoseResponse] = same(default_factory=dict)
-    quality: dict[str, RowQuality] = same(default_factory=dict)
-    training: TrainingStats | None = same(default=None)
-    reference: InputStats | None = same(default=None)
+    SAME = frozenset({"facts", "dose", "quality", "training", "reference"})
+
+    facts: Facts
+    n: int
+    inputs: InputStats | None = None
+    experts: ExpertStats | None = None
+    gates: GateStats | None = None
+    hmm: HmmStats | None = None
+    transfer: TransferStats | None = None
+    sae: SaeStats | None = None
+    evidence: dict[str, TaskEvidence] = field(default_factory=dict)
+    effects: EffectStats | None = None
+    dose: dict[str, DoseResponse] = field(default_factory=dict)
+    quality: dict[str, RowQuality] = field(default_factory=dict)
+    training: TrainingStats | None = None
+    reference: InputStats | None = None
     """Input moments of the training split, for drift."""
 
     def share(self, expert: str) -> float:

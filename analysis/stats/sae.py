@@ -11,25 +11,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, largest, ratio, total
+from analysis.stats.base import Array, Statistic, ratio
 
 
 @dataclass(frozen=True, eq=False)
 class SaeStats(Statistic):
     """Z latents over inputs of width W (standardised, as the autoencoder sees them)."""
 
-    n: int = total()
-    active: Array = total()
+    LARGEST = frozenset({"activation_max"})
+
+    n: int
+    active: Array
     """[Z] rows where the latent is above zero."""
-    activation_sum: Array = total()
+    activation_sum: Array
     """[Z]"""
-    activation_max: Array = largest()
+    activation_max: Array
     """[Z]"""
-    input_sum: Array = total()
+    input_sum: Array
     """[W]"""
-    input_sq: float = total()
+    input_sq: float
     """sum of ||x||^2"""
-    residual_sq: float = total()
+    residual_sq: float
     """sum of ||x - x_hat||^2"""
 
     @property

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from analysis.stats.base import Array, Statistic, joined
+from analysis.stats.base import Array, Statistic
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingStats(Statistic):
     """`epochs`: the epoch lines as written; `events`: freeze, phase, warning, ... lines. Concatenates."""
 
-    epochs: tuple[dict[str, Any], ...] = joined()
-    events: tuple[dict[str, Any], ...] = joined()
+    epochs: tuple[dict[str, Any], ...]
+    events: tuple[dict[str, Any], ...]
 
     def __len__(self) -> int:
         return len(self.epochs)

@@ -8,20 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, ratio, same, total
+from analysis.stats.base import Array, Statistic, ratio
 
 
 @dataclass(frozen=True, eq=False)
 class TransferStats(Statistic):
     """E edges "source:target"; the ratio of a row is alpha ||proj|| / ||h_expert||."""
 
-    edges: tuple[str, ...] = same()
-    n: int = total()
-    ratio_sum: Array = total()
+    SAME = frozenset({"edges"})
+
+    edges: tuple[str, ...]
+    n: int
+    ratio_sum: Array
     """[E]"""
-    ratio_sq: Array = total()
+    ratio_sq: Array
     """[E]"""
-    added_sum: Array = total()
+    added_sum: Array
     """[E] sum of alpha ||proj||."""
 
     @property

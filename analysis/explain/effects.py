@@ -1,0 +1,361 @@
+"""The what-if engine: customers encoded once, interventions decoded many times (reference, "Intervention"; performance notes).
+
+Experts are nine tenths of a forward pass and no intervention touches them, so an `Engine` holds the `Encoded` of a bounded
+sample and repeats only gates, basket, transfer and towers. It never hooks the model, so threads may share one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.explain.paired import PairedBootstrap
+from analysis.stats.effects import EffectStats, row_change, row_flips
+from analysis.stats.effects import measure as measure_effects
+from analysis.stats.transfer import DoseResponse
+from analysis.whatif import TaskEffect, WhatIfResult
+from ple_model.calibration import CalibrationMap
+from ple_model.intervention import Intervention
+from ple_model.model import PLEClusterAdaTT
+from ple_model.output import Encoded, PLEClusterOutput
+from ple_model.run import Run, load_run
+from ple_model.towers import predict
+
+if TYPE_CHECKING:
+    from ple_model.data.dataset import Dataset
+
+CHUNK = 4096
+MIN_LABELS = 50
+"""Fewer labels than this give no metric."""
+DOSES = tuple(round(0.02 + 0.06 * i, 2) for i in range(17))
+CHANGE_UNITS = {
+    "binary": "probability",
+    "multiclass": "total variation of the class probabilities",
+    "regression": "unit of the label",
+    "contrastive": "1 - cosine of the query",
+}
+
+
+def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
+    """Rows of several `Encoded` joined; auxiliary internals are left out (decode does not read them)."""
+
+    def joined(name: str) -> dict[str, Tensor]:
+        return {k: torch.cat([getattr(p, name)[k] for p in parts]) for k in getattr(parts[0], name)}
+
+    return Encoded(
+        expert_outputs=joined("expert_outputs"),
+        expert_present=joined("expert_present"),
+        expert_aux={},
+        shared_concat=torch.cat([p.shared_concat for p in parts]),
+        hmm_projected=joined("hmm_projected"),
+        hmm_default=joined("hmm_default"),
+        cluster_embedding=torch.cat([p.cluster_embedding for p in parts]),
+        cluster_weights=torch.cat([p.cluster_weights for p in parts]),
+    )
+
+
+def slim(encoded: Encoded, index: Tensor | slice) -> Encoded:
+    """These rows without the experts' internals, detached and on the CPU."""
+    return replace(encoded, expert_aux={}).rows(index).map(lambda t: t.detach().cpu().clone())
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One task's answer over the sample: `raw` as the model gives it, `shown` as pages show it, `rank` for brands."""
+
+    raw: NDArray[np.float64]
+    shown: NDArray[np.float64]
+    rank: NDArray[np.float64] | None = None
+
+
+class Engine:
+    """Interventions on a fixed, encoded sample."""
+
+    def __init__(
+        self,
+        model: PLEClusterAdaTT,
+        encoded: Encoded,
+        targets: Mapping[str, Tensor],
+        customers: Sequence[str],
+        calibration: Mapping[str, CalibrationMap],
+    ) -> None:
+        self.model, self.encoded, self.targets = model, encoded, targets
+        self.customers, self.calibration = list(customers), calibration
+        self.kinds = {t: s.kind for t, s in model.tasks.items()}
+        self._before: dict[str, Prediction] | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    @staticmethod
+    def cached(run: Run | Path | str, *, dataset: Dataset | Path | None = None, sample: int = 10_000, seed: int = 0) -> Engine:
+        """The engine of a run's sample (or of `dataset`), kept for the next question; the two most recent are kept."""
+        from ple_model.data.dataset import Dataset
+
+        opened = run if isinstance(run, Run) else load_run(run)
+        data = opened.sample() if dataset is None else dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+        weights = (opened.path / "model.safetensors").stat()
+        key = (str(opened.path.resolve()), weights.st_mtime_ns, weights.st_size, data.manifest.fingerprint, sample, seed)
+        with _CACHE_LOCK:
+            if key not in _CACHE:
+                _CACHE[key] = Engine.build(opened, data, sample, seed)
+            _CACHE.move_to_end(key)
+            while len(_CACHE) > 2:
+                _CACHE.popitem(last=False)
+            return _CACHE[key]
+
+    @staticmethod
+    @torch.inference_mode()
+    def build(run: Run, dataset: Dataset, sample: int, seed: int, batch_size: int = 512) -> Engine:
+        """Encode up to `sample` rows; rows that did not train the model are preferred."""
+        model = run.model()
+        table = dataset.table(["split"]).column("split").to_pylist()
+        unseen = np.flatnonzero([s != "train" for s in table])
+        rows = unseen if len(unseen) >= MIN_LABELS else np.arange(len(table))
+        rng = np.random.default_rng(seed)
+        chosen = np.zeros(len(table), dtype=bool)
+        chosen[rng.choice(rows, min(sample, len(rows)), replace=False)] = True
+        parts: list[Encoded] = []
+        targets: dict[str, list[Tensor]] = {}
+        customers: list[str] = []
+        first = 0
+        for batch in dataset.batches(None, batch_size):
+            mine = np.flatnonzero(chosen[first : first + len(batch)])
+            first += len(batch)
+            if not len(mine):
+                continue
+            inputs = batch.inputs.rows(torch.from_numpy(mine))
+            parts.append(slim(model.encode(inputs), slice(None)))
+            customers += [batch.customer_id[i] for i in mine]
+            for task, value in (inputs.targets or {}).items():
+                targets.setdefault(task, []).append(value)
+        joined = {t: torch.cat(v) for t, v in targets.items()}
+        return Engine(model, concat_encoded(parts), joined, customers, run.calibration)
+
+    def parse(self, intervention: Intervention | str | Iterable[str]) -> Intervention:
+        """An intervention with the mean blocks it may need."""
+        if isinstance(intervention, Intervention):
+            return replace(intervention, mean_blocks=intervention.mean_blocks or self.mean_blocks())
+        items = [intervention] if isinstance(intervention, str) else list(intervention)
+        return Intervention.parse(items, self.mean_blocks())
+
+    def mean_blocks(self) -> dict[str, Tensor]:
+        """expert -> mean of its block over the sample."""
+        blocks = torch.split(self.encoded.shared_concat.mean(0), self.model.dims)
+        return dict(zip(self.model.expert_names, blocks, strict=True))
+
+    @torch.inference_mode()
+    def decode(self, intervention: Intervention | None = None) -> Iterable[PLEClusterOutput]:
+        """The model's outputs over the sample, chunk by chunk."""
+        for start in range(0, len(self), CHUNK):
+            part = self.encoded.rows(slice(start, start + CHUNK))
+            yield self.model.decode(part, intervention, sae=False, evidential=False)
+
+    @torch.inference_mode()
+    def predict(self, intervention: Intervention | None = None) -> dict[str, Prediction]:
+        """Predictions of every task under an intervention."""
+        raw: dict[str, list[Tensor]] = {t: [] for t in self.kinds}
+        for output in self.decode(intervention):
+            for task, value in output.predictions.items():
+                raw[task].append(value.float())
+        return {t: self._shown(t, torch.cat(v)) for t, v in raw.items()}
+
+    @property
+    def before(self) -> dict[str, Prediction]:
+        """Predictions without intervention, computed once."""
+        with self._lock:
+            if self._before is None:
+                self._before = self.predict()
+            return self._before
+
+    def _shown(self, task: str, value: Tensor) -> Prediction:
+        raw = value.double().numpy()
+        kind = self.kinds[task]
+        if kind == "binary":
+            calibration = self.calibration.get(task)
+            return Prediction(raw, raw if calibration is None else np.asarray(calibration(raw)))
+        if kind == "regression":
+            return Prediction(raw, self.model.to_units(task, value).double().numpy())
+        if kind == "contrastive":
+            return Prediction(raw, raw, self._rank(task, value))
+        return Prediction(raw, raw)
+
+    def _rank(self, task: str, query: Tensor) -> NDArray[np.float64]:
+        """Rank of the true brand from 1 (mid-rank at ties); NaN without a known label."""
+        rank = np.full(len(query), np.nan)
+        label = self.targets.get(task)
+        if label is None:
+            return rank
+        for start in range(0, len(query), CHUNK):
+            scores = self.model.brand_logits(query[start : start + CHUNK])
+            y = label[start : start + CHUNK]
+            rows = torch.nonzero((y >= 0) & (y < scores.shape[1]))[:, 0]
+            own = scores[rows].gather(1, y[rows][:, None])
+            middle = (scores[rows] > own).sum(1) + ((scores[rows] == own).sum(1) + 1) / 2
+            rank[start + rows.numpy()] = middle.numpy()
+        return rank
+
+    def threshold(self, task: str) -> float:
+        """The decision threshold of a binary task: as many positives as the shown probabilities expect."""
+        p = self.before[task]
+        share = float(np.clip(np.mean(p.shown), 0.001, 0.999))
+        return float(np.quantile(p.raw, 1 - share))
+
+    def whatif(self, intervention: Intervention | str | Iterable[str], *, bootstrap: int = 200, seed: int = 0) -> WhatIfResult:
+        """Before and after of one intervention for every task."""
+        started = time.perf_counter()
+        change = self.parse(intervention)
+        after = self.predict(change)
+        effects = tuple(self._effect(t, self.before[t], after[t], bootstrap, seed) for t in self.kinds)
+        return WhatIfResult(change.describe(), tuple(change.to_strings()), len(self), time.perf_counter() - started, effects)
+
+    def _effect(self, task: str, before: Prediction, after: Prediction, rounds: int, seed: int) -> TaskEffect:
+        kind = self.kinds[task]
+        change = row_change(kind, before.shown, after.shown)
+        flips = row_flips(kind, before.raw, after.raw, self.threshold(task) if kind == "binary" else 0.5)
+        plain: dict[str, Any] = {
+            "task": task,
+            "kind": kind,
+            "n": len(self),
+            "mean_change": float(change.mean()),
+            "change_unit": CHANGE_UNITS[kind],
+            "flips": int(flips.sum()),
+        }
+        if kind in ("binary", "regression") and before.shown.ndim == 1:
+            plain |= {"mean_before": float(before.shown.mean()), "mean_after": float(after.shown.mean())}
+        paired = self._paired(task, kind, before, after)
+        if paired is None:
+            return TaskEffect(**plain)
+        metric, n, bootstrap = paired
+        b, a, d = bootstrap.run(rounds, seed)
+        return TaskEffect(**plain, n_labelled=n, metric=metric, before=b, after=a, difference=d)
+
+    def _paired(self, task: str, kind: str, before: Prediction, after: Prediction) -> tuple[str, int, PairedBootstrap] | None:
+        """(metric, labels, both sides) or None with too few labels."""
+        label = self.targets.get(task)
+        if label is None:
+            return None
+        if kind == "contrastive":
+            assert before.rank is not None
+            assert after.rank is not None
+            known = np.isfinite(before.rank) & np.isfinite(after.rank)
+            values = ((before.rank <= 10).astype(float), (after.rank <= 10).astype(float))
+            name = "recall@10"
+        elif kind == "regression":
+            y = label.double()
+            if y.dim() > 1:
+                return None
+            shown = (torch.expm1(y) if self.model.tasks[task].log_scale else y).numpy()
+            known = np.isfinite(shown)
+            values = (np.abs(before.shown - shown), np.abs(after.shown - shown))
+            name = "mae"
+        else:
+            y_int = label.numpy()
+            known = y_int >= 0
+            if kind == "binary":
+                return self._auc(y_int, known, before, after)
+            values = ((before.raw.argmax(1) == y_int).astype(float), (after.raw.argmax(1) == y_int).astype(float))
+            name = "accuracy"
+        n = int(known.sum())
+        if n < MIN_LABELS:
+            return None
+        groups = [c for c, k in zip(self.customers, known, strict=True) if k]
+        return name, n, PairedBootstrap.of_means(values[0][known], values[1][known], groups)
+
+    def _auc(
+        self, y: NDArray[Any], known: NDArray[np.bool_], before: Prediction, after: Prediction
+    ) -> tuple[str, int, PairedBootstrap] | None:
+        n, positives = int(known.sum()), int((y[known] == 1).sum())
+        if n < MIN_LABELS or min(positives, n - positives) < 5:
+            return None
+        groups = [c for c, k in zip(self.customers, known, strict=True) if k]
+        return "auc", n, PairedBootstrap.of_auc(y[known] == 1, before.raw[known], after.raw[known], groups)
+
+    def standard_interventions(self) -> list[str]:
+        """What the causal maps need: every expert at its mean, every edge cut, every HMM mode on its default, the SAE stand-in."""
+        m = self.model
+        items = [f"ablate.{e}=mean" for e in m.expert_names] + [f"edge.{e.key}=0" for e in m.edges]
+        items += [f"hmm.{mode}=default" for mode in self.encoded.hmm_projected]
+        return items + (["replace_shared=true"] if m.sae is not None else [])
+
+    def effects(self, items: Sequence[str] | None = None, tick: Callable[[int, int], None] | None = None) -> EffectStats:
+        """Mean change and flips of many interventions; see `EffectStats` for the units."""
+        names = list(items) if items is not None else self.standard_interventions()
+        total: EffectStats | None = None
+        before = {t: p.raw for t, p in self.before.items()}
+        thresholds = {t: self.threshold(t) for t, k in self.kinds.items() if k == "binary"}
+        rows: list[EffectStats] = []
+        for i, item in enumerate(names):
+            after = {t: p.raw for t, p in self.predict(self.parse(item)).items()}
+            rows.append(measure_effects(self.kinds, before, {item: after}, thresholds))
+            if tick is not None:
+                tick(i + 1, len(names))
+        if rows:
+            change, flips = np.concatenate([r.change for r in rows]), np.concatenate([r.flips for r in rows])
+            total = EffectStats(tuple(names), tuple(self.kinds), len(self), change, flips)
+        return total if total is not None else measure_effects(self.kinds, before, {})
+
+    @torch.inference_mode()
+    def dose_response(self, limit: int = 1000) -> dict[str, DoseResponse]:
+        """How each edge's target answers while its source is forced over its range, everything else as it is."""
+        part = self.encoded.rows(slice(0, limit))
+        m = self.model
+        output = m.decode(part, sae=False, evidential=False)
+        found = {}
+        for edge in m.edges:
+            spec = m.tasks[edge.target]
+            rest = output.tower_inputs[edge.target] - output.transfer[edge.key]
+            index = torch.tensor([m.task_names.index(edge.target)])
+            source = output.predictions[edge.source].float()
+            answers = []
+            for dose in DOSES:
+                forced = _forced(source, m.tasks[edge.source].kind, dose)
+                x = rest + m.transfer(edge, forced)
+                answers.append(predict(spec, m.towers(x[None], [edge.target], index)[edge.target]).float())
+            target, spread, scale = _scalar_answers(spec.kind, answers, output.predictions[edge.target].float())
+            found[edge.key] = DoseResponse(edge.key, DOSES, target, spread, len(part), scale)
+        return found
+
+
+def _forced(source: Tensor, kind: str, dose: float) -> Tensor:
+    """`source` with its (leading) probability set to `dose`; a regression moves over +-2 standard deviations."""
+    if kind == "binary":
+        return torch.full_like(source, dose)
+    if kind == "regression":
+        return torch.full_like(source, 4 * dose - 2)
+    leading = int(source.mean(0).argmax())
+    out = source.clone()
+    rest = (1 - source[:, leading]).clamp_min(1e-6)
+    out = out * ((1 - dose) / rest)[:, None]
+    out[:, leading] = dose
+    return out
+
+
+def _scalar_answers(kind: str, answers: Sequence[Tensor], base: Tensor) -> tuple[tuple[float, ...], float, str]:
+    """(mean answer by dose, spread of the target over rows, what the answer is)."""
+    if kind == "multiclass":
+        top = int(base.mean(0).argmax())
+        return tuple(float(a[:, top].mean()) for a in answers), float(base[:, top].std()), "probability of the leading class"
+    if kind == "contrastive":
+        centre = torch.nn.functional.normalize(base.mean(0), dim=0)
+        distance = (base @ centre).std()
+        return tuple(float((a @ centre).mean()) for a in answers), float(distance), "cosine to the mean query"
+    if base.dim() > 1:
+        return tuple(float(a.mean()) for a in answers), float(base.mean(1).std()), "prediction"
+    scale = "probability" if kind == "binary" else "standard deviations of the label"
+    return tuple(float(a.mean()) for a in answers), float(base.std()), scale
+
+
+_CACHE: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
+_CACHE_LOCK = threading.Lock()

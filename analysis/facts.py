@@ -1,0 +1,42 @@
+"""The facts of a run that do not depend on rows: config, names, routing, what the model left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.stats.run import Facts
+
+if TYPE_CHECKING:
+    from ple_model.data.dataset import Dataset
+    from ple_model.model import PLEClusterAdaTT
+    from ple_model.run import Run
+
+
+def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
+    """`Facts` of an opened run; no paths enter, so that a stored analysis may travel with its run."""
+    tasks = model.tasks
+    manifest = run.manifest
+    return Facts(
+        config=run.config.to_dict(),
+        tasks=tuple(tasks),
+        kinds={n: t.kind for n, t in tasks.items()},
+        domain_experts={n: t.domain_experts for n, t in tasks.items()},
+        hmm_modes={n: t.hmm_mode for n, t in tasks.items()},
+        experts=tuple(model.expert_names),
+        reads={n: tuple(_reads(model.experts[n])) for n in model.expert_names},
+        edges=tuple(e.key for e in model.edges),
+        skipped_edges=tuple(str(w) for w in model.skipped_edges),
+        execution_order=tuple(model.execution_order),
+        nonfinite_parameters=tuple(n for n, p in model.named_parameters() if not bool(p.isfinite().all())),
+        brand_temperature=run.config.training.temperature,
+        absent_sources=tuple(data.manifest.absent_sources),
+        run={
+            "name": run.name, "preset": manifest.preset, "device": manifest.device, "seed": manifest.seed,
+            "data": manifest.data.name, "data_fingerprint": manifest.data.fingerprint, "commit": manifest.commit,
+            "status": manifest.status, "created": manifest.created, "parameters": manifest.parameters,
+        },
+    )  # fmt: skip
+
+
+def _reads(expert: Any) -> tuple[str, ...]:
+    return tuple(expert.reads)

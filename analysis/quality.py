@@ -1,0 +1,60 @@
+"""Per-task numbers that need sorted rows (AURC, AUROC, adaptive ECE), from the stored scalars and at most 100,000 rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from analysis.cohort import quote_identifier as q
+from analysis.stats import evidence
+from analysis.stats.run import Facts, RowQuality
+
+LIMIT = 100_000
+
+
+def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
+    """task -> quality on the labelled rows of `split`; tasks without labels or heads are left out."""
+    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+    file = str(rows).replace("'", "''")
+    have = {r[0] for r in connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()}
+    found = {}
+    for task in facts.tasks:
+        names = [f"p:{task}", f"y:{task}"] + [c for c in (f"c:{task}", f"u:{task}") if c in have]
+        if f"y:{task}" not in have:
+            continue
+        select = ", ".join(f"{q(c)}::DOUBLE AS {q(c)}" for c in names)
+        data = connection.execute(
+            f"SELECT {select} FROM read_parquet('{file}') WHERE split = ? AND {q(f'y:{task}')} IS NOT NULL "
+            f"AND isfinite({q(f'y:{task}')}::DOUBLE) AND isfinite({q(f'p:{task}')}) ORDER BY hash(row) LIMIT {LIMIT}",
+            [split],
+        ).fetchnumpy()
+        values = {k: np.ma.filled(v, np.nan).astype(np.float64) for k, v in data.items()}
+        if len(values[f"y:{task}"]):
+            found[task] = _quality(facts.kinds[task], task, values)
+    connection.close()
+    return found
+
+
+def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:
+    p, y = values[f"p:{task}"], values[f"y:{task}"]
+    u = values.get(f"u:{task}")
+    nan = float("nan")
+    adaptive, area, accuracy = nan, nan, nan
+    if kind == "binary":
+        error = np.abs(p - y)
+        wrong = (p >= 0.5) != (y >= 0.5)
+        adaptive, area, accuracy = evidence.adaptive_ece(p, y), evidence.auroc(p, y > 0.5), float(np.mean(~wrong))
+    elif kind == "regression":
+        error = np.abs(p - y)
+        wrong = error > np.median(error)
+    else:
+        wrong = values[f"c:{task}"] != y
+        error = wrong.astype(np.float64)
+        adaptive, accuracy = evidence.adaptive_ece(p, 1 - error), float(1 - error.mean())
+    risk, excess, pointing = nan, nan, nan
+    if u is not None and np.isfinite(u).all():
+        risk, excess = evidence.aurc(u, error)
+        pointing = evidence.auroc(u, wrong)
+    return RowQuality(len(y), adaptive, risk, excess, pointing, accuracy, area)

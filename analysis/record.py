@@ -1,0 +1,402 @@
+"""One pass of a model over a dataset: statistics, the scalars of every row, a bounded sample of vectors (no hooks, no plotting).
+
+Memory does not grow with the number of customers: each batch is folded into mergeable statistics and written to Parquet, and
+only the sample's vectors (at most 20,000 rows) and the what-if sample (at most 2,000) are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.diagnose import Progress
+from analysis.explain.effects import Engine, concat_encoded, slim
+from analysis.facts import facts_of
+from analysis.quality import row_quality
+from analysis.stats import evidence, expert, gate, hmm, sae, training, transfer
+from analysis.stats.inputs import InputStats
+from analysis.stats.inputs import measure as measure_inputs
+from analysis.stats.run import Statistics
+from analysis.store import FORMAT, VECTOR_ROWS, AnalysisStore, StoreWriter, write_statistics
+from ple_model.batch import OPTIONAL_FIELDS, SEGMENTS, PLEClusterInput
+from ple_model.data.dataset import Batch, Dataset
+from ple_model.errors import UserError
+from ple_model.output import Encoded, PLEClusterOutput
+from ple_model.run import Run, load_run
+from ple_model.schema import PART_SLICES
+
+BATCH = 512
+EFFECT_ROWS = 2_000
+DIAGRAMS = {"tda_short_diagrams": "tda_short_mask", "tda_long_diagrams": "tda_long_mask"}
+KEYS: tuple[str, ...] = (*OPTIONAL_FIELDS, *(f"features:{p}" for p in PART_SLICES))
+"""Presence keys that are counted."""
+
+
+def record(
+    run: Run | Path | str,
+    dataset: Dataset | Path | str | None = None,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> AnalysisStore:
+    """Measure and store, or return what is stored already under the same fingerprint."""
+    opened = run if isinstance(run, Run) else load_run(run)
+    data = opened.sample() if dataset is None else dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    if data.manifest.rows == 0:
+        raise UserError(f"{data.path} has no rows")
+    name = fingerprint(opened, data, sample, seed)
+    if not force:
+        try:
+            return AnalysisStore(opened.path / "analysis" / name)
+        except UserError:
+            pass
+    writer = StoreWriter(opened.path, name)
+    try:
+        return _Recorder(opened, data, sample, seed, progress).run(writer)
+    finally:
+        writer.discard()
+
+
+def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int) -> str:
+    """16 hex digits over the weights, the data, the training record, and the code that measures."""
+    h = hashlib.sha256(f"{FORMAT}|{data.manifest.fingerprint}|{sample}|{seed}".encode())
+    here = Path(__file__).parent
+    measured_by = [
+        here / "record.py",
+        here / "facts.py",
+        here / "explain" / "effects.py",
+        *sorted((here / "stats").glob("*.py")),
+    ]
+    for path in [run.path / "config.yaml", run.path / "progress.jsonl", *measured_by]:
+        h.update(path.read_bytes() if path.exists() else b"-")
+    weights = run.path / "model.safetensors"
+    if not weights.exists():
+        raise UserError(f"{run.path} has no weights yet: model.safetensors is written after the first epoch")
+    with weights.open("rb") as f:
+        while block := f.read(1 << 20):
+            h.update(block)
+    return h.hexdigest()[:16]
+
+
+@dataclass
+class _Kept:
+    """What is carried from batch to batch beside the statistics."""
+
+    statistics: Statistics | None = None
+    vectors: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
+    encoded: list[Encoded] = field(default_factory=list)
+    targets: dict[str, list[Tensor]] = field(default_factory=dict)
+    customers: list[str] = field(default_factory=list)
+
+
+class _Recorder:
+    """The pass. Order of rows is the dataset's file order."""
+
+    def __init__(self, run: Run, data: Dataset, sample: int | None, seed: int, progress: Progress | None) -> None:
+        self.run_folder, self.data, self.seed = run, data, seed
+        self.progress: Progress = progress if progress is not None else (lambda share, what: None)
+        self.model = run.model()
+        self.facts = facts_of(run, self.model, data)
+        total = data.manifest.rows
+        rng = np.random.default_rng(seed)
+        self.chosen = np.ones(total, dtype=bool)
+        if sample is not None and sample < total:
+            self.chosen[:] = False
+            self.chosen[rng.choice(total, sample, replace=False)] = True
+        index = np.flatnonzero(self.chosen)
+        self.total = len(index)
+        vector_rows = rng.permutation(index)[:VECTOR_ROWS]
+        self.in_vectors = np.zeros(total, dtype=bool)
+        self.in_vectors[vector_rows] = True
+        self.in_effects = np.zeros(total, dtype=bool)
+        self.in_effects[vector_rows[:EFFECT_ROWS]] = True
+        # labels of rows that trained the model flatter it: judge on what it has not seen, where there is any
+        splits = data.manifest.splits
+        self.judged = next((s for s in ("test", "validation") if splits.get(s, 0) >= 1), "train")
+
+    def run(self, writer: StoreWriter) -> AnalysisStore:
+        kept = _Kept()
+        raw = [c for c in self.data.manifest.raw_columns]
+        raw_names = [c if c.startswith("raw:") else f"raw:{c}" for c in raw]
+        table = self.data.table(["customer_id", "cutoff", *raw_names]) if raw_names else None
+        parquet: pq.ParquetWriter | None = None
+        done = 0
+        try:
+            for rows, batch in self._batches():
+                with torch.inference_mode():
+                    output = self.model(batch.inputs)
+                part = self._measure(batch, output)
+                kept.statistics = part if kept.statistics is None else kept.statistics + part
+                columns = self._columns(rows, batch, output)
+                if table is not None:
+                    _add_raw(columns, table, rows, raw_names, batch.customer_id)
+                block = pa.table(columns)
+                parquet = parquet or pq.ParquetWriter(writer.folder / "rows.parquet", block.schema, compression="zstd")
+                parquet.write_table(block)
+                self._keep(kept, rows, batch, output)
+                done += len(batch)
+                self.progress(0.85 * done / self.total, f"{done} of {self.total} customers")
+        finally:
+            if parquet is not None:
+                parquet.close()
+        if kept.statistics is None:
+            raise UserError(f"{self.data.path} has no rows to measure")
+        statistics = self._finish(kept, writer.folder)
+        write_statistics(writer.folder, statistics)
+        vectors = {k: np.concatenate(v) for k, v in kept.vectors.items()}
+        np.savez_compressed(writer.folder / "vectors.npz", **vectors)  # type: ignore[arg-type]
+        extra = {
+            "data": {"name": self.data.manifest.name, "fingerprint": self.data.manifest.fingerprint},
+            "seed": self.seed,
+            "judged_split": self.judged,
+            "own_sample": self.data.path == self.run_folder.path / "sample",
+        }
+        store = writer.publish(statistics.n, extra)
+        self.progress(1.0, "done")
+        return store
+
+    def _batches(self) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+        """(row numbers in the dataset, batch of the chosen rows)."""
+        first = 0
+        for batch in self.data.batches(None, BATCH):
+            rows = first + np.flatnonzero(self.chosen[first : first + len(batch)])
+            local = rows - first
+            first += len(batch)
+            if not len(rows):
+                continue
+            if len(rows) < len(batch):
+                batch = Batch(
+                    batch.inputs.rows(torch.from_numpy(local)), [batch.customer_id[i] for i in local],
+                    [batch.cutoff[i] for i in local], [batch.split[i] for i in local],
+                )  # fmt: skip
+            yield rows, batch
+
+    # --- statistics of a batch
+
+    def _measure(self, batch: Batch, output: PLEClusterOutput) -> Statistics:
+        encoded, model = output.encoded, self.model
+        n = len(batch)
+        outputs = {k: _np(v) for k, v in encoded.expert_outputs.items()}
+        present = {k: _np(v) for k, v in encoded.expert_present.items()}
+        filled = np.stack(list(present.values()), 1) | mixed_rows(batch.inputs)[:, None]
+        default = {k: _np(v) for k, v in encoded.hmm_default.items()}
+        embedding = {m: _np(model.hmm.hmm_default_embeddings[m]) for m in encoded.hmm_projected}
+        added, own = {k: _np(v) for k, v in output.transfer.items()}, {k: _np(v) for k, v in output.task_expert.items()}
+        added = {k: v for k, v in added.items() if k in self.facts.edges}
+        return Statistics(
+            facts=self.facts,
+            n=n,
+            inputs=inputs_of(batch.inputs, self.facts.tasks),
+            experts=expert.measure(outputs, present),
+            gates=gate.measure(model.task_names, model.expert_names, _np(output.gate_weights), filled),
+            hmm=hmm.measure({k: _np(v) for k, v in encoded.hmm_projected.items()}, default, embedding),
+            transfer=transfer.measure(added, own, n) if added else None,
+            sae=None if output.sae is None else sae.measure(
+                _np(output.sae.latent), _np(output.sae.x_standardised), _np(output.sae.reconstruction)
+            ),
+            evidence={t: self._evidence(t, batch, output) for t in output.evidential},
+        )  # fmt: skip
+
+    def _evidence(self, task: str, batch: Batch, output: PLEClusterOutput) -> evidence.TaskEvidence:
+        head, kind = output.evidential[task], self.facts.kinds[task]
+        strength = _np(head.strength) - (0 if kind == "regression" else head.alpha.shape[-1])
+        uncertainty = _np(head.uncertainty)
+        if uncertainty.ndim > 1:
+            uncertainty, strength = uncertainty.mean(1), strength.mean(1)
+        label = (batch.inputs.targets or {}).get(task)
+        if kind == "regression" or label is None:
+            return evidence.measure(kind, uncertainty, strength)
+        y = np.where(np.array(batch.split) == self.judged, _np(label), -1)
+        p = _np(output.predictions[task])
+        if kind == "binary" and task in self.run_folder.calibration:
+            p = np.asarray(self.run_folder.calibration[task](p))
+        return evidence.measure(kind, uncertainty, strength, p, y)
+
+    # --- scalars of a batch
+
+    def _columns(self, rows: NDArray[np.int64], batch: Batch, output: PLEClusterOutput) -> dict[str, Any]:
+        encoded, inputs = output.encoded, batch.inputs
+        segment = inputs.customer_segment
+        named = ["unknown"] * len(batch) if segment is None else [SEGMENTS[int(i)] for i in segment]
+        columns: dict[str, Any] = {
+            "row": rows, "customer_id": batch.customer_id, "cutoff": batch.cutoff, "split": batch.split, "segment": named,
+            "cluster": _np(inputs.cluster_ids).astype(np.int32), "aux": mixed_rows(inputs),
+        }  # fmt: skip
+        for name, value in encoded.expert_outputs.items():
+            columns[f"n:{name}"] = _f32(value.norm(dim=1))
+            columns[f"f:{name}"] = ~_np(encoded.expert_present[name])
+        weights = output.gate_weights.float().numpy()
+        for i, task in enumerate(self.model.task_names):
+            for j, name in enumerate(self.model.expert_names):
+                columns[f"g:{task}:{name}"] = np.ascontiguousarray(weights[:, i, j])
+        for task in self.model.task_names:
+            columns |= self._task_columns(task, inputs, output)
+        for mode, flag in encoded.hmm_default.items():
+            columns[f"d:{mode}"] = _np(flag)
+        added = {k: _np(v) for k, v in output.transfer.items()}
+        own = {k: _np(v) for k, v in output.task_expert.items()}
+        for edge, value in transfer.row_ratios(added, own).items():
+            columns[f"t:{edge}"] = value.astype(np.float32)
+        if output.sae is not None:
+            columns["l0"] = _np((output.sae.latent > 0).sum(1)).astype(np.int32)
+        return columns
+
+    def _task_columns(self, task: str, inputs: PLEClusterInput, output: PLEClusterOutput) -> dict[str, Any]:
+        spec = self.model.tasks[task]
+        value = output.predictions[task].float()
+        label = (inputs.targets or {}).get(task)
+        columns: dict[str, Any] = {}
+        if spec.kind == "binary":
+            p = value.numpy()
+            calibration = self.run_folder.calibration.get(task)
+            columns[f"p:{task}"] = (p if calibration is None else np.asarray(calibration(p))).astype(np.float32)
+        elif spec.kind == "regression":
+            shown = self.model.to_units(task, value)
+            columns[f"p:{task}"] = _f32(shown if shown.dim() == 1 else shown.mean(1))
+        else:
+            scores = torch.softmax(self.model.brand_logits(value), 1) if spec.kind == "contrastive" else value
+            top = scores.max(dim=1)
+            columns[f"p:{task}"], columns[f"c:{task}"] = _f32(top.values), _np(top.indices).astype(np.int32)
+        if task in output.evidential:
+            head = output.evidential[task]
+            u, e = head.uncertainty, head.strength
+            columns[f"u:{task}"], columns[f"e:{task}"] = (
+                _f32(u if u.dim() == 1 else u.mean(1)),
+                _f32(e if e.dim() == 1 else e.mean(1)),
+            )
+        if label is not None:
+            if spec.kind == "regression":
+                y = torch.expm1(label.float()) if spec.log_scale else label.float()
+                columns[f"y:{task}"] = pa.array(_np(y if y.dim() == 1 else y.mean(1)).astype(np.float32), from_pandas=True)
+            else:
+                y_int = _np(label).astype(np.int32)
+                columns[f"y:{task}"] = pa.array(y_int, mask=y_int < 0)
+        return columns
+
+    # --- the bounded samples
+
+    def _keep(self, kept: _Kept, rows: NDArray[np.int64], batch: Batch, output: PLEClusterOutput) -> None:
+        local = np.flatnonzero(self.in_vectors[rows])
+        if len(local):
+            vectors: dict[str, NDArray[Any]] = {"row": rows[local], "shared": _f16(output.shared_concat[local])}
+            vectors |= {f"hmm:{m}": _f16(v[local]) for m, v in output.encoded.hmm_projected.items()}
+            for name, value in vectors.items():
+                kept.vectors.setdefault(name, []).append(value)
+        chosen = np.flatnonzero(self.in_effects[rows])
+        if len(chosen):
+            index = torch.from_numpy(chosen)
+            kept.encoded.append(slim(output.encoded, index))
+            kept.customers += [batch.customer_id[i] for i in chosen]
+            for task, value in (batch.inputs.targets or {}).items():
+                kept.targets.setdefault(task, []).append(value[index])
+
+    def _finish(self, kept: _Kept, folder: Path) -> Statistics:
+        assert kept.statistics is not None
+        targets = {t: torch.cat(v) for t, v in kept.targets.items()}
+        engine = Engine(self.model, concat_encoded(kept.encoded), targets, kept.customers, self.run_folder.calibration)
+        effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
+        return replace(
+            kept.statistics,
+            effects=effects,
+            dose=engine.dose_response(),
+            quality=row_quality(folder / "rows.parquet", self.facts, self.judged),
+            training=training.measure(self.run_folder.progress(steps=False)),
+            reference=self._reference(kept.statistics.inputs),
+        )
+
+    def _reference(self, own: InputStats | None) -> InputStats | None:
+        """Input moments of the run's own sample: what training looked like."""
+        if self.data.path == self.run_folder.path / "sample":
+            return own
+        try:
+            sample = self.run_folder.sample()
+        except UserError:
+            return None
+        total: InputStats | None = None
+        for batch in sample.batches(None, 2048, fields=["features"]):
+            part = inputs_of(batch.inputs, self.facts.tasks, only_features=True)
+            total = part if total is None else total + part
+        return total
+
+
+def mixed_rows(inputs: PLEClusterInput) -> NDArray[np.bool_]:
+    """[B] rows whose shared representation holds their static cold-start or anonymous features."""
+    out = torch.zeros(len(inputs), dtype=torch.bool)
+    if inputs.customer_segment is not None:
+        for segment, name in (("cold_start", "coldstart_features"), ("anonymous", "anonymous_features")):
+            out |= (inputs.customer_segment == SEGMENTS.index(segment)) & inputs.present(name)
+    return np.asarray(out.numpy())
+
+
+def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: bool = False) -> InputStats:
+    """Input statistics of one batch; `only_features` leaves fields out that were not decoded."""
+    n = len(inputs)
+    absent: dict[str, NDArray[np.generic]] = {}
+    for key in KEYS:
+        if only_features and not key.startswith("features:"):
+            continue
+        there = _np(inputs.present(key))
+        whole = getattr(inputs, key.split(":")[0]) is None
+        code = np.where(there, 0, 1 if whole else 2)
+        mask = DIAGRAMS.get(key)
+        if mask is not None and getattr(inputs, mask) is not None:
+            code = np.where((code == 0) & ~_np(getattr(inputs, mask)).astype(bool).any(1), 3, code)
+        absent[key] = code.astype(np.int8)
+    column_present = np.ones((n, inputs.features.shape[1]), dtype=bool)
+    for part, columns in PART_SLICES.items():
+        column_present[:, columns] = (absent[f"features:{part}"] == 0)[:, None]
+    diagrams = {
+        d: (_np(getattr(inputs, d)), _np(getattr(inputs, m)).astype(bool), absent[d] != 2)
+        for d, m in DIAGRAMS.items()
+        if d in absent and getattr(inputs, d) is not None and getattr(inputs, m) is not None
+    }
+    hierarchy = None
+    if not only_features and inputs.hierarchy_features is not None:
+        hierarchy = (_np(inputs.hierarchy_features), absent["hierarchy_features"] == 0)
+    labels = {t: _known(v) for t, v in (inputs.targets or {}).items() if t in tasks}
+    segments = {}
+    if inputs.customer_segment is not None:
+        counts = np.bincount(_np(inputs.customer_segment).astype(int), minlength=len(SEGMENTS))
+        segments = {s: int(c) for s, c in zip(SEGMENTS, counts, strict=False)}
+    return measure_inputs(_np(inputs.features), absent, column_present, diagrams, hierarchy, labels, segments)
+
+
+def _known(label: Tensor) -> NDArray[np.bool_]:
+    y = _np(label)
+    known = y >= 0 if y.dtype.kind in "iu" else np.isfinite(y)
+    return np.asarray(known if known.ndim == 1 else known.all(1))
+
+
+def _add_raw(
+    columns: dict[str, Any], table: pa.Table, rows: NDArray[np.int64], names: Sequence[str], customers: Sequence[str]
+) -> None:
+    """The dataset's human-readable columns of these rows; both readers go in file order."""
+    part = table.take(pa.array(rows))
+    if part.column("customer_id").to_pylist() != list(customers):
+        raise RuntimeError("the dataset's table and its batches are not in the same order")
+    for name in names:
+        columns[name] = part.column(name)
+
+
+def _np(t: Tensor) -> NDArray[Any]:
+    return np.asarray(t.detach().cpu().numpy())
+
+
+def _f32(t: Tensor) -> NDArray[np.float32]:
+    return np.asarray(t.detach().float().cpu().numpy(), dtype=np.float32)
+
+
+def _f16(t: Tensor) -> NDArray[np.float16]:
+    return np.asarray(t.detach().cpu().numpy(), dtype=np.float16)
