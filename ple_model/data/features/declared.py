@@ -1,4 +1,4 @@
-"""All parts in schema order and the writer of `feature_schema.yaml` (run `python -m ple_model.data.features.declared` after a change)."""
+"""All parts in schema order and the writer of `feature_schema.yaml` (run `python -m ple_model.data.features` after a change)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,3 @@ def write(path: Path = SCHEMA_PATH) -> None:
         encoding="utf-8",
     )
     os.replace(temporary, path)
-
-
-if __name__ == "__main__":
-    write()

@@ -72,7 +72,7 @@ CONSULTATION = Part(
         *(_c(f"consultation_count_{w}d", "count", f"Number of contacts with an adviser or the call centre in the last {w} days.",
              f"최근 {w}일 상담 건수입니다.", "con", count(last(w))) for w in (7, 28, 90, 365)),
         _c("consultation_recency_days", "days", "Days since the last contact.", "마지막 상담 후 지난 일수입니다.", "con", "min(d)"),
-        _c("consultation_active_days_365d", "days", "Days with a contact in the last year.", "최근 1년 중 상담이 있었던 날의 수입니다.", "con", "count(DISTINCT d)"),
+        _c("consultation_active_days_365d", "count", "Days with a contact in the last year.", "최근 1년 중 상담이 있었던 날의 수입니다.", "con", "count(DISTINCT d)"),
         _c("consultation_kinds_365d", "count", "Number of subjects of contact in the last year.", "최근 1년 상담 주제의 수입니다.", "con",
            "count(DISTINCT kind)"),
         _c("consultation_kind_entropy_365d", "nats", "How evenly contacts spread over subjects in the last year.",

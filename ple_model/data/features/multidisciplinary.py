@@ -99,9 +99,9 @@ CRIME = Part(
     (
         _c("crime_unusual_hour_share_28d", "share", "Share of the last 28 days' purchases at hours rarely used in the year before.",
            "최근 28일 구매 중 이전 1년간 드물던 시간대의 비중입니다.", "hour",
-           div("sum(n28) FILTER (WHERE n365 - n28 <= 0.02 * all_before)", "sum(n28)")),
+           div("coalesce(sum(n28) FILTER (WHERE all_before > 0 AND n365 - n28 <= 0.02 * all_before), 0)", "sum(n28) FILTER (WHERE all_before > 0)")),
         _c("crime_unusual_place_share_28d", "share", "Share of the last 28 days' purchases at merchants never visited in the year before.",
-           "최근 28일 구매 중 이전 1년간 방문하지 않은 가맹점의 비중입니다.", "mer", div("sum(n28) FILTER (WHERE first_d <= 28)", "sum(n28)")),
+           "최근 28일 구매 중 이전 1년간 방문하지 않은 가맹점의 비중입니다.", "mer", div("coalesce(sum(n28) FILTER (WHERE first_d <= 28), 0)", "sum(n28)")),
         _c("crime_unusual_amount_share_28d", "share", "Share of the last 28 days' purchases far above the customer's usual amounts.",
            "최근 28일 구매 중 평소 금액을 크게 벗어난 비중입니다.", "seq", f"avg((amount > avg_amount + 3 * std_amount)::INT) {last(28)}"),
         _c("crime_velocity_max_28d", "count", "Most purchases within an hour of each other in the last 28 days.",
