@@ -179,7 +179,8 @@ def _tables(con: duckdb.DuckDBPyConnection) -> None:
         SELECT w.customer_id, w.cutoff,
                CASE WHEN before > 0 THEN (after <= 0)::INTEGER ELSE -1 END AS churn,
                ln(1 + greatest(after, 0)) AS ltv,
-               100 * (rank() OVER by_spend - 1 + 0.5 * count(*) OVER same_spend) / count(*) OVER same_start AS spending_bucket,
+               100 * (rank() OVER by_spend - 1 + 0.5 * count(*) OVER same_spend) / count(*) OVER same_start
+                   AS spending_bucket,
                coalesce(t.redeemed, -1) AS cvr,
                CASE c.age_band {bands} ELSE -1 END AS life_stage
         FROM windows w JOIN out_customers c USING (customer_id)
@@ -189,7 +190,7 @@ def _tables(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def default_cutoffs(targeted: dict[date, int]) -> tuple[date, ...]:
-    """Campaign starts at least 28 days apart, so that no two label windows share a day: the most targeted first, in date order."""
+    """Campaign starts at least 28 days apart (no two label windows share a day), the most targeted first; in date order."""
     chosen: list[date] = []
     for start, _ in sorted(targeted.items(), key=lambda item: (-item[1], item[0])):
         if all(abs((start - other).days) >= WINDOW for other in chosen):

@@ -1,0 +1,192 @@
+"""Commands that make and check event tables: `ple synth`, `ple import`, `ple validate`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ple_model.commands import Arguments, Command, add_json
+from ple_model.errors import UserError
+
+if TYPE_CHECKING:
+    from ple_model.data.events import EventsManifest
+    from ple_model.data.validation import ValidationReport
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    """A counter on stderr, rewritten in place; silent where stderr is no terminal."""
+    live = sys.stderr.isatty()
+
+    def show(done: int, total: int) -> None:
+        if live:
+            end = "\n" if done >= total else ""
+            print(f"\r{what} {done:,}/{total:,}", end=end, file=sys.stderr, flush=True)
+
+    return show
+
+
+def _describe(manifest: EventsManifest, out: Path) -> dict[str, Any]:
+    return {
+        "path": str(out),
+        "source": manifest.source,
+        "tables": {name: entry.rows for name, entry in manifest.tables.items()},
+        "cutoffs": list(manifest.defaults.cutoffs),
+        "horizon_days": manifest.defaults.horizon_days,
+        "absent_tables": list(manifest.absent_tables),
+        "notes": list(manifest.defaults.notes),
+        "bytes": sum(f.stat().st_size for f in out.rglob("*") if f.is_file()),
+    }
+
+
+def _report(manifest: EventsManifest, out: Path, as_json: bool) -> None:
+    plain = _describe(manifest, out)
+    if as_json:
+        print(json.dumps(plain, indent=1, ensure_ascii=False))
+        return
+    print(f"{out}: {manifest.name}, {plain['bytes'] / 1e6:.1f} MB")
+    for name, rows in plain["tables"].items():
+        print(f"  {name:<14}{rows:>12,} rows")
+    if manifest.absent_tables:
+        print(f"  not in this source: {', '.join(manifest.absent_tables)}")
+    for note in manifest.defaults.notes:
+        print(f"  {note}")
+
+
+def _configure_synth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="new folder for the event tables")
+    parser.add_argument("--customers", type=int, default=10_000, metavar="N", help="how many customers (default: 10000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed gives the same customers (default: 0)")
+    parser.add_argument("--workers", type=int, default=0, metavar="K", help="processes; the result does not depend on it")
+    add_json(parser)
+
+
+def _run_synth(arguments: Arguments) -> int:
+    from ple_model.data.synth import generate
+
+    if arguments.workers < 0:
+        raise UserError(f"--workers is {arguments.workers}; give 0 (as many as there are cores) or more")
+    workers = arguments.workers or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
+    progress = _progress("customers")
+    manifest = generate(arguments.out, arguments.customers, arguments.seed, progress=progress, workers=min(workers, 8))
+    _report(manifest, arguments.out, arguments.json)
+    return 0
+
+
+def _configure_import(parser: argparse.ArgumentParser) -> None:
+    sub = parser.add_subparsers(dest="source", metavar="SOURCE", required=True, title="sources")
+    journey = sub.add_parser(
+        "completejourney", help="the real grocery data (84.51 Complete Journey), a folder of Parquet files"
+    )
+    journey.add_argument("folder", type=Path, metavar="DIR", help="folder that holds transactions_sample.parquet")
+    journey.add_argument("out", type=Path, metavar="OUT", help="new folder for the event tables")
+    journey.add_argument(
+        "--proxy-labels", action="store_true", help="also derive labels from the 5%% sample where no exact source has them"
+    )
+    tables = sub.add_parser("tables", help="Parquet or CSV files in the shape of the event tables, or mapped to it")
+    tables.add_argument("folder", type=Path, metavar="DIR", help="folder of <table>.parquet or <table>.csv files")
+    tables.add_argument("out", type=Path, metavar="OUT", help="new folder for the event tables")
+    tables.add_argument("--map", type=Path, metavar="FILE", help="YAML that says which file and column is which")
+    features = sub.add_parser("features", help="a ready table of the 734 feature columns, made into a dataset without events")
+    features.add_argument(
+        "file", type=Path, metavar="FILE", help="Parquet or CSV: customer_id, feature columns, labels by task name"
+    )
+    features.add_argument("out", type=Path, metavar="OUT", help="new folder for the dataset")
+    features.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="splits customers where the table has no 'split' column"
+    )
+    for one in (journey, tables, features):
+        one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+        add_json(one)
+
+
+def _run_import(arguments: Arguments) -> int:
+    if arguments.source == "features":
+        from ple_model.data.import_features import import_features
+
+        dataset = import_features(arguments.file, arguments.out, seed=arguments.seed)
+        plain = {"path": str(arguments.out), "rows": dataset.rows, "splits": dataset.splits, "notes": list(dataset.notes)}
+        print(json.dumps(plain, indent=1) if arguments.json else f"{arguments.out}: {dataset.rows:,} rows {dataset.splits}")
+        return 0
+    progress = _progress("tables")
+    if arguments.source == "completejourney":
+        from ple_model.data.import_completejourney import import_completejourney
+
+        manifest = import_completejourney(
+            arguments.folder, arguments.out, proxy_labels=arguments.proxy_labels, progress=progress
+        )
+    else:
+        from ple_model.data.import_tables import import_tables, load_map
+
+        mapping = load_map(arguments.map) if arguments.map is not None else None
+        manifest = import_tables(arguments.folder, arguments.out, mapping, progress)
+    _report(manifest, arguments.out, arguments.json)
+    from ple_model.data.validation import validate
+
+    report = validate(arguments.out)
+    for fault in report.faults:
+        print(fault, file=sys.stderr)
+    return 0 if report.ok else 1
+
+
+def _configure_validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="PATH", help="a folder of event tables, a dataset or a run")
+    add_json(parser)
+
+
+def _run_validate(arguments: Arguments) -> int:
+    report = validate_any(arguments.path)
+    print(json.dumps(report.to_json(), indent=1, ensure_ascii=False) if arguments.json else report)
+    return 0 if report.ok else 1
+
+
+def validate_any(path: Path) -> ValidationReport:
+    """Check an events folder, a dataset (checksums of all parts) or a run (manifest, weights, sample)."""
+    from ple_model.data.validation import Fault, ValidationReport, validate
+
+    if (path / "dataset.json").exists():
+        from ple_model.data.dataset import Dataset
+
+        dataset, faults, rows = None, [], {}
+        try:
+            dataset = Dataset.open(path)
+            rows = {"dataset": dataset.rows()}
+        except UserError as e:
+            faults.append(Fault("dataset", None, "damaged", "error", 0, "", str(e), "It cannot be used."))
+        if dataset is not None:
+            for check in (dataset.verify, dataset.context, dataset.normalizer):
+                try:
+                    check()
+                except UserError as e:
+                    faults.append(Fault("dataset", None, "damaged", "error", 0, "", str(e), "It cannot be used."))
+        return ValidationReport(str(path), rows, tuple(faults))
+    if (path / "manifest.json").exists():
+        from ple_model.run import load_run
+
+        faults = []
+        try:
+            run = load_run(path)
+        except UserError as e:
+            return ValidationReport(
+                str(path), {}, (Fault("run", None, "damaged", "error", 0, "", str(e), "It cannot be used."),)
+            )
+        for load in (run.model, run.metrics, run.progress, lambda: run.sample().verify()):
+            try:
+                load()
+            except UserError as e:
+                faults.append(Fault("run", None, "damaged", "error", 0, "", str(e), "It cannot be used."))
+        return ValidationReport(str(path), {}, tuple(faults))
+    return validate(path)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("synth", "write the synthetic bank's event tables", _configure_synth, _run_synth),
+    Command("import", "turn real data or plain tables into event tables", _configure_import, _run_import),
+    Command("validate", "report all faults of event tables, a dataset or a run at once", _configure_validate, _run_validate),
+)
