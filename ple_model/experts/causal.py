@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ple_model.batch import N_NORMALIZED, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
-from ple_model.experts.reads import NORMALIZED_PARTS
+from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.notears import acyclicity
 from ple_model.layers.precision import full_precision, widen
 
@@ -71,14 +71,14 @@ class Causal(Expert):
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         p: CausalParams = self.params
-        z = self.encoder(inputs.features[:, :N_NORMALIZED])
+        present = self.present(inputs)
+        z = self.encoder(cleared(inputs.features[:, :N_NORMALIZED], present))
         with full_precision(z):
             a, z = self.dag(), widen(z)
             explained = z @ a
             residual = z - explained
             error = residual.square().mean(dim=1)
-            present = self.present(inputs).to(error.dtype)
-            reconstruction = torch.where(present > 0, error, 0.0).sum() / present.sum().clamp(min=1.0)
+            reconstruction = cleared(error, present).sum() / present.sum().clamp(min=1)
             h = self.acyclicity()
             losses = {
                 "reconstruction": p.reconstruction_weight * reconstruction,

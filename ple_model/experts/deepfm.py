@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ple_model.batch import N_NORMALIZED, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
-from ple_model.experts.reads import NORMALIZED_PARTS
+from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
 
 
@@ -67,7 +67,7 @@ class DeepFM(Expert):
         return (v @ v.T).fill_diagonal_(0.0)
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
-        x = inputs.features[:, :N_NORMALIZED]
+        x = cleared(inputs.features[:, :N_NORMALIZED], self.present(inputs))
         first = self.first_order(x)
         with full_precision(x):  # squares of sums leave the range of half precision
             second = fm_second_order(widen(x), self.field_embeddings)

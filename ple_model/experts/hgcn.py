@@ -18,7 +18,7 @@ from torch.nn import functional
 from ple_model.batch import PLEClusterInput
 from ple_model.context import BALL_DIMS, BALLS, HierarchyTree, ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
-from ple_model.experts.reads import MERCHANT_PARTS
+from ple_model.experts.reads import MERCHANT_PARTS, cleared
 from ple_model.layers.poincare import distance, expmap0, logmap0, pairwise_distance
 from ple_model.layers.precision import full_precision, widen
 from ple_model.schema import MERCHANT_SLICE_PARTS, PART_SLICES
@@ -147,13 +147,13 @@ class UnifiedHGCN(Expert):
         return h, expmap0(tangent + self.node_shift(h) * used, c)
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
-        merchant = inputs.features[:, self.columns]
+        merchant = cleared(inputs.features[:, self.columns], inputs.any_present(MERCHANT_PARTS))
         raw = inputs.hierarchy_features
         coordinates = merchant.new_zeros(len(inputs), COORDINATES) if raw is None else raw
         with full_precision(merchant):
             merchant = widen(merchant)
             # columns of absent parts are zero by contract; coordinates may hold anything where they are absent
-            coordinates = torch.where(inputs.present("hierarchy_features")[:, None], widen(coordinates), 0.0)
+            coordinates = cleared(widen(coordinates), inputs.present("hierarchy_features"))
             c, sharpness = self.curvatures(), functional.softplus(self.raw_sharpness)
             states, points = self.nodes()
             shifts = torch.split(self.merchant_shift(merchant), list(WIDTHS), dim=1)

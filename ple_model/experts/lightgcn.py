@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ple_model.batch import FIELD_SHAPES, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.reads import cleared
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class LightGCN(Expert):
         e = inputs.collaborative_features
         if e is None:
             e = inputs.features.new_zeros(len(inputs), self.width)
-        length = e.norm(dim=1, keepdim=True)
+        e = cleared(e, self.present(inputs))
+        # the root's gradient at a zero embedding is not a number
+        length = e.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
         out = self.out(self.body(torch.cat([e, torch.log1p(length)], dim=1)))
         return out, ExpertAux(internals={"embedding_norm": length.detach()[:, 0]})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ple_model.batch import FIELD_SHAPES, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.reads import cleared
 from ple_model.layers.persistence import PersLayer, pack
 from ple_model.layers.precision import full_precision, widen
 
@@ -85,7 +86,7 @@ class PersLay(Expert):
         value: Tensor | None = getattr(inputs, name)
         if value is None:
             return inputs.features.new_zeros(len(inputs), width)
-        return torch.where(inputs.present(name)[:, None], value, 0.0)
+        return cleared(value, inputs.present(name))
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         with full_precision(inputs.features):

@@ -16,6 +16,7 @@ from ple_model.batch import N_FEATURES, N_NORMALIZED, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.reads import cleared
 from ple_model.layers.precision import full_precision, widen
 
 N_RAW = N_FEATURES - N_NORMALIZED
@@ -72,6 +73,6 @@ class RawScale(Expert):
             return (raw.sign() * torch.log1p(raw.abs()) - self.raw_mean) / self.raw_std
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
-        z = self.standardise(inputs.features[:, N_NORMALIZED:])
+        z = self.standardise(cleared(inputs.features[:, N_NORMALIZED:], self.present(inputs)))
         tail = {"mean_scale": z.mean(dim=1), "largest_deviation": z.abs().amax(dim=1)}
         return self.out(self.body(z)), ExpertAux(internals={k: v.detach() for k, v in tail.items()})

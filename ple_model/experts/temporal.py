@@ -18,6 +18,7 @@ from ple_model.batch import FIELD_SHAPES, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.reads import cleared
 from ple_model.layers.liquid import CfC, elapsed_steps
 from ple_model.layers.patch_transformer import PatchTransformer
 from ple_model.layers.precision import full_precision, widen
@@ -124,7 +125,7 @@ class Temporal(Expert):
             if sequence is None:
                 streams.append(inputs.features.new_zeros(len(inputs), len(ARCHITECTURES), self.params.mix_dim))
             else:
-                streams.append(self.encoders[name](torch.where(here[:, None, None], sequence, 0.0)))
+                streams.append(self.encoders[name](cleared(sequence, here)))
         with full_precision(streams[0]):
             stacked, have = torch.cat([widen(s) for s in streams], dim=1), torch.cat(held, dim=1)
             scores = (stacked * self.stream_score).sum(dim=2) + self.stream_bias

@@ -18,7 +18,7 @@ from ple_model.batch import N_NORMALIZED, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
-from ple_model.experts.reads import NORMALIZED_PARTS
+from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
 from ple_model.layers.sinkhorn import couple
 
@@ -84,7 +84,7 @@ class OptimalTransport(Expert):
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         p: TransportParams = self.params
-        logits = self.encoder(inputs.features[:, :N_NORMALIZED])
+        logits = self.encoder(cleared(inputs.features[:, :N_NORMALIZED], self.present(inputs)))
         with full_precision(logits):
             histogram = torch.softmax(widen(logits), dim=1)
             coupling = couple(histogram, self.prototypes(), self.cost(), p.epsilon, p.iterations, max_cost=1.0)
