@@ -103,6 +103,7 @@ class TaskOverride:
     weight: float | None = key(None, "Fixed weight w_k of the task's loss.")
     focal_alpha: float | None = key(None, "Focal loss weight of the positive class.")
     domain_experts: list[str] | None = key(None, "Experts that the task's gate prefers at the start.")
+    gate_bias: dict[str, float] = key({}, "Initial gate bias by expert, instead of bias_high or bias_low.")
 
 
 @dataclass(frozen=True)
@@ -289,12 +290,12 @@ class Config:
         if not self.tasks:
             raise UserError("task_experts.tasks: every task is switched off; at least one is needed")
         for task, o in self.task_experts.tasks.items():
-            for expert in o.domain_experts or []:
-                if expert not in self.shared_experts:
-                    raise UserError(
-                        f"task_experts.tasks.{task}.domain_experts: no expert '{expert}'"
-                        f"{did_you_mean(expert, self.shared_experts)}"
-                    )
+            for name, experts in (("domain_experts", o.domain_experts or []), ("gate_bias", list(o.gate_bias))):
+                for expert in experts:
+                    if expert not in self.shared_experts:
+                        raise UserError(
+                            f"task_experts.tasks.{task}.{name}: no expert '{expert}'{did_you_mean(expert, self.shared_experts)}"
+                        )
 
     @property
     def tasks(self) -> dict[str, TaskSpec]:

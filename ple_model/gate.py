@@ -45,14 +45,22 @@ class CGCGate(nn.Module):
         self.register_buffer("frozen", torch.tensor(False))
 
     @torch.no_grad()
-    def warm_start(self, domain_experts: Mapping[str, Sequence[str]], bias_high: float, bias_low: float) -> None:
-        """W = 0; b = `bias_high` for a task's domain experts and `bias_low` for the others."""
+    def warm_start(
+        self,
+        domain_experts: Mapping[str, Sequence[str]],
+        bias_high: float,
+        bias_low: float,
+        own: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        """W = 0; b = `bias_high` for a task's domain experts and `bias_low` for the others; `own[task][expert]` wins."""
         self.linear.weight.zero_()
         bias = self.linear.bias.view(len(self.tasks), len(self.experts))
         bias.fill_(bias_low)
         for i, task in enumerate(self.tasks):
             for expert in domain_experts.get(task, ()):
                 bias[i, self.experts.index(expert)] = bias_high
+            for expert, value in (own or {}).get(task, {}).items():
+                bias[i, self.experts.index(expert)] = value
 
     def freeze(self, on: bool = True) -> None:
         """Stop training the gates. Gradients already there are dropped, so that the optimizer passes the gates over."""
@@ -112,8 +120,8 @@ class CGCGate(nn.Module):
 
 def gate_entropy(weights: Tensor) -> Tensor:
     """Entropy in nats of each row of `weights` [..., experts] -> [...]; uniform over n experts gives ln n."""
-    plogp: Tensor = torch.special.xlogy(weights, weights)
-    return -plogp.sum(-1)
+    # a clamp, not xlogy: the latter has an infinite slope at a weight that has underflowed to 0
+    return -(weights * torch.log(weights.clamp_min(1e-30))).sum(-1)
 
 
 def entropy_loss(weights: Tensor) -> Tensor:

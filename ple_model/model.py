@@ -114,7 +114,8 @@ class PLEClusterAdaTT(nn.Module):
     def initialise(self) -> None:
         """Every start that is not PyTorch's default, in one place (each expert documents its own)."""
         domain = {n: t.domain_experts for n, t in self.tasks.items()}
-        self.cgc.warm_start(domain, self.config.cgc.bias_high, self.config.cgc.bias_low)  # W = 0, b = +1 or -1
+        own = {n: o.gate_bias for n, o in self.config.task_experts.tasks.items()}
+        self.cgc.warm_start(domain, self.config.cgc.bias_high, self.config.cgc.bias_low, own)  # W = 0, b = +1 or -1
         for embedding in self.hmm.hmm_default_embeddings.values():
             embedding.zero_()  # a missing mode says nothing at first
         for norm in self.transfer.norms.values():
