@@ -194,6 +194,10 @@ class Dataset:
 
     # --- reading
 
+    def part_table(self, part: PartFile) -> pa.Table:
+        """One part file whole, its size and checksum verified."""
+        return self._arrow(part, None)
+
     def _groups(self, split: str | None) -> list[_Group]:
         if split is not None:
             _split(split)
