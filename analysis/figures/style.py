@@ -28,6 +28,7 @@ def heatmap(
 ) -> go.Figure:  # fmt: skip
     """A labelled heatmap; `centre` puts it on the diverging scale. `hover` is Plotly's template with %{x}, %{y}, %{z}."""
     values = np.asarray(z, dtype=np.float64)
+    show = show and values.shape[1] <= 12
     text = [[f"{v:.{decimals}f}" if np.isfinite(v) else "" for v in row] for row in values] if show else None
     out = figure(90 + ROW * len(y))
     trace: dict[str, Any] = {
@@ -46,7 +47,7 @@ def heatmap(
         template = out.layout.template.layout.colorscale.diverging
         axis |= {"cmid": centre, "colorscale": template or "RdBu"}
     out.update_layout(coloraxis=axis)
-    out.update_xaxes(side="top", tickangle=-35 if len(x) > 6 or max((len(c) for c in x), default=0) > 12 else 0, showgrid=False)
+    out.update_xaxes(side="top", tickangle=-90 if len(x) > 10 else -35 if len(x) > 6 else 0, showgrid=False)
     out.update_yaxes(autorange="reversed", showgrid=False)
     return out
 
@@ -55,7 +56,7 @@ def bars(
     names: Sequence[str], series: dict[str, ArrayLike], *, x_title: str, stacked: bool = False, percent: bool = False,
 ) -> go.Figure:  # fmt: skip
     """Horizontal bars by name, one series a colour."""
-    out = figure(80 + ROW * len(names) * (1 if stacked or len(series) == 1 else len(series)) ** 1)
+    out = figure(80 + ROW * len(names) * (1 if stacked else len(series)))
     for name, values in series.items():
         out.add_trace(go.Bar(y=list(names), x=np.asarray(values, dtype=np.float64), name=name, orientation="h",
                              hovertemplate="%{y}: %{x:.3f}<extra>" + name + "</extra>"))  # fmt: skip

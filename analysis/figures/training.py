@@ -17,7 +17,7 @@ def marks(out: go.Figure, stats: TrainingStats) -> go.Figure:
                           annotation_font_size=11)  # fmt: skip
     for event in stats.event("freeze"):
         out.add_vline(x=event["epoch"] + 0.5, line={"dash": "dash", "width": 1}, annotation_text="gates frozen", annotation_font_size=11,
-                      annotation_position="bottom right")  # fmt: skip
+                      annotation_position="top left")  # fmt: skip
     return out
 
 
@@ -41,8 +41,9 @@ def task_ratio(stats: TrainingStats) -> go.Figure:
     """[task, epoch] validation loss over the constant predictor's; 1 is where the model knows nothing."""
     table = stats.table("valid", "ratio")
     z = np.array(list(table.values())) if table else np.zeros((0, len(stats)))
-    out = heatmap(z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: %{z:.3f}", centre=1.0, bar="ratio",
-                  show=len(stats) <= 14)  # fmt: skip
+    reach = float(np.clip(np.nanmax(np.abs(z - 1)), 0.1, 0.5)) if z.size and np.isfinite(z).any() else 0.5
+    out = heatmap(z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: %{z:.3f}", low=1 - reach, high=1 + reach,
+                  centre=1.0, bar="ratio")  # fmt: skip
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
 
@@ -53,7 +54,7 @@ def log_vars(stats: TrainingStats, limit: float) -> go.Figure:
     z = np.array(list(table.values())) if table else np.zeros((0, len(stats)))
     reach = float(min(limit, max(0.05, np.nanmax(np.abs(z))))) if z.size and np.isfinite(z).any() else limit
     out = heatmap(z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: s = %{z:.3f}", low=-reach, high=reach,
-                  centre=0.0, bar="s_k", show=len(stats) <= 14)  # fmt: skip
+                  centre=0.0, bar="s_k")  # fmt: skip
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
 
@@ -72,7 +73,7 @@ def gradients(stats: TrainingStats) -> go.Figure:
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(values > 0, np.log10(values), np.nan)
     out = heatmap(z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: 10^%{z:.2f}", bar="log10 norm",
-                  decimals=1, show=len(stats) <= 14)  # fmt: skip
+                  decimals=1)  # fmt: skip
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
 
@@ -101,7 +102,7 @@ def transfer_factor(stats: TrainingStats) -> go.Figure | None:
         return None
     tasks = list(known[0][1])
     z = np.array([[c.get(t, np.nan) for _, c in known] for t in tasks], dtype=np.float64)
-    out = heatmap(z, [str(e) for e, _ in known], tasks, hover="%{y}, epoch %{x}: c = %{z:.3f}", bar="c", show=len(known) <= 14)
+    out = heatmap(z, [str(e) for e, _ in known], tasks, hover="%{y}, epoch %{x}: c = %{z:.3f}", bar="c")
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
 
