@@ -1,4 +1,4 @@
-"""The 734 columns of `features` by name, group and part; `feature_schema.yaml` is the single source of truth (reference, "734D")."""
+"""The 734 columns of `features` by name, group and part; `feature_schema.yaml` is the only source (reference, "734D")."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class FeatureSchema:
 
 
 def parse_schema(text: str, where: str = "feature_schema.yaml") -> FeatureSchema:
-    """Schema from YAML text. All faults (missing or unknown fields, repeated names, wrong part widths or order) in one `UserError`."""
+    """Schema from YAML text; one `UserError` for all faults (fields, repeated names, part widths, order)."""
     document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     if not isinstance(document, dict) or not isinstance(document.get("columns"), list):
         raise UserError(f"{where} has no list 'columns'")
@@ -129,7 +129,8 @@ def parse_schema(text: str, where: str = "feature_schema.yaml") -> FeatureSchema
             continue
         columns.append(FeatureColumn(i, **{f: entry[f] for f in _FIELDS}))
         if i < len(expected) and (entry["group"], entry["part"]) != expected[i]:
-            faults.append(f"column {i} ({entry['name']}): in {entry['group']}/{entry['part']}, expected {'/'.join(expected[i])}")
+            found = f"{entry['group']}/{entry['part']}"
+            faults.append(f"column {i} ({entry['name']}): in {found}, expected {'/'.join(expected[i])}")
     if len(document["columns"]) != len(expected):
         faults.append(f"{len(document['columns'])} columns, expected {len(expected)}")
     index: dict[str, int] = {}
@@ -139,7 +140,8 @@ def parse_schema(text: str, where: str = "feature_schema.yaml") -> FeatureSchema
         index.setdefault(column.name, column.index)
     if faults:
         raise UserError(f"{where}: " + "; ".join(faults))
-    return FeatureSchema(int(document.get("version", 1)), tuple(columns), MappingProxyType(index), MappingProxyType(PART_SLICES))
+    return FeatureSchema(int(document.get("version", 1)), tuple(columns), MappingProxyType(index),
+      MappingProxyType(PART_SLICES))
 
 
 @lru_cache(maxsize=1)

@@ -25,11 +25,13 @@ def _only(column: str, c: int) -> str:
 CATEGORY = Part(
     "category", ("transactions",), ("card", "count(*) > 0"), "0 and absent: no purchase in the last 365 days",
     (
-        *(_c(f"category_share_{s}_{w}d", "share", f"Share of spend on {en} in the last {w} days.", f"최근 {w}일 지출 중 {ko} 비중입니다.",
+        *(_c(f"category_share_{s}_{w}d", "share", f"Share of spend on {en} in the last {w} days.",
+             f"최근 {w}일 지출 중 {ko} 비중입니다.",
              div(_only(f"s{w}", c), f"sum(s{w})")) for w in (90, 365) for c, s, en, ko in NAMED),
         *(_c(f"category_count_{s}_90d", "count", f"Number of purchases in {en} in the last 90 days.",
              f"최근 90일 동안 {ko} 구매 건수입니다.", _only("n90", c)) for c, s, en, ko in NAMED),
-        *(_c(f"category_trend_{s}_90d", "ratio", f"Spend on {en}, last 90 days against the 90 before, from -1 (stopped) to 1 (new).",
+        *(_c(f"category_trend_{s}_90d", "ratio",
+             f"Spend on {en}, last 90 days against the 90 before, from -1 (stopped) to 1 (new).",
              f"{ko} 지출을 최근 90일과 그 이전 90일로 비교한 값으로, -1(중단)에서 1(신규)까지입니다.",
              div(f"2 * {_only('s90', c)} - {_only('s180', c)}", _only("s180", c))) for c, s, en, ko in NAMED),
         *(_c(f"category_recency_{s}", "days", f"Days since the last purchase in {en}, 365 when there was none in a year.",

@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Part:
-    """Columns that come from the same source. `present` = (relation, aggregate) that is true when the source knows the customer.
+    """Columns from the same source. `present` = (relation, aggregate) that is true when the source knows the customer.
 
     `zero_known`: an event log where silence is an answer (nobody called, nobody travelled): when the table itself exists, a
     customer without rows counts as present with zeros. Elsewhere no rows means nothing known: absent, all columns empty.

@@ -1,7 +1,7 @@
-"""Build table `features_base`: one FLOAT column a schema column and one BOOLEAN `p:<part>` a part, for every row of table `spine`.
+"""Build table `features_base`: for every row of table `spine` one FLOAT a schema column and one BOOLEAN `p:<part>` a part.
 
-An empty value is NULL; NaN and infinity never occur. Columns that a fitted model fills stay NULL with presence false here. The work
-runs in chunks of customers, so memory does not grow with their number.
+An empty value is NULL; NaN and infinity never occur. Columns that a fitted model fills stay NULL with presence false here.
+The work runs in chunks of customers, so memory does not grow with their number (reference, "734D features").
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ple_model.data.features.market import Market
 from ple_model.data.features.relations import RELATIONS, SHARED
 
 TABLES = (
-    "customers", "transactions", "sessions", "holdings", "campaigns", "merchants", "insurance", "consultation", "overseas", "investment",
+    "customers", "transactions", "sessions", "holdings", "campaigns", "merchants", "insurance", "consultation", "overseas",
+    "investment",
 )  # fmt: skip
 CHUNK_ROWS = 5_000
 
@@ -53,7 +54,7 @@ def _known(part: Part, present: Collection[str]) -> str:
 
 
 def _value(part: Part, column: Column) -> str:
-    """SQL of the stored value: the aggregate (or the `final` expression) where the part is known and the number finite, else NULL."""
+    """SQL of the stored value: the aggregate (or the `final` expression) where the part is known, else NULL."""
     if column.source == "model":
         return "NULL::FLOAT"
     raw = f"({column.sql})" if column.source == "final" else f'"{column.name}"'
@@ -92,8 +93,8 @@ def _build_chunk(con: duckdb.DuckDBPyConnection, low: str, high: str) -> None:
     """Relations and stage tables for the customers from `low` to `high`."""
     bounds = (_literal(low), _literal(high))
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER (ORDER BY customer_id, cutoff)::INT AS k, customer_id, cutoff, "
-        "(SELECT max(as_of) FROM market_date WHERE as_of <= cutoff) AS market "
+        "CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER (ORDER BY customer_id, cutoff)::INT AS k, "
+        "customer_id, cutoff, (SELECT max(as_of) FROM market_date WHERE as_of <= cutoff) AS market "
         f"FROM spine WHERE customer_id BETWEEN {bounds[0]} AND {bounds[1]}"
     )
     for name, sql in RELATIONS.items():
@@ -122,7 +123,7 @@ def compute_features(
     chunk_rows: int = CHUNK_ROWS,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Create `features_base(customer_id, cutoff, <734 FLOAT columns>, "p:<part>" BOOLEAN ...)` from the event views and `spine`.
+    """Create `features_base(customer_id, cutoff, <734 FLOAT columns>, "p:<part>" BOOLEAN ...)` from event views and `spine`.
 
     `market` comes from `fit_market` (none: the few columns that compare with the market stay empty). `present` names the tables
     that the source has (default: those with rows); it decides whether silence in an event log is a zero or an absence.
@@ -133,7 +134,8 @@ def compute_features(
         given = {t for t in TABLES if con.execute(f"SELECT 1 FROM {t} LIMIT 1").fetchone() is not None}
     (market or Market()).register(con)
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE market_date AS SELECT DISTINCT as_of FROM market_brand UNION SELECT DISTINCT as_of FROM market_category"
+        "CREATE OR REPLACE TEMP TABLE market_date AS "
+        "SELECT DISTINCT as_of FROM market_brand UNION SELECT DISTINCT as_of FROM market_category"
     )
     final = _final(given)
     chunks = list(_chunks(con, chunk_rows))

@@ -1,4 +1,4 @@
-"""All parts in schema order and the writer of `feature_schema.yaml` (run `python -m ple_model.data.features` after a change)."""
+"""All parts in schema order, and the writer of `feature_schema.yaml`: `python -m ple_model.data.features` after a change."""
 
 from __future__ import annotations
 

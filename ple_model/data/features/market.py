@@ -1,8 +1,8 @@
 """Market-level figures that some features compare a customer with, fitted on the training split and stored with the dataset.
 
-For every training cut-off: how widespread each brand is among the training customers of that cut-off and how fast it spreads, and
-what a middling customer spends in each category. A row reads the newest fitted date at or before its own cut-off, and each date is
-fitted on events before it, so nothing later than a cut-off reaches a row through the market either.
+For every training cut-off: how widespread each brand is among the training customers of that cut-off and how fast it spreads,
+and what a middling customer spends in each category. A row reads the newest fitted date at or before its own cut-off, and each
+date is fitted on events before it, so nothing later than a cut-off reaches a row through the market either.
 """
 
 from __future__ import annotations
@@ -20,28 +20,32 @@ from ple_model.errors import UserError
 _ADOPTED = """
 WITH train AS (SELECT customer_id, cutoff FROM spine WHERE split = 'train'),
 size AS (SELECT cutoff, count(*) AS customers FROM train GROUP BY cutoff),
-first AS (SELECT train.cutoff, train.customer_id, coalesce(e.brand, s.brand) AS brand, max(date_diff('day', CAST(e.ts AS DATE), cutoff)) AS d
+first AS (SELECT train.cutoff, train.customer_id, coalesce(e.brand, s.brand) AS brand,
+                 max(date_diff('day', CAST(e.ts AS DATE), cutoff)) AS d
           FROM train JOIN transactions e USING (customer_id) LEFT JOIN merchants s USING (merchant_id)
-          WHERE e.ts < cutoff::TIMESTAMP AND e.ts >= cutoff::TIMESTAMP - INTERVAL 365 DAY AND coalesce(e.kind, 'card') <> 'deposit'
-                AND e.amount >= 0 AND coalesce(e.brand, s.brand) IS NOT NULL GROUP BY ALL)
+          WHERE e.ts < cutoff::TIMESTAMP AND e.ts >= cutoff::TIMESTAMP - INTERVAL 365 DAY
+                AND coalesce(e.kind, 'card') <> 'deposit' AND e.amount >= 0
+                AND coalesce(e.brand, s.brand) IS NOT NULL GROUP BY ALL)
 SELECT CAST(cutoff AS VARCHAR), brand, count(*) / any_value(customers), count(*) FILTER (WHERE d <= 90) / count(*)
 FROM first JOIN size USING (cutoff) GROUP BY cutoff, brand ORDER BY ALL
 """
 _MEDIAN = """
 WITH spent AS (SELECT p.cutoff, p.customer_id, {category} AS c, sum(e.amount) AS amount
   FROM spine p JOIN transactions e USING (customer_id) LEFT JOIN merchants s USING (merchant_id)
-  WHERE p.split = 'train' AND e.ts < cutoff::TIMESTAMP AND e.ts >= cutoff::TIMESTAMP - INTERVAL 90 DAY AND coalesce(e.kind, 'card') <> 'deposit'
-        AND e.amount >= 0 GROUP BY ALL)
+  WHERE p.split = 'train' AND e.ts < cutoff::TIMESTAMP AND e.ts >= cutoff::TIMESTAMP - INTERVAL 90 DAY
+        AND coalesce(e.kind, 'card') <> 'deposit' AND e.amount >= 0 GROUP BY ALL)
 SELECT CAST(cutoff AS VARCHAR), c, median(amount) FROM spent GROUP BY cutoff, c ORDER BY ALL
 """
 
 
 @dataclass(frozen=True)
 class Market:
-    """`brands`: (as_of, brand, share of customers who have it, share of those who are new in 90 days); `categories`: (as_of, number, median)."""
+    """Figures by date `as_of`."""
 
     brands: tuple[tuple[str, str, float, float], ...] = ()
+    """(as_of, brand, share of customers who bought it within a year, share of those who first did in the last 90 days)."""
     categories: tuple[tuple[str, int, float], ...] = ()
+    """(as_of, category number, median spend of 90 days among its buyers)."""
 
     def save(self, path: Path) -> None:
         """Write JSON atomically."""
@@ -63,8 +67,9 @@ class Market:
 
     def register(self, con: duckdb.DuckDBPyConnection) -> None:
         """Create the temporary tables `market_brand` and `market_category`."""
-        con.execute("CREATE OR REPLACE TEMP TABLE market_brand (as_of DATE, brand VARCHAR, adopted_share DOUBLE, growth DOUBLE)")
-        con.execute("CREATE OR REPLACE TEMP TABLE market_category (as_of DATE, c INTEGER, median_spend DOUBLE)")
+        make = "CREATE OR REPLACE TEMP TABLE"
+        con.execute(f"{make} market_brand (as_of DATE, brand VARCHAR, adopted_share DOUBLE, growth DOUBLE)")
+        con.execute(f"{make} market_category (as_of DATE, c INTEGER, median_spend DOUBLE)")
         for table, rows in (("market_brand", self.brands), ("market_category", self.categories)):
             if rows:
                 columns = list(zip(*rows, strict=True))
@@ -76,4 +81,5 @@ def fit_market(con: duckdb.DuckDBPyConnection) -> Market:
     """Fit on the `train` rows of table `spine`."""
     brands = con.execute(_ADOPTED).fetchall()
     categories = con.execute(_MEDIAN.format(category=CATEGORY_NUMBER)).fetchall()
-    return Market(tuple((a, b, float(s), float(g)) for a, b, s, g in brands), tuple((a, int(c), float(m)) for a, c, m in categories))
+    return Market(tuple((a, b, float(s), float(g)) for a, b, s, g in brands), tuple((a, int(c), float(m)) for a, c,
+      m in categories))

@@ -1,19 +1,22 @@
 """The relations that feature columns aggregate: events before the cut-off, reshaped once and shared by all parts.
 
-Every relation is keyed by `k`, the number of a (customer, cut-off) row of table `keys(k, customer_id, cutoff, market)`; `market` is
-the newest fitted market date at or before the cut-off. `d` counts days back: 1 is the day before the cut-off. Each relation is made
-by set-based SQL in one pass over its input, so cost is linear in events. Events at or after the cut-off never enter.
+Every relation is keyed by `k`, the number of a (customer, cut-off) row of table `keys(k, customer_id, cutoff, market)`;
+`market` is the newest fitted market date at or before the cut-off. `d` counts days back: 1 is the day before the cut-off.
+Each relation is made by set-based SQL in one pass over its input, so cost is linear in events. Events at or after the cut-off
+never enter.
 
-Conventions of the event tables: a card amount is money spent (negative: a refund); a deposit amount is positive for money in and
-negative for money out; `holdings` are statements; a time of exactly 00:00:00 means that the hour is unknown.
+Conventions of the event tables: a card amount is money spent (negative: a refund); a deposit amount is positive for money in
+and negative for money out; `holdings` are statements; session `duration` is in seconds; a time of exactly 00:00:00 means that
+the hour is unknown.
 """
 
 from __future__ import annotations
 
-from ple_model.data.features.column import HISTORY_DAYS
+from ple_model.data.features.column import HISTORY_DAYS, count, last, total
 from ple_model.tasks import SPENDING_CATEGORIES
 
-ESSENTIAL = tuple(i + 1 for i, n in enumerate(SPENDING_CATEGORIES) if n in ("groceries", "fuel and transport", "health", "education"))
+ESSENTIAL = tuple(i + 1 for i, n in enumerate(SPENDING_CATEGORIES) if n in ("groceries", "fuel and transport", "health",
+  "education"))
 """Category numbers of necessities; the others are treats."""
 
 
@@ -35,7 +38,7 @@ def _channel(column: str) -> str:
 
 
 def _events(table: str, moment: str, columns: str, where: str = "TRUE", joins: str = "") -> str:
-    """Rows of `table` in the history window before the cut-off, with `k` and `d`; `{range}` keeps scans to the chunk's customers."""
+    """Rows of `table` in the history window before the cut-off, with `k` and `d`, for the chunk's customers."""
     return (
         f"SELECT keys.k, {_age('e.' + moment)} AS d, {columns} FROM keys JOIN {table} e USING (customer_id) {joins} "
         f"WHERE e.customer_id BETWEEN $low AND $high AND e.{moment} < keys.cutoff::TIMESTAMP "
@@ -45,7 +48,7 @@ def _events(table: str, moment: str, columns: str, where: str = "TRUE", joins: s
 
 _CATEGORIES = ", ".join(f"'{n}'" for n in SPENDING_CATEGORIES)
 CATEGORY_NUMBER = f"coalesce(list_position([{_CATEGORIES}], lower(coalesce(e.mcc_l1, s.mcc_l1))), 0)"
-"""1-12 in the order of `SPENDING_CATEGORIES`; 0 where the category is missing or unknown. Reads aliases e (event) and s (merchant)."""
+"""1-12 in the order of `SPENDING_CATEGORIES`; 0 where missing or unknown. Reads aliases e (event) and s (merchant)."""
 _CARD_COLUMNS = (
     "e.ts, e.amount, e.merchant_id AS m, coalesce(e.brand, s.brand) AS brand, coalesce(e.mcc_l1, s.mcc_l1) AS l1, "
     "coalesce(e.mcc_l2, s.mcc_l2) AS l2, s.region AS place, "
@@ -54,7 +57,7 @@ _CARD_COLUMNS = (
 )
 _SPANS = (28, 90, 180, 365)
 _GROUP_SUMS = (
-    ", ".join(f"coalesce(sum(amount) FILTER (WHERE d <= {w}), 0) AS s{w}, count(*) FILTER (WHERE d <= {w}) AS n{w}" for w in _SPANS)
+    ", ".join(f"{total('amount', last(w))} AS s{w}, {count(last(w))} AS n{w}" for w in _SPANS)
     + ", max(d) AS first_d, min(d) AS last_d, max(amount) AS max_amount"
 )
 
@@ -70,7 +73,7 @@ def _by_kind(source: str) -> str:
 _LAGS = ", ".join(f"lag(y, {k}) OVER w AS y_lag{k}" for k in (1, 2, 7, 14, 28))
 _DAY = f"""
 WITH grid AS (SELECT k, d::INT AS d FROM (SELECT DISTINCT k FROM card), range(1, 91) r(d)),
-filled AS (SELECT grid.k, grid.d, 91 - grid.d AS t, coalesce(n, 0) AS n, coalesce(amount, 0) AS spend, ln(1 + coalesce(amount, 0)) AS y
+filled AS (SELECT grid.k, grid.d, 91 - grid.d AS t, coalesce(n, 0) AS n, coalesce(amount, 0) AS spend, ln(1 + spend) AS y
            FROM grid LEFT JOIN cardday USING (k, d)),
 centred AS (SELECT *, avg(y) OVER (PARTITION BY k) AS mean_y FROM filled),
 lagged AS (SELECT k, d, t, n, spend, y, mean_y, lag(n, 1) OVER w AS n_lag1, lag(n, 7) OVER w AS n_lag7, {_LAGS},
@@ -90,15 +93,16 @@ FROM filled WINDOW t AS (PARTITION BY k ORDER BY w DESC)
 _BLOCK = """
 WITH grid AS (SELECT k, b::INT AS b FROM (SELECT k FROM card UNION SELECT k FROM dep), range(0, 13) r(b)),
 spent AS (SELECT k, (d - 1) // 28 AS b, count(*) AS n, sum(amount) AS spend FROM card GROUP BY ALL),
-flow AS (SELECT k, (d - 1) // 28 AS b, sum(amount) FILTER (WHERE amount > 0) AS inflow, -sum(amount) FILTER (WHERE amount < 0) AS outflow
-         FROM dep GROUP BY ALL)
+flow AS (SELECT k, (d - 1) // 28 AS b, sum(amount) FILTER (WHERE amount > 0) AS inflow,
+                -sum(amount) FILTER (WHERE amount < 0) AS outflow FROM dep GROUP BY ALL)
 SELECT k, b, coalesce(n, 0) AS n, coalesce(spend, 0) AS spend, coalesce(inflow, 0) AS inflow, coalesce(outflow, 0) AS outflow
 FROM grid LEFT JOIN spent USING (k, b) LEFT JOIN flow USING (k, b)
 """
 _SEQ = """
-SELECT k, d, amount, c, essential, l1, brand, lag(c) OVER w AS prev_c, lag(essential) OVER w AS prev_essential, lag(l1) OVER w AS prev_l1,
-       lag(brand) OVER (PARTITION BY k, c ORDER BY ts, m, amount) AS prev_brand,
-       date_diff('second', lag(ts) OVER w, ts) / 3600.0 AS gap_h, avg(amount) OVER p AS avg_amount, stddev_samp(amount) OVER p AS std_amount,
+SELECT k, d, amount, c, essential, l1, brand, lag(c) OVER w AS prev_c, lag(essential) OVER w AS prev_essential,
+       lag(l1) OVER w AS prev_l1, lag(brand) OVER (PARTITION BY k, c ORDER BY ts, m, amount) AS prev_brand,
+       date_diff('second', lag(ts) OVER w, ts) / 3600.0 AS gap_h,
+       avg(amount) OVER p AS avg_amount, stddev_samp(amount) OVER p AS std_amount,
        row_number() OVER (PARTITION BY k ORDER BY amount) AS rank_amount,
        count(*) OVER (PARTITION BY k ORDER BY ts RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND CURRENT ROW) AS hour_count
 FROM card WINDOW w AS (PARTITION BY k ORDER BY ts, m, amount), p AS (PARTITION BY k)
@@ -109,7 +113,8 @@ FROM day WHERE y_lag2 IS NOT NULL GROUP BY ALL
 """
 _RUN = """
 SELECT k, active, count(*) AS days
-FROM (SELECT k, n > 0 AS active, d - row_number() OVER (PARTITION BY k, n > 0 ORDER BY d) AS run FROM day) GROUP BY k, active, run
+FROM (SELECT k, n > 0 AS active, d - row_number() OVER (PARTITION BY k, n > 0 ORDER BY d) AS run FROM day)
+GROUP BY k, active, run
 """
 _PAYDAY = """
 SELECT k, d, amount AS spend, pay.d IS NOT NULL AS after_payday
@@ -119,7 +124,8 @@ WHERE k IN (SELECT k FROM dep WHERE amount > 0)
 _HOLD = """
 SELECT k, product, arg_max(h.balance, h.as_of) AS balance, arg_max(h.credit_limit, h.as_of) AS credit_limit,
        any_value(date_diff('day', h.opened_on, cutoff)) AS age,
-       min(date_diff('day', h.closed_on, cutoff)) FILTER (WHERE h.closed_on < cutoff) AS closed_days, closed_days IS NULL AS is_open,
+       min(date_diff('day', h.closed_on, cutoff)) FILTER (WHERE h.closed_on < cutoff) AS closed_days,
+       closed_days IS NULL AS is_open,
        arg_max(h.balance, h.as_of) FILTER (WHERE h.as_of < cutoff - 84) AS before_balance,
        min(date_diff('day', h.as_of, cutoff)) AS statement_days
 FROM keys JOIN holdings h USING (customer_id)
@@ -133,16 +139,20 @@ _CAMP = _events(
     "coalesce(e.converted_at < cutoff::TIMESTAMP, false) AS converted, "
     f"{_age('e.clicked_at')} AS click_d, date_diff('second', e.exposed_at, e.clicked_at) / 3600.0 AS delay_h",
 )
-_TOUCH = f"""
+_TOUCH = """
 SELECT k, d, ch, lag(ch) OVER (PARTITION BY k ORDER BY ts, ch) AS prev_ch FROM (
   SELECT k, d, ts, ch FROM card WHERE ch IS NOT NULL
   UNION ALL SELECT k, d, ts, ch FROM ses WHERE ch IS NOT NULL
   UNION ALL SELECT k, d, ts, 'contact' AS ch FROM con)
 """
-_ROLE = "CASE WHEN lower(e.kind) LIKE '%premium%' THEN 'premium' WHEN lower(e.kind) LIKE '%claim%' THEN 'claim' ELSE 'other' END AS role"
+_ROLE = (
+    "CASE WHEN lower(e.kind) LIKE '%premium%' THEN 'premium' "
+    "WHEN lower(e.kind) LIKE '%claim%' THEN 'claim' ELSE 'other' END AS role"
+)
 
 RELATIONS: dict[str, str] = {
-    "allcard": _events("transactions", "ts", _CARD_COLUMNS, "coalesce(e.kind, 'card') <> 'deposit'", "LEFT JOIN merchants s USING (merchant_id)"),
+    "allcard": _events("transactions", "ts", _CARD_COLUMNS, "coalesce(e.kind, 'card') <> 'deposit'",
+    "LEFT JOIN merchants s USING (merchant_id)"),
     "card": f"SELECT *, c IN {ESSENTIAL} AS essential FROM allcard WHERE amount >= 0",
     "cardday": "SELECT k, d::INT AS d, count(*) AS n, sum(amount) AS amount FROM card GROUP BY ALL",
     "seq": _SEQ,
@@ -163,17 +173,20 @@ RELATIONS: dict[str, str] = {
     "block": _BLOCK,
     "income": "SELECT k, inflow, median(inflow) OVER (PARTITION BY k) AS middle_inflow FROM block",
     "payday": _PAYDAY,
-    "ever": f"SELECT k, {_age('e.ts')} AS d, e.amount FROM keys JOIN transactions e USING (customer_id) WHERE e.customer_id BETWEEN $low AND $high "
-            "AND e.ts < cutoff::TIMESTAMP AND e.amount >= 0 AND coalesce(e.kind, 'card') <> 'deposit'",
+    "ever": f"SELECT k, {_age('e.ts')} AS d, e.amount FROM keys JOIN transactions e USING (customer_id) "
+            "WHERE e.customer_id BETWEEN $low AND $high AND e.ts < cutoff::TIMESTAMP AND e.amount >= 0 "
+            "AND coalesce(e.kind, 'card') <> 'deposit'",
     "relation": "SELECT k, CASE WHEN joined_on < cutoff THEN date_diff('day', joined_on, cutoff) END AS tenure "
                 "FROM keys JOIN customers USING (customer_id)",
-    "inv": _events("investment", "ts", "e.kind, e.amount, coalesce(regexp_matches(lower(e.kind), 'sell|redeem|withdraw'), false) AS sell"),
+    "inv": _events("investment", "ts",
+    "e.kind, e.amount, coalesce(regexp_matches(lower(e.kind), 'sell|redeem|withdraw'), false) AS sell"),
     "invkind": _by_kind("inv"),
     "hold": _HOLD,
     "line": "SELECT * REPLACE (coalesce(balance, 0) AS balance) FROM hold WHERE is_open AND credit_limit > 0",
     "ses": _events("sessions", "ts", f"e.ts, e.duration, e.events, {_channel('e.channel')} AS ch, {_hour('e.ts')} AS h"),
     "camp": _CAMP,
-    "offer": "SELECT k, coalesce(offer, 'unknown') AS offer, count(*) AS shown, count(*) FILTER (WHERE clicked OR converted) AS clicks, "
+    "offer": "SELECT k, coalesce(offer, 'unknown') AS offer, count(*) AS shown, "
+             "count(*) FILTER (WHERE clicked OR converted) AS clicks, "
              "sum(count(*)) OVER (PARTITION BY k) AS all_shown FROM camp GROUP BY k, coalesce(offer, 'unknown')",
     "ins": _events("insurance", "ts", f"e.kind, e.amount, {_ROLE}"),
     "inskind": _by_kind("ins"),
@@ -188,7 +201,8 @@ RELATIONS: dict[str, str] = {
     "catmarket": "SELECT a.*, m.median_spend FROM cat a JOIN keys USING (k) "
                  "JOIN market_category m ON m.as_of = keys.market AND m.c = a.c WHERE a.s90 > 0",
 }  # fmt: skip
-"""SQL of each relation, in an order in which each needs only earlier ones; `$low` and `$high` bound the chunk's customer ids."""
+"""SQL of each relation; each needs only earlier ones. `$low` and `$high` bound the chunk's customer ids."""
 
-SHARED = frozenset({"allcard", "card", "cardday", "cat", "brand", "dep", "day", "block", "hold", "ses", "camp", "ins", "con", "inv", "touch"})
+SHARED = frozenset({"allcard", "card", "cardday", "cat", "brand", "dep", "day", "block", "hold", "ses", "camp", "ins", "con",
+  "inv", "touch"})
 """Relations read more than once: made as temporary tables, the others as views."""
