@@ -22,6 +22,9 @@ from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
 from ple_model.layers.sinkhorn import couple
 
+FLOOR = 1e-6
+"""Mass that every support point keeps: the scalings divide by it, forward once and backward squared."""
+
 
 @dataclass(frozen=True)
 class TransportParams(ExpertParams):
@@ -87,7 +90,8 @@ class OptimalTransport(Expert):
         logits = self.encoder(cleared(inputs.features[:, :N_NORMALIZED], self.present(inputs)))
         with full_precision(logits):
             histogram = torch.softmax(widen(logits), dim=1)
-            coupling = couple(histogram, self.prototypes(), self.cost(), p.epsilon, p.iterations, max_cost=1.0)
+            ends = lifted(histogram), lifted(self.prototypes())
+            coupling = couple(*ends, self.cost(), p.epsilon, p.iterations, max_cost=1.0)
             distances = coupling.distances()
             nearness = torch.softmax(-distances / p.epsilon, dim=1)
             # mass times destination, not the destination alone: a support point without mass has none
@@ -95,3 +99,8 @@ class OptimalTransport(Expert):
         out = self.out(self.mix(torch.cat([self.distance_norm(distances), moved.flatten(1)], dim=1)))
         internals = {"histogram": histogram, "prototype_distances": distances, "prototype_nearness": nearness}
         return out, ExpertAux(internals={k: v.detach() for k, v in internals.items()})
+
+
+def lifted(histogram: Tensor) -> Tensor:
+    """Histograms [..., m] with a floor of FLOOR under every entry, rows still sum to 1."""
+    return (histogram + FLOOR) / (1.0 + FLOOR * histogram.shape[-1])

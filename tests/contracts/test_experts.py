@@ -207,10 +207,14 @@ def test_autocast_to_bfloat16_stays_finite_and_close(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_large_inputs_stay_finite(name: str) -> None:
-    inputs = random_inputs(ROWS)
-    inputs = inputs.map(lambda t: 1e3 * t if t.is_floating_point() else t)
-    assert torch.isfinite(output(name, inputs)).all()
+@pytest.mark.parametrize("scale", [1e-4, 1e3])
+def test_tiny_and_large_inputs_keep_outputs_and_gradients_finite(name: str, scale: float) -> None:
+    inputs = random_inputs(ROWS).map(lambda t: scale * t if t.is_floating_point() else t)
+    out, _, aux = expert(name)(inputs)
+    assert torch.isfinite(out).all()
+    loss = out.square().sum() + sum(aux.losses.values(), torch.zeros(()))
+    for gradient in torch.autograd.grad(loss, list(expert(name).parameters()), allow_unused=True, materialize_grads=True):
+        assert torch.isfinite(gradient).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
