@@ -3,10 +3,11 @@
 The focal loss does not yield probabilities: at a base rate of 3.8% its optimum sits near 0.17. The map is fitted on the
 validation split and stored with the run; every p that is shown, every ECE and every threshold uses the calibrated value.
 
-Why beta calibration and not isotonic regression or Platt scaling: rare tasks have tens of positives, on which isotonic regression
-overfits and ties ranks; the distortion of a focal loss is not a sigmoid in p, which is Platt's form on scores, and Platt's family
-does not hold the identity. Three parameters `sigmoid(a ln p - b ln(1 - p) + c)` with a, b > 0 are strictly monotone, so AUC does
-not change, and hold the identity at a = b = 1, c = 0. With fewer than `FEW` positives or negatives only the intercept is fitted.
+Why beta calibration and not isotonic regression or Platt scaling: rare tasks have tens of positives, on which isotonic
+regression overfits and ties ranks; the distortion of a focal loss is not a sigmoid in p, which is Platt's form on scores,
+and Platt's family does not hold the identity. Three parameters `sigmoid(a ln p - b ln(1 - p) + c)` with a, b > 0 are
+strictly monotone, so AUC does not change, and hold the identity at a = b = 1, c = 0. With fewer than `FEW` positives or
+negatives only the intercept is fitted.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ class Position:
     seconds: float = 0.0
     """Training time of the epoch in progress."""
     total_seconds: float = 0.0
+    sum_names: list[str] = field(default_factory=list)
     progress_size: int = 0
     """Length of progress.jsonl in bytes when this was saved."""
     warnings: list[str] = field(default_factory=list)
@@ -77,7 +78,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     tensors: dict[str, Tensor] = {}
     for prefix in ("model", "best", "sums", "rng"):
         tensors |= {f"{prefix}.{k}": v for k, v in getattr(checkpoint, prefix).items()}
-    moments = {}
+    moments: dict[str, Tensor] = {}
     for index, entry in checkpoint.optimizer["state"].items():
         moments |= {f"optimizer.{index}.{k}": v for k, v in entry.items()}
     meta = {
@@ -98,18 +99,18 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     try:
         meta = json.loads(metadata["state"])
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "sums": {}, "rng": {}}
-        moments: dict[int, dict[str, Tensor]] = {}
+        by_index: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             prefix, _, rest = name.partition(".")
             if prefix == "optimizer":
                 index, _, key = rest.partition(".")
-                moments.setdefault(int(index), {})[key] = value
+                by_index.setdefault(int(index), {})[key] = value
             else:
                 parts[prefix][rest] = value
         groups = [{**g, "betas": tuple(g["betas"])} for g in meta["param_groups"]]
         return Checkpoint(
             position=Position(**meta["position"]),
-            optimizer={"state": moments, "param_groups": groups},
+            optimizer={"state": by_index, "param_groups": groups},
             scheduler=meta["scheduler"],
             scaler=meta["scaler"],
             **parts,

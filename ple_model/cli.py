@@ -17,7 +17,13 @@ from typing import NoReturn
 from ple_model.commands import Command
 from ple_model.errors import UserError, did_you_mean
 
-BUILT_IN = ("ple_model.commands_model", "ple_model.data.commands", "ple_model.data.commands_sources", "analysis.commands", "dashboard.commands")
+BUILT_IN = (
+    "ple_model.commands_model",
+    "ple_model.data.commands",
+    "ple_model.data.commands_sources",
+    "analysis.commands",
+    "dashboard.commands",
+)
 """Modules with `COMMANDS` that are looked for where the package is not installed; installed, the entry points name them."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.errors import UserError
@@ -95,10 +96,10 @@ def _stop_on_signals() -> Iterator[_StopFlag]:
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("--dataset", type=Path, metavar="D", help="dataset to evaluate on (default: the run's own, or its sample)")
+    parser.add_argument("--dataset", type=Path, metavar="D", help="default: the run's own dataset, or its sample")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: test")
-    parser.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples of customers for the intervals; 0: none")
-    parser.add_argument("--no-boosting", action="store_true", help="leave out the gradient-boosting baseline, which takes minutes")
+    parser.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples for intervals (default: 200)")
+    parser.add_argument("--no-boosting", action="store_true", help="leave out the gradient-boosting baseline, the slowest part")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
     add_json(parser)
 
@@ -138,7 +139,7 @@ def _presets(arguments: Arguments) -> int:
     from ple_model.config import PRESETS, load_config
     from ple_model.run import dump
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in PRESETS:
         config = load_config(name)
         t = config.training
@@ -148,7 +149,7 @@ def _presets(arguments: Arguments) -> int:
         print(dump(rows))
         return 0
     for r in rows:
-        epochs = " + ".join(str(e) for e in r["epochs"])  # type: ignore[union-attr]
+        epochs = " + ".join(str(e) for e in r["epochs"])
         print(f"{r['preset']:<12}{r['experts']} experts, {r['tasks']} tasks, shared_concat {r['shared_dim']}, epochs {epochs}")
     return 0
 
@@ -168,7 +169,8 @@ def _runs(arguments: Arguments) -> int:
         print(f"no runs in {arguments.folder}")
     else:
         for e in entries:
-            what = e.error if e.manifest is None else f"{e.state:<12}{e.manifest.preset:<12}{e.manifest.data.name:<24}{e.manifest.created}"
+            m = e.manifest
+            what = e.error if m is None else f"{e.state:<12}{m.preset:<12}{m.data.name:<24}{m.created}"
             print(f"{e.name:<28}{what}")
     return 1 if any(e.error for e in entries) else 0
 

@@ -1,8 +1,8 @@
 """Loss of the best constant predictor by task on the training split: the yardstick of every task's loss.
 
-Task losses live on different scales (a focal loss of a rare task is about 0.01, the log-likelihood of 28 classes about 3). Kendall
-weighting and early stopping divide each by what the best constant answer would lose. It depends on the config (focal alpha and
-gamma, Huber's delta), so it is worked out when a run is created and kept with the run's context.
+Task losses live on different scales (a focal loss of a rare task is about 0.01, the log-likelihood of 28 classes about 3).
+Kendall weighting and early stopping divide each by what the best constant answer would lose. It depends on the config
+(focal alpha and gamma, Huber's delta), so it is worked out when a run is created and kept with the run's context.
 """
 
 from __future__ import annotations

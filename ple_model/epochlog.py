@@ -34,7 +34,7 @@ class EpochMeans:
 
 
 class EpochSums:
-    """Named sums of the steps of an epoch, [1] float64 tensors in the checkpoint."""
+    """Named sums of the steps of an epoch; one float64 vector and its names in the checkpoint."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -71,14 +71,17 @@ class EpochSums:
         """Total loss of the last step."""
         return None if self._last is None else float(self._last)
 
-    def state(self) -> dict[str, Tensor]:
-        return {} if self._values is None else dict(zip(self._names, self._values.cpu().unbind(), strict=True))
+    @property
+    def names(self) -> list[str]:
+        return list(self._names)
 
-    def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+    def state(self) -> dict[str, Tensor]:
+        return {} if self._values is None else {"values": self._values}
+
+    def restore(self, names: list[str], state: Mapping[str, Tensor], device: torch.device) -> None:
         self.clear()
         if state:
-            self._names = list(state)
-            self._values = torch.stack([state[n] for n in self._names]).to(device)
+            self._names, self._values = list(names), state["values"].to(device)
 
     def means(self) -> EpochMeans:
         """Task losses are means over labels, everything else over steps."""
@@ -127,8 +130,8 @@ class GradientNorms:
             self._groups.append((parameters, [k for k, ps in self._blocks.items() if id(ps[0]) in ids], limit))
 
     def clip(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Clip each of the model's groups to its own limit. (norm of everything before clipping, norms by name before clipping);
-        a block without gradients has norm 0."""
+        """Clip each of the model's groups to its own limit. (norm of everything, norms by name), both before clipping; a
+        block without gradients has norm 0."""
         norms = {k: _norm(ps) for k, ps in self._blocks.items()}
         by_name = norms | {k: _norm(ps) for k, ps in self._hmm.items()}
         for parameters, blocks, limit in self._groups:
@@ -146,7 +149,7 @@ def _norm(parameters: list[nn.Parameter]) -> Tensor:
 
 @dataclass(frozen=True)
 class Validation:
-    """One pass over the validation split. `mean_ratio`: mean over tasks of loss / constant-predictor loss; None without labels."""
+    """The validation split. `mean_ratio`: mean over tasks of loss / constant-predictor loss, None without labels."""
 
     tasks: dict[str, float]
     counts: dict[str, int]

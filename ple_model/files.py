@@ -75,7 +75,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, metadata) of a safetensors file. `UserError` if it is missing, truncated or something else."""
     try:
-        with safe_open(path, framework="pt", device="cpu") as f:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt", device="cpu") as f:
             return {k: f.get_tensor(k) for k in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
     except FileNotFoundError as e:
         raise UserError(f"{path} is missing") from e
@@ -84,13 +84,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """`module.load_state_dict`, every name and shape checked first, so that a foreign file is one sentence and changes nothing."""
+    """`module.load_state_dict`, names and shapes checked first, so that a foreign file is one sentence and changes nothing."""
     own = module.state_dict()
     missing, foreign = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
     if missing or foreign:
         what = f"'{missing[0]}' is missing" if missing else f"'{foreign[0]}' is not part of the model"
         raise UserError(
-            f"{source} does not fit the run's config: {what} ({len(missing)} missing, {len(foreign)} foreign of {len(own)} tensors)"
+            f"{source} does not fit the run's config: {what} "
+            f"({len(missing)} missing, {len(foreign)} foreign of {len(own)} tensors)"
         )
     for name, tensor in own.items():
         if tensor.shape != tensors[name].shape:

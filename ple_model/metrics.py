@@ -1,10 +1,12 @@
 """Metrics of predictions against labels, in NumPy, each with row weights so that a bootstrap needs no copies.
 
 Definitions where the literature has several:
-- `ece` of a binary task: 15 equal-width bins of the predicted P(y = 1) on [0, 1], the last one closed at 1; the mean over rows of
-  |mean p - share of positives| of the row's bin (Naeini et al. 2015, on P(y = 1) rather than on the confidence).
-- `ece` of a multiclass task: the same on the confidence of the most probable class against whether it is right (Guo et al. 2017).
-- `pr_auc` is average precision (no interpolation). `accuracy` of a binary task decides at p >= 0.5: next to a rare base rate it says little.
+- `ece` of a binary task: 15 equal-width bins of the predicted P(y = 1) on [0, 1], the last one closed at 1; the mean over rows
+  of |mean p - share of positives| of the row's bin (Naeini et al. 2015, on P(y = 1) rather than on the confidence).
+- `ece` of a multiclass task: the same on the confidence of the most probable class against whether it is right (Guo et al.
+  2017).
+- `pr_auc` is average precision (no interpolation). `accuracy` of a binary task decides at p >= 0.5: next to a rare base rate it
+  says little.
 - `macro_f1` is the mean over the classes that occur among labels or predictions.
 - `recall_at_10`, `mrr`: from the rank of the true brand among all brands, 1 is best, ties share the mean rank.
 A metric that the rows cannot say (one class only, no variance, no rows) is NaN.

@@ -31,8 +31,8 @@ class ProgressBar:
         elif kind == "step" and self._live:
             done = event["step"] / max(1, event["steps"])
             bar = FULL * round(done * WIDTH) + EMPTY * (WIDTH - round(done * WIDTH))
-            rate = f"{event['samples_per_s']:,.0f}/s"
-            self._rewrite(f"epoch {event['epoch']}/{self._planned or '?'} {bar} loss {_number(event['total'])} {rate} {_left(event['eta_s'])}")
+            rate, left = f"{event['samples_per_s']:,.0f}/s", _left(event["eta_s"])
+            self._rewrite(f"epoch {event['epoch']}/{self._planned or '?'} {bar} loss {_number(event['total'])} {rate} {left}")
         elif kind == "epoch":
             mark = " *" if event["best"] else ""
             valid = _number(event["valid"]["mean_ratio"])

@@ -10,8 +10,9 @@
     state/             resume state, lock, place of the dataset; left out of runs that are shipped
     analysis/          what `ple diagnose` stored
 
-No file is a pickle: a folder from a stranger is safe to open, and a damaged or foreign one is a `UserError` of one sentence. The
-format has a version; a change of the format adds one migration to `MIGRATIONS` and keeps an old run as a test fixture.
+No file is a pickle: a folder from a stranger is safe to open, and a damaged or foreign one is a `UserError` of one
+sentence. The format has a version; a change of the format adds one migration to `MIGRATIONS` and keeps an old run as a test
+fixture.
 """
 
 from __future__ import annotations
@@ -240,11 +241,12 @@ def _migrated(path: Path, manifest: dict[str, Any], config: dict[str, Any]) -> t
         raise UserError(f"{path / 'manifest.json'}: format_version is {version!r}; this is not the manifest of a run")
     if version > FORMAT_VERSION:
         raise UserError(
-            f"{path / 'manifest.json'}: format version {version} is newer than this release reads ({FORMAT_VERSION}); update ple"
+            f"{path / 'manifest.json'}: format version {version} is newer than {FORMAT_VERSION}, which this release reads"
         )
     while version < FORMAT_VERSION:
         if version not in MIGRATIONS:
-            raise UserError(f"{path / 'manifest.json'}: format version {version} is not known; the oldest is {min(MIGRATIONS, default=1)}")
+            oldest = min(MIGRATIONS, default=FORMAT_VERSION)
+            raise UserError(f"{path / 'manifest.json'}: format version {version} is not known; the oldest is {oldest}")
         manifest, config = MIGRATIONS[version](manifest, config)
         version += 1
     return {**manifest, "format_version": FORMAT_VERSION}, config

@@ -1,12 +1,12 @@
 """Training of PLE-Cluster-adaTT in two phases (reference, "Training").
 
-- Phase 1 trains everything; phase 2 trains everything but the shared experts, which are in eval mode and out of the optimizer. A
-  phase starts from the best weights of the one before, with a fresh optimizer and schedule.
-- AdamW, cosine schedule with warm restarts (stepped every batch), global gradient clipping, fp16 on a GPU. The sparse autoencoder
-  has its own parameter group and its own clipping: its input is detached, so neither its scale nor its gradient touches the model.
+- Phase 1 trains everything; phase 2 everything but the shared experts, which are in eval mode and out of the optimizer. A phase
+  starts from the best weights so far, with a fresh optimizer and schedule.
+- AdamW, cosine schedule with warm restarts (stepped every batch), gradient clipping, fp16 on a GPU. The sparse autoencoder has
+  its own parameter group and clipping: its input is detached, so neither its scale nor its gradient touches the model.
 - Epochs count from 1. At the **end** of `adatt.freeze_epoch` the adaTT coefficients and the CGC gates become constants.
-- Early stopping per phase on the mean over tasks of validation loss / constant-predictor loss. The evidential terms are left out:
-  the ramp of their KL would trip it.
+- Early stopping per phase on the mean over tasks of validation loss / constant-predictor loss. The evidential terms are left
+  out: the ramp of their KL would trip it.
 - The state is saved at the end of each epoch and every `checkpoint_seconds`, so that a killed training resumes exactly.
 """
 
@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.config import Config
@@ -73,14 +74,22 @@ class Options:
 
 
 def train(
-    dataset: Dataset, run_dir: Path | str, config: Config, *, preset: str = "custom", resume: bool = False, device: str = "auto",
-    progress: Callback | None = None, stop: Stop | None = None, options: Options | None = None,
-) -> Run:  # fmt: skip
+    dataset: Dataset,
+    run_dir: Path | str,
+    config: Config,
+    *,
+    preset: str = "custom",
+    resume: bool = False,
+    device: str = "auto",
+    progress: Callback | None = None,
+    stop: Stop | None = None,
+    options: Options | None = None,
+) -> Run:
     """Train a run folder to its end, or until `stop()` is true or a file `state/stop` appears; then the run can be resumed.
 
-    With `resume` a run that is there goes on under its own config; one that is not is started, and a finished one is returned as
-    it is. `progress` receives each line of progress.jsonl as a dict. `UserError` if the folder is taken, if another process
-    trains it, if the data is not the run's, or if the loss stays without a finite value.
+    With `resume` a run that is there goes on under its own config; one that is not is started, and a finished one is
+    returned as it is. `progress` receives each line of progress.jsonl as a dict. `UserError` if the folder is taken, if
+    another process trains it, if the data is not the run's, or if the loss stays without a finite value.
     """
     run_dir = Path(run_dir)
     options = dataclasses.replace(options or Options(), device=device)
@@ -101,7 +110,7 @@ def train(
     lock = FileLock(lock_path(run_dir))
     try:
         with lock.acquire(timeout=0), torch.random.fork_rng():
-            (run_dir / "state" / "stop").unlink(missing_ok=True)
+            _sweep(run_dir)
             return Trainer(run, dataset, options, progress, stop).run_to_end()
     except Timeout as e:
         raise UserError(f"{run_dir} is being trained by another process") from e
@@ -153,6 +162,14 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
         os.replace(fresh, run_dir)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _sweep(run_dir: Path) -> None:
+    """Remove what a killed training left half written, and the stop file that ended the last one. Only under the lock."""
+    (run_dir / "state" / "stop").unlink(missing_ok=True)
+    for folder in (run_dir, run_dir / "state", run_dir / "preprocess"):
+        for torn in folder.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
 
 
 class Stopped(Exception):
@@ -214,7 +231,8 @@ class Trainer:
             self.log.write(
                 "start", preset=self.manifest.preset, parameters=self.manifest.parameters, steps_per_epoch=self.steps,
                 epochs=[t.phase1_epochs, t.phase2_epochs], max_epochs=t.max_epochs, batch_size=self.manifest.batch_size,
-                tasks=list(self.model.tasks), experts=list(self.model.expert_names), rows=dict(self.dataset.manifest.splits), **common,
+                tasks=list(self.model.tasks), experts=list(self.model.expert_names), rows=dict(self.dataset.manifest.splits),
+                **common,
             )  # fmt: skip
             for text in self.manifest.warnings:
                 self.log.write("warning", text=text)
@@ -222,7 +240,7 @@ class Trainer:
             self.log.write("resumed", epoch=self.position.epoch, step=self.position.step, phase=self.position.phase, **common)
             if threads != self.manifest.threads:
                 self._warn(
-                    f"resumed with {threads} threads, the run was started with {self.manifest.threads}: the last bits may differ"
+                    f"resumed with {threads} threads, the run was started with {self.manifest.threads}: last bits may differ"
                 )
             if self.device.type != self.manifest.device:
                 self._warn(f"resumed on {self.device.type}, the run was started on {self.manifest.device}: numbers may differ")
@@ -275,7 +293,7 @@ class Trainer:
         t = self.config.training
         self.model.freeze_shared(self.position.phase >= 2 and t.freeze_shared_in_phase2)
         self.optimizer = torch.optim.AdamW(optimizer_groups(self.model), lr=t.learning_rate, weight_decay=t.weight_decay)
-        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(self.optimizer, t.scheduler_t0, t.scheduler_t_mult)
+        self.scheduler = CosineAnnealingWarmRestarts(self.optimizer, t.scheduler_t0, t.scheduler_t_mult)
         self.scaler = self.precision.scaler()
 
     # --- one epoch
@@ -308,7 +326,7 @@ class Trainer:
             losses = self.model.losses(output, inputs.targets or {}, epoch=p.epoch)
         if p.step % self.measure_every == 0:
             self._measure_gradients(losses)
-        self.scaler.scale(losses.total + losses.sae_total).backward()
+        self.scaler.scale(losses.total + losses.sae_total).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
         norm, by_module = self.norms.clip()
         finite = bool(torch.isfinite(losses.reported) & torch.isfinite(norm))
@@ -383,7 +401,7 @@ class Trainer:
             nonfinite_steps=train_part.nonfinite,
         )  # fmt: skip
         if train_part.nonfinite > (SCALING_STEPS if self.scaler.is_enabled() else 0):
-            self._warn(f"epoch {p.epoch}: {train_part.nonfinite} steps had a loss or gradient that was not finite and were skipped")
+            self._warn(f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite")
 
     # --- state
 
@@ -399,7 +417,7 @@ class Trainer:
             raise Stopped
 
     def _checkpoint(self) -> None:
-        self.position.progress_size = self.log.size
+        self.position.progress_size, self.position.sum_names = self.log.size, self.sums.names
         save_checkpoint(
             self.run.path / "state",
             Checkpoint(
@@ -426,7 +444,7 @@ class Trainer:
         self.scheduler.load_state_dict(saved.scheduler)
         if saved.scaler:
             self.scaler.load_state_dict(saved.scaler)
-        self.sums.restore(saved.sums, self.device)
+        self.sums.restore(self.position.sum_names, saved.sums, self.device)
         restore_rng(saved.rng, self.device)
         if self.best:
             self._write_best()

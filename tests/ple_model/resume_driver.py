@@ -1,0 +1,114 @@
+"""Run by test_resume in its own process: train, kill by SIGKILL at chosen moments, resume; prints what is left as JSON.
+
+Each training is a forked child of this process, so that torch is imported once and a kill takes nothing else down. One thread:
+no thread pool exists that a fork could leave half alive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ple_model.data.dataset import Dataset
+from ple_model.run import load_run
+from ple_model.train import Options, train
+from tests.fakes import tiny_config
+
+OPTIONS = Options(device="cpu", checkpoint_steps=2, sample_customers=40)
+TIMES = ("time", "seconds", "samples_per_s", "eta_s", "rss_mb")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def forked(work: Callable[[], None]) -> int:
+    """Run `work` in a child; its wait status (9 if it was killed)."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException as e:
+            print(f"{type(e).__name__}: {e}", file=sys.stderr)
+            os._exit(1)
+    return os.waitpid(child, 0)[1]
+
+
+def one_training(data: Path, run: Path, stop: Callable[[], bool] | None = None) -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    train(Dataset.open(data), run, tiny_config(), resume=True, device="cpu", stop=stop, options=OPTIONS)
+
+
+def killed_at_step(n: int) -> Callable[[], bool]:
+    """A `stop` that kills the process when it is asked for the n-th time (about once a step)."""
+    left = [n]
+
+    def stop() -> bool:
+        left[0] -= 1
+        if left[0] == 0:
+            die()
+        return False
+
+    return stop
+
+
+def kill_at_replace(n: int, *, before: bool) -> None:
+    """Kill this process right before or after the n-th file is put in place."""
+    real, left = os.replace, [n]
+
+    def replace(*args: object, **kwargs: object) -> None:
+        left[0] -= 1
+        if left[0] == 0 and before:
+            die()
+        real(*args, **kwargs)  # type: ignore[arg-type]
+        if left[0] == 0:
+            die()
+
+    os.replace = replace  # type: ignore[assignment]
+
+
+def result(run: Path) -> dict[str, object]:
+    """What must not depend on kills: weights, metrics, calibration and epoch lines without their times."""
+    lines = [line for line in load_run(run).progress() if line["event"] == "epoch"]
+    epochs = [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+    digest = {f: hashlib.sha256((run / f).read_bytes()).hexdigest() for f in ("model.safetensors", "metrics.json")}
+    digest["calibration"] = hashlib.sha256((run / "preprocess" / "calibration.json").read_bytes()).hexdigest()
+    return {"status": load_run(run).manifest.status, "digest": digest, "epochs": epochs}
+
+
+def main(data: Path, out: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    forked(lambda: one_training(data, out / "whole"))
+    found["whole"] = result(out / "whole")
+    scenarios: dict[str, list[Callable[[Path], None]]] = {
+        "steps": [lambda run, n=n: one_training(data, run, killed_at_step(n)) for n in (1, 4, 7, 9)],
+        "files": [
+            lambda run, n=n, b=b: _with_kill(data, run, n, b) for n, b in ((2, True), (7, False), (9, True), (12, False))
+        ],
+        "end": [lambda run, n=n: _with_kill(data, run, n, True) for n in (36, 6)],
+    }
+    for name, attempts in scenarios.items():
+        run = out / name
+        statuses = [forked(lambda a=attempt, r=run: a(r)) for attempt in attempts]
+        last = forked(lambda r=run: one_training(data, r))
+        left = sorted(p.name for p in run.rglob("*") if p.name.endswith(".tmp") or p.name.startswith(".sample"))
+        found[name] = {"killed": sum(s == signal.SIGKILL for s in statuses), "last": last, "left": left, **result(run)}
+    return found
+
+
+def _with_kill(data: Path, run: Path, n: int, before: bool) -> None:
+    kill_at_replace(n, before=before)
+    one_training(data, run)
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]))))
