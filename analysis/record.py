@@ -126,17 +126,17 @@ class _Recorder:
         splits = data.manifest.splits
         self.judged = next((s for s in ("test", "validation") if splits.get(s, 0) >= 1), "train")
 
+    @torch.no_grad()
     def run(self, writer: StoreWriter) -> AnalysisStore:
+        """The whole pass, then the interventions on the bounded sample; publishes the folder."""
         kept = _Kept()
-        raw = [c for c in self.data.manifest.raw_columns]
-        raw_names = [c if c.startswith("raw:") else f"raw:{c}" for c in raw]
+        raw_names = [c if c.startswith("raw:") else f"raw:{c}" for c in self.data.manifest.raw_columns]
         table = self.data.table(["customer_id", "cutoff", *raw_names]) if raw_names else None
         parquet: pq.ParquetWriter | None = None
         done = 0
         try:
             for rows, batch in self._batches():
-                with torch.inference_mode():
-                    output = self.model(batch.inputs)
+                output = self.model(batch.inputs)
                 part = self._measure(batch, output)
                 kept.statistics = part if kept.statistics is None else kept.statistics + part
                 columns = self._columns(rows, batch, output)
@@ -259,9 +259,9 @@ class _Recorder:
         label = (inputs.targets or {}).get(task)
         columns: dict[str, Any] = {}
         if spec.kind == "binary":
-            p = value.numpy()
             calibration = self.run_folder.calibration.get(task)
-            columns[f"p:{task}"] = (p if calibration is None else np.asarray(calibration(p))).astype(np.float32)
+            shown_p = _f32(value) if calibration is None else np.asarray(calibration(_np(value)))
+            columns[f"p:{task}"] = shown_p.astype(np.float32)
         elif spec.kind == "regression":
             shown = self.model.to_units(task, value)
             columns[f"p:{task}"] = _f32(shown if shown.dim() == 1 else shown.mean(1))
@@ -350,9 +350,9 @@ def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: b
         there = _np(inputs.present(key))
         whole = getattr(inputs, key.split(":")[0]) is None
         code = np.where(there, 0, 1 if whole else 2)
-        mask = DIAGRAMS.get(key)
-        if mask is not None and getattr(inputs, mask) is not None:
-            code = np.where((code == 0) & ~_np(getattr(inputs, mask)).astype(bool).any(1), 3, code)
+        mask_name = DIAGRAMS.get(key)
+        if mask_name is not None and getattr(inputs, mask_name) is not None:
+            code = np.where((code == 0) & ~_np(getattr(inputs, mask_name)).astype(bool).any(1), 3, code)
         absent[key] = code.astype(np.int8)
     column_present = np.ones((n, inputs.features.shape[1]), dtype=bool)
     for part, columns in PART_SLICES.items():

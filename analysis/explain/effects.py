@@ -116,7 +116,7 @@ class Engine:
             return _CACHE[key]
 
     @staticmethod
-    @torch.inference_mode()
+    @torch.no_grad()
     def build(run: Run, dataset: Dataset, sample: int, seed: int, batch_size: int = 512) -> Engine:
         """Encode up to `sample` rows; rows that did not train the model are preferred."""
         model = run.model()
@@ -155,14 +155,14 @@ class Engine:
         blocks = torch.split(self.encoded.shared_concat.mean(0), self.model.dims)
         return dict(zip(self.model.expert_names, blocks, strict=True))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(self, intervention: Intervention | None = None) -> Iterable[PLEClusterOutput]:
         """The model's outputs over the sample, chunk by chunk."""
         for start in range(0, len(self), CHUNK):
             part = self.encoded.rows(slice(start, start + CHUNK))
             yield self.model.decode(part, intervention, sae=False, evidential=False)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def predict(self, intervention: Intervention | None = None) -> dict[str, Prediction]:
         """Predictions of every task under an intervention."""
         raw: dict[str, list[Tensor]] = {t: [] for t in self.kinds}
@@ -306,7 +306,7 @@ class Engine:
             total = EffectStats(tuple(names), tuple(self.kinds), len(self), change, flips)
         return total if total is not None else measure_effects(self.kinds, before, {})
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def dose_response(self, limit: int = 1000) -> dict[str, DoseResponse]:
         """How each edge's target answers while its source is forced over its range, everything else as it is."""
         part = self.encoded.rows(slice(0, limit))

@@ -1,73 +1,124 @@
-"""CGC gates as pictures: task x expert weights, prior against learned, collapse against specialisation, one cell, dilution."""
+"""CGC gates: where each task looks, how far it moved from its prior, how much lands on empty inputs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
-from analysis.figures.style import ROW, figure, heatmap
+from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
 from analysis.stats.gate import GateStats
 
 
-def weights(gates: GateStats) -> go.Figure:
-    """[task, expert] mean gate weight; rows sum to 1."""
-    spread = [[f"{v:.3f}" for v in row] for row in gates.std]
-    return heatmap(gates.mean, gates.experts, gates.tasks, hover="%{y} on %{x}: %{z:.3f} ± %{customdata}", low=0,
-                   high=float(max(0.3, np.nanmax(gates.mean, initial=0))), bar="mean weight", hover_text=spread)  # fmt: skip
+def weights(stats: GateStats) -> go.Figure:
+    """[task, expert] mean gate weight."""
+    return heatmap(stats.mean, stats.experts, stats.tasks, hover="%{y} on %{x}: %{z:.3f}", low=0, high=1, bar="weight")
 
 
-def moved(gates: GateStats, prior: Array) -> go.Figure:
-    """[task, expert] learned weight minus the warm start's."""
-    z = gates.mean - prior
-    reach = float(max(0.05, np.nanmax(np.abs(z), initial=0)))
-    return heatmap(z, gates.experts, gates.tasks, hover="%{y} on %{x}: %{z:+.3f}", low=-reach, high=reach, centre=0.0,
-                   bar="learned - prior")  # fmt: skip
+def prior_shift(stats: GateStats, prior: Array) -> go.Figure:
+    """[task, expert] learned minus prior weight; blue and red on the diverging scale."""
+    shift = stats.mean - prior
+    reach = float(max(0.02, np.nanmax(np.abs(shift)))) if np.isfinite(shift).any() else 1.0
+    return heatmap(
+        shift,
+        stats.experts,
+        stats.tasks,
+        hover="%{y} on %{x}: %{z:+.3f} against the prior",
+        low=-reach,
+        high=reach,
+        centre=0.0,
+        bar="shift",
+    )
 
 
-def effective(gates: GateStats) -> go.Figure:
-    """How many experts a row of each task uses, exp(mean H), beside what the task uses over all its rows, exp(H(mean))."""
-    out = figure(90 + ROW * len(gates.tasks))
-    row = gates.effective_experts
-    task = np.exp(gates.mean_entropy + gates.specialisation)
-    for t, a, b in zip(gates.tasks, row, task, strict=True):
-        out.add_trace(go.Scatter(x=[a, b], y=[t, t], mode="lines", line={"width": 2, "color": "rgba(128,140,160,.5)"}, showlegend=False,
-                                 hoverinfo="skip"))  # fmt: skip
-    out.add_trace(go.Scatter(x=row, y=list(gates.tasks), mode="markers", name="one row", marker={"size": 10},
-                             hovertemplate="%{y}: %{x:.2f}<extra></extra>"))  # fmt: skip
-    out.add_trace(go.Scatter(x=task, y=list(gates.tasks), mode="markers", name="all rows together", marker={"size": 10, "symbol": "diamond"},
-                             hovertemplate="%{y}: %{x:.2f}<extra></extra>"))  # fmt: skip
-    out.update_xaxes(title_text="effective experts", range=[0.8, len(gates.experts) + 0.2])
-    out.update_yaxes(autorange="reversed")
+def distance(stats: GateStats, prior: Array) -> go.Figure:
+    """Jensen-Shannon distance of each task's mean weights to its prior."""
+    return bars(
+        stats.tasks, {"distance to the prior": stats.distance_to(prior)}, x_title="Jensen-Shannon distance to the prior"
+    )
+
+
+def effective(stats: GateStats) -> go.Figure:
+    """exp(mean H) by task: how many experts a row really uses; the dotted line is all of them."""
+    out = bars(stats.tasks, {"effective experts": stats.effective_experts}, x_title="effective experts, exp(H)")
+    out.add_vline(x=len(stats.experts), line={"dash": "dot", "width": 1})
+    out.update_xaxes(range=[0, len(stats.experts) * 1.03])
     return out
 
 
-def cell(edges: Array, counts: NDArray[np.int64], prior: float) -> go.Figure:
-    """Distribution over rows of one cell's weight, with the warm start marked."""
-    total = max(int(counts.sum()), 1)
-    out = figure(280, showlegend=False, bargap=0.05)
-    out.add_trace(go.Bar(x=(edges[:-1] + edges[1:]) / 2, y=counts / total, width=np.diff(edges),
-                         hovertemplate="weight %{x:.3f}: %{y:.1%}<extra></extra>"))  # fmt: skip
-    out.add_vline(x=prior, line={"dash": "dot", "width": 1.5}, annotation_text="prior", annotation_font_size=11)
-    out.update_xaxes(title_text="gate weight")
-    out.update_yaxes(title_text="share of rows", tickformat=".0%")
+def collapse(stats: GateStats) -> go.Figure:
+    """H(mean p) split into mean H(p) and their difference: a low sum is collapse, a large difference is specialisation by row."""
+    return bars(
+        stats.tasks,
+        {"mean H(p)": stats.mean_entropy, "H(mean p) - mean H(p)": np.maximum(stats.specialisation, 0)},
+        x_title="nats",
+        stacked=True,
+    )
+
+
+def load(stats: GateStats) -> go.Figure:
+    """[task, expert] share of rows where the expert has the largest weight."""
+    return heatmap(
+        stats.load, stats.experts, stats.tasks, hover="%{y}: %{x} leads in %{z:.1%}", low=0, high=1, bar="top-1 share"
+    )
+
+
+def dilution(stats: GateStats) -> go.Figure:
+    """[task, expert] weight spent on zero fallback, over all rows."""
+    high = float(max(0.2, np.nanmax(stats.dilution))) if np.isfinite(stats.dilution).any() else 1.0
+    return heatmap(
+        stats.dilution,
+        stats.experts,
+        stats.tasks,
+        hover="%{y} spends %{z:.3f} on empty %{x}",
+        low=0,
+        high=high,
+        bar="wasted weight",
+    )
+
+
+def importance(stats: GateStats) -> go.Figure:
+    """Mean weight of each expert over tasks; the dotted line is 1/N."""
+    out = bars(stats.experts, {"mean weight over tasks": stats.importance}, x_title="mean weight over tasks")
+    out.add_vline(x=1 / len(stats.experts), line={"dash": "dot", "width": 1})
     return out
 
 
-def dilution(gates: GateStats) -> go.Figure:
-    """[task, expert] mean weight that lands on the expert's zero fallback."""
-    return heatmap(gates.dilution, gates.experts, gates.tasks, hover="%{y} spends %{z:.3f} on empty %{x}", low=0,
-                   high=float(max(0.1, np.nanmax(gates.dilution, initial=0))), bar="wasted weight")  # fmt: skip
+def cell(stats: GateStats, task: str, expert: str) -> go.Figure:
+    """Distribution over rows of one task's weight on one expert."""
+    counts = stats.histogram[stats.tasks.index(task), stats.experts.index(expert)]
+    return histogram(np.linspace(0, 1, len(counts) + 1), counts, "gate weight")
 
 
-def utilisation(gates: GateStats) -> go.Figure:
-    """Expert by expert: mean weight over tasks, and the share of (row, task) pairs where it leads."""
-    out = figure(110 + ROW * len(gates.experts) * 2 // 1, bargap=0.3)
-    lead = gates.load.mean(0)
-    for name, values in (("mean weight over tasks", gates.importance), ("leads in", lead)):
-        out.add_trace(go.Bar(y=list(gates.experts), x=values, name=name, orientation="h", hovertemplate="%{y}: %{x:.1%}<extra></extra>"))
-    out.update_layout(barmode="group")
-    out.update_yaxes(autorange="reversed")
-    out.update_xaxes(tickformat=".0%", rangemode="tozero")
+def histogram(edges: Array, counts: Array, x_title: str) -> go.Figure:
+    """Counts over given bin edges."""
+    centres = (np.asarray(edges)[1:] + np.asarray(edges)[:-1]) / 2
+    out = figure(260)
+    out.add_trace(
+        go.Bar(x=centres, y=np.asarray(counts), width=np.diff(edges), hovertemplate="%{x:.3f}: %{y} rows<extra></extra>")
+    )
+    out.update_layout(bargap=0.02)
+    out.update_xaxes(title_text=x_title)
+    out.update_yaxes(title_text="rows", rangemode="tozero")
     return out
+
+
+def task_distance(stats: GateStats) -> go.Figure:
+    """[task, task] Jensen-Shannon distance of mean weights: which tasks look at the same things."""
+    return heatmap(
+        stats.task_distance(),
+        stats.tasks,
+        stats.tasks,
+        hover="%{y} and %{x}: %{z:.3f}",
+        low=0,
+        high=1,
+        bar="distance",
+        show=len(stats.tasks) <= 8,
+    )
+
+
+def by_group(groups: Sequence[object], experts: Sequence[str], means: Array) -> go.Figure:
+    """[group, expert] mean weight of one task by segment or cluster."""
+    return heatmap(means, list(experts), [str(g) for g in groups], hover="%{y}, %{x}: %{z:.3f}", low=0, high=1, bar="weight")

@@ -1,8 +1,8 @@
-"""HMM routing as pictures: who is on the default embedding, and where it lies among the real projections."""
+"""HMM triple mode: default rates, and a map of projections with the default embedding marked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,48 +10,103 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from analysis.figures.style import figure, heatmap
+from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
+from analysis.stats.effects import EffectStats
+from analysis.stats.hmm import HmmStats
+
+GL_ABOVE = 1000
+"""Points above which WebGL draws."""
+MAP_POINTS = 4000
 
 
-def default_rate(values: Array, groups: Sequence[Any], counts: Sequence[int], modes: Sequence[str]) -> go.Figure:
-    """[group, mode] share of rows on the default embedding."""
-    names = [f"{g} (n = {c:,})" for g, c in zip(groups, counts, strict=True)]
-    return heatmap(values, modes, names, hover="%{y}, %{x}: %{z:.1%} on the default", low=0, high=1, bar="default rate")
+def default_rate(rates: Mapping[str, float]) -> go.Figure:
+    """Share of rows on the default embedding, by mode."""
+    out = bars(
+        list(rates), {"default rate": list(rates.values())}, x_title="share of rows on the default embedding", percent=True
+    )
+    out.update_xaxes(range=[0, 1])
+    return out
 
 
-@dataclass(frozen=True, eq=False)
-class Map:
-    """Two principal components of one mode's projections: points [S, 2], the learned default, share of variance explained."""
+def default_by_group(groups: Sequence[object], modes: Sequence[str], means: Array) -> go.Figure:
+    """[group, mode] default rate by segment or cluster."""
+    return heatmap(
+        means, list(modes), [str(g) for g in groups], hover="%{y}, %{x}: %{z:.1%}", low=0, high=1, bar="default rate"
+    )
 
-    mode: str
-    points: NDArray[np.float64]
+
+def norms(stats: HmmStats) -> go.Figure:
+    """Norm of the default embedding beside the mean norm and the spread of real projections."""
+    series = {
+        "default embedding": stats.default_norm,
+        "real projections, mean": stats.real_norm,
+        "real projections, spread": stats.spread,
+    }
+    return bars(stats.modes, series, x_title="norm")
+
+
+def swap_effect(effects: EffectStats, modes: Sequence[str]) -> go.Figure:
+    """[task, mode] mean change when every row gets the mode's default embedding."""
+    z = np.array([effects.of(f"hmm.{m}=default") for m in modes]).T
+    return heatmap(z, list(modes), effects.tasks, hover="%{y} on default %{x}: %{z:.4f}", bar="mean change", decimals=3)
+
+
+@dataclass(frozen=True)
+class ProjectionMap:
+    """Principal plane of the real projections; the default embedding in the same plane."""
+
+    xy: Array
+    """[S, 2]"""
     default: tuple[float, float]
-    explained: float
-    n: int
+    explained: tuple[float, float]
+    labels: tuple[str, ...]
 
 
-def project(mode: str, vectors: NDArray[Any], is_default: NDArray[np.bool_], default: Array, limit: int = 3000) -> Map:
-    """PCA of the real projections [S, P]; the default embedding [P] is placed in their plane."""
-    real = np.asarray(vectors, dtype=np.float64)[~is_default]
-    if len(real) < 3:
-        return Map(mode, np.zeros((0, 2)), (float("nan"), float("nan")), float("nan"), len(real))
-    centre = real.mean(0)
-    _, scale, axes = np.linalg.svd(real - centre, full_matrices=False)
-    mass = float((scale**2).sum())
-    at = axes[:2] @ (default - centre)
-    points = (real[:limit] - centre) @ axes[:2].T
-    return Map(mode, points, (float(at[0]), float(at[1])), float((scale[:2] ** 2).sum() / mass) if mass > 0 else 0.0, len(real))
+def projection_map(
+    projected: NDArray[Any], embedding: Array, is_default: NDArray[np.bool_], labels: Sequence[str], seed: int = 0
+) -> ProjectionMap:
+    """projected [S, P]; rows on the default are left out of the plane and of the points."""
+    real = np.flatnonzero(~is_default)
+    if len(real) > MAP_POINTS:
+        real = np.sort(np.random.default_rng(seed).choice(real, MAP_POINTS, replace=False))
+    x = np.asarray(projected, dtype=np.float64)[real]
+    if len(x) < 3:
+        return ProjectionMap(np.zeros((0, 2)), (0.0, 0.0), (float("nan"), float("nan")), ())
+    mean = x.mean(0)
+    _, values, axes = np.linalg.svd(x - mean, full_matrices=False)
+    plane = axes[:2]
+    share = values**2 / max(float((values**2).sum()), 1e-12)
+    at = (embedding - mean) @ plane.T
+    shown = tuple(str(labels[i]) for i in real)
+    return ProjectionMap((x - mean) @ plane.T, (float(at[0]), float(at[1])), (float(share[0]), float(share[1])), shown)
 
 
-def projection(found: Map) -> go.Figure:
-    """The map of one mode; WebGL above a thousand points."""
-    draw = go.Scattergl if len(found.points) > 1000 else go.Scatter
-    out = figure(320)
-    out.add_trace(draw(x=found.points[:, 0], y=found.points[:, 1], mode="markers", name="real projections",
-                       marker={"size": 4, "opacity": 0.45}, hoverinfo="skip"))  # fmt: skip
-    out.add_trace(go.Scatter(x=[found.default[0]], y=[found.default[1]], mode="markers", name="learned default",
-                             marker={"size": 15, "symbol": "x"}))  # fmt: skip
-    out.update_xaxes(title_text="first principal component", zeroline=False)
-    out.update_yaxes(title_text="second", zeroline=False)
+def projection(info: ProjectionMap) -> go.Figure:
+    """The map, coloured by label (segment or cluster), the default as a star."""
+    out = figure(420)
+    kind = go.Scattergl if len(info.xy) > GL_ABOVE else go.Scatter
+    for label in sorted(set(info.labels)):
+        mine = np.array([v == label for v in info.labels])
+        out.add_trace(
+            kind(
+                x=info.xy[mine, 0],
+                y=info.xy[mine, 1],
+                mode="markers",
+                name=label,
+                marker={"size": 4, "opacity": 0.6},
+                hoverinfo="name",
+            )
+        )
+    out.add_trace(
+        go.Scatter(
+            x=[info.default[0]],
+            y=[info.default[1]],
+            mode="markers",
+            name="default embedding",
+            marker={"size": 16, "symbol": "star", "color": "#D55E00", "line": {"width": 1}},
+        )
+    )
+    out.update_xaxes(title_text=f"first axis ({info.explained[0]:.0%} of variance)", zeroline=False)
+    out.update_yaxes(title_text=f"second axis ({info.explained[1]:.0%} of variance)", zeroline=False)
     return out

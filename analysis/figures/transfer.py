@@ -1,73 +1,136 @@
-"""Logit transfer as pictures: the DAG with each edge's effect, dose-response, strength by cohort."""
+"""Logit transfer: the DAG with edges as wide as their effect, and dose-response curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import ROW, figure
+from analysis.figures.style import bars, figure, lines
+from analysis.stats.base import Array
+from analysis.stats.effects import EffectStats
+from analysis.stats.run import Statistics
 from analysis.stats.transfer import DoseResponse
 
 
-def levels(edges: Sequence[str]) -> dict[str, int]:
-    """Task -> longest path from a source, for the tasks that are on an edge."""
-    pairs = [tuple(e.split(":")) for e in edges]
-    level = {t: 0 for p in pairs for t in p}
-    for _ in pairs:
-        for a, b in pairs:
-            level[b] = max(level[b], level[a] + 1)
-    return level
+@dataclass(frozen=True)
+class EdgeEffect:
+    """One edge: its size beside the target, and what cutting it does to the target."""
+
+    edge: str
+    source: str
+    target: str
+    ratio: float
+    change: float
+    flips: float
+    dose_range: float
 
 
-def dag(edges: Sequence[str], effect: Mapping[str, float], flips: Mapping[str, float]) -> go.Figure:
-    """The tasks by level, an arrow an edge, as thick as the target's mean change when the edge is cut."""
-    level = levels(edges)
-    chains = list(dict.fromkeys(t for e in edges for t in e.split(":")))
-    row: dict[str, float] = {}
-    for task in chains:  # a target stands in the line of its source where that place is free
-        source = next((e.split(":")[0] for e in edges if e.split(":")[1] == task), None)
-        taken = {(level[t], r) for t, r in row.items()}
-        wish = row.get(source, 0.0) if source else 0.0
-        while (level[task], wish) in taken:
-            wish += 1.0
-        row[task] = wish
-    out = figure(110 + 64 * int(max(row.values(), default=0) + 1), showlegend=False)
-    top = max([v for v in effect.values() if np.isfinite(v)], default=0.0) or 1.0
-    for edge in edges:
-        a, b = edge.split(":")
-        size = effect.get(edge, float("nan"))
-        width = 1.0 + 6.0 * (size / top if np.isfinite(size) else 0.0)
-        out.add_annotation(x=level[b] - 0.16, y=row[b], ax=level[a] + 0.16, ay=row[a], xref="x", yref="y", axref="x", ayref="y", text="",
-                           arrowhead=2, arrowwidth=width, arrowsize=max(0.4, 1.2 - width / 8), opacity=0.75, showarrow=True)  # fmt: skip
-        out.add_annotation(x=(level[a] + level[b]) / 2, y=(row[a] + row[b]) / 2, yshift=16, showarrow=False, font={"size": 11},
-                           text=f"{size:.3f} · {flips.get(edge, float('nan')):.1%}")  # fmt: skip
-    out.add_trace(go.Scatter(x=[level[t] for t in row], y=list(row.values()), mode="markers+text", text=list(row), textposition="bottom center",
-                             marker={"size": 22}, hoverinfo="text"))  # fmt: skip
-    out.update_xaxes(visible=False, range=[-0.4, max(level.values(), default=0) + 0.4])
-    out.update_yaxes(visible=False, range=[max(row.values(), default=0) + 0.6, -0.5])
+def edges_info(s: Statistics) -> list[EdgeEffect]:
+    """Every active edge with its measured numbers; NaN where not measured."""
+    out = []
+    for i, edge in enumerate(s.transfer.edges if s.transfer is not None else ()):
+        source, target = edge.split(":")
+        change, flips = _cut(s.effects, edge, target)
+        dose = s.dose.get(edge)
+        ratio = float(s.transfer.mean_ratio[i]) if s.transfer is not None else float("nan")
+        out.append(EdgeEffect(edge, source, target, ratio, change, flips, dose.relative_range if dose else float("nan")))
     return out
 
 
-def dose(found: DoseResponse) -> go.Figure:
-    """The target's mean answer while the source is forced over its range; the band is one standard deviation of the target."""
-    out = figure(260, showlegend=False)
-    y = np.asarray(found.target)
-    middle = float(np.mean(y)) if len(y) else 0.0
-    out.add_hrect(y0=middle - found.spread / 2, y1=middle + found.spread / 2, opacity=0.12, line_width=0, fillcolor="gray")
-    out.add_trace(go.Scatter(x=list(found.source), y=y, mode="lines+markers", line={"width": 2.5}))
-    source, target = found.edge.split(":")
-    out.update_xaxes(title_text=f"{source} is set to")
-    out.update_yaxes(title_text=f"{target}: {found.scale}")
+def _cut(effects: EffectStats | None, edge: str, target: str) -> tuple[float, float]:
+    name = f"edge.{edge}=0"
+    if effects is None or name not in effects.interventions or target not in effects.tasks:
+        return float("nan"), float("nan")
+    i, k = effects.interventions.index(name), effects.tasks.index(target)
+    return float(effects.mean_change[i, k]), float(effects.flip_share[i, k])
+
+
+def layout(edges: Sequence[tuple[str, str]]) -> dict[str, tuple[float, float]]:
+    """task -> (x, y): x is the longest path that leads to it, y separates chains."""
+    names = list(dict.fromkeys(n for e in edges for n in e))
+    depth = dict.fromkeys(names, 0)
+    for _ in names:
+        for a, b in edges:
+            depth[b] = max(depth[b], depth[a] + 1)
+    chain: dict[str, int] = {}
+    for name in names:
+        parents = [a for a, b in edges if b == name and a in chain]
+        chain[name] = chain[parents[0]] if parents else max(chain.values(), default=-1) + 1
+    return {n: (float(depth[n]), -float(chain[n])) for n in names}
+
+
+def dag(info: Sequence[EdgeEffect]) -> go.Figure:
+    """Tasks left to right in execution order; an edge is as wide as the target's change when it is cut."""
+    where = layout([(e.source, e.target) for e in info])
+    out = figure(120 + 70 * (1 + int(max((-y for _, y in where.values()), default=0))), showlegend=False)
+    largest = max((e.change for e in info if np.isfinite(e.change)), default=0.0) or 1.0
+    for e in info:
+        (x0, y0), (x1, y1) = where[e.source], where[e.target]
+        width = 1.5 + 7 * (e.change / largest if np.isfinite(e.change) else 0.0)
+        out.add_annotation(
+            x=x1 - 0.12,
+            y=y1,
+            ax=x0 + 0.12,
+            ay=y0,
+            xref="x",
+            yref="y",
+            axref="x",
+            ayref="y",
+            text="",
+            showarrow=True,
+            arrowhead=2,
+            arrowsize=0.8,
+            arrowwidth=width,
+            opacity=0.7,
+        )
+        out.add_trace(
+            go.Scatter(
+                x=[(x0 + x1) / 2],
+                y=[(y0 + y1) / 2],
+                mode="markers+text",
+                text=[f"{e.change:.3g}"],
+                textposition="top center",
+                marker={"size": 18, "opacity": 0},
+                customdata=[[e.edge.replace(":", " -> "), e.ratio, e.flips]],
+                hovertemplate="%{customdata[0]}<br>alpha |proj| / |h| %{customdata[1]:.3f}<br>"
+                "flips when cut %{customdata[2]:.1%}<extra></extra>",
+            )
+        )
+    out.add_trace(
+        go.Scatter(
+            x=[p[0] for p in where.values()],
+            y=[p[1] for p in where.values()],
+            mode="markers+text",
+            text=list(where),
+            textposition="bottom center",
+            marker={"size": 20},
+            hoverinfo="text",
+        )
+    )
+    out.update_xaxes(visible=False, range=[-0.4, max((p[0] for p in where.values()), default=1.0) + 0.4])
+    out.update_yaxes(visible=False, range=[min((p[1] for p in where.values()), default=0.0) - 0.6, 0.6])
     return out
 
 
-def strength(ratios: Mapping[str, float]) -> go.Figure:
-    """Mean size of each edge's addition beside the target's own representation."""
-    out = figure(90 + ROW * max(len(ratios), 1), showlegend=False)
-    out.add_trace(go.Bar(y=[e.replace(":", " → ") for e in ratios], x=list(ratios.values()), orientation="h",
-                         hovertemplate="%{y}: %{x:.3f}<extra></extra>"))  # fmt: skip
-    out.update_xaxes(title_text="added / own representation (norms)", rangemode="tozero")
-    out.update_yaxes(autorange="reversed")
+def ratios(info: Sequence[EdgeEffect]) -> go.Figure:
+    """alpha ||proj|| over ||h_expert|| by edge; at 1 the source outweighs the target itself."""
+    out = bars([e.edge.replace(":", " -> ") for e in info], {"ratio": [e.ratio for e in info]}, x_title="alpha |proj| / |h|")
+    out.add_vline(x=1.0, line={"dash": "dot", "width": 1})
     return out
+
+
+def dose(response: DoseResponse) -> go.Figure:
+    """The target's mean answer while the source is forced over its range; the band is one standard deviation over rows."""
+    source, target = response.edge.split(":")
+    centre = float(np.mean(response.target))
+    out = lines(response.source, {target: response.target}, x_title=f"{source}, forced to", y_title=response.scale, height=300)
+    out.add_hrect(y0=centre - response.spread, y1=centre + response.spread, opacity=0.12, line_width=0, fillcolor="gray")
+    return out
+
+
+def sweep(strength: Sequence[float], changes: dict[str, Array]) -> go.Figure:
+    """Mean change of each task while an edge's strength goes from 0 to its configured value."""
+    return lines(strength, dict(changes), x_title="strength over the configured one", y_title="mean change of the prediction")
