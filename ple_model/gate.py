@@ -87,14 +87,15 @@ class CGCGate(nn.Module):
         logits = self.linear(shared).view(-1, n_tasks, n_experts).float()
         if isinstance(temperature, Mapping):
             factors = [temperature.get(t, 1.0) for t in self.tasks]
-            weights = torch.softmax(logits / (self.temperature * logits.new_tensor(factors)[:, None]), dim=-1)
+            scaled = logits / (self.temperature * logits.new_tensor(factors)[:, None])
         else:
-            weights = torch.softmax(logits / (self.temperature * temperature), dim=-1)
+            scaled = logits / (self.temperature * temperature)
+        weights = torch.softmax(scaled, dim=-1)
         for task, pinned in (pin or {}).items():
-            weights = self._pin(weights, task, pinned)
+            weights = self._pin(weights, scaled, task, pinned)
         return logits, weights
 
-    def _pin(self, weights: Tensor, task: str, pinned: Mapping[str, float]) -> Tensor:
+    def _pin(self, weights: Tensor, scaled: Tensor, task: str, pinned: Mapping[str, float]) -> Tensor:
         if task not in self.tasks:
             raise UserError(f"pin_gate: no task '{task}'{did_you_mean(task, self.tasks)}")
         for expert in pinned:
@@ -110,8 +111,8 @@ class CGCGate(nn.Module):
         free = [i for i in range(len(self.experts)) if i not in fixed]
         row = weights[:, k].clone()
         if free:
-            rest = row[:, free]
-            row[:, free] = rest / rest.sum(-1, keepdim=True).clamp_min(1e-30) * max(0.0, 1 - total)
+            # from the logits: weights that have underflowed to 0 could not be scaled up again
+            row[:, free] = torch.softmax(scaled[:, k, free], dim=-1) * max(0.0, 1 - total)
         row[:, fixed] = row.new_tensor(list(pinned.values()))
         out = weights.clone()
         out[:, k] = row

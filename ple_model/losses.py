@@ -7,6 +7,7 @@ is missing where it is -1 (classes, brands) or NaN (regression).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -80,8 +81,10 @@ class BrandTable(nn.Module):
         own = y.clamp_min(0).long()
         keys = F.normalize(self.keys.float(), dim=-1)
         query = query.float()
-        positive = (query * keys[own]).sum(-1) / self.temperature - self.log_q[own]
-        negative = query @ keys[drawn].T / self.temperature - self.log_q[drawn]
+        # S draws of probability Q stand for the sum over all other brands when each counts 1 / (S Q); the own brand is in the sum
+        # once and for certain, so it takes no correction
+        positive = (query * keys[own]).sum(-1) / self.temperature
+        negative = query @ keys[drawn].T / self.temperature - self.log_q[drawn] - math.log(len(drawn))
         negative = negative.masked_fill(drawn[None, :] == own[:, None], float("-inf"))
         loss = torch.logsumexp(torch.cat([positive[:, None], negative], dim=1), dim=1) - positive
         return torch.where(present, loss, torch.zeros_like(loss))

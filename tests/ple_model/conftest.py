@@ -1,0 +1,38 @@
+"""Models and batches that many model tests share; a module-scoped model must not be changed by a test."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ple_model.batch import PLEClusterInput
+from ple_model.config import load_config
+from ple_model.model import PLEClusterAdaTT
+from ple_model.output import Encoded
+from tests.factories import random_context, random_inputs
+
+
+def shake(model: PLEClusterAdaTT, seed: int = 0) -> PLEClusterAdaTT:
+    """Move every parameter off its start, so that zero weights and unit gains hide nothing."""
+    g = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=g))
+    return model
+
+
+@pytest.fixture(scope="module")
+def inputs() -> PLEClusterInput:
+    return random_inputs(12, seed=1)
+
+
+@pytest.fixture(scope="module")
+def model() -> PLEClusterAdaTT:
+    """The small preset in eval mode, off its start; read only."""
+    return shake(PLEClusterAdaTT(load_config("small"), random_context())).eval()
+
+
+@pytest.fixture(scope="module")
+def encoded(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> Encoded:
+    with torch.no_grad():
+        return model.encode(inputs)
