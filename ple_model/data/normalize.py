@@ -1,6 +1,6 @@
 """Normalisation of the feature columns, fitted on the training split, stored with the dataset and the run.
 
-Per column: heavy-tailed ones pass through sign(x) log(1 + |x|) first; then (x - centre) / scale with the median and the
+Per column: those the schema scales by log and heavy-tailed ones pass through sign(x) log(1 + |x|) first; then (x - centre) / scale with the median and the
 standard deviation of the values winsorised at the 0.5% and 99.5% quantiles; clipped at +-10. Empty cells (NaN) and constant
 columns become 0. The raw power-law columns stay as they are (empty: 0).
 """
@@ -8,13 +8,14 @@ columns become 0. The raw power-law columns stay as they are (empty: 0).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.batch import N_FEATURES, N_NORMALIZED
+from ple_model.batch import N_FEATURES
 from ple_model.errors import UserError
 
 CONSTANT, LINEAR, SIGNED_LOG, RAW = 0, 1, 2, 3
@@ -40,13 +41,16 @@ class Normalizer:
         return Normalizer(np.full(n, RAW, np.int8), np.zeros(n), np.ones(n))
 
     @staticmethod
-    def fit(values: NDArray[np.floating], n_normalized: int = N_NORMALIZED) -> Normalizer:
-        """Fit on the training rows `values` [rows, n] (NaN = empty); columns from `n_normalized` on stay raw."""
+    def fit(values: NDArray[np.floating], scales: Sequence[str] = ()) -> Normalizer:
+        """Fit on the training rows `values` [rows, n] (NaN = empty). `scales` as in the feature schema: 'raw' leaves a column alone,
+        'log' and heavy-tailed ones take the signed log first; default: 'linear'."""
         n = values.shape[1]
         kind, centre, scale = np.full(n, RAW, np.int8), np.zeros(n), np.ones(n)
-        for j in range(min(n, n_normalized)):
-            x = values[:, j].astype(np.float64)
-            kind[j], centre[j], scale[j] = _fit_column(x[np.isfinite(x)])
+        for j in range(n):
+            wanted = scales[j] if scales else "linear"
+            if wanted != "raw":
+                x = values[:, j].astype(np.float64)
+                kind[j], centre[j], scale[j] = _fit_column(x[np.isfinite(x)], logged=wanted == "log")
         return Normalizer(kind, centre, scale)
 
     def transform(self, values: NDArray[np.floating]) -> FloatArray:
@@ -86,11 +90,11 @@ class Normalizer:
             raise UserError(f"{path} is damaged: {e}") from e
 
 
-def _fit_column(x: NDArray[np.float64]) -> tuple[int, float, float]:
+def _fit_column(x: NDArray[np.float64], *, logged: bool) -> tuple[int, float, float]:
     """(kind, centre, scale) of the finite values of one column."""
     if x.size == 0 or x.min() == x.max():
         return CONSTANT, float(x[0]) if x.size else 0.0, 1.0
-    kind = SIGNED_LOG if _heavy_tailed(x) else LINEAR
+    kind = SIGNED_LOG if logged or _heavy_tailed(x) else LINEAR
     y = signed_log(x) if kind == SIGNED_LOG else x
     low, high = np.quantile(y, [0.005, 0.995])
     scale = float(np.clip(y, low, high).std())

@@ -1,0 +1,233 @@
+"""Everything fitted on the training split, and its application to rows: the same for the training data and for new customers.
+
+`Fitted.fit` sees training rows only (bounded samples of them); `apply` turns collected arrays into a dataset's columns. The folder
+`artifacts/` holds it all without pickle: npz, JSON, and what `ModelContext` and `Market` write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ple_model.batch import FIELD_SHAPES, N_NORMALIZED
+from ple_model.context import HierarchyTree
+from ple_model.data.collect import PART_NAMES, Collected
+from ple_model.data.derived.gmm import GmmModel, behaviour, fit_gmm
+from ple_model.data.derived.hierarchy import Forest, customer_points
+from ple_model.data.derived.hierarchy_uses import fit_forest, read_uses
+from ple_model.data.derived.hmm import HmmModel, fit_hmm
+from ple_model.data.derived.sequences import BEHAVIOR, LIFECYCLE, SequenceScale
+from ple_model.data.events import EventStore
+from ple_model.data.normalize import Normalizer
+from ple_model.data.work import Array
+from ple_model.errors import UserError
+from ple_model.schema import PART_SLICES, load_schema
+
+FIT_ROWS = 30_000
+JOURNEY_DAYS = 90
+MODES = ("journey", "lifecycle", "behavior")
+FloatArray = NDArray[np.float32]
+
+
+def observations(rows: dict[str, Array], mode: str) -> FloatArray:
+    """[n, steps, d] that the hidden Markov model of `mode` reads."""
+    if mode == "journey":
+        return np.log1p(np.maximum(rows["daily"][:, -JOURNEY_DAYS:], 0))
+    return np.asarray(rows["monthly"][:, :, list(LIFECYCLE if mode == "lifecycle" else BEHAVIOR)])
+
+
+def observed(rows: dict[str, Array], mode: str) -> NDArray[np.bool_]:
+    """[n] rows with anything to observe in the mode's window."""
+    return np.asarray((observations(rows, mode) != 0).any(axis=(1, 2)))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """See the module docstring."""
+
+    normalizer: Normalizer
+    global_normalizer: Normalizer
+    """Of the 30 global statistics of the diagrams."""
+    scale: SequenceScale
+    gmm: GmmModel
+    hmms: dict[str, HmmModel]
+    forest: Forest
+    notes: tuple[str, ...] = field(default=())
+
+    @staticmethod
+    def fit(store: EventStore, collected: Collected, train: NDArray[np.int64], seed: int = 0) -> Fitted:
+        """Fit on spine rows `train`."""
+        if not len(train):
+            raise UserError("the training split has no rows: give more customers or other cut-offs")
+        chosen = np.sort(np.random.default_rng(seed).permutation(train)[:FIT_ROWS])
+        rows = collected.take(chosen)
+        hmms = {m: fit_hmm(observations(rows, m)[observed(rows, m)], name=m, seed=seed) for m in MODES if observed(rows, m).any()}
+        scales = tuple(c.scale for c in load_schema().columns)
+        values = rows["features"]
+        _fill_topology(values, rows)
+        _fill_hmm(values, rows, hmms)
+        first = Normalizer.fit(values, scales=scales)
+        gmm = fit_gmm(behaviour(first.transform(values)), seed=seed)
+        _fill_gmm(values, rows, gmm, first)
+        either = rows["has_short"] | rows["has_long"]
+        statistics = np.where(either[:, None], rows["global_stats"], np.nan)
+        return Fitted(
+            normalizer=Normalizer.fit(values, scales=scales),
+            global_normalizer=Normalizer.fit(statistics),
+            scale=SequenceScale.fit(rows["txn"], rows["session"]),
+            gmm=gmm,
+            hmms=hmms,
+            forest=fit_forest(store),
+            notes=(*gmm.notes, *(n for h in hmms.values() for n in h.notes)),
+        )
+
+    def raw_statistics(self, collected: Collected, train: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the signed log of the raw columns on training rows."""
+        index = np.sort(train[:: max(1, len(train) // FIT_ROWS)])
+        raw = np.nan_to_num(collected.arrays["features"][index][:, N_NORMALIZED:].astype(np.float64))
+        logged = np.sign(raw) * np.log1p(np.abs(raw))
+        std = logged.std(axis=0)
+        return tuple(logged.mean(axis=0).tolist()), tuple(np.where(std > 1e-9, std, 1.0).tolist())
+
+    def apply(self, store: EventStore, collected: Collected, first: int, stop: int) -> dict[str, Array]:
+        """Input fields and presence of spine rows `first` <= row_id < `stop`, as a dataset's columns."""
+        rows = collected.take(slice(first, stop))
+        n = stop - first
+        values = rows["features"]
+        _fill_topology(values, rows)
+        _fill_hmm(values, rows, self.hmms)
+        probabilities = _fill_gmm(values, rows, self.gmm, self.normalizer)
+        features = self.normalizer.transform(values)
+        short, long = rows["has_short"], rows["has_long"]
+        spend = read_uses(store, self.forest, first, stop, days=365, by="spend")
+        visits = read_uses(store, self.forest, first, stop, days=90, by="visits")
+        used = np.zeros(n, np.bool_)
+        for row, _, _ in spend.values():
+            used[row] = True
+        modes = {m: observed(rows, m) if m in self.hmms else np.zeros(n, np.bool_) for m in MODES}
+        fields: dict[str, Array] = {
+            "features": features,
+            "cluster_ids": probabilities.argmax(axis=1).astype(np.int32),
+            "cluster_probs": probabilities,
+            "hyperbolic_features": customer_points(self.forest, n, visits),
+            "hierarchy_features": customer_points(self.forest, n, spend),
+            "tda_features": features[:, PART_SLICES["tda_short"].start : PART_SLICES["phase_transition"].stop],
+            "tda_short_diagrams": rows["short_diagrams"],
+            "tda_short_mask": rows["short_mask"],
+            "tda_long_diagrams": rows["long_diagrams"],
+            "tda_long_mask": rows["long_mask"],
+            "tda_global_stats": self.global_normalizer.transform(
+                np.where((short | long)[:, None], rows["global_stats"], np.nan)
+            ),
+            "tda_phase_transition": features[:, PART_SLICES["phase_transition"]],
+            **{f"hmm_{m}": self._hmm_vectors(rows, m, modes[m]) for m in MODES},
+            "txn_seq": rows["txn"] / self.scale.txn,
+            "session_seq": rows["session"] / self.scale.session,
+            "collaborative_features": np.zeros((n, *FIELD_SHAPES["collaborative_features"]), np.float32),
+            "customer_segment": rows["segment"],
+            "coldstart_features": rows["coldstart"],
+            "anonymous_features": rows["anonymous"],
+        }
+        everyone = np.ones(n, np.bool_)
+        presence = dict.fromkeys(("customer_segment", "coldstart_features", "anonymous_features"), everyone)
+        presence |= {"cluster_probs": rows["parts"][:, PART_NAMES.index("rfm")], "hyperbolic_features": used, "hierarchy_features": used}
+        presence |= dict.fromkeys(("tda_features", "tda_global_stats"), short | long)
+        presence |= dict.fromkeys(("tda_short_diagrams", "tda_short_mask"), short)
+        presence |= dict.fromkeys(("tda_long_diagrams", "tda_long_mask", "tda_phase_transition"), long)
+        presence |= {f"hmm_{m}": modes[m] for m in MODES}
+        presence |= {"txn_seq": rows["has_txn"], "session_seq": rows["has_session"], "collaborative_features": ~everyone}
+        parts = {name: rows["parts"][:, j] for j, name in enumerate(PART_NAMES)}
+        parts |= {"tda_short": short, "tda_long": long, "phase_transition": long, "gmm": presence["cluster_probs"]}
+        parts |= {"hmm_summary": modes["journey"] | modes["lifecycle"], "mamba_temporal": ~everyone}
+        return fields | {f"p_{k}": v for k, v in presence.items()} | {f"p_features:{k}": v for k, v in parts.items()}
+
+    def _hmm_vectors(self, rows: dict[str, Array], mode: str, there: NDArray[np.bool_]) -> FloatArray:
+        out = np.zeros((len(there), 16), np.float32)
+        if there.any():
+            out[there] = self.hmms[mode].vectors(observations(rows, mode)[there])
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write the artifacts; `ModelContext.save` writes the trees."""
+        self.normalizer.save(folder)
+        self.global_normalizer.save(folder / "global_stats")
+        _save(folder / "sequence_scale.npz", {"txn": self.scale.txn, "session": self.scale.session})
+        _save(folder / "gmm.npz", self.gmm.arrays())
+        for mode, hmm in self.hmms.items():
+            _save(folder / f"hmm_{mode}.npz", hmm.arrays())
+        temporary = folder / "notes.json.tmp"
+        temporary.write_text(json.dumps(self.notes, ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, folder / "notes.json")
+
+    @staticmethod
+    def load(folder: Path, tree: HierarchyTree) -> Fitted:
+        """Read what `save` wrote; `UserError` names a missing or damaged file."""
+        scale = _load(folder / "sequence_scale.npz")
+        modes = [m for m in MODES if (folder / f"hmm_{m}.npz").exists()]
+        try:
+            return Fitted(
+                normalizer=Normalizer.load(folder),
+                global_normalizer=Normalizer.load(folder / "global_stats"),
+                scale=SequenceScale(scale["txn"], scale["session"]),
+                gmm=GmmModel(**_load(folder / "gmm.npz")),
+                hmms={m: HmmModel(**_load(folder / f"hmm_{m}.npz")) for m in modes},
+                forest=Forest.of(tree),
+                notes=tuple(json.loads((folder / "notes.json").read_text(encoding="utf-8"))),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise UserError(f"{folder} does not hold the fitted artifacts of a dataset: {e}") from e
+
+
+def _fill_topology(values: FloatArray, rows: dict[str, Array]) -> None:
+    for part, name, there in (
+        ("tda_short", "short_stats", "has_short"), ("tda_long", "long_stats", "has_long"), ("phase_transition", "phase", "has_long"),
+    ):  # fmt: skip
+        values[:, PART_SLICES[part]] = np.where(rows[there][:, None], rows[name], np.nan)
+
+
+def _fill_hmm(values: FloatArray, rows: dict[str, Array], hmms: dict[str, HmmModel]) -> None:
+    """The five `hmm_summary` columns, by name."""
+    index = load_schema().index
+    for mode, hmm in hmms.items():
+        there = observed(rows, mode)
+        vector = hmm.vectors(observations(rows, mode)[there]) if there.any() else np.zeros((0, 16), np.float32)
+        p = vector[:, :10]
+        numbers = {
+            f"hmm_{mode}_top_probability": p.max(axis=1, initial=0.0),
+            f"hmm_{mode}_entropy": -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1),
+            f"hmm_{mode}_exit_rate": vector[:, 10],
+        }
+        for name, column in numbers.items():
+            if name in index:
+                values[:, index[name]] = np.nan
+                values[there, index[name]] = column
+
+
+def _fill_gmm(values: FloatArray, rows: dict[str, Array], gmm: GmmModel, normalizer: Normalizer) -> FloatArray:
+    """The 22 `gmm` columns; returns the posteriors [n, 20] of every row, known or not."""
+    columns = gmm.columns(behaviour(normalizer.transform(values)))
+    known = rows["parts"][:, PART_NAMES.index("rfm")]
+    values[:, PART_SLICES["gmm"]] = np.where(known[:, None], columns, np.nan)
+    return columns[:, :20]
+
+
+def _save(path: Path, arrays: dict[str, NDArray[np.float64]] | dict[str, FloatArray]) -> None:
+    temporary = path.with_suffix(".tmp.npz")
+    np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    os.replace(temporary, path)
+
+
+def _load(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            return {k: z[k] for k in z.files}
+    except FileNotFoundError as e:
+        raise UserError(f"{path} is missing") from e
+    except (ValueError, OSError) as e:
+        raise UserError(f"{path} is damaged: {e}") from e
+

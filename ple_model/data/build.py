@@ -1,0 +1,249 @@
+"""Events -> dataset. `build` fits on the training split and applies; `transform` applies stored artifacts to other customers.
+
+Steps: rows (customers x cut-offs), SQL features, sequences, static features, topology (all kept by content hash until the build is
+done, so that a killed build goes on where it was), then the fits, then all columns in chunks, written as Parquet. A dataset that was
+built from the same events with the same settings is returned as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ple_model.context import LabelScaler, ModelContext
+from ple_model.data.artifacts import Fitted
+from ple_model.data.collect import CHUNK, STEP_VERSIONS, chunks, collect
+from ple_model.data.columns import RAW
+from ple_model.data.dataset import Dataset
+from ple_model.data.events import TABLES, EventStore, connect, table_files
+from ple_model.data.features import Market, fit_market
+from ple_model.data.labels import Labels, LabelSettings, compute_labels
+from ple_model.data.manifest import sha256_file
+from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs
+from ple_model.data.work import Array, Progress, Work, digest, digest_files
+from ple_model.data.writer import DatasetWriter, copy_artifacts
+from ple_model.errors import UserError
+from ple_model.schema import SCHEMA_PATH
+from ple_model.tasks import TASKS
+
+BUILD_VERSION = 1
+MAX_BRANDS = 2048
+SEGMENT_NAMES = ("anonymous", "cold start", "warm")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What decides a dataset beside its events. `workers` and `threads` change the speed only."""
+
+    split: SplitSettings = field(default_factory=SplitSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    seed: int = 0
+    workers: int = 2
+    threads: int = 2
+
+
+def _silent(step: str, share: float) -> None:
+    """No progress report."""
+
+
+def build(
+    events: Path | str,
+    out: Path | str,
+    cutoffs: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    settings: BuildSettings | None = None,
+) -> Dataset:
+    """The dataset of an events folder at `out`. Cut-offs: those given, else the source's defaults. `UserError` on bad input."""
+    settings = settings or BuildSettings()
+    out = Path(out)
+    with connect(Path(events), threads=settings.threads) as store:
+        dates = _cutoffs(store, cutoffs)
+        settings = replace(settings, labels=_label_settings(store, settings.labels))
+        key = digest([_events_key(store), dates, asdict(settings.split), settings.seed, BUILD_VERSION, sha256_file(SCHEMA_PATH)])
+        whole = digest([key, asdict(settings.labels), STEP_VERSIONS])
+        existing = _existing(out, whole)
+        if existing is not None:
+            return existing
+        work = Work(out / ".build", progress or _silent)
+        rows = create_spine(store.con, dates, settings.split)
+        store.con.execute(f"SET temp_directory = '{str(work.folder / 'spill').replace(chr(39), chr(39) * 2)}'")
+        market = fit_market(store.con)
+        collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
+        train = _rows_of(store, "train")
+        work.progress("fit", 0.0)
+        fitted = Fitted.fit(store, collected, train, settings.seed)
+        labels = compute_labels(store, settings.labels)
+        brands = _brands(labels, train)
+        mean, std = fitted.raw_statistics(collected, train)
+        context = ModelContext(
+            hierarchy=fitted.forest.tree, raw_mean=mean, raw_std=std, brands=tuple(b for b, _ in brands),
+            brand_counts=tuple(n for _, n in brands), label_scalers=_scalers(labels, train),
+            class_names={t.name: t.classes for t in TASKS.values() if t.kind == "multiclass" and t.classes},
+        )  # fmt: skip
+        fitted.save(_made(out / "artifacts"))
+        market.save(out / "artifacts" / "market.json")
+        work.progress("fit", 1.0)
+        record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split), "labels": asdict(settings.labels)}
+        _write(work, store, collected.rows, fitted, context, labels, collected, out, record)
+        work.clear()
+    return Dataset.open(out)
+
+
+def transform(
+    events: Path | str,
+    artifacts: Path | str,
+    out: Path | str,
+    cutoffs: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    settings: BuildSettings | None = None,
+) -> Dataset:
+    """A dataset of new customers with the artifacts of another dataset (its `artifacts/`, a run's `preprocess/`) applied unchanged.
+
+    All rows are in the split 'test'; nothing is fitted. Labels are there as far as the events reach beyond the cut-off.
+    """
+    settings = settings or BuildSettings()
+    out, artifacts = Path(out), Path(artifacts)
+    context = ModelContext.load(artifacts)
+    fitted = Fitted.load(artifacts, context.hierarchy)
+    market = Market.load(artifacts / "market.json")
+    with connect(Path(events), threads=settings.threads) as store:
+        dates = _cutoffs(store, cutoffs)
+        settings = replace(settings, labels=_label_settings(store, settings.labels))
+        work = Work(out / ".build", progress or _silent)
+        rows = create_spine(store.con, dates, settings.split, only="test")
+        key = digest([_events_key(store), dates, "transform", BUILD_VERSION, sha256_file(SCHEMA_PATH)])
+        collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
+        labels = compute_labels(store, settings.labels)
+        copy_artifacts(artifacts, out / "artifacts")
+        record = {"key": key, "horizon_days": settings.labels.horizon_days, "labels": asdict(settings.labels), "transformed": True}
+        _write(work, store, rows, fitted, context, labels, collected, out, record)
+        work.clear()
+    return Dataset.open(out)
+
+
+def _write(
+    work: Work, store: EventStore, rows: int, fitted: Fitted, context: ModelContext, labels: Labels, collected: Any, out: Path,
+    record: dict[str, Any],
+) -> None:  # fmt: skip
+    """All columns in chunks, then the manifest."""
+    columns = labels.with_brands(context.brands)
+    writer = DatasetWriter(out)
+    work.progress("write", 0.0)
+    for first, stop in chunks(rows, CHUNK):
+        keys = _keys(store, first, stop)
+        chunk = fitted.apply(store, collected, first, stop)
+        chunk |= {f"y_{t}": v[first:stop] for t, v in columns.items()}
+        chunk |= {RAW + k: v for k, v in _raw(store, first, stop).items()}
+        chunk[RAW + "segment"] = np.array(SEGMENT_NAMES, dtype=object)[chunk["customer_segment"]]
+        writer.write(keys | chunk)
+        work.progress("write", stop / rows)
+    manifest = store.manifest
+    absent = tuple(t for t in TABLES if t not in store.present)
+    notes = (*fitted.notes, *(f"no table '{t}': what it feeds is absent" for t in absent), *(manifest.defaults.notes if manifest else ()))
+    writer.close(
+        name=manifest.name if manifest else store.path.name, source=manifest.source if manifest else "tables", context=context,
+        normalizer=fitted.normalizer, absent_sources=absent, settings=record,
+        notes=(*notes, "collaborative_features and mamba_temporal are not built: recorded as absent"),
+    )  # fmt: skip
+
+
+def _cutoffs(store: EventStore, given: Sequence[str] | None) -> tuple[str, ...]:
+    dates = tuple(given or (store.manifest.defaults.cutoffs if store.manifest else ()))
+    if not dates:
+        raise UserError(f"'{store.path}' names no cut-offs: give --cutoff DATE, once or more")
+    return parse_cutoffs(dates)
+
+
+def _label_settings(store: EventStore, settings: LabelSettings) -> LabelSettings:
+    """No horizon beyond what the source says it covers."""
+    covered = store.manifest.defaults.horizon_days if store.manifest else settings.horizon_days
+    return replace(settings, horizon_days=max(1, min(settings.horizon_days, covered)))
+
+
+def _events_key(store: EventStore) -> str:
+    names = [*TABLES, "exact_spend", "labels"]
+    tables = {t: digest_files(table_files(store.path, t)) for t in names}
+    defaults = asdict(store.manifest.defaults) if store.manifest else {}
+    return digest([tables, defaults])
+
+
+def _existing(out: Path, key: str) -> Dataset | None:
+    """The finished dataset at `out` if it was made from the same; a half-made or other one is built anew."""
+    if not (out / "dataset.json").exists():
+        return None
+    try:
+        found = Dataset.open(out)
+    except UserError:
+        return None
+    return found if found.manifest.settings.get("key") == key else None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _rows_of(store: EventStore, split: str) -> NDArray[np.int64]:
+    found = store.con.execute("SELECT row_id FROM spine WHERE split = ? ORDER BY row_id", [split]).fetchnumpy()["row_id"]
+    return np.asarray(found, dtype=np.int64)
+
+
+def _brands(labels: Labels, train: NDArray[np.int64]) -> list[tuple[str, int]]:
+    """Brands of the training labels, most frequent first, with their counts."""
+    counts = Counter(b for b in labels.brand[train] if b is not None)
+    return sorted(counts.items(), key=lambda x: (-x[1], x[0]))[:MAX_BRANDS]
+
+
+def _scalers(labels: Labels, train: NDArray[np.int64]) -> dict[str, LabelScaler]:
+    out = {}
+    for task, values in labels.columns.items():
+        if TASKS[task].kind == "regression":
+            there = values[train].astype(np.float64)
+            there = there[np.isfinite(there)]
+            if len(there):
+                out[task] = LabelScaler(float(there.mean()), float(there.std()) or 1.0)
+    return out
+
+
+def _keys(store: EventStore, first: int, stop: int) -> dict[str, Array]:
+    table = store.con.sql(
+        "SELECT customer_id, cutoff::VARCHAR AS cutoff, split FROM spine"
+        f" WHERE row_id >= {first} AND row_id < {stop} ORDER BY row_id"
+    ).to_arrow_table()
+    return {k: np.array(table.column(k).to_pylist(), dtype=object) for k in ("customer_id", "cutoff", "split")}
+
+
+def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
+    """Columns people filter by. The age band is here for cohorts only: no input holds it."""
+    table = store.con.sql(f"""
+        WITH s AS (SELECT * FROM spine WHERE row_id >= {first} AND row_id < {stop}),
+        t AS (
+            SELECT row_id, min(s.cutoff - t.ts::DATE) AS recency, sum(amount) FILTER (t.ts >= s.cutoff - 28) AS spend,
+                   count(*) FILTER (t.ts >= s.cutoff - 90) AS n
+            FROM s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff WHERE coalesce(kind, 'card') = 'card' GROUP BY 1),
+        e AS (SELECT row_id, count(*) AS n FROM s JOIN sessions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
+              AND t.ts >= s.cutoff - 90 GROUP BY 1),
+        x AS (SELECT customer_id, cutoff, any_value(prior_spend_28d) AS v FROM exact_spend GROUP BY 1, 2)
+        SELECT region, coalesce(age_band, CASE WHEN birth_year IS NULL THEN NULL
+                 ELSE ['under 25', '25-34', '35-44', '45-54', '55-64', '65 and over']
+                      [1 + greatest(0, least(5, (year(s.cutoff) - birth_year - 15) // 10))] END) AS age_band,
+               (s.cutoff - joined_on)::DOUBLE AS tenure_days, t.recency::DOUBLE AS recency_days,
+               coalesce(t.spend, 0)::DOUBLE AS spend_28d, coalesce(t.n, 0)::DOUBLE AS n_transactions_90d,
+               coalesce(e.n, 0)::DOUBLE AS n_sessions_90d, x.v::DOUBLE AS prior_spend_28d
+        FROM s LEFT JOIN customers c USING (customer_id) LEFT JOIN t USING (row_id) LEFT JOIN e USING (row_id)
+        LEFT JOIN x ON x.customer_id = s.customer_id AND x.cutoff = s.cutoff ORDER BY row_id""").to_arrow_table()
+    out: dict[str, Array] = {}
+    for name in table.column_names:
+        if name == "prior_spend_28d" and "exact_spend" not in store.present:
+            continue
+        if name in ("region", "age_band"):
+            out[name] = np.array(table.column(name).to_pylist(), dtype=object)
+        else:
+            out[name] = table.column(name).to_numpy().astype(np.float64)
+    return out

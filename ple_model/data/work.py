@@ -1,0 +1,69 @@
+"""Steps of a build that can be repeated: each is keyed by the content of what it reads, and kept until the build is done.
+
+A step writes arrays into a folder of its own which is renamed when it is complete. A build that was killed finds the finished steps
+again; one with other events or settings has other keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ple_model.data.manifest import sha256_file
+
+Array = NDArray[Any]
+Progress = Callable[[str, float], None]
+"""Called with the step's name and the share done (0 to 1)."""
+
+
+def digest(value: object) -> str:
+    """Short content hash of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Content hash of files, by name and checksum."""
+    return digest([(p.name, sha256_file(p)) for p in sorted(paths)])
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder of a build's steps."""
+
+    folder: Path
+    progress: Progress
+
+    def step(self, name: str, key: str, run: Callable[[Path], None]) -> Path:
+        """Folder of a finished step; `run(folder)` fills it unless a finished one with this key is there."""
+        done = self.folder / f"{name}-{key}"
+        if not done.is_dir():
+            partial = self.folder / f"{name}-{key}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            self.progress(name, 0.0)
+            run(partial)
+            os.replace(partial, done)
+        self.progress(name, 1.0)
+        return done
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """A memory-mapped `.npy` of zeros to fill."""
+    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=shape)
+
+
+def read_array(folder: Path, name: str) -> Array:
+    """A memory-mapped `.npy`, read only."""
+    return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
