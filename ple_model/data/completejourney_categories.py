@@ -1,8 +1,8 @@
 """Where completejourney's departments and product categories go among the 12 spending categories.
 
 The retailer sells groceries above all: a product category named below goes where it says, else its department's default
-applies, else `services`. Departments that
-sell fuel, meals or travel keep their default whatever the product category. The source's own product category and product type stay as `mcc_l2` and `mcc`.
+applies, else `services`. Departments that sell fuel, meals or travel keep their default whatever the product category.
+The source's own product category and product type stay as `mcc_l2` and `mcc`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ other names go:
         constants: {kind: card}            # the same value in every row
         values: {mcc_l1: {Food: groceries, Gas: fuel and transport}}
 
-Keys of `columns` are ours, values are the source's. `customers` and `labels` keep the source's other columns as static columns or
-task columns. Text that is no number or date where one is needed is an error that names every such column at once.
+Keys of `columns` are ours, values are the source's. `customers` and `labels` keep the source's other columns as static columns
+or task columns. Text that is no number or date where one is needed is an error that names every such column at once.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _iso(path: Path, value: Any) -> str:
 def import_tables(
     source: Path, out: Path, mapping: SourceMap | None = None, progress: Callable[[int, int], None] | None = None
 ) -> EventsManifest:
-    """Write the event tables found in `source` to `out` (new or empty) and return the manifest. Run `validate` on the result."""
+    """Write the event tables found in `source` to `out` (new or empty); the manifest. Run `validate` on the result."""
     source, out, mapping = Path(source), Path(out), mapping or SourceMap()
     if not source.is_dir():
         raise UserError(f"'{source}' is not a folder of tables")

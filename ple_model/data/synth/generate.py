@@ -42,9 +42,10 @@ def simulate_block(seed: int, number: int, strengths: Strengths = Strengths()) -
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
     people = draw_people(rng, BLOCK)
     story = draw_story(rng, people, strengths)
+    ids = pa.array([f"C{number * BLOCK + i:08d}" for i in range(BLOCK)])
+    customers = _customers(people, ids, rng)
     loop = activity.loop_factor(people, story, rng)
     visits = activity.visit_days(people, story, rng)
-    ids = pa.array([f"C{number * BLOCK + i:08d}" for i in range(BLOCK)])
     bought = activity.purchases(people, story, visits, loop, strengths, rng)
     paid = activity.deposits(people, story, rng)
     seen = activity.sessions(people, story, visits, loop, rng)
@@ -52,7 +53,7 @@ def simulate_block(seed: int, number: int, strengths: Strengths = Strengths()) -
     held = bank.holdings(people, story, shown, rng)
     sides = bank.side_tables(people, story, rng)
     tables = {
-        "customers": _customers(people, ids, rng),
+        "customers": customers,
         "transactions": _transactions(bought, paid, ids),
         "sessions": pa.table(
             {

@@ -161,8 +161,8 @@ class Strengths:
     interaction: float = 0.9
     """Log-odds of a click per sign(savings account) x sign(evening shopper); no main effect of either."""
     conversion_interaction: float = 0.8
-    click_intercept: float = -4.32
-    conversion_intercept: float = -2.40
+    click_intercept: float = -4.255
+    conversion_intercept: float = -2.42
     deepening: float = 1.5
     """Log weight of a category in the 16 weeks after its leaves were explored."""
     shape_growth: float = 0.6
