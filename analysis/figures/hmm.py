@@ -49,7 +49,16 @@ def norms(stats: HmmStats) -> go.Figure:
 def swap_effect(effects: EffectStats, modes: Sequence[str]) -> go.Figure:
     """[task, mode] mean change when every row gets the mode's default embedding."""
     z = np.array([effects.of(f"hmm.{m}=default") for m in modes]).T
-    return heatmap(z, list(modes), effects.tasks, hover="%{y} on default %{x}: %{z:.4f}", bar="mean change", decimals=3)
+    return heatmap(
+        z,
+        list(modes),
+        effects.tasks,
+        hover="%{y} on default %{x}: %{z:.4f}",
+        low=0.0,
+        high=float(np.nanmax(z, initial=1e-6)),
+        bar="mean change",
+        decimals=3,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,142 @@
+"""`ple diagnose` and `ple whatif`. Exit 1 when a warning or an error was found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ple_model.commands import Command, add_json
+from ple_model.errors import UserError
+
+
+def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--dataset", type=Path, metavar="D", help="measure on this dataset (default: the run's own sample)")
+    parser.add_argument("--sample", type=int, metavar="N", help="use at most N rows, chosen with --seed")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
+    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="JSON file with thresholds to override, by name")
+    parser.add_argument("--force", action="store_true", help="measure again even if a result is stored")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report that opens offline")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the findings as Markdown")
+    add_json(parser)
+
+
+def _run_diagnose(args: argparse.Namespace) -> int:
+    from analysis.diagnose import diagnose
+
+    if args.sample is not None and args.sample < 1:
+        raise UserError(f"--sample {args.sample} is not valid, it must be at least 1")
+    thresholds = _thresholds(args.thresholds)
+    tick = _ticker(quiet=args.json)
+    found = diagnose(
+        args.run, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, force=args.force
+    )  # fmt: skip
+    if args.html is not None or args.markdown is not None:
+        from analysis.report import to_html, to_markdown, write_report
+
+        for path, render in ((args.html, to_html), (args.markdown, to_markdown)):
+            if path is not None:
+                write_report(path, render(found))
+    if args.json:
+        print(_dump(found.to_dict()))
+    else:
+        print(found)
+    return 1 if found.alarms else 0
+
+
+def _thresholds(path: Path | None) -> Any:
+    from analysis.checks.thresholds import Thresholds
+
+    if path is None:
+        return Thresholds()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise UserError(f"--thresholds {path}: not a readable JSON file: {' '.join(str(e).split())}") from e
+    if not isinstance(values, dict):
+        raise UserError(f"--thresholds {path}: expected a mapping of names to numbers")
+    return Thresholds.from_dict(values)
+
+
+def _configure_whatif(parser: argparse.ArgumentParser) -> None:
+    many: dict[str, Any] = {"action": "append", "default": []}
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--ablate", metavar="EXPERT[=zero|mean]", help="replace an expert's output (default: by zeros)", **many)
+    parser.add_argument("--pin", metavar="TASK:EXPERT=W", help="pin a gate weight; the others fill 1", **many)
+    parser.add_argument("--temperature", metavar="[TASK=]X", help="multiply the gate temperature", **many)
+    parser.add_argument("--cut", metavar="SOURCE:TARGET", help="cut a transfer edge", **many)
+    parser.add_argument("--scale", metavar="SOURCE:TARGET=X", help="multiply a transfer edge's strength", **many)
+    parser.add_argument("--hmm", metavar="MODE=default|zero", help="replace an HMM mode's projection", **many)
+    parser.add_argument("--latent", metavar="INDEX=X", help="set an SAE latent to a value", **many)
+    parser.add_argument(
+        "--reconstruct", action="store_true", help="replace the shared representation by its SAE reconstruction"
+    )
+    parser.add_argument("--dataset", type=Path, metavar="D", help="use this dataset (default: the run's own sample)")
+    parser.add_argument("--sample", type=int, default=10_000, metavar="N", help="use at most N rows (default 10000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample and of the bootstrap (default 0)")
+    parser.add_argument(
+        "--bootstrap", type=int, default=200, metavar="N", help="bootstrap rounds (default 200; 0: no intervals)"
+    )
+    add_json(parser)
+
+
+def intervention_items(args: argparse.Namespace) -> tuple[str, ...]:
+    """The switches of `ple whatif` in the text form of `Intervention.parse`."""
+    items = [f"ablate.{a}" if "=" in a else f"ablate.{a}=zero" for a in args.ablate]
+    for pin in args.pin:
+        cell, eq, weight = pin.partition("=")
+        task, colon, expert = cell.partition(":")
+        if not (eq and colon):
+            raise UserError(f"--pin {pin!r}: expected TASK:EXPERT=WEIGHT, for example churn:perslay=1.0")
+        items.append(f"pin_gate.{task}.{expert}={weight}")
+    for value in args.temperature:
+        items.append(f"gate_temperature.{value}" if "=" in value else f"gate_temperature={value}")
+    items += [f"edge.{edge}=0" for edge in args.cut]
+    items += [f"edge.{edge}" for edge in args.scale]
+    items += [f"hmm.{mode}" for mode in args.hmm]
+    items += [f"latent.{latent}" for latent in args.latent]
+    items += ["replace_shared=true"] if args.reconstruct else []
+    if not items:
+        raise UserError("ple whatif: no intervention given; for example --ablate temporal or --cut ctr:cvr")
+    return tuple(items)
+
+
+def _run_whatif(args: argparse.Namespace) -> int:
+    from analysis.whatif import whatif
+
+    if args.sample < 1:
+        raise UserError(f"--sample {args.sample} is not valid, it must be at least 1")
+    items = intervention_items(args)
+    result = whatif(
+        args.run, items, dataset=args.dataset, sample=args.sample, seed=args.seed, bootstrap=max(0, args.bootstrap)
+    )  # fmt: skip
+    print(_dump({"run": str(args.run), **result.to_dict()}) if args.json else result)
+    return 0
+
+
+def _ticker(*, quiet: bool) -> Callable[[float, str], None] | None:
+    """A progress line on a terminal, nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        return None
+
+    def tick(share: float, what: str) -> None:
+        end = "\n" if share >= 1 else ""
+        print(f"\r\033[K{share:4.0%} {what}", end=end, file=sys.stderr, flush=True)
+
+    return tick
+
+
+def _dump(value: Any) -> str:
+    from ple_model.run import dump
+
+    return dump(value)
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("diagnose", "measure a run and say what is wrong with it", _configure_diagnose, _run_diagnose),
+    Command("whatif", "change the model's inner workings and compare before and after", _configure_whatif, _run_whatif),
+)

@@ -1,0 +1,192 @@
+"""Findings and figures as one file: HTML that opens offline, Markdown, JSON. Aggregates only, never a customer's row.
+
+The plotting library is inlined once (4.8 MB), whatever the number of figures; the whole stays within 8 MB.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.checks.finding import Evidence, Finding
+from analysis.diagnose import Diagnosis
+from analysis.stats.run import Statistics
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MAX_BYTES = 8_000_000
+COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "unknown": "#5f6368", "info": "#0b57d0", "ok": "#146c2e"}
+STYLE = """
+:root{color-scheme:light dark;--line:#8884;--soft:#8881}
+body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
+.card{border:1px solid var(--line);border-left-width:5px;border-radius:8px;padding:.7rem 1rem;margin:.6rem 0}
+.badge{color:#fff;border-radius:4px;padding:.1rem .45rem;font-size:.75rem;font-weight:600;text-transform:uppercase}
+.id{font-family:ui-monospace,monospace;font-size:.85rem;opacity:.75}.verdict{font-weight:600;margin:.35rem 0}
+table{border-collapse:collapse;font-size:.88rem}td,th{border-bottom:1px solid var(--line);padding:.25rem .6rem;text-align:left}
+td.n{text-align:right;font-variant-numeric:tabular-nums}code{background:var(--soft);padding:.05rem .3rem;border-radius:4px}
+figure{background:#fff;border:1px solid var(--line);border-radius:8px;margin:1rem 0;padding:.5rem}figcaption{color:#333;font-weight:600}
+@media print{.card{break-inside:avoid}}
+"""
+
+
+def to_html(found: Diagnosis) -> str:
+    """One self-contained page: identity, findings loudest first, figures, the list of passed checks."""
+    run = found.statistics.facts.run
+    counts = " · ".join(f"{len(f)} {s}" for s, f in found.by_severity().items())
+    name = html.escape(str(run.get("name") or found.run.name))
+    rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in run.items() if k != "name")
+    alarms = "".join(_card(f) for f in found.findings if f.severity != "ok")
+    passed = "".join(
+        f"<tr><td class=id>{f.id}</td><td>{html.escape(f.verdict)}</td></tr>" for f in found.findings if f.severity == "ok"
+    )
+    body = (
+        f"<h1>{name}</h1><p>{found.statistics.n} rows · {counts}</p>"
+        f"<h2>Findings</h2>{alarms or '<p>Nothing to report.</p>'}"
+        f"<h2>Figures</h2>{''.join(_figures(found.statistics))}"
+        f"<h2>Passed checks</h2><table>{passed}</table><h2>Run</h2><table>{rows}</table>"
+    )
+    page = (
+        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{name}: diagnosis</title>"
+        f"<style>{STYLE}</style></head><body>{body}</body></html>"
+    )
+    if len(page.encode()) > MAX_BYTES:
+        raise RuntimeError(f"the report has {len(page.encode())} bytes, more than {MAX_BYTES}")
+    return page
+
+
+def _card(f: Finding) -> str:
+    colour = COLOURS[f.severity]
+    evidence = "".join(
+        f"<tr><td>{html.escape(e.name)}</td><td class=n>{_value(e)}</td><td class=n>{_number(e.threshold)}</td>"
+        f"<td class=n>{e.n if e.n is not None else ''}</td></tr>"
+        for e in f.evidence
+    )
+    table = f"<table><tr><th>evidence</th><th>value</th><th>threshold</th><th>n</th></tr>{evidence}</table>" if evidence else ""
+    cause = f"<p>Likely cause: {html.escape(f.cause)}</p>" if f.cause else ""
+    tried = f"<p>Try it: <code>{html.escape(' '.join(f.whatif))}</code></p>" if f.whatif else ""
+    return (
+        f'<div class=card style="border-left-color:{colour}"><span class=badge style="background:{colour}">{f.severity}</span> '
+        f"<span class=id>{f.id} · {html.escape(f.subject)}</span><div class=verdict>{html.escape(f.verdict)}</div>"
+        f"{table}{cause}{_fix(f)}{tried}</div>"
+    )
+
+
+def _fix(f: Finding) -> str:
+    if f.fix is None:
+        return ""
+    change = ""
+    if f.fix.key:
+        old, new = html.escape(str(f.fix.old)), html.escape(str(f.fix.new))
+        change = f" <code>{html.escape(f.fix.key)}: {old} → {new}</code>"
+    return f"<p>Fix: {html.escape(f.fix.text)}{change}</p>"
+
+
+def _value(e: Evidence) -> str:
+    return html.escape(e.text) if e.text else _number(e.value)
+
+
+def _number(value: float | None) -> str:
+    if value is None or not np.isfinite(value):
+        return ""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def figures_of(s: Statistics) -> Iterator[tuple[str, Callable[[], go.Figure]]]:
+    """(title, how to draw it) of every figure that these statistics allow."""
+    from analysis.figures import data, evidence, experts, gates, hmm, sae, training, transfer
+
+    if s.experts is not None and s.experts.n:
+        e = s.experts
+        yield "Expert health", lambda: experts.health(experts.health_info(s))
+        yield "Redundancy between experts (linear CKA)", lambda: experts.cka(e)
+        yield "Effective rank", lambda: experts.rank(e)
+        yield "Missing inputs by expert", lambda: experts.absence(s)
+    if s.gates is not None and s.gates.n:
+        g = s.gates
+        yield "Gate weights", lambda: gates.weights(g)
+        yield "Learned minus prior", lambda: gates.prior_shift(g, s.facts.prior())
+        yield "Collapse against specialisation", lambda: gates.collapse(g)
+        yield "Attention spent on empty inputs", lambda: gates.dilution(g)
+        if s.effects is not None and s.effects.n:
+            x = s.effects
+            yield "Gate mass against causal effect", lambda: experts.mass_effect(experts.mass_effect_info(g, x))
+    if s.hmm is not None and s.hmm.n:
+        h = s.hmm
+        rates = dict(zip(h.modes, h.default_rate.tolist(), strict=True))
+        yield "Rows on the default HMM embedding", lambda: hmm.default_rate(rates)
+    if s.transfer is not None and s.transfer.n:
+        yield "Logit transfer", lambda: transfer.dag(transfer.edges_info(s))
+        for response in s.dose.values():
+            yield f"Dose-response of {response.edge.replace(':', ' -> ')}", lambda r=response: transfer.dose(r)  # type: ignore[misc]
+    if s.sae is not None and s.sae.n:
+        z = s.sae
+        yield "Density of SAE latents", lambda: sae.density(z)
+    for task, t in s.evidence.items():
+        if t.labelled:
+            yield f"Reliability of {task}", lambda t=t: evidence.reliability(t)  # type: ignore[misc]
+    if s.training is not None and len(s.training):
+        h_ = s.training
+        yield "Validation loss", lambda: training.loss(h_)
+        yield "Gradient norms", lambda: training.gradients(h_)
+    if s.inputs is not None and s.inputs.n:
+        i = s.inputs
+        yield "Missing fields by cause", lambda: data.presence(i)
+
+
+def _figures(s: Statistics) -> Iterator[str]:
+    from plotly.io import to_html as plotly_html
+
+    first = True
+    for title, draw in figures_of(s):
+        figure: Any = draw()
+        figure.update_layout(template="plotly_white")
+        inner = plotly_html(figure, include_plotlyjs=first, full_html=False, config={"displaylogo": False})
+        first = False
+        yield f"<figure><figcaption>{html.escape(title)}</figcaption>{inner}</figure>"
+
+
+def to_markdown(found: Diagnosis) -> str:
+    """Findings as Markdown, loudest first."""
+    name = found.statistics.facts.run.get("name") or found.run.name
+    counts = ", ".join(f"{len(f)} {s}" for s, f in found.by_severity().items())
+    lines = [f"# {name}", "", f"{found.statistics.n} rows; {counts}.", ""]
+    for f in found.findings:
+        if f.severity == "ok":
+            continue
+        lines += [f"## {f.severity}: {f.id} ({f.subject})", "", f.verdict, ""]
+        if f.evidence:
+            lines += ["| evidence | value | threshold | n |", "|---|---|---|---|"]
+            for e in f.evidence:
+                shown = e.text.replace("|", "\\|") if e.text else _number(e.value)
+                lines.append(f"| {e.name.replace('|', chr(92) + '|')} | {shown} | {_number(e.threshold)} | {e.n or ''} |")
+            lines.append("")
+        if f.cause:
+            lines += [f"Likely cause: {f.cause}", ""]
+        if f.fix is not None:
+            change = f" `{f.fix.key}`: {f.fix.old} to {f.fix.new}." if f.fix.key else ""
+            lines += [f"Fix: {f.fix.text}{change}", ""]
+    lines += ["## Passed", "", *[f"- {f.id}: {f.verdict}" for f in found.findings if f.severity == "ok"], ""]
+    return "\n".join(lines)
+
+
+def to_json(found: Diagnosis) -> str:
+    """The JSON of `ple diagnose --json`."""
+    from ple_model.files import plain
+
+    return json.dumps(plain(found.to_dict()), indent=1, ensure_ascii=False)
+
+
+def write_report(path: Path, text: str) -> None:
+    """Atomically; the parent folder is made if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
