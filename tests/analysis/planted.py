@@ -1,0 +1,459 @@
+"""Healthy statistics from random arrays, and one planted fault for every check: `healthy()`, `PLANTED[id]()`.
+
+A planted case changes one thing in the arrays that are measured (or in the training record), never a threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.stats import effects, evidence, expert, gate, hmm, sae, training, transfer
+from analysis.stats.inputs import measure as measure_inputs
+from analysis.stats.run import Facts, RowQuality, Statistics
+from analysis.stats.transfer import DoseResponse
+from ple_model.batch import OPTIONAL_FIELDS
+from ple_model.config import load_config
+from ple_model.schema import PART_SLICES
+
+EXPERTS = ("unified_hgcn", "perslay", "deepfm", "temporal", "lightgcn", "causal", "optimal_transport", "raw_scale")
+READS = {
+    "unified_hgcn": ("hierarchy_features", "features:overseas"),
+    "perslay": ("tda_short_diagrams", "tda_long_diagrams", "tda_features"),
+    "deepfm": ("features:rfm", "features:category"),
+    "temporal": ("txn_seq", "session_seq"),
+    "lightgcn": ("collaborative_features",),
+    "causal": ("features:rfm",),
+    "optimal_transport": ("features:rfm",),
+    "raw_scale": ("features:raw_power_law",),
+}
+DIM = 16
+MODES = ("journey", "lifecycle", "behavior")
+ALL_FIELDS = (*OPTIONAL_FIELDS, *(f"features:{p}" for p in PART_SLICES))
+
+
+@dataclass
+class World:
+    """The arrays that statistics are measured from; planted cases change them."""
+
+    n: int
+    rng: np.random.Generator
+    facts: Facts
+    outputs: dict[str, NDArray[Any]]
+    present: dict[str, NDArray[Any]]
+    weights: NDArray[Any]
+    absent: dict[str, NDArray[Any]]
+    features: NDArray[Any]
+    points: NDArray[Any]
+    mask: NDArray[Any]
+    hierarchy: NDArray[Any]
+    projected: dict[str, NDArray[Any]]
+    default: dict[str, NDArray[Any]]
+    embedding: dict[str, NDArray[Any]]
+    added: dict[str, NDArray[Any]]
+    own: dict[str, NDArray[Any]]
+    latent: NDArray[Any]
+    x: NDArray[Any]
+    reconstruction: NDArray[Any]
+    uncertainty: dict[str, NDArray[Any]]
+    probability: dict[str, NDArray[Any]]
+    label: dict[str, NDArray[Any]]
+    epochs: list[dict[str, Any]]
+    cut_change: dict[str, float]
+    dose: dict[str, DoseResponse]
+    quality: dict[str, RowQuality]
+
+    def measure(self) -> Statistics:
+        n, facts = self.n, self.facts
+        there = np.ones((n, 734), dtype=bool)
+        for part, columns in PART_SLICES.items():
+            there[:, columns] = (self.absent[f"features:{part}"] == 0)[:, None]
+        diagrams = {f: (self.points, self.mask, np.ones(n, bool)) for f in ("tda_short_diagrams", "tda_long_diagrams")}
+        inputs = measure_inputs(
+            self.features, self.absent, there, diagrams, (self.hierarchy, self.absent["hierarchy_features"] == 0)
+        )
+        before = {t: np.full((n,), 0.5) if k != "multiclass" else np.full((n, 4), 0.25) for t, k in facts.kinds.items()}
+        after = {
+            e: {t: v + self.cut_change.get(e, 0.001) for t, v in before.items()} for e in (f"edge.{x}=0" for x in facts.edges)
+        }
+        reference = replace(self, features=np.random.default_rng(7).normal(size=(n, 734)))
+        return Statistics(
+            facts=facts,
+            n=n,
+            inputs=inputs,
+            experts=expert.measure(self.outputs, self.present),
+            gates=gate.measure(facts.tasks, facts.experts, self.weights, np.stack(list(self.present.values()), 1)),
+            hmm=hmm.measure(self.projected, self.default, self.embedding),
+            transfer=transfer.measure(self.added, self.own, n),
+            sae=sae.measure(self.latent, self.x, self.reconstruction),
+            evidence={
+                t: evidence.measure(
+                    facts.kinds[t], self.uncertainty[t], 2 / self.uncertainty[t], self.probability.get(t), self.label.get(t)
+                )
+                for t in self.uncertainty
+            },
+            effects=effects.measure(facts.kinds, before, after, {"cvr": 0.505}),
+            dose=self.dose,
+            quality=self.quality,
+            training=training.measure(self.epochs),
+            reference=measure_inputs(reference.features, self.absent, np.ones((n, 734), bool)),
+        )
+
+
+def world(n: int = 600, seed: int = 0) -> World:
+    """A healthy run: every expert varies in its own way, gates moved and depend on the row, losses fall."""
+    rng = np.random.default_rng(seed)
+    config = load_config("small")
+    tasks = config.tasks
+    facts = Facts(
+        config=config.to_dict(),
+        tasks=tuple(tasks),
+        kinds={k: t.kind for k, t in tasks.items()},
+        domain_experts={k: t.domain_experts for k, t in tasks.items()},
+        hmm_modes={k: t.hmm_mode for k, t in tasks.items()},
+        experts=EXPERTS,
+        reads=READS,
+        edges=("ctr:cvr", "churn:retention", "cvr:ltv"),
+        execution_order=tuple(tasks),
+        run={"name": "planted"},
+    )
+    prior = facts.prior()
+    noise = rng.normal(scale=0.8, size=(n, len(tasks), len(EXPERTS))) + rng.normal(
+        scale=0.5, size=(1, len(tasks), len(EXPERTS))
+    )
+    logits = np.log(prior)[None] + noise
+    weights = np.exp(logits)
+    x = rng.normal(size=(n, 64))
+    probability = np.where(rng.random(n) < 0.5, 0.2, 0.4)
+    label = (rng.random(n) < probability).astype(int)
+    classes = rng.integers(0, 12, n)
+    shares = np.full((n, 12), 1 / 12)
+    mask = np.arange(50)[None] < rng.integers(5, 30, n)[:, None]
+    birth = rng.random((n, 50))
+    points = np.stack([birth, birth + 0.1 + rng.random((n, 50)), np.zeros((n, 50))], 2) * mask[..., None]
+    hierarchy = rng.normal(size=(n, 20))
+    hierarchy /= 2 * np.linalg.norm(hierarchy, axis=1, keepdims=True)
+    own = {t: rng.normal(size=(n, 8)) for t in tasks}
+    return World(
+        n=n, rng=rng, facts=facts,
+        outputs={e: rng.normal(size=(n, DIM)) for e in EXPERTS},
+        present={e: np.ones(n, bool) for e in EXPERTS},
+        weights=weights / weights.sum(-1, keepdims=True),
+        absent={k: np.zeros(n, np.int8) for k in ALL_FIELDS},
+        features=rng.normal(size=(n, 734)),
+        points=points, mask=mask, hierarchy=hierarchy,
+        projected={m: rng.normal(size=(n, 8)) for m in MODES},
+        default={m: rng.random(n) < 0.1 for m in MODES},
+        embedding={m: 0.2 * np.ones(8) for m in MODES},
+        added={e: 0.1 * rng.normal(size=(n, 8)) for e in facts.edges}, own=own,
+        latent=np.where(rng.random((n, 128)) < 0.05, 1.0, 0.0), x=x, reconstruction=x + 0.2 * rng.normal(size=x.shape),
+        uncertainty={"ctr": rng.uniform(0.1, 0.6, n), "nba": rng.uniform(0.1, 0.6, n)},
+        probability={"ctr": probability, "nba": shares}, label={"ctr": label, "nba": classes},
+        epochs=epoch_lines(facts), cut_change={},
+        dose={e: DoseResponse(e, (0.0, 0.5, 1.0), (0.1, 0.2, 0.3), 0.2, n) for e in facts.edges},
+        quality={"nba": RowQuality(n, 0.02, 0.3, 0.1, 0.62, 0.4)},
+    )  # fmt: skip
+
+
+def epoch_lines(facts: Facts, epochs: int = 10) -> list[dict[str, Any]]:
+    """Epoch lines of a healthy training of the `small` preset: phase 2 from epoch 9, gates frozen after epoch 7."""
+    lines = []
+    for e in range(1, epochs + 1):
+        moving = min(e, 7)
+        gates = {t: (facts.prior()[i] * np.exp(0.02 * moving * np.arange(8))).tolist() for i, t in enumerate(facts.tasks)}
+        lines.append({
+            "event": "epoch", "epoch": e, "phase": 1 if e <= 8 else 2, "steps": 20, "samples_per_s": 1000.0,
+            "train": {
+                "total": 20.0 - e, "tasks": dict.fromkeys(facts.tasks, 1.0 - 0.03 * e), "n": dict.fromkeys(facts.tasks, 1000),
+                "evidential_kl": 0.001 * e,
+            },
+            "valid": {"tasks": dict.fromkeys(facts.tasks, 0.9), "mean_ratio": 0.9},
+            "s": dict.fromkeys(facts.tasks, -0.1 * e),
+            "gates": {t: [v / sum(w) for v in w] for t, w in gates.items()},
+            "grad_norm": {**dict.fromkeys(facts.experts, 0.0 if e > 8 else 0.1), "cgc": 0.0 if e > 7 else 0.05},
+            "hmm_grad": dict.fromkeys(MODES, 0.1),
+            "adatt": {"conflict_share": 0.1, "time_share": 0.03},
+            "frozen": {"gates": e > 7, "shared": e > 8}, "nonfinite_steps": 0,
+        })  # fmt: skip
+    return lines
+
+
+def healthy(n: int = 600, seed: int = 0) -> Statistics:
+    return world(n, seed).measure()
+
+
+@dataclass(frozen=True)
+class Case:
+    """A planted fault: its statistics, the subject that the check must name, and the severity that it must have."""
+
+    statistics: Statistics
+    subject: str
+    severity: str
+
+
+PLANTED: dict[str, Callable[[], Case]] = {}
+
+
+def planted(id: str, subject: str, severity: str) -> Callable[[Callable[[World], None]], Callable[[World], None]]:
+    """Register a fault: a function that changes a healthy world."""
+
+    def register(change: Callable[[World], None]) -> Callable[[World], None]:
+        @cache
+        def build() -> Case:
+            w = world()
+            change(w)
+            return Case(w.measure(), subject, severity)
+
+        PLANTED[id] = build
+        return change
+
+    return register
+
+
+def set_config(w: World, key: str, value: Any) -> None:
+    section, name = key.split(".")
+    config = {**w.facts.config, section: {**w.facts.config[section], name: value}}
+    w.facts = replace(w.facts, config=config)
+
+
+@planted("EXP-ZERO-INPUT", "temporal.session_seq", "warning")
+def _no_sessions(w: World) -> None:
+    w.absent["session_seq"][:] = 1
+
+
+@planted("EXP-TEMPORAL-ZERO", "temporal", "error")
+def _no_transactions(w: World) -> None:
+    w.absent["txn_seq"][:] = 1
+    w.absent["session_seq"][:] = 1
+    w.present["temporal"][:] = False
+    w.outputs["temporal"][:] = 0
+
+
+@planted("EXP-DEAD", "causal", "error")
+def _constant(w: World) -> None:
+    w.outputs["causal"][:] = w.outputs["causal"][0]
+
+
+@planted("EXP-HGCN-NAN", "unified_hgcn", "error")
+def _overflow(w: World) -> None:
+    w.outputs["unified_hgcn"][:30] = np.nan
+    w.hierarchy[:30] *= 10
+
+
+@planted("EXP-NONFINITE", "deepfm", "error")
+def _infinite(w: World) -> None:
+    w.outputs["deepfm"][5, 3] = np.inf
+
+
+@planted("EXP-PERSLAY-PAD", "perslay.tda_short_diagrams", "error")
+def _padding_counts(w: World) -> None:
+    w.mask = np.ones_like(w.mask)
+
+
+@planted("EXP-REDUNDANT", "causal:optimal_transport", "warning")
+def _twins(w: World) -> None:
+    w.outputs["optimal_transport"] = 3 * w.outputs["causal"] + 1
+
+
+@planted("EXP-LOW-RANK", "lightgcn", "warning")
+def _one_direction(w: World) -> None:
+    w.outputs["lightgcn"] = w.rng.normal(size=(w.n, 1)) * np.ones((1, DIM)) + 0.01 * w.rng.normal(size=(w.n, DIM))
+
+
+def _onto(w: World, task: int, expert: int, weight: float) -> None:
+    rest = w.weights[:, task] * (1 - weight) / (1 - w.weights[:, task, expert])[:, None]
+    rest[:, expert] = weight
+    w.weights[:, task] = rest
+
+
+@planted("CGC-COLLAPSE", "churn:perslay", "error")
+def _collapse(w: World) -> None:
+    _onto(w, w.facts.tasks.index("churn"), EXPERTS.index("perslay"), 0.97)
+
+
+@planted("CGC-UNIFORM", "timing", "warning")
+def _uniform(w: World) -> None:
+    w.weights[:, w.facts.tasks.index("timing")] = 1 / 8
+
+
+@planted("CGC-UNMOVED", "gates", "warning")
+def _unmoved(w: World) -> None:
+    w.weights[:] = w.facts.prior()[None]
+
+
+@planted("CGC-OFF-DOMAIN", "ltv:raw_scale", "info")
+def _off_domain(w: World) -> None:
+    _onto(w, w.facts.tasks.index("ltv"), EXPERTS.index("raw_scale"), 0.6)
+
+
+@planted("CGC-LATE-SHIFT", "nba", "warning")
+def _late_shift(w: World) -> None:
+    for line in w.epochs[8:]:
+        line["gates"]["nba"] = [0.01] * 7 + [0.93]
+
+
+@planted("CGC-DILUTION", "perslay", "warning")
+def _dilution(w: World) -> None:
+    w.present["perslay"][:] = False
+    w.outputs["perslay"][:] = 0
+
+
+@planted("CGC-DEAD-EXPERT", "raw_scale", "warning")
+def _nobody_looks(w: World) -> None:
+    w.weights[..., EXPERTS.index("raw_scale")] = 1e-4
+    w.weights /= w.weights.sum(-1, keepdims=True)
+
+
+@planted("CGC-NONFINITE", "gates", "error")
+def _gate_nan(w: World) -> None:
+    w.weights[:4] = np.nan
+
+
+@planted("LOSS-NAN", "total", "error")
+def _loss_nan(w: World) -> None:
+    w.epochs[3]["train"]["total"] = float("nan")
+
+
+@planted("LOSS-TASK-ZERO", "nba", "warning")
+def _no_labels(w: World) -> None:
+    for line in w.epochs:
+        line["train"]["tasks"]["nba"], line["train"]["n"]["nba"] = None, 0
+
+
+@planted("LOSS-UW-CLAMP", "ltv", "warning")
+def _at_the_clamp(w: World) -> None:
+    for line in w.epochs:
+        line["s"]["ltv"] = 4.0
+
+
+@planted("LOSS-KL-JUMP", "evidential", "warning")
+def _kl_ramp(w: World) -> None:
+    for i, line in enumerate(w.epochs):
+        line["train"]["evidential_kl"] = 1.5 * i
+        line["train"]["total"] = 5 + 1.5 * i
+
+
+@planted("LOSS-ADATT-JUMP", "adatt", "warning")
+def _adatt_jump(w: World) -> None:
+    for line in w.epochs[1:]:
+        line["train"]["tasks"] = {t: 2 * v for t, v in line["train"]["tasks"].items()}
+
+
+@planted("GRAD-SHARED-ZERO", "deepfm", "error")
+def _frozen_early(w: World) -> None:
+    for line in w.epochs[:8]:
+        line["grad_norm"]["deepfm"] = 0.0
+
+
+@planted("GRAD-CGC-ZERO", "gates", "error")
+def _gates_frozen_early(w: World) -> None:
+    for line in w.epochs:
+        line["grad_norm"]["cgc"] = 0.0
+
+
+@planted("GRAD-ADATT-MEMORY", "adatt", "warning")
+def _dear_gradients(w: World) -> None:
+    for line in w.epochs:
+        line["adatt"]["time_share"] = 2.0
+
+
+@planted("GRAD-BRAND-WEAK", "brand_prediction", "warning")
+def _hot(w: World) -> None:
+    w.facts = replace(w.facts, brand_temperature=0.7)
+
+
+@planted("HMM-ALL-DEFAULT", "journey", "error")
+def _all_default(w: World) -> None:
+    w.default["journey"][:] = True
+
+
+@planted("HMM-MODE-IMBALANCE", "lifecycle", "warning")
+def _one_mode(w: World) -> None:
+    for line in w.epochs:
+        line["hmm_grad"]["lifecycle"] = 1e-4
+
+
+@planted("HMM-DEFAULT-UNTRAINED", "behavior", "warning")
+def _default_at_zero(w: World) -> None:
+    w.embedding["behavior"] = np.zeros(8)
+
+
+@planted("LT-OVERRELIANCE", "ctr:cvr", "warning")
+def _leans(w: World) -> None:
+    w.added["ctr:cvr"] = 20 * w.added["ctr:cvr"]
+
+
+@planted("LT-INACTIVE", "ctr:cvr", "warning")
+def _off(w: World) -> None:
+    w.added["ctr:cvr"] = np.zeros_like(w.added["ctr:cvr"])
+
+
+@planted("LT-ORDER", "ctr:cvr", "error")
+def _order(w: World) -> None:
+    w.facts = replace(w.facts, execution_order=w.facts.execution_order[::-1], edges=("ctr:cvr",))
+    w.added = {"ctr:cvr": w.added["ctr:cvr"]}
+
+
+@planted("LT-SCALE-FREE", "churn:retention", "info")
+def _flat(w: World) -> None:
+    w.dose["churn:retention"] = DoseResponse("churn:retention", (0.0, 0.5, 1.0), (0.2, 0.2, 0.2001), 0.2, w.n)
+
+
+@planted("SAE-DEAD", "sae", "warning")
+def _dead_latents(w: World) -> None:
+    w.latent[:, :100] = 0
+
+
+@planted("SAE-DENSE", "sae", "warning")
+def _dense_latents(w: World) -> None:
+    w.latent = np.ones_like(w.latent)
+    set_config(w, "sae.activation", "topk")
+
+
+@planted("SAE-LOW-FVE", "sae", "warning")
+def _mean_predictor(w: World) -> None:
+    w.reconstruction = np.broadcast_to(w.x.mean(0), w.x.shape)
+
+
+@planted("EVI-ZERO-EVIDENCE", "ctr", "warning")
+def _no_evidence(w: World) -> None:
+    w.uncertainty["ctr"] = np.full(w.n, 0.999)
+
+
+@planted("EVI-MISCALIBRATED", "ctr", "warning")
+def _overconfident(w: World) -> None:
+    w.probability["ctr"] = np.full(w.n, 0.9)
+
+
+@planted("EVI-UNINFORMATIVE", "nba", "warning")
+def _wrong_way(w: World) -> None:
+    w.quality["nba"] = RowQuality(w.n, 0.02, 0.5, 0.3, 0.2, 0.4)
+
+
+@planted("DATA-EMPTY-FEED", "features:insurance", "warning")
+def _no_insurance(w: World) -> None:
+    w.absent["features:insurance"][:] = 2
+    w.features[:, PART_SLICES["insurance"]] = 0
+
+
+@planted("DATA-NONFINITE", "features[3]", "error")
+def _not_a_number(w: World) -> None:
+    w.features[2, 3] = np.nan
+
+
+@planted("DATA-DRIFT", "features:credit", "warning")
+def _drift(w: World) -> None:
+    w.features[:, PART_SLICES["credit"]] += 3
+    w.features[:, PART_SLICES["deposit"]] += 2
+
+
+@planted("DATA-SMALL", "run", "info")
+def _few(w: World) -> None:
+    few = world(40)
+    for name in few.__dataclass_fields__:
+        setattr(w, name, getattr(few, name))
