@@ -103,7 +103,7 @@ def _checklist(frame: Frame) -> None:
 def render(frame: Frame) -> None:
     _verdict(frame)
     cards.cards((f for f in frame.found.findings if f.alarm), whatif.try_finding)
-    whatif.panel(frame, "--ablate temporal")
+    whatif.panel(frame, "ablate.temporal=zero")
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _metrics(frame)

@@ -1,0 +1,86 @@
+"""Expert health: which experts are dead, starved or redundant, and why?"""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures import experts as figures
+from dashboard.components import cards, whatif
+from dashboard.components.figure import show, table
+from dashboard.frame import Frame
+from dashboard.i18n import t
+from dashboard.view import View
+
+
+def _table(frame: Frame) -> pd.DataFrame:
+    c, whole, gates = frame.cohort, frame.statistics.experts, frame.cohort.gates
+    assert whole is not None
+    rows = []
+    for i, name in enumerate(c.experts):
+        fields = frame.statistics.facts.reads.get(name, ())
+        inputs = frame.statistics.inputs
+        missing = max(((inputs.absent_share(k), k) for k in fields), default=(0.0, "")) if inputs else (0.0, "")
+        rows.append({
+            t("experts.expert"): name, t("experts.fallback"): float(c.fallback_share[i]),
+            t("experts.missing"): f"{missing[1]} {missing[0]:.0%}" if missing[0] > 0 else "–",
+            t("experts.weight"): float(gates.importance[i]), t("experts.norm"): float(c.norm_mean[i]),
+            t("experts.zero"): whole.zero_rate(name), t("experts.dead"): whole.dead_share(name),
+            t("experts.rank"): whole.effective_rank(name), t("experts.width"): whole.dims[i],
+            t("experts.saturated"): whole.saturation(name), t("experts.nonfinite"): int(whole.nonfinite[i]),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _shares() -> dict[str, object]:
+    bar = {"format": "percent", "min_value": 0.0, "max_value": 1.0}
+    names = ("experts.fallback", "experts.weight")
+    return {t(n): st.column_config.ProgressColumn(help=t(f"{n}_help"), **bar) for n in names} | {
+        t(n): st.column_config.NumberColumn(format=f, help=t(f"{n}_help"))
+        for n, f in (("experts.norm", "%.2f"), ("experts.zero", "percent"), ("experts.dead", "percent"), ("experts.rank", "%.1f"),
+                     ("experts.saturated", "percent"), ("experts.nonfinite", "%d"))
+    }  # fmt: skip
+
+
+def _groups(frame: Frame) -> None:
+    by = st.segmented_control(t("experts.by"), ["segment", "cluster"], default="segment", required=True, key="group", bind="query-params",
+                              format_func=lambda c: t(f"frame.{c}"), label_visibility="collapsed")  # fmt: skip
+    names = list(frame.cohort.experts)
+    groups, counts, values = frame.store.group_mean([f"n:{e}" for e in names], by, frame.filters, limit=24)
+    labels = [t("frame.group", name=g, n=f"{c:,}") for g, c in zip(groups, counts, strict=True)]
+    show(figures.group_means(labels, names, values), "experts-groups", title=t("experts.groups"), caption=t("experts.groups_help"))
+
+
+def render(frame: Frame) -> None:
+    s = frame.statistics
+    cards.cards(frame.found.of("EXP-", "DATA-"), whatif.try_finding)
+    if s.experts is None or s.inputs is None:
+        st.info(t("guard.not_measured"))
+        return
+    table(_table(frame), "experts", title=t("experts.table"), caption=t("experts.table_help"), column_config=_shares(), height="content")
+    left, right = st.columns([3, 2], gap="small")
+    with left:
+        show(figures.health(figures.health_info(s)), "experts-health", title=t("experts.health"), caption=t("experts.health_help"))
+        show(figures.absence(s), "experts-presence", title=t("experts.presence"), caption=t("experts.presence_help"))
+    with right:
+        if s.effects is not None:
+            show(figures.mass_effect(figures.mass_effect_info(frame.cohort.gates, s.effects)), "experts-effect",
+                 title=t("experts.effect"), caption=t("experts.effect_help", n=f"{s.effects.n:,}"))  # fmt: skip
+            show(figures.rank(s.experts), "experts-rank", title=t("experts.ranks"), caption=t("experts.ranks_help"))
+    left, right = st.columns(2, gap="small")
+    with left:
+        show(figures.cka(s.experts), "experts-cka", title=t("experts.cka"), caption=t("experts.cka_help"))
+    with right:
+        if s.effects is not None:
+            show(figures.effect_heatmap(s.effects, s.facts.experts), "experts-ablation", title=t("experts.ablation"),
+                 caption=t("experts.ablation_help", n=f"{s.effects.n:,}"))  # fmt: skip
+    _groups(frame)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        expert = st.selectbox(t("experts.pick"), s.facts.experts, key="expert", bind="query-params", width=240)
+        for how in ("zero", "mean"):
+            st.button(t(f"experts.ablate_{how}"), key=f"ablate-{how}", icon=":material/science:", on_click=whatif.choose,
+                      args=(f"ablate.{expert}={how}",))  # fmt: skip
+    whatif.panel(frame, "ablate.temporal=zero")
+
+
+VIEW = View("expert_health", "health", 1, ":material/stethoscope:", "analysis", render)

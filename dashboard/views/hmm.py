@@ -1,0 +1,89 @@
+"""HMM: who lives on the default embedding?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.figures import hmm as figures
+from analysis.store import VECTOR_ROWS
+from dashboard.components import cards, whatif
+from dashboard.components.figure import show, table
+from dashboard.frame import Frame
+from dashboard.i18n import t
+from dashboard.view import View
+
+MIN_POINTS = 3
+
+
+def _table(frame: Frame) -> pd.DataFrame:
+    h = frame.statistics.hmm
+    assert h is not None
+    tasks = frame.statistics.facts.hmm_modes
+    return pd.DataFrame([
+        {
+            t("hmm.mode"): mode, t("hmm.tasks"): ", ".join(k for k, m in tasks.items() if m == mode),
+            t("hmm.rate"): frame.cohort.hmm_default.get(mode), t("hmm.real_norm"): float(h.real_norm[i]),
+            t("hmm.default_norm"): float(h.default_norm[i]), t("hmm.cosine"): float(h.cosine[i]), t("hmm.spread"): float(h.spread[i]),
+            t("hmm.swap"): _swap(frame, mode),
+        }
+        for i, mode in enumerate(h.modes)
+    ])  # fmt: skip
+
+
+def _swap(frame: Frame, mode: str) -> float | None:
+    effects = frame.statistics.effects
+    return None if effects is None else float(np.nanmean(effects.of(f"hmm.{mode}=default")))
+
+
+def _maps(frame: Frame) -> None:
+    h, vectors = frame.statistics.hmm, frame.store.vectors
+    assert h is not None
+    kept = frame.store.rows(["row", "segment", *(f"d:{m}" for m in h.modes)], frame.filters, limit=VECTOR_ROWS)
+    where = {int(r): i for i, r in enumerate(kept["row"])}
+    inside = np.array([i for i, r in enumerate(vectors.get("row", ())) if int(r) in where], dtype=int)
+    order = np.array([where[int(vectors["row"][i])] for i in inside], dtype=int)
+    for column, mode, default in zip(st.columns(len(h.modes), gap="small"), h.modes, h.embedding, strict=True):
+        flags = kept[f"d:{mode}"][order].astype(bool)
+        with column:
+            if f"hmm:{mode}" not in vectors or int((~flags).sum()) < MIN_POINTS:
+                st.info(t("hmm.nobody", mode=mode))
+                continue
+            found = figures.projection_map(vectors[f"hmm:{mode}"][inside], default, flags, [str(v) for v in kept["segment"][order]])
+            show(figures.projection(found), f"hmm-map-{mode}", title=t("hmm.map", mode=mode),
+                 caption=t("hmm.map_help", n=f"{len(found.xy):,}"))  # fmt: skip
+
+
+def render(frame: Frame) -> None:
+    h = frame.statistics.hmm
+    cards.cards(frame.found.of("HMM-"), whatif.try_finding)
+    if h is None:
+        st.info(t("guard.not_measured"))
+        return
+    table(_table(frame), "hmm", title=t("hmm.table"), caption=t("hmm.table_help"), height="content", column_config={
+        t("hmm.rate"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
+        t("hmm.tasks"): st.column_config.TextColumn(width="large"),
+    })  # fmt: skip
+    left, right = st.columns(2, gap="small")
+    for column, by in ((left, "segment"), (right, "cluster")):
+        groups, counts, values = frame.store.group_mean([f"d:{m}" for m in h.modes], by, frame.filters, limit=20)
+        with column:
+            labels = [t("frame.group", name=g, n=f"{c:,}") for g, c in zip(groups, counts, strict=True)]
+            show(figures.default_by_group(labels, h.modes, values), f"hmm-{by}", title=t(f"hmm.by_{by}"), caption=t("hmm.by_help"))
+    _maps(frame)
+    left, right = st.columns(2, gap="small")
+    with left:
+        show(figures.norms(h), "hmm-norms", title=t("hmm.norms"), caption=t("hmm.norms_help"))
+    with right:
+        if frame.statistics.effects is not None:
+            show(figures.swap_effect(frame.statistics.effects, h.modes), "hmm-swap", title=t("hmm.swaps"), caption=t("hmm.swaps_help"))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        mode = st.selectbox(t("hmm.mode"), h.modes, key="mode", bind="query-params", width=220)
+        for how in ("default", "zero"):
+            st.button(t(f"hmm.force_{how}"), key=f"force-{how}", icon=":material/science:", on_click=whatif.choose,
+                      args=(f"hmm.{mode}={how}",))  # fmt: skip
+    whatif.panel(frame, "hmm.journey=default")
+
+
+VIEW = View("hmm", "health", 3, ":material/route:", "analysis", render)
