@@ -12,13 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ple_model.batch import PLEClusterInput
+from ple_model.batch import N_NORMALIZED, PLEClusterInput
 from ple_model.config import Config, config_from_dict, merge, preset_dict
 from ple_model.data.dataset import Batch, Dataset, write_dataset
 from ple_model.tasks import TASKS
 from tests.factories import random_context, random_inputs
 
 BRANDS = 12
+SIGNAL = 6
+"""Labels follow this many of the first feature columns."""
 RATES = {"ctr": 0.15, "cvr": 0.08, "churn": 0.2, "retention": 0.8}
 
 TINY = {
@@ -42,7 +44,7 @@ TINY = {
     "hmm_triple_mode": {"proj_dim": 4},
     "sae": {"expansion": 2},
     "adatt": {"warmup_epochs": 1, "freeze_epoch": 2},
-    "training": {"phase1_epochs": 3, "phase2_epochs": 1, "batch_size": 64, "learning_rate": 5e-3},
+    "training": {"phase1_epochs": 3, "phase2_epochs": 1, "batch_size": 32, "learning_rate": 5e-3},
 }  # fmt: skip
 """A model of a few thousand parameters: the `small` preset with every width cut down."""
 
@@ -63,7 +65,7 @@ def planted_targets(inputs: PLEClusterInput, seed: int, missing: float = 0.1) ->
     n, x = len(inputs), inputs.features
     out: dict[str, Tensor] = {}
     for i, (name, spec) in enumerate(TASKS.items()):
-        score = x[:, i % 6]
+        score = x[:, i % SIGNAL]
         gone = torch.rand(n, generator=g) < missing
         if spec.kind == "binary":
             y = _binary(score, RATES[name], g)
@@ -82,6 +84,9 @@ def planted_targets(inputs: PLEClusterInput, seed: int, missing: float = 0.1) ->
 def make_batch(n: int, split: str, cutoffs: Sequence[str], seed: int) -> Batch:
     """`n` rows of one split; customers have one row a cut-off."""
     inputs = random_inputs(n, seed, targets=False)
+    features = inputs.features.clone()
+    features[:, SIGNAL:N_NORMALIZED] *= 0.15  # few rows: columns of pure noise at full size would drown the signal
+    inputs = replace(inputs, features=features)
     inputs = replace(inputs, targets=planted_targets(inputs, seed))
     people = -(-n // len(cutoffs))
     ids = [f"{split}-{i % people:05d}" for i in range(n)]
