@@ -12,7 +12,6 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -427,7 +426,7 @@ def preset_dict(name: str) -> dict[str, Any]:
     """A preset as plain data. A preset's `extends` names the preset it is laid upon."""
     if name not in PRESETS:
         raise UserError(f"no preset '{name}'{did_you_mean(name, PRESETS)}")
-    raw = _read_yaml(Path(str(resources.files("ple_model") / "configs" / f"{name}.yaml")))
+    raw = _read_yaml(Path(__file__).parent / "configs" / f"{name}.yaml")
     parent = raw.pop("extends", None)
     return merge(preset_dict(parent), raw) if parent else raw
 
