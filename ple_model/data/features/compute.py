@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-from ple_model.data.features.column import LOG_UNITS, Column, Part
+from ple_model.data.features.column import LOG_UNITS
 from ple_model.data.features.declared import DECLARED
 from ple_model.data.features.market import Market
 from ple_model.data.features.relations import RELATIONS, SHARED
@@ -20,15 +23,11 @@ TABLES = (
     "investment",
 )  # fmt: skip
 CHUNK_ROWS = 5_000
-
-
-def _number(sql: str) -> str:
-    """The value as FLOAT; NULL where it is NaN, infinite or beyond FLOAT."""
-    return f"nullif(nullif(nullif(TRY_CAST({sql} AS FLOAT), 'nan'::FLOAT), 'inf'::FLOAT), '-inf'::FLOAT)"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def _stages() -> dict[str, dict[str, str]]:
-    """For each relation, the aggregates to take in one pass: name -> SQL."""
+    """For each relation, the aggregates to take in one pass over it: name -> SQL."""
     stages: dict[str, dict[str, str]] = {}
     for part in DECLARED:
         relation, condition = part.present
@@ -36,42 +35,66 @@ def _stages() -> dict[str, dict[str, str]]:
             stages.setdefault(relation, {})[f"has:{part.name}"] = condition
         for column in (*part.columns, *part.helpers):
             if column.source not in ("model", "final"):
-                hidden = column.name.startswith("_")
-                stages.setdefault(column.source, {})[column.name] = column.sql if hidden else _number(column.sql)
+                stages.setdefault(column.source, {})[column.name] = column.sql
     return stages
 
 
 STAGES = _stages()
 
 
-def _known(part: Part, present: Collection[str]) -> str:
-    """SQL: does the source have something to say for this row?"""
-    if part.present[0] == "model":
-        return "false"
-    if part.zero_known and part.tables[0] in present:
-        return "true"
-    return f'coalesce("has:{part.name}", false)'
+def _finals() -> str:
+    """One query for the columns of relation `final`, over the hidden values in `helper_values`."""
+    finals = [c for p in DECLARED for c in p.columns if c.source == "final"]
+    return "SELECT " + ", ".join(f'{c.sql} AS "{c.name}"' for c in finals) + " FROM helper_values ORDER BY k"
 
 
-def _value(part: Part, column: Column) -> str:
-    """SQL of the stored value: the aggregate (or the `final` expression) where the part is known, else NULL."""
-    if column.source == "model":
-        return "NULL::FLOAT"
-    raw = f"({column.sql})" if column.source == "final" else f'"{column.name}"'
-    if part.zero_known and column.unit in LOG_UNITS:
-        raw = f"coalesce({raw}, 0)"
-    return f'CASE WHEN "p:{part.name}" THEN {_number(raw) if column.source == "final" else raw} END'
+FINAL_QUERY = _finals()
 
 
-def _final(present: Collection[str]) -> str:
-    joins = " ".join(f'LEFT JOIN "stage:{s}" USING (k)' for s in STAGES)
-    flags = ", ".join(f'{_known(p, present)} AS "p:{p.name}"' for p in DECLARED)
-    values = ", ".join(f'{_value(p, c)} AS "{c.name}"' for p in DECLARED for c in p.columns)
-    names = ", ".join(f'"p:{p.name}"' for p in DECLARED)
-    return (
-        f"WITH joined AS (SELECT * FROM keys {joins}), flagged AS (SELECT *, {flags} FROM joined) "
-        f"SELECT customer_id, cutoff, {values}, {names} FROM flagged"
-    )
+def _numbers(con: duckdb.DuckDBPyConnection, query: str) -> dict[str, NDArray[np.float64]]:
+    """Columns of a query as float64, NULL as NaN."""
+    found = con.execute(query).fetchnumpy()
+    return {name: np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan) for name, column in found.items()}
+
+
+def _aggregate(con: duckdb.DuckDBPyConnection, rows: int) -> dict[str, NDArray[np.float64]]:
+    """Every declared aggregate by name, [rows] in the order of `keys`, NaN where there is none. One query a relation."""
+    values: dict[str, NDArray[np.float64]] = {}
+    for name, aggregates in STAGES.items():
+        columns = ", ".join(f'{sql} AS "{column}"' for column, sql in aggregates.items())
+        found = _numbers(con, f"SELECT k, {columns} FROM {name} GROUP BY k")
+        at = found["k"].astype(np.int64) - 1
+        for column in aggregates:
+            values[column] = np.full(rows, np.nan)
+            values[column][at] = found[column]
+    helpers = {n: pa.array(v, from_pandas=True) for n, v in values.items() if n.startswith("_")}
+    con.register("helper_values", pa.table({"k": pa.array(np.arange(rows)), **helpers}))
+    values |= _numbers(con, FINAL_QUERY)
+    con.unregister("helper_values")
+    return values
+
+
+def _assemble(values: dict[str, NDArray[np.float64]], keys: pa.Table, present: Collection[str]) -> pa.Table:
+    """The rows of `features_base`: numbers where the part is known and the value is a finite FLOAT, else NULL."""
+    rows = keys.num_rows
+    columns: dict[str, pa.Array] = {"customer_id": keys["customer_id"], "cutoff": keys["cutoff"]}
+    flags: dict[str, pa.Array] = {}
+    nothing = pa.nulls(rows, pa.float32())
+    for part in DECLARED:
+        known = np.nan_to_num(values.get(f"has:{part.name}", np.zeros(rows))) > 0
+        silent_is_zero = part.zero_known and part.tables[0] in present
+        known |= silent_is_zero
+        for column in part.columns:
+            if column.source == "model":
+                columns[column.name] = nothing
+                continue
+            value = values[column.name]
+            if silent_is_zero and column.unit in LOG_UNITS:
+                value = np.nan_to_num(value, nan=0.0, posinf=np.inf, neginf=-np.inf)
+            empty = ~known | ~(np.abs(value) <= _LARGEST)
+            columns[column.name] = pa.array(np.where(empty, 0, value).astype(np.float32), mask=empty)
+        flags[f"p:{part.name}"] = pa.array(known)
+    return pa.table(columns | flags)
 
 
 def _chunks(con: duckdb.DuckDBPyConnection, rows: int) -> Iterator[tuple[str, str, int]]:
@@ -89,8 +112,8 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _build_chunk(con: duckdb.DuckDBPyConnection, low: str, high: str) -> None:
-    """Relations and stage tables for the customers from `low` to `high`."""
+def _build_chunk(con: duckdb.DuckDBPyConnection, low: str, high: str, present: Collection[str]) -> pa.Table:
+    """The rows of `features_base` for the customers from `low` to `high`."""
     bounds = (_literal(low), _literal(high))
     con.execute(
         "CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER (ORDER BY customer_id, cutoff)::INT AS k, "
@@ -101,14 +124,11 @@ def _build_chunk(con: duckdb.DuckDBPyConnection, low: str, high: str) -> None:
         kind = "TABLE" if name in SHARED else "VIEW"
         bound = sql.replace("$low", bounds[0]).replace("$high", bounds[1])
         con.execute(f"CREATE OR REPLACE TEMP {kind} {name} AS {bound}")
-    for name, aggregates in STAGES.items():
-        columns = ", ".join(f'{sql} AS "{column}"' for column, sql in aggregates.items())
-        con.execute(f'CREATE OR REPLACE TEMP TABLE "stage:{name}" AS SELECT k, {columns} FROM {name} GROUP BY k')
+    keys = con.sql("SELECT customer_id, cutoff FROM keys ORDER BY k").to_arrow_table()
+    return _assemble(_aggregate(con, keys.num_rows), keys, present)
 
 
 def _clean(con: duckdb.DuckDBPyConnection) -> None:
-    for name in STAGES:
-        con.execute(f'DROP TABLE IF EXISTS "stage:{name}"')
     for name in reversed(RELATIONS):
         con.execute(f"DROP {'TABLE' if name in SHARED else 'VIEW'} IF EXISTS {name}")
     for name in ("keys", "market_date"):
@@ -137,17 +157,15 @@ def compute_features(
         "CREATE OR REPLACE TEMP TABLE market_date AS "
         "SELECT DISTINCT as_of FROM market_brand UNION SELECT DISTINCT as_of FROM market_category"
     )
-    final = _final(given)
     chunks = list(_chunks(con, chunk_rows))
     rows = sum(n for _, _, n in chunks)
     done = 0
-    for i, (low, high, n) in enumerate(chunks):
-        _build_chunk(con, low, high)
-        con.execute(f"CREATE OR REPLACE TABLE features_base AS {final}" if i == 0 else f"INSERT INTO features_base {final}")
+    for i, (low, high, n) in enumerate(chunks or [("", "", 0)]):
+        con.register("feature_rows", _build_chunk(con, low, high, given))
+        into = "INSERT INTO features_base" if i else "CREATE OR REPLACE TABLE features_base AS"
+        con.execute(f"{into} SELECT * FROM feature_rows")
+        con.unregister("feature_rows")
         done += n
         if progress is not None:
             progress(done, rows)
-    if not chunks:
-        _build_chunk(con, "", "")
-        con.execute(f"CREATE OR REPLACE TABLE features_base AS {final}")
     _clean(con)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from ple_model.data.features.column import Column, Part, div, entropy
 
 
-def _c(name: str, unit: str, en: str, ko: str, source: str, sql: str, how: str = "") -> Column:
-    return Column(name, unit, en, ko, source, sql, how)
+def _c(name: str, unit: str, en: str, ko: str, source: str, sql: str) -> Column:
+    return Column(name, unit, en, ko, source, sql)
 
 
 _MEAN = "(1.0 + clicks) / (2 + shown)"
@@ -32,12 +32,6 @@ BANDIT = Part(
 )  # fmt: skip
 
 
-def _power(k: int) -> str:
-    return f"(pow(sum(y * cos(2 * pi() * {k} * d / 90)), 2) + pow(sum(y * sin(2 * pi() * {k} * d / 90)), 2))"
-
-
-_BINS = (1, 2, 3, 6, 9, 13, 18, 26, 39)
-_POWERS = "[" + ", ".join(_power(k) for k in _BINS) + "]"
 _SPLIT = "arg_max(t, abs(cusum))"
 _PATTERNS = 6
 _HJORTH = "sqrt(var_samp(dy) / nullif(var_samp(y), 0))"
@@ -58,23 +52,13 @@ LNN = Part(
            "최근 90일 일별 지출에서 극단적인 날의 정도입니다.",
            "day", "CASE WHEN stddev_samp(y) > 0 THEN kurtosis(y) END"),
         _c("lnn_dominant_period", "days", "Length of the strongest wave in daily spend over the last 90 days.",
-           "최근 90일 일별 지출에서 가장 강한 파동의 주기입니다.",
-           "day", f"90.0 / [{', '.join(map(str, _BINS))}][list_position({_POWERS}, list_max({_POWERS}))]",
-           f"day: 90 / k of the strongest of the Fourier components k = {', '.join(map(str, _BINS))} of y over 90 days"),
+           "최근 90일 일별 지출에서 가장 강한 파동의 주기입니다.", "wave", "90.0 / arg_max(f, power)"),
         _c("lnn_dominant_share", "share", "Share of the strongest wave in all examined waves of daily spend.",
-           "조사한 파동 전체에서 가장 강한 파동의 비중입니다.",
-           "day", div(f"list_max({_POWERS})", f"list_sum({_POWERS})"),
-           "day: largest over total power of the examined Fourier components of y over 90 days"),
+           "조사한 파동 전체에서 가장 강한 파동의 비중입니다.", "wave", div("max(power)", "sum(power)")),
         _c("lnn_spectral_entropy", "nats", "How evenly the movement of daily spend spreads over waves of different length.",
-           "일별 지출의 움직임이 여러 주기에 고르게 퍼진 정도입니다.", "day",
-           f"ln(nullif(list_sum({_POWERS}), 0))"
-           f" - list_sum(list_transform({_POWERS}, lambda x: CASE WHEN x > 0 THEN x * ln(x) ELSE 0 END))"
-           f" / nullif(list_sum({_POWERS}), 0)",
-           "day: entropy of the shares of power of the examined Fourier components of y over 90 days"),
+           "일별 지출의 움직임이 여러 주기에 고르게 퍼진 정도입니다.", "wave", entropy("power")),
         _c("lnn_slow_share", "share", "Share of waves of 30 days and longer in the movement of daily spend.",
-           "일별 지출의 움직임 중 30일 이상 주기의 비중입니다.", "day",
-           div(f"list_sum({_POWERS}[1:3])", f"list_sum({_POWERS})"),
-           "day: power of the components of 90, 45 and 30 days over total power of the examined Fourier components of y"),
+           "일별 지출의 움직임 중 30일 이상 주기의 비중입니다.", "wave", div("sum(power) FILTER (WHERE f <= 3)", "sum(power)")),
         _c("lnn_change_strength", "score", "How clearly daily spend changed level once in the last 90 days.",
            "최근 90일 중 일별 지출 수준이 한 번 바뀐 뚜렷함입니다.",
            "day", div("max(abs(cusum))", "stddev_samp(y) * sqrt(count(*))")),

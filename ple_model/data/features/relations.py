@@ -111,6 +111,12 @@ _PATTERN = """
 SELECT k, (y_lag2 < y_lag1)::INT * 4 + (y_lag1 < y)::INT * 2 + (y_lag2 < y)::INT AS pattern, count(*) AS n
 FROM day WHERE y_lag2 IS NOT NULL GROUP BY ALL
 """
+_WAVES = (1, 2, 3, 6, 9, 13, 18, 26, 39)
+"""Fourier components of the 90-day series that are examined: periods of 90, 45, 30, 15, 10, 7, 5, 3.5 and 2.3 days."""
+_WAVE = f"""
+SELECT k, f, pow(sum(y * cos(2 * pi() * f * d / 90)), 2) + pow(sum(y * sin(2 * pi() * f * d / 90)), 2) AS power
+FROM day, (SELECT unnest({list(_WAVES)}) AS f) GROUP BY k, f
+"""
 _RUN = """
 SELECT k, active, count(*) AS days
 FROM (SELECT k, n > 0 AS active, d - row_number() OVER (PARTITION BY k, n > 0 ORDER BY d) AS run FROM day)
@@ -167,6 +173,7 @@ RELATIONS: dict[str, str] = {
     "place": "SELECT k, place, count(*) AS n FROM card WHERE place IS NOT NULL GROUP BY ALL",
     "dep": _events("transactions", "ts", "e.amount, day(e.ts) AS dom", "e.kind = 'deposit'"),
     "day": _DAY,
+    "wave": _WAVE,
     "pattern": _PATTERN,
     "run": _RUN,
     "week": _WEEK,
