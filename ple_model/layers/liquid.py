@@ -4,13 +4,17 @@
 
 with g, k = tanh heads and time_a, time_b linear heads over [x_t, h_{t-1}]. `elapsed` is the time since the last event, so that
 a silence of ten days differs from ten busy days. The input half of all four heads is one product over the whole sequence; the
-recurrence is nonlinear in its state and has no exact parallel form: it stays a loop.
+recurrence is nonlinear in its state and has no exact parallel form: it stays a loop, whose backward is written out: what does
+not depend on the arriving gradient is computed for all steps at once, and the weights' gradient is one product at the end.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 def elapsed_steps(sequence: Tensor, limit: float = 30.0) -> Tensor:
@@ -21,6 +25,46 @@ def elapsed_steps(sequence: Tensor, limit: float = 30.0) -> Tensor:
     last = torch.cummax(torch.where(busy, steps, 0), dim=1).values
     before = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], dim=1)
     return (steps - before).clamp(max=limit).to(sequence.dtype)[..., None]
+
+
+class _Recurrence(torch.autograd.Function):
+    """driven [L, B, 4n] (heads g, k, time_a, time_b from the input), elapsed [L, B, 1], weight [4n, n] -> states [L, B, n]."""
+
+    @staticmethod
+    def forward(ctx: Any, driven: Tensor, elapsed: Tensor, weight: Tensor) -> Tensor:
+        length, batch, width = driven.shape
+        n = width // 4
+        gates = driven.new_empty(length, batch, 3 * n)  # g, k and the clock sigmoid(f)
+        time_a = driven.new_empty(length, batch, n)
+        states = driven.new_zeros(length + 1, batch, n)
+        heads = driven.new_empty(batch, width)
+        from_state = weight.t()
+        for t in range(length):
+            torch.addmm(driven[t], states[t], from_state, out=heads)
+            torch.tanh(heads[:, : 2 * n], out=gates[t, :, : 2 * n])
+            time_a[t] = heads[:, 2 * n : 3 * n]
+            torch.addcmul(heads[:, 3 * n :], heads[:, 2 * n : 3 * n], elapsed[t], out=gates[t, :, 2 * n :])
+            gates[t, :, 2 * n :].sigmoid_()
+            torch.lerp(gates[t, :, :n], gates[t, :, n : 2 * n], gates[t, :, 2 * n :], out=states[t + 1])
+        ctx.save_for_backward(gates, time_a, states, elapsed, weight)
+        return states[1:]
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        gates, time_a, states, elapsed, weight = ctx.saved_tensors
+        length, batch, n = time_a.shape
+        g, k, clock = torch.split(gates, n, dim=2)
+        d_f = (k - g) * clock * (1 - clock)
+        heads = torch.stack([(1 - clock) * (1 - g * g), clock * (1 - k * k), d_f * elapsed, d_f], dim=2)  # [L, B, 4, n]
+        arriving = torch.zeros_like(states[0])
+        for t in range(length - 1, -1, -1):
+            heads[t] *= (arriving + grad[t])[:, None]
+            arriving = heads[t].view(batch, 4 * n) @ weight
+        d_elapsed = (heads[:, :, 3] * time_a).sum(dim=2, keepdim=True) if ctx.needs_input_grad[1] else None
+        d_driven = heads.view(length, batch, 4 * n)
+        d_weight = d_driven.view(-1, 4 * n).t() @ states[:-1].reshape(-1, n)
+        return d_driven, d_elapsed, d_weight
 
 
 class CfC(nn.Module):
@@ -34,16 +78,7 @@ class CfC(nn.Module):
 
     def forward(self, x: Tensor, elapsed: Tensor) -> Tensor:
         """x [B, L, F], elapsed [B, L, 1] -> states [B, L, width]."""
-        n = self.width
-        # time first, so that each step is a contiguous block
-        driven = self.from_input(x.transpose(0, 1))
-        weight = self.from_state.weight.t()
-        state = driven.new_zeros(x.shape[0], n)
-        states: list[Tensor] = []
-        for now, gap in zip(driven.unbind(0), elapsed.transpose(0, 1).to(driven.dtype).unbind(0), strict=True):
-            heads = torch.addmm(now, state, weight)
-            both = torch.tanh(heads[:, : 2 * n])
-            clock = torch.sigmoid(torch.addcmul(heads[:, 3 * n :], heads[:, 2 * n : 3 * n], gap))
-            state = torch.lerp(both[:, :n], both[:, n:], clock)
-            states.append(state)
-        return torch.stack(states, dim=1)
+        driven = self.from_input(x.transpose(0, 1))  # time first: each step is a contiguous block
+        gaps = elapsed.transpose(0, 1).to(driven.dtype)
+        states: Tensor = _Recurrence.apply(driven, gaps, self.from_state.weight)  # type: ignore[no-untyped-call]
+        return states.transpose(0, 1)

@@ -29,9 +29,9 @@ def test_gradients_agree_with_finite_differences() -> None:
     torch.manual_seed(0)
     layer = CfC(2, 3).double()
     x = torch.randn(2, 6, 2, dtype=torch.float64, requires_grad=True)
-    gap = torch.ones(2, 6, 1, dtype=torch.float64)
+    gap = (1 + torch.rand(2, 6, 1, dtype=torch.float64)).requires_grad_()
     parameters = tuple(layer.parameters())
-    assert torch.autograd.gradcheck(lambda x, *_: layer(x, gap), (x, *parameters))
+    assert torch.autograd.gradcheck(lambda x, gap, *_: layer(x, gap), (x, gap, *parameters))
 
 
 def test_layer_is_causal_and_its_states_stay_within_one() -> None:
