@@ -120,9 +120,12 @@ def validate(path: Path, progress: Callable[[int, int], None] | None = None) -> 
     try:
         for k, spec in enumerate(specs):
             checker = _Table(con, path, spec, faults)
-            if checker.open():
-                rows[spec.name] = checker.rows
-                checker.check()
+            try:
+                if checker.open():
+                    checker.check()
+                    rows[spec.name] = checker.rows
+            except duckdb.Error as e:
+                checker.add(None, "unreadable", "error", 0, None, f"it cannot be read: {_first_line(e)}", "Nothing is built.")
             if progress is not None:
                 progress(k + 1, len(specs))
         _unknown_customers(con, rows, faults)
@@ -145,6 +148,8 @@ class _Table:
         self.view = f"checked_{spec.name}"
         self.kept: list[ColumnSpec] = []
         """Columns whose values can be converted to the type of the spec."""
+        self.pending: list[tuple[str, str, str, Severity, str, str]] = []
+        """Value checks to count: column, SQL condition, kind, severity, message, handling."""
 
     def add(
         self, column: str | None, kind: str, severity: Severity, rows: int, example: object, message: str, handling: str
@@ -167,7 +172,7 @@ class _Table:
             try:
                 source_columns(self.con, [file])
                 # Reading every value finds pages that are cut short although the footer is there.
-                self.con.execute(f"SELECT count(COLUMNS(*)) FROM {scan([file])}").fetchall()
+                self.con.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {scan([file])}").fetchall()
                 readable.append(file)
             except duckdb.Error as e:
                 reason = str(e).splitlines()[0][:160]
@@ -212,6 +217,7 @@ class _Table:
         self._orders()
         if self.spec.name == "transactions":
             self._refunds()
+        self._count_pending()
 
     def _columns(self) -> None:
         for column in self.spec.columns:
@@ -312,7 +318,8 @@ class _Table:
                 "Nothing is built.",
             )
         if column.sql_type == "DOUBLE":
-            bad = f"isnan({name}) OR isinf({name})"
+            # NOT isfinite(), not isnan(): pushed down, isnan() is answered from the file's min and max, which leave NaN out.
+            bad = f"NOT isfinite({name})"
             self._each(column.name, bad, "not_finite", "error", "not a finite number", "Nothing is built.")
             self._each(
                 column.name,
@@ -358,12 +365,9 @@ class _Table:
             names = ", ".join("'" + a.replace("'", "''") + "'" for a in column.allowed)
             severity: Severity = "error" if column.strict else "warning"
             unseen = f"{name} NOT IN ({names})"
-            count = self._count(unseen)
-            if count:
-                value = self._example(column.name, unseen)
-                handling = "Nothing is built." if column.strict else "The value counts as unknown."
-                message = f"a value outside the {len(column.allowed)} known ones{did_you_mean(str(value), column.allowed)}"
-                self.add(column.name, "unseen_category", severity, count, value, message, handling)
+            handling = "Nothing is built." if column.strict else "The value counts as unknown."
+            message = f"a value outside the {len(column.allowed)} known ones"
+            self._each(column.name, unseen, "unseen_category", severity, message, handling)
 
     def _duplicates(self) -> None:
         kept = {c.name for c in self.kept}
@@ -373,7 +377,7 @@ class _Table:
         inner = f"SELECT {keys}, count(*) AS n FROM {self.view} GROUP BY ALL HAVING count(*) > 1"
         extra = self.con.execute(f"SELECT coalesce(sum(n - 1), 0) FROM ({inner})").fetchall()[0][0]
         if extra:
-            row = self.con.execute(f"SELECT {keys} FROM ({inner}) ORDER BY n DESC, ALL LIMIT 1").fetchall()[0]
+            row = self.con.execute(f"SELECT {keys} FROM ({inner}) ORDER BY n DESC, {keys} LIMIT 1").fetchall()[0]
             example = ", ".join(f"{k}={v}" for k, v in zip(self.spec.unique, row, strict=True))
             severity: Severity = "warning" if self.spec.name == "campaigns" else "error"
             handling = "Each counts as an exposure." if severity == "warning" else "Nothing is built."
@@ -406,9 +410,22 @@ class _Table:
             )
 
     def _each(self, column: str, where: str, kind: str, severity: Severity, message: str, handling: str) -> None:
-        count = self._count(where)
-        if count:
-            self.add(column, kind, severity, count, self._example(column, where, self.view), message, handling)
+        self.pending.append((column, where, kind, severity, message, handling))
+
+    def _count_pending(self) -> None:
+        """All value checks of the table in one pass over it."""
+        if not self.pending:
+            return
+        parts = []
+        for column, where, *_ in self.pending:
+            parts.append(f"count(*) FILTER ({where}), min({quote(column)}::VARCHAR) FILTER ({where})")
+        found = self.con.execute(f"SELECT {', '.join(parts)} FROM {self.view}").fetchall()[0]
+        for k, (column, _, kind, severity, message, handling) in enumerate(self.pending):
+            count, example = found[2 * k], found[2 * k + 1]
+            if count:
+                if kind == "unseen_category":
+                    message += did_you_mean(str(example), self.spec.column(column).allowed)
+                self.add(column, kind, severity, int(count), example, message, handling)
 
     def _count(self, where: str, source: str | None = None) -> int:
         return int(self.con.execute(f"SELECT count(*) FROM {source or self.view} WHERE {where}").fetchall()[0][0])
@@ -418,6 +435,10 @@ class _Table:
             f"SELECT {quote(column)}::VARCHAR FROM {source or scan(self.files)} WHERE {where} LIMIT 1"
         ).fetchall()
         return found[0][0] if found else None
+
+
+def _first_line(e: BaseException) -> str:
+    return str(e).splitlines()[0][:160] if str(e) else type(e).__name__
 
 
 def _show(value: object) -> str:
