@@ -25,6 +25,12 @@ def cluster_weights(ids: Tensor, probs: Tensor | None, probs_present: Tensor, n_
     return hard if probs is None else torch.where(probs_present[:, None], probs.to(hard.dtype), hard)
 
 
+def _span(positions: list[int]) -> slice | list[int]:
+    """A slice where the positions are consecutive, as they are when tasks come group by group: a view in place of a copy."""
+    first, n = positions[0], len(positions)
+    return slice(first, first + n) if positions == list(range(first, first + n)) else positions
+
+
 class GroupTaskExpertBasket(nn.Module):
     """`forward` gives (task experts [B, tasks, output_dim], encoder outputs [B, tasks, group_output_dim])."""
 
@@ -83,7 +89,7 @@ class GroupTaskExpertBasket(nn.Module):
         encoded: list[Tensor] = []
         for g, group in enumerate(self.groups):
             columns = slice(g * hidden, (g + 1) * hidden)
-            mixed = torch.bmm(gates[:, self.members[group]], products[:, :, columns])  # [B, group tasks, hidden]
+            mixed = torch.bmm(gates[:, _span(self.members[group])], products[:, :, columns])  # [B, group tasks, hidden]
             used = list(dict.fromkeys(self.modes[group]))
             context = {m: torch.addmm(self.encoder_bias[g], hmm[m], hmm_weight[:, columns]) for m in used}
             if len(used) == 1:
@@ -92,7 +98,7 @@ class GroupTaskExpertBasket(nn.Module):
                 mixed = mixed + torch.stack([context[m] for m in self.modes[group]], dim=1)
             x = F.dropout(F.silu(self.encoder_norm[g](mixed)), self.dropout, self.training)
             encoded.append(self.encoder_out[g](x))
-        encoder_outputs = torch.cat(encoded, dim=1)[:, self._restore]  # [B, tasks, encoder_dim], config order
+        encoder_outputs = torch.cat(encoded, dim=1)[:, _span(self._restore)]  # [B, tasks, encoder_dim], config order
 
         # the cluster embedding is the same for every task: project it for all heads at once instead of copying it to each
         enc, clu = self.head.weight[:, : self.encoder_dim], self.head.weight[:, self.encoder_dim :]

@@ -81,8 +81,8 @@ class BrandTable(nn.Module):
         own = y.clamp_min(0).long()
         keys = F.normalize(self.keys.float(), dim=-1)
         query = query.float()
-        # S draws of probability Q stand for the sum over all other brands when each counts 1 / (S Q); the own brand is in the sum
-        # once and for certain, so it takes no correction
+        # S draws of probability Q stand for the sum over all other brands when each counts 1 / (S Q); the own brand is in
+        # the sum once and for certain, so it takes no correction
         positive = (query * keys[own]).sum(-1) / self.temperature
         negative = query @ keys[drawn].T / self.temperature - self.log_q[drawn] - math.log(len(drawn))
         negative = negative.masked_fill(drawn[None, :] == own[:, None], float("-inf"))

@@ -186,7 +186,7 @@ class PLEClusterAdaTT(nn.Module):
         task_first = experts.transpose(0, 1)
         for level, names in enumerate(self.levels):
             index: Tensor = getattr(self, f"_level_{level}")
-            x = task_first[index]  # [tasks of the level, B, O]
+            x = task_first.index_select(0, index)  # [tasks of the level, B, O]
             if level > 0:  # every task of a later level has at least one source
                 x = x + torch.stack([self._received(n, predictions, transfer, what_if) for n in names]).to(x.dtype)
             logits.update(self.towers(x, names, index))

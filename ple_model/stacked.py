@@ -23,8 +23,8 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(n, 1, d_out).uniform_(-bound, bound))
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
-        weight = self.weight if index is None else self.weight[index]
-        bias = self.bias if index is None else self.bias[index]
+        weight = self.weight if index is None else self.weight.index_select(0, index)
+        bias = self.bias if index is None else self.bias.index_select(0, index)
         return torch.baddbmm(bias, x, weight)
 
 
@@ -38,6 +38,6 @@ class StackedLayerNorm(nn.Module):
         self.dim = dim
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
-        gain = self.gain if index is None else self.gain[index]
-        bias = self.bias if index is None else self.bias[index]
+        gain = self.gain if index is None else self.gain.index_select(0, index)
+        bias = self.bias if index is None else self.bias.index_select(0, index)
         return torch.addcmul(bias, F.layer_norm(x, (self.dim,)), gain)
