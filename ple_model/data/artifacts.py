@@ -1,15 +1,17 @@
 """Everything fitted on the training split, and its application to rows: the same for the training data and for new customers.
 
-`Fitted.fit` sees training rows only (bounded samples of them); `apply` turns collected arrays into a dataset's columns. The folder
-`artifacts/` holds it all without pickle: npz, JSON, and what `ModelContext` and `Market` write.
+`Fitted.fit` sees training rows only (bounded samples of them); `apply` turns collected arrays into a dataset's columns. The
+folder `artifacts/` holds it all without pickle: npz, JSON, and what `ModelContext` and `Market` write.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +68,9 @@ class Fitted:
             raise UserError("the training split has no rows: give more customers or other cut-offs")
         chosen = np.sort(np.random.default_rng(seed).permutation(train)[:FIT_ROWS])
         rows = collected.take(chosen)
-        hmms = {m: fit_hmm(observations(rows, m)[observed(rows, m)], name=m, seed=seed) for m in MODES if observed(rows, m).any()}
+        hmms = {
+            m: fit_hmm(observations(rows, m)[observed(rows, m)], name=m, seed=seed) for m in MODES if observed(rows, m).any()
+        }
         scales = tuple(c.scale for c in load_schema().columns)
         values = rows["features"]
         _fill_topology(values, rows)
@@ -135,7 +139,11 @@ class Fitted:
         }
         everyone = np.ones(n, np.bool_)
         presence = dict.fromkeys(("customer_segment", "coldstart_features", "anonymous_features"), everyone)
-        presence |= {"cluster_probs": rows["parts"][:, PART_NAMES.index("rfm")], "hyperbolic_features": used, "hierarchy_features": used}
+        presence |= {
+            "cluster_probs": rows["parts"][:, PART_NAMES.index("rfm")],
+            "hyperbolic_features": used,
+            "hierarchy_features": used,
+        }
         presence |= dict.fromkeys(("tda_features", "tda_global_stats"), short | long)
         presence |= dict.fromkeys(("tda_short_diagrams", "tda_short_mask"), short)
         presence |= dict.fromkeys(("tda_long_diagrams", "tda_long_mask", "tda_phase_transition"), long)
@@ -185,8 +193,10 @@ class Fitted:
 
 def _fill_topology(values: FloatArray, rows: dict[str, Array]) -> None:
     for part, name, there in (
-        ("tda_short", "short_stats", "has_short"), ("tda_long", "long_stats", "has_long"), ("phase_transition", "phase", "has_long"),
-    ):  # fmt: skip
+        ("tda_short", "short_stats", "has_short"),
+        ("tda_long", "long_stats", "has_long"),
+        ("phase_transition", "phase", "has_long"),
+    ):
         values[:, PART_SLICES[part]] = np.where(rows[there][:, None], rows[name], np.nan)
 
 
@@ -216,13 +226,13 @@ def _fill_gmm(values: FloatArray, rows: dict[str, Array], gmm: GmmModel, normali
     return columns[:, :20]
 
 
-def _save(path: Path, arrays: dict[str, NDArray[np.float64]] | dict[str, FloatArray]) -> None:
+def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    np.savez(temporary, **dict(arrays))  # type: ignore[arg-type]
     os.replace(temporary, path)
 
 
-def _load(path: Path) -> dict[str, Array]:
+def _load(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as z:
             return {k: z[k] for k in z.files}
@@ -230,4 +240,3 @@ def _load(path: Path) -> dict[str, Array]:
         raise UserError(f"{path} is missing") from e
     except (ValueError, OSError) as e:
         raise UserError(f"{path} is damaged: {e}") from e
-

@@ -1,8 +1,8 @@
 """Events -> dataset. `build` fits on the training split and applies; `transform` applies stored artifacts to other customers.
 
-Steps: rows (customers x cut-offs), SQL features, sequences, static features, topology (all kept by content hash until the build is
-done, so that a killed build goes on where it was), then the fits, then all columns in chunks, written as Parquet. A dataset that was
-built from the same events with the same settings is returned as it is.
+Steps: rows (customers x cut-offs), SQL features, sequences, static features, topology (all kept by content hash until the
+build is done, so that a killed build goes on where it was), then the fits, then all columns in chunks, written as Parquet. A
+dataset that was built from the same events with the same settings is returned as it is.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def build(
     with connect(Path(events), threads=settings.threads) as store:
         dates = _cutoffs(store, cutoffs)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
-        key = digest([_events_key(store), dates, asdict(settings.split), settings.seed, BUILD_VERSION, sha256_file(SCHEMA_PATH)])
+        key = digest(
+            [_events_key(store), dates, asdict(settings.split), settings.seed, BUILD_VERSION, sha256_file(SCHEMA_PATH)]
+        )
         whole = digest([key, asdict(settings.labels), STEP_VERSIONS])
         existing = _existing(out, whole)
         if existing is not None:
@@ -89,7 +91,8 @@ def build(
         fitted.save(_made(out / "artifacts"))
         market.save(out / "artifacts" / "market.json")
         work.progress("fit", 1.0)
-        record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split), "labels": asdict(settings.labels)}
+        record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
+        record["labels"] = asdict(settings.labels)
         _write(work, store, collected.rows, fitted, context, labels, collected, out, record)
         work.clear()
     return Dataset.open(out)
@@ -103,7 +106,8 @@ def transform(
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
 ) -> Dataset:
-    """A dataset of new customers with the artifacts of another dataset (its `artifacts/`, a run's `preprocess/`) applied unchanged.
+    """A dataset of new customers with the artifacts of another dataset (its `artifacts/`, a run's `preprocess/`) applied
+    unchanged.
 
     All rows are in the split 'test'; nothing is fitted. Labels are there as far as the events reach beyond the cut-off.
     """
@@ -121,7 +125,12 @@ def transform(
         collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
         labels = compute_labels(store, settings.labels)
         copy_artifacts(artifacts, out / "artifacts")
-        record = {"key": key, "horizon_days": settings.labels.horizon_days, "labels": asdict(settings.labels), "transformed": True}
+        record = {
+            "key": key,
+            "horizon_days": settings.labels.horizon_days,
+            "labels": asdict(settings.labels),
+            "transformed": True,
+        }
         _write(work, store, rows, fitted, context, labels, collected, out, record)
         work.clear()
     return Dataset.open(out)
@@ -145,7 +154,11 @@ def _write(
         work.progress("write", stop / rows)
     manifest = store.manifest
     absent = tuple(t for t in TABLES if t not in store.present)
-    notes = (*fitted.notes, *(f"no table '{t}': what it feeds is absent" for t in absent), *(manifest.defaults.notes if manifest else ()))
+    notes = (
+        *fitted.notes,
+        *(f"no table '{t}': what it feeds is absent" for t in absent),
+        *(manifest.defaults.notes if manifest else ()),
+    )
     writer.close(
         name=manifest.name if manifest else store.path.name, source=manifest.source if manifest else "tables", context=context,
         normalizer=fitted.normalizer, absent_sources=absent, settings=record,
@@ -226,7 +239,8 @@ def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
         t AS (
             SELECT row_id, min(s.cutoff - t.ts::DATE) AS recency, sum(amount) FILTER (t.ts >= s.cutoff - 28) AS spend,
                    count(*) FILTER (t.ts >= s.cutoff - 90) AS n
-            FROM s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff WHERE coalesce(kind, 'card') = 'card' GROUP BY 1),
+            FROM s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
+            WHERE coalesce(kind, 'card') = 'card' GROUP BY 1),
         e AS (SELECT row_id, count(*) AS n FROM s JOIN sessions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
               AND t.ts >= s.cutoff - 90 GROUP BY 1),
         x AS (SELECT customer_id, cutoff, any_value(prior_spend_28d) AS v FROM exact_spend GROUP BY 1, 2)

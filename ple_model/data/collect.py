@@ -1,7 +1,7 @@
 """The steps of a build that need no fitting: what the events before each cut-off say of each row, as memory-mapped arrays.
 
-`features` and `parts` (SQL features, NaN = empty, and which parts are known), sequences, segments and static features, topology.
-Everything is read in chunks of rows, so memory does not grow with the number of customers.
+`features` and `parts` (SQL features, NaN = empty, and which parts are known), sequences, segments and static features,
+topology. Everything is read in chunks of rows, so memory does not grow with the number of customers.
 """
 
 from __future__ import annotations

@@ -7,15 +7,23 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ple_model.commands import Command, add_json
+
+if TYPE_CHECKING:
+    from ple_model.data.work import Progress
 
 
 def _configure_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("events", type=Path, metavar="EVENTS", help="folder of event tables")
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder to write the dataset to")
     parser.add_argument(
-        "--cutoff", action="append", default=[], metavar="DATE", help="cut-off date, may be repeated (default: those of the source)"
+        "--cutoff",
+        action="append",
+        default=[],
+        metavar="DATE",
+        help="cut-off date, may be repeated (default: those of the source)",
     )
     parser.add_argument("--horizon-days", type=int, default=84, help="days after the cut-off that labels look at (default: 84)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split and the fits (default: 0)")
@@ -35,7 +43,8 @@ def _run_build(args: argparse.Namespace) -> int:
     dataset = build(args.events, args.dataset, args.cutoff or None, _bar(sys.stderr.isatty()), settings)
     m = dataset.manifest
     report = {
-        "dataset": str(args.dataset), "rows": m.rows, "splits": m.splits, "cutoffs": list(m.cutoffs), "fingerprint": m.fingerprint,
+        "dataset": str(args.dataset), "rows": m.rows, "splits": m.splits, "cutoffs": list(m.cutoffs),
+        "fingerprint": m.fingerprint,
         "seconds": round(time.monotonic() - start, 1), "labels": m.label_counts, "absent_sources": list(m.absent_sources),
         "notes": list(m.notes),
     }  # fmt: skip
@@ -52,7 +61,7 @@ def _run_build(args: argparse.Namespace) -> int:
     return 0
 
 
-def _bar(terminal: bool):  # type: ignore[no-untyped-def]
+def _bar(terminal: bool) -> Progress:
     """Progress on stderr: one changing line in a terminal, one line a finished step elsewhere."""
 
     def show(step: str, share: float) -> None:
@@ -67,4 +76,6 @@ def _bar(terminal: bool):  # type: ignore[no-untyped-def]
     return show
 
 
-COMMANDS: tuple[Command, ...] = (Command("build", "event tables -> dataset: features, derived inputs, labels", _configure_build, _run_build),)
+COMMANDS: tuple[Command, ...] = (
+    Command("build", "event tables -> dataset: features, derived inputs, labels", _configure_build, _run_build),
+)

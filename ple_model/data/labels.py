@@ -9,8 +9,8 @@ Definitions, with day 1 = the cut-off date itself and H = `horizon_days`:
 * life_stage: age band at the cut-off. balance_util: balance / limit over credit products at the first statement in H.
 * channel: of the next transaction or session. timing: days to the next active day (0 to 27), -1 if none within 28.
 * spending_category: where most is spent in H. brand_prediction: brand of the next card purchase in H.
-* consumption_cycle: from the mean gap between purchase days in H (fewer than 3: H / days); irregular where the gaps' coefficient of
-  variation is above 1.25. merchant_affinity: largest merchant share of spend in H, from two purchases on.
+* consumption_cycle: from the mean gap between purchase days in H (fewer than 3: H / days); irregular where the gaps'
+  coefficient of variation is above 1.25. merchant_affinity: largest merchant share of spend in H, from two purchases on.
 * spending_bucket: percentile (0 to 100, mid-rank) of spend in H among the rows of the cut-off.
 
 Active: at least one transaction or session that day. A label whose window goes beyond what the source covers is missing.
@@ -19,6 +19,7 @@ Active: at least one transaction or session that day. A label whose window goes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -33,7 +34,7 @@ LABEL_TASKS: tuple[str, ...] = tuple(t.name for t in TASKS.values() if t.enabled
 CYCLE_GAPS = (1.5, 4.5, 10.0, 21.0, 45.0)
 """Upper mean gap in days of daily, every 2-3 days, weekly, every two weeks, monthly."""
 IRREGULAR_CV = 1.25
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Labels:
 
 
 def compute_labels(store: EventStore, settings: LabelSettings) -> Labels:
-    """Labels of every row of the table `spine(row_id, customer_id, cutoff, split)` of `store.con`; overridden by `labels.parquet`."""
+    """Labels of every row of the table `spine(row_id, customer_id, cutoff, split)` of `store.con`; overridden by
+    `labels.parquet`."""
     con = store.con
     n = int(con.execute("SELECT count(*) FROM spine").fetchall()[0][0])
     columns: dict[str, Array] = {
@@ -117,7 +119,9 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
                coalesce(t.brand, m.brand) AS brand, coalesce(t.mcc_l1, m.mcc_l1) AS mcc_l1
         FROM label_spine s JOIN transactions t
           ON t.customer_id = s.customer_id AND t.ts >= s.cutoff AND t.ts < s.cutoff + {h}
-        LEFT JOIN (SELECT merchant_id, any_value(brand) brand, any_value(mcc_l1) mcc_l1 FROM merchants GROUP BY 1) m USING (merchant_id)
+        LEFT JOIN (
+            SELECT merchant_id, any_value(brand) brand, any_value(mcc_l1) mcc_l1 FROM merchants GROUP BY 1
+        ) m USING (merchant_id)
         WHERE coalesce(t.kind, 'card') = 'card'""")
     cycle = " ".join(f"WHEN gap < {g} THEN {i}" for i, g in enumerate(CYCLE_GAPS))
     return f"""
@@ -127,7 +131,8 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
                count(*) FILTER (d >= 0 AND d < {h}) AS days, min(d) FILTER (d >= 0 AND d < {s.timing_days}) AS next
         FROM label_days GROUP BY 1
     ), spend AS (
-        SELECT row_id, greatest(sum(amount), 0) AS total, min({{'ts': ts, 'b': brand}}) FILTER (brand IS NOT NULL AND amount > 0) AS b
+        SELECT row_id, greatest(sum(amount), 0) AS total,
+               min({{'ts': ts, 'b': brand}}) FILTER (brand IS NOT NULL AND amount > 0) AS b
         FROM label_buys GROUP BY 1
     ), category AS (
         SELECT row_id, max({{'v': v, 'c': -c}}) AS best FROM (
@@ -202,17 +207,16 @@ def _index(column: str, names: tuple[str, ...]) -> str:
     return f"nullif(list_position([{listed}], {column}), 0) - 1"
 
 
-def _filled(values: NDArray[np.generic] | np.ma.MaskedArray, integer: bool) -> Array:  # type: ignore[type-arg]
+def _filled(values: Any, integer: bool) -> Array:
     """A DuckDB column with NULLs -> int32 with -1, or float32 with NaN."""
     array = np.ma.asarray(values)
     if integer:
         whole = np.where(np.ma.getmaskarray(array), np.nan, array.filled(0).astype(np.float64))
         return np.where(np.isfinite(whole), whole, -1).astype(np.int32)
-    numbers = array.astype(np.float64).filled(np.nan)
-    return np.asarray(numbers, dtype=np.float32)
+    return np.asarray(np.ma.filled(array.astype(np.float64), np.nan), dtype=np.float32)
 
 
-def _objects(values: NDArray[np.generic] | np.ma.MaskedArray) -> NDArray[np.object_]:  # type: ignore[type-arg]
+def _objects(values: Any) -> NDArray[np.object_]:
     """Text with None where it is NULL."""
     array = np.ma.asarray(values)
     out = np.array(np.ma.getdata(array), dtype=object)
@@ -220,7 +224,7 @@ def _objects(values: NDArray[np.generic] | np.ma.MaskedArray) -> NDArray[np.obje
     return out
 
 
-def _percentiles(spend: Array, cutoff_index: Array) -> NDArray[np.float32]:
+def _percentiles(spend: Any, cutoff_index: Any) -> NDArray[np.float32]:
     """Mid-rank percentile (0 to 100) of the finite values within each cut-off."""
     values = _filled(spend, False).astype(np.float64)
     out = np.full(len(values), np.nan, np.float32)

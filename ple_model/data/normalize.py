@@ -1,8 +1,8 @@
 """Normalisation of the feature columns, fitted on the training split, stored with the dataset and the run.
 
-Per column: those the schema scales by log and heavy-tailed ones pass through sign(x) log(1 + |x|) first; then (x - centre) / scale with the median and the
-standard deviation of the values winsorised at the 0.5% and 99.5% quantiles; clipped at +-10. Empty cells (NaN) and constant
-columns become 0. The raw power-law columns stay as they are (empty: 0).
+Per column: those the schema scales by log and heavy-tailed ones pass through sign(x) log(1 + |x|) first; then (x - centre) /
+scale with the median and the standard deviation of the values winsorised at the 0.5% and 99.5% quantiles; clipped at +-10.
+Empty cells (NaN) and constant columns become 0. The raw power-law columns stay as they are (empty: 0).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Normalizer:
 
     @staticmethod
     def fit(values: NDArray[np.floating], scales: Sequence[str] = ()) -> Normalizer:
-        """Fit on the training rows `values` [rows, n] (NaN = empty). `scales` as in the feature schema: 'raw' leaves a column alone,
-        'log' and heavy-tailed ones take the signed log first; default: 'linear'."""
+        """Fit on the training rows `values` [rows, n] (NaN = empty). `scales` as in the feature schema: 'raw' leaves a column
+        alone, 'log' and heavy-tailed ones take the signed log first; default: 'linear'."""
         n = values.shape[1]
         kind, centre, scale = np.full(n, RAW, np.int8), np.zeros(n), np.ones(n)
         for j in range(n):

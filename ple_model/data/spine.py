@@ -1,9 +1,9 @@
 """The rows of a dataset: customers x cut-offs, split by customer with time order kept.
 
-A customer is eligible at a cut-off if it joined, or has any transaction or session, before it. Customers are assigned to a split by a
-seeded hash of their id, for good. With several cut-offs, the last quarter of them (at least one) belongs to the test split alone:
-training and validation customers have rows at the earlier cut-offs only, test customers at the later ones only, so that every
-training cut-off is before every test cut-off. With one cut-off all splits share it.
+A customer is eligible at a cut-off if it joined, or has any transaction or session, before it. Customers are assigned to a
+split by a seeded hash of their id, for good. With several cut-offs, the last quarter of them (at least one) belongs to the
+test split alone: training and validation customers have rows at the earlier cut-offs only, test customers at the later ones
+only, so that every training cut-off is before every test cut-off. With one cut-off all splits share it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def test_cutoffs(cutoffs: tuple[str, ...], settings: SplitSettings) -> tuple[str
     return cutoffs[-max(1, round(settings.test_cutoffs * len(cutoffs))) :]
 
 
-def create_spine(con: duckdb.DuckDBPyConnection, cutoffs: tuple[str, ...], settings: SplitSettings, only: str | None = None) -> int:
+def create_spine(
+    con: duckdb.DuckDBPyConnection, cutoffs: tuple[str, ...], settings: SplitSettings, only: str | None = None
+) -> int:
     """Create table `spine(row_id, customer_id, cutoff, split)`, ordered by customer and cut-off; returns its rows.
 
     `only` puts every eligible row in that one split (scoring new customers).
@@ -58,7 +60,9 @@ def create_spine(con: duckdb.DuckDBPyConnection, cutoffs: tuple[str, ...], setti
     late = ", ".join(f"DATE '{c}'" for c in test_cutoffs(cutoffs, settings))
     train, validation = round(settings.train * 10_000), round((settings.train + settings.validation) * 10_000)
     keep = "true" if only or len(cutoffs) == 1 else f"(split = 'test') = (cutoff IN ({late}))"
-    name = f"'{only}'" if only else f"CASE WHEN h < {train} THEN 'train' WHEN h < {validation} THEN 'validation' ELSE 'test' END"
+    name = (
+        f"'{only}'" if only else f"CASE WHEN h < {train} THEN 'train' WHEN h < {validation} THEN 'validation' ELSE 'test' END"
+    )
     con.execute(f"""
         CREATE OR REPLACE TABLE spine AS
         WITH first AS (

@@ -1,7 +1,7 @@
 """Steps of a build that can be repeated: each is keyed by the content of what it reads, and kept until the build is done.
 
-A step writes arrays into a folder of its own which is renamed when it is complete. A build that was killed finds the finished steps
-again; one with other events or settings has other keys.
+A step writes arrays into a folder of its own which is renamed when it is complete. A build that was killed finds the finished
+steps again; one with other events or settings has other keys.
 """
 
 from __future__ import annotations

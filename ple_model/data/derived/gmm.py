@@ -1,8 +1,8 @@
 """Customer segments: a Gaussian mixture of 20 components (scikit-learn) on a PCA of the behaviour columns.
 
-It reads the normalised parts `BEHAVIOUR` of `features` (what the customer does, not what models say of it), reduced to at most 16
-principal components, and is fitted on a bounded sample of training rows (reference, "GMM clusters"). A component that holds almost
-no rows, or whose covariance sits at the regularisation floor, is degenerate and reported in `notes`.
+It reads the normalised parts `BEHAVIOUR` of `features` (what the customer does, not what models say of it), reduced to at
+most 16 principal components, and is fitted on a bounded sample of training rows (reference, "GMM clusters"). A component that
+holds almost no rows, or whose covariance sits at the regularisation floor, is degenerate and reported in `notes`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from ple_model.schema import PART_SLICES
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-BEHAVIOUR = ("rfm", "category", "transaction_stats", "temporal", "deposit", "credit", "digital", "product", "financial_behavior")
+BEHAVIOUR = (
+    "rfm",
+    "category",
+    "transaction_stats",
+    "temporal",
+    "deposit",
+    "credit",
+    "digital",
+    "product",
+    "financial_behavior",
+)
 N_COMPONENTS = 20
 SAMPLE_ROWS = 20_000
 REG_COVAR = 1e-3
@@ -84,7 +94,13 @@ def fit_gmm(x: FloatArray, *, n_components: int = N_COMPONENTS, dims: int = 16, 
     axes = pca.components_.T / np.sqrt(np.maximum(pca.explained_variance_, 1e-9))
     z = (rows - pca.mean_) @ axes
     mixture = GaussianMixture(
-        n_components, covariance_type="full", reg_covar=REG_COVAR, max_iter=60, n_init=1, init_params="k-means++", random_state=seed
+        n_components,
+        covariance_type="full",
+        reg_covar=REG_COVAR,
+        max_iter=60,
+        n_init=1,
+        init_params="k-means++",
+        random_state=seed,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -95,7 +111,8 @@ def fit_gmm(x: FloatArray, *, n_components: int = N_COMPONENTS, dims: int = 16, 
     bad = np.flatnonzero((mixture.weights_ < DEGENERATE_WEIGHT) | (smallest <= 1.01 * REG_COVAR))
     if len(bad):
         notes.append(
-            f"gmm: components {bad.tolist()} are degenerate (weight below {DEGENERATE_WEIGHT} or covariance at the floor {REG_COVAR})"
+            f"gmm: components {bad.tolist()} are degenerate"
+            f" (weight below {DEGENERATE_WEIGHT} or covariance at the floor {REG_COVAR})"
         )
     weights = np.maximum(mixture.weights_, 1e-12)
     return GmmModel(

@@ -1,9 +1,10 @@
 """Poincare coordinates of the MCC, product and region trees, and of customers as weighted Einstein midpoints of their leaves.
 
-The trees are embedded by Sarkar's construction (Sarkar 2011; Sala et al., ICML 2018) in d dimensions: a child lies at hyperbolic
-distance `STEP` from its parent, in a direction away from the grandparent, directions spread over the sphere. It is deterministic,
-needs no training, and keeps tree distances up to a small distortion. A customer is the Einstein midpoint (Klein model, weights times
-Lorentz factors) of the leaves that it uses (Nickel & Kiela 2017 for the space; Gulcehre et al. 2019 for the aggregation).
+The trees are embedded by Sarkar's construction (Sarkar 2011; Sala et al., ICML 2018) in d dimensions: a child lies at
+hyperbolic distance `STEP` from its parent, in a direction away from the grandparent, directions spread over the sphere. It is
+deterministic, needs no training, and keeps tree distances up to a small distortion. A customer is the Einstein midpoint
+(Klein model, weights times Lorentz factors) of the leaves that it uses (Nickel & Kiela 2017 for the space; Gulcehre et al.
+2019 for the aggregation).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def embed_tree(parent: NDArray[np.int64], d: int, step: float = STEP) -> Float64
 
 
 def einstein_midpoint(points: Float64, weights: Float64 | sparse.csr_matrix) -> Float64:
-    """[r, d] midpoints in the Poincare ball of points [n, d] under weights [r, n] >= 0; a row without weight gives the origin."""
+    """[r, d] midpoints in the Poincare ball of points [n, d] under weights [r, n] >= 0; a row without weight gives the
+    origin."""
     klein = 2 * points / (1 + (points**2).sum(1, keepdims=True))
     gamma = 1 / np.sqrt(np.maximum(1 - (klein**2).sum(1), 1e-12))
     total = np.asarray(weights @ gamma).reshape(-1, 1)

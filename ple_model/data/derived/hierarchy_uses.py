@@ -1,11 +1,14 @@
 """Which leaves of the three trees the rows use, from SQL: the weights under customers' hyperbolic midpoints.
 
-MCC: card spend by category path. Product: card spend by product (log), and products held at the last statement before the cut-off
-(log balance). Region: the customer's own with weight 1, and its spend shares by the merchants' regions. Product and region names may
-be paths with '/'. Only the `MAX_LEAVES` most used paths of a tree become nodes; others count for their deepest known ancestor.
+MCC: card spend by category path. Product: card spend by product (log), and products held at the last statement before the
+cut-off (log balance). Region: the customer's own with weight 1, and its spend shares by the merchants' regions. Product and
+region names may be paths with '/'. Only the `MAX_LEAVES` most used paths of a tree become nodes; others count for their
+deepest known ancestor.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +21,15 @@ from ple_model.data.events import EventStore
 MAX_LEAVES = 400
 Uses = dict[str, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]
 _CATEGORY = "coalesce(t.mcc_l1, m.mcc_l1) AS l1, coalesce(t.mcc_l2, m.mcc_l2) AS l2, coalesce(t.mcc, m.mcc) AS l3"
-_MERCHANT = """(SELECT merchant_id, any_value(mcc_l1) mcc_l1, any_value(mcc_l2) mcc_l2, any_value(mcc) mcc, any_value(region) region
-                FROM merchants GROUP BY 1)"""
+_MERCHANT = """(SELECT merchant_id, any_value(mcc_l1) mcc_l1, any_value(mcc_l2) mcc_l2, any_value(mcc) mcc,
+                       any_value(region) region FROM merchants GROUP BY 1)"""
 
 
 def _query(ball: str, days: int, weight: str, where: str) -> str:
     """SQL of (row, path as text with '\x1f' between the levels, weight)."""
-    card = f"""FROM spine s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff AND t.ts >= s.cutoff - {days}
-               LEFT JOIN {_MERCHANT} m USING (merchant_id) WHERE {where} AND coalesce(t.kind, 'card') = 'card' AND t.amount > 0"""
+    card = f"""FROM spine s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
+                AND t.ts >= s.cutoff - {days} LEFT JOIN {_MERCHANT} m USING (merchant_id)
+               WHERE {where} AND coalesce(t.kind, 'card') = 'card' AND t.amount > 0"""
     if ball == "mcc":
         return f"""SELECT row_id, concat_ws(chr(31), l1, l2, l3) AS path, {weight} AS w
                    FROM (SELECT s.row_id, {_CATEGORY}, t.amount {card}) WHERE l1 IS NOT NULL GROUP BY ALL"""
@@ -37,8 +41,8 @@ def _query(ball: str, days: int, weight: str, where: str) -> str:
                        WHERE {where} AND t.product IS NOT NULL AND t.amount > 0 GROUP BY ALL
                        UNION ALL
                        SELECT s.row_id, h.product, 1 + ln(1 + abs(coalesce(arg_max(h.balance, h.as_of), 0)))
-                       FROM spine s JOIN holdings h ON h.customer_id = s.customer_id AND h.as_of < s.cutoff AND h.as_of >= s.cutoff - 62
-                        AND (h.closed_on IS NULL OR h.closed_on >= s.cutoff)
+                       FROM spine s JOIN holdings h ON h.customer_id = s.customer_id AND h.as_of < s.cutoff
+                        AND h.as_of >= s.cutoff - 62 AND (h.closed_on IS NULL OR h.closed_on >= s.cutoff)
                        WHERE {where} GROUP BY ALL
                    ) WHERE product IS NOT NULL GROUP BY ALL"""
     return f"""SELECT row_id, replace(region, '/', chr(31)) AS path, sum(w) AS w FROM (
@@ -51,7 +55,7 @@ def _query(ball: str, days: int, weight: str, where: str) -> str:
 
 def fit_forest(store: EventStore) -> Forest:
     """The trees of what training rows use, embedded."""
-    leaves: dict[str, list[tuple[str, ...]]] = {}
+    leaves: dict[str, Sequence[tuple[str, ...]]] = {}
     for ball in BALLS:
         query = _query(ball, 365, "sum(amount)", "s.split = 'train'")
         rows = store.con.execute(

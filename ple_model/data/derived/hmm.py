@@ -1,12 +1,13 @@
 """Hidden Markov models of the journey (daily), lifecycle and behaviour (monthly): 10 state probabilities and 6 dynamics a row.
 
-Gaussian emissions (diagonal), fitted with hmmlearn on a bounded sample of training rows; at the cut-off the posterior over states is
-the filtered distribution of the last step, computed for all rows at once. The dynamics are those of dp/dt = pQ with
-Q = (P - I) / dt, dt one step (reference, "HMM Triple-Mode"): exit rate -sum_i p_i Q_ii, largest inflow max_j (pQ)_j, largest outflow
-max_j -(pQ)_j, L1 norm of pQ, entropy rate -sum_i p_i sum_j P_ij ln P_ij, and the spectral gap (1 - |second eigenvalue of P|) / dt.
+Gaussian emissions (diagonal), fitted with hmmlearn on a bounded sample of training rows; at the cut-off the posterior over
+states is the filtered distribution of the last step, computed for all rows at once. The dynamics are those of dp/dt = pQ with
+Q = (P - I) / dt, dt one step (reference, "HMM Triple-Mode"): exit rate -sum_i p_i Q_ii, largest inflow max_j (pQ)_j, largest
+outflow max_j -(pQ)_j, L1 norm of pQ, entropy rate -sum_i p_i sum_j P_ij ln P_ij, and the spectral gap (1 - |second eigenvalue
+of P|) / dt.
 
-hmmlearn leaves a state that no step visits with a transition row of zeros or NaN, and may leave NaN emissions. Such a row becomes
-uniform, such an emission that of all data; both are reported in `notes`.
+hmmlearn leaves a state that no step visits with a transition row of zeros or NaN, and may leave NaN emissions. Such a row
+becomes uniform, such an emission that of all data; both are reported in `notes`.
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ def repaired(model: HmmModel, name: str, share: Float64) -> HmmModel:
     bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(var).all(axis=1) & (np.nan_to_num(var) > 0).all(axis=1))
     mean[bad], var[bad] = 0.0, 1.0
     if bad.any():
-        notes.append(f"hmm {name}: emissions of states {np.flatnonzero(bad).tolist()} were not finite, set to those of all data")
+        notes.append(
+            f"hmm {name}: emissions of states {np.flatnonzero(bad).tolist()} were not finite, set to those of all data"
+        )
     if not np.isfinite(start).all() or start.sum() <= 0:
         start = np.full(k, 1.0 / k)
         notes.append(f"hmm {name}: start probabilities were not finite, made uniform")

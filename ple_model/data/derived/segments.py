@@ -1,8 +1,8 @@
 """`customer_segment` and the static features of cold-start and anonymous customers, in SQL.
 
-Rule, with everything counted before the cut-off: *warm_start* (2) has at least 5 active days and is known for at least 60 days (since
-joining, or since the first event where that is unknown); of the others *anonymous* (0) has neither a joining date nor a region, and
-*cold_start* (1) is the rest. Age and anything named after it is left out: it is a label (life_stage).
+Rule, with everything counted before the cut-off: *warm_start* (2) has at least 5 active days and is known for at least 60
+days (since joining, or since the first event where that is unknown); of the others *anonymous* (0) has neither a joining date
+nor a region, and *cold_start* (1) is the rest. Age and anything named after it is left out: it is a label (life_stage).
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     channels = ", ".join(f"avg((channel = '{c}')::INT) FILTER (channel IS NOT NULL AND back <= 90)" for c in CHANNELS)
     events = con.execute(f"""
         SELECT r, count(DISTINCT back), max(back), min(back), count(*) FILTER (what = 't' AND back <= 28),
-            ln(1 + greatest(coalesce(sum(amount) FILTER (what = 't' AND back <= 28), 0), 0)), count(*) FILTER (what = 's' AND back <= 28),
-            avg(duration) FILTER (back <= 90), avg(events) FILTER (back <= 90), avg(extract('hour' FROM ts)) FILTER (back <= 90),
+            ln(1 + greatest(coalesce(sum(amount) FILTER (what = 't' AND back <= 28), 0), 0)),
+            count(*) FILTER (what = 's' AND back <= 28), avg(duration) FILTER (back <= 90), avg(events) FILTER (back <= 90),
+            avg(extract('hour' FROM ts)) FILTER (back <= 90),
             avg((dayofweek(ts) IN (0, 6))::INT) FILTER (back <= 90), count(*) FILTER (what = 's' AND back <= 90),
             count(DISTINCT back) FILTER (back <= 90), count(*) FILTER (what = 't' AND back <= 90),
             {channels}, {shares}
@@ -78,9 +79,10 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     other = _dense(
         con.execute(f"""
         SELECT s.row_id - {first},
-            (SELECT count(*) FROM campaigns c WHERE c.customer_id = s.customer_id AND c.exposed_at < s.cutoff AND c.exposed_at >= s.cutoff - 90),
-            (SELECT count(*) FROM campaigns c WHERE c.customer_id = s.customer_id AND c.exposed_at < s.cutoff AND c.clicked_at < s.cutoff
-                AND c.clicked_at >= s.cutoff - 90),
+            (SELECT count(*) FROM campaigns c WHERE c.customer_id = s.customer_id AND c.exposed_at < s.cutoff
+                AND c.exposed_at >= s.cutoff - 90),
+            (SELECT count(*) FROM campaigns c WHERE c.customer_id = s.customer_id AND c.exposed_at < s.cutoff
+                AND c.clicked_at < s.cutoff AND c.clicked_at >= s.cutoff - 90),
             (SELECT count(DISTINCT product) FROM holdings h WHERE h.customer_id = s.customer_id AND h.as_of < s.cutoff)
         FROM spine s WHERE s.row_id >= {first} AND s.row_id < {stop}"""),
         n,
@@ -96,8 +98,9 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     for j in range(6, profile.shape[1]):
         np.add.at(hashes, (np.arange(n), profile[:, j].astype(np.int64)), 1.0)
     cold = [
-        region, np.log1p(np.maximum(tenure, 0))[:, None] / 5, profile[:, 1:3] * joined[:, None], np.log1p(e[:, 3:4]), e[:, 4:5] / 5,
-        np.log1p(e[:, 5:6]), np.log1p(other[:, [0]]), np.log1p(other[:, [2]]), e[:, 13:16], np.maximum(categories, 0), hashes,
+        region, np.log1p(np.maximum(tenure, 0))[:, None] / 5, profile[:, 1:3] * joined[:, None], np.log1p(e[:, 3:4]),
+        e[:, 4:5] / 5, np.log1p(e[:, 5:6]), np.log1p(other[:, [0]]), np.log1p(other[:, [2]]),
+        e[:, 13:16], np.maximum(categories, 0), hashes,
     ]  # fmt: skip
     angle = e[:, 8] * np.pi / 12
     some = e[:, 0] > 0
@@ -119,5 +122,5 @@ def _dense(result: duckdb.DuckDBPyConnection, n: int) -> NDArray[np.float64]:
     out = np.zeros((n, len(columns) - 1))
     row = np.asarray(np.ma.getdata(columns[0])).astype(np.int64)
     for j, c in enumerate(columns[1:]):
-        out[row, j] = np.nan_to_num(np.ma.asarray(c).astype(np.float64).filled(0.0))
+        out[row, j] = np.nan_to_num(np.ma.filled(np.ma.asarray(c).astype(np.float64), 0.0))
     return out

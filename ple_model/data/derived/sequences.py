@@ -1,10 +1,10 @@
 """Daily and session sequences from SQL into dense arrays, scattered by (row, step) without a Python loop over customers.
 
-* `txn_seq` [180, 16]: one row a day, the last is the day before the cut-off. Card: log spend, log count, log largest amount, sine and
-  cosine of the mean hour, merchants, categories, share bought online. Deposit: log in, log out, count in, count out, signed log of the
-  net flow, log largest movement, sine and cosine of the mean hour.
-* `session_seq` [90, 8]: the last 90 sessions, newest last. Log duration, log events, log days since the one before, log days before
-  the cut-off, sine and cosine of the hour, app, web.
+* `txn_seq` [180, 16]: one row a day, the last is the day before the cut-off. Card: log spend, log count, log largest amount,
+  sine and cosine of the mean hour, merchants, categories, share bought online. Deposit: log in, log out, count in, count out,
+  signed log of the net flow, log largest movement, sine and cosine of the mean hour.
+* `session_seq` [90, 8]: the last 90 sessions, newest last. Log duration, log events, log days since the one before, log days
+  before the cut-off, sine and cosine of the hour, app, web.
 * `daily` [365, 4] and `monthly` [12, 12]: what topology and the hidden Markov models read; unscaled.
 
 Each channel of the two model inputs is divided by the root mean square of its non-zero training values: zero stays zero.
@@ -50,9 +50,11 @@ def read_sequences(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Seq
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE seq_txn AS
         SELECT s.row_id - {first} AS r, s.cutoff - t.ts::DATE AS back, t.amount, t.merchant_id, t.mcc_l1,
-               coalesce(t.kind, 'card') AS kind, t.channel, extract('hour' FROM t.ts) + extract('minute' FROM t.ts) / 60.0 AS hour,
+               coalesce(t.kind, 'card') AS kind, t.channel,
+               extract('hour' FROM t.ts) + extract('minute' FROM t.ts) / 60.0 AS hour,
                dayofweek(t.ts) IN (0, 6) AS weekend
-        FROM spine s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff AND t.ts >= s.cutoff - {DAILY_STEPS}
+        FROM spine s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
+         AND t.ts >= s.cutoff - {DAILY_STEPS}
         WHERE s.row_id >= {first} AND s.row_id < {stop}""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE seq_session AS
@@ -83,8 +85,9 @@ _TXN = f"""
         {_HOUR.format(f=_DEPOSIT)}
     FROM seq_txn WHERE back <= {TXN_STEPS} GROUP BY r, back"""
 _SESSION = f"""
-    SELECT r, {SESSION_STEPS} - place AS step, ln(1 + greatest(coalesce(duration, 0), 0)), ln(1 + greatest(coalesce(events, 0), 0)),
-        ln(1 + coalesce(gap, 0)), ln(1 + greatest(date_diff('second', ts, cutoff::TIMESTAMP), 0) / 86400.0),
+    SELECT r, {SESSION_STEPS} - place AS step, ln(1 + greatest(coalesce(duration, 0), 0)),
+        ln(1 + greatest(coalesce(events, 0), 0)), ln(1 + coalesce(gap, 0)),
+        ln(1 + greatest(date_diff('second', ts, cutoff::TIMESTAMP), 0) / 86400.0),
         sin(extract('hour' FROM ts) * pi() / 12), cos(extract('hour' FROM ts) * pi() / 12),
         (channel = 'app')::INT, (channel = 'web')::INT
     FROM (SELECT *, row_number() OVER (PARTITION BY r ORDER BY ts DESC, duration DESC, events DESC) AS place,
@@ -97,7 +100,7 @@ _DAILY = f"""
         UNION ALL SELECT r, back, 0, 0, 1, 0 FROM seq_session
     ) GROUP BY r, back"""
 _MONTHLY = f"""
-    WITH m AS (SELECT r, (back - 1) // 30 AS month, back, 't' AS what, * EXCLUDE (r, back) FROM seq_txn WHERE back <= {30 * MONTHS}),
+    WITH m AS (SELECT r, (back - 1) // 30 AS month, back, * EXCLUDE (r, back) FROM seq_txn WHERE back <= {30 * MONTHS}),
     share AS (
         SELECT r, month, -sum(p * ln(p)) AS entropy, max(p) AS top FROM (
             SELECT r, month, sum(amount) / sum(sum(amount)) OVER (PARTITION BY r, month) AS p FROM m
@@ -122,7 +125,7 @@ def _scatter(con: duckdb.DuckDBPyConnection, sql: str, n: int, steps: int, width
     columns = list(con.execute(sql).fetchnumpy().values())
     row, step = (np.asarray(np.ma.getdata(c)).astype(np.int64) for c in columns[:2])
     for j, values in enumerate(columns[2:]):
-        out[row, step, j] = np.nan_to_num(np.ma.asarray(values).astype(np.float64).filled(0.0))
+        out[row, step, j] = np.nan_to_num(np.ma.filled(np.ma.asarray(values).astype(np.float64), 0.0))
     return out
 
 

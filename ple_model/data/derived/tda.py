@@ -1,14 +1,15 @@
 """Persistent homology of how activity moves: diagrams by ripser, their summaries, and the phase-transition numbers.
 
-* Short (90 days, H0 and H1): log of the 7-day moving sum of sessions and purchases, standardised per customer, delay embedding in 3
-  dimensions with lag 7, every second day (38 points): a customer with a cycle of two to six weeks draws a loop.
-* Long (12 months, H0 to H2): log weekly spend of the last 50 weeks, standardised, 3 dimensions with lag 1 (48 points). H2 is taken of
-  28 landmarks (farthest-point sampling): it costs 6.6 ms at 50 points and seconds at 363.
+* Short (90 days, H0 and H1): log of the 7-day moving sum of sessions and purchases, standardised per customer, delay
+  embedding in 3 dimensions with lag 7, every second day (38 points): a customer with a cycle of two to six weeks draws a
+  loop.
+* Long (12 months, H0 to H2): log weekly spend of the last 50 weeks, standardised, 3 dimensions with lag 1 (48 points). H2 is
+  taken of 28 landmarks (farthest-point sampling): it costs 6.6 ms at 50 points and seconds at 363.
 * Phase: four windows of 13 weeks of log spend in 3-day bins, 2 dimensions with lag 1, H0 and H1.
 
-Points are (birth, death, homology index); infinite points are left out, the most persistent are kept where a diagram is too long. A row
-with fewer than `MIN_ACTIVE` active days (weeks) is absent. Summaries follow the schema parts `tda_short`, `tda_long` and
-`phase_transition` (12 numbers a homology, 10 phase numbers). Global statistics: 6 a homology, see `GLOBAL`.
+Points are (birth, death, homology index); infinite points are left out, the most persistent are kept where a diagram is too
+long. A row with fewer than `MIN_ACTIVE` active days (weeks) is absent. Summaries follow the schema parts `tda_short`,
+`tda_long` and `phase_transition` (12 numbers a homology, 10 phase numbers). Global statistics: 6 a homology, see `GLOBAL`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ PHASE_WINDOWS, PHASE_DAYS, PHASE_BIN = 4, 91, 3
 
 @dataclass(frozen=True)
 class Topology:
-    """Outputs for n rows; absent rows are zero. short_stats [n, 24], long_stats [n, 36], phase [n, 10], global_stats [n, 30]."""
+    """Outputs for n rows; absent rows are zero. short_stats [n, 24], long_stats [n, 36], phase [n, 10], global_stats [n,
+    30]."""
 
     short_diagrams: FloatArray
     short_mask: NDArray[np.bool_]
@@ -66,7 +68,8 @@ def standardised(x: Float64) -> Float64:
 
 
 def diagrams(clouds: Float64, dims: Sequence[int], points: int) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Persistence diagrams [n, points, 3] and mask [n, points] of point clouds [n, p, d], most persistent first in each homology."""
+    """Persistence diagrams [n, points, 3] and mask [n, points] of point clouds [n, p, d], most persistent first in each
+    homology."""
     out = np.zeros((len(clouds), points, 3), np.float32)
     mask = np.zeros((len(clouds), points), np.bool_)
     squared = (clouds**2).sum(axis=2)
@@ -92,7 +95,8 @@ def diagrams(clouds: Float64, dims: Sequence[int], points: int) -> tuple[FloatAr
 
 
 def landmarks(distances: Float64, count: int) -> NDArray[np.int64]:
-    """[n, count] farthest-point samples of [n, p, p] distances, from point 0 on; all points where there are no more than `count`."""
+    """[n, count] farthest-point samples of [n, p, p] distances, from point 0 on; all points where there are no more than
+    `count`."""
     n, p, _ = distances.shape
     if p <= count:
         return np.broadcast_to(np.arange(p), (n, p))
@@ -105,8 +109,8 @@ def landmarks(distances: Float64, count: int) -> NDArray[np.int64]:
 
 
 def summaries(diagram: FloatArray, mask: NDArray[np.bool_], dims: Sequence[int]) -> Float64:
-    """[n, 12 * len(dims)]: by homology count, total, largest, second, mean, standard deviation and 0.9 quantile of lifetimes, their
-    entropy, mean birth, mean death, L2 norm of the first landscape, root of the sum of squared lifetimes."""
+    """[n, 12 * len(dims)]: by homology count, total, largest, second, mean, standard deviation and 0.9 quantile of lifetimes,
+    their entropy, mean birth, mean death, L2 norm of the first landscape, root of the sum of squared lifetimes."""
     blocks = []
     for k in dims:
         mine = mask & (diagram[:, :, 2] == k)
@@ -144,7 +148,8 @@ def landscape(diagram: FloatArray, mask: NDArray[np.bool_]) -> Float64:
 
 
 def global_stats(diagram: FloatArray, mask: NDArray[np.bool_], dims: Sequence[int], stats: Float64) -> Float64:
-    """[n, 6 * len(dims)]: `GLOBAL` by homology (log count, share of all lifetime, longest over mean, middle birth, spread, entropy)."""
+    """[n, 6 * len(dims)]: `GLOBAL` by homology (log count, share of all lifetime, longest over mean, middle birth, spread,
+    entropy)."""
     by_dim = stats.reshape(len(stats), len(dims), N_STATS)
     everything = by_dim[:, :, 1].sum(axis=1)
     blocks = []
@@ -156,7 +161,8 @@ def global_stats(diagram: FloatArray, mask: NDArray[np.bool_], dims: Sequence[in
         blocks.append(
             np.stack(
                 [
-                    np.log1p(s[:, 0]), s[:, 1] / np.where(everything > 0, everything, 1), s[:, 2] / np.where(s[:, 4] > 0, s[:, 4], 1),
+                    np.log1p(s[:, 0]), s[:, 1] / np.where(everything > 0, everything, 1),
+                    s[:, 2] / np.where(s[:, 4] > 0, s[:, 4], 1),
                     np.nanmedian(births, axis=1), np.nanstd(births, axis=1), s[:, 7] / np.log(np.maximum(s[:, 0], 2)),
                 ],
                 axis=1,
@@ -166,7 +172,8 @@ def global_stats(diagram: FloatArray, mask: NDArray[np.bool_], dims: Sequence[in
 
 
 def phase_numbers(daily_log_spend: Float64, weekly: Float64) -> Float64:
-    """[n, 10] of the schema part `phase_transition`, from [n, 364] standardised daily log spend and [n, 52] log weekly spend."""
+    """[n, 10] of the schema part `phase_transition`, from [n, 364] standardised daily log spend and [n, 52] log weekly
+    spend."""
     n = len(weekly)
     lands, h0, h1 = [], [], []
     for w in range(PHASE_WINDOWS):
@@ -184,8 +191,8 @@ def phase_numbers(daily_log_spend: Float64, weekly: Float64) -> Float64:
     score = 1 / (1 + np.exp(-(moved[:, -1] - moved.mean(axis=1) + ratio + slowing) / 3))
     since = PHASE_DAYS * (PHASE_WINDOWS - 1 - moved.argmax(axis=1)).astype(np.float64)
     return np.stack(
-        [moved[:, -1], moved.mean(axis=1), moved.max(axis=1), moved[:, -1] - moved[:, 0], since, h0[-1] - h0[-2], h1[-1] - h1[-2],
-         ratio, slowing, score],
+        [moved[:, -1], moved.mean(axis=1), moved.max(axis=1), moved[:, -1] - moved[:, 0], since, h0[-1] - h0[-2],
+         h1[-1] - h1[-2], ratio, slowing, score],
         axis=1,
     )  # fmt: skip
 
@@ -208,8 +215,8 @@ def _block(daily: FloatArray) -> Topology:
     out = Topology(
         np.zeros((n, SHORT_POINTS, 3), np.float32), np.zeros((n, SHORT_POINTS), np.bool_),
         np.zeros((n, LONG_POINTS, 3), np.float32), np.zeros((n, LONG_POINTS), np.bool_),
-        np.zeros((n, 24), np.float32), np.zeros((n, 36), np.float32), np.zeros((n, 10), np.float32), np.zeros((n, 30), np.float32),
-        has_short, has_long,
+        np.zeros((n, 24), np.float32), np.zeros((n, 36), np.float32),
+        np.zeros((n, 10), np.float32), np.zeros((n, 30), np.float32), has_short, has_long,
     )  # fmt: skip
     if has_short.any():
         diagram, mask = diagrams(delay_embedding(standardised(moving[has_short]), 3, 7)[:, ::2], SHORT_DIMS, SHORT_POINTS)
