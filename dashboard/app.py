@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 
 from dashboard import state, train_form
-from dashboard.frame import Frame, analysed, guard, no_runs, toolbar
+from dashboard.frame import Frame, analysed, export, guard, no_runs, toolbar
 from dashboard.i18n import DEFAULT, LANGUAGES, t
 from dashboard.view import SECTIONS, View, views
 
@@ -34,6 +34,8 @@ def _page(view: View) -> Callable[[], None]:
         frame = Frame(run, guard(other_entry) if other_entry else None)
         if view.needs == "analysis":
             frame = analysed(frame, bar)
+            with bar:
+                export(frame)
         view.render(frame)
 
     return show

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from analysis import AnalysisStore, CohortFilter, CohortStatistics, Diagnosis
+from analysis.report import to_html
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from dashboard import state
@@ -143,7 +144,7 @@ def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
         st.button(t("frame.clear"), on_click=clear_cohort, width="stretch", disabled=not filters)
     n, total = (store.count(filters), store.n) if filters else (store.n, store.n)
     label = t("frame.cohort_some", n=f"{n:,}", total=f"{total:,}") if filters else t("frame.cohort_all", n=f"{total:,}")
-    st.badge(label, icon=":material/filter_alt:" if filters else ":material/groups:", color="blue" if filters else "gray")
+    st.badge(label, color="blue" if filters else "gray")
     return tuple(filters)
 
 
@@ -159,6 +160,13 @@ def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:
     values = [v for v, _ in store.distinct(column)]
     picked = st.multiselect(t("frame.values"), values, key=f"value:{column}", bind="query-params", format_func=str)
     return [CohortFilter(column, "in", tuple(picked))] if picked else []
+
+
+def export(frame: Frame) -> None:
+    """The run's findings and figures as one HTML file, written when it is asked for; aggregates only."""
+    found = frame.found
+    st.download_button(t("frame.export"), lambda: to_html(found).encode(), f"{frame.run.name}.html", "text/html", key="export",
+                       icon=":material/download:", on_click="ignore", help=t("frame.export_help"))  # fmt: skip
 
 
 def clear_cohort() -> None:

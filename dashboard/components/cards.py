@@ -47,7 +47,7 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
                 st.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), number(item.value))
                 if caption := _evidence_caption(item):
                     st.caption(caption)
-    named = [e.text for e in evidence if e.value is None and e.text]
+    named = [f"{maybe(f'evidence.{e.name}', e.name.replace('_', ' '))}: {e.text}" for e in evidence if e.value is None and e.text]
     if named:
         st.caption(" · ".join(named))
 
@@ -90,7 +90,11 @@ def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None 
         return
     if not loud:
         worst = "unknown" if not passed and any(f.severity == "unknown" for f in quiet) else "ok"
-        getattr(st, "info" if worst == "unknown" else "success")(t(f"card.calm_{worst}", n=len(passed)), icon=ICONS[worst])
+        text = t(f"card.calm_{worst}", n=len(passed))
+        (st.info if worst == "unknown" else st.success)(text, icon=ICONS[worst])  # type: ignore[index]
+    if len(loud) == 1:
+        card(loud[0], try_it)
+        loud = []
     for i in range(0, len(loud), 2):
         pair = loud[i : i + 2]
         for column, finding in zip(st.columns(2, gap="small"), pair, strict=False):

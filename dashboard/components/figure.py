@@ -39,23 +39,33 @@ def localise(figure: Any) -> Any:
     return figure
 
 
+def palette() -> list[str]:
+    """The theme's categorical colours for the reader's light or dark mode."""
+    mode = "dark" if st.context.theme.type == "dark" else "light"
+    colours = st.get_option(f"theme.{mode}.chartCategoricalColors") or st.get_option("theme.chartCategoricalColors")
+    return list(colours or [])
+
+
 def show(figure: Any, key: str, *, title: str, caption: str = "") -> None:
     """A titled figure in a card; the picture is saved as PNG from its own menu."""
     with st.container(border=True, key=f"figure-{key}", gap="small"):
         st.markdown(f"**{title}**")
         if caption:
             st.caption(caption)
-        figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8})
+        figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8}, colorway=palette() or None)
         st.plotly_chart(localise(figure), key=key, config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
                         alt=title)  # fmt: skip
 
 
 def table(rows: pd.DataFrame, key: str, *, title: str = "", caption: str = "", **options: Any) -> None:
     """A table with a CSV download beside its title."""
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.markdown(f"**{title}**" if title else " ")
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
+        if title:
+            st.markdown(f"**{title}**", width="stretch")
+        elif caption:
+            st.caption(caption, width="stretch")
         st.download_button(t("table.csv"), rows.to_csv(index=False).encode(), f"{key}.csv", "text/csv", key=f"csv-{key}",
                            icon=":material/download:", type="tertiary", on_click="ignore")  # fmt: skip
-    if caption:
+    if title and caption:
         st.caption(caption)
-    st.dataframe(rows, hide_index=True, key=f"table-{key}", **options)
+    st.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)

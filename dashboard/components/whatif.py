@@ -30,8 +30,25 @@ def try_finding(finding: Finding) -> None:
     choose(*finding.whatif)
 
 
+def active() -> bool:
+    """Is there something to try, from a click or from the URL?"""
+    return bool(st.session_state.get(KEY) or (KEY not in st.session_state and st.query_params.get(KEY)))
+
+
+def top(frame: Frame) -> None:
+    """The panel right below the verdicts once something is being tried, so that the answer to a click is in sight."""
+    if active():
+        panel(frame, "")
+
+
+def bottom(frame: Frame, hint: str) -> None:
+    """The panel at the end of the page while nothing is being tried."""
+    if not active():
+        panel(frame, hint)
+
+
 def panel(frame: Frame, hint: str) -> None:
-    """The arguments, and the result once there are some. `hint` is an example in the placeholder."""
+    """The changes, and the result once there are some. `hint` is an example in the placeholder."""
     st.subheader(t("whatif.title"), anchor="what-if")
     st.caption(t("whatif.help"))
     text = st.text_input(t("whatif.arguments"), key=KEY, bind="query-params", placeholder=hint, icon=":material/science:",

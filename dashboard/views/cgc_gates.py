@@ -42,6 +42,7 @@ def _cell(frame: Frame) -> None:
 def render(frame: Frame) -> None:
     gates, facts = frame.cohort.gates, frame.statistics.facts
     cards.cards(frame.found.of("CGC-"), whatif.try_finding)
+    whatif.top(frame)
     left, right = st.columns(2, gap="small")
     with left:
         show(figures.weights(gates), "gates-weights", title=t("gates.weights"), caption=t("gates.weights_help"))
@@ -59,7 +60,7 @@ def render(frame: Frame) -> None:
         show(figures.importance(gates), "gates-use", title=t("gates.use"), caption=t("gates.use_help", cv=f"{gates.load_variation:.2f}"))
         show(figures.task_distance(gates), "gates-tasks", title=t("gates.tasks"), caption=t("gates.tasks_help"))
     _cell(frame)
-    whatif.panel(frame, "gate_temperature=2")
+    whatif.bottom(frame, "gate_temperature=2")
 
 
 VIEW = View("cgc_gates", "health", 2, ":material/tune:", "analysis", render)

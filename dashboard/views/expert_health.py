@@ -54,6 +54,7 @@ def _groups(frame: Frame) -> None:
 def render(frame: Frame) -> None:
     s = frame.statistics
     cards.cards(frame.found.of("EXP-", "DATA-"), whatif.try_finding)
+    whatif.top(frame)
     if s.experts is None or s.inputs is None:
         st.info(t("guard.not_measured"))
         return
@@ -80,7 +81,7 @@ def render(frame: Frame) -> None:
         for how in ("zero", "mean"):
             st.button(t(f"experts.ablate_{how}"), key=f"ablate-{how}", icon=":material/science:", on_click=whatif.choose,
                       args=(f"ablate.{expert}={how}",))  # fmt: skip
-    whatif.panel(frame, "ablate.temporal=zero")
+    whatif.bottom(frame, "ablate.temporal=zero")
 
 
 VIEW = View("expert_health", "health", 1, ":material/stethoscope:", "analysis", render)

@@ -58,6 +58,7 @@ def _maps(frame: Frame) -> None:
 def render(frame: Frame) -> None:
     h = frame.statistics.hmm
     cards.cards(frame.found.of("HMM-"), whatif.try_finding)
+    whatif.top(frame)
     if h is None:
         st.info(t("guard.not_measured"))
         return
@@ -83,7 +84,7 @@ def render(frame: Frame) -> None:
         for how in ("default", "zero"):
             st.button(t(f"hmm.force_{how}"), key=f"force-{how}", icon=":material/science:", on_click=whatif.choose,
                       args=(f"hmm.{mode}={how}",))  # fmt: skip
-    whatif.panel(frame, "hmm.journey=default")
+    whatif.bottom(frame, "hmm.journey=default")
 
 
 VIEW = View("hmm", "health", 3, ":material/route:", "analysis", render)

@@ -16,6 +16,7 @@ from dashboard.view import View
 def render(frame: Frame) -> None:
     s = frame.statistics
     cards.cards(frame.found.of("LT-"), whatif.try_finding)
+    whatif.top(frame)
     for sentence in s.facts.skipped_edges:
         st.caption(f":orange[{cards.ICONS['warning']}] {sentence}")
     if not s.facts.edges:
@@ -42,7 +43,7 @@ def render(frame: Frame) -> None:
         edge = st.selectbox(t("transfer.edge"), s.facts.edges, key="edge", bind="query-params", width=260)
         factor = st.slider(t("transfer.scale"), 0.0, 2.0, 0.0, 0.1, key="scale", bind="query-params", width=260)
         st.button(t("transfer.try"), icon=":material/science:", on_click=whatif.choose, args=(f"edge.{edge}={factor:g}",))
-    whatif.panel(frame, "edge.ctr:cvr=0")
+    whatif.bottom(frame, "edge.ctr:cvr=0")
 
 
 VIEW = View("logit_transfer", "health", 4, ":material/account_tree:", "analysis", render)

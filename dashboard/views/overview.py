@@ -36,8 +36,7 @@ def _identity(frame: Frame) -> None:
         "versions": " · ".join(f"{k} {v}" for k, v in m.versions.items() if k in ("python", "torch")),
     }  # fmt: skip
     st.subheader(t("overview.identity"), anchor=False)
-    st.dataframe(pd.DataFrame({t("overview.what"): [t(f"identity.{k}") for k in facts], t("overview.is"): list(facts.values())}),
-                 hide_index=True, height="content")  # fmt: skip
+    st.table(pd.DataFrame({t("overview.is"): list(facts.values())}, index=[t(f"identity.{k}") for k in facts]))
     for warning in m.warnings:
         st.caption(f":orange[{cards.ICONS['warning']}] {warning}")
     with st.expander(t("overview.config"), icon=":material/settings:"):
@@ -103,7 +102,7 @@ def _checklist(frame: Frame) -> None:
 def render(frame: Frame) -> None:
     _verdict(frame)
     cards.cards((f for f in frame.found.findings if f.alarm), whatif.try_finding)
-    whatif.panel(frame, "ablate.temporal=zero")
+    whatif.top(frame)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _metrics(frame)
@@ -111,6 +110,7 @@ def render(frame: Frame) -> None:
         _identity(frame)
     _changes(frame)
     _checklist(frame)
+    whatif.bottom(frame, "ablate.temporal=zero")
 
 
 VIEW = View("overview", "health", 0, ":material/monitor_heart:", "analysis", render)

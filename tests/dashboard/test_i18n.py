@@ -60,11 +60,7 @@ def test_every_literal_key_given_to_t_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.stem)
 def test_a_page_has_no_visible_text_of_its_own(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    docstrings = {
-        id(n.body[0].value)
-        for n in ast.walk(tree)
-        if isinstance(n, (ast.Module, ast.FunctionDef, ast.ClassDef)) and n.body and isinstance(n.body[0], ast.Expr)
-    }
+    docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
     prose = [
         n.value for n in ast.walk(tree)
         if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in docstrings and _english_words(n.value)
