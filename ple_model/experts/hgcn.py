@@ -84,6 +84,7 @@ class UnifiedHGCN(Expert):
     node_static: Tensor
     edge_child: Tensor
     edge_parent: Tensor
+    node_width: Tensor
     columns: Tensor
 
     def __init__(self, params: HGCNParams, context: ModelContext, dropout: float) -> None:
@@ -119,6 +120,8 @@ class UnifiedHGCN(Expert):
         self.register_buffer("node_static", torch.cat([functional.one_hot(ball, len(BALLS)).float(), static], dim=1))
         self.register_buffer("edge_child", child)
         self.register_buffer("edge_parent", parent[child])
+        widths = torch.tensor(WIDTHS)[ball][:, None]
+        self.register_buffer("node_width", (torch.arange(max(WIDTHS)) < widths).float(), persistent=False)
         self.register_buffer("columns", torch.tensor(MERCHANT_COLUMNS), persistent=False)
         for i in range(len(BALLS)):
             self.register_buffer(f"nodes_{i}", torch.nonzero(ball == i)[:, 0], persistent=False)
@@ -143,8 +146,7 @@ class UnifiedHGCN(Expert):
         for block in self.rounds:
             h = block(h, *ends, weight)
         # coordinates beyond a ball's width stay zero, so that a point keeps its dimension
-        used = torch.arange(max(WIDTHS), device=h.device) < torch.tensor(WIDTHS, device=h.device)[self.node_ball][:, None]
-        return h, expmap0(tangent + self.node_shift(h) * used, c)
+        return h, expmap0(tangent + self.node_shift(h) * self.node_width, c)
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         merchant = cleared(inputs.features[:, self.columns], inputs.any_present(MERCHANT_PARTS))

@@ -50,7 +50,7 @@ class _Recurrence(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         gates, time_a, states, elapsed, weight = ctx.saved_tensors
         length, batch, n = time_a.shape

@@ -20,10 +20,12 @@ from ple_model.layers.precision import full_precision, widen
 
 
 @cache
-def _segments(n: int) -> Tensor:
-    """[n, n * n] 0/1: column (i, j) sums the log decays of steps j < k <= i."""
-    k, i, j = torch.meshgrid(torch.arange(n), torch.arange(n), torch.arange(n), indexing="ij")
-    return ((j < k) & (k <= i)).reshape(n, n * n).float()
+def _segments(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """[n, n * n] 0/1: column (i, j) sums the log decays of steps j < k <= i. Kept per device: no copy a forward."""
+    with torch.inference_mode(False):  # a tensor born in inference mode could not be used in training later
+        steps = torch.arange(n, device=device)
+        k, i, j = torch.meshgrid(steps, steps, steps, indexing="ij")
+        return ((j < k) & (k <= i)).reshape(n, n * n).to(dtype)
 
 
 def sequential_scan(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ def ssd_scan(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, chunk: int = 20
     c = c.reshape(batch, chunks, chunk, n)
     log_decay = log_decay.reshape(batch, chunks, chunk, heads).transpose(2, 3)  # [B, C, H, Q]
 
-    pairs = _segments(chunk).to(device=x.device, dtype=x.dtype)
+    pairs = _segments(chunk, x.device, x.dtype)
     decay = (log_decay @ pairs).exp().view(batch, chunks, heads, chunk, chunk)
     similarity = (c @ b.transpose(2, 3)).tril()  # [B, C, Q, Q]: only earlier steps are heard
     by_head = x.view(batch, chunks, chunk, heads, p).transpose(2, 3)

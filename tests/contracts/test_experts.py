@@ -176,6 +176,17 @@ def test_every_parameter_gets_a_finite_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_training_works_after_a_first_pass_in_inference_mode(name: str) -> None:
+    params, inputs = load_config("small").shared_experts[name], random_inputs(ROWS)
+    params = dataclasses.replace(params, chunk=7) if hasattr(params, "chunk") else params  # nothing cached by other tests
+    model = expert_classes()[name](params, random_context(), 0.1)
+    with torch.inference_mode():
+        model(inputs)
+    model(inputs)[0].sum().backward()
+    assert model.last_layer().weight.grad is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_last_layer_feeds_the_output_and_is_the_experts_own(name: str) -> None:
     model = expert(name)
     layer = model.last_layer()
