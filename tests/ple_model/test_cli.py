@@ -1,0 +1,154 @@
+"""The command line: exit codes, one line on stderr, --debug, help that works for every command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ple_model.cli import gather, main
+from ple_model.config import config_from_dict
+from ple_model.data.dataset import Dataset
+from ple_model.errors import UserError
+from ple_model.run import Run, load_run
+from tests.fakes import tiny_config
+
+OWN = ("train", "evaluate", "config", "presets", "runs")
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 0}}).to_yaml())
+    return path
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([name, "--help"])
+    assert left.value.code == 0
+    assert f"ple {name}" in capsys.readouterr().out
+
+
+def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert all(name in out for name in gather())
+
+
+def test_without_a_command_the_help_is_shown_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage: ple" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train"], "DATASET"),
+        (["train", "none", "run"], "none is not a dataset"),
+        (["evaluate", "none"], "no such run folder"),
+        (["evaluate", "none", "--bootstrap", "few"], "few"),
+        (["config", "--preset", "smal"], "did you mean 'small'"),
+        (["config", "--set", "training.patienc=3"], "did you mean 'patience'"),
+        (["config", "--config", "none.yaml"], "none.yaml"),
+        (["runs", "none"], "no such folder"),
+    ],
+)
+def test_wrong_use_is_one_line_on_stderr_and_exit_2(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert expected in err
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(UserError, match="no such run folder"):
+        main(["evaluate", "none", "--debug"])
+
+
+def test_config_prints_yaml_that_loads_to_the_same_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--preset", "small", "--set", "training.patience=3"]) == 0
+    config = config_from_dict(yaml.safe_load(capsys.readouterr().out))
+    assert config.training.patience == 3
+
+
+def test_presets_and_runs_report_json(tiny_run: Run, runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presets", "--json"]) == 0
+    assert [p["preset"] for p in json.loads(capsys.readouterr().out)] == ["v3_14", "v3_15", "small", "production"]
+    assert main(["runs", str(runs_dir), "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert (entry["name"], entry["state"], entry["preset"]) == (tiny_run.name, "finished", "small")
+
+
+def test_runs_with_a_broken_one_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "manifest.json").write_text("{")
+    assert main(["runs", str(tmp_path)]) == 1
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_train_makes_a_run_and_says_where(
+    tiny_dataset: Dataset, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    words = ["train", str(tiny_dataset.path), str(run), "--preset", "small", "--config", str(config_file), "--sample", "20"]
+    assert main([*words, "--device", "cpu", "--set", "training.seed=7"]) == 0
+    out, err = capsys.readouterr()
+    assert out.strip() == str(run)
+    assert "valid" in err
+    assert load_run(run).manifest.seed == 7
+    assert main(words) == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_resume_refuses_another_config(tiny_run: Run, tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", str(tiny_dataset.path), str(tiny_run.path), "--resume", "--set", "training.seed=1"]
+    assert main(words) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_a_config_error_leaves_no_run_behind(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    assert main(["train", str(tiny_dataset.path), str(tmp_path / "run"), "--set", "training.seed=x"]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_leaves_a_run_that_resumes(
+    name: str, tiny_dataset: Dataset, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    import signal
+
+    from ple_model.progressbar import ProgressBar
+
+    def send(_bar: ProgressBar, event: dict[str, object]) -> None:
+        if event["event"] == "start":
+            signal.raise_signal(getattr(signal, name))
+
+    monkeypatch.setattr(ProgressBar, "__call__", send)
+    run = tmp_path / "run"
+    words = ["train", str(tiny_dataset.path), str(run), "--device", "cpu", "--sample", "20"]
+    assert main([*words, "--config", str(config_file)]) == 0
+    assert "--resume` goes on" in capsys.readouterr().err
+    assert load_run(run).state == "stopped"
+    assert main([*words, "--resume", "--quiet"]) == 0
+    assert load_run(run).state == "finished"
+
+
+def test_the_module_runs_as_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ple_model", "presets"], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.startswith("v3_14")

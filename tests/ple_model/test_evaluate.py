@@ -1,0 +1,126 @@
+"""`ple evaluate` measures the model and the simple answers on the same rows, and prints the agreed JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ple_model.cli import main
+from ple_model.data.dataset import Dataset, write_dataset
+from ple_model.errors import UserError
+from ple_model.evaluate import Evaluation, evaluate
+from ple_model.run import Run, load_run
+from ple_model.scoring import score
+from tests.factories import random_context
+from tests.fakes import BRANDS, make_batch
+
+
+@pytest.fixture(scope="module")
+def found(tiny_run: Run) -> Evaluation:
+    """With the boosting baseline; two tasks of each kind would do, all are measured."""
+    return evaluate(tiny_run, bootstrap_rounds=30)
+
+
+def test_every_task_is_measured_next_to_its_base_rate(found: Evaluation, tiny_run: Run) -> None:
+    assert [t.task for t in found.tasks] == list(tiny_run.config.tasks)
+    churn = next(t for t in found.tasks if t.task == "churn")
+    assert churn.base_rate == pytest.approx(0.2, abs=0.08)
+    assert next(t for t in found.tasks if t.task == "ltv").base_rate is None
+
+
+def test_metrics_are_those_that_the_training_stored(found: Evaluation, tiny_run: Run) -> None:
+    stored = tiny_run.metrics()["splits"]["test"]
+    for task in found.tasks:
+        assert task.n == stored[task.task]["n"]
+        for name, value in stored[task.task]["metrics"].items():
+            assert task.metrics[name] == pytest.approx(value, rel=1e-5), (task.task, name)
+
+
+def test_intervals_hold_their_estimates(found: Evaluation) -> None:
+    for task in found.tasks:
+        for name in ("auc", "accuracy", "spearman", "mrr"):
+            if f"{name}_low" in task.metrics and np.isfinite(task.metrics[name]):
+                assert task.metrics[f"{name}_low"] <= task.metrics[name] + 1e-9 <= task.metrics[f"{name}_high"] + 0.05
+
+
+def test_single_columns_find_what_was_planted_in_them(found: Evaluation) -> None:
+    churn = next(t for t in found.tasks if t.task == "churn")  # its label follows column 3, which recency carries
+    retention = next(t for t in found.tasks if t.task == "retention")  # its label follows column 4, which spend carries
+    recency = {t.task: t.baselines["recency"]["auc"] for t in (churn, retention)}
+    spend = {t.task: t.baselines["prior_spend"]["auc"] for t in (churn, retention)}
+    assert max(*recency.values(), *spend.values()) > 0.75
+    assert not any("recency" in t.baselines for t in found.tasks if t.kind != "binary")
+
+
+def test_boosting_learns_what_was_planted(found: Evaluation) -> None:
+    boosted = {t.task: t.baselines["gradient_boosting"] for t in found.tasks if t.kind != "contrastive"}
+    assert np.mean([boosted[t]["auc"] for t in ("ctr", "churn", "retention")]) > 0.7
+    assert boosted["ltv"]["spearman"] > 0.6
+
+
+def test_the_constant_answer_has_no_rank(found: Evaluation) -> None:
+    churn = next(t for t in found.tasks if t.task == "churn")
+    assert churn.baselines["constant"]["auc"] == pytest.approx(0.5)
+    brand = next(t for t in found.tasks if t.task == "brand_prediction")
+    assert 0 < brand.baselines["constant"]["mrr"] <= 1
+
+
+def test_the_json_has_the_agreed_form(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tiny_run.path), "--json", "--no-boosting", "--bootstrap", "5"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert out["run"] == tiny_run.name
+    assert out["split"] == "test"
+    first = out["tasks"][0]
+    assert set(first) == {"task", "kind", "n", "metrics", "base_rate", "baselines"}
+    assert {"auc", "auc_low", "auc_high"} <= set(first["metrics"])
+    assert "auc" in first["baselines"]["recency"]
+
+
+def test_the_table_has_a_line_for_each_task(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tiny_run.path), "--no-boosting", "--bootstrap", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.startswith(t) for line in lines) for t in tiny_run.config.tasks)
+
+
+def test_without_its_dataset_a_run_is_measured_on_its_sample(tiny_run: Run, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    shutil.rmtree(run / "state")
+    result = evaluate(load_run(run), bootstrap_rounds=0, boosting=False)
+    assert any("stored with the run" in n for n in result.notes)
+    assert all(t.n > 0 for t in result.tasks)
+
+
+def test_another_dataset_is_measured_and_noted(tiny_run: Run, tmp_path: Path) -> None:
+    batch = make_batch(60, "test", ("2025-06-01",), 77)
+    other = write_dataset(tmp_path / "other", [batch], context=random_context(0, brands=BRANDS))
+    result = evaluate(tiny_run, other, bootstrap_rounds=0)
+    assert any("other data" in n for n in result.notes)
+    assert any("no baselines" in n for n in result.notes)
+    with pytest.raises(UserError, match="no rows in its train split"):
+        evaluate(tiny_run, other, "train")
+
+
+def test_scores_are_in_the_labels_own_units(tiny_run: Run, tiny_dataset: Dataset) -> None:
+    scores = score(tiny_run.model(), tiny_dataset, "test")
+    ltv = scores.tasks["ltv"]
+    assert ltv.prediction.mean() == pytest.approx(ltv.label.mean(), abs=0.5)
+
+
+def test_rows_without_a_label_are_left_out_and_positions_kept(tiny_run: Run, tmp_path: Path) -> None:
+    batch = make_batch(20, "test", ("2025-06-01",), 5)
+    targets = {k: v.clone() for k, v in (batch.inputs.targets or {}).items()}
+    targets["churn"][:] = -1
+    targets["churn"][[3, 17]] = 1
+    targets["brand_prediction"][:] = -1
+    targets["brand_prediction"][4] = BRANDS + 5  # a brand that the model never saw
+    batch = replace(batch, inputs=replace(batch.inputs, targets=targets))
+    data = write_dataset(tmp_path / "d", [batch], context=random_context(0, brands=BRANDS))
+    scores = score(tiny_run.model(), data, "test", batch_size=7)
+    assert scores.tasks["churn"].row.tolist() == [3, 17]
+    assert scores.customers("churn") == [batch.customer_id[3], batch.customer_id[17]]
+    assert len(scores.tasks["brand_prediction"]) == 0
