@@ -37,6 +37,12 @@ def _swap(frame: Frame, mode: str) -> float | None:
     return None if effects is None else float(np.nanmean(effects.of(f"hmm.{mode}=default")))
 
 
+def _by(frame: Frame, by: str, modes: tuple[str, ...]) -> None:
+    groups, counts, values = frame.store.group_mean([f"d:{m}" for m in modes], by, frame.filters, limit=20)
+    labels = [t("frame.group", name=g, n=f"{c:,}") for g, c in zip(groups, counts, strict=True)]
+    show(figures.default_by_group(labels, modes, values), f"hmm-{by}", title=t(f"hmm.by_{by}"), caption=t("hmm.by_help"))
+
+
 def _maps(frame: Frame) -> None:
     h, vectors = frame.statistics.hmm, frame.store.vectors
     assert h is not None
@@ -64,21 +70,17 @@ def render(frame: Frame) -> None:
         return
     table(_table(frame), "hmm", title=t("hmm.table"), caption=t("hmm.table_help"), height="content", column_config={
         t("hmm.rate"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
-        t("hmm.tasks"): st.column_config.TextColumn(width="large"),
+        t("hmm.tasks"): st.column_config.TextColumn(width="medium"),
     })  # fmt: skip
     left, right = st.columns(2, gap="small")
-    for column, by in ((left, "segment"), (right, "cluster")):
-        groups, counts, values = frame.store.group_mean([f"d:{m}" for m in h.modes], by, frame.filters, limit=20)
-        with column:
-            labels = [t("frame.group", name=g, n=f"{c:,}") for g, c in zip(groups, counts, strict=True)]
-            show(figures.default_by_group(labels, h.modes, values), f"hmm-{by}", title=t(f"hmm.by_{by}"), caption=t("hmm.by_help"))
-    _maps(frame)
-    left, right = st.columns(2, gap="small")
     with left:
+        _by(frame, "segment", h.modes)
         show(figures.norms(h), "hmm-norms", title=t("hmm.norms"), caption=t("hmm.norms_help"))
     with right:
-        if frame.statistics.effects is not None:
-            show(figures.swap_effect(frame.statistics.effects, h.modes), "hmm-swap", title=t("hmm.swaps"), caption=t("hmm.swaps_help"))
+        _by(frame, "cluster", h.modes)
+    _maps(frame)
+    if frame.statistics.effects is not None:
+        show(figures.swap_effect(frame.statistics.effects, h.modes), "hmm-swap", title=t("hmm.swaps"), caption=t("hmm.swaps_help"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         mode = st.selectbox(t("hmm.mode"), h.modes, key="mode", bind="query-params", width=220)
         for how in ("default", "zero"):
