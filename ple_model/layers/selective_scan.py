@@ -61,7 +61,9 @@ def ssd_scan(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, chunk: int = 20
     by_head = x.view(batch, chunks, chunk, heads, p).transpose(2, 3)
     within = (similarity[:, :, None] * decay) @ by_head  # [B, C, H, Q, P]
 
-    to_end = decay[:, :, :, -1].transpose(2, 3)[..., None]  # [B, C, Q, H, 1]
+    # the last row of `decay`, formed anew: the backward of a slice would fill and add a tensor of the whole size
+    last = pairs.view(chunk, chunk, chunk)[:, -1]
+    to_end = (log_decay @ last).exp().transpose(2, 3)[..., None]  # [B, C, Q, H, 1]
     kept = (x.view(batch, chunks, chunk, heads, p) * to_end).view(batch, chunks, chunk, heads * p)
     states = b.transpose(2, 3) @ kept  # [B, C, N, HP]: what each chunk adds
     from_start = log_decay.cumsum(dim=3).exp()  # [B, C, H, Q]
