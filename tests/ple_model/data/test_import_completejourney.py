@@ -117,7 +117,8 @@ def test_redemption_given_targeting_is_about_sixteen_percent_in_the_large_campai
 @needs_data
 def test_recency_and_prior_exact_spend_rank_churn_as_known(store: EventStore) -> None:
     rows = store.con.execute("""
-        SELECT churn, prior_spend_28d, date_diff('day', r.last, l.cutoff) FROM labels l JOIN exact_spend USING (customer_id, cutoff)
+        SELECT churn, prior_spend_28d, date_diff('day', r.last, l.cutoff)
+        FROM labels l JOIN exact_spend USING (customer_id, cutoff)
         LEFT JOIN LATERAL (SELECT max(ts)::DATE AS last FROM transactions t
                            WHERE t.customer_id = l.customer_id AND t.ts < l.cutoff) r ON true WHERE churn >= 0""").fetchall()
     churn, spend, recency = (
@@ -137,8 +138,8 @@ def test_labels_are_those_of_the_exact_source_and_nothing_else(folder: Path, sto
     wrong = _one(
         store,
         f"""SELECT count(*) FROM labels l JOIN (
-                SELECT household_key::VARCHAR AS customer_id, DATE '{DAY_ZERO}' + START_DAY::INTEGER AS cutoff, max(Post_Spend) AS after,
-                       max(Pre_Spend) AS before FROM {lift} JOIN {dim} USING (CAMPAIGN) GROUP BY ALL) x USING (customer_id, cutoff)
+                SELECT household_key::VARCHAR AS customer_id, DATE '{DAY_ZERO}' + START_DAY::INTEGER AS cutoff,
+                       max(Post_Spend) AS after, max(Pre_Spend) AS before FROM {lift} JOIN {dim} USING (CAMPAIGN) GROUP BY ALL) x USING (customer_id, cutoff)
             WHERE abs(exp(ltv) - 1 - after) > 0.01 OR churn != (CASE WHEN before > 0 THEN (after = 0)::INT ELSE -1 END)""",
     )
     assert wrong == 0

@@ -1,0 +1,206 @@
+"""`ple import features FILE OUT`: a ready table of the 734 feature columns, made into a dataset without events.
+
+FILE (Parquet or CSV) has one row a customer and cut-off: `customer_id`, any of the schema's feature columns in their original
+units (NULL: empty), labels under their task's name (classes as index, NULL or -1 missing; brand_prediction as name), and
+optionally `cutoff` (a date), `split` (train, validation, test) and further columns, which are kept as `raw:<name>`.
+A part of the features of which the file has no column is recorded as absent, and so is every other input of the model
+(sequences, diagrams, HMM posteriors, hierarchy): their experts fall back. Normaliser and Gaussian mixture are fitted on the
+training split; without a `split` column, customers are split 70 / 15 / 15 by a seeded hash of their id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from ple_model.batch import N_NORMALIZED
+from ple_model.context import LabelScaler, ModelContext
+from ple_model.data.columns import RAW, SPLITS, is_class_task
+from ple_model.data.derived.gmm import behaviour, fit_gmm
+from ple_model.data.events import open_connection, quote
+from ple_model.data.manifest import DatasetManifest
+from ple_model.data.normalize import Normalizer, signed_log
+from ple_model.data.writer import DatasetWriter
+from ple_model.errors import UserError, did_you_mean
+from ple_model.schema import PART_SLICES, PARTS, load_schema
+from ple_model.tasks import TASKS
+
+SPECIAL = ("customer_id", "cutoff", "split")
+CHUNK = 8192
+MIN_KNOWN = 10
+"""Fewer known feature columns than this: the file is taken for something else."""
+Array = NDArray[Any]
+
+
+def import_features(file: Path, out: Path, *, seed: int = 0) -> DatasetManifest:
+    """Write the dataset of the feature table `file` to `out` (new or empty) and return its manifest."""
+    file, out = Path(file), Path(out)
+    if not file.is_file():
+        raise UserError(f"'{file}' does not exist; give a Parquet or CSV file of feature columns")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"'{out}' exists and is not an empty folder; give a new place")
+    columns, labels, raw = _read(file)
+    values = columns.pop("features")
+    split = columns["split"] if "split" in columns else _split(columns["customer_id"], seed)
+    train = np.flatnonzero(split == "train")
+    if not len(train):
+        raise UserError(f"'{file}' has no row in the split 'train'")
+    brands = _brands(labels, train)
+    context = ModelContext(
+        raw_mean=_raw_statistics(values[train])[0],
+        raw_std=_raw_statistics(values[train])[1],
+        brands=tuple(b for b, _ in brands),
+        brand_counts=tuple(n for _, n in brands),
+        label_scalers=_scalers(labels, train),
+        class_names={t.name: t.classes for t in TASKS.values() if t.kind == "multiclass" and t.classes},
+    )
+    if "brand_prediction" in labels:
+        index = {b: i for i, b in enumerate(context.brands)}
+        labels["brand_prediction"] = np.array([index.get(b, -1) for b in labels["brand_prediction"]], np.int32)
+    normalizer = Normalizer.fit(values[train], scales=tuple(c.scale for c in load_schema().columns))
+    gmm = fit_gmm(behaviour(normalizer.transform(values[train])), seed=seed)
+    known = ~np.isnan(values)
+    writer = DatasetWriter(out)
+    for first in range(0, len(values), CHUNK):
+        rows = slice(first, first + CHUNK)
+        features = normalizer.transform(values[rows])
+        posterior = gmm.posterior(behaviour(features))
+        chunk: dict[str, Array] = {
+            "customer_id": columns["customer_id"][rows],
+            "cutoff": columns["cutoff"][rows],
+            "split": split[rows],
+            "features": features,
+            "cluster_ids": posterior.argmax(1).astype(np.int32),
+            "cluster_probs": posterior,
+            "p_features": np.asarray(known[rows].any(axis=1)),
+            "p_cluster_probs": np.asarray(known[rows].any(axis=1)),
+        }
+        chunk |= {f"p_features:{part}": np.asarray(known[rows, PART_SLICES[part]].any(axis=1)) for _, part, _ in PARTS}
+        chunk |= {f"y_{task}": y[rows] for task, y in labels.items()}
+        chunk |= {RAW + name: v[rows] for name, v in raw.items()}
+        writer.write(chunk)
+    absent = [part for _, part, _ in PARTS if not known[:, PART_SLICES[part]].any()]
+    notes = ["Made from a ready feature table: no sequences, diagrams, HMM or hierarchy inputs.", *gmm.notes]
+    if absent:
+        notes.append(f"Parts without any value: {', '.join(absent)}.")
+    return writer.close(
+        name=file.stem, source="features", context=context, normalizer=normalizer, absent_sources=("events",),
+        settings={"file": file.name, "seed": seed}, notes=notes,
+    )  # fmt: skip
+
+
+def _read(file: Path) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """(customer_id, cutoff, perhaps split, features [n, 734]); labels by task; other columns. All faults in one error."""
+    schema = load_schema()
+    con = open_connection()
+    reader, options = ("read_parquet", "") if file.suffix == ".parquet" else ("read_csv", ", types={'customer_id': 'VARCHAR'}")
+    try:
+        con.execute(f"CREATE VIEW source AS SELECT * FROM {reader}('{str(file).replace(chr(39), chr(39) * 2)}'{options})")
+        found = [str(r[0]) for r in con.execute("DESCRIBE source").fetchall()]
+        features = [c for c in found if c in schema.index]
+        if "customer_id" not in found:
+            raise UserError(f"'{file}' has no column 'customer_id'{did_you_mean('customer_id', found)}")
+        if len(features) < MIN_KNOWN:
+            raise UserError(f"'{file}' has {len(features)} of the {len(schema.names)} feature columns; is it a feature table?")
+        tasks = [c for c in found if c in TASKS and TASKS[c].enabled]
+        others = [c for c in found if c not in schema.index and c not in SPECIAL and c not in tasks]
+        faults = _faults(con, features, [t for t in tasks if t != "brand_prediction"])
+        if faults:
+            raise UserError(f"'{file}' cannot be used: {'; '.join(faults)}")
+        n = int(con.execute("SELECT count(*) FROM source").fetchall()[0][0])
+        if not n:
+            raise UserError(f"'{file}' has no rows")
+        values = np.full((n, len(schema.names)), np.nan, np.float32)
+        picked = ", ".join(f"TRY_CAST({quote(c)} AS FLOAT) AS {quote(c)}" for c in features)
+        table = con.execute(f"SELECT {picked} FROM source").fetchnumpy()
+        for name in features:
+            values[:, schema.index[name]] = np.ma.filled(np.ma.asarray(table[name]).astype(np.float32), np.nan)
+        values[~np.isfinite(values)] = np.nan
+        columns: dict[str, Array] = {"features": values, "customer_id": _text(con, "customer_id")}
+        columns["cutoff"] = _text(con, "cutoff") if "cutoff" in found else np.full(n, "1970-01-01", object)
+        columns["cutoff"] = np.array([str(v)[:10] for v in columns["cutoff"]], object)
+        if "split" in found:
+            columns["split"] = _text(con, "split")
+            odd = sorted({str(v) for v in columns["split"]} - set(SPLITS))
+            if odd:
+                raise UserError(f"'{file}': no split '{odd[0]}'{did_you_mean(odd[0], SPLITS)}")
+        if any(v is None for v in columns["customer_id"]):
+            raise UserError(f"'{file}' has rows without a customer_id")
+        labels = {t: _label(con, t) for t in tasks}
+        raw = {c: _text(con, c) for c in others}
+        return columns, labels, raw
+    except duckdb.Error as e:
+        raise UserError(f"'{file}' cannot be read: {str(e).splitlines()[0]}") from e
+    finally:
+        con.close()
+
+
+def _faults(con: duckdb.DuckDBPyConnection, features: list[str], tasks: list[str]) -> list[str]:
+    """Columns with text that is no number, and labels outside their classes, each with a count and an example."""
+    conditions = [
+        (c, f"{quote(c)} IS NOT NULL AND TRY_CAST({quote(c)} AS DOUBLE) IS NULL", "no number") for c in (*features, *tasks)
+    ]
+    for task in tasks:
+        spec = TASKS[task]
+        if is_class_task(task):
+            top = 1 if spec.kind == "binary" else spec.out_dim - 1
+            value = f"TRY_CAST({quote(task)} AS DOUBLE)"
+            conditions.append(
+                (task, f"{value} < -1 OR {value} > {top} OR {value} != round({value})", f"no class of 0 to {top}")
+            )
+    parts = [f"count(*) FILTER ({where}), min({quote(c)}::VARCHAR) FILTER ({where})" for c, where, _ in conditions]
+    row = con.execute(f"SELECT {', '.join(parts)} FROM source").fetchall()[0]
+    return [
+        f"'{c}' has {row[2 * k]:,} values that are {what}, for example {row[2 * k + 1]!r}"
+        for k, (c, _, what) in enumerate(conditions)
+        if row[2 * k]
+    ]
+
+
+def _text(con: duckdb.DuckDBPyConnection, column: str) -> Array:
+    return np.array([r[0] for r in con.execute(f"SELECT {quote(column)}::VARCHAR FROM source").fetchall()], object)
+
+
+def _label(con: duckdb.DuckDBPyConnection, task: str) -> Array:
+    if task == "brand_prediction":
+        return _text(con, task)
+    found = con.execute(f"SELECT TRY_CAST({quote(task)} AS DOUBLE) AS v FROM source").fetchnumpy()["v"]
+    y = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
+    return np.where(np.isnan(y), -1, y).astype(np.int32) if is_class_task(task) else y.astype(np.float32)
+
+
+def _split(customers: Array, seed: int) -> Array:
+    """70 / 15 / 15 by a hash of seed and id: a customer keeps its split whatever else is in the file."""
+    share = np.array(
+        [int(hashlib.md5(f"{seed}:{c}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 2**32 for c in customers]
+    )
+    return np.where(share < 0.7, "train", np.where(share < 0.85, "validation", "test")).astype(object)
+
+
+def _raw_statistics(values: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    logged = signed_log(np.nan_to_num(values[:, N_NORMALIZED:].astype(np.float64)))
+    std = logged.std(axis=0)
+    return tuple(logged.mean(axis=0).tolist()), tuple(np.where(std > 1e-9, std, 1.0).tolist())
+
+
+def _brands(labels: dict[str, Array], train: NDArray[np.int64]) -> list[tuple[str, int]]:
+    if "brand_prediction" not in labels:
+        return []
+    counts = Counter(b for b in labels["brand_prediction"][train] if b not in (None, "", "-1"))
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _scalers(labels: dict[str, Array], train: NDArray[np.int64]) -> dict[str, LabelScaler]:
+    out = {}
+    for task, y in labels.items():
+        if TASKS[task].kind == "regression":
+            there = y[train][np.isfinite(y[train])].astype(np.float64)
+            if len(there):
+                out[task] = LabelScaler(float(there.mean()), float(there.std()) or 1.0)
+    return out
