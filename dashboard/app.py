@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -46,27 +46,39 @@ def main(start: str = "overview") -> None:
     torch.set_flush_denormal(True)
     st.set_page_config(
         page_title="PLE-Cluster-adaTT", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=320
-    )  # fmt: skip
+    )
     st.logo(str(ASSETS / "icon.png"), size="large")
     # Read before the navigation is drawn, so that a copied link shows its labels in the link's language at once.
     if "lang" not in st.session_state and st.query_params.get("lang") in LANGUAGES:
         st.session_state["lang"] = st.query_params["lang"]
-    pages: dict[str, list[object]] = {}
+    pages: dict[str, Sequence[str | Path | Callable[[], None] | st.Page]] = {}
     for section in SECTIONS:
         members = [v for v in views() if v.section == section]
         if members:
             pages[t(f"section.{section}")] = [
-                st.Page(_page(v), title=t(f"{v.name}.title"), icon=v.icon, url_path=v.name, default=v.name == start,
-                        help=t(f"{v.name}.help"))
+                st.Page(
+                    _page(v),
+                    title=t(f"{v.name}.title"),
+                    icon=v.icon,
+                    url_path=v.name,
+                    default=v.name == start,
+                    help=t(f"{v.name}.help"),
+                )
                 for v in members
-            ]  # fmt: skip
+            ]
     page = st.navigation(pages, expanded=True)
     with st.sidebar:
         train_form.sidebar()
         st.segmented_control(
-            t("frame.language"), list(LANGUAGES), default=DEFAULT, required=True, format_func=LANGUAGES.__getitem__, key="lang",
-            bind="query-params", label_visibility="collapsed",
-        )  # fmt: skip
+            t("frame.language"),
+            list(LANGUAGES),
+            default=DEFAULT,
+            required=True,
+            format_func=LANGUAGES.__getitem__,
+            key="lang",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
     page.run()
 
 

@@ -12,8 +12,9 @@ from ple_model.errors import UserError
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="?", type=Path, metavar="RUNS_DIR",
-                        help="folder of runs (default: the bundled sample_runs and ./runs)")  # fmt: skip
+    parser.add_argument(
+        "runs", nargs="?", type=Path, metavar="RUNS_DIR", help="folder of runs (default: the bundled sample_runs and ./runs)"
+    )
     parser.add_argument("--port", type=int, default=8501, help="port of the local server (default 8501)")
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
 
@@ -23,7 +24,9 @@ def _run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.runs}: no such folder of runs")
     folders = [args.runs] if args.runs is not None else [ROOT / "sample_runs", Path.cwd() / "runs"]
     try:  # the theme lives in the checkout's .streamlit, which Streamlit looks for in the working directory
-        return subprocess.run(app_command(args.port, args.headless), cwd=ROOT, env=app_environment(folders), check=False).returncode
+        return subprocess.run(
+            app_command(args.port, args.headless), cwd=ROOT, env=app_environment(folders), check=False
+        ).returncode
     except KeyboardInterrupt:
         return 0
 

@@ -58,14 +58,23 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
     # The chosen run must stay in the URL, so the widget has no default that would leave it out.
     if st.session_state.get("run") not in names and st.query_params.get("run") not in names:
         st.session_state["run"] = next((e.name for e in entries if e.error is None), names[0])
-    chosen = st.selectbox(t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=260)
+    chosen = st.selectbox(
+        t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=260
+    )
     others = [n for n in names if n != chosen and by_name[n].error is None]
     if st.session_state.get("compare") not in (None, *others):
         st.session_state["compare"] = None
     other = st.selectbox(
-        t("frame.compare"), others, index=None, key="compare", bind="query-params", placeholder=t("frame.compare_none"),
-        help=t("frame.compare_help"), width=260, disabled=not others,
-    )  # fmt: skip
+        t("frame.compare"),
+        others,
+        index=None,
+        key="compare",
+        bind="query-params",
+        placeholder=t("frame.compare_none"),
+        help=t("frame.compare_help"),
+        width=260,
+        disabled=not others,
+    )
     return by_name.get(chosen or ""), by_name.get(other or "")
 
 
@@ -83,8 +92,12 @@ def no_runs() -> None:
     with st.container(border=True):
         st.subheader(t("empty.title"))
         st.markdown(t("empty.body", folders=", ".join(f"`{f}`" for f in state.folders())))
-        st.code("ple synth events --customers 5000 --seed 0\nple build events data/bank\nple train data/bank runs/first --preset small",
-                language="bash")  # fmt: skip
+        st.code(
+            "ple synth events --customers 5000 --seed 0\n"
+            "ple build events data/bank\n"
+            "ple train data/bank runs/first --preset small",
+            language="bash",
+        )
         st.caption(t("empty.sidebar"))
 
 
@@ -137,10 +150,11 @@ def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
                 if chosen:
                     filters.append(CohortFilter(column, "in", tuple(chosen)))
         columns = [c for c in store.filter_columns if c not in ("segment", "cluster")]
-        column = st.selectbox(t("frame.column"), columns, index=None, key="column", bind="query-params",
-                              placeholder=t("frame.column_none"))  # fmt: skip
-        if column is not None:
-            filters += _column_filter(store, column)
+        other = st.selectbox(
+            t("frame.column"), columns, index=None, key="column", bind="query-params", placeholder=t("frame.column_none")
+        )
+        if other is not None:
+            filters += _column_filter(store, other)
         st.button(t("frame.clear"), on_click=clear_cohort, width="stretch", disabled=not filters)
     n, total = (store.count(filters), store.n) if filters else (store.n, store.n)
     label = t("frame.cohort_some", n=f"{n:,}", total=f"{total:,}") if filters else t("frame.cohort_all", n=f"{total:,}")
@@ -165,8 +179,16 @@ def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:
 def export(frame: Frame) -> None:
     """The run's findings and figures as one HTML file, written when it is asked for; aggregates only."""
     found = frame.found
-    st.download_button(t("frame.export"), lambda: to_html(found).encode(), f"{frame.run.name}.html", "text/html", key="export",
-                       icon=":material/download:", on_click="ignore", help=t("frame.export_help"))  # fmt: skip
+    st.download_button(
+        t("frame.export"),
+        lambda: to_html(found).encode(),
+        f"{frame.run.name}.html",
+        "text/html",
+        key="export",
+        icon=":material/download:",
+        on_click="ignore",
+        help=t("frame.export_help"),
+    )
 
 
 def clear_cohort() -> None:

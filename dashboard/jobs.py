@@ -2,10 +2,10 @@
 
 A job is one row of a small SQLite database (WAL) beside the runs, and one process in a session of its own. The page starts a
 short-lived middle process, which starts the worker (`dashboard.worker`) and ends, so that the worker is nobody's child here.
-The worker holds an exclusive `flock` on the job's lock file and hands the open file to the training it starts: as long as either
-lives the lock is held, so "alive" never depends on a process id that another program may have taken over. A second lock,
-one for the machine, is the queue: jobs train one at a time. `reconcile` runs at start and at every poll and settles jobs whose
-lock is free.
+The worker holds an exclusive `flock` on the job's lock file and hands the open file to the training it starts: as long as
+either lives the lock is held, so "alive" never depends on a process id that another program may have taken over. A second
+lock, one for the machine, is the queue: jobs train one at a time. `reconcile` runs at start and at every poll and settles
+jobs whose lock is free.
 """
 
 from __future__ import annotations
@@ -78,8 +78,16 @@ def slot_path() -> Path:
     return Path(tempfile.gettempdir()) / f"ple-training-slot-{os.getuid()}.lock"
 
 
-def train_command(dataset: Path, run: Path, *, preset: str, config: Path | None = None, overrides: Sequence[str] = (),
-                  device: str = "auto", resume: bool = False) -> tuple[str, ...]:
+def train_command(
+    dataset: Path,
+    run: Path,
+    *,
+    preset: str,
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    resume: bool = False,
+) -> tuple[str, ...]:
     """The `ple train` argument list, the same a person would type."""
     words = [sys.executable, "-m", "ple_model", "train", str(dataset), str(run), "--preset", preset, "--device", device]
     if config is not None:
@@ -147,12 +155,16 @@ class JobStore:
                 "INSERT INTO jobs (id, run, label, command, status, created) VALUES (?, ?, ?, ?, 'queued', ?)",
                 (job_id, str(run), label, json.dumps(list(command)), time.time()),
             )
-        # The middle process ends at once, so the worker is adopted by init: it neither dies with this server nor becomes its zombie.
+        # The middle process ends at once, so that the worker neither dies with this server nor becomes its zombie.
         subprocess.run(
             [sys.executable, "-m", "dashboard.worker", "--detach", str(self.root), job_id],
-            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
             env=_environment(),
-        )  # fmt: skip
+        )
         return self.get(job_id)
 
     def stop(self, job_id: str) -> None:
@@ -202,7 +214,9 @@ def _outcome(job: Job) -> Status:
 
 def _job(row: sqlite3.Row) -> Job:
     plain = dict(row)
-    return Job(**{**plain, "run": Path(plain["run"]), "command": tuple(json.loads(plain["command"])), "stop": bool(plain["stop"])})
+    return Job(
+        **{**plain, "run": Path(plain["run"]), "command": tuple(json.loads(plain["command"])), "stop": bool(plain["stop"])}
+    )
 
 
 def progress(run: Path, limit: int = 200_000) -> list[dict[str, Any]]:

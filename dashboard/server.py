@@ -1,4 +1,4 @@
-"""How the dashboard's server is started: on the local address, without usage statistics, in the checkout that holds its theme."""
+"""How the dashboard's server is started: on the local address, without usage statistics, where its theme is."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ RUNS_VARIABLE = "PLE_RUNS_DIRS"
 def app_command(port: int, headless: bool) -> list[str]:
     """The Streamlit server's argument list: local address, no usage statistics."""
     return [
-        sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"),
-        "--server.address=127.0.0.1", f"--server.port={port}", f"--server.headless={str(headless).lower()}",
-        "--browser.gatherUsageStats=false", "--browser.serverAddress=127.0.0.1", "--server.fileWatcherType=none",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(ROOT / "dashboard" / "app.py"),
+        "--server.address=127.0.0.1",
+        f"--server.port={port}",
+        f"--server.headless={str(headless).lower()}",
+        "--browser.gatherUsageStats=false",
+        "--browser.serverAddress=127.0.0.1",
+        "--server.fileWatcherType=none",
+    ]
 
 
 def app_environment(folders: list[Path]) -> dict[str, str]:

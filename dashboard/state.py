@@ -15,7 +15,6 @@ from pathlib import Path
 import streamlit as st
 
 from analysis import Diagnosis, WhatIfResult, diagnose, whatif
-
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError

@@ -10,7 +10,7 @@ import shlex
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 import yaml
@@ -21,11 +21,23 @@ from dashboard.jobs import Job, progress, train_command
 from ple_model.config import PRESETS, config_from_dict, load_config, merge, preset_dict
 from ple_model.errors import UserError
 
-STATUS_COLOURS = {"queued": "gray", "running": "blue", "finished": "green", "stopped": "orange", "failed": "red", "lost": "red"}
+Colour = Literal["red", "orange", "blue", "green", "gray"]
+STATUS_COLOURS: dict[str, Colour] = {
+    "queued": "gray",
+    "running": "blue",
+    "finished": "green",
+    "stopped": "orange",
+    "failed": "red",
+    "lost": "red",
+}
 STATUS_ICONS = {
-    "queued": ":material/hourglass_empty:", "running": ":material/play_circle:", "finished": ":material/check_circle:",
-    "stopped": ":material/stop_circle:", "failed": ":material/error:", "lost": ":material/help:",
-}  # fmt: skip
+    "queued": ":material/hourglass_empty:",
+    "running": ":material/play_circle:",
+    "finished": ":material/check_circle:",
+    "stopped": ":material/stop_circle:",
+    "failed": ":material/error:",
+    "lost": ":material/help:",
+}
 RECENT_S = 3600.0
 """Ended jobs stay in the sidebar this long."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -41,7 +53,7 @@ def open_with(overrides: list[str]) -> None:
 
 
 def datasets() -> list[str]:
-    """Dataset folders near the runs: siblings of the folders of runs, their `data`, what known runs were trained on, their samples."""
+    """Dataset folders near the runs: in or beside the folders of runs, in `data` beside them, and the runs' own samples."""
     found: dict[str, None] = {}
     for folder in state.folders():
         for place in (folder.parent / "data", folder.parent / "datasets", folder.parent, folder):
@@ -82,8 +94,11 @@ def _overrides(preset: str) -> list[str]:
         "training.learning_rate": (st.session_state.get("train_lr"), base.training.learning_rate),
         "training.seed": (st.session_state.get("train_seed"), base.training.seed),
     }
-    out = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-           for key, (value, default) in fields.items() if value is not None and value != default]  # fmt: skip
+    out = [
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+        for key, (value, default) in fields.items()
+        if value is not None and value != default
+    ]
     return out + [line.strip() for line in str(st.session_state.get("train_set", "")).splitlines() if line.strip()]
 
 
@@ -126,8 +141,16 @@ def _form() -> None:
         _follow_preset()
     preset = st.selectbox(t("train.preset"), PRESETS, key="train_preset", on_change=_follow_preset, help=t("train.preset_help"))
     known = datasets()
-    dataset = st.selectbox(t("train.data"), known, index=0 if known else None, key="train_data", accept_new_options=True,
-                           format_func=_short, help=t("train.data_help"), placeholder=t("train.data_none"))  # fmt: skip
+    dataset = st.selectbox(
+        t("train.data"),
+        known,
+        index=0 if known else None,
+        key="train_data",
+        accept_new_options=True,
+        format_func=_short,
+        help=t("train.data_help"),
+        placeholder=t("train.data_none"),
+    )
     st.session_state.setdefault("train_name", time.strftime("run-%m%d-%H%M"))
     name = st.text_input(t("train.name"), key="train_name", help=t("train.name_help"))
     left, right = st.columns(2)
@@ -136,8 +159,11 @@ def _form() -> None:
     left.number_input(t("train.lr"), 1e-6, 1.0, format="%.5f", step=1e-4, key="train_lr", help=t("train.lr_help"))
     right.number_input(t("train.seed"), 0, 2**31 - 1, key="train_seed", help=t("train.seed_help"))
     st.text_area(t("train.set"), key="train_set", height=80, placeholder="cgc.entropy_lambda=0.02", help=t("train.set_help"))
-    if st.button(t("train.yaml_edited") if st.session_state.get("train_yaml") else t("train.yaml"), icon=":material/edit_note:",
-                 width="stretch"):  # fmt: skip
+    if st.button(
+        t("train.yaml_edited") if st.session_state.get("train_yaml") else t("train.yaml"),
+        icon=":material/edit_note:",
+        width="stretch",
+    ):
         _yaml_dialog(preset)
     problem, words = _check(preset, dataset, name)
     if problem is not None:
@@ -187,7 +213,9 @@ def _show_estimate(preset: str, dataset: str | None) -> None:
         return
     speed, memory, runs = known
     epochs = int(st.session_state["train_phase1"]) + int(st.session_state["train_phase2"])
-    st.caption(t("train.estimate", time=duration(rows * epochs / speed), memory=f"{memory / 1024:.1f}", runs=runs, rows=f"{rows:,}"))
+    st.caption(
+        t("train.estimate", time=duration(rows * epochs / speed), memory=f"{memory / 1024:.1f}", runs=runs, rows=f"{rows:,}")
+    )
 
 
 def _start(name: str, words: tuple[str, ...], preset: str) -> None:
@@ -227,8 +255,15 @@ def _job_card(job: Job) -> None:
             st.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
         if job.active:
             _live(job, epochs, latest)
-            st.button(t("job.stop"), icon=":material/stop:", key=f"stop-{job.id}", on_click=state.jobs().stop, args=(job.id,),
-                      disabled=job.stop, width="stretch")  # fmt: skip
+            st.button(
+                t("job.stop"),
+                icon=":material/stop:",
+                key=f"stop-{job.id}",
+                on_click=state.jobs().stop,
+                args=(job.id,),
+                disabled=job.stop,
+                width="stretch",
+            )
         else:
             if epochs:
                 st.caption(_epoch_line(epochs[-1]))
@@ -236,7 +271,9 @@ def _job_card(job: Job) -> None:
                 if job.status in ("stopped", "lost", "failed") and (job.run / "state").is_dir():
                     st.button(t("job.resume"), icon=":material/resume:", key=f"resume-{job.id}", on_click=_resume, args=(job,))
                 if (job.run / "manifest.json").exists():
-                    st.button(t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,))
+                    st.button(
+                        t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,)
+                    )
         with st.expander(t("job.log")):
             st.code(state.jobs().log_tail(job.id, 3000) or t("job.log_empty"), language=None, height=180)
 
@@ -258,7 +295,13 @@ def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None)
     eta = latest.get("eta_s") if latest else None
     elapsed = time.time() - (job.started or job.created)
     share = 0.0 if eta is None else elapsed / max(elapsed + float(eta), 1.0)
-    text = t("job.starting") if latest is None else t("job.eta", eta=duration(float(eta))) if eta is not None else t("job.running_no_eta")
+    text = (
+        t("job.starting")
+        if latest is None
+        else t("job.eta", eta=duration(float(eta)))
+        if eta is not None
+        else t("job.running_no_eta")
+    )
     st.progress(min(share, 1.0), text=text)
     if epochs:
         st.caption(_epoch_line(epochs[-1]))

@@ -23,8 +23,11 @@ POLL_S = 0.2
 def _detach(root: str, job_id: str) -> None:
     subprocess.Popen(
         [sys.executable, "-m", "dashboard.worker", root, job_id],
-        start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 class _Stop:
@@ -64,7 +67,9 @@ def work(root: Path, job_id: str) -> int:
         return 0
     with store.log_path(job_id).open("ab") as log:
         # The child inherits both locks: should this worker be killed, the job still counts as alive while it trains.
-        child = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock, slot))
+        child = subprocess.Popen(
+            job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock, slot)
+        )
     store.update(job_id, status="running", started=time.time(), pid=child.pid)
     if stop.asked or store.get(job_id).stop:
         child.terminate()

@@ -11,11 +11,20 @@ from analysis.checks.finding import Evidence, Finding, Severity
 from dashboard import train_form
 from dashboard.i18n import maybe, t
 
-COLOURS: dict[Severity, str] = {"ok": "green", "info": "blue", "unknown": "gray", "warning": "orange", "error": "red"}
+COLOURS: dict[Severity, train_form.Colour] = {
+    "ok": "green",
+    "info": "blue",
+    "unknown": "gray",
+    "warning": "orange",
+    "error": "red",
+}
 ICONS: dict[Severity, str] = {
-    "ok": ":material/check_circle:", "info": ":material/info:", "unknown": ":material/help:",
-    "warning": ":material/warning:", "error": ":material/error:",
-}  # fmt: skip
+    "ok": ":material/check_circle:",
+    "info": ":material/info:",
+    "unknown": ":material/help:",
+    "warning": ":material/warning:",
+    "error": ":material/error:",
+}
 NUMBERS = 3
 
 
@@ -47,7 +56,9 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
                 st.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), number(item.value))
                 if caption := _evidence_caption(item):
                     st.caption(caption)
-    named = [f"{maybe(f'evidence.{e.name}', e.name.replace('_', ' '))}: {e.text}" for e in evidence if e.value is None and e.text]
+    named = [
+        f"{maybe(f'evidence.{e.name}', e.name.replace('_', ' '))}: {e.text}" for e in evidence if e.value is None and e.text
+    ]
     if named:
         st.caption(" · ".join(named))
 
@@ -75,8 +86,13 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
                 if finding.whatif and try_it is not None:
                     st.button(t("card.try"), icon=":material/science:", key=f"try-{key}", on_click=try_it, args=(finding,))
                 if override is not None:
-                    st.button(t("card.train"), icon=":material/model_training:", key=f"train-{key}",
-                              on_click=train_form.open_with, args=([override],))  # fmt: skip
+                    st.button(
+                        t("card.train"),
+                        icon=":material/model_training:",
+                        key=f"train-{key}",
+                        on_click=train_form.open_with,
+                        args=([override],),
+                    )
 
 
 def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None = None) -> None:
@@ -88,10 +104,11 @@ def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None 
     if not listed:
         st.caption(t("card.none"))
         return
-    if not loud:
-        worst = "unknown" if not passed and any(f.severity == "unknown" for f in quiet) else "ok"
-        text = t(f"card.calm_{worst}", n=len(passed))
-        (st.info if worst == "unknown" else st.success)(text, icon=ICONS[worst])  # type: ignore[index]
+    open_questions = sum(f.severity == "unknown" for f in quiet)
+    if not loud and open_questions:
+        st.info(t("card.calm_unknown", n=len(passed), unknown=open_questions), icon=ICONS["unknown"])
+    elif not loud:
+        st.success(t("card.calm_ok", n=len(passed)), icon=ICONS["ok"])
     if len(loud) == 1:
         card(loud[0], try_it)
         loud = []

@@ -28,7 +28,7 @@ class Labelled:
 
 
 def errors(kind: str, rows: dict[str, NDArray[Any]], task: str) -> NDArray[np.float64]:
-    """[n] error of each row: |p - y| (binary), 0 or 1 (multiclass), absolute in the label's unit (regression); NaN without a label."""
+    """[n] error of each row: |p - y| (binary), 0 or 1 (multiclass), in the label's unit (regression); NaN without a label."""
     label = np.ma.filled(np.ma.asarray(rows[f"y:{task}"]).astype(np.float64), np.nan)
     if kind == "binary":
         return np.asarray(np.where(label >= 0, np.abs(rows[f"p:{task}"] - label), np.nan), dtype=np.float64)
@@ -57,8 +57,12 @@ def chooser(frame: Frame, task: str) -> None:
         return
     left, right = st.columns([3, 2], gap="small")
     with left:
-        show(coverage(found.uncertainty, found.error), "uncertainty-coverage", title=t("fallback.curve"),
-             caption=t("fallback.curve_help", n=f"{n:,}"))  # fmt: skip
+        show(
+            coverage(found.uncertainty, found.error),
+            "uncertainty-coverage",
+            title=t("fallback.curve"),
+            caption=t("fallback.curve_help", n=f"{n:,}"),
+        )
     with right:
         share = st.slider(t("fallback.coverage"), 0.5, 1.0, 0.9, 0.01, format="percent", key="coverage", bind="query-params")
         threshold = float(np.quantile(found.uncertainty, share))
@@ -68,9 +72,18 @@ def chooser(frame: Frame, task: str) -> None:
         two.metric(t("fallback.risk"), cards.number(float(found.error[kept].mean())), border=True, help=t("fallback.risk_help"))
         three.metric(t("fallback.risk_all"), cards.number(float(found.error.mean())), border=True)
         groups = sorted(set(found.segment))
-        table(pd.DataFrame({
-            t("frame.segment"): groups,
-            t("fallback.share"): [float((~kept[found.segment == g]).mean()) for g in groups],
-            t("fallback.rows"): [int((found.segment == g).sum()) for g in groups],
-        }), "fallback", title=t("fallback.who"), height="content",
-            column_config={t("fallback.share"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)})  # fmt: skip
+        table(
+            pd.DataFrame(
+                {
+                    t("frame.segment"): groups,
+                    t("fallback.share"): [float((~kept[found.segment == g]).mean()) for g in groups],
+                    t("fallback.rows"): [int((found.segment == g).sum()) for g in groups],
+                }
+            ),
+            "fallback",
+            title=t("fallback.who"),
+            height="content",
+            column_config={
+                t("fallback.share"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
+            },
+        )

@@ -9,8 +9,11 @@ import streamlit as st
 
 from dashboard.i18n import catalogue, language, t
 
-CONFIG: dict[str, Any] = {"displaylogo": False, "toImageButtonOptions": {"format": "png", "scale": 2},
-                          "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}  # fmt: skip
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "toImageButtonOptions": {"format": "png", "scale": 2},
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+}
 
 
 def _localised(text: Any) -> Any:
@@ -33,7 +36,7 @@ def localise(figure: Any) -> Any:
     for trace in figure.data:
         if trace.name:
             trace.name = _localised(trace.name)
-        bar = trace["colorbar"] if "colorbar" in trace else None
+        bar = getattr(trace, "colorbar", None)
         if bar is not None and bar.title.text:
             bar.title.text = _localised(bar.title.text)
     return figure
@@ -53,8 +56,12 @@ def show(figure: Any, key: str, *, title: str, caption: str = "") -> None:
         if caption:
             st.caption(caption)
         figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8}, colorway=palette() or None)
-        st.plotly_chart(localise(figure), key=key, config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
-                        alt=title)  # fmt: skip
+        st.plotly_chart(
+            localise(figure),
+            key=key,
+            config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
+            alt=title,
+        )
 
 
 def table(rows: pd.DataFrame, key: str, *, title: str = "", caption: str = "", **options: Any) -> None:
@@ -64,8 +71,16 @@ def table(rows: pd.DataFrame, key: str, *, title: str = "", caption: str = "", *
             st.markdown(f"**{title}**", width="stretch")
         elif caption:
             st.caption(caption, width="stretch")
-        st.download_button(t("table.csv"), rows.to_csv(index=False).encode(), f"{key}.csv", "text/csv", key=f"csv-{key}",
-                           icon=":material/download:", type="tertiary", on_click="ignore")  # fmt: skip
+        st.download_button(
+            t("table.csv"),
+            rows.to_csv(index=False).encode(),
+            f"{key}.csv",
+            "text/csv",
+            key=f"csv-{key}",
+            icon=":material/download:",
+            type="tertiary",
+            on_click="ignore",
+        )
     if title and caption:
         st.caption(caption)
     st.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)

@@ -21,11 +21,19 @@ def rows(run: Run, split: str) -> list[dict[str, Any]]:
         metric = HEADLINE[found["kind"]]
         value = found["metrics"].get(metric)
         base = found.get("base_rate")
-        out.append({
-            "task": name, "group": TASKS[name].group if name in TASKS else "", "kind": found["kind"], "n": found["n"],
-            "base_rate": base, "metric": metric, "value": math.nan if value is None else value,
-            "constant": CONSTANT.get(metric, base), "ece": found["metrics"].get("ece"),
-        })  # fmt: skip
+        out.append(
+            {
+                "task": name,
+                "group": TASKS[name].group if name in TASKS else "",
+                "kind": found["kind"],
+                "n": found["n"],
+                "base_rate": base,
+                "metric": metric,
+                "value": math.nan if value is None else value,
+                "constant": CONSTANT.get(metric, base),
+                "ece": found["metrics"].get("ece"),
+            }
+        )
     return out
 
 

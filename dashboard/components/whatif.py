@@ -1,4 +1,4 @@
-"""The what-if panel: one intervention, before and after by task. Its arguments are those of `ple whatif` and live in the URL."""
+"""The what-if panel: one intervention, before and after by task. What is tried lives in the URL."""
 
 from __future__ import annotations
 
@@ -51,8 +51,14 @@ def panel(frame: Frame, hint: str) -> None:
     """The changes, and the result once there are some. `hint` is an example in the placeholder."""
     st.subheader(t("whatif.title"), anchor="what-if")
     st.caption(t("whatif.help"))
-    text = st.text_input(t("whatif.arguments"), key=KEY, bind="query-params", placeholder=hint, icon=":material/science:",
-                         label_visibility="collapsed")  # fmt: skip
+    text = st.text_input(
+        t("whatif.arguments"),
+        key=KEY,
+        bind="query-params",
+        placeholder=hint,
+        icon=":material/science:",
+        label_visibility="collapsed",
+    )
     if not text:
         return
     try:
@@ -84,10 +90,13 @@ def _metric(effect: TaskEffect) -> None:
         return
     inside = d.low <= 0 <= d.high
     st.metric(
-        f"{effect.task} · {maybe(f'metric.{effect.metric}', effect.metric)}", number(after.value), f"{d.value:+.4f}", border=True,
+        f"{effect.task} · {maybe(f'metric.{effect.metric}', effect.metric)}",
+        number(after.value),
+        f"{d.value:+.4f}",
+        border=True,
         delta_color="off" if inside else "inverse" if effect.metric in ("mae", "rmse", "ece") else "normal",
         delta_description=t("whatif.interval", low=f"{d.low:+.4f}", high=f"{d.high:+.4f}"),
-    )  # fmt: skip
+    )
 
 
 def _row(e: TaskEffect) -> dict[str, object]:

@@ -22,21 +22,38 @@ def _cell(frame: Frame) -> None:
     with left:
         edges, counts = frame.store.histogram(f"g:{task}:{expert}", frame.filters, bins=40)
         prior = facts.prior()[facts.tasks.index(task), facts.experts.index(expert)]
-        show(figures.histogram(edges, counts, t("gates.weight")), "gates-cell", title=t("gates.cell", task=task, expert=expert),
-             caption=t("gates.cell_help", prior=f"{prior:.3f}"))  # fmt: skip
+        show(
+            figures.histogram(edges, counts.astype(float), t("gates.weight")),
+            "gates-cell",
+            title=t("gates.cell", task=task, expert=expert),
+            caption=t("gates.cell_help", prior=f"{prior:.3f}"),
+        )
     with right:
         training = frame.statistics.training
         if training is None or not len(training) or not training.gates(task).size:
             st.caption(t("gates.no_history"))
         else:
-            show(history.gate_history(training, task, facts.experts), "gates-history", title=t("gates.history", task=task),
-                 caption=t("gates.history_help"))  # fmt: skip
+            show(
+                history.gate_history(training, task, facts.experts),
+                "gates-history",
+                title=t("gates.history", task=task),
+                caption=t("gates.history_help"),
+            )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         factor = st.number_input(t("gates.temperature"), 0.1, 20.0, 2.0, 0.5, key="temperature", bind="query-params", width=200)
-        st.button(t("gates.try_temperature"), icon=":material/science:", on_click=whatif.choose, args=(f"gate_temperature={factor:g}",))
+        st.button(
+            t("gates.try_temperature"),
+            icon=":material/science:",
+            on_click=whatif.choose,
+            args=(f"gate_temperature={factor:g}",),
+        )
         weight = st.number_input(t("gates.pin"), 0.0, 1.0, 0.5, 0.1, key="pin", bind="query-params", width=200)
-        st.button(t("gates.try_pin", task=task, expert=expert), icon=":material/push_pin:", on_click=whatif.choose,
-                  args=(f"pin_gate.{task}.{expert}={weight:g}",))  # fmt: skip
+        st.button(
+            t("gates.try_pin", task=task, expert=expert),
+            icon=":material/push_pin:",
+            on_click=whatif.choose,
+            args=(f"pin_gate.{task}.{expert}={weight:g}",),
+        )
 
 
 def render(frame: Frame) -> None:
@@ -57,7 +74,12 @@ def render(frame: Frame) -> None:
     with left:
         show(figures.collapse(gates), "gates-collapse", title=t("gates.collapse"), caption=t("gates.collapse_help"))
     with right:
-        show(figures.importance(gates), "gates-use", title=t("gates.use"), caption=t("gates.use_help", cv=f"{gates.load_variation:.2f}"))
+        show(
+            figures.importance(gates),
+            "gates-use",
+            title=t("gates.use"),
+            caption=t("gates.use_help", cv=f"{gates.load_variation:.2f}"),
+        )
         show(figures.task_distance(gates), "gates-tasks", title=t("gates.tasks"), caption=t("gates.tasks_help"))
     _cell(frame)
     whatif.bottom(frame, "gate_temperature=2")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -21,34 +23,57 @@ def _table(frame: Frame) -> pd.DataFrame:
         fields = frame.statistics.facts.reads.get(name, ())
         inputs = frame.statistics.inputs
         missing = max(((inputs.absent_share(k), k) for k in fields), default=(0.0, "")) if inputs else (0.0, "")
-        rows.append({
-            t("experts.expert"): name, t("experts.fallback"): float(c.fallback_share[i]),
-            t("experts.missing"): f"{missing[1]} {missing[0]:.0%}" if missing[0] > 0 else "–",
-            t("experts.weight"): float(gates.importance[i]), t("experts.norm"): float(c.norm_mean[i]),
-            t("experts.zero"): whole.zero_rate(name), t("experts.dead"): whole.dead_share(name),
-            t("experts.rank"): whole.effective_rank(name), t("experts.width"): whole.dims[i],
-            t("experts.saturated"): whole.saturation(name), t("experts.nonfinite"): int(whole.nonfinite[i]),
-        })  # fmt: skip
+        rows.append(
+            {
+                t("experts.expert"): name,
+                t("experts.fallback"): float(c.fallback_share[i]),
+                t("experts.missing"): f"{missing[1]} {missing[0]:.0%}" if missing[0] > 0 else "–",
+                t("experts.weight"): float(gates.importance[i]),
+                t("experts.norm"): float(c.norm_mean[i]),
+                t("experts.zero"): whole.zero_rate(name),
+                t("experts.dead"): whole.dead_share(name),
+                t("experts.rank"): whole.effective_rank(name),
+                t("experts.width"): whole.dims[i],
+                t("experts.saturated"): whole.saturation(name),
+                t("experts.nonfinite"): int(whole.nonfinite[i]),
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def _shares() -> dict[str, object]:
-    bar = {"format": "percent", "min_value": 0.0, "max_value": 1.0}
-    names = ("experts.fallback", "experts.weight")
-    return {t(n): st.column_config.ProgressColumn(help=t(f"{n}_help"), **bar) for n in names} | {
-        t(n): st.column_config.NumberColumn(format=f, help=t(f"{n}_help"))
-        for n, f in (("experts.norm", "%.2f"), ("experts.zero", "percent"), ("experts.dead", "percent"), ("experts.rank", "%.1f"),
-                     ("experts.saturated", "percent"), ("experts.nonfinite", "%d"))
+def _shares() -> dict[str, Any]:
+    """Formats of the table's columns, with what each means."""
+    bars = {
+        t(n): st.column_config.ProgressColumn(help=t(f"{n}_help"), format="percent", min_value=0.0, max_value=1.0)
+        for n in ("experts.fallback", "experts.weight")
+    }
+    formats = {
+        "experts.norm": "%.2f", "experts.zero": "percent", "experts.dead": "percent", "experts.rank": "%.1f",
+        "experts.saturated": "percent", "experts.nonfinite": "%d",
     }  # fmt: skip
+    return bars | {t(n): st.column_config.NumberColumn(format=f, help=t(f"{n}_help")) for n, f in formats.items()}
 
 
 def _groups(frame: Frame) -> None:
-    by = st.segmented_control(t("experts.by"), ["segment", "cluster"], default="segment", required=True, key="group", bind="query-params",
-                              format_func=lambda c: t(f"frame.{c}"), label_visibility="collapsed")  # fmt: skip
+    by = st.segmented_control(
+        t("experts.by"),
+        ["segment", "cluster"],
+        default="segment",
+        required=True,
+        key="group",
+        bind="query-params",
+        format_func=lambda c: t(f"frame.{c}"),
+        label_visibility="collapsed",
+    )
     names = list(frame.cohort.experts)
     groups, counts, values = frame.store.group_mean([f"n:{e}" for e in names], by, frame.filters, limit=24)
     labels = [t("frame.group", name=g, n=f"{c:,}") for g, c in zip(groups, counts, strict=True)]
-    show(figures.group_means(labels, names, values), "experts-groups", title=t("experts.groups"), caption=t("experts.groups_help"))
+    show(
+        figures.group_means(labels, names, values),
+        "experts-groups",
+        title=t("experts.groups"),
+        caption=t("experts.groups_help"),
+    )
 
 
 def render(frame: Frame) -> None:
@@ -58,29 +83,54 @@ def render(frame: Frame) -> None:
     if s.experts is None or s.inputs is None:
         st.info(t("guard.not_measured"))
         return
-    table(_table(frame), "experts", title=t("experts.table"), caption=t("experts.table_help"), column_config=_shares(), height="content")
+    table(
+        _table(frame),
+        "experts",
+        title=t("experts.table"),
+        caption=t("experts.table_help"),
+        column_config=_shares(),
+        height="content",
+    )
     left, right = st.columns([3, 2], gap="small")
     with left:
-        show(figures.health(figures.health_info(s)), "experts-health", title=t("experts.health"), caption=t("experts.health_help"))
+        show(
+            figures.health(figures.health_info(s)),
+            "experts-health",
+            title=t("experts.health"),
+            caption=t("experts.health_help"),
+        )
         show(figures.absence(s), "experts-presence", title=t("experts.presence"), caption=t("experts.presence_help"))
     with right:
         if s.effects is not None:
-            show(figures.mass_effect(figures.mass_effect_info(frame.cohort.gates, s.effects)), "experts-effect",
-                 title=t("experts.effect"), caption=t("experts.effect_help", n=f"{s.effects.n:,}"))  # fmt: skip
+            show(
+                figures.mass_effect(figures.mass_effect_info(frame.cohort.gates, s.effects)),
+                "experts-effect",
+                title=t("experts.effect"),
+                caption=t("experts.effect_help", n=f"{s.effects.n:,}"),
+            )
             show(figures.rank(s.experts), "experts-rank", title=t("experts.ranks"), caption=t("experts.ranks_help"))
     left, right = st.columns(2, gap="small")
     with left:
         show(figures.cka(s.experts), "experts-cka", title=t("experts.cka"), caption=t("experts.cka_help"))
     with right:
         if s.effects is not None:
-            show(figures.effect_heatmap(s.effects, s.facts.experts), "experts-ablation", title=t("experts.ablation"),
-                 caption=t("experts.ablation_help", n=f"{s.effects.n:,}"))  # fmt: skip
+            show(
+                figures.effect_heatmap(s.effects, s.facts.experts),
+                "experts-ablation",
+                title=t("experts.ablation"),
+                caption=t("experts.ablation_help", n=f"{s.effects.n:,}"),
+            )
     _groups(frame)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         expert = st.selectbox(t("experts.pick"), s.facts.experts, key="expert", bind="query-params", width=240)
         for how in ("zero", "mean"):
-            st.button(t(f"experts.ablate_{how}"), key=f"ablate-{how}", icon=":material/science:", on_click=whatif.choose,
-                      args=(f"ablate.{expert}={how}",))  # fmt: skip
+            st.button(
+                t(f"experts.ablate_{how}"),
+                key=f"ablate-{how}",
+                icon=":material/science:",
+                on_click=whatif.choose,
+                args=(f"ablate.{expert}={how}",),
+            )
     whatif.bottom(frame, "ablate.temporal=zero")
 
 

@@ -21,15 +21,21 @@ def _table(frame: Frame) -> pd.DataFrame:
     h = frame.statistics.hmm
     assert h is not None
     tasks = frame.statistics.facts.hmm_modes
-    return pd.DataFrame([
-        {
-            t("hmm.mode"): mode, t("hmm.tasks"): ", ".join(k for k, m in tasks.items() if m == mode),
-            t("hmm.rate"): frame.cohort.hmm_default.get(mode), t("hmm.real_norm"): float(h.real_norm[i]),
-            t("hmm.default_norm"): float(h.default_norm[i]), t("hmm.cosine"): float(h.cosine[i]), t("hmm.spread"): float(h.spread[i]),
-            t("hmm.swap"): _swap(frame, mode),
-        }
-        for i, mode in enumerate(h.modes)
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                t("hmm.mode"): mode,
+                t("hmm.tasks"): ", ".join(k for k, m in tasks.items() if m == mode),
+                t("hmm.rate"): frame.cohort.hmm_default.get(mode),
+                t("hmm.real_norm"): float(h.real_norm[i]),
+                t("hmm.default_norm"): float(h.default_norm[i]),
+                t("hmm.cosine"): float(h.cosine[i]),
+                t("hmm.spread"): float(h.spread[i]),
+                t("hmm.swap"): _swap(frame, mode),
+            }
+            for i, mode in enumerate(h.modes)
+        ]
+    )
 
 
 def _swap(frame: Frame, mode: str) -> float | None:
@@ -56,9 +62,15 @@ def _maps(frame: Frame) -> None:
             if f"hmm:{mode}" not in vectors or int((~flags).sum()) < MIN_POINTS:
                 st.info(t("hmm.nobody", mode=mode))
                 continue
-            found = figures.projection_map(vectors[f"hmm:{mode}"][inside], default, flags, [str(v) for v in kept["segment"][order]])
-            show(figures.projection(found), f"hmm-map-{mode}", title=t("hmm.map", mode=mode),
-                 caption=t("hmm.map_help", n=f"{len(found.xy):,}"))  # fmt: skip
+            found = figures.projection_map(
+                vectors[f"hmm:{mode}"][inside], default, flags, [str(v) for v in kept["segment"][order]]
+            )
+            show(
+                figures.projection(found),
+                f"hmm-map-{mode}",
+                title=t("hmm.map", mode=mode),
+                caption=t("hmm.map_help", n=f"{len(found.xy):,}"),
+            )
 
 
 def render(frame: Frame) -> None:
@@ -68,10 +80,17 @@ def render(frame: Frame) -> None:
     if h is None:
         st.info(t("guard.not_measured"))
         return
-    table(_table(frame), "hmm", title=t("hmm.table"), caption=t("hmm.table_help"), height="content", column_config={
-        t("hmm.rate"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
-        t("hmm.tasks"): st.column_config.TextColumn(width="medium"),
-    })  # fmt: skip
+    table(
+        _table(frame),
+        "hmm",
+        title=t("hmm.table"),
+        caption=t("hmm.table_help"),
+        height="content",
+        column_config={
+            t("hmm.rate"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
+            t("hmm.tasks"): st.column_config.TextColumn(width="medium"),
+        },
+    )
     left, right = st.columns(2, gap="small")
     with left:
         _by(frame, "segment", h.modes)
@@ -80,12 +99,22 @@ def render(frame: Frame) -> None:
         _by(frame, "cluster", h.modes)
     _maps(frame)
     if frame.statistics.effects is not None:
-        show(figures.swap_effect(frame.statistics.effects, h.modes), "hmm-swap", title=t("hmm.swaps"), caption=t("hmm.swaps_help"))
+        show(
+            figures.swap_effect(frame.statistics.effects, h.modes),
+            "hmm-swap",
+            title=t("hmm.swaps"),
+            caption=t("hmm.swaps_help"),
+        )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         mode = st.selectbox(t("hmm.mode"), h.modes, key="mode", bind="query-params", width=220)
         for how in ("default", "zero"):
-            st.button(t(f"hmm.force_{how}"), key=f"force-{how}", icon=":material/science:", on_click=whatif.choose,
-                      args=(f"hmm.{mode}={how}",))  # fmt: skip
+            st.button(
+                t(f"hmm.force_{how}"),
+                key=f"force-{how}",
+                icon=":material/science:",
+                on_click=whatif.choose,
+                args=(f"hmm.{mode}={how}",),
+            )
     whatif.bottom(frame, "hmm.journey=default")
 
 

@@ -23,22 +23,43 @@ def render(frame: Frame) -> None:
         st.info(t("transfer.none"))
         return
     info = figures.edges_info(s)
-    show(figures.dag(info), "transfer-dag", title=t("transfer.dag"),
-         caption=t("transfer.dag_help", n=f"{s.effects.n if s.effects else 0:,}", order=" → ".join(s.facts.execution_order)))  # fmt: skip
-    table(pd.DataFrame([
-        {
-            t("transfer.edge"): e.edge.replace(":", " → "), t("transfer.strength"): frame.cohort.transfer.get(e.edge),
-            t("transfer.change"): e.change, t("transfer.flips"): e.flips, t("transfer.reach"): e.dose_range,
-        } for e in info
-    ]), "transfer", title=t("transfer.table"), caption=t("transfer.table_help"), height="content",
-        column_config={t("transfer.flips"): st.column_config.NumberColumn(format="percent")})  # fmt: skip
+    show(
+        figures.dag(info),
+        "transfer-dag",
+        title=t("transfer.dag"),
+        caption=t("transfer.dag_help", n=f"{s.effects.n if s.effects else 0:,}", order=" → ".join(s.facts.execution_order)),
+    )
+    table(
+        pd.DataFrame(
+            [
+                {
+                    t("transfer.edge"): e.edge.replace(":", " → "),
+                    t("transfer.strength"): frame.cohort.transfer.get(e.edge),
+                    t("transfer.change"): e.change,
+                    t("transfer.flips"): e.flips,
+                    t("transfer.reach"): e.dose_range,
+                }
+                for e in info
+            ]
+        ),
+        "transfer",
+        title=t("transfer.table"),
+        caption=t("transfer.table_help"),
+        height="content",
+        column_config={t("transfer.flips"): st.column_config.NumberColumn(format="percent")},
+    )
     st.subheader(t("transfer.dose"), anchor=False)
     st.caption(t("transfer.dose_help"))
     edges = [e for e in s.facts.edges if e in s.dose]
     for i in range(0, len(edges), 3):
         for column, edge in zip(st.columns(3, gap="small"), edges[i : i + 3], strict=False):
             with column:
-                show(figures.dose(s.dose[edge]), f"dose-{edge}", title=edge.replace(":", " → "), caption=t("card.n", n=s.dose[edge].n))
+                show(
+                    figures.dose(s.dose[edge]),
+                    f"dose-{edge}",
+                    title=edge.replace(":", " → "),
+                    caption=t("card.n", n=s.dose[edge].n),
+                )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         edge = st.selectbox(t("transfer.edge"), s.facts.edges, key="edge", bind="query-params", width=260)
         factor = st.slider(t("transfer.scale"), 0.0, 2.0, 0.0, 0.1, key="scale", bind="query-params", width=260)

@@ -5,36 +5,56 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from analysis.checks.finding import SEVERITIES
+from analysis.checks.finding import SEVERITIES, Severity
+from analysis.stats.base import MIN_ROWS
 from dashboard.components import cards, metrics, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
 from dashboard.view import View
 
-SHOWN = ("error", "warning", "info", "unknown", "ok")
+SHOWN: tuple[Severity, ...] = ("error", "warning", "info", "unknown", "ok")
+
+
+def _worst(frame: Frame) -> Severity:
+    """The run's one verdict. Unknown is never called healthy: too few rows, or as many open questions as answers."""
+    n = {severity: len(found) for severity, found in frame.found.by_severity().items()}
+    loud: tuple[Severity, ...] = ("error", "warning")
+    for severity in loud:
+        if n.get(severity):
+            return severity
+    judged = frame.statistics.n >= MIN_ROWS and n.get("unknown", 0) < n.get("ok", 0)
+    return "ok" if judged else "unknown"
 
 
 def _verdict(frame: Frame) -> None:
     groups = frame.found.by_severity()
-    worst = "error" if "error" in groups else "warning" if "warning" in groups else "unknown" if set(groups) <= {"unknown"} else "ok"
+    worst = _worst(frame)
     box = {"error": st.error, "warning": st.warning, "unknown": st.info, "ok": st.success}[worst]
-    text = t(f"overview.verdict_{worst}", errors=len(groups.get("error", ())), warnings=len(groups.get("warning", ())))
-    box(f"**{text}**", icon=cards.ICONS[worst])  # type: ignore[index]
+    numbers = {"errors": "error", "warnings": "warning", "unknown": "unknown", "passed": "ok"}
+    counts = {name: len(groups.get(severity, ())) for name, severity in numbers.items()}  # type: ignore[call-overload]
+    box(f"**{t(f'overview.verdict_{worst}', **counts)}**", icon=cards.ICONS[worst])
     with st.container(horizontal=True, gap="small"):
         for severity in SHOWN:
-            n = len(groups.get(severity, ()))  # type: ignore[call-overload]
-            st.metric(t(f"severity.{severity}"), n, border=True, width="stretch", icon=cards.ICONS[severity])  # type: ignore[index]
+            n = len(groups.get(severity, ()))
+            st.metric(t(f"severity.{severity}"), n, border=True, width="stretch", icon=cards.ICONS[severity])
 
 
 def _identity(frame: Frame) -> None:
     m = frame.run.manifest
     facts = {
-        "preset": m.preset, "status": t(f"run_state.{frame.run.state}"), "data": m.data.name, "fingerprint": m.data.fingerprint[:12],
-        "rows": " · ".join(f"{k} {v:,}" for k, v in m.data.rows.items()), "parameters": f"{m.parameters:,}", "device": m.device,
-        "seed": str(m.seed), "commit": (m.commit or "–")[:10], "created": m.created[:16].replace("T", " "),
+        "preset": m.preset,
+        "status": t(f"run_state.{frame.run.state}"),
+        "data": m.data.name,
+        "fingerprint": m.data.fingerprint[:12],
+        "rows": " · ".join(f"{k} {v:,}" for k, v in m.data.rows.items()),
+        "parameters": f"{m.parameters:,}",
+        "device": m.device,
+        "seed": str(m.seed),
+        "commit": (m.commit or "–")[:10],
+        "created": m.created[:16].replace("T", " "),
         "versions": " · ".join(f"{k} {v}" for k, v in m.versions.items() if k in ("python", "torch")),
-    }  # fmt: skip
+    }
     st.subheader(t("overview.identity"), anchor=False)
     st.table(pd.DataFrame({t("overview.is"): list(facts.values())}, index=[t(f"identity.{k}") for k in facts]))
     for warning in m.warnings:
@@ -49,14 +69,27 @@ def _metrics(frame: Frame) -> None:
     if not splits:
         st.caption(t("overview.no_metrics"))
         return
-    split = st.segmented_control(t("overview.split"), splits, default=splits[0], required=True, key="split", bind="query-params",
-                                 label_visibility="collapsed", format_func=lambda s: maybe(f"split.{s}", s))  # fmt: skip
+    split = st.segmented_control(
+        t("overview.split"),
+        splits,
+        default=splits[0],
+        required=True,
+        key="split",
+        bind="query-params",
+        label_visibility="collapsed",
+        format_func=lambda s: maybe(f"split.{s}", s),
+    )
     found = pd.DataFrame(metrics.rows(frame.run, split))
-    shown = pd.DataFrame({
-        t("overview.task"): found["task"], t("overview.metric"): [t(f"metric.{m}") for m in found["metric"]],
-        t("overview.value"): found["value"], t("overview.constant"): found["constant"], t("overview.ece"): found["ece"],
-        t("overview.n"): found["n"],
-    })  # fmt: skip
+    shown = pd.DataFrame(
+        {
+            t("overview.task"): found["task"],
+            t("overview.metric"): [t(f"metric.{m}") for m in found["metric"]],
+            t("overview.value"): found["value"],
+            t("overview.constant"): found["constant"],
+            t("overview.ece"): found["ece"],
+            t("overview.n"): found["n"],
+        }
+    )
     if frame.other is not None:
         other = {r["task"]: r["value"] for r in metrics.rows(frame.other, split)}
         shown.insert(3, frame.other.name, [other.get(task) for task in found["task"]])
@@ -69,12 +102,20 @@ def _changes(frame: Frame) -> None:
     st.subheader(t("overview.changed", name=frame.other.name), anchor=False)
     rows = metrics.config_changes(frame.other.config.to_dict(), frame.run.config.to_dict())
     m, o = frame.run.manifest, frame.other.manifest
-    pairs = {"data": (o.data.name, m.data.name), "fingerprint": (o.data.fingerprint, m.data.fingerprint),
-             "device": (o.device, m.device), "commit": (o.commit, m.commit)}  # fmt: skip
+    pairs = {
+        "data": (o.data.name, m.data.name),
+        "fingerprint": (o.data.fingerprint, m.data.fingerprint),
+        "device": (o.device, m.device),
+        "commit": (o.commit, m.commit),
+    }
     rows += [(t(f"identity.{k}"), a, b) for k, (a, b) in pairs.items() if a != b]
     if rows:
-        table(pd.DataFrame([(k, str(a), str(b)) for k, a, b in rows], columns=[t("overview.key"), frame.other.name, frame.run.name]),
-              "changes")  # fmt: skip
+        table(
+            pd.DataFrame(
+                [(k, str(a), str(b)) for k, a, b in rows], columns=[t("overview.key"), frame.other.name, frame.run.name]
+            ),
+            "changes",
+        )
     else:
         st.caption(t("overview.no_change"))
     if frame.other_diagnosis is not None:
@@ -90,12 +131,16 @@ def _checklist(frame: Frame) -> None:
     rows = []
     for f in sorted(frame.found.findings, key=lambda f: (-SEVERITIES.index(f.severity), f.id)):
         number = next((e for e in f.evidence if e.value is not None), None)
-        rows.append({
-            t("overview.severity"): t(f"severity.{f.severity}"), t("overview.check"): f.id, t("overview.subject"): f.subject,
-            t("overview.value"): cards.number(number.value) if number else "–",
-            t("overview.threshold"): cards.number(number.threshold) if number and number.threshold is not None else "–",
-            t("overview.finding"): f.verdict,
-        })  # fmt: skip
+        rows.append(
+            {
+                t("overview.severity"): t(f"severity.{f.severity}"),
+                t("overview.check"): f.id,
+                t("overview.subject"): f.subject,
+                t("overview.value"): cards.number(number.value) if number else "–",
+                t("overview.threshold"): cards.number(number.threshold) if number and number.threshold is not None else "–",
+                t("overview.finding"): f.verdict,
+            }
+        )
     table(pd.DataFrame(rows), "checks", title=t("overview.checklist"), caption=t("overview.checklist_help"))
 
 

@@ -27,23 +27,39 @@ def _summary(frame: Frame) -> None:
         st.metric(t("sae.dead"), f"{s.dead_share:.0%}", border=True, help=t("sae.dead_help"))
         st.metric(t("sae.dense"), f"{s.dense_share():.0%}", border=True, help=t("sae.dense_help"))
         if e is not None:
-            st.metric(t("sae.lost"), cards.number(float(np.nanmean(e.of("replace_shared=true")))), border=True, help=t("sae.lost_help"))
+            st.metric(
+                t("sae.lost"),
+                cards.number(float(np.nanmean(e.of("replace_shared=true")))),
+                border=True,
+                help=t("sae.lost_help"),
+            )
 
 
 def _browser(frame: Frame) -> None:
     s = frame.statistics.sae
     assert s is not None
     hide = st.toggle(t("sae.hide_dense"), key="hide_dense", bind="query-params")
-    found = pd.DataFrame({
-        t("sae.latent"): np.arange(len(s.active)), t("sae.density"): s.density, t("sae.mean"): s.mean_active,
-        t("sae.max"): s.activation_max,
-    }).sort_values(t("sae.density"), ascending=False)  # fmt: skip
+    found = pd.DataFrame(
+        {
+            t("sae.latent"): np.arange(len(s.active)),
+            t("sae.density"): s.density,
+            t("sae.mean"): s.mean_active,
+            t("sae.max"): s.activation_max,
+        }
+    ).sort_values(t("sae.density"), ascending=False)
     density = found[t("sae.density")]
     if hide:
         found = found[density <= DENSE]
-    table(found, "latents", title=t("sae.browser"), caption=t("sae.browser_help", n=f"{len(found):,}"), height=420, column_config={
-        t("sae.density"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
-    })  # fmt: skip
+    table(
+        found,
+        "latents",
+        title=t("sae.browser"),
+        caption=t("sae.browser_help", n=f"{len(found):,}"),
+        height=420,
+        column_config={
+            t("sae.density"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
+        },
+    )
 
 
 def render(frame: Frame) -> None:
@@ -58,9 +74,12 @@ def render(frame: Frame) -> None:
     with left:
         show(figures.density(s), "sae-density", title=t("sae.histogram"), caption=t("sae.histogram_help"))
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            latent = st.number_input(t("sae.latent"), 0, len(s.active) - 1, int(np.argmax(s.active)), key="latent", bind="query-params",
-                                     width=140)  # fmt: skip
-            value = st.number_input(t("sae.clamp"), value=0.0, step=0.5, key="clamp", bind="query-params", width=140, help=t("sae.clamp_help"))
+            latent = st.number_input(
+                t("sae.latent"), 0, len(s.active) - 1, int(np.argmax(s.active)), key="latent", bind="query-params", width=140
+            )
+            value = st.number_input(
+                t("sae.clamp"), value=0.0, step=0.5, key="clamp", bind="query-params", width=140, help=t("sae.clamp_help")
+            )
             st.button(t("sae.try"), icon=":material/science:", on_click=whatif.choose, args=(f"latent.{latent}={value:g}",))
     with right:
         _browser(frame)

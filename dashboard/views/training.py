@@ -21,8 +21,12 @@ def _facts(frame: Frame, stats: TrainingStats) -> None:
     with st.container(horizontal=True, gap="small"):
         st.metric(t("training.epochs"), len(stats), border=True)
         ratio = stats.series("valid", "mean_ratio")
-        st.metric(t("training.best"), cards.number(float(ratio[ratio == ratio].min())) if (ratio == ratio).any() else "–", border=True,
-                  help=t("training.best_help"))  # fmt: skip
+        st.metric(
+            t("training.best"),
+            cards.number(float(ratio[ratio == ratio].min())) if (ratio == ratio).any() else "–",
+            border=True,
+            help=t("training.best_help"),
+        )
         st.metric(t("training.time"), t("unit.minutes", n=f"{seconds / 60:.1f}"), border=True)
         st.metric(t("training.speed"), cards.number(last.get("samples_per_s")), border=True)
         st.metric(t("training.memory"), t("training.mb", n=cards.number(last.get("rss_mb"))), border=True)
@@ -42,19 +46,29 @@ def render(frame: Frame) -> None:
     other = measure(frame.other.progress(steps=False)) if frame.other else None
     left, right = st.columns([3, 2], gap="small")
     with left:
-        show(figures.loss(stats, frame.run.name, other, frame.other.name if frame.other else ""), "training-loss",
-             title=t("training.loss"), caption=t("training.loss_help"))  # fmt: skip
+        show(
+            figures.loss(stats, frame.run.name, other, frame.other.name if frame.other else ""),
+            "training-loss",
+            title=t("training.loss"),
+            caption=t("training.loss_help"),
+        )
     with right:
         show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=t("training.lr_help"))
     left, right = st.columns(2, gap="small")
     with left:
         show(figures.task_ratio(stats), "training-tasks", title=t("training.tasks"), caption=t("training.tasks_help"))
     with right:
-        show(figures.log_vars(stats, frame.run.config.training.log_var_limit), "training-s", title=t("training.s"),
-             caption=t("training.s_help", limit=frame.run.config.training.log_var_limit))  # fmt: skip
+        show(
+            figures.log_vars(stats, frame.run.config.training.log_var_limit),
+            "training-s",
+            title=t("training.s"),
+            caption=t("training.s_help", limit=frame.run.config.training.log_var_limit),
+        )
     left, right = st.columns(2, gap="small")
     with left:
-        show(figures.gradients(stats), "training-gradients", title=t("training.gradients"), caption=t("training.gradients_help"))
+        show(
+            figures.gradients(stats), "training-gradients", title=t("training.gradients"), caption=t("training.gradients_help")
+        )
         show(figures.speed(stats), "training-speed", title=t("training.speed"), caption=t("training.speed_help"))
     with right:
         affinity = figures.affinity(stats)
@@ -62,7 +76,9 @@ def render(frame: Frame) -> None:
             st.caption(t("training.no_affinity"))
         else:
             show(affinity, "training-affinity", title=t("training.affinity"), caption=t("training.affinity_help"))
-            show(figures.conflict(stats), "training-conflict", title=t("training.conflict"), caption=t("training.conflict_help"))
+            show(
+                figures.conflict(stats), "training-conflict", title=t("training.conflict"), caption=t("training.conflict_help")
+            )
 
 
 VIEW = View("training", "train", 0, ":material/show_chart:", "run", render)

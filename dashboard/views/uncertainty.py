@@ -8,11 +8,11 @@ import streamlit as st
 
 from analysis.checks.thresholds import Thresholds
 from analysis.figures import evidence as figures
-from analysis.figures.experts import group_means
 from analysis.figures.gates import histogram
+from analysis.figures.style import bars
 from dashboard.components import cards
-from dashboard.components.figure import show, table
 from dashboard.components.fallback import chooser
+from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -23,13 +23,20 @@ def _table(frame: Frame) -> pd.DataFrame:
     rows = []
     for task, e in s.evidence.items():
         q = s.quality.get(task)
-        rows.append({
-            t("uncertainty.task"): task, t("uncertainty.kind"): t(f"kind.{e.kind}"),
-            t("uncertainty.mean"): frame.cohort.uncertainty.get(task, (np.nan,))[0], t("uncertainty.zero"): e.zero_share,
-            t("uncertainty.ece"): e.ece, t("uncertainty.adaptive"): q.adaptive_ece if q else np.nan, t("uncertainty.brier"): e.brier,
-            t("uncertainty.auroc"): q.error_auroc if q else np.nan, t("uncertainty.aurc"): q.excess_aurc if q else np.nan,
-            t("uncertainty.labelled"): e.labelled,
-        })  # fmt: skip
+        rows.append(
+            {
+                t("uncertainty.task"): task,
+                t("uncertainty.kind"): t(f"kind.{e.kind}"),
+                t("uncertainty.mean"): frame.cohort.uncertainty.get(task, (np.nan,))[0],
+                t("uncertainty.zero"): e.zero_share,
+                t("uncertainty.ece"): e.ece,
+                t("uncertainty.adaptive"): q.adaptive_ece if q else np.nan,
+                t("uncertainty.brier"): e.brier,
+                t("uncertainty.auroc"): q.error_auroc if q else np.nan,
+                t("uncertainty.aurc"): q.excess_aurc if q else np.nan,
+                t("uncertainty.labelled"): q.n if q else 0,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -38,17 +45,33 @@ def _task(frame: Frame, task: str) -> None:
     left, right = st.columns(2, gap="small")
     with left:
         edges, counts = frame.store.histogram(f"u:{task}", frame.filters)
-        show(histogram(edges, counts, t(f"uncertainty.axis_{e.kind}")), "uncertainty-histogram", title=t("uncertainty.spread", task=task),
-             caption=t(f"uncertainty.spread_{e.kind}"))  # fmt: skip
+        show(
+            histogram(edges, counts.astype(float), t(f"uncertainty.axis_{e.kind}")),
+            "uncertainty-histogram",
+            title=t("uncertainty.spread", task=task),
+            caption=t(f"uncertainty.spread_{e.kind}"),
+        )
         groups, n, means = frame.store.group_mean([f"u:{task}"], "segment", frame.filters)
         labels = [t("frame.group", name=g, n=f"{c:,}") for g, c in zip(groups, n, strict=True)]
-        show(group_means(labels, [task], means), "uncertainty-segment", title=t("uncertainty.segment"), caption=t("uncertainty.segment_help"))
+        show(
+            bars(labels, {task: means[:, 0]}, x_title=t(f"uncertainty.axis_{e.kind}")),
+            "uncertainty-segment",
+            title=t("uncertainty.segment"),
+            caption=t("uncertainty.segment_help"),
+        )
     with right:
         if e.labelled >= Thresholds().min_rows:
-            show(figures.reliability(e), "uncertainty-reliability", title=t("uncertainty.reliability"),
-                 caption=t("uncertainty.reliability_help", n=f"{e.labelled:,}"))  # fmt: skip
+            show(
+                figures.reliability(e),
+                "uncertainty-reliability",
+                title=t("uncertainty.reliability"),
+                caption=t("uncertainty.reliability_help", n=f"{e.labelled:,}"),
+            )
         else:
-            st.info(t("uncertainty.no_labels" if e.kind != "regression" else "uncertainty.no_reliability"), icon=cards.ICONS["unknown"])
+            st.info(
+                t("uncertainty.no_labels" if e.kind != "regression" else "uncertainty.no_reliability"),
+                icon=cards.ICONS["unknown"],
+            )
 
 
 def render(frame: Frame) -> None:

@@ -39,7 +39,9 @@ def address(shown_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
-        pytest.fail(f"the browser tests need Chromium at {CHROMIUM}: install it with 'apt-get install chromium', or set PLE_CHROMIUM")
+        pytest.fail(
+            f"the browser tests need Chromium at {CHROMIUM}: install it with 'apt-get install chromium', or set PLE_CHROMIUM"
+        )
     with sync_playwright() as playwright:
         found = launch(playwright)
         yield found

@@ -1,4 +1,4 @@
-"""`python -m tests.browser.screenshots RUNS_DIR [OUT]`: a picture of every page, light and dark, and of the overview in Korean."""
+"""`python -m tests.browser.screenshots RUNS_DIR [OUT]`: every page, light and dark, and the overview in Korean."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from playwright.sync_api import Page, sync_playwright
 from dashboard.view import views
 from tests.browser.server import WAIT_MS, app, launch, ready
 
-DRAWN = """() => document.querySelectorAll('[data-testid=stMain] [data-testid=stSkeleton]').length === 0 &&
-  document.querySelectorAll('[data-testid=stPlotlyChart]').length === document.querySelectorAll('.js-plotly-plot .main-svg:first-child').length"""
+DRAWN = """() => {
+  const count = (selector) => document.querySelectorAll(selector).length;
+  return count('[data-testid=stMain] [data-testid=stSkeleton]') === 0 &&
+    count('[data-testid=stPlotlyChart]') === count('.js-plotly-plot .main-svg:first-child');
+}"""
 
 
 def settle(page: Page) -> None:

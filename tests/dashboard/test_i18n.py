@@ -39,9 +39,8 @@ def test_korean_is_translated_and_not_copied() -> None:
     hangul = re.compile(r"[가-힣]")
     names = {"check", "metric", "severity_icon"}
     untranslated = {
-        k for k, v in catalogue("ko").items()
-        if not hangul.search(v) and _english_words(v) and k.split(".")[0] not in names
-    }  # fmt: skip
+        k for k, v in catalogue("ko").items() if not hangul.search(v) and _english_words(v) and k.split(".")[0] not in names
+    }
     assert untranslated == set()
 
 
@@ -51,9 +50,12 @@ def test_every_literal_key_given_to_t_exists(path: Path) -> None:
     used = {
         node.args[0].value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t" and node.args
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "t"
+        and node.args
         and isinstance(node.args[0], ast.Constant)
-    }  # fmt: skip
+    }
     assert used - catalogue("en").keys() == set()
 
 
@@ -62,9 +64,10 @@ def test_a_page_has_no_visible_text_of_its_own(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     docstrings = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)}
     prose = [
-        n.value for n in ast.walk(tree)
+        n.value
+        for n in ast.walk(tree)
         if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in docstrings and _english_words(n.value)
-    ]  # fmt: skip
+    ]
     assert prose == []
 
 
