@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from ple_model.batch import FIELD_SHAPES, N_NORMALIZED
 from ple_model.context import HierarchyTree
 from ple_model.data.collect import PART_NAMES, Collected
+from ple_model.data.derived.collaborative import MerchantTable, fit_merchants, read_pairs
+from ple_model.data.derived.encoder import SequenceEncoder, fit_encoder
 from ple_model.data.derived.gmm import GmmModel, behaviour, fit_gmm
 from ple_model.data.derived.hierarchy import Forest, customer_points
 from ple_model.data.derived.hierarchy_uses import fit_forest, read_uses
@@ -48,6 +50,11 @@ def observed(rows: dict[str, Array], mode: str) -> NDArray[np.bool_]:
     return np.asarray((observations(rows, mode) != 0).any(axis=(1, 2)))
 
 
+def recent(rows: dict[str, Array]) -> NDArray[np.bool_]:
+    """[n] rows with any activity in the last 180 days."""
+    return np.asarray((rows["daily"][:, -180:] != 0).any(axis=(1, 2)))
+
+
 @dataclass(frozen=True)
 class Fitted:
     """See the module docstring."""
@@ -59,6 +66,10 @@ class Fitted:
     gmm: GmmModel
     hmms: dict[str, HmmModel]
     forest: Forest
+    merchants: MerchantTable | None = None
+    """Absent where the source knows no merchants."""
+    encoder: SequenceEncoder | None = None
+    """Absent where too few customers are active."""
     notes: tuple[str, ...] = field(default=())
 
     @staticmethod
@@ -71,10 +82,13 @@ class Fitted:
         hmms = {
             m: fit_hmm(observations(rows, m)[observed(rows, m)], name=m, seed=seed) for m in MODES if observed(rows, m).any()
         }
+        encoder = fit_encoder(rows["daily"][recent(rows)], seed)
+        merchants = fit_merchants(store, seed)
         scales = tuple(c.scale for c in load_schema().columns)
         values = rows["features"]
         _fill_topology(values, rows)
         _fill_hmm(values, rows, hmms)
+        _fill_encoder(values, rows, encoder)
         first = Normalizer.fit(values, scales=scales)
         gmm = fit_gmm(behaviour(first.transform(values)), seed=seed)
         _fill_gmm(values, rows, gmm, first)
@@ -87,7 +101,9 @@ class Fitted:
             gmm=gmm,
             hmms=hmms,
             forest=fit_forest(store),
-            notes=(*gmm.notes, *(n for h in hmms.values() for n in h.notes)),
+            merchants=merchants,
+            encoder=encoder,
+            notes=(*_told(merchants, encoder), *gmm.notes, *(n for h in hmms.values() for n in h.notes)),
         )
 
     def raw_statistics(self, collected: Collected, train: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -105,6 +121,7 @@ class Fitted:
         values = rows["features"]
         _fill_topology(values, rows)
         _fill_hmm(values, rows, self.hmms)
+        _fill_encoder(values, rows, self.encoder)
         probabilities = _fill_gmm(values, rows, self.gmm, self.normalizer)
         features = self.normalizer.transform(values)
         short, long = rows["has_short"], rows["has_long"]
@@ -113,6 +130,7 @@ class Fitted:
         used = np.zeros(n, np.bool_)
         for row, _, _ in spend.values():
             used[row] = True
+        collaborative, knows_merchant = self._collaborative(store, first, stop)
         modes = {m: observed(rows, m) if m in self.hmms else np.zeros(n, np.bool_) for m in MODES}
         fields: dict[str, Array] = {
             "features": features,
@@ -132,7 +150,7 @@ class Fitted:
             **{f"hmm_{m}": self._hmm_vectors(rows, m, modes[m]) for m in MODES},
             "txn_seq": rows["txn"] / self.scale.txn,
             "session_seq": rows["session"] / self.scale.session,
-            "collaborative_features": np.zeros((n, *FIELD_SHAPES["collaborative_features"]), np.float32),
+            "collaborative_features": collaborative,
             "customer_segment": rows["segment"],
             "coldstart_features": rows["coldstart"],
             "anonymous_features": rows["anonymous"],
@@ -148,11 +166,20 @@ class Fitted:
         presence |= dict.fromkeys(("tda_short_diagrams", "tda_short_mask"), short)
         presence |= dict.fromkeys(("tda_long_diagrams", "tda_long_mask", "tda_phase_transition"), long)
         presence |= {f"hmm_{m}": modes[m] for m in MODES}
-        presence |= {"txn_seq": rows["has_txn"], "session_seq": rows["has_session"], "collaborative_features": ~everyone}
+        presence |= {"txn_seq": rows["has_txn"], "session_seq": rows["has_session"], "collaborative_features": knows_merchant}
         parts = {name: rows["parts"][:, j] for j, name in enumerate(PART_NAMES)}
         parts |= {"tda_short": short, "tda_long": long, "phase_transition": long, "gmm": presence["cluster_probs"]}
-        parts |= {"hmm_summary": modes["journey"] | modes["lifecycle"], "mamba_temporal": ~everyone}
+        parts |= {
+            "hmm_summary": modes["journey"] | modes["lifecycle"],
+            "mamba_temporal": recent(rows) if self.encoder is not None else ~everyone,
+        }
         return fields | {f"p_{k}": v for k, v in presence.items()} | {f"p_features:{k}": v for k, v in parts.items()}
+
+    def _collaborative(self, store: EventStore, first: int, stop: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+        if self.merchants is None:
+            n = stop - first
+            return np.zeros((n, *FIELD_SHAPES["collaborative_features"]), np.float32), np.zeros(n, np.bool_)
+        return self.merchants.customers(*read_pairs(store, first, stop), stop - first)
 
     def _hmm_vectors(self, rows: dict[str, Array], mode: str, there: NDArray[np.bool_]) -> FloatArray:
         out = np.zeros((len(there), 16), np.float32)
@@ -168,6 +195,10 @@ class Fitted:
         _save(folder / "gmm.npz", self.gmm.arrays())
         for mode, hmm in self.hmms.items():
             _save(folder / f"hmm_{mode}.npz", hmm.arrays())
+        if self.merchants is not None:
+            _save(folder / "merchants.npz", {"merchants": self.merchants.merchants, "embedding": self.merchants.embedding})
+        if self.encoder is not None:
+            self.encoder.save(folder / "encoder.safetensors")
         temporary = folder / "notes.json.tmp"
         temporary.write_text(json.dumps(self.notes, ensure_ascii=False), encoding="utf-8")
         os.replace(temporary, folder / "notes.json")
@@ -185,6 +216,8 @@ class Fitted:
                 gmm=GmmModel(**_load(folder / "gmm.npz")),
                 hmms={m: HmmModel(**_load(folder / f"hmm_{m}.npz")) for m in modes},
                 forest=Forest.of(tree),
+                merchants=MerchantTable(**_load(table)) if (table := folder / "merchants.npz").exists() else None,
+                encoder=SequenceEncoder.load(path) if (path := folder / "encoder.safetensors").exists() else None,
                 notes=tuple(json.loads((folder / "notes.json").read_text(encoding="utf-8"))),
             )
         except (OSError, ValueError, KeyError, TypeError) as e:
@@ -216,6 +249,24 @@ def _fill_hmm(values: FloatArray, rows: dict[str, Array], hmms: dict[str, HmmMod
             if name in index:
                 values[:, index[name]] = np.nan
                 values[there, index[name]] = column
+
+
+def _fill_encoder(values: FloatArray, rows: dict[str, Array], encoder: SequenceEncoder | None) -> None:
+    values[:, PART_SLICES["mamba_temporal"]] = np.nan
+    there = recent(rows)
+    if encoder is not None and there.any():
+        values[there, PART_SLICES["mamba_temporal"]] = encoder.encode(rows["daily"][there])
+
+
+def _told(merchants: MerchantTable | None, encoder: SequenceEncoder | None) -> tuple[str, ...]:
+    out = []
+    if merchants is None:
+        out.append("collaborative_features is absent: too few customers with merchants before the first training cut-off")
+    if encoder is None:
+        out.append("mamba_temporal is absent: too few active training rows")
+    elif encoder.loss >= encoder.naive:
+        out.append(f"mamba_temporal forecasts no better than the mean ({encoder.loss:.3f} against {encoder.naive:.3f})")
+    return tuple(out)
 
 
 def _fill_gmm(values: FloatArray, rows: dict[str, Array], gmm: GmmModel, normalizer: Normalizer) -> FloatArray:

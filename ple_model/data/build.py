@@ -32,7 +32,7 @@ from ple_model.errors import UserError
 from ple_model.schema import SCHEMA_PATH
 from ple_model.tasks import TASKS
 
-BUILD_VERSION = 1
+BUILD_VERSION = 2
 MAX_BRANDS = 2048
 SEGMENT_NAMES = ("anonymous", "cold start", "warm")
 
@@ -162,7 +162,7 @@ def _write(
     writer.close(
         name=manifest.name if manifest else store.path.name, source=manifest.source if manifest else "tables", context=context,
         normalizer=fitted.normalizer, absent_sources=absent, settings=record,
-        notes=(*notes, "collaborative_features and mamba_temporal are not built: recorded as absent"),
+        notes=notes,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ decoded once and stays in memory. A part's size is checked when the dataset is o
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ple_model.batch import FIELD_SHAPES, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.data import order
+from ple_model.data.cache import fill_cache, has_column, open_column
 from ple_model.data.columns import KEYS, RAW, SPLITS, column_type, decode, is_class_task
 from ple_model.data.manifest import DatasetManifest, PartFile, sha256_file
 from ple_model.data.normalize import Normalizer
@@ -57,21 +58,25 @@ class _Group:
 class Dataset:
     """See the module docstring. Open with `Dataset.open(path)`."""
 
-    def __init__(self, path: Path, manifest: DatasetManifest, memory_mb: int) -> None:
-        self.path, self.manifest = path, manifest
+    def __init__(self, path: Path, manifest: DatasetManifest, memory_mb: int, cache: Path | None) -> None:
+        self.path, self.manifest, self._cache = path, manifest, cache
         self._budget = memory_mb << 20
         self._held: OrderedDict[tuple[str, int], Columns] = OrderedDict()
         self._held_bytes = 0
         self._verified: set[str] = set()
 
     @staticmethod
-    def open(path: Path | str, *, memory_mb: int = 1024) -> Dataset:
-        """The dataset in folder `path`; `UserError` names a file that is missing or has another size than recorded."""
+    def open(path: Path | str, *, memory_mb: int = 1024, cache: Path | None = None) -> Dataset:
+        """The dataset in folder `path`; `UserError` names a file that is missing or has another size than recorded.
+
+        `cache`: a folder for decoded, memory-mapped columns (see `cache`), made on first use: for datasets beyond `memory_mb`
+        that are read many times. Batches are the same with and without it.
+        """
         path = Path(path)
         manifest = DatasetManifest.load(path)
         for part in manifest.files:
             _check_size(path, part)
-        return Dataset(path, manifest, memory_mb)
+        return Dataset(path, manifest, memory_mb, cache)
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -122,11 +127,11 @@ class Dataset:
             mine = order.shard(window, rank=rank, world=world, skip=skip)
             if not len(mine):
                 continue
-            held = _concat([self._read(groups[g], names) for g in window.groups])
+            fetch = self._fetcher(split, groups, window.groups, names)
             position = 0
             while position < len(mine):
                 take = mine[position : position + batch_size - count]
-                carried.append({k: v[take] for k, v in held.items()})
+                carried.append(fetch(take))
                 position, count = position + len(take), count + len(take)
                 if count == batch_size:
                     yield _to_batch(_concat(carried))
@@ -194,6 +199,28 @@ class Dataset:
 
     # --- reading
 
+    def _fetcher(
+        self, split: str | None, groups: list[_Group], window: tuple[int, ...], names: tuple[str, ...]
+    ) -> Callable[[NDArray[np.int64]], Columns]:
+        """Rows of a window's groups by position: from the held, decoded groups or from the memory-mapped cache."""
+        if self._cache is None:
+            held = _concat([self._read(groups[g], names) for g in window])
+            return lambda take: {k: v[take] for k, v in held.items()}
+        mapped = self._mapped(split, groups, names)
+        starts = np.cumsum([0, *(g.size for g in groups)])
+        place = np.concatenate([np.arange(starts[g], starts[g + 1]) for g in window])
+        return lambda take: {k: v[place[take]] for k, v in mapped.items()}
+
+    def _mapped(self, split: str | None, groups: list[_Group], names: tuple[str, ...]) -> Columns:
+        """The split's columns as memory maps, decoded into the cache folder if they are not there yet."""
+        assert self._cache is not None
+        folder = self._cache / self.manifest.fingerprint / (split or "all")
+        missing = tuple(n for n in names if not has_column(folder, n))
+        if missing:
+            rows = sum(g.size for g in groups)
+            fill_cache(folder, missing, rows, (self._decode(g, missing) for g in groups))
+        return {n: open_column(folder, n) for n in names}
+
     def part_table(self, part: PartFile) -> pa.Table:
         """One part file whole, its size and checksum verified."""
         return self._arrow(part, None)
@@ -222,9 +249,7 @@ class Dataset:
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]
-        self._verify(group.part)
-        path = self.path / group.part.name
-        columns = decode(_read_parquet(path, names, group.index), path)
+        columns = self._decode(group, names)
         size = sum(v.nbytes for v in columns.values())
         # a dataset beyond the budget is streamed: keeping a part of it would only evict what comes next
         if size / max(1, group.size) * self.manifest.rows <= self._budget:
@@ -234,6 +259,11 @@ class Dataset:
                 _, old = self._held.popitem(last=False)
                 self._held_bytes -= sum(v.nbytes for v in old.values())
         return columns
+
+    def _decode(self, group: _Group, names: tuple[str, ...]) -> Columns:
+        self._verify(group.part)
+        path = self.path / group.part.name
+        return decode(_read_parquet(path, names, group.index), path)
 
     def _arrow(self, part: PartFile, names: Sequence[str] | None) -> pa.Table:
         self._verify(part)

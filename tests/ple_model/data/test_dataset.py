@@ -67,6 +67,19 @@ def test_streaming_without_memory_equals_reading_whole(made: tuple[PLEClusterInp
     assert not stream._held
 
 
+def test_the_training_cache_gives_the_same_batches(made: tuple[PLEClusterInput, Dataset], tmp_path: Path) -> None:
+    _, dataset = made
+    order = {"shuffle": True, "seed": 5, "window_rows": 64, "start": 2}
+    for _ in range(2):  # the second time from what is there
+        cached = Dataset.open(dataset.path, memory_mb=0, cache=tmp_path)
+        for a, b in zip(dataset.batches("train", 16, **order), cached.batches("train", 16, **order), strict=True):  # type: ignore[arg-type]
+            assert a.customer_id == b.customer_id
+            assert_same(a.inputs, b.inputs)
+    cached = Dataset.open(dataset.path, cache=tmp_path)
+    next(iter(cached.batches("train", 16))).inputs.features.zero_()
+    assert next(iter(cached.batches("train", 16))).inputs.features.abs().sum() > 0
+
+
 def test_only_a_window_is_held_in_memory(made: tuple[PLEClusterInput, Dataset]) -> None:
     _, dataset = made
     assert ids(Dataset.open(dataset.path, memory_mb=0), window_rows=32) == ids(dataset, window_rows=32)

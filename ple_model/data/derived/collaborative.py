@@ -1,0 +1,116 @@
+"""`collaborative_features`: a LightGCN over customers and merchants (He et al., SIGIR 2020), in a form that serves new
+customers.
+
+Own code in place of torch-geometric: it is two sparse products. Customers have no free embedding: they are what propagation
+from their merchants gives (E_u = 0 at layer 0), so a customer that was never trained on is embedded by the same product.
+Merchant embeddings are trained with the BPR loss on what a bounded sample of training customers bought before the first
+training cut-off, and then frozen; a row's embedding is the normalised sum over the merchants of its last 365 days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from ple_model.data.events import EventStore
+
+FloatArray = NDArray[np.float32]
+WIDTH = 64
+LAYERS = 2
+SAMPLE_CUSTOMERS = 4_000
+STEPS = 150
+BATCH = 4_096
+MIN_PAIRS = 50
+
+
+@dataclass(frozen=True)
+class MerchantTable:
+    """merchants [m] ids in sorted order, embedding [m, 64] propagated, divided by the root of the merchant's degree and
+    scaled."""
+
+    merchants: NDArray[np.str_]
+    embedding: FloatArray
+
+    def customers(self, row: NDArray[np.int64], merchant: NDArray[np.str_], n: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """([n, 64] embeddings, [n] bool: knows a merchant) of distinct pairs (row, merchant id); unknown merchants are left
+        out."""
+        place = np.minimum(np.searchsorted(self.merchants, merchant), len(self.merchants) - 1)
+        known = self.merchants[place] == merchant
+        row, place = row[known], place[known]
+        degree = np.bincount(row, minlength=n)
+        weight = 1 / np.sqrt(np.maximum(degree, 1))[row]
+        matrix = sparse.csr_matrix((weight.astype(np.float32), (row, place)), shape=(n, len(self.merchants)))
+        return np.asarray(matrix @ self.embedding, dtype=np.float32), degree > 0
+
+
+def read_pairs(store: EventStore, first: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Distinct (row - first, merchant id) of spine rows `first` <= row_id < `stop`, card purchases of the last 365 days."""
+    table = store.con.sql(f"""
+        SELECT DISTINCT row_id - {first} AS r, merchant_id FROM spine s JOIN transactions t ON t.customer_id = s.customer_id
+         AND t.ts < s.cutoff AND t.ts >= s.cutoff - 365 AND t.merchant_id IS NOT NULL AND coalesce(t.kind, 'card') = 'card'
+        WHERE row_id >= {first} AND row_id < {stop} ORDER BY 1, 2""").to_arrow_table()
+    return table.column(0).to_numpy().astype(np.int64), np.array(table.column(1).to_pylist(), dtype=np.str_)
+
+
+def fit_merchants(store: EventStore, seed: int = 0) -> MerchantTable | None:
+    """Train on the training customers of the spine; None where the source knows (almost) no merchants."""
+    table = store.con.sql(f"""
+        WITH who AS (SELECT customer_id, min(cutoff) AS own FROM spine WHERE split = 'train' GROUP BY 1
+                     ORDER BY md5('{seed}' || customer_id) LIMIT {SAMPLE_CUSTOMERS}),
+        begin AS (SELECT min(cutoff) AS cutoff FROM spine WHERE split = 'train')
+        SELECT DISTINCT customer_id, merchant_id FROM transactions t JOIN who USING (customer_id), begin
+        WHERE t.ts < begin.cutoff AND t.ts >= begin.cutoff - 365 AND merchant_id IS NOT NULL AND coalesce(kind, 'card') = 'card'
+        ORDER BY 1, 2""").to_arrow_table()
+    if table.num_rows < MIN_PAIRS:
+        return None
+    _, user = np.unique(np.array(table.column(0).to_pylist()), return_inverse=True)
+    merchants, item = np.unique(np.array(table.column(1).to_pylist(), dtype=np.str_), return_inverse=True)
+    embedding = train(user, item, int(user.max()) + 1, len(merchants), seed)
+    degree = np.bincount(item, minlength=len(merchants))
+    served = embedding / np.sqrt(np.maximum(degree, 1))[:, None]
+    fitted = MerchantTable(merchants, served.astype(np.float32))
+    values, _ = fitted.customers(user.astype(np.int64), merchants[item], int(user.max()) + 1)
+    return MerchantTable(merchants, fitted.embedding / max(float(values.std()), 1e-6))
+
+
+def train(
+    user: NDArray[np.int64], item: NDArray[np.int64], users: int, items: int, seed: int, steps: int = STEPS
+) -> FloatArray:
+    """[items, 64] propagated merchant embeddings after BPR training on distinct pairs (user, item)."""
+    g = torch.Generator().manual_seed(seed)
+    index = torch.from_numpy(np.stack([user, item]).astype(np.int64))
+    degree_u = torch.bincount(index[0], minlength=users).clamp_min(1).float()
+    degree_i = torch.bincount(index[1], minlength=items).clamp_min(1).float()
+    weight = (degree_u[index[0]] * degree_i[index[1]]).rsqrt()
+    table = (0.1 * torch.randn(items, WIDTH, generator=g)).requires_grad_()
+    optimizer = torch.optim.Adam([table], lr=0.02)
+    for _ in range(steps):
+        customers, merchants = propagate(table, index, weight, users)
+        pick = torch.randint(0, index.shape[1], (BATCH,), generator=g)
+        other = torch.randint(0, items, (BATCH,), generator=g)
+        u = customers[index[0, pick]]
+        margin = (u * (merchants[index[1, pick]] - merchants[other])).sum(1)
+        loss = torch.nn.functional.softplus(-margin).mean() + 1e-4 * table.square().sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    with torch.no_grad():
+        return np.asarray(propagate(table, index, weight, users)[1].numpy(), dtype=np.float32)
+
+
+def propagate(table: Tensor, index: Tensor, weight: Tensor, users: int) -> tuple[Tensor, Tensor]:
+    """(customers [u, 64], merchants [m, 64]): mean over layers of E <- A E with A the symmetrically normalised graph, E_u = 0
+    at layer 0. index [2, edges] (customer, merchant), weight [edges]."""
+    matrix = torch.sparse_coo_tensor(index, weight, (users, len(table)), check_invariants=False).coalesce()
+    back = matrix.t()
+    customers, merchants = torch.zeros(users, table.shape[1]), table
+    total_u, total_i = customers, merchants
+    for _ in range(LAYERS):
+        customers, merchants = torch.sparse.mm(matrix, merchants), torch.sparse.mm(back, customers)
+        total_u, total_i = total_u + customers, total_i + merchants
+    return total_u / (LAYERS + 1), total_i / (LAYERS + 1)
