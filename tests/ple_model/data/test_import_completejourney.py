@@ -139,8 +139,8 @@ def test_labels_are_those_of_the_exact_source_and_nothing_else(folder: Path, sto
         store,
         f"""SELECT count(*) FROM labels l JOIN (
                 SELECT household_key::VARCHAR AS customer_id, DATE '{DAY_ZERO}' + START_DAY::INTEGER AS cutoff,
-                       max(Post_Spend) AS after, max(Pre_Spend) AS before FROM {lift} JOIN {dim} USING (CAMPAIGN) GROUP BY ALL) x
-                USING (customer_id, cutoff)
+                       max(Post_Spend) AS after, max(Pre_Spend) AS before
+                FROM {lift} JOIN {dim} USING (CAMPAIGN) GROUP BY ALL) x USING (customer_id, cutoff)
             WHERE abs(exp(ltv) - 1 - after) > 0.01 OR churn != (CASE WHEN before > 0 THEN (after = 0)::INT ELSE -1 END)""",
     )
     assert wrong == 0
