@@ -1,4 +1,4 @@
-"""One pass of a model over a dataset: statistics, the scalars of every row, a bounded sample of vectors (no hooks, no plotting).
+"""One pass of a model over a dataset: statistics, the scalars of every row, a bounded sample of vectors; no hooks.
 
 Memory does not grow with the number of customers: each batch is folded into mergeable statistics and written to Parquet, and
 only the sample's vectors (at most 20,000 rows) and the what-if sample (at most 2,000) are kept.
@@ -24,6 +24,7 @@ from analysis.explain.effects import Engine, concat_encoded, slim
 from analysis.facts import facts_of
 from analysis.quality import row_quality
 from analysis.stats import evidence, expert, gate, hmm, sae, training, transfer
+from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Statistics
@@ -36,6 +37,8 @@ from ple_model.run import Run, load_run
 from ple_model.schema import PART_SLICES
 
 BATCH = 512
+ROW_GROUP = 16_384
+"""Rows of a Parquet row group: small ones make every query slow."""
 EFFECT_ROWS = 2_000
 DIAGRAMS = {"tda_short_diagrams": "tda_short_mask", "tda_long_diagrams": "tda_long_mask"}
 KEYS: tuple[str, ...] = (*OPTIONAL_FIELDS, *(f"features:{p}" for p in PART_SLICES))
@@ -133,6 +136,7 @@ class _Recorder:
         raw_names = [c if c.startswith("raw:") else f"raw:{c}" for c in self.data.manifest.raw_columns]
         table = self.data.table(["customer_id", "cutoff", *raw_names]) if raw_names else None
         parquet: pq.ParquetWriter | None = None
+        waiting: list[pa.Table] = []
         done = 0
         try:
             for rows, batch in self._batches():
@@ -142,12 +146,17 @@ class _Recorder:
                 columns = self._columns(rows, batch, output)
                 if table is not None:
                     _add_raw(columns, table, rows, raw_names, batch.customer_id)
-                block = pa.table(columns)
-                parquet = parquet or pq.ParquetWriter(writer.folder / "rows.parquet", block.schema, compression="zstd")
-                parquet.write_table(block)
+                waiting.append(pa.table(columns))
+                if parquet is None:
+                    parquet = pq.ParquetWriter(writer.folder / "rows.parquet", waiting[0].schema, compression="zstd")
+                if sum(len(t) for t in waiting) >= ROW_GROUP:
+                    parquet.write_table(pa.concat_tables(waiting))
+                    waiting.clear()
                 self._keep(kept, rows, batch, output)
                 done += len(batch)
                 self.progress(0.85 * done / self.total, f"{done} of {self.total} customers")
+            if parquet is not None and waiting:
+                parquet.write_table(pa.concat_tables(waiting))
         finally:
             if parquet is not None:
                 parquet.close()
@@ -238,17 +247,21 @@ class _Recorder:
             columns[f"n:{name}"] = _f32(value.norm(dim=1))
             columns[f"f:{name}"] = ~_np(encoded.expert_present[name])
         weights = output.gate_weights.float().numpy()
+        spread = entropy(weights).astype(np.float32)
         for i, task in enumerate(self.model.task_names):
             for j, name in enumerate(self.model.expert_names):
                 columns[f"g:{task}:{name}"] = np.ascontiguousarray(weights[:, i, j])
+            columns[f"h:{task}"] = np.ascontiguousarray(spread[:, i])
+            columns[f"k:{task}"] = weights[:, i].argmax(1).astype(np.uint8)
+            columns[f"m:{task}"] = weights[:, i].max(1)
         for task in self.model.task_names:
             columns |= self._task_columns(task, inputs, output)
         for mode, flag in encoded.hmm_default.items():
             columns[f"d:{mode}"] = _np(flag)
         added = {k: _np(v) for k, v in output.transfer.items()}
         own = {k: _np(v) for k, v in output.task_expert.items()}
-        for edge, value in transfer.row_ratios(added, own).items():
-            columns[f"t:{edge}"] = value.astype(np.float32)
+        for edge, share in transfer.row_ratios(added, own).items():
+            columns[f"t:{edge}"] = share.astype(np.float32)
         if output.sae is not None:
             columns["l0"] = _np((output.sae.latent > 0).sum(1)).astype(np.int32)
         return columns
@@ -299,8 +312,8 @@ class _Recorder:
             index = torch.from_numpy(chosen)
             kept.encoded.append(slim(output.encoded, index))
             kept.customers += [batch.customer_id[i] for i in chosen]
-            for task, value in (batch.inputs.targets or {}).items():
-                kept.targets.setdefault(task, []).append(value[index])
+            for task, label in (batch.inputs.targets or {}).items():
+                kept.targets.setdefault(task, []).append(label[index])
 
     def _finish(self, kept: _Kept, folder: Path) -> Statistics:
         assert kept.statistics is not None

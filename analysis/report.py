@@ -30,9 +30,11 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
 .card{border:1px solid var(--line);border-left-width:5px;border-radius:8px;padding:.7rem 1rem;margin:.6rem 0}
 .badge{color:#fff;border-radius:4px;padding:.1rem .45rem;font-size:.75rem;font-weight:600;text-transform:uppercase}
 .id{font-family:ui-monospace,monospace;font-size:.85rem;opacity:.75}.verdict{font-weight:600;margin:.35rem 0}
-table{border-collapse:collapse;font-size:.88rem}td,th{border-bottom:1px solid var(--line);padding:.25rem .6rem;text-align:left}
+table{border-collapse:collapse;font-size:.88rem}
+td,th{border-bottom:1px solid var(--line);padding:.25rem .6rem;text-align:left}
 td.n{text-align:right;font-variant-numeric:tabular-nums}code{background:var(--soft);padding:.05rem .3rem;border-radius:4px}
-figure{background:#fff;border:1px solid var(--line);border-radius:8px;margin:1rem 0;padding:.5rem}figcaption{color:#333;font-weight:600}
+figure{background:#fff;border:1px solid var(--line);border-radius:8px;margin:1rem 0;padding:.5rem}
+figcaption{color:#333;font-weight:600}
 @media print{.card{break-inside:avoid}}
 """
 

@@ -1,12 +1,14 @@
-"""The analysis store: what one diagnose pass left in `run/analysis/<fingerprint>/`, queried by cohort.
+"""The analysis store: what one diagnose pass left in a run's `analysis/<fingerprint>/`, queried by cohort.
 
-A folder is written once under a temporary name and then renamed, so that a reader never sees half of it and an open handle never
-goes stale. `rows.parquet` holds the scalars of every row; a cohort is a DuckDB query over it, whatever the number of customers.
+A folder is written once under a temporary name and then renamed, so that a reader never sees half of it and an open handle
+never goes stale. `rows.parquet` holds the scalars of every row; a cohort is a DuckDB query over it, whatever their number.
 
-Columns of a row: row, customer_id, cutoff, split, segment, cluster, raw:<name>; per expert n:<expert> (norm) and f:<expert>
-(zero fallback); per gate cell g:<task>:<expert>; per task p:<task> (binary: calibrated probability, multiclass: top probability,
-regression: original units), c:<task> (most probable class or brand), u:<task> (vacuity or epistemic), e:<task> (evidence),
-y:<task> (label, original units); d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE latents).
+Columns of a row: row, customer_id, cutoff, split, segment, cluster, raw:<name>, aux (the representation holds static cold-start
+or anonymous features); per expert n:<expert> (norm) and f:<expert> (zero fallback); per gate cell g:<task>:<expert>, per gate
+h:<task> (entropy, nats), k:<task> (number of the top expert), m:<task> (its weight); per task p:<task> (binary: calibrated
+probability, multiclass: top probability, regression: original units), c:<task> (most probable class or brand), u:<task> (vacuity
+or epistemic variance), e:<task> (total evidence), y:<task> (label, original units); d:<mode> (default embedding),
+t:<source:target> (transfer ratio), l0 (active SAE latents).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from analysis.stats.gate import BINS, GateStats
 from analysis.stats.run import Statistics
 from ple_model.errors import UserError, did_you_mean
 
-FORMAT = 1
+FORMAT = 2
 VECTOR_ROWS = 20_000
 
 
@@ -41,7 +43,7 @@ VECTOR_ROWS = 20_000
 class CohortStatistics:
     """Statistics of the rows that pass the filters, from one query over the per-row scalars.
 
-    experts: [N] arrays; gates: as in the whole run, histograms left zero (see `AnalysisStore.histogram`);
+    experts: [N] arrays; gates: as in the whole run, without histogram and std (see `AnalysisStore.histogram`);
     hmm_default: mode -> share; uncertainty: task -> (mean, 5 %, 25 %, 50 %, 75 %, 95 % quantile); transfer: edge -> mean ratio.
     `enough` is False when n is below the minimum for a verdict: show "too few rows", not numbers.
     """
@@ -170,17 +172,19 @@ class AnalysisStore:
         edges = [c[2:] for c in self.columns if c.startswith("t:")]
         uncertain = [c[2:] for c in self.columns if c.startswith("u:")]
         q = quote_identifier
+        # an aggregate a cell adds up over a million rows: only what cannot be had otherwise is asked for
+        starved = self._starved()
         select = ["count(*)"]
         for e in experts:
             fell, norm = q(f"f:{e}"), q(f"n:{e}")
             select += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
+            select.append(f"count_if({fell} AND NOT aux)")
         for t in tasks:
-            cells = [q(f"g:{t}:{e}") for e in experts]
-            top = f"greatest({', '.join(cells)})"
-            plogp = " + ".join(f"CASE WHEN {c} > 0 THEN {c} * ln({c}) ELSE 0 END" for c in cells)
-            select += [f"-sum({plogp})", f"sum({top})"]
-            for e, c in zip(experts, cells, strict=True):
-                select += [f"sum({c})", f"sum({c} * {c}::DOUBLE)", f"count_if({c} = {top})", f"sum({c}) FILTER ({q(f'f:{e}')})"]
+            select += [f"sum({q(f'h:{t}')})", f"sum({q(f'm:{t}')})"]
+            for j, e in enumerate(experts):
+                cell = q(f"g:{t}:{e}")
+                select += [f"sum({cell})", f"count_if({q(f'k:{t}')} = {j})"]
+                select.append(f"sum({cell}) FILTER ({q(f'f:{e}')} AND NOT aux)" if e in starved else "0")
         select += [f"avg({q(f'd:{m}')}::INT)" for m in modes]
         select += [f"avg({q(f't:{e}')})" for e in edges]
         for t in uncertain:
@@ -193,21 +197,30 @@ class AnalysisStore:
             return float("nan") if v is None else float(v)
 
         n = int(number())
-        per_expert = np.array([[number() for _ in range(3)] for _ in experts]).reshape(len(experts), 3)
+        per_expert = np.array([[number() for _ in range(4)] for _ in experts]).reshape(len(experts), 4)
         shape = (len(tasks), len(experts))
         entropies, tops = np.zeros(len(tasks)), np.zeros(len(tasks))
-        sums = np.zeros((4, *shape))
+        sums = np.zeros((3, *shape))
         for i in range(len(tasks)):
             entropies[i], tops[i] = number(), number()
             for j in range(len(experts)):
-                sums[:, i, j] = [number() for _ in range(4)]
+                sums[:, i, j] = [number() for _ in range(3)]
         sums = np.nan_to_num(sums)
         fell = np.nan_to_num(per_expert[:, 0])
         gates = GateStats(
-            tasks=tuple(tasks), experts=tuple(experts), n=n, weight_sum=sums[0], weight_sq=sums[1],
-            histogram=np.zeros((*shape, BINS)), entropy_sum=np.nan_to_num(entropies), top=sums[2], top_weight=np.nan_to_num(tops),
-            wasted=sums[3], fallback=fell, nonfinite=np.zeros(len(tasks)),
-        )  # fmt: skip
+            tasks=tuple(tasks),
+            experts=tuple(experts),
+            n=n,
+            weight_sum=sums[0],
+            weight_sq=np.full(shape, np.nan),
+            histogram=np.zeros((*shape, BINS)),
+            entropy_sum=np.nan_to_num(entropies),
+            top=sums[1],
+            top_weight=np.nan_to_num(tops),
+            wasted=sums[2],
+            fallback=np.nan_to_num(per_expert[:, 3]),
+            nonfinite=np.zeros(len(tasks)),
+        )
         hmm = {m: number() for m in modes}
         transfer = {e: number() for e in edges}
         uncertainty = {}
@@ -228,6 +241,11 @@ class AnalysisStore:
             uncertainty,
             transfer,
         )
+
+    def _starved(self) -> set[str]:
+        """Experts that fall back in at least one row of the whole analysis."""
+        e = self.statistics.experts
+        return {n for n, p in zip(e.names, e.present, strict=True) if p < e.n} if e is not None else set()
 
     def group_mean(
         self, columns: Sequence[str], by: str, filters: Sequence[CohortFilter] = (), limit: int = 50
@@ -289,7 +307,7 @@ def write_statistics(folder: Path, statistics: Statistics) -> None:
 
 
 class StoreWriter:
-    """A private folder beside the others; `publish` writes meta.json and renames it into place, or drops it if it lost a race."""
+    """A private folder beside the others; `publish` writes meta.json and renames it into place, or drops it after a lost race."""
 
     def __init__(self, run: Path, fingerprint: str) -> None:
         self.final = run / "analysis" / fingerprint

@@ -73,7 +73,8 @@ class WhatIfResult:
         return asdict(self)
 
     def __str__(self) -> str:
-        head = f"{self.intervention} ({self.n} rows)\n{'task':<20}{'change':>10}{'flips':>8}  metric     before     after  difference [95 %]"
+        columns = f"{'task':<20}{'change':>10}{'flips':>8}  metric     before     after  difference [95 %]"
+        head = f"{self.intervention} ({self.n} rows)\n{columns}"
         lines = [head]
         for t in self.tasks:
             line = f"{t.task:<20}{t.mean_change:>10.4f}{t.flip_share:>8.1%}"

@@ -1,4 +1,7 @@
-"""Checks of the shared experts: starved (no input) is told apart from dead (bad weights) (reference, "Expert output diagnosis")."""
+"""Checks of the shared experts: starved (no input) is told apart from dead (bad weights).
+
+Reference, section "Expert output diagnosis".
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,7 @@ def zero_input(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                     Evidence("cause", None, n=inputs.n, text=CAUSE_TEXT.get(cause, cause)),
                 ),
                 HEALTH,
-                f"The input is missing ({CAUSE_TEXT.get(cause, cause)}), so the expert falls back to zero; its weights are not the cause.",
+                f"The input is missing ({CAUSE_TEXT.get(cause, cause)}), so the expert falls back; its weights are not the cause.",
                 Fix("", None, None, f"Fill `{field}` in the dataset (see its source tables), or switch the expert off."),
                 (f"ablate.{name}=zero",),
             )

@@ -1,4 +1,7 @@
-"""Checks of the CGC gates: collapse, uniformity, unmoved priors, late shifts, dilution, experts nobody reads (reference, "CGC")."""
+"""Checks of the CGC gates: collapse, uniformity, unmoved priors, late shifts, dilution, experts that nobody reads.
+
+Reference, section "CGC attention analysis".
+"""
 
 from __future__ import annotations
 
@@ -197,7 +200,7 @@ def dilution(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 "CGC-DILUTION",
                 "warning",
                 expert,
-                f"{len(tasks)} task(s) spend up to {weight:.0%} of their attention on {expert}, which is zero in {share:.0%} of rows.",
+                f"{len(tasks)} task(s) spend up to {weight:.0%} of their attention on {expert}, zero in {share:.0%} of rows.",
                 (
                     Evidence("weight on zero fallback", weight, t.dilution, g.n),
                     Evidence("zero fallback share", share, None, g.n),

@@ -35,7 +35,7 @@ def shared_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "GRAD-SHARED-ZERO",
             "info",
             "shared experts",
-            f"Expected: {len(quiet)} shared experts had no gradient in phase 2 (last in epoch {epoch:.0f}), because it freezes them.",
+            f"Expected: {len(quiet)} shared experts had no gradient in phase 2 (last in epoch {epoch:.0f}): it freezes them.",
             (
                 Evidence("experts without gradient", float(len(quiet))),
                 Evidence("freeze_shared_in_phase2", float(bool(s.facts.get("training.freeze_shared_in_phase2")))),
@@ -120,7 +120,9 @@ def adatt_memory(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 "The cost of gradient extraction was not recorded, and no epochs with and without it can be compared."
             )
         cost = float(np.median(after) / np.median(before))
-        evidence = (Evidence("speed without over with extraction", cost, t.interval_time, len(before) + len(after)),)
+        evidence: tuple[Evidence, ...] = (
+            Evidence("speed without over with extraction", cost, t.interval_time, len(before) + len(after)),
+        )
     else:
         cost = 1 + float(np.nanmax(share)) if np.isfinite(share).any() else 1.0
         ratio = float(np.nanmax(memory)) if np.isfinite(memory).any() else 1.0
@@ -163,7 +165,7 @@ def brand_weak(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "GRAD-BRAND-WEAK",
             "warning",
             task,
-            f"The gradient of {task} is weak: its InfoNCE temperature is {temperature:g}, which flattens the choice among brands.",
+            f"The gradient of {task} is weak: its temperature of {temperature:g} flattens the choice among brands.",
             (
                 Evidence("temperature", temperature, t.brand_temperature),
                 Evidence("tower gradient over the median tower's", value, t.brand_gradient),

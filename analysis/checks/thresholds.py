@@ -159,4 +159,5 @@ class Thresholds:
         for name in values:
             if name not in known:
                 raise UserError(f"thresholds.{name}: no such threshold{did_you_mean(name, known)}")
-        return Thresholds(**{k: type(known[k].default)(v) for k, v in values.items()})  # type: ignore[call-arg,operator]
+        plain: dict[str, Any] = {k: int(v) if known[k].type == "int" else float(v) for k, v in values.items()}
+        return Thresholds(**plain)

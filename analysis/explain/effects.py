@@ -283,7 +283,7 @@ class Engine:
         return "auc", n, PairedBootstrap.of_auc(y[known] == 1, before.raw[known], after.raw[known], groups)
 
     def standard_interventions(self) -> list[str]:
-        """What the causal maps need: every expert at its mean, every edge cut, every HMM mode on its default, the SAE stand-in."""
+        """What the causal maps need: every expert at its mean, every edge cut, every HMM mode defaulted, the SAE stand-in."""
         m = self.model
         items = [f"ablate.{e}=mean" for e in m.expert_names] + [f"edge.{e.key}=0" for e in m.edges]
         items += [f"hmm.{mode}=default" for mode in self.encoded.hmm_projected]

@@ -49,7 +49,7 @@ def effective(stats: GateStats) -> go.Figure:
 
 
 def collapse(stats: GateStats) -> go.Figure:
-    """H(mean p) split into mean H(p) and their difference: a low sum is collapse, a large difference is specialisation by row."""
+    """H(mean p) split into mean H(p) and their difference: a low sum is collapse, a large difference specialisation."""
     return bars(
         stats.tasks,
         {"mean H(p)": stats.mean_entropy, "H(mean p) - mean H(p)": np.maximum(stats.specialisation, 0)},

@@ -87,7 +87,7 @@ def projection_map(
     plane = axes[:2]
     share = values**2 / max(float((values**2).sum()), 1e-12)
     at = (embedding - mean) @ plane.T
-    shown = tuple(str(labels[i]) for i in real)
+    shown = tuple(str(labels[int(i)]) for i in real)
     return ProjectionMap((x - mean) @ plane.T, (float(at[0]), float(at[1])), (float(share[0]), float(share[1])), shown)
 
 

@@ -72,7 +72,7 @@ def entropy(p: NDArray[Any], axis: int = -1) -> Any:
 
 
 def jensen_shannon(p: NDArray[Any], q: NDArray[Any], axis: int = -1) -> Any:
-    """Jensen-Shannon distance in [0, 1]: the square root of the divergence with base-2 logarithms (Endres & Schindelin 2003)."""
+    """Jensen-Shannon distance in [0, 1]: root of the divergence with base-2 logarithms (Endres & Schindelin 2003)."""
     mean = (np.asarray(p, dtype=np.float64) + np.asarray(q, dtype=np.float64)) / 2
     divergence = entropy(mean, axis) - (entropy(p, axis) + entropy(q, axis)) / 2
     return np.sqrt(np.clip(divergence / np.log(2), 0.0, 1.0))

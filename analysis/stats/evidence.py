@@ -92,7 +92,8 @@ def measure(
     edges = uncertainty_bins(kind)
     seen = np.log10(np.maximum(u, 1e-12)) if kind == "regression" else u
     histogram = np.histogram(np.clip(seen, edges[0], edges[-1]), edges)[0].astype(np.float64)
-    count, confidence, hits, brier, labelled = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS), 0.0, 0
+    count: Array = np.zeros(BINS)
+    confidence, hits, brier, labelled = count, count, 0.0, 0
     if probability is not None and label is not None and kind in ("binary", "multiclass"):
         y = np.asarray(label)
         p = np.asarray(probability, dtype=np.float64)
@@ -102,8 +103,8 @@ def measure(
         conf, hit = confidence_and_hit(p, y)
         index = np.clip((conf * BINS).astype(int), 0, BINS - 1)
         count = np.bincount(index, minlength=BINS).astype(np.float64)
-        confidence = np.bincount(index, conf, minlength=BINS)
-        hits = np.bincount(index, hit, minlength=BINS)
+        confidence = np.bincount(index, conf, minlength=BINS).astype(np.float64)
+        hits = np.bincount(index, hit, minlength=BINS).astype(np.float64)
         brier = float(((p - y) ** 2).sum()) if p.ndim == 1 else float(((p - np.eye(p.shape[1])[y]) ** 2).sum())
     return TaskEvidence(
         kind=kind,

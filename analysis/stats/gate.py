@@ -129,7 +129,7 @@ def measure(
 ) -> GateStats:
     """weights: [B, T, N], rows sum to 1; present: [B, N], False where the expert is on zero fallback."""
     w = np.asarray(weights, dtype=np.float64)
-    bad = ~np.isfinite(w).all(axis=2)
+    bad: NDArray[np.bool_] = np.asarray(~np.isfinite(w).all(axis=2), dtype=bool)
     keep = ~bad.any(axis=1)
     w, away = w[keep], ~np.asarray(present, dtype=bool)[keep]
     n, n_tasks, n_experts = w.shape

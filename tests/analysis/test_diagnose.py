@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,7 +180,7 @@ def test_a_dead_expert_is_told_from_a_starved_one(run: Run, tmp_path: Path) -> N
 
     model = run.model()
     with torch.no_grad():
-        for name, p in model.experts["lightgcn"].named_parameters():
+        for p in model.experts["lightgcn"].parameters():
             p.zero_()
     shutil.copytree(run.path, tmp_path / "dead", ignore=shutil.ignore_patterns("analysis"))
     write_tensors(tmp_path / "dead" / "model.safetensors", model.state_dict())
@@ -247,8 +246,8 @@ def test_the_report_opens_offline_and_stays_small(found: Diagnosis) -> None:
 
 
 @pytest.fixture
-def quiet(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    yield capsys
+def quiet(capsys: pytest.CaptureFixture[str]) -> pytest.CaptureFixture[str]:
+    return capsys
 
 
 def test_ple_diagnose_prints_json_and_says_by_its_exit_code_whether_something_is_wrong(

@@ -1,4 +1,4 @@
-"""What-if: cached encodings give what a full forward pass gives, intervals bracket, and nothing changes when nothing is changed."""
+"""What-if: cached encodings give what a full forward pass gives, intervals bracket, no change changes nothing."""
 
 from __future__ import annotations
 
