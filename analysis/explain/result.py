@@ -1,0 +1,260 @@
+"""What an explanation of one customer's prediction consists of: plain values, ready for a page, JSON or the printed report.
+
+Attributions are in the unit of the shown prediction (calibrated probability, class probability, or the label's unit) and add up
+to `prediction - typical`, the prediction of the reference customer (integrated gradients: Sundararajan et al. 2017). Nothing
+here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+ScoreUnit = Literal["probability", "value"]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One class of the explained task (an offer, a category, a brand), most probable first."""
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class TaskPrediction:
+    """One task's prediction as people read it. `uncertainty` is the evidential head's, not the tower's."""
+
+    task: str
+    title: str
+    kind: str
+    value: float
+    """Binary: calibrated probability; multiclass and contrastive: probability of the most probable class; regression: in
+    `unit`."""
+    unit: str
+    label: str
+    """Most probable class or brand; empty for binary and regression."""
+    calibrated: bool
+    uncertainty: float | None
+    """Vacuity K/S in (0, 1] (classes), epistemic standard deviation in standard deviations of the label (regression), None
+    where the task has no head."""
+    aleatoric: float | None
+    """Expected entropy in nats (classes); standard deviation of the noise, standardised (regression)."""
+    rank: float | None
+    """Share of the reference customers whose uncertainty is lower: 0.9 is among the least certain tenth."""
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One group's part in `prediction - typical`."""
+
+    key: str
+    title: str
+    kind: Literal["part", "field", "expert", "hmm", "cluster", "latent", "rest"]
+    value: float
+    share: float
+    """|value| as a share of all groups' |value|."""
+
+
+@dataclass(frozen=True)
+class FeatureContribution:
+    """One feature column's part, with the customer's and the typical value in real units."""
+
+    name: str
+    part: str
+    group: str
+    unit: str
+    value: float
+    typical: float
+    contribution: float
+    sentence_en: str
+    sentence_ko: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A sentence for a reviewer in both languages. `sources` are feature columns or input fields."""
+
+    en: str
+    ko: str
+    sources: tuple[str, ...]
+    contribution: float
+
+
+@dataclass(frozen=True)
+class TransferStep:
+    """One edge on the way to the explained task: which prediction entered, and what cutting it changes."""
+
+    edge: str
+    source: str
+    target: str
+    source_text: str
+    effect: float
+    """Shown prediction minus the one with this edge cut."""
+    ratio: float
+    """Norm of what the edge adds, relative to the target's own representation."""
+
+
+@dataclass(frozen=True)
+class Similar:
+    """A customer of the sample whose shared representation is near."""
+
+    customer_id: str
+    cutoff: str
+    distance: float
+    """Root mean squared difference in standard deviations of each dimension."""
+    prediction: float
+    outcome: float | None
+    """What happened, where the sample knows: class index, 0 or 1, or in the unit of the prediction."""
+    outcome_text: str
+
+
+@dataclass(frozen=True)
+class FaithfulnessCheck:
+    """One test of the explanation. `passed` None: not decided (too little to test)."""
+
+    name: Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
+    value: float
+    threshold: float | None
+    passed: bool | None
+    text_en: str
+    text_ko: str
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """The badge. `withheld`: a deciding check failed, so reasons must not be shown as reasons."""
+
+    checks: tuple[FaithfulnessCheck, ...]
+    verdict_en: str
+    verdict_ko: str
+
+    @property
+    def withheld(self) -> bool:
+        return any(c.passed is False for c in self.checks)
+
+    @property
+    def level(self) -> Literal["ok", "unknown", "withheld"]:
+        if self.withheld:
+            return "withheld"
+        return "ok" if all(c.passed for c in self.checks if c.threshold is not None) else "unknown"
+
+    def check(self, name: str) -> FaithfulnessCheck | None:
+        return next((c for c in self.checks if c.name == name), None)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One feature moved in a counterfactual, in real units."""
+
+    name: str
+    before: float
+    after: float
+    unit: str
+    sentence_en: str
+    sentence_ko: str
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """The fewest changeable features, moved to their typical values, that change the decision; `flips` False if none found."""
+
+    changes: tuple[Change, ...]
+    before: float
+    after: float
+    label_after: str
+    flips: bool
+    immutable: tuple[str, ...]
+    """Parts that were held fixed."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """See the module docstring. `print(explanation)` gives the report as text; `to_dict` what `ple explain --json` prints."""
+
+    run: str
+    customer_id: str
+    cutoff: str
+    split: str
+    segment: str
+    cluster: int
+    task: str
+    title: str
+    question: str
+    target: int | None
+    """Class that is explained; None for binary and regression."""
+    target_name: str
+    score_unit: ScoreUnit
+    unit: str
+    prediction: float
+    typical: float
+    """Prediction of the reference customer: median columns and mean sequences of the sample, same missing sources."""
+    population: float
+    """Mean prediction over the sample."""
+    offers: tuple[Offer, ...]
+    predictions: tuple[TaskPrediction, ...]
+    reasons: tuple[Reason, ...]
+    against: tuple[Reason, ...]
+    """What speaks against, strongest first."""
+    groups: tuple[Contribution, ...]
+    """Feature parts and other input fields, strongest first; their values add up to prediction - typical."""
+    features: tuple[FeatureContribution, ...]
+    """The strongest single columns."""
+    experts: tuple[Contribution, ...]
+    """Shared experts, HMM modes and cluster embedding, against the mean representation."""
+    experts_typical: float
+    """Prediction at the mean representation: the experts' values add up to prediction - this."""
+    concepts: tuple[Contribution, ...]
+    """The strongest SAE latents' part in the experts' sum; the last entry is what the SAE does not explain."""
+    transfer: tuple[TransferStep, ...]
+    similar: tuple[Similar, ...]
+    faithfulness: Faithfulness
+    counterfactual: Counterfactual | None
+    absent: tuple[str, ...]
+    """Input fields and feature parts that this customer does not have: held fixed, they cannot be reasons."""
+    audit: dict[str, Any]
+    """What is needed to repeat it: fingerprints, method, nodes, seeds, times."""
+
+    @property
+    def withheld(self) -> bool:
+        """True when the explanation failed a check of itself: show the prediction, not the reasons."""
+        return self.faithfulness.withheld
+
+    @property
+    def difference(self) -> float:
+        return self.prediction - self.typical
+
+    def to_dict(self) -> dict[str, Any]:
+        found = asdict(self)
+        found["faithfulness"]["withheld"] = self.withheld
+        found["faithfulness"]["level"] = self.faithfulness.level
+        return found
+
+    def __str__(self) -> str:
+        head = f"{self.customer_id} at {self.cutoff} · {self.title}: {self.target_name} {self.shown(self.prediction)}"
+        lines = [head.rstrip(), f"typical customer {self.shown(self.typical)}; {self.faithfulness.verdict_en}"]
+        own = next((p for p in self.predictions if p.task == self.task), None)
+        if own is not None and own.uncertainty is not None:
+            word = "epistemic deviation" if own.kind == "regression" else "vacuity"
+            lines.append(f"uncertainty of the evidential head: {word} {own.uncertainty:.3f}")
+        if self.offers:
+            lines.append("top: " + ", ".join(f"{o.name} {o.probability:.1%}" for o in self.offers[:3]))
+        if self.withheld:
+            lines.append("The reasons are withheld.")
+        else:
+            lines += [f"{i}. {r.en}" for i, r in enumerate(self.reasons, 1)]
+        return "\n".join(lines)
+
+    def shown(self, value: float) -> str:
+        """A prediction or a difference in the unit of this task."""
+        return f"{value:.1%}" if self.score_unit == "probability" else f"{value:,.4g} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class CustomerRef:
+    """A row that can be explained."""
+
+    customer_id: str
+    cutoff: str
+    split: str
