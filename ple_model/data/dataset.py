@@ -64,6 +64,7 @@ class Dataset:
         self._held: OrderedDict[tuple[str, int], Columns] = OrderedDict()
         self._held_bytes = 0
         self._verified: set[str] = set()
+        self._maps: Columns = {}
 
     @staticmethod
     def open(path: Path | str, *, memory_mb: int = 1024, cache: Path | None = None) -> Dataset:
@@ -205,21 +206,25 @@ class Dataset:
         """Rows of a window's groups by position: from the held, decoded groups or from the memory-mapped cache."""
         if self._cache is None:
             held = _concat([self._read(groups[g], names) for g in window])
-            return lambda take: {k: v[take] for k, v in held.items()}
+            return lambda take: {k: v.take(take, axis=0) for k, v in held.items()}
         mapped = self._mapped(split, groups, names)
         starts = np.cumsum([0, *(g.size for g in groups)])
         place = np.concatenate([np.arange(starts[g], starts[g + 1]) for g in window])
-        return lambda take: {k: v[place[take]] for k, v in mapped.items()}
+        # take copies whole rows where indexing walks their elements
+        return lambda take: {k: np.asarray(v).take(place[take], axis=0) for k, v in mapped.items()}
 
     def _mapped(self, split: str | None, groups: list[_Group], names: tuple[str, ...]) -> Columns:
         """The split's columns as memory maps, decoded into the cache folder if they are not there yet."""
         assert self._cache is not None
         folder = self._cache / self.manifest.fingerprint / (split or "all")
-        missing = tuple(n for n in names if not has_column(folder, n))
+        missing = tuple(n for n in names if f"{split}/{n}" not in self._maps and not has_column(folder, n))
         if missing:
             rows = sum(g.size for g in groups)
             fill_cache(folder, missing, rows, (self._decode(g, missing) for g in groups))
-        return {n: open_column(folder, n) for n in names}
+        for name in names:
+            if (key := f"{split}/{name}") not in self._maps:
+                self._maps[key] = open_column(folder, name)
+        return {n: self._maps[f"{split}/{n}"] for n in names}
 
     def part_table(self, part: PartFile) -> pa.Table:
         """One part file whole, its size and checksum verified."""
