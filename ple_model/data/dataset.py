@@ -143,8 +143,16 @@ class Dataset:
     def load(self, split: str | None = None, limit: int | None = None, seed: int = 0) -> Batch:
         """All rows of a split (of the dataset) as one batch, or a seeded sample of `limit` of them, in file order."""
         groups = self._groups(split)
-        total = sum(g.size for g in groups)
-        chosen = _sample(total, limit, seed)
+        return self._gather(groups, _sample(sum(g.size for g in groups), limit, seed), f"split '{split}' has no rows")
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The rows at these positions of the file order (that of `table`), in ascending order; reads only their row groups."""
+        chosen = np.unique(np.asarray(rows, dtype=np.int64))
+        if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < self.manifest.rows):
+            raise UserError(f"{self.path}: rows {chosen[0]} to {chosen[-1]} asked for, it has 0 to {self.manifest.rows - 1}")
+        return self._gather(self._groups(None), chosen, "no rows asked for")
+
+    def _gather(self, groups: list[_Group], chosen: NDArray[np.int64], none: str) -> Batch:
         pieces: list[Columns] = []
         names = self._columns(None)
         first = 0
@@ -154,7 +162,7 @@ class Dataset:
             if len(mine):
                 pieces.append({k: v[mine] for k, v in self._read(g, names).items()})
         if not pieces:
-            raise UserError(f"{self.path}: split '{split}' has no rows")
+            raise UserError(f"{self.path}: {none}")
         return _to_batch(_concat(pieces))
 
     def table(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
