@@ -48,9 +48,6 @@ def main(start: str = "overview") -> None:
         page_title="PLE-Cluster-adaTT", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=320
     )
     st.logo(str(ASSETS / "icon.png"), size="large")
-    # Read before the navigation is drawn, so that a copied link shows its labels in the link's language at once.
-    if "lang" not in st.session_state and st.query_params.get("lang") in LANGUAGES:
-        st.session_state["lang"] = st.query_params["lang"]
     pages: dict[str, Sequence[str | Path | Callable[[], None] | st.Page]] = {}
     for section in SECTIONS:
         members = [v for v in views() if v.section == section]
@@ -69,15 +66,15 @@ def main(start: str = "overview") -> None:
     page = st.navigation(pages, expanded=True)
     with st.sidebar:
         train_form.sidebar()
-        st.segmented_control(
+        st.segmented_control(  # the URL holds the option as it is shown, so the options are the codes
             t("frame.language"),
             list(LANGUAGES),
             default=DEFAULT,
             required=True,
-            format_func=LANGUAGES.__getitem__,
             key="lang",
             bind="query-params",
             label_visibility="collapsed",
+            help=" · ".join(f"{code}: {name}" for code, name in LANGUAGES.items()),
         )
     page.run()
 
