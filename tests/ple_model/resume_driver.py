@@ -22,6 +22,7 @@ from ple_model.train import Options, train
 from tests.fakes import tiny_config
 
 OPTIONS = Options(device="cpu", checkpoint_steps=2, sample_customers=40)
+CONFIG = tiny_config({"adatt": {"warmup_epochs": 0, "freeze_epoch": 1}, "training": {"phase1_epochs": 2, "phase2_epochs": 1}})
 TIMES = ("time", "seconds", "samples_per_s", "eta_s", "rss_mb")
 
 
@@ -45,7 +46,7 @@ def forked(work: Callable[[], None]) -> int:
 def one_training(data: Path, run: Path, stop: Callable[[], bool] | None = None) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    train(Dataset.open(data), run, tiny_config(), resume=True, device="cpu", stop=stop, options=OPTIONS)
+    train(Dataset.open(data), run, CONFIG, resume=True, device="cpu", stop=stop, options=OPTIONS)
 
 
 def killed_at_step(n: int) -> Callable[[], bool]:
@@ -61,15 +62,15 @@ def killed_at_step(n: int) -> Callable[[], bool]:
     return stop
 
 
-def kill_at_replace(n: int, *, before: bool) -> None:
-    """Kill this process right before or after the n-th file is put in place."""
+def kill_at_file(name: str, n: int, *, before: bool) -> None:
+    """Kill this process right before or right after the n-th time that a file `name` is put in place."""
     real, left = os.replace, [n]
 
-    def replace(*args: object, **kwargs: object) -> None:
-        left[0] -= 1
+    def replace(source: object, target: object) -> None:
+        left[0] -= Path(str(target)).name == name
         if left[0] == 0 and before:
             die()
-        real(*args, **kwargs)  # type: ignore[arg-type]
+        real(source, target)  # type: ignore[arg-type]
         if left[0] == 0:
             die()
 
@@ -90,11 +91,19 @@ def main(data: Path, out: Path) -> dict[str, object]:
     forked(lambda: one_training(data, out / "whole"))
     found["whole"] = result(out / "whole")
     scenarios: dict[str, list[Callable[[Path], None]]] = {
-        "steps": [lambda run, n=n: one_training(data, run, killed_at_step(n)) for n in (1, 4, 7, 9)],
+        "steps": [lambda run, n=n: one_training(data, run, killed_at_step(n)) for n in (1, 3, 6)],
         "files": [
-            lambda run, n=n, b=b: _with_kill(data, run, n, b) for n, b in ((2, True), (7, False), (9, True), (12, False))
+            lambda run, k=k: _with_kill(data, run, *k)
+            for k in (
+                ("checkpoint.safetensors", 2, True),
+                ("model.safetensors", 2, False),
+                ("checkpoint.safetensors", 3, False),
+            )
         ],
-        "end": [lambda run, n=n: _with_kill(data, run, n, True) for n in (36, 6)],
+        "end": [
+            lambda run, k=k: _with_kill(data, run, *k)
+            for k in (("calibration.json", 1, False), ("metrics.json", 1, True), ("sample", 1, False))
+        ],
     }
     for name, attempts in scenarios.items():
         run = out / name
@@ -105,8 +114,8 @@ def main(data: Path, out: Path) -> dict[str, object]:
     return found
 
 
-def _with_kill(data: Path, run: Path, n: int, before: bool) -> None:
-    kill_at_replace(n, before=before)
+def _with_kill(data: Path, run: Path, name: str, n: int, before: bool) -> None:
+    kill_at_file(name, n, before=before)
     one_training(data, run)
 
 
