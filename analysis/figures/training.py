@@ -13,27 +13,51 @@ def marks(out: go.Figure, stats: TrainingStats) -> go.Figure:
     """Vertical marks where a phase begins (after the first) and where gates were frozen."""
     for event in stats.event("phase")[1:]:
         if event.get("phase") and "ended" not in event:
-            out.add_vline(x=event["epoch"] - 0.5, line={"dash": "dot", "width": 1}, annotation_text=f"phase {event['phase']}",
-                          annotation_font_size=11)  # fmt: skip
+            out.add_vline(
+                x=event["epoch"] - 0.5,
+                line={"dash": "dot", "width": 1},
+                annotation_text=f"phase {event['phase']}",
+                annotation_font_size=11,
+            )
     for event in stats.event("freeze"):
-        out.add_vline(x=event["epoch"] + 0.5, line={"dash": "dash", "width": 1}, annotation_text="gates frozen", annotation_font_size=11,
-                      annotation_position="top left")  # fmt: skip
+        out.add_vline(
+            x=event["epoch"] + 0.5,
+            line={"dash": "dash", "width": 1},
+            annotation_text="gates frozen",
+            annotation_font_size=11,
+            annotation_position="top left",
+        )
     return out
 
 
 def loss(stats: TrainingStats, name: str = "", other: TrainingStats | None = None, other_name: str = "") -> go.Figure:
     """Validation loss over the constant predictor's, mean over tasks; below 1 the model has learned something."""
-    out = lines(stats.epoch, {name or "this run": stats.series("valid", "mean_ratio")}, x_title="epoch",
-                y_title="validation loss / constant predictor")  # fmt: skip
+    out = lines(
+        stats.epoch,
+        {name or "this run": stats.series("valid", "mean_ratio")},
+        x_title="epoch",
+        y_title="validation loss / constant predictor",
+    )
     if other is not None and len(other):
-        out.add_trace(go.Scatter(x=other.epoch, y=other.series("valid", "mean_ratio"), name=other_name, mode="lines+markers",
-                                 line={"dash": "dash", "width": 2}, marker={"size": 5}))  # fmt: skip
+        out.add_trace(
+            go.Scatter(
+                x=other.epoch,
+                y=other.series("valid", "mean_ratio"),
+                name=other_name,
+                mode="lines+markers",
+                line={"dash": "dash", "width": 2},
+                marker={"size": 5},
+            )
+        )
     out.add_hline(y=1.0, line={"width": 1, "dash": "dot"}, annotation_text="constant predictor", annotation_font_size=11)
     best = [e["epoch"] for e in stats.epochs if e.get("best")]
     if best:
         ratio = dict(zip(stats.epoch, stats.series("valid", "mean_ratio"), strict=True))
-        out.add_trace(go.Scatter(x=[best[-1]], y=[ratio[best[-1]]], mode="markers", name="kept weights",
-                                 marker={"size": 11, "symbol": "star"}))  # fmt: skip
+        out.add_trace(
+            go.Scatter(
+                x=[best[-1]], y=[ratio[best[-1]]], mode="markers", name="kept weights", marker={"size": 11, "symbol": "star"}
+            )
+        )
     return marks(out, stats)
 
 
@@ -42,8 +66,17 @@ def task_ratio(stats: TrainingStats) -> go.Figure:
     table = stats.table("valid", "ratio")
     z = np.array(list(table.values())) if table else np.zeros((0, len(stats)))
     reach = float(np.clip(np.nanmax(np.abs(z - 1)), 0.1, 0.5)) if z.size and np.isfinite(z).any() else 0.5
-    out = heatmap(z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: %{z:.3f}", low=1 - reach, high=1 + reach,
-                  centre=1.0, bar="ratio")  # fmt: skip
+    out = heatmap(
+        z,
+        [f"{e:.0f}" for e in stats.epoch],
+        list(table),
+        hover="%{y}, epoch %{x}: %{z:.3f}",
+        low=1 - reach,
+        high=1 + reach,
+        centre=1.0,
+        bar="ratio",
+    )
+    out.update_coloraxes(reversescale=True)  # better than a constant in blue, worse in orange
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
 
@@ -53,8 +86,16 @@ def log_vars(stats: TrainingStats, limit: float) -> go.Figure:
     table = stats.table("s")
     z = np.array(list(table.values())) if table else np.zeros((0, len(stats)))
     reach = float(min(limit, max(0.05, np.nanmax(np.abs(z))))) if z.size and np.isfinite(z).any() else limit
-    out = heatmap(z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: s = %{z:.3f}", low=-reach, high=reach,
-                  centre=0.0, bar="s_k")  # fmt: skip
+    out = heatmap(
+        z,
+        [f"{e:.0f}" for e in stats.epoch],
+        list(table),
+        hover="%{y}, epoch %{x}: s = %{z:.3f}",
+        low=-reach,
+        high=reach,
+        centre=0.0,
+        bar="s_k",
+    )
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
 
@@ -72,8 +113,9 @@ def gradients(stats: TrainingStats) -> go.Figure:
     values = np.array(list(table.values())) if table else np.zeros((0, len(stats)))
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(values > 0, np.log10(values), np.nan)
-    out = heatmap(z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: 10^%{z:.2f}", bar="log10 norm",
-                  decimals=1)  # fmt: skip
+    out = heatmap(
+        z, [f"{e:.0f}" for e in stats.epoch], list(table), hover="%{y}, epoch %{x}: 10^%{z:.2f}", bar="log10 norm", decimals=1
+    )
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
 
@@ -91,8 +133,17 @@ def affinity(stats: TrainingStats) -> go.Figure | None:
         if last.get("band")
         else np.full_like(z, np.nan)
     )
-    return heatmap(z, last["tasks"], last["tasks"], hover="%{y} with %{x}: %{z:.2f} ± %{customdata:.2f}", low=-1, high=1, centre=0.0,
-                   bar="cosine", hover_text=band.tolist())  # fmt: skip
+    return heatmap(
+        z,
+        last["tasks"],
+        last["tasks"],
+        hover="%{y} with %{x}: %{z:.2f} ± %{customdata:.2f}",
+        low=-1,
+        high=1,
+        centre=0.0,
+        bar="cosine",
+        hover_text=band.tolist(),
+    )
 
 
 def transfer_factor(stats: TrainingStats) -> go.Figure | None:
@@ -116,8 +167,13 @@ def speed(stats: TrainingStats) -> go.Figure:
 
 def conflict(stats: TrainingStats) -> go.Figure:
     """Share of task pairs whose gradients disagree beyond the threshold."""
-    out = lines(stats.epoch, {"conflicting pairs": stats.series("adatt", "conflict_share")}, x_title="epoch",
-                y_title="share of task pairs", height=260)  # fmt: skip
+    out = lines(
+        stats.epoch,
+        {"conflicting pairs": stats.series("adatt", "conflict_share")},
+        x_title="epoch",
+        y_title="share of task pairs",
+        height=260,
+    )
     out.update_yaxes(tickformat=".0%", rangemode="tozero")
     return out
 

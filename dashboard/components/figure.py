@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard.i18n import catalogue, language, t
 
+GREY = "#8A94A6"
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "toImageButtonOptions": {"format": "png", "scale": 2},
@@ -42,6 +43,12 @@ def localise(figure: Any) -> Any:
     return figure
 
 
+def _visible(shape: Any) -> None:
+    """Reference lines are drawn in a grey that both modes show."""
+    if shape.line.color is None:
+        shape.line.color = GREY
+
+
 def palette() -> list[str]:
     """The theme's categorical colours for the reader's light or dark mode."""
     mode = "dark" if st.context.theme.type == "dark" else "light"
@@ -56,6 +63,7 @@ def show(figure: Any, key: str, *, title: str, caption: str = "") -> None:
         if caption:
             st.caption(caption)
         figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8}, colorway=palette() or None)
+        figure.for_each_shape(_visible)
         st.plotly_chart(
             localise(figure),
             key=key,
