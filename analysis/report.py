@@ -118,8 +118,9 @@ def figures_of(s: Statistics) -> Iterator[tuple[str, Callable[[], go.Figure]]]:
         yield "Collapse against specialisation", lambda: gates.collapse(g)
         yield "Attention spent on empty inputs", lambda: gates.dilution(g)
         if s.effects is not None and s.effects.n:
-            x = s.effects
-            yield "Gate mass against causal effect", lambda: experts.mass_effect(experts.mass_effect_info(g, x))
+            cells = experts.mass_effect_info(g, s.effects)
+            if cells:
+                yield "Gate mass against causal effect", lambda: experts.mass_effect(cells)
     if s.hmm is not None and s.hmm.n:
         h = s.hmm
         rates = dict(zip(h.modes, h.default_rate.tolist(), strict=True))

@@ -6,8 +6,8 @@ never goes stale. `rows.parquet` holds the scalars of every row; a cohort is a D
 Columns of a row: row, customer_id, cutoff, split, segment, cluster, raw:<name>, aux (the representation holds static cold-start
 or anonymous features); per expert n:<expert> (norm) and f:<expert> (zero fallback); per gate cell g:<task>:<expert>, per gate
 h:<task> (entropy, nats), k:<task> (number of the top expert), m:<task> (its weight); per task p:<task> (binary: calibrated
-probability, multiclass: top probability, regression: original units), c:<task> (most probable class or brand), u:<task> (vacuity
-or epistemic variance), e:<task> (total evidence), y:<task> (label, original units); d:<mode> (default embedding),
+probability, multiclass: top probability, regression: original units), c:<task> (most probable class or brand), u:<task>
+(vacuity or epistemic variance), e:<task> (total evidence), y:<task> (label, original units); d:<mode> (default embedding),
 t:<source:target> (transfer ratio), l0 (active SAE latents).
 """
 
@@ -307,7 +307,7 @@ def write_statistics(folder: Path, statistics: Statistics) -> None:
 
 
 class StoreWriter:
-    """A private folder beside the others; `publish` writes meta.json and renames it into place, or drops it after a lost race."""
+    """A private folder; `publish` writes meta.json and renames it into place, or drops it after a lost race."""
 
     def __init__(self, run: Path, fingerprint: str) -> None:
         self.final = run / "analysis" / fingerprint

@@ -52,15 +52,16 @@ def miscalibrated(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         raise NotMeasured(f"Not enough labelled rows outside training to judge calibration: {most}, {t.ece_rows} needed.")
     for task, e in judged:
         q = s.quality.get(task)
-        if e.ece > t.ece:
+        limit = t.ece if e.kind == "binary" else t.ece_multiclass
+        if e.ece > limit:
             yield Finding(
                 "EVI-MISCALIBRATED",
                 "warning",
                 task,
                 f"Probabilities of {task} are off by {e.ece:.1%} on average.",
                 (
-                    Evidence("ECE, 15 equal-width bins", e.ece, t.ece, e.labelled),
-                    Evidence("ECE, adaptive bins", q.adaptive_ece if q else None, t.ece, e.labelled),
+                    Evidence("ECE, 15 equal-width bins", e.ece, limit, e.labelled),
+                    Evidence("ECE, adaptive bins", q.adaptive_ece if q else None, limit, e.labelled),
                     Evidence("Brier score", e.brier, None, e.labelled),
                 ),
                 "evidence.reliability",

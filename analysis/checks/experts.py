@@ -72,7 +72,7 @@ def zero_input(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                     Evidence("cause", None, n=inputs.n, text=CAUSE_TEXT.get(cause, cause)),
                 ),
                 HEALTH,
-                f"The input is missing ({CAUSE_TEXT.get(cause, cause)}), so the expert falls back; its weights are not the cause.",
+                f"The input is missing ({CAUSE_TEXT.get(cause, cause)}), so it falls back; its weights are not the cause.",
                 Fix("", None, None, f"Fill `{field}` in the dataset (see its source tables), or switch the expert off."),
                 (f"ablate.{name}=zero",),
             )

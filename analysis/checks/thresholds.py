@@ -38,11 +38,11 @@ class Thresholds:
     )
     dead_variation: float = _t(1e-3, "Root of the total variance over the norm below which an output is constant.", JUDGEMENT)
     rank_share: float = _t(
-        0.04,
+        0.02,
         "Effective rank over width below which an output is low rank.",
         "Roy & Vetterli 2007 gives the measure; " + JUDGEMENT,
     )
-    rank_floor: float = _t(1.5, "An effective rank below this is low whatever the width.", "one direction has rank 1")
+    rank_floor: float = _t(1.15, "An effective rank below this is low whatever the width.", "one direction has rank 1")
     redundant_cka: float = _t(
         0.95,
         "Linear CKA above which two experts say the same.",
@@ -141,6 +141,11 @@ class Thresholds:
     zero_evidence: float = _t(0.9, "Share of rows without evidence.", "Sensoy et al. 2018: vacuity 1 is no evidence")
     ece: float = _t(
         0.1, "Expected calibration error over 15 bins.", "Guo et al. 2017: uncalibrated deep networks lie at 0.04 to 0.16"
+    )
+    ece_multiclass: float = _t(
+        0.25,
+        "The same for a multiclass task, whose probabilities have no calibration map.",
+        "Guo et al. 2017 report up to 0.2 for overconfident classifiers; small healthy runs reach 0.19",
     )
     ece_rows: int = _t(500, "Labelled rows below which ECE is not judged.", "15 bins of about 30 rows")
     uninformative: float = _t(0.45, "AUROC of uncertainty for errors below which it points the wrong way.", "0.5 is chance")

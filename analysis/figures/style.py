@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,33 @@ def figure(height: int, **layout: Any) -> go.Figure:
 
 
 def heatmap(
-    z: ArrayLike, x: Sequence[str], y: Sequence[str], *, hover: str, low: float | None = None, high: float | None = None,
-    centre: float | None = None, decimals: int = 2, bar: str = "", show: bool = True, hover_text: Sequence[Sequence[str]] | None = None,
-) -> go.Figure:  # fmt: skip
+    z: ArrayLike,
+    x: Sequence[str],
+    y: Sequence[str],
+    *,
+    hover: str,
+    low: float | None = None,
+    high: float | None = None,
+    centre: float | None = None,
+    decimals: int = 2,
+    bar: str = "",
+    show: bool = True,
+    hover_text: Sequence[Sequence[str]] | None = None,
+) -> go.Figure:
     """A labelled heatmap; `centre` puts it on the diverging scale. `hover` is Plotly's template with %{x}, %{y}, %{z}."""
     values = np.asarray(z, dtype=np.float64)
     show = show and values.shape[1] <= 12
     text = [[f"{v:.{decimals}f}" if np.isfinite(v) else "" for v in row] for row in values] if show else None
     out = figure(90 + ROW * len(y))
     trace: dict[str, Any] = {
-        "z": values, "x": list(x), "y": list(y), "hovertemplate": hover + "<extra></extra>", "xgap": 2, "ygap": 2,
+        "z": values,
+        "x": list(x),
+        "y": list(y),
+        "hovertemplate": hover + "<extra></extra>",
+        "xgap": 2,
+        "ygap": 2,
         "coloraxis": "coloraxis",
-    }  # fmt: skip
+    }
     if text is not None:
         trace |= {"text": text, "texttemplate": "%{text}", "textfont": {"size": 11}}
     if hover_text is not None:
@@ -53,13 +68,25 @@ def heatmap(
 
 
 def bars(
-    names: Sequence[str], series: dict[str, ArrayLike], *, x_title: str, stacked: bool = False, percent: bool = False,
-) -> go.Figure:  # fmt: skip
+    names: Sequence[str],
+    series: Mapping[str, ArrayLike],
+    *,
+    x_title: str,
+    stacked: bool = False,
+    percent: bool = False,
+) -> go.Figure:
     """Horizontal bars by name, one series a colour."""
     out = figure(80 + ROW * len(names) * (1 if stacked else len(series)))
     for name, values in series.items():
-        out.add_trace(go.Bar(y=list(names), x=np.asarray(values, dtype=np.float64), name=name, orientation="h",
-                             hovertemplate="%{y}: %{x:.3f}<extra>" + name + "</extra>"))  # fmt: skip
+        out.add_trace(
+            go.Bar(
+                y=list(names),
+                x=np.asarray(values, dtype=np.float64),
+                name=name,
+                orientation="h",
+                hovertemplate="%{y}: %{x:.3f}<extra>" + name + "</extra>",
+            )
+        )
     out.update_layout(barmode="stack" if stacked else "group", bargap=0.25, showlegend=len(series) > 1)
     out.update_yaxes(autorange="reversed")
     out.update_xaxes(title_text=x_title, tickformat=".0%" if percent else None)
@@ -67,13 +94,21 @@ def bars(
 
 
 def lines(
-    x: ArrayLike, series: dict[str, ArrayLike], *, x_title: str, y_title: str, height: int = 320, log: bool = False
+    x: ArrayLike, series: Mapping[str, ArrayLike], *, x_title: str, y_title: str, height: int = 320, log: bool = False
 ) -> go.Figure:
     """Lines over a common axis, read together on hover."""
     out = figure(height, hovermode="x unified")
     for name, y in series.items():
-        out.add_trace(go.Scatter(x=np.asarray(x), y=np.asarray(y, dtype=np.float64), name=name, mode="lines+markers",
-                                 marker={"size": 5}, line={"width": 2}))  # fmt: skip
+        out.add_trace(
+            go.Scatter(
+                x=np.asarray(x),
+                y=np.asarray(y, dtype=np.float64),
+                name=name,
+                mode="lines+markers",
+                marker={"size": 5},
+                line={"width": 2},
+            )
+        )
     out.update_xaxes(title_text=x_title)
     out.update_yaxes(title_text=y_title, type="log" if log else "linear")
     return out
