@@ -20,7 +20,7 @@ from ple_model.errors import UserError
 class SplitSettings:
     """Shares of customers; the rest is the test split."""
 
-    train: float = 0.7
+    train: float = 0.6
     validation: float = 0.15
     test_cutoffs: float = 0.25
     """Share of the cut-offs, counted from the last, that the test split has for itself."""
