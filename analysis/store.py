@@ -165,7 +165,9 @@ class AnalysisStore:
         ]
 
     def cohort(self, filters: Sequence[CohortFilter] = ()) -> CohortStatistics:
-        """Statistics of a cohort; zero rows is a valid answer (NaN everywhere)."""
+        """Statistics of a cohort; zero rows is a valid answer (NaN everywhere). No filter reads what was recorded, at once."""
+        if not filters and "uncertainty" in self.meta:
+            return self._everyone()
         facts = self.statistics.facts
         tasks, experts = facts.tasks, facts.experts
         modes = [c[2:] for c in self.columns if c.startswith("d:")]
@@ -242,6 +244,19 @@ class AnalysisStore:
             transfer,
         )
 
+    def _everyone(self) -> CohortStatistics:
+        """The whole analysis from the recorded statistics, without touching a row."""
+        s = self.statistics
+        e, g, h, x = s.experts, s.gates, s.hmm, s.transfer
+        assert e is not None
+        assert g is not None
+        return CohortStatistics(
+            (), s.n, self.n, e.names, e.fallback_share, e.norm_mean, e.norm_std, g,
+            {} if h is None else dict(zip(h.modes, h.default_rate.tolist(), strict=True)),
+            {t: tuple(v) for t, v in self.meta["uncertainty"].items()},
+            {} if x is None else dict(zip(x.edges, x.mean_ratio.tolist(), strict=True)),
+        )  # fmt: skip
+
     def _starved(self) -> set[str]:
         """Experts that fall back in at least one row of the whole analysis."""
         e = self.statistics.experts
@@ -317,6 +332,9 @@ class StoreWriter:
 
     def publish(self, rows: int, extra: dict[str, Any]) -> AnalysisStore:
         meta = {"format": FORMAT, "fingerprint": self.fingerprint, "rows": rows, "created": time.time(), **extra}
+        (self.folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        whole = AnalysisStore(self.folder).cohort()  # once here, so that no page waits for it
+        meta["uncertainty"] = whole.uncertainty
         (self.folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
         try:
             os.replace(self.folder, self.final)

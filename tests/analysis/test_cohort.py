@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from analysis.cohort import OPS, CohortFilter, from_url, to_url, where
 from ple_model.errors import UserError
 
-VALUES = st.one_of(st.text(min_size=1, max_size=12), st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False), st.booleans())
+VALUES = st.one_of(
+    st.text(min_size=1, max_size=12), st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False), st.booleans()
+)
 
 
 @st.composite
