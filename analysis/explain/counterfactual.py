@@ -1,0 +1,79 @@
+"""What would have to differ: the fewest changeable features that, moved to their typical values, change the decision.
+
+Immutable is what a customer cannot change (tenure, age of a record) and what is computed from the rest (clusters, states, shapes,
+learned summaries): those stay as they are, so that the answer names levers. Derived columns do not follow the changed ones; the
+counterfactual is the model's answer to these columns alone, not a forecast of what would happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from analysis.explain.result import Change, Counterfactual, FeatureContribution
+from ple_model.schema import PART_SLICES, load_schema
+
+if TYPE_CHECKING:
+    from analysis.explain.explainer import Explainer
+    from analysis.explain.reference import Path
+    from analysis.explain.score import Score
+
+IMMUTABLE_PARTS = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn", "bandit")
+IMMUTABLE_WORDS = ("tenure", "_age_", "age_days")
+LIMIT = 16
+"""At most this many features are moved."""
+SHOWN = 5
+"""Changes that are given where none of them turns the decision."""
+
+
+def changeable(f: FeatureContribution) -> bool:
+    return f.part not in IMMUTABLE_PARTS and not any(w in f.name for w in IMMUTABLE_WORDS)
+
+
+def counterfactual(
+    explainer: Explainer, path: Path, score: Score, features: Sequence[FeatureContribution], names: Sequence[str]
+) -> Counterfactual | None:
+    """None for a customer without a changeable feature that matters.
+
+    The decision is the most probable class; for binary and regression tasks, the side of the population's mean prediction.
+    """
+    model, spec = explainer.model, score.spec
+    line = explainer.mean_score(score)
+    with torch.no_grad():
+        before = float(score(model(path.customer))[0])
+    sign = 1.0 if score.target is not None or before >= line else -1.0
+    chosen = [f for f in features if changeable(f) and f.contribution * sign > 0][:LIMIT]
+    if not chosen:
+        return None
+    schema = load_schema()
+    index = [schema.index[f.name] for f in chosen]
+    position = path.fields.index("features")
+    rows = path.ends[position].expand(len(chosen), -1).clone()
+    for i in range(len(chosen)):
+        rows[i, index[: i + 1]] = path.starts[position][0, index[: i + 1]]
+    tensors = tuple(rows if i == position else t.expand(len(chosen), *t.shape[1:]) for i, t in enumerate(path.ends))
+    with torch.no_grad():
+        output = model(path.inputs(tensors))
+        after = score(output).double().numpy()
+    label: Any = None
+    if score.target is not None and spec.kind in ("multiclass", "contrastive"):
+        from analysis.explain.score import distribution
+
+        label = distribution(model, output, score.task).argmax(1).numpy()
+        flipped = label != score.target
+    else:
+        flipped = (after >= line) != (before >= line)
+    # without a flip: as far as it helps to go
+    last = int(np.argmax(flipped)) if flipped.any() else min(int(np.argmin(sign * after)), SHOWN - 1)
+    changes = tuple(
+        Change(f.name, f.value, f.typical, f.unit, f.sentence_en, f.sentence_ko) for f in chosen[: last + 1]
+    )  # fmt: skip
+    name = ""
+    if label is not None:
+        k = int(label[last])
+        name = names[k] if k < len(names) else f"class {k}"
+    held = tuple(p for p in PART_SLICES if p in IMMUTABLE_PARTS)
+    return Counterfactual(changes, before, float(after[last]), name, bool(flipped.any()), held)

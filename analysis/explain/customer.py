@@ -1,0 +1,390 @@
+"""`explain(run, customer_id)`: why this, for this customer, and how far the answer can be trusted.
+
+Integrated gradients give every input's part in the difference to a typical customer (`attribution`, `reference`), sentences say
+the strongest in real units (`reasons`), and the explanation tests itself before it speaks (`faithful`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.explain.result import (
+    Contribution, Counterfactual, CustomerRef, Explanation, Offer, Similar, TaskPrediction, TransferStep,
+)  # fmt: skip
+from analysis.explain.wording import EXPERT_TITLES, number, title
+from ple_model.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from analysis.explain.explainer import Explainer
+    from analysis.explain.score import Score
+    from ple_model.data.dataset import Batch, Dataset
+    from ple_model.output import PLEClusterOutput
+    from ple_model.run import Run
+
+DEFAULT_TASK = "nba"
+NEAR_IDS = 5_000
+"""Nearest ids are looked for among this many."""
+HMM_TITLES = {
+    "journey": "daily behaviour states (journey)", "lifecycle": "life-cycle states", "behavior": "behaviour states",
+}  # fmt: skip
+
+
+def explain(
+    run: Run | Path | str,
+    customer_id: str,
+    task: str | None = None,
+    cutoff: str | None = None,
+    dataset: Dataset | Path | str | None = None,
+    *,
+    target: int | None = None,
+    seed: int = 0,
+) -> Explanation:
+    """Why the model predicts what it predicts for one customer.
+
+    `task` None: next best action, or the run's first task; `cutoff` None: the customer's latest; `target`: the class to explain
+    (None: the most probable). The customer is looked for in `dataset`, else in the run's sample and in the dataset it was trained
+    on. `UserError` for an unknown customer (with the nearest id), task, cutoff or class.
+    """
+    from ple_model.run import Run, load_run
+
+    opened = run if isinstance(run, Run) else load_run(run)
+    chosen = _task(opened, task)
+    data, row = _find(opened, customer_id, cutoff, dataset)
+    from analysis.explain.explainer import Explainer
+
+    return _Story(Explainer.cached(opened), data, data.take([row]), chosen, target, seed).tell()
+
+
+def customers(
+    run: Run | Path | str, query: str = "", *, dataset: Dataset | Path | str | None = None, limit: int = 50, seed: int | None = None
+) -> list[CustomerRef]:
+    """Rows of the run's sample (or `dataset`) whose id contains `query`, in file order or, with a seed, drawn at random."""
+    from ple_model.run import Run, load_run
+
+    opened = run if isinstance(run, Run) else load_run(run)
+    table = _open(opened, dataset)[0].table(["customer_id", "cutoff", "split"])
+    ids, cutoffs, splits = (table.column(n).to_pylist() for n in ("customer_id", "cutoff", "split"))
+    found = [i for i, c in enumerate(ids) if query.lower() in c.lower()]
+    if seed is not None:
+        found = [found[i] for i in np.random.default_rng(seed).permutation(len(found))]
+    return [CustomerRef(ids[i], cutoffs[i], splits[i]) for i in found[:limit]]
+
+
+def _task(run: Run, task: str | None) -> str:
+    tasks = run.config.tasks
+    if task is None:
+        return DEFAULT_TASK if DEFAULT_TASK in tasks else next(iter(tasks))
+    if task not in tasks:
+        raise UserError(f"no task '{task}' in {run.name}{did_you_mean(task, tasks)}")
+    return task
+
+
+def _open(run: Run, dataset: Dataset | Path | str | None) -> list[Dataset]:
+    """Where customers are looked for, in order."""
+    from ple_model.data.dataset import Dataset
+
+    if dataset is not None:
+        return [dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset))]
+    full = run.dataset()
+    return [run.sample(), *([full] if full is not None else [])]
+
+
+def _find(run: Run, customer: str, cutoff: str | None, dataset: Dataset | Path | str | None) -> tuple[Dataset, int]:
+    """(dataset, row) of a customer at a cut-off, the latest where none is given."""
+    seen: list[str] = []
+    for data in _open(run, dataset):
+        table = data.table(["customer_id", "cutoff"])
+        ids = np.asarray(table.column("customer_id").to_pylist(), dtype=object)
+        rows = np.flatnonzero(ids == customer)
+        if len(rows):
+            dates = [str(table.column("cutoff")[int(i)].as_py()) for i in rows]
+            if cutoff is None:
+                return data, int(rows[int(np.argmax(dates))])
+            if cutoff in dates:
+                return data, int(rows[dates.index(cutoff)])
+            raise UserError(f"customer '{customer}' has no row at cutoff '{cutoff}'{did_you_mean(cutoff, dates)}")
+        seen += list(dict.fromkeys(ids))[:NEAR_IDS]
+    raise UserError(f"no customer '{customer}' in {run.name}{did_you_mean(customer, seen)}")
+
+
+@dataclass
+class _Story:
+    """One explanation in the making."""
+
+    explainer: Explainer
+    data: Dataset
+    batch: Batch
+    task: str
+    target: int | None
+    seed: int
+
+    def tell(self) -> Explanation:
+        import torch
+
+        from analysis.explain.explainer import single
+        from analysis.explain.reasons import Subject, feature_contributions, reasons
+        from analysis.explain.reference import Path as InputPath
+        from analysis.explain.score import Score, class_names, distribution
+        from ple_model.batch import SEGMENTS
+        from ple_model.schema import load_schema
+
+        e, task = self.explainer, self.task
+        model, spec = e.model, e.model.tasks[self.task]
+        inputs = single(self.batch.inputs)
+        with torch.no_grad():
+            encoded = model.encode(inputs)
+            output = model.decode(encoded)
+        names = class_names(model, task)
+        offers: tuple[Offer, ...] = ()
+        if spec.kind in ("multiclass", "contrastive"):
+            p = distribution(model, output, task)[0]
+            self.target = int(p.argmax()) if self.target is None else self._class(self.target, len(p), names)
+            offers = tuple(Offer(int(i), _name(names, int(i)), float(p[i])) for i in p.argsort(descending=True)[:12])
+        elif spec.out_dim > 1:
+            self.target = self._class(self.target or 0, spec.out_dim, names)
+        else:
+            self.target = None
+        score = Score(model, task, self.target, e.calibration.get(task))
+
+        path = InputPath.of(inputs, e.reference)
+        found = e.of_inputs(path, score)
+        groups = path.group_values(found.values)
+        position = path.fields.index("features")
+        columns = found.values[position][0].double().numpy()
+        normalizer = self.data.normalizer()
+        own = normalizer.inverse(inputs.features.numpy())[0]
+        typical = normalizer.inverse(path.starts[position].numpy())[0]
+        every = feature_contributions(load_schema(), columns, own, typical, limit=None)
+        target_name = _name(names, self.target) if self.target is not None else ""
+        subject = Subject(task, spec.title, target_name, spec.kind != "regression", spec.unit)
+        sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
+
+        expert_names, experts = e.of_experts(encoded, score)
+        return Explanation(
+            run=e.run.name,
+            customer_id=self.batch.customer_id[0],
+            cutoff=self.batch.cutoff[0],
+            split=self.batch.split[0],
+            segment="unknown" if inputs.customer_segment is None else SEGMENTS[int(inputs.customer_segment[0])],
+            cluster=int(inputs.cluster_ids[0]),
+            task=task,
+            title=spec.title,
+            question=spec.question,
+            target=self.target,
+            target_name=target_name,
+            score_unit="value" if spec.kind == "regression" else "probability",
+            unit=spec.unit,
+            prediction=found.prediction,
+            typical=found.baseline,
+            population=e.mean_score(score),
+            offers=offers,
+            predictions=self._predictions(output),
+            reasons=reasons(every, groups, subject, sign),
+            against=reasons(every, groups, subject, -sign),
+            groups=_ranked(groups, lambda g: title(g), lambda g: "part" if g not in path.fields else "field"),
+            features=every[:30],
+            experts=self._experts(expert_names, experts.values),
+            experts_typical=experts.baseline,
+            concepts=self._concepts(encoded, experts.gradients[0], experts.values[0]),
+            transfer=self._transfer(output, score),
+            similar=self._similar(encoded, score, names),
+            faithfulness=self._faithfulness(path, score, found, groups, columns),
+            counterfactual=self._counterfactual(path, score, every, names),
+            absent=path.absent,
+            audit=self._audit(found.nodes, experts.nodes),
+        )
+
+    def _class(self, target: int, classes: int, names: Sequence[str]) -> int:
+        if not 0 <= target < classes:
+            raise UserError(f"{self.task}: no class {target}, valid: 0 to {classes - 1} ({', '.join(names[:12])})")
+        return target
+
+    def _predictions(self, output: PLEClusterOutput) -> tuple[TaskPrediction, ...]:
+        from analysis.explain.score import class_names, shown
+
+        e, found = self.explainer, []
+        for task, spec in e.model.tasks.items():
+            value, top = shown(e.model, output, task, e.calibration)
+            head = output.evidential.get(task)
+            u = a = rank = None
+            if head is not None:
+                known = e.population[task][1]
+                raw, noise = float(head.uncertainty.mean()), float(head.aleatoric.mean())
+                rank = None if known is None else float((known < raw).mean())
+                u, a = (raw**0.5, noise**0.5) if spec.kind == "regression" else (raw, noise)
+            label = "" if top is None else _name(class_names(e.model, task), int(top[0]))
+            unit = spec.unit if spec.kind == "regression" else "probability"
+            found.append(
+                TaskPrediction(
+                    task, spec.title, spec.kind, float(value[0]), unit, label, task in e.calibration, u, a, rank
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    def _experts(self, names: tuple[str, ...], values: Sequence[Any]) -> tuple[Contribution, ...]:
+        model = self.explainer.model
+        by_name = dict(zip(names, values, strict=True))
+        start, parts = 0, {}
+        for expert, width in zip(model.expert_names, model.dims, strict=True):
+            parts[expert] = float(by_name["shared"][:, start : start + width].double().sum())
+            start += width
+        modes = {m: float(by_name[m].double().sum()) for m in names if m in HMM_TITLES}
+        cluster = float(by_name["cluster_embedding"].double().sum() + by_name["cluster_weights"].double().sum())
+        parts |= {m: v for m, v in modes.items() if v != 0} | {"cluster": cluster}
+
+        def kind(key: str) -> str:
+            return "hmm" if key in modes else "cluster" if key == "cluster" else "expert"
+
+        return _ranked(parts, lambda k: EXPERT_TITLES.get(k) or HMM_TITLES.get(k) or "customer cluster", kind)
+
+    def _concepts(self, encoded: Any, gradient: Any, values: Any, limit: int = 8) -> tuple[Contribution, ...]:
+        """SAE latents' parts: the step from the mean representation, written as latents plus what the SAE leaves."""
+        sae = self.explainer.model.sae
+        if sae is None:
+            return ()
+        from analysis.latents import load_labels
+
+        mean = self.explainer.encoded.shared_concat.mean(0, keepdim=True)
+        z = [sae.encode(sae.standardise(h.float()))[0][0].double() for h in (encoded.shared_concat[:1], mean)]
+        direction = sae.decoder.double().T @ (gradient[0].double() * sae.std.double())
+        each = (z[0] - z[1]) * direction
+        rest = float(values.double().sum() - each.sum())
+        labels = load_labels(self.explainer.run)
+        top = each.abs().argsort(descending=True)[:limit]
+        size = float(each.abs().sum()) + abs(rest) or 1.0
+        found = [
+            Contribution(f"latent {int(j)}", labels.get(int(j), f"latent {int(j)}"), "latent", float(each[j]), abs(float(each[j])) / size)
+            for j in top
+            if float(each[j]) != 0
+        ]  # fmt: skip
+        other = float(each.sum()) - sum(c.value for c in found)
+        found.append(Contribution("other latents", "all other latents", "rest", other, abs(other) / size))
+        found.append(Contribution("unexplained", "not explained by the SAE", "rest", rest, abs(rest) / size))
+        return tuple(found)
+
+    def _transfer(self, output: PLEClusterOutput, score: Score) -> tuple[TransferStep, ...]:
+        """Edges that lead to the task, nearest first."""
+        import torch
+
+        from ple_model.intervention import Intervention
+
+        model = self.explainer.model
+        wanted, edges = [self.task], []
+        for task in wanted:
+            for edge in model.edges:
+                if edge.target == task and edge not in edges:
+                    edges.append(edge)
+                    wanted.append(edge.source)
+        texts = {p.task: _said(p) for p in self._predictions(output)} if edges else {}
+        steps = []
+        for edge in edges:
+            with torch.no_grad():
+                cut = model.decode(output.encoded, Intervention(edge_scale={edge.key: 0.0}), sae=False, evidential=False)
+                effect = float(score(output)[0] - score(cut)[0])
+            norm = float(output.task_expert[edge.target].norm())
+            ratio = float(output.transfer[edge.key].norm()) / norm if norm > 0 else float("nan")
+            steps.append(TransferStep(edge.key, edge.source, edge.target, texts[edge.source], effect, ratio))
+        return tuple(steps)
+
+    def _similar(self, encoded: Any, score: Score, names: Sequence[str]) -> tuple[Similar, ...]:
+        import torch
+
+        e, kind = self.explainer, self.explainer.model.tasks[self.task].kind
+        near = e.nearest(encoded, self.batch.customer_id[0])
+        if not near:
+            return ()
+        rows = torch.tensor([i for i, _ in near])
+        with torch.no_grad():
+            values = score(e.model.decode(e.encoded.rows(rows), sae=False, evidential=False))
+        labels = e.targets.get(self.task)
+        found = []
+        for (i, distance), value in zip(near, values, strict=True):
+            outcome, text = None, ""
+            if labels is not None and labels.dim() == 1:
+                y = float(labels[i])
+                if kind == "regression" and np.isfinite(y):
+                    outcome = float(np.expm1(y)) if e.model.tasks[self.task].log_scale else y
+                    text = number(outcome)
+                elif kind != "regression" and y >= 0:
+                    outcome = y
+                    text = ("yes" if y else "no") if kind == "binary" else _name(names, int(y))
+            found.append(Similar(e.customers[i], e.cutoffs[i], distance, float(value), outcome, text))
+        return tuple(found)
+
+    def _faithfulness(
+        self, path: Any, score: Score, found: Any, groups: Mapping[str, float], columns: NDArray[np.float64]
+    ) -> Any:
+        from analysis.explain import faithful
+
+        e = self.explainer
+        spread = float(np.std(e.population[self.task][0])) or 1.0
+        size = sum(abs(v) for v in groups.values())
+        # a difference that is small beside what cancels out, or beside how customers differ, gives no order to test
+        enough = abs(found.difference) > 0.05 * spread and abs(found.difference) > 0.02 * size
+        values = np.array([groups[g] for g in path.groups])
+        removed = None
+        if len(values) >= 4:
+            removed = faithful.removal(
+                values, lambda keep: e.value_of_groups(path, score, keep), found.prediction, found.baseline, seed=self.seed
+            )
+        from analysis.explain.score import Score as AnyScore
+
+        fresh = AnyScore(e.untrained, self.task, self.target, None)
+        other = e.of_inputs(path, fresh, nodes=16, model=e.untrained)
+        strange = other.values[path.fields.index("features")][0].double().numpy()
+        return faithful.judge(found.gap, removed, faithful.alike(columns, strange), enough=enough)
+
+    def _counterfactual(
+        self, path: Any, score: Score, features: Sequence[Any], names: Sequence[str]
+    ) -> Counterfactual | None:
+        from analysis.explain.counterfactual import counterfactual
+
+        return counterfactual(self.explainer, path, score, features, names)
+
+    def _audit(self, nodes: int, expert_nodes: int) -> dict[str, Any]:
+        from datetime import UTC, datetime
+
+        from importlib.metadata import PackageNotFoundError, version
+
+        e, m = self.explainer, self.explainer.run.manifest
+        try:
+            release = version("ple-scope")
+        except PackageNotFoundError:
+            release = "not installed"
+        return {
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "run": e.run.name,
+            "weights_sha256": e.weights_sha256,
+            "training_data": m.data.fingerprint,
+            "customer_data": self.data.manifest.fingerprint,
+            "method": "integrated gradients, Gauss-Legendre",
+            "nodes": nodes,
+            "expert_nodes": expert_nodes,
+            "reference": "median columns and mean sequences of the run's sample, absent inputs held fixed",
+            "reference_rows": e.reference.rows,
+            "seed": self.seed,
+            "version": release,
+        }
+
+
+def _ranked(values: Mapping[str, float], named: Any, kind: Any) -> tuple[Contribution, ...]:
+    size = sum(abs(v) for v in values.values()) or 1.0
+    order = sorted(values, key=lambda k: -abs(values[k]))
+    return tuple(Contribution(k, named(k), kind(k), values[k], abs(values[k]) / size) for k in order)
+
+
+def _name(names: Sequence[str], index: int) -> str:
+    return names[index] if index < len(names) else f"class {index}"
+
+
+def _said(p: TaskPrediction) -> str:
+    """One prediction in a few words."""
+    if p.kind == "regression":
+        return f"{number(p.value)} {p.unit}".rstrip()
+    return f"{p.label} {p.value:.1%}".strip()

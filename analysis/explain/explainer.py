@@ -1,0 +1,200 @@
+"""`Explainer`: a private copy of a run's model with its reference population, kept for the next question.
+
+The copy's transfer edges let gradients through (`detach_source` is a choice of training: attributions of a target task would
+miss what came from its source), its parameters want none, and nothing is hooked, so that sessions may share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.explain.attribution import Attribution, Method, Tensors, integrate, integrate_until
+from analysis.explain.effects import concat_encoded, slim
+from analysis.explain.reference import Path, Reference
+from analysis.explain.score import Score, shown
+from ple_model.batch import PLEClusterInput
+from ple_model.model import PLEClusterAdaTT
+from ple_model.output import Encoded
+from ple_model.run import Run
+
+if TYPE_CHECKING:
+    from ple_model.data.dataset import Dataset
+
+ROWS = 1024
+"""Rows of the sample that stand for the population."""
+CHUNK = 256
+
+
+class Explainer:
+    """Attributions, distances and population figures of one run; see the module docstring."""
+
+    def __init__(self, run: Run, model: PLEClusterAdaTT, sample: Dataset, *, rows: int = ROWS, seed: int = 0) -> None:
+        self.run, self.model, self.sample = run, private(model), sample
+        self.calibration = run.calibration
+        batch = sample.load(None, limit=rows, seed=seed)
+        self.customers, self.cutoffs = batch.customer_id, batch.cutoff
+        self.targets: Mapping[str, Tensor] = batch.inputs.targets or {}
+        pieces = [batch.inputs.rows(slice(i, i + CHUNK)) for i in range(0, len(batch), CHUNK)]
+        self.reference = Reference.of(pieces)
+        with torch.no_grad():
+            self.encoded = concat_encoded([slim(self.model.encode(p), slice(None)) for p in pieces])
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def cached(run: Run, sample: Dataset | None = None) -> Explainer:
+        """The explainer of a run, kept for the next question; the two most recent are kept."""
+        data = sample if sample is not None else run.sample()
+        weights = (run.path / "model.safetensors").stat()
+        key = (str(run.path.resolve()), weights.st_mtime_ns, weights.st_size, data.manifest.fingerprint)
+        with _LOCK:
+            if key not in _CACHE:
+                _CACHE[key] = Explainer(run, run.model(), data)
+            _CACHE.move_to_end(key)
+            while len(_CACHE) > 2:
+                _CACHE.popitem(last=False)
+            return _CACHE[key]
+
+    @cached_property
+    def population(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64] | None]]:
+        """task -> (shown prediction [rows], uncertainty [rows] or None) over the reference rows."""
+        with torch.no_grad():
+            output = self.model.decode(self.encoded, sae=False)
+        found: dict[str, tuple[NDArray[np.float64], NDArray[np.float64] | None]] = {}
+        for task in self.model.tasks:
+            value, _ = shown(self.model, output, task, self.calibration)
+            head = output.evidential.get(task)
+            u = None if head is None else head.uncertainty.double()
+            found[task] = (value.numpy(), None if u is None else (u if u.dim() == 1 else u.mean(1)).numpy())
+        return found
+
+    def mean_score(self, score: Score) -> float:
+        """Mean of the explained number over the reference rows."""
+        with torch.no_grad():
+            return float(score(self.model.decode(self.encoded, sae=False, evidential=False)).mean())
+
+    # --- attribution
+
+    def of_inputs(
+        self, path: Path, score: Score, *, nodes: int | None = None, method: Method = "gauss-legendre",
+        model: PLEClusterAdaTT | None = None,
+    ) -> Attribution:  # fmt: skip
+        """Attributions over everything the customer brings, field by field as in `path.fields`."""
+        own = self.model if model is None else model
+
+        def value(tensors: Tensors) -> Tensor:
+            return score(own.decode(own.encode(path.inputs(tensors)), sae=False, evidential=False))
+
+        if nodes is not None:
+            return integrate(value, path.ends, path.starts, nodes, method=method)
+        return integrate_until(value, path.ends, path.starts)
+
+    def of_experts(
+        self, encoded: Encoded, score: Score, *, nodes: int = 12, method: Method = "gauss-legendre"
+    ) -> tuple[tuple[str, ...], Attribution]:
+        """(names, attributions) over shared_concat, the HMM modes and the cluster, against the sample's mean representation."""
+        modes = tuple(encoded.hmm_projected)
+        names = ("shared", *modes, "cluster_embedding", "cluster_weights")
+        fixed = encoded.rows(slice(0, 1))
+        slimmed = replace(fixed, expert_outputs={}, expert_present={}, expert_aux={}, hmm_default={})
+
+        def assemble(tensors: Tensors) -> Encoded:
+            shared, *hmm = tensors[:-2]
+            projected = dict(zip(modes, hmm, strict=True))
+            return replace(
+                slimmed, shared_concat=shared, hmm_projected=projected, cluster_embedding=tensors[-2],
+                cluster_weights=tensors[-1],
+            )  # fmt: skip
+
+        def value(tensors: Tensors) -> Tensor:
+            return score(self.model.decode(assemble(tensors), sae=False, evidential=False))
+
+        def both(e: Encoded) -> Tensors:
+            return (e.shared_concat, *(e.hmm_projected[m] for m in modes), e.cluster_embedding, e.cluster_weights)
+
+        ends = tuple(t.detach() for t in both(fixed))
+        starts = tuple(t.mean(0, keepdim=True) for t in both(self.encoded))
+        if method == "captum":
+            return names, integrate(value, ends, starts, nodes, chunk=64, method=method)
+        ladder = tuple(dict.fromkeys((nodes, 2 * nodes, 4 * nodes)))
+        return names, integrate_until(value, ends, starts, ladder=ladder, chunk=64)
+
+    def value_of_groups(self, path: Path, score: Score, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Prediction [n] with only the groups in `keep` [n, groups] the customer's and the others the reference's."""
+        found = []
+        with torch.no_grad():
+            for i in range(0, len(keep), CHUNK):
+                inputs = path.inputs(path.mix(keep[i : i + CHUNK]))
+                found.append(score(self.model.decode(self.model.encode(inputs), sae=False, evidential=False)))
+        return np.asarray(torch.cat(found).double().numpy())
+
+    # --- neighbours
+
+    @cached_property
+    def _spread(self) -> tuple[Tensor, Tensor]:
+        shared = self.encoded.shared_concat
+        return shared.mean(0), shared.std(0).clamp_min(1e-6)
+
+    def nearest(self, encoded: Encoded, customer_id: str, k: int = 5) -> list[tuple[int, float]]:
+        """(row of the sample, distance) of the nearest other customers, one row a customer."""
+        mean, std = self._spread
+        own = (encoded.shared_concat[:1] - mean) / std
+        distance = (((self.encoded.shared_concat - mean) / std - own) ** 2).mean(1).sqrt().numpy()
+        found: dict[str, tuple[int, float]] = {}
+        for i in np.argsort(distance, kind="stable"):
+            name = self.customers[int(i)]
+            if name != customer_id and name not in found:
+                found[name] = (int(i), float(distance[i]))
+            if len(found) == k:
+                break
+        return list(found.values())
+
+    @cached_property
+    def untrained(self) -> PLEClusterAdaTT:
+        """The same architecture with fresh weights, for the randomisation test."""
+        c = self.model.config
+        other = replace(c, training=replace(c.training, seed=c.training.seed + 7919))
+        fresh = PLEClusterAdaTT(other, self.model.context)
+        generator = torch.Generator().manual_seed(c.training.seed + 7919)
+        with torch.no_grad():
+            # gates start without weights, HMM defaults at 0: give them some, or the copy would ignore inputs that ours reads
+            for p in [fresh.cgc.linear.weight, *fresh.hmm.hmm_default_embeddings.values()]:
+                p.copy_(0.05 * torch.randn(p.shape, generator=generator))
+        return private(fresh.eval())
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        digest = hashlib.sha256()
+        with FilePath(self.run.path / "model.safetensors").open("rb") as f:
+            while block := f.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+def private(model: PLEClusterAdaTT) -> PLEClusterAdaTT:
+    """`model`, which must be the caller's own, made ready for attribution: gradients pass transfer edges, none for weights."""
+    model.transfer.detach = False
+    model.eval()
+    for p in model.parameters():
+        p.requires_grad_(False)
+    return model
+
+
+def single(inputs: PLEClusterInput) -> PLEClusterInput:
+    """The first row without its labels."""
+    return replace(inputs.rows(slice(0, 1)), targets=None)
+
+
+_CACHE: OrderedDict[tuple[str, int, int, str], Explainer] = OrderedDict()
+_LOCK = threading.Lock()

@@ -1,0 +1,131 @@
+"""Words for people: values in their units and titles of input groups, in English and Korean."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+Language = Literal["en", "ko"]
+
+PART_TITLES: dict[str, tuple[str, str]] = {
+    "rfm": ("recency, frequency and spend", "최근성·빈도·금액"),
+    "category": ("spending by category", "업종별 소비"),
+    "transaction_stats": ("purchase amounts", "구매 금액의 통계"),
+    "temporal": ("times of purchase", "구매 시점"),
+    "deposit": ("deposits", "예금"),
+    "membership": ("membership", "멤버십"),
+    "investment": ("investments", "투자"),
+    "credit": ("credit", "신용"),
+    "digital": ("app and web use", "앱·웹 이용"),
+    "product": ("products held", "보유 상품"),
+    "tda_short": ("shape of activity over the last months", "최근 활동의 형태"),
+    "tda_long": ("shape of activity over a year", "1년 활동의 형태"),
+    "phase_transition": ("shifts in behaviour", "행동의 전환"),
+    "gmm": ("spending segment", "소비 세그먼트"),
+    "mamba_temporal": ("learned summary of daily activity", "일별 활동의 학습된 요약"),
+    "income_decomposition": ("income", "소득"),
+    "financial_behavior": ("financial behaviour", "금융 행동"),
+    "chemical": ("switching between categories", "업종 간 전환"),
+    "epidemic": ("adopting and dropping brands", "브랜드의 수용과 이탈"),
+    "interference": ("rhythm of spending", "소비의 리듬"),
+    "crime": ("unusual purchases", "평소와 다른 구매"),
+    "bandit": ("answers to past offers", "과거 제안에 대한 반응"),
+    "hmm_summary": ("behaviour states", "행동 상태"),
+    "lnn": ("statistics of the activity series", "활동 시계열의 통계"),
+    "insurance": ("insurance", "보험"),
+    "consultation": ("consultations", "상담"),
+    "campaign": ("campaigns", "캠페인"),
+    "overseas": ("spending abroad", "해외 소비"),
+    "other_channel": ("other channels", "기타 채널"),
+    "mcc_l1": ("merchant sectors", "가맹점 대분류"),
+    "mcc_l2": ("merchant types", "가맹점 중분류"),
+    "merchant_brand": ("brands", "브랜드"),
+    "merchant_stats": ("merchants", "가맹점"),
+    "radius": ("reach of shopping", "구매 반경"),
+    "raw_power_law": ("amounts and counts in their own scale", "원래 척도의 금액과 건수"),
+}
+FIELD_TITLES: dict[str, tuple[str, str]] = {
+    "cluster_probs": ("customer cluster", "고객 군집"),
+    "hierarchy_features": ("place in the merchant, product and region tree", "가맹점·상품·지역 계층에서의 위치"),
+    "tda_features": ("shape of activity", "활동의 형태"),
+    "tda_short_diagrams": ("shape of activity over the last months, in detail", "최근 활동 형태의 세부"),
+    "tda_long_diagrams": ("shape of activity over a year, in detail", "1년 활동 형태의 세부"),
+    "tda_global_stats": ("overall shape of activity", "활동 형태의 요약"),
+    "tda_phase_transition": ("shifts in behaviour", "행동의 전환"),
+    "hmm_journey": ("daily behaviour states", "일별 행동 상태"),
+    "hmm_lifecycle": ("monthly life-cycle states", "월별 생애주기 상태"),
+    "hmm_behavior": ("monthly behaviour states", "월별 행동 상태"),
+    "txn_seq": ("day-by-day transactions", "일별 거래 흐름"),
+    "session_seq": ("app sessions one by one", "앱 세션 흐름"),
+    "collaborative_features": ("customers with similar purchases", "구매가 비슷한 고객"),
+    "coldstart_features": ("what is known of a new customer", "신규 고객 정보"),
+    "anonymous_features": ("what is known of an anonymous visitor", "비식별 방문자 정보"),
+}
+EXPERT_TITLES: dict[str, str] = {
+    "unified_hgcn": "hierarchy graph (unified_hgcn)", "perslay": "shape of activity (perslay)", "deepfm": "feature interactions (deepfm)",
+    "temporal": "sequences (temporal)", "lightgcn": "collaborative graph (lightgcn)", "causal": "causal variables (causal)",
+    "optimal_transport": "prototype distances (optimal_transport)", "raw_scale": "raw amounts (raw_scale)",
+}  # fmt: skip
+TASK_TITLES_KO: dict[str, str] = {
+    "ctr": "클릭", "cvr": "전환", "engagement": "참여", "uplift": "업리프트", "churn": "이탈", "retention": "유지",
+    "life_stage": "생애 단계", "ltv": "생애 가치", "balance_util": "한도 사용률", "channel": "채널", "timing": "시점",
+    "nba": "다음 최적 제안", "spending_category": "소비 업종", "consumption_cycle": "소비 주기", "spending_bucket": "소비 백분위",
+    "category_uplift": "업종별 업리프트", "brand_prediction": "다음 브랜드", "merchant_affinity": "가맹점 선호",
+}  # fmt: skip
+OPAQUE = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn")
+"""Parts whose single columns say nothing to a reviewer: they are given as one reason."""
+_UNITS = {
+    "currency": ("{} (currency)", "{}(통화 단위)"), "count": ("{} (count)", "{}건"), "days": ("{} days", "{}일"),
+    "hours": ("{} hours", "{}시간"), "minutes": ("{} minutes", "{}분"), "score": ("{} (score)", "{}(점수)"),
+    "ratio": ("{} (ratio)", "{}(비율)"), "nats": ("{} nats", "{} nats"), "per month": ("{} per month", "월 {}"),
+    "log currency": ("{} (log currency)", "{}(로그 통화)"), "log ratio": ("{} (log ratio)", "{}(로그 비율)"),
+    "log days": ("{} (log days)", "{}(로그 일수)"),
+}  # fmt: skip
+
+
+def number(value: float) -> str:
+    """A number at the precision a reader needs."""
+    if not math.isfinite(value):
+        return "unknown"
+    size = abs(value)
+    if size >= 100 or (size >= 1 and abs(value - round(value)) < 0.05):
+        return f"{value:,.0f}"
+    if size >= 1:
+        return f"{value:,.1f}"
+    return "0" if size < 5e-4 else f"{value:.2f}" if size >= 0.05 else f"{value:.3f}"
+
+
+def quantity(value: float, unit: str, language: Language = "en") -> str:
+    """A feature's value with its unit: `12 days`, `34%`, `yes`."""
+    if unit == "share":
+        return f"{value:.0%}" if abs(value) >= 0.095 or value == 0 else f"{value:.1%}"
+    if unit == "flag":
+        yes = value >= 0.5
+        return ("yes" if yes else "no") if language == "en" else ("예" if yes else "아니요")
+    form = _UNITS.get(unit, ("{} " + unit, "{} " + unit))[language == "ko"]
+    return form.format(number(value))
+
+
+def title(group: str, language: Language = "en") -> str:
+    """A feature part's or input field's name for a reviewer."""
+    found = PART_TITLES.get(group) or FIELD_TITLES.get(group)
+    return found[language == "ko"] if found else group.replace("_", " ")
+
+
+def task_title(task: str, language: Language = "en") -> str:
+    """A task's name in Korean; empty for other languages (the task record has it) and unknown tasks."""
+    return TASK_TITLES_KO.get(task, "") if language == "ko" else ""
+
+
+def particle(word: str, with_final: str, without: str) -> str:
+    """The Korean particle that fits the last syllable of `word`."""
+    last = word[-1] if word else ""
+    if "가" <= last <= "힣":
+        return with_final if (ord(last) - ord("가")) % 28 else without
+    return f"{with_final}({without})"
+
+
+def statement(sentence: str, language: Language = "en") -> str:
+    """A schema sentence as the subject of a longer one."""
+    text = sentence.strip().rstrip(".")
+    return text.removesuffix("입니다").rstrip() if language == "ko" else text
