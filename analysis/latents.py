@@ -105,7 +105,6 @@ class Latents:
     experts: tuple[str, ...]
     segments: tuple[str, ...]
     clusters: tuple[int, ...]
-    columns: tuple[str, ...]
     customer_id: NDArray[Any]
     cutoff: NDArray[Any]
     segment: NDArray[np.int64]
