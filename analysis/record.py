@@ -17,13 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 from torch import Tensor
 
 from analysis.diagnose import Progress
 from analysis.explain.effects import Engine, concat_encoded, slim
 from analysis.facts import facts_of
 from analysis.quality import row_quality
-from analysis.stats import evidence, expert, gate, hmm, sae, training, transfer
+from analysis.reference import rescale, training_profile
+from analysis.stats import drift, evidence, expert, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
@@ -33,6 +35,7 @@ from ple_model.batch import OPTIONAL_FIELDS, SEGMENTS, PLEClusterInput
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.errors import UserError
 from ple_model.output import Encoded, PLEClusterOutput
+from ple_model.profile import rows_of
 from ple_model.run import Run, load_run
 from ple_model.schema import PART_SLICES
 
@@ -79,6 +82,7 @@ def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int) -> str:
     measured_by = [
         here / "record.py",
         here / "facts.py",
+        here / "reference.py",
         here / "explain" / "effects.py",
         *sorted((here / "stats").glob("*.py")),
     ]
@@ -112,6 +116,8 @@ class _Recorder:
         self.progress: Progress = progress if progress is not None else (lambda share, what: None)
         self.model = run.model()
         self.facts = facts_of(run, self.model, data)
+        self.profile = training_profile(run)
+        self.rescale = rescale(run, data)
         total = data.manifest.rows
         rng = np.random.default_rng(seed)
         self.chosen = np.ones(total, dtype=bool)
@@ -216,7 +222,17 @@ class _Recorder:
                 _np(output.sae.latent), _np(output.sae.x_standardised), _np(output.sae.reconstruction)
             ),
             evidence={t: self._evidence(t, batch, output) for t in output.evidential},
+            drift=self._drift(batch.inputs),
         )  # fmt: skip
+
+    def _drift(self, inputs: PLEClusterInput) -> drift.DriftStats | None:
+        """Counts on the training bins, in the run's own scale."""
+        if self.profile is None:
+            return None
+        rows = rows_of(inputs)
+        if self.rescale is not None:
+            rows = replace(rows, features=self.rescale(rows.features))
+        return drift.measure(rows, self.profile.edges)
 
     def _evidence(self, task: str, batch: Batch, output: PLEClusterOutput) -> evidence.TaskEvidence:
         head, kind = output.evidential[task], self.facts.kinds[task]
@@ -289,6 +305,7 @@ class _Recorder:
                 _f32(u if u.dim() == 1 else u.mean(1)),
                 _f32(e if e.dim() == 1 else e.mean(1)),
             )
+            columns |= self._head_columns(task, label, output)
         if label is not None:
             if spec.kind == "regression":
                 y = torch.expm1(label.float()) if spec.log_scale else label.float()
@@ -296,6 +313,29 @@ class _Recorder:
             else:
                 y_int = _np(label).astype(np.int32)
                 columns[f"y:{task}"] = pa.array(y_int, mask=y_int < 0)
+        return columns
+
+    def _head_columns(self, task: str, label: Tensor | None, output: PLEClusterOutput) -> dict[str, Any]:
+        """a:<task> aleatoric uncertainty; q:<task> predictive distribution at the label (regression); s:<task>:<class>
+        probabilities of a three-class task, for the simplex."""
+        spec, head = self.model.tasks[task], output.evidential[task]
+        a = head.aleatoric
+        columns: dict[str, Any] = {f"a:{task}": _f32(a if a.dim() == 1 else a.mean(1))}
+        if spec.kind == "multiclass" and spec.out_dim == 3:
+            names = self.model.context.class_names.get(task, spec.classes)
+            for i in range(3):
+                name = names[i] if i < len(names) else f"class {i}"
+                columns[f"s:{task}:{name}"] = _f32(output.predictions[task][:, i])
+        if head.kind == "nig" and label is not None and label.dim() == 1:
+            assert head.gamma is not None
+            assert head.nu is not None
+            assert head.beta is not None
+            scaler = self.model.context.label_scalers.get(task)
+            y = _np(label.double() if scaler is None else (label.double() - scaler.mean) / scaler.std)
+            gamma, nu, alpha, beta = (_np(t.double()) for t in (head.gamma, head.nu, head.alpha, head.beta))
+            spread = np.sqrt(beta * (1 + nu) / (nu * alpha))  # the NIG's predictive is a Student-t of 2 alpha degrees
+            level = student_t.cdf((y - gamma) / spread, 2 * alpha)
+            columns[f"q:{task}"] = pa.array(np.asarray(level, dtype=np.float32), from_pandas=True)
         return columns
 
     # --- the bounded samples
@@ -327,6 +367,7 @@ class _Recorder:
             quality=row_quality(folder / "rows.parquet", self.facts, self.judged),
             training=training.measure(self.run_folder.progress(steps=False)),
             reference=self._reference(kept.statistics.inputs),
+            trained=None if self.profile is None else drift.of_profile(self.profile),
         )
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
