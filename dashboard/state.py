@@ -15,6 +15,8 @@ from pathlib import Path
 import streamlit as st
 
 from analysis import Diagnosis, WhatIfResult, diagnose, whatif
+from analysis.explain.customer import explain
+from analysis.explain.result import Explanation
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
@@ -172,3 +174,14 @@ def _whatif(path: str, mark: str, arguments: tuple[str, ...]) -> WhatIfResult:
 def what_if(path: Path, arguments: tuple[str, ...]) -> WhatIfResult:
     """Before and after of one intervention, given as arguments of `ple whatif`. `UserError` if it names something unknown."""
     return _whatif(str(path), fingerprint(path), arguments)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _explanation(path: str, mark: str, customer: str, task: str) -> Explanation:
+    with model_lock(Path(path)):
+        return explain(run(Path(path)), customer, task)
+
+
+def explanation(path: Path, customer: str, task: str) -> Explanation:
+    """Why this run predicts what it predicts for one customer. `UserError` for an unknown customer or task."""
+    return _explanation(str(path), fingerprint(path), customer, task)

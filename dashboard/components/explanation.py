@@ -1,0 +1,170 @@
+"""One explanation on a page: prediction, reasons, parts that add up, checks of itself, and what would change it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from analysis.explain.result import Contribution, Explanation, Reason
+from analysis.figures.style import bars
+from dashboard.components import cards
+from dashboard.components.figure import show, table
+from dashboard.i18n import language, t
+from ple_model.files import plain
+
+PARTS = 12
+
+
+def _said(korean: str, english: str) -> str:
+    return korean if language() == "ko" else english
+
+
+def headline(e: Explanation) -> None:
+    """What is predicted, beside a typical customer, and how far the explanation may be trusted."""
+    own = next((p for p in e.predictions if p.task == e.task), None)
+    with st.container(horizontal=True, gap="small"):
+        st.metric(f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction), border=True)
+        st.metric(t("why.typical"), e.shown(e.typical), border=True, help=t("why.typical_help"))
+        st.metric(t("why.population"), e.shown(e.population), border=True)
+        if own is not None and own.uncertainty is not None:
+            rank = t("why.rank", share=f"{own.rank:.0%}") if own.rank is not None else None
+            st.metric(t("why.uncertainty"), cards.number(own.uncertainty), border=True, help=rank)
+        st.metric(t("frame.segment"), e.segment, border=True)
+    badge = _said(e.faithfulness.verdict_ko, e.faithfulness.verdict_en)
+    box = {"ok": st.success, "unknown": st.info, "withheld": st.error}[e.faithfulness.level]
+    icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[e.faithfulness.level]
+    box(badge, icon=icon)
+
+
+def _sentences(reasons: Sequence[Reason]) -> str:
+    return "\n".join(f"{i}. {_said(r.ko, r.en)}" for i, r in enumerate(reasons, 1))
+
+
+def reasons(e: Explanation) -> None:
+    """Reasons for and against in sentences; withheld when the explanation failed a check of itself."""
+    left, right = st.columns([3, 2], gap="small")
+    with left, st.container(border=True):
+        st.markdown(f"**{t('why.for')}**")
+        if e.withheld:
+            st.markdown(t("why.withheld"))
+        else:
+            st.markdown(_sentences(e.reasons) or t("why.no_reason"))
+            if e.against:
+                st.markdown(f"**{t('why.against')}**")
+                st.markdown(_sentences(e.against))
+        if e.absent:
+            st.caption(t("why.absent", names=", ".join(e.absent)))
+    with right:
+        if e.offers:
+            table(
+                pd.DataFrame(
+                    {t("why.offer"): [o.name for o in e.offers], t("why.probability"): [o.probability for o in e.offers]}
+                ),
+                "offers",
+                title=t("why.offers"),
+                height=230,
+                column_config={
+                    t("why.probability"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
+                },
+            )
+        if not e.withheld and e.counterfactual is not None:
+            _counterfactual(e)
+
+
+def _counterfactual(e: Explanation) -> None:
+    c = e.counterfactual
+    assert c is not None
+    with st.container(border=True):
+        st.markdown(f"**{t('why.counterfactual')}**")
+        key = "why.flips" if c.flips else "why.no_flip"
+        st.caption(t(key, before=e.shown(c.before), after=e.shown(c.after), label=c.label_after))
+        for change in c.changes:
+            text = f"{cards.number(change.before)} → {cards.number(change.after)} {change.unit}"
+            st.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
+        if c.immutable:
+            st.caption(t("why.immutable", names=", ".join(c.immutable)))
+
+
+def _parts(found: Sequence[Contribution], key: str, caption: str) -> None:
+    top = found[:PARTS]
+    rest = sum(c.value for c in found[PARTS:])
+    names = [c.title for c in top] + ([t("why.rest", n=len(found) - PARTS)] if len(found) > PARTS else [])
+    values = [c.value for c in top] + ([rest] if len(found) > PARTS else [])
+    show(bars(names, {t("why.part"): values}, x_title=t("why.part")), f"why-{key}", title=t(f"why.{key}"), caption=caption)
+
+
+def evidence(e: Explanation) -> None:
+    """The parts that add up, single features in real units, the transfer chain, similar customers, the checks."""
+    left, right = st.columns(2, gap="small")
+    with left:
+        _parts(e.groups, "groups", t("why.groups_help", difference=e.shown(e.difference)))
+    with right:
+        _parts(e.experts, "experts", t("why.experts_help", typical=e.shown(e.experts_typical)))
+        if e.concepts:
+            _parts(e.concepts, "concepts", t("why.concepts_help"))
+    table(
+        pd.DataFrame(
+            [
+                {
+                    t("why.feature"): _said(f.sentence_ko, f.sentence_en),
+                    t("why.value"): f.value,
+                    t("why.usual"): f.typical,
+                    t("why.unit"): f.unit,
+                    t("why.part"): f.contribution,
+                    t("why.column"): f.name,
+                }
+                for f in e.features
+            ]
+        ),
+        "features",
+        title=t("why.features"),
+        caption=t("why.features_help"),
+    )
+    _tables(e)
+
+
+def _tables(e: Explanation) -> None:
+    left, right = st.columns(2, gap="small")
+    with left:
+        if e.transfer:
+            rows = [
+                {t("transfer.edge"): s.edge.replace(":", " → "), t("why.entered"): s.source_text, t("why.effect"): s.effect}
+                for s in e.transfer
+            ]
+            table(pd.DataFrame(rows), "why-transfer", title=t("why.transfer"), height="content")
+        if e.similar:
+            rows = [
+                {
+                    t("why.customer"): s.customer_id,
+                    t("why.distance"): s.distance,
+                    t("why.prediction"): e.shown(s.prediction),
+                    t("why.outcome"): s.outcome_text or "–",
+                }
+                for s in e.similar
+            ]
+            table(pd.DataFrame(rows), "why-similar", title=t("why.similar"), height="content")
+    with right:
+        rows = [
+            {
+                t("why.check"): t(f"check_name.{c.name}"),
+                t("why.value"): c.value,
+                t("overview.threshold"): c.threshold,
+                t("why.passed"): {True: t("severity.ok"), False: t("severity.error"), None: "–"}[c.passed],
+                t("why.meaning"): _said(c.text_ko, c.text_en),
+            }
+            for c in e.faithfulness.checks
+        ]
+        table(pd.DataFrame(rows), "why-checks", title=t("why.checks"), caption=t("why.checks_help"), height="content")
+    with st.expander(t("why.audit"), icon=":material/policy:"):
+        st.json(plain(e.audit))
+    st.download_button(
+        t("why.save"),
+        json.dumps(plain(e.to_dict()), ensure_ascii=False, indent=1).encode(),
+        f"{e.customer_id}-{e.task}.json",
+        "application/json",
+        icon=":material/download:",
+        on_click="ignore",
+    )
