@@ -22,6 +22,7 @@ BUILT_IN = (
     "ple_model.data.commands",
     "ple_model.data.commands_sources",
     "analysis.commands",
+    "analysis.commands_explain",
     "dashboard.commands",
 )
 """Modules with `COMMANDS` that are looked for where the package is not installed; installed, the entry points name them."""

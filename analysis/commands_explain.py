@@ -1,0 +1,44 @@
+"""`ple explain`: why this, for this customer. Exit 1 when the explanation failed a check of itself and is withheld."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ple_model.commands import Command, add_json
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--customer", required=True, metavar="ID", help="customer id")
+    parser.add_argument("--task", metavar="TASK", help="task to explain (default: nba)")
+    parser.add_argument("--cutoff", metavar="DATE", help="cut-off date of the row (default: the customer's latest)")
+    parser.add_argument("--class", dest="target", type=int, metavar="N", help="class to explain (default: the most probable)")
+    parser.add_argument("--dataset", type=Path, metavar="D", help="look for the customer here (default: sample, training data)")
+    parser.add_argument("--language", choices=("en", "ko"), default="en", help="language of the report (default: en)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a one-page report that opens offline")
+    add_json(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from analysis.explain.customer import explain
+    from ple_model.run import dump
+
+    found = explain(args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target)
+    if args.html is not None:
+        from analysis.explain.report import to_html
+        from analysis.report import write_report
+
+        write_report(args.html, to_html(found, args.language))
+    if args.json:
+        print(dump(found.to_dict()))
+    elif args.language == "ko":
+        print("\n".join([str(found).splitlines()[0], found.faithfulness.verdict_ko, *(r.ko for r in found.reasons if not found.withheld)]))
+    else:
+        print(found)
+    return 1 if found.withheld else 0
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("explain", "say why a customer gets a prediction, and how far to trust the answer", _configure, _run),
+)

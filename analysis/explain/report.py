@@ -1,0 +1,224 @@
+"""One customer's explanation as a page for review: self-contained, printable, without scripts, in English or Korean."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from analysis.explain.result import Contribution, Explanation
+from analysis.explain.wording import Language, number, quantity, statement, task_title, title
+
+WORDS: dict[str, tuple[str, str]] = {
+    "why": ("Why this, for this customer", "이 고객에게 왜 이 결과인가"),
+    "prediction": ("Prediction", "예측"),
+    "typical": ("Typical customer", "일반적인 고객"),
+    "population": ("Mean of the sample", "표본 평균"),
+    "uncertainty": ("Uncertainty (evidential head)", "불확실성 (evidential head)"),
+    "vacuity": ("vacuity", "공백도(vacuity)"),
+    "epistemic": ("epistemic standard deviation, label standardised", "인식적 표준편차(표준화된 라벨)"),
+    "among": ("higher than for {:.0%} of the sample", "표본의 {:.0%}보다 높음"),
+    "reasons": ("Main reasons", "주요 이유"),
+    "against": ("What speaks against", "반대로 작용한 요인"),
+    "withheld": ("The reasons are withheld", "이유를 표시하지 않음"),
+    "offers": ("Most probable", "확률 순위"),
+    "groups": ("Share of each group of inputs", "입력 그룹별 기여"),
+    "features": ("Single features", "개별 변수"),
+    "experts": ("Shared experts", "공유 전문가"),
+    "concepts": ("Concepts of the sparse autoencoder", "희소 오토인코더의 개념"),
+    "transfer": ("Predictions that entered", "반영된 다른 예측"),
+    "similar": ("Similar customers", "비슷한 고객"),
+    "counterfactual": ("What would change the decision", "결정을 바꾸는 조건"),
+    "noflip": ("No small set of changeable features turns the decision; these move it most.",
+               "바꿀 수 있는 소수의 변수로는 결정이 바뀌지 않으며, 다음이 가장 크게 움직입니다."),
+    "checks": ("How far this can be trusted", "이 설명의 신뢰도 검증"),
+    "absent": ("Not known of this customer, so never a reason", "이 고객에게 없는 정보(이유가 될 수 없음)"),
+    "audit": ("Audit record", "감사 기록"),
+    "all": ("All predictions", "전체 예측"),
+    "value": ("value", "값"), "usual": ("typical", "일반"), "effect": ("effect", "기여"), "passed": ("passed", "통과"),
+    "failed": ("failed", "실패"), "undecided": ("not decided", "판단 불가"), "outcome": ("outcome", "실제 결과"),
+    "distance": ("distance", "거리"), "task": ("task", "과제"), "cut": ("without it", "제거 시 변화"),
+}  # fmt: skip
+STYLE = """
+:root{color-scheme:light dark;--line:#8885;--up:#0b57d0;--down:#b3261e;--soft:#8881}
+body{font:15px/1.55 system-ui,"Noto Sans KR",sans-serif;max-width:860px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.45rem;margin:0}h2{font-size:1.05rem;margin:1.8rem 0 .5rem}p{margin:.3rem 0}
+.key{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}.key div{border:1px solid var(--line);border-radius:8px;padding:.5rem .9rem}
+.key b{display:block;font-size:1.25rem;font-variant-numeric:tabular-nums}.key span{font-size:.8rem;opacity:.75}
+.badge{display:inline-block;border-radius:6px;padding:.25rem .7rem;color:#fff;font-weight:600;font-size:.85rem}
+.ok{background:#146c2e}.unknown{background:#5f6368}.withheld{background:#b3261e}
+ol{padding-left:1.3rem}li{margin:.35rem 0}table{border-collapse:collapse;width:100%;font-size:.87rem}
+td,th{border-bottom:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.bar{height:.75rem;border-radius:2px;min-width:1px}.up{background:var(--up)}.down{background:var(--down)}
+small{opacity:.75}details{margin:.6rem 0}
+@media print{body{margin:0;font-size:11px}h2{break-after:avoid}tr{break-inside:avoid}details>*{display:revert}}
+"""
+
+
+def to_html(found: Explanation, language: Language = "en") -> str:
+    """The page; every visible sentence in `language`."""
+    w = _words(language)
+    name = task_title(found.task, language) or found.title
+    aim = f"{name}: {found.target_name}" if found.target_name else name
+    sections = [
+        f"<h1>{_e(w['why'])}</h1>",
+        f"<p>{_e(found.customer_id)} · {_e(found.cutoff)} · {_e(found.segment)} · {_e(aim)}</p>",
+        _key(found, w),
+        _badge(found, language),
+        _reasons(found, language, w),
+        _offers(found, w),
+        _section(w["groups"], _bars(found, [(title(g.key, language), g) for g in found.groups[:12]])),
+        _features(found, language, w),
+        _section(w["experts"], _bars(found, [(g.title, g) for g in found.experts])),
+        _section(w["concepts"], _bars(found, [(g.title, g) for g in found.concepts])) if found.concepts else "",
+        _transfer(found, language, w),
+        _similar(found, w),
+        _counterfactual(found, language, w),
+        _checks(found, language, w),
+        _all(found, language, w),
+        _section(w["absent"], f"<p>{_e(', '.join(_absent(a, language) for a in found.absent))}</p>") if found.absent else "",
+        _audit(found, w),
+    ]
+    return (
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{_e(found.customer_id)}: {_e(aim)}</title><style>{STYLE}</style></head><body>{''.join(sections)}</body></html>"
+    )
+
+
+def _words(language: Language) -> dict[str, str]:
+    return {k: v[language == "ko"] for k, v in WORDS.items()}
+
+
+def _e(text: object) -> str:
+    return html.escape(str(text))
+
+
+def _section(heading: str, body: str) -> str:
+    return f"<h2>{_e(heading)}</h2>{body}"
+
+
+def _key(found: Explanation, w: dict[str, str]) -> str:
+    cards = [(w["prediction"], found.shown(found.prediction)), (w["typical"], found.shown(found.typical)),
+             (w["population"], found.shown(found.population))]  # fmt: skip
+    own = next((p for p in found.predictions if p.task == found.task), None)
+    if own is not None and own.uncertainty is not None:
+        kind = w["epistemic"] if own.kind == "regression" else w["vacuity"]
+        rank = "" if own.rank is None else f"; {w['among'].format(own.rank)}"
+        cards.append((f"{w['uncertainty']}: {kind}{rank}", f"{own.uncertainty:.2f}"))
+    return '<div class="key">' + "".join(f"<div><b>{_e(v)}</b><span>{_e(k)}</span></div>" for k, v in cards) + "</div>"
+
+
+def _badge(found: Explanation, language: Language) -> str:
+    f = found.faithfulness
+    return f'<p><span class="badge {f.level}">{_e(f.verdict_ko if language == "ko" else f.verdict_en)}</span></p>'
+
+
+def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    if found.withheld:
+        return _section(w["withheld"], "")
+    out = ""
+    for heading, reasons in ((w["reasons"], found.reasons), (w["against"], found.against)):
+        if reasons:
+            items = "".join(f"<li>{_e(r.ko if language == 'ko' else r.en)}</li>" for r in reasons)
+            out += _section(heading, f"<ol>{items}</ol>")
+    return out
+
+
+def _offers(found: Explanation, w: dict[str, str]) -> str:
+    rows = "".join(f"<tr><td>{_e(o.name)}</td><td class=n>{o.probability:.1%}</td></tr>" for o in found.offers[:5])
+    return _section(w["offers"], f"<table>{rows}</table>") if rows else ""
+
+
+def _bars(found: Explanation, rows: Sequence[tuple[str, Contribution]]) -> str:
+    if found.withheld:
+        return "<p>–</p>"
+    most = max((abs(c.value) for _, c in rows), default=0.0) or 1.0
+    lines = "".join(
+        f'<tr><td style="width:38%">{_e(name)}</td><td><div class="bar {"up" if c.value >= 0 else "down"}" '
+        f'style="width:{100 * abs(c.value) / most:.1f}%"></div></td><td class=n>{_signed(found, c.value)}</td></tr>'
+        for name, c in rows
+    )
+    return f"<table>{lines}</table>"
+
+
+def _signed(found: Explanation, value: float) -> str:
+    if found.score_unit == "probability":
+        return f"{100 * value:+.2f} %p"
+    return _e(f"{value:+,.3g} {found.unit}".rstrip())
+
+
+def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    if found.withheld or not found.features:
+        return ""
+    head = f"<tr><th></th><th>{_e(w['value'])}</th><th>{_e(w['usual'])}</th><th>{_e(w['effect'])}</th></tr>"
+    rows = "".join(
+        f"<tr><td>{_e(statement(f.sentence_ko if language == 'ko' else f.sentence_en, language))}<br><small>{_e(f.name)}</small></td>"
+        f"<td class=n>{_e(quantity(f.value, f.unit, language))}</td><td class=n>{_e(quantity(f.typical, f.unit, language))}</td>"
+        f"<td class=n>{_signed(found, f.contribution)}</td></tr>"
+        for f in found.features[:10]
+    )
+    return _section(w["features"], f"<table>{head}{rows}</table>")
+
+
+def _transfer(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    rows = "".join(
+        f"<tr><td>{_e(task_title(t.source, language) or t.source)} → {_e(task_title(t.target, language) or t.target)}</td>"
+        f"<td>{_e(t.source_text)}</td><td class=n>{_e(w['cut'])}: {_signed(found, -t.effect)}</td></tr>"
+        for t in found.transfer
+    )
+    return _section(w["transfer"], f"<table>{rows}</table>") if rows else ""
+
+
+def _similar(found: Explanation, w: dict[str, str]) -> str:
+    head = f"<tr><th></th><th>{_e(w['distance'])}</th><th>{_e(w['prediction'])}</th><th>{_e(w['outcome'])}</th></tr>"
+    rows = "".join(
+        f"<tr><td>{_e(s.customer_id)} <small>{_e(s.cutoff)}</small></td><td class=n>{s.distance:.2f}</td>"
+        f"<td class=n>{_e(found.shown(s.prediction))}</td><td>{_e(s.outcome_text)}</td></tr>"
+        for s in found.similar
+    )
+    return _section(w["similar"], f"<table>{head}{rows}</table>") if rows else ""
+
+
+def _counterfactual(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    c = found.counterfactual
+    if c is None or found.withheld:
+        return ""
+    rows = "".join(
+        f"<tr><td>{_e(statement(x.sentence_ko if language == 'ko' else x.sentence_en, language))}</td>"
+        f"<td class=n>{_e(quantity(x.before, x.unit, language))} → {_e(quantity(x.after, x.unit, language))}</td></tr>"
+        for x in c.changes
+    )
+    end = f"<p>{_e(found.shown(c.before))} → {_e(found.shown(c.after))} {_e(c.label_after)}</p>"
+    note = "" if c.flips else f"<p>{_e(w['noflip'])}</p>"
+    return _section(w["counterfactual"], f"{note}<table>{rows}</table>{end}")
+
+
+def _checks(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    def verdict(passed: bool | None, limit: float | None) -> str:
+        return "" if limit is None else w["undecided"] if passed is None else w["passed"] if passed else w["failed"]
+
+    rows = "".join(
+        f"<tr><td>{_e(c.text_ko if language == 'ko' else c.text_en)}</td><td>{_e(verdict(c.passed, c.threshold))}</td></tr>"
+        for c in found.faithfulness.checks
+    )
+    return _section(w["checks"], f"<table>{rows}</table>")
+
+
+def _all(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    rows = "".join(
+        f"<tr><td>{_e(task_title(p.task, language) or p.title)}</td><td>{_e(p.label)}</td>"
+        f"<td class=n>{f'{number(p.value)} {_e(p.unit)}' if p.kind == 'regression' else f'{p.value:.1%}'}</td>"
+        f"<td class=n>{'' if p.uncertainty is None else f'{p.uncertainty:.2f}'}</td></tr>"
+        for p in found.predictions
+    )
+    head = f"<tr><th>{_e(w['task'])}</th><th></th><th>{_e(w['prediction'])}</th><th>{_e(w['uncertainty'])}</th></tr>"
+    return f"<details><summary>{_e(w['all'])}</summary><table>{head}{rows}</table></details>"
+
+
+def _absent(name: str, language: Language) -> str:
+    return title(name.removeprefix("features:"), language)
+
+
+def _audit(found: Explanation, w: dict[str, str]) -> str:
+    rows = "".join(f"<tr><td>{_e(k)}</td><td><small>{_e(v)}</small></td></tr>" for k, v in found.audit.items())
+    return f"<details><summary>{_e(w['audit'])}</summary><table>{rows}</table></details>"
