@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.loss import unlabelled
 from analysis.checks.registry import NotMeasured, check, need_rows
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.base import jensen_shannon
@@ -66,7 +67,10 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if n < 2:
         return
     old = _lambda(s)
+    silent = unlabelled(s)
     for i, task in enumerate(g.tasks):
+        if task in silent:  # nothing but the entropy term moves its gate: LOSS-TASK-ZERO says so
+            continue
         off = float(np.abs(g.mean[i] - 1 / n).max())
         if g.normalised_entropy[i] > t.gate_uniform and off < t.gate_uniform_spread:
             yield Finding(
@@ -157,10 +161,13 @@ def late_shift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     freeze = s.facts.get("adatt.freeze_epoch", 1)
     start = int(np.ceil(t.late_share * len(epochs)))
     worst, where, task_of = 0.0, 0.0, ""
+    restarts = {int(k) + 1 for k in np.flatnonzero(np.diff(s.training.phase))}
     for task in s.facts.tasks:
         history = s.training.gates(task)
         for k in range(max(1, start), len(history)):
             if np.isfinite(history[k - 1 : k + 1]).all() and history.shape[1]:
+                if k in restarts:  # a phase starts from the best weights of the one before: a step back, not a late shift
+                    continue
                 step = float(jensen_shannon(history[k], history[k - 1]))
                 if step > worst:
                     worst, where, task_of = step, float(epochs[k]), task

@@ -72,13 +72,42 @@ def _is_nan(value: object) -> bool:
     return (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and value.lower() == "nan")
 
 
+def unlabelled(s: Statistics) -> tuple[str, ...]:
+    """Tasks that had no label in any recorded epoch."""
+    if s.training is None:
+        return ()
+    counts = s.training.table("train", "n")
+    return tuple(t for t in s.facts.tasks if t in counts and np.nansum(counts[t]) == 0)
+
+
+def _several_unlabelled(tasks: tuple[str, ...], s: Statistics, epochs: int) -> Finding:
+    return Finding(
+        "LOSS-TASK-ZERO",
+        "warning",
+        "tasks",
+        f"{len(tasks)} of {len(s.facts.tasks)} tasks had no label in training: their losses are 0 and their towers never learned.",
+        (
+            Evidence("tasks without labels", float(len(tasks)), 0.0, epochs, text=", ".join(tasks)),
+            Evidence("tasks", float(len(s.facts.tasks))),
+        ),
+        LOSSES,
+        "All their targets are missing (-1 or NaN), which the loss masks out as it should; the data lack these labels.",
+        Fix("task_experts.tasks.<task>.enabled", True, False, "Build the labels, or switch these tasks off."),
+    )
+
+
 @check("LOSS-TASK-ZERO", "Every task has labels and a loss.", LOSSES)
 def task_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """A task's loss is 0 because all its targets are missing."""
     h = training_of(s)
     counts = h.table("train", "n")
     losses = h.table("train", "tasks")
+    none = unlabelled(s)
+    if len(none) > 1:
+        yield _several_unlabelled(none, s, len(h))
     for task in s.facts.tasks:
+        if task in none and len(none) > 1:
+            continue
         n = float(np.nansum(counts.get(task, np.array([np.nan]))))
         seen = losses.get(task, np.array([np.nan]))
         finite = seen[np.isfinite(seen)]
