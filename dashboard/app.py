@@ -16,29 +16,30 @@ from dashboard.view import SECTIONS, View, views
 ASSETS = Path(__file__).with_name("assets")
 
 
-def _page(view: View) -> Callable[[], None]:
-    def show() -> None:
-        entries = state.entries()
-        if not entries:
-            st.title(t(f"{view.name}.question"))
-            no_runs()
-            return
-        bar = st.container(horizontal=True, vertical_alignment="bottom", key="toolbar")
-        with bar:
-            entry, other_entry = toolbar(entries)
-        st.title(t(f"{view.name}.question"), anchor=False)
-        if entry is None:
-            st.info(t("guard.choose"))
-            return
-        run = guard(entry)
-        frame = Frame(run, guard(other_entry) if other_entry else None)
-        if view.needs == "analysis":
-            frame = analysed(frame, bar)
-            with bar:
-                export(frame)
-        view.render(frame)
+def _frame(view: View) -> Frame | None:
+    """Everything around the page, drawn by the entry script so that it stays, with its part of the URL, from page to page.
 
-    return show
+    None where there is no run yet; a guard that fails ends the script with its sentence.
+    """
+    entries = state.entries()
+    if not entries:
+        st.title(t(f"{view.name}.question"), anchor=False)
+        no_runs()
+        return None
+    bar = st.container(horizontal=True, vertical_alignment="bottom", key="toolbar")
+    with bar:
+        entry, other_entry = toolbar(entries)
+    st.title(t(f"{view.name}.question"), anchor=False)
+    if entry is None:
+        st.info(t("guard.choose"))
+        return None
+    run = guard(entry)
+    frame = Frame(run, guard(other_entry) if other_entry else None)
+    if view.needs == "analysis":
+        frame = analysed(frame, bar)
+        with bar:
+            export(frame)
+    return frame
 
 
 def main(start: str = "overview") -> None:
@@ -48,13 +49,20 @@ def main(start: str = "overview") -> None:
         page_title="PLE-Cluster-adaTT", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=320
     )
     st.logo(str(ASSETS / "icon.png"), size="large")
+    shown: dict[str, Frame] = {}
+
+    def render(view: View) -> Callable[[], None]:
+        return lambda: view.render(shown["frame"])
+
     pages: dict[str, Sequence[str | Path | Callable[[], None] | st.Page]] = {}
+    known: dict[str, View] = {}
     for section in SECTIONS:
         members = [v for v in views() if v.section == section]
+        known |= {t(f"{v.name}.title"): v for v in members}
         if members:
             pages[t(f"section.{section}")] = [
                 st.Page(
-                    _page(v),
+                    render(v),
                     title=t(f"{v.name}.title"),
                     icon=v.icon,
                     url_path=v.name,
@@ -76,7 +84,10 @@ def main(start: str = "overview") -> None:
             label_visibility="collapsed",
             help=" · ".join(f"{code}: {name}" for code, name in LANGUAGES.items()),
         )
-    page.run()
+    frame = _frame(known[page.title])
+    if frame is not None:
+        shown["frame"] = frame
+        page.run()
 
 
 if __name__ == "__main__":
