@@ -1,4 +1,4 @@
-"""`ple train`, `evaluate`, `config`, `presets`, `runs`."""
+"""`ple train`, `evaluate`, `predict`, `config`, `presets`, `runs`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from ple_model.commands import Arguments, Command, add_config, add_json
+from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
 
 
@@ -183,6 +184,7 @@ def _configure_runs(parser: argparse.ArgumentParser) -> None:
 COMMANDS: tuple[Command, ...] = (
     Command("train", "train a model on a dataset; Ctrl-C leaves a run that can be resumed", _configure_train, _train),
     Command("evaluate", "metrics by task next to base rates and baselines, with intervals", _configure_evaluate, _evaluate),
+    PREDICT,
     Command("config", "print the merged config", _configure_config, _config),
     Command("presets", "list the presets", add_json, _presets),
     Command("runs", "list the runs of a folder", _configure_runs, _runs),

@@ -1,5 +1,7 @@
 """The end of a training: calibration on the validation split, metrics on validation and test, a sample of customers.
 
+For scoring and drift: quantiles of the uncertainty on validation customers, and a profile of the training rows.
+
 Everything here follows from the best weights and the dataset, so that a training killed in the middle of it does it again.
 """
 
@@ -18,18 +20,22 @@ from ple_model.data.dataset import Dataset
 from ple_model.files import write_json
 from ple_model.metrics import BY_KIND
 from ple_model.model import PLEClusterAdaTT
+from ple_model.profile import write_profile
 from ple_model.run import write_calibration
 from ple_model.scoring import Scores, TaskRows, score
+from ple_model.uncertainty import measure_and_write
 
 SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
 """Shares of the stored customers by split: test rows first, since pages measure on them."""
 
 
 def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000) -> None:
-    """Write preprocess/calibration.json, metrics.json and sample/ of the run. `model` is in eval mode."""
+    """Write preprocess/{calibration.json,uncertainty.json,profile.npz}, metrics.json and sample/. `model` is in eval mode."""
     validation = score(model, dataset, "validation")
     maps = calibrate(validation)
     write_calibration(run, maps)
+    measure_and_write(run, model, dataset)
+    write_profile(run, dataset)
     splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps))}
     if dataset.rows("test"):
         splits["test"] = split_metrics(score(model, dataset, "test", calibration=maps))
@@ -47,9 +53,7 @@ def calibrate(scores: Scores) -> dict[str, CalibrationMap]:
 
 
 def calibrated(scores: Scores, maps: Mapping[str, CalibrationMap]) -> Scores:
-    tasks = {
-        k: TaskRows(r.spec, r.row, r.label, maps[k](r.prediction)) if k in maps else r for k, r in scores.tasks.items()
-    }
+    tasks = {k: TaskRows(r.spec, r.row, r.label, maps[k](r.prediction)) if k in maps else r for k, r in scores.tasks.items()}
     return Scores(scores.split, scores.customer_id, scores.cutoff, tasks)
 
 
@@ -71,13 +75,15 @@ def base_rate(rows: TaskRows) -> float | None:
     return float(np.bincount(rows.label.astype(np.int64)).max() / len(rows))
 
 
-def write_sample(run: Path, dataset: Dataset, customers: int, seed: int = 0) -> None:
-    """Put `sample/` in place: all rows of up to `customers` customers, drawn by `SAMPLE_SHARES`; a short split is filled up."""
+def write_sample(
+    run: Path, dataset: Dataset, customers: int, seed: int = 0, shares: Mapping[str, float] = SAMPLE_SHARES
+) -> None:
+    """Put `sample/` in place: all rows of up to `customers` customers, drawn by `shares`; a short split is filled up."""
     table = dataset.table(["customer_id", "split"])
     ids, splits = np.asarray(table.column("customer_id")).astype(str), np.asarray(table.column("split")).astype(str)
     rng = np.random.default_rng(seed)
-    order = {s: rng.permutation(np.unique(ids[splits == s])) for s in SAMPLE_SHARES}
-    chosen = {s: list(order[s][: round(share * customers)]) for s, share in SAMPLE_SHARES.items()}
+    order = {s: rng.permutation(np.unique(ids[splits == s])) for s in shares}
+    chosen = {s: list(order[s][: round(share * customers)]) for s, share in shares.items()}
     for split, everyone in order.items():
         room = customers - sum(map(len, chosen.values()))
         chosen[split] += list(everyone[len(chosen[split]) :][:room])

@@ -9,6 +9,7 @@ import numpy as np
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check, need_rows
 from analysis.checks.thresholds import Thresholds
+from analysis.stats.drift import compare
 from analysis.stats.inputs import CAUSE_TEXT, InputStats
 from analysis.stats.run import Statistics
 from ple_model.schema import PART_SLICES
@@ -80,33 +81,71 @@ def nonfinite(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         )
 
 
-@check("DATA-DRIFT", "The columns look like those of the training split.", "data.drift")
+@check("DATA-DRIFT", "Columns, classes and presence look like those of the training split.", "data.drift")
 def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """Columns whose mean has moved by more than a training standard deviation."""
-    x = _inputs(s, t)
-    if s.reference is None:
+    """Columns and class ids whose population stability index says that they moved, and feeds that thinned out or appeared."""
+    if s.drift is None or s.trained is None:
         raise NotMeasured("There is no training reference to compare with.")
-    d = np.abs(x.drift(s.reference, t.min_rows))
-    known = np.isfinite(d)
-    if not known.any():
+    need_rows(s.drift.n, t)
+    d = compare(s.drift, s.trained, t.min_rows)
+    known = int(np.isfinite(d.psi).sum())
+    if not known:
         raise NotMeasured("Not enough rows to compare columns with training.")
-    moved = np.flatnonzero(known & (np.nan_to_num(d) > t.drift))
-    share = len(moved) / int(known.sum())
-    if share > t.drift_columns:
-        worst = int(np.nanargmax(d))
+    cause = "The customers, the season or the pipeline changed since training."
+    fix = Fix("", None, None, "Compare the source of these columns with training; retrain if the change is real.")
+    moved = np.flatnonzero(d.moved(t.drift_psi))
+    watched = int(d.moved(t.drift_psi_watch).sum()) - len(moved)
+    if len(moved):
+        share = len(moved) / known
+        worst = int(moved[np.argmax(d.psi[moved])])
         part = next((p for p, c in PART_SLICES.items() if c.start <= worst < c.stop), "features")
         yield Finding(
             "DATA-DRIFT",
-            "warning",
+            "warning" if share > t.drift_columns else "info",
             f"features:{part}",
-            f"{len(moved)} columns have drifted from training, most of all in `{part}` ({d[worst]:.1f} standard deviations).",
+            f"{len(moved)} of {known} columns have drifted from training, most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
             (
-                Evidence("share of drifted columns", share, t.drift_columns, int(known.sum())),
-                Evidence("largest shift, in training standard deviations", float(d[worst]), t.drift, x.n),
+                Evidence("share of drifted columns", share, t.drift_columns, d.n),
+                Evidence("largest population stability index", float(d.psi[worst]), t.drift_psi, d.n),
+                Evidence("its Kolmogorov-Smirnov distance", float(d.ks[worst]), float(d.ks_chance[worst]), d.n),
+                Evidence("further columns worth watching", float(watched), None, d.n),
             ),
             "data.drift",
-            "The customers or the pipeline changed since training.",
-            Fix("", None, None, "Compare the source of these columns with training; retrain if the change is real."),
+            cause,
+            fix,
+        )
+    for field, value in d.class_psi.items():
+        if value > max(t.drift_psi, d.class_chance[field]):
+            yield Finding(
+                "DATA-DRIFT",
+                "warning",
+                field,
+                f"The classes of `{field}` are shared out differently from training (PSI {value:.2f}).",
+                (
+                    Evidence("population stability index", value, t.drift_psi, d.n),
+                    Evidence("chi-square over its degrees of freedom", d.class_chi2[field], None, d.n),
+                ),
+                "data.drift",
+                cause,
+                fix,
+            )
+    # what is gone altogether is DATA-EMPTY-FEED's and EXP-ZERO-INPUT's to say
+    changed = [k for k in d.lost(t.drift_presence) if d.presence[k][0] > 1 - t.field_absent]
+    if changed:
+        now, before = d.presence[changed[0]]
+        yield Finding(
+            "DATA-DRIFT",
+            "warning",
+            changed[0],
+            f"`{changed[0]}` is there in {now:.0%} of rows, in training it was in {before:.0%}"
+            + (f"; {len(changed) - 1} more inputs changed." if len(changed) > 1 else "."),
+            (
+                Evidence("change of the share of rows that have it", abs(now - before), t.drift_presence, d.n),
+                Evidence("inputs that changed", float(len(changed)), None, d.n, ", ".join(changed[:6])),
+            ),
+            "data.drift",
+            "A feed delivers for other customers than it did in training.",
+            Fix("", None, None, "Look at which segment lost or gained it on the Data page, then at the feed."),
         )
 
 

@@ -151,7 +151,15 @@ class Thresholds:
     uninformative: float = _t(0.45, "AUROC of uncertainty for errors below which it points the wrong way.", "0.5 is chance")
 
     # data
-    drift: float = _t(1.0, "Difference of a column's mean in training standard deviations.", "Cohen's d: 0.8 is large")
+    drift_psi: float = _t(
+        0.25,
+        "Population stability index above which a column has shifted.",
+        "Siddiqi 2006, credit scoring: above 0.25 shifted",
+    )
+    drift_psi_watch: float = _t(
+        0.1, "Population stability index above which a column is worth watching.", "Siddiqi 2006: below 0.1 stable"
+    )
+    drift_presence: float = _t(0.1, "Change of the share of rows that have a field, from training.", JUDGEMENT)
     drift_columns: float = _t(0.02, "Share of columns that may drift before it is a warning.", JUDGEMENT)
     part_absent: float = _t(
         0.99, "Share of rows without a feature part at which its feed is empty.", REFERENCE + " (input is None)"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.stats.base import Array, Statistic
+from analysis.stats.drift import DriftStats
 from analysis.stats.effects import EffectStats
 from analysis.stats.evidence import TaskEvidence
 from analysis.stats.expert import ExpertStats
@@ -79,7 +80,7 @@ class RowQuality:
 class Statistics(Statistic):
     """All statistics of one run over one set of rows. Areas that were not measured are None."""
 
-    SAME = frozenset({"facts", "dose", "quality", "training", "reference"})
+    SAME = frozenset({"facts", "dose", "quality", "training", "reference", "trained"})
 
     facts: Facts
     n: int
@@ -95,7 +96,11 @@ class Statistics(Statistic):
     quality: dict[str, RowQuality] = field(default_factory=dict)
     training: TrainingStats | None = None
     reference: InputStats | None = None
-    """Input moments of the training split, for drift."""
+    """Input moments of the run's own sample: what it had of each feed."""
+    drift: DriftStats | None = None
+    """Counts on the bins of the training reference."""
+    trained: DriftStats | None = None
+    """The training reference."""
 
     def share(self, expert: str) -> float:
         """Share of rows where the expert is on zero fallback; NaN where experts were not measured."""

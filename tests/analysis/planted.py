@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats import effects, evidence, expert, gate, hmm, sae, training, transfer
+from analysis.stats import drift, effects, evidence, expert, gate, hmm, sae, training, transfer
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Facts, RowQuality, Statistics
 from analysis.stats.transfer import DoseResponse
 from ple_model.batch import OPTIONAL_FIELDS
 from ple_model.config import load_config
+from ple_model.profile import ProfileRows, quantile_edges
 from ple_model.schema import PART_SLICES
 
 EXPERTS = ("unified_hgcn", "perslay", "deepfm", "temporal", "lightgcn", "causal", "optimal_transport", "raw_scale")
@@ -82,10 +83,14 @@ class World:
             e: {t: v + self.cut_change.get(e, 0.001) for t, v in before.items()} for e in (f"edge.{x}=0" for x in facts.edges)
         }
         reference = replace(self, features=np.random.default_rng(7).normal(size=(n, 734)))
+        trained = of_rows(reference.features, self.absent)
+        edges = training_edges()
         return Statistics(
             facts=facts,
             n=n,
             inputs=inputs,
+            drift=drift.measure(of_rows(self.features, self.absent), edges),
+            trained=drift.measure(trained, edges),
             experts=expert.measure(self.outputs, self.present),
             gates=gate.measure(facts.tasks, facts.experts, self.weights, np.stack(list(self.present.values()), 1)),
             hmm=hmm.measure(self.projected, self.default, self.embedding),
@@ -103,6 +108,17 @@ class World:
             training=training.measure(self.epochs),
             reference=measure_inputs(reference.features, self.absent, np.ones((n, 734), bool)),
         )
+
+
+@cache
+def training_edges() -> NDArray[np.float32]:
+    """[734, 18] cuts of the training reference's deciles."""
+    return np.stack([quantile_edges(c) for c in np.random.default_rng(7).normal(size=(600, 734)).T])
+
+
+def of_rows(features: NDArray[Any], absent: dict[str, NDArray[Any]]) -> ProfileRows:
+    present = {k: v == 0 for k, v in absent.items()}
+    return ProfileRows(features.astype(np.float32), {}, present, np.full(len(features), 2))
 
 
 def world(n: int = 600, seed: int = 0) -> World:

@@ -1,0 +1,171 @@
+"""Drift against training: histograms of every column on fixed training bins, counts of classes, presence by segment.
+
+Measures (each 0 for equal distributions): the population stability index, PSI = sum (p - q) ln(p / q) over bins (Siddiqi 2006,
+"Credit Risk Scorecards": below 0.1 stable, above 0.25 shifted); the Kolmogorov-Smirnov distance of the binned distributions,
+which can miss at most what moves within a bin; Pearson's chi-square for classes. Two samples of one distribution have
+PSI / (1/n + 1/m) distributed as chi-square with bins - 1 degrees of freedom (Yurdakul & Naranjo 2020, "Statistical properties
+of the population stability index"), so a column only counts as moved where its PSI is beyond the threshold and beyond chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.stats.base import Array, Statistic, ratio
+from ple_model.profile import (
+    CLASS_WIDTHS,
+    SEGMENT_ROWS,
+    Profile,
+    ProfileRows,
+    bin_counts,
+    by_segment,
+    class_counts,
+    column_use,
+)
+
+CHANCE = 3.7190
+"""Standard normal quantile of 1 - 1e-4: one column in ten thousand is beyond it by chance."""
+
+
+@dataclass(frozen=True, eq=False)
+class DriftStats(Statistic):
+    """The fields of `ple_model.profile.Profile`, mergeable; two of them compare on equal edges."""
+
+    SAME = frozenset({"edges"})
+
+    n: int
+    edges: NDArray[np.float32]
+    """[columns, 18]"""
+    counts: Array
+    """[columns, 19] rows by bin"""
+    classes: dict[str, Array]
+    present: dict[str, Array]
+    """key -> [4] rows that have it: anonymous, cold start, warm start, unknown"""
+    segments: Array
+    """[4] rows"""
+
+    def presence(self, key: str) -> float:
+        """Share of rows that have a field or `features:<part>`; NaN where it was not counted."""
+        return float(ratio(self.present[key].sum(), self.n)) if key in self.present else float("nan")
+
+    def presence_by_segment(self) -> tuple[list[str], Array]:
+        """(keys, [keys, 4] share of the segment's rows that have each; NaN for a segment without rows)."""
+        keys = list(self.present)
+        if not keys:
+            return [], np.zeros((0, SEGMENT_ROWS))
+        return keys, np.stack([np.asarray(ratio(self.present[k], self.segments)) for k in keys])
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """A sample against its training reference. Columns and keys with too few rows on either side are NaN."""
+
+    n: int
+    reference_n: int
+    psi: Array
+    """[columns]"""
+    psi_chance: Array
+    """[columns] PSI that chance alone stays below"""
+    ks: Array
+    """[columns]"""
+    ks_chance: Array
+    class_psi: dict[str, float]
+    class_chi2: dict[str, float]
+    """Pearson's statistic over its degrees of freedom: about 1 for equal distributions"""
+    class_chance: dict[str, float]
+    presence: dict[str, tuple[float, float]]
+    """key -> (share of the sample, share of training)"""
+
+    def moved(self, threshold: float) -> NDArray[np.bool_]:
+        """[columns] PSI beyond the threshold and beyond chance."""
+        return np.asarray(np.isfinite(self.psi) & (np.nan_to_num(self.psi) > np.maximum(threshold, self.psi_chance)))
+
+    def lost(self, change: float) -> list[str]:
+        """Keys whose presence changed by more than `change` (a share), the largest change first."""
+        gone = [k for k, (a, b) in self.presence.items() if abs(a - b) > change]
+        return sorted(gone, key=lambda k: -abs(self.presence[k][0] - self.presence[k][1]))
+
+
+def measure(rows: ProfileRows, edges: NDArray[np.float32]) -> DriftStats:
+    """Counts of some rows on a reference's bins."""
+    n = len(rows.segment)
+    use = column_use(rows.present, n, rows.features.shape[1])
+    return DriftStats(
+        n=n,
+        edges=edges,
+        counts=bin_counts(rows.features, use, edges),
+        classes={k: class_counts(v, CLASS_WIDTHS[k]) for k, v in rows.classes.items()},
+        present={k: by_segment(v, rows.segment) for k, v in rows.present.items()},
+        segments=by_segment(np.ones(n, dtype=np.bool_), rows.segment),
+    )
+
+
+def of_profile(profile: Profile) -> DriftStats:
+    """The training reference."""
+    return DriftStats(
+        profile.rows, profile.edges, profile.counts, dict(profile.classes), dict(profile.present), profile.segments
+    )
+
+
+def psi(p: Array, q: Array) -> Array:
+    """[...] population stability index of counts [..., bins]; half a row is added to every bin that either side uses."""
+    used = (p + q) > 0
+    a, b = np.where(used, p + 0.5, 0.0), np.where(used, q + 0.5, 0.0)
+    a, b = a / np.maximum(a.sum(-1, keepdims=True), 1e-12), b / np.maximum(b.sum(-1, keepdims=True), 1e-12)
+    one, two = np.where(used, a, 1.0), np.where(used, b, 1.0)
+    return np.asarray(((one - two) * np.log(one / two)).sum(-1))
+
+
+def psi_chance(p: Array, q: Array) -> Array:
+    """[...] what the PSI of two samples of one distribution stays below, but once in ten thousand (see the module)."""
+    freedom = np.maximum(((p + q) > 0).sum(-1) - 1, 1).astype(np.float64)
+    # Wilson and Hilferty's cube-root approximation of the chi-square quantile
+    quantile = freedom * (1 - 2 / (9 * freedom) + CHANCE * np.sqrt(2 / (9 * freedom))) ** 3
+    return np.asarray(quantile * (ratio(1.0, p.sum(-1)) + ratio(1.0, q.sum(-1))))
+
+
+def kolmogorov_smirnov(p: Array, q: Array) -> Array:
+    """[...] largest distance of the two cumulative distributions at the bins' edges."""
+    a = ratio(p.cumsum(-1), p.sum(-1, keepdims=True) + np.zeros_like(p))
+    b = ratio(q.cumsum(-1), q.sum(-1, keepdims=True) + np.zeros_like(q))
+    return np.asarray(np.abs(a - b).max(-1))
+
+
+def ks_chance(p: Array, q: Array) -> Array:
+    """[...] Kolmogorov's asymptotic bound at 1e-4: sqrt(-ln(alpha / 2) / 2) sqrt(1/n + 1/m)."""
+    return np.asarray(np.sqrt(-np.log(0.5e-4) / 2) * np.sqrt(ratio(1.0, p.sum(-1)) + ratio(1.0, q.sum(-1))))
+
+
+def chi_square(p: Array, q: Array) -> float:
+    """Pearson's statistic of homogeneity of two count vectors over its degrees of freedom; NaN with one class only."""
+    used = (p + q) > 0
+    if used.sum() < 2 or not p.sum() or not q.sum():
+        return float("nan")
+    total = p[used] + q[used]
+    share = total / total.sum()
+    both = [(c[used], share * c.sum()) for c in (p, q)]
+    return float(sum(((c - e) ** 2 / e).sum() for c, e in both) / (used.sum() - 1))
+
+
+def compare(sample: DriftStats, reference: DriftStats, min_rows: int = 100) -> Drift:
+    """A sample against training. Raises ValueError where they were counted on other bins."""
+    if not np.array_equal(sample.edges, reference.edges):
+        raise ValueError("the sample was counted on other bins than the reference")
+    p, q = sample.counts, reference.counts
+    enough = (p.sum(-1) >= min_rows) & (q.sum(-1) >= min_rows)
+    with np.errstate(invalid="ignore"):
+        stability, stability_chance = (np.where(enough, f(p, q), np.nan) for f in (psi, psi_chance))
+        distance, distance_chance = (np.where(enough, f(p, q), np.nan) for f in (kolmogorov_smirnov, ks_chance))
+    common = [k for k in sample.classes if k in reference.classes and min(sample.n, reference.n) >= min_rows]
+    pairs = {k: (sample.classes[k], reference.classes[k]) for k in common}
+    keys = [k for k in sample.present if k in reference.present and min(sample.n, reference.n) >= min_rows]
+    return Drift(
+        sample.n, reference.n, stability, stability_chance, distance, distance_chance,
+        class_psi={k: float(psi(a, b)) for k, (a, b) in pairs.items()},
+        class_chi2={k: chi_square(a, b) for k, (a, b) in pairs.items()},
+        class_chance={k: float(psi_chance(a, b)) for k, (a, b) in pairs.items()},
+        presence={k: (sample.presence(k), reference.presence(k)) for k in keys},
+    )  # fmt: skip

@@ -1,0 +1,50 @@
+"""`ple predict`; `commands_model` lists it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ple_model.commands import Arguments, Command, add_json
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; its dataset is not needed")
+    parser.add_argument("events", type=Path, metavar="EVENTS", help="folder of event tables of the customers to score")
+    parser.add_argument("out", type=Path, metavar="OUT.parquet", help="file to write, one row a customer and cut-off")
+    parser.add_argument(
+        "--cutoff", action="append", default=[], metavar="DATE",
+        help="score as of this date, may be repeated (default: the cut-offs of the source)",
+    )  # fmt: skip
+    parser.add_argument("--top", type=int, default=3, metavar="N", help="offers a customer (default: 3)")
+    parser.add_argument(
+        "--fallback-share", type=float, default=0.05, metavar="SHARE",
+        help="mark what is more uncertain than all but this share of validation customers (default: 0.05)",
+    )  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--workers", type=int, default=2, help="processes for the topology step (default: 2)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
+    add_json(parser)
+
+
+def _run(arguments: Arguments) -> int:
+    import torch
+
+    from ple_model.data.commands import _bar
+    from ple_model.predict import predict
+    from ple_model.run import dump, load_run
+
+    torch.set_flush_denormal(True)
+    found = predict(
+        load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,
+        top=arguments.top, fallback_share=arguments.fallback_share, workers=arguments.workers,
+        progress=None if arguments.quiet else _bar(sys.stderr.isatty()),
+    )  # fmt: skip
+    print(dump(found.to_dict()) if arguments.json else found)
+    return 0
+
+
+PREDICT = Command(
+    "predict", "score customers from raw events: calibrated predictions, uncertainty, fallback marks, offers", _configure, _run
+)

@@ -1,0 +1,251 @@
+"""`ple predict`: score customers from raw events with nothing but a run folder.
+
+Events -> features with the artifacts in the run's `preprocess/` (nothing is fitted: the same `transform` as for any new
+customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
+
+* binary: `T` the calibrated probability; regression: `T` in the label's unit; multiclass and brand: `T` the likeliest class and
+  `T_p` its probability (of a brand: among the brands the model knows).
+* `T_uncertainty`: vacuity or epistemic variance of the evidential head; `T_fallback`: it lies above the run's threshold, so a
+  reader should fall back on what was done before there was a model.
+* `offers`, `offers_p`: the N likeliest next best actions with their probabilities, given that the customer responds to one.
+
+Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ple_model.batch import SEGMENTS
+from ple_model.calibration import CalibrationMap
+from ple_model.data.build import BuildSettings, transform
+from ple_model.data.dataset import Batch, Dataset
+from ple_model.data.work import Progress
+from ple_model.errors import UserError
+from ple_model.model import PLEClusterAdaTT
+from ple_model.output import PLEClusterOutput
+from ple_model.run import Run
+from ple_model.uncertainty import MIN_ROWS, quantiles_of, row_uncertainty
+
+BATCH = 512
+ROW_GROUP = 16_384
+OFFER_TASK = "nba"
+TOP = 3
+FALLBACK_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was written: rows, customers and cut-offs, the uncertainty above which each task's row is marked, and how often."""
+
+    path: Path
+    rows: int
+    customers: int
+    cutoffs: tuple[str, ...]
+    tasks: tuple[str, ...]
+    thresholds: dict[str, float]
+    thresholds_from: str
+    """Where the thresholds come from, in words."""
+    fallback: dict[str, float]
+    """Share of rows marked, by task."""
+    calibrated: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "path": str(self.path)}
+
+    def __str__(self) -> str:
+        dates = ", ".join(self.cutoffs)
+        lines = [f"{self.customers:,} customers, {self.rows:,} rows at {dates} -> {self.path}", f"  {self.thresholds_from}"]
+        lines += [f"  {t:<20} marked above {v:.4g}: {self.fallback[t]:.1%}" for t, v in self.thresholds.items()]
+        return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
+
+
+def predict(
+    run: Run,
+    events: Path | str,
+    out: Path | str,
+    cutoffs: Sequence[str] | None = None,
+    *,
+    device: str = "cpu",
+    top: int = TOP,
+    fallback_share: float = FALLBACK_SHARE,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names).
+
+    `top`: offers a row; `fallback_share`: share of validation customers that the fallback mark is set for. `UserError` on bad
+    events, an unfinished run, or impossible numbers. The run's dataset is not needed.
+    """
+    if top < 1:
+        raise UserError(f"--top: {top} is not valid, it must be at least 1")
+    if not 0.0 <= fallback_share <= 1.0:
+        raise UserError(f"--fallback-share: {fallback_share} is not valid, it must be between 0 and 1")
+    out = Path(out)
+    if out.is_dir():
+        raise UserError(f"{out} is a folder; name the Parquet file to write")
+    if not (run.preprocess / "market.json").exists():
+        raise UserError(
+            f"{run.path} cannot score raw events: its dataset was not built from events, so preprocess/ cannot make features"
+        )
+    model = run.model(device)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        data = transform(events, run.preprocess, folder / "data", cutoffs, progress, BuildSettings(workers=workers))
+        return score_to_parquet(run, model, data, out, top=top, fallback_share=fallback_share, progress=progress)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def score_to_parquet(
+    run: Run, model: PLEClusterAdaTT, data: Dataset, out: Path, *, top: int = TOP, fallback_share: float = FALLBACK_SHARE,
+    progress: Progress | None = None,
+) -> Prediction:  # fmt: skip
+    """Stream a dataset made with the run's artifacts through its model into one Parquet file; see the module docstring."""
+    quantiles, origin = quantiles_of(run, model)
+    known = {t: q for t, q in quantiles.items() if q.n >= MIN_ROWS}
+    thresholds = {t: q.threshold(fallback_share) for t, q in known.items()}
+    scorer = _Scorer(model, run.calibration, thresholds, top)
+    if thresholds:
+        said = f"fallback marks: uncertainty above its {1 - fallback_share:.0%} quantile on validation customers ({origin})"
+    else:
+        said = "no fallback marks: the run has no evidential heads or too few validation customers"
+    about = {"run": run.name, "weights": run.manifest.data.fingerprint, "thresholds": thresholds, "thresholds_from": said}
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    writer: pq.ParquetWriter | None = None
+    rows, customers, last, total = 0, 0, None, max(1, data.rows())
+    marked = dict.fromkeys(thresholds, 0)
+    try:
+        for table in _grouped(scorer.table(b) for b in data.batches(None, BATCH)):
+            if writer is None:
+                schema = table.schema.with_metadata({"ple": json.dumps(about)})
+                writer = pq.ParquetWriter(temporary, schema, compression="zstd")
+            writer.write_table(table.cast(writer.schema))
+            rows += table.num_rows
+            ids = table.column("customer_id").to_pylist()  # rows come by customer, then cut-off
+            customers += sum(a != b for a, b in zip(ids, [last, *ids], strict=False))
+            last = ids[-1]
+            for task in marked:
+                marked[task] += int(table.column(f"{task}_fallback").to_numpy().sum())
+            if progress is not None:
+                progress("score", rows / total)
+        if writer is None:
+            raise UserError(f"{data.path} has no rows to score")
+        writer.close()
+        os.replace(temporary, out)
+    finally:
+        if writer is not None:
+            writer.close()
+        temporary.unlink(missing_ok=True)
+    calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration)
+    plain = [t for t, s in model.tasks.items() if s.kind == "binary" and t not in run.calibration]
+    notes = (f"not calibrated, for want of validation labels: {', '.join(plain)}",) if plain else ()
+    absent = tuple(f"no table '{t}': what it feeds is absent" for t in data.manifest.absent_sources)
+    return Prediction(
+        out, rows, customers, data.manifest.cutoffs, tuple(model.tasks), thresholds, said,
+        {t: n / rows for t, n in marked.items()}, calibrated, (*notes, *absent),
+    )  # fmt: skip
+
+
+def _grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Small tables joined to row groups of a size that readers like."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(t.num_rows for t in held) >= ROW_GROUP:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """A batch -> its rows as a table."""
+
+    model: PLEClusterAdaTT
+    calibration: Mapping[str, CalibrationMap]
+    thresholds: Mapping[str, float]
+    top: int
+    classes: dict[str, NDArray[np.object_]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        context = self.model.context
+        names = {t: context.class_names.get(t) or s.classes for t, s in self.model.tasks.items() if s.kind == "multiclass"}
+        names |= {t: context.brands for t, s in self.model.tasks.items() if s.kind == "contrastive"}
+        object.__setattr__(self, "classes", {t: np.array(n, dtype=object) for t, n in names.items()})
+
+    @torch.no_grad()
+    def table(self, batch: Batch) -> pa.Table:
+        inputs = batch.inputs.to(next(self.model.parameters()).device)
+        output = self.model(inputs)
+        segment = batch.inputs.customer_segment
+        columns: dict[str, Any] = {
+            "customer_id": pa.array(batch.customer_id, pa.string()),
+            "cutoff": pa.array(batch.cutoff, pa.string()),
+            "segment": pa.array([None] * len(batch) if segment is None else [SEGMENTS[int(i)] for i in segment], pa.string()),
+        }
+        for task in self.model.tasks:
+            columns |= self._task(task, output)
+        if OFFER_TASK in self.model.tasks:
+            columns |= self._offers(output)
+        return pa.table(columns)
+
+    def _task(self, task: str, output: PLEClusterOutput) -> dict[str, Any]:
+        spec, value = self.model.tasks[task], output.predictions[task].float()
+        columns: dict[str, Any] = {}
+        if spec.kind == "binary":
+            p = _numpy(value)
+            columns[task] = self.calibration[task](p).astype(np.float32) if task in self.calibration else p
+        elif spec.kind == "regression":
+            shown = self.model.to_units(task, value)
+            columns[task] = _numpy(shown) if shown.dim() == 1 else pa.array(_numpy(shown).tolist(), pa.list_(pa.float32()))
+        else:
+            scores = torch.softmax(self.model.brand_logits(value), dim=1) if spec.kind == "contrastive" else value
+            best = scores.max(dim=1)
+            columns[task] = self._named(task, best.indices)
+            columns[f"{task}_p"] = _numpy(best.values)
+        if task in output.evidential:
+            uncertainty = _numpy(row_uncertainty(output.evidential[task]))
+            columns[f"{task}_uncertainty"] = uncertainty
+            if task in self.thresholds:
+                columns[f"{task}_fallback"] = uncertainty > np.float32(self.thresholds[task])
+        return columns
+
+    def _named(self, task: str, index: Tensor) -> pa.Array:
+        """Class names where the run knows them, else the class's number as text."""
+        names, found = self.classes[task], index.cpu().numpy()
+        text = [names[i] if i < len(names) else str(i) for i in found.ravel()]
+        return pa.array(text, pa.string())
+
+    def _offers(self, output: PLEClusterOutput) -> dict[str, Any]:
+        p = output.predictions[OFFER_TASK].float()
+        best = p.topk(min(self.top, p.shape[1]), dim=1)
+        width = best.indices.shape[1]
+        names = self._named(OFFER_TASK, best.indices)
+        offsets = pa.array(np.arange(0, len(names) + 1, width), pa.int32())
+        values = pa.array(_numpy(best.values).ravel(), pa.float32())
+        return {
+            "offers": pa.ListArray.from_arrays(offsets, names),
+            "offers_p": pa.ListArray.from_arrays(offsets, values),
+        }
+
+
+def _numpy(t: Tensor) -> NDArray[np.float32]:
+    return np.asarray(t.detach().cpu().numpy(), dtype=np.float32)

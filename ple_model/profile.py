@@ -1,0 +1,175 @@
+"""What the training rows looked like: a compact profile kept with the run, which later customers are compared with for drift.
+
+Of every feature column the counts in 10 bins cut at its training deciles, of class ids the counts by class, of every field and
+part the rows that had it, by segment. About 150 kB, made of at most 20,000 training rows; it holds no customer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ple_model.errors import UserError
+from ple_model.schema import PART_SLICES
+
+if TYPE_CHECKING:
+    from ple_model.batch import PLEClusterInput
+    from ple_model.data.dataset import Dataset
+
+FILE = "profile.npz"
+BINS = 10
+MAX_EDGES = 2 * (BINS - 1)
+ROWS = 20_000
+SEGMENT_ROWS = 4
+"""Rows of a presence count: anonymous, cold start, warm start, unknown."""
+CLASS_FIELDS = ("cluster_ids", "customer_segment")
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """edges [columns, 18] ascending float32, padded with inf; counts [columns, 19] rows by bin; classes {field: [classes]};
+    present {field or `features:<part>`: [4] rows by segment}; segments [4] rows; rows: all of them."""
+
+    rows: int
+    edges: NDArray[np.float32]
+    counts: Array
+    classes: dict[str, Array]
+    present: dict[str, Array]
+    segments: Array
+
+    def save(self, folder: Path) -> None:
+        """Write `profile.npz` (temporary file, then rename)."""
+        arrays: dict[str, NDArray[Any]] = {"edges": self.edges, "counts": self.counts, "segments": self.segments}
+        arrays["rows"] = np.array(self.rows, dtype=np.int64)
+        arrays |= {f"class|{k}": v for k, v in self.classes.items()} | {f"present|{k}": v for k, v in self.present.items()}
+        temporary = folder / f".profile.{os.getpid()}.tmp.npz"
+        try:
+            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+            os.replace(temporary, folder / FILE)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @staticmethod
+    def load(folder: Path) -> Profile | None:
+        """What `save` wrote; None where a run has none (it is older). `UserError` names a damaged file."""
+        path = folder / FILE
+        try:
+            with np.load(path, allow_pickle=False) as z:
+                named = {p: {k.split("|")[1]: z[k] for k in z.files if k.startswith(f"{p}|")} for p in ("class", "present")}
+                return Profile(int(z["rows"]), z["edges"], z["counts"], named["class"], named["present"], z["segments"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, OSError, TypeError) as e:
+            raise UserError(f"{path} is damaged: {e}") from e
+
+
+def quantile_edges(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """[18] cuts of one column's training values [n]: its deciles; a value that a tenth of the rows share has its own bin."""
+    out = np.full(MAX_EDGES, np.inf, dtype=np.float32)
+    x = np.sort(values[np.isfinite(values)].astype(np.float32))
+    if not len(x):
+        return out
+    at = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)[1:-1], method="nearest"))
+    mass = np.searchsorted(x, at, "right") - np.searchsorted(x, at, "left")
+    heavy = at[mass >= len(x) / BINS]
+    cuts = np.unique(np.concatenate([at, np.nextafter(heavy, np.float32(np.inf))]))
+    out[: len(cuts)] = cuts
+    return out
+
+
+def bin_counts(features: NDArray[np.floating], use: NDArray[np.bool_], edges: NDArray[np.float32]) -> Array:
+    """[columns, 19] rows by bin: values [n, columns] where `use`; bin j holds edges[j - 1] <= x < edges[j]."""
+    columns, bins = edges.shape[0], edges.shape[1] + 1
+    x = np.asarray(features, dtype=np.float32)
+    index = np.empty(x.shape, dtype=np.int64)
+    for j in range(columns):
+        index[:, j] = np.searchsorted(edges[j], x[:, j], side="right")
+    flat = (index + np.arange(columns) * bins)[use & np.isfinite(x)]
+    return np.bincount(flat, minlength=columns * bins).reshape(columns, bins).astype(np.float64)
+
+
+def column_use(present: Mapping[str, NDArray[np.bool_]], rows: int, columns: int) -> NDArray[np.bool_]:
+    """[rows, columns] bool: the column's part is there; parts that `present` does not name are."""
+    use = np.ones((rows, columns), dtype=np.bool_)
+    for part, where in PART_SLICES.items():
+        if f"features:{part}" in present:
+            use[:, where] = present[f"features:{part}"][:, None]
+    return use
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileRows:
+    """What a profile needs of n rows: features [n, 734], classes {field: [n]}, present {key: [n] bool}, segment [n] 0 to 3."""
+
+    features: NDArray[np.float32]
+    classes: dict[str, NDArray[np.int64]]
+    present: dict[str, NDArray[np.bool_]]
+    segment: NDArray[np.int64]
+
+
+def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
+    """The rows of a batch. `decoded=False`: fields that are not in the batch were left out by its reader, only what presence
+    says counts."""
+    from ple_model.batch import OPTIONAL_FIELDS
+
+    keys = [*OPTIONAL_FIELDS, *(f"features:{p}" for p in PART_SLICES)]
+    said = inputs.presence or {}
+    counted = [k for k in keys if decoded or k in said or k.startswith("features:") or getattr(inputs, k) is not None]
+    segment = inputs.customer_segment
+    classes = {f: np.asarray(v.cpu().numpy()) for f in CLASS_FIELDS if (v := getattr(inputs, f)) is not None}
+    group = np.full(len(inputs), SEGMENT_ROWS - 1) if segment is None else np.asarray(segment.cpu().numpy())
+    present = {k: np.asarray(inputs.present(k).cpu().numpy(), dtype=np.bool_) for k in counted}
+    return ProfileRows(np.asarray(inputs.features.float().cpu().numpy()), classes, present, group.astype(np.int64))
+
+
+def class_counts(ids: NDArray[np.int64], width: int) -> Array:
+    """[width] rows by class; ids beyond the last class count as the last."""
+    return np.bincount(np.clip(ids, 0, width - 1), minlength=width).astype(np.float64)
+
+
+CLASS_WIDTHS = {"cluster_ids": 64, "customer_segment": 4}
+"""Classes counted at most."""
+
+
+def by_segment(mask: NDArray[np.bool_], segment: NDArray[np.int64]) -> Array:
+    """[4] rows of `mask` by segment."""
+    return np.bincount(segment[mask], minlength=SEGMENT_ROWS)[:SEGMENT_ROWS].astype(np.float64)
+
+
+def profile_of(dataset: Dataset, split: str = "train", rows: int = ROWS) -> Profile | None:
+    """The profile of at most `rows` rows of a split, drawn in a seeded order; None where it has none."""
+    if not dataset.rows(split):
+        return None
+    fields = ["features", *(f for f in CLASS_FIELDS if f in dataset.manifest.fields)]
+    held: list[ProfileRows] = []
+    for batch in dataset.batches(split, 1024, shuffle=True, fields=fields):
+        held.append(rows_of(batch.inputs, decoded=False))
+        if sum(len(h.segment) for h in held) >= rows:
+            break
+    features = np.concatenate([h.features for h in held])
+    present = {k: np.concatenate([h.present[k] for h in held]) for k in held[0].present}
+    segment = np.concatenate([h.segment for h in held])
+    use = column_use(present, len(features), features.shape[1])
+    edges = np.stack([quantile_edges(features[use[:, j], j]) for j in range(features.shape[1])])
+    return Profile(
+        rows=len(features),
+        edges=edges,
+        counts=bin_counts(features, use, edges),
+        classes={k: class_counts(np.concatenate([h.classes[k] for h in held]), CLASS_WIDTHS[k]) for k in held[0].classes},
+        present={k: by_segment(v, segment) for k, v in present.items()},
+        segments=by_segment(np.ones(len(segment), dtype=np.bool_), segment),
+    )
+
+
+def write_profile(run: Path, dataset: Dataset) -> None:
+    """Write `preprocess/profile.npz` of a run from the training split of its dataset."""
+    found = profile_of(dataset)
+    if found is not None:
+        found.save(run / "preprocess")
