@@ -161,7 +161,7 @@ def late_shift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     freeze = s.facts.get("adatt.freeze_epoch", 1)
     start = int(np.ceil(t.late_share * len(epochs)))
     worst, where, task_of = 0.0, 0.0, ""
-    restarts = {int(k) + 1 for k in np.flatnonzero(np.diff(s.training.phase))}
+    restarts = {int(k) + 1 for k in np.flatnonzero(np.diff(s.training.phase()))}
     for task in s.facts.tasks:
         history = s.training.gates(task)
         for k in range(max(1, start), len(history)):

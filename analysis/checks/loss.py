@@ -85,7 +85,7 @@ def _several_unlabelled(tasks: tuple[str, ...], s: Statistics, epochs: int) -> F
         "LOSS-TASK-ZERO",
         "warning",
         "tasks",
-        f"{len(tasks)} of {len(s.facts.tasks)} tasks had no label in training: their losses are 0 and their towers never learned.",
+        f"{len(tasks)} of {len(s.facts.tasks)} tasks had no label in training: their losses are 0, their towers never learned.",
         (
             Evidence("tasks without labels", float(len(tasks)), 0.0, epochs, text=", ".join(tasks)),
             Evidence("tasks", float(len(s.facts.tasks))),
