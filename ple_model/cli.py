@@ -21,11 +21,12 @@ BUILT_IN = (
     "ple_model.commands_model",
     "ple_model.data.commands",
     "ple_model.data.commands_sources",
+    "ple_model.bench.commands",
     "analysis.commands",
     "analysis.commands_explain",
     "dashboard.commands",
 )
-"""Modules with `COMMANDS` that are looked for where the package is not installed; installed, the entry points name them."""
+"""Modules with `COMMANDS` that are always looked for: an installation that is older than the code does not list them all."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,8 +37,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def gather() -> dict[str, Command]:
-    """Every command by name, of the modules in the entry-point group `ple.commands`."""
-    named = [e.value for e in entry_points(group="ple.commands")] or list(BUILT_IN)
+    """Every command by name, of our own modules and of those in the entry-point group `ple.commands`."""
+    named = [*BUILT_IN, *(e.value for e in entry_points(group="ple.commands"))]
     modules = [m for m in dict.fromkeys(named) if _there(m)]
     found: dict[str, Command] = {}
     for module in modules:

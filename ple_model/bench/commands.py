@@ -1,0 +1,114 @@
+"""`ple bench`: measure the fast forms against the plain ones. Exit 1 if the two forms of a benchmark disagree."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ple_model.commands import Command, add_json
+from ple_model.errors import UserError
+
+if TYPE_CHECKING:
+    from ple_model.bench.measure import Row
+
+THREADS = 2
+LEFT = (0, 5, 6)
+"""Columns of the table that are flush left: measure, target, met."""
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one benchmark (see --list); default: all")
+    parser.add_argument("--list", action="store_true", help="say which benchmarks there are, and which targets have none yet")
+    parser.add_argument("--quick", action="store_true", help="small sizes: a check in seconds, not a measurement")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="interleaved rounds (default and least 5)")
+    parser.add_argument("--threads", type=int, default=THREADS, metavar="N", help=f"threads of torch (default {THREADS})")
+    add_json(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.list:
+        return _list(as_json=args.json)
+    for option, least in (("rounds", 5), ("threads", 1)):
+        if getattr(args, option) < least:
+            raise UserError(f"--{option} {getattr(args, option)} is not valid, it must be at least {least}")
+    import torch
+
+    from ple_model.bench.measure import Disagreement, Settings
+    from ple_model.bench.registry import chosen
+
+    names = chosen(args.name)
+    before = torch.get_num_threads()
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(args.threads)
+    settings = Settings(quick=args.quick, rounds=args.rounds)
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    try:
+        for benchmark in names:
+            if sys.stderr.isatty():
+                print(f"{benchmark.name} ...", file=sys.stderr, flush=True)
+            try:
+                rows += benchmark.run(settings)
+            except Disagreement as e:
+                failed[benchmark.name] = str(e)
+    finally:
+        torch.set_num_threads(before)
+    if args.json:
+        _print_json(rows, failed, args)
+    else:
+        print(table(rows))
+        if args.quick:
+            print("quick sizes: the ratios say little about speed")
+    for message in failed.values():
+        print(message, file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _print_json(rows: Sequence[Row], failed: dict[str, str], args: argparse.Namespace) -> None:
+    import torch
+
+    from ple_model.run import dump
+
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    machine = {"threads": args.threads, "cores": os.cpu_count(), "load": load, "torch": torch.__version__}
+    found = [r.to_dict() for r in rows]
+    print(dump({"quick": args.quick, "rounds": args.rounds, "machine": machine, "rows": found, "failed": failed}))
+
+
+def _list(*, as_json: bool) -> int:
+    from ple_model.bench.registry import NOT_YET, benchmarks
+    from ple_model.run import dump
+
+    found = {n: b.help for n, b in benchmarks().items()}
+    if as_json:
+        print(dump({"benchmarks": found, "not_yet": NOT_YET}))
+        return 0
+    width = max(map(len, [*found, *NOT_YET]))
+    print("\n".join(f"{n:<{width}}  {text}" for n, text in found.items()))
+    print("\ntargets without a benchmark yet:")
+    print("\n".join(f"{n:<{width}}  {text}" for n, text in NOT_YET.items()))
+    return 0
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text: measure, ours, reference, ratio and its range over the rounds, target, met."""
+    cells = [("measure", "ours", "reference", "ratio", "range", "target", "met", "difference")]
+    for r in rows:
+        ours, reference = ("" if v is None else f"{v:.4g} {r.unit}" for v in (r.ours, r.reference))
+        span = "" if r.low is None or r.high is None else f"{r.low:.3g}-{r.high:.3g}"
+        met = "" if r.met is None else "yes" if r.met else "no"
+        difference = "" if r.difference is None else f"{r.difference:.0e}"
+        name, target = f"{r.bench}: {r.measure}", "" if r.target is None else str(r.target)
+        cells.append((name, ours, reference, f"{r.value:.3g}", span, target, met, difference))
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        padded = [v.ljust(w) if i in LEFT else v.rjust(w) for i, (v, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+COMMANDS: tuple[Command, ...] = (Command("bench", "measure the fast forms against plain ones, side by side", _configure, _run),)

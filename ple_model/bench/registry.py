@@ -1,0 +1,66 @@
+"""The list of benchmarks, by discovery: each module of `MODULES` exports `BENCHMARKS`. Modules of packages that are not
+installed are passed over, so that this one never imports upwards."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from ple_model.bench.measure import Row, Settings
+from ple_model.errors import UserError, did_you_mean
+
+MODULES = (
+    "ple_model.bench.scan",
+    "ple_model.bench.head",
+    "ple_model.bench.whole",
+    "ple_model.bench.adatt",
+    "ple_model.bench.read",
+    "analysis.bench.diagnose",
+    "analysis.bench.whatif",
+)
+
+NOT_YET = {
+    "peer-mmoe": "gates and towers against torch-rechub's MMOE, samples a second: >= 3",
+    "peer-ple": "the same against torch-rechub's PLE: >= 1.4 at batch 1024, >= 1.7 in bfloat16",
+    "explain": "Captum's integrated gradients on the whole model against ours: >= 100",
+    "sae": "all latents over 4,096 rows, a loop over latents against one pass: >= 20",
+    "build": "features, ms a customer at 10,000 and 100,000: <= 10 and flat",
+    "page": "any page at 100,000 stored customers: server <= 0.3 s, painted <= 1.5 s",
+    "gpu": "v3_14, batch 16384, mixed precision on one H200: >= 150,000 samples a second",
+    "diagnose-memory": "memory of the diagnose pass at 10,000 against 100,000 rows: flat",
+}
+"""Targets that no benchmark measures yet."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`run` checks that both forms agree (`Disagreement` if not), measures, and returns a row a measure."""
+
+    name: str
+    help: str
+    run: Callable[[Settings], list[Row]]
+
+
+def benchmarks() -> dict[str, Benchmark]:
+    """Every benchmark by name."""
+    found: dict[str, Benchmark] = {}
+    for module in MODULES:
+        if find_spec(module.partition(".")[0]) is None:
+            continue
+        for one in importlib.import_module(module).BENCHMARKS:
+            found[one.name] = one
+    return found
+
+
+def chosen(name: str | None) -> list[Benchmark]:
+    """The benchmark of this name, or all. `UserError` names the nearest."""
+    found = benchmarks()
+    if name is None:
+        return list(found.values())
+    if name in NOT_YET:
+        raise UserError(f"ple bench: '{name}' has no benchmark yet ({NOT_YET[name]})")
+    if name not in found:
+        raise UserError(f"ple bench: no benchmark '{name}'{did_you_mean(name, found)}")
+    return [found[name]]
