@@ -309,7 +309,7 @@ def _off_domain(w: World) -> None:
 
 @planted("CGC-LATE-SHIFT", "nba", "warning")
 def _late_shift(w: World) -> None:
-    for line in w.epochs[8:]:
+    for line in w.epochs[7:]:
         line["gates"]["nba"] = [0.01] * 7 + [0.93]
 
 
