@@ -33,7 +33,15 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         print(dump(found.to_dict()))
     elif args.language == "ko":
-        print("\n".join([str(found).splitlines()[0], found.faithfulness.verdict_ko, *(r.ko for r in found.reasons if not found.withheld)]))
+        print(
+            "\n".join(
+                [
+                    str(found).splitlines()[0],
+                    found.faithfulness.verdict_ko,
+                    *(r.ko for r in found.reasons if not found.withheld),
+                ]
+            )
+        )
     else:
         print(found)
     return 1 if found.withheld else 0

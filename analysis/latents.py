@@ -1,9 +1,10 @@
 """What each latent of the sparse autoencoder means: when it fires, for whom, what is raised there, what it moves.
 
-`latents(run)` measures all latents in one pass over a bounded sample and stores the result beside the run; `Latents.page` is one
-latent's page, from the stored arrays alone. A latent's meaning is read from contrasts: standardised mean differences of feature
-columns between its top rows and the rest (Cohen 1988), lift of clusters and segments, the experts that its decoder direction
-writes to, and its effect on the tasks (Bricken et al. 2023; Templeton et al. 2024). No torch is imported until something is measured.
+`latents(run)` measures all latents in one pass over a bounded sample and stores the result beside the run; `Latents.page` is
+one latent's page, from the stored arrays alone. A latent's meaning is read from contrasts: standardised mean differences of
+feature columns between its top rows and the rest (Cohen 1988), lift of clusters and segments, the experts that its decoder
+direction writes to, and its effect on the tasks (Bricken et al. 2023; Templeton et al. 2024). No torch is imported until
+something is measured.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class TopRow:
 
 @dataclass(frozen=True, eq=False)
 class LatentPage:
-    """One latent. Counts of `histogram` are over active rows; `effects` are changes of the shown prediction when it is removed."""
+    """One latent. Counts of `histogram` are over active rows; `effects` are changes of the shown prediction when it is
+    removed."""
 
     latent: int
     density: float
@@ -176,7 +178,9 @@ class Latents:
     def table(self, *, hide_dense: bool = False, hide_dead: bool = True, language: str = "en") -> dict[str, list[Any]]:
         """Columns of the browser, densest first; `effect` is that on `top_task`, in spreads of its prediction."""
         order = np.argsort(-self.density, kind="stable")
-        keep = [int(j) for j in order if not (hide_dense and self.density[j] > DENSE) and not (hide_dead and self.density[j] == 0)]
+        keep = [
+            int(j) for j in order if not (hide_dense and self.density[j] > DENSE) and not (hide_dead and self.density[j] == 0)
+        ]
         strongest = np.abs(self.relative_effect).argmax(1) if self.tasks else np.zeros(self.n_latents, int)
         lift = np.nan_to_num(self.cluster_lift).max(1) if self.cluster_lift.size else np.zeros(self.n_latents)
         return {
@@ -203,15 +207,16 @@ class Latents:
         for k, i in enumerate(self.raised_index[j]):
             if i >= 0:
                 c = schema.columns[int(i)]
-                numbers = (float(a[j, k]) for a in (self.raised_difference, self.raised_top, self.raised_rest))
-                found.append(FeatureDifference(c.name, c.part, c.unit, *numbers, c.sentence_en, c.sentence_ko))
+                size, top, rest = (float(a[j, k]) for a in (self.raised_difference, self.raised_top, self.raised_rest))
+                found.append(FeatureDifference(c.name, c.part, c.unit, size, top, rest, c.sentence_en, c.sentence_ko))
         return tuple(found)
 
     def proposal(self, j: int, language: str = "en") -> str:
         """A label from the two strongest raised columns of different parts; empty where none stands out."""
         from analysis.explain.wording import statement
 
-        said, parts = [], set()
+        said: list[str] = []
+        parts: set[str] = set()
         for f in self.raised(j):
             if abs(f.difference) >= 0.5 and f.part not in parts and len(said) < 2:
                 parts.add(f.part)
@@ -239,7 +244,8 @@ class Latents:
                 groups += [self._row(int(i), z, name) for i in rng.permutation(inside)[:5]]
         return LatentPage(
             latent=j, density=float(self.density[j]), state=self.state(j), mean=float(self.mean[j]), max=float(self.max[j]),
-            edges=edges, histogram=counts, top=tuple(self._row(int(i), z) for i in ordered[:TOP]), quantile_groups=tuple(groups),
+            edges=edges, histogram=counts, top=tuple(self._row(int(i), z) for i in ordered[:TOP]),
+            quantile_groups=tuple(groups),
             raised=self.raised(j),
             neighbours=tuple((int(k), float(c)) for k, c in zip(self.neighbour[j], self.neighbour_cosine[j], strict=True)),
             together=self._together(j),
@@ -298,7 +304,8 @@ def latents(
 
 
 def clamp(run: Run | Path | str, latent: int, *, rows: int = 512) -> dict[str, tuple[float, float]]:
-    """task -> (mean change of the shown prediction with the latent silenced, with it at its largest), exact through the model."""
+    """task -> (mean change of the shown prediction with the latent silenced, with it at its largest), exact through the
+    model."""
     from analysis.explain.concepts import clamp as measured
     from ple_model.run import Run, load_run
 
@@ -334,7 +341,9 @@ def save_label(run: Run | Path | str, latent: int, text: str) -> dict[int, str]:
     path = _labels_path(run)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps({str(k): labels[k] for k in sorted(labels)}, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary.write_text(
+        json.dumps({str(k): labels[k] for k in sorted(labels)}, indent=1, ensure_ascii=False), encoding="utf-8"
+    )
     os.replace(temporary, path)
     return labels
 
@@ -345,7 +354,8 @@ def save_label(run: Run | Path | str, latent: int, text: str) -> dict[int, str]:
 def _save(found: Latents, folder: Path) -> None:
     """Arrays in one npz, the rest in JSON, which is written last and marks the folder as whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays, plain = {}, {}
+    arrays: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     for f in fields(found):
         value = getattr(found, f.name)
         if isinstance(value, np.ndarray):
@@ -365,7 +375,7 @@ def _load(folder: Path) -> Latents:
     try:
         plain = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
         with np.load(folder / "latents.npz", allow_pickle=False) as arrays:
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()} | dict(arrays)
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()} | dict(arrays)
         return Latents(**values)
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise UserError(f"{folder} is damaged ({e}); remove it and measure again") from e

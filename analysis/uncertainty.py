@@ -3,8 +3,8 @@
 The evidential head's vacuity or variance is set against the errors of the shown (tower, calibrated) prediction on labelled rows
 that did not train the model: reliability (Guo et al. 2017; Nixon et al. 2019), risk against coverage (Geifman & El-Yaniv 2017),
 AUROC of uncertainty for errors, calibration of NIG intervals by the probability integral transform (Amini et al. 2020; Kuleshov
-et al. 2018), and the fallback chooser's table. Too few labels are "unknown", never "fine". What evidential learning cannot promise:
-vacuity is trained by a regulariser and need not grow away from the data (Ulmer et al. 2023; Bengs et al. 2022).
+et al. 2018), and the fallback chooser's table. Too few labels are "unknown", never "fine". What evidential learning cannot
+promise: vacuity is trained by a regulariser and need not grow away from the data (Ulmer et al. 2023; Bengs et al. 2022).
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class RiskCoverage:
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """Rows by epistemic (x) and aleatoric (y) uncertainty: counts [x, y] on the edges' grid, log10 of variances for regression."""
+    """Rows by epistemic (x) and aleatoric (y) uncertainty: counts [x, y] on the edges' grid, log10 of variances for
+    regression."""
 
     x_edges: Array
     y_edges: Array
@@ -98,7 +99,8 @@ class Decomposition:
 
 @dataclass(frozen=True, eq=False)
 class IntervalCalibration:
-    """Central intervals of the NIG's predictive Student-t: promised and observed coverage; histogram of PIT values (20 bins)."""
+    """Central intervals of the NIG's predictive Student-t: promised and observed coverage; histogram of PIT values (20
+    bins)."""
 
     nominal: Array
     observed: Array
@@ -109,7 +111,8 @@ class IntervalCalibration:
 
 @dataclass(frozen=True, eq=False)
 class Simplex:
-    """A three-class task's rows on the probability simplex, in triangular cells: barycentric centres [m, 3], rows, uncertainty."""
+    """A three-class task's rows on the probability simplex, in triangular cells: barycentric centres [m, 3], rows,
+    uncertainty."""
 
     corners: tuple[str, str, str]
     centre: Array
@@ -177,7 +180,8 @@ class _Rows:
 
 
 def uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter] = ()) -> TaskUncertainty:
-    """Everything the page shows of `task` for the rows that pass `filters`. `UserError` for a task without an evidential head."""
+    """Everything the page shows of `task` for the rows that pass `filters`. `UserError` for a task without an evidential
+    head."""
     r = _read(store, task, filters)
     seen = np.isfinite(r.u)
     n, used = int(seen.sum()), r.judged
@@ -267,7 +271,18 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
         raise UserError(f"task '{task}' has no uncertainty in this analysis{did_you_mean(task, heads)}")
     kind = store.statistics.facts.kinds[task]
     classes = [c for c in store.columns if c.startswith(f"s:{task}:")]
-    wanted = ["segment", "cluster", "split", f"u:{task}", f"p:{task}", f"y:{task}", f"c:{task}", f"a:{task}", f"q:{task}", *classes]
+    wanted = [
+        "segment",
+        "cluster",
+        "split",
+        f"u:{task}",
+        f"p:{task}",
+        f"y:{task}",
+        f"c:{task}",
+        f"a:{task}",
+        f"q:{task}",
+        *classes,
+    ]
     raw = store.rows([c for c in wanted if c in store.columns], filters, limit=LIMIT)
 
     def number(name: str) -> Array | None:
@@ -319,7 +334,9 @@ def _groups(group: NDArray[Any], u: Array) -> tuple[CohortUncertainty, ...]:
     for value in np.unique(group):
         x = u[(group == value) & np.isfinite(u)]
         if len(x):
-            found.append(CohortUncertainty(str(value), len(x), float(x.mean()), tuple(float(q) for q in np.quantile(x, QUANTILES))))
+            found.append(
+                CohortUncertainty(str(value), len(x), float(x.mean()), tuple(float(q) for q in np.quantile(x, QUANTILES)))
+            )
     return tuple(sorted(found, key=lambda c: -c.n))
 
 

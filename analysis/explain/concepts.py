@@ -1,8 +1,8 @@
 """All SAE latents in one pass: activations, contrasts in the input features, and effects on the tasks to first order.
 
-The effect of a latent on a row is `z_j * std * W_dec[:, j] . dF/dh`: what the prediction would lose, to first order, if the latent
-were silent (attribution patching; Nanda 2023). One gradient a task serves all latents at once; `clamp` runs the chosen latent
-through the model exactly.
+The effect of a latent on a row is `z_j * std * W_dec[:, j] . dF/dh`: what the prediction would lose, to first order, if the
+latent were silent (attribution patching; Nanda 2023). One gradient a task serves all latents at once; `clamp` runs the chosen
+latent through the model exactly.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
     segment = batch.inputs.customer_segment
     segments = torch.full((len(z),), -1) if segment is None else segment
     cluster = batch.inputs.cluster_ids
-    clusters = tuple(int(c) for c in cluster.unique())
+    clusters = tuple(int(c) for c in np.unique(_np(cluster)))
     cosine, neighbour = _neighbours(sae)
     tick(1.0, "done")
     return Latents(
@@ -110,7 +110,7 @@ def _effects(
     model: PLEClusterAdaTT, sae: SparseAutoencoder, encoded: Encoded, z: Tensor, calibration: Mapping[str, CalibrationMap]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(first-order effects where active [Z, T], spread of each task's prediction [T], loss with the reconstruction [T])."""
-    rows = torch.linspace(0, len(encoded) - 1, min(EFFECT_ROWS, len(encoded))).long().unique()
+    rows = torch.from_numpy(np.unique(np.linspace(0, len(encoded) - 1, min(EFFECT_ROWS, len(encoded))).astype(np.int64)))
     part, active = encoded.rows(rows), z[rows]
     count = (active > 0).sum(0).clamp_min(1).double()
     directions = sae.decoder * sae.std[:, None]  # [W, Z]: what one unit of each latent adds to the representation
@@ -162,7 +162,7 @@ def _silenced(sae: SparseAutoencoder, z: Tensor, residual: Tensor) -> Tensor:
 def _expert_share(model: PLEClusterAdaTT, sae: SparseAutoencoder) -> Tensor:
     """[Z, experts] share of the decoder direction's squared norm."""
     squared = (sae.decoder.double() ** 2).T
-    blocks = torch.stack([b.sum(1) for b in squared.split(model.dims, dim=1)], 1)
+    blocks = torch.stack([b.sum(1) for b in torch.split(squared, model.dims, dim=1)], 1)
     return blocks / blocks.sum(1, keepdim=True).clamp_min(1e-12)
 
 

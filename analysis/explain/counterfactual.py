@@ -1,6 +1,7 @@
 """What would have to differ: the fewest changeable features that, moved to their typical values, change the decision.
 
-Immutable is what a customer cannot change (tenure, age of a record) and what is computed from the rest (clusters, states, shapes,
+Immutable is what a customer cannot change (tenure, age of a record) and what is computed from the rest (clusters, states,
+shapes,
 learned summaries): those stay as they are, so that the answer names levers. Derived columns do not follow the changed ones; the
 counterfactual is the model's answer to these columns alone, not a forecast of what would happen.
 """

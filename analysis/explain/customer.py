@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.result import (
-    Contribution, Counterfactual, CustomerRef, Explanation, Offer, Similar, TaskPrediction, TransferStep,
+    Contribution,
+    Counterfactual,
+    CustomerRef,
+    Explanation,
+    Offer,
+    Similar,
+    TaskPrediction,
+    TransferStep,
 )  # fmt: skip
 from analysis.explain.wording import EXPERT_TITLES, number, title
 from ple_model.errors import UserError, did_you_mean
@@ -48,7 +55,8 @@ def explain(
     """Why the model predicts what it predicts for one customer.
 
     `task` None: next best action, or the run's first task; `cutoff` None: the customer's latest; `target`: the class to explain
-    (None: the most probable). The customer is looked for in `dataset`, else in the run's sample and in the dataset it was trained
+    (None: the most probable). The customer is looked for in `dataset`, else in the run's sample and in the dataset it
+    was trained
     on. `UserError` for an unknown customer (with the nearest id), task, cutoff or class.
     """
     from ple_model.run import Run, load_run
@@ -62,7 +70,12 @@ def explain(
 
 
 def customers(
-    run: Run | Path | str, query: str = "", *, dataset: Dataset | Path | str | None = None, limit: int = 50, seed: int | None = None
+    run: Run | Path | str,
+    query: str = "",
+    *,
+    dataset: Dataset | Path | str | None = None,
+    limit: int = 50,
+    seed: int | None = None,
 ) -> list[CustomerRef]:
     """Rows of the run's sample (or `dataset`) whose id contains `query`, in file order or, with a seed, drawn at random."""
     from ple_model.run import Run, load_run
@@ -259,8 +272,8 @@ class _Story:
         top = each.abs().argsort(descending=True)[:limit]
         size = float(each.abs().sum()) + abs(rest) or 1.0
         found = [
-            Contribution(f"latent {int(j)}", labels.get(int(j), f"latent {int(j)}"), "latent", float(each[j]), abs(float(each[j])) / size)
-            for j in top
+            Contribution(f"latent {int(j)}", labels.get(int(j), f"latent {int(j)}"), "latent", float(each[j]),
+            abs(float(each[j])) / size) for j in top
             if float(each[j]) != 0
         ]  # fmt: skip
         other = float(each.sum()) - sum(c.value for c in found)
@@ -340,16 +353,13 @@ class _Story:
         strange = other.values[path.fields.index("features")][0].double().numpy()
         return faithful.judge(found.gap, removed, faithful.alike(columns, strange), enough=enough)
 
-    def _counterfactual(
-        self, path: Any, score: Score, features: Sequence[Any], names: Sequence[str]
-    ) -> Counterfactual | None:
+    def _counterfactual(self, path: Any, score: Score, features: Sequence[Any], names: Sequence[str]) -> Counterfactual | None:
         from analysis.explain.counterfactual import counterfactual
 
         return counterfactual(self.explainer, path, score, features, names)
 
     def _audit(self, nodes: int, expert_nodes: int) -> dict[str, Any]:
         from datetime import UTC, datetime
-
         from importlib.metadata import PackageNotFoundError, version
 
         e, m = self.explainer, self.explainer.run.manifest

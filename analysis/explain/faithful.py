@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 Value = Callable[[NDArray[np.bool_]], Array]
 """keep [n, groups] bool -> prediction [n] with the other groups at the reference."""
 STEPS = 8
-ORDERS = 24
+ORDERS = 16
 GAP_LIMIT = 0.05
 """More than 5 % of the difference unexplained: the attributions do not add up."""
 BEATS = 0.75

@@ -1,4 +1,5 @@
-"""Attributions -> sentences a reviewer can check: the feature's meaning, the customer's value and the typical one in real units,
+"""Attributions -> sentences a reviewer can check: the feature's meaning, the customer's value and the typical one in real
+units,
 and by how much it moves the prediction. At most one sentence a feature part; parts whose columns say nothing by themselves, and
 inputs that are not columns, are told as a whole."""
 

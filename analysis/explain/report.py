@@ -42,7 +42,8 @@ STYLE = """
 :root{color-scheme:light dark;--line:#8885;--up:#0b57d0;--down:#b3261e;--soft:#8881}
 body{font:15px/1.55 system-ui,"Noto Sans KR",sans-serif;max-width:860px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.45rem;margin:0}h2{font-size:1.05rem;margin:1.8rem 0 .5rem}p{margin:.3rem 0}
-.key{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}.key div{border:1px solid var(--line);border-radius:8px;padding:.5rem .9rem}
+.key{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
+.key div{border:1px solid var(--line);border-radius:8px;padding:.5rem .9rem}
 .key b{display:block;font-size:1.25rem;font-variant-numeric:tabular-nums}.key span{font-size:.8rem;opacity:.75}
 .badge{display:inline-block;border-radius:6px;padding:.25rem .7rem;color:#fff;font-weight:600;font-size:.85rem}
 .ok{background:#146c2e}.unknown{background:#5f6368}.withheld{background:#b3261e}
@@ -80,7 +81,8 @@ def to_html(found: Explanation, language: Language = "en") -> str:
         _audit(found, w),
     ]
     return (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
         f"<title>{_e(found.customer_id)}: {_e(aim)}</title><style>{STYLE}</style></head><body>{''.join(sections)}</body></html>"
     )
 
@@ -152,8 +154,10 @@ def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
         return ""
     head = f"<tr><th></th><th>{_e(w['value'])}</th><th>{_e(w['usual'])}</th><th>{_e(w['effect'])}</th></tr>"
     rows = "".join(
-        f"<tr><td>{_e(statement(f.sentence_ko if language == 'ko' else f.sentence_en, language))}<br><small>{_e(f.name)}</small></td>"
-        f"<td class=n>{_e(quantity(f.value, f.unit, language))}</td><td class=n>{_e(quantity(f.typical, f.unit, language))}</td>"
+        f"<tr><td>{_e(statement(f.sentence_ko if language == 'ko' else f.sentence_en, language))}"
+        f"<br><small>{_e(f.name)}</small></td>"
+        f"<td class=n>{_e(quantity(f.value, f.unit, language))}</td>"
+        f"<td class=n>{_e(quantity(f.typical, f.unit, language))}</td>"
         f"<td class=n>{_signed(found, f.contribution)}</td></tr>"
         for f in found.features[:10]
     )

@@ -1,4 +1,4 @@
-"""Sparse autoencoder: density of latents on a logarithmic scale."""
+"""Sparse autoencoder: density of latents on a logarithmic scale, and one latent's page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.gates import histogram
+from analysis.figures.style import bars, figure
+from analysis.latents import LatentPage, Latents
 from analysis.stats.sae import SaeStats
 
 
@@ -17,4 +19,63 @@ def density(stats: SaeStats) -> go.Figure:
     out = histogram(edges, counts, "log10 of the share of rows where the latent is active")
     out.update_yaxes(title_text="latents")
     out.add_vline(x=-1.0, line={"dash": "dot", "width": 1})
+    return out
+
+
+def activation(page: LatentPage) -> go.Figure:
+    """Activations of one latent where it is active."""
+    return histogram(page.edges, page.histogram.astype(np.float64), "activation")
+
+
+def effects(page: LatentPage, scale: dict[str, float]) -> go.Figure:
+    """Effect of one latent on each task where it is active, in spreads of the task's prediction (`scale`)."""
+    found = {t: v / scale[t] for t, v in page.effects.items() if scale.get(t, 0) > 0}
+    order = sorted(found, key=lambda t: -abs(found[t]))
+    out = bars(order, {"effect": [found[t] for t in order]}, x_title="spreads of the prediction")
+    out.update_layout(showlegend=False)
+    return out
+
+
+def overview(z: Latents) -> go.Figure:
+    """All living latents: density against the strongest effect on any task; colour is the expert the decoder writes to most."""
+    alive = np.flatnonzero(z.density > 0)
+    strongest = np.abs(z.relative_effect[alive])
+    task = strongest.argmax(1) if strongest.size else np.zeros(0, int)
+    expert = z.expert_share[alive].argmax(1)
+    out = figure(380)
+    trace = go.Scattergl if len(alive) > 1000 else go.Scatter
+    for i, name in enumerate(z.experts):
+        mine = expert == i
+        if not mine.any():
+            continue
+        text = [[str(j), z.tasks[t]] for j, t in zip(alive[mine], task[mine], strict=True)]
+        out.add_trace(
+            trace(
+                x=z.density[alive[mine]], y=strongest[mine].max(1), mode="markers", name=name,
+                marker={"size": 6, "opacity": 0.7},
+                customdata=text,
+                hovertemplate="latent %{customdata[0]}: active in %{x:.2%}, moves %{customdata[1]} by %{y:.3f} spreads"
+                f"<extra>{name}</extra>",
+            )
+        )  # fmt: skip
+    out.update_xaxes(title_text="share of rows where the latent is active", type="log", tickformat=".0%")
+    out.update_yaxes(title_text="strongest effect (spreads of a prediction)")
+    return out
+
+
+def lift(values: dict[str, float]) -> go.Figure:
+    """How much more often a latent is active in each group than overall; 1 is no difference."""
+    known = {k: v for k, v in values.items() if np.isfinite(v)}
+    order = sorted(known, key=lambda k: -known[k])[:20]
+    out = bars(order, {"lift": [known[k] for k in order]}, x_title="times as often as overall")
+    out.update_layout(showlegend=False)
+    out.add_vline(x=1.0, line={"dash": "dot", "width": 1})
+    return out
+
+
+def experts(page: LatentPage) -> go.Figure:
+    """Which experts the latent's decoder direction writes to."""
+    order = sorted(page.experts, key=lambda e: -page.experts[e])
+    out = bars(order, {"share": [page.experts[e] for e in order]}, x_title="share of the decoder direction", percent=True)
+    out.update_layout(showlegend=False)
     return out

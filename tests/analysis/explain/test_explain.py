@@ -1,0 +1,196 @@
+"""`explain` on a trained run: sentences with units and names, both languages, the report, the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.explain.customer import customers, explain
+from analysis.explain.reasons import Subject, of_feature, of_group
+from analysis.explain.report import to_html
+from analysis.explain.result import Explanation, FeatureContribution
+from analysis.explain.wording import FIELD_TITLES, PART_TITLES, particle, quantity, statement
+from analysis.figures import explain as figures
+from ple_model.cli import main
+from ple_model.errors import UserError
+from ple_model.run import Run
+from ple_model.schema import PART_SLICES, load_schema
+
+
+@pytest.fixture(scope="module")
+def customer(tiny_run: Run) -> str:
+    return customers(tiny_run, limit=1)[0].customer_id
+
+
+@pytest.fixture(scope="module")
+def found(tiny_run: Run, customer: str) -> Explanation:
+    return explain(tiny_run, customer, "ltv")
+
+
+def test_the_default_task_is_the_next_best_action_with_its_most_probable_offer(tiny_run: Run, customer: str) -> None:
+    x = explain(tiny_run, customer)
+    assert x.task == "nba"
+    assert x.offers[0].index == x.target
+    assert x.offers[0].probability == pytest.approx(x.prediction, abs=1e-5)
+    assert [o.probability for o in x.offers] == sorted((o.probability for o in x.offers), reverse=True)
+
+
+def test_parts_add_up_to_the_difference_at_every_level(found: Explanation) -> None:
+    assert sum(g.value for g in found.groups) == pytest.approx(found.difference, rel=0.01)
+    total = found.prediction - found.experts_typical
+    assert sum(c.value for c in found.experts) == pytest.approx(total, rel=0.01)
+    assert found.concepts[-1].key == "unexplained"
+    assert sum(g.share for g in found.groups) == pytest.approx(1)
+
+
+def test_every_task_is_predicted_and_the_explained_one_agrees(tiny_run: Run, found: Explanation) -> None:
+    assert {p.task for p in found.predictions} == set(tiny_run.config.tasks)
+    own = next(p for p in found.predictions if p.task == "ltv")
+    assert own.value == pytest.approx(found.prediction, rel=1e-4)
+    assert own.unit == "currency"
+    assert own.uncertainty is not None
+
+
+def test_a_binary_prediction_is_the_calibrated_one(tiny_run: Run, customer: str) -> None:
+    import torch
+
+    x = explain(tiny_run, customer, "churn")
+    from analysis.explain.customer import _find
+
+    data, row = _find(tiny_run, customer, None, None)
+    with torch.no_grad():
+        raw = tiny_run.model()(data.take([row]).inputs).predictions["churn"]
+    assert x.prediction == pytest.approx(float(tiny_run.calibration["churn"](raw.numpy())[0]), abs=1e-5)
+
+
+def test_transfer_names_what_entered(found: Explanation) -> None:
+    assert [s.edge for s in found.transfer] == ["cvr:ltv", "ctr:cvr"]
+
+
+def test_similar_customers_are_others_nearest_first(found: Explanation, customer: str) -> None:
+    distances = [s.distance for s in found.similar]
+    assert distances == sorted(distances)
+    assert customer not in {s.customer_id for s in found.similar}
+
+
+def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
+    column = load_schema().column("recency_days")
+    f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
+                            column.sentence_ko)  # fmt: skip
+    reason = of_feature(f, Subject("churn", "Churn", "", True, ""))
+    assert reason.en == "Days since the last purchase: 12 days, where 34 days is typical; this raises the probability of churn by 3.2 points."
+    assert "12일" in reason.ko
+    assert "34일" in reason.ko
+    assert "이탈 확률을 3.2%p 높입니다" in reason.ko
+    assert reason.sources == ("recency_days",)
+
+
+def test_a_reason_for_a_regression_is_in_its_unit() -> None:
+    reason = of_group("txn_seq", -25.0, Subject("ltv", "Lifetime value", "", False, "currency"))
+    assert reason.en == "Day-by-day transactions: unlike a typical customer's; this lowers the prediction by 25 currency."
+
+
+def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explanation) -> None:
+    known = set(load_schema().index) | set(PART_TITLES) | set(FIELD_TITLES)
+    assert found.reasons
+    sign = 1 if found.difference >= 0 else -1
+    assert all(set(r.sources) <= known and r.contribution * sign > 0 for r in found.reasons)
+    assert all(r.contribution * sign < 0 for r in found.against)
+    assert len({r.en for r in found.reasons}) == len(found.reasons)
+
+
+def test_feature_values_are_in_real_units(tiny_run: Run, found: Explanation, customer: str) -> None:
+    from analysis.explain.customer import _find
+
+    data, row = _find(tiny_run, customer, None, None)
+    real = data.normalizer().inverse(data.take([row]).inputs.features.numpy())[0]
+    first = found.features[0]
+    assert first.value == pytest.approx(real[load_schema().index[first.name]])
+
+
+def test_every_part_has_a_title_in_both_languages() -> None:
+    assert set(PART_TITLES) == set(PART_SLICES)
+
+
+def test_quantities_are_written_with_their_unit() -> None:
+    assert quantity(0.345, "share") == "34%"
+    assert quantity(1234.4, "currency") == "1,234 (currency)"
+    assert quantity(3.0, "count", "ko") == "3건"
+    assert quantity(1, "flag") == "yes"
+    assert quantity(float("nan"), "days") == "unknown days"
+
+
+def test_korean_particles_follow_the_final_consonant() -> None:
+    assert particle("고객", "이", "가") == "이"
+    assert particle("세부", "이", "가") == "가"
+    assert statement("마지막 구매 후 지난 일수입니다.", "ko") == "마지막 구매 후 지난 일수"
+
+
+def test_an_unknown_customer_is_one_sentence_with_the_nearest_id(tiny_run: Run, customer: str) -> None:
+    with pytest.raises(UserError, match=rf"no customer '{customer}x'.*did you mean"):
+        explain(tiny_run, customer + "x")
+
+
+def test_an_unknown_task_class_or_cutoff_is_named(tiny_run: Run, customer: str) -> None:
+    with pytest.raises(UserError, match="did you mean 'churn'"):
+        explain(tiny_run, customer, "chrun")
+    with pytest.raises(UserError, match="no class 99"):
+        explain(tiny_run, customer, "nba", target=99)
+    with pytest.raises(UserError, match="no row at cutoff '1999-01-01'"):
+        explain(tiny_run, customer, cutoff="1999-01-01")
+
+
+def test_the_report_is_one_page_without_scripts_in_both_languages(found: Explanation) -> None:
+    english, korean = to_html(found), to_html(found, "ko")
+    for page in (english, korean):
+        assert "<script" not in page
+        assert "http" not in page
+        assert found.customer_id in page
+        assert found.audit["weights_sha256"] in page
+        assert len(page.encode()) < 200_000
+    assert "이 고객에게 왜 이 결과인가" in korean
+    assert "Why this, for this customer" in english
+
+
+def test_a_withheld_explanation_shows_no_reasons(found: Explanation) -> None:
+    from dataclasses import replace
+
+    from analysis.explain.faithful import judge
+    from analysis.explain.result import Reason
+
+    secret = Reason("SECRET-REASON", "SECRET-REASON", ("x",), 1.0)
+    bad = replace(found, reasons=(secret,), against=(), faithfulness=judge(0.5, None, None, enough=True))
+    assert bad.withheld
+    assert "SECRET-REASON" not in to_html(bad)
+    assert "SECRET-REASON" not in str(bad)
+    assert "SECRET-REASON" in to_html(replace(bad, faithfulness=judge(0.0, None, None, enough=True)))
+
+
+def test_the_command_prints_json_and_writes_the_report(
+    tiny_run: Run, customer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "why.html"
+    code = main(["explain", str(tiny_run.path), "--customer", customer, "--task", "churn", "--json", "--html", str(page)])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["task"] == "churn"
+    assert printed["customer_id"] == customer
+    assert code == (1 if printed["faithfulness"]["withheld"] else 0)
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert main(["explain", str(tiny_run.path), "--customer", "nobody"]) == 2
+    assert "no customer 'nobody'" in capsys.readouterr().err
+
+
+def test_customers_are_searched_by_a_piece_of_their_id(tiny_run: Run, customer: str) -> None:
+    assert all(customer[-3:] in c.customer_id for c in customers(tiny_run, customer[-3:]))
+    a, b = (customers(tiny_run, seed=s, limit=20) for s in (1, 2))
+    assert a != b
+
+
+def test_figures_show_bars_that_still_add_up(found: Explanation) -> None:
+    drawn = figures.groups(found)
+    shown = sum(v for trace in drawn.data for v in trace.x if v is not None)
+    assert shown == pytest.approx(sum(g.value for g in found.groups), rel=1e-6)
+    assert figures.experts(found).data
+    assert figures.concepts(found).data
