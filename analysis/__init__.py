@@ -1,4 +1,5 @@
-"""What can be said of a run: measure (`diagnose`), test a cause (`whatif`), query by cohort (`AnalysisStore`).
+"""What can be said of a run: measure (`diagnose`), test a cause (`whatif`), query by cohort (`AnalysisStore`),
+say why (`explain`), name latents (`latents`), judge uncertainty (`uncertainty`).
 
 Importing this package loads neither torch nor plotly.
 """
@@ -6,10 +7,15 @@ Importing this package loads neither torch nor plotly.
 from analysis.checks import Evidence, Finding, Fix, Thresholds
 from analysis.cohort import CohortFilter
 from analysis.diagnose import Diagnosis, diagnose, load_diagnosis
+from analysis.explain.customer import explain
+from analysis.explain.result import Explanation
+from analysis.latents import Latents, latents
 from analysis.store import AnalysisStore, CohortStatistics
+from analysis.uncertainty import TaskUncertainty, uncertainty
 from analysis.whatif import TaskEffect, WhatIfResult, whatif
 
 __all__ = [
-    "AnalysisStore", "CohortFilter", "CohortStatistics", "Diagnosis", "Evidence", "Finding", "Fix", "TaskEffect", "Thresholds",
-    "WhatIfResult", "diagnose", "load_diagnosis", "whatif",
+    "AnalysisStore", "CohortFilter", "CohortStatistics", "Diagnosis", "Evidence", "Explanation", "Finding", "Fix", "Latents",
+    "TaskEffect", "TaskUncertainty", "Thresholds", "WhatIfResult", "diagnose", "explain", "latents", "load_diagnosis",
+    "uncertainty", "whatif",
 ]  # fmt: skip
