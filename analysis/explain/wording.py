@@ -68,11 +68,25 @@ EXPERT_TITLES: dict[str, str] = {
     "optimal_transport": "prototype distances (optimal_transport)", "raw_scale": "raw amounts (raw_scale)",
 }  # fmt: skip
 TASK_TITLES_KO: dict[str, str] = {
-    "ctr": "클릭", "cvr": "전환", "engagement": "참여", "uplift": "업리프트", "churn": "이탈", "retention": "유지",
-    "life_stage": "생애 단계", "ltv": "생애 가치", "balance_util": "한도 사용률", "channel": "채널", "timing": "시점",
-    "nba": "다음 최적 제안", "spending_category": "소비 업종", "consumption_cycle": "소비 주기",
-    "spending_bucket": "소비 백분위", "category_uplift": "업종별 업리프트", "brand_prediction": "다음 브랜드", "merchant_affinity": "가맹점 선호",
-}  # fmt: skip
+    "ctr": "클릭",
+    "cvr": "전환",
+    "engagement": "참여",
+    "uplift": "업리프트",
+    "churn": "이탈",
+    "retention": "유지",
+    "life_stage": "생애 단계",
+    "ltv": "생애 가치",
+    "balance_util": "한도 사용률",
+    "channel": "채널",
+    "timing": "시점",
+    "nba": "다음 최적 제안",
+    "spending_category": "소비 업종",
+    "consumption_cycle": "소비 주기",
+    "spending_bucket": "소비 백분위",
+    "category_uplift": "업종별 업리프트",
+    "brand_prediction": "다음 브랜드",
+    "merchant_affinity": "가맹점 선호",
+}
 OPAQUE = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn")
 """Parts whose single columns say nothing to a reviewer: they are given as one reason."""
 _UNITS = {

@@ -149,7 +149,7 @@ def test_own_labels_are_kept_and_removed(tiny_run: Run, tmp_path: Path) -> None:
     assert load_labels(tmp_path) == {3: "frequent travellers"}
     assert save_label(tmp_path, 3, "") == {}
     (tmp_path / "analysis" / "latent_labels.json").write_text("[1")
-    with pytest.raises(UserError, match="latent_labels.json is damaged"):
+    with pytest.raises(UserError, match=r"latent_labels\.json is damaged"):
         load_labels(tmp_path)
 
 

@@ -80,7 +80,8 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
     f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
                             column.sentence_ko)  # fmt: skip
     reason = of_feature(f, Subject("churn", "Churn", "", True, ""))
-    assert reason.en == "Days since the last purchase: 12 days, where 34 days is typical; this raises the probability of churn by 3.2 points."
+    value, effect = "12 days, where 34 days is typical", "this raises the probability of churn by 3.2 points"
+    assert reason.en == f"Days since the last purchase: {value}; {effect}."
     assert "12일" in reason.ko
     assert "34일" in reason.ko
     assert "이탈 확률을 3.2%p 높입니다" in reason.ko
