@@ -29,9 +29,9 @@ def test_expected_calibration_error_is_the_hand_worked_one() -> None:
 
 
 def test_adaptive_error_uses_bins_of_equal_count() -> None:
-    p = np.concatenate([np.full(15, 0.2), np.full(15, 0.6)])
-    y = np.concatenate([np.zeros(15), np.ones(15)])
-    assert reliability("binary", p, y, y).adaptive_ece == pytest.approx(0.5 * 0.2 + 0.5 * 0.4)
+    p = np.concatenate([np.full(14, 0.2), np.full(16, 0.6)])  # 15 bins of two rows
+    y = np.concatenate([np.zeros(14), np.ones(16)])
+    assert reliability("binary", p, y, y).adaptive_ece == pytest.approx((14 * 0.2 + 16 * 0.4) / 30)
 
 
 def test_multiclass_reliability_sets_the_top_probability_against_hits() -> None:
