@@ -17,6 +17,7 @@ import streamlit as st
 from analysis import Diagnosis, WhatIfResult, diagnose, whatif
 from analysis.explain.customer import explain
 from analysis.explain.result import Explanation
+from analysis.latents import Latents, latents
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
@@ -185,3 +186,14 @@ def _explanation(path: str, mark: str, customer: str, task: str) -> Explanation:
 def explanation(path: Path, customer: str, task: str) -> Explanation:
     """Why this run predicts what it predicts for one customer. `UserError` for an unknown customer or task."""
     return _explanation(str(path), fingerprint(path), customer, task)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _latents(path: str, mark: str) -> Latents:
+    with model_lock(Path(path)):
+        return latents(run(Path(path)))
+
+
+def dictionary(path: Path) -> Latents:
+    """Every latent of the run's autoencoder, read back where it is stored. `UserError` for a run without one."""
+    return _latents(str(path), fingerprint(path))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from analysis.explain.report import to_html
 from analysis.explain.result import Contribution, Explanation, Reason
 from analysis.figures.style import bars
 from dashboard.components import cards
@@ -43,10 +44,8 @@ def _sentences(reasons: Sequence[Reason]) -> str:
     return "\n".join(f"{i}. {_said(r.ko, r.en)}" for i, r in enumerate(reasons, 1))
 
 
-def reasons(e: Explanation) -> None:
-    """Reasons for and against in sentences; withheld when the explanation failed a check of itself."""
-    left, right = st.columns([3, 2], gap="small")
-    with left, st.container(border=True):
+def _sides(e: Explanation) -> None:
+    with st.container(border=True):
         st.markdown(f"**{t('why.for')}**")
         if e.withheld:
             st.markdown(t("why.withheld"))
@@ -57,6 +56,15 @@ def reasons(e: Explanation) -> None:
                 st.markdown(_sentences(e.against))
         if e.absent:
             st.caption(t("why.absent", names=", ".join(e.absent)))
+
+
+def reasons(e: Explanation) -> None:
+    """Reasons for and against in sentences; withheld when the explanation failed a check of itself."""
+    left, right = st.columns([3, 2], gap="small")
+    with left:
+        _sides(e)
+        if not e.withheld and e.counterfactual is not None:
+            _counterfactual(e)
     with right:
         if e.offers:
             table(
@@ -70,8 +78,6 @@ def reasons(e: Explanation) -> None:
                     t("why.probability"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
                 },
             )
-        if not e.withheld and e.counterfactual is not None:
-            _counterfactual(e)
 
 
 def _counterfactual(e: Explanation) -> None:
@@ -158,6 +164,15 @@ def _tables(e: Explanation) -> None:
             for c in e.faithfulness.checks
         ]
         table(pd.DataFrame(rows), "why-checks", title=t("why.checks"), caption=t("why.checks_help"), height="content")
+    with st.container(horizontal=True):
+        st.download_button(
+            t("why.report"),
+            lambda: to_html(e, "ko" if language() == "ko" else "en").encode(),
+            f"{e.customer_id}-{e.task}.html",
+            "text/html",
+            icon=":material/print:",
+            on_click="ignore",
+        )
     with st.expander(t("why.audit"), icon=":material/policy:"):
         st.json(plain(e.audit))
     st.download_button(

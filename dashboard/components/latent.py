@@ -1,0 +1,109 @@
+"""The latent browser and one latent's page: what it fires on, what it moves, what it is near, and the label people gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from analysis.figures.gates import histogram
+from analysis.figures.style import bars
+from analysis.latents import LatentPage, Latents, TopRow, load_labels, save_label
+from dashboard.components.figure import show, table
+from dashboard.frame import Frame
+from dashboard.i18n import language, t
+
+
+def browser(frame: Frame, found: Latents) -> None:
+    """All latents, densest first; dense ones can be hidden."""
+    hide = st.toggle(t("sae.hide_dense"), key="hide_dense", bind="query-params")
+    rows = pd.DataFrame(found.table(hide_dense=hide, language=language()))
+    labels = load_labels(frame.run)
+    rows.insert(1, "label", [labels.get(j, "") for j in rows["latent"]])
+    rows["state"] = [t(f"latent_state.{s}") for s in rows["state"]]
+    rows = rows.drop(columns="log_density")
+    rows.columns = [t(f"latent.{c}") for c in rows.columns]
+    columns = {
+        t("latent.density"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
+        t("latent.fve"): st.column_config.NumberColumn(format="percent", help=t("latent.fve_help")),
+        t("latent.effect"): st.column_config.NumberColumn(format="%.3f", help=t("latent.effect_help")),
+        t("latent.lift"): st.column_config.NumberColumn(format="%.2f", help=t("latent.lift_help")),
+    }
+    caption = t("sae.browser_help", n=f"{len(rows):,}")
+    table(rows, "latents", title=t("sae.browser"), caption=caption, height=420, column_config=columns)
+
+
+def _keep(frame: Frame, latent: int) -> None:
+    save_label(frame.run, latent, str(st.session_state.get("latent_label", "")))
+
+
+def page(frame: Frame, found: Latents, latent: int) -> None:
+    """One latent."""
+    one = found.page(latent)
+    proposal = one.proposal_ko if language() == "ko" else one.proposal_en
+    st.subheader(t("latent.page", n=latent, state=t(f"latent_state.{one.state}")), anchor="latent")
+    if proposal:
+        st.caption(t("latent.proposed", text=proposal))
+    st.session_state["latent_label"] = load_labels(frame.run).get(latent, "")
+    st.text_input(
+        t("latent.label"), key="latent_label", on_change=_keep, args=(frame, latent), placeholder=t("latent.own"), width=420
+    )
+    left, right = st.columns(2, gap="small")
+    with left:
+        figure = histogram(one.edges, one.histogram.astype(float), t("latent.activation"))
+        show(figure, "latent-histogram", title=t("latent.fires", share=f"{one.density:.2%}"), caption=t("latent.fires_help"))
+    with right:
+        _bars("effects", one.effects, t("latent.change"))
+    left, right = st.columns(2, gap="small")
+    with left:
+        _bars("experts", one.experts, t("latent.share"))
+    with right:
+        _near(one)
+    _raised(one)
+    left, right = st.columns(2, gap="small")
+    with left:
+        _rows(one.top, "latent-top", t("latent.top"))
+    with right:
+        _rows(one.quantile_groups, "latent-groups", t("latent.groups"))
+
+
+def _bars(key: str, values: Mapping[str, float], axis: str) -> None:
+    figure = bars(list(values), {axis: list(values.values())}, x_title=axis)
+    show(figure, f"latent-{key}", title=t(f"latent.{key}"), caption=t(f"latent.{key}_help"))
+
+
+def _near(one: LatentPage) -> None:
+    for key, pairs in (("neighbours", one.neighbours), ("together", one.together)):
+        rows = pd.DataFrame({t("latent.latent"): [j for j, _ in pairs], t(f"latent.{key}_value"): [v for _, v in pairs]})
+        table(rows, f"latent-{key}", title=t(f"latent.{key}"), height=170)
+
+
+def _raised(one: LatentPage) -> None:
+    rows = [
+        {
+            t("why.feature"): f.sentence_ko if language() == "ko" else f.sentence_en,
+            t("latent.difference"): f.difference,
+            t("latent.mean_top"): f.mean_top,
+            t("latent.mean_rest"): f.mean_rest,
+            t("why.unit"): f.unit,
+            t("why.column"): f.name,
+        }
+        for f in one.raised
+    ]
+    table(pd.DataFrame(rows), "latent-raised", title=t("latent.raised"), caption=t("latent.raised_help"), height="content")
+
+
+def _rows(found: Sequence[TopRow], key: str, title: str) -> None:
+    rows = [
+        {
+            t("why.customer"): r.customer_id,
+            t("latent.activation"): r.activation,
+            t("frame.segment"): r.segment,
+            t("frame.cluster"): r.cluster,
+            t("latent.quantile"): r.group,
+        }
+        for r in found
+    ]
+    columns = [c for c in (rows[0] if rows else {}) if c != t("latent.quantile") or any(r.group for r in found)]
+    table(pd.DataFrame(rows, columns=columns), key, title=title, height=260)

@@ -1,0 +1,166 @@
+"""Data: what went in? Columns by name, presence by segment, labels, drift against training, what the build has to say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from analysis.checks.thresholds import Thresholds
+from analysis.contents import column_bins, column_rows, label_rows, part_drift
+from analysis.figures import data as figures
+from analysis.stats.base import MIN_ROWS
+from analysis.stats.drift import Drift, DriftStats, compare
+from dashboard.components import cards
+from dashboard.components.figure import show, table
+from dashboard.frame import Frame
+from dashboard.i18n import language, maybe, t
+from dashboard.view import View
+from ple_model.data.dataset import Dataset
+from ple_model.data.normalize import Normalizer
+from ple_model.errors import UserError
+from ple_model.schema import load_schema
+
+SEGMENTS = ("anonymous", "cold_start", "warm_start", "unknown")
+
+
+def _dataset(frame: Frame) -> tuple[Dataset | None, bool]:
+    """(the run's dataset, else its sample; is it the whole dataset?)."""
+    whole = frame.run.dataset()
+    if whole is not None:
+        return whole, True
+    try:
+        return frame.run.sample(), False
+    except UserError:
+        return None, False
+
+
+def _facts(frame: Frame, dataset: Dataset | None, whole: bool) -> None:
+    """What the dataset is, and everything its build noted."""
+    if dataset is None:
+        return
+    m = dataset.manifest
+    with st.container(horizontal=True, gap="small"):
+        st.metric(t("data.name"), m.name, border=True, help=m.source)
+        st.metric(t("data.rows"), f"{m.rows:,}", border=True, help=None if whole else t("data.sample_only"))
+        st.metric(t("data.cutoffs"), len(m.cutoffs), border=True, help=", ".join(m.cutoffs))
+        st.metric(t("data.fingerprint"), frame.run.manifest.data.fingerprint[:8], border=True)
+    with st.expander(t("data.notes", n=len(m.notes)), icon=":material/sticky_note_2:", expanded=bool(m.notes)):
+        st.markdown("\n".join(f"- {n}" for n in m.notes) if m.notes else t("data.no_notes"))
+
+
+def _columns(stats: DriftStats, drift: Drift | None) -> None:
+    """The schema, searchable, with presence and drift beside each column."""
+    left, right = st.columns([2, 3], gap="small")
+    groups = list(dict.fromkeys(c.group for c in load_schema().columns))
+    group = left.selectbox(
+        t("data.group"), groups, index=None, key="group", bind="query-params", placeholder=t("data.all_groups"),
+        format_func=lambda g: maybe(f"data.group_name.{g}", g),
+    )  # fmt: skip
+    words = right.text_input(t("data.search"), key="search", bind="query-params", placeholder=t("data.search_help"))
+    wanted = words.lower().split()
+    rows = []
+    for r in column_rows(stats, drift, Thresholds().drift_psi):
+        c = r.column
+        text = f"{c.name} {c.part} {c.unit} {c.sentence_en} {c.sentence_ko}".lower()
+        if (group is None or c.group == group) and all(w in text for w in wanted):
+            rows.append((c.index, c.name, c.part, c.unit, c.sentence(language()), r.present, r.psi, r.ks, r.moved))
+    names = ("index", "column", "part", "unit", "sentence", "present", "psi", "ks", "moved")
+    table(
+        pd.DataFrame(rows, columns=[t(f"data.{n}") for n in names]),
+        "columns",
+        title=t("data.schema", n=len(rows), total=len(load_schema().columns)),
+        caption=t("data.schema_help"),
+        column_config={
+            t("data.present"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
+            t("data.psi"): st.column_config.NumberColumn(format="%.3f", help=t("data.psi_help")),
+            t("data.ks"): st.column_config.NumberColumn(format="%.3f", help=t("data.ks_help")),
+            t("data.sentence"): st.column_config.TextColumn(width="large"),
+        },
+    )
+
+
+def _drift(frame: Frame, stats: DriftStats, trained: DriftStats, drift: Drift) -> None:
+    """Parts by their most drifted column, and one column's distribution then and now."""
+    limits = Thresholds()
+    st.subheader(t("data.drift"), anchor=False)
+    parts = part_drift(drift, limits.drift_psi)
+    if not parts:
+        st.info(t("data.drift_few", n=f"{stats.n:,}", minimum=MIN_ROWS), icon=cards.ICONS["unknown"])
+        return
+    left, right = st.columns(2, gap="small")
+    with left:
+        show(
+            figures.part_drift(parts, limits.drift_psi_watch, limits.drift_psi),
+            "data-drift",
+            title=t("data.parts"),
+            caption=t("data.parts_help", n=f"{drift.n:,}", trained=f"{drift.reference_n:,}"),
+        )
+    with right:
+        columns = load_schema().columns
+        order = [int(i) for i in np.argsort(-np.nan_to_num(drift.psi, nan=-1.0), kind="stable") if np.isfinite(drift.psi[i])]
+        names = [columns[i].name for i in order]
+        name = st.selectbox(t("data.column"), names, key="column_name", bind="query-params")
+        chosen = load_schema().column(name or names[0])
+        try:
+            normalizer = Normalizer.load(frame.run.preprocess)
+        except UserError:
+            normalizer = None
+        show(
+            figures.column(column_bins(chosen.index, stats, trained, normalizer)),
+            "data-column",
+            title=f"{chosen.name} ({chosen.unit})",
+            caption=chosen.sentence(language()),
+        )
+
+
+def _presence(stats: DriftStats) -> None:
+    keys, shares = stats.presence_by_segment()
+    there = np.flatnonzero(stats.segments > 0)
+    order = np.argsort([stats.presence(k) for k in keys], kind="stable")
+    labels = [
+        t("frame.group", name=t(f"data.segment_name.{SEGMENTS[i]}"), n=f"{int(stats.segments[i]):,}") for i in there.tolist()
+    ]
+    show(
+        figures.segment_presence([keys[i].removeprefix("features:") for i in order], shares[order][:, there], labels),
+        "data-presence",
+        title=t("data.presence"),
+        caption=t("data.presence_help"),
+    )
+
+
+def _labels(frame: Frame, dataset: Dataset | None) -> None:
+    context = frame.run.context()
+    names = {**context.class_names, "brand_prediction": context.brands}
+    counts = dataset.manifest.label_counts if dataset is not None else {}
+    rows = [
+        {
+            t("data.task"): r.task,
+            t("data.kind"): t(f"kind.{r.kind}"),
+            **{t(f"split.{s}"): counts.get(r.task, {}).get(s, 0) for s in ("train", "validation", "test")},
+            t("data.labelled"): r.n,
+            t("data.rate"): cards.number(r.rate) if r.kind == "regression" else "–" if r.rate != r.rate else f"{r.rate:.1%}",
+            t("data.commonest"): r.commonest,
+        }
+        for r in label_rows(frame.store, frame.filters, names)
+    ]
+    table(pd.DataFrame(rows), "labels", title=t("data.labels"), caption=t("data.labels_help"), height="content")
+
+
+def render(frame: Frame) -> None:
+    s = frame.statistics
+    cards.cards(frame.found.of("DATA-"))
+    dataset, whole = _dataset(frame)
+    _facts(frame, dataset, whole)
+    if s.drift is None:
+        st.info(t("guard.not_measured"))
+    else:
+        drift = compare(s.drift, s.trained, Thresholds().min_rows) if s.trained is not None else None
+        _columns(s.drift, drift)
+        if s.trained is not None and drift is not None:
+            _drift(frame, s.drift, s.trained, drift)
+        _presence(s.drift)
+    _labels(frame, dataset)
+
+
+VIEW = View("data", "health", 5, ":material/table_view:", "analysis", render)
