@@ -351,7 +351,9 @@ class _Story:
         fresh = AnyScore(e.untrained, self.task, self.target, None)
         other = e.of_inputs(path, fresh, nodes=16, model=e.untrained)
         strange = other.values[path.fields.index("features")][0].double().numpy()
-        return faithful.judge(found.gap, removed, faithful.alike(columns, strange), enough=enough)
+        # beside a prediction that is all but typical, rounding would look like a gap: then how customers differ is the measure
+        gap = abs(found.total - found.difference) / max(abs(found.difference), 0.1 * spread)
+        return faithful.judge(gap, removed, faithful.alike(columns, strange), enough=enough)
 
     def _counterfactual(self, path: Any, score: Score, features: Sequence[Any], names: Sequence[str]) -> Counterfactual | None:
         from analysis.explain.counterfactual import counterfactual

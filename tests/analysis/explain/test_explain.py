@@ -195,3 +195,13 @@ def test_figures_show_bars_that_still_add_up(found: Explanation) -> None:
     assert shown == pytest.approx(sum(g.value for g in found.groups), rel=1e-6)
     assert figures.experts(found).data
     assert figures.concepts(found).data
+
+
+def test_a_typical_customer_is_undecided_rather_than_withheld(tiny_run: Run) -> None:
+    for row in customers(tiny_run, limit=4, seed=5):
+        x = explain(tiny_run, row.customer_id, "cvr", row.cutoff)
+        check = x.faithfulness.check("completeness")
+        assert check is not None
+        assert check.passed
+        if abs(x.difference) < 1e-6:
+            assert x.faithfulness.level == "unknown"
