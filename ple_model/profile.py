@@ -79,7 +79,8 @@ def quantile_edges(values: NDArray[np.floating]) -> NDArray[np.float32]:
     at = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)[1:-1], method="nearest"))
     mass = np.searchsorted(x, at, "right") - np.searchsorted(x, at, "left")
     heavy = at[mass >= len(x) / BINS]
-    cuts = np.unique(np.concatenate([at, np.nextafter(heavy, np.float32(np.inf))]))
+    # a step that survives where denormals are flushed, as nextafter(0) does not
+    cuts = np.unique(np.concatenate([at, heavy + np.maximum(np.abs(heavy) * 1e-6, 1e-9)]).astype(np.float32))
     out[: len(cuts)] = cuts
     return out
 

@@ -1,13 +1,15 @@
-"""What went in: presence by field, diagram masks, drift by part."""
+"""What went in: presence by field and segment, diagram masks, drift by part and column."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
-from analysis.figures.style import bars
+from analysis.contents import ColumnBins
+from analysis.figures.style import bars, figure, heatmap
+from analysis.stats.base import Array
 from analysis.stats.inputs import CAUSES, InputStats
-from ple_model.schema import PART_SLICES
 
 
 def presence(stats: InputStats, *, parts: bool = False) -> go.Figure:
@@ -43,11 +45,24 @@ def diagrams(stats: InputStats) -> go.Figure:
     )
 
 
-def drift(stats: InputStats, reference: InputStats) -> go.Figure:
-    """Largest shift of a column's mean by part, in training standard deviations."""
-    d = np.abs(stats.drift(reference))
-    worst = {p: float(np.nanmax(d[c])) if np.isfinite(d[c]).any() else 0.0 for p, c in PART_SLICES.items()}
-    names = sorted(worst, key=lambda p: -worst[p])
-    out = bars(names, {"largest shift": [worst[p] for p in names]}, x_title="largest shift, in training standard deviations")
-    out.add_vline(x=1.0, line={"dash": "dot", "width": 1})
+def part_drift(parts: Sequence[tuple[str, float, float]], watch: float, shifted: float) -> go.Figure:
+    """Largest population stability index of a column by part (see `analysis.contents.part_drift`), with the two thresholds."""
+    out = bars([p[0] for p in parts], {"largest PSI": [p[1] for p in parts]}, x_title="largest PSI of a column")
+    for x in (watch, shifted):
+        out.add_vline(x=x, line={"dash": "dot", "width": 1})
     return out
+
+
+def column(bins: ColumnBins) -> go.Figure:
+    """Share of training rows and of the measured rows in the bins of one column."""
+    out = figure(340, barmode="group", bargap=0.2)
+    for name, values in (("training", bins.trained), ("measured", bins.measured)):
+        out.add_trace(go.Bar(x=bins.labels, y=values, name=name, hovertemplate="%{x}: %{y:.1%}<extra>" + name + "</extra>"))
+    out.update_yaxes(title_text="share of rows", tickformat=".0%")
+    out.update_xaxes(type="category")
+    return out
+
+
+def segment_presence(keys: Sequence[str], shares: Array, segments: Sequence[str]) -> go.Figure:
+    """Share of each segment's rows that have a field or part: keys x segments."""
+    return heatmap(shares, segments, keys, hover="%{y}, %{x}: %{z:.1%}", low=0.0, high=1.0, bar="present")
