@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
@@ -97,8 +97,25 @@ class Explainer:
             return score(own.decode(own.encode(path.inputs(tensors)), sae=False, evidential=False))
 
         if nodes is not None:
-            return integrate(value, path.ends, path.starts, nodes, method=method)
-        return integrate_until(value, path.ends, path.starts)
+            found = integrate(value, path.limits, path.starts, nodes, method=method)
+        else:
+            found = integrate_until(value, path.limits, path.starts)
+        return self._with_jumps(path, value, found)
+
+    @staticmethod
+    def _with_jumps(path: Path, value: Callable[[Tensors], Tensor], found: Attribution) -> Attribution:
+        """The step from the path's limit to the customer: idle days are read as such only at exactly zero, so the prediction
+        jumps there. Each sequence gets its own jump, spread over its idle steps."""
+        current, values, before = list(path.limits), list(found.values), found.prediction
+        for i, (limit, end) in enumerate(zip(path.limits, path.ends, strict=True)):
+            idle = limit != end
+            if bool(idle.any()):
+                current[i] = end
+                with torch.no_grad():
+                    after = float(value(tuple(current))[0])
+                values[i] = values[i] + idle * ((after - before) / int(idle.sum()))
+                before = after
+        return replace(found, values=tuple(values), prediction=before)
 
     def of_experts(
         self, encoded: Encoded, score: Score, *, nodes: int = 12, method: Method = "gauss-legendre"

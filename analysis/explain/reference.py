@@ -26,6 +26,9 @@ FIXED = ("cluster_ids", "customer_segment", "hyperbolic_features", *DIAGRAMS.val
 FIELDS = tuple(f for f in FIELD_SHAPES if f not in FIXED)
 """The fields that are attributed."""
 MAX_HOMOLOGY = 4
+SEQUENCES = ("txn_seq", "session_seq")
+HAIR = 1e-6
+"""How far from zero an idle step of a sequence is held while the path is integrated."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,16 @@ class Path:
         presence |= {f"features:{p}": customer.present(f"features:{p}") for p in PART_SLICES}
         plain = replace(customer, presence={**(customer.presence or {}), **presence}, targets=None)
         return Path(plain, tuple(there), ends, starts, tuple(absent))
+
+    @property
+    def limits(self) -> tuple[Tensor, ...]:
+        """`ends` as the path approaches them: a sequence's idle steps are not yet exactly zero. An expert that counts the time
+        since the last event reads zero as "nothing happened", so the prediction jumps at the very end of the path."""
+        out = []
+        for name, end, start in zip(self.fields, self.ends, self.starts, strict=True):
+            idle = (end == 0).all(-1, keepdim=True) if name in SEQUENCES else None
+            out.append(end if idle is None else torch.where(idle, HAIR * start, end))
+        return tuple(out)
 
     def inputs(self, tensors: tuple[Tensor, ...]) -> PLEClusterInput:
         """A batch with these tensors [n, ...] for `fields` and the customer's own values elsewhere."""

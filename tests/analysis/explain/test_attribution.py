@@ -136,3 +136,19 @@ def test_a_row_is_found_by_customer_and_latest_cutoff(tiny_run: Run) -> None:
     name = max(set(ids), key=ids.count)
     data, row = _find(tiny_run, name, None, None)
     assert data.take([row]).cutoff == [max(d for i, d in zip(ids, dates, strict=True) if i == name)]
+
+
+def test_idle_days_are_attributed_to_their_sequence(explainer: Explainer) -> None:
+    from dataclasses import replace
+
+    inputs = single(explainer.sample.take([4]).inputs)
+    assert inputs.txn_seq is not None
+    quiet = inputs.txn_seq.clone()
+    quiet[:, 1::2] = 0  # every other day idle: the time since the last event jumps where a day becomes exactly zero
+    path = InputPath.of(replace(inputs, txn_seq=quiet), explainer.reference)
+    found = explainer.of_inputs(path, score_of(explainer, "ltv"), nodes=64)
+    i = path.fields.index("txn_seq")
+    assert bool((path.limits[i] != path.ends[i]).any())
+    assert found.gap < 0.03
+    with torch.no_grad():
+        assert found.prediction == pytest.approx(float(score_of(explainer, "ltv")(explainer.model(path.customer))[0]), rel=1e-4)
