@@ -3,13 +3,14 @@
 A folder is written once under a temporary name and then renamed, so that a reader never sees half of it and an open handle
 never goes stale. `rows.parquet` holds the scalars of every row; a cohort is a DuckDB query over it, whatever their number.
 
-Columns of a row: row, customer_id, cutoff, split, segment, cluster, raw:<name>, aux (the representation holds static cold-start
-or anonymous features); per expert n:<expert> (norm) and f:<expert> (zero fallback); per gate cell g:<task>:<expert>, per gate
-h:<task> (entropy, nats), k:<task> (number of the top expert), m:<task> (its weight); per task p:<task> (binary: calibrated
-probability, multiclass: top probability, regression: original units), c:<task> (most probable class or brand), u:<task>
-(vacuity or epistemic variance), e:<task> (total evidence), y:<task> (label, original units), a:<task> (aleatoric uncertainty), q:<task> (regression: the head's predictive distribution at
-the label), s:<task>:<class> (probabilities of a three-class task); d:<mode> (default embedding),
-t:<source:target> (transfer ratio), l0 (active SAE latents).
+Columns of a row: row, customer_id, cutoff, split, segment, cluster, raw:<name>, aux (the representation holds static
+cold-start or anonymous features); per expert n:<expert> (norm) and f:<expert> (zero fallback); per gate cell
+g:<task>:<expert>, per gate h:<task> (entropy, nats), k:<task> (number of the top expert), m:<task> (its weight); per task
+p:<task> (binary: calibrated probability, multiclass: top probability, regression: original units), c:<task> (most probable
+class or brand), u:<task> (vacuity or epistemic variance), e:<task> (total evidence), y:<task> (label, original units),
+a:<task> (aleatoric uncertainty), q:<task> (regression: the head's predictive distribution at the label), s:<task>:<class>
+(probabilities of a three-class task); d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE
+latents).
 """
 
 from __future__ import annotations
