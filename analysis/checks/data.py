@@ -99,9 +99,11 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         share = len(moved) / known
         worst = int(moved[np.argmax(d.psi[moved])])
         part = next((p for p, c in PART_SLICES.items() if c.start <= worst < c.stop), "features")
+        shifted = d.moved(t.drift_psi)
+        feeds = [p for p, c in PART_SLICES.items() if shifted[c].sum() >= max(3, t.drift_part * np.isfinite(d.psi[c]).sum())]
         yield Finding(
             "DATA-DRIFT",
-            "warning" if share > t.drift_columns else "info",
+            "warning" if share > t.drift_columns or feeds else "info",
             f"features:{part}",
             f"{len(moved)} of {known} columns have drifted from training, most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
             (
@@ -109,6 +111,7 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 Evidence("largest population stability index", float(d.psi[worst]), t.drift_psi, d.n),
                 Evidence("its Kolmogorov-Smirnov distance", float(d.ks[worst]), float(d.ks_chance[worst]), d.n),
                 Evidence("further columns worth watching", float(watched), None, d.n),
+                Evidence("parts that moved as a whole", float(len(feeds)), None, d.n, ", ".join(feeds)),
             ),
             "data.drift",
             cause,

@@ -159,6 +159,9 @@ class Thresholds:
     drift_psi_watch: float = _t(
         0.1, "Population stability index above which a column is worth watching.", "Siddiqi 2006: below 0.1 stable"
     )
+    drift_part: float = _t(
+        0.5, "Share of a part's columns (three at least) that drifted, at which its feed has changed.", JUDGEMENT
+    )
     drift_presence: float = _t(0.1, "Change of the share of rows that have a field, from training.", JUDGEMENT)
     drift_columns: float = _t(0.02, "Share of columns that may drift before it is a warning.", JUDGEMENT)
     part_absent: float = _t(

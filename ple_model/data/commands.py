@@ -25,6 +25,10 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="cut-off date, may be repeated (default: those of the source)",
     )
+    parser.add_argument(
+        "--like", type=Path, metavar="RUN",
+        help="fit nothing: apply what a run stored, for its drift on newer events; all rows become the test split",
+    )  # fmt: skip
     parser.add_argument("--horizon-days", type=int, default=84, help="days after the cut-off that labels look at (default: 84)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split and the fits (default: 0)")
     parser.add_argument("--workers", type=int, default=2, help="processes for the topology step (default: 2)")
@@ -32,15 +36,20 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_build(args: argparse.Namespace) -> int:
-    from ple_model.data.build import BuildSettings, build
+    from ple_model.data.build import BuildSettings, build, transform
     from ple_model.data.labels import LabelSettings
     from ple_model.data.spine import SplitSettings
+    from ple_model.run import load_run
 
     settings = BuildSettings(
         SplitSettings(seed=args.seed), LabelSettings(horizon_days=args.horizon_days), seed=args.seed, workers=args.workers
     )
     start = time.monotonic()
-    dataset = build(args.events, args.dataset, args.cutoff or None, _bar(sys.stderr.isatty()), settings)
+    bar, cutoffs = _bar(sys.stderr.isatty()), args.cutoff or None
+    if args.like is not None:
+        dataset = transform(args.events, load_run(args.like).preprocess, args.dataset, cutoffs, bar, settings)
+    else:
+        dataset = build(args.events, args.dataset, cutoffs, bar, settings)
     m = dataset.manifest
     report = {
         "dataset": str(args.dataset), "rows": m.rows, "splits": m.splits, "cutoffs": list(m.cutoffs),

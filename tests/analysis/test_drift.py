@@ -1,0 +1,180 @@
+"""Drift: known values by hand, additivity, silence on the run's own sample, and a shift found where it was planted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+
+from analysis import diagnose
+from analysis.checks import checks
+from analysis.checks.finding import Finding
+from analysis.checks.registry import run_check
+from analysis.checks.thresholds import Thresholds
+from analysis.reference import rescale
+from analysis.stats import drift
+from ple_model.data.columns import decode
+from ple_model.data.dataset import Dataset
+from ple_model.data.normalize import Normalizer
+from ple_model.data.writer import DatasetWriter, copy_artifacts
+from ple_model.profile import ProfileRows, quantile_edges
+from ple_model.run import Run
+from ple_model.schema import PART_SLICES
+
+
+def rows(n: int, seed: int, shift: float = 0.0) -> ProfileRows:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 734)).astype(np.float32)
+    features[:, :10] += shift
+    classes = {"cluster_ids": rng.integers(0, 20, n)}
+    return ProfileRows(features, classes, {"txn_seq": rng.random(n) < 0.8}, rng.integers(0, 3, n))
+
+
+EDGES = np.stack([quantile_edges(c) for c in rows(2000, 1).features.T])
+
+
+def test_two_halves_add_up_to_the_whole() -> None:
+    whole = rows(50, 3)
+    parts = [
+        ProfileRows(
+            whole.features[s], {k: v[s] for k, v in whole.classes.items()}, {k: v[s] for k, v in whole.present.items()},
+            whole.segment[s],
+        )
+        for s in (slice(0, 17), slice(17, None))
+    ]  # fmt: skip
+    one, two = (drift.measure(p, EDGES) for p in parts)
+    both, at_once = one + two, drift.measure(whole, EDGES)
+    np.testing.assert_array_equal(both.counts, at_once.counts)
+    np.testing.assert_array_equal(both.segments, at_once.segments)
+    np.testing.assert_array_equal(both.classes["cluster_ids"], at_once.classes["cluster_ids"])
+    np.testing.assert_array_equal(both.present["txn_seq"], at_once.present["txn_seq"])
+    assert both.n == 50
+
+
+def test_psi_by_hand() -> None:
+    p, q = np.array([5e6, 5e6]), np.array([8e6, 2e6])
+    expected = (0.5 - 0.8) * np.log(0.5 / 0.8) + (0.5 - 0.2) * np.log(0.5 / 0.2)
+    assert drift.psi(p, q) == pytest.approx(expected, rel=1e-5)
+    assert drift.psi(p, p) == 0
+    assert drift.psi(p, q) == drift.psi(q, p)
+
+
+def test_chance_is_the_chi_square_quantile_over_the_sample_sizes() -> None:
+    p = np.full(10, 100.0)
+    expected = reference.chi2.ppf(1 - 1e-4, 9) * (1 / 1000 + 1 / 1000)
+    assert drift.psi_chance(p, p) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_binned_distance_is_that_of_the_samples_at_the_edges() -> None:
+    a, b = rows(3000, 5).features[:, 0], rows(3000, 6, shift=0.5).features[:, 0]
+    p, q = drift.measure(rows(3000, 5), EDGES).counts[0], drift.measure(rows(3000, 6, shift=0.5), EDGES).counts[0]
+    exact = reference.ks_2samp(a, b).statistic
+    found = float(drift.kolmogorov_smirnov(p, q))
+    assert exact - 0.1 <= found <= exact + 1e-9
+
+
+def test_chi_square_is_that_of_the_contingency_table() -> None:
+    p, q = np.array([30.0, 50, 20, 0]), np.array([60.0, 40, 70, 0])
+    expected = reference.chi2_contingency(np.stack([p[:3], q[:3]])).statistic / 2
+    assert drift.chi_square(p, q) == pytest.approx(expected)
+
+
+def test_samples_of_one_distribution_have_not_moved_whatever_their_size() -> None:
+    trained = drift.measure(rows(2000, 1), EDGES)
+    for n in (120, 400, 2000):
+        found = drift.compare(drift.measure(rows(n, 9), EDGES), trained)
+        assert not found.moved(0.0).any() or found.moved(0.0).sum() <= 2
+        assert not found.moved(0.25).any()
+
+
+def test_a_shifted_column_has_moved_and_the_others_have_not() -> None:
+    trained = drift.measure(rows(2000, 1), EDGES)
+    found = drift.compare(drift.measure(rows(800, 9, shift=1.0), EDGES), trained)
+    assert np.flatnonzero(found.moved(0.25)).tolist() == list(range(10))
+
+
+def test_too_few_rows_say_nothing() -> None:
+    trained = drift.measure(rows(2000, 1), EDGES)
+    found = drift.compare(drift.measure(rows(60, 9, shift=5.0), EDGES), trained)
+    assert np.isnan(found.psi).all()
+    assert found.class_psi == {}
+    assert found.presence == {}
+
+
+def of_drift(found: tuple[Finding, ...]) -> list[Finding]:
+    return [f for f in found if f.id == "DATA-DRIFT"]
+
+
+def moved(dataset: Dataset, out: Path, part: str, by: float, hide: float = 0.0) -> Dataset:
+    """The dataset with one part of features moved, and the transactions of a share of rows gone."""
+    writer, rng = DatasetWriter(out), np.random.default_rng(0)
+    for file in dataset.manifest.files:
+        columns = dict(decode(dataset.part_table(file), dataset.path / file.name))
+        features = np.array(columns["features"])
+        features[:, PART_SLICES[part]] += by
+        columns["features"] = features
+        if hide:
+            columns["p_txn_seq"] = np.asarray(columns["p_txn_seq"]) & (rng.random(len(features)) >= hide)
+        writer.write(columns)
+    writer.close(name="moved", source="test", context=dataset.context(), normalizer=dataset.normalizer())
+    copy_artifacts(dataset.path / "artifacts", out / "artifacts")
+    return Dataset.open(out)
+
+
+def test_the_runs_own_sample_is_silent(tiny_run: Run) -> None:
+    found = of_drift(diagnose(tiny_run).findings)
+    assert [f.severity for f in found] == ["ok"]
+
+
+def test_a_moved_part_and_a_thinner_feed_are_named(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    other = moved(tiny_dataset, tmp_path / "moved", "credit", 2.0, hide=0.4)
+    result = diagnose(tiny_run, other)
+    found = {f.subject: f for f in of_drift(result.findings)}
+    assert found["features:credit"].severity == "warning"
+    assert "`credit`" in found["features:credit"].verdict
+    assert found["txn_seq"].severity == "warning"
+    assert result.statistics.drift is not None
+    assert result.statistics.drift.presence("txn_seq") == pytest.approx(0.6, abs=0.08)
+
+
+def test_a_single_shifted_column_is_information(tiny_run: Run) -> None:
+    statistics = diagnose(tiny_run).statistics
+    assert statistics.drift is not None
+    counts = statistics.drift.counts.copy()
+    counts[0] = 0
+    counts[0, 0] = statistics.drift.n
+    found = run_check(checks()["DATA-DRIFT"], replace(statistics, drift=replace(statistics.drift, counts=counts)), Thresholds())
+    assert [(f.severity, f.subject) for f in found] == [("info", "features:rfm")]
+
+
+def test_a_run_without_a_profile_is_compared_with_its_samples_training_rows(tiny_run: Run, tmp_path: Path) -> None:
+    import shutil
+
+    from ple_model.run import load_run
+
+    shutil.copytree(tiny_run.path, tmp_path / "old", ignore=shutil.ignore_patterns("analysis"))
+    (tmp_path / "old" / "preprocess" / "profile.npz").unlink()
+    statistics = diagnose(load_run(tmp_path / "old")).statistics
+    assert statistics.trained is not None
+    assert statistics.trained.n == tiny_run.sample().rows("train")
+
+
+def test_an_analysis_without_drift_is_unknown_and_never_ok(tiny_run: Run) -> None:
+    statistics = replace(diagnose(tiny_run).statistics, drift=None, trained=None)
+    assert [f.severity for f in run_check(checks()["DATA-DRIFT"], statistics, Thresholds())] == ["unknown"]
+
+
+def test_another_normaliser_does_not_hide_a_shift(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    assert rescale(tiny_run, tiny_dataset) is None
+    other = tiny_dataset.extract(tmp_path / "other", limit=50)
+    kind, centre, scale = (np.array(getattr(other.normalizer(), k)) for k in ("kind", "centre", "scale"))
+    kind[0], centre[0], scale[0] = 1, 7.0, 2.0
+    Normalizer(kind, centre, scale).save(other.path / "artifacts")
+    change = rescale(tiny_run, other)
+    assert change is not None
+    back = change(np.zeros((1, 734), dtype=np.float32))
+    assert back[0, 0] == pytest.approx(7.0)  # 0 in the other's scale is 7 in the unit that the run reads as it is
+    assert (back[0, 1:] == 0).all()
