@@ -91,7 +91,7 @@ def check(run: Run, model: PLEClusterAdaTT, data: Dataset) -> tuple[float, Analy
 
 
 def run(settings: Settings) -> list[Row]:
-    rows = settings.pick(6 * BATCH, 2 * BATCH)
+    rows = settings.pick(4 * BATCH, 2 * BATCH)
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
         found, data = make(Path(folder), settings, rows)
         model = found.model()

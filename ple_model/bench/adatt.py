@@ -57,7 +57,7 @@ def run(settings: Settings) -> list[Row]:
     found = [step(model, few, measured=m) for m in (False, True)]
     difference = agree("adatt: the step's gradients with and without a measurement", found[1], found[0], 0.0)
 
-    batch = settings.pick(256, 8)
+    batch = settings.pick(128, 8)
     inputs = customers(batch, settings.seed)
     model.train()
     times = interleave(
@@ -74,7 +74,7 @@ def run(settings: Settings) -> list[Row]:
 
     fresh = PLEClusterAdaTT(model.config, context())
     narrow, wide = cosines(
-        fresh, batch=settings.pick(256, 8), measurements=settings.pick(6, 2), steps=settings.pick(4, 1), seed=settings.seed
+        fresh, batch=settings.pick(128, 8), measurements=settings.pick(5, 2), steps=settings.pick(3, 1), seed=settings.seed
     )
     correlation = float(torch.corrcoef(torch.stack([narrow, wide]))[0, 1])
     return [cost, Row("adatt", "correlation of last-layer with full-parameter cosines", correlation, Target(0.8))]

@@ -67,7 +67,7 @@ def drain(batches: Iterator[dict[str, Tensor]]) -> int:
 
 
 def run(settings: Settings) -> list[Row]:
-    rows, distinct, batch = settings.pick(16_384, 64), settings.pick(2048, 32), settings.pick(BATCH, 16)
+    rows, distinct, batch = settings.pick(8192, 64), settings.pick(2048, 32), settings.pick(BATCH, 16)
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
         small = make(Path(folder) / "small", settings.pick(2048, 64), settings.pick(2048, 32), settings.seed)
         cached = Dataset.open(small.path, cache=Path(folder) / "cache")

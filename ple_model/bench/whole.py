@@ -69,7 +69,7 @@ def train_step(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> Callable[[], 
 
 
 def run_train(settings: Settings) -> list[Row]:
-    batch = settings.pick(256, 8)
+    batch = settings.pick(64, 8)
     ours, same, daily, difference = models(settings)
     inputs = customers(batch, settings.seed)
     forms = {"ours": ours, "plain": same, "daily": daily}
@@ -82,7 +82,7 @@ def run_train(settings: Settings) -> list[Row]:
 
 
 def run_forward(settings: Settings) -> list[Row]:
-    batch = settings.pick(512, 8)
+    batch = settings.pick(128, 8)
     ours, same, daily, difference = models(settings)
     inputs = customers(batch, settings.seed)
 
