@@ -125,7 +125,7 @@ class PLEClusterInput:
         return PLEClusterInput(**joined)  # type: ignore[arg-type]
 
     def present(self, field: str) -> Tensor:
-        """[B] bool: does each row have `field`? `field` may be `features:<part>`; such a part is present unless said otherwise."""
+        """[B] bool: does each row have `field`? It may be `features:<part>`, which is present unless said otherwise."""
         if self.presence is not None and field in self.presence:
             return self.presence[field]
         base = field.split(":", 1)[0]

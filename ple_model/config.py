@@ -1,7 +1,7 @@
 """Typed, strict configuration: one YAML, the reference's sections, every key a dataclass field with its help text.
 
-A config is a preset (`configs/<name>.yaml`), then a user's file, then `key=value` overrides, merged in that order. Unknown keys,
-wrong types and impossible values are `UserError`s that name the key. A mapping entry set to null is removed (for example
+A config is a preset (`configs/<name>.yaml`), then a user's file, then `key=value` overrides, merged in that order. Unknown
+keys, wrong types and impossible values are `UserError`s that name the key. A mapping entry set to null is removed (for example
 `shared_experts.raw_scale: null`).
 """
 
@@ -88,9 +88,7 @@ class HmmConfig:
                 raise UserError(f"hmm_triple_mode.modes.{mode}: no such mode{did_you_mean(mode, HMM_MODES)}")
             for task in m.target_tasks:
                 if task not in TASKS:
-                    raise UserError(
-                        f"hmm_triple_mode.modes.{mode}.target_tasks: no task '{task}'{did_you_mean(task, TASKS)}"
-                    )
+                    raise UserError(f"hmm_triple_mode.modes.{mode}.target_tasks: no task '{task}'{did_you_mean(task, TASKS)}")
                 if task in seen:
                     raise UserError(f"hmm_triple_mode: task '{task}' is in two modes, '{seen[task]}' and '{mode}'")
                 seen[task] = mode
@@ -173,7 +171,12 @@ class RelationshipsConfig:
     )
 
     def __post_init__(self) -> None:
-        _require(self.transfer_strength >= 0, "task_relationships.transfer_strength", self.transfer_strength, "it must not be negative")
+        _require(
+            self.transfer_strength >= 0,
+            "task_relationships.transfer_strength",
+            self.transfer_strength,
+            "it must not be negative",
+        )
         seen: set[tuple[str, str]] = set()
         for i, e in enumerate(self.transfers):
             for end in (e.source, e.target):

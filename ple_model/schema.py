@@ -140,8 +140,9 @@ def parse_schema(text: str, where: str = "feature_schema.yaml") -> FeatureSchema
         index.setdefault(column.name, column.index)
     if faults:
         raise UserError(f"{where}: " + "; ".join(faults))
-    return FeatureSchema(int(document.get("version", 1)), tuple(columns), MappingProxyType(index),
-      MappingProxyType(PART_SLICES))
+    return FeatureSchema(
+        int(document.get("version", 1)), tuple(columns), MappingProxyType(index), MappingProxyType(PART_SLICES)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""The 18 task records: what each task predicts, with which loss, fed by which HMM mode (reference, "18 tasks" and "Task Tower").
+"""The 18 task records: what each predicts, with which loss, fed by which HMM mode (reference, "18 tasks" and "Task Tower").
 
 A task is added by adding a record here. The config may switch a task on or off and override `weight`, `focal_alpha`
 and `domain_experts` under `task_experts.tasks`.

@@ -19,7 +19,7 @@ from ple_model.context import ModelContext
 
 @dataclass(frozen=True)
 class ExpertAux:
-    """Beside an expert's output: scalar auxiliary losses (already multiplied by their coefficients) and named internals [B, ...]."""
+    """Beside an expert's output: scalar losses (already multiplied by their coefficients) and named internals [B, ...]."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     internals: dict[str, Tensor] = field(default_factory=dict)
