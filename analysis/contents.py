@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from analysis.cohort import CohortFilter
 from analysis.stats.base import Array, ratio
 from analysis.stats.drift import Drift, DriftStats
 from analysis.store import AnalysisStore
-from ple_model.data.normalize import Normalizer
 from ple_model.schema import PART_SLICES, FeatureColumn, load_schema
+
+if TYPE_CHECKING:
+    from ple_model.data.normalize import Normalizer
 
 LABEL_ROWS = 20_000
 

@@ -54,10 +54,10 @@ def _columns(stats: DriftStats, drift: Drift | None) -> None:
     left, right = st.columns([2, 3], gap="small")
     groups = list(dict.fromkeys(c.group for c in load_schema().columns))
     group = left.selectbox(
-        t("data.group"), groups, index=None, key="group", bind="query-params", placeholder=t("data.all_groups"),
+        t("data.group"), groups, index=None, key="feature_group", bind="query-params", placeholder=t("data.all_groups"),
         format_func=lambda g: maybe(f"data.group_name.{g}", g),
     )  # fmt: skip
-    words = right.text_input(t("data.search"), key="search", bind="query-params", placeholder=t("data.search_help"))
+    words = right.text_input(t("data.search"), key="feature", bind="query-params", placeholder=t("data.search_help"))
     wanted = words.lower().split()
     rows = []
     for r in column_rows(stats, drift, Thresholds().drift_psi):
@@ -100,7 +100,7 @@ def _drift(frame: Frame, stats: DriftStats, trained: DriftStats, drift: Drift) -
         columns = load_schema().columns
         order = [int(i) for i in np.argsort(-np.nan_to_num(drift.psi, nan=-1.0), kind="stable") if np.isfinite(drift.psi[i])]
         names = [columns[i].name for i in order]
-        name = st.selectbox(t("data.column"), names, key="column_name", bind="query-params")
+        name = st.selectbox(t("data.column"), names, key="drifted", bind="query-params")
         chosen = load_schema().column(name or names[0])
         try:
             normalizer = Normalizer.load(frame.run.preprocess)

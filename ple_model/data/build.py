@@ -26,6 +26,7 @@ from ple_model.data.features import Market, fit_market
 from ple_model.data.labels import Labels, LabelSettings, compute_labels
 from ple_model.data.manifest import sha256_file
 from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs
+from ple_model.data.validation import validate
 from ple_model.data.work import Array, Progress, Work, digest, digest_files
 from ple_model.data.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError
@@ -93,7 +94,8 @@ def build(
         work.progress("fit", 1.0)
         record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
         record["labels"] = asdict(settings.labels)
-        _write(work, store, collected.rows, fitted, context, labels, collected, out, record)
+        faults = tuple(f"validation, {f}" for f in validate(store.path).faults)
+        _write(work, store, collected.rows, fitted, context, labels, collected, out, record, faults)
         work.clear()
     return Dataset.open(out)
 
@@ -138,9 +140,9 @@ def transform(
 
 def _write(
     work: Work, store: EventStore, rows: int, fitted: Fitted, context: ModelContext, labels: Labels, collected: Any, out: Path,
-    record: dict[str, Any],
+    record: dict[str, Any], faults: tuple[str, ...] = (),
 ) -> None:  # fmt: skip
-    """All columns in chunks, then the manifest."""
+    """All columns in chunks, then the manifest, whose notes hold the faults that validation found."""
     columns = labels.with_brands(context.brands)
     writer = DatasetWriter(out)
     work.progress("write", 0.0)
@@ -158,6 +160,7 @@ def _write(
         *fitted.notes,
         *(f"no table '{t}': what it feeds is absent" for t in absent),
         *(manifest.defaults.notes if manifest else ()),
+        *faults,
     )
     writer.close(
         name=manifest.name if manifest else store.path.name, source=manifest.source if manifest else "tables", context=context,

@@ -329,7 +329,7 @@ def open_connection(memory_limit: str | None = None, threads: int | None = None)
     """An in-memory DuckDB that fetches nothing at run time and reads time zones as UTC."""
     con = duckdb.connect(":memory:")
     con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
-    con.execute("SET TimeZone='UTC'")
+    con.execute("SET TimeZone='UTC'; SET enable_progress_bar=false")  # a bar would mix with what a command prints
     if memory_limit is not None:
         con.execute(f"SET memory_limit='{memory_limit}'")
     if threads is not None:

@@ -1,0 +1,174 @@
+"""Scoring from raw events: the same numbers as from the dataset, from a run folder alone, in one complete file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ple_model.cli import main
+from ple_model.data.build import BuildSettings, build
+from ple_model.data.dataset import Dataset
+from ple_model.data.normalize import Normalizer
+from ple_model.data.spine import SplitSettings
+from ple_model.errors import UserError
+from ple_model.predict import Prediction, predict
+from ple_model.run import Run, load_run
+from ple_model.tasks import OFFERS
+from ple_model.train import train
+from tests.fakes import tiny_config
+from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
+
+PEOPLE = 160
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_events(tmp_path_factory.mktemp("bank") / "events", tables(PEOPLE))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The events of five of the customers, and all merchants."""
+    frames = tables(PEOPLE)
+    ids = sorted(frames["customers"]["customer_id"])[10:15]
+    alone = {k: f[f["customer_id"].isin(ids)] if "customer_id" in f else f for k, f in frames.items()}
+    return write_events(tmp_path_factory.mktemp("few") / "events", alone)
+
+
+@pytest.fixture(scope="module")
+def dataset(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    settings = BuildSettings(SplitSettings(train=0.5, validation=0.3), workers=1)
+    return build(events, tmp_path_factory.mktemp("bank") / "dataset", settings=settings)
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run without its dataset's place: what can be sent to somebody else."""
+    folder = tmp_path_factory.mktemp("runs") / "bank"
+    short = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 1}})
+    train(dataset, folder, short, preset="small", device="cpu")
+    shutil.rmtree(folder / "state")
+    return load_run(folder)
+
+
+@pytest.fixture(scope="module")
+def scored(run: Run, events: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prediction, pd.DataFrame]:
+    out = tmp_path_factory.mktemp("scores") / "all.parquet"
+    found = predict(run, events, out, CUTOFFS[-1:], workers=1, top=4)
+    return found, pd.read_parquet(out)
+
+
+def test_a_customer_gets_the_same_predictions_as_from_the_dataset(
+    run: Run, dataset: Dataset, scored: tuple[Prediction, pd.DataFrame]
+) -> None:
+    batch = dataset.load("test")
+    model = run.model()
+    with torch.no_grad():
+        output = model(batch.inputs)
+    rows = scored[1].set_index("customer_id").loc[batch.customer_id]
+    assert set(batch.cutoff) == {CUTOFFS[-1]}
+    for task, spec in model.tasks.items():
+        value = output.predictions[task]
+        if spec.kind == "binary":
+            np.testing.assert_allclose(rows[task], run.calibration[task](value.numpy()), atol=1e-5)
+        elif spec.kind == "regression":
+            np.testing.assert_allclose(rows[task], model.to_units(task, value).numpy(), rtol=1e-4, atol=1e-4)
+        elif spec.kind == "multiclass":
+            np.testing.assert_allclose(rows[f"{task}_p"], value.max(1).values.numpy(), atol=1e-5)
+        if task in output.evidential:
+            np.testing.assert_allclose(
+                rows[f"{task}_uncertainty"], output.evidential[task].uncertainty.numpy(), rtol=1e-3, atol=1e-5
+            )
+
+
+def test_a_few_customers_alone_get_what_they_get_among_all(
+    run: Run, few: Path, scored: tuple[Prediction, pd.DataFrame], tmp_path: Path
+) -> None:
+    predict(run, few, tmp_path / "few.parquet", CUTOFFS[-1:], workers=1, top=4)
+    mine = pd.read_parquet(tmp_path / "few.parquet").set_index("customer_id")
+    everyone = scored[1].set_index("customer_id").loc[mine.index]
+    assert len(mine) == 5
+    for task in ("churn", "ltv", "nba_p", "nba_uncertainty"):
+        np.testing.assert_allclose(mine[task], everyone[task], rtol=1e-4, atol=1e-5)
+
+
+def test_each_row_has_probabilities_names_and_the_asked_number_of_offers(
+    scored: tuple[Prediction, pd.DataFrame],
+) -> None:
+    found, rows = scored
+    assert found.rows == len(rows) == rows["customer_id"].nunique() == found.customers
+    assert rows["churn"].between(0, 1).all()
+    assert (rows["ltv"] > -1).all()
+    assert set(rows["nba"]) <= set(OFFERS)
+    for offers, p, best in zip(rows["offers"], rows["offers_p"], rows["nba"], strict=True):
+        assert len(set(offers)) == len(p) == 4
+        assert list(p) == sorted(p, reverse=True)
+        assert offers[0] == best
+
+
+def test_a_mark_means_more_uncertain_than_the_stored_validation_quantile(
+    run: Run, scored: tuple[Prediction, pd.DataFrame]
+) -> None:
+    found, rows = scored
+    stored = json.loads((run.preprocess / "uncertainty.json").read_text())
+    assert "stored" in found.thresholds_from
+    assert found.thresholds["churn"] == pytest.approx(stored["churn"]["values"][95])
+    marked = rows["churn_fallback"]
+    assert (rows.loc[marked, "churn_uncertainty"] > found.thresholds["churn"]).all()
+    assert (rows.loc[~marked, "churn_uncertainty"] <= found.thresholds["churn"] * (1 + 1e-6)).all()
+    assert found.fallback["churn"] == pytest.approx(marked.mean())
+
+
+def test_the_file_says_which_run_and_thresholds_it_comes_from(scored: tuple[Prediction, pd.DataFrame]) -> None:
+    about = json.loads(pq.read_schema(scored[0].path).metadata[b"ple"])
+    assert about["run"] == "bank"
+    assert about["thresholds"] == scored[0].thresholds
+
+
+def test_an_older_run_takes_its_thresholds_from_its_sample_and_says_so(
+    run: Run, few: Path, scored: tuple[Prediction, pd.DataFrame], tmp_path: Path
+) -> None:
+    shutil.copytree(run.path, tmp_path / "old")
+    (tmp_path / "old" / "preprocess" / "uncertainty.json").unlink()
+    found = predict(load_run(tmp_path / "old"), few, tmp_path / "out.parquet", CUTOFFS[-1:], workers=1)
+    assert "computed from the sample" in found.thresholds_from
+    assert found.thresholds["churn"] == pytest.approx(scored[0].thresholds["churn"], rel=1e-4)
+
+
+def test_a_run_on_a_ready_feature_table_says_that_it_cannot_read_events(tiny_run: Run, events: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="was not built from events"):
+        predict(tiny_run, events, tmp_path / "out.parquet")
+
+
+def test_impossible_numbers_and_dates_are_one_sentence_and_leave_nothing(run: Run, events: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--top: 0"):
+        predict(run, events, tmp_path / "out.parquet", top=0)
+    with pytest.raises(UserError, match=r"--fallback-share: 1\.5"):
+        predict(run, events, tmp_path / "out.parquet", fallback_share=1.5)
+    with pytest.raises(UserError, match="is not a date"):
+        predict(run, events, tmp_path / "out.parquet", ["tomorrow"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_reports_as_json(run: Run, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "scores" / "out.parquet"
+    words = ["predict", str(run.path), str(few), str(out), "--cutoff", CUTOFFS[-1], "--workers", "1", "--quiet", "--json"]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == pq.read_metadata(out).num_rows
+    assert [p.name for p in out.parent.iterdir()] == ["out.parquet"]
+
+
+def test_a_dataset_built_like_a_run_is_on_the_runs_scale_and_fits_nothing(run: Run, few: Path, tmp_path: Path) -> None:
+    words = ["build", str(few), str(tmp_path / "new"), "--like", str(run.path), "--cutoff", CUTOFFS[-1], "--workers", "1"]
+    assert main(words) == 0
+    new = Dataset.open(tmp_path / "new")
+    assert new.manifest.splits == {"train": 0, "validation": 0, "test": 5}
+    np.testing.assert_array_equal(new.normalizer().centre, Normalizer.load(run.preprocess).centre)
