@@ -75,7 +75,7 @@ def _columns(stats: DriftStats, drift: Drift | None) -> None:
             t("data.present"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
             t("data.psi"): st.column_config.NumberColumn(format="%.3f", help=t("data.psi_help")),
             t("data.ks"): st.column_config.NumberColumn(format="%.3f", help=t("data.ks_help")),
-            t("data.sentence"): st.column_config.TextColumn(width="large"),
+            t("data.sentence"): st.column_config.TextColumn(width="medium"),
         },
     )
 
