@@ -46,7 +46,7 @@ def main(start: str = "overview") -> None:
     """Render the app; `start` names the page that opens first."""
     torch.set_flush_denormal(True)
     st.set_page_config(
-        page_title="PLE-Cluster-adaTT", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=320
+        page_title="PLE-Cluster-adaTT", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=280
     )
     st.logo(str(ASSETS / "icon.png"), size="large")
     shown: dict[str, Frame] = {}
@@ -71,6 +71,10 @@ def main(start: str = "overview") -> None:
                 )
                 for v in members
             ]
+    # The page that opens first lives at `/`; a link that names it must open it too.
+    first = next(v for v in views() if v.name == start)
+    hidden = st.Page(render(first), title=t(f"{first.name}.title"), url_path=f"{first.name}", visibility="hidden")
+    pages[t(f"section.{first.section}")] = [*pages[t(f"section.{first.section}")], hidden]
     page = st.navigation(pages, expanded=True)
     with st.sidebar:
         train_form.sidebar()

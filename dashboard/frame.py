@@ -59,7 +59,7 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
     if st.session_state.get("run") not in names and st.query_params.get("run") not in names:
         st.session_state["run"] = next((e.name for e in entries if e.error is None), names[0])
     chosen = st.selectbox(
-        t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=260
+        t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=210
     )
     others = [n for n in names if n != chosen and by_name[n].error is None]
     if st.session_state.get("compare") not in (None, *others):
@@ -72,7 +72,7 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
         bind="query-params",
         placeholder=t("frame.compare_none"),
         help=t("frame.compare_help"),
-        width=260,
+        width=210,
         disabled=not others,
     )
     return by_name.get(chosen or ""), by_name.get(other or "")

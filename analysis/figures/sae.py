@@ -70,6 +70,7 @@ def lift(values: dict[str, float]) -> go.Figure:
     out = bars(order, {"lift": [known[k] for k in order]}, x_title="times as often as overall")
     out.update_layout(showlegend=False)
     out.add_vline(x=1.0, line={"dash": "dot", "width": 1})
+    out.update_yaxes(type="category")  # clusters are numbers, but names here
     return out
 
 

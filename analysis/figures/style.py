@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 DIVERGING = "diverging"
 ROW = 26
 """Pixels a heatmap row or a bar takes."""
+MAX_TEXT = 8
+"""Columns up to which a heatmap's cells say their values."""
 
 
 def figure(height: int, **layout: Any) -> go.Figure:
@@ -20,6 +22,16 @@ def figure(height: int, **layout: Any) -> go.Figure:
     out.update_layout(height=height, margin={"l": 8, "r": 8, "t": 24, "b": 8}, hoverlabel={"namelength": -1}, **layout)
     out.update_layout(legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "left", "x": 0})
     return out
+
+
+def _short(value: float, decimals: int) -> str:
+    """`.05`, `-.31`, `1.00`, `0`: narrow enough for a cell beside seven others."""
+    if not np.isfinite(value):
+        return ""
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        return "0"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
 
 
 def heatmap(
@@ -38,8 +50,8 @@ def heatmap(
 ) -> go.Figure:
     """A labelled heatmap; `centre` puts it on the diverging scale. `hover` is Plotly's template with %{x}, %{y}, %{z}."""
     values = np.asarray(z, dtype=np.float64)
-    show = show and values.shape[1] <= 12
-    text = [[f"{v:.{decimals}f}" if np.isfinite(v) else "" for v in row] for row in values] if show else None
+    show = show and values.shape[1] <= MAX_TEXT
+    text = [[_short(v, decimals) for v in row] for row in values] if show else None
     out = figure(90 + ROW * len(y))
     trace: dict[str, Any] = {
         "z": values,
@@ -50,19 +62,21 @@ def heatmap(
         "ygap": 2,
         "coloraxis": "coloraxis",
     }
+    wide = values.shape[1] > 4
     if text is not None:
-        trace |= {"text": text, "texttemplate": "%{text}", "textfont": {"size": 11}}
+        trace |= {"text": text, "texttemplate": "%{text}", "textfont": {"size": 10}}
     if hover_text is not None:
         trace["customdata"] = hover_text
     out.add_trace(go.Heatmap(**trace))
     axis: dict[str, Any] = {"colorbar": {"title": {"text": bar, "side": "right"}, "thickness": 10, "outlinewidth": 0}}
+    axis["showscale"] = not (show and wide)  # the cells say their values, and need the room
     if low is not None and high is not None:
         axis |= {"cmin": low, "cmax": high}
     if centre is not None:
         template = out.layout.template.layout.colorscale.diverging
         axis |= {"cmid": centre, "colorscale": template or "RdBu"}
     out.update_layout(coloraxis=axis)
-    out.update_xaxes(side="top", tickangle=-90 if len(x) > 10 else -35 if len(x) > 6 else 0, showgrid=False)
+    out.update_xaxes(side="top", tickangle=-90 if len(x) > 10 else -50 if len(x) > 6 else 0, showgrid=False)
     out.update_yaxes(autorange="reversed", showgrid=False)
     return out
 

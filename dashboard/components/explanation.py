@@ -73,7 +73,7 @@ def reasons(e: Explanation) -> None:
                 ),
                 "offers",
                 title=t("why.offers"),
-                height=230,
+                height="content",
                 column_config={
                     t("why.probability"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
                 },
@@ -173,13 +173,13 @@ def _tables(e: Explanation) -> None:
             icon=":material/print:",
             on_click="ignore",
         )
+        st.download_button(
+            t("why.save"),
+            json.dumps(plain(e.to_dict()), ensure_ascii=False, indent=1).encode(),
+            f"{e.customer_id}-{e.task}.json",
+            "application/json",
+            icon=":material/download:",
+            on_click="ignore",
+        )
     with st.expander(t("why.audit"), icon=":material/policy:"):
         st.json(plain(e.audit))
-    st.download_button(
-        t("why.save"),
-        json.dumps(plain(e.to_dict()), ensure_ascii=False, indent=1).encode(),
-        f"{e.customer_id}-{e.task}.json",
-        "application/json",
-        icon=":material/download:",
-        on_click="ignore",
-    )

@@ -55,7 +55,7 @@ def chooser(frame: Frame, task: str) -> None:
     if n < least:
         st.info(t("fallback.few", n=n, minimum=least), icon=cards.ICONS["unknown"])
         return
-    left, right = st.columns([3, 2], gap="small")
+    left, right = st.columns(2, gap="small")
     with left:
         show(
             coverage(found.uncertainty, found.error),
@@ -67,10 +67,11 @@ def chooser(frame: Frame, task: str) -> None:
         share = st.slider(t("fallback.coverage"), 0.5, 1.0, 0.9, 0.01, format="percent", key="coverage", bind="query-params")
         threshold = float(np.quantile(found.uncertainty, share))
         kept = found.uncertainty <= threshold
-        one, two, three = st.columns(3, gap="small")
-        one.metric(t("fallback.threshold"), cards.number(threshold), border=True)
-        two.metric(t("fallback.risk"), cards.number(float(found.error[kept].mean())), border=True, help=t("fallback.risk_help"))
-        three.metric(t("fallback.risk_all"), cards.number(float(found.error.mean())), border=True)
+        risk, whole = float(found.error[kept].mean()), float(found.error.mean())
+        with st.container(horizontal=True, gap="small"):
+            st.metric(t("fallback.threshold"), cards.number(threshold), border=True)
+            st.metric(t("fallback.risk"), cards.number(risk), border=True, help=t("fallback.risk_help"))
+            st.metric(t("fallback.risk_all"), cards.number(whole), border=True)
         groups = sorted(set(found.segment))
         table(
             pd.DataFrame(

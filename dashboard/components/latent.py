@@ -7,31 +7,53 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from analysis.figures.gates import histogram
-from analysis.figures.style import bars
+from analysis.figures import sae as figures
 from analysis.latents import LatentPage, Latents, TopRow, load_labels, save_label
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
-from dashboard.i18n import language, t
+from dashboard.i18n import language, maybe, t
+
+COLUMNS = (
+    "latent", "label", "density", "top_task", "effect", "top_expert", "proposal", "lift", "state", "mean", "max", "fve",
+)  # fmt: skip
+SELECTED = "table-latents"
+
+
+def _select(shown: list[int]) -> None:
+    """Open the latent whose row was clicked (a callback)."""
+    rows = st.session_state[SELECTED]["selection"]["rows"]
+    if rows and rows[0] < len(shown):
+        st.session_state["latent"] = shown[rows[0]]
 
 
 def browser(frame: Frame, found: Latents) -> None:
-    """All latents, densest first; dense ones can be hidden."""
+    """The latents that fire, densest first; dense ones can be hidden. A click on a row opens its page."""
     hide = st.toggle(t("sae.hide_dense"), key="hide_dense", bind="query-params")
     rows = pd.DataFrame(found.table(hide_dense=hide, language=language()))
-    labels = load_labels(frame.run)
+    labels, shown = load_labels(frame.run), [int(j) for j in rows["latent"]]
     rows.insert(1, "label", [labels.get(j, "") for j in rows["latent"]])
     rows["state"] = [t(f"latent_state.{s}") for s in rows["state"]]
-    rows = rows.drop(columns="log_density")
+    rows = rows[list(COLUMNS)]
     rows.columns = [t(f"latent.{c}") for c in rows.columns]
     columns = {
         t("latent.density"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
         t("latent.fve"): st.column_config.NumberColumn(format="percent", help=t("latent.fve_help")),
         t("latent.effect"): st.column_config.NumberColumn(format="%.3f", help=t("latent.effect_help")),
+        t("latent.proposal"): st.column_config.TextColumn(width="large"),
+        t("latent.mean"): st.column_config.NumberColumn(format="%.2f"),
+        t("latent.max"): st.column_config.NumberColumn(format="%.2f"),
         t("latent.lift"): st.column_config.NumberColumn(format="%.2f", help=t("latent.lift_help")),
     }
-    caption = t("sae.browser_help", n=f"{len(rows):,}")
-    table(rows, "latents", title=t("sae.browser"), caption=caption, height=420, column_config=columns)
+    table(
+        rows,
+        "latents",
+        title=t("sae.browser"),
+        caption=t("sae.browser_help", n=f"{len(rows):,}"),
+        height=420,
+        column_config=columns,
+        on_select=lambda: _select(shown),
+        selection_mode="single-row",
+    )
 
 
 def _keep(frame: Frame, latent: int) -> None:
@@ -51,16 +73,23 @@ def page(frame: Frame, found: Latents, latent: int) -> None:
     )
     left, right = st.columns(2, gap="small")
     with left:
-        figure = histogram(one.edges, one.histogram.astype(float), t("latent.activation"))
-        show(figure, "latent-histogram", title=t("latent.fires", share=f"{one.density:.2%}"), caption=t("latent.fires_help"))
+        show(
+            figures.activation(one),
+            "latent-histogram",
+            title=t("latent.fires", share=f"{one.density:.2%}"),
+            caption=t("latent.fires_help"),
+        )
+        _lift(one.segments, "segments")
     with right:
-        _bars("effects", one.effects, t("latent.change"))
+        scale = dict(zip(found.tasks, found.effect_scale.tolist(), strict=True))
+        show(figures.effects(one, scale), "latent-effects", title=t("latent.effects"), caption=t("latent.effects_help"))
+    _raised(one)
     left, right = st.columns(2, gap="small")
     with left:
-        _bars("experts", one.experts, t("latent.share"))
+        _lift(one.clusters, "clusters")
     with right:
+        show(figures.experts(one), "latent-experts", title=t("latent.experts"), caption=t("latent.experts_help"))
         _near(one)
-    _raised(one)
     left, right = st.columns(2, gap="small")
     with left:
         _rows(one.top, "latent-top", t("latent.top"))
@@ -68,9 +97,8 @@ def page(frame: Frame, found: Latents, latent: int) -> None:
         _rows(one.quantile_groups, "latent-groups", t("latent.groups"))
 
 
-def _bars(key: str, values: Mapping[str, float], axis: str) -> None:
-    figure = bars(list(values), {axis: list(values.values())}, x_title=axis)
-    show(figure, f"latent-{key}", title=t(f"latent.{key}"), caption=t(f"latent.{key}_help"))
+def _lift(values: Mapping[str, float], key: str) -> None:
+    show(figures.lift(dict(values)), f"latent-{key}", title=t(f"latent.{key}"), caption=t(f"latent.{key}_help"))
 
 
 def _near(one: LatentPage) -> None:
@@ -101,7 +129,8 @@ def _rows(found: Sequence[TopRow], key: str, title: str) -> None:
             t("latent.activation"): r.activation,
             t("frame.segment"): r.segment,
             t("frame.cluster"): r.cluster,
-            t("latent.quantile"): r.group,
+            t("latent.cutoff"): r.cutoff,
+            t("latent.quantile"): maybe(f"latent_group.{r.group}", r.group),
         }
         for r in found
     ]

@@ -91,7 +91,7 @@ def render(frame: Frame) -> None:
         column_config=_shares(),
         height="content",
     )
-    left, right = st.columns([3, 2], gap="small")
+    left, right = st.columns(2, gap="small")
     with left:
         show(
             figures.health(figures.health_info(s)),

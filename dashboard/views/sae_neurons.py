@@ -1,20 +1,20 @@
-"""SAE neurons: is the dictionary sound, and what happens when a latent is clamped?"""
+"""SAE neurons: what does this latent mean, what does it move, and is the dictionary sound?"""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from analysis.figures import sae as figures
+from analysis.latents import Latents
+from dashboard import state
 from dashboard.components import cards, whatif
-from dashboard.components.figure import show, table
+from dashboard.components.figure import show
+from dashboard.components.latent import browser, page
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
-
-DENSE = 0.1
-"""A latent that is active in more than this share of rows names no concept (Bricken et al. 2023)."""
+from ple_model.errors import UserError
 
 
 def _summary(frame: Frame) -> None:
@@ -35,31 +35,10 @@ def _summary(frame: Frame) -> None:
             )
 
 
-def _browser(frame: Frame) -> None:
-    s = frame.statistics.sae
-    assert s is not None
-    hide = st.toggle(t("sae.hide_dense"), key="hide_dense", bind="query-params")
-    found = pd.DataFrame(
-        {
-            t("sae.latent"): np.arange(len(s.active)),
-            t("sae.density"): s.density,
-            t("sae.mean"): s.mean_active,
-            t("sae.max"): s.activation_max,
-        }
-    ).sort_values(t("sae.density"), ascending=False)
-    density = found[t("sae.density")]
-    if hide:
-        found = found[density <= DENSE]
-    table(
-        found,
-        "latents",
-        title=t("sae.browser"),
-        caption=t("sae.browser_help", n=f"{len(found):,}"),
-        height=420,
-        column_config={
-            t("sae.density"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
-        },
-    )
+def _telling(found: Latents) -> int:
+    """The latent to open with: of those that name something, the one that moves a task most."""
+    named = np.array([found.state(j) == "fine" for j in range(found.n_latents)])
+    return int(np.argmax(np.where(named, np.abs(found.relative_effect).max(1), -1.0)))
 
 
 def render(frame: Frame) -> None:
@@ -70,19 +49,25 @@ def render(frame: Frame) -> None:
         st.info(t("sae.absent"))
         return
     _summary(frame)
-    left, right = st.columns([2, 3], gap="small")
+    try:
+        with st.spinner(t("sae.working"), show_time=True):
+            found = state.dictionary(frame.run.path)
+    except UserError as e:
+        st.error(str(e), icon=":material/error:")
+        return
+    left, right = st.columns([2, 5], gap="small")
     with left:
         show(figures.density(s), "sae-density", title=t("sae.histogram"), caption=t("sae.histogram_help"))
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            latent = st.number_input(
-                t("sae.latent"), 0, len(s.active) - 1, int(np.argmax(s.active)), key="latent", bind="query-params", width=140
-            )
-            value = st.number_input(
-                t("sae.clamp"), value=0.0, step=0.5, key="clamp", bind="query-params", width=140, help=t("sae.clamp_help")
-            )
-            st.button(t("sae.try"), icon=":material/science:", on_click=whatif.choose, args=(f"latent.{latent}={value:g}",))
+        first = _telling(found)
+        latent = st.number_input(t("sae.latent"), 0, found.n_latents - 1, first, key="latent", bind="query-params")
+        value = st.number_input(t("sae.clamp"), value=0.0, step=0.5, key="clamp", bind="query-params", help=t("sae.clamp_help"))
+        st.button(t("sae.try"), icon=":material/science:", on_click=whatif.choose, args=(f"latent.{latent}={value:g}",))
     with right:
-        _browser(frame)
+        browser(frame, found)
+    if found.enough:
+        page(frame, found, int(latent))
+    else:
+        st.info(t("guard.no_rows"), icon=cards.ICONS["unknown"])
     whatif.bottom(frame, "latent.12=0")
 
 

@@ -37,14 +37,14 @@ def render(frame: Frame) -> None:
     facts = frame.statistics.facts
     default = facts.tasks.index("nba") if "nba" in facts.tasks else 0
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        task = st.selectbox(t("why.task"), facts.tasks, index=default, key="why_task", bind="query-params", width=230)
-        order = st.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=200, help=t("why.order_help"))
+        task = st.selectbox(t("why.task"), facts.tasks, index=default, key="why_task", bind="query-params", width=200)
+        order = st.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
         options = _customers(frame, task, order)
         if "customer" not in st.session_state and "customer" not in st.query_params and options:
             st.session_state["customer"] = options[0]
         asked = st.session_state.get("customer") or st.query_params.get("customer")
         shown = options if asked in options or not asked else [asked, *options]
-        customer = st.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=230,
+        customer = st.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=200,
                                 accept_new_options=True, help=t("why.customer_help"))  # fmt: skip
         st.button(t("why.random"), icon=":material/casino:", on_click=_draw, args=(options,), disabled=not options)
     if not customer:
