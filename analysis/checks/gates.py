@@ -53,10 +53,28 @@ def collapse(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                     Evidence("effective experts", float(g.effective_experts[i]), None, g.n),
                 ),
                 HEATMAP,
-                "Expert collapse: the gate stopped looking at the other experts.",
-                Fix("cgc.entropy_lambda", old, round(max(0.02, 2 * old), 6), "Raise the entropy term, so that weight spreads."),
+                *_why_collapsed(s, task, g.experts[j], old),
                 (f"gate_temperature.{task}=2",),
             )
+
+
+def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float) -> tuple[str, Fix]:
+    """Cause and fix: a bias given in the config saturates the softmax, else the entropy term is too weak."""
+    bias = s.facts.get(f"task_experts.tasks.{task}.gate_bias", None) or {}
+    if expert in bias:
+        return (
+            f"The config starts this gate with a bias of {bias[expert]:g} on {expert}: a saturated softmax has no gradient.",
+            Fix(f"task_experts.tasks.{task}.gate_bias", bias, {}, "Start from the domain experts' bias instead."),
+        )
+    return (
+        "Expert collapse: the gate stopped looking at the other experts.",
+        Fix(
+            "cgc.entropy_lambda",
+            entropy_lambda,
+            round(max(0.02, 2 * entropy_lambda), 6),
+            "Raise the entropy term, so that weight spreads.",
+        ),
+    )
 
 
 @check("CGC-UNIFORM", "No task spreads its attention evenly over all experts.", HEATMAP)
