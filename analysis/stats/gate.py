@@ -6,7 +6,7 @@ mutual information between row and expert: zero means that every row gets the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,9 +117,19 @@ class GateStats(Statistic):
         return np.asarray(jensen_shannon(m[:, None, :], m[None, :, :]))
 
 
-def prior_weights(tasks: Sequence[Sequence[str]], experts: Sequence[str], high: float = 1.0, low: float = -1.0) -> Array:
-    """[T, N] softmax of the warm-start biases: `high` for a task's domain experts, `low` for the others."""
-    bias = np.array([[high if e in domain else low for e in experts] for domain in tasks], dtype=np.float64)
+def prior_weights(
+    tasks: Sequence[Sequence[str]],
+    experts: Sequence[str],
+    high: float = 1.0,
+    low: float = -1.0,
+    own: Sequence[Mapping[str, float]] | None = None,
+) -> Array:
+    """[T, N] softmax of the warm-start biases: `high` for a task's domain experts, `low` for the others; a task's `own` win."""
+    given = own if own is not None else [{}] * len(tasks)
+    bias = np.array(
+        [[o.get(e, high if e in domain else low) for e in experts] for domain, o in zip(tasks, given, strict=True)],
+        dtype=np.float64,
+    )
     z = np.exp(bias - bias.max(1, keepdims=True))
     return np.asarray(z / z.sum(1, keepdims=True))
 

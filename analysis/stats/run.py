@@ -60,7 +60,8 @@ class Facts:
     def prior(self) -> Array:
         """[T, N] gate weights at initialisation."""
         domains = [self.domain_experts.get(t, ()) for t in self.tasks]
-        return prior_weights(domains, self.experts, self.get("cgc.bias_high", 1.0), self.get("cgc.bias_low", -1.0))
+        own = [self.get(f"task_experts.tasks.{t}.gate_bias", {}) for t in self.tasks]
+        return prior_weights(domains, self.experts, self.get("cgc.bias_high", 1.0), self.get("cgc.bias_low", -1.0), own)
 
 
 @dataclass(frozen=True, eq=False)
