@@ -65,7 +65,7 @@ def main(start: str = "overview") -> None:
                     render(v),
                     title=t(f"{v.name}.title"),
                     icon=v.icon,
-                    url_path=v.name,
+                    url_path="start" if v.name == start else v.name,
                     default=v.name == start,
                     help=t(f"{v.name}.help"),
                 )
@@ -73,7 +73,7 @@ def main(start: str = "overview") -> None:
             ]
     # The page that opens first lives at `/`; a link that names it must open it too.
     first = next(v for v in views() if v.name == start)
-    hidden = st.Page(render(first), title=t(f"{first.name}.title"), url_path=f"{first.name}", visibility="hidden")
+    hidden = st.Page(render(first), title=t(f"{first.name}.title"), url_path=first.name, visibility="hidden")
     pages[t(f"section.{first.section}")] = [*pages[t(f"section.{first.section}")], hidden]
     page = st.navigation(pages, expanded=True)
     with st.sidebar:

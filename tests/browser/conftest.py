@@ -1,4 +1,4 @@
-"""One app and one browser a session; the app shows a measured tiny run and a broken copy of it."""
+"""One app and one browser a session; the app shows the two bundled runs, measured, and a damaged folder."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from analysis import diagnose
+from dashboard.server import ROOT
 from ple_model.data.dataset import Dataset
-from ple_model.run import Run
-from tests.browser.server import CHROMIUM, app, launch
+from tests.browser.server import CHROMIUM, WAIT_MS, app, launch
+
+BUNDLED = ("healthy", "cut-feed")
 
 
 @pytest.fixture(scope="session")
-def shown_runs(tiny_run: Run, tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two readable runs and one that cannot be read; a dataset lies beside it, where the form looks."""
+def shown_runs(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bundled runs and one that cannot be read; a dataset lies beside it, where the form looks."""
     root = tmp_path_factory.mktemp("browser")
     runs = root / "runs"
-    for name in ("first", "second"):
-        shutil.copytree(tiny_run.path, runs / name)
-    diagnose(runs / "first")
-    shutil.copytree(runs / "first" / "analysis", runs / "second" / "analysis")
-    shutil.copytree(tiny_run.path, runs / "broken")
-    (runs / "broken" / "manifest.json").write_text("{", encoding="utf-8")
+    for name in BUNDLED:
+        bundled = ROOT / "sample_runs" / name
+        if not bundled.is_dir():
+            pytest.fail(f"the browser tests show {bundled}, which is missing: make it with 'make sample-runs'")
+        shutil.copytree(bundled, runs / name)
+        diagnose(runs / name)
+    (runs / "damaged").mkdir()
+    (runs / "damaged" / "manifest.json").write_text("{", encoding="utf-8")
     shutil.copytree(tiny_dataset.path, root / "data" / "planted")
     return runs
 
@@ -37,20 +41,21 @@ def address(shown_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
+    """One profile for all tests: the app's scripts are fetched once."""
     if not Path(CHROMIUM).exists():
         pytest.fail(
             f"the browser tests need Chromium at {CHROMIUM}: install it with 'apt-get install chromium', or set PLE_CHROMIUM"
         )
     with sync_playwright() as playwright:
         found = launch(playwright)
-        yield found
+        yield found.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
         found.close()
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    found = browser.new_page(viewport={"width": 1440, "height": 1100})
-    found.set_default_timeout(60_000)
+def page(browser: BrowserContext) -> Iterator[Page]:
+    found = browser.new_page()
+    found.set_default_timeout(WAIT_MS)
     yield found
     found.close()

@@ -1,48 +1,66 @@
-"""`python -m tests.browser.screenshots RUNS_DIR [OUT]`: every page, light and dark, and the overview in Korean."""
+"""`python -m tests.browser.screenshots [RUNS_DIR] [OUT]`: a picture of every page, and of the overview in dark as well.
+
+The bundled runs are shown unless another folder of runs is given: the overview and the pages of health on the run with the cut
+feed, which have something to say about it, the others on the healthy run.
+"""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Page, sync_playwright
 
+from dashboard.server import ROOT
 from dashboard.view import views
 from tests.browser.server import WAIT_MS, app, launch, ready
 
+BROKEN = ("overview", "expert_health", "cgc_gates")
+"""Pages pictured on the run that is not healthy."""
 DRAWN = """() => {
   const count = (selector) => document.querySelectorAll(selector).length;
-  return count('[data-testid=stMain] [data-testid=stSkeleton]') === 0 &&
+  return count('[data-testid=stMain] [data-testid=stSkeleton], [data-testid=stSpinner], [data-testid=stProgress]') === 0 &&
     count('[data-testid=stPlotlyChart]') === count('.js-plotly-plot .main-svg:first-child');
 }"""
+CONTENT = '[data-testid="stMain"] [data-testid="stPlotlyChart"], [data-testid="stMain"] [data-testid="stDataFrame"]'
 
 
 def settle(page: Page) -> None:
-    """Wait until every figure and table of the page is drawn."""
+    """Wait until the page is measured and every figure and table of it is drawn."""
+    page.wait_for_selector(CONTENT, timeout=4 * WAIT_MS)
     ready(page, "h1")
-    page.wait_for_function(DRAWN, timeout=WAIT_MS)
+    page.wait_for_function(DRAWN, timeout=2 * WAIT_MS)
     page.wait_for_timeout(1200)
 
 
-def take(runs: Path, out: Path, height: int = 1300) -> list[Path]:
-    """Write OUT/<page>-<light|dark>.png; returns the files."""
+def take(runs: Path, out: Path, width: int = 1280, height: int = 1040) -> list[Path]:
+    """Write OUT/<page>.png and OUT/overview-dark.png of the runs `healthy` and `cut-feed`; returns the files."""
     out.mkdir(parents=True, exist_ok=True)
-    wanted = [(v.name, theme, "en") for theme in ("light", "dark") for v in views()] + [("overview", "light", "ko")]
+    wanted: list[tuple[str, Literal["light", "dark"]]] = [(v.name, "light") for v in views()]
+    wanted.append(("overview", "dark"))
     taken = []
-    with tempfile.TemporaryDirectory() as log, app([runs], Path(log) / "app.log") as address, sync_playwright() as playwright:
-        browser = launch(playwright)
-        for name, theme, language in wanted:
-            page = browser.new_page(viewport={"width": 1440, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
-            page.goto(f"{address}/{name}?lang={language}")
-            settle(page)
-            taken.append(out / f"{name}-{theme}{'' if language == 'en' else '-' + language}.png")
-            page.screenshot(path=taken[-1])
-            page.close()
-        browser.close()
+    with tempfile.TemporaryDirectory() as work:
+        shown = Path(work) / "runs"
+        for name in ("healthy", "cut-feed"):
+            shutil.copytree(runs / name, shown / name)
+        with app([shown], Path(work) / "app.log") as address, sync_playwright() as playwright:
+            browser = launch(playwright)
+            for name, theme in wanted:
+                page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
+                run = "cut-feed" if name in BROKEN else "healthy"
+                page.goto(f"{address}/{name}?run={run}")
+                settle(page)
+                taken.append(out / f"{name}{'' if theme == 'light' else '-dark'}.png")
+                page.screenshot(path=taken[-1])
+                page.close()
+            browser.close()
     return taken
 
 
 if __name__ == "__main__":
-    for file in take(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "docs/screenshots")):
+    given = [Path(a) for a in sys.argv[1:3]]
+    for file in take(given[0] if given else ROOT / "sample_runs", given[1] if given[1:] else ROOT / "docs" / "screenshots"):
         print(file)

@@ -25,7 +25,7 @@ FLAGS = [
     "--disable-sync",
 ]
 READY = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
-WAIT_MS = 90_000
+WAIT_MS = 60_000
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from analysis.latents import load_labels
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore
 from dashboard.view import views
@@ -32,33 +33,62 @@ def choose(page: Page, label: str, option: str) -> None:
     ready(page)
 
 
+def count(page: Page, card: str) -> int:
+    """Verdict cards whose key starts like this."""
+    return page.locator(f'[class*="st-key-card-{card}"]').count()
+
+
 @pytest.mark.parametrize("view", views(), ids=lambda v: v.name)
 def test_every_page_opens_with_its_question_and_without_an_error(address: str, page: Page, view: object) -> None:
     name = view.name  # type: ignore[attr-defined]
-    page.goto(f"{address}/{name}?run=first")
+    page.goto(f"{address}/{name}?run=healthy")
     ready(page, CONTENT)
     title(page, f"{name}.question")
-    assert page.locator('[data-testid="stException"]').count() == 0
+    assert page.locator('[data-testid="stException"], [data-testid="stDialog"]').count() == 0
+    assert count(page, "error") == 0
+    assert count(page, "warning") == 0
 
 
-def test_a_run_is_switched_and_a_broken_one_says_why(address: str, page: Page) -> None:
-    page.goto(f"{address}/cgc_gates?run=first")
+def test_the_overview_of_the_cut_feed_names_the_feed_and_the_collapsed_gate(address: str, page: Page) -> None:
+    page.goto(f"{address}/?run=cut-feed")
     ready(page, CONTENT)
-    choose(page, EN["frame.run"], "second")
-    expect(page).to_have_url(re.compile("run=second"))
-    choose(page, EN["frame.run"], "broken")
+    for field in ("txn_seq", "session_seq"):
+        card = page.locator(f'[class*="st-key-card-error-EXP-ZERO-INPUT-temporal-{field}"]')
+        expect(card).to_contain_text(field)
+        expect(card).to_contain_text("100%")
+    expect(page.locator('[class*="st-key-card-error-CGC-COLLAPSE-nba"]')).to_contain_text("nba")
+
+
+def test_a_run_is_switched_and_a_damaged_one_says_why(address: str, page: Page) -> None:
+    page.goto(f"{address}/expert_health?run=healthy")
+    ready(page, CONTENT)
+    assert count(page, "error") == 0
+    choose(page, EN["frame.run"], "cut-feed")
+    expect(page).to_have_url(re.compile("run=cut-feed"))
+    expect(page.locator('[class*="st-key-card-error-EXP-ZERO-INPUT-temporal"]')).to_have_count(2, timeout=WAIT_MS)
+    choose(page, EN["frame.run"], "damaged")
     expect(page.locator('[data-testid="stAlert"]').first).to_contain_text("manifest.json", timeout=WAIT_MS)
 
 
+def test_what_a_card_suggests_is_tried_on_the_page(address: str, page: Page) -> None:
+    page.goto(f"{address}/cgc_gates?run=cut-feed")
+    ready(page, CONTENT)
+    card = page.locator('[class*="st-key-card-error-CGC-COLLAPSE-nba"]')
+    card.get_by_role("button", name=EN["card.try"]).click()
+    expect(page).to_have_url(re.compile("try="), timeout=WAIT_MS)
+    ready(page)
+    expect(page.locator('[class*="st-key-table-whatif"]')).to_be_visible(timeout=WAIT_MS)
+
+
 def test_a_copied_link_opens_the_same_view(address: str, page: Page) -> None:
-    page.goto(f"{address}/cgc_gates?run=second&segment=warm_start&lang=ko&task=churn")
+    page.goto(f"{address}/cgc_gates?run=cut-feed&segment=warm_start&lang=ko&task=churn")
     ready(page, CONTENT)
     expect(page.locator("h1")).to_have_text(catalogue("ko")["cgc_gates.question"])
     badge = page.locator('[data-testid="stBadge"], .stBadge').first
     shown = badge.inner_text()
     assert "중" in shown
     link = page.url
-    assert all(part in link for part in ("run=second", "segment=warm_start", "task=churn"))
+    assert all(part in link for part in ("run=cut-feed", "segment=warm_start", "task=churn"))
     page.reload()
     ready(page, CONTENT)
     expect(badge).to_have_text(shown)
@@ -66,23 +96,52 @@ def test_a_copied_link_opens_the_same_view(address: str, page: Page) -> None:
 
 
 def test_a_cohort_is_chosen_and_the_count_follows(address: str, page: Page) -> None:
-    page.goto(f"{address}/hmm?run=first")
+    page.goto(f"{address}/hmm?run=healthy")
     ready(page, CONTENT)
     page.get_by_role("button", name=EN["frame.cohort"]).click()
     page.get_by_role("combobox", name=EN["frame.segment"]).click()
     page.get_by_role("option", name="warm_start", exact=True).click()
-    expect(page).to_have_url(re.compile("segment=warm_start"))
+    expect(page).to_have_url(re.compile("segment=warm_start"), timeout=WAIT_MS)
     ready(page)
-    expect(page.get_by_text("of", exact=False).first).to_be_visible()
+    before, after = EN["frame.cohort_some"].split("{n}")[1].split("{total}")
+    expect(page.get_by_text(re.compile(rf"\d{re.escape(before)}\d[\d,]*{re.escape(after)}")).first).to_be_visible()
 
 
 def test_the_navigation_keeps_run_and_cohort(address: str, page: Page) -> None:
-    page.goto(f"{address}/hmm?run=second&segment=warm_start")
+    page.goto(f"{address}/hmm?run=cut-feed&segment=warm_start")
     ready(page, CONTENT)
     page.get_by_role("link", name=EN["cgc_gates.title"]).click()
     title(page, "cgc_gates.question")
-    assert "run=second" in page.url
+    assert "run=cut-feed" in page.url
     assert "segment=warm_start" in page.url
+
+
+def test_a_label_given_to_a_latent_is_kept_with_the_run(address: str, page: Page, shown_runs: Path) -> None:
+    page.goto(f"{address}/sae_neurons?run=healthy&latent=3")
+    field = page.get_by_role("textbox", name=EN["latent.label"])
+    field.wait_for()
+    ready(page)
+    field.fill("travellers")
+    field.press("Enter")
+    ready(page)
+    page.reload()
+    expect(field).to_have_value("travellers", timeout=WAIT_MS)
+    assert load_labels(shown_runs / "healthy") == {3: "travellers"}
+
+
+def test_the_report_of_an_explanation_and_the_page_of_a_run_are_saved_whole(address: str, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{address}/why_recommended?run=healthy")
+    report = page.get_by_role("button", name=EN["why.report"])
+    report.wait_for()
+    ready(page)
+    for button, said in ((report, "travel card"), (page.get_by_role("button", name=EN["frame.export"]), "healthy")):
+        with page.expect_download() as saved:
+            button.click()
+        saved.value.save_as(tmp_path / "saved.html")
+        text = (tmp_path / "saved.html").read_text(encoding="utf-8")
+        assert text.rstrip().endswith("</html>")
+        assert said in text
+        assert len(text) < 8_000_000
 
 
 @pytest.fixture
@@ -96,7 +155,7 @@ def store(shown_runs: Path) -> Iterator[JobStore]:
 
 
 def test_a_training_is_started_watched_and_stopped(address: str, page: Page, shown_runs: Path, store: JobStore) -> None:
-    page.goto(f"{address}/training?run=first")
+    page.goto(f"{address}/training?run=healthy")
     ready(page, CONTENT)
     sidebar = page.locator('[data-testid="stSidebar"]')
     sidebar.get_by_text(EN["train.title"]).click()
