@@ -102,9 +102,9 @@ def log_vars(stats: TrainingStats, limit: float) -> go.Figure:
 
 def learning_rate(stats: TrainingStats) -> go.Figure:
     """Learning rate at the end of each epoch."""
-    return marks(
-        lines(stats.epoch, {"learning rate": stats.series("lr")}, x_title="epoch", y_title="learning rate", height=260), stats
-    )
+    out = lines(stats.epoch, {"learning rate": stats.series("lr")}, x_title="epoch", y_title="learning rate")
+    out.update_yaxes(exponentformat="none")
+    return marks(out, stats)
 
 
 def gradients(stats: TrainingStats) -> go.Figure:
