@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 SEED = 7
 CUSTOMERS = 5000
 CUT = ("txn_seq", "session_seq")
-COLLAPSE = ("task_experts.tasks.nba.gate_bias={deepfm: 9.0}",)
+COLLAPSE = ("task_experts.tasks.nba.gate_bias={deepfm: 20.0}",)
 SHARES = {"test": 0.8, "validation": 0.1, "train": 0.1}
 """Mostly customers that the model never saw, so that calibration has enough labelled rows."""
 STORED_CUSTOMERS = 800
