@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 app: setup
-	$(BIN)/ple app sample_runs --port $(PORT) $(if $(filter 1,$(HEADLESS)),--headless)
+	$(BIN)/ple app --port $(PORT) $(if $(filter 1,$(HEADLESS)),--headless)
 
 test: setup
 	bash tests/browser/install_browser.sh
