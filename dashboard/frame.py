@@ -145,11 +145,13 @@ def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
     with st.popover(t("frame.cohort"), icon=":material/group:", help=t("frame.cohort_help")):
         for column, key in (("segment", "segment"), ("cluster", "cluster")):
             if column in store.columns:
+                _keep_in_url(key)
                 options = sorted((v for v, _ in store.distinct(column)), key=lambda v: (isinstance(v, str), v))
                 chosen = st.multiselect(t(f"frame.{column}"), options, key=key, bind="query-params", format_func=str)
                 if chosen:
                     filters.append(CohortFilter(column, "in", tuple(chosen)))
         columns = [c for c in store.filter_columns if c not in ("segment", "cluster")]
+        _keep_in_url("column")
         other = st.selectbox(
             t("frame.column"), columns, index=None, key="column", bind="query-params", placeholder=t("frame.column_none")
         )
@@ -160,6 +162,13 @@ def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
     label = t("frame.cohort_some", n=f"{n:,}", total=f"{total:,}") if filters else t("frame.cohort_all", n=f"{total:,}")
     st.badge(label, color="blue" if filters else "gray")
     return tuple(filters)
+
+
+def _keep_in_url(key: str) -> None:
+    """Write a bound value back to the URL after a change of page: the browser does so only for widgets it has drawn, and the
+    inside of a closed popover is not."""
+    if key in st.session_state:
+        st.session_state[key] = st.session_state[key]
 
 
 def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:

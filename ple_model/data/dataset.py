@@ -374,9 +374,7 @@ def write_dataset(
     writer = DatasetWriter(Path(out), group_rows=group_rows)
     for batch in batches:
         writer.write(_to_columns(batch))
-    writer.close(
-        name=name, source=source, context=context or ModelContext(), normalizer=normalizer or Normalizer.identity()
-    )
+    writer.close(name=name, source=source, context=context or ModelContext(), normalizer=normalizer or Normalizer.identity())
     return Dataset.open(out)
 
 

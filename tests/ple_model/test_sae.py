@@ -9,8 +9,7 @@ from ple_model.sae import SparseAutoencoder
 
 def sae(width: int = 6, **kwargs: object) -> SparseAutoencoder:
     torch.manual_seed(0)
-    made = SparseAutoencoder(width, dataclasses.replace(SaeConfig(k=3, aux_k=4, dead_steps=2),
-      **kwargs))  # type: ignore[arg-type]
+    made = SparseAutoencoder(width, dataclasses.replace(SaeConfig(k=3, aux_k=4, dead_steps=2), **kwargs))  # type: ignore[arg-type]
     with torch.no_grad():
         made.b_enc.normal_(std=0.1)
         made.b_dec.normal_(std=0.1)

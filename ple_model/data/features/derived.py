@@ -14,13 +14,23 @@ _DIAGRAM = (
     ("second_persistence", "score", "second longest lifetime", "두 번째로 긴 지속 길이", "second largest death - birth"),
     ("mean_persistence", "score", "average lifetime", "평균 지속 길이", "mean of death - birth"),
     ("std_persistence", "score", "spread of lifetimes", "지속 길이의 표준편차", "standard deviation of death - birth"),
-    ("p90_persistence", "score", "high-end lifetime (90th percentile)", "지속 길이의 90백분위",
-      "0.9 quantile of death - birth"),
+    (
+        "p90_persistence",
+        "score",
+        "high-end lifetime (90th percentile)",
+        "지속 길이의 90백분위",
+        "0.9 quantile of death - birth",
+    ),
     ("entropy", "nats", "entropy of lifetimes", "지속 길이의 엔트로피", "- sum p ln p with p = lifetime / total lifetime"),
     ("mean_birth", "score", "average scale of appearance", "평균 생성 척도", "mean of birth"),
     ("mean_death", "score", "average scale of disappearance", "평균 소멸 척도", "mean of death"),
-    ("landscape_norm", "score", "size of the landscape", "지형 함수의 크기",
-      "L2 norm of the first persistence landscape, 50 grid points"),
+    (
+        "landscape_norm",
+        "score",
+        "size of the landscape",
+        "지형 함수의 크기",
+        "L2 norm of the first persistence landscape, 50 grid points",
+    ),
     ("amplitude", "score", "combined strength", "종합 강도", "square root of the sum of squared lifetimes"),
 )
 _KIND = {

@@ -14,9 +14,7 @@ _TREND_KO = "최근 90일과 그 이전 90일로 비교한 값으로, -1(중단)
 
 
 def _trend(value: str, where: str = "TRUE") -> str:
-    return div(
-        f"{total(value, last(90, where))} - {total(value, between(91, 180, where))}", total(value, last(180, where))
-    )
+    return div(f"{total(value, last(90, where))} - {total(value, between(91, 180, where))}", total(value, last(180, where)))
 
 
 _P, _CL = "role = 'premium'", "role = 'claim'"
@@ -183,8 +181,12 @@ OVERSEAS = Part(
 )  # fmt: skip
 
 _ONLINE = "ch IN ('app', 'web')"
-_CHANNELS = (("store", "a branch or store", "지점·매장"), ("app", "the app", "앱"), ("web", "the web", "웹"), ("contact",
-  "an adviser", "상담"))
+_CHANNELS = (
+    ("store", "a branch or store", "지점·매장"),
+    ("app", "the app", "앱"),
+    ("web", "the web", "웹"),
+    ("contact", "an adviser", "상담"),
+)
 OTHER_CHANNEL = Part(
     "other_channel", ("transactions", "sessions", "consultation"), ("touch", "count(*) > 0"),
     "0 and absent: no purchase, session or contact with a known channel in the last 365 days",

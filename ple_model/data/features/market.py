@@ -81,5 +81,6 @@ def fit_market(con: duckdb.DuckDBPyConnection) -> Market:
     """Fit on the `train` rows of table `spine`."""
     brands = con.execute(_ADOPTED).fetchall()
     categories = con.execute(_MEDIAN.format(category=CATEGORY_NUMBER)).fetchall()
-    return Market(tuple((a, b, float(s), float(g)) for a, b, s, g in brands), tuple((a, int(c), float(m)) for a, c,
-      m in categories))
+    return Market(
+        tuple((a, b, float(s), float(g)) for a, b, s, g in brands), tuple((a, int(c), float(m)) for a, c, m in categories)
+    )

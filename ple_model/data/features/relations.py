@@ -15,8 +15,9 @@ from __future__ import annotations
 from ple_model.data.features.column import HISTORY_DAYS, count, last, total
 from ple_model.tasks import SPENDING_CATEGORIES
 
-ESSENTIAL = tuple(i + 1 for i, n in enumerate(SPENDING_CATEGORIES) if n in ("groceries", "fuel and transport", "health",
-  "education"))
+ESSENTIAL = tuple(
+    i + 1 for i, n in enumerate(SPENDING_CATEGORIES) if n in ("groceries", "fuel and transport", "health", "education")
+)
 """Category numbers of necessities; the others are treats."""
 
 
@@ -210,6 +211,7 @@ RELATIONS: dict[str, str] = {
 }  # fmt: skip
 """SQL of each relation; each needs only earlier ones. `$low` and `$high` bound the chunk's customer ids."""
 
-SHARED = frozenset({"allcard", "card", "cardday", "cat", "brand", "dep", "day", "block", "hold", "ses", "camp", "ins", "con",
-  "inv", "touch"})
+SHARED = frozenset(
+    {"allcard", "card", "cardday", "cat", "brand", "dep", "day", "block", "hold", "ses", "camp", "ins", "con", "inv", "touch"}
+)
 """Relations read more than once: made as temporary tables, the others as views."""

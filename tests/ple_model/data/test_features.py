@@ -264,8 +264,10 @@ def test_events_at_or_after_the_cutoff_move_no_feature_no_presence_and_no_market
 
 def test_the_plant_would_be_seen_after_the_cutoff(market: Market) -> None:
     later = [("A", "2024-02-15", "train")]
-    with bank(WITH_DAILY, later) as before, bank({**WITH_DAILY, **{t: [*WITH_DAILY[t], *FUTURE[t]] for t in FUTURE}},
-      later) as after:
+    with (
+        bank(WITH_DAILY, later) as before,
+        bank({**WITH_DAILY, **{t: [*WITH_DAILY[t], *FUTURE[t]] for t in FUTURE}}, later) as after,
+    ):
         old, new = (table(con, market)[("A", "2024-02-15")] for con in (before, after))
     parts = {c.part for c in load_schema().columns if old[c.name] != new[c.name]}
     assert {"rfm", "deposit", "digital", "credit", "campaign", "insurance", "consultation", "overseas", "investment"} <= parts

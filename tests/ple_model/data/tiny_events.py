@@ -106,9 +106,7 @@ def tables(customers: int = 60, seed: int = 0) -> dict[str, pd.DataFrame]:
     side = {}
     for name in ("insurance", "consultation", "overseas", "investment"):
         who, ts = events(0.01)
-        side[name] = pd.DataFrame(
-            {"customer_id": ids[who], "ts": ts, "kind": "other", "amount": rng.lognormal(3, 1, len(who))}
-        )
+        side[name] = pd.DataFrame({"customer_id": ids[who], "ts": ts, "kind": "other", "amount": rng.lognormal(3, 1, len(who))})
     return {
         "customers": people, "transactions": transactions, "sessions": sessions, "holdings": holdings,
         "campaigns": campaigns, "merchants": merchants, **side,
