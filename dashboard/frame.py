@@ -57,7 +57,7 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
     by_name = {e.name: e for e in entries}
     # The chosen run must stay in the URL, so the widget has no default that would leave it out.
     if st.session_state.get("run") not in names and st.query_params.get("run") not in names:
-        st.session_state["run"] = next((e.name for e in entries if e.error is None), names[0])
+        start_with("run", next((e.name for e in entries if e.error is None), names[0]))
     chosen = st.selectbox(
         t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=210
     )
@@ -164,6 +164,16 @@ def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
     return tuple(filters)
 
 
+def start_with(key: str, value: str) -> None:
+    """Choose for the reader, in a bound widget that is drawn next, so that a link copied at once holds the choice too.
+
+    A value assigned before a widget's first registration does not reach the URL by itself, and a bound one cannot be written.
+    """
+    if key not in st.session_state:
+        st.query_params[key] = value
+    st.session_state[key] = value
+
+
 def _keep_in_url(key: str) -> None:
     """Write a bound value back to the URL after a change of page: the browser does so only for widgets it has drawn, and the
     inside of a closed popover is not."""
@@ -178,8 +188,10 @@ def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:
         low, high = float(edges[0]), float(edges[-1])
         if not low < high:
             return []
+        _keep_in_url(f"range:{column}")
         chosen = st.slider(t("frame.range"), low, high, (low, high), key=f"range:{column}", bind="query-params")
         return [CohortFilter(column, "between", chosen)] if chosen != (low, high) else []
+    _keep_in_url(f"value:{column}")
     values = [v for v, _ in store.distinct(column)]
     picked = st.multiselect(t("frame.values"), values, key=f"value:{column}", bind="query-params", format_func=str)
     return [CohortFilter(column, "in", tuple(picked))] if picked else []

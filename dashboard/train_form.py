@@ -288,6 +288,19 @@ def _epoch_line(line: dict[str, Any]) -> str:
     return t("job.epoch", epoch=line.get("epoch", 0), ratio="–" if ratio is None else f"{ratio:.3f}")
 
 
+def _spark(series: list[float]) -> dict[str, Any]:
+    """A small line by epoch; its scale is the series' own, or the first epochs would flatten the rest."""
+    axis = {"title": None, "grid": False, "tickCount": 3, "domain": False, "ticks": False}
+    return {
+        "data": {"values": [{"epoch": i + 1, "loss": v} for i, v in enumerate(series)]},
+        "mark": {"type": "line"},
+        "encoding": {
+            "x": {"field": "epoch", "type": "quantitative", "axis": {**axis, "format": "d"}},
+            "y": {"field": "loss", "type": "quantitative", "scale": {"zero": False}, "axis": {**axis, "format": ".2f"}},
+        },
+    }
+
+
 def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None) -> None:
     if job.status == "queued":
         st.caption(t("job.waiting"))
@@ -307,7 +320,7 @@ def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None)
         st.caption(_epoch_line(epochs[-1]))
         series = [v for e in epochs if (v := (e.get("valid") or {}).get("mean_ratio")) is not None]
         if len(series) > 1:
-            st.line_chart(series, height=90, x_label="", y_label="", alt=t("job.chart_alt"))
+            st.vega_lite_chart(_spark(series), height=90, alt=t("job.chart_alt"))
     if latest and latest.get("samples_per_s"):
         st.caption(t("job.speed", n=f"{float(latest['samples_per_s']):,.0f}"))
 

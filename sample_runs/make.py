@@ -2,8 +2,8 @@
 
 Both are `small` models of one seeded synthetic bank. In `cut-feed` the sequence feed never arrives (`txn_seq` and `session_seq`
 are absent in every row, as when sequence loading is switched off), and the gate of `nba` starts with nearly all its weight on
-one expert: a saturated softmax has no gradient, so it never looks at the others. Run it with `make sample-runs`; about ten minutes
-on two cores.
+one expert: a saturated softmax has no gradient, so it never looks at the others. Run it with `make sample-runs`; about ten
+minutes on two cores.
 """
 
 from __future__ import annotations

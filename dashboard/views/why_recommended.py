@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.components import explanation
-from dashboard.frame import Frame
+from dashboard.frame import Frame, start_with
 from dashboard.i18n import t
 from dashboard.view import View
 from ple_model.errors import UserError
@@ -41,7 +41,7 @@ def render(frame: Frame) -> None:
         order = st.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
         options = _customers(frame, task, order)
         if "customer" not in st.session_state and "customer" not in st.query_params and options:
-            st.session_state["customer"] = options[0]
+            start_with("customer", options[0])
         asked = st.session_state.get("customer") or st.query_params.get("customer")
         shown = options if asked in options or not asked else [asked, *options]
         customer = st.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=200,
