@@ -197,7 +197,7 @@ class Dataset:
             mine = keep[(keep >= first) & (keep < first + part.rows)] - first
             first += part.rows
             if len(mine):
-                writer._append(self._arrow(part, None).take(pa.array(mine)))
+                writer.append(self._arrow(part, None).take(pa.array(mine)))
         m = self.manifest
         writer.close(
             name=m.name, source=m.source, context=self.context(), normalizer=self.normalizer(), absent_sources=m.absent_sources,

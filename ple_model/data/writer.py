@@ -42,9 +42,9 @@ class DatasetWriter:
 
     def write(self, columns: Mapping[str, NDArray[np.generic]]) -> None:
         """Add rows: `customer_id`, `cutoff`, `split`, fields, `y_*`, `p_*`, `raw:*` (see `columns`). Any mix of splits."""
-        self._append(encode(columns))
+        self.append(encode(columns))
 
-    def _append(self, table: pa.Table) -> None:
+    def append(self, table: pa.Table) -> None:
         if self._schema is None:
             missing = [k for k in (*KEYS, "features", "cluster_ids") if k not in table.column_names]
             if missing:

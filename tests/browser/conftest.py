@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from analysis import diagnose
+from dashboard.browser import CHROMIUM, WAIT_MS, app, launch
 from dashboard.server import ROOT
 from ple_model.data.dataset import Dataset
-from tests.browser.server import CHROMIUM, WAIT_MS, app, launch
 
 BUNDLED = ("healthy", "cut-feed")
 

@@ -14,18 +14,12 @@ from typing import Literal
 
 from playwright.sync_api import Page, sync_playwright
 
+from dashboard.browser import CONTENT, DRAWN, WAIT_MS, app, launch, ready
 from dashboard.server import ROOT
 from dashboard.view import views
-from tests.browser.server import WAIT_MS, app, launch, ready
 
 BROKEN = ("overview", "expert_health", "cgc_gates")
 """Pages pictured on the run that is not healthy."""
-DRAWN = """() => {
-  const count = (selector) => document.querySelectorAll(selector).length;
-  return count('[data-testid=stMain] [data-testid=stSkeleton], [data-testid=stSpinner], [data-testid=stProgress]') === 0 &&
-    count('[data-testid=stPlotlyChart]') === count('.js-plotly-plot .main-svg:first-child');
-}"""
-CONTENT = '[data-testid="stMain"] [data-testid="stPlotlyChart"], [data-testid="stMain"] [data-testid="stDataFrame"]'
 
 
 def settle(page: Page) -> None:

@@ -11,15 +11,13 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from analysis.latents import load_labels
+from dashboard.browser import CONTENT, WAIT_MS, ready
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore
 from dashboard.view import views
-from tests.browser.server import WAIT_MS, ready
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EN = catalogue("en")
-CONTENT = '[data-testid="stMain"] [data-testid="stPlotlyChart"], [data-testid="stMain"] [data-testid="stDataFrame"]'
-"""What a page shows of a run, once it is measured."""
 
 
 def title(page: Page, key: str) -> None:

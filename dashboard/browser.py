@@ -1,4 +1,4 @@
-"""Starts the app for browser tests and screenshots: a free loopback port, a given folder of runs, stopped by its own id."""
+"""The app in a headless Chromium: how it is started and when it is ready, for tests, screenshots and benchmarks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-
-from playwright.sync_api import Browser, Page, Playwright
+from typing import TYPE_CHECKING
 
 from dashboard.server import ROOT, app_command, app_environment
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Playwright
 
 CHROMIUM = os.environ.get("PLE_CHROMIUM", "/usr/bin/chromium")
 FLAGS = [
@@ -25,6 +27,14 @@ FLAGS = [
     "--disable-sync",
 ]
 READY = '[data-testid="stApp"][data-test-connection-state="CONNECTED"][data-test-script-state="notRunning"]'
+CONTENT = '[data-testid="stMain"] [data-testid="stPlotlyChart"], [data-testid="stMain"] [data-testid="stDataFrame"]'
+"""What a page shows of a run, once it is measured."""
+DRAWN = """() => {
+  const count = (selector) => document.querySelectorAll(selector).length;
+  return count('[data-testid=stMain] [data-testid=stSkeleton], [data-testid=stSpinner], [data-testid=stProgress]') === 0 &&
+    count('[data-testid=stPlotlyChart]') === count('.js-plotly-plot .main-svg:first-child');
+}"""
+"""Every figure of the page is drawn."""
 WAIT_MS = 60_000
 
 
@@ -36,7 +46,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def app(runs: list[Path], log: Path) -> Iterator[str]:
-    """The address of an app that shows `runs`; it ends with the block."""
+    """The address of an app on a free loopback port that shows `runs`; it ends with the block, by its own id."""
     port = free_port()
     with log.open("wb") as out:
         server = subprocess.Popen(app_command(port, True), cwd=ROOT, env=app_environment(runs), stdout=out, stderr=out)

@@ -1,0 +1,43 @@
+"""A run measured at many customers: the rows of its sample, repeated under new names."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ple_model.data.dataset import Dataset
+from ple_model.data.writer import DatasetWriter, copy_artifacts
+from ple_model.run import Run, load_run
+
+PIECE = 4096
+
+
+def repeat(data: Dataset, out: Path, rows: int) -> Dataset:
+    """A dataset of `rows` rows at `out`: those of `data` in turn, each time under customers of its own."""
+    writer = DatasetWriter(out)
+    whole = pa.concat_tables([data.part_table(p) for p in data.manifest.files])
+    for first in range(0, rows, PIECE):
+        row = np.arange(first, min(first + PIECE, rows))
+        piece = whole.take(pa.array(row % len(whole)))
+        # a part file holds one split; what a benchmark repeats is all of the test split
+        names = [f"{name} #{i // len(whole)}" for name, i in zip(piece.column("customer_id").to_pylist(), row, strict=True)]
+        piece = piece.set_column(piece.schema.get_field_index("customer_id"), "customer_id", pa.array(names, pa.string()))
+        piece = piece.set_column(piece.schema.get_field_index("split"), "split", pa.array(["test"] * len(row), pa.string()))
+        writer.append(piece)
+    m = data.manifest
+    writer.close(
+        name=m.name, source=m.source, context=data.context(), normalizer=data.normalizer(),
+        absent_sources=m.absent_sources, settings={**m.settings, "repeated_from": m.fingerprint}, notes=m.notes,
+    )  # fmt: skip
+    copy_artifacts(data.path / "artifacts", out / "artifacts")
+    return Dataset.open(out)
+
+
+def repeated_run(run: Path, out: Path, rows: int) -> Run:
+    """A copy of the run at `out` whose sample has `rows` rows."""
+    shutil.copytree(run, out, ignore=shutil.ignore_patterns("sample", "analysis", "state"))
+    repeat(load_run(run).sample(), out / "sample", rows)
+    return load_run(out)

@@ -1,0 +1,78 @@
+"""`ple bench page`: how long a switch of page takes in a real browser with the analysis of many customers stored.
+
+The bundled healthy run is measured once over its own rows repeated to 100,000 customers (benchmarks do not ship a bank), then a
+headless Chromium walks the pages by their links. Two times a switch: until the script has run (server, transfer and the
+elements' start), and until every figure is drawn.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from analysis import diagnose
+from analysis.bench.many import repeated_run
+from dashboard.browser import CHROMIUM, CONTENT, DRAWN, WAIT_MS, app, launch, ready
+from dashboard.i18n import catalogue
+from dashboard.server import ROOT
+from dashboard.view import views
+from ple_model.bench.measure import Row, Settings, Target
+from ple_model.bench.registry import Benchmark
+from ple_model.errors import UserError
+
+SWITCHES = 20
+SCRIPT_MS, PAINTED_MS = 300.0, 1500.0
+
+
+def walk(runs: Path, log: Path, switches: int) -> dict[str, list[tuple[float, float]]]:
+    """page -> (ms until the script has run, ms until painted) of each switch to it; the first visits are not counted."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError as e:
+        raise UserError("ple bench page needs Playwright: pip install 'ple-scope[dev]'") from e
+    if not Path(CHROMIUM).exists():
+        raise UserError(f"ple bench page needs Chromium at {CHROMIUM}: install it, or set PLE_CHROMIUM")
+    words = catalogue("en")
+    names = [v.name for v in views()]
+    found: dict[str, list[tuple[float, float]]] = {n: [] for n in names}
+    with app([runs], log) as address, sync_playwright() as playwright:
+        browser = launch(playwright)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(4 * WAIT_MS)
+        page.goto(address)
+        page.wait_for_selector(CONTENT)
+        for turn in range(switches + 1):
+            for name in names[1:] + names[:1]:
+                before = time.perf_counter()
+                page.get_by_role("link", name=words[f"{name}.title"], exact=True).click()
+                page.get_by_role("heading", name=words[f"{name}.question"]).wait_for()
+                ready(page)
+                script = time.perf_counter()
+                page.wait_for_function(DRAWN)
+                if turn:
+                    found[name].append((1000 * (script - before), 1000 * (time.perf_counter() - before)))
+        browser.close()
+    return found
+
+
+def run(settings: Settings) -> list[Row]:
+    customers = settings.pick(100_000, 2_000)
+    with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
+        root = Path(folder)
+        many = repeated_run(ROOT / "sample_runs" / "healthy", root / "runs" / "many", customers)
+        diagnose(many)
+        found = walk(root / "runs", root / "app.log", settings.pick(SWITCHES, 2))
+    rows = []
+    for name, times in found.items():
+        for what, bound, column in (("script", SCRIPT_MS, 0), ("painted", PAINTED_MS, 1)):
+            values = [t[column] for t in times]
+            target = Target(bound, at_least=False)
+            middle = statistics.median(values)
+            label = f"{name}: {what}, {customers:,} customers"
+            rows.append(Row("page", label, middle, target, middle, unit="ms", low=min(values), high=max(values)))
+    return rows
+
+
+BENCHMARKS = (Benchmark("page", "a switch of page in a real browser, 100,000 customers stored", run),)
