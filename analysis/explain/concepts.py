@@ -88,7 +88,7 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         density=_np(density),
         mean=_np(z.double().sum(0) / count.clamp_min(1)),
         max=_np(z.max(0).values.double()),
-        fve_each=_np(_silenced(sae, z, residual)) / max(variance, 1e-12),
+        fve_each=_np(silenced(sae.decoder, z, residual)) / max(variance, 1e-12),
         expert_share=_np(_expert_share(model, sae)),
         effect=effect,
         effect_scale=scale,
@@ -152,9 +152,9 @@ def _same(
     return score(before), score(after)
 
 
-def _silenced(sae: SparseAutoencoder, z: Tensor, residual: Tensor) -> Tensor:
-    """[Z] growth of the mean squared residual when each latent alone is silent: ||r + z_j w_j||^2 - ||r||^2."""
-    w = sae.decoder.double()
+def silenced(decoder: Tensor, z: Tensor, residual: Tensor) -> Tensor:
+    """[Z] growth of the mean squared residual [N, W] when each latent alone is silent: ||r + z_j w_j||^2 - ||r||^2."""
+    w = decoder.double()
     zd = z.double()
     return ((zd * zd).mean(0) * (w * w).sum(0)) + 2 * (zd * (residual @ w)).mean(0)
 
@@ -175,28 +175,31 @@ def _neighbours(sae: SparseAutoencoder) -> tuple[NDArray[np.float64], NDArray[np
     return _np(top.values.double()), _np(top.indices).astype(np.int64)
 
 
-def _raised(
-    features: Tensor, z: Tensor, inverse: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(columns, standardised differences, means at the top, means elsewhere in real units) [Z, RAISED].
-
-    All latents at once: the top rows of each are a 0/1 matrix, and sums over them one product.
-    """
-    n, latents = z.shape
+def raised_differences(features: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(standardised differences, means at the top rows, means elsewhere [Z, F], standard deviations [F]) of the features
+    [N, F] for all latents [N, Z] at once: the top rows of each are a 0/1 matrix, and sums over them one product."""
+    n = len(z)
     k = min(max(TOP_LEAST, round(TOP_SHARE * n)), n)
-    top = torch.zeros(n, latents, dtype=torch.float64)
-    index = z.topk(k, dim=0).indices
-    top.scatter_(0, index, 1.0)
+    top = torch.zeros(z.shape, dtype=torch.float64)
+    top.scatter_(0, z.topk(k, dim=0).indices, 1.0)
     top *= z > 0
     many = top.sum(0)
     spread = features.std(0)
     x = torch.where(spread > 1e-9, (features - features.mean(0)) / spread.clamp_min(1e-9), torch.zeros_like(features))
-    total = x.sum(0)
     sums = top.T @ x  # [Z, columns]
     inside = sums / many.clamp_min(1)[:, None]
-    outside = (total - sums) / (n - many).clamp_min(1)[:, None]
+    outside = (x.sum(0) - sums) / (n - many).clamp_min(1)[:, None]
     difference = inside - outside
     difference[(many < 5) | (n - many < 5)] = 0
+    return difference, inside, outside, spread
+
+
+def _raised(
+    features: Tensor, z: Tensor, inverse: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(columns, standardised differences, means at the top, means elsewhere in real units) [Z, RAISED]."""
+    difference, inside, outside, spread = raised_differences(features, z)
+    latents = z.shape[1]
     order = difference.abs().topk(RAISED, dim=1).indices
     found = difference.gather(1, order)
     chosen = torch.where(found != 0, order, torch.full_like(order, -1))

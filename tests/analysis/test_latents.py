@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.explain.concepts import _effects, _expert_share, _lift, _raised, _silenced
+from analysis.explain.concepts import _effects, _expert_share, _lift, _raised, silenced
 from analysis.explain.explainer import Explainer
 from analysis.figures import sae as figures
 from analysis.latents import Latents, clamp, latents, load_labels, save_label
@@ -87,7 +87,7 @@ def test_silencing_all_rows_at_once_equals_one_latent_at_a_time(tiny_run: Run) -
     assert sae is not None
     out = sae(explainer.encoded.shared_concat[:50])
     residual = (out.x_standardised - out.reconstruction).double()
-    fast = _silenced(sae, out.latent, residual)
+    fast = silenced(sae.decoder, out.latent, residual)
     for j in (0, 5, 11):
         latent = out.latent.clone()
         latent[:, j] = 0
