@@ -24,6 +24,7 @@ BUILT_IN = (
     "ple_model.bench.commands",
     "analysis.commands",
     "analysis.commands_explain",
+    "analysis.commands_faults",
     "dashboard.commands",
 )
 """Modules with `COMMANDS` that are always looked for: an installation that is older than the code does not list them all."""

@@ -197,6 +197,7 @@ class Trainer:
         path = run.path / "progress.jsonl"
         self.log = ProgressWriter(path, size=self.position.progress_size, callback=progress)
         self._bad_steps = 0
+        self._measuring = self._stepping = 0.0
         self._last_event = self._last_save = time.monotonic()
 
     # --- the whole
@@ -301,6 +302,7 @@ class Trainer:
         p = self.position
         self.model.train()
         began, first = time.monotonic(), p.step
+        self._measuring = 0.0
         batches = self.dataset.batches(
             "train", self.manifest.batch_size, shuffle=True, seed=self.config.training.seed, epoch=p.epoch, start=p.step
         )
@@ -309,7 +311,8 @@ class Trainer:
             self._step(batch.inputs.to(self.device, non_blocking=True))
             p.step += 1
             p.total_steps += 1
-            p.seconds = before + time.monotonic() - began
+            self._stepping = time.monotonic() - began
+            p.seconds = before + self._stepping
             self._step_event(p.step - first, time.monotonic() - began)
             if p.step < self.steps:
                 self._maybe_save()
@@ -345,7 +348,20 @@ class Trainer:
     def _measure_gradients(self, losses: LossBreakdown) -> None:
         """adaTT's measurement; not while the shared experts, at which it is taken, do not train."""
         if self.config.adatt.enabled and not self.model.shared_frozen and not self.model.adatt_frozen:
+            began = self._clock()
             self.model.adatt.measure(losses.raw, self.model.last_layer_parameters(), scale=self.scaler.get_scale())
+            self._measuring += self._clock() - began
+
+    def _clock(self) -> float:
+        """Seconds, after the device has done what it was asked for."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.monotonic()
+
+    def _measuring_share(self) -> float | None:
+        """Seconds of adaTT's measurement over those of the rest of the epoch (of its part since a resume); None without one."""
+        rest = self._stepping - self._measuring
+        return self._measuring / rest if self._measuring > 0 and rest > 0 else None
 
     def _end_of_epoch(self) -> None:
         p = self.position
@@ -397,7 +413,7 @@ class Trainer:
             device_mem_mb=gpu, train=train_part.train, valid=validation.to_dict(), s=self.model.log_variances(),
             gates=validation.gates, gate_entropy=validation.gate_entropy, grad_norm=train_part.grad_norm,
             hmm_grad=train_part.hmm_grad, adatt=self.model.adatt_report(), frozen=self._frozen(), best=better,
-            nonfinite_steps=train_part.nonfinite,
+            nonfinite_steps=train_part.nonfinite, adatt_time_share=self._measuring_share(),
         )  # fmt: skip
         if train_part.nonfinite > (SCALING_STEPS if self.scaler.is_enabled() else 0):
             self._warn(f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -33,8 +34,8 @@ class Fix:
     text: str
 
     def override(self) -> str | None:
-        """`key=value` for `ple train --set`, or None."""
-        return f"{self.key}={self.new}" if self.key else None
+        """`key=value` for `ple train --set`, or None where the fix is no config key. The value is JSON, which YAML reads."""
+        return f"{self.key}={json.dumps(self.new)}" if self.key else None
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,12 @@ def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float)
     if expert in bias:
         return (
             f"The config starts this gate with a bias of {bias[expert]:g} on {expert}: a saturated softmax has no gradient.",
-            Fix(f"task_experts.tasks.{task}.gate_bias", bias, {}, "Start from the domain experts' bias instead."),
+            Fix(
+                f"task_experts.tasks.{task}.gate_bias",
+                bias,
+                dict.fromkeys(bias),
+                "Start from the domain experts' bias instead.",
+            ),
         )
     return (
         "Expert collapse: the gate stopped looking at the other experts.",

@@ -27,9 +27,13 @@ def training_of(s: Statistics, epochs: int = 1) -> TrainingStats:
 @check("LOSS-NAN", "Every recorded loss is finite.", LOSSES)
 def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """NaN or Inf in the total or a task's loss, or steps that were skipped because of it."""
-    h = training_of(s)
+    h = training_of(s, 0)
+    if not len(h) and not h.event("failed"):
+        raise NotMeasured("Not enough epochs to say: 0 recorded, 1 needed.")
     skipped = sum(int(e.get("nonfinite_steps", 0) or 0) for e in h.epochs)
-    warned = [e for e in h.events if e.get("event") == "warning" and "finite" in str(e.get("message", e.get("text", "")))]
+    said = [e for e in h.events if e.get("event") in ("warning", "failed")]
+    warned = [e for e in said if "finite" in str(e.get("message", e.get("text", e.get("reason", ""))))]
+    gave_up = any(e.get("event") == "failed" for e in warned)
     bad = []
     for name, values in {"total": h.series("train", "total"), **h.table("train", "tasks"), **h.table("valid", "tasks")}.items():
         raw = np.isinf(values)
@@ -42,7 +46,7 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     for e in h.epochs:
         bad += [(task, float(e["epoch"])) for task, v in (e.get("train", {}).get("tasks") or {}).items() if _is_nan(v)]
     if bad or skipped or warned:
-        name, epoch = bad[0] if bad else ("total", float(h.epoch[0]))
+        name, epoch = bad[0] if bad else ("total", 1.0)
         where = (
             f"The loss of {name} is not finite in epoch {epoch:.0f}."
             if bad
@@ -50,7 +54,7 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         )
         yield Finding(
             "LOSS-NAN",
-            "error" if bad or skipped > 0.01 * sum(int(e.get("steps", 0) or 0) for e in h.epochs) else "warning",
+            "error" if bad or gave_up or skipped > 0.01 * sum(int(e.get("steps", 0) or 0) for e in h.epochs) else "warning",
             name,
             where,
             (
@@ -92,7 +96,12 @@ def _several_unlabelled(tasks: tuple[str, ...], s: Statistics, epochs: int) -> F
         ),
         LOSSES,
         "All their targets are missing (-1 or NaN), which the loss masks out as it should; the data lack these labels.",
-        Fix("task_experts.tasks.<task>.enabled", True, False, "Build the labels, or switch these tasks off."),
+        Fix(
+            "task_experts.tasks",
+            {k: {"enabled": True} for k in tasks},
+            {k: {"enabled": False} for k in tasks},
+            "Build the labels, or switch these tasks off.",
+        ),
     )
 
 

@@ -193,7 +193,7 @@ def epoch_lines(facts: Facts, epochs: int = 10) -> list[dict[str, Any]]:
             "gates": {t: [v / sum(w) for v in w] for t, w in gates.items()},
             "grad_norm": {**dict.fromkeys(facts.experts, 0.0 if e > 8 else 0.1), "cgc": 0.0 if e > 7 else 0.05},
             "hmm_grad": dict.fromkeys(MODES, 0.1),
-            "adatt": {"conflict_share": 0.1, "time_share": 0.03},
+            "adatt": {"conflict_share": 0.1}, "adatt_time_share": 0.03,
             "frozen": {"gates": e > 7, "shared": e > 8}, "nonfinite_steps": 0,
         })  # fmt: skip
     return lines
@@ -375,7 +375,7 @@ def _gates_frozen_early(w: World) -> None:
 @planted("GRAD-ADATT-MEMORY", "adatt", "warning")
 def _dear_gradients(w: World) -> None:
     for line in w.epochs:
-        line["adatt"]["time_share"] = 2.0
+        line["adatt_time_share"] = 2.0
 
 
 @planted("GRAD-BRAND-WEAK", "brand_prediction", "warning")

@@ -23,7 +23,7 @@ from tests.fakes import tiny_config
 
 OPTIONS = Options(device="cpu", checkpoint_steps=2, sample_customers=40)
 CONFIG = tiny_config({"adatt": {"warmup_epochs": 0, "freeze_epoch": 1}, "training": {"phase1_epochs": 2, "phase2_epochs": 1}})
-TIMES = ("time", "seconds", "samples_per_s", "eta_s", "rss_mb")
+TIMES = ("time", "seconds", "samples_per_s", "eta_s", "rss_mb", "adatt_time_share")
 
 
 def die() -> None:

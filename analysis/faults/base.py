@@ -1,0 +1,148 @@
+"""The healthy runs that faults are planted in: of each seed a synthetic bank, a `small` run and a tiny run, kept for later.
+
+Neither is the bank of the bundled runs (seed 7), on which some thresholds were looked at. A healthy run is rebuilt when the
+code of the model, its configuration or the bank changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ple_model.config import Config, load_config
+from ple_model.data.build import BuildSettings, build
+from ple_model.data.dataset import Dataset
+from ple_model.data.spine import SplitSettings
+from ple_model.data.synth import generate
+from ple_model.finish import write_sample
+from ple_model.run import Run, load_run
+from ple_model.train import Options, train
+
+SPLIT = SplitSettings(train=0.45, validation=0.15)
+"""Four customers in ten are left for the test split: calibration needs 500 labelled rows that nothing was fitted on."""
+SHARES = {"test": 0.8, "validation": 0.1, "train": 0.1}
+BASE = ("training.batch_size=128",)
+"""The `small` preset; smaller batches, so that 2,000 customers give about as many steps as 5,000 do by default."""
+TINY = (
+    "shared_experts.unified_hgcn={output_dim: 16, node_dim: 8, merchant_dim: 8, fusion_dims: [16]}",
+    "shared_experts.perslay={output_dim: 8, functions: 3, hidden_dim: 12, stats_dim: 8}",
+    "shared_experts.deepfm={output_dim: 8, embedding_dim: 4, deep_dims: [16]}",
+    "shared_experts.temporal={output_dim: 8, txn_days: 24, sessions: 12, mamba_dim: 8, mamba_state: 4, chunk: 6, lnn_dim: 6, "
+    "transformer_dim: 8, mix_dim: 8}",
+    "shared_experts.lightgcn={output_dim: 8, hidden_dim: 16}",
+    "shared_experts.causal={output_dim: 8, hidden_dim: 16, variables: 6}",
+    "shared_experts.optimal_transport={output_dim: 8, hidden_dim: 16, support_points: 6, support_dim: 2, prototypes: 4, "
+    "iterations: 5}",
+    "shared_experts.raw_scale={output_dim: 8, hidden_dim: 12, mlp_dim: 8}",
+    "task_experts.group_hidden_dim=32",
+    "task_experts.group_output_dim=16",
+    "task_experts.cluster_embed_dim=8",
+    "task_towers.hidden_dims=[16]",
+    "hmm_triple_mode.proj_dim=8",
+    "adatt.warmup_epochs=2",
+    "adatt.freeze_epoch=4",
+    "training.phase1_epochs=5",
+    "training.phase2_epochs=1",
+    "training.batch_size=64",
+    "training.learning_rate=4.0e-3",
+)  # fmt: skip
+"""The one configuration of all faults that need training: six epochs of about 24 steps."""
+TINY_ROWS = 2600
+TINY_CUSTOMERS = 350
+BASE_CUSTOMERS = 900
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One seed's material. `broken` data faults are planted in copies of `run`'s sample, training faults in `rows`."""
+
+    seed: int
+    run: Run
+    tiny: Run
+    rows: Dataset
+
+
+def cache_dir() -> Path:
+    """Where healthy runs are kept between benchmarks, unless `--workdir` says otherwise."""
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "ple-scope" / "faults"
+
+
+def tiny_config(overrides: Iterable[str] = (), seed: int = 0) -> Config:
+    return load_config("small", overrides=(*TINY, f"training.seed={seed}", *overrides))
+
+
+def prepare(workdir: Path, seed: int, customers: int, say: Say) -> Bench:
+    """The bank, its dataset, and both healthy runs of one seed: taken from `workdir`, or made there."""
+    bank = workdir / f"bank-{customers}-{seed}"
+    rows = bank_rows(bank, seed, customers, say)
+    few = _few_rows(bank, rows)
+    base = _healthy(bank, "base", load_config("small", overrides=(*BASE, f"training.seed={seed}")), rows, BASE_CUSTOMERS, say)
+    tiny = _healthy(bank, "tiny", tiny_config(seed=seed), few, TINY_CUSTOMERS, say)
+    return Bench(seed, base, tiny, few)
+
+
+def bank_rows(bank: Path, seed: int, customers: int, say: Say) -> Dataset:
+    """The built dataset of a seed's bank. `build` itself returns what is there when neither events nor code changed."""
+    if not (bank / "events" / "events.json").exists():
+        say(f"seed {seed}: generating a bank of {customers} customers")
+        shutil.rmtree(bank / "events", ignore_errors=True)
+        (bank / "events").parent.mkdir(parents=True, exist_ok=True)
+        generate(bank / "events", customers, seed)
+    say(f"seed {seed}: features")
+    return build(bank / "events", bank / "dataset", settings=BuildSettings(split=SPLIT, workers=1, threads=1))
+
+
+def _few_rows(bank: Path, rows: Dataset) -> Dataset:
+    out = bank / f"rows-{rows.manifest.fingerprint[:12]}-{TINY_ROWS}"
+    if not (out / "dataset.json").exists():
+        shutil.rmtree(out, ignore_errors=True)
+        rows.extract(out, limit=min(TINY_ROWS, rows.manifest.rows))
+    return Dataset.open(out)
+
+
+def _healthy(bank: Path, name: str, config: Config, rows: Dataset, customers: int, say: Say) -> Run:
+    key = hashlib.sha256(f"{config.to_yaml()}|{rows.manifest.fingerprint}|{source_digest()}|{customers}".encode()).hexdigest()
+    path = bank / f"{name}-{key[:12]}"
+    if (path / "healthy").exists():
+        return load_run(path)
+    say(f"{bank.name}: training the healthy {name} run")
+    for old in bank.glob(f"{name}-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    run = train_run(rows, path, config, customers)
+    (path / "healthy").touch()
+    return run
+
+
+def train_run(rows: Dataset, path: Path, config: Config, customers: int) -> Run:
+    """A run from start to end, its sample mostly customers that it never saw."""
+    shutil.rmtree(path, ignore_errors=True)
+    run = train(rows, path, config, preset="small", device="cpu", options=Options(sample_customers=10))
+    write_sample(run.path, rows, customers, shares=SHARES)
+    return run
+
+
+def source_digest() -> str:
+    """A digest of the code that decides what a training gives (the data's code is `build`'s own affair)."""
+    import ple_model
+
+    root = Path(ple_model.__file__).parent
+    h = hashlib.sha256()
+    for path in _model_sources(root):
+        h.update(path.read_bytes())
+    return h.hexdigest()
+
+
+def _model_sources(root: Path) -> Sequence[Path]:
+    named = (
+        "adatt", "auxiliary", "basket", "calibration", "config", "constants", "evidential", "finish", "gate", "hmm", "losses",
+        "model", "sae", "stacked", "tasks", "towers", "train", "transfer",
+    )  # fmt: skip
+    folders = [*(root / "experts").glob("*.py"), *(root / "layers").glob("*.py"), *(root / "configs").glob("*.yaml")]
+    return sorted([*(root / f"{n}.py" for n in named), *folders])

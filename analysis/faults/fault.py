@@ -1,0 +1,142 @@
+"""What a planted fault is: a change of data, weights, configuration or training, and what the checks must then say.
+
+A fault never touches a statistic: it changes what the pipeline reads, and the real pipeline measures the rest. `required` are
+the findings that must appear (id and subject), `permitted` those that may rightly come with them. A level says how strong the
+fault is and whether it is *clear*: recall is judged on clear levels, the others show where detection begins.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.checks.finding import SEVERITIES, Finding, Severity
+
+if TYPE_CHECKING:
+    from ple_model.batch import PLEClusterInput
+    from ple_model.model import PLEClusterAdaTT
+
+Kind = Literal["data", "weight", "config", "training"]
+Columns = dict[str, NDArray[Any]]
+RowChange = Callable[[Columns, np.random.Generator], None]
+"""Changes decoded dataset columns (`ple_model.data.columns`) in place; called once for each part file."""
+ModelChange = Callable[["PLEClusterAdaTT"], None]
+"""Changes a model in place, without gradients."""
+Refit = Callable[["PLEClusterAdaTT", "PLEClusterInput"], None]
+"""Fits a part of a trained model to something else, on these customers."""
+
+
+@dataclass(frozen=True)
+class Expect:
+    """A finding by its id and subject; `subject` is a shell pattern, several of them are separated by `|`."""
+
+    id: str
+    subject: str = "*"
+    severity: Severity = "warning"
+    """The least severity that counts: `info` for checks that only inform."""
+
+    def matches(self, finding: Finding) -> bool:
+        """Id and subject; the severity is another question (`met`)."""
+        return finding.id == self.id and any(fnmatchcase(finding.subject, p) for p in self.subject.split("|"))
+
+    def met(self, finding: Finding) -> bool:
+        """Matches, and is at least as severe as expected. `unknown` (too few rows to say) meets nothing."""
+        loud = SEVERITIES.index(finding.severity) >= SEVERITIES.index(self.severity)
+        return self.matches(finding) and finding.severity != "unknown" and loud
+
+
+@dataclass(frozen=True)
+class Level:
+    """How strong: the number that the injector reads, and whether the fault is clear at it."""
+
+    name: str
+    strength: float
+    clear: bool = True
+
+
+@dataclass(frozen=True)
+class Plant:
+    """What is done. Rows and weights are changed in a finished healthy run; everything else means training one."""
+
+    rows: RowChange | None = None
+    """on the customers that are diagnosed"""
+    weights: ModelChange | None = None
+    """on the trained weights"""
+    refit: Refit | None = None
+    """on the trained weights, with the diagnosed customers at hand"""
+    limit: int | None = None
+    """diagnose at most so many rows"""
+    overrides: tuple[str, ...] = ()
+    """`key=value` config overrides, trained with"""
+    training_rows: RowChange | None = None
+    """on the dataset that is trained on"""
+    built: ModelChange | None = None
+    """on the model before its training starts: what a bug in the code would have done"""
+
+    @property
+    def trains(self) -> bool:
+        return bool(self.overrides or self.training_rows or self.built)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A named injector. `raises`: words that the error must contain, for a fault that must stop a run before it trains."""
+
+    name: str
+    kind: Kind
+    summary: str
+    plant: Callable[[float], Plant]
+    levels: tuple[Level, ...]
+    required: tuple[Expect, ...]
+    permitted: tuple[Expect, ...] = ()
+    raises: tuple[str, ...] = ()
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Ids of the checks that must fire."""
+        return tuple(dict.fromkeys(e.id for e in self.required))
+
+
+UNPLANTABLE: Mapping[str, str] = {}
+"""Checks without an injector, and why: said in the output instead of faked."""
+
+_FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    name: str,
+    kind: Kind,
+    summary: str,
+    *,
+    levels: tuple[Level, ...],
+    required: tuple[Expect, ...],
+    permitted: tuple[Expect, ...] = (),
+    raises: tuple[str, ...] = (),
+) -> Callable[[Callable[[float], Plant]], Callable[[float], Plant]]:
+    """Register an injector: a function from a level's strength to what is done."""
+
+    def register(plant: Callable[[float], Plant]) -> Callable[[float], Plant]:
+        if name in _FAULTS:
+            raise RuntimeError(f"two faults are named '{name}'")
+        _FAULTS[name] = Fault(name, kind, summary, plant, levels, required, permitted, raises)
+        return plant
+
+    return register
+
+
+@cache
+def faults() -> dict[str, Fault]:
+    """Every injector under `analysis.faults`, by name."""
+    import analysis.faults as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(sorted(_FAULTS.items()))

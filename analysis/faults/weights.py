@@ -1,0 +1,421 @@
+"""Weight faults: a healthy run whose stored weights were damaged, each as a known failure of training would leave them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.faults.data import AFTER_A_CUT, POISONED
+from analysis.faults.fault import Columns, Expect, Level, Plant, fault
+from analysis.faults.rows import remove
+from ple_model.batch import PLEClusterInput
+from ple_model.experts.base import Expert
+from ple_model.model import PLEClusterAdaTT
+
+FULL = Level("full", 1.0)
+# A damaged expert or gate moves every prediction behind it, and with it calibration and what the heads can know.
+DOWNSTREAM = (
+    Expect("EVI-MISCALIBRATED"),
+    Expect("EVI-UNINFORMATIVE"),
+    Expect("EVI-ZERO-EVIDENCE"),
+    Expect("SAE-LOW-FVE"),
+    Expect("SAE-DEAD"),
+    Expect("LT-OVERRELIANCE"),
+)
+
+
+def _last(model: PLEClusterAdaTT, expert: str) -> nn.Linear:
+    module = model.experts[expert]
+    assert isinstance(module, Expert)
+    return module.last_layer()
+
+
+def _gate(model: PLEClusterAdaTT, task: str) -> tuple[Tensor, Tensor]:
+    """(weights [experts, width], biases [experts]) of one task's gate: views that may be written to."""
+    n = len(model.expert_names)
+    rows = slice(model.task_names.index(task) * n, (model.task_names.index(task) + 1) * n)
+    return model.cgc.linear.weight.data[rows], model.cgc.linear.bias.data[rows]
+
+
+def _onto(model: PLEClusterAdaTT, task: str, expert: str, logit: float) -> None:
+    """The task's gate prefers `expert` by `logit`, whatever the row."""
+    weight, bias = _gate(model, task)
+    i = model.expert_names.index(expert)
+    weight.zero_()
+    bias.zero_()
+    bias[i] = logit
+
+
+@fault(
+    "expert-dead",
+    "weight",
+    "The last layer of an expert lost its weights: the output is its bias, whatever the input.",
+    levels=(FULL, Level("99.9 % of its size", 0.999), Level("90 % of its size", 0.9, clear=False)),
+    required=(Expect("EXP-DEAD", "causal"),),
+    permitted=(*DOWNSTREAM, Expect("EXP-LOW-RANK", "causal")),
+)
+def _dead(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        _last(model, "causal").weight.data.mul_(1 - share)
+
+    return Plant(weights=change)
+
+
+@fault(
+    "expert-low-rank",
+    "weight",
+    "Dimensional collapse: the last layer of an expert keeps one direction.",
+    levels=(FULL, Level("others at a fifth", 0.8, clear=False)),
+    required=(Expect("EXP-LOW-RANK", "raw_scale"),),
+    permitted=DOWNSTREAM,
+)
+def _low_rank(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        layer = _last(model, "raw_scale")
+        u, s, v = torch.linalg.svd(layer.weight.data, full_matrices=False)
+        s[1:] *= 1 - share
+        layer.weight.data.copy_(u @ torch.diag(s) @ v)
+
+    return Plant(weights=change)
+
+
+@fault(
+    "expert-nan",
+    "weight",
+    "One weight of an expert is NaN.",
+    levels=(FULL,),
+    required=(Expect("EXP-NONFINITE", "deepfm"), Expect("CGC-NONFINITE", "gates")),
+    permitted=POISONED,
+)
+def _nan(_: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        _last(model, "deepfm").weight.data[0, 0] = float("nan")
+
+    return Plant(weights=change)
+
+
+@fault(
+    "hgcn-nan",
+    "weight",
+    "The curvature of the hyperbolic expert diverged.",
+    levels=(FULL,),
+    required=(Expect("EXP-HGCN-NAN", "unified_hgcn"),),
+    permitted=POISONED,
+)
+def _curvature(_: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        curvature = model.get_parameter("experts.unified_hgcn.raw_curvature")
+        curvature.data.fill_(float("nan"))
+
+    return Plant(weights=change)
+
+
+@fault(
+    "gate-collapsed",
+    "weight",
+    "The gate of one task puts all its weight on one expert.",
+    levels=(FULL, Level("0.91", 4.26 / 12), Level("0.85", 3.68 / 12, clear=False)),
+    required=(Expect("CGC-COLLAPSE", "churn:perslay"),),
+    permitted=DOWNSTREAM,
+)
+def _collapsed(share: float) -> Plant:
+    # 7 other experts at logit 0: a weight of e^x / (e^x + 7)
+    return Plant(weights=lambda model: _onto(model, "churn", "perslay", 12 * share))
+
+
+@fault(
+    "gate-uniform",
+    "weight",
+    "The gate of one task weighs all experts alike.",
+    levels=(FULL, Level("half way", 0.5, clear=False)),
+    required=(Expect("CGC-UNIFORM", "timing"),),
+    permitted=DOWNSTREAM,
+)
+def _uniform(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        for part in _gate(model, "timing"):
+            part.mul_(1 - share)
+
+    return Plant(weights=change)
+
+
+@fault(
+    "gates-reset",
+    "weight",
+    "A checkpoint was restored without the gates: they are at their prior.",
+    levels=(FULL,),
+    required=(Expect("CGC-UNMOVED", "gates"),),
+    permitted=DOWNSTREAM,
+)
+def _reset(_: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        cgc = model.config.cgc
+        model.cgc.warm_start({n: t.domain_experts for n, t in model.tasks.items()}, cgc.bias_high, cgc.bias_low)
+
+    return Plant(weights=change)
+
+
+@fault(
+    "gate-off-domain",
+    "weight",
+    "A gate overcame its prior: it leads to an expert outside the task's domain.",
+    levels=(Level("0.7", 0.7),),
+    required=(Expect("CGC-OFF-DOMAIN", "timing:raw_scale", "info"),),
+    permitted=DOWNSTREAM,
+)
+def _off_domain(weight: float) -> Plant:
+    return Plant(weights=lambda model: _onto(model, "timing", "raw_scale", float(np.log(7 * weight / (1 - weight)))))
+
+
+@fault(
+    "gate-on-empty",
+    "weight",
+    "A gate prefers an expert whose feed does not arrive.",
+    levels=(Level("0.6", 0.6), Level("0.15", 0.15, clear=False)),
+    required=(Expect("CGC-DILUTION", "lightgcn"),),
+    permitted=(*AFTER_A_CUT, *DOWNSTREAM),
+)
+def _on_empty(weight: float) -> Plant:
+    def cut(columns: Columns, rng: np.random.Generator) -> None:
+        remove(columns, "collaborative_features", 1.0, rng)
+
+    return Plant(rows=cut, weights=lambda model: _onto(model, "nba", "lightgcn", float(np.log(7 * weight / (1 - weight)))))
+
+
+@fault(
+    "expert-unused",
+    "weight",
+    "No gate looks at one expert any more.",
+    levels=(FULL, Level("logit -3", 0.3, clear=False)),
+    required=(Expect("CGC-DEAD-EXPERT", "optimal_transport"),),
+    permitted=DOWNSTREAM,
+)
+def _unused(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        i = model.expert_names.index("optimal_transport")
+        for task in model.task_names:
+            _, bias = _gate(model, task)
+            bias[i] -= 10 * share
+
+    return Plant(weights=change)
+
+
+@fault(
+    "transfer-loud",
+    "weight",
+    "A transfer edge outweighs the target's own representation.",
+    levels=(Level("20 times", 20.0), Level("twice", 2.0, clear=False)),
+    required=(Expect("LT-OVERRELIANCE", "ctr:cvr"),),
+    permitted=(*DOWNSTREAM, Expect("LT-SCALE-FREE")),
+)
+def _loud(factor: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        for name in ("weight", "bias"):
+            p = model.get_parameter(f"transfer.norms.ctr__cvr.{name}")
+            p.data.copy_(factor * (p.data.abs() + 0.1))  # positive: SiLU cuts negative values off
+
+    return Plant(weights=change)
+
+
+@fault(
+    "transfer-deaf",
+    "weight",
+    "The projection of an edge lost its weights: whatever the source says, the same is added.",
+    levels=(FULL,),
+    required=(Expect("LT-SCALE-FREE", "spending_category:brand_prediction", "info"),),
+)
+def _deaf(_: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        model.get_parameter("transfer.linears.spending_category__brand_prediction.weight").data.zero_()
+
+    return Plant(weights=change)
+
+
+@fault(
+    "transfer-silent",
+    "weight",
+    "An edge adds nothing: its LayerNorm died.",
+    levels=(FULL,),
+    required=(Expect("LT-INACTIVE", "cvr:ltv"),),
+)
+def _silent(_: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        for name in ("weight", "bias"):
+            model.get_parameter(f"transfer.norms.cvr__ltv.{name}").data.zero_()
+
+    return Plant(weights=change)
+
+
+@fault(
+    "hmm-default-reset",
+    "weight",
+    "The default embedding of a mode that a fifth of the rows needs is still at zero.",
+    levels=(Level("a fifth", 0.2),),
+    required=(Expect("HMM-DEFAULT-UNTRAINED", "lifecycle"),),
+    permitted=(*AFTER_A_CUT, *DOWNSTREAM),
+)
+def _default_reset(share: float) -> Plant:
+    def cut(columns: Columns, rng: np.random.Generator) -> None:
+        remove(columns, "hmm_lifecycle", share, rng)
+
+    def change(model: PLEClusterAdaTT) -> None:
+        model.get_parameter("hmm.hmm_default_embeddings.lifecycle").data.zero_()
+
+    return Plant(rows=cut, weights=change)
+
+
+@fault(
+    "sae-dead",
+    "weight",
+    "A share of the autoencoder's latents never fires.",
+    levels=(Level("nine in ten", 0.9), Level("six in ten", 0.6), Level("three in ten", 0.3, clear=False)),
+    required=(Expect("SAE-DEAD", "sae"),),
+    permitted=(Expect("SAE-LOW-FVE", "sae"),),
+)
+def _sae_dead(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        assert model.sae is not None
+        g = torch.Generator().manual_seed(0)
+        gone = torch.rand(model.sae.n_latents, generator=g) < share
+        model.sae.b_enc.data[gone] = -1e3
+
+    return Plant(weights=change)
+
+
+@fault(
+    "sae-dense",
+    "weight",
+    "The activation threshold is lost: latents fire for everyone.",
+    levels=(FULL,),
+    required=(Expect("SAE-DENSE", "sae"),),
+    permitted=(Expect("SAE-LOW-FVE", "sae"),),
+)
+def _sae_dense(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        assert model.sae is not None
+        model.sae.threshold.data.mul_(1 - share)
+
+    return Plant(weights=change)
+
+
+@fault(
+    "sae-scrambled",
+    "weight",
+    "The dictionary belongs to another model: its rows are noise of the same size.",
+    levels=(FULL, Level("half", 0.5, clear=False)),
+    required=(Expect("SAE-LOW-FVE", "sae"),),
+    permitted=(Expect("SAE-DENSE", "sae"), Expect("SAE-DEAD", "sae")),
+)
+def _sae_scrambled(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        assert model.sae is not None
+        w = model.sae.w_enc.data
+        g = torch.Generator().manual_seed(0)
+        noise = torch.randn(w.shape, generator=g) * w.std()
+        w.mul_(1 - share).add_(share * noise)
+
+    return Plant(weights=change)
+
+
+def _head_rows(model: PLEClusterAdaTT, task: str) -> slice:
+    """The rows of a task's evidential head in the flat matrix of all heads."""
+    assert model.evidential is not None
+    start = 0
+    for name, width in model.evidential.widths.items():
+        if name == task:
+            return slice(start, start + width)
+        start += width
+    raise AssertionError(task)
+
+
+@fault(
+    "evidence-gone",
+    "weight",
+    "The KL term drove the evidence of one head to zero.",
+    levels=(FULL, Level("bias -2", 0.1, clear=False)),
+    required=(Expect("EVI-ZERO-EVIDENCE", "nba"),),
+    permitted=(Expect("EVI-UNINFORMATIVE", "nba"),),
+)
+def _evidence_gone(share: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        assert model.evidential is not None
+        rows = _head_rows(model, "nba")
+        model.evidential.weight.data[rows] = 0
+        model.evidential.bias.data[rows] = -20 * share
+
+    return Plant(weights=change)
+
+
+@fault(
+    "tower-overconfident",
+    "weight",
+    "The tower of one task moved after its calibration was fitted.",
+    levels=(Level("3 logits", 3.0), Level("half a logit", 0.5, clear=False)),
+    required=(Expect("EVI-MISCALIBRATED", "retention"),),
+)
+def _overconfident(by: float) -> Plant:
+    def change(model: PLEClusterAdaTT) -> None:
+        model.towers.out_bias.data[model.towers.slices["retention"]] -= by
+
+    return Plant(weights=change)
+
+
+@fault(
+    "expert-imitates",
+    "weight",
+    "One expert was trained to imitate another: both say the same of every customer.",
+    levels=(Level("600 steps", 600.0), Level("40 steps", 40.0, clear=False)),
+    required=(Expect("EXP-REDUNDANT", "deepfm:causal"),),
+    permitted=(*DOWNSTREAM, Expect("EXP-REDUNDANT")),
+)
+def _imitates(steps: float) -> Plant:
+    def fit(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> None:
+        pupil = model.experts["causal"]
+        with torch.no_grad():
+            wanted = model.experts["deepfm"](inputs)[0]
+            centre, scale = wanted.mean(0), wanted.std()
+        optimizer = torch.optim.Adam(pupil.parameters(), lr=3e-3)
+        with torch.enable_grad():
+            for _ in range(int(steps)):
+                optimizer.zero_grad()
+                own = pupil(inputs)[0]
+                loss = ((own - own.mean(0) - (wanted - centre)) / scale).square().mean()
+                loss.backward()
+                optimizer.step()
+
+    return Plant(refit=fit)
+
+
+@fault(
+    "evidence-inverted",
+    "weight",
+    "One head is surest where the model errs: its evidence was fitted to the errors.",
+    levels=(FULL,),
+    required=(Expect("EVI-UNINFORMATIVE", "channel"),),
+    permitted=(Expect("EVI-ZERO-EVIDENCE", "channel"),),
+)
+def _inverted(_: float) -> Plant:
+    def fit(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> None:
+        assert model.evidential is not None
+        assert inputs.targets is not None
+        y = inputs.targets["channel"]
+        with torch.no_grad():
+            out = model(inputs)
+        seen, h = y >= 0, out.task_expert["channel"]
+        wrong = (out.predictions["channel"].argmax(1) != y)[seen].float()
+        w = torch.zeros(h.shape[1] + 1, requires_grad=True)
+        x = torch.cat([(h - h.mean(0)) / h.std(0).clamp_min(1e-6), torch.ones(len(h), 1)], dim=1)
+        optimizer = torch.optim.Adam([w], lr=0.05)
+        with torch.enable_grad():
+            for _ in range(300):
+                optimizer.zero_grad()
+                nn.functional.binary_cross_entropy_with_logits(x[seen] @ w, wrong).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        slope = (w.detach()[:-1] / h.std(0).clamp_min(1e-6)).detach()
+        offset = w.detach()[-1] - (h.mean(0) * slope).sum()
+        rows = _head_rows(model, "channel")
+        model.evidential.weight.data[rows] = 3 * slope
+        model.evidential.bias.data[rows] = 3 * offset
+
+    return Plant(refit=fit)

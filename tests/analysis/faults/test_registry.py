@@ -1,0 +1,113 @@
+"""Contracts of every injector, by discovery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.checks import checks
+from analysis.commands_faults import seeds_of
+from analysis.faults.base import TINY_CUSTOMERS, tiny_config
+from analysis.faults.bench import QUICK, Planter, Request
+from analysis.faults.fault import UNPLANTABLE, Fault, Level, faults
+from ple_model.cli import main
+from ple_model.data.columns import decode
+from ple_model.data.dataset import Dataset
+from ple_model.errors import UserError
+from ple_model.model import PLEClusterAdaTT
+from ple_model.run import Run
+
+EACH = [pytest.param(f, v, id=f"{f.name}-{v.name}") for f in faults().values() for v in f.levels]
+
+
+def columns_of(dataset: Dataset) -> dict[str, Any]:
+    part = dataset.manifest.files[0]
+    return dict(decode(dataset.part_table(part), dataset.path))
+
+
+def test_every_check_is_planted_or_said_to_be_unplantable() -> None:
+    planted = {i for f in faults().values() for i in f.checks}
+    assert set(checks()) - planted == set(UNPLANTABLE)
+    assert not planted - set(checks())
+
+
+@pytest.mark.parametrize("fault", [pytest.param(f, id=f.name) for f in faults().values()])
+def test_a_fault_has_a_clear_level_first_and_expects_checks_that_exist(fault: Fault) -> None:
+    assert fault.levels[0].clear
+    assert fault.required
+    assert len({v.name for v in fault.levels}) == len(fault.levels)
+    for e in (*fault.required, *fault.permitted):
+        assert e.id in checks()
+    assert fault.summary.endswith(".")
+
+
+@pytest.mark.parametrize(("fault", "level"), EACH)
+def test_an_injector_changes_what_it_says(fault: Fault, level: Level, tiny_dataset: Dataset, tiny_run: Run) -> None:
+    plant = fault.plant(level.strength)
+    assert plant.trains == (fault.kind in ("config", "training"))
+    for change in (plant.rows, plant.training_rows):
+        if change is not None:
+            before, after = columns_of(tiny_dataset), columns_of(tiny_dataset)
+            change(after, np.random.default_rng(0))
+            # some injectors only add presence columns; rows stay, and something differs
+            assert all(len(after[k]) == len(before["customer_id"]) for k in after)
+            assert any(
+                k not in before or not np.array_equal(before[k], after[k])
+                for k in after
+                if k.startswith(("p_", "y_")) or k in before
+            )
+    if plant.weights is not None:
+        model, other = tiny_run.model(), tiny_run.model()
+        with torch.no_grad():
+            for m in (model, other):  # a model of four epochs may lack what is taken away
+                m.get_parameter("hmm.hmm_default_embeddings.lifecycle").fill_(0.1)
+            plant.weights(model)
+        changed = {k for k, v in model.state_dict().items() if not torch.equal(v, other.state_dict()[k])}
+        assert changed
+        assert len(changed) <= 4
+    if plant.overrides and not fault.raises:
+        assert tiny_config(plant.overrides).to_dict() != tiny_config().to_dict()
+    if plant.built is not None:
+        plant.built(PLEClusterAdaTT(tiny_config()))
+    assert plant.rows or plant.weights or plant.refit or plant.limit or plant.trains
+
+
+def test_the_config_fault_that_must_stop_a_run_stops_it_with_the_cycle_in_the_sentence() -> None:
+    fault = faults()["transfer-cycle"]
+    with pytest.raises(UserError) as e:
+        PLEClusterAdaTT(tiny_config(fault.plant(1.0).overrides))
+    assert all(word in str(e.value) for word in fault.raises)
+
+
+def test_only_takes_a_fault_or_a_check_and_names_the_nearest() -> None:
+    assert [f.name for f in Request(only=("sae-dead",)).chosen()] == ["sae-dead"]
+    assert {f.name for f in Request(only=("CGC-COLLAPSE",)).chosen()} == {"gate-collapsed", "gate-bias-saturated"}
+    with pytest.raises(UserError, match="did you mean 'sae-dead'"):
+        Request(only=("sae-ded",)).chosen()
+    assert set(QUICK) <= set(faults())
+
+
+def test_seeds_are_numbers() -> None:
+    assert seeds_of("3,5,3", (1,)) == (3, 5)
+    assert seeds_of(None, (1,)) == (1,)
+    with pytest.raises(UserError, match="'x' is not a seed"):
+        seeds_of("3,x", (1,))
+
+
+def test_ple_faults_rejects_what_it_does_not_know_and_lists_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["faults", "--only", "sae-ded"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert main(["faults", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in faults())
+
+
+def test_the_tiny_configuration_trains_more_epochs_than_its_checks_need() -> None:
+    config = tiny_config()
+    assert config.training.phase1_epochs >= 4
+    assert config.adatt.warmup_epochs < config.adatt.freeze_epoch < config.training.phase1_epochs
+    assert TINY_CUSTOMERS >= 200
+    assert Planter is not None
