@@ -297,18 +297,24 @@ def redundant(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 
 @check("EXP-LOW-RANK", "Every expert's output spans several directions.", "experts.rank")
 def low_rank(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """The output varies, but along (nearly) one direction."""
+    """The output varies, but along one direction: a warning; along few for its width: information."""
     e = _experts(s, t)
     for i, name in _alive(s, t):
-        rank = e.effective_rank(name)
+        rank, outside = e.effective_rank(name), e.outside_leading(name)
         limit = max(t.rank_floor, t.rank_share * e.dims[i])
-        if 0 < rank < limit and e.variance(name).sum() > 0:
+        single = e.dims[i] > 1 and outside < t.rank_outside
+        if single or 0 < rank < limit:
             yield Finding(
                 "EXP-LOW-RANK",
-                "warning",
+                "warning" if single else "info",
                 name,
-                f"{name} uses {rank:.1f} of its {e.dims[i]} dimensions: its output is close to a single direction.",
-                (Evidence("effective rank", rank, limit, int(e.counted[i])), Evidence("width", float(e.dims[i]))),
+                f"{name} uses {rank:.1f} of its {e.dims[i]} dimensions: its output is "
+                + ("a single direction." if single else "close to a single direction."),
+                (
+                    Evidence("variance outside the leading direction", outside, t.rank_outside, int(e.counted[i])),
+                    Evidence("effective rank", rank, limit, int(e.counted[i])),
+                    Evidence("width", float(e.dims[i])),
+                ),
                 "experts.rank",
                 "Dimensional collapse: the expert found one feature that helps and stopped there.",
                 Fix(

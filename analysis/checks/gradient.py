@@ -113,26 +113,16 @@ def adatt_memory(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     share = h.series("adatt_time_share")
     memory = h.series("adatt", "memory_ratio")
     if not (np.isfinite(share).any() or np.isfinite(memory).any()):
-        frozen, speed = h.frozen("gates"), h.series("samples_per_s")
-        before = speed[~frozen & ~h.frozen("shared") & np.isfinite(speed)]
-        after = speed[frozen & ~h.frozen("shared") & np.isfinite(speed)]
-        if len(before) < 2 or len(after) < 2:
-            raise NotMeasured(
-                "The cost of gradient extraction was not recorded, and no epochs with and without it can be compared."
-            )
-        cost = float(np.median(after) / np.median(before))
-        evidence: tuple[Evidence, ...] = (
-            Evidence("speed without over with extraction", cost, t.interval_time, len(before) + len(after)),
-        )
-    else:
-        # the median: one epoch in which something else took the machine says nothing
-        cost = 1 + float(np.nanmedian(share)) if np.isfinite(share).any() else 1.0
-        ratio = float(np.nanmax(memory)) if np.isfinite(memory).any() else 1.0
-        evidence = (
-            Evidence("step time with extraction over without", cost, t.interval_time, len(h)),
-            Evidence("peak memory ratio", ratio, 2.0, len(h)),
-        )
-        cost = max(cost, ratio / 2 * t.interval_time)
+        # the speed of epochs with and without it says more of what else the machine did meanwhile
+        raise NotMeasured("The cost of gradient extraction was not recorded.")
+    # the median: one epoch in which something else took the machine says nothing
+    cost = 1 + float(np.nanmedian(share)) if np.isfinite(share).any() else 1.0
+    ratio = float(np.nanmax(memory)) if np.isfinite(memory).any() else 1.0
+    evidence = (
+        Evidence("step time with extraction over without", cost, t.interval_time, len(h)),
+        Evidence("peak memory ratio", ratio, 2.0, len(h)),
+    )
+    cost = max(cost, ratio / 2 * t.interval_time)
     if cost > t.interval_time:
         old = int(s.facts.get("adatt.grad_interval", 10))
         yield Finding(

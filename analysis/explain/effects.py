@@ -207,10 +207,14 @@ class Engine:
         return rank
 
     def threshold(self, task: str) -> float:
-        """The decision threshold of a binary task: as many positives as the shown probabilities expect."""
+        """The decision threshold of a binary task: as many positives as the shown probabilities expect. NaN where no row has
+        a finite prediction."""
         p = self.before[task]
-        share = float(np.clip(np.mean(p.shown), 0.001, 0.999))
-        return float(np.quantile(p.raw, 1 - share))
+        finite = np.isfinite(p.raw) & np.isfinite(p.shown)
+        if not finite.any():
+            return float("nan")
+        share = float(np.clip(np.mean(p.shown[finite]), 0.001, 0.999))
+        return float(np.quantile(p.raw[finite], 1 - share))
 
     def whatif(self, intervention: Intervention | str | Iterable[str], *, bootstrap: int = 200, seed: int = 0) -> WhatIfResult:
         """Before and after of one intervention for every task."""

@@ -19,6 +19,7 @@ AFTER_A_CUT = (
     Expect("DATA-DRIFT"),
     Expect("EVI-MISCALIBRATED"),
     Expect("EVI-UNINFORMATIVE"),
+    Expect("SAE-LOW-FVE"),
 )
 POISONED = (
     Expect("EXP-NONFINITE"),

@@ -51,7 +51,7 @@ def _onto(model: PLEClusterAdaTT, task: str, expert: str, logit: float) -> None:
     "expert-dead",
     "weight",
     "The last layer of an expert lost its weights: the output is its bias, whatever the input.",
-    levels=(FULL, Level("99.9 % of its size", 0.999), Level("90 % of its size", 0.9, clear=False)),
+    levels=(FULL, Level("a ten-thousandth is left", 0.9999), Level("a tenth is left", 0.9, clear=False)),
     required=(Expect("EXP-DEAD", "causal"),),
     permitted=(*DOWNSTREAM, Expect("EXP-LOW-RANK", "causal")),
 )
@@ -221,13 +221,16 @@ def _loud(factor: float) -> Plant:
 @fault(
     "transfer-deaf",
     "weight",
-    "The projection of an edge lost its weights: whatever the source says, the same is added.",
+    "The projections of all edges lost their weights: whatever a source says, the same is added.",
     levels=(FULL,),
-    required=(Expect("LT-SCALE-FREE", "spending_category:brand_prediction", "info"),),
+    # some edges of a healthy run are scale-free already: one that was not must be named
+    required=(Expect("LT-SCALE-FREE", "*", "info"),),
 )
 def _deaf(_: float) -> Plant:
     def change(model: PLEClusterAdaTT) -> None:
-        model.get_parameter("transfer.linears.spending_category__brand_prediction.weight").data.zero_()
+        for name, p in model.transfer.linears.named_parameters():
+            if name.endswith("weight"):
+                p.data.zero_()
 
     return Plant(weights=change)
 

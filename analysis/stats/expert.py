@@ -104,6 +104,15 @@ class ExpertStats(Statistic):
         p = spectrum[spectrum > 0] / mass
         return float(np.exp(-(p * np.log(p)).sum()))
 
+    def outside_leading(self, name: str) -> float:
+        """Share of the variance outside the leading direction: 0 for one direction, 1 - 1/dim for a sphere; NaN without any."""
+        c = self.covariance(name)
+        if not np.isfinite(c).all():
+            return float("nan")
+        spectrum = np.clip(np.linalg.eigvalsh((c + c.T) / 2), 0, None)
+        mass = spectrum.sum()
+        return float(1 - spectrum.max() / mass) if mass > 1e-12 else float("nan")
+
     def zero_rate(self, name: str) -> float:
         """Share of zero activations among the rows with input."""
         i = self.names.index(name)
