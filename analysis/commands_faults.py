@@ -20,7 +20,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="a fault, or a check whose faults are meant; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="a fault of every area on one seed: minutes instead of an hour")
-    parser.add_argument("--no-fixes", action="store_true", help="do not train again with the suggested fixes")
+    parser.add_argument(
+        "--no-fixes", action="store_true", help="do not train again with the suggested fixes (tried on the first seed)"
+    )
     parser.add_argument("--list", action="store_true", help="list the faults, what they must raise, and stop")
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="keep banks and healthy runs here (default: user cache)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too, after each case")

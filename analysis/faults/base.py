@@ -53,9 +53,9 @@ TINY = (
     "cgc.entropy_lambda=0.02",
     "training.learning_rate=4.0e-3",
 )  # fmt: skip
-"""The one configuration of all faults that need training: six epochs of about 24 steps."""
-TINY_ROWS = 2600
-TINY_CUSTOMERS = 350
+"""The one configuration of all faults that need training: six epochs of about 16 steps."""
+TINY_ROWS = 1800
+TINY_CUSTOMERS = 250
 BASE_CUSTOMERS = 900
 
 Say = Callable[[str], None]

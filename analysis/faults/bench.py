@@ -77,7 +77,7 @@ def run_benchmark(request: Request, workdir: Path, say: Say, keep: Callable[[Sco
                 cases += planter.healthy_cases()
                 for fault in chosen:
                     for level in fault.levels:
-                        fix = request.fixes and level == fault.levels[0]
+                        fix = request.fixes and seed == request.seeds[0] and level == fault.levels[0]
                         case = planter.case(fault, level, fixes=fix)
                         cases.append(case)
                         done += 1

@@ -83,7 +83,7 @@ def _huge(rate: float) -> Plant:
     "learning-rate-tiny",
     "config",
     "A learning rate so small that the gates stay at their prior.",
-    levels=(Level("1e-7", 1e-7), Level("1e-6", 1e-6)),
+    levels=(Level("1e-7", 1e-7),),
     required=(Expect("CGC-UNMOVED", "gates"),),
     permitted=UNLEARNED,
 )
@@ -111,7 +111,7 @@ def _no_labels(tasks: float) -> Plant:
     "weighting-clamped",
     "config",
     "The limit of the uncertainty weights is so narrow that tasks sit at it.",
-    levels=(Level("0.02", 0.02), Level("0.1", 0.1)),
+    levels=(Level("0.02", 0.02),),
     required=(Expect("LOSS-UW-CLAMP", "*"),),
 )
 def _clamped(limit: float) -> Plant:

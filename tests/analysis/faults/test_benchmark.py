@@ -1,0 +1,135 @@
+"""A few faults end to end, planted in the session's tiny run: the real pipeline from the edited folder to the score."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.faults import base
+from analysis.faults import bench as benchmark
+from analysis.faults.base import Bench
+from analysis.faults.bench import Planter, Request, built_wrong, run_benchmark
+from analysis.faults.fault import Expect, Fault, Level, Plant, faults
+from analysis.faults.feeds import cut_feed
+from analysis.faults.score import Case, Score
+from ple_model.cli import main
+from ple_model.data.dataset import Dataset
+from ple_model.errors import UserError
+from ple_model.model import PLEClusterAdaTT
+from ple_model.run import Run, load_run
+from tests.fakes import tiny_config
+
+
+@pytest.fixture(scope="module")
+def material(tiny_run: Run, tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    path = tmp_path_factory.mktemp("faults") / "healthy"
+    shutil.copytree(tiny_run.path, path, ignore=shutil.ignore_patterns("analysis"))
+    return Bench(0, load_run(path), load_run(path), tiny_dataset)
+
+
+@pytest.fixture(scope="module")
+def planter(material: Bench, tmp_path_factory: pytest.TempPathFactory) -> Planter:
+    return Planter(material, tmp_path_factory.mktemp("cases"))
+
+
+def case(planter: Planter, name: str) -> Case:
+    fault = faults()[name]
+    return planter.case(fault, fault.levels[0], fixes=False)
+
+
+@pytest.mark.parametrize("name", ["feed-collaborative", "expert-dead", "gate-collapsed", "transfer-silent", "expert-nan"])
+def test_a_fault_in_rows_or_weights_is_named_by_its_check(planter: Planter, name: str) -> None:
+    found = case(planter, name)
+    assert found.found
+    assert found.error is None
+
+
+def test_planting_leaves_the_healthy_run_as_it_was(planter: Planter, material: Bench) -> None:
+    before = {p: p.read_bytes() for p in sorted(material.run.path.rglob("*")) if p.is_file() and "analysis" not in p.parts}
+    case(planter, "sae-dead")
+    case(planter, "nan-features")
+    assert {p: p.read_bytes() for p in before} == before
+    assert not list(planter.folder.iterdir())
+
+
+def test_a_fault_that_trains_is_named_and_its_fix_is_tried(planter: Planter, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = ("adatt.warmup_epochs=0", "adatt.freeze_epoch=1", "training.phase1_epochs=2", "training.phase2_epochs=0")
+    monkeypatch.setattr(base, "TINY", (*base.TINY, *short, "training.batch_size=160"))
+    fault = faults()["labels-missing"]
+    found = planter.case(fault, fault.levels[0])
+    assert found.found
+    assert found.hits[0].fix == "task_experts.tasks.channel.enabled=false"
+    assert found.hits[0].fix_clears is True
+
+
+def test_a_fault_that_must_stop_the_run_is_found_in_the_error(planter: Planter) -> None:
+    found = case(planter, "transfer-cycle")
+    assert found.found
+    assert found.error is not None
+    assert "ctr -> cvr" in found.error
+
+
+def test_a_run_that_is_not_broken_is_a_miss(planter: Planter) -> None:
+    nothing = Fault("nothing", "data", "Nothing.", lambda s: Plant(limit=10**6), (Level("none", 0.0),), (Expect("EXP-DEAD"),))
+    found = planter.case(nothing, nothing.levels[0])
+    assert not found.found
+    assert Score((found,)).recall.value == 0.0
+
+
+def test_a_model_that_was_built_wrong_is_built_right_again_afterwards() -> None:
+    def spoil(model: PLEClusterAdaTT) -> None:
+        model.cgc.freeze()
+
+    with built_wrong(spoil):
+        assert PLEClusterAdaTT(tiny_config()).gates_frozen
+    assert not PLEClusterAdaTT(tiny_config()).gates_frozen
+
+
+def test_an_interrupt_leaves_what_was_measured(material: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "prepare", lambda *_: material)
+    kept: list[Score] = []
+
+    def keep(score: Score) -> None:
+        kept.append(score)
+        raise KeyboardInterrupt
+
+    said: list[str] = []
+    score = run_benchmark(Request(seeds=(0,), only=("transfer-cycle", "few-rows")), tmp_path, said.append, keep)
+    assert [c.fault for c in score.cases if c.hits] == ["few-rows"]
+    assert said[-1] == "interrupted after 1 of 2 cases"
+    assert kept[0].to_dict()["cases"] == score.to_dict()["cases"]
+    assert not list(tmp_path.glob("case-*"))
+
+
+@pytest.fixture
+def prepared(material: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "prepare", lambda *_: material)
+
+
+@pytest.mark.usefixtures("prepared")
+def test_ple_faults_prints_the_agreed_json_and_writes_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "faults.json"
+    words = ["faults", "--seeds", "0", "--only", "transfer-cycle", "--workdir", str(tmp_path / "work"), "--out", str(out)]
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {"recall", "precision", "faults", "healthy_runs"} <= set(printed["summary"])
+    assert (printed["summary"]["recall"], printed["summary"]["faults"], printed["summary"]["healthy_runs"]) == (1.0, 1, 2)
+    assert [c["check"] for c in printed["by_check"] if c["clear"]] == ["LT-ORDER"]
+    assert json.loads(out.read_text()) == printed
+    assert main([*words[:-1], str(tmp_path / "no" / "f.json")]) == 2
+
+
+def test_a_cut_feed_is_zero_and_absent_in_the_rows_that_lost_it_and_in_no_other(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    cut = cut_feed(tiny_dataset, tmp_path / "cut", ["txn_seq", "session_seq"], share=0.5, seed=3)
+    old, new = tiny_dataset.load(None).inputs, cut.load(None).inputs
+    gone = ~new.present("txn_seq").numpy()
+    assert 0.4 < gone.mean() < 0.6
+    assert np.array_equal(gone, ~new.present("session_seq").numpy())
+    assert not new.txn_seq[gone].any()  # type: ignore[index]
+    assert np.array_equal(new.txn_seq[~gone], old.txn_seq[~gone])  # type: ignore[index]
+    with pytest.raises(UserError, match="did you mean 'txn_seq'"):
+        cut_feed(tiny_dataset, tmp_path / "none", ["txn_sec"])
