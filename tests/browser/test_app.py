@@ -75,6 +75,35 @@ def test_a_run_is_switched_and_a_damaged_one_says_why(address: str, page: Page) 
     expect(page.locator('[data-testid="stAlert"]').first).to_contain_text("manifest.json", timeout=WAIT_MS)
 
 
+def test_an_engineer_finds_the_dead_expert_reads_why_tries_it_and_sends_the_link(address: str, page: Page) -> None:
+    page.goto(f"{address}/?run=cut-feed")
+    ready(page, CONTENT)
+    page.get_by_role("link", name=EN["expert_health.title"]).click()
+    title(page, "expert_health.question")
+    card = page.locator('[class*="st-key-card-error-EXP-ZERO-INPUT-temporal-txn_seq"]')
+    expect(card).to_contain_text("its weights are not the cause", timeout=WAIT_MS)
+    card.get_by_role("button", name=EN["card.try"]).click()
+    result = page.locator('[class*="st-key-csv-whatif"]')
+    expect(result).to_be_visible(timeout=WAIT_MS)
+    ready(page)
+    shown = page.locator('[data-testid="stMetric"]').all_text_contents()
+    colleague = page.context.new_page()
+    colleague.goto(page.url)
+    expect(colleague.locator('[class*="st-key-csv-whatif"]')).to_be_visible(timeout=WAIT_MS)
+    expect(colleague.locator('[data-testid="stMetric"]')).to_have_text(shown, timeout=WAIT_MS)
+    colleague.close()
+
+
+def test_a_fix_is_carried_into_the_training_form(address: str, page: Page) -> None:
+    page.goto(f"{address}/cgc_gates?run=cut-feed")
+    ready(page, CONTENT)
+    card = page.locator('[class*="st-key-card-error-CGC-COLLAPSE-nba"]')
+    card.get_by_role("button", name=EN["card.train"]).click()
+    field = page.locator('[data-testid="stSidebar"]').get_by_role("textbox", name=EN["train.set"])
+    expect(field).to_have_value(re.compile(r"task_experts\.tasks\.nba\.gate_bias="), timeout=WAIT_MS)
+    expect(page.locator('[data-testid="stSidebar"] [data-testid="stCode"]').first).to_contain_text("gate_bias", timeout=WAIT_MS)
+
+
 def test_what_a_card_suggests_is_tried_on_the_page(address: str, page: Page) -> None:
     page.goto(f"{address}/cgc_gates?run=cut-feed")
     ready(page, CONTENT)
