@@ -117,8 +117,9 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             cause,
             fix,
         )
-    for field, value in d.class_psi.items():
-        if value > max(t.drift_psi, d.class_chance[field]):
+    for field in d.moved_classes(t.drift_psi):
+        value = d.class_psi[field]
+        if np.isfinite(value):
             yield Finding(
                 "DATA-DRIFT",
                 "warning",

@@ -61,11 +61,12 @@ def checks() -> dict[str, Check]:
 
 def run_check(item: Check, statistics: Statistics, thresholds: Thresholds) -> tuple[Finding, ...]:
     """One check's findings; never empty."""
+    found: list[Finding] = []
     try:
-        found = tuple(item.run(statistics, thresholds))
-    except NotMeasured as e:
-        return (Finding(item.id, "unknown", "run", str(e), figure=item.figure),)
-    return found or (Finding(item.id, "ok", "run", item.passed, figure=item.figure),)
+        found.extend(item.run(statistics, thresholds))
+    except NotMeasured as e:  # what was found before the check ran out of measurements stands
+        return tuple(found) or (Finding(item.id, "unknown", "run", str(e), figure=item.figure),)
+    return tuple(found) or (Finding(item.id, "ok", "run", item.passed, figure=item.figure),)
 
 
 def run_checks(statistics: Statistics, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:

@@ -163,6 +163,12 @@ class Score:
         return Ratio(true, true + len(self.false_alarms))
 
     @property
+    def precision_once(self) -> Ratio:
+        """The same, but what the healthy run raises already is counted there alone, and not again on each of its copies."""
+        true = self.precision.hits
+        return Ratio(true, true + sum(c.fault == HEALTHY or not a.healthy for c, a in self.false_alarms))
+
+    @property
     def false_alarms(self) -> tuple[tuple[Case, Alarm], ...]:
         return tuple((c, a) for c in self.cases for a in c.false_alarms)
 
@@ -209,6 +215,7 @@ class Score:
             "precision": precision.value,
             "precision_interval": precision.interval,
             "precision_alarms": precision.n,
+            "precision_once": self.precision_once.value,
             "faults": len({c.fault for c in self.cases if c.fault != HEALTHY}),
             "cases": len(self.cases) - len(healthy),
             "void": sum(c.void for c in self.cases),
@@ -236,6 +243,7 @@ def _table(score: Score) -> Iterable[str]:
     yield f"{s['faults']} faults in {s['cases']} cases on seeds {seeds}; {s['healthy_runs']} healthy runs"
     yield f"recall of clear faults  {score.recall}"
     yield f"precision of alarms     {score.precision}"
+    yield f"  each healthy one once {score.precision_once}"
     yield f"fixes that clear        {score.fixes}"
     yield ""
     yield f"{'check':<22} {'clear':>5} {'found':>5} {'subtle':>8} {'void':>4} {'false':>5} {'fix':>6}  planted by"

@@ -17,11 +17,12 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.tasks import HMM_MODES, TASKS
 
 FULL = Level("full", 1.0)
-# A model that did not learn has heads without evidence, gates at their start, defaults that did not move.
+# A model that did not learn has heads without evidence, gates and gradients as at the start, defaults that did not move.
 UNLEARNED = (
     Expect("CGC-UNMOVED"),
     Expect("CGC-UNIFORM"),
     Expect("HMM-DEFAULT-UNTRAINED"),
+    Expect("HMM-MODE-IMBALANCE"),
     Expect("EVI-ZERO-EVIDENCE"),
     Expect("EVI-MISCALIBRATED"),
     Expect("EVI-UNINFORMATIVE"),
@@ -56,7 +57,7 @@ EXPLODED = (
     "A share of the training rows holds NaN: every batch with one of them has no finite loss.",
     levels=(Level("one row in a hundred", 0.01), Level("one row in a thousand", 0.001)),
     required=(Expect("LOSS-NAN", "*"),),
-    permitted=POISONED,
+    permitted=(*POISONED, *UNLEARNED),  # the batches that hold such a row teach nothing
 )
 def _nan_rows(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:
@@ -121,25 +122,14 @@ def _clamped(limit: float) -> Plant:
 @fault(
     "kl-too-strong",
     "config",
-    "The evidential KL ramps up with a weight far above the task losses.",
-    levels=(Level("1000", 1e3),),
+    "The evidential KL ramps up faster than the heads can take evidence back.",
+    levels=(Level("300", 300.0),),
     required=(Expect("LOSS-KL-JUMP", "evidential"),),
-    permitted=(Expect("EVI-ZERO-EVIDENCE"), Expect("EVI-UNINFORMATIVE"), Expect("EVI-MISCALIBRATED")),
+    permitted=UNLEARNED,
 )
 def _kl(weight: float) -> Plant:
-    return Plant(overrides=(f"evidential.kl_lambda={weight}", "evidential.annealing_epochs=8"))
-
-
-@fault(
-    "evidence-suppressed",
-    "config",
-    "The KL term weighs so much that no head keeps evidence.",
-    levels=(Level("100000", 1e5),),
-    required=(Expect("EVI-ZERO-EVIDENCE", "*"),),
-    permitted=(Expect("LOSS-KL-JUMP"), Expect("EVI-UNINFORMATIVE"), Expect("EVI-MISCALIBRATED")),
-)
-def _suppressed(weight: float) -> Plant:
-    return Plant(overrides=(f"evidential.kl_lambda={weight}", "evidential.annealing_epochs=1"))
+    slow = ("training.learning_rate=1.0e-4", "training.phase2_epochs=0")
+    return Plant(overrides=(f"evidential.kl_lambda={weight}", "evidential.annealing_epochs=8", *slow))
 
 
 @fault(
@@ -200,7 +190,8 @@ def _hook(model: PLEClusterAdaTT, function: Any) -> None:
     "The phase 2 freeze of the shared experts acts from the first epoch.",
     levels=(FULL,),
     required=(Expect("GRAD-SHARED-ZERO", "*", "error"),),
-    permitted=(Expect("CGC-UNMOVED"), Expect("EXP-LOW-RANK"), Expect("EXP-DEAD")),
+    # experts that did not learn give the gates nothing to choose by
+    permitted=(Expect("CGC-UNMOVED"), Expect("CGC-UNIFORM"), Expect("EXP-LOW-RANK"), Expect("EXP-DEAD")),
 )
 def _shared_frozen(_: float) -> Plant:
     def change(model: PLEClusterAdaTT) -> None:
@@ -224,12 +215,15 @@ def _gates_frozen(_: float) -> Plant:
 @fault(
     "gates-frozen-epoch-1",
     "config",
-    "The development values: gates freeze at the end of epoch 1. Expected, so information and no alarm.",
+    "The development values: gates freeze at the end of epoch 1, after two steps. Expected, so information and no alarm.",
     levels=(Level("1", 1.0),),
     required=(Expect("CGC-UNMOVED", "gates", "info"),),
+    # at least four measurements an epoch are taken: with two steps, one at each
+    permitted=(*UNLEARNED, Expect("GRAD-ADATT-MEMORY")),
 )
 def _freeze_one(epoch: float) -> Plant:
-    return Plant(overrides=("adatt.warmup_epochs=0", f"adatt.freeze_epoch={int(epoch)}"))
+    development = ("adatt.warmup_epochs=0", "training.learning_rate=5.0e-4", "training.batch_size=512")
+    return Plant(overrides=(*development, f"adatt.freeze_epoch={int(epoch)}"))
 
 
 @fault(
@@ -238,7 +232,7 @@ def _freeze_one(epoch: float) -> Plant:
     "The freeze is not applied and the learning rate restarts late: gates move sharply in the last epochs.",
     levels=(Level("0.05", 0.05),),
     required=(Expect("CGC-LATE-SHIFT", "*"),),
-    permitted=(Expect("CGC-COLLAPSE"), Expect("CGC-DEAD-EXPERT"), Expect("LOSS-UW-CLAMP"), *UNLEARNED),
+    permitted=EXPLODED,
 )
 def _never_frozen(rate: float) -> Plant:
     return Plant(

@@ -4,7 +4,8 @@ Measures (each 0 for equal distributions): the population stability index, PSI =
 "Credit Risk Scorecards": below 0.1 stable, above 0.25 shifted); the Kolmogorov-Smirnov distance of the binned distributions,
 which can miss at most what moves within a bin; Pearson's chi-square for classes. Two samples of one distribution have
 PSI / (1/n + 1/m) distributed as chi-square with bins - 1 degrees of freedom (Yurdakul & Naranjo 2020, "Statistical properties
-of the population stability index"), so a column only counts as moved where its PSI is beyond the threshold and beyond chance.
+of the population stability index"), so a column only counts as moved where its PSI, less the mean that sampling adds, is beyond
+the threshold, and is beyond chance: the limits of the literature are for populations, not for a few hundred rows.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Drift:
     """[columns]"""
     psi_chance: Array
     """[columns] PSI that chance alone stays below"""
+    psi_noise: Array
+    """[columns] PSI that two samples of one distribution have on average"""
     ks: Array
     """[columns]"""
     ks_chance: Array
@@ -76,12 +79,19 @@ class Drift:
     class_chi2: dict[str, float]
     """Pearson's statistic over its degrees of freedom: about 1 for equal distributions"""
     class_chance: dict[str, float]
+    class_noise: dict[str, float]
     presence: dict[str, tuple[float, float]]
     """key -> (share of the sample, share of training)"""
 
     def moved(self, threshold: float) -> NDArray[np.bool_]:
-        """[columns] PSI beyond the threshold and beyond chance."""
-        return np.asarray(np.isfinite(self.psi) & (np.nan_to_num(self.psi) > np.maximum(threshold, self.psi_chance)))
+        """[columns] PSI beyond the threshold, less what sampling adds to it, and beyond chance."""
+        limit = np.maximum(threshold + self.psi_noise, self.psi_chance)
+        return np.asarray(np.isfinite(self.psi) & (np.nan_to_num(self.psi) > np.nan_to_num(limit)))
+
+    def moved_classes(self, threshold: float) -> list[str]:
+        """Class fields of which the same holds."""
+        limit = {k: max(threshold + self.class_noise[k], self.class_chance[k]) for k in self.class_psi}
+        return [k for k, value in self.class_psi.items() if value > limit[k]]
 
     def lost(self, change: float) -> list[str]:
         """Keys whose presence changed by more than `change` (a share), the largest change first."""
@@ -127,6 +137,12 @@ def psi_chance(p: Array, q: Array) -> Array:
     return np.asarray(quantile * (ratio(1.0, p.sum(-1)) + ratio(1.0, q.sum(-1))))
 
 
+def psi_noise(p: Array, q: Array) -> Array:
+    """[...] mean PSI of two samples of one distribution: degrees of freedom times (1/n + 1/m) (see the module)."""
+    freedom = np.maximum(((p + q) > 0).sum(-1) - 1, 1).astype(np.float64)
+    return np.asarray(freedom * (ratio(1.0, p.sum(-1)) + ratio(1.0, q.sum(-1))))
+
+
 def kolmogorov_smirnov(p: Array, q: Array) -> Array:
     """[...] largest distance of the two cumulative distributions at the bins' edges."""
     a = ratio(p.cumsum(-1), p.sum(-1, keepdims=True) + np.zeros_like(p))
@@ -157,15 +173,16 @@ def compare(sample: DriftStats, reference: DriftStats, min_rows: int = 100) -> D
     p, q = sample.counts, reference.counts
     enough = (p.sum(-1) >= min_rows) & (q.sum(-1) >= min_rows)
     with np.errstate(invalid="ignore"):
-        stability, stability_chance = (np.where(enough, f(p, q), np.nan) for f in (psi, psi_chance))
+        stability, stability_chance, noise = (np.where(enough, f(p, q), np.nan) for f in (psi, psi_chance, psi_noise))
         distance, distance_chance = (np.where(enough, f(p, q), np.nan) for f in (kolmogorov_smirnov, ks_chance))
     common = [k for k in sample.classes if k in reference.classes and min(sample.n, reference.n) >= min_rows]
     pairs = {k: (sample.classes[k], reference.classes[k]) for k in common}
     keys = [k for k in sample.present if k in reference.present and min(sample.n, reference.n) >= min_rows]
     return Drift(
-        sample.n, reference.n, stability, stability_chance, distance, distance_chance,
+        sample.n, reference.n, stability, stability_chance, noise, distance, distance_chance,
         class_psi={k: float(psi(a, b)) for k, (a, b) in pairs.items()},
         class_chi2={k: chi_square(a, b) for k, (a, b) in pairs.items()},
         class_chance={k: float(psi_chance(a, b)) for k, (a, b) in pairs.items()},
+        class_noise={k: float(psi_noise(a, b)) for k, (a, b) in pairs.items()},
         presence={k: (sample.presence(k), reference.presence(k)) for k in keys},
     )  # fmt: skip

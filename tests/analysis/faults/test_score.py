@@ -93,6 +93,9 @@ def test_an_alarm_of_the_healthy_run_is_counted_and_marked() -> None:
     old = finding("EXP-LOW-RANK", "perslay")
     c = case([finding("EXP-DEAD", "causal"), old], [old])
     assert [a.healthy for a in c.false_alarms] == [True]
+    score = Score((judge_healthy("small", 1, [old]), c, c))
+    assert (score.precision.hits, score.precision.n) == (2, 5)
+    assert (score.precision_once.hits, score.precision_once.n) == (2, 3)
 
 
 def test_wilsons_interval_agrees_with_the_published_example_and_stays_inside_the_unit() -> None:
