@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -39,7 +40,7 @@ def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
     from streamlit.testing.v1 import AppTest
 
     found: dict[str, list[float]] = {}
-    before = os.environ.get(RUNS_VARIABLE)
+    before, main = os.environ.get(RUNS_VARIABLE), sys.modules["__main__"]
     os.environ[RUNS_VARIABLE] = str(runs)
     try:
         for view in views():
@@ -55,6 +56,7 @@ def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
                 raise Disagreement(f"page {view.name}: {page.exception[0].message}")
             found[view.name] = times
     finally:
+        sys.modules["__main__"] = main  # AppTest leaves its script there
         if before is None:
             del os.environ[RUNS_VARIABLE]
         else:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.context import LabelScaler, ModelContext
+from ple_model.data.arithmetic import subnormals_flushed
 from ple_model.data.artifacts import Fitted
 from ple_model.data.collect import CHUNK, STEP_VERSIONS, chunks, collect
 from ple_model.data.columns import RAW
@@ -53,6 +54,7 @@ def _silent(step: str, share: float) -> None:
     """No progress report."""
 
 
+@subnormals_flushed()
 def build(
     events: Path | str,
     out: Path | str,
@@ -100,6 +102,7 @@ def build(
     return Dataset.open(out)
 
 
+@subnormals_flushed()
 def transform(
     events: Path | str,
     artifacts: Path | str,

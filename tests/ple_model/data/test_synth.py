@@ -66,7 +66,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: 
         assert a != c
 
 
-@pytest.mark.xfail(reason="a process pool broke once in the whole suite; not yet explained", strict=False)
 def test_the_first_customers_do_not_depend_on_how_many_are_asked_for_or_by_how_many_processes(tmp_path: Path) -> None:
     generate(tmp_path / "few", BLOCK + 40, 5)
     generate(tmp_path / "many", 2 * BLOCK + 10, 5, workers=2)

@@ -111,7 +111,6 @@ def test_a_silent_customer_is_absent_and_everything_is_finite() -> None:
     assert found.global_stats.shape == (6, 30)
 
 
-@pytest.mark.xfail(reason="a process pool broke once in the whole suite; not yet explained", strict=False)
 def test_workers_and_blocks_change_nothing() -> None:
     x = daily(8)
     whole, cut = compute_topology(x), compute_topology(x, workers=2, block_rows=3)
