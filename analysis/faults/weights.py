@@ -393,32 +393,28 @@ def _imitates(steps: float) -> Plant:
 @fault(
     "evidence-inverted",
     "weight",
-    "One head is surest where the model errs: its evidence was fitted to the errors.",
-    levels=(FULL,),
+    "A tower was tuned on labels that are wrong for exactly the customers of whom its head is surest.",
+    levels=(Level("300 steps", 300.0), Level("10 steps", 10.0, clear=False)),
     required=(Expect("EVI-UNINFORMATIVE", "channel"),),
-    permitted=(Expect("EVI-ZERO-EVIDENCE", "channel"),),
+    permitted=(Expect("EVI-MISCALIBRATED", "channel"),),
 )
-def _inverted(_: float) -> Plant:
+def _inverted(steps: float) -> Plant:
     def fit(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> None:
-        assert model.evidential is not None
         assert inputs.targets is not None
-        y = inputs.targets["channel"]
         with torch.no_grad():
             out = model(inputs)
-        seen, h = y >= 0, out.task_expert["channel"]
-        wrong = (out.predictions["channel"].argmax(1) != y)[seen].float()
-        w = torch.zeros(h.shape[1] + 1, requires_grad=True)
-        x = torch.cat([(h - h.mean(0)) / h.std(0).clamp_min(1e-6), torch.ones(len(h), 1)], dim=1)
-        optimizer = torch.optim.Adam([w], lr=0.05)
+        y, sure = inputs.targets["channel"], out.evidential["channel"].uncertainty
+        labelled = y >= 0
+        certain = sure < sure[labelled].median()
+        wanted = torch.where(certain, (y + 1) % model.tasks["channel"].out_dim, y)[labelled]
+        h = out.tower_inputs["channel"][labelled]
+        index = torch.tensor([model.task_names.index("channel")])
+        optimizer = torch.optim.Adam(model.towers.parameters(), lr=1e-2)  # other tasks' rows get no gradient and stay
         with torch.enable_grad():
-            for _ in range(300):
+            for _ in range(int(steps)):
                 optimizer.zero_grad()
-                nn.functional.binary_cross_entropy_with_logits(x[seen] @ w, wrong).backward()  # type: ignore[no-untyped-call]
+                logits = model.towers(h[None], ["channel"], index)["channel"]
+                nn.functional.cross_entropy(logits, wanted).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-        slope = (w.detach()[:-1] / h.std(0).clamp_min(1e-6)).detach()
-        offset = w.detach()[-1] - (h.mean(0) * slope).sum()
-        rows = _head_rows(model, "channel")
-        model.evidential.weight.data[rows] = 3 * slope
-        model.evidential.bias.data[rows] = 3 * offset
 
     return Plant(refit=fit)

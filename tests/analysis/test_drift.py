@@ -68,6 +68,15 @@ def test_chance_is_the_chi_square_quantile_over_the_sample_sizes() -> None:
     assert drift.psi_chance(p, p) == pytest.approx(expected, rel=0.02)
 
 
+def test_sampling_adds_degrees_of_freedom_over_the_sample_sizes_on_average() -> None:
+    g = np.random.default_rng(0)
+    share = np.array([0.05, 0.1, 0.15, 0.2, 0.5])
+    pairs = [(g.multinomial(300, share).astype(float), g.multinomial(900, share).astype(float)) for _ in range(400)]
+    mean = float(np.mean([drift.psi(p, q) for p, q in pairs]))
+    assert float(drift.psi_noise(*pairs[0])) == pytest.approx(4 * (1 / 300 + 1 / 900))
+    assert mean == pytest.approx(4 * (1 / 300 + 1 / 900), rel=0.1)
+
+
 def test_the_binned_distance_is_that_of_the_samples_at_the_edges() -> None:
     a, b = rows(3000, 5).features[:, 0], rows(3000, 6, shift=0.5).features[:, 0]
     p, q = drift.measure(rows(3000, 5), EDGES).counts[0], drift.measure(rows(3000, 6, shift=0.5), EDGES).counts[0]

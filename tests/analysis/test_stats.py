@@ -152,6 +152,13 @@ def test_effective_rank_of_a_spectrum_three_to_one() -> None:
     assert one("a", x).effective_rank("a") == pytest.approx(math.exp(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25))))
 
 
+def test_variance_outside_the_leading_direction_by_hand() -> None:
+    x = np.array([[math.sqrt(3), 0], [-math.sqrt(3), 0], [0, 1], [0, -1]])
+    assert one("a", x).outside_leading("a") == pytest.approx(0.25)
+    assert one("a", np.outer([-1.0, 0, 1], [1, 2, 3])).outside_leading("a") == pytest.approx(0, abs=1e-12)
+    assert math.isnan(one("a", np.full((10, 3), 2.0)).outside_leading("a"))
+
+
 def test_a_constant_output_has_rank_zero_and_only_dead_dimensions() -> None:
     s = one("a", np.full((10, 3), 2.0))
     assert s.effective_rank("a") == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,14 @@ from ple_model.run import Run
 EACH = [pytest.param(f, v, id=f"{f.name}-{v.name}") for f in faults().values() for v in f.levels]
 
 
+@cache
 def columns_of(dataset: Dataset) -> dict[str, Any]:
+    """Read-only, so that an injector that writes into what it was given fails."""
     part = dataset.manifest.files[0]
-    return dict(decode(dataset.part_table(part), dataset.path))
+    columns = dict(decode(dataset.part_table(part), dataset.path))
+    for values in columns.values():
+        values.flags.writeable = False
+    return columns
 
 
 def test_every_check_is_planted_or_said_to_be_unplantable() -> None:
@@ -50,7 +56,8 @@ def test_an_injector_changes_what_it_says(fault: Fault, level: Level, tiny_datas
     assert plant.trains == (fault.kind in ("config", "training"))
     for change in (plant.rows, plant.training_rows):
         if change is not None:
-            before, after = columns_of(tiny_dataset), columns_of(tiny_dataset)
+            before = columns_of(tiny_dataset)
+            after = dict(before)
             change(after, np.random.default_rng(0))
             # some injectors only add presence columns; rows stay, and something differs
             assert all(len(after[k]) == len(before["customer_id"]) for k in after)
@@ -67,7 +74,7 @@ def test_an_injector_changes_what_it_says(fault: Fault, level: Level, tiny_datas
             plant.weights(model)
         changed = {k for k, v in model.state_dict().items() if not torch.equal(v, other.state_dict()[k])}
         assert changed
-        assert len(changed) <= 4
+        assert len(changed) <= 5
     if plant.overrides and not fault.raises:
         assert tiny_config(plant.overrides).to_dict() != tiny_config().to_dict()
     if plant.built is not None:

@@ -1,0 +1,93 @@
+"""Checks whose verdict hangs on more than one number: what is expected, what is not, what the suggested fix is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.checks import Finding, run_checks
+from analysis.checks.registry import Check, NotMeasured, run_check
+from analysis.checks.thresholds import Thresholds
+from analysis.stats import training
+from tests.analysis.planted import EXPERTS, World, world
+
+
+def found(w: World, id: str) -> list[Finding]:
+    return [f for f in run_checks(w.measure()) if f.id == id]
+
+
+def test_a_freeze_that_is_expected_in_phase_2_is_an_error_in_phase_1() -> None:
+    w = world()
+    for line in w.epochs[:8]:
+        line["frozen"]["shared"] = True
+        line["grad_norm"] |= dict.fromkeys(EXPERTS, 0.0)
+    errors = [f for f in found(w, "GRAD-SHARED-ZERO") if f.severity == "error"]
+    assert {f.subject for f in errors} == set(EXPERTS)
+
+
+def test_a_training_that_gave_up_on_a_loss_that_is_not_finite_is_an_error_even_without_an_epoch() -> None:
+    stopped = [{"event": "failed", "reason": "epoch 1: the loss or its gradient was not finite for 25 steps"}]
+    s = replace(world().measure(), training=training.measure(stopped))
+    (finding,) = [f for f in run_checks(s) if f.id == "LOSS-NAN"]
+    assert finding.severity == "error"
+    nothing = replace(s, training=training.measure([]))
+    assert [f.severity for f in run_checks(nothing) if f.id == "LOSS-NAN"] == ["unknown"]
+
+
+def test_what_a_check_found_before_it_ran_out_of_measurements_stands() -> None:
+    def half(s: object, t: object) -> object:
+        yield Finding("HALF", "warning", "a", "There is a fault.")
+        raise NotMeasured("The rest was not recorded.")
+
+    item = Check("HALF", "Fine.", half, None, "test")  # type: ignore[arg-type]
+    assert [f.subject for f in run_check(item, world().measure(), Thresholds())] == ["a"]
+
+
+def test_idle_modes_are_named_where_only_one_mode_has_tasks() -> None:
+    w = world()
+    modes = {m: {"target_tasks": []} for m in ("journey", "lifecycle", "behavior")}
+    config = {**w.facts.config, "hmm_triple_mode": {"modes": modes}}
+    w.facts = replace(w.facts, config=config, hmm_modes=dict.fromkeys(w.facts.tasks, "behavior"))
+    assert {f.subject for f in found(w, "HMM-MODE-IMBALANCE") if f.alarm} == {"journey", "lifecycle"}
+
+
+def test_few_directions_are_a_note_and_one_direction_is_a_warning() -> None:
+    w = world()
+    line = w.rng.normal(size=(w.n, 1)) * np.ones((1, 16))
+    # 15 further directions of variance spread^2 beside one of 16
+    for spread, severity in ((0.1, "info"), (0.05, "warning")):
+        w.outputs["lightgcn"] = line + spread * w.rng.normal(size=(w.n, 16))
+        (finding,) = found(w, "EXP-LOW-RANK")
+        assert (finding.subject, finding.severity) == ("lightgcn", severity)
+
+
+def test_the_cost_of_extraction_is_unknown_where_it_was_not_recorded_and_one_slow_epoch_is_no_fault() -> None:
+    w = world()
+    w.epochs[2]["adatt_time_share"] = 5.0
+    assert [f.severity for f in found(w, "GRAD-ADATT-MEMORY")] == ["ok"]
+    for line in w.epochs:
+        del line["adatt_time_share"]
+    assert [f.severity for f in found(w, "GRAD-ADATT-MEMORY")] == ["unknown"]
+
+
+def test_the_fix_of_several_tasks_without_labels_switches_each_off() -> None:
+    from ple_model.config import load_config
+
+    w = world()
+    for line in w.epochs:
+        for task in ("nba", "channel"):
+            line["train"]["tasks"][task], line["train"]["n"][task] = None, 0
+    (finding,) = [f for f in found(w, "LOSS-TASK-ZERO") if f.alarm]
+    assert finding.fix is not None
+    override = finding.fix.override()
+    assert override is not None
+    assert not {"nba", "channel"} & set(load_config("small", overrides=(override,)).tasks)
+
+
+@pytest.mark.parametrize("value", [0.34, 0.32])
+def test_uncertainty_points_the_wrong_way_only_below_what_healthy_seeds_show(value: float) -> None:
+    w = world()
+    w.quality["nba"] = replace(w.quality["nba"], error_auroc=value)
+    assert [f.alarm for f in found(w, "EVI-UNINFORMATIVE")] == [value < 0.33]
