@@ -10,6 +10,7 @@ import streamlit as st
 from analysis.checks.finding import Evidence, Finding, Severity
 from dashboard import train_form
 from dashboard.i18n import maybe, t
+from dashboard.i18n.sentences import localised
 
 COLOURS: dict[Severity, train_form.Colour] = {
     "ok": "green",
@@ -65,6 +66,7 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
 
 def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> None:
     """One finding. `try_it` is called back with it when the reader wants the what-if."""
+    finding = localised(finding)
     key = f"{finding.id}-{finding.subject}"
     with st.container(border=True, gap="small", key=f"card-{finding.severity}-{key}", height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -97,7 +99,7 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
 
 def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None = None) -> None:
     """Alarms and unknowns as cards, two a row; information folded; what passed as one line."""
-    listed = list(findings)
+    listed = [localised(f) for f in findings]
     loud = [f for f in listed if f.alarm]
     quiet = [f for f in listed if f.severity in ("info", "unknown")]
     passed = [f for f in listed if f.severity == "ok"]

@@ -11,6 +11,7 @@ from dashboard.components import cards, metrics, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
+from dashboard.i18n.sentences import say
 from dashboard.view import View
 
 SHOWN: tuple[Severity, ...] = ("error", "warning", "info", "unknown", "ok")
@@ -124,7 +125,7 @@ def _changes(frame: Frame) -> None:
         for key, label in ((mine.keys() - theirs.keys(), "appeared"), (theirs.keys() - mine.keys(), "gone")):
             for k in sorted(key):
                 f = mine.get(k) or theirs[k]
-                st.markdown(f"{t(f'overview.{label}')} **{f.subject}** · {f.verdict} :gray[{f.id}]")
+                st.markdown(f"{t(f'overview.{label}')} **{f.subject}** · {say(f.verdict)} :gray[{f.id}]")
 
 
 def _checklist(frame: Frame) -> None:
@@ -138,7 +139,7 @@ def _checklist(frame: Frame) -> None:
                 t("overview.subject"): f.subject,
                 t("overview.value"): cards.number(number.value) if number else "–",
                 t("overview.threshold"): cards.number(number.threshold) if number and number.threshold is not None else "–",
-                t("overview.finding"): f.verdict,
+                t("overview.finding"): say(f.verdict),
             }
         )
     table(pd.DataFrame(rows), "checks", title=t("overview.checklist"), caption=t("overview.checklist_help"))

@@ -1,0 +1,64 @@
+"""What the checks say, in the reader's language.
+
+Findings keep their English sentences, which JSON, Markdown and the command line print. As in gettext the English sentence is the
+key: `findings.<language>.yaml` holds it with {} for each value, and the values are read back out of the finished sentence, so
+that stored findings of an older diagnosis are translated too. A test holds the catalogue against the sentences in the checks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+
+import yaml
+
+from analysis.checks.finding import Evidence, Finding
+from dashboard.i18n import language
+
+HOLE = "{}"
+
+
+@cache
+def templates(lang: str) -> dict[str, str]:
+    """English sentence with holes -> the same in `lang`, with {0}, {1}, ... for the values; nothing for English."""
+    file = resources.files("dashboard") / "i18n" / f"findings.{lang}.yaml"
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
+@cache
+def _patterns(lang: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The most specific first: the one with the most fixed text."""
+    holed = sorted((k for k in templates(lang) if HOLE in k), key=lambda k: -len(k.replace(HOLE, "")))
+    made = [("(.+?)".join(map(re.escape, k.split(HOLE))), templates(lang)[k]) for k in holed]
+    return tuple((re.compile(pattern, re.DOTALL), text) for pattern, text in made)
+
+
+@cache
+def translate(sentence: str, lang: str) -> str:
+    """`sentence` in `lang`, values filled in and translated themselves where they are phrases; unknown text stays as it is."""
+    known = templates(lang)
+    if sentence in known:
+        return known[sentence]
+    for pattern, text in _patterns(lang):
+        if match := pattern.fullmatch(sentence):
+            values = ["; ".join(translate(part, lang) for part in value.split("; ")) for value in match.groups()]
+            return text.format(*values)
+    return sentence
+
+
+def say(sentence: str) -> str:
+    """A check's sentence in the session's language."""
+    return translate(sentence, language())
+
+
+def localised(finding: Finding) -> Finding:
+    """The finding as the reader sees it; id, subject and numbers stay."""
+    fix = replace(finding.fix, text=say(finding.fix.text)) if finding.fix else None
+    evidence = tuple(_evidence(e) for e in finding.evidence)
+    return replace(finding, verdict=say(finding.verdict), cause=say(finding.cause), fix=fix, evidence=evidence)
+
+
+def _evidence(item: Evidence) -> Evidence:
+    return replace(item, text=say(item.text)) if item.text else item

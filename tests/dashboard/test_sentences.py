@@ -1,0 +1,113 @@
+"""Every sentence that a check can say has its Korean, with the same values in it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.stats.inputs import CAUSE_TEXT
+from dashboard.i18n import LANGUAGES, sentences
+from dashboard.i18n.sentences import localised, templates, translate
+
+CHECKS = Path(__file__).resolve().parents[2] / "analysis" / "checks"
+SOURCES = sorted(p for p in CHECKS.glob("*.py") if p.stem not in ("__init__", "thresholds", "finding"))
+OTHERS = sorted(set(LANGUAGES) - {"en"})
+HANGUL = re.compile(r"[가-힣]")
+
+
+def _forms(node: ast.expr) -> list[str]:
+    """Every sentence an expression can become, with {} for what is filled in."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    if isinstance(node, ast.JoinedStr):
+        return ["".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)]
+    if isinstance(node, ast.IfExp):
+        return _forms(node.body) + _forms(node.orelse)
+    if isinstance(node, ast.BinOp):
+        return [a + b for a in _forms(node.left) for b in _forms(node.right)]
+    return []
+
+
+def said(source: str) -> set[str]:
+    """The sentences in a check's source: text with a blank in it outside docstrings, evidence names and programmers' errors."""
+    found: set[str] = set()
+
+    def walk(node: ast.AST) -> None:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Evidence", "RuntimeError"):
+            return
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            return
+        if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.IfExp)):
+            forms = [f for f in _forms(node) if " " in f.strip(", ")]
+            found.update(forms)
+            if forms:
+                return
+        for child in ast.iter_child_nodes(node):
+            walk(child)
+
+    walk(ast.parse(source))
+    return found
+
+
+@pytest.mark.parametrize("lang", OTHERS)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_every_sentence_of_a_check_is_in_the_catalogue(path: Path, lang: str) -> None:
+    assert said(path.read_text(encoding="utf-8")) - {"rows", *templates(lang)} == set()
+
+
+def test_a_sentence_that_nobody_translated_would_be_noticed() -> None:
+    assert said('yield Finding("X", f"{task} is new" + (" and odd." if odd else "."))') == {"{} is new and odd.", "{} is new."}
+
+
+@pytest.mark.parametrize("lang", OTHERS)
+def test_the_catalogue_uses_no_value_that_its_sentence_lacks(lang: str) -> None:
+    wrong = {k for k, v in templates(lang).items() if any(int(i) >= k.count("{}") for i in re.findall(r"\{(\d+)\}", v))}
+    assert wrong == set()
+
+
+def test_values_move_to_their_place_in_the_translated_sentence() -> None:
+    assert translate("nba puts 97% of its attention on deepfm alone.", "ko") == "nba 이(가) 주의의 97% 를 deepfm 하나에 둡니다."
+
+
+def test_the_more_specific_of_two_sentences_is_taken() -> None:
+    short = translate("cvr leans on ctr: the transfer is 3 times its own representation.", "ko")
+    long = translate(
+        "cvr leans on ctr: the transfer is 3 times its own representation, and cutting it flips 4% of decisions.", "ko"
+    )
+    assert "4%" not in short
+    assert long.count("4%") == 1
+    assert "representation" not in long
+
+
+def test_phrases_inside_a_sentence_are_translated_too() -> None:
+    said_ko = translate("`tda_diagrams`: only 1.00% of the slots are valid; 3.0% of the points die before they are born.", "ko")
+    assert not re.search(r"[a-z]{2,} [a-z]{2,}", said_ko)
+    cause = f"The input is missing ({CAUSE_TEXT['row']}), so it falls back; its weights are not the cause."
+    assert CAUSE_TEXT["row"] not in translate(cause, "ko")
+
+
+def test_a_finding_keeps_its_identity_and_numbers_in_every_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentences, "language", lambda: "ko")
+    english = Finding(
+        "SAE-DENSE", "info", "sae", "12% of the latents fire in more than 10 % of rows: they name no concept.",
+        (Evidence("dense latents", 0.12, 0.1, 500), Evidence("cause", None, text=CAUSE_TEXT["mask"])), "sae.density",
+        "k is large beside the number of latents.", Fix("sae.k", 32, 16, "Lower k."),
+    )  # fmt: skip
+    found = localised(english)
+    assert (found.id, found.subject, found.evidence[0], found.figure) == (
+        "SAE-DENSE",
+        "sae",
+        english.evidence[0],
+        "sae.density",
+    )
+    assert found.fix is not None
+    assert found.fix.override() == "sae.k=16"
+    assert all(HANGUL.search(text) for text in (found.verdict, found.cause, found.fix.text, found.evidence[1].text))
+
+
+def test_text_that_no_check_says_stays_as_it_is() -> None:
+    assert translate("Something else.", "ko") == "Something else."
