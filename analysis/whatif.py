@@ -49,7 +49,8 @@ class TaskEffect:
 
     @property
     def flip_share(self) -> float:
-        return self.flips / self.n if self.n else float("nan")
+        """NaN for an amount, which has no decision to flip."""
+        return self.flips / self.n if self.n and self.kind != "regression" else float("nan")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class WhatIfResult:
         head = f"{self.intervention} ({self.n} rows)\n{columns}"
         lines = [head]
         for t in self.tasks:
-            line = f"{t.task:<20}{t.mean_change:>10.4f}{t.flip_share:>8.1%}"
+            flips = "" if t.flip_share != t.flip_share else f"{t.flip_share:.1%}"
+            line = f"{t.task:<20}{t.mean_change:>10.4f}{flips:>8}"
             if t.before and t.after and t.difference:
                 d = t.difference
                 line += (

@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 DIVERGING = "diverging"
+GREY = "#8A94A6"
+"""Seen on light and on dark."""
 ROW = 26
 """Pixels a heatmap row or a bar takes."""
 MAX_TEXT = 8

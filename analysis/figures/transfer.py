@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import bars, figure, lines
+from analysis.figures.style import GREY, bars, figure, lines
 from analysis.stats.base import Array
 from analysis.stats.effects import EffectStats
 from analysis.stats.run import Statistics
 from analysis.stats.transfer import DoseResponse
+
+NODE = "#3B6FE0"
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,24 @@ def edges_info(s: Statistics) -> list[EdgeEffect]:
     out = []
     for i, edge in enumerate(s.transfer.edges if s.transfer is not None else ()):
         source, target = edge.split(":")
-        change, flips = _cut(s.effects, edge, target)
+        change, flips = _cut(s.effects, edge, target, s.facts.kinds.get(target, ""))
         dose = s.dose.get(edge)
         ratio = float(s.transfer.mean_ratio[i]) if s.transfer is not None else float("nan")
         out.append(EdgeEffect(edge, source, target, ratio, change, flips, dose.relative_range if dose else float("nan")))
     return out
 
 
-def _cut(effects: EffectStats | None, edge: str, target: str) -> tuple[float, float]:
+def _short(value: float) -> str:
+    return "" if not np.isfinite(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def _cut(effects: EffectStats | None, edge: str, target: str, kind: str) -> tuple[float, float]:
     name = f"edge.{edge}=0"
     if effects is None or name not in effects.interventions or target not in effects.tasks:
         return float("nan"), float("nan")
     i, k = effects.interventions.index(name), effects.tasks.index(target)
-    return float(effects.mean_change[i, k]), float(effects.flip_share[i, k])
+    flips = float("nan") if kind == "regression" else float(effects.flip_share[i, k])  # an amount has no decision
+    return float(effects.mean_change[i, k]), flips
 
 
 def layout(edges: Sequence[tuple[str, str]]) -> dict[str, tuple[float, float]]:
@@ -84,6 +91,7 @@ def dag(info: Sequence[EdgeEffect]) -> go.Figure:
             arrowhead=2,
             arrowsize=0.8,
             arrowwidth=width,
+            arrowcolor=GREY,
             opacity=0.7,
         )
         out.add_trace(
@@ -91,9 +99,10 @@ def dag(info: Sequence[EdgeEffect]) -> go.Figure:
                 x=[(x0 + x1) / 2],
                 y=[(y0 + y1) / 2],
                 mode="markers+text",
-                text=[f"{e.change:.3g}"],
+                text=[_short(e.change)],
                 textposition="top center",
                 marker={"size": 18, "opacity": 0},
+                textfont={"color": GREY},
                 customdata=[[e.edge.replace(":", " -> "), e.ratio, e.flips]],
                 hovertemplate="%{customdata[0]}<br>alpha |proj| / |h| %{customdata[1]:.3f}<br>"
                 "flips when cut %{customdata[2]:.1%}<extra></extra>",
@@ -106,7 +115,7 @@ def dag(info: Sequence[EdgeEffect]) -> go.Figure:
             mode="markers+text",
             text=list(where),
             textposition="bottom center",
-            marker={"size": 20},
+            marker={"size": 20, "color": NODE},
             hoverinfo="text",
         )
     )

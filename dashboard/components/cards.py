@@ -27,6 +27,19 @@ ICONS: dict[Severity, str] = {
     "error": ":material/error:",
 }
 NUMBERS = 3
+TINY = 1e-3
+SHARES = frozenset(
+    (
+        "absent share", "zero fallback share", "txn_seq absent", "mean weight", "largest mean weight",
+        "weight on zero fallback",
+        "dead dimensions", "rows with NaN or Inf", "valid share of the mask", "death before birth", "valid points at (0, 0)",
+        "variance outside the leading direction", "rows without evidence", "ECE, 15 equal-width bins", "ECE, adaptive bins",
+        "dead latents", "dense latents", "fraction of variance explained", "share of drifted columns", "default rate",
+        "conflicting pairs", "share of the KL", "mean rise of task losses", "median change of task losses",
+        "decisions flipped by the cut",
+    )
+)  # fmt: skip
+"""Evidence that is a part of a whole."""
 
 
 def number(value: float | None) -> str:
@@ -40,10 +53,20 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def written(item: Evidence, value: float | None) -> str:
+    """A number of this evidence (its value or its threshold): shares as percent, what rounds to nothing as such."""
+    if value is not None and math.isfinite(value):
+        if item.name in SHARES:
+            return f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
+        if 0 < abs(value) < TINY and (item.threshold is None or abs(item.threshold) >= TINY):
+            return f"{'<' if value > 0 else '>'} {math.copysign(TINY, value)}"
+    return number(value)
+
+
 def _evidence_caption(item: Evidence) -> str:
     parts = []
     if item.threshold is not None:
-        parts.append(t("card.threshold", value=number(item.threshold)))
+        parts.append(t("card.threshold", value=written(item, item.threshold)))
     if item.n is not None:
         parts.append(t("card.n", n=f"{item.n:,}"))
     return " · ".join(parts)
@@ -54,7 +77,7 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
     if shown:
         for column, item in zip(st.columns(NUMBERS, gap="small"), shown, strict=False):
             with column:
-                st.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), number(item.value))
+                st.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), written(item, item.value))
                 if caption := _evidence_caption(item):
                     st.caption(caption)
     named = [
@@ -82,7 +105,11 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
             st.caption(f"{t('card.fix')}: {finding.fix.text}")
         if finding.fix is not None and override is not None:
             st.caption(f"{t('card.fix')}: {finding.fix.text}" if finding.fix.text else t("card.fix"))
-            st.code(f"- {finding.fix.key}: {finding.fix.old}\n+ {finding.fix.key}: {finding.fix.new}", language="diff")
+            st.code(
+                f"- {finding.fix.key}: {finding.fix.old}\n+ {finding.fix.key}: {finding.fix.new}",
+                language="diff",
+                wrap_lines=True,
+            )
         if override is not None or (finding.whatif and try_it is not None):
             with st.container(horizontal=True, gap="small"):
                 if finding.whatif and try_it is not None:

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.i18n import catalogue, language, t
+from analysis.figures.style import GREY
+from dashboard.i18n import t
+from dashboard.i18n.sentences import label
 
-GREY = "#8A94A6"
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "toImageButtonOptions": {"format": "png", "scale": 2},
@@ -19,9 +20,7 @@ CONFIG: dict[str, Any] = {
 
 def _localised(text: Any) -> Any:
     """A figure's label in the session's language: the catalogue maps the English text of `analysis.figures`."""
-    if not isinstance(text, str) or language() == "en":
-        return text
-    return catalogue(language()).get(f"figure_text.{text}", text)
+    return label(text) if isinstance(text, str) else text
 
 
 def localise(figure: Any) -> Any:

@@ -110,6 +110,6 @@ def _row(e: TaskEffect) -> dict[str, object]:
         t("whatif.range"): f"[{d.low:+.4f}, {d.high:+.4f}]" if d and not math.isnan(d.low) else "–",
         t("whatif.change"): e.mean_change,
         t("whatif.unit"): e.change_unit,
-        t("whatif.flips"): e.flips,
+        t("whatif.flips"): None if math.isnan(e.flip_share) else e.flips,
         t("whatif.n"): e.n,
     }

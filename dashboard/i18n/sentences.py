@@ -1,8 +1,9 @@
 """What the checks say, in the reader's language.
 
-Findings keep their English sentences, which JSON, Markdown and the command line print. As in gettext the English sentence is the
-key: `findings.<language>.yaml` holds it with {} for each value, and the values are read back out of the finished sentence, so
-that stored findings of an older diagnosis are translated too. A test holds the catalogue against the sentences in the checks.
+Findings keep their English sentences, which JSON, Markdown and the command line print. As in gettext the English sentence is
+the key: `findings.<language>.yaml` holds it with {} for each value, and the values are read back out of the finished sentence,
+so that findings of any origin are translated. A test holds the catalogue against the sentences in the checks. Figures' labels
+go the same way (`figure_text` in the catalogue).
 """
 
 from __future__ import annotations
@@ -15,9 +16,16 @@ from importlib import resources
 import yaml
 
 from analysis.checks.finding import Evidence, Finding
-from dashboard.i18n import language
+from dashboard.i18n import catalogue, language
 
 HOLE = "{}"
+
+
+@cache
+def labels(lang: str) -> dict[str, str]:
+    """What figures say, in the same form."""
+    prefix = "figure_text."
+    return {k.removeprefix(prefix): v for k, v in catalogue(lang).items() if k.startswith(prefix)}
 
 
 @cache
@@ -28,22 +36,23 @@ def templates(lang: str) -> dict[str, str]:
 
 
 @cache
-def _patterns(lang: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+def _patterns(lang: str, figures: bool) -> tuple[tuple[re.Pattern[str], str], ...]:
     """The most specific first: the one with the most fixed text."""
-    holed = sorted((k for k in templates(lang) if HOLE in k), key=lambda k: -len(k.replace(HOLE, "")))
-    made = [("(.+?)".join(map(re.escape, k.split(HOLE))), templates(lang)[k]) for k in holed]
+    known = labels(lang) if figures else templates(lang)
+    holed = sorted((k for k in known if HOLE in k), key=lambda k: -len(k.replace(HOLE, "")))
+    made = [("(.+?)".join(map(re.escape, k.split(HOLE))), known[k]) for k in holed]
     return tuple((re.compile(pattern, re.DOTALL), text) for pattern, text in made)
 
 
 @cache
-def translate(sentence: str, lang: str) -> str:
+def translate(sentence: str, lang: str, figures: bool = False) -> str:
     """`sentence` in `lang`, values filled in and translated themselves where they are phrases; unknown text stays as it is."""
-    known = templates(lang)
+    known = labels(lang) if figures else templates(lang)
     if sentence in known:
         return known[sentence]
-    for pattern, text in _patterns(lang):
+    for pattern, text in _patterns(lang, figures):
         if match := pattern.fullmatch(sentence):
-            values = ["; ".join(translate(part, lang) for part in value.split("; ")) for value in match.groups()]
+            values = ["; ".join(translate(part, lang, figures) for part in value.split("; ")) for value in match.groups()]
             return text.format(*values)
     return sentence
 
@@ -51,6 +60,11 @@ def translate(sentence: str, lang: str) -> str:
 def say(sentence: str) -> str:
     """A check's sentence in the session's language."""
     return translate(sentence, language())
+
+
+def label(text: str) -> str:
+    """A figure's label in the session's language."""
+    return translate(text, language(), figures=True)
 
 
 def localised(finding: Finding) -> Finding:

@@ -137,8 +137,10 @@ def _checklist(frame: Frame) -> None:
                 t("overview.severity"): t(f"severity.{f.severity}"),
                 t("overview.check"): f.id,
                 t("overview.subject"): f.subject,
-                t("overview.value"): cards.number(number.value) if number else "–",
-                t("overview.threshold"): cards.number(number.threshold) if number and number.threshold is not None else "–",
+                t("overview.value"): cards.written(number, number.value) if number else "–",
+                t("overview.threshold"): cards.written(number, number.threshold)
+                if number and number.threshold is not None
+                else "–",
                 t("overview.finding"): say(f.verdict),
             }
         )
