@@ -42,15 +42,12 @@ def seeds_of(text: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    import torch
-
     from analysis.faults.base import cache_dir
     from analysis.faults.bench import QUICK, SEEDS, Request, run_benchmark
     from analysis.faults.score import Score
     from ple_model.files import write_json
     from ple_model.run import dump
 
-    torch.set_flush_denormal(True)
     only = tuple(args.only) or (QUICK if args.quick else ())
     seeds = seeds_of(args.seeds, SEEDS[:1] if args.quick else SEEDS)
     request = Request(seeds=seeds, only=only, fixes=not (args.no_fixes or args.quick))

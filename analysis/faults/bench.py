@@ -65,6 +65,7 @@ def run_benchmark(request: Request, workdir: Path, say: Say, keep: Callable[[Sco
     """Every case of a request. `keep` gets the score so far after each case; an interrupt ends the benchmark with what it
     has."""
     chosen = request.chosen()
+    torch.set_flush_denormal(True)
     workdir.mkdir(parents=True, exist_ok=True)
     cases: list[Case] = []
     total = len(request.seeds) * sum(len(f.levels) for f in chosen)

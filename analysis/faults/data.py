@@ -145,6 +145,7 @@ def _drift(by: float) -> Plant:
     "The clustering changed: a share of the customers now falls into one cluster.",
     levels=(Level("most", 0.7), Level("a tenth", 0.1, clear=False)),
     required=(Expect("DATA-DRIFT", "cluster_ids"),),
+    permitted=(Expect("EVI-MISCALIBRATED"), Expect("EVI-UNINFORMATIVE")),
 )
 def _clusters(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:

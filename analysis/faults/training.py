@@ -258,6 +258,8 @@ def _saturated(bias: float) -> Plant:
     "The entropy term outweighs the tasks: every gate is uniform.",
     levels=(Level("50", 50.0),),
     required=(Expect("CGC-UNIFORM", "*"),),
+    # the term fills the clipped gradient: what else the model should learn comes late or not at all
+    permitted=UNLEARNED,
 )
 def _entropy(weight: float) -> Plant:
     return Plant(overrides=(f"cgc.entropy_lambda={weight}",))

@@ -24,6 +24,9 @@ DOWNSTREAM = (
     Expect("LT-OVERRELIANCE"),
 )
 
+# The gates read the shared representation: what an expert that changed says moves them.
+DAMAGED_EXPERT = (*DOWNSTREAM, Expect("CGC-COLLAPSE"))
+
 
 def _last(model: PLEClusterAdaTT, expert: str) -> nn.Linear:
     module = model.experts[expert]
@@ -53,7 +56,7 @@ def _onto(model: PLEClusterAdaTT, task: str, expert: str, logit: float) -> None:
     "The last layer of an expert lost its weights: the output is its bias, whatever the input.",
     levels=(FULL, Level("a ten-thousandth is left", 0.9999), Level("a tenth is left", 0.9, clear=False)),
     required=(Expect("EXP-DEAD", "causal"),),
-    permitted=(*DOWNSTREAM, Expect("EXP-LOW-RANK", "causal")),
+    permitted=(*DAMAGED_EXPERT, Expect("EXP-LOW-RANK", "causal")),
 )
 def _dead(share: float) -> Plant:
     def change(model: PLEClusterAdaTT) -> None:
@@ -68,7 +71,7 @@ def _dead(share: float) -> Plant:
     "Dimensional collapse: the last layer of an expert keeps one direction.",
     levels=(FULL, Level("others at a fifth", 0.8, clear=False)),
     required=(Expect("EXP-LOW-RANK", "raw_scale"),),
-    permitted=DOWNSTREAM,
+    permitted=DAMAGED_EXPERT,
 )
 def _low_rank(share: float) -> Plant:
     def change(model: PLEClusterAdaTT) -> None:
@@ -370,7 +373,7 @@ def _overconfident(by: float) -> Plant:
     "One expert was trained to imitate another: both say the same of every customer.",
     levels=(Level("600 steps", 600.0), Level("40 steps", 40.0, clear=False)),
     required=(Expect("EXP-REDUNDANT", "deepfm:causal"),),
-    permitted=(*DOWNSTREAM, Expect("EXP-REDUNDANT")),
+    permitted=(*DAMAGED_EXPERT, Expect("EXP-REDUNDANT")),
 )
 def _imitates(steps: float) -> Plant:
     def fit(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> None:
