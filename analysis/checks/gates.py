@@ -131,7 +131,13 @@ def unmoved(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     fix = (
         Fix("adatt.freeze_epoch", freeze, 7, "Freeze the gates later, so that they can learn.")
         if freeze <= 2
-        else Fix("training.learning_rate", learning_rate, 2 * learning_rate, "Raise the learning rate or train longer.")
+        # from far below the reference's value, twice as much is still nothing
+        else Fix(
+            "training.learning_rate",
+            learning_rate,
+            2 * learning_rate if learning_rate >= 1e-4 else 5e-4,
+            "Raise the learning rate or train longer.",
+        )
     )
     strongest = float(g.mean.max())
     yield Finding(

@@ -62,14 +62,28 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 Evidence("skipped steps", float(skipped), 0.0),
             ),
             LOSSES,
-            "Half precision underflows in the focal loss, or the learning rate is too high for the first steps.",
-            Fix(
-                "training.amp",
-                s.facts.get("training.amp", "auto"),
-                "off",
-                "Compute the loss in float32 on clamped probabilities.",
-            ),
+            *_why_not_finite(s),
         )
+
+
+def _why_not_finite(s: Statistics) -> tuple[str, Fix]:
+    """Cause and fix: half precision where it was used, else a learning rate far above the reference's, else the rows."""
+    rate = float(s.facts.get("training.learning_rate", 5e-4))
+    amp = s.facts.get("training.amp", "auto")
+    if amp != "off" and s.facts.run.get("device") != "cpu":
+        return (
+            "Half precision underflows in the focal loss, or the learning rate is too high for the first steps.",
+            Fix("training.amp", amp, "off", "Compute the loss in float32 on clamped probabilities."),
+        )
+    if rate > 5e-2:
+        return (
+            "The learning rate is too high: the weights ran away.",
+            Fix("training.learning_rate", rate, 5e-4, "Go back to the reference's learning rate."),
+        )
+    return (
+        "Training rows hold values that are not numbers, or the weights overflowed.",
+        Fix("", None, None, "Look for NaN among the training rows with `ple validate`, then lower training.learning_rate."),
+    )
 
 
 def _is_nan(value: object) -> bool:

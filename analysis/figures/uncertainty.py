@@ -13,7 +13,9 @@ from analysis.uncertainty import CohortUncertainty, Decomposition, IntervalCalib
 
 def reliability(r: Reliability, kind: str = "binary") -> go.Figure:
     """Observed share against shown probability with 95 % intervals; the diagonal is honest, marker size follows rows."""
-    out = _diagonal(360)
+    most = max(float(np.max(r.shown, initial=0.0)), float(np.max(r.high, initial=0.0)))
+    end = min(1.0, 1.1 * most) if kind == "binary" else 1.0  # rare outcomes fill the figure instead of one corner of it
+    out = _diagonal(360, end)
     size = 6 + 16 * np.sqrt(r.count / max(int(r.count.max(initial=1)), 1))
     out.add_trace(
         go.Scatter(
@@ -23,8 +25,8 @@ def reliability(r: Reliability, kind: str = "binary") -> go.Figure:
             hovertemplate="shown %{x:.3f}, observed %{y:.3f}, %{customdata} rows<extra></extra>",
         )
     )  # fmt: skip
-    out.update_xaxes(title_text="shown probability" if kind == "binary" else "top probability", range=[0, 1])
-    out.update_yaxes(title_text="observed rate" if kind == "binary" else "accuracy", range=[0, 1])
+    out.update_xaxes(title_text="shown probability" if kind == "binary" else "top probability", range=[0, end])
+    out.update_yaxes(title_text="observed rate" if kind == "binary" else "accuracy", range=[0, end])
     return out
 
 
@@ -98,9 +100,9 @@ def simplex(s: Simplex) -> go.Figure:
     return out
 
 
-def _diagonal(height: int) -> go.Figure:
+def _diagonal(height: int, end: float = 1.0) -> go.Figure:
     out = figure(height)
     out.add_trace(
-        go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="honest", line={"dash": "dot", "width": 1}, hoverinfo="skip")
+        go.Scatter(x=[0, end], y=[0, end], mode="lines", name="honest", line={"dash": "dot", "width": 1}, hoverinfo="skip")
     )
     return out

@@ -11,7 +11,7 @@ from analysis.checks import Finding, run_checks
 from analysis.checks.registry import Check, NotMeasured, run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats import training
-from tests.analysis.planted import EXPERTS, World, world
+from tests.analysis.planted import EXPERTS, World, set_config, world
 
 
 def found(w: World, id: str) -> list[Finding]:
@@ -91,3 +91,16 @@ def test_uncertainty_points_the_wrong_way_only_below_what_healthy_seeds_show(val
     w = world()
     w.quality["nba"] = replace(w.quality["nba"], error_auroc=value)
     assert [f.alarm for f in found(w, "EVI-UNINFORMATIVE")] == [value < 0.33]
+
+
+@pytest.mark.parametrize(
+    ("device", "rate", "key"), [("cuda", 5e-4, "training.amp"), ("cpu", 1.0, "training.learning_rate"), ("cpu", 5e-4, "")]
+)
+def test_the_fix_of_a_loss_that_is_not_finite_follows_what_the_run_used(device: str, rate: float, key: str) -> None:
+    w = world()
+    w.epochs[3]["train"]["total"] = float("nan")
+    set_config(w, "training.learning_rate", rate)
+    w.facts = replace(w.facts, run={**w.facts.run, "device": device})
+    (finding,) = found(w, "LOSS-NAN")
+    assert finding.fix is not None
+    assert finding.fix.key == key
