@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import streamlit as st
 
-from analysis import Diagnosis, WhatIfResult, diagnose, whatif
+from analysis import AnalysisStore, CohortFilter, Diagnosis, WhatIfResult, diagnose, whatif
+from analysis.cohort import from_url, to_url
 from analysis.explain.customer import explain
 from analysis.explain.result import Explanation
 from analysis.latents import Latents, latents
+from analysis.uncertainty import TaskUncertainty, uncertainty
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
@@ -186,6 +189,16 @@ def _explanation(path: str, mark: str, customer: str, task: str) -> Explanation:
 def explanation(path: Path, customer: str, task: str) -> Explanation:
     """Why this run predicts what it predicts for one customer. `UserError` for an unknown customer or task."""
     return _explanation(str(path), fingerprint(path), customer, task)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _uncertainty(folder: str, task: str, cohort: str, _store: AnalysisStore) -> TaskUncertainty:
+    return uncertainty(_store, task, from_url(cohort))
+
+
+def task_uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> TaskUncertainty:
+    """The uncertainty of one task in one cohort; an analysis folder never changes once it is written."""
+    return _uncertainty(str(store.path), task, to_url(filters), store)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -6,16 +6,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.checks.thresholds import Thresholds
-from analysis.figures import evidence as figures
+from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
-from analysis.figures.style import bars
+from analysis.uncertainty import TaskUncertainty
+from dashboard import state
 from dashboard.components import cards
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
+from dashboard.i18n.sentences import say
 from dashboard.view import View
+
+CLUSTERS = 12
 
 
 def _table(frame: Frame) -> pd.DataFrame:
@@ -33,44 +36,78 @@ def _table(frame: Frame) -> pd.DataFrame:
                 t("uncertainty.adaptive"): q.adaptive_ece if q else np.nan,
                 t("uncertainty.brier"): e.brier,
                 t("uncertainty.auroc"): q.error_auroc if q else np.nan,
-                t("uncertainty.aurc"): q.excess_aurc if q else np.nan,
+                t("uncertainty.aurc"): q.excess_aurc if q and e.kind != "regression" else np.nan,
                 t("uncertainty.labelled"): q.n if q else 0,
             }
         )
     return pd.DataFrame(rows)
 
 
+def _truth(found: TaskUncertainty) -> None:
+    """Do the shown probabilities, or the promised intervals, come true?"""
+    if found.reliability is not None:
+        r = found.reliability
+        show(
+            figures.reliability(r, found.kind),
+            "uncertainty-reliability",
+            title=t("uncertainty.reliability"),
+            caption=t(
+                "uncertainty.reliability_help", n=f"{found.labelled:,}", ece=f"{r.ece:.1%}", adaptive=f"{r.adaptive_ece:.1%}"
+            ),
+        )
+    elif found.intervals is not None:
+        show(
+            figures.intervals(found.intervals),
+            "uncertainty-intervals",
+            title=t("uncertainty.intervals"),
+            caption=t("uncertainty.intervals_help", n=f"{found.labelled:,}", error=f"{found.intervals.error:.1%}"),
+        )
+    else:
+        st.info(t("uncertainty.no_labels", reason=say(found.reason)), icon=cards.ICONS["unknown"])
+
+
 def _task(frame: Frame, task: str) -> None:
-    e = frame.statistics.evidence[task]
+    """One task of the chosen customers."""
+    found = state.task_uncertainty(frame.store, task, frame.filters)
+    logs = found.kind == "regression"
     left, right = st.columns(2, gap="small")
     with left:
-        edges, counts = frame.store.histogram(f"u:{task}", frame.filters)
         show(
-            histogram(edges, counts.astype(float), t(f"uncertainty.axis_{e.kind}")),
+            histogram(found.edges, found.histogram.astype(float), t(f"uncertainty.bins_{found.kind}")),
             "uncertainty-histogram",
             title=t("uncertainty.spread", task=task),
-            caption=t(f"uncertainty.spread_{e.kind}"),
+            caption=t(f"uncertainty.spread_{found.kind}"),
         )
-        groups, n, means = frame.store.group_mean([f"u:{task}"], "segment", frame.filters)
-        labels = [t("frame.group", name=g, n=f"{c:,}") for g, c in zip(groups, n, strict=True)]
         show(
-            bars(labels, {task: means[:, 0]}, x_title=t(f"uncertainty.axis_{e.kind}")),
+            figures.cohorts(found.cohorts, t(f"uncertainty.axis_{found.kind}")),
             "uncertainty-segment",
             title=t("uncertainty.segment"),
             caption=t("uncertainty.segment_help"),
         )
     with right:
-        if e.labelled >= Thresholds().min_rows:
+        _truth(found)
+    left, right = st.columns(2, gap="small")
+    with left:
+        show(
+            figures.cohorts(found.by_cluster[:CLUSTERS], t(f"uncertainty.axis_{found.kind}")),
+            "uncertainty-cluster",
+            title=t("uncertainty.cluster"),
+            caption=t("uncertainty.cluster_help", n=min(CLUSTERS, len(found.by_cluster))),
+        )
+    with right:
+        if found.decomposition is not None:
             show(
-                figures.reliability(e),
-                "uncertainty-reliability",
-                title=t("uncertainty.reliability"),
-                caption=t("uncertainty.reliability_help", n=f"{e.labelled:,}"),
+                figures.decomposition(found.decomposition, logs=logs),
+                "uncertainty-parts",
+                title=t("uncertainty.parts"),
+                caption=t("uncertainty.parts_help", r=f"{found.decomposition.correlation:.2f}"),
             )
-        else:
-            st.info(
-                t("uncertainty.no_labels" if e.kind != "regression" else "uncertainty.no_reliability"),
-                icon=cards.ICONS["unknown"],
+        if found.simplex is not None:
+            show(
+                figures.simplex(found.simplex),
+                "uncertainty-simplex",
+                title=t("uncertainty.simplex"),
+                caption=t("uncertainty.simplex_help"),
             )
 
 
@@ -81,7 +118,18 @@ def render(frame: Frame) -> None:
         st.info(t("uncertainty.absent"))
         return
     st.caption(t("uncertainty.promise"), help=t("uncertainty.promise_help"))
-    table(_table(frame), "uncertainty", title=t("uncertainty.table"), caption=t("uncertainty.table_help"), height="content")
+    precise = ("mean", "zero", "ece", "adaptive", "brier", "auroc", "aurc")
+    table(
+        _table(frame),
+        "uncertainty",
+        title=t("uncertainty.table"),
+        caption=t("uncertainty.table_help"),
+        height="content",
+        column_config={
+            t(f"uncertainty.{n}"): st.column_config.NumberColumn(format="%.3f", help=t(f"uncertainty.{n}_help"))
+            for n in precise
+        },
+    )
     task = st.selectbox(t("uncertainty.task"), list(s.evidence), key="task", bind="query-params", width=260)
     _task(frame, task)
     chooser(frame, task)
