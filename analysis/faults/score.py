@@ -143,7 +143,8 @@ def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
     p = hits / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # at 0 and 1 the bound is exact; rounding would put it a hair beside
+    return 0.0 if hits == 0 else centre - half, 1.0 if hits == n else centre + half
 
 
 @dataclass(frozen=True)

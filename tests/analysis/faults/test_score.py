@@ -101,7 +101,8 @@ def test_an_alarm_of_the_healthy_run_is_counted_and_marked() -> None:
 def test_wilsons_interval_agrees_with_the_published_example_and_stays_inside_the_unit() -> None:
     low, high = wilson(81, 263)  # Newcombe 1998, table I
     assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-    assert wilson(0, 20)[0] == 0.0
+    assert wilson(0, 20)[0] == wilson(0, 3)[0] == 0.0
+    assert wilson(4, 4)[1] == 1.0
     assert wilson(20, 20)[1] == 1.0
     assert wilson(20, 20)[0] == pytest.approx(0.8389, abs=1e-4)
 
