@@ -371,7 +371,7 @@ def _overconfident(by: float) -> Plant:
     "expert-imitates",
     "weight",
     "One expert was trained to imitate another: both say the same of every customer.",
-    levels=(Level("600 steps", 600.0), Level("40 steps", 40.0, clear=False)),
+    levels=(Level("1000 steps", 1000.0), Level("40 steps", 40.0, clear=False)),
     required=(Expect("EXP-REDUNDANT", "deepfm:causal"),),
     permitted=(*DAMAGED_EXPERT, Expect("EXP-REDUNDANT")),
 )
@@ -379,14 +379,21 @@ def _imitates(steps: float) -> Plant:
     def fit(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> None:
         pupil = model.experts["causal"]
         with torch.no_grad():
-            wanted = model.experts["deepfm"](inputs)[0]
-            centre, scale = wanted.mean(0), wanted.std()
+            said = model.experts["deepfm"](inputs)[0]
+            said = said - said.mean(0)
+            # experts differ in width: leading directions carry what the teacher says, and similarity does not see rotations
+            directions = torch.linalg.svd(said, full_matrices=False)[2]
+            wanted = said @ directions[: _last(model, "causal").out_features].T
+            wanted, scale = (
+                torch.nn.functional.pad(wanted, (0, _last(model, "causal").out_features - wanted.shape[1])),
+                said.std(),
+            )
         optimizer = torch.optim.Adam(pupil.parameters(), lr=3e-3)
         with torch.enable_grad():
             for _ in range(int(steps)):
                 optimizer.zero_grad()
                 own = pupil(inputs)[0]
-                loss = ((own - own.mean(0) - (wanted - centre)) / scale).square().mean()
+                loss = ((own - own.mean(0) - wanted) / scale).square().mean()
                 loss.backward()
                 optimizer.step()
 
