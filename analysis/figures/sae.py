@@ -16,7 +16,7 @@ def density(stats: SaeStats) -> go.Figure:
     alive = stats.density[stats.density > 0]
     low = -np.log10(max(stats.n, 10)) - 0.1
     counts, edges = np.histogram(np.log10(alive), bins=40, range=(low, 0.0))
-    out = histogram(edges, counts, "log10 of the share of rows where the latent is active")
+    out = histogram(edges, counts, "log10 of the share of rows")
     out.update_yaxes(title_text="latents")
     out.add_vline(x=-1.0, line={"dash": "dot", "width": 1})
     return out
