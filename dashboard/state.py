@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +22,9 @@ from analysis.cohort import from_url, to_url
 from analysis.explain.customer import explain
 from analysis.explain.result import Explanation
 from analysis.latents import Latents, latents
+from analysis.stats.expert import ExpertStats
 from analysis.uncertainty import TaskUncertainty, uncertainty
+from analysis.vectors import expert_statistics
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
@@ -167,6 +171,67 @@ def measurement(path: Path) -> Measuring:
 def measure_again(path: Path) -> None:
     """Forget a measurement that failed or was stopped."""
     _measurements().pop(fingerprint(path), None)
+
+
+@dataclass
+class Drawing:
+    """One map of the experts' outputs, drawn by a process of its own, so that it can be stopped."""
+
+    process: subprocess.Popen[str]
+    stage: str = ""
+    error: str = ""
+    stopped: bool = False
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def follow(self) -> None:
+        """Read the stages until the process ends (in a thread)."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.stage = line.strip() or self.stage
+        said = self.process.stderr.read() if self.process.stderr is not None else ""
+        if self.process.wait() and not self.stopped:
+            self.error = said.strip().splitlines()[-1] if said.strip() else f"the map ended with {self.process.returncode}"
+
+    def end(self) -> None:
+        """Stop it (a callback)."""
+        self.stopped = True
+        self.process.terminate()
+
+
+@st.cache_resource(show_spinner=False)
+def _drawings() -> dict[tuple[str, int], Drawing]:
+    return {}
+
+
+def drawing(folder: Path, seed: int) -> Drawing | None:
+    """The map of this analysis that was asked for last, if any."""
+    return _drawings().get((str(folder), seed))
+
+
+def draw(folder: Path, seed: int) -> None:
+    """Start to draw the map of an analysis (a callback); nothing if it is being drawn already."""
+    known = drawing(folder, seed)
+    if known is not None and known.alive:
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis.embedding", str(folder), str(seed)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    task = _drawings()[str(folder), seed] = Drawing(process)
+    threading.Thread(target=task.follow, name=f"map {folder.name}", daemon=True).start()
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _cohort_experts(folder: str, cohort: str, _store: AnalysisStore) -> ExpertStats | None:
+    return expert_statistics(_store, from_url(cohort))
+
+
+def cohort_experts(store: AnalysisStore, filters: Sequence[CohortFilter]) -> ExpertStats | None:
+    """The experts' statistics: of everyone as measured, of a cohort from the sampled vectors."""
+    return _cohort_experts(str(store.path), to_url(filters), store) if filters else store.statistics.experts
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import experts as figures
-from dashboard.components import cards, whatif
+from dashboard import state
+from dashboard.components import cards, embedding, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -16,7 +17,7 @@ from dashboard.view import View
 
 
 def _table(frame: Frame) -> pd.DataFrame:
-    c, whole, gates = frame.cohort, frame.statistics.experts, frame.cohort.gates
+    c, whole, gates = frame.cohort, state.cohort_experts(frame.store, frame.filters), frame.cohort.gates
     assert whole is not None
     rows = []
     for i, name in enumerate(c.experts):
@@ -83,6 +84,7 @@ def render(frame: Frame) -> None:
     if s.experts is None or s.inputs is None:
         st.info(t("guard.not_measured"))
         return
+    vectors = state.cohort_experts(frame.store, frame.filters) or s.experts
     table(
         _table(frame),
         "experts",
@@ -108,10 +110,10 @@ def render(frame: Frame) -> None:
                 title=t("experts.effect"),
                 caption=t("experts.effect_help", n=f"{s.effects.n:,}"),
             )
-            show(figures.rank(s.experts), "experts-rank", title=t("experts.ranks"), caption=t("experts.ranks_help"))
+            show(figures.rank(vectors), "experts-rank", title=t("experts.ranks"), caption=t("experts.ranks_help"))
     left, right = st.columns(2, gap="small")
     with left:
-        show(figures.cka(s.experts), "experts-cka", title=t("experts.cka"), caption=t("experts.cka_help"))
+        show(figures.cka(vectors), "experts-cka", title=t("experts.cka"), caption=t("experts.cka_help"))
     with right:
         if s.effects is not None:
             show(
@@ -121,6 +123,7 @@ def render(frame: Frame) -> None:
                 caption=t("experts.ablation_help", n=f"{s.effects.n:,}"),
             )
     _groups(frame)
+    embedding.section(frame)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         expert = st.selectbox(t("experts.pick"), s.facts.experts, key="expert", bind="query-params", width=240)
         for how in ("zero", "mean"):

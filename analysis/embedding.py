@@ -1,0 +1,100 @@
+"""A map of the experts' outputs in two dimensions: UMAP (McInnes et al. 2018) of the sampled shared representation.
+
+`python -m analysis.embedding FOLDER SEED` draws it in a process of its own, which may be ended at any time: UMAP takes ten
+seconds to import and cannot be interrupted. Coordinates are kept beside the analysis they belong to, under its fingerprint and
+the seed, and read back in a moment. PCA to 50 directions and exact neighbours come first, so that a seed gives the same map
+every time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.store import AnalysisStore
+from ple_model.errors import UserError
+
+NEIGHBOURS = 15
+DIRECTIONS = 50
+STAGES = ("reading", "neighbours", "loading", "drawing")
+"""What the process writes, one a line, as it gets there."""
+
+
+def path(folder: Path, seed: int) -> Path:
+    """Where the map of the analysis in `folder` is kept: beside it, because an analysis never changes once it is written."""
+    return folder.parent / f"umap-{folder.name}-{seed}.npz"
+
+
+def load(store: AnalysisStore, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    """(row [n], xy [n, 2]) of a map drawn before, or None."""
+    try:
+        with np.load(path(store.path, seed), allow_pickle=False) as found:
+            row, xy = found["row"], found["xy"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return (row, xy) if len(row) == len(xy) and xy.shape[1:] == (2,) else None
+
+
+def principal(vectors: NDArray[Any], directions: int = DIRECTIONS) -> NDArray[np.float32]:
+    """[n, k] coordinates along the leading directions of variance."""
+    x = vectors.astype(np.float64)
+    x = np.where(np.isfinite(x), x, 0.0)
+    x -= x.mean(0)
+    _, axes = np.linalg.eigh(x.T @ x)
+    return np.asarray(x @ axes[:, ::-1][:, : min(directions, x.shape[1], len(x))], dtype=np.float32)
+
+
+def draw(store: AnalysisStore, seed: int, note: Callable[[str], None] = lambda stage: None) -> NDArray[np.float32]:
+    """Compute and store the map. `UserError` where too few vectors were kept."""
+    note("reading")
+    vectors = store.vectors.get("shared")
+    if vectors is None or len(vectors) <= 2 * NEIGHBOURS:
+        n = 0 if vectors is None else len(vectors)
+        raise UserError(f"{store.path.name}: a map needs more than {2 * NEIGHBOURS} sampled customers, this analysis has {n}")
+    x = principal(vectors)
+    note("neighbours")
+    from sklearn.neighbors import NearestNeighbors
+
+    distances, nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(x).kneighbors(x)
+    note("loading")
+    import umap
+
+    note("drawing")
+    mapper = umap.UMAP(
+        n_neighbors=NEIGHBOURS, random_state=seed, n_jobs=1, init="pca", precomputed_knn=(nearest, distances.astype(np.float32))
+    )
+    xy = np.asarray(mapper.fit_transform(x), dtype=np.float32)
+    _write(path(store.path, seed), store.vectors["row"], xy)
+    return xy
+
+
+def _write(file: Path, row: NDArray[Any], xy: NDArray[np.float32]) -> None:
+    handle, name = tempfile.mkstemp(prefix=".umap-", suffix=".npz", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            np.savez(out, row=row.astype(np.int64), xy=xy)
+        os.replace(name, file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def main(folder: str, seed: str) -> int:
+    """The worker: stages on stdout, a sentence on stderr if it fails."""
+    try:
+        draw(AnalysisStore(Path(folder)), int(seed), lambda stage: print(stage, flush=True))
+    except UserError as e:
+        print(e, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3]))
