@@ -30,7 +30,7 @@ def catalogue(language: str) -> dict[str, str]:
 
 
 def language() -> str:
-    """The language of this session; on the first run of a copied link, before the widget is drawn, the link's."""
+    """The reader's language; on the first run of a copied link, before the widget is drawn, the link's."""
     chosen = st.session_state.get("lang") or st.query_params.get("lang")
     return chosen if chosen in LANGUAGES else DEFAULT
 
