@@ -1,4 +1,4 @@
-"""A map of the experts' outputs in two dimensions: UMAP (McInnes et al. 2018) of the sampled shared representation.
+"""A map of the experts' outputs in two dimensions: UMAP (McInnes et al. 2018) of the sampled outputs, all experts side by side.
 
 `python -m analysis.embedding FOLDER SEED` draws it in a process of its own, which may be ended at any time: UMAP takes ten
 seconds to import and cannot be interrupted. Coordinates are kept beside the analysis they belong to, under its fingerprint and
@@ -54,7 +54,7 @@ def principal(vectors: NDArray[Any], directions: int = DIRECTIONS) -> NDArray[np
 def draw(store: AnalysisStore, seed: int, note: Callable[[str], None] = lambda stage: None) -> NDArray[np.float32]:
     """Compute and store the map. `UserError` where too few vectors were kept."""
     note("reading")
-    vectors = store.vectors.get("shared")
+    vectors = store.vectors.get("experts")
     if vectors is None or len(vectors) <= 2 * NEIGHBOURS:
         n = 0 if vectors is None else len(vectors)
         raise UserError(f"{store.path.name}: a map needs more than {2 * NEIGHBOURS} sampled customers, this analysis has {n}")

@@ -343,7 +343,8 @@ class _Recorder:
     def _keep(self, kept: _Kept, rows: NDArray[np.int64], batch: Batch, output: PLEClusterOutput) -> None:
         local = np.flatnonzero(self.in_vectors[rows])
         if len(local):
-            vectors: dict[str, NDArray[Any]] = {"row": rows[local], "shared": _f16(output.shared_concat[local])}
+            outputs = torch.cat(list(output.encoded.expert_outputs.values()), dim=1)
+            vectors: dict[str, NDArray[Any]] = {"row": rows[local], "experts": _f16(outputs[local])}
             vectors |= {f"hmm:{m}": _f16(v[local]) for m, v in output.encoded.hmm_projected.items()}
             for name, value in vectors.items():
                 kept.vectors.setdefault(name, []).append(value)

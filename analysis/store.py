@@ -37,7 +37,7 @@ from analysis.stats.gate import BINS, GateStats
 from analysis.stats.run import Statistics
 from ple_model.errors import UserError, did_you_mean
 
-FORMAT = 2
+FORMAT = 3
 VECTOR_ROWS = 20_000
 
 
@@ -130,7 +130,8 @@ class AnalysisStore:
 
     @cached_property
     def vectors(self) -> dict[str, NDArray[Any]]:
-        """The bounded sample: "row" [S] (value of the row column), "shared" [S, W], "hmm:<mode>" [S, P], ... float16."""
+        """The bounded sample in float16: "row" [S] (value of the row column), "experts" [S, W] (each expert's own
+        output, in the order of `statistics.experts`), "hmm:<mode>" [S, P]."""
         file = self.path / "vectors.npz"
         if not file.exists():
             return {}

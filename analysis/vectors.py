@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter, quote_identifier, where
 from analysis.stats.expert import ExpertStats, measure
+from analysis.stats.hmm import HmmStats
+from analysis.stats.hmm import measure as measure_hmm
 from analysis.store import AnalysisStore
 
 
@@ -44,26 +46,22 @@ def sampled(store: AnalysisStore, columns: Sequence[str] = (), filters: Sequence
 
 
 def expert_statistics(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> ExpertStats | None:
-    """Rank, dead dimensions and CKA of the experts in a cohort; None where no vectors were kept.
-
-    The sample holds the shared representation as the gates read it: in cold-start rows it is mixed with the segment's own
-    projection, so these figures differ a little from those measured on the experts' bare outputs.
-    """
+    """Rank, dead dimensions and CKA of the experts' own outputs in a cohort; None where no vectors were kept."""
     whole = store.statistics.experts
-    if whole is None or "shared" not in store.vectors:
+    if whole is None or "experts" not in store.vectors:
         return None
     found = sampled(store, [f"f:{e}" for e in whole.names], filters)
-    shared = store.vectors["shared"][found.index].astype(np.float32)
-    outputs = {e: shared[:, s] for e, s in whole.slices().items()}
+    vectors = store.vectors["experts"][found.index].astype(np.float32)
+    outputs = {e: vectors[:, s] for e, s in whole.slices().items()}
     return measure(outputs, {e: ~found.columns[f"f:{e}"].astype(bool) for e in whole.names})
 
 
-def projection_norms(store: AnalysisStore, modes: Sequence[str], filters: Sequence[CohortFilter] = ()) -> dict[str, float]:
-    """Mode -> mean length of its real projections in a cohort; NaN where none is real."""
-    found = sampled(store, [f"d:{m}" for m in modes], filters)
-    out = {}
-    for mode in modes:
-        real = found.index[~found.columns[f"d:{mode}"].astype(bool)] if f"hmm:{mode}" in store.vectors else found.index[:0]
-        lengths = np.linalg.norm(store.vectors[f"hmm:{mode}"][real].astype(np.float32), axis=1) if len(real) else np.zeros(0)
-        out[mode] = float(lengths.mean()) if len(lengths) else float("nan")
-    return out
+def hmm_statistics(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> HmmStats | None:
+    """Default rate, norms, cosine and spread of the HMM projections in a cohort; None where no vectors were kept."""
+    whole = store.statistics.hmm
+    if whole is None or any(f"hmm:{m}" not in store.vectors for m in whole.modes):
+        return None
+    found = sampled(store, [f"d:{m}" for m in whole.modes], filters)
+    projected = {m: store.vectors[f"hmm:{m}"][found.index].astype(np.float32) for m in whole.modes}
+    default = {m: found.columns[f"d:{m}"].astype(bool) for m in whole.modes}
+    return measure_hmm(projected, default, dict(zip(whole.modes, whole.embedding, strict=True)))

@@ -23,8 +23,9 @@ from analysis.explain.customer import explain
 from analysis.explain.result import Explanation
 from analysis.latents import Latents, latents
 from analysis.stats.expert import ExpertStats
+from analysis.stats.hmm import HmmStats
 from analysis.uncertainty import TaskUncertainty, uncertainty
-from analysis.vectors import expert_statistics
+from analysis.vectors import expert_statistics, hmm_statistics
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
@@ -232,6 +233,16 @@ def _cohort_experts(folder: str, cohort: str, _store: AnalysisStore) -> ExpertSt
 def cohort_experts(store: AnalysisStore, filters: Sequence[CohortFilter]) -> ExpertStats | None:
     """The experts' statistics: of everyone as measured, of a cohort from the sampled vectors."""
     return _cohort_experts(str(store.path), to_url(filters), store) if filters else store.statistics.experts
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _cohort_hmm(folder: str, cohort: str, _store: AnalysisStore) -> HmmStats | None:
+    return hmm_statistics(_store, from_url(cohort))
+
+
+def cohort_hmm(store: AnalysisStore, filters: Sequence[CohortFilter]) -> HmmStats | None:
+    """The HMM projections' statistics: of everyone as measured, of a cohort from the sampled vectors."""
+    return _cohort_hmm(str(store.path), to_url(filters), store) if filters else store.statistics.hmm
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -7,7 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import hmm as figures
-from analysis.store import VECTOR_ROWS
+from analysis.stats.hmm import HmmStats
+from analysis.vectors import sampled
+from dashboard import state
 from dashboard.components import cards, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -17,9 +19,7 @@ from dashboard.view import View
 MIN_POINTS = 3
 
 
-def _table(frame: Frame) -> pd.DataFrame:
-    h = frame.statistics.hmm
-    assert h is not None
+def _table(frame: Frame, h: HmmStats) -> pd.DataFrame:
     tasks = frame.statistics.facts.hmm_modes
     return pd.DataFrame(
         [
@@ -52,24 +52,21 @@ def _by(frame: Frame, by: str, modes: tuple[str, ...]) -> None:
 def _maps(frame: Frame) -> None:
     h, vectors = frame.statistics.hmm, frame.store.vectors
     assert h is not None
-    kept = frame.store.rows(["row", "segment", *(f"d:{m}" for m in h.modes)], frame.filters, limit=VECTOR_ROWS)
-    where = {int(r): i for i, r in enumerate(kept["row"])}
-    inside = np.array([i for i, r in enumerate(vectors.get("row", ())) if int(r) in where], dtype=int)
-    order = np.array([where[int(vectors["row"][i])] for i in inside], dtype=int)
+    found = sampled(frame.store, ["segment", *(f"d:{m}" for m in h.modes)], frame.filters)
     for column, mode, default in zip(st.columns(len(h.modes), gap="small"), h.modes, h.embedding, strict=True):
-        flags = kept[f"d:{mode}"][order].astype(bool)
+        flags = found.columns[f"d:{mode}"].astype(bool)
         with column:
             if f"hmm:{mode}" not in vectors or int((~flags).sum()) < MIN_POINTS:
                 st.info(t("hmm.nobody", mode=mode))
                 continue
-            found = figures.projection_map(
-                vectors[f"hmm:{mode}"][inside], default, flags, [str(v) for v in kept["segment"][order]]
+            points = figures.projection_map(
+                vectors[f"hmm:{mode}"][found.index], default, flags, [str(v) for v in found.columns["segment"]]
             )
             show(
-                figures.projection(found),
+                figures.projection(points),
                 f"hmm-map-{mode}",
                 title=t("hmm.map", mode=mode),
-                caption=t("hmm.map_help", n=f"{len(found.xy):,}"),
+                caption=t("hmm.map_help", n=f"{len(points.xy):,}"),
             )
 
 
@@ -80,8 +77,9 @@ def render(frame: Frame) -> None:
     if h is None:
         st.info(t("guard.not_measured"))
         return
+    chosen = state.cohort_hmm(frame.store, frame.filters) or h
     table(
-        _table(frame),
+        _table(frame, chosen),
         "hmm",
         title=t("hmm.table"),
         caption=t("hmm.table_help"),
@@ -94,7 +92,7 @@ def render(frame: Frame) -> None:
     left, right = st.columns(2, gap="small")
     with left:
         _by(frame, "segment", h.modes)
-        show(figures.norms(h), "hmm-norms", title=t("hmm.norms"), caption=t("hmm.norms_help"))
+        show(figures.norms(chosen), "hmm-norms", title=t("hmm.norms"), caption=t("hmm.norms_help"))
     with right:
         _by(frame, "cluster", h.modes)
     _maps(frame)

@@ -157,8 +157,9 @@ def test_sampled_rows_are_the_same_for_a_seed(found: Diagnosis) -> None:
 def test_vectors_belong_to_their_rows(run: Run, found: Diagnosis) -> None:
     v = found.store.vectors
     with torch.no_grad():
-        shared = run.model().encode(run.sample().load(None).inputs).shared_concat.numpy()
-    np.testing.assert_allclose(v["shared"].astype(float), shared[v["row"]], atol=2e-3, rtol=2e-3)
+        outputs = run.model().encode(run.sample().load(None).inputs).expert_outputs
+    expected = torch.cat(list(outputs.values()), 1).numpy()
+    np.testing.assert_allclose(v["experts"].astype(float), expected[v["row"]], atol=2e-3, rtol=2e-3)
 
 
 def test_predictions_and_labels_are_in_units_that_people_read(run: Run, found: Diagnosis) -> None:
