@@ -26,7 +26,7 @@ from ple_model.data.events import TABLES, EventStore, connect, table_files
 from ple_model.data.features import Market, fit_market
 from ple_model.data.labels import Labels, LabelSettings, compute_labels
 from ple_model.data.manifest import sha256_file
-from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs
+from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs
 from ple_model.data.validation import validate
 from ple_model.data.work import Array, Progress, Work, digest, digest_files
 from ple_model.data.writer import DatasetWriter, copy_artifacts
@@ -175,8 +175,20 @@ def _write(
 def _cutoffs(store: EventStore, given: Sequence[str] | None) -> tuple[str, ...]:
     dates = tuple(given or (store.manifest.defaults.cutoffs if store.manifest else ()))
     if not dates:
-        raise UserError(f"'{store.path}' names no cut-offs: give --cutoff DATE, once or more")
+        raise UserError(f"'{store.path}' names no cut-offs: give --cutoff DATE, once or more{_suggestion(store)}")
     return parse_cutoffs(dates)
+
+
+def _suggestion(store: EventStore) -> str:
+    """What the reach of the transactions allows, ready to paste."""
+    first, last = store.con.execute("SELECT min(ts)::DATE, max(ts)::DATE FROM transactions").fetchall()[0]
+    if first is None:
+        return ""
+    found, horizon = suggest_cutoffs(first, last)
+    if not found:
+        return f"; the transactions reach from {first} to {last}, too short for 28 days of history and 28 of labels"
+    shorter = "" if horizon == LabelSettings.horizon_days else f" --horizon-days {horizon}"
+    return f"; the transactions reach from {first} to {last}, which allows --cutoff {' --cutoff '.join(found)}{shorter}"
 
 
 def _label_settings(store: EventStore, settings: LabelSettings) -> LabelSettings:

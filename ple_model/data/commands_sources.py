@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,8 +90,19 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
     journey.add_argument(
         "--proxy-labels", action="store_true", help="also derive labels from the 5%% sample where no exact source has them"
     )
+    starter = sub.add_parser("map", help="write a starter map for a file of your own, with every guess shown")
+    starter.add_argument("file", type=Path, metavar="FILE", help="CSV or Parquet file, for example of card transactions")
+    starter.add_argument("out", type=Path, metavar="MAP.yaml", help="map to write, or to add the table to")
+    starter.add_argument(
+        "--table", default="transactions", metavar="NAME", help="which event table the file is (default: transactions)"
+    )
     tables = sub.add_parser("tables", help="Parquet or CSV files in the shape of the event tables, or mapped to it")
-    tables.add_argument("folder", type=Path, metavar="DIR", help="folder of <table>.parquet or <table>.csv files")
+    tables.add_argument(
+        "folder",
+        type=Path,
+        metavar="SOURCE",
+        help="folder of <table>.parquet or <table>.csv files, or one file of transactions",
+    )
     tables.add_argument("out", type=Path, metavar="OUT", help="new folder for the event tables")
     tables.add_argument("--map", type=Path, metavar="FILE", help="YAML that says which file and column is which")
     features = sub.add_parser("features", help="a ready table of the 734 feature columns, made into a dataset without events")
@@ -101,7 +113,7 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
     features.add_argument(
         "--seed", type=int, default=0, metavar="S", help="splits customers where the table has no 'split' column"
     )
-    for one in (journey, tables, features):
+    for one in (journey, starter, tables, features):
         one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
         add_json(one)
 
@@ -114,6 +126,8 @@ def _run_import(arguments: Arguments) -> int:
         plain = {"path": str(arguments.out), "rows": dataset.rows, "splits": dataset.splits, "notes": list(dataset.notes)}
         print(json.dumps(plain, indent=1) if arguments.json else f"{arguments.out}: {dataset.rows:,} rows {dataset.splits}")
         return 0
+    if arguments.source == "map":
+        return _run_map(arguments)
     progress = _progress("tables")
     if arguments.source == "completejourney":
         from ple_model.data.import_completejourney import import_completejourney
@@ -122,7 +136,8 @@ def _run_import(arguments: Arguments) -> int:
             arguments.folder, arguments.out, proxy_labels=arguments.proxy_labels, progress=progress
         )
     else:
-        from ple_model.data.import_tables import import_tables, load_map
+        from ple_model.data.import_tables import import_tables
+        from ple_model.data.source_map import load_map
 
         mapping = load_map(arguments.map) if arguments.map is not None else None
         manifest = import_tables(arguments.folder, arguments.out, mapping, progress)
@@ -133,6 +148,22 @@ def _run_import(arguments: Arguments) -> int:
     for fault in report.faults:
         print(fault, file=sys.stderr)
     return 0 if report.ok else 1
+
+
+def _run_map(arguments: Arguments) -> int:
+    from ple_model.data.import_map import write_starter
+
+    starter = write_starter(arguments.file, arguments.out, arguments.table)
+    if arguments.json:
+        plain: dict[str, Any] = {"path": str(starter.path), "cutoffs": list(starter.cutoffs)}
+        plain["columns"] = {k: list(v) for k, v in starter.table.columns.items()}
+        plain |= {"report": list(starter.lines), "open_questions": list(starter.open_questions)}
+        print(json.dumps(plain, indent=1, ensure_ascii=False))
+    else:
+        print(starter)
+        print(f"Every value is a guess: read {starter.path}, correct it, then:")
+        print(f"  ple import tables {shlex.quote(str(arguments.file))} EVENTS --map {shlex.quote(str(starter.path))}")
+    return 1 if starter.open_questions else 0
 
 
 def _configure_validate(parser: argparse.ArgumentParser) -> None:

@@ -1,20 +1,10 @@
-"""`ple import tables DIR OUT [--map FILE]`: a user's own Parquet or CSV files as event tables.
+"""`ple import tables SOURCE OUT [--map FILE]`: a user's own Parquet or CSV files as event tables.
 
-Without a map, `<table>.parquet` or `<table>.csv` with the columns of `events.TABLES` are taken as they are. A map says where
-other names go:
-
-    name: our bank
-    cutoffs: [2024-07-01, 2024-08-01]
-    horizon_days: 84
-    tables:
-      transactions:
-        file: payments.csv                 # default: transactions.parquet or transactions.csv
-        columns: {customer_id: client, ts: paid_at, amount: value, mcc_l1: category}
-        constants: {kind: card}            # the same value in every row
-        values: {mcc_l1: {Food: groceries, Gas: fuel and transport}}
-
-Keys of `columns` are ours, values are the source's. `customers` and `labels` keep the source's other columns as static columns
-or task columns. Text that is no number or date where one is needed is an error that names every such column at once.
+Without a map, `<table>.parquet` or `<table>.csv` with the columns of `events.TABLES` are taken as they are; a map
+(`source_map.py`) says where other names go. Transactions alone are enough: without a customers table, the customers are
+the different `customer_id` of the other tables. `customers` and `labels` keep the source's other columns as static columns or
+task columns. Text that is no number or date where one is needed is an error that names every such column at once, and rows
+are left out only where the map says so; what was done is noted in `events.json`.
 """
 
 from __future__ import annotations
@@ -22,106 +12,32 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import yaml
 
-from ple_model.data.events import (
-    EXTRA_TABLES,
-    TABLES,
-    Defaults,
-    EventsManifest,
-    TableEntry,
-    TableSpec,
-    open_connection,
-    quote,
-)
+from ple_model.data.csv_files import CsvShape, as_utf8, csv_scan, guess_shape, require_encoding
+from ple_model.data.events import TABLES, Defaults, EventsManifest, TableEntry, TableSpec, open_connection, quote
+from ple_model.data.source_map import IMPORTABLE, SourceMap, TableMap
 from ple_model.errors import UserError, did_you_mean
 
-IMPORTABLE: dict[str, TableSpec] = {**TABLES, "labels": EXTRA_TABLES["labels"], "exact_spend": EXTRA_TABLES["exact_spend"]}
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
+HINT = "`ple import map FILE map.yaml` writes a map for files with other names or columns"
+CURRENCY = r"[\s\x{00A0}₩￦$€£¥원円]|KRW|USD|EUR|JPY"
+MINUS = "−△▲-"
+"""Signs of a negative amount; the triangles are the bookkeeper's in Korea and Japan."""
 
 
 @dataclass(frozen=True)
-class TableMap:
-    """How one table is read; all parts are optional."""
+class Select:
+    """SQL of one table in our columns and types."""
 
-    file: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    constants: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SourceMap:
-    """The whole map file."""
-
-    name: str = "plain tables"
-    cutoffs: tuple[str, ...] = ()
-    horizon_days: int = 84
-    tables: Mapping[str, TableMap] = field(default_factory=dict)
-
-
-def load_map(path: Path) -> SourceMap:
-    """Read a YAML map; `UserError` names the unknown key, table or column and the nearest valid one."""
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as e:
-        raise UserError(f"the map '{path}' does not exist") from e
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise UserError(f"the map '{path}' cannot be read as YAML: {' '.join(str(e).split())[:200]}") from e
-    top = _mapping(path, "the map", plain, ("name", "cutoffs", "horizon_days", "tables"))
-    cutoffs = top.get("cutoffs") or []
-    if not isinstance(cutoffs, list):
-        raise UserError(f"{path}: cutoffs is {cutoffs!r}; give a list of dates")
-    horizon = top.get("horizon_days", 84)
-    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:
-        raise UserError(f"{path}: horizon_days is {horizon!r}; give a whole number of days, at least 1")
-    tables = {}
-    for name, entry in _mapping(path, "tables", top.get("tables") or {}, IMPORTABLE).items():
-        tables[name] = _table_map(path, name, entry or {})
-    return SourceMap(str(top.get("name", "plain tables")), tuple(_iso(path, c) for c in cutoffs), horizon, tables)
-
-
-def _mapping(path: Path, where: str, value: Any, allowed: Mapping[str, Any] | tuple[str, ...] | None) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: {where} is {value!r}; it must be a mapping")
-    for key in value:
-        if allowed is not None and key not in allowed:
-            raise UserError(f"{path}: unknown key '{key}' in {where}{did_you_mean(str(key), allowed)}")
-    return {str(k): v for k, v in value.items()}
-
-
-def _table_map(path: Path, name: str, entry: Any) -> TableMap:
-    spec = IMPORTABLE[name]
-    known = [c.name for c in spec.columns]
-    parts = _mapping(path, f"tables.{name}", entry, ("file", "columns", "constants", "values"))
-    given: dict[str, dict[str, Any]] = {}
-    for part in ("columns", "constants", "values"):
-        allowed = None if spec.free_columns else tuple(known)
-        given[part] = _mapping(path, f"tables.{name}.{part}", parts.get(part) or {}, allowed)
-    values = {
-        column: {str(k): str(v) for k, v in _mapping(path, f"tables.{name}.values.{column}", pairs, None).items()}
-        for column, pairs in given["values"].items()
-    }
-    file = parts.get("file")
-    return TableMap(
-        file=None if file is None else str(file),
-        columns={k: str(v) for k, v in given["columns"].items()},
-        constants={k: str(v) for k, v in given["constants"].items()},
-        values=values,
-    )
-
-
-def _iso(path: Path, value: Any) -> str:
-    try:
-        return (value if isinstance(value, date) else date.fromisoformat(str(value))).isoformat()[:10]
-    except ValueError as e:
-        raise UserError(f"{path}: cut-off {value!r} is no date; write it as 2024-07-01") from e
+    sql: str
+    missing: tuple[str, ...] = ()
+    """Our columns that the source lacks."""
+    dropped: int = 0
+    """Rows left out because a value is missing that every row needs."""
 
 
 def import_tables(
@@ -129,16 +45,13 @@ def import_tables(
 ) -> EventsManifest:
     """Write the event tables found in `source` to `out` (new or empty); the manifest. Run `validate` on the result."""
     source, out, mapping = Path(source), Path(out), mapping or SourceMap()
+    alone = source if source.is_file() else None
+    source = source.parent if alone is not None else source
     if not source.is_dir():
         raise UserError(f"'{source}' is not a folder of tables")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' exists and is not an empty folder; give a new place")
-    files = {name: file for name in IMPORTABLE if (file := _file(source, name, mapping.tables.get(name))) is not None}
-    for spec in TABLES.values():
-        if spec.required and spec.name not in files:
-            found = sorted(p.name for p in source.iterdir())
-            hint = did_you_mean(f"{spec.name}.parquet", found)
-            raise UserError(f"'{source}' has no {spec.name}.parquet or {spec.name}.csv{hint}")
+    files = _files(source, alone, mapping)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -146,28 +59,42 @@ def import_tables(
     try:
         problems: list[str] = []
         selects = {
-            name: _select(con, name, file, mapping.tables.get(name, TableMap()), problems) for name, file in files.items()
+            name: _select(con, name, file, mapping.tables.get(name, TableMap()), partial, problems)
+            for name, file in files.items()
         }
         if problems:
             raise UserError(f"'{source}' cannot be imported: {'; '.join(problems)}")
         rows: dict[str, int] = {}
         absent: dict[str, tuple[str, ...]] = {}
-        for k, (name, (sql, missing)) in enumerate(selects.items()):
-            path = str(partial / f"{name}.parquet").replace("'", "''")
+        notes: list[str] = []
+        for k, (name, select) in enumerate(selects.items()):
             try:
-                con.execute(f"COPY ({sql}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
-                rows[name] = int(con.execute(f"SELECT count(*) FROM read_parquet('{path}')").fetchall()[0][0])
+                rows[name] = _copy(con, select.sql, partial / f"{name}.parquet")
             except duckdb.Error as e:
                 raise UserError(f"{files[name]} cannot be read: {str(e).splitlines()[0]}") from e
-            if missing:
-                absent[name] = missing
+            if select.missing:
+                absent[name] = select.missing
+            if select.dropped:
+                keys = " or ".join(c.name for c in IMPORTABLE[name].columns if c.key)
+                notes.append(f"{name}: {select.dropped:,} rows without {keys} were left out, as the map says")
             if progress is not None:
                 progress(k + 1, len(selects))
+        if "customers" not in rows:
+            known = " UNION ".join(
+                f"SELECT customer_id FROM read_parquet('{_plain(partial / t)}.parquet')" for t in _with_ids(rows)
+            )
+            rows["customers"] = _copy(
+                con, f"SELECT DISTINCT customer_id FROM ({known}) ORDER BY 1", partial / "customers.parquet"
+            )
+            absent["customers"] = tuple(c.name for c in TABLES["customers"].columns if c.name != "customer_id")
+            notes.append(f"no customers table: the customers are the {rows['customers']:,} different customer_id of the others")
+        for raw in partial.glob("*.raw"):
+            raw.unlink()
         manifest = EventsManifest(
             source="tables",
             name=mapping.name,
-            tables={t: TableEntry(n) for t, n in rows.items()},
-            defaults=Defaults(cutoffs=mapping.cutoffs, horizon_days=mapping.horizon_days),
+            tables={t: TableEntry(rows[t]) for t in IMPORTABLE if t in rows},
+            defaults=Defaults(cutoffs=mapping.cutoffs, horizon_days=mapping.horizon_days, notes=tuple(notes)),
             absent_columns=absent,
             absent_tables=tuple(t for t in TABLES if t not in rows),
         )
@@ -179,6 +106,32 @@ def import_tables(
     finally:
         con.close()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _copy(con: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
+    con.execute(f"COPY ({sql}) TO '{_plain(path)}' (FORMAT parquet, COMPRESSION zstd)")
+    return int(con.execute(f"SELECT count(*) FROM read_parquet('{_plain(path)}')").fetchall()[0][0])
+
+
+def _plain(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _with_ids(rows: Mapping[str, int]) -> list[str]:
+    return [t for t in rows if t in TABLES and t != "merchants"]
+
+
+def _files(source: Path, alone: Path | None, mapping: SourceMap) -> dict[str, Path]:
+    """The file of each table that is there; a single file that is given is the transactions, unless the map names one."""
+    files = {name: file for name in IMPORTABLE if (file := _file(source, name, mapping.tables.get(name))) is not None}
+    named = mapping.tables.get("transactions", TableMap()).file
+    if alone is not None and named is None:
+        files["transactions"] = alone
+    if "transactions" not in files:
+        found = sorted(p.name for p in source.iterdir())
+        near = did_you_mean("transactions.parquet", found)
+        raise UserError(f"'{source}' has no transactions.parquet or transactions.csv{near}; {HINT}")
+    return files
 
 
 def _file(source: Path, name: str, table: TableMap | None) -> Path | None:
@@ -198,65 +151,151 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def scan_file(con: duckdb.DuckDBPyConnection, file: Path, table: TableMap, scratch: Path) -> str:
+    """SQL that reads the file. A CSV is parsed once, into `scratch`: every check then reads Parquet. `duckdb.Error` where it
+    cannot be parsed."""
+    if file.suffix == ".parquet":
+        return f"read_parquet('{_plain(file)}')"
+    path, shape = _csv(file, table, scratch)
+    copy = scratch / f"{file.name}.raw"
+    _copy(con, f"FROM {csv_scan(path, shape)}", copy)
+    if path != file:
+        path.unlink()
+    return f"read_parquet('{_plain(copy)}')"
+
+
+def _csv(file: Path, table: TableMap, scratch: Path) -> tuple[Path, CsvShape]:
+    encoding = require_encoding(file, table.encoding)
+    guess = guess_shape(file, encoding)
+    skip = guess.skip_lines if table.skip_lines is None else table.skip_lines
+    return as_utf8(file, encoding, scratch), CsvShape(encoding, table.delimiter or guess.delimiter, skip)
+
+
+def number_sql(text: str, thousands: str, decimal: str) -> str:
+    """SQL: `text` as a plain number, NULL where its digits are not grouped by `thousands`: 1.5 is not 15. Currency signs go;
+    (5), 5- and the signs of `MINUS` are negative."""
+    bare = f"regexp_replace({text}, {_text(CURRENCY)}, '', 'g')"
+    digits = f"regexp_replace({bare}, '[()+{MINUS}]', '', 'g')"
+    groups = rf"\d{{1,3}}([{thousands}]\d{{3}})+|" if thousands.strip() else ""
+    whole = _text(rf"^({groups}\d+)([{decimal}]\d+)?$")
+    number = f"replace({digits}, {_text(thousands)}, '')" if thousands else digits
+    sign = f"CASE WHEN regexp_matches({bare}, '^([(].*[)]|[{MINUS}].*|.*[-−])$') THEN '-' ELSE '' END"
+    return f"CASE WHEN regexp_matches({digits}, {whole}) THEN {sign} || replace({number}, {_text(decimal)}, '.') END"
+
+
+def source_sql(found: Mapping[str, str], originals: tuple[str, ...]) -> str:
+    """SQL of the source's columns: as they are, trimmed text with NULL for nothing, or several joined with a space."""
+    parts = [f"nullif(trim({quote(o)}), '')" if found[o] == "VARCHAR" else quote(o) for o in originals]
+    return parts[0] if len(parts) == 1 else f"nullif(concat_ws(' ', {', '.join(parts)}), '')"
+
+
+def _replaced(expression: str, values: Mapping[str, str | None]) -> str:
+    text = f"CAST({expression} AS VARCHAR)"
+    whens = " ".join(f"WHEN {_text(k)} THEN {'NULL' if v is None else _text(v)}" for k, v in values.items())
+    return f"CASE {text} {whens} ELSE {text} END" if whens else text
+
+
+def converted_sql(expression: str, text: bool, column: str, kind: str, table: TableMap) -> str:
+    """SQL of the value in our type, NULL where it cannot be converted."""
+    if text and column in table.formats:
+        return f"CAST(try_strptime({expression}, {_text(table.formats[column])}) AS {kind})"
+    if text and kind in ("DOUBLE", "INTEGER") and (table.thousands or table.decimal != "."):
+        return f"TRY_CAST({number_sql(expression, table.thousands, table.decimal)} AS {kind})"
+    return f"TRY_CAST({expression} AS {kind})"
+
+
 def _select(
-    con: duckdb.DuckDBPyConnection, name: str, file: Path, table: TableMap, problems: list[str]
-) -> tuple[str, tuple[str, ...]]:
-    """SQL of one table in our columns and types, and which of our columns it lacks; what is wrong goes to `problems`."""
-    spec = IMPORTABLE[name]
-    reader = "read_parquet" if file.suffix == ".parquet" else "read_csv"
-    options = "" if reader == "read_parquet" else ", header=true, all_varchar=true"
-    scan = f"{reader}({_text(str(file))}{options})"
+    con: duckdb.DuckDBPyConnection, name: str, path: Path, table: TableMap, scratch: Path, problems: list[str]
+) -> Select:
+    """SQL of one table; what is wrong goes to `problems`."""
+    spec, file = IMPORTABLE[name], path.name
     try:
+        scan = scan_file(con, path, table, scratch)
         found = {str(r[0]): str(r[1]) for r in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
     except duckdb.Error as e:
-        problems.append(f"{file.name} cannot be read: {str(e).splitlines()[0][:160]}")
-        return "", ()
-    wanted: list[str] = []
-    missing: list[str] = []
-    used: set[str] = set()
+        problems.append(f"{file} cannot be read: {str(e).splitlines()[0][:160]}")
+        return Select("")
     types = {c.name: c.sql_type for c in spec.columns}
     names = [*types, *(c for c in (*table.columns, *table.constants) if c not in types)]
+    expressions: dict[str, str] = {}
+    missing: list[str] = []
+    used: set[str] = set()
+    texts: set[str] = set()
     for column in names:
-        original = table.columns.get(column, column)
+        originals = table.columns.get(column, (column,))
+        unknown = next((o for o in originals if o not in found), None)
         if column in table.constants:
-            expression = _text(table.constants[column])
-        elif original in found:
-            used.add(original)
-            expression = quote(original)
-            if column in table.values:
-                whens = " ".join(f"WHEN {_text(k)} THEN {_text(v)}" for k, v in table.values[column].items())
-                expression = f"CASE CAST({expression} AS VARCHAR) {whens} ELSE CAST({expression} AS VARCHAR) END"
-            elif found[original] == "VARCHAR":
-                expression = f"nullif(trim({expression}), '')"
+            expressions[column] = _text(table.constants[column])
+        elif unknown is None:
+            used.update(originals)
+            expression = source_sql(found, originals)
+            expressions[column] = _replaced(expression, table.values[column]) if column in table.values else expression
+            if len(originals) > 1 or found[originals[0]] == "VARCHAR":
+                texts.add(column)
         elif column in table.columns:
-            problems.append(f"{file.name} has no column '{original}' for {name}.{column}{did_you_mean(original, found)}")
-            continue
+            problems.append(f"{file} has no column '{unknown}' for {name}.{column}{did_you_mean(unknown, found)}")
         else:
             missing.append(column)
             if column in types and spec.column(column).required:
-                problems.append(f"{file.name} has no column for {name}.{column}{did_you_mean(column, found)}")
-            continue
+                problems.append(f"{file} has no column for {name}.{column}{did_you_mean(column, found)}; {HINT}")
+    where, dropped = _complete(con, spec, scan, file, expressions, table.drop_incomplete, problems)
+    kept = scan if where == "true" else f"(SELECT * FROM {scan} WHERE {where})"
+    wanted: list[str] = []
+    for column, expression in expressions.items():
         kind = types.get(column)
         if kind is not None:
-            _check(con, scan, expression, kind, f"{file.name}: {name}.{column}", problems)
-            expression = f"TRY_CAST({expression} AS {kind})"
+            converted = converted_sql(expression, column in texts, column, kind, table)
+            _check(con, kept, expression, converted, kind, f"{file}: {name}.{column}", problems)
+            expression = converted
         wanted.append(f"{expression} AS {quote(column)}")
     if spec.free_columns:
         wanted += [quote(c) for c in found if c not in used and c not in names]
-    return f"SELECT {', '.join(wanted)} FROM {scan}", tuple(missing)
+    return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped)
 
 
-def _check(con: duckdb.DuckDBPyConnection, scan: str, expression: str, kind: str, where: str, problems: list[str]) -> None:
+def _complete(
+    con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, file: str, expressions: Mapping[str, str], drop: bool,
+    problems: list[str],
+) -> tuple[str, int]:  # fmt: skip
+    """The condition of the rows to keep, and how many rows it leaves out: those without a value every row needs."""
+    keys = [c.name for c in spec.columns if c.key and c.name in expressions]
+    where = " AND ".join(f"{expressions[k]} IS NOT NULL" for k in keys) or "true"
+    try:
+        lacking = int(con.execute(f"SELECT count(*) FROM {scan} WHERE NOT ({where})").fetchall()[0][0])
+    except duckdb.Error as e:
+        problems.append(f"{file} cannot be read: {str(e).splitlines()[0][:160]}")
+        return "true", 0
+    if lacking and not drop:
+        problems.append(
+            f"{file} has {lacking:,} rows without {' or '.join(keys)}, for example {_example(con, scan, where)}; "
+            f"'drop_incomplete: true' under tables.{spec.name} of the map leaves them out"
+        )
+    return (where, lacking) if lacking else ("true", 0)
+
+
+def _example(con: duckdb.DuckDBPyConnection, scan: str, where: str) -> str:
+    row = con.execute(f"SELECT * FROM {scan} WHERE NOT ({where}) LIMIT 1").fetchall()[0]
+    return repr(",".join("" if v is None else str(v) for v in row)[:60])
+
+
+def _check(
+    con: duckdb.DuckDBPyConnection, scan: str, expression: str, converted: str, kind: str, where: str, problems: list[str]
+) -> None:
     """Values that cannot become `kind` are counted with an example: they would silently be lost."""
     if kind == "VARCHAR":
         return
-    bad = f"{expression} IS NOT NULL AND TRY_CAST({expression} AS {kind}) IS NULL"
+    bad = f"{expression} IS NOT NULL AND {converted} IS NULL"
     try:
-        count, example = con.execute(f"SELECT count(*), min(CAST({expression} AS VARCHAR)) FROM {scan} WHERE {bad}").fetchall()[
-            0
-        ]
+        found = con.execute(f"SELECT count(*), min(CAST({expression} AS VARCHAR)) FROM {scan} WHERE {bad}").fetchall()[0]
     except duckdb.Error as e:
         problems.append(f"{where} cannot be read as {kind}: {str(e).splitlines()[0][:120]}")
         return
+    count, example = int(found[0]), str(found[1])
     if count:
-        problems.append(f"{where} has {count:,} values that are no {kind}, for example {str(example)[:40]!r}")
+        column = where.rsplit(".", 1)[1]
+        hint = ""
+        if kind in ("DATE", "TIMESTAMP"):
+            hint = f" (how dates are written goes into the map, for example formats: {{{column}: '%d.%m.%Y'}})"
+        elif any(mark in example for mark in ",. ") or not example.isascii():
+            hint = " (how numbers are written goes into the map, for example thousands: ',')"
+        problems.append(f"{where} has {count:,} values that are no {kind}, for example {example[:40]!r}{hint}")

@@ -9,11 +9,16 @@ only, so that every training cut-off is before every test cut-off. With one cut-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import duckdb
 
+from ple_model.data.labels import LabelSettings
 from ple_model.errors import UserError
+
+STEP_DAYS = 28
+MAX_SUGGESTED = 4
+"""Suggested cut-offs: three to train on and one for the test customers alone, as in the synthetic bank."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,19 @@ def test_cutoffs(cutoffs: tuple[str, ...], settings: SplitSettings) -> tuple[str
     if len(cutoffs) == 1:
         return cutoffs
     return cutoffs[-max(1, round(settings.test_cutoffs * len(cutoffs))) :]
+
+
+def suggest_cutoffs(first: date, last: date) -> tuple[tuple[str, ...], int]:
+    """(cut-offs, horizon in days) for events from `first` to `last`: the latest cut-off with all its days of labels, and up to
+    three earlier ones at steps of 28 days, each with at least as much history before it as labels after it. Where 84 days
+    do not fit twice, 28 are tried; no cut-off where those do not fit either."""
+    for horizon in (LabelSettings.horizon_days, LabelSettings.active_days):
+        latest = last - timedelta(days=horizon - 1)
+        steps = [latest - timedelta(days=STEP_DAYS * k) for k in range(MAX_SUGGESTED)]
+        fit = tuple(c.isoformat() for c in reversed(steps) if (c - first).days >= horizon)
+        if fit:
+            return fit, horizon
+    return (), LabelSettings.active_days
 
 
 def create_spine(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ple_model.cli import main
 from ple_model.data.events import EventsManifest, connect
-from ple_model.data.import_tables import SourceMap, import_tables, load_map
+from ple_model.data.import_tables import import_tables
+from ple_model.data.source_map import SourceMap, load_map
 from ple_model.data.validation import validate
 from ple_model.errors import UserError
 

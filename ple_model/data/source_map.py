@@ -1,0 +1,167 @@
+"""The map of `ple import tables --map FILE`: which file and column of a source is which of ours.
+
+    name: our bank
+    cutoffs: [2024-07-01, 2024-08-01]
+    horizon_days: 84
+    tables:
+      transactions:
+        file: payments.csv                 # default: transactions.parquet or transactions.csv
+        encoding: cp949                    # default: utf-8
+        columns: {customer_id: client, ts: [day, time], amount: value, mcc_l1: category}
+        formats: {ts: "%d.%m.%Y"}          # default: 2024-07-01 and 2024/07/01, with or without a time
+        thousands: ","                     # default: numbers have no thousands separator
+        constants: {kind: card}            # the same value in every row
+        values: {mcc_l1: {Food: groceries, Gas: fuel and transport, Other: ~}}
+        drop_incomplete: true              # leave out rows without a customer, date or amount
+
+Keys of `columns` are ours, values are the source's; a list is joined with a space. `~` among `values` is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ple_model.data.events import EXTRA_TABLES, TABLES, TableSpec
+from ple_model.errors import UserError, did_you_mean
+
+IMPORTABLE: dict[str, TableSpec] = {**TABLES, "labels": EXTRA_TABLES["labels"], "exact_spend": EXTRA_TABLES["exact_spend"]}
+HORIZON_DAYS = 84
+
+
+@dataclass(frozen=True)
+class TableMap:
+    """How one table is read; all parts are optional."""
+
+    file: str | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Our column -> the source's; several are joined with a space."""
+    constants: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    """Our column -> the source's value -> ours; None is unknown."""
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """Date column -> its strptime format."""
+    thousands: str = ""
+    decimal: str = "."
+    encoding: str | None = None
+    delimiter: str | None = None
+    skip_lines: int | None = None
+    drop_incomplete: bool = False
+
+
+@dataclass(frozen=True)
+class SourceMap:
+    """The whole map file."""
+
+    name: str = "plain tables"
+    cutoffs: tuple[str, ...] = ()
+    horizon_days: int = HORIZON_DAYS
+    tables: Mapping[str, TableMap] = field(default_factory=dict)
+
+
+def load_map(path: Path) -> SourceMap:
+    """Read a YAML map; `UserError` names the unknown key, table or column and the nearest valid one."""
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise UserError(f"the map '{path}' does not exist; `ple import map FILE {path}` writes a starter") from e
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        raise UserError(f"the map '{path}' cannot be read as YAML: {' '.join(str(e).split())[:200]}") from e
+    top = _mapping(path, "the map", plain, ("name", "cutoffs", "horizon_days", "tables"))
+    cutoffs = top.get("cutoffs") or []
+    if not isinstance(cutoffs, list):
+        raise UserError(f"{path}: cutoffs is {cutoffs!r}; give a list of dates")
+    horizon = top.get("horizon_days", HORIZON_DAYS)
+    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:
+        raise UserError(f"{path}: horizon_days is {horizon!r}; give a whole number of days, at least 1")
+    tables = {}
+    for name, entry in _mapping(path, "tables", top.get("tables") or {}, IMPORTABLE).items():
+        tables[name] = _table_map(path, name, entry or {})
+    return SourceMap(str(top.get("name", "plain tables")), tuple(_iso(path, c) for c in cutoffs), horizon, tables)
+
+
+def _mapping(path: Path, where: str, value: Any, allowed: Mapping[str, Any] | tuple[str, ...] | None) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: {where} is {value!r}; it must be a mapping")
+    for key in value:
+        if allowed is not None and key not in allowed:
+            raise UserError(f"{path}: unknown key '{key}' in {where}{did_you_mean(str(key), allowed)}")
+    return {_text(path, f"a key of {where}", k): v for k, v in value.items()}
+
+
+def _text(path: Path, where: str, value: Any) -> str:
+    """YAML reads a bare yes, no, on or off as a truth value: it would never match the text in the file."""
+    if isinstance(value, (bool, list, dict)) or value is None:
+        raise UserError(f"{path}: {where} is {value!r}; write the text in quotes")
+    return str(value)
+
+
+def _table_map(path: Path, name: str, entry: Any) -> TableMap:
+    spec, here = IMPORTABLE[name], f"tables.{name}"
+    parts = _mapping(path, here, entry, tuple(TableMap.__dataclass_fields__))
+    allowed = None if spec.free_columns else tuple(c.name for c in spec.columns)
+    given: dict[str, dict[str, Any]] = {
+        part: _mapping(path, f"{here}.{part}", parts.get(part) or {}, allowed) for part in ("columns", "constants", "values")
+    }
+    moments = tuple(c.name for c in spec.columns if c.sql_type in ("DATE", "TIMESTAMP"))
+    formats = _mapping(path, f"{here}.formats", parts.get("formats") or {}, moments)
+    values: dict[str, dict[str, str | None]] = {}
+    for column, pairs in given["values"].items():
+        where = f"{here}.values.{column}"
+        mapped = _mapping(path, where, pairs, None)
+        values[column] = {k: None if v is None else _text(path, f"{where}.{k}", v) for k, v in mapped.items()}
+    return TableMap(
+        file=None if parts.get("file") is None else _text(path, f"{here}.file", parts["file"]),
+        columns={k: _columns(path, f"{here}.columns.{k}", v) for k, v in given["columns"].items()},
+        constants={k: _text(path, f"{here}.constants.{k}", v) for k, v in given["constants"].items()},
+        values=values,
+        formats={k: _text(path, f"{here}.formats.{k}", v) for k, v in formats.items()},
+        thousands=_separator(path, f"{here}.thousands", parts.get("thousands", ""), (",", ".", " ", "'", "")),
+        decimal=_separator(path, f"{here}.decimal", parts.get("decimal", "."), (".", ",")),
+        encoding=None if parts.get("encoding") is None else _text(path, f"{here}.encoding", parts["encoding"]),
+        delimiter=None if parts.get("delimiter") is None else _delimiter(path, f"{here}.delimiter", parts["delimiter"]),
+        skip_lines=None if parts.get("skip_lines") is None else _count(path, f"{here}.skip_lines", parts["skip_lines"]),
+        drop_incomplete=_flag(path, f"{here}.drop_incomplete", parts.get("drop_incomplete", False)),
+    )
+
+
+def _columns(path: Path, where: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list) and value:
+        return tuple(_text(path, where, v) for v in value)
+    return (_text(path, where, value),)
+
+
+def _separator(path: Path, where: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise UserError(f"{path}: {where} is {value!r}; give one of {', '.join(repr(a) for a in allowed)}")
+    return str(value)
+
+
+def _delimiter(path: Path, where: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1:
+        raise UserError(f"{path}: {where} is {value!r}; give one character in quotes, for example ';' or \"\\t\"")
+    return value
+
+
+def _count(path: Path, where: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UserError(f"{path}: {where} is {value!r}; give how many lines stand above the header, 0 or more")
+    return value
+
+
+def _flag(path: Path, where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise UserError(f"{path}: {where} is {value!r}; give true or false")
+    return value
+
+
+def _iso(path: Path, value: Any) -> str:
+    try:
+        return (value if isinstance(value, date) else date.fromisoformat(str(value))).isoformat()[:10]
+    except ValueError as e:
+        raise UserError(f"{path}: cut-off {value!r} is no date; write it as 2024-07-01") from e
