@@ -307,7 +307,8 @@ class Engine:
                 tick(i + 1, len(names))
         if rows:
             change, flips = np.concatenate([r.change for r in rows]), np.concatenate([r.flips for r in rows])
-            total = EffectStats(tuple(names), tuple(self.kinds), len(self), change, flips)
+            squared = np.concatenate([r.change_sq for r in rows if r.change_sq is not None])
+            total = EffectStats(tuple(names), tuple(self.kinds), len(self), change, flips, squared)
         return total if total is not None else measure_effects(self.kinds, before, {})
 
     @torch.no_grad()

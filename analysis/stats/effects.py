@@ -31,10 +31,20 @@ class EffectStats(Statistic):
     """[I, T] sum over rows of the absolute change."""
     flips: Array
     """[I, T] rows whose decision changes."""
+    change_sq: Array | None = None
+    """[I, T] sum over rows of the squared change; None in statistics from before it was kept."""
 
     @property
     def mean_change(self) -> Array:
         return np.asarray(ratio(self.change, np.full_like(self.change, self.n)))
+
+    @property
+    def change_std(self) -> Array:
+        """[I, T] standard deviation of the change over rows; NaN where it was not kept."""
+        if self.change_sq is None:
+            return np.full_like(self.change, np.nan)
+        mean_sq = ratio(self.change_sq, np.full_like(self.change_sq, self.n))
+        return np.asarray(np.sqrt(np.maximum(mean_sq - self.mean_change**2, 0)))
 
     @property
     def flip_share(self) -> Array:
@@ -78,10 +88,12 @@ def measure(
     """kinds: task -> kind; before: task -> predictions; after: intervention -> task -> predictions."""
     tasks, cuts = tuple(kinds), thresholds or {}
     n = len(next(iter(before.values()))) if tasks else 0
-    change = np.array([[row_change(kinds[t], before[t], p[t]).sum() for t in tasks] for p in after.values()], dtype=np.float64)
+    moved = [[row_change(kinds[t], before[t], p[t]) for t in tasks] for p in after.values()]
+    change = np.array([[m.sum() for m in row] for row in moved], dtype=np.float64)
+    squared = np.array([[(m**2).sum() for m in row] for row in moved], dtype=np.float64)
     flips = np.array(
         [[row_flips(kinds[t], before[t], p[t], cuts.get(t, 0.5)).sum() for t in tasks] for p in after.values()],
         dtype=np.float64,
     )
     shape = (len(after), len(tasks))
-    return EffectStats(tuple(after), tasks, n, change.reshape(shape), flips.reshape(shape))
+    return EffectStats(tuple(after), tasks, n, change.reshape(shape), flips.reshape(shape), squared.reshape(shape))
