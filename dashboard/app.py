@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import streamlit as st
 import torch
 
 from dashboard import state, train_form
 from dashboard.frame import Frame, analysed, export, guard, no_runs, toolbar
-from dashboard.i18n import DEFAULT, LANGUAGES, t
+from dashboard.i18n import DEFAULT, LANGUAGES, language, t
+from dashboard.page import Page, recorder
 from dashboard.view import SECTIONS, View, views
 
 ASSETS = Path(__file__).with_name("assets")
@@ -37,9 +40,28 @@ def _frame(view: View) -> Frame | None:
     frame = Frame(run, guard(other_entry) if other_entry else None)
     if view.needs == "analysis":
         frame = analysed(frame, bar)
-        with bar:
-            export(frame)
+    with bar:
+        export(frame)
     return frame
+
+
+def _query() -> str:
+    """What the URL says of this view: of its widgets alone, so that a customer left over from another page stays out of it."""
+    return urlencode({k: st.query_params.get_all(k) for k in st.query_params if k in st.session_state}, doseq=True)
+
+
+@contextmanager
+def _recorded(view: View) -> Iterator[None]:
+    """What is drawn inside can be saved; a page that ends early is saved as it is."""
+    page, kept = Page(view.name, t(f"{view.name}.title"), t(f"{view.name}.question"), language()), recorder()
+    kept.begin(page)
+    try:
+        yield
+    finally:
+        try:
+            page.query = _query()
+        finally:  # a session that is being closed refuses even that
+            kept.end(page)
 
 
 def main(start: str = "overview") -> None:
@@ -88,10 +110,12 @@ def main(start: str = "overview") -> None:
             label_visibility="collapsed",
             help=" · ".join(f"{code}: {name}" for code, name in LANGUAGES.items()),
         )
-    frame = _frame(known[page.title])
-    if frame is not None:
-        shown["frame"] = frame
-        page.run()
+    view = known[page.title]
+    with _recorded(view):
+        frame = _frame(view)
+        if frame is not None:
+            shown["frame"] = frame
+            page.run()
 
 
 if __name__ == "__main__":

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import streamlit as st
 
-from analysis import AnalysisStore, CohortFilter, CohortStatistics, Diagnosis
+from analysis import AnalysisStore, CohortFilter, CohortStatistics, Diagnosis, load_diagnosis
 from analysis.report import to_html
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from dashboard import state
+from dashboard.components import put
+from dashboard.components.cards import number
+from dashboard.document import file_of
 from dashboard.i18n import t
+from dashboard.page import recorder
 from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry
 
@@ -198,18 +203,55 @@ def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:
 
 
 def export(frame: Frame) -> None:
-    """The run's findings and figures as one HTML file, written when it is asked for; aggregates only."""
-    found = frame.found
+    """This page as it is shown, or the whole run's report: each one HTML file, made when it is asked for; aggregates only."""
+    kept = recorder()
+    page = kept.drawing
+    if page is not None:
+        page.run, page.facts = frame.run.name, _facts(frame)
+    found = frame.diagnosis or load_diagnosis(frame.run.path)
+    name = page.file_name(".html") if page is not None else f"{frame.run.name}.html"
+    with st.popover(t("frame.export"), icon=":material/download:", help=t("frame.export_help")):
+        _save("page", lambda: file_of(kept.last()), name)
+        if found is not None:
+            _save("run", lambda: to_html(found).encode(), f"{frame.run.name}.html")
+
+
+def _save(what: str, make: Callable[[], bytes], name: str) -> None:
     st.download_button(
-        t("frame.export"),
-        lambda: to_html(found).encode(),
-        f"{frame.run.name}.html",
-        "text/html",
-        key="export",
-        icon=":material/download:",
-        on_click="ignore",
-        help=t("frame.export_help"),
-    )
+        t(f"frame.export_{what}"), make, name, "text/html", key=f"export-{what}", on_click="ignore", width="stretch",
+        help=t(f"frame.export_{what}_help"),
+    )  # fmt: skip
+
+
+def _facts(frame: Frame) -> dict[str, str]:
+    """What a saved page is about, in words: the run, the run it is compared with, the customers."""
+    out = {t("frame.run"): _identity(frame.run)}
+    if frame.other is not None:
+        out[t("frame.compare")] = _identity(frame.other)
+    if frame.diagnosis is not None:
+        total = frame.store.n
+        out[t("frame.cohort")] = t("frame.cohort_all", n=f"{total:,}")
+        if frame.filters:
+            chosen = t("frame.cohort_some", n=f"{frame.store.count(frame.filters):,}", total=f"{total:,}")
+            out[t("frame.cohort")] = f"{chosen} ({'; '.join(map(_in_words, frame.filters))}). {t('export.findings_all')}"
+    return out
+
+
+def _identity(run: Run) -> str:
+    m = run.manifest
+    data = t("export.data", name=m.data.name, fingerprint=m.data.fingerprint[:12])
+    parts = [run.name, m.preset, data, t("export.trained", day=m.created[:10]), t("export.seed", seed=m.seed)]
+    if m.commit:
+        parts.append(t("export.commit", commit=m.commit[:10]))
+    return " · ".join(parts)
+
+
+def _in_words(chosen: CohortFilter) -> str:
+    name = t(f"frame.{chosen.column}") if chosen.column in ("segment", "cluster") else chosen.column.removeprefix("raw:")
+    if chosen.op == "between":
+        low, high = (number(float(v)) for v in chosen.values)
+        return f"{name}: {t('export.between', low=low, high=high)}"
+    return f"{name}: {', '.join(map(str, chosen.values))}"
 
 
 def clear_cohort() -> None:
@@ -230,4 +272,4 @@ def _cohort_note(frame: Frame) -> None:
         st.button(t("frame.clear"), key="clear-empty", on_click=clear_cohort)
         st.stop()
     if n < MIN_ROWS:
-        st.info(t("guard.few_rows", n=n, minimum=MIN_ROWS), icon=":material/help:")
+        put.info(t("guard.few_rows", n=n, minimum=MIN_ROWS), icon=":material/help:")

@@ -9,8 +9,10 @@ import streamlit as st
 
 from analysis.checks.finding import Evidence, Finding, Severity
 from dashboard import train_form
+from dashboard.components import put
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
+from dashboard.page import Card, record
 
 COLOURS: dict[Severity, train_form.Colour] = {
     "ok": "green",
@@ -90,6 +92,7 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
 def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> None:
     """One finding. `try_it` is called back with it when the reader wants the what-if."""
     finding = localised(finding)
+    record(Card(finding))
     key = f"{finding.id}-{finding.subject}"
     with st.container(border=True, gap="small", key=f"card-{finding.severity}-{key}", height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -131,13 +134,13 @@ def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None 
     quiet = [f for f in listed if f.severity in ("info", "unknown")]
     passed = [f for f in listed if f.severity == "ok"]
     if not listed:
-        st.caption(t("card.none"))
+        put.caption(t("card.none"))
         return
     open_questions = sum(f.severity == "unknown" for f in quiet)
     if not loud and open_questions:
-        st.info(t("card.calm_unknown", n=len(passed), unknown=open_questions), icon=ICONS["unknown"])
+        put.info(t("card.calm_unknown", n=len(passed), unknown=open_questions), icon=ICONS["unknown"])
     elif not loud:
-        st.success(t("card.calm_ok", n=len(passed)), icon=ICONS["ok"])
+        put.success(t("card.calm_ok", n=len(passed)), icon=ICONS["ok"])
     if len(loud) == 1:
         card(loud[0], try_it)
         loud = []
@@ -147,12 +150,12 @@ def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None 
             with column:
                 card(finding, try_it)
     if quiet:
-        with st.expander(t("card.quiet", n=len(quiet)), icon=ICONS["info"]):
+        with put.expander(t("card.quiet", n=len(quiet)), icon=ICONS["info"]):
             for finding in quiet:
                 st.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
-                st.markdown(f"**{finding.subject}** · {finding.verdict}")
-                st.caption(" · ".join(filter(None, (finding.id, finding.cause))))
+                put.markdown(f"**{finding.subject}** · {finding.verdict}")
+                put.caption(" · ".join(filter(None, (finding.id, finding.cause))))
     if passed:
-        with st.expander(t("card.passed", n=len(passed)), icon=ICONS["ok"]):
+        with put.expander(t("card.passed", n=len(passed)), icon=ICONS["ok"]):
             for finding in passed:
-                st.markdown(f":green[{ICONS['ok']}] **{finding.subject}** · {finding.verdict} :gray[{finding.id}]")
+                put.markdown(f":green[{ICONS['ok']}] **{finding.subject}** · {finding.verdict} :gray[{finding.id}]")

@@ -58,4 +58,5 @@ def _map(frame: Frame, row: np.ndarray, xy: np.ndarray) -> None:
         "experts-map",
         title=t("map.title"),
         caption=t("map.help", n=f"{len(order):,}", colour=colour, seed=SEED),
+        points=True,
     )

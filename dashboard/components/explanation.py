@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.explain.report import to_html
 from analysis.explain.result import Contribution, Explanation, Reason
 from analysis.figures.style import bars
-from dashboard.components import cards
+from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.i18n import language, t
 from ple_model.files import plain
@@ -27,15 +27,15 @@ def headline(e: Explanation) -> None:
     """What is predicted, beside a typical customer, and how far the explanation may be trusted."""
     own = next((p for p in e.predictions if p.task == e.task), None)
     with st.container(horizontal=True, gap="small"):
-        st.metric(f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction), border=True)
-        st.metric(t("why.typical"), e.shown(e.typical), border=True, help=t("why.typical_help"))
-        st.metric(t("why.population"), e.shown(e.population), border=True)
+        put.metric(f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction), border=True)
+        put.metric(t("why.typical"), e.shown(e.typical), border=True, help=t("why.typical_help"))
+        put.metric(t("why.population"), e.shown(e.population), border=True)
         if own is not None and own.uncertainty is not None:
             rank = t("why.rank", share=f"{own.rank:.0%}") if own.rank is not None else None
-            st.metric(t("why.uncertainty"), cards.number(own.uncertainty), border=True, help=rank)
-        st.metric(t("frame.segment"), e.segment, border=True)
+            put.metric(t("why.uncertainty"), cards.number(own.uncertainty), border=True, help=rank)
+        put.metric(t("frame.segment"), e.segment, border=True)
     badge = _said(e.faithfulness.verdict_ko, e.faithfulness.verdict_en)
-    box = {"ok": st.success, "unknown": st.info, "withheld": st.error}[e.faithfulness.level]
+    box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[e.faithfulness.level]
     icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[e.faithfulness.level]
     box(badge, icon=icon)
 
@@ -46,16 +46,16 @@ def _sentences(reasons: Sequence[Reason]) -> str:
 
 def _sides(e: Explanation) -> None:
     with st.container(border=True):
-        st.markdown(f"**{t('why.for')}**")
+        put.markdown(f"**{t('why.for')}**")
         if e.withheld:
-            st.markdown(t("why.withheld"))
+            put.markdown(t("why.withheld"))
         else:
-            st.markdown(_sentences(e.reasons) or t("why.no_reason"))
+            put.markdown(_sentences(e.reasons) or t("why.no_reason"))
             if e.against:
-                st.markdown(f"**{t('why.against')}**")
-                st.markdown(_sentences(e.against))
+                put.markdown(f"**{t('why.against')}**")
+                put.markdown(_sentences(e.against))
         if e.absent:
-            st.caption(t("why.absent", names=", ".join(e.absent)))
+            put.caption(t("why.absent", names=", ".join(e.absent)))
 
 
 def reasons(e: Explanation) -> None:
@@ -84,14 +84,14 @@ def _counterfactual(e: Explanation) -> None:
     c = e.counterfactual
     assert c is not None
     with st.container(border=True):
-        st.markdown(f"**{t('why.counterfactual')}**")
+        put.markdown(f"**{t('why.counterfactual')}**")
         key = "why.flips" if c.flips else "why.no_flip"
-        st.caption(t(key, before=e.shown(c.before), after=e.shown(c.after), label=c.label_after))
+        put.caption(t(key, before=e.shown(c.before), after=e.shown(c.after), label=c.label_after))
         for change in c.changes:
             text = f"{cards.number(change.before)} → {cards.number(change.after)} {change.unit}"
-            st.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
+            put.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
         if c.immutable:
-            st.caption(t("why.immutable", names=", ".join(c.immutable)))
+            put.caption(t("why.immutable", names=", ".join(c.immutable)))
 
 
 def _parts(found: Sequence[Contribution], key: str, caption: str) -> None:
@@ -151,7 +151,7 @@ def _tables(e: Explanation) -> None:
                 }
                 for s in e.similar
             ]
-            table(pd.DataFrame(rows), "why-similar", title=t("why.similar"), height="content")
+            table(pd.DataFrame(rows), "why-similar", title=t("why.similar"), height="content", customers=True)
     with right:
         rows = [
             {
@@ -181,5 +181,5 @@ def _tables(e: Explanation) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-    with st.expander(t("why.audit"), icon=":material/policy:"):
-        st.json(plain(e.audit))
+    with put.expander(t("why.audit"), icon=":material/policy:"):
+        put.json(plain(e.audit))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.checks.thresholds import Thresholds
 from analysis.figures.evidence import coverage
-from dashboard.components import cards
+from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -51,9 +51,9 @@ def chooser(frame: Frame, task: str) -> None:
     """Risk against coverage, the threshold for a chosen coverage, and the share of each segment that falls back."""
     found = labelled(frame, task)
     n, least = len(found.error), Thresholds().min_rows
-    st.subheader(t("fallback.title"), anchor=False)
+    put.subheader(t("fallback.title"), anchor=False)
     if n < least:
-        st.info(t("fallback.few", n=n, minimum=least), icon=cards.ICONS["unknown"])
+        put.info(t("fallback.few", n=n, minimum=least), icon=cards.ICONS["unknown"])
         return
     left, right = st.columns(2, gap="small")
     with left:
@@ -69,9 +69,9 @@ def chooser(frame: Frame, task: str) -> None:
         kept = found.uncertainty <= threshold
         risk, whole = float(found.error[kept].mean()), float(found.error.mean())
         with st.container(horizontal=True, gap="small"):
-            st.metric(t("fallback.threshold"), cards.number(threshold), border=True)
-            st.metric(t("fallback.risk"), cards.number(risk), border=True, help=t("fallback.risk_help"))
-            st.metric(t("fallback.risk_all"), cards.number(whole), border=True)
+            put.metric(t("fallback.threshold"), cards.number(threshold), border=True)
+            put.metric(t("fallback.risk"), cards.number(risk), border=True, help=t("fallback.risk_help"))
+            put.metric(t("fallback.risk_all"), cards.number(whole), border=True)
         groups = sorted(set(found.segment))
         table(
             pd.DataFrame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import streamlit as st
 from analysis.figures.style import GREY
 from dashboard.i18n import t
 from dashboard.i18n.sentences import label
+from dashboard.page import Figure, Table, current, record
 
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
@@ -55,8 +57,8 @@ def palette() -> list[str]:
     return list(colours or [])
 
 
-def show(figure: Any, key: str, *, title: str, caption: str = "") -> None:
-    """A titled figure in a card; the picture is saved as PNG from its own menu."""
+def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool = False) -> None:
+    """A titled figure in a card; the picture is saved as PNG from its own menu. `points`: its marks are single customers."""
     with st.container(border=True, key=f"figure-{key}", gap="small"):
         st.markdown(f"**{title}**")
         if caption:
@@ -69,10 +71,39 @@ def show(figure: Any, key: str, *, title: str, caption: str = "") -> None:
             config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
             alt=title,
         )
+    record(Figure(key, figure, title, caption, points))
 
 
-def table(rows: pd.DataFrame, key: str, *, title: str = "", caption: str = "", **options: Any) -> None:
-    """A table with a CSV download beside its title."""
+def csv(rows: pd.DataFrame, formats: Mapping[str, Any] | None = None, units: Mapping[str, str] | None = None) -> bytes:
+    """The table as CSV that Excel opens with every script intact. Headers carry the unit: what the page shows in percent is a
+    share of 1 in the file."""
+    named = {str(c): _unit(str(c), formats or {}, units or {}) for c in rows.columns}
+    heads = {c: f"{c} [{unit}]" for c, unit in named.items() if unit}
+    return rows.rename(columns=heads).to_csv(index=False).encode("utf-8-sig")
+
+
+def _unit(column: str, formats: Mapping[str, Any], units: Mapping[str, str]) -> str:
+    shares = ((formats.get(column) or {}).get("type_config") or {}).get("format") == "percent"
+    return units.get(column) or (t("table.share") if shares else "")
+
+
+def table(
+    rows: pd.DataFrame,
+    key: str,
+    *,
+    title: str = "",
+    caption: str = "",
+    units: Mapping[str, str] | None = None,
+    customers: bool = False,
+    static: bool = False,
+    **options: Any,
+) -> None:
+    """A table with a CSV download beside its title.
+
+    `units`: by column, for the file. `customers`: its rows are single customers, so a saved page leaves it out. `static`: all
+    rows in full, the first column as the heads of the rows.
+    """
+    page, formats = current(), options.get("column_config") or {}
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         if title:
             st.markdown(f"**{title}**", width="stretch")
@@ -80,8 +111,8 @@ def table(rows: pd.DataFrame, key: str, *, title: str = "", caption: str = "", *
             st.caption(caption, width="stretch")
         st.download_button(
             t("table.csv"),
-            rows.to_csv(index=False).encode(),
-            f"{key}.csv",
+            csv(rows, formats, units),
+            f"{page.run}-{key}.csv" if page and page.run else f"{key}.csv",
             "text/csv",
             key=f"csv-{key}",
             icon=":material/download:",
@@ -90,4 +121,8 @@ def table(rows: pd.DataFrame, key: str, *, title: str = "", caption: str = "", *
         )
     if title and caption:
         st.caption(caption)
-    st.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)
+    if static:
+        st.table(rows.set_index(rows.columns[0]))
+    else:
+        st.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)
+    record(Table(key, rows, title, caption, formats, units or {}, customers))

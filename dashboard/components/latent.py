@@ -9,6 +9,7 @@ import streamlit as st
 
 from analysis.figures import sae as figures
 from analysis.latents import LatentPage, Latents, TopRow, load_labels, save_label
+from dashboard.components import put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
@@ -64,9 +65,9 @@ def page(frame: Frame, found: Latents, latent: int) -> None:
     """One latent."""
     one = found.page(latent)
     proposal = one.proposal_ko if language() == "ko" else one.proposal_en
-    st.subheader(t("latent.page", n=latent, state=t(f"latent_state.{one.state}")), anchor="latent")
+    put.subheader(t("latent.page", n=latent, state=t(f"latent_state.{one.state}")), anchor="latent")
     if proposal:
-        st.caption(t("latent.proposed", text=proposal))
+        put.caption(t("latent.proposed", text=proposal))
     st.session_state["latent_label"] = load_labels(frame.run).get(latent, "")
     st.text_input(
         t("latent.label"), key="latent_label", on_change=_keep, args=(frame, latent), placeholder=t("latent.own"), width=420
@@ -135,4 +136,4 @@ def _rows(found: Sequence[TopRow], key: str, title: str) -> None:
         for r in found
     ]
     columns = [c for c in (rows[0] if rows else {}) if c != t("latent.quantile") or any(r.group for r in found)]
-    table(pd.DataFrame(rows, columns=columns), key, title=title, height=260)
+    table(pd.DataFrame(rows, columns=columns), key, title=title, height=260, customers=True)

@@ -11,6 +11,7 @@ import streamlit as st
 from analysis import TaskEffect, WhatIfResult
 from analysis.checks.finding import Finding
 from dashboard import state
+from dashboard.components import put
 from dashboard.components.cards import number
 from dashboard.components.figure import table
 from dashboard.frame import Frame
@@ -49,8 +50,9 @@ def bottom(frame: Frame, hint: str) -> None:
 
 def panel(frame: Frame, hint: str) -> None:
     """The changes, and the result once there are some. `hint` is an example in the placeholder."""
-    st.subheader(t("whatif.title"), anchor="what-if")
-    st.caption(t("whatif.help"))
+    drawn = put if active() else st  # a saved page has no use for a panel in which nothing was tried
+    drawn.subheader(t("whatif.title"), anchor="what-if")
+    drawn.caption(t("whatif.help"))
     text = st.text_input(
         t("whatif.arguments"),
         key=KEY,
@@ -65,13 +67,13 @@ def panel(frame: Frame, hint: str) -> None:
         with st.spinner(t("whatif.running"), show_time=True):
             result = state.what_if(frame.run.path, tuple(shlex.split(text)))
     except (UserError, ValueError) as e:
-        st.error(str(e), icon=":material/error:")
+        put.error(str(e), icon=":material/error:")
         return
     _show(result)
 
 
 def _show(result: WhatIfResult) -> None:
-    st.markdown(t("whatif.done", what=result.intervention, n=f"{result.n:,}", seconds=f"{result.seconds:.1f}"))
+    put.markdown(t("whatif.done", what=result.intervention, n=f"{result.n:,}", seconds=f"{result.seconds:.1f}"))
     ranked = sorted(result.tasks, key=_size, reverse=True)
     for column, effect in zip(st.columns(3, gap="small"), [e for e in ranked if e.difference is not None][:3], strict=False):
         with column:
@@ -89,7 +91,7 @@ def _metric(effect: TaskEffect) -> None:
     if d is None or after is None:
         return
     inside = d.low <= 0 <= d.high
-    st.metric(
+    put.metric(
         f"{effect.task} · {maybe(f'metric.{effect.metric}', effect.metric)}",
         number(after.value),
         f"{d.value:+.4f}",

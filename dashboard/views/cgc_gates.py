@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.figures import gates as figures
 from analysis.figures import training as history
-from dashboard.components import cards, whatif
+from dashboard.components import cards, put, whatif
 from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -31,7 +31,7 @@ def _cell(frame: Frame) -> None:
     with right:
         training = frame.statistics.training
         if training is None or not len(training) or not training.gates(task).size:
-            st.caption(t("gates.no_history"))
+            put.caption(t("gates.no_history"))
         else:
             show(
                 history.gate_history(training, task, facts.experts),

@@ -11,7 +11,7 @@ from analysis.contents import column_bins, column_rows, label_rows, part_drift
 from analysis.figures import data as figures
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.drift import Drift, DriftStats, compare
-from dashboard.components import cards
+from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
@@ -41,12 +41,12 @@ def _facts(frame: Frame, dataset: Dataset | None, whole: bool) -> None:
         return
     m = dataset.manifest
     with st.container(horizontal=True, gap="small"):
-        st.metric(t("data.name"), m.name, border=True, help=m.source)
-        st.metric(t("data.rows"), f"{m.rows:,}", border=True, help=None if whole else t("data.sample_only"))
-        st.metric(t("data.cutoffs"), len(m.cutoffs), border=True, help=", ".join(m.cutoffs))
-        st.metric(t("data.fingerprint"), frame.run.manifest.data.fingerprint[:8], border=True)
-    with st.expander(t("data.notes", n=len(m.notes)), icon=":material/sticky_note_2:", expanded=bool(m.notes)):
-        st.markdown("\n".join(f"- {n}" for n in m.notes) if m.notes else t("data.no_notes"))
+        put.metric(t("data.name"), m.name, border=True, help=m.source)
+        put.metric(t("data.rows"), f"{m.rows:,}", border=True, help=None if whole else t("data.sample_only"))
+        put.metric(t("data.cutoffs"), len(m.cutoffs), border=True, help=", ".join(m.cutoffs))
+        put.metric(t("data.fingerprint"), frame.run.manifest.data.fingerprint[:8], border=True)
+    with put.expander(t("data.notes", n=len(m.notes)), icon=":material/sticky_note_2:", expanded=bool(m.notes)):
+        put.markdown("\n".join(f"- {n}" for n in m.notes) if m.notes else t("data.no_notes"))
 
 
 def _columns(stats: DriftStats, drift: Drift | None) -> None:
@@ -83,10 +83,10 @@ def _columns(stats: DriftStats, drift: Drift | None) -> None:
 def _drift(frame: Frame, stats: DriftStats, trained: DriftStats, drift: Drift) -> None:
     """Parts by their most drifted column, and one column's distribution then and now."""
     limits = Thresholds()
-    st.subheader(t("data.drift"), anchor=False)
+    put.subheader(t("data.drift"), anchor=False)
     parts = part_drift(drift, limits.drift_psi)
     if not parts:
-        st.info(t("data.drift_few", n=f"{stats.n:,}", minimum=MIN_ROWS), icon=cards.ICONS["unknown"])
+        put.info(t("data.drift_few", n=f"{stats.n:,}", minimum=MIN_ROWS), icon=cards.ICONS["unknown"])
         return
     left, right = st.columns(2, gap="small")
     with left:
@@ -153,7 +153,7 @@ def render(frame: Frame) -> None:
     dataset, whole = _dataset(frame)
     _facts(frame, dataset, whole)
     if s.drift is None:
-        st.info(t("guard.not_measured"))
+        put.info(t("guard.not_measured"))
     else:
         drift = compare(s.drift, s.trained, Thresholds().min_rows) if s.trained is not None else None
         _columns(s.drift, drift)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis.figures import experts as figures
 from dashboard import state
-from dashboard.components import cards, embedding, whatif
+from dashboard.components import cards, embedding, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -82,7 +82,7 @@ def render(frame: Frame) -> None:
     cards.cards(frame.found.of("EXP-", "DATA-"), whatif.try_finding)
     whatif.top(frame)
     if s.experts is None or s.inputs is None:
-        st.info(t("guard.not_measured"))
+        put.info(t("guard.not_measured"))
         return
     vectors = state.cohort_experts(frame.store, frame.filters) or s.experts
     table(

@@ -10,7 +10,7 @@ from analysis.figures import hmm as figures
 from analysis.stats.hmm import HmmStats
 from analysis.vectors import sampled
 from dashboard import state
-from dashboard.components import cards, whatif
+from dashboard.components import cards, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -57,7 +57,7 @@ def _maps(frame: Frame) -> None:
         flags = found.columns[f"d:{mode}"].astype(bool)
         with column:
             if f"hmm:{mode}" not in vectors or int((~flags).sum()) < MIN_POINTS:
-                st.info(t("hmm.nobody", mode=mode))
+                put.info(t("hmm.nobody", mode=mode))
                 continue
             points = figures.projection_map(
                 vectors[f"hmm:{mode}"][found.index], default, flags, [str(v) for v in found.columns["segment"]]
@@ -67,6 +67,7 @@ def _maps(frame: Frame) -> None:
                 f"hmm-map-{mode}",
                 title=t("hmm.map", mode=mode),
                 caption=t("hmm.map_help", n=f"{len(points.xy):,}"),
+                points=True,
             )
 
 
@@ -75,7 +76,7 @@ def render(frame: Frame) -> None:
     cards.cards(frame.found.of("HMM-"), whatif.try_finding)
     whatif.top(frame)
     if h is None:
-        st.info(t("guard.not_measured"))
+        put.info(t("guard.not_measured"))
         return
     chosen = state.cohort_hmm(frame.store, frame.filters) or h
     table(

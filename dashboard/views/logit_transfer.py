@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import transfer as figures
-from dashboard.components import cards, whatif
+from dashboard.components import cards, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -18,9 +18,9 @@ def render(frame: Frame) -> None:
     cards.cards(frame.found.of("LT-"), whatif.try_finding)
     whatif.top(frame)
     for sentence in s.facts.skipped_edges:
-        st.caption(f":orange[{cards.ICONS['warning']}] {sentence}")
+        put.caption(f":orange[{cards.ICONS['warning']}] {sentence}")
     if not s.facts.edges:
-        st.info(t("transfer.none"))
+        put.info(t("transfer.none"))
         return
     info = figures.edges_info(s)
     show(
@@ -48,8 +48,8 @@ def render(frame: Frame) -> None:
         height="content",
         column_config={t("transfer.flips"): st.column_config.NumberColumn(format="percent")},
     )
-    st.subheader(t("transfer.dose"), anchor=False)
-    st.caption(t("transfer.dose_help"))
+    put.subheader(t("transfer.dose"), anchor=False)
+    put.caption(t("transfer.dose_help"))
     edges = [e for e in s.facts.edges if e in s.dose]
     for i in range(0, len(edges), 3):
         for column, edge in zip(st.columns(3, gap="small"), edges[i : i + 3], strict=False):

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.checks.finding import SEVERITIES, Severity
 from analysis.stats.base import MIN_ROWS
-from dashboard.components import cards, metrics, whatif
+from dashboard.components import cards, metrics, put, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
@@ -31,14 +31,14 @@ def _worst(frame: Frame) -> Severity:
 def _verdict(frame: Frame) -> None:
     groups = frame.found.by_severity()
     worst = _worst(frame)
-    box = {"error": st.error, "warning": st.warning, "unknown": st.info, "ok": st.success}[worst]
+    box = {"error": put.error, "warning": put.warning, "unknown": put.info, "ok": put.success}[worst]
     numbers = {"errors": "error", "warnings": "warning", "unknown": "unknown", "passed": "ok"}
     counts = {name: len(groups.get(severity, ())) for name, severity in numbers.items()}  # type: ignore[call-overload]
     box(f"**{t(f'overview.verdict_{worst}', **counts)}**", icon=cards.ICONS[worst])
     with st.container(horizontal=True, gap="small"):
         for severity in SHOWN:
             n = len(groups.get(severity, ()))
-            st.metric(t(f"severity.{severity}"), n, border=True, width="stretch", icon=cards.ICONS[severity])
+            put.metric(t(f"severity.{severity}"), n, border=True, width="stretch", icon=cards.ICONS[severity])
 
 
 def _identity(frame: Frame) -> None:
@@ -56,19 +56,20 @@ def _identity(frame: Frame) -> None:
         "created": m.created[:16].replace("T", " "),
         "versions": " · ".join(f"{k} {v}" for k, v in m.versions.items() if k in ("python", "torch")),
     }
-    st.subheader(t("overview.identity"), anchor=False)
-    st.table(pd.DataFrame({t("overview.is"): list(facts.values())}, index=[t(f"identity.{k}") for k in facts]))
+    put.subheader(t("overview.identity"), anchor=False)
+    rows = {t("overview.key"): [t(f"identity.{k}") for k in facts], t("overview.is"): list(facts.values())}
+    table(pd.DataFrame(rows), "identity", static=True)
     for warning in m.warnings:
-        st.caption(f":orange[{cards.ICONS['warning']}] {warning}")
-    with st.expander(t("overview.config"), icon=":material/settings:"):
-        st.code(frame.run.config.to_yaml(), language="yaml", height=360)
+        put.caption(f":orange[{cards.ICONS['warning']}] {warning}")
+    with put.expander(t("overview.config"), icon=":material/settings:"):
+        put.code(frame.run.config.to_yaml(), language="yaml", height=360)
 
 
 def _metrics(frame: Frame) -> None:
     splits = metrics.splits(frame.run)
-    st.subheader(t("overview.metrics"), anchor=False)
+    put.subheader(t("overview.metrics"), anchor=False)
     if not splits:
-        st.caption(t("overview.no_metrics"))
+        put.caption(t("overview.no_metrics"))
         return
     split = st.segmented_control(
         t("overview.split"),
@@ -100,7 +101,7 @@ def _metrics(frame: Frame) -> None:
 def _changes(frame: Frame) -> None:
     if frame.other is None:
         return
-    st.subheader(t("overview.changed", name=frame.other.name), anchor=False)
+    put.subheader(t("overview.changed", name=frame.other.name), anchor=False)
     rows = metrics.config_changes(frame.other.config.to_dict(), frame.run.config.to_dict())
     m, o = frame.run.manifest, frame.other.manifest
     pairs = {
@@ -118,14 +119,14 @@ def _changes(frame: Frame) -> None:
             "changes",
         )
     else:
-        st.caption(t("overview.no_change"))
+        put.caption(t("overview.no_change"))
     if frame.other_diagnosis is not None:
         mine = {(f.id, f.subject): f for f in frame.found.findings if f.alarm}
         theirs = {(f.id, f.subject): f for f in frame.other_diagnosis.findings if f.alarm}
         for key, label in ((mine.keys() - theirs.keys(), "appeared"), (theirs.keys() - mine.keys(), "gone")):
             for k in sorted(key):
                 f = mine.get(k) or theirs[k]
-                st.markdown(f"{t(f'overview.{label}')} **{f.subject}** · {say(f.verdict)} :gray[{f.id}]")
+                put.markdown(f"{t(f'overview.{label}')} **{f.subject}** · {say(f.verdict)} :gray[{f.id}]")
 
 
 def _checklist(frame: Frame) -> None:

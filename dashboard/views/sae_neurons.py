@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.figures import sae as figures
 from analysis.latents import Latents
 from dashboard import state
-from dashboard.components import cards, whatif
+from dashboard.components import cards, put, whatif
 from dashboard.components.figure import show
 from dashboard.components.latent import browser, page
 from dashboard.frame import Frame
@@ -21,13 +21,13 @@ def _summary(frame: Frame) -> None:
     s, e = frame.statistics.sae, frame.statistics.effects
     assert s is not None
     with st.container(horizontal=True, gap="small"):
-        st.metric(t("sae.latents"), f"{len(s.active):,}", border=True)
-        st.metric(t("sae.l0"), cards.number(s.l0), border=True, help=t("sae.l0_help"))
-        st.metric(t("sae.fve"), cards.number(s.fve), border=True, help=t("sae.fve_help"))
-        st.metric(t("sae.dead"), f"{s.dead_share:.0%}", border=True, help=t("sae.dead_help"))
-        st.metric(t("sae.dense"), f"{s.dense_share():.0%}", border=True, help=t("sae.dense_help"))
+        put.metric(t("sae.latents"), f"{len(s.active):,}", border=True)
+        put.metric(t("sae.l0"), cards.number(s.l0), border=True, help=t("sae.l0_help"))
+        put.metric(t("sae.fve"), cards.number(s.fve), border=True, help=t("sae.fve_help"))
+        put.metric(t("sae.dead"), f"{s.dead_share:.0%}", border=True, help=t("sae.dead_help"))
+        put.metric(t("sae.dense"), f"{s.dense_share():.0%}", border=True, help=t("sae.dense_help"))
         if e is not None:
-            st.metric(
+            put.metric(
                 t("sae.lost"),
                 cards.number(float(np.nanmean(e.of("replace_shared=true")))),
                 border=True,
@@ -46,14 +46,14 @@ def render(frame: Frame) -> None:
     cards.cards(frame.found.of("SAE-"), whatif.try_finding)
     whatif.top(frame)
     if s is None:
-        st.info(t("sae.absent"))
+        put.info(t("sae.absent"))
         return
     _summary(frame)
     try:
         with st.spinner(t("sae.working"), show_time=True):
             found = state.dictionary(frame.run.path)
     except UserError as e:
-        st.error(str(e), icon=":material/error:")
+        put.error(str(e), icon=":material/error:")
         return
     left, right = st.columns([2, 5], gap="small")
     with left:
@@ -67,7 +67,7 @@ def render(frame: Frame) -> None:
     if found.enough:
         page(frame, found, int(latent))
     else:
-        st.info(t("guard.no_rows"), icon=cards.ICONS["unknown"])
+        put.info(t("guard.no_rows"), icon=cards.ICONS["unknown"])
     whatif.bottom(frame, "latent.12=0")
 
 

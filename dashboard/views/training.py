@@ -7,7 +7,7 @@ import streamlit as st
 from analysis import load_diagnosis
 from analysis.figures import training as figures
 from analysis.stats.training import TrainingStats, measure
-from dashboard.components import cards
+from dashboard.components import cards, put
 from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -19,24 +19,24 @@ CHECKS = ("LOSS-", "GRAD-", "CGC-LATE")
 def _facts(frame: Frame, stats: TrainingStats) -> None:
     last, seconds = stats.last(), float(stats.series("seconds").sum())
     with st.container(horizontal=True, gap="small"):
-        st.metric(t("training.epochs"), len(stats), border=True)
+        put.metric(t("training.epochs"), len(stats), border=True)
         ratio = stats.series("valid", "mean_ratio")
-        st.metric(
+        put.metric(
             t("training.best"),
             cards.number(float(ratio[ratio == ratio].min())) if (ratio == ratio).any() else "–",
             border=True,
             help=t("training.best_help"),
         )
-        st.metric(t("training.time"), t("unit.minutes", n=f"{seconds / 60:.1f}"), border=True)
-        st.metric(t("training.speed"), cards.number(last.get("samples_per_s")), border=True)
-        st.metric(t("training.memory"), t("training.mb", n=cards.number(last.get("rss_mb"))), border=True)
-        st.metric(t("identity.status"), t(f"run_state.{frame.run.state}"), border=True)
+        put.metric(t("training.time"), t("unit.minutes", n=f"{seconds / 60:.1f}"), border=True)
+        put.metric(t("training.speed"), cards.number(last.get("samples_per_s")), border=True)
+        put.metric(t("training.memory"), t("training.mb", n=cards.number(last.get("rss_mb"))), border=True)
+        put.metric(t("identity.status"), t(f"run_state.{frame.run.state}"), border=True)
 
 
 def render(frame: Frame) -> None:
     stats = measure(frame.run.progress(steps=False))
     if not len(stats):
-        st.info(t("training.none"), icon=":material/hourglass_empty:")
+        put.info(t("training.none"), icon=":material/hourglass_empty:")
         return
     known = load_diagnosis(frame.run.path)
     findings = known.of(*CHECKS) if known else ()
@@ -73,7 +73,7 @@ def render(frame: Frame) -> None:
     with right:
         affinity = figures.affinity(stats)
         if affinity is None:
-            st.caption(t("training.no_affinity"))
+            put.caption(t("training.no_affinity"))
         else:
             show(affinity, "training-affinity", title=t("training.affinity"), caption=t("training.affinity_help"))
             show(

@@ -10,7 +10,7 @@ from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
 from analysis.uncertainty import TaskUncertainty
 from dashboard import state
-from dashboard.components import cards
+from dashboard.components import cards, put
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -63,7 +63,7 @@ def _truth(found: TaskUncertainty) -> None:
             caption=t("uncertainty.intervals_help", n=f"{found.labelled:,}", error=f"{found.intervals.error:.1%}"),
         )
     else:
-        st.info(t("uncertainty.no_labels", reason=say(found.reason)), icon=cards.ICONS["unknown"])
+        put.info(t("uncertainty.no_labels", reason=say(found.reason)), icon=cards.ICONS["unknown"])
 
 
 def _task(frame: Frame, task: str) -> None:
@@ -115,9 +115,9 @@ def render(frame: Frame) -> None:
     s = frame.statistics
     cards.cards(frame.found.of("EVI-"))
     if not s.evidence:
-        st.info(t("uncertainty.absent"))
+        put.info(t("uncertainty.absent"))
         return
-    st.caption(t("uncertainty.promise"), help=t("uncertainty.promise_help"))
+    put.caption(t("uncertainty.promise"), help=t("uncertainty.promise_help"))
     precise = ("mean", "zero", "ece", "adaptive", "brier", "auroc", "aurc")
     table(
         _table(frame),

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from dashboard import state
-from dashboard.components import explanation
+from dashboard.components import explanation, put
 from dashboard.frame import Frame, start_with
 from dashboard.i18n import t
 from dashboard.view import View
@@ -48,13 +48,13 @@ def render(frame: Frame) -> None:
                                 accept_new_options=True, help=t("why.customer_help"))  # fmt: skip
         st.button(t("why.random"), icon=":material/casino:", on_click=_draw, args=(options,), disabled=not options)
     if not customer:
-        st.info(t("why.choose"))
+        put.info(t("why.choose"))
         return
     try:
         with st.spinner(t("why.working"), show_time=True):
             found = state.explanation(frame.run.path, customer, task)
     except UserError as e:
-        st.error(str(e), icon=":material/error:")
+        put.error(str(e), icon=":material/error:")
         return
     explanation.headline(found)
     explanation.reasons(found)

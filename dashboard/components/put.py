@@ -1,0 +1,84 @@
+"""Streamlit's text elements for pages: the same names and arguments, and what they show is kept for the saved page too."""
+
+from __future__ import annotations
+
+import json as text_of
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+
+from dashboard.page import Kind, Number, Text, current, record
+
+
+def _text(kind: Kind, body: object) -> None:
+    record(Text(kind, str(body)))
+
+
+def subheader(body: str, **options: Any) -> None:
+    st.subheader(body, **options)
+    _text("heading", body)
+
+
+def markdown(body: str, **options: Any) -> None:
+    st.markdown(body, **options)
+    _text("text", body)
+
+
+def caption(body: str, **options: Any) -> None:
+    st.caption(body, **options)
+    _text("caption", body)
+
+
+def code(body: str, **options: Any) -> None:
+    st.code(body, **options)
+    _text("code", body)
+
+
+def json(body: Any, **options: Any) -> None:
+    st.json(body, **options)
+    _text("code", text_of.dumps(body, ensure_ascii=False, indent=1))
+
+
+def success(body: str, **options: Any) -> None:
+    st.success(body, **options)
+    _text("success", body)
+
+
+def info(body: str, **options: Any) -> None:
+    st.info(body, **options)
+    _text("info", body)
+
+
+def warning(body: str, **options: Any) -> None:
+    st.warning(body, **options)
+    _text("warning", body)
+
+
+def error(body: str, **options: Any) -> None:
+    st.error(body, **options)
+    _text("error", body)
+
+
+def metric(label: str, value: Any, delta: Any = None, **options: Any) -> None:
+    st.metric(label, value, delta, **options)
+    about = options.get("delta_description") or options.get("help") or ""
+    record(Number(label, str(value), "" if delta is None else str(delta), str(about)))
+
+
+def chosen(label: str, value: object) -> None:
+    """Only for the saved page: what a widget was set to, where nothing else on the page says it."""
+    _text("caption", f"{label}: **{value}**")
+
+
+@contextmanager
+def expander(label: str, **options: Any) -> Iterator[None]:
+    """Folded on the page and in the saved one."""
+    page = current()
+    with st.expander(label, **options):
+        if page is None:
+            yield
+        else:
+            with page.fold(label):
+                yield

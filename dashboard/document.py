@@ -1,0 +1,460 @@
+"""A page as one HTML file: opens without a network, reads on paper, at most 8 MB.
+
+The plotting library is in the file once, whatever the number of figures. The file's own policy forbids the browser to fetch
+anything, so what it shows is what it holds. Always light, whatever the reader's theme was: it is made to be sent and printed.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.checks.finding import Evidence, Finding
+from analysis.report import COLOURS, MAX_BYTES
+from dashboard.components.cards import NUMBERS, number, written
+from dashboard.i18n import catalogue
+from dashboard.page import Card, Figure, Fold, Item, Number, Page, Table, Text
+from ple_model.errors import UserError
+
+ROWS = 200
+"""Rows of a table; the rest is a line that says how many there are."""
+GRID, SHADES = 400, 24
+"""Steps to which the place and the colour of a point that is a customer are rounded."""
+INK, MUTED, LINE = "#182230", "#5B6675", "#DDE3EC"
+FONT = 'system-ui,"Segoe UI","Noto Sans KR","Apple SD Gothic Neo","Malgun Gothic",sans-serif'
+SPECIAL = {32: "#15803D", 33: "#C8372D", 34: "#66707F", 36: MUTED, 37: INK, 38: "#FFFFFF", 39: LINE, 40: "#F4F6FA"}
+"""What the app's template asks the browser to colour, by the number it stands in for."""
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+STYLE = (
+    """
+:root{color-scheme:light}
+*{box-sizing:border-box}
+body{font:15px/1.55 FONT;color:INK;background:#fff;max-width:1040px;margin:2.2rem auto 3rem;padding:0 1.25rem}
+header{border-bottom:2px solid INK;padding-bottom:1rem;margin-bottom:1.4rem}
+header p{margin:0;color:MUTED;font-size:.85rem;letter-spacing:.02em}
+h1{font-size:1.7rem;line-height:1.25;margin:.15rem 0 .9rem}
+h2{font-size:1.2rem;margin:2.2rem 0 .5rem}h3{font-size:1rem;margin:0}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.1rem;margin:0;font-size:.88rem}
+dt{color:MUTED}dd{margin:0;overflow-wrap:anywhere}
+p{margin:.4rem 0}ul,ol{margin:.3rem 0;padding-left:1.3rem}
+.caption{color:MUTED;font-size:.86rem}
+.note{border-left:4px solid var(--c);background:#F4F6FA;border-radius:4px;padding:.5rem .8rem;margin:.7rem 0}
+.card{border:1px solid LINE;border-left:5px solid var(--c);border-radius:8px;padding:.7rem 1rem;margin:.7rem 0}
+.card>p{margin:.3rem 0}
+.badge{background:var(--c);color:#fff;border-radius:4px;padding:.1rem .5rem;font-size:.75rem;font-weight:600}
+.id{font:.8rem ui-monospace,monospace;color:MUTED;margin-left:.4rem}
+.numbers{display:flex;flex-wrap:wrap;gap:.6rem;margin:.7rem 0}
+.numbers div{border:1px solid LINE;border-radius:8px;padding:.45rem .9rem;min-width:8.5rem}
+.card .numbers div{border:0;padding:0 1.2rem 0 0}
+.numbers span{display:block;font-size:.8rem;color:MUTED}.numbers b{font-size:1.25rem;font-variant-numeric:tabular-nums}
+.numbers i{font-style:normal;font-size:.85rem;margin-left:.4rem}
+figure{border:1px solid LINE;border-radius:8px;margin:1rem 0;padding:.8rem 1rem .6rem}
+.plot{margin-top:.4rem}
+.table{margin:1.2rem 0;overflow-x:auto}
+table{border-collapse:collapse;font-size:.85rem;width:100%;margin-top:.4rem}
+th{text-align:left;font-weight:600;color:MUTED;vertical-align:bottom;border-bottom:1.5px solid #AEB7C4}
+th small{display:block;font-weight:400}
+td,th{padding:.28rem .6rem}td{border-bottom:1px solid LINE;vertical-align:top;overflow-wrap:anywhere}
+th:first-child,td:first-child{padding-left:0}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.bar{background:linear-gradient(to right,#C9DAFA var(--w),#EEF2F8 var(--w)) no-repeat left bottom/100% 4px}
+pre,code{font:.82rem/1.5 ui-monospace,monospace;background:#F4F6FA;border-radius:4px}
+pre{padding:.7rem .9rem;white-space:pre-wrap;overflow-wrap:anywhere}code{padding:.05rem .3rem}
+details{border:1px solid LINE;border-radius:8px;padding:.5rem .9rem;margin:.7rem 0}summary{cursor:pointer;font-weight:600}
+footer{border-top:1px solid LINE;margin-top:2.5rem;padding-top:.6rem;color:MUTED;font-size:.8rem}
+.orange{color:#9A5200}.green{color:#146c2e}.red{color:#b3261e}.blue{color:#1F4FB8}.gray{color:MUTED}
+@page{size:A4;margin:14mm 12mm}
+@media print{body{margin:0;padding:0;max-width:none;font-size:12px}.card,.numbers,tr,figure{break-inside:avoid}
+h2,h3,.head{break-after:avoid}.table{overflow:visible}table{font-size:10.5px}td,th{padding:.2rem .35rem}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+""".replace("FONT", FONT)
+    .replace("INK", INK)
+    .replace("MUTED", MUTED)
+    .replace("LINE", LINE)
+)
+SCRIPT = """
+const shared = JSON.parse(document.getElementById('template').textContent);
+const plots = [...document.querySelectorAll('.plot')];
+for (const at of plots) {
+  const figure = JSON.parse(at.nextElementSibling.textContent);
+  figure.layout.template = shared;
+  Plotly.newPlot(at, figure.data, figure.layout, {responsive: true, displaylogo: false,
+    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
+    toImageButtonOptions: {format: 'png', scale: 2, filename: at.id}});
+}
+// Paper is narrower than the window, and figures do not follow by themselves; what is folded would be lost.
+addEventListener('beforeprint', () => {
+  for (const fold of document.querySelectorAll('details')) fold.open = true;
+  for (const at of plots) Plotly.relayout(at, {width: PAPER, autosize: false});
+});
+addEventListener('afterprint', () => {
+  for (const at of plots) Plotly.relayout(at, {width: null, autosize: true});
+});
+""".replace("PAPER", "660")
+
+
+def to_html(page: Page, limit: int = MAX_BYTES) -> str:
+    """The whole file. Figures that do not fit into `limit` bytes are left out, the largest first, each with a line that says
+    so; `UserError` when even then the rest is too large."""
+    drawn = {id(f): _figure_json(f) for f in page.walk() if isinstance(f, Figure)}
+    titles = {id(f): f.title for f in page.walk() if isinstance(f, Figure)}
+    left_out: set[int] = set()
+    while True:
+        text = _Writer(page, drawn, left_out, limit).document()
+        size = len(text.encode())
+        if size <= limit:
+            return text
+        rest = [k for k in drawn if k not in left_out]
+        largest = max(rest, key=lambda k: len(drawn[k]), default=None)
+        if largest is None or len(drawn[largest]) < (size - limit) / (2 * len(rest)):
+            what = f"; its largest figure, '{titles[largest]}', has {len(drawn[largest]):,}" if largest is not None else ""
+            raise UserError(f"the page '{page.title}' has {size:,} bytes, and a saved page may have {limit:,}{what}")
+        left_out.add(largest)
+
+
+def file_of(page: Page) -> bytes:
+    """What a download button sends."""
+    return to_html(page).encode()
+
+
+class _Writer:
+    """The parts of one document in the page's language."""
+
+    def __init__(self, page: Page, drawn: Mapping[int, str], left_out: set[int], limit: int) -> None:
+        self.page, self.drawn, self.left_out, self.limit = page, drawn, left_out, limit
+        self.known = catalogue(page.language)
+
+    def t(self, key: str, **values: object) -> str:
+        text = self.known[key]
+        return text.format(**values) if values else text
+
+    def document(self) -> str:
+        page = self.page
+        made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        program = f"PLE-Cluster-adaTT {_version()}"
+        facts = {
+            **page.facts,
+            self.t("export.made"): f"{made} · {program}",
+            self.t("export.view"): f"/{page.name}{'?' + page.query if page.query else ''}",
+        }
+        listed = "".join(f"<dt>{_e(k)}</dt><dd>{_e(v)}</dd>" for k, v in facts.items())
+        library = _library() if len(self.left_out) < len(self.drawn) else ""
+        scripts = (
+            f'<script type="application/json" id="template">{_template()}</script><script>{library}</script>'
+            f"<script>{SCRIPT}</script>"
+            if library
+            else ""
+        )
+        return (
+            f'<!doctype html><html lang="{page.language}"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            '<meta name="viewport" content="width=device-width">'
+            f"<title>{_e(' · '.join(filter(None, (page.title, page.run))))}</title><style>{STYLE}</style></head><body>"
+            f"<header><p>{_e(page.title)}</p><h1>{_e(page.question)}</h1><dl>{listed}</dl></header>"
+            f"<main>{self.items(page.items)}</main><footer>{_e(self.t('export.footer', program=program, made=made))}</footer>"
+            f"{scripts}</body></html>"
+        )
+
+    def items(self, items: Sequence[Item]) -> str:
+        out: list[str] = []
+        for i, item in enumerate(items):
+            if isinstance(item, Number):
+                first = i == 0 or not isinstance(items[i - 1], Number)
+                last = i + 1 == len(items) or not isinstance(items[i + 1], Number)
+                out.append(f"{'<div class=numbers>' if first else ''}{_number(item)}{'</div>' if last else ''}")
+            else:
+                out.append(self.item(item))
+        return "\n".join(out)
+
+    def item(self, item: Item) -> str:
+        match item:
+            case Text():
+                return _text(item)
+            case Card():
+                return self.card(item.finding)
+            case Figure():
+                return self.figure(item)
+            case Table():
+                return self.table(item)
+            case Fold():
+                return f"<details><summary>{inline(item.title)}</summary>{self.items(item.items)}</details>"
+            case Number():
+                return f"<div class=numbers>{_number(item)}</div>"
+
+    def card(self, f: Finding) -> str:
+        numbers = "".join(
+            f"<div><span>{_e(self.evidence(e.name))}</span><b>{_e(written(e, e.value))}</b>"
+            f"<span>{_e(self.limits(e))}</span></div>"
+            for e in [e for e in f.evidence if e.value is not None][:NUMBERS]
+        )
+        named = [f"{self.evidence(e.name)}: {e.text}" for e in f.evidence if e.value is None and e.text]
+        lines = [f"<div class=numbers>{numbers}</div>" if numbers else "", _p(" · ".join(named), "caption")]
+        lines.append(_p(f"{self.t('card.cause')}: {f.cause}" if f.cause else "", "caption"))
+        if f.fix is not None and (f.fix.text or f.fix.key):
+            lines.append(_p(": ".join(filter(None, (self.t("card.fix"), f.fix.text))), "caption"))
+            if f.fix.key:
+                lines.append(f"<pre>- {_e(f.fix.key)}: {_e(f.fix.old)}\n+ {_e(f.fix.key)}: {_e(f.fix.new)}</pre>")
+        if f.whatif:
+            lines.append(f"<p class=caption>{_e(self.t('card.try'))}: <code>{_e(' '.join(f.whatif))}</code></p>")
+        return (
+            f'<section class=card style="--c:{COLOURS[f.severity]}">'
+            f"<span class=badge>{_e(self.t(f'severity.{f.severity}'))}</span> "
+            f"<b>{_e(f.subject)}</b><span class=id>{_e(f.id)}</span><p>{inline(f.verdict)}</p>{''.join(lines)}</section>"
+        )
+
+    def evidence(self, name: str) -> str:
+        return self.known.get(f"evidence.{name}", name.replace("_", " "))
+
+    def limits(self, e: Evidence) -> str:
+        parts = [self.t("card.threshold", value=written(e, e.threshold))] if e.threshold is not None else []
+        return " · ".join(parts + ([self.t("card.n", n=f"{e.n:,}")] if e.n is not None else []))
+
+    def figure(self, f: Figure) -> str:
+        caption = _p(f.caption, "caption")
+        if f.points:
+            caption += _p(self.t("export.points"), "caption")
+        if id(f) in self.left_out:
+            size, limit = f"{len(self.drawn[id(f)]) / 1e6:.1f}", f"{self.limit / 1e6:.1f}"
+            body = f'<p class=note style="--c:{COLOURS["error"]}">{_e(self.t("export.too_large", size=size, limit=limit))}</p>'
+        else:
+            body = (
+                f'<div class=plot id="{_e(f.key)}" role=img aria-label="{_e(f.title)}"></div>'
+                f'<script type="application/json">{self.drawn[id(f)]}</script>'
+            )
+        return f"<figure><figcaption><h3>{inline(f.title)}</h3>{caption}</figcaption>{body}</figure>"
+
+    def table(self, table: Table) -> str:
+        head = (f"<h3>{inline(table.title)}</h3>" if table.title else "") + _p(table.caption, "caption")
+        if table.customers:
+            body = f'<p class=note style="--c:{COLOURS["unknown"]}">{_e(self.t("export.customers", n=len(table.rows)))}</p>'
+            return f"<div class=table><div class=head>{head}</div>{body}</div>"
+        rows, columns = table.rows.iloc[:ROWS], list(table.rows.columns)
+        numeric = {c for c in columns if pd.api.types.is_numeric_dtype(table.rows[c]) and not _bool(table.rows[c])}
+        names = "".join(
+            f"<th{' class=n' if c in numeric else ''}>{_e(c)}"
+            + (f"<small>{_e(table.units[str(c)])}</small>" if str(c) in table.units else "")
+            + "</th>"
+            for c in columns
+        )
+        body = "".join(
+            f"<tr>{''.join(_cell(v, table.formats.get(str(c)), c in numeric) for c, v in zip(columns, row, strict=True))}</tr>"
+            for row in rows.itertuples(index=False, name=None)
+        )
+        rest = ""
+        if len(table.rows) > ROWS:
+            rest = _p(self.t("export.cut", shown=ROWS, total=f"{len(table.rows):,}"), "caption")
+        return (
+            f"<div class=table><div class=head>{head}</div><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+            f"{rest}</div>"
+        )
+
+
+def _e(text: object) -> str:
+    return html.escape(str(text))
+
+
+def inline(text: str) -> str:
+    """The app's Markdown inside a line as HTML: bold, code, coloured text; icons are left out, links become their text."""
+    text = re.sub(r":material/\w+:\s*", "", _e(text))
+    text = re.sub(r":(orange|green|red|blue|gray)\[([^\[\]]*)\]", r"<span class=\1>\2</span>", text)
+    text = re.sub(r"\[([^\[\]]*)\]\([^()]*\)", r"\1", text)
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text).strip()
+
+
+def blocks(text: str) -> Iterator[str]:
+    """Paragraphs and lists."""
+    bullet = re.compile(r"^(?:[-*]|(\d+)\.)\s+(.*)$")
+    group: list[str] = []
+    kind = ""
+
+    def close() -> Iterator[str]:
+        if group and kind:
+            yield f"<{kind}>{''.join(f'<li>{inline(g)}</li>' for g in group)}</{kind}>"
+        elif group:
+            yield f"<p>{'<br>'.join(map(inline, group))}</p>"
+
+    for line in text.strip().splitlines():
+        found = bullet.match(line.strip())
+        now = ("ol" if found[1] else "ul") if found else ""
+        if now != kind or not line.strip():
+            yield from close()
+            group, kind = [], now
+        if line.strip():
+            group.append(found[2] if found else line)
+    yield from close()
+
+
+def _p(text: str, kind: str) -> str:
+    return f'<p class="{kind}">{inline(text)}</p>' if text else ""
+
+
+def _text(item: Text) -> str:
+    if item.kind == "heading":
+        return f"<h2>{inline(item.text)}</h2>"
+    if item.kind == "code":
+        return f"<pre>{_e(item.text)}</pre>"
+    body = "".join(blocks(item.text))
+    if item.kind == "text":
+        return body
+    if item.kind == "caption":
+        return f"<div class=caption>{body}</div>"
+    colour = {"success": "ok", "info": "unknown"}.get(item.kind, item.kind)
+    return f'<div class=note style="--c:{COLOURS[colour]}">{body}</div>'
+
+
+def _number(item: Number) -> str:
+    delta = f"<i>{_e(item.delta)}</i>" if item.delta else ""
+    about = f"<span>{_e(item.about)}</span>" if item.about and item.delta else ""
+    return f"<div><span>{inline(item.label)}</span><b>{inline(item.value)}</b>{delta}{about}</div>"
+
+
+def _bool(column: Any) -> bool:
+    return bool(pd.api.types.is_bool_dtype(column))
+
+
+def _cell(value: Any, config: Any, numeric: bool) -> str:
+    if not numeric:
+        missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+        return f"<td>{'–' if missing else _e(value)}</td>"
+    kind = (config or {}).get("type_config") or {}
+    text = formatted(value, kind.get("format"))
+    share = float(value) if kind.get("type") == "progress" and not pd.isna(value) else None
+    if share is None:
+        return f"<td class=n>{_e(text)}</td>"
+    return f'<td class="n bar" style="--w:{100 * min(max(share, 0.0), 1.0):.1f}%">{_e(text)}</td>'
+
+
+def formatted(value: Any, how: str | None) -> str:
+    """A number as the page's column shows it: a share in percent, printf, or what a person can read."""
+    if value is None or pd.isna(value):
+        return "–"
+    if how == "percent":
+        return f"{value:.1%}"
+    if how and "%" in how:
+        return str(how % value)
+    return number(float(value))
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("ple-scope")
+    except PackageNotFoundError:
+        return ""
+
+
+@cache
+def _library() -> str:
+    """plotly.js, safe inside a script element."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).replace("</script", "<\\/script")
+
+
+def _colours(name: str) -> list[str]:
+    """A scale of the app's light theme."""
+    import streamlit as st
+
+    return list(st.get_option(f"theme.light.{name}") or st.get_option(f"theme.{name}") or [])
+
+
+def _placeholders() -> dict[str, str]:
+    """The app's template colours figures by numbers that the browser replaces; here they become the light theme's."""
+    out = {f"#{i:06d}": colour for i, colour in SPECIAL.items()}
+    for start, count, name in ((1, 10, "Categorical"), (11, 10, "Sequential"), (21, 10, "Diverging")):
+        colours = _colours(f"chart{name}Colors")
+        if colours:
+            out |= {f"#{start + i:06d}": colours[i % len(colours)] for i in range(count)}
+    return out
+
+
+def _script_safe(text: str) -> str:
+    """JSON in the light theme's colours that cannot end the script element it stands in."""
+    known = _placeholders()
+    text = re.sub(r'"(#0000\d\d)"', lambda m: f'"{known.get(m[1], m[1])}"', text)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _template() -> str:
+    """What all figures share: the app's template with light colours, fonts and grid lines."""
+    import plotly.io as pio
+
+    name = "streamlit" if "streamlit" in pio.templates else "plotly_white"
+    template: dict[str, Any] = pio.templates[name].to_plotly_json()
+    axis = {"gridcolor": "#E6EAF0", "zerolinecolor": "#C5CCD6", "linecolor": LINE, "automargin": True, "ticks": ""}
+    layout = {
+        "font": {"family": FONT, "size": 12, "color": INK},
+        "paper_bgcolor": "#fff",
+        "plot_bgcolor": "#fff",
+        "xaxis": axis,
+        "yaxis": axis,
+        "hoverlabel": {"bgcolor": "#fff", "bordercolor": LINE, "font": {"color": INK}},
+        "legend": {"font": {"color": INK}},
+        "ternary": {"bgcolor": "#fff", **{f"{k}axis": {"gridcolor": "#E6EAF0", "linecolor": "#8A94A6"} for k in "abc"}},
+    }
+    template["layout"] = {**template.get("layout", {}), **layout}
+    return _script_safe(json.dumps(template, cls=_encoder()))
+
+
+def _encoder() -> type[json.JSONEncoder]:
+    from plotly.utils import PlotlyJSONEncoder
+
+    return PlotlyJSONEncoder  # type: ignore[no-any-return]
+
+
+def _figure_json(item: Figure) -> str:
+    """Data and layout without the template, in light colours. WebGL traces become SVG: they print, and need no code made at run
+    time, which the file's policy forbids."""
+    found = item.figure.to_dict()
+    layout = {k: v for k, v in found["layout"].items() if k != "template"}
+    layout["colorway"] = _colours("chartCategoricalColors") or None
+    layout.pop("width", None)
+    data = [{**t, "type": "scatter"} if t.get("type") == "scattergl" else t for t in found["data"]]
+    if item.points:
+        data = [_blurred(t) for t in data]
+    return _script_safe(json.dumps({"data": data, "layout": layout}, cls=_encoder()))
+
+
+def _blurred(trace: dict[str, Any]) -> dict[str, Any]:
+    """A trace of customers as a picture of them: rounded places and colours, nothing to read off a single point."""
+    if len(np.atleast_1d(_array(trace.get("x", ())))) < 2:
+        return trace
+    out = {k: v for k, v in trace.items() if k not in ("customdata", "hovertemplate", "text", "ids", "hovertext")}
+    out |= {"x": _rounded(_array(trace["x"]), GRID), "y": _rounded(_array(trace["y"]), GRID), "hoverinfo": "name"}
+    marker = dict(out.get("marker") or {})
+    colour = marker.get("color")
+    if colour is not None and not isinstance(colour, str):
+        marker["color"] = _rounded(_array(colour), SHADES)
+    out["marker"] = marker
+    return out
+
+
+def _array(values: Any) -> np.ndarray:
+    """Numbers of a figure's dict, which plotly may have packed as base64."""
+    if isinstance(values, Mapping):
+        return np.frombuffer(base64.b64decode(values["bdata"]), dtype=np.dtype(values["dtype"]))
+    return np.asarray(values, dtype=np.float64)
+
+
+def _rounded(values: np.ndarray, steps: int) -> list[float | None]:
+    """To `steps` even steps between the least and the greatest."""
+    values = values.astype(np.float64)
+    if not np.isfinite(values).any():
+        return [None] * len(values)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    step = (high - low) / steps or 1.0
+    digits = max(0, 3 - math.floor(math.log10(step))) if step > 0 else 3
+    near = np.round((values - low) / step) * step + low
+    return [None if not math.isfinite(v) else round(float(v), digits) for v in near]
