@@ -12,10 +12,10 @@ from analysis.explain.result import Explanation
 from analysis.latents import Latents, latents
 from analysis.store import AnalysisStore, CohortStatistics
 from analysis.uncertainty import TaskUncertainty, uncertainty
-from analysis.whatif import TaskEffect, WhatIfResult, whatif
+from analysis.whatif import CustomerWhatIf, TaskEffect, WhatIfResult, whatif, whatif_customer
 
 __all__ = [
-    "AnalysisStore", "CohortFilter", "CohortStatistics", "Diagnosis", "Evidence", "Explanation", "Finding", "Fix", "Latents",
-    "TaskEffect", "TaskUncertainty", "Thresholds", "WhatIfResult", "diagnose", "explain", "latents", "load_diagnosis",
-    "uncertainty", "whatif",
+    "AnalysisStore", "CohortFilter", "CohortStatistics", "CustomerWhatIf", "Diagnosis", "Evidence", "Explanation", "Finding",
+    "Fix", "Latents", "TaskEffect", "TaskUncertainty", "Thresholds", "WhatIfResult", "diagnose", "explain", "latents",
+    "load_diagnosis", "uncertainty", "whatif", "whatif_customer",
 ]  # fmt: skip

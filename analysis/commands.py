@@ -65,6 +65,16 @@ def _thresholds(path: Path | None) -> Any:
 def _configure_whatif(parser: argparse.ArgumentParser) -> None:
     many: dict[str, Any] = {"action": "append", "default": []}
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument(
+        "changes", nargs="*", metavar="CHANGE",
+        help="a change in its text form, as pages write it: feature.recency_days=3, feature.txn_seq=absent, edge.ctr:cvr=0",
+    )  # fmt: skip
+    parser.add_argument(
+        "--feature", metavar="COLUMN=X", help="set a feature column in its own unit; *1.2 and +500 change it; "
+        "PART=absent takes a part, a group or an input field away", **many,
+    )  # fmt: skip
+    parser.add_argument("--customer", metavar="ID", help="one customer's predictions before and after instead of the sample's")
+    parser.add_argument("--task", metavar="TASK", help="with --customer: the task whose class is followed (default: nba)")
     parser.add_argument("--ablate", metavar="EXPERT[=zero|mean]", help="replace an expert's output (default: by zeros)", **many)
     parser.add_argument("--pin", metavar="TASK:EXPERT=W", help="pin a gate weight; the others fill 1", **many)
     parser.add_argument("--temperature", metavar="[TASK=]X", help="multiply the gate temperature", **many)
@@ -86,7 +96,8 @@ def _configure_whatif(parser: argparse.ArgumentParser) -> None:
 
 def intervention_items(args: argparse.Namespace) -> tuple[str, ...]:
     """The switches of `ple whatif` in the text form of `Intervention.parse`."""
-    items = [f"ablate.{a}" if "=" in a else f"ablate.{a}=zero" for a in args.ablate]
+    items = [*args.changes, *(f"feature.{f}" for f in args.feature)]
+    items += [f"ablate.{a}" if "=" in a else f"ablate.{a}=zero" for a in args.ablate]
     for pin in args.pin:
         cell, eq, weight = pin.partition("=")
         task, colon, expert = cell.partition(":")
@@ -101,16 +112,22 @@ def intervention_items(args: argparse.Namespace) -> tuple[str, ...]:
     items += [f"latent.{latent}" for latent in args.latent]
     items += ["replace_shared=true"] if args.reconstruct else []
     if not items:
-        raise UserError("ple whatif: no intervention given; for example --ablate temporal or --cut ctr:cvr")
+        raise UserError("ple whatif: no intervention given; for example --ablate temporal or feature.recency_days=3")
     return tuple(items)
 
 
 def _run_whatif(args: argparse.Namespace) -> int:
-    from analysis.whatif import whatif
+    from analysis.whatif import whatif, whatif_customer
 
     if args.sample < 1:
         raise UserError(f"--sample {args.sample} is not valid, it must be at least 1")
     items = intervention_items(args)
+    if args.customer is not None:
+        one = whatif_customer(args.run, args.customer, items, args.task, dataset=args.dataset)
+        print(_dump({"run": str(args.run), **one.to_dict()}) if args.json else one)
+        return 0
+    if args.task is not None:
+        raise UserError("--task belongs to --customer: every task of the sample is shown anyway")
     result = whatif(
         args.run, items, dataset=args.dataset, sample=args.sample, seed=args.seed, bootstrap=max(0, args.bootstrap)
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """What-if: one intervention, before and after per task. One engine serves the pages, `ple whatif` and the checks' *Try it*.
 
-Interventions act between experts and towers, so the experts run once: the expensive half is cached and only the cheap half
-repeats (`model.decode`). Nothing here imports torch before it runs.
+Most interventions act between experts and towers, so the experts run once: the expensive half is cached and only the cheap
+half repeats (`model.decode`). Edits of features act before the experts: those that read what was edited run again, the others'
+blocks are kept. Nothing here imports torch before it runs.
 """
 
 from __future__ import annotations
@@ -54,6 +55,17 @@ class TaskEffect:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What to know of a change itself, for example that a value lies outside the training range."""
+
+    en: str
+    ko: str
+
+    def __str__(self) -> str:
+        return self.en
+
+
+@dataclass(frozen=True)
 class WhatIfResult:
     """Effects of one intervention on the n rows of a sample."""
 
@@ -64,6 +76,7 @@ class WhatIfResult:
     n: int
     seconds: float
     tasks: tuple[TaskEffect, ...]
+    notes: tuple[Note, ...] = ()
 
     def task(self, name: str) -> TaskEffect:
         return next(t for t in self.tasks if t.task == name)
@@ -86,7 +99,64 @@ class WhatIfResult:
                     f"  {t.metric:<9}{t.before.value:>8.4f}{t.after.value:>10.4f}  {d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]"
                 )
             lines.append(line)
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
+
+
+@dataclass(frozen=True)
+class TaskMove:
+    """One task of one customer before and after: shown values, with the class they belong to where there are classes."""
+
+    task: str
+    title: str
+    kind: str
+    unit: str
+    """Of a regression; "probability" for the others."""
+    before: float
+    after: float
+    label_before: str
+    label_after: str
+    distance: float
+    """How far the whole answer moved, in multiples of how far customers lie from the mean answer on average (class
+    probabilities: total variation)."""
+
+    @property
+    def flips(self) -> bool:
+        """Does another class become the most probable one?"""
+        return self.label_before != self.label_after
+
+
+@dataclass(frozen=True)
+class CustomerWhatIf:
+    """One intervention on one customer."""
+
+    customer_id: str
+    cutoff: str
+    intervention: str
+    arguments: tuple[str, ...]
+    task: str
+    target_name: str
+    """The class whose probability `before` and `after` are; empty where there are none."""
+    before: float
+    after: float
+    tasks: tuple[TaskMove, ...]
+    """All tasks, the one that moves most first."""
+    notes: tuple[Note, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        from dataclasses import asdict
+
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{self.intervention} (customer {self.customer_id}, {self.cutoff})"]
+        lines.append(f"{'task':<20}{'before':>28}{'after':>28}  moved, of customers' mean distance")
+        for t in self.tasks:
+            before, after = (
+                f"{v:,.4g} {t.unit}".rstrip() if t.kind == "regression" else f"{label} {v:.1%}".strip()
+                for v, label in ((t.before, t.label_before), (t.after, t.label_after))
+            )
+            lines.append(f"{t.task:<20}{before:>28}{after:>28}  {t.distance:.2f}{' flips' if t.flips else ''}")
+        return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
 
 def whatif(
@@ -100,8 +170,28 @@ def whatif(
 ) -> WhatIfResult:
     """Before and after of one intervention on a run's sample (or `dataset`).
 
-    `intervention` is an `Intervention` or its text form, for example "ablate.temporal=zero" or ("edge.ctr:cvr=0",).
+    `intervention` is an `Intervention` or its text form, for example "ablate.temporal=zero" or ("feature.recency_days=3",).
     """
     from analysis.explain.effects import Engine
 
     return Engine.cached(run, dataset=dataset, sample=sample, seed=seed).whatif(intervention, bootstrap=bootstrap)
+
+
+def whatif_customer(
+    run: Run | Path | str,
+    customer_id: str,
+    intervention: Intervention | str | tuple[str, ...],
+    task: str | None = None,
+    cutoff: str | None = None,
+    dataset: Dataset | Path | str | None = None,
+    *,
+    target: int | None = None,
+) -> CustomerWhatIf:
+    """Before and after of one intervention for one customer, who is looked for as by `explain`.
+
+    `task` None: next best action, or the run's first task; `target`: the class that is followed (None: the most probable
+    before). `UserError` for an unknown customer, task, class or change.
+    """
+    from analysis.explain.customer_edit import try_on
+
+    return try_on(run, customer_id, intervention, task, cutoff, dataset, target)

@@ -17,16 +17,16 @@ Names of parts and fields are the reference's (PLE-Cluster-adaTT technical refer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ple_model.adatt import AdaTT
-from ple_model.auxiliary import AuxiliaryProjection
+from ple_model.auxiliary import SOURCES, AuxiliaryProjection
 from ple_model.basket import ClusterTaskExpertBasket, GroupTaskExpertBasket, cluster_weights
-from ple_model.batch import PLEClusterInput
+from ple_model.batch import FIELD_SHAPES, PLEClusterInput
 from ple_model.config import Config
 from ple_model.context import ModelContext
 from ple_model.errors import UserError, did_you_mean
@@ -149,6 +149,37 @@ class PLEClusterAdaTT(nn.Module):
         clusters = weights @ self.cluster_embedding.weight  # [B, cluster_embed_dim]
         return Encoded(outputs, present, aux, shared, hmm, hmm_default, clusters, weights)
 
+    def readers(self, changed: Collection[str]) -> list[str]:
+        """Experts that read one of these input fields or `features:<part>`."""
+        known = {*changed, *(c.partition(":")[0] for c in changed)}
+        return [n for n, e in self.experts.items() if not known.isdisjoint(e.reads)]  # type: ignore[arg-type]
+
+    def fields_to_encode_again(self, changed: Collection[str]) -> tuple[str, ...]:
+        """Input fields that `encode_again` reads besides `features` and `cluster_ids`."""
+        read = [r for n in self.readers(changed) for r in self.experts[n].reads]  # type: ignore[union-attr]
+        named = {r.partition(":")[0] for r in (*read, *changed, "customer_segment", *SOURCES.values())}
+        masks = {f"{f.removesuffix('_diagrams')}_mask" for f in named if f.endswith("_diagrams")}
+        return tuple(f for f in FIELD_SHAPES if f in named | masks)
+
+    def encode_again(self, inputs: PLEClusterInput, known: Encoded, changed: Collection[str]) -> Encoded:
+        """`encode(inputs)` where `known` is what was said before the input fields or parts `changed` became what they are: only
+        what reads one of them runs, the rest is kept."""
+        outputs, present = dict(known.expert_outputs), dict(known.expert_present)
+        for name in self.readers(changed):
+            outputs[name], present[name], _ = self.experts[name](inputs)
+        shared = self.auxiliary(torch.cat([outputs[n] for n in self.expert_names], dim=1), inputs)
+        hmm, hmm_default = dict(known.hmm_projected), dict(known.hmm_default)
+        modes = [m for m in hmm if f"hmm_{m}" in changed]
+        if modes:
+            projected, default = self.hmm(inputs)
+            hmm |= {m: projected[m] for m in modes}
+            hmm_default |= {m: default[m] for m in modes}
+        weights, clusters = known.cluster_weights, known.cluster_embedding
+        if "cluster_probs" in changed:
+            weights = self._cluster_weights(inputs)
+            clusters = weights @ self.cluster_embedding.weight
+        return Encoded(outputs, present, {}, shared, hmm, hmm_default, clusters, weights)
+
     def _cluster_weights(self, inputs: PLEClusterInput) -> Tensor:
         n = self.config.global_.n_clusters
         ids, probs = inputs.cluster_ids, inputs.cluster_probs
@@ -163,8 +194,12 @@ class PLEClusterAdaTT(nn.Module):
     ) -> PLEClusterOutput:
         """Gates, basket, transfer and towers from encoded customers; cheap. `intervention` changes what happens on the way."""
         what_if = intervention if intervention is not None else Intervention()
-        edge_keys = [e.key for e in self.edges]
-        what_if.check(self.expert_names, self.task_names, edge_keys, 0 if self.sae is None else self.sae.n_latents)
+        self.check(what_if)
+        if what_if.features:
+            raise UserError(
+                f"feature.{next(iter(what_if.features))}: features act before the experts; "
+                "encode the edited customers (ple_model.edits), then decode with intervention.after_experts"
+            )
 
         # 1. The shared representation, as encoded or as a what-if wants it.
         shared = self._intervene(encoded.shared_concat, what_if)
@@ -214,6 +249,11 @@ class PLEClusterAdaTT(nn.Module):
             sae=sae_out,
             evidential=evidence,
         )
+
+    def check(self, what_if: Intervention) -> None:
+        """`UserError` if it names something that this model does not have."""
+        edges = [e.key for e in self.edges]
+        what_if.check(self.expert_names, self.task_names, edges, 0 if self.sae is None else self.sae.n_latents)
 
     def forward(self, inputs: PLEClusterInput, intervention: Intervention | None = None) -> PLEClusterOutput:
         """`decode(encode(inputs))`."""

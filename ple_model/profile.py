@@ -1,7 +1,7 @@
 """What the training rows looked like: a compact profile kept with the run, which later customers are compared with for drift.
 
-Of every feature column the counts in 10 bins cut at its training deciles, of class ids the counts by class, of every field and
-part the rows that had it, by segment. About 150 kB, made of at most 20,000 training rows; it holds no customer.
+Of every feature column its range and the counts in 10 bins cut at its training deciles, of class ids the counts by class, of
+every field and part the rows that had it, by segment. About 150 kB, made of at most 20,000 training rows; it holds no customer.
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ class Profile:
     classes: dict[str, Array]
     present: dict[str, Array]
     segments: Array
+    extremes: NDArray[np.float32] | None = None
+    """[columns, 2] smallest and largest value, NaN without any; None in an older run"""
 
     def save(self, folder: Path) -> None:
         """Write `profile.npz` (temporary file, then rename)."""
         arrays: dict[str, NDArray[Any]] = {"edges": self.edges, "counts": self.counts, "segments": self.segments}
         arrays["rows"] = np.array(self.rows, dtype=np.int64)
+        arrays |= {"extremes": self.extremes} if self.extremes is not None else {}
         arrays |= {f"class|{k}": v for k, v in self.classes.items()} | {f"present|{k}": v for k, v in self.present.items()}
         temporary = folder / f".profile.{os.getpid()}.tmp.npz"
         try:
@@ -63,7 +66,9 @@ class Profile:
         try:
             with np.load(path, allow_pickle=False) as z:
                 named = {p: {k.split("|")[1]: z[k] for k in z.files if k.startswith(f"{p}|")} for p in ("class", "present")}
-                return Profile(int(z["rows"]), z["edges"], z["counts"], named["class"], named["present"], z["segments"])
+                extremes = z["extremes"] if "extremes" in z.files else None
+                counted = int(z["rows"]), z["edges"], z["counts"]
+                return Profile(*counted, named["class"], named["present"], z["segments"], extremes)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, OSError, TypeError) as e:
@@ -166,7 +171,13 @@ def profile_of(dataset: Dataset, split: str = "train", rows: int = ROWS) -> Prof
         classes={k: class_counts(np.concatenate([h.classes[k] for h in held]), CLASS_WIDTHS[k]) for k in held[0].classes},
         present={k: by_segment(v, segment) for k, v in present.items()},
         segments=by_segment(np.ones(len(segment), dtype=np.bool_), segment),
+        extremes=np.stack([_extremes(features[use[:, j], j]) for j in range(features.shape[1])]),
     )
+
+
+def _extremes(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    x = values[np.isfinite(values)]
+    return np.array([x.min(), x.max()] if len(x) else [np.nan, np.nan], dtype=np.float32)
 
 
 def write_profile(run: Path, dataset: Dataset) -> None:

@@ -1,7 +1,8 @@
 """The what-if engine: customers encoded once, interventions decoded many times (reference, "Intervention"; performance notes).
 
-Experts are nine tenths of a forward pass and no intervention touches them, so an `Engine` holds the `Encoded` of a bounded
-sample and repeats only gates, basket, transfer and towers. It never hooks the model, so threads may share one.
+Experts are nine tenths of a forward pass and most interventions do not touch them, so an `Engine` holds the `Encoded` of a
+bounded sample and repeats only gates, basket, transfer and towers. After an edit of features the rows are read again and the
+experts that read what was edited run again. It never hooks the model, so threads may share one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.explain.columns import Rows, TrainingColumns
 from analysis.explain.paired import PairedBootstrap
 from analysis.stats.effects import EffectStats, row_change, row_flips
 from analysis.stats.effects import measure as measure_effects
 from analysis.stats.transfer import DoseResponse
-from analysis.whatif import TaskEffect, WhatIfResult
+from analysis.whatif import Note, TaskEffect, WhatIfResult
 from ple_model.calibration import CalibrationMap
+from ple_model.edits import FeatureEdit, changed_keys, edit
+from ple_model.errors import UserError
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
@@ -32,6 +36,7 @@ from ple_model.run import Run, load_run
 from ple_model.towers import predict
 
 if TYPE_CHECKING:
+    from ple_model.batch import PLEClusterInput
     from ple_model.data.dataset import Dataset
 
 CHUNK = 4096
@@ -70,6 +75,26 @@ def slim(encoded: Encoded, index: Tensor | slice) -> Encoded:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where an engine's rows come from, to read their inputs again; they are not kept (20 kB a customer)."""
+
+    run: Run
+    dataset: Dataset
+    chosen: NDArray[np.bool_]
+    """[rows of the dataset] which of them the engine holds, in file order."""
+    batch_size: int = 512
+
+    def batches(self, fields: Sequence[str] | None = None) -> Iterator[tuple[list[str], PLEClusterInput]]:
+        """(customers, inputs) of the chosen rows, batch by batch; `fields` limits what is decoded."""
+        first = 0
+        for batch in self.dataset.batches(None, self.batch_size, fields=fields):
+            mine = np.flatnonzero(self.chosen[first : first + len(batch)])
+            first += len(batch)
+            if len(mine):
+                yield [batch.customer_id[i] for i in mine], batch.inputs.rows(torch.from_numpy(mine))
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One task's answer over the sample: `raw` as the model gives it, `shown` as pages show it, `rank` for brands."""
 
@@ -88,7 +113,9 @@ class Engine:
         targets: Mapping[str, Tensor],
         customers: Sequence[str],
         calibration: Mapping[str, CalibrationMap],
+        origin: Origin | None = None,
     ) -> None:
+        self.origin = origin
         self.model, self.encoded, self.targets = model, encoded, targets
         self.customers, self.calibration = list(customers), calibration
         self.kinds = {t: s.kind for t, s in model.tasks.items()}
@@ -126,22 +153,18 @@ class Engine:
         rng = np.random.default_rng(seed)
         chosen = np.zeros(len(table), dtype=bool)
         chosen[rng.choice(rows, min(sample, len(rows)), replace=False)] = True
+        # a dataset of its own that holds nothing: the engine outlives the question, decoded columns would stay with it
+        origin = Origin(run, type(dataset).open(dataset.path, memory_mb=0), chosen, batch_size)
         parts: list[Encoded] = []
         targets: dict[str, list[Tensor]] = {}
         customers: list[str] = []
-        first = 0
-        for batch in dataset.batches(None, batch_size):
-            mine = np.flatnonzero(chosen[first : first + len(batch)])
-            first += len(batch)
-            if not len(mine):
-                continue
-            inputs = batch.inputs.rows(torch.from_numpy(mine))
+        for names, inputs in origin.batches():
             parts.append(slim(model.encode(inputs), slice(None)))
-            customers += [batch.customer_id[i] for i in mine]
+            customers += names
             for task, value in (inputs.targets or {}).items():
                 targets.setdefault(task, []).append(value)
         joined = {t: torch.cat(v) for t, v in targets.items()}
-        return Engine(model, concat_encoded(parts), joined, customers, run.calibration)
+        return Engine(model, concat_encoded(parts), joined, customers, run.calibration, origin)
 
     def parse(self, intervention: Intervention | str | Iterable[str]) -> Intervention:
         """An intervention with the mean blocks it may need."""
@@ -158,9 +181,38 @@ class Engine:
     @torch.no_grad()
     def decode(self, intervention: Intervention | None = None) -> Iterable[PLEClusterOutput]:
         """The model's outputs over the sample, chunk by chunk."""
+        change = intervention if intervention is not None else Intervention()
+        encoded = self.encoded
+        if change.features:
+            self.model.check(change)
+            encoded, change = self.edited(change.feature_edits), change.after_experts
         for start in range(0, len(self), CHUNK):
-            part = self.encoded.rows(slice(start, start + CHUNK))
-            yield self.model.decode(part, intervention, sae=False, evidential=False)
+            part = encoded.rows(slice(start, start + CHUNK))
+            yield self.model.decode(part, change, sae=False, evidential=False)
+
+    @torch.no_grad()
+    def edited(self, edits: Mapping[str, FeatureEdit]) -> Encoded:
+        """The sample encoded with edited inputs: only the experts that read what was edited run again."""
+        if self.origin is None:
+            raise UserError(f"feature.{next(iter(edits))}: this engine was given no inputs to edit; build it from a run")
+        changed = changed_keys(edits)
+        normalizer = self.origin.dataset.normalizer()
+        parts: list[Encoded] = []
+        first = 0
+        for _, inputs in self.origin.batches(self.model.fields_to_encode_again(changed)):
+            known = self.encoded.rows(slice(first, first + len(inputs)))
+            first += len(inputs)
+            again = self.model.encode_again(edit(inputs, edits, normalizer), known, changed)
+            parts.append(slim(again, slice(None)))
+        return concat_encoded(parts)
+
+    def notes(self, edits: Mapping[str, FeatureEdit]) -> tuple[Note, ...]:
+        """What to know of these edits: values outside the training range, rows that lack what is edited."""
+        if self.origin is None or not edits:
+            return ()
+        training = TrainingColumns.cached(self.origin.run)
+        rows = Rows.of(inputs for _, inputs in self.origin.batches(()))
+        return tuple(training.notes(edits, rows, self.origin.dataset.normalizer()))
 
     @torch.no_grad()
     def predict(self, intervention: Intervention | None = None) -> dict[str, Prediction]:
@@ -222,7 +274,9 @@ class Engine:
         change = self.parse(intervention)
         after = self.predict(change)
         effects = tuple(self._effect(t, self.before[t], after[t], bootstrap, seed) for t in self.kinds)
-        return WhatIfResult(change.describe(), tuple(change.to_strings()), len(self), time.perf_counter() - started, effects)
+        notes = self.notes(change.feature_edits)
+        seconds = time.perf_counter() - started
+        return WhatIfResult(change.describe(), tuple(change.to_strings()), len(self), seconds, effects, notes)
 
     def _effect(self, task: str, before: Prediction, after: Prediction, rounds: int, seed: int) -> TaskEffect:
         kind = self.kinds[task]

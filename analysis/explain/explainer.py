@@ -23,7 +23,7 @@ from torch import Tensor
 from analysis.explain.attribution import Attribution, Method, Tensors, integrate, integrate_until
 from analysis.explain.effects import concat_encoded, slim
 from analysis.explain.reference import Path, Reference
-from analysis.explain.score import Score, shown
+from analysis.explain.score import Score, answer, distance, shown
 from ple_model.batch import PLEClusterInput
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
@@ -77,6 +77,17 @@ class Explainer:
             head = output.evidential.get(task)
             u = None if head is None else head.uncertainty.double()
             found[task] = (value.numpy(), None if u is None else (u if u.dim() == 1 else u.mean(1)).numpy())
+        return found
+
+    @cached_property
+    def spread(self) -> dict[str, float]:
+        """task -> mean distance of the reference rows' answers from their mean answer."""
+        with torch.no_grad():
+            output = self.model.decode(self.encoded, sae=False, evidential=False)
+            found = {}
+            for task, spec in self.model.tasks.items():
+                value = answer(self.model, output, task, self.calibration)
+                found[task] = float(distance(spec.kind, value, value.mean(0)).mean())
         return found
 
     def mean_score(self, score: Score) -> float:

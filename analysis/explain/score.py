@@ -69,6 +69,23 @@ def shown(
     return Score(model, task, None, calibrations.get(task))(output), None
 
 
+def answer(model: PLEClusterAdaTT, output: PLEClusterOutput, task: str, calibrations: Mapping[str, CalibrationMap]) -> Tensor:
+    """[B, K] the whole answer of a task as pages show it: class probabilities, or every number of the others."""
+    kind = model.tasks[task].kind
+    if kind in ("multiclass", "contrastive"):
+        return distribution(model, output, task).double()
+    if kind == "binary":
+        return Score(model, task, None, calibrations.get(task))(output)[:, None]
+    value = model.to_units(task, output.predictions[task].double())
+    return value[:, None] if value.dim() == 1 else value
+
+
+def distance(kind: str, one: Tensor, two: Tensor) -> Tensor:
+    """[...] between two answers [..., K]: total variation of class probabilities, mean absolute difference of the others."""
+    apart = (one - two).abs()
+    return apart.sum(-1) / 2 if kind in ("multiclass", "contrastive") else apart.mean(-1)
+
+
 def class_names(model: PLEClusterAdaTT, task: str) -> tuple[str, ...]:
     """Names of a task's classes: the dataset's own, else the task's."""
     spec = model.tasks[task]
