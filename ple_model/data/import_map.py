@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import product
@@ -23,7 +23,8 @@ from ple_model.data.category_words import guess_category
 from ple_model.data.csv_files import guess_encoding, guess_shape
 from ple_model.data.events import ColumnSpec, open_connection
 from ple_model.data.import_tables import converted_sql, scan_file, source_sql
-from ple_model.data.source_map import HORIZON_DAYS, IMPORTABLE, TableMap, load_map
+from ple_model.data.labels import LabelSettings
+from ple_model.data.source_map import IMPORTABLE, TableMap, load_map
 from ple_model.data.spine import suggest_cutoffs
 from ple_model.errors import UserError, did_you_mean
 
@@ -308,19 +309,20 @@ def _guess_writing(source: _Source, found: TableMap, column: ColumnSpec) -> tupl
     return found, remark
 
 
-def _share(source: _Source, distinct: str, converted: str) -> float:
-    total, good = source.one(f"SELECT count(*), count({converted}) FROM {distinct}")
-    return int(str(good)) / max(1, int(str(total)))
+def _read(source: _Source, distinct: str, ways: Sequence[str]) -> list[int]:
+    """How many of the different values each way of reading them (SQL of `v`) can read, first all of them; one pass."""
+    counts = source.one(f"SELECT count(*), {', '.join(f'count({way})' for way in ways)} FROM {distinct}")
+    return [int(str(n)) for n in counts]
 
 
 def _guess_dates(source: _Source, found: TableMap, column: ColumnSpec, expression: str, distinct: str) -> tuple[TableMap, str]:
-    best, chosen, equal = _share(source, distinct, f"TRY_CAST(v AS {column.sql_type})"), "", 0
-    if source.text(found.columns[column.name]) and best < 1:
-        for day, clock in product(DATES, CLOCKS):
-            share = _share(source, distinct, f"try_strptime(v, '{day}{clock}')")
-            equal = equal + 1 if share == best and chosen else 0 if share > best else equal
-            if share > best:
-                best, chosen = share, day + clock
+    text = source.text(found.columns[column.name])
+    formats = ["", *(day + clock for day, clock in product(DATES, CLOCKS))] if text else [""]
+    plain = f"TRY_CAST(v AS {column.sql_type})"
+    total, *read = _read(source, distinct, [plain, *(f"try_strptime(v, '{f}')" for f in formats[1:])])
+    best = max(read)
+    chosen = formats[read.index(best)]
+    equal = bool(chosen) and read.count(best) > 1 and total > 0
     if chosen:
         found = replace(found, formats={**found.formats, column.name: chosen})
     converted = converted_sql(expression, source.text(found.columns[column.name]), column.name, column.sql_type, found)
@@ -337,12 +339,10 @@ def _guess_dates(source: _Source, found: TableMap, column: ColumnSpec, expressio
 def _guess_numbers(
     source: _Source, found: TableMap, column: ColumnSpec, expression: str, distinct: str
 ) -> tuple[TableMap, str]:
-    best, kept = 0.0, found
-    for thousands, decimal in SEPARATORS:
-        trial = replace(found, thousands=thousands, decimal=decimal)
-        share = _share(source, distinct, converted_sql("v", True, column.name, column.sql_type, trial))
-        if share > best:
-            best, kept = share, trial
+    trials = [replace(found, thousands=thousands, decimal=decimal) for thousands, decimal in SEPARATORS]
+    ways = [converted_sql("v", True, column.name, column.sql_type, trial) for trial in trials]
+    _, *read = _read(source, distinct, ways)
+    kept = trials[read.index(max(read))]
     converted = converted_sql(expression, True, column.name, column.sql_type, kept)
     low, high, below = source.one(
         f"SELECT min({converted}), max({converted}), count(*) FILTER ({converted} < 0) FROM {source.scan}"
@@ -394,7 +394,7 @@ def _only_complete(source: _Source, columns: Mapping[str, tuple[str, ...]], keys
 def _head(source: _Source, found: TableMap, file: Path) -> tuple[tuple[str, ...], str]:
     """The top of the map, with the cut-offs that the dates allow."""
     cutoffs: tuple[str, ...] = ()
-    horizon, remark = HORIZON_DAYS, ""
+    horizon, remark = LabelSettings.horizon_days, ""
     if "ts" in found.columns:
         originals = found.columns["ts"]
         ts = converted_sql(source_sql(source.found, originals), source.text(originals), "ts", "TIMESTAMP", found)
@@ -410,8 +410,10 @@ def _head(source: _Source, found: TableMap, file: Path) -> tuple[tuple[str, ...]
     text = (
         f"# A starter for {file.name}: every value is a guess. Read it, correct it, then import with --map.\n"
         f"name: {_quoted(file.name.split('.')[0])}\n"
-        f"cutoffs: [{', '.join(cutoffs)}]" + (f"  # {remark}" if remark else "") + "\n"
-        f"horizon_days: {horizon}\n"
-        "tables:\n"
+        f"cutoffs: [{', '.join(cutoffs)}]"
+        + (f"  # {remark}" if remark else "")
+        + "\n"
+        + (f"horizon_days: {horizon}\n" if horizon != LabelSettings.horizon_days else "")
+        + "tables:\n"
     )
     return cutoffs, text

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -63,7 +63,8 @@ def import_tables(
             for name, file in files.items()
         }
         if problems:
-            raise UserError(f"'{source}' cannot be imported: {'; '.join(problems)}")
+            hint = f"; {HINT}" if any(" has no column for " in p for p in problems) else ""
+            raise UserError(f"'{source}' cannot be imported: {'; '.join(problems)}{hint}")
         rows: dict[str, int] = {}
         absent: dict[str, tuple[str, ...]] = {}
         notes: list[str] = []
@@ -94,7 +95,7 @@ def import_tables(
             source="tables",
             name=mapping.name,
             tables={t: TableEntry(rows[t]) for t in IMPORTABLE if t in rows},
-            defaults=Defaults(cutoffs=mapping.cutoffs, horizon_days=mapping.horizon_days, notes=tuple(notes)),
+            defaults=_defaults(mapping, notes),
             absent_columns=absent,
             absent_tables=tuple(t for t in TABLES if t not in rows),
         )
@@ -106,6 +107,12 @@ def import_tables(
     finally:
         con.close()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _defaults(mapping: SourceMap, notes: list[str]) -> Defaults:
+    """A horizon only where the map says one: what a source covers is otherwise read from its last event."""
+    plain = Defaults(cutoffs=mapping.cutoffs, notes=tuple(notes))
+    return plain if mapping.horizon_days is None else replace(plain, horizon_days=mapping.horizon_days)
 
 
 def _copy(con: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
@@ -122,11 +129,11 @@ def _with_ids(rows: Mapping[str, int]) -> list[str]:
 
 
 def _files(source: Path, alone: Path | None, mapping: SourceMap) -> dict[str, Path]:
-    """The file of each table that is there; a single file that is given is the transactions, unless the map names one."""
-    files = {name: file for name in IMPORTABLE if (file := _file(source, name, mapping.tables.get(name))) is not None}
-    named = mapping.tables.get("transactions", TableMap()).file
-    if alone is not None and named is None:
-        files["transactions"] = alone
+    """The file of each table that is there; a single file that is given is the transactions, whatever the map names."""
+    files = {} if alone is None else {"transactions": alone}
+    for name in IMPORTABLE:
+        if name not in files and (file := _file(source, name, mapping.tables.get(name))) is not None:
+            files[name] = file
     if "transactions" not in files:
         found = sorted(p.name for p in source.iterdir())
         near = did_you_mean("transactions.parquet", found)
@@ -237,7 +244,7 @@ def _select(
         else:
             missing.append(column)
             if column in types and spec.column(column).required:
-                problems.append(f"{file} has no column for {name}.{column}{did_you_mean(column, found)}; {HINT}")
+                problems.append(f"{file} has no column for {name}.{column}{did_you_mean(column, found)}")
     where, dropped = _complete(con, spec, scan, file, expressions, table.drop_incomplete, problems)
     kept = scan if where == "true" else f"(SELECT * FROM {scan} WHERE {where})"
     wanted: list[str] = []

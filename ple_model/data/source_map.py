@@ -2,7 +2,7 @@
 
     name: our bank
     cutoffs: [2024-07-01, 2024-08-01]
-    horizon_days: 84
+    horizon_days: 84                       # default: up to the last event
     tables:
       transactions:
         file: payments.csv                 # default: transactions.parquet or transactions.csv
@@ -31,7 +31,6 @@ from ple_model.data.events import EXTRA_TABLES, TABLES, TableSpec
 from ple_model.errors import UserError, did_you_mean
 
 IMPORTABLE: dict[str, TableSpec] = {**TABLES, "labels": EXTRA_TABLES["labels"], "exact_spend": EXTRA_TABLES["exact_spend"]}
-HORIZON_DAYS = 84
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ class SourceMap:
 
     name: str = "plain tables"
     cutoffs: tuple[str, ...] = ()
-    horizon_days: int = HORIZON_DAYS
+    horizon_days: int | None = None
+    """Days after each cut-off that the source covers; None: up to its last event."""
     tables: Mapping[str, TableMap] = field(default_factory=dict)
 
 
@@ -76,8 +76,8 @@ def load_map(path: Path) -> SourceMap:
     cutoffs = top.get("cutoffs") or []
     if not isinstance(cutoffs, list):
         raise UserError(f"{path}: cutoffs is {cutoffs!r}; give a list of dates")
-    horizon = top.get("horizon_days", HORIZON_DAYS)
-    if not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1:
+    horizon = top.get("horizon_days")
+    if horizon is not None and (not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1):
         raise UserError(f"{path}: horizon_days is {horizon!r}; give a whole number of days, at least 1")
     tables = {}
     for name, entry in _mapping(path, "tables", top.get("tables") or {}, IMPORTABLE).items():
