@@ -21,6 +21,7 @@ from ple_model.data.csv_files import CsvShape, as_utf8, csv_scan, guess_shape, r
 from ple_model.data.events import TABLES, Defaults, EventsManifest, TableEntry, TableSpec, open_connection, quote
 from ple_model.data.source_map import IMPORTABLE, SourceMap, TableMap
 from ple_model.errors import UserError, did_you_mean
+from ple_model.tasks import TASKS
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 HINT = "`ple import map FILE map.yaml` writes a map for files with other names or columns"
@@ -256,8 +257,18 @@ def _select(
             expression = converted
         wanted.append(f"{expression} AS {quote(column)}")
     if spec.free_columns:
-        wanted += [quote(c) for c in found if c not in used and c not in names]
+        wanted += [_free(con, spec, kept, c, found[c]) for c in found if c not in used and c not in names]
     return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped)
+
+
+def _free(con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, column: str, found: str) -> str:
+    """SQL of a column of the source's own. Text of a label that is a number in every row is that number."""
+    name = quote(column)
+    if spec.name != "labels" or found != "VARCHAR" or column not in TASKS or TASKS[column].kind == "contrastive":
+        return name
+    value = f"nullif(trim({name}), '')"
+    other = con.execute(f"SELECT count(*) FROM {scan} WHERE {value} IS NOT NULL AND TRY_CAST({value} AS DOUBLE) IS NULL")
+    return f"{value} AS {name}" if other.fetchall()[0][0] else f"TRY_CAST({value} AS DOUBLE) AS {name}"
 
 
 def _complete(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ple_model.cli import main
-from ple_model.data.events import EventsManifest, connect
-from ple_model.data.import_tables import import_tables
+from ple_model.data.events import EventsManifest, connect, open_connection
+from ple_model.data.import_tables import import_tables, number_sql
 from ple_model.data.source_map import SourceMap, load_map
 from ple_model.data.validation import validate
 from ple_model.errors import UserError
@@ -57,6 +57,73 @@ def test_a_map_says_which_column_is_which(source: Path, tmp_path: Path) -> None:
         assert store.con.execute("SELECT region FROM customers ORDER BY customer_id").fetchall() == [("N",), (None,)]
 
 
+def test_labels_of_a_csv_are_numbers_where_they_all_are_and_class_names_where_they_are_not(
+    source: Path, tmp_path: Path
+) -> None:
+    (source / "labels.csv").write_text(
+        "customer_id,cutoff,churn,timing,life_stage,brand_prediction\n007,2024-02-01,1,,25-34,7\n8,2024-02-01,,3,,\n"
+    )
+    import_tables(source, tmp_path / "out", load_map(source / "map.yaml"))
+    with connect(tmp_path / "out") as store:
+        types = {r[0]: r[1] for r in store.con.execute("DESCRIBE labels").fetchall()}
+        assert types["churn"] == types["timing"] == "DOUBLE"
+        assert types["life_stage"] == types["brand_prediction"] == "VARCHAR"
+        assert store.con.execute("SELECT churn, timing FROM labels ORDER BY customer_id").fetchall() == [
+            (1.0, None),
+            (None, 3.0),
+        ]
+
+
+def test_transactions_alone_are_enough_and_their_customers_are_theirs(source: Path, tmp_path: Path) -> None:
+    (source / "customers.csv").unlink()
+    (source / "elsewhere.csv").write_text(PAYMENTS.replace("8,", "9,"))
+    manifest = import_tables(source / "elsewhere.csv", tmp_path / "out", load_map(source / "map.yaml"))
+    assert validate(tmp_path / "out").faults == ()
+    assert manifest.absent_columns["customers"] == ("birth_year", "age_band", "region", "joined_on")
+    assert "the customers are the 2 different customer_id" in manifest.defaults.notes[0]
+    with connect(tmp_path / "out") as store:
+        assert store.con.execute("SELECT customer_id FROM customers").fetchall() == [("007",), ("9",)]
+
+
+def test_rows_without_what_every_row_needs_are_left_out_only_where_the_map_says_so(source: Path, tmp_path: Path) -> None:
+    (source / "payments.csv").write_text(PAYMENTS + "Total,,20.50\n")
+    with pytest.raises(UserError, match=r"1 rows without customer_id or ts or amount, for example 'Total,,20\.50,'"):
+        import_tables(source, tmp_path / "out", load_map(source / "map.yaml"))
+    path = source / "map.yaml"
+    path.write_text(MAP + "    drop_incomplete: true\n")
+    manifest = import_tables(source, tmp_path / "out", load_map(path))
+    assert manifest.tables["transactions"].rows == 2
+    assert "1 rows without customer_id or ts or amount were left out" in manifest.defaults.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("thousands", "decimal", "text", "value"),
+    [
+        (",", ".", "12,500", 12500.0),
+        (",", ".", "-1,234,567.5", -1234567.5),
+        (",", ".", "₩ 3,000원", 3000.0),
+        (",", ".", "(300)", -300.0),
+        (",", ".", "300-", -300.0),
+        (",", ".", "▲1,000", -1000.0),
+        (",", ".", "12,50", None),
+        (",", ".", "1,2345", None),
+        (",", ".", "1.234,5", None),
+        (".", ",", "1.234,50", 1234.5),
+        (".", ",", "1.5", None),
+        (" ", ",", "1 234,5", 1234.5),
+        ("'", ".", "1'234.5", 1234.5),
+        ("", ",", "1234,5", 1234.5),
+        ("", ".", "12a", None),
+    ],
+)
+def test_a_number_is_read_only_where_its_digits_are_grouped_as_the_map_says(
+    thousands: str, decimal: str, text: str, value: float | None
+) -> None:
+    with open_connection() as con:
+        sql = f"SELECT TRY_CAST({number_sql('v', thousands, decimal)} AS DOUBLE) FROM (SELECT ? AS v)"
+        assert con.execute(sql, [text]).fetchall() == [(value,)]
+
+
 def test_an_imported_folder_imports_again_unchanged(source: Path, tmp_path: Path) -> None:
     import_tables(source, tmp_path / "one", load_map(source / "map.yaml"))
     import_tables(tmp_path / "one", tmp_path / "two")
@@ -96,6 +163,17 @@ def test_all_unreadable_values_of_all_tables_are_named_at_once(source: Path, tmp
         ("[2024-02-01]", "[someday]", "cut-off 'someday' is no date"),
         ("[2024-02-01]", "2024-02-01", "give a list of dates"),
         ("name: our bank", "name: [", "cannot be read as YAML"),
+        ("    constants:", "    thousands: x\n    constants:", "thousands is 'x'; give one of"),
+        ("    constants:", "    skip_lines: -1\n    constants:", "skip_lines is -1; give how many lines"),
+        ("    constants:", "    delimiter: abc\n    constants:", "delimiter is 'abc'; give one character"),
+        ("    constants:", "    drop_incomplete: maybe\n    constants:", "drop_incomplete is 'maybe'; give true or false"),
+        ("    constants:", "    encoding: utf-9\n    constants:", "'utf-9' is no encoding"),
+        (
+            "    constants:",
+            "    formats: {amount: '%d'}\n    constants:",
+            "unknown key 'amount' in tables.transactions.formats",
+        ),
+        ("Food: groceries", "no: groceries", "False; write the text in quotes"),
     ],
 )
 def test_a_mistake_in_the_map_is_one_sentence_with_the_nearest_name(
