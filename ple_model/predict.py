@@ -157,9 +157,10 @@ def score_to_parquet(
     plain = [t for t, s in model.tasks.items() if s.kind == "binary" and t not in run.calibration]
     notes = (f"not calibrated, for want of validation labels: {', '.join(plain)}",) if plain else ()
     absent = tuple(f"no table '{t}': what it feeds is absent" for t in data.manifest.absent_sources)
+    warned = tuple(n for n in data.manifest.notes if n.startswith(("validation, ", "cut-off")))
     return Prediction(
         out, rows, customers, data.manifest.cutoffs, tuple(model.tasks), thresholds, said,
-        {t: n / rows for t, n in marked.items()}, calibrated, (*notes, *absent),
+        {t: n / rows for t, n in marked.items()}, calibrated, (*notes, *absent, *warned),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from ple_model.data.arithmetic import subnormals_flushed
 from ple_model.data.artifacts import Fitted
 from ple_model.data.collect import CHUNK, STEP_VERSIONS, chunks, collect
 from ple_model.data.columns import RAW
+from ple_model.data.coverage import coverage, own_tables
 from ple_model.data.dataset import Dataset
 from ple_model.data.events import TABLES, EventStore, connect, table_files
 from ple_model.data.features import Market, fit_market
@@ -65,7 +66,8 @@ def build(
     """The dataset of an events folder at `out`. Cut-offs: those given, else the source's defaults. `UserError` on bad input."""
     settings = settings or BuildSettings()
     out = Path(out)
-    with connect(Path(events), threads=settings.threads) as store:
+    _place(out, Path(events))
+    with _open(Path(events), settings.threads) as store:
         dates = _cutoffs(store, cutoffs)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         key = digest(
@@ -76,11 +78,17 @@ def build(
         if existing is not None:
             return existing
         work = Work(out / ".build", progress or _silent)
+        faults = _validated(store.path, work)
+        notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days), *faults)
         rows = create_spine(store.con, dates, settings.split)
+        train = _rows_of(store, "train")
+        if not len(train):
+            raise UserError(
+                f"'{store.path}' has no customer for the training split at {', '.join(dates)}: give more customers or cut-offs"
+            )
         store.con.execute(f"SET temp_directory = '{str(work.folder / 'spill').replace(chr(39), chr(39) * 2)}'")
         market = fit_market(store.con)
         collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
-        train = _rows_of(store, "train")
         work.progress("fit", 0.0)
         fitted = Fitted.fit(store, collected, train, settings.seed)
         labels = compute_labels(store, settings.labels)
@@ -96,8 +104,7 @@ def build(
         work.progress("fit", 1.0)
         record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
         record["labels"] = asdict(settings.labels)
-        faults = tuple(f"validation, {f}" for f in validate(store.path).faults)
-        _write(work, store, collected.rows, fitted, context, labels, collected, out, record, faults)
+        _write(work, store, collected.rows, fitted, context, labels, collected, out, record, notes)
         work.clear()
     return Dataset.open(out)
 
@@ -118,13 +125,16 @@ def transform(
     """
     settings = settings or BuildSettings()
     out, artifacts = Path(out), Path(artifacts)
+    _place(out, Path(events))
     context = ModelContext.load(artifacts)
     fitted = Fitted.load(artifacts, context.hierarchy)
     market = Market.load(artifacts / "market.json")
-    with connect(Path(events), threads=settings.threads) as store:
+    with _open(Path(events), settings.threads) as store:
         dates = _cutoffs(store, cutoffs)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         work = Work(out / ".build", progress or _silent)
+        notes = _validated(store.path, work)
+        notes = (*coverage(store, dates), *notes)
         rows = create_spine(store.con, dates, settings.split, only="test")
         key = digest([_events_key(store), dates, "transform", BUILD_VERSION, sha256_file(SCHEMA_PATH)])
         collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
@@ -136,16 +146,16 @@ def transform(
             "labels": asdict(settings.labels),
             "transformed": True,
         }
-        _write(work, store, rows, fitted, context, labels, collected, out, record)
+        _write(work, store, rows, fitted, context, labels, collected, out, record, notes)
         work.clear()
     return Dataset.open(out)
 
 
 def _write(
     work: Work, store: EventStore, rows: int, fitted: Fitted, context: ModelContext, labels: Labels, collected: Any, out: Path,
-    record: dict[str, Any], faults: tuple[str, ...] = (),
+    record: dict[str, Any], told: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """All columns in chunks, then the manifest, whose notes hold the faults that validation found."""
+    """All columns in chunks, then the manifest, whose notes hold what validation warned of."""
     columns = labels.with_brands(context.brands)
     writer = DatasetWriter(out)
     work.progress("write", 0.0)
@@ -163,7 +173,7 @@ def _write(
         *fitted.notes,
         *(f"no table '{t}': what it feeds is absent" for t in absent),
         *(manifest.defaults.notes if manifest else ()),
-        *faults,
+        *told,
     )
     writer.close(
         name=manifest.name if manifest else store.path.name, source=manifest.source if manifest else "tables", context=context,
@@ -193,8 +203,32 @@ def _suggestion(store: EventStore) -> str:
 
 def _label_settings(store: EventStore, settings: LabelSettings) -> LabelSettings:
     """No horizon beyond what the source says it covers."""
-    covered = store.manifest.defaults.horizon_days if store.manifest else settings.horizon_days
-    return replace(settings, horizon_days=max(1, min(settings.horizon_days, covered)))
+    declared = store.manifest.defaults.horizon_days if store.manifest else None
+    return settings if declared is None else replace(settings, horizon_days=min(settings.horizon_days, declared))
+
+
+def _place(out: Path, events: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"'{out}' is a file; name a folder for the dataset")
+    if out.resolve() == events.resolve():
+        raise UserError(f"'{out}' holds the event tables; name another folder for the dataset")
+
+
+def _open(events: Path, threads: int) -> EventStore:
+    """An open store. Where the tables cannot even be opened, the report says how many faults there are beside the first."""
+    try:
+        return connect(events, threads=threads)
+    except UserError:
+        if events.is_dir():
+            validate(events).raise_errors()
+        raise
+
+
+def _validated(events: Path, work: Work) -> tuple[str, ...]:
+    """What validation warns of, as notes; `UserError` with its first error, before anything is written."""
+    report = validate(events, lambda done, total: work.progress("validate", done / total))
+    report.raise_errors()
+    return tuple(f"validation, {f}" for f in report.faults)
 
 
 def _events_key(store: EventStore) -> str:
@@ -254,6 +288,7 @@ def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
     """Columns people filter by. The age band is here for cohorts only: no input holds it."""
     table = store.con.sql(f"""
         WITH s AS (SELECT * FROM spine WHERE row_id >= {first} AND row_id < {stop}),
+        c AS (SELECT customer_id, birth_year, age_band, region, joined_on FROM customers),
         t AS (
             SELECT row_id, min(s.cutoff - t.ts::DATE) AS recency, sum(amount) FILTER (t.ts >= s.cutoff - 28) AS spend,
                    count(*) FILTER (t.ts >= s.cutoff - 90) AS n
@@ -268,7 +303,7 @@ def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
                (s.cutoff - joined_on)::DOUBLE AS tenure_days, t.recency::DOUBLE AS recency_days,
                coalesce(t.spend, 0)::DOUBLE AS spend_28d, coalesce(t.n, 0)::DOUBLE AS n_transactions_90d,
                coalesce(e.n, 0)::DOUBLE AS n_sessions_90d, x.v::DOUBLE AS prior_spend_28d
-        FROM s LEFT JOIN customers c USING (customer_id) LEFT JOIN t USING (row_id) LEFT JOIN e USING (row_id)
+        FROM s LEFT JOIN c USING (customer_id) LEFT JOIN t USING (row_id) LEFT JOIN e USING (row_id)
         LEFT JOIN x ON x.customer_id = s.customer_id AND x.cutoff = s.cutoff ORDER BY row_id""").to_arrow_table()
     out: dict[str, Array] = {}
     for name in table.column_names:

@@ -1,6 +1,7 @@
 """Raw event tables: their columns and types, the manifest of an events folder, and a DuckDB connection over it.
 
-An events folder holds `events.json`, one Parquet file a table (`<table>.parquet`, or a folder `<table>/` of parts), and
+An events folder holds `events.json`, one Parquet file a table (`<table>.parquet`, or a folder of that name or `<table>/` with
+its parts), and
 optionally `labels.parquet` (labels that override the derived ones), `exact_spend.parquet` and `truth.parquet` (synthetic
 bank). Only `customers` and `transactions` must be there. `connect` gives every table as a view with all its columns: a column
 the source lacks is NULL, a table it lacks is an empty view, and `EventStore` says which those are: an empty feed stays visible.
@@ -8,6 +9,8 @@ the source lacks is NULL, a table it lacks is an empty view, and `EventStore` sa
 Conventions every source keeps:
 
 * Timestamps are naive; a source with time zones is converted to UTC on reading.
+* Ids are text: a whole number stored as a float is that number (12.0 is '12'). In other text, blanks and the words in
+  `BLANK_WORDS` are NULL, and a known category may differ in capitals and outer blanks. `read_expression` says it in SQL.
 * `transactions.kind = 'card'`: `amount` is money spent (a negative amount is a refund). `kind = 'deposit'`: positive is money
   in, negative is money out.
 * `campaigns`: one row an exposure; `clicked_at` / `converted_at` are NULL where it did not happen. A response is a click or a
@@ -21,8 +24,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,9 @@ from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import CHANNELS, LIFE_STAGES, OFFERS, SPENDING_CATEGORIES, TASKS
 
 EVENTS_VERSION = 1
+BLANK_WORDS = ("", "nan", "none", "null", "nat", "<na>", "n/a")
+"""What table libraries and spreadsheets write where there is nothing; capitals and outer blanks do not matter."""
+LABEL_POLICIES = ("derived", "labels_only")
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class ColumnSpec:
     """Values outside this set are reported; empty: any."""
     strict: bool = False
     """A value outside `allowed` is an error, not a warning."""
+    open: bool = False
+    """A value outside `allowed` is kept (a branch of its own in a tree); elsewhere it is read as NULL."""
     minimum: float | None = None
     """Smaller numbers are reported."""
 
@@ -80,7 +89,7 @@ def _ts() -> ColumnSpec:
 
 
 _MCC = (
-    ColumnSpec("mcc_l1", "VARCHAR", allowed=SPENDING_CATEGORIES),
+    ColumnSpec("mcc_l1", "VARCHAR", allowed=SPENDING_CATEGORIES, open=True),
     ColumnSpec("mcc_l2", "VARCHAR"),
     ColumnSpec("mcc", "VARCHAR"),
 )
@@ -225,8 +234,8 @@ class Defaults:
 
     cutoffs: tuple[str, ...] = ()
     """ISO dates; features see what is before each, labels what is at or after it."""
-    horizon_days: int = 84
-    """How many days after a cut-off the source covers."""
+    horizon_days: int | None = None
+    """How many days after each of its cut-offs the source covers; None: up to its last event."""
     label_policy: str = "derived"
     """`derived`: labels from the event tables, `labels.parquet` overriding. `labels_only`: only `labels.parquet` labels a row,
     because the transactions are a thinned sample from which no label may be read."""
@@ -268,21 +277,11 @@ class EventsManifest:
             version = int(plain.get("version", EVENTS_VERSION))
             if version > EVENTS_VERSION:
                 raise UserError(f"{path} has version {version}; this program reads up to {EVENTS_VERSION}")
-            known = {f.name for f in fields(Defaults)}
-            given = dict(plain.get("defaults", {}))
-            for key in given:
-                if key not in known:
-                    raise UserError(f"{path}: unknown key 'defaults.{key}'{did_you_mean(key, known)}")
             return EventsManifest(
                 source=str(plain["source"]),
                 name=str(plain["name"]),
                 tables={k: TableEntry(int(v["rows"]), v.get("sha256")) for k, v in plain.get("tables", {}).items()},
-                defaults=Defaults(
-                    cutoffs=tuple(str(c) for c in given.get("cutoffs", ())),
-                    horizon_days=int(given.get("horizon_days", 84)),
-                    label_policy=str(given.get("label_policy", "derived")),
-                    notes=tuple(str(n) for n in given.get("notes", ())),
-                ),
+                defaults=_defaults(path, plain.get("defaults", {})),
                 absent_columns={k: tuple(v) for k, v in plain.get("absent_columns", {}).items()},
                 absent_tables=tuple(plain.get("absent_tables", ())),
                 parameters=dict(plain.get("parameters", {})),
@@ -290,6 +289,32 @@ class EventsManifest:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise UserError(f"{path} is damaged: {e!r}") from e
+
+
+def _defaults(path: Path, given: Mapping[str, Any]) -> Defaults:
+    """The part `defaults` of events.json; `UserError` names the key and what arrived."""
+    known = {f.name for f in fields(Defaults)}
+    for key in given:
+        if key not in known:
+            raise UserError(f"{path}: unknown key 'defaults.{key}'{did_you_mean(key, known)}")
+    lists = {}
+    for key in ("cutoffs", "notes"):
+        lists[key] = given.get(key) or []
+        if not isinstance(lists[key], list):
+            raise UserError(f"{path}: defaults.{key} is {lists[key]!r}; give a list")
+    cutoffs = []
+    for value in lists["cutoffs"]:
+        try:
+            cutoffs.append(date.fromisoformat(value).isoformat())
+        except (TypeError, ValueError) as e:
+            raise UserError(f"{path}: defaults.cutoffs holds {value!r}, which is no date such as 2024-07-01") from e
+    horizon = given.get("horizon_days")
+    if horizon is not None and (not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1):
+        raise UserError(f"{path}: defaults.horizon_days is {horizon!r}; give a whole number of days, at least 1")
+    policy = given.get("label_policy", "derived")
+    if policy not in LABEL_POLICIES:
+        raise UserError(f"{path}: defaults.label_policy is {policy!r}{did_you_mean(str(policy), LABEL_POLICIES)}")
+    return Defaults(tuple(cutoffs), horizon, policy, tuple(str(n) for n in lists["notes"]))
 
 
 @dataclass(frozen=True)
@@ -318,11 +343,13 @@ class EventStore:
 
 
 def table_files(path: Path, table: str) -> list[Path]:
-    """The Parquet files of one table: `<table>.parquet`, else the sorted parts in `<table>/`; empty: the source lacks it."""
+    """The Parquet files of one table: `<table>.parquet`, or the sorted parts in a folder of that name or in `<table>/`; empty:
+    the source lacks it."""
     single = path / f"{table}.parquet"
     if single.is_file():
         return [single]
-    return sorted((path / table).glob("*.parquet")) if (path / table).is_dir() else []
+    folder = next((f for f in (single, path / table) if f.is_dir()), None)
+    return sorted(f for f in folder.glob("*.parquet") if f.is_file()) if folder is not None else []
 
 
 def open_connection(memory_limit: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -352,6 +379,53 @@ def source_columns(con: duckdb.DuckDBPyConnection, files: list[Path]) -> dict[st
     """Column name -> DuckDB type of these Parquet files; `duckdb.Error` where one cannot be read."""
     rows = con.execute(f"DESCRIBE SELECT * FROM {scan(files)}").fetchall()
     return {str(r[0]): str(r[1]) for r in rows}
+
+
+_OUTER_BLANKS = "' ' || chr(9) || chr(10) || chr(13)"
+_LONGEST_BLANK = max(len(w) for w in BLANK_WORDS)
+
+
+def plain_text(expression: str) -> str:
+    """SQL of a text in small letters without outer blanks."""
+    return f"lower(trim({expression}, {_OUTER_BLANKS}))"
+
+
+def is_blank(expression: str) -> str:
+    """SQL: is this text nothing (`BLANK_WORDS`)? Only what is short or begins with a blank is looked at closely: this runs on
+    every text of every event."""
+    maybe = f"strlen({expression}) <= {_LONGEST_BLANK} OR {expression} < '!'"
+    return f"CASE WHEN {maybe} THEN {plain_text(expression)} IN ({sql_list(BLANK_WORDS)}) ELSE false END"
+
+
+def sql_list(values: Iterable[str]) -> str:
+    """SQL literals, separated by commas."""
+    return ", ".join("'" + v.replace("'", "''") + "'" for v in values)
+
+
+def read_expression(column: ColumnSpec, found: str) -> str:
+    """SQL that reads a column stored as DuckDB type `found` in the type and spelling of the spec; NULL where it cannot."""
+    name, stored = quote(column.name), found.split("(")[0]
+    as_type = f"TRY_CAST({name} AS {column.sql_type})"
+    text = stored in ("VARCHAR", "ENUM")
+    if column.sql_type == "VARCHAR" and stored in ("FLOAT", "DOUBLE", "DECIMAL"):
+        # Table libraries turn whole numbers with a gap among them into floats; 12.0 and 12 are one id.
+        whole = f"TRY_CAST({name} AS HUGEINT)"
+        return f"nullif(CASE WHEN {name} = {whole} THEN {whole}::VARCHAR ELSE {as_type} END, 'nan')"
+    if column.sql_type == "VARCHAR" and not column.key and (text or column.allowed):
+        value = f"{name}::VARCHAR"
+        if not column.allowed:
+            return f"CASE WHEN {is_blank(value)} THEN NULL ELSE {value} END"
+        known, other = sql_list(column.allowed), value if column.open else "NULL"
+        return (
+            f"CASE WHEN {value} IN ({known}) THEN {value} WHEN {plain_text(value)} IN ({known}) THEN {plain_text(value)}"
+            f" WHEN {is_blank(value)} THEN NULL ELSE {other} END"
+        )
+    if column.sql_type != "VARCHAR" and text:
+        value = f"CASE WHEN {is_blank(f'{name}::VARCHAR')} THEN NULL ELSE {name}::VARCHAR END"
+        if column.sql_type == "TIMESTAMP":  # as TIMESTAMP, the offset written in a text would be dropped
+            return f"TRY_CAST(TRY_CAST({value} AS TIMESTAMPTZ) AS TIMESTAMP)"
+        return f"TRY_CAST({value} AS {column.sql_type})"
+    return as_type
 
 
 def connect(path: Path, *, memory_limit: str | None = None, threads: int | None = None) -> EventStore:
@@ -388,8 +462,7 @@ def connect(path: Path, *, memory_limit: str | None = None, threads: int | None 
             present.add(spec.name)
             columns[spec.name] = frozenset(c.name for c in spec.columns if c.name in types)
             if spec.name == "customers":
-                known = {c.name for c in spec.columns}
-                static = tuple(c for c in types if c not in known)
+                static = _free(spec, types)
     except BaseException:
         con.close()
         raise
@@ -402,15 +475,21 @@ def _empty_select(spec: TableSpec) -> str:
 
 def _typed_select(spec: TableSpec, types: Mapping[str, str], files: list[Path]) -> str:
     wanted = [
-        f"TRY_CAST({quote(c.name)} AS {c.sql_type}) AS {quote(c.name)}"
+        f"{read_expression(c, types[c.name])} AS {quote(c.name)}"
         if c.name in types
         else f"NULL::{c.sql_type} AS {quote(c.name)}"
         for c in spec.columns
     ]
     if spec.free_columns:
-        known = {c.name for c in spec.columns}
-        wanted += [quote(c) for c in types if c not in known]
+        wanted += [quote(c) for c in _free(spec, types)]
     return f"SELECT {', '.join(wanted)} FROM {scan(files)}"
+
+
+def _free(spec: TableSpec, types: Mapping[str, str]) -> tuple[str, ...]:
+    """Columns beside those of the spec. One that differs from a spec's name in capitals alone is not kept: SQL could not tell
+    them apart."""
+    known = {c.name for c in spec.columns}
+    return tuple(c for c in types if c.lower() not in known)
 
 
 def _first_line(e: BaseException) -> str:

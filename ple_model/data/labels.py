@@ -25,8 +25,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from ple_model.data.check_labels import PROXY, classes_of
 from ple_model.data.columns import is_class_task
-from ple_model.data.events import EventStore, quote
+from ple_model.data.events import EventStore, is_blank, quote
 from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import CHANNELS, LIFE_STAGES, OFFERS, SPENDING_CATEGORIES, TASKS
 
@@ -98,7 +99,7 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
     ).fetchall()[0][0]
     declared = store.manifest.defaults if store.manifest else None
     known = ", ".join(f"DATE '{c}'" for c in declared.cutoffs) if declared and declared.cutoffs else "NULL"
-    reach = declared.horizon_days if declared else 0
+    reach = (declared.horizon_days if declared else None) or 0
     furthest = max(h, s.retention_to, s.active_days, s.timing_days)
     # days of the source after each cut-off: what it declares of its own cut-offs, else up to its last event
     con.execute(f"""
@@ -194,7 +195,8 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
         CASE WHEN merchant.n >= 2 AND covered >= {h} THEN merchant.share END AS merchant_affinity,
         spend.b.b AS brand
     FROM label_spine s
-    LEFT JOIN customers USING (customer_id) LEFT JOIN active USING (row_id) LEFT JOIN spend USING (row_id)
+    LEFT JOIN (SELECT customer_id, birth_year, age_band FROM customers) USING (customer_id)
+    LEFT JOIN active USING (row_id) LEFT JOIN spend USING (row_id)
     LEFT JOIN category USING (row_id) LEFT JOIN merchant USING (row_id) LEFT JOIN cycle USING (row_id)
     LEFT JOIN exposure USING (row_id) LEFT JOIN response USING (row_id) LEFT JOIN statement USING (row_id)
     LEFT JOIN coming USING (row_id)
@@ -240,18 +242,24 @@ def _percentiles(spend: Any, cutoff_index: Any) -> NDArray[np.float32]:
 
 
 def _override(con: duckdb.DuckDBPyConnection, columns: dict[str, Array], brand: NDArray[np.object_]) -> None:
-    """Labels of the source's own table replace derived ones where they are there (not NULL, -1 or NaN)."""
+    """Labels of the source's own table replace derived ones where they are there (not NULL, -1 or NaN). `validate` has said
+    what they cannot be (`check_labels`); a wrong one that comes here all the same is named."""
     described = con.execute("DESCRIBE SELECT * FROM labels").fetchall()
     given = {str(r[0]): str(r[1]) for r in described if str(r[0]) not in ("customer_id", "cutoff")}
     for name in given:
-        if name not in TASKS and not name.endswith("_proxy") and did_you_mean(name, TASKS).startswith("; did you mean"):
+        if name not in TASKS and not name.endswith(PROXY) and did_you_mean(name, TASKS).startswith("; did you mean"):
             raise UserError(f"labels: column '{name}' is no task{did_you_mean(name, TASKS)}")
     for task in (t for t in LABEL_TASKS if t in given):
+        text = given[task] == "VARCHAR" or given[task].startswith("ENUM")
+        name = quote(task)
+        value = f"CASE WHEN {is_blank(f'l.{name}::VARCHAR')} THEN NULL ELSE l.{name}::VARCHAR END" if text else f"l.{name}"
+        if text and (not TASKS[task].classes and task != "brand_prediction"):
+            text, value = False, f"TRY_CAST({value} AS DOUBLE)"
         values = con.execute(
-            f"SELECT l.{quote(task)} AS v FROM spine s LEFT JOIN labels l ON l.customer_id = s.customer_id"
+            f"SELECT {value} AS v FROM spine s LEFT JOIN labels l ON l.customer_id = s.customer_id"
             " AND l.cutoff = s.cutoff ORDER BY s.row_id"
         ).fetchnumpy()["v"]
-        if given[task] == "VARCHAR":
+        if text:
             texts = _objects(values)
             if task == "brand_prediction":
                 there = texts != np.array(None)
@@ -271,7 +279,6 @@ def _override(con: duckdb.DuckDBPyConnection, columns: dict[str, Array], brand: 
 
 
 def _check_range(task: str, values: Array) -> None:
-    spec = TASKS[task]
-    classes = 2 if spec.kind == "binary" else spec.out_dim if spec.kind == "multiclass" else 0
+    classes = classes_of(task)
     if classes and len(values) and values.max() >= classes:
         raise UserError(f"labels: task '{task}' has label {values.max()}, its classes are 0 to {classes - 1}")

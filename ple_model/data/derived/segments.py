@@ -43,7 +43,8 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     n = stop - first
     static = usable_static(store.static_columns)
     # several static columns share a few buckets: a hash of name and value, summed
-    hashed = ", ".join(f"hash('{c}' || coalesce({quote(c)}::VARCHAR, '')) % {STATIC_BUCKETS}" for c in map(_plain, static))
+    hashed = ", ".join(f"hash('{_plain(c)}' || coalesce(static_{k}, '')) % {STATIC_BUCKETS}" for k, c in enumerate(static))
+    renamed = "".join(f", {quote(c)}::VARCHAR AS static_{k}" for k, c in enumerate(static))  # any name, 'cutoff' as well
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE segment_events AS
         SELECT s.row_id - {first} AS r, s.cutoff - e.ts::DATE AS back, e.*
@@ -73,7 +74,8 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
         SELECT s.row_id - {first}, s.cutoff - joined_on, sin(month(joined_on) * pi() / 6), cos(month(joined_on) * pi() / 6),
             (joined_on IS NOT NULL AND joined_on < s.cutoff)::INT, (region IS NOT NULL)::INT,
             CASE WHEN region IS NULL THEN NULL ELSE hash(region) % {REGION_BUCKETS} END {", " + hashed if hashed else ""}
-        FROM spine s LEFT JOIN customers c USING (customer_id) WHERE s.row_id >= {first} AND s.row_id < {stop}"""),
+        FROM spine s LEFT JOIN (SELECT customer_id, joined_on, region{renamed} FROM customers) USING (customer_id)
+        WHERE s.row_id >= {first} AND s.row_id < {stop}"""),
         n,
     )
     other = _dense(

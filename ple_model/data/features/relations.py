@@ -30,12 +30,8 @@ def _hour(moment: str) -> str:
 
 
 def _channel(column: str) -> str:
-    name = f"lower({column})"
-    return (
-        f"CASE WHEN {column} IS NULL THEN NULL WHEN {name} LIKE '%app%' OR {name} LIKE '%mobile%' THEN 'app' "
-        f"WHEN {name} LIKE '%web%' OR {name} LIKE '%online%' OR {name} LIKE '%internet%' THEN 'web' "
-        f"WHEN {name} LIKE '%call%' OR {name} LIKE '%phone%' THEN 'contact' ELSE 'store' END"
-    )
+    """The known channels by a short name; what `validate` reports as unknown is unknown here and in the labels."""
+    return f"CASE {column} WHEN 'app' THEN 'app' WHEN 'web' THEN 'web' WHEN 'branch or store' THEN 'store' END"
 
 
 def _events(table: str, moment: str, columns: str, where: str = "TRUE", joins: str = "") -> str:
@@ -48,7 +44,7 @@ def _events(table: str, moment: str, columns: str, where: str = "TRUE", joins: s
 
 
 _CATEGORIES = ", ".join(f"'{n}'" for n in SPENDING_CATEGORIES)
-CATEGORY_NUMBER = f"coalesce(list_position([{_CATEGORIES}], lower(coalesce(e.mcc_l1, s.mcc_l1))), 0)"
+CATEGORY_NUMBER = f"coalesce(list_position([{_CATEGORIES}], coalesce(e.mcc_l1, s.mcc_l1)), 0)"
 """1-12 in the order of `SPENDING_CATEGORIES`; 0 where missing or unknown. Reads aliases e (event) and s (merchant)."""
 _CARD_COLUMNS = (
     "e.ts, e.amount, e.merchant_id AS m, coalesce(e.brand, s.brand) AS brand, coalesce(e.mcc_l1, s.mcc_l1) AS l1, "
@@ -185,7 +181,7 @@ RELATIONS: dict[str, str] = {
             "WHERE e.customer_id BETWEEN $low AND $high AND e.ts < cutoff::TIMESTAMP AND e.amount >= 0 "
             "AND coalesce(e.kind, 'card') <> 'deposit'",
     "relation": "SELECT k, CASE WHEN joined_on < cutoff THEN date_diff('day', joined_on, cutoff) END AS tenure "
-                "FROM keys JOIN customers USING (customer_id)",
+                "FROM keys JOIN (SELECT customer_id, joined_on FROM customers) USING (customer_id)",
     "inv": _events("investment", "ts",
     "e.kind, e.amount, coalesce(regexp_matches(lower(e.kind), 'sell|redeem|withdraw'), false) AS sell"),
     "invkind": _by_kind("inv"),

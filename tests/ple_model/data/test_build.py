@@ -106,7 +106,7 @@ def with_future(frames: dict[str, pd.DataFrame], cutoff: str) -> dict[str, pd.Da
         },
     }  # fmt: skip
     late = frames["campaigns"].copy()
-    open_click = late["clicked_at"].isna()
+    open_click = late["clicked_at"].isna() & (late["exposed_at"] < moment)
     late.loc[open_click, "clicked_at"] = moment + pd.Timedelta("5h")  # a response to an old exposure, after the cut-off
     people = frames["customers"].assign(birth_year=lambda f: f["birth_year"].to_numpy()[::-1], age_group="x")
     frames = {**frames, "campaigns": late, "customers": people}
