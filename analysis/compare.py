@@ -96,6 +96,15 @@ class Difference:
         larger = max(abs(self.a), abs(self.b))
         return d / larger if larger > 0 else 0.0
 
+    def span(self, scale: float = 1.0) -> str:
+        """The interval in words, with as many decimals as its width has a use for; "" where there is none."""
+        if math.isnan(self.low):
+            return ""
+        low, high = self.low * scale, self.high * scale
+        width = high - low or abs(low)
+        decimals = min(max(1 - math.floor(math.log10(width)), 0), 9) if width > 0 else 0
+        return f"[{low:+.{decimals}f}, {high:+.{decimals}f}]"
+
     @property
     def shown(self) -> bool:
         """Is it among what differs: beyond noise, or with no noise known?"""
@@ -113,6 +122,8 @@ class Comparison:
     only_b: tuple[str, ...] = ()
     parts_only_a: tuple[str, ...] = ()
     parts_only_b: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    """What both have, in the runs' own order."""
 
     @property
     def shown(self) -> tuple[Difference, ...]:
@@ -184,6 +195,7 @@ def compare(a: Profile, b: Profile, min_rows: int = MIN_ROWS) -> Comparison:
         tuple(s for s in subjects[1] if s not in subjects[0]),
         tuple(p for p in parts[0] if p not in parts[1]),
         tuple(p for p in parts[1] if p not in parts[0]),
+        tuple(s for s in subjects[0] if s in subjects[1]),
     )
 
 
@@ -224,7 +236,8 @@ def training_profile(stats: TrainingStats) -> Profile:
     memory = stats.series("rss_mb")
     found[Key("", "memory")] = Estimate(float(np.nanmax(memory)) if np.isfinite(memory).any() else math.nan, n, "mb")
     for module, norms in stats.table("grad_norm").items():
-        found[Key(module, "gradient")] = Estimate(_mean(norms[norms > 0]), n, "length")
+        moving = norms[norms > 0]  # frozen epochs would only say how long it was frozen
+        found[Key(module, "gradient")] = Estimate(_mean(moving) if len(moving) else 0.0, n, "length")
     return Profile(n, {k: e for k, e in found.items() if math.isfinite(e.value)})
 
 

@@ -114,7 +114,8 @@ def analysed(frame: Frame, bar: Any) -> Frame:
         st.stop()
     diagnosis = task.result
     assert diagnosis is not None
-    compared = state.measurement(frame.other.path).result if frame.other else None
+    known = state.known_measurement(frame.other.path) if frame.other else None
+    compared = known.result if known is not None else None
     with bar:
         filters = cohort_filter(diagnosis.store)
     full = Frame(frame.run, frame.other, diagnosis, compared, filters)

@@ -19,9 +19,12 @@ import streamlit as st
 
 from analysis import AnalysisStore, CohortFilter, Diagnosis, WhatIfResult, diagnose, whatif
 from analysis.cohort import from_url, to_url
+from analysis.compare import Profile
 from analysis.explain.customer import explain
 from analysis.explain.result import Explanation
 from analysis.latents import Latents, latents
+from analysis.record import fingerprint as analysis_fingerprint
+from analysis.replicates import profile
 from analysis.stats.expert import ExpertStats
 from analysis.stats.hmm import HmmStats
 from analysis.uncertainty import TaskUncertainty, uncertainty
@@ -169,6 +172,25 @@ def measurement(path: Path) -> Measuring:
     return known[mark]
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def _analysis_name(path: str, mark: str) -> str:
+    opened = run(Path(path))
+    return analysis_fingerprint(opened, opened.sample(), None, 0)
+
+
+def known_measurement(path: Path) -> Measuring | None:
+    """The run's measurement if it is stored, was asked for or is on its way; nothing is started."""
+    mark = fingerprint(path)
+    if mark not in _measurements():
+        try:
+            stored = path / "analysis" / _analysis_name(str(path), mark) / "meta.json"
+        except UserError:  # no weights or no sample yet: asking to measure it says so
+            return None
+        if not stored.exists():
+            return None
+    return measurement(path)
+
+
 def measure_again(path: Path) -> None:
     """Forget a measurement that failed or was stopped."""
     _measurements().pop(fingerprint(path), None)
@@ -243,6 +265,16 @@ def _cohort_hmm(folder: str, cohort: str, _store: AnalysisStore) -> HmmStats | N
 def cohort_hmm(store: AnalysisStore, filters: Sequence[CohortFilter]) -> HmmStats | None:
     """The HMM projections' statistics: of everyone as measured, of a cohort from the sampled vectors."""
     return _cohort_hmm(str(store.path), to_url(filters), store) if filters else store.statistics.hmm
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _compared(folder: str, area: str, cohort: str, _store: AnalysisStore) -> Profile:
+    return profile(_store, area, from_url(cohort))
+
+
+def compared(store: AnalysisStore, area: str, filters: Sequence[CohortFilter]) -> Profile:
+    """One run's numbers of a page, to be set beside another run's; `area` is a key of `PROFILES`."""
+    return _compared(str(store.path), area, to_url(filters), store)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

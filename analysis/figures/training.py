@@ -30,7 +30,7 @@ def marks(out: go.Figure, stats: TrainingStats) -> go.Figure:
     return out
 
 
-def loss(stats: TrainingStats, name: str = "", other: TrainingStats | None = None, other_name: str = "") -> go.Figure:
+def loss(stats: TrainingStats, name: str = "") -> go.Figure:
     """Validation loss over the constant predictor's, mean over tasks; below 1 the model has learned something."""
     out = lines(
         stats.epoch,
@@ -38,17 +38,6 @@ def loss(stats: TrainingStats, name: str = "", other: TrainingStats | None = Non
         x_title="epoch",
         y_title="validation loss / constant predictor",
     )
-    if other is not None and len(other):
-        out.add_trace(
-            go.Scatter(
-                x=other.epoch,
-                y=other.series("valid", "mean_ratio"),
-                name=other_name,
-                mode="lines+markers",
-                line={"dash": "dash", "width": 2},
-                marker={"size": 5},
-            )
-        )
     out.add_hline(y=1.0, line={"width": 1, "dash": "dot"}, annotation_text="constant predictor", annotation_font_size=11)
     best = [e["epoch"] for e in stats.epochs if e.get("best")]
     if best:

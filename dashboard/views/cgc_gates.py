@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.figures import gates as figures
 from analysis.figures import training as history
-from dashboard.components import cards, put, whatif
+from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -60,6 +60,7 @@ def render(frame: Frame) -> None:
     gates, facts = frame.cohort.gates, frame.statistics.facts
     cards.cards(frame.found.of("CGC-"), whatif.try_finding)
     whatif.top(frame)
+    compare.section(frame, "gates")
     left, right = st.columns(2, gap="small")
     with left:
         show(figures.weights(gates), "gates-weights", title=t("gates.weights"), caption=t("gates.weights_help"))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from analysis.figures import experts as figures
 from dashboard import state
-from dashboard.components import cards, embedding, put, whatif
+from dashboard.components import cards, compare, embedding, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -81,6 +81,7 @@ def render(frame: Frame) -> None:
     s = frame.statistics
     cards.cards(frame.found.of("EXP-", "DATA-"), whatif.try_finding)
     whatif.top(frame)
+    compare.section(frame, "experts")
     if s.experts is None or s.inputs is None:
         put.info(t("guard.not_measured"))
         return

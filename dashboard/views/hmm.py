@@ -10,7 +10,7 @@ from analysis.figures import hmm as figures
 from analysis.stats.hmm import HmmStats
 from analysis.vectors import sampled
 from dashboard import state
-from dashboard.components import cards, put, whatif
+from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -75,6 +75,7 @@ def render(frame: Frame) -> None:
     h = frame.statistics.hmm
     cards.cards(frame.found.of("HMM-"), whatif.try_finding)
     whatif.top(frame)
+    compare.section(frame, "hmm")
     if h is None:
         put.info(t("guard.not_measured"))
         return

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import transfer as figures
-from dashboard.components import cards, put, whatif
+from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -17,6 +17,7 @@ def render(frame: Frame) -> None:
     s = frame.statistics
     cards.cards(frame.found.of("LT-"), whatif.try_finding)
     whatif.top(frame)
+    compare.section(frame, "transfer")
     for sentence in s.facts.skipped_edges:
         put.caption(f":orange[{cards.ICONS['warning']}] {sentence}")
     if not s.facts.edges:

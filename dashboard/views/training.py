@@ -7,7 +7,7 @@ import streamlit as st
 from analysis import load_diagnosis
 from analysis.figures import training as figures
 from analysis.stats.training import TrainingStats, measure
-from dashboard.components import cards, put
+from dashboard.components import cards, compare, put
 from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -44,10 +44,11 @@ def render(frame: Frame) -> None:
         cards.cards(findings)
     _facts(frame, stats)
     other = measure(frame.other.progress(steps=False)) if frame.other else None
+    compare.training(frame, stats, other)
     left, right = st.columns([3, 2], gap="small")
     with left:
         show(
-            figures.loss(stats, frame.run.name, other, frame.other.name if frame.other else ""),
+            figures.loss(stats, frame.run.name),
             "training-loss",
             title=t("training.loss"),
             caption=t("training.loss_help"),
