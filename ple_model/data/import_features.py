@@ -1,8 +1,9 @@
 """`ple import features FILE OUT`: a ready table of the 734 feature columns, made into a dataset without events.
 
 FILE (Parquet or CSV) has one row a customer and cut-off: `customer_id`, any of the schema's feature columns in their original
-units (NULL: empty), labels under their task's name (classes as index, NULL or -1 missing; brand_prediction as name), and
-optionally `cutoff` (a date), `split` (train, validation, test) and further columns, which are kept as `raw:<name>`.
+units (NULL, NaN and words for nothing: empty), labels under their task's name (classes as index, NULL or -1 missing;
+brand_prediction as name), and optionally `cutoff` (a date), `split` (train, validation, test) and further columns, which are
+kept as `raw:<name>` unless they only look like a misspelt feature or task: `feature_faults` names all faults at once.
 A part of the features of which the file has no column is recorded as absent, and so is every other input of the model
 (sequences, diagrams, HMM posteriors, hierarchy): their experts fall back. Normaliser and Gaussian mixture are fitted on the
 training split; without a `split` column, customers are split 70 / 15 / 15 by a seeded hash of their id.
@@ -11,6 +12,8 @@ training split; without a `split` column, customers are split 70 / 15 / 15 by a 
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,11 @@ from numpy.typing import NDArray
 
 from ple_model.batch import N_NORMALIZED
 from ple_model.context import LabelScaler, ModelContext
-from ple_model.data.columns import RAW, SPLITS, is_class_task
+from ple_model.data.check_features import feature_faults
+from ple_model.data.columns import RAW, is_class_task
+from ple_model.data.csv_files import as_utf8, csv_scan, guess_shape, require_encoding
 from ple_model.data.derived.gmm import behaviour, fit_gmm
-from ple_model.data.events import open_connection, quote
+from ple_model.data.events import ColumnSpec, is_blank, open_connection, quote, read_expression
 from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
 from ple_model.data.writer import DatasetWriter
@@ -32,6 +37,9 @@ from ple_model.schema import PART_SLICES, PARTS, load_schema
 from ple_model.tasks import TASKS
 
 SPECIAL = ("customer_id", "cutoff", "split")
+CUSTOMER = ColumnSpec("customer_id", "VARCHAR", required=True, key=True)
+NO_CUTOFF = "1970-01-01"
+"""Of a table without cut-offs."""
 CHUNK = 8192
 MIN_KNOWN = 10
 """Fewer known feature columns than this: the file is taken for something else."""
@@ -89,6 +97,8 @@ def import_features(file: Path, out: Path, *, seed: int = 0) -> DatasetManifest:
     notes = ["Made from a ready feature table: no sequences, diagrams, HMM or hierarchy inputs.", *gmm.notes]
     if absent:
         notes.append(f"Parts without any value: {', '.join(absent)}.")
+    if both := _in_two_splits(columns["customer_id"], split):
+        notes.append(f"{both:,} customers have rows in more than one split: what is measured on the others may be too good.")
     return writer.close(
         name=file.stem, source="features", context=context, normalizer=normalizer, absent_sources=("events",),
         settings={"file": file.name, "seed": seed}, notes=notes,
@@ -99,68 +109,70 @@ def _read(file: Path) -> tuple[dict[str, Array], dict[str, Array], dict[str, Arr
     """(customer_id, cutoff, perhaps split, features [n, 734]); labels by task; other columns. All faults in one error."""
     schema = load_schema()
     con = open_connection()
-    reader, options = ("read_parquet", "") if file.suffix == ".parquet" else ("read_csv", ", types={'customer_id': 'VARCHAR'}")
+    scratch = Path(tempfile.mkdtemp(prefix="ple-features-"))
     try:
-        con.execute(f"CREATE VIEW source AS SELECT * FROM {reader}('{str(file).replace(chr(39), chr(39) * 2)}'{options})")
-        found = [str(r[0]) for r in con.execute("DESCRIBE source").fetchall()]
-        features = [c for c in found if c in schema.index]
-        if "customer_id" not in found:
-            raise UserError(f"'{file}' has no column 'customer_id'{did_you_mean('customer_id', found)}")
+        con.execute(f"CREATE VIEW file AS SELECT * FROM {_scan(con, file, scratch)}")
+        types = {str(r[0]): str(r[1]) for r in con.execute("DESCRIBE file").fetchall()}
+        features = [c for c in types if c in schema.index]
+        if "customer_id" not in types:
+            raise UserError(f"'{file}' has no column 'customer_id'{did_you_mean('customer_id', types)}")
         if len(features) < MIN_KNOWN:
             raise UserError(f"'{file}' has {len(features)} of the {len(schema.names)} feature columns; is it a feature table?")
-        tasks = [c for c in found if c in TASKS and TASKS[c].enabled]
-        others = [c for c in found if c not in schema.index and c not in SPECIAL and c not in tasks]
-        faults = _faults(con, features, [t for t in tasks if t != "brand_prediction"])
-        if faults:
-            raise UserError(f"'{file}' cannot be used: {'; '.join(faults)}")
+        read = ", ".join(f"{_reading(c, t)} AS {quote(c)}" for c, t in types.items())
+        rows = f"SELECT {read} FROM file"
+        if "VARCHAR" in (types[c] for c in features):  # converted once: many queries follow
+            con.execute(f"COPY ({rows}) TO {_literal(scratch / 'source.parquet')} (FORMAT parquet)")
+            rows = f"SELECT * FROM read_parquet({_literal(scratch / 'source.parquet')})"
+        con.execute(f"CREATE VIEW source AS {rows}")
         n = int(con.execute("SELECT count(*) FROM source").fetchall()[0][0])
         if not n:
             raise UserError(f"'{file}' has no rows")
+        tasks = [c for c in types if c in TASKS and TASKS[c].enabled]
+        if faults := feature_faults(con, types, features, tasks):
+            raise UserError(f"'{file}' cannot be used: {'; '.join(faults)}")
         values = np.full((n, len(schema.names)), np.nan, np.float32)
         picked = ", ".join(f"TRY_CAST({quote(c)} AS FLOAT) AS {quote(c)}" for c in features)
         table = con.execute(f"SELECT {picked} FROM source").fetchnumpy()
         for name in features:
             values[:, schema.index[name]] = np.ma.filled(np.ma.asarray(table[name]).astype(np.float32), np.nan)
-        values[~np.isfinite(values)] = np.nan
         columns: dict[str, Array] = {"features": values, "customer_id": _text(con, "customer_id")}
-        columns["cutoff"] = _text(con, "cutoff") if "cutoff" in found else np.full(n, "1970-01-01", object)
-        columns["cutoff"] = np.array([str(v)[:10] for v in columns["cutoff"]], object)
-        if "split" in found:
+        columns["cutoff"] = _text(con, "cutoff") if "cutoff" in types else np.full(n, NO_CUTOFF, object)
+        if "split" in types:
             columns["split"] = _text(con, "split")
-            odd = sorted({str(v) for v in columns["split"]} - set(SPLITS))
-            if odd:
-                raise UserError(f"'{file}': no split '{odd[0]}'{did_you_mean(odd[0], SPLITS)}")
-        if any(v is None for v in columns["customer_id"]):
-            raise UserError(f"'{file}' has rows without a customer_id")
         labels = {t: _label(con, t) for t in tasks}
-        raw = {c: _text(con, c) for c in others}
+        raw = {c: _text(con, c) for c in types if c not in schema.index and c not in SPECIAL and c not in tasks}
         return columns, labels, raw
     except duckdb.Error as e:
         raise UserError(f"'{file}' cannot be read: {str(e).splitlines()[0]}") from e
     finally:
         con.close()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _faults(con: duckdb.DuckDBPyConnection, features: list[str], tasks: list[str]) -> list[str]:
-    """Columns with text that is no number, and labels outside their classes, each with a count and an example."""
-    conditions = [
-        (c, f"{quote(c)} IS NOT NULL AND TRY_CAST({quote(c)} AS DOUBLE) IS NULL", "no number") for c in (*features, *tasks)
-    ]
-    for task in tasks:
-        spec = TASKS[task]
-        if is_class_task(task):
-            top = 1 if spec.kind == "binary" else spec.out_dim - 1
-            value = f"TRY_CAST({quote(task)} AS DOUBLE)"
-            conditions.append(
-                (task, f"{value} < -1 OR {value} > {top} OR {value} != round({value})", f"no class of 0 to {top}")
-            )
-    parts = [f"count(*) FILTER ({where}), min({quote(c)}::VARCHAR) FILTER ({where})" for c, where, _ in conditions]
-    row = con.execute(f"SELECT {', '.join(parts)} FROM source").fetchall()[0]
-    return [
-        f"'{c}' has {row[2 * k]:,} values that are {what}, for example {row[2 * k + 1]!r}"
-        for k, (c, _, what) in enumerate(conditions)
-        if row[2 * k]
-    ]
+def _scan(con: duckdb.DuckDBPyConnection, file: Path, scratch: Path) -> str:
+    """SQL that reads the file; a CSV is parsed once, every column as text, so that a word among numbers is counted and not
+    guessed away."""
+    if file.suffix != ".parquet":
+        encoding = require_encoding(file, None)
+        rows = csv_scan(as_utf8(file, encoding, scratch), guess_shape(file, encoding))
+        file = scratch / "table.parquet"
+        con.execute(f"COPY (FROM {rows}) TO {_literal(file)} (FORMAT parquet)")
+    return f"read_parquet({_literal(file)})"
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _reading(name: str, stored: str) -> str:
+    """SQL of a column: keys in the type of the event tables, text for nothing as NULL."""
+    if name == "customer_id":
+        return read_expression(CUSTOMER, stored)
+    text = stored == "VARCHAR"
+    value = f"CASE WHEN {is_blank(quote(name))} THEN NULL ELSE {quote(name)} END" if text else quote(name)
+    if name == "cutoff":  # what is no date stays as it is and is named
+        return f"coalesce(TRY_CAST({value} AS DATE)::VARCHAR, {value}::VARCHAR)"
+    return value
 
 
 def _text(con: duckdb.DuckDBPyConnection, column: str) -> Array:
@@ -181,6 +193,12 @@ def _split(customers: Array, seed: int) -> Array:
         [int(hashlib.md5(f"{seed}:{c}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 2**32 for c in customers]
     )
     return np.where(share < 0.7, "train", np.where(share < 0.85, "validation", "test")).astype(object)
+
+
+def _in_two_splits(customers: Array, split: Array) -> int:
+    """How many customers have rows in more than one split."""
+    pairs = set(zip(customers.tolist(), split.tolist(), strict=True))
+    return sum(n > 1 for n in Counter(c for c, _ in pairs).values())
 
 
 def _raw_statistics(values: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:

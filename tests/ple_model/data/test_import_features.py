@@ -92,7 +92,7 @@ def test_csv_is_read_too(file: Path, tmp_path: Path) -> None:
     [
         ({"churn": [5] * N}, "'churn' has 400 values that are no class of 0 to 1"),
         ({NAMES[0]: ["much"] * N}, "values that are no number, for example 'much'"),
-        ({"split": ["trian"] * N}, "no split 'trian'; did you mean 'train'"),
+        ({"split": ["trian"] * N}, "no split, for example 'trian'; did you mean 'train'"),
         ({"split": ["test"] * N}, "no row in the split 'train'"),
         ({"customer_id": [None] * N}, "without a customer_id"),
     ],
