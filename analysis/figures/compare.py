@@ -57,7 +57,7 @@ def pairs(
     for side in (0, 1):  # a legend of their own: a faint first point must not make a faint legend
         out.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=names[side], marker=_marker(side, 1.0)))
     out.update_layout(figure(tall * (70 + ROW * len(subjects)) + 40).layout)
-    out.update_layout(legend={"y": 1 + 40 / out.layout.height, "yanchor": "bottom"})
+    out.update_layout(legend={"y": 1 + (40 if any(measures.values()) else 8) / out.layout.height, "yanchor": "bottom"})
     out.update_annotations(font_size=12)
     return out
 

@@ -196,15 +196,19 @@ def _gates(found: Comparison, frame: Frame, other: AnalysisStore, called: tuple[
     drawn = figures.pairs(found, {"effective": ""}, {s: s for s in found.subjects}, called)
     if drawn is not None:
         with right:
-            show(drawn, "compare-effective", title=t("gates.effective"), caption=t("compare.pairs_help", **_n(found, called)))
+            show(
+                drawn, "compare-effective", title=t("gates.effective"), caption=t("compare.effective_help", **_n(found, called))
+            )
 
 
 def _table(found: Comparison, area: str, called: tuple[str, str], caption: str) -> None:
     rows = [_row(r, area, called) for r in found.shown]
     if not rows:
         return
-    numbers = {c: st.column_config.NumberColumn(format="%.4g") for c in _in(called)}
+    numbers: dict[str, Any] = {c: st.column_config.NumberColumn(format="%.4g") for c in _in(called)}
     numbers[t("compare.difference")] = st.column_config.NumberColumn(format="%+.4g")
+    if area == "gates":  # beside seven other columns a name would be cut
+        numbers[t("gates.expert")] = st.column_config.TextColumn(width=130)
     table(
         pd.DataFrame(rows),
         f"compare-{area}",

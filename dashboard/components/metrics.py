@@ -40,10 +40,3 @@ def rows(run: Run, split: str) -> list[dict[str, Any]]:
 def splits(run: Run) -> list[str]:
     """The splits that have metrics, test first."""
     return sorted(run.metrics().get("splits", {}), key=lambda s: s != "test")
-
-
-def config_changes(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
-    """(dotted key, value in a, value in b) wherever two plain nested configs differ."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return [c for k in {**a, **b} for c in config_changes(a.get(k), b.get(k), f"{prefix}{k}.")]
-    return [] if a == b else [(prefix.rstrip("."), a, b)]

@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from analysis.checks.finding import SEVERITIES, Severity
+from analysis.compare import config_changes
 from analysis.stats.base import MIN_ROWS
-from dashboard.components import cards, metrics, put, whatif
+from dashboard.components import cards, compare, metrics, put, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
@@ -102,7 +103,7 @@ def _changes(frame: Frame) -> None:
     if frame.other is None:
         return
     put.subheader(t("overview.changed", name=frame.other.name), anchor=False)
-    rows = metrics.config_changes(frame.other.config.to_dict(), frame.run.config.to_dict())
+    rows = config_changes(frame.other.config.to_dict(), frame.run.config.to_dict())
     m, o = frame.run.manifest, frame.other.manifest
     pairs = {
         "data": (o.data.name, m.data.name),
@@ -120,7 +121,9 @@ def _changes(frame: Frame) -> None:
         )
     else:
         put.caption(t("overview.no_change"))
-    if frame.other_diagnosis is not None:
+    if frame.other_diagnosis is None:
+        compare.offer(frame.other)
+    else:
         mine = {(f.id, f.subject): f for f in frame.found.findings if f.alarm}
         theirs = {(f.id, f.subject): f for f in frame.other_diagnosis.findings if f.alarm}
         for key, label in ((mine.keys() - theirs.keys(), "appeared"), (theirs.keys() - mine.keys(), "gone")):
