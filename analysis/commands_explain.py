@@ -11,7 +11,7 @@ from ple_model.commands import Command, add_json
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     parser.add_argument("--customer", required=True, metavar="ID", help="customer id")
-    parser.add_argument("--task", metavar="TASK", help="task to explain (default: nba)")
+    parser.add_argument("--task", metavar="TASK", help="task to explain (default: nba, or the first task that had labels)")
     parser.add_argument("--cutoff", metavar="DATE", help="cut-off date of the row (default: the customer's latest)")
     parser.add_argument("--class", dest="target", type=int, metavar="N", help="class to explain (default: the most probable)")
     parser.add_argument("--dataset", type=Path, metavar="D", help="look for the customer here (default: sample, training data)")

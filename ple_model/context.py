@@ -71,6 +71,10 @@ class ModelContext:
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by multiclass task where the dataset has its own."""
 
+    def learned(self, task: str) -> bool:
+        """Whether the task had labels to learn from; True for all where the context was made without training data."""
+        return not self.constant_loss or task in self.constant_loss
+
     def save(self, folder: Path) -> None:
         """Write `context.json` and `hierarchy.npz` (temporary file, then rename)."""
         folder.mkdir(parents=True, exist_ok=True)

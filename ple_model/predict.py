@@ -7,6 +7,7 @@ customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
   `T_p` its probability (of a brand: among the brands the model knows).
 * `T_uncertainty`: vacuity or epistemic variance of the evidential head; `T_fallback`: it lies above the run's threshold, so a
   reader should fall back on what was done before there was a model.
+* A task that had no label in training keeps its columns, empty: its tower says nothing about anybody.
 * `offers`, `offers_p`: the N likeliest next best actions with their probabilities, given that the customer responds to one.
 
 Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all.
@@ -120,7 +121,8 @@ def score_to_parquet(
     """Stream a dataset made with the run's artifacts through its model into one Parquet file; see the module docstring."""
     quantiles, origin = quantiles_of(run, model)
     known = {t: q for t, q in quantiles.items() if q.n >= MIN_ROWS}
-    thresholds = {t: q.threshold(fallback_share) for t, q in known.items()}
+    silent = tuple(t for t in model.tasks if not model.context.learned(t))
+    thresholds = {t: q.threshold(fallback_share) for t, q in known.items() if t not in silent}
     scorer = _Scorer(model, run.calibration, thresholds, top)
     if thresholds:
         said = f"fallback marks: uncertainty above its {1 - fallback_share:.0%} quantile on validation customers ({origin})"
@@ -153,13 +155,16 @@ def score_to_parquet(
         if writer is not None:
             writer.close()
         temporary.unlink(missing_ok=True)
-    calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration)
-    plain = [t for t, s in model.tasks.items() if s.kind == "binary" and t not in run.calibration]
+    calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration and t not in silent)
+    plain = [t for t, s in model.tasks.items() if s.kind == "binary" and t not in run.calibration and t not in silent]
     notes = (f"not calibrated, for want of validation labels: {', '.join(plain)}",) if plain else ()
+    if silent:
+        also = ", and offers" if OFFER_TASK in silent else ""
+        notes = (f"left empty, for want of labels in training: {', '.join(silent)}{also}", *notes)
     absent = tuple(f"no table '{t}': what it feeds is absent" for t in data.manifest.absent_sources)
     warned = tuple(n for n in data.manifest.notes if n.startswith(("validation, ", "cut-off")))
     return Prediction(
-        out, rows, customers, data.manifest.cutoffs, tuple(model.tasks), thresholds, said,
+        out, rows, customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent), thresholds, said,
         {t: n / rows for t, n in marked.items()}, calibrated, (*notes, *absent, *warned),
     )  # fmt: skip
 
@@ -206,7 +211,7 @@ class _Scorer:
             columns |= self._task(task, output)
         if OFFER_TASK in self.model.tasks:
             columns |= self._offers(output)
-        return pa.table(columns)
+        return _emptied(pa.table(columns), tuple(t for t in self.model.tasks if not self.model.context.learned(t)))
 
     def _task(self, task: str, output: PLEClusterOutput) -> dict[str, Any]:
         spec, value = self.model.tasks[task], output.predictions[task].float()
@@ -246,6 +251,16 @@ class _Scorer:
             "offers": pa.ListArray.from_arrays(offsets, names),
             "offers_p": pa.ListArray.from_arrays(offsets, values),
         }
+
+
+def _emptied(table: pa.Table, tasks: tuple[str, ...]) -> pa.Table:
+    """The table with the columns of these tasks all NULL, of the same types, so that readers find every column."""
+    empty = {f"{t}{end}" for t in tasks for end in ("", "_p", "_uncertainty", "_fallback")}
+    empty |= {"offers", "offers_p"} if OFFER_TASK in tasks else set()
+    for k, column in enumerate(table.schema):
+        if column.name in empty:
+            table = table.set_column(k, column, pa.nulls(table.num_rows, column.type))
+    return table
 
 
 def _numpy(t: Tensor) -> NDArray[np.float32]:

@@ -89,12 +89,24 @@ def customers(
     return [CustomerRef(ids[i], cutoffs[i], splits[i]) for i in found[:limit]]
 
 
+def default_task(run: Run) -> str:
+    """The task whose answers are explained unless another is asked for: next best action where the run learned it."""
+    learned = [t for t in run.config.tasks if run.context().learned(t)] or list(run.config.tasks)
+    return DEFAULT_TASK if DEFAULT_TASK in learned else learned[0]
+
+
 def _task(run: Run, task: str | None) -> str:
-    tasks = run.config.tasks
     if task is None:
-        return DEFAULT_TASK if DEFAULT_TASK in tasks else next(iter(tasks))
+        return default_task(run)
+    tasks, context = run.config.tasks, run.context()
     if task not in tasks:
         raise UserError(f"no task '{task}' in {run.name}{did_you_mean(task, tasks)}")
+    if not context.learned(task):
+        others = ", ".join(t for t in tasks if context.learned(t))
+        raise UserError(
+            f"task '{task}' had no label in the training of {run.name}: its answers mean nothing and are not explained; "
+            f"tasks with labels: {others}"
+        )
     return task
 
 
@@ -197,7 +209,7 @@ class _Story:
             typical=found.baseline,
             population=e.mean_score(score),
             offers=offers,
-            predictions=self._predictions(output),
+            predictions=tuple(p for p in self._predictions(output) if self._learned(p.task)),
             reasons=reasons(every, groups, subject, sign),
             against=reasons(every, groups, subject, -sign),
             groups=_ranked(groups, lambda g: title(g), lambda g: "part" if g not in path.fields else "field"),
@@ -217,6 +229,10 @@ class _Story:
         if not 0 <= target < classes:
             raise UserError(f"{self.task}: no class {target}, valid: 0 to {classes - 1} ({', '.join(names[:12])})")
         return target
+
+    def _learned(self, task: str) -> bool:
+        """A task without training labels has a tower all the same; what it says is no prediction."""
+        return self.explainer.model.context.learned(task)
 
     def _predictions(self, output: PLEClusterOutput) -> tuple[TaskPrediction, ...]:
         from analysis.explain.score import class_names, shown
@@ -294,7 +310,8 @@ class _Story:
                 if edge.target == task and edge not in edges:
                     edges.append(edge)
                     wanted.append(edge.source)
-        texts = {p.task: _said(p) for p in self._predictions(output)} if edges else {}
+        found = self._predictions(output) if edges else ()
+        texts = {p.task: _said(p) if self._learned(p.task) else "no label in training" for p in found}
         steps = []
         for edge in edges:
             with torch.no_grad():

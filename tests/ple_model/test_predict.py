@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ple_model.data.dataset import Dataset
 from ple_model.data.normalize import Normalizer
 from ple_model.data.spine import SplitSettings
 from ple_model.errors import UserError
-from ple_model.predict import Prediction, predict
+from ple_model.predict import Prediction, predict, score_to_parquet
 from ple_model.run import Run, load_run
 from ple_model.tasks import OFFERS
 from ple_model.train import train
@@ -145,6 +146,19 @@ def test_an_older_run_takes_its_thresholds_from_its_sample_and_says_so(
 def test_a_run_on_a_ready_feature_table_says_that_it_cannot_read_events(tiny_run: Run, events: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was not built from events"):
         predict(tiny_run, events, tmp_path / "out.parquet")
+
+
+def test_a_task_without_labels_in_training_keeps_its_columns_empty(run: Run, dataset: Dataset, tmp_path: Path) -> None:
+    model = run.model()
+    known = {t: v for t, v in model.context.constant_loss.items() if t not in ("nba", "ctr")}
+    model.context = replace(model.context, constant_loss=known)
+    found = score_to_parquet(run, model, dataset, tmp_path / "out.parquet")
+    scores = pd.read_parquet(tmp_path / "out.parquet")
+    silent = ["ctr", "ctr_uncertainty", "nba", "nba_p", "nba_uncertainty", "offers", "offers_p"]
+    assert scores[silent].isna().all().all()
+    assert scores[["cvr", "churn", "ltv", "spending_category"]].notna().all().all()
+    assert not {"ctr", "nba"} & {*found.thresholds, *found.tasks, *found.calibrated}
+    assert "left empty, for want of labels in training: ctr, nba, and offers" in str(found)
 
 
 def test_impossible_numbers_and_dates_are_one_sentence_and_leave_nothing(run: Run, events: Path, tmp_path: Path) -> None:

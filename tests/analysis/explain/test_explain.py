@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from analysis.explain.customer import customers, explain
+from analysis.explain.customer import customers, default_task, explain
 from analysis.explain.reasons import Subject, of_feature, of_group
 from analysis.explain.report import to_html
 from analysis.explain.result import Explanation, FeatureContribution
@@ -15,7 +16,7 @@ from analysis.explain.wording import FIELD_TITLES, PART_TITLES, particle, quanti
 from analysis.figures import explain as figures
 from ple_model.cli import main
 from ple_model.errors import UserError
-from ple_model.run import Run
+from ple_model.run import Run, load_run
 from ple_model.schema import PART_SLICES, load_schema
 
 
@@ -35,6 +36,25 @@ def test_the_default_task_is_the_next_best_action_with_its_most_probable_offer(t
     assert x.offers[0].index == x.target
     assert x.offers[0].probability == pytest.approx(x.prediction, abs=1e-5)
     assert [o.probability for o in x.offers] == sorted((o.probability for o in x.offers), reverse=True)
+
+
+def test_a_task_without_labels_in_training_is_not_explained_and_not_among_the_predictions(
+    tiny_run: Run, customer: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_run.path, folder)
+    path = folder / "preprocess" / "context.json"
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    del plain["constant_loss"]["nba"], plain["constant_loss"]["cvr"]
+    path.write_text(json.dumps(plain), encoding="utf-8")
+    run = load_run(folder)
+    with pytest.raises(UserError, match="task 'nba' had no label in the training of run"):
+        explain(run, customer, "nba")
+    x = explain(run, customer, "ltv")
+    assert not {"nba", "cvr"} & {p.task for p in x.predictions}
+    assert next(s for s in x.transfer if s.source == "cvr").source_text == "no label in training"
+    assert default_task(run) == "ctr"
+    assert default_task(tiny_run) == "nba"
 
 
 def test_parts_add_up_to_the_difference_at_every_level(found: Explanation) -> None:
