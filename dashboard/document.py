@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,14 @@ from dashboard.i18n import catalogue
 from dashboard.page import Card, Figure, Fold, Item, Number, Page, Table, Text
 from ple_model.errors import UserError
 
-ROWS = 200
+ROWS = 100
 """Rows of a table; the rest is a line that says how many there are."""
+LONG = 28
+"""Characters above which a word may be broken in a cell."""
+WORDS = 40
+"""Characters above which a cell is prose and keeps a width to read it in."""
+WIDE = 9
+"""Columns from which a table is set smaller."""
 GRID, SHADES = 400, 24
 """Steps to which the place and the colour of a point that is a customer are rounded."""
 INK, MUTED, LINE = "#182230", "#5B6675", "#DDE3EC"
@@ -40,7 +47,7 @@ STYLE = (
     """
 :root{color-scheme:light}
 *{box-sizing:border-box}
-body{font:15px/1.55 FONT;color:INK;background:#fff;max-width:1040px;margin:2.2rem auto 3rem;padding:0 1.25rem}
+body{font:.9375rem/1.55 FONT;color:INK;background:#fff;max-width:1160px;margin:2.2rem auto 3rem;padding:0 1.25rem}
 header{border-bottom:2px solid INK;padding-bottom:1rem;margin-bottom:1.4rem}
 header p{margin:0;color:MUTED;font-size:.85rem;letter-spacing:.02em}
 h1{font-size:1.7rem;line-height:1.25;margin:.15rem 0 .9rem}
@@ -59,24 +66,29 @@ p{margin:.4rem 0}ul,ol{margin:.3rem 0;padding-left:1.3rem}
 .card .numbers div{border:0;padding:0 1.2rem 0 0}
 .numbers span{display:block;font-size:.8rem;color:MUTED}.numbers b{font-size:1.25rem;font-variant-numeric:tabular-nums}
 .numbers i{font-style:normal;font-size:.85rem;margin-left:.4rem}
-figure{border:1px solid LINE;border-radius:8px;margin:1rem 0;padding:.8rem 1rem .6rem}
+figure{border:1px solid LINE;border-radius:8px;margin:1rem 0;padding:.8rem 1rem .6rem;min-width:0}
+.figures{display:grid;grid-template-columns:1fr 1fr;gap:.8rem;margin:1rem 0}.figures figure{margin:0}
+.figures>:last-child:nth-child(odd){grid-column:1/-1}
+@media (max-width:820px),print{.figures{display:block}.figures figure{margin:1rem 0}}
 .plot{margin-top:.4rem}
 .table{margin:1.2rem 0;overflow-x:auto}
 table{border-collapse:collapse;font-size:.85rem;width:100%;margin-top:.4rem}
 th{text-align:left;font-weight:600;color:MUTED;vertical-align:bottom;border-bottom:1.5px solid #AEB7C4}
 th small{display:block;font-weight:400}
-td,th{padding:.28rem .6rem}td{border-bottom:1px solid LINE;vertical-align:top;overflow-wrap:anywhere}
+td,th{padding:.28rem .6rem}td{border-bottom:1px solid LINE;vertical-align:top}.long{overflow-wrap:anywhere}
 th:first-child,td:first-child{padding-left:0}
-.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.bar{background:linear-gradient(to right,#C9DAFA var(--w),#EEF2F8 var(--w)) no-repeat left bottom/100% 4px}
+td.n,th.n{text-align:right}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}td.words{min-width:15rem}
+table.wide{font-size:.8rem}.wide td,.wide th{padding:.28rem .4rem}
+.bar{min-width:4.5rem;height:4px;margin-top:.1rem;background:linear-gradient(to right,#8FB1F2 var(--w),#E6ECF6 var(--w))}
 pre,code{font:.82rem/1.5 ui-monospace,monospace;background:#F4F6FA;border-radius:4px}
 pre{padding:.7rem .9rem;white-space:pre-wrap;overflow-wrap:anywhere}code{padding:.05rem .3rem}
 details{border:1px solid LINE;border-radius:8px;padding:.5rem .9rem;margin:.7rem 0}summary{cursor:pointer;font-weight:600}
 footer{border-top:1px solid LINE;margin-top:2.5rem;padding-top:.6rem;color:MUTED;font-size:.8rem}
 .orange{color:#9A5200}.green{color:#146c2e}.red{color:#b3261e}.blue{color:#1F4FB8}.gray{color:MUTED}
 @page{size:A4;margin:14mm 12mm}
-@media print{body{margin:0;padding:0;max-width:none;font-size:12px}.card,.numbers,tr,figure{break-inside:avoid}
-h2,h3,.head{break-after:avoid}.table{overflow:visible}table{font-size:10.5px}td,th{padding:.2rem .35rem}
+@media print{html{font-size:12.5px}body{margin:0;padding:0;max-width:none}.card,.numbers,tr,figure{break-inside:avoid}
+h2,h3,.head{break-after:avoid}.table{overflow:visible}table.wide{font-size:.68rem}td,th,.wide td,.wide th{padding:.2rem .3rem}
+td.words{min-width:8.5rem}.wide .bar{min-width:2.5rem}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """.replace("FONT", FONT)
     .replace("INK", INK)
@@ -168,13 +180,10 @@ class _Writer:
 
     def items(self, items: Sequence[Item]) -> str:
         out: list[str] = []
-        for i, item in enumerate(items):
-            if isinstance(item, Number):
-                first = i == 0 or not isinstance(items[i - 1], Number)
-                last = i + 1 == len(items) or not isinstance(items[i + 1], Number)
-                out.append(f"{'<div class=numbers>' if first else ''}{_number(item)}{'</div>' if last else ''}")
-            else:
-                out.append(self.item(item))
+        for kind, found in groupby(items, _row):
+            drawn = [self.item(item) for item in found]
+            row = kind and (kind == "numbers" or len(drawn) > 1)
+            out += [f"<div class={kind}>", *drawn, "</div>"] if row else drawn
         return "\n".join(out)
 
     def item(self, item: Item) -> str:
@@ -190,7 +199,7 @@ class _Writer:
             case Fold():
                 return f"<details><summary>{inline(item.title)}</summary>{self.items(item.items)}</details>"
             case Number():
-                return f"<div class=numbers>{_number(item)}</div>"
+                return _number(item)
 
     def card(self, f: Finding) -> str:
         numbers = "".join(
@@ -251,13 +260,20 @@ class _Writer:
             f"<tr>{''.join(_cell(v, table.formats.get(str(c)), c in numeric) for c, v in zip(columns, row, strict=True))}</tr>"
             for row in rows.itertuples(index=False, name=None)
         )
-        rest = ""
+        kind, rest = " class=wide" if len(columns) >= WIDE else "", ""
         if len(table.rows) > ROWS:
             rest = _p(self.t("export.cut", shown=ROWS, total=f"{len(table.rows):,}"), "caption")
         return (
-            f"<div class=table><div class=head>{head}</div><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
-            f"{rest}</div>"
+            f"<div class=table><div class=head>{head}</div>"
+            f"<table{kind}><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>{rest}</div>"
         )
+
+
+def _row(item: Item) -> str:
+    """What stands side by side with its like."""
+    if isinstance(item, Number):
+        return "numbers"
+    return "figures" if isinstance(item, Figure) and not item.wide else ""
 
 
 def _e(text: object) -> str:
@@ -327,13 +343,17 @@ def _bool(column: Any) -> bool:
 def _cell(value: Any, config: Any, numeric: bool) -> str:
     if not numeric:
         missing = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
-        return f"<td>{'–' if missing else _e(value)}</td>"
+        if missing or isinstance(value, bool | np.bool_):
+            return f"<td>{'–' if missing else '✓' if value else ''}</td>"
+        long, words = any(len(word) > LONG for word in str(value).split()), len(str(value)) > WORDS
+        text = _e(value).replace("_", "_<wbr>")
+        return f"<td{' class=long' if long else ' class=words' if words else ''}>{text}</td>"
     kind = (config or {}).get("type_config") or {}
     text = formatted(value, kind.get("format"))
     share = float(value) if kind.get("type") == "progress" and not pd.isna(value) else None
     if share is None:
         return f"<td class=n>{_e(text)}</td>"
-    return f'<td class="n bar" style="--w:{100 * min(max(share, 0.0), 1.0):.1f}%">{_e(text)}</td>'
+    return f'<td class=n>{_e(text)}<div class=bar style="--w:{100 * min(max(share, 0.0), 1.0):.1f}%"></div></td>'
 
 
 def formatted(value: Any, how: str | None) -> str:

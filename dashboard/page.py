@@ -54,13 +54,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Figure:
-    """A plotly figure; `points` says that its marks are single customers."""
+    """A plotly figure; `points` says that its marks are single customers, `wide` that it needs the page's full width."""
 
     key: str
     figure: Any
     title: str
     caption: str = ""
     points: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -59,4 +59,5 @@ def _map(frame: Frame, row: np.ndarray, xy: np.ndarray) -> None:
         title=t("map.title"),
         caption=t("map.help", n=f"{len(order):,}", colour=colour, seed=SEED),
         points=True,
+        wide=True,
     )

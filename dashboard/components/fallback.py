@@ -65,6 +65,7 @@ def chooser(frame: Frame, task: str) -> None:
         )
     with right:
         share = st.slider(t("fallback.coverage"), 0.5, 1.0, 0.9, 0.01, format="percent", key="coverage", bind="query-params")
+        put.chosen(t("fallback.coverage"), f"{share:.0%}")
         threshold = float(np.quantile(found.uncertainty, share))
         kept = found.uncertainty <= threshold
         risk, whole = float(found.error[kept].mean()), float(found.error.mean())

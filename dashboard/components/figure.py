@@ -57,8 +57,11 @@ def palette() -> list[str]:
     return list(colours or [])
 
 
-def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool = False) -> None:
-    """A titled figure in a card; the picture is saved as PNG from its own menu. `points`: its marks are single customers."""
+def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool = False, wide: bool = False) -> None:
+    """A titled figure in a card; the picture is saved as PNG from its own menu.
+
+    For the saved page: `points`: its marks are single customers; `wide`: it takes the full width, as on the page.
+    """
     with st.container(border=True, key=f"figure-{key}", gap="small"):
         st.markdown(f"**{title}**")
         if caption:
@@ -71,7 +74,7 @@ def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool =
             config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
             alt=title,
         )
-    record(Figure(key, figure, title, caption, points))
+    record(Figure(key, figure, title, caption, points, wide))
 
 
 def csv(rows: pd.DataFrame, formats: Mapping[str, Any] | None = None, units: Mapping[str, str] | None = None) -> bytes:

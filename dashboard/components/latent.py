@@ -52,6 +52,7 @@ def browser(frame: Frame, found: Latents) -> None:
         caption=t("sae.browser_help", n=f"{len(rows):,}"),
         height=420,
         column_config=columns,
+        units={t("latent.effect"): t("table.deviations")},
         on_select=lambda: _select(shown),
         selection_mode="single-row",
     )
@@ -120,7 +121,14 @@ def _raised(one: LatentPage) -> None:
         }
         for f in one.raised
     ]
-    table(pd.DataFrame(rows), "latent-raised", title=t("latent.raised"), caption=t("latent.raised_help"), height="content")
+    table(
+        pd.DataFrame(rows),
+        "latent-raised",
+        title=t("latent.raised"),
+        caption=t("latent.raised_help"),
+        height="content",
+        units={t("latent.difference"): t("table.deviations")},
+    )
 
 
 def _rows(found: Sequence[TopRow], key: str, title: str) -> None:

@@ -67,9 +67,14 @@ def metric(label: str, value: Any, delta: Any = None, **options: Any) -> None:
     record(Number(label, str(value), "" if delta is None else str(delta), str(about)))
 
 
+def saved_only(body: str, kind: Kind = "caption") -> None:
+    """Only in the saved page."""
+    _text(kind, body)
+
+
 def chosen(label: str, value: object) -> None:
-    """Only for the saved page: what a widget was set to, where nothing else on the page says it."""
-    _text("caption", f"{label}: **{value}**")
+    """Only in the saved page: what a widget was set to, where nothing else says it."""
+    saved_only(f"{label}: **{value}**")
 
 
 @contextmanager

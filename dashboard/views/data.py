@@ -58,6 +58,9 @@ def _columns(stats: DriftStats, drift: Drift | None) -> None:
         format_func=lambda g: maybe(f"data.group_name.{g}", g),
     )  # fmt: skip
     words = right.text_input(t("data.search"), key="feature", bind="query-params", placeholder=t("data.search_help"))
+    if group or words:
+        put.chosen(t("data.group"), maybe(f"data.group_name.{group}", group) if group else t("data.all_groups"))
+        put.chosen(t("data.search"), words or "–")
     wanted = words.lower().split()
     rows = []
     for r in column_rows(stats, drift, Thresholds().drift_psi):
@@ -126,6 +129,7 @@ def _presence(stats: DriftStats) -> None:
         "data-presence",
         title=t("data.presence"),
         caption=t("data.presence_help"),
+        wide=True,
     )
 
 

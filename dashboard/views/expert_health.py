@@ -74,6 +74,7 @@ def _groups(frame: Frame) -> None:
         "experts-groups",
         title=t("experts.groups"),
         caption=t("experts.groups_help"),
+        wide=True,
     )
 
 

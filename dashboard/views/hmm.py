@@ -86,6 +86,7 @@ def render(frame: Frame) -> None:
         title=t("hmm.table"),
         caption=t("hmm.table_help"),
         height="content",
+        units={t("hmm.swap"): t("table.change")},
         column_config={
             t("hmm.rate"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
             t("hmm.tasks"): st.column_config.TextColumn(width="medium"),
@@ -104,6 +105,7 @@ def render(frame: Frame) -> None:
             "hmm-swap",
             title=t("hmm.swaps"),
             caption=t("hmm.swaps_help"),
+            wide=True,
         )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         mode = st.selectbox(t("hmm.mode"), h.modes, key="mode", bind="query-params", width=220)

@@ -131,6 +131,7 @@ def render(frame: Frame) -> None:
         },
     )
     task = st.selectbox(t("uncertainty.task"), list(s.evidence), key="task", bind="query-params", width=260)
+    put.chosen(t("uncertainty.task"), task)
     _task(frame, task)
     chooser(frame, task)
 

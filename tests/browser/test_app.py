@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from analysis.latents import load_labels
-from dashboard.browser import CONTENT, WAIT_MS, ready
+from dashboard.browser import CONTENT, DRAWN, WAIT_MS, ready
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore
 from dashboard.view import views
@@ -171,21 +171,52 @@ def test_a_label_given_to_a_latent_is_kept_with_the_run(address: str, page: Page
     assert load_labels(shown_runs / "healthy") == {3: "travellers"}
 
 
-def test_the_report_of_an_explanation_and_the_page_of_a_run_are_saved_whole(address: str, page: Page, tmp_path: Path) -> None:
+def saved(page: Page, button: Locator, to: Path) -> str:
+    """What the button sends, kept in `to`."""
+    with page.expect_download() as sent:
+        button.click()
+    sent.value.save_as(to)
+    text = to.read_text(encoding="utf-8")
+    assert text.rstrip().endswith("</html>")
+    assert len(text.encode()) < 8_000_000
+    return text
+
+
+def test_the_report_of_an_explanation_and_of_the_whole_run_are_saved(address: str, page: Page, tmp_path: Path) -> None:
     page.goto(f"{address}/why_recommended?run=healthy")
     report = page.get_by_role("button", name=EN["why.report"])
     report.wait_for()
     ready(page)
     expect(page).to_have_url(re.compile("customer="))
     customer = parse_qs(urlsplit(page.url).query)["customer"][0]
-    for button, said in ((report, customer), (page.get_by_role("button", name=EN["frame.export"]), "healthy")):
-        with page.expect_download() as saved:
-            button.click()
-        saved.value.save_as(tmp_path / "saved.html")
-        text = (tmp_path / "saved.html").read_text(encoding="utf-8")
-        assert text.rstrip().endswith("</html>")
-        assert said in text
-        assert len(text) < 8_000_000
+    assert customer in saved(page, report, tmp_path / "why.html")
+    page.get_by_role("button", name=EN["frame.export"]).click()
+    assert "healthy" in saved(page, page.get_by_role("button", name=EN["frame.export_run"]), tmp_path / "run.html")
+
+
+def test_a_page_is_saved_as_it_is_shown_and_opens_without_a_network(address: str, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{address}/hmm?run=healthy&lang=ko&segment=warm_start")
+    ready(page, CONTENT)
+    page.wait_for_function(DRAWN, timeout=WAIT_MS)
+    figures = page.locator('[data-testid="stPlotlyChart"]').count()
+    known = catalogue("ko")
+    page.get_by_role("button", name=known["frame.export"]).click()
+    saved(page, page.get_by_role("button", name=known["frame.export_page"]), tmp_path / "page.html")
+    page.context.set_offline(True)
+    try:
+        alone = page.context.new_page()
+        wrong: list[str] = []
+        alone.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        alone.on("pageerror", lambda e: wrong.append(str(e)))
+        alone.goto((tmp_path / "page.html").as_uri(), timeout=WAIT_MS)
+        expect(alone.locator(".plot .main-svg:first-child")).to_have_count(figures, timeout=WAIT_MS)
+        expect(alone.locator("h1")).to_have_text(known["hmm.question"])
+        expect(alone.locator("header")).to_contain_text("warm_start")
+        assert alone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert wrong == []
+        alone.close()
+    finally:
+        page.context.set_offline(False)
 
 
 @pytest.fixture
