@@ -162,7 +162,8 @@ def _run_map(arguments: Arguments) -> int:
     else:
         print(starter)
         print(f"Every value is a guess: read {starter.path}, correct it, then:")
-        print(f"  ple import tables {shlex.quote(str(arguments.file))} EVENTS --map {shlex.quote(str(starter.path))}")
+        source = arguments.file if arguments.table == "transactions" else arguments.file.parent
+        print(f"  ple import tables {shlex.quote(str(source))} EVENTS --map {shlex.quote(str(starter.path))}")
     return 1 if starter.open_questions else 0
 
 

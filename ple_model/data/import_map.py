@@ -351,6 +351,8 @@ def _guess_numbers(
         source.open_questions.append(f"'{found.columns[column.name][0]}' holds no readable number for '{column.name}'")
         return found, "not readable as numbers"
     refunds = f", {below:,} below 0" + (" (refunds)" if column.name == "amount" else "") if below else ""
+    if column.sql_type == "INTEGER":
+        return kept, f"{low} to {high}{refunds}"
     return kept, f"{_number(low)} to {_number(high)}{refunds}"
 
 

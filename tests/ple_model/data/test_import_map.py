@@ -96,7 +96,9 @@ def test_what_no_name_gives_away_is_asked_and_the_import_refuses_until_it_is_ans
     assert main(["import", "tables", str(source), str(tmp_path / "events"), "--map", str(path)]) == 0
 
 
-def test_a_second_file_is_added_to_the_map_and_a_map_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_second_file_is_added_to_the_map_and_a_map_is_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "x.csv").write_text("card,date,amount\na,2024-01-01,5\n")
     (tmp_path / "people.csv").write_text("card,Birth Year,City,tier\na,1980,Seoul,gold\n")
     path = tmp_path / "map.yaml"
@@ -105,7 +107,10 @@ def test_a_second_file_is_added_to_the_map_and_a_map_is_never_overwritten(tmp_pa
     with pytest.raises(UserError, match="already maps the table 'transactions'"):
         write_starter(tmp_path / "x.csv", path)
     assert path.read_text() == before
-    write_starter(tmp_path / "people.csv", path, "customers")
+    assert main(["import", "map", str(tmp_path / "people.csv"), str(path), "--table", "customers"]) == 0
+    assert f"ple import tables {tmp_path} EVENTS" in capsys.readouterr().out
+    with pytest.raises(UserError, match="is the file of table 'customers' in the map; give the folder"):
+        import_tables(tmp_path / "people.csv", tmp_path / "events", load_map(path))
     import_tables(tmp_path, tmp_path / "events", load_map(path))
     with connect(tmp_path / "events") as store:
         assert store.con.execute("SELECT customer_id, birth_year, region FROM customers").fetchall() == [("a", 1980, "Seoul")]
