@@ -13,6 +13,7 @@ from analysis import AnalysisStore, CohortFilter, CohortStatistics, Diagnosis, l
 from analysis.report import to_html
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
+from analysis.store import stored
 from dashboard import state
 from dashboard.components import put
 from dashboard.components.cards import number
@@ -209,12 +210,18 @@ def export(frame: Frame) -> None:
     page = kept.drawing
     if page is not None:
         page.run, page.facts = frame.run.name, _facts(frame)
-    found = frame.diagnosis or load_diagnosis(frame.run.path)
     name = page.file_name(".html") if page is not None else f"{frame.run.name}.html"
     with st.popover(t("frame.export"), icon=":material/download:", help=t("frame.export_help")):
         _save("page", lambda: file_of(kept.last()), name)
-        if found is not None:
-            _save("run", lambda: to_html(found).encode(), f"{frame.run.name}.html")
+        if frame.diagnosis is not None or any(stored(frame.run.path)):
+            _save("run", lambda: _report(frame), f"{frame.run.name}.html")
+
+
+def _report(frame: Frame) -> bytes:
+    found = frame.diagnosis or load_diagnosis(frame.run.path)
+    if found is None:
+        raise UserError(f"{frame.run.path} has no stored measurement any more; open its overview to measure it again")
+    return to_html(found).encode()
 
 
 def _save(what: str, make: Callable[[], bytes], name: str) -> None:
