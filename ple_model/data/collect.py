@@ -32,7 +32,7 @@ from ple_model.data.work import Array, Work, digest, new_array, read_array
 from ple_model.schema import PARTS, load_schema
 
 CHUNK = 4096
-STEP_VERSIONS = {"features": 1, "sequences": 1, "segments": 1, "topology": 1}
+STEP_VERSIONS = {"features": 1, "sequences": 2, "segments": 1, "topology": 2}
 """Raise a number when the step's code gives other values: stored steps of the old one are then not reused."""
 PART_NAMES = tuple(part for _, part, _ in PARTS)
 Share = Callable[[float], None]
@@ -74,11 +74,11 @@ def collect(work: Work, store: EventStore, rows: int, key: str, market: Market, 
             lambda f: _segments(f, store, rows, lambda x: work.progress("segments", x)),
         ),
     }
-    daily = read_array(folders["sequences"], "daily")
+    daily, app_events = (read_array(folders["sequences"], n) for n in ("daily", "app_events"))
     folders["topology"] = work.step(
         "topology",
         digest([key, STEP_VERSIONS["sequences"], STEP_VERSIONS["topology"]]),
-        lambda f: _topology(f, daily, workers, lambda x: work.progress("topology", x)),
+        lambda f: _topology(f, daily, app_events, workers, lambda x: work.progress("topology", x)),
     )
     arrays = {p.stem: read_array(folder, p.stem) for folder in folders.values() for p in sorted(folder.glob("*.npy"))}
     return Collected(arrays, rows)
@@ -110,6 +110,7 @@ def _sequences(folder: Path, store: EventStore, rows: int, share: Share) -> None
         "txn": (TXN_STEPS, TXN_WIDTH),
         "session": (SESSION_STEPS, SESSION_WIDTH),
         "daily": (DAILY_STEPS, len(DAILY)),
+        "app_events": (DAILY_STEPS, 1),
         "monthly": (MONTHS, len(MONTHLY)),
     }
     out = {k: new_array(folder, k, (rows, *s), np.float32) for k, s in shapes.items()}
@@ -131,11 +132,11 @@ def _segments(folder: Path, store: EventStore, rows: int, share: Share) -> None:
         share(stop / rows)
 
 
-def _topology(folder: Path, daily: Array, workers: int, share: Share) -> None:
+def _topology(folder: Path, daily: Array, app_events: Array, workers: int, share: Share) -> None:
     out: dict[str, Array] = {}
     rows = len(daily)
     for first, stop in chunks(rows):
-        found = compute_topology(np.array(daily[first:stop]), workers=workers)
+        found = compute_topology(np.array(daily[first:stop]), np.array(app_events[first:stop, :, 0]), workers=workers)
         for name, values in vars(found).items():
             if name not in out:
                 out[name] = new_array(folder, name, (rows, *values.shape[1:]), values.dtype)

@@ -5,7 +5,7 @@
   signed log of the net flow, log largest movement, sine and cosine of the mean hour.
 * `session_seq` [90, 8]: the last 90 sessions, newest last. Log duration, log events, log days since the one before, log days
   before the cut-off, sine and cosine of the hour, app, web.
-* `daily` [365, 4] and `monthly` [12, 12]: what topology and the hidden Markov models read; unscaled.
+* `daily` [365, 4], `app_events` [365, 1] and `monthly` [12, 12]: what topology and the hidden Markov models read; unscaled.
 
 Each channel of the two model inputs is divided by the root mean square of its non-zero training values: zero stays zero.
 """
@@ -39,6 +39,8 @@ class Sequences:
     txn: FloatArray
     session: FloatArray
     daily: FloatArray
+    app_events: FloatArray
+    """Events within the day's sessions; a session that does not count them is one."""
     monthly: FloatArray
     has_txn: NDArray[np.bool_]
     has_session: NDArray[np.bool_]
@@ -65,6 +67,7 @@ def read_sequences(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Seq
         txn=_scatter(con, _TXN, n, TXN_STEPS, TXN_WIDTH),
         session=_scatter(con, _SESSION, n, SESSION_STEPS, SESSION_WIDTH),
         daily=_scatter(con, _DAILY, n, DAILY_STEPS, len(DAILY)),
+        app_events=_scatter(con, _APP_EVENTS, n, DAILY_STEPS, 1),
         monthly=_scatter(con, _MONTHLY, n, MONTHS, len(MONTHLY)),
         has_txn=_exists(con, "transactions", first, stop),
         has_session=_exists(con, "sessions", first, stop),
@@ -99,6 +102,8 @@ _DAILY = f"""
                0 AS sessions, CASE WHEN kind = 'deposit' THEN greatest(amount, 0) ELSE 0 END AS deposit FROM seq_txn
         UNION ALL SELECT r, back, 0, 0, 1, 0 FROM seq_session
     ) GROUP BY r, back"""
+_APP_EVENTS = f"""
+    SELECT r, {DAILY_STEPS} - back AS step, sum(greatest(coalesce(events, 1), 0)) FROM seq_session GROUP BY r, back"""
 _MONTHLY = f"""
     WITH m AS (SELECT r, (back - 1) // 30 AS month, back, * EXCLUDE (r, back) FROM seq_txn WHERE back <= {30 * MONTHS}),
     share AS (

@@ -2,8 +2,8 @@
 
 The planted signals, each readable from one kind of input and from little else:
 
-* *loop*: session counts and purchases a visit follow a personal cycle. Broken, every week starts at a random phase of the
-  same cycle: daily and weekly amounts keep their distribution, the loop in the delay embedding is gone.
+* *loop*: sessions, what is done in one, and purchases a visit follow a personal cycle. Broken, every week starts at a random
+  phase of the same cycle: daily and weekly amounts keep their distribution, the loop in the delay embedding is gone.
 * *rhythm*: gaps between visits alternate short, long: the next gap follows from the order of the past ones, not their mean.
 * *community*: in each leaf the customer buys at the community's brand.
 * *heavy tail*: rare very large purchases; *shape*: two-humped amounts of the same mean and spread, growth afterwards.
@@ -180,15 +180,15 @@ def sessions(people: People, story: Story, visits: Bools, loop: Floats, rng: np.
     """App and web sessions, on visit days above all, so that they do not blur the rhythm of visits."""
     n = len(people)
     regime = story.regime[:, np.arange(DAYS) // 7]
-    rate = np.array([1.25, 0.95, 0.6, 0.0])[regime] * loop * np.where(visits, 1.1, 0.025)
+    rate = np.array([1.25, 0.95, 0.6, 0.0])[regime] * loop * np.where(visits, 2.0, 0.025)
     rate *= people.app[:, None] & (np.arange(DAYS) >= people.joined[:, None]) & ~story.paused
-    count = rng.poisson(rate)
+    count = np.floor(rate + rng.random(rate.shape)).astype(np.int64)  # steadier than chance: a habit, not a coincidence
     who, day = np.nonzero(count)
     repeat = count[who, day]
     c, d = np.repeat(who, repeat), np.repeat(day, repeat)
     m = len(c)
     hour = np.clip(np.where(people.evening[c], 20.0, 9.5) + 3.0 * rng.standard_normal(m), 0.1, 23.9)
-    depth = np.exp(1.4 + 0.3 * people.propensity[c] + 0.6 * rng.standard_normal(m))
+    depth = np.exp(1.4 + 0.3 * people.propensity[c] + 0.2 * rng.standard_normal(m)) * loop[c, d] ** 1.5
     web = rng.random(n) < 0.3
     return Events(
         c,

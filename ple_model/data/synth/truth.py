@@ -21,8 +21,8 @@ ALWAYS = -1_000_000
 
 CAUSE_EXPERT: dict[str, str] = {
     "loop_break": "perslay", "visit_rhythm": "temporal", "taste_community": "lightgcn", "heavy_tail": "raw_scale",
-    "category_deepening": "unified_hgcn", "savings_x_evening": "deepfm", "credit_x_premium": "deepfm",
-    "amount_shape": "optimal_transport", "income_shock": "causal", "regime": "hmm_lifecycle",
+    "category_deepening": "unified_hgcn", "favourite_merchant": "unified_hgcn", "savings_x_evening": "deepfm",
+    "credit_x_premium": "deepfm", "amount_shape": "optimal_transport", "income_shock": "causal", "regime": "hmm_lifecycle",
 }  # fmt: skip
 """The expert (or HMM) whose input carries a cause that the other inputs carry little of."""
 

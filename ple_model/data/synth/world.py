@@ -150,19 +150,19 @@ OFFER_PRODUCT: dict[str, str] = {
 class Strengths:
     """Planted effect sizes and base rates: the tests read them, a study may change them."""
 
-    loop_break: float = 1.9
+    loop_break: float = 2.5
     """Log hazard of falling silent while the spending loop is broken."""
     fading: float = 1.0
     complaint: float = 0.9
-    base_hazard: float = 0.0097
+    base_hazard: float = 0.0079
     """Weekly hazard of falling silent in the steady regime."""
     returning: float = 0.094
     """Weekly chance of coming back after at least five silent weeks."""
-    interaction: float = 0.9
+    interaction: float = 1.4
     """Log-odds of a click per sign(savings account) x sign(evening shopper); no main effect of either."""
-    conversion_interaction: float = 0.8
-    click_intercept: float = -4.255
-    conversion_intercept: float = -2.42
+    conversion_interaction: float = 1.2
+    click_intercept: float = -4.66
+    conversion_intercept: float = -2.66
     deepening: float = 1.5
     """Log weight of a category in the 16 weeks after its leaves were explored."""
     shape_growth: float = 0.6

@@ -7,6 +7,7 @@ import pytest
 
 from ple_model.data.derived.tda import (
     GRID,
+    busyness,
     compute_topology,
     delay_embedding,
     diagrams,
@@ -78,28 +79,36 @@ def test_delay_embedding_by_hand() -> None:
     assert delay_embedding(np.arange(5.0)[None], 2, 2)[0].tolist() == [[0, 2], [1, 3], [2, 4]]
 
 
-def daily(n: int, seed: int = 0) -> np.ndarray:
-    """[n, 365, 4]: row 0 is silent; odd rows have a 28-day cycle of sessions, even ones the same counts shuffled."""
+def year(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """[n, 365, 4] and [n, 365]: row 0 is silent; odd rows have a 28-day cycle of events in the app, even ones the same days
+    shuffled. Sessions come on the same irregular days in both."""
     rng = np.random.default_rng(seed)
     out = np.zeros((n, 365, 4), np.float32)
-    wave = rng.poisson(3 * (1 + np.sin(2 * np.pi * np.arange(365) / 28)), (n, 365))
+    wave = rng.poisson(8 * np.exp(np.sin(2 * np.pi * np.arange(365) / 28)), (n, 365)).astype(np.float32)
     for i in range(0, n, 2):
         wave[i] = rng.permutation(wave[i])
-    out[:, :, 2] = wave
-    out[:, :, 0] = rng.exponential(20, (n, 365)) * (rng.random((n, 365)) < 0.4)
+    out[:, :, 2] = rng.random((n, 365)) < 0.4
+    out[:, :, 0] = rng.exponential(20, (n, 365)) * out[:, :, 2]
     out[:, :, 1] = out[:, :, 0] > 0
     out[0] = 0
-    return out
+    return out, wave * out[:, :, 2]
+
+
+def test_busyness_by_hand() -> None:
+    actions = np.array([[0, 0, 6, 0, 0, 0, 2, 4]], float)
+    found = np.expm1(busyness(actions, actions > 0, 6, window=2))
+    # windows ending on days 2 to 7: {0, 6}, {6, 0}, none, none, {0, 2}, {2, 4}
+    assert found[0].tolist() == pytest.approx([6, 6, 6, 6, 2, 3])
 
 
 def test_a_cycle_of_sessions_draws_a_longer_loop_than_the_same_days_shuffled() -> None:
-    found = compute_topology(daily(41))
+    found = compute_topology(*year(41))
     longest = found.short_stats[:, 14]
     assert longest[1::2].mean() > 1.3 * longest[2::2].mean()
 
 
 def test_a_silent_customer_is_absent_and_everything_is_finite() -> None:
-    found = compute_topology(daily(6))
+    found = compute_topology(*year(6))
     assert found.has_short.tolist() == [False] + [True] * 5
     assert not found.short_mask[0].any()
     assert not found.has_long[0]
@@ -112,7 +121,7 @@ def test_a_silent_customer_is_absent_and_everything_is_finite() -> None:
 
 
 def test_workers_and_blocks_change_nothing() -> None:
-    x = daily(8)
-    whole, cut = compute_topology(x), compute_topology(x, workers=2, block_rows=3)
+    x = year(8)
+    whole, cut = compute_topology(*x), compute_topology(*x, workers=2, block_rows=3)
     for name, values in vars(whole).items():
         assert np.array_equal(values, getattr(cut, name)), name
