@@ -17,7 +17,7 @@ from ple_model.data.events import TABLES, connect
 from ple_model.data.source_map import TableMap, load_map
 
 GUIDE = Path(__file__).parents[2] / "docs" / "bring-your-own-data.md"
-CARDS = 40
+CARDS = 24
 
 
 def _blocks(language: str) -> list[str]:
@@ -38,7 +38,7 @@ def _write_payments(path: Path) -> None:
     first, days = date(2024, 11, 1), 425
     rows = []
     for card in range(CARDS):
-        for day in sorted({0 if card == 0 else rng.randrange(60), *(rng.randrange(days) for _ in range(45))}):
+        for day in sorted({0 if card == 0 else rng.randrange(60), *(rng.randrange(days) for _ in range(25))}):
             amount = rng.randrange(1_000, 90_000) * (-1 if rng.random() < 0.02 else 1)
             when = (first + timedelta(days=day)).strftime("%Y/%m/%d")
             rows.append([when, f"{amount:,}", f"9410-{card:04d}", rng.choice(merchants), rng.choice(categories)])
