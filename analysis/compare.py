@@ -26,7 +26,7 @@ GROUPS = 64
 LEVEL = 0.95
 SAME = 1e-5
 """Relative distance below which two numbers computed in float32 are one number."""
-ABSOLUTE = frozenset(("share", "probability", "variation", "deviations", "angle", "ratio", "constant"))
+ABSOLUTE = frozenset(("share", "probability", "variation", "deviations", "angle", "ratio", "constant", "vacuity"))
 """Units with a natural one of their own (a whole, a standard deviation, the own norm, the constant's loss)."""
 
 Verdict = Literal["differs", "same", "size", "few"]

@@ -61,22 +61,41 @@ def _any(store: AnalysisStore, one: CohortFilter) -> bool:
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean over rows of a column, or of the mean of several; rows where `unless` holds are left out."""
+    """The mean over rows of a column, or of the mean of several; rows where `unless` holds are left out.
+
+    `error` takes two columns, what was predicted and what happened: "squared", "absolute", or "wrong" where they differ.
+    `split` keeps the rows of one split.
+    """
 
     columns: tuple[str, ...]
     unless: str = ""
+    error: Literal["", "squared", "absolute", "wrong"] = ""
+    split: str = ""
+
+    def sql(self) -> str:
+        """The number of each row; NULL for a row that does not count."""
+        names = [f"{quote_identifier(c)}::DOUBLE" for c in self.columns]
+        x = f"({' + '.join(names)}) / {len(names)}"
+        if self.error:
+            predicted, happened = names
+            x = {
+                "squared": f"({predicted} - {happened}) ** 2",
+                "absolute": f"abs({predicted} - {happened})",
+                "wrong": f"({predicted} <> {happened})::DOUBLE",
+            }[self.error]
+        kept = [f"isfinite({x})"]
+        if self.unless:
+            kept.append(f"NOT {quote_identifier(self.unless)}")
+        if self.split:
+            kept.append("split = '" + self.split.replace("'", "''") + "'")
+        return f"CASE WHEN {' AND '.join(kept)} THEN {x} END"
 
 
 def means(store: AnalysisStore, items: Sequence[Mean], filters: Sequence[CohortFilter] = ()) -> tuple[Array, Array, Array]:
     """(means [C], replicates [GROUPS, C], rows [C]) of several means of one cohort, in one query."""
     store.count(filters)  # names an unknown column or a value that does not fit
     condition, values = where(filters)
-    q = quote_identifier
-    cells = []
-    for i, item in enumerate(items):
-        x = f"({' + '.join(f'{q(c)}::DOUBLE' for c in item.columns)}) / {len(item.columns)}"
-        kept = f"isfinite({x})" + (f" AND NOT {q(item.unless)}" if item.unless else "")
-        cells.append(f"CASE WHEN {kept} THEN {x} END AS x{i}")
+    cells = [f"{item.sql()} AS x{i}" for i, item in enumerate(items)]
     folded = ", ".join(f"sum(x{i}), count(x{i})" for i in range(len(items)))
     group = f"(hash(customer_id) % {GROUPS})::INT AS g"
     query = f"SELECT g, {folded} FROM (SELECT {group}, {', '.join(cells)} FROM rows {condition}) GROUP BY g"
@@ -205,6 +224,30 @@ def edges(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile
     return Profile(store.count(filters), {k: found[k] for k in sorted(found, key=lambda k: names.index(k.subject))})
 
 
+def predictions(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+    """Error of each task on the rows that are judged (the test split where there is one): the Brier score of a yes or no, the
+    share of wrong classes, the mean absolute error of an amount in its own units."""
+    split = str(store.meta.get("judged_split", "test"))
+    wanted: dict[Key, tuple[Mean, str]] = {}
+    for task, kind in store.statistics.facts.kinds.items():
+        if kind == "binary":
+            wanted[Key(task, "squared")] = Mean((f"p:{task}", f"y:{task}"), error="squared", split=split), "brier"
+        elif kind == "regression":
+            wanted[Key(task, "absolute")] = Mean((f"p:{task}", f"y:{task}"), error="absolute", split=split), "label"
+        else:
+            wanted[Key(task, "wrong")] = Mean((f"c:{task}", f"y:{task}"), error="wrong", split=split), "share"
+    return Profile(store.count(filters), _estimates(store, wanted, filters))
+
+
+def uncertainties(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+    """Mean uncertainty of each evidential task: vacuity of classes, epistemic variance of amounts."""
+    wanted: dict[Key, tuple[Mean, str]] = {}
+    for task, kind in store.statistics.facts.kinds.items():
+        measure, unit = ("variance", "variance") if kind == "regression" else ("vacuity", "vacuity")
+        wanted[Key(task, measure)] = Mean((f"u:{task}",)), unit
+    return Profile(store.count(filters), _estimates(store, wanted, filters))
+
+
 def share_error(share: float, n: float) -> float:
     """Standard error of a share with one success and one failure added, which stays honest at none and at all (Agresti and
     Caffo 2000)."""
@@ -219,7 +262,8 @@ def _independent(store: AnalysisStore) -> float:
 
 
 PROFILES: dict[str, Callable[[AnalysisStore, Sequence[CohortFilter]], Profile]] = {
-    "experts": experts, "gates": gates, "hmm": modes, "transfer": edges,
+    "experts": experts, "gates": gates, "hmm": modes, "transfer": edges, "predictions": predictions,
+    "uncertainty": uncertainties,
 }  # fmt: skip
 
 

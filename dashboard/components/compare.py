@@ -31,6 +31,8 @@ MEASURES: dict[str, dict[str, str]] = {
     "gates": {"weight": "experts.weight", "effective": "compare.effective"},
     "hmm": {"rate": "hmm.rate", "real_norm": "hmm.real_norm", "cosine": "hmm.cosine", "spread": "hmm.spread"},
     "transfer": {"strength": "transfer.strength", "change": "transfer.change", "flips": "transfer.flips"},
+    "predictions": {"squared": "compare.squared", "wrong": "compare.wrong", "absolute": "compare.absolute"},
+    "uncertainty": {"vacuity": "compare.vacuity", "variance": "compare.variance"},
     "training": {
         "epochs": "training.epochs", "best_epoch": "compare.best_epoch", "best_loss": "training.best",
         "task_loss": "compare.task_loss", "speed": "training.speed", "epoch_time": "compare.epoch_time",
@@ -40,7 +42,7 @@ MEASURES: dict[str, dict[str, str]] = {
 """Measures of each page, in the order of their panels, as the page itself calls them."""
 SUBJECTS = {
     "experts": "experts.expert", "gates": "gates.task", "hmm": "hmm.mode", "transfer": "transfer.edge",
-    "training": "compare.subject",
+    "predictions": "overview.task", "uncertainty": "uncertainty.task", "training": "compare.subject",
 }  # fmt: skip
 ROWS_IN_FULL = 12
 """A table of at most so many rows is shown in full height."""
@@ -61,6 +63,13 @@ def section(frame: Frame, area: str) -> None:
     put.subheader(t("compare.itself", run=called[0]), anchor=False)
 
 
+def predictions(frame: Frame) -> None:
+    """Which of the two runs predicts better, for the overview, which says itself what else changed."""
+    if frame.other is not None:
+        put.subheader(t("compare.predictions"), anchor="compare")
+        _compared(frame, frame.other, "predictions", names(frame.run, frame.other))
+
+
 def _compared(frame: Frame, run: Run, area: str, called: tuple[str, str]) -> None:
     if frame.other_diagnosis is None:
         offer(run)
@@ -73,12 +82,20 @@ def _compared(frame: Frame, run: Run, area: str, called: tuple[str, str]) -> Non
         put.info(t("compare.few", **_n(found, called), minimum=MIN_ROWS), icon=ICONS["unknown"])
         return
     _said(found, called)
+    if frame.store.meta["data"]["fingerprint"] != other.meta["data"]["fingerprint"]:
+        put.caption(t("compare.data"))
     if area == "gates":
         _gates(found, frame, other, called)
-    else:
+    elif area != "predictions":  # its subjects have one measure each
         _pairs(found, area, called)
-    note = f" {t('compare.measured_all')}" if area == "transfer" and frame.filters else ""
-    _table(found, area, called, t("compare.table_help", run=called[0], other=called[1]) + note)
+    said = [t("compare.table_help", run=called[0], other=called[1])]
+    if area == "transfer" and frame.filters:
+        said.append(t("compare.measured_all"))
+    if area == "predictions":
+        said.insert(
+            0, t("compare.judged_split", split=maybe(f"split.{other.meta['judged_split']}", other.meta["judged_split"]))
+        )
+    _table(found, area, called, " ".join(said))
 
 
 def offer(run: Run) -> None:
@@ -151,7 +168,7 @@ def _said(found: Comparison, called: tuple[str, str]) -> None:
     """One sentence: how much differs; then what only one run has, what could not be judged, and how it was judged."""
     for name, mine in zip(called, ((found.only_a, found.parts_only_a), (found.only_b, found.parts_only_b)), strict=True):
         if alone := [x.replace(":", " → ") for xs in mine for x in xs]:
-            put.warning(t("compare.only", run=name, names=", ".join(alone)), icon=":material/difference:")
+            put.info(t("compare.only", run=name, names=", ".join(alone)), icon=":material/difference:")
     if found.alike:
         put.success(t("compare.alike", judged=found.judged), icon=ICONS["ok"])
     elif found.rows:
@@ -264,7 +281,7 @@ def training(frame: Frame, stats: TrainingStats, other: TrainingStats | None) ->
             put.success(t("compare.same_training", n=len(found.rows)), icon=ICONS["ok"])
         for name, alone in zip(called, (found.only_a, found.only_b), strict=True):
             if alone:
-                put.warning(t("compare.only", run=name, names=", ".join(alone)), icon=":material/difference:")
+                put.info(t("compare.only", run=name, names=", ".join(alone)), icon=":material/difference:")
         _table(found, "training", called, t("compare.training_help"))
     _config(changes, called)
     put.subheader(t("compare.itself", run=called[0]), anchor=False)

@@ -130,6 +130,7 @@ def _changes(frame: Frame) -> None:
             for k in sorted(key):
                 f = mine.get(k) or theirs[k]
                 put.markdown(f"{t(f'overview.{label}')} **{f.subject}** · {say(f.verdict)} :gray[{f.id}]")
+        compare.predictions(frame)
 
 
 def _checklist(frame: Frame) -> None:

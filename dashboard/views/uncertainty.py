@@ -10,7 +10,7 @@ from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
 from analysis.uncertainty import TaskUncertainty
 from dashboard import state
-from dashboard.components import cards, put
+from dashboard.components import cards, compare, put
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -114,6 +114,7 @@ def _task(frame: Frame, task: str) -> None:
 def render(frame: Frame) -> None:
     s = frame.statistics
     cards.cards(frame.found.of("EVI-"))
+    compare.section(frame, "uncertainty")
     if not s.evidence:
         put.info(t("uncertainty.absent"))
         return

@@ -16,7 +16,7 @@ import pytest
 from analysis import AnalysisStore, diagnose
 from analysis.cohort import CohortFilter
 from analysis.compare import GROUPS, Estimate, Key, Profile, compare, leave_one_out
-from analysis.replicates import Gap, Mean, customer_groups, gaps, means, profile, replicate_values, share_error
+from analysis.replicates import PROFILES, Gap, Mean, customer_groups, gaps, means, profile, replicate_values, share_error
 from analysis.stats import expert
 from analysis.store import FORMAT
 from ple_model.run import Run
@@ -58,6 +58,16 @@ def test_a_mean_leaves_out_what_is_not_finite_or_excluded(tmp_path: Path) -> Non
     assert n.tolist() == [2, 2, 4]
 
 
+def test_errors_count_labelled_rows_of_one_split(tmp_path: Path) -> None:
+    store = small(
+        tmp_path / "s", customer_id=["a", "b", "c", "d"], split=["test", "test", "test", "train"], p=[0.5, 1.0, 0.0, 0.0],
+        y=[1, 0, None, 1],
+    )  # fmt: skip
+    value, _, n = means(store, [Mean(("p", "y"), error=e, split="test") for e in ("squared", "absolute", "wrong")])
+    assert value.tolist() == [0.625, 0.75, 1.0]
+    assert n.tolist() == [2, 2, 2]
+
+
 def test_a_customer_is_in_the_same_group_in_every_run() -> None:
     assert customer_groups(["a", "b", "a"]).tolist() == customer_groups(np.array(["a", "b", "a"])).tolist()
     assert len(set(customer_groups([str(i) for i in range(1000)]).tolist())) == GROUPS
@@ -90,6 +100,8 @@ def test_profiles_say_the_numbers_of_the_pages(store: AnalysisStore, filters: tu
     assert {k.subject: v for k, v in got["hmm"].items() if k.measure == "rate"} == pytest.approx(cohort.hmm_default)
     strengths = {k.subject: v for k, v in got["transfer"].items() if k.measure == "strength"}
     assert strengths == pytest.approx({e: cohort.transfer[e] for e in s.facts.edges}, rel=1e-5)
+    mean = {k.subject: e.value for k, e in profile(store, "uncertainty", filters).estimates.items()}
+    assert mean == pytest.approx({t: v[0] for t, v in cohort.uncertainty.items()}, rel=1e-5)
     if not filters:
         assert s.experts is not None
         assert s.hmm is not None
@@ -100,8 +112,9 @@ def test_profiles_say_the_numbers_of_the_pages(store: AnalysisStore, filters: tu
 
 
 def test_every_number_of_a_measured_run_has_an_interval(store: AnalysisStore) -> None:
-    for area in ("experts", "gates", "hmm", "transfer"):
+    for area in PROFILES:
         found = compare(profile(store, area), profile(store, area), min_rows=1)
+        assert found.rows
         assert found.judged == len(found.rows) - len(found.few)
         assert found.alike
 

@@ -23,7 +23,13 @@ from dashboard.server import RUNS_VARIABLE
 from ple_model.run import Run, load_run
 
 EN = catalogue("en")
-AREAS = {"expert_health": "experts", "cgc_gates": "gates", "hmm": "hmm", "logit_transfer": "transfer"}
+AREAS = {
+    "expert_health": "experts",
+    "cgc_gates": "gates",
+    "hmm": "hmm",
+    "logit_transfer": "transfer",
+    "uncertainty": "uncertainty",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -92,8 +98,7 @@ def test_two_identical_runs_do_not_differ(runs: Path, monkeypatch: pytest.Monkey
     assert not shown(app, EN["compare.difference"])
 
 
-@pytest.mark.parametrize("language", ["en", "ko"])
-@pytest.mark.parametrize("name", AREAS)
+@pytest.mark.parametrize(("name", "language"), [*((n, "en") for n in AREAS), ("cgc_gates", "ko")])
 def test_a_page_shows_only_what_differs_the_largest_first(
     runs: Path, monkeypatch: pytest.MonkeyPatch, name: str, language: str
 ) -> None:
@@ -119,6 +124,15 @@ def test_too_few_rows_are_not_compared(runs: Path, monkeypatch: pytest.MonkeyPat
     app = opened(runs, monkeypatch, name, compare="few")
     assert "12 in few" in text(app)
     assert "No difference" not in text(app)
+
+
+def test_the_overview_says_which_run_predicts_better(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened(runs, monkeypatch, "overview", compare="moved")
+    assert EN["compare.predictions"] in [s.value for s in app.subheader]
+    found = next(d.value for d in app.dataframe if EN["compare.difference"] in d.value.columns)
+    errors = {EN[f"compare.{e}"] for e in ("squared", "wrong", "absolute")}
+    assert set(found[EN["compare.measure_name"]]) <= errors
+    assert "No difference" in text(opened(runs, monkeypatch, "overview", compare="twin"))
 
 
 def test_a_run_that_nobody_measured_is_measured_on_request(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
