@@ -235,7 +235,7 @@ def _facts(frame: Frame) -> dict[str, str]:
     """What a saved page is about, in words: the run, the run it is compared with, the customers."""
     out = {t("frame.run"): _identity(frame.run)}
     if frame.other is not None:
-        out[t("frame.compare")] = _identity(frame.other)
+        out[t("export.compared")] = _identity(frame.other)
     if frame.diagnosis is not None:
         total = frame.store.n
         out[t("frame.cohort")] = t("frame.cohort_all", n=f"{total:,}")
