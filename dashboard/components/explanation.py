@@ -25,6 +25,8 @@ def _said(korean: str, english: str) -> str:
 
 def headline(e: Explanation) -> None:
     """What is predicted, beside a typical customer, and how far the explanation may be trusted."""
+    put.saved_only(t("export.person"), "warning")
+    put.chosen(t("why.customer"), e.customer_id)
     own = next((p for p in e.predictions if p.task == e.task), None)
     with st.container(horizontal=True, gap="small"):
         put.metric(f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction), border=True)

@@ -29,6 +29,7 @@ def render(frame: Frame) -> None:
         "transfer-dag",
         title=t("transfer.dag"),
         caption=t("transfer.dag_help", n=f"{s.effects.n if s.effects else 0:,}", order=" → ".join(s.facts.execution_order)),
+        wide=True,
     )
     table(
         pd.DataFrame(
@@ -47,6 +48,7 @@ def render(frame: Frame) -> None:
         title=t("transfer.table"),
         caption=t("transfer.table_help"),
         height="content",
+        units={t("transfer.change"): t("table.change")},
         column_config={t("transfer.flips"): st.column_config.NumberColumn(format="percent")},
     )
     put.subheader(t("transfer.dose"), anchor=False)
