@@ -103,6 +103,32 @@ class WhatIfResult:
 
 
 @dataclass(frozen=True)
+class StrengthSweep:
+    """The target of one transfer edge while the edge's strength goes from nothing to a multiple of the trained one."""
+
+    edge: str
+    n: int
+    factors: tuple[float, ...]
+    """Multiples of the trained strength; 1 is among them."""
+    change: tuple[float, ...]
+    """Mean absolute change of the target's prediction against the trained strength, in `change_unit`."""
+    change_unit: str
+    flips: tuple[float, ...]
+    """Share of rows whose decision differs from the trained strength's; NaN for amounts."""
+    metric: str = ""
+    """As in `TaskEffect`; empty with too few labels."""
+    n_labelled: int = 0
+    values: tuple[Interval, ...] = ()
+    """The metric at each factor."""
+    differences: tuple[Interval, ...] = ()
+    """The metric less that at the trained strength, from the same bootstrap samples."""
+
+    @property
+    def target(self) -> str:
+        return self.edge.partition(":")[2]
+
+
+@dataclass(frozen=True)
 class TaskMove:
     """One task of one customer before and after: shown values, with the class they belong to where there are classes."""
 

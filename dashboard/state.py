@@ -14,10 +14,11 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from analysis import AnalysisStore, CohortFilter, Diagnosis, WhatIfResult, diagnose, whatif
+from analysis import AnalysisStore, CohortFilter, CustomerWhatIf, Diagnosis, WhatIfResult, diagnose, whatif, whatif_customer
 from analysis.cohort import from_url, to_url
 from analysis.compare import Profile
 from analysis.explain.customer import explain
@@ -29,10 +30,14 @@ from analysis.stats.expert import ExpertStats
 from analysis.stats.hmm import HmmStats
 from analysis.uncertainty import TaskUncertainty, uncertainty
 from analysis.vectors import expert_statistics, hmm_statistics
+from analysis.whatif import StrengthSweep
 from dashboard.jobs import JobStore
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry, list_runs, load_run
+
+if TYPE_CHECKING:
+    from analysis.explain.customer_edit import ColumnNow
 
 READ_FILES = ("manifest.json", "config.yaml", "model.safetensors")
 
@@ -297,6 +302,44 @@ def _explanation(path: str, mark: str, customer: str, task: str) -> Explanation:
 def explanation(path: Path, customer: str, task: str) -> Explanation:
     """Why this run predicts what it predicts for one customer. `UserError` for an unknown customer or task."""
     return _explanation(str(path), fingerprint(path), customer, task)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _customer_columns(path: str, mark: str, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
+    from analysis.explain.customer_edit import columns
+
+    return columns(run(Path(path)), customer, names)
+
+
+def customer_columns(path: Path, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
+    """What these columns of a customer are, and where they stand among the training customers."""
+    return _customer_columns(str(path), fingerprint(path), customer, names)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _customer_what_if(
+    path: str, mark: str, customer: str, task: str, target: int | None, arguments: tuple[str, ...]
+) -> CustomerWhatIf:
+    with model_lock(Path(path)):
+        return whatif_customer(run(Path(path)), customer, arguments, task, target=target)
+
+
+def customer_what_if(path: Path, customer: str, task: str, target: int | None, arguments: tuple[str, ...]) -> CustomerWhatIf:
+    """One customer's predictions before and after. `UserError` if anything named is unknown."""
+    return _customer_what_if(str(path), fingerprint(path), customer, task, target, arguments)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _strength_sweep(path: str, mark: str, edge: str) -> StrengthSweep:
+    from analysis.explain.effects import Engine
+
+    with model_lock(Path(path)):
+        return Engine.cached(run(Path(path))).sweep(edge)
+
+
+def strength_sweep(path: Path, edge: str) -> StrengthSweep:
+    """What an edge's target does while the edge's strength goes from nothing to twice the configured one."""
+    return _strength_sweep(str(path), fingerprint(path), edge)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

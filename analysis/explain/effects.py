@@ -25,7 +25,7 @@ from analysis.explain.paired import PairedBootstrap
 from analysis.stats.effects import EffectStats, row_change, row_flips
 from analysis.stats.effects import measure as measure_effects
 from analysis.stats.transfer import DoseResponse
-from analysis.whatif import Note, TaskEffect, WhatIfResult
+from analysis.whatif import Note, StrengthSweep, TaskEffect, WhatIfResult
 from ple_model.calibration import CalibrationMap
 from ple_model.edits import FeatureEdit, changed_keys, edit
 from ple_model.errors import UserError
@@ -43,6 +43,8 @@ CHUNK = 4096
 MIN_LABELS = 50
 """Fewer labels than this give no metric."""
 DOSES = tuple(round(0.02 + 0.06 * i, 2) for i in range(17))
+FACTORS = tuple(0.25 * i for i in range(9))
+"""Multiples of an edge's strength in a sweep."""
 CHANGE_UNITS = {
     "binary": "probability",
     "multiclass": "total variation of the class probabilities",
@@ -364,6 +366,35 @@ class Engine:
             squared = np.concatenate([r.change_sq for r in rows if r.change_sq is not None])
             total = EffectStats(tuple(names), tuple(self.kinds), len(self), change, flips, squared)
         return total if total is not None else measure_effects(self.kinds, before, {})
+
+    @torch.no_grad()
+    def sweep(self, edge: str, factors: Sequence[float] = FACTORS, *, bootstrap: int = 200, seed: int = 0) -> StrengthSweep:
+        """The target's metric and predictions at multiples of an edge's strength, which must hold 1. Only its tower runs again:
+        what reaches it by other ways does not depend on the edge. `UserError` for an edge that the model does not have."""
+        m = self.model
+        self.model.check(Intervention(edge_scale={edge: 0.0}))
+        target = edge.partition(":")[2]
+        kind, index = self.kinds[target], torch.tensor([m.task_names.index(target)])
+        raw: list[list[Tensor]] = [[] for _ in factors]
+        for output in self.decode():
+            added = output.transfer[edge]
+            rest = output.tower_inputs[target] - added
+            for answers, factor in zip(raw, factors, strict=True):
+                x = rest + factor * added
+                answers.append(predict(m.tasks[target], m.towers(x[None], [target], index)[target]).float())
+        found = [self._shown(target, torch.cat(a)) for a in raw]
+        base = found[list(factors).index(1.0)]
+        threshold = self.threshold(target) if kind == "binary" else 0.5
+        flips = [row_flips(kind, base.raw, p.raw, threshold).mean() if kind != "regression" else np.nan for p in found]
+        change = tuple(float(row_change(kind, base.shown, p.shown).mean()) for p in found)
+        plain = StrengthSweep(edge, len(self), tuple(factors), change, CHANGE_UNITS[kind], tuple(map(float, flips)))
+        paired = [self._paired(target, kind, base, p) for p in found]
+        known = [p for p in paired if p is not None]
+        if len(known) < len(found):
+            return plain
+        runs = [b.run(bootstrap, seed) for _, _, b in known]
+        values, differences = tuple(r[1] for r in runs), tuple(r[2] for r in runs)
+        return replace(plain, metric=known[0][0], n_labelled=known[0][1], values=values, differences=differences)
 
     @torch.no_grad()
     def dose_response(self, limit: int = 1000) -> dict[str, DoseResponse]:

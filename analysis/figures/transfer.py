@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import GREY, bars, figure, lines
-from analysis.stats.base import Array
 from analysis.stats.effects import EffectStats
 from analysis.stats.run import Statistics
 from analysis.stats.transfer import DoseResponse
+from analysis.whatif import StrengthSweep
 
 NODE = "#3B6FE0"
+BAND = "rgba(59, 111, 224, 0.16)"
+METRICS = {"auc": "AUC", "mae": "mean absolute error", "recall@10": "recall at 10"}
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,39 @@ def dose(response: DoseResponse) -> go.Figure:
     return out
 
 
-def sweep(strength: Sequence[float], changes: dict[str, Array]) -> go.Figure:
-    """Mean change of each task while an edge's strength goes from 0 to its configured value."""
-    return lines(strength, dict(changes), x_title="strength over the configured one", y_title="mean change of the prediction")
+def sweep(found: StrengthSweep, what: Literal["metric", "change"] = "metric") -> go.Figure:
+    """The target's metric over the edge's strength, or the mean change of its predictions.
+
+    The band is the interval of the difference to the trained strength, laid around the metric there: it is closed at 1, and
+    where it leaves the level of 1 the strength matters.
+    """
+    measured = what == "metric" and bool(found.metric)
+    y = np.array([v.value for v in found.values] if measured else found.change)
+    out = figure(300, hovermode="x unified", showlegend=False)
+    if measured:
+        trained = found.values[found.factors.index(1.0)].value
+        low, high = (trained + np.array([getattr(d, end) for d in found.differences]) for end in ("low", "high"))
+        if np.isfinite(low).all() and np.isfinite(high).all():
+            shape = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+            out.add_trace(go.Scatter(x=found.factors, y=high, **shape))
+            out.add_trace(go.Scatter(x=found.factors, y=low, fill="tonexty", fillcolor=BAND, **shape))
+    difference = [(d.value, d.low, d.high) for d in found.differences] if measured else None
+    out.add_trace(
+        go.Scatter(
+            x=found.factors,
+            y=y,
+            mode="lines+markers",
+            line={"width": 2, "color": NODE},
+            marker={"size": [10 if f == 1.0 else 6 for f in found.factors], "color": NODE},
+            customdata=difference,
+            hovertemplate="%{y:.4g} (%{customdata[0]:+.4f}, 95 % %{customdata[1]:+.4f} to %{customdata[2]:+.4f})<extra></extra>"
+            if measured
+            else "%{y:.4g}<extra></extra>",
+        )
+    )
+    out.add_vline(x=1.0, line={"dash": "dot", "width": 1})
+    out.update_xaxes(title_text="strength, as a multiple of the trained one", tickvals=[0, 0.5, 1, 1.5, 2])
+    out.update_yaxes(title_text=METRICS.get(found.metric, found.metric) if measured else "mean change of the prediction")
+    if not measured:
+        out.update_yaxes(rangemode="tozero")
+    return out

@@ -6,11 +6,42 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import transfer as figures
+from dashboard import state
 from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
-from dashboard.i18n import t
+from dashboard.i18n import maybe, t
+from dashboard.i18n.sentences import label
 from dashboard.view import View
+
+
+def _sweep(frame: Frame, edge: str) -> None:
+    """The edge's strength from nothing to twice the trained one: the target's metric, and how far its predictions move."""
+    with st.spinner(t("transfer.sweeping"), show_time=True):
+        found = state.strength_sweep(frame.run.path, edge)
+    name = edge.replace(":", " → ")
+    own = frame.run.config.tasks[found.target].unit if frame.statistics.facts.kinds[found.target] == "regression" else ""
+    n, unit = f"{found.n:,}", maybe(f"edit.unit.{own}", own) if own else label(found.change_unit)
+    columns = st.columns(2, gap="small") if found.metric else [st.container()]
+    if found.metric:
+        with columns[0]:
+            metric = maybe(f"metric.{found.metric.replace('@', '_at_')}", found.metric)
+            show(
+                figures.sweep(found),
+                "transfer-sweep",
+                title=t("transfer.sweep_metric", metric=metric, target=found.target, edge=name),
+                caption=t("transfer.sweep_metric_help", n=f"{found.n_labelled:,}"),
+            )
+    with columns[-1]:
+        few = "" if found.metric else t("transfer.sweep_few")
+        cut, double = found.flips[0], found.flips[-1]
+        flips = "" if cut != cut else t("transfer.sweep_flips", cut=f"{cut:.1%}", double=f"{double:.1%}")
+        show(
+            figures.sweep(found, "change"),
+            "transfer-sweep-change",
+            title=t("transfer.sweep_change", target=found.target, edge=name),
+            caption=t("transfer.sweep_change_help", n=n, unit=unit) + flips + few,
+        )
 
 
 def render(frame: Frame) -> None:
@@ -63,10 +94,15 @@ def render(frame: Frame) -> None:
                     title=edge.replace(":", " → "),
                     caption=t("card.n", n=s.dose[edge].n),
                 )
+    put.subheader(t("transfer.sweep"), anchor=False)
+    put.caption(t("transfer.sweep_help"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         edge = st.selectbox(t("transfer.edge"), s.facts.edges, key="edge", bind="query-params", width=260)
         factor = st.slider(t("transfer.scale"), 0.0, 2.0, 0.0, 0.1, key="scale", bind="query-params", width=260)
         st.button(t("transfer.try"), icon=":material/science:", on_click=whatif.choose, args=(f"edge.{edge}={factor:g}",))
+        measure = st.toggle(t("transfer.measure"), key="sweep", bind="query-params", help=t("transfer.measure_help"))
+    if measure:
+        _sweep(frame, edge)
     whatif.bottom(frame, "edge.ctr:cvr=0")
 
 

@@ -10,7 +10,7 @@ import pytest
 from analysis.figures import data, evidence, experts, gates, hmm, sae, transfer, whatif
 from analysis.report import figures_of
 from analysis.stats.run import Facts, Statistics
-from analysis.whatif import Interval, TaskEffect, WhatIfResult
+from analysis.whatif import Interval, StrengthSweep, TaskEffect, WhatIfResult
 from tests.analysis.planted import PLANTED, healthy
 
 
@@ -153,3 +153,28 @@ def test_every_report_figure_renders_with_faults(id: str) -> None:
 def test_nothing_measured_draws_nothing() -> None:
     empty = Statistics(facts=Facts({}, (), {}, {}, {}, (), {}), n=0)
     assert list(figures_of(empty)) == []
+
+
+def swept(metric: str) -> StrengthSweep:
+    factors = (0.0, 1.0, 2.0)
+    values = tuple(Interval(v, v - 0.1, v + 0.1) for v in (0.6, 0.7, 0.65)) if metric else ()
+    differences = (Interval(-0.1, -0.15, -0.05), Interval(0.0, 0.0, 0.0), Interval(-0.05, -0.1, 0.02)) if metric else ()
+    return StrengthSweep(
+        "a:b", 300, factors, (0.02, 0.0, 0.01), "probability", (0.1, 0.0, 0.05), metric, 200, values, differences
+    )
+
+
+def test_a_sweep_draws_the_metric_with_the_band_of_the_difference_closed_at_the_trained_strength() -> None:
+    figure = transfer.sweep(swept("auc"))
+    high, low, line = figure.data
+    np.testing.assert_allclose(line.y, (0.6, 0.7, 0.65))
+    np.testing.assert_allclose(low.y, (0.55, 0.7, 0.6))
+    np.testing.assert_allclose(high.y, (0.65, 0.7, 0.72))
+    assert figure.layout.yaxis.title.text == "AUC"
+
+
+def test_a_sweep_without_a_metric_draws_the_change_of_the_predictions() -> None:
+    for figure in (transfer.sweep(swept("")), transfer.sweep(swept("auc"), "change")):
+        assert len(figure.data) == 1
+        np.testing.assert_allclose(figure.data[0].y, (0.02, 0.0, 0.01))
+        assert figure.layout.yaxis.title.text == "mean change of the prediction"

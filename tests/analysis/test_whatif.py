@@ -221,6 +221,34 @@ def test_a_dose_at_the_sources_own_value_gives_the_targets_own_answer(engine: En
     assert np.interp(p, dose.source, dose.target) == pytest.approx(own, abs=0.02)
 
 
+@pytest.mark.parametrize("edge", ["ctr:cvr", "nba:spending_category", "cvr:ltv", "churn:retention"])
+def test_a_sweep_gives_what_the_whole_model_says_at_each_strength(engine: Engine, edge: str) -> None:
+    found = engine.sweep(edge, (0.0, 0.5, 1.0, 2.0), bootstrap=40)
+    assert found.n == len(engine)
+    for i, factor in enumerate(found.factors):
+        plain = engine.whatif(f"edge.{edge}={factor}", bootstrap=40).task(found.target)
+        assert found.change[i] == pytest.approx(plain.mean_change, abs=1e-6)
+        assert found.flips[i] == pytest.approx(plain.flip_share, abs=0.01, nan_ok=True)
+        assert (found.metric, found.n_labelled) == (plain.metric, plain.n_labelled)
+        if found.metric:
+            assert plain.after is not None
+            assert found.values[i].value == pytest.approx(plain.after.value, abs=1e-4)
+            assert found.differences[i].low <= found.differences[i].value <= found.differences[i].high
+    at_one = found.factors.index(1.0)
+    assert found.change[at_one] == 0
+    assert not found.metric or (found.differences[at_one].low, found.differences[at_one].high) == (0, 0)
+
+
+def test_a_sweep_without_labels_still_says_how_far_predictions_move(tiny_run: Run) -> None:
+    plain = Engine.cached(tiny_run, sample=200, seed=0)
+    bare = Engine(plain.model, plain.encoded, {}, plain.customers, plain.calibration)
+    found = bare.sweep("ctr:cvr")
+    assert (found.metric, found.values) == ("", ())
+    assert found.change[0] > 0
+    with pytest.raises(UserError, match="did you mean 'ctr:cvr'"):
+        bare.sweep("ctr:cvrr")
+
+
 def test_the_fast_auc_is_the_weighted_auc() -> None:
     rng = np.random.default_rng(0)
     y, p = rng.random(80) < 0.3, np.round(rng.random(80), 1)
