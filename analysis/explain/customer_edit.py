@@ -42,6 +42,10 @@ class ColumnNow:
     high: float
     n: int
     """Customers behind the percentile."""
+    trained: bool
+    """They are training customers."""
+    whole: bool
+    """The range is that of the whole training profile, not of these customers alone."""
     constant: bool
     """The same for every training customer: the model reads nothing of it."""
 
@@ -66,7 +70,18 @@ def columns(
         known = training.range(name)
         percentile = float("nan") if value is None else training.percentile(name, value)
         found.append(
-            ColumnNow(column, value, percentile, known.low, known.middle, known.high, training.n(name), known.constant)
+            ColumnNow(
+                column,
+                value,
+                percentile,
+                known.low,
+                known.middle,
+                known.high,
+                training.n(name),
+                training.trained,
+                known.whole,
+                known.constant,
+            )
         )
     return tuple(found)
 

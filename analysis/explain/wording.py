@@ -113,6 +113,7 @@ def number(value: float) -> str:
 def quantity(value: float, unit: str, language: Language = "en") -> str:
     """A feature's value with its unit: `12 days`, `34%`, `yes`."""
     if unit == "share":
+        value = 0.0 if abs(value) < 5e-4 else value  # nothing, up to the rounding of a normaliser
         return f"{value:.0%}" if abs(value) >= 0.095 or value == 0 else f"{value:.1%}"
     if unit == "flag":
         yes = value >= 0.5

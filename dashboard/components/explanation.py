@@ -9,10 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from analysis.explain.report import to_html
-from analysis.explain.result import Contribution, Explanation, Reason
+from analysis.explain.result import Contribution, Counterfactual, Explanation, Reason
+from analysis.explain.wording import Language, quantity
 from analysis.figures.style import bars
-from dashboard.components import cards, put
+from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
+from dashboard.frame import Frame
 from dashboard.i18n import language, t
 from ple_model.files import plain
 
@@ -65,8 +67,6 @@ def reasons(e: Explanation) -> None:
     left, right = st.columns([3, 2], gap="small")
     with left:
         _sides(e)
-        if not e.withheld and e.counterfactual is not None:
-            _counterfactual(e)
     with right:
         if e.offers:
             table(
@@ -82,18 +82,32 @@ def reasons(e: Explanation) -> None:
             )
 
 
-def _counterfactual(e: Explanation) -> None:
-    c = e.counterfactual
-    assert c is not None
+def alternatives(frame: Frame, e: Explanation) -> None:
+    """What would change the prediction, beside a place to try values of one's own."""
+    counterfactual = None if e.withheld else e.counterfactual
+    left, right = st.columns(2, gap="small") if counterfactual is not None else (None, st.container())
+    if left is not None and counterfactual is not None:
+        with left:
+            _counterfactual(e, counterfactual)
+    with right:
+        found = customer_edit.panel(frame, e)
+    if found is not None:
+        customer_edit.result(e, found)
+
+
+def _counterfactual(e: Explanation, c: Counterfactual) -> None:
+    lang: Language = "ko" if language() == "ko" else "en"
     with st.container(border=True):
         put.markdown(f"**{t('why.counterfactual')}**")
         key = "why.flips" if c.flips else "why.no_flip"
         put.caption(t(key, before=e.shown(c.before), after=e.shown(c.after), label=c.label_after))
         for change in c.changes:
-            text = f"{cards.number(change.before)} → {cards.number(change.after)} {change.unit}"
+            text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))
             put.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
         if c.immutable:
             put.caption(t("why.immutable", names=", ".join(c.immutable)))
+        values = {change.name: change.after for change in c.changes}
+        st.button(t("edit.start"), icon=":material/tune:", on_click=customer_edit.start, args=(values,))
 
 
 def _parts(found: Sequence[Contribution], key: str, caption: str) -> None:

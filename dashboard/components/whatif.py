@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
 from analysis import TaskEffect, WhatIfResult
 from analysis.checks.finding import Finding
+from analysis.whatif import Note
 from dashboard import state
 from dashboard.components import put
-from dashboard.components.cards import number
+from dashboard.components.cards import ICONS, number
 from dashboard.components.figure import table
 from dashboard.frame import Frame
-from dashboard.i18n import maybe, t
+from dashboard.i18n import language, maybe, t
+from dashboard.i18n.sentences import label
 from ple_model.errors import UserError
 
 KEY = "try"
@@ -72,8 +75,17 @@ def panel(frame: Frame, hint: str) -> None:
     _show(result)
 
 
+def warn(notes: Sequence[Note]) -> None:
+    """What to know of a change itself, in one box."""
+    said = [n.ko if language() == "ko" else n.en for n in notes]
+    if said:
+        put.warning(said[0] if len(said) == 1 else "\n".join(f"- {s}" for s in said), icon=ICONS["warning"])
+
+
 def _show(result: WhatIfResult) -> None:
-    put.markdown(t("whatif.done", what=result.intervention, n=f"{result.n:,}", seconds=f"{result.seconds:.1f}"))
+    what = "; ".join(label(part) for part in result.intervention.split("; "))
+    put.markdown(t("whatif.done", what=what, n=f"{result.n:,}", seconds=f"{result.seconds:.1f}"))
+    warn(result.notes)
     ranked = sorted(result.tasks, key=_size, reverse=True)
     for column, effect in zip(st.columns(3, gap="small"), [e for e in ranked if e.difference is not None][:3], strict=False):
         with column:
@@ -111,7 +123,7 @@ def _row(e: TaskEffect) -> dict[str, object]:
         t("whatif.difference"): d.value if d else None,
         t("whatif.range"): f"[{d.low:+.4f}, {d.high:+.4f}]" if d and not math.isnan(d.low) else "–",
         t("whatif.change"): e.mean_change,
-        t("whatif.unit"): e.change_unit,
+        t("whatif.unit"): label(e.change_unit),
         t("whatif.flips"): None if math.isnan(e.flip_share) else e.flips,
         t("whatif.n"): e.n,
     }

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import streamlit as st
 
+from analysis.explain.customer import default_task
 from dashboard import state
 from dashboard.components import explanation, put
 from dashboard.frame import Frame, start_with
@@ -35,7 +36,7 @@ def _draw(options: list[str]) -> None:
 
 def render(frame: Frame) -> None:
     facts = frame.statistics.facts
-    default = facts.tasks.index("nba") if "nba" in facts.tasks else 0
+    default = facts.tasks.index(default_task(frame.run))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         task = st.selectbox(t("why.task"), facts.tasks, index=default, key="why_task", bind="query-params", width=200)
         order = st.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
@@ -58,6 +59,7 @@ def render(frame: Frame) -> None:
         return
     explanation.headline(found)
     explanation.reasons(found)
+    explanation.alternatives(frame, found)
     explanation.evidence(found)
 
 
