@@ -130,14 +130,16 @@ def _with_ids(rows: Mapping[str, int]) -> list[str]:
 
 
 def _files(source: Path, alone: Path | None, mapping: SourceMap) -> dict[str, Path]:
-    """The file of each table that is there; a single file that is given is the transactions, whatever the map names."""
+    """The file of each table that is there; a single file that is given is the transactions, whatever the map names,
+    and only tables of the map are looked for beside it."""
     if alone is not None:
         other = next((n for n, t in mapping.tables.items() if t.file == alone.name and n != "transactions"), None)
         if other is not None:
             raise UserError(f"'{alone}' is the file of table '{other}' in the map; give the folder '{source}' instead")
     files = {} if alone is None else {"transactions": alone}
     for name in IMPORTABLE:
-        if name not in files and (file := _file(source, name, mapping.tables.get(name))) is not None:
+        wanted = name not in files and (alone is None or name in mapping.tables)
+        if wanted and (file := _file(source, name, mapping.tables.get(name))) is not None:
             files[name] = file
     if "transactions" not in files:
         found = sorted(p.name for p in source.iterdir())

@@ -77,6 +77,7 @@ def test_labels_of_a_csv_are_numbers_where_they_all_are_and_class_names_where_th
 def test_transactions_alone_are_enough_and_their_customers_are_theirs(source: Path, tmp_path: Path) -> None:
     (source / "customers.csv").unlink()
     (source / "elsewhere.csv").write_text(PAYMENTS.replace("8,", "9,"))
+    (source / "labels.csv").write_text("another,layout\n1,2\n")
     manifest = import_tables(source / "elsewhere.csv", tmp_path / "out", load_map(source / "map.yaml"))
     assert validate(tmp_path / "out").faults == ()
     assert manifest.absent_columns["customers"] == ("birth_year", "age_band", "region", "joined_on")
