@@ -50,6 +50,11 @@ class BuildSettings:
     workers: int = 2
     threads: int = 2
 
+    def __post_init__(self) -> None:
+        for name, value, least in (("seed", self.seed, 0), ("workers", self.workers, 1), ("threads", self.threads, 1)):
+            if value < least:
+                raise UserError(f"--{name}: {value} is not valid, it must be at least {least}")
+
 
 def _silent(step: str, share: float) -> None:
     """No progress report."""
@@ -226,8 +231,9 @@ def _open(events: Path, threads: int) -> EventStore:
 
 def _validated(events: Path, work: Work) -> tuple[str, ...]:
     """What validation warns of, as notes; `UserError` with its first error, before anything is written."""
-    report = validate(events, lambda done, total: work.progress("validate", done / total))
+    report = validate(events, lambda done, total: work.progress("validate", 0.99 * done / total))
     report.raise_errors()
+    work.progress("validate", 1.0)
     return tuple(f"validation, {f}" for f in report.faults)
 
 

@@ -103,20 +103,21 @@ class TableCheck:
         readable = []
         for file in self.files:
             try:
-                source_columns(self.con, [file])
+                self.types = source_columns(self.con, [file])
                 # Reading every value finds pages that are cut short although the footer is there.
-                self.con.execute(f"SELECT bit_xor(hash(COLUMNS(*))) FROM {scan([file])}").fetchall()
+                rows = self.con.execute(f"SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM {scan([file])}").fetchall()[0][0]
+                self.rows += int(rows)
                 readable.append(file)
             except duckdb.Error as e:
                 self.add(None, "unreadable", "error", 0, None, f"{file.name} cannot be read as Parquet: {first_line(e)}")
         if len(readable) < len(self.files):
             return False
-        try:
-            self.types = source_columns(self.con, self.files)
-        except duckdb.Error as e:
-            self.add(None, "unreadable", "error", 0, None, f"its parts do not fit together: {first_line(e)}")
-            return False
-        self.rows = self.count("true", scan(self.files))
+        if len(self.files) > 1:
+            try:
+                self.types = source_columns(self.con, self.files)
+            except duckdb.Error as e:
+                self.add(None, "unreadable", "error", 0, None, f"its parts do not fit together: {first_line(e)}")
+                return False
         return True
 
     def check(self) -> None:
@@ -351,16 +352,15 @@ class TableCheck:
         """All these checks in one pass over the rows."""
         if not checks:
             return
-        parts = []
-        for column, where, *_ in checks:
-            parts.append(f"count(*) FILTER ({where}), min({quote(column)}::VARCHAR) FILTER ({where})")
-        found = self.con.execute(f"SELECT {', '.join(parts)} FROM {source}").fetchall()[0]
-        for k, (column, _, kind, severity, message, handling) in enumerate(checks):
-            count, example = found[2 * k], found[2 * k + 1]
+        counts = ", ".join(f"count(*) FILTER ({where})" for _, where, *_ in checks)
+        rows = self.con.execute(f"SELECT {counts} FROM {source}").fetchall()[0]
+        for count, (column, where, kind, severity, message, handling) in zip(rows, checks, strict=True):
             if count:
+                example = f"min({quote(column)}::VARCHAR) FILTER ({where})"
+                found = self.con.execute(f"SELECT {example} FROM {source}").fetchall()[0][0]
                 if kind == "unseen_category":
-                    message += did_you_mean(str(example), self.spec.column(column).allowed)
-                self.add(column, kind, severity, int(count), example, message, handling)
+                    message += did_you_mean(str(found), self.spec.column(column).allowed)
+                self.add(column, kind, severity, int(count), found, message, handling)
 
     def count(self, where: str, source: str | None = None) -> int:
         """Rows of the view, or of `source`, where the condition holds."""
