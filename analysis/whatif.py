@@ -165,7 +165,7 @@ class CustomerWhatIf:
     before: float
     after: float
     tasks: tuple[TaskMove, ...]
-    """All tasks, the one that moves most first."""
+    """All tasks that had labels in training, the one that moves most first."""
     notes: tuple[Note, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

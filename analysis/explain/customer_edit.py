@@ -114,6 +114,8 @@ def try_on(
         after = model.decode(encoded, change.after_experts, sae=False, evidential=False)
         moves = []
         for name, spec in model.tasks.items():
+            if not model.context.learned(name):
+                continue
             names = class_names(model, name)
             (a, top_a), (b, top_b) = (shown(model, output, name, e.calibration) for output in (before, after))
             labels = ["" if top is None else _name(names, int(top[0])) for top in (top_a, top_b)]

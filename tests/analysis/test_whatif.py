@@ -16,6 +16,7 @@ from analysis.explain.columns import Rows, TrainingColumns
 from analysis.explain.effects import Engine
 from analysis.explain.paired import PairedBootstrap
 from ple_model.cli import main
+from ple_model.context import ModelContext
 from ple_model.data.dataset import write_dataset
 from ple_model.data.normalize import Normalizer
 from ple_model.errors import UserError
@@ -108,6 +109,14 @@ def test_no_change_leaves_a_customer_as_predicted(tiny_run: Run) -> None:
     assert found.before == found.after
     assert all(m.distance == 0 and not m.flips for m in found.tasks)
     assert found.target_name
+
+
+def test_a_task_that_learned_nothing_is_not_said_to_move(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModelContext, "learned", lambda _, task: task != "churn")
+    found = whatif_customer(tiny_run, "test-00003", "feature.recency_days=2")
+    assert "churn" not in {m.task for m in found.tasks}
+    with pytest.raises(UserError, match="no label"):
+        whatif_customer(tiny_run, "test-00003", "feature.recency_days=2", "churn")
 
 
 def test_a_value_outside_the_training_range_is_allowed_and_said(engine: Engine) -> None:
