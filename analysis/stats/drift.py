@@ -82,6 +82,8 @@ class Drift:
     class_noise: dict[str, float]
     presence: dict[str, tuple[float, float]]
     """key -> (share of the sample, share of training)"""
+    presence_chance: dict[str, float]
+    """key -> difference of two shares that chance alone stays below"""
 
     def moved(self, threshold: float) -> NDArray[np.bool_]:
         """[columns] PSI beyond the threshold, less what sampling adds to it, and beyond chance."""
@@ -94,8 +96,8 @@ class Drift:
         return [k for k, value in self.class_psi.items() if value > limit[k]]
 
     def lost(self, change: float) -> list[str]:
-        """Keys whose presence changed by more than `change` (a share), the largest change first."""
-        gone = [k for k, (a, b) in self.presence.items() if abs(a - b) > change]
+        """Keys whose presence changed by more than `change` (a share) and beyond chance, the largest change first."""
+        gone = [k for k, (a, b) in self.presence.items() if abs(a - b) > max(change, self.presence_chance[k])]
         return sorted(gone, key=lambda k: -abs(self.presence[k][0] - self.presence[k][1]))
 
 
@@ -155,6 +157,12 @@ def ks_chance(p: Array, q: Array) -> Array:
     return np.asarray(np.sqrt(-np.log(0.5e-4) / 2) * np.sqrt(ratio(1.0, p.sum(-1)) + ratio(1.0, q.sum(-1))))
 
 
+def share_chance(a: float, n: int, b: float, m: int) -> float:
+    """Difference of two shares a/n and b/m that chance alone stays below, but twice in ten thousand (pooled z test)."""
+    pooled = (a + b) / (n + m)
+    return float(CHANCE * np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
+
+
 def chi_square(p: Array, q: Array) -> float:
     """Pearson's statistic of homogeneity of two count vectors over its degrees of freedom; NaN with one class only."""
     used = (p + q) > 0
@@ -185,4 +193,5 @@ def compare(sample: DriftStats, reference: DriftStats, min_rows: int = 100) -> D
         class_chance={k: float(psi_chance(a, b)) for k, (a, b) in pairs.items()},
         class_noise={k: float(psi_noise(a, b)) for k, (a, b) in pairs.items()},
         presence={k: (sample.presence(k), reference.presence(k)) for k in keys},
+        presence_chance={k: share_chance(sample.present[k].sum(), sample.n, reference.present[k].sum(), reference.n) for k in keys},
     )  # fmt: skip

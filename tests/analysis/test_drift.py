@@ -54,6 +54,15 @@ def test_two_halves_add_up_to_the_whole() -> None:
     assert both.n == 50
 
 
+def test_a_change_of_presence_counts_beyond_chance_alone() -> None:
+    """23 % of 336 rows against 35 %: more than a tenth, and within what two samples of one population show; of ten times as
+    many rows it is not. The z test is scipy's chi-square of the 2 x 2 table."""
+    for n, counts in ((336, False), (3360, True)):
+        a, b = round(0.23 * n), round(0.35 * n)
+        z = np.sqrt(reference.chi2_contingency([[a, n - a], [b, n - b]], correction=False).statistic)
+        assert (z > drift.CHANCE) == (abs(a - b) / n > drift.share_chance(a, n, b, n)) == counts
+
+
 def test_psi_by_hand() -> None:
     p, q = np.array([5e6, 5e6]), np.array([8e6, 2e6])
     expected = (0.5 - 0.8) * np.log(0.5 / 0.8) + (0.5 - 0.2) * np.log(0.5 / 0.2)
