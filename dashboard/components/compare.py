@@ -291,7 +291,7 @@ def _config(changes: Sequence[tuple[str, Any, Any]], called: tuple[str, str]) ->
     if not changes:
         put.success(t("compare.same_config"), icon=ICONS["ok"])
         return
-    rows = [(k, _written(a), _written(b)) for k, a, b in changes]
+    rows = [(k, written(a), written(b)) for k, a, b in changes]
     table(
         pd.DataFrame(rows, columns=[t("overview.key"), *_in(called)]),
         "compare-config",
@@ -301,5 +301,6 @@ def _config(changes: Sequence[tuple[str, Any, Any]], called: tuple[str, str]) ->
     )
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A configuration value as the tables show it."""
     return t("compare.unset") if value is None else str(value)

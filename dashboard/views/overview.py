@@ -115,7 +115,8 @@ def _changes(frame: Frame) -> None:
     if rows:
         table(
             pd.DataFrame(
-                [(k, str(a), str(b)) for k, a, b in rows], columns=[t("overview.key"), frame.other.name, frame.run.name]
+                [(k, compare.written(a), compare.written(b)) for k, a, b in rows],
+                columns=[t("overview.key"), frame.other.name, frame.run.name],
             ),
             "changes",
         )
