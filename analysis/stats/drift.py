@@ -186,6 +186,7 @@ def compare(sample: DriftStats, reference: DriftStats, min_rows: int = 100) -> D
     common = [k for k in sample.classes if k in reference.classes and min(sample.n, reference.n) >= min_rows]
     pairs = {k: (sample.classes[k], reference.classes[k]) for k in common}
     keys = [k for k in sample.present if k in reference.present and min(sample.n, reference.n) >= min_rows]
+    have = {k: (sample.present[k].sum(), sample.n, reference.present[k].sum(), reference.n) for k in keys}
     return Drift(
         sample.n, reference.n, stability, stability_chance, noise, distance, distance_chance,
         class_psi={k: float(psi(a, b)) for k, (a, b) in pairs.items()},
@@ -193,5 +194,5 @@ def compare(sample: DriftStats, reference: DriftStats, min_rows: int = 100) -> D
         class_chance={k: float(psi_chance(a, b)) for k, (a, b) in pairs.items()},
         class_noise={k: float(psi_noise(a, b)) for k, (a, b) in pairs.items()},
         presence={k: (sample.presence(k), reference.presence(k)) for k in keys},
-        presence_chance={k: share_chance(sample.present[k].sum(), sample.n, reference.present[k].sum(), reference.n) for k in keys},
+        presence_chance={k: share_chance(*counts) for k, counts in have.items()},
     )  # fmt: skip
