@@ -58,7 +58,7 @@ def run(settings: Settings) -> list[Row]:
     limit, flat = Target(10, at_least=False), Target(FLAT, at_least=False)
 
     def each(found: dict[str, Any], step: str) -> float:
-        return 1000 * (found["total"] if step == "total" else found["seconds"][step]) / found["rows"]
+        return float(1000 * (found["total"] if step == "total" else found["seconds"][step]) / found["rows"])
 
     rows = [
         Row("build", f"features, ms a customer, {n:,} customers", each(found, "features"), limit, each(found, "features"))

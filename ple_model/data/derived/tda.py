@@ -207,7 +207,7 @@ def busyness(actions: Float64, active: NDArray[np.bool_], days: int, window: int
     carried over days without an active one behind them. actions, active: [n, at least days + window]."""
     padded = ((0, 0), (1, 0))
     done, on = np.cumsum(np.pad(actions, padded), axis=1), np.cumsum(np.pad(active, padded), axis=1)
-    count = on[:, window:] - on[:, :-window]
+    count: NDArray[np.int64] = on[:, window:] - on[:, :-window]
     mean = (done[:, window:] - done[:, :-window]) / np.maximum(count, 1)
     last = np.maximum.accumulate(np.where(count > 0, np.arange(count.shape[1]), 0), axis=1)
     return np.asarray(np.log1p(np.take_along_axis(mean, last, axis=1)[:, -days:]))
