@@ -13,6 +13,7 @@ from ple_model.data.events import (
     BLANK_WORDS,
     ColumnSpec,
     TableSpec,
+    has_zone,
     is_blank,
     plain_text,
     quote,
@@ -51,8 +52,6 @@ ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 MOMENT_TYPES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED)
 WHOLE_LIMIT = {"FLOAT": 2**24, "DOUBLE": 2**53}
 """Whole numbers beyond these are not exact in their type."""
-ZONE = r":\d\d(\.\d+)?\s*(Z|UTC|[+-]\d\d(:?\d\d)?|[A-Za-z]+/[A-Za-z_]+)$"
-"""How a text moment ends that names a time zone."""
 CONTROL = r"[\x00-\x1f\x7f]"
 
 
@@ -194,7 +193,7 @@ class TableCheck:
         if column.sql_type == "INTEGER":
             self._whole(column, f"TRY_CAST({name} AS DOUBLE)")
         if column.sql_type == "TIMESTAMP":
-            zoned = f"regexp_matches({name}, '{ZONE}')"
+            zoned = has_zone(name)
             with_zone = self.count(zoned, scan(self.files))
             without = self.count(f"NOT {zoned} AND NOT {is_blank(name)}", scan(self.files)) if with_zone else 0
             if without:

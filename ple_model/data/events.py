@@ -402,6 +402,17 @@ def sql_list(values: Iterable[str]) -> str:
     return ", ".join("'" + v.replace("'", "''") + "'" for v in values)
 
 
+def moment_sql(text: str) -> str:
+    """SQL of a moment written as text, in UTC where an offset is written with it: read as TIMESTAMP alone, that offset would be
+    dropped."""
+    return f"TRY_CAST(TRY_CAST({text} AS TIMESTAMPTZ) AS TIMESTAMP)"
+
+
+def has_zone(text: str) -> str:
+    """SQL: does a moment written as text end in a time zone?"""
+    return rf"regexp_matches({text}, ':\d\d(\.\d+)?\s*(Z|UTC|[+-]\d\d(:?\d\d)?|[A-Za-z]+/[A-Za-z_]+)$')"
+
+
 def read_expression(column: ColumnSpec, found: str) -> str:
     """SQL that reads a column stored as DuckDB type `found` in the type and spelling of the spec; NULL where it cannot."""
     name, stored = quote(column.name), found.split("(")[0]
@@ -422,8 +433,8 @@ def read_expression(column: ColumnSpec, found: str) -> str:
         )
     if column.sql_type != "VARCHAR" and text:
         value = f"CASE WHEN {is_blank(f'{name}::VARCHAR')} THEN NULL ELSE {name}::VARCHAR END"
-        if column.sql_type == "TIMESTAMP":  # as TIMESTAMP, the offset written in a text would be dropped
-            return f"TRY_CAST(TRY_CAST({value} AS TIMESTAMPTZ) AS TIMESTAMP)"
+        if column.sql_type == "TIMESTAMP":
+            return moment_sql(value)
         return f"TRY_CAST({value} AS {column.sql_type})"
     return as_type
 

@@ -18,11 +18,24 @@ from pathlib import Path
 import duckdb
 
 from ple_model.data.csv_files import CsvShape, as_utf8, csv_scan, guess_shape, require_encoding
-from ple_model.data.events import TABLES, Defaults, EventsManifest, TableEntry, TableSpec, open_connection, quote
+from ple_model.data.events import (
+    TABLES,
+    ColumnSpec,
+    Defaults,
+    EventsManifest,
+    TableEntry,
+    TableSpec,
+    has_zone,
+    moment_sql,
+    open_connection,
+    quote,
+    read_expression,
+)
 from ple_model.data.source_map import IMPORTABLE, SourceMap, TableMap
 from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import TASKS
 
+FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 HINT = "`ple import map FILE map.yaml` writes a map for files with other names or columns"
 CURRENCY = r"[\s\x{00A0}₩￦$€£¥원円]|KRW|USD|EUR|JPY"
@@ -215,6 +228,8 @@ def converted_sql(expression: str, text: bool, column: str, kind: str, table: Ta
         return f"CAST(try_strptime({expression}, {_text(table.formats[column])}) AS {kind})"
     if text and kind in ("DOUBLE", "INTEGER") and (table.thousands or table.decimal != "."):
         return f"TRY_CAST({number_sql(expression, table.thousands, table.decimal)} AS {kind})"
+    if text and kind == "TIMESTAMP":
+        return moment_sql(expression)
     return f"TRY_CAST({expression} AS {kind})"
 
 
@@ -243,6 +258,8 @@ def _select(
         elif unknown is None:
             used.update(originals)
             expression = source_sql(found, originals)
+            if types.get(column) == "VARCHAR" and len(originals) == 1 and found[originals[0]].split("(")[0] in FRACTIONS:
+                expression = read_expression(ColumnSpec(originals[0], "VARCHAR", key=True), found[originals[0]])
             expressions[column] = _replaced(expression, table.values[column]) if column in table.values else expression
             if len(originals) > 1 or found[originals[0]] == "VARCHAR":
                 texts.add(column)
@@ -302,13 +319,31 @@ def _example(con: duckdb.DuckDBPyConnection, scan: str, where: str) -> str:
     return repr(",".join("" if v is None else str(v) for v in row)[:60])
 
 
+def _zones(con: duckdb.DuckDBPyConnection, scan: str, text: str, where: str, problems: list[str]) -> None:
+    """Moments with a time zone become UTC; beside them, those without could be anything."""
+    try:
+        zoned, plain, example = con.execute(
+            f"SELECT count(*) FILTER ({has_zone(text)}), count(*) FILTER (NOT {has_zone(text)}),"
+            f" min({text}) FILTER (NOT {has_zone(text)}) FROM {scan}"
+        ).fetchall()[0]
+    except duckdb.Error:
+        return  # what cannot be read at all is said by the caller
+    if zoned and plain:
+        problems.append(f"{where} has {plain:,} moments without a time zone beside {zoned:,} with one, for example {example!r}")
+
+
 def _check(
     con: duckdb.DuckDBPyConnection, scan: str, expression: str, converted: str, kind: str, where: str, problems: list[str]
 ) -> None:
     """Values that cannot become `kind` are counted with an example: they would silently be lost."""
     if kind == "VARCHAR":
         return
-    bad = f"{expression} IS NOT NULL AND {converted} IS NULL"
+    lost = f"{converted} IS NULL"
+    if kind == "INTEGER":  # a cast would round
+        lost += f" OR TRY_CAST({expression} AS DOUBLE) <> {converted}"
+    if kind == "TIMESTAMP":
+        _zones(con, scan, f"CAST({expression} AS VARCHAR)", where, problems)
+    bad = f"{expression} IS NOT NULL AND ({lost})"
     try:
         found = con.execute(f"SELECT count(*), min(CAST({expression} AS VARCHAR)) FROM {scan} WHERE {bad}").fetchall()[0]
     except duckdb.Error as e:

@@ -7,14 +7,16 @@ anything is written. What is handled is read as the clean input, or as what docs
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -22,13 +24,22 @@ import ple_model.data.build as build_module
 from ple_model.batch import FIELD_SHAPES
 from ple_model.cli import main
 from ple_model.data.build import BuildSettings, build, transform
+from ple_model.data.coverage import coverage
 from ple_model.data.dataset import Dataset
-from ple_model.data.events import EXTRA_TABLES, TABLES, connect
+from ple_model.data.events import EXTRA_TABLES, TABLES, Defaults, connect
 from ple_model.data.fault import ValidationReport
+from ple_model.data.import_features import import_features
+from ple_model.data.import_tables import import_tables
+from ple_model.data.labels import Labels, LabelSettings, compute_labels
+from ple_model.data.source_map import load_map
+from ple_model.data.spine import create_spine
 from ple_model.data.validation import validate
 from ple_model.errors import UserError
+from ple_model.predict import predict
+from ple_model.run import load_run
 from tests.ple_model.data import malformed
 from tests.ple_model.data.malformed import CUTOFF, ERRORS, HANDLED, PEOPLE, Bank, Case, bank, everything, put, write
+from tests.ple_model.data.test_import_features import NAMES, N, table
 
 ONE = BuildSettings(workers=1, threads=1)
 RUN = Path(__file__).parents[3] / "sample_runs" / "healthy"
@@ -364,3 +375,215 @@ def test_impossible_places_dates_and_numbers_are_one_sentence(
     assert match in error.splitlines()[-1]
     assert [line for line in error.splitlines()[:-1] if not line.endswith(" done")] == []
     assert _snapshot(tmp_path) == before
+
+
+# own labels: what is taken from them
+
+
+def _own(place: Path, change: malformed.Change) -> tuple[Labels, Labels]:
+    """(labels of the changed own table, of no own table at all) at the cut-off."""
+    found = []
+    for name, tables in (("own", bank("labels")), ("none", bank())):
+        if name == "own":
+            change(tables)
+        folder = write(place / name, tables)
+        report = validate(folder)
+        assert report.ok, report
+        with connect(folder, threads=1) as store:
+            create_spine(store.con, (CUTOFF,), ONE.split)
+            found.append(compute_labels(store, LabelSettings()))
+    return found[0], found[1]
+
+
+LABELS: dict[str, tuple[malformed.Change, str, Callable[[Any, Any], Any]]] = {
+    "NaN keeps the derived label": (put("labels", "ltv", malformed.cell(float("nan"), 5)), "ltv",
+                                    lambda own, derived: np.where(np.arange(PEOPLE) == 5, derived, 2.5)),
+    "-1 keeps the derived label": (put("labels", "churn", lambda v: [-1] * PEOPLE), "churn", lambda own, derived: derived),
+    "numbers as text are numbers": (put("labels", "ltv", malformed.text(" nan ")), "ltv",
+                                    lambda own, derived: np.where(np.arange(PEOPLE) == malformed.ROW, derived, 2.5)),
+    "class numbers as text": (put("labels", "churn", malformed.text()), "churn", lambda own, derived: np.arange(PEOPLE) % 2),
+    "true and false are 1 and 0": (put("labels", "churn", lambda v: [x == 1 for x in v]), "churn",
+                                   lambda own, derived: np.arange(PEOPLE) % 2),
+    "empty text is no class": (put("labels", "nba", malformed.cell("", 2)), "nba",
+                               lambda own, derived: np.where(np.arange(PEOPLE) == 2, derived, 5)),
+    "rows of strangers change nothing": (malformed.repeat("labels", 1, customer_id="stranger"), "timing",
+                                         lambda own, derived: np.full(PEOPLE, 4)),
+    "a column that is no task changes nothing": (malformed.rename("labels", "churn", "satisfaction"), "churn",
+                                                 lambda own, derived: derived),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_own_labels_with_gaps_and_other_types_are_taken_as_documented(name: str, tmp_path: Path) -> None:
+    change, task, expected = LABELS[name]
+    own, derived = _own(tmp_path, change)
+    np.testing.assert_allclose(own.columns[task], expected(own.columns[task], derived.columns[task]))
+
+
+def test_own_labels_for_other_dates_are_said_and_for_no_date_of_the_build_refused(tmp_path: Path) -> None:
+    tables = bank("labels")
+    put("labels", "cutoff", lambda v: [datetime.date(2024, 3, 2)] * len(v))(tables)
+    events = write(tmp_path / "events", tables)
+    fault = next(f for f in validate(events).faults if f.kind == "other_cutoff")
+    assert (fault.rows, fault.example, fault.severity) == (PEOPLE, "'2024-03-02'", "warning")
+    with pytest.raises(UserError, match=r"none of the 20 rows of labels.parquet.*did you mean '2024-03-02'"):
+        build(events, tmp_path / "dataset", settings=ONE)
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_horizon_that_the_events_do_not_reach_is_said_and_undeclared_ones_have_no_label(tmp_path: Path) -> None:
+    late = "2024-06-20"  # the events end on 2024-07-13
+    said = write(tmp_path / "said", bank(), Defaults((late,), 84))
+    silent = write(tmp_path / "silent", bank(), Defaults((late,)))
+    found = {}
+    for folder in (said, silent):
+        with connect(folder, threads=1) as store:
+            create_spine(store.con, (late,), ONE.split)
+            found[folder] = compute_labels(store, LabelSettings()).columns["retention"], coverage(store, (late,), 84)
+    assert (found[said][0] == 0).all()
+    assert "labels take the silence since then for inactivity" in found[said][1][0]
+    assert (found[silent][0] == -1).all()
+    assert "labels that look until 2024-09-11 are missing" in found[silent][1][0]
+
+
+# ready feature tables
+
+
+FEATURES: dict[str, tuple[dict[str, Any], str]] = {
+    "infinity": ({NAMES[0]: [float("inf")] * N}, f"'{NAMES[0]}' has 400 values that are not finite"),
+    "one number too large": ({NAMES[1]: [1e300, *[1.0] * (N - 1)]}, f"'{NAMES[1]}' has 1 values that are too large"),
+    "a word": ({NAMES[0]: ["much", *["1"] * (N - 1)]}, "has 1 values that are no number, for example 'much'"),
+    "dates": ({NAMES[0]: pa.array([1] * N, pa.date32())}, f"'{NAMES[0]}' has type DATE, expected numbers"),
+    "a column misspelt": ({NAMES[0] + "s": [1.0] * N, NAMES[0]: None}, f"column '{NAMES[0]}s' is no feature"),
+    "a column in capitals": ({NAMES[2].upper(): [1.0] * N, NAMES[2]: None}, f"did you mean '{NAMES[2]}'"),
+    "a task misspelt": ({"chrun": [1] * N, "churn": None}, "did you mean 'churn'"),
+    "the cut-off misspelt": ({"cut_off": ["2024-05-01"] * N, "cutoff": None}, "did you mean 'cutoff'"),
+    "no ids": ({"customer_id": None}, "has no column 'customer_id'"),
+    "an empty id": ({"customer_id": [" ", *[f"c{k}" for k in range(1, N)]]}, "1 values that are empty"),
+    "a row twice": ({"customer_id": ["c1", "c1", *[f"c{k}" for k in range(2, N)]]}, "1 rows repeat (customer_id, cutoff)"),
+    "a control character": ({"customer_id": ["a\nb", *[f"c{k}" for k in range(1, N)]]}, "hold control characters"),
+    "a date that is none": ({"cutoff": ["2024-05-01"] * (N - 1) + ["May"]}, "'cutoff' has 1 values that are no date"),
+    "an infinite label": ({"ltv": [float("-inf")] * N}, "'ltv' has 400 values that are not finite"),
+    "half a class": ({"churn": [0.5] * N}, "'churn' has 400 values that are no class of 0 to 1"),
+    "a class too many": ({"nba": [12] * N}, "'nba' has 400 values that are no class of 0 to 11"),
+    "no split": ({"split": [None] * N}, "'split' has 400 values that are no split"),
+    "no rows": ({}, "has no rows"),
+}
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_bad_feature_table_is_one_sentence_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+    changes, match = FEATURES[name]
+    gone = [c for c, v in changes.items() if v is None]
+    made = table(**{c: v for c, v in changes.items() if v is not None}).drop_columns(gone)
+    pq.write_table(made.slice(0, 0) if name == "no rows" else made, tmp_path / "f.parquet")
+    with pytest.raises(UserError) as caught:
+        import_features(tmp_path / "f.parquet", tmp_path / "out")
+    assert match in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+# files and maps of `ple import tables`
+
+
+CSV: dict[str, tuple[str, str, str]] = {
+    "an open quote": ("a,2024-01-02,5\n", 'a,"2024-01-02,5\n', "cannot be read"),
+    "a field too many": ("a,2024-01-02,5\n", "a,2024-01-02,5,6,7\n", "cannot be read"),
+    "a row cut short": ("a,2024-01-02,5\n", "a,2024-0\n", "without customer_id or ts or amount"),
+    "money with its sign": ("a,2024-01-02,5\n", "a,2024-01-02,$5\n", "values that are no DOUBLE, for example '$5'"),
+    "thousands": ("a,2024-01-02,5\n", 'a,2024-01-02,"1,500"\n', "for example '1,500'"),
+    "seconds since 1970": ("a,2024-01-02,5\n", "a,1704153600,5\n", "values that are no TIMESTAMP"),
+    "two date formats": ("a,2024-01-02,5\n", "a,02/01/2024,5\n", "for example '02/01/2024'"),
+    "some time zones": ("a,2024-01-02,5\n", "a,2024-01-02 10:00:00+09:00,5\n", "without a time zone beside 1 with one"),
+    "bytes of another encoding": ("a,2024-01-02,5\n", "caf\udce9,2024-01-02,5\n", "is not written in utf-8"),
+    "no header": ("customer_id,ts,amount\n", "", "has no column for transactions.ts"),
+}
+GOOD = "customer_id,ts,amount\na,2024-01-01,5\na,2024-01-02,5\nb,2024-01-03,7\n"
+
+
+@pytest.mark.parametrize("name", CSV)
+def test_a_bad_csv_is_one_sentence_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+    old, new, match = CSV[name]
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "transactions.csv").write_bytes(GOOD.replace(old, new).encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError) as caught:
+        import_tables(source, tmp_path / "out")
+    assert match in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+MAPS: dict[str, tuple[str, str]] = {
+    "an unknown key": ("horizon: 84", "did you mean 'horizon_days'"),
+    "a horizon in weeks": ("horizon_days: 12 weeks", "horizon_days is '12 weeks'"),
+    "a cut-off in words": ("cutoffs: [July]", "cut-off 'July' is no date"),
+    "an unknown table": ("tables: {transaction: {}}", "did you mean 'transactions'"),
+    "a source column that is not there": ("tables: {transactions: {columns: {amount: value}}}", "no column 'value'"),
+    "a file that is not there": ("tables: {transactions: {file: payments.csv}}", "does not exist"),
+    "a list for a mapping": ("tables: [transactions]", "must be a mapping"),
+    "a constant that is nothing": ("tables: {transactions: {constants: {kind: ~}}}", "write the text in quotes"),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_bad_map_is_one_sentence_and_leaves_nothing(name: str, tmp_path: Path) -> None:
+    text, match = MAPS[name]
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "transactions.csv").write_text(GOOD)
+    (source / "map.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        import_tables(source, tmp_path / "out", load_map(source / "map.yaml"))
+    assert match in str(caught.value)
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_moments_with_an_offset_are_imported_in_utc_and_float_ids_as_whole_numbers(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "transactions.csv").write_text("customer_id,ts,amount\na,2024-01-01T08:00:00+09:00,5\n")
+    customers = pa.table({"customer_id": ["a"], "joined_on": [datetime.date(2020, 1, 1)]})
+    pq.write_table(customers, tmp_path / "in" / "customers.parquet")
+    pq.write_table(pa.table({"merchant_id": [12.0, 7.0]}), tmp_path / "in" / "merchants.parquet")
+    import_tables(tmp_path / "in", tmp_path / "out")
+    with connect(tmp_path / "out") as store:
+        assert store.con.execute("SELECT ts FROM transactions").fetchall() == [(datetime.datetime(2023, 12, 31, 23),)]
+        assert store.con.execute("SELECT merchant_id FROM merchants ORDER BY 1").fetchall() == [("12",), ("7",)]
+
+
+# ple predict
+
+
+PREDICT: dict[str, tuple[Callable[[Bank], Any], str, str]] = {
+    "no customers": (malformed.empty("customers"), CUTOFF, "customers: it has no rows"),
+    "no transactions table": (lambda tables: tables.pop("transactions"), CUTOFF, "transactions.parquet is missing"),
+    "an infinite amount": (put("transactions", "amount", malformed.cell(float("inf"))), CUTOFF, "not a finite number"),
+    "a date before everything": (malformed.nothing, "1990-01-01", "no customer has joined"),
+}
+
+
+@pytest.mark.parametrize("name", PREDICT)
+def test_events_that_cannot_be_scored_are_one_sentence_and_leave_nothing(name: str, tmp_path: Path) -> None:
+    change, cutoff, match = PREDICT[name]
+    tables = bank()
+    change(tables)
+    events = write(tmp_path / "events", tables)
+    with pytest.raises(UserError, match=match):
+        predict(load_run(RUN), events, tmp_path / "scores.parquet", [cutoff], workers=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["events"]
+
+
+def test_other_categories_missing_tables_and_newer_dates_are_scored_and_said(tmp_path: Path) -> None:
+    tables = bank()
+    put("transactions", "mcc_l1", lambda v: ["teleports"] * len(v))(tables)
+    put("transactions", "channel", lambda v: ["drone"] * len(v))(tables)
+    events = write(tmp_path / "events", tables)
+    found = predict(load_run(RUN), events, tmp_path / "scores.parquet", ["2026-01-01"], workers=1)
+    notes = " ".join(found.notes)
+    for said in ("no table 'sessions'", "'teleports'", "'drone'", "days without any event lie before it"):
+        assert said in notes
+    scores = pq.read_table(tmp_path / "scores.parquet")
+    assert scores.num_rows == PEOPLE
+    for name in ("churn", "ltv", "nba_p", "churn_uncertainty"):
+        assert np.isfinite(scores.column(name).to_numpy()).all(), name
