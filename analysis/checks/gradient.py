@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
-from analysis.checks.loss import training_of
+from analysis.checks.loss import skipped_epochs, training_of
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.run import Statistics
+from analysis.stats.training import TrainingStats
 
 NORMS = "training.gradients"
 
@@ -19,11 +20,20 @@ def _last(epochs: np.ndarray, mask: np.ndarray) -> float:
     return float(epochs[mask][-1])
 
 
+def _gradients(s: Statistics) -> tuple[TrainingStats, dict[str, np.ndarray]]:
+    """The training record and the gradient norms by module, NaN in epochs of which every step was skipped because its loss was
+    not finite: LOSS-NAN says so, and a gradient that was never taken is not a gradient of 0."""
+    h = training_of(s)
+    skipped = skipped_epochs(h)
+    if skipped.all():
+        raise NotMeasured("No step of this training had a finite loss.")
+    return h, {name: np.where(skipped, np.nan, values) for name, values in h.table("grad_norm").items()}
+
+
 @check("GRAD-SHARED-ZERO", "The shared experts receive gradients whenever they should.", NORMS)
 def shared_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """A shared expert's gradient is 0: expected in phase 2, an error in phase 1."""
-    h = training_of(s)
-    norms = h.table("grad_norm")
+    h, norms = _gradients(s)
     if not any(e in norms for e in s.facts.experts):
         raise NotMeasured("Gradient norms were not recorded.")
     # a freeze is expected in phase 2 alone: one that acts in phase 1 is the fault
@@ -73,8 +83,8 @@ def shared_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 @check("GRAD-CGC-ZERO", "The gates receive gradients until they are frozen.", NORMS)
 def cgc_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Gate gradient 0: expected after freeze_epoch, an error before."""
-    h = training_of(s)
-    norms = h.table("grad_norm").get("cgc")
+    h, found = _gradients(s)
+    norms = found.get("cgc")
     if norms is None:
         raise NotMeasured("The gates' gradient norm was not recorded.")
     zero = np.nan_to_num(norms, nan=np.inf) <= t.gradient_zero

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
@@ -90,9 +91,14 @@ def _is_nan(value: object) -> bool:
     return (isinstance(value, float) and not math.isfinite(value)) or (isinstance(value, str) and value.lower() == "nan")
 
 
+def skipped_epochs(h: TrainingStats) -> NDArray[np.bool_]:
+    """[E] epochs of which every step was skipped because its loss was not finite."""
+    return np.asarray(h.series("nonfinite_steps") >= np.maximum(h.series("steps"), 1))
+
+
 def unlabelled(s: Statistics) -> tuple[str, ...]:
-    """Tasks that had no label in any recorded epoch."""
-    if s.training is None:
+    """Tasks that had no label in any recorded epoch; none where no step was taken at all."""
+    if s.training is None or skipped_epochs(s.training).all():
         return ()
     counts = s.training.table("train", "n")
     return tuple(t for t in s.facts.tasks if t in counts and np.nansum(counts[t]) == 0)
@@ -123,6 +129,8 @@ def _several_unlabelled(tasks: tuple[str, ...], s: Statistics, epochs: int) -> F
 def task_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """A task's loss is 0 because all its targets are missing."""
     h = training_of(s)
+    if skipped_epochs(h).all():
+        raise NotMeasured("No step of this training had a finite loss.")
     counts = h.table("train", "n")
     losses = h.table("train", "tasks")
     none = unlabelled(s)
@@ -195,7 +203,9 @@ def kl_jump(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     )
     moved = float(np.nanmedian(change)) if np.isfinite(change).any() else 0.0
     if rise > t.kl_jump * max(abs(total[low]), 1e-9) and share > 0.5 and moved < 0.02:
-        old = s.facts.get("evidential.annealing_epochs", 10)
+        weight, old = float(s.facts.get("evidential.kl_lambda", 0.01)), s.facts.get("evidential.annealing_epochs", 10)
+        # 1 is the weight of the term in Sensoy et al. 2018; beyond it a longer ramp only puts the jump off
+        heavy = Fix("evidential.kl_lambda", weight, 1.0, "Go back to the weight that the term was published with.")
         yield Finding(
             "LOSS-KL-JUMP",
             "warning",
@@ -208,7 +218,7 @@ def kl_jump(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             ),
             LOSSES,
             "The KL term ramped up: this is regularisation, not a worse model.",
-            Fix("evidential.annealing_epochs", old, 2 * int(old), "Stretch the ramp."),
+            heavy if weight > 1 else Fix("evidential.annealing_epochs", old, 2 * int(old), "Stretch the ramp."),
         )
 
 

@@ -27,6 +27,31 @@ def test_a_freeze_that_is_expected_in_phase_2_is_an_error_in_phase_1() -> None:
     assert {f.subject for f in errors} == set(EXPERTS)
 
 
+@pytest.mark.parametrize("epochs", [1, 10])
+def test_gradients_that_were_never_taken_are_not_gradients_of_zero(epochs: int) -> None:
+    """Every step of these epochs was skipped, as its loss was not finite: that is the finding, and no expert is called dead."""
+    w = world()
+    for line in w.epochs[:epochs]:
+        line["nonfinite_steps"] = line["steps"]
+        line["grad_norm"] = dict.fromkeys(line["grad_norm"], 0.0)
+        line["train"]["n"] = dict.fromkeys(line["train"].get("n", {}), 0)
+    said = run_checks(w.measure())
+    assert [f.severity for f in said if f.id == "LOSS-NAN"] == ["error"]
+    blamed = {"GRAD-SHARED-ZERO", "GRAD-CGC-ZERO", "LOSS-TASK-ZERO"}
+    assert [f for f in said if f.id in blamed and f.alarm] == []
+
+
+def test_a_kl_term_heavier_than_published_is_brought_back_to_its_weight() -> None:
+    w = world()
+    set_config(w, "evidential.kl_lambda", 300.0)
+    for k, line in enumerate(w.epochs):
+        line["train"]["evidential_kl"] = float(k)
+        line["train"]["total"] = 1.0 + float(k)
+    (finding,) = found(w, "LOSS-KL-JUMP")
+    assert finding.fix is not None
+    assert (finding.fix.key, finding.fix.new) == ("evidential.kl_lambda", 1.0)
+
+
 def test_a_training_that_gave_up_on_a_loss_that_is_not_finite_is_an_error_even_without_an_epoch() -> None:
     stopped = [{"event": "failed", "reason": "epoch 1: the loss or its gradient was not finite for 25 steps"}]
     s = replace(world().measure(), training=training.measure(stopped))
