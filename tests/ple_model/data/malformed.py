@@ -21,7 +21,7 @@ from tests.ple_model.data import tiny_events
 
 CUTOFF = "2024-03-01"
 PEOPLE = 20
-CORE = ("customers", "transactions", "merchants")
+CORE = ("customers", "transactions")
 ROW = 3
 """The row that is damaged."""
 Bank = dict[str, pa.Table]
@@ -44,7 +44,7 @@ def _whole() -> Bank:
 
 
 def bank(*tables: str) -> Bank:
-    """Customers, transactions, merchants and the tables asked for; nothing is wrong with them."""
+    """Customers, transactions and the tables asked for; nothing is wrong with them."""
     return {name: _whole()[name] for name in (*CORE, *tables)}
 
 
