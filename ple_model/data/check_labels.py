@@ -37,13 +37,20 @@ def check_labels(table: TableCheck, manifest: EventsManifest | None) -> None:
         table.add(None, "unknown_task", "warning", 0, None, "no column is a task", "No label is taken from it.")
     cutoffs = manifest.defaults.cutoffs if manifest is not None else ()
     if cutoffs and any(c.name == "cutoff" for c in table.kept):
-        other = f"cutoff NOT IN ({', '.join(f'DATE {c!r}' for c in cutoffs)})"
-        if rows := table.count(other):
-            example = table.con.execute(f"SELECT min(cutoff)::VARCHAR FROM {table.view} WHERE {other}").fetchall()[0][0]
-            message = f"cut-offs that events.json does not name ({', '.join(cutoffs)})"
-            table.add(
-                "cutoff", "other_cutoff", "warning", rows, example, message, "They are used at builds for these dates only."
-            )
+        _cutoffs(table, cutoffs)
+
+
+def _cutoffs(table: TableCheck, cutoffs: tuple[str, ...]) -> None:
+    """Labels for more dates than a build asks for are no fault; a date without any label, beside labels of others, may be."""
+    dates = ", ".join(f"DATE {c!r}" for c in cutoffs)
+    found = table.con.execute(
+        f"SELECT count(DISTINCT cutoff) FILTER (cutoff IN ({dates})), count(*) FILTER (cutoff NOT IN ({dates})),"
+        f" (min(cutoff) FILTER (cutoff NOT IN ({dates})))::VARCHAR FROM {table.view}"
+    ).fetchall()[0]
+    labelled, rows, example = int(found[0]), int(found[1]), found[2]
+    if labelled < len(cutoffs) and rows:
+        message = f"cut-offs that events.json does not name ({', '.join(cutoffs)}), of which {labelled} have labels"
+        table.add("cutoff", "other_cutoff", "warning", rows, example, message, "They are used at builds for these dates only.")
 
 
 def _column(table: TableCheck, spec: TaskSpec, stored: str) -> None:

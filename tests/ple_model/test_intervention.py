@@ -62,7 +62,7 @@ def test_what_is_not_understood_is_refused_by_name(item: str, said: str) -> None
         ("ablate.temporal=mean", "no mean block"),
         ("pin_gate.crt.perslay=1", "no such task"),
         ("edge.ctr:cvrr=0", "did you mean 'ctr:cvr'"),
-        ("latent.704=0", "valid: 0 to 703"),
+        ("latent.384=0", "valid: 0 to 383"),
         ("gate_temperature.x=2", "no such task"),
     ],
 )

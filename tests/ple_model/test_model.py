@@ -38,7 +38,7 @@ def test_every_preset_trains_a_step(preset: str) -> None:
     model = build(preset).train()
     x = random_inputs(16 if preset == "small" else 3)
     out = model(x)
-    assert out.shared_concat.shape == (len(x), {"small": 176, "v3_15": 512}.get(preset, 576))
+    assert out.shared_concat.shape == (len(x), {"small": 192, "v3_15": 512}.get(preset, 576))
     losses = model.losses(out, x.targets or {}, epoch=1)
     (losses.total + losses.sae_total).backward()
     model.project()
