@@ -45,6 +45,7 @@ TINY = (
     "task_experts.cluster_embed_dim=8",
     "task_towers.hidden_dims=[16]",
     "hmm_triple_mode.proj_dim=8",
+    "sae.expansion=4",
     "sae.k=12",
     "sae.learning_rate=5.0e-3",
     "adatt.warmup_epochs=2",

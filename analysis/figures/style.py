@@ -16,6 +16,8 @@ ROW = 26
 """Pixels a heatmap row or a bar takes."""
 MAX_TEXT = 8
 """Columns up to which a heatmap's cells say their values."""
+MAX_TICKS = 24
+"""Columns up to which every one is named."""
 
 
 def figure(height: int, **layout: Any) -> go.Figure:
@@ -79,6 +81,8 @@ def heatmap(
         axis |= {"cmid": centre, "colorscale": template or "RdBu"}
     out.update_layout(coloraxis=axis)
     out.update_xaxes(side="top", tickangle=-90 if len(x) > 10 else -50 if len(x) > 6 else 0, showgrid=False)
+    if 10 < len(x) <= MAX_TICKS:
+        out.update_xaxes(dtick=1, tickfont={"size": 10})  # Plotly leaves out every other name by itself
     out.update_yaxes(autorange="reversed", showgrid=False)
     return out
 

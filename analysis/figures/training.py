@@ -38,7 +38,13 @@ def loss(stats: TrainingStats, name: str = "") -> go.Figure:
         x_title="epoch",
         y_title="validation loss / constant predictor",
     )
-    out.add_hline(y=1.0, line={"width": 1, "dash": "dot"}, annotation_text="constant predictor", annotation_font_size=11)
+    out.add_hline(
+        y=1.0,
+        line={"width": 1, "dash": "dot"},
+        annotation_text="constant predictor",
+        annotation_font_size=11,
+        annotation_position="bottom left",
+    )
     best = [e["epoch"] for e in stats.epochs if e.get("best")]
     if best:
         ratio = dict(zip(stats.epoch, stats.series("valid", "mean_ratio"), strict=True))

@@ -10,12 +10,13 @@ import streamlit as st
 
 from analysis.explain.report import to_html
 from analysis.explain.result import Contribution, Counterfactual, Explanation, Reason
-from analysis.explain.wording import Language, quantity
+from analysis.explain.wording import Language, quantity, title
 from analysis.figures.style import bars
 from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, t
+from dashboard.i18n.sentences import label
 from ple_model.files import plain
 
 PARTS = 12
@@ -110,10 +111,15 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
         st.button(t("edit.start"), icon=":material/tune:", on_click=customer_edit.start, args=(values,))
 
 
+def _title(c: Contribution) -> str:
+    """A part's name in the reader's language; own labels of latents stay as they were written."""
+    return title(c.key, "ko") if language() == "ko" and c.kind in ("part", "field") else label(c.title)
+
+
 def _parts(found: Sequence[Contribution], key: str, caption: str) -> None:
     top = found[:PARTS]
     rest = sum(c.value for c in found[PARTS:])
-    names = [c.title for c in top] + ([t("why.rest", n=len(found) - PARTS)] if len(found) > PARTS else [])
+    names = [_title(c) for c in top] + ([t("why.rest", n=len(found) - PARTS)] if len(found) > PARTS else [])
     values = [c.value for c in top] + ([rest] if len(found) > PARTS else [])
     show(bars(names, {t("why.part"): values}, x_title=t("why.part")), f"why-{key}", title=t(f"why.{key}"), caption=caption)
 

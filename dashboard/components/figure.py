@@ -28,6 +28,8 @@ def _localised(text: Any) -> Any:
 def localise(figure: Any) -> Any:
     """Titles, axis titles, legend names, colour bars and annotations of a figure, in place."""
     layout = figure.layout
+    if layout.coloraxis.colorbar.title.text:
+        layout.coloraxis.colorbar.title.text = _localised(layout.coloraxis.colorbar.title.text)
     if layout.title.text:
         layout.title.text = _localised(layout.title.text)
     for name in layout:

@@ -147,7 +147,7 @@ def _checklist(frame: Frame) -> None:
                 t("overview.threshold"): cards.written(number, number.threshold)
                 if number and number.threshold is not None
                 else "–",
-                t("overview.finding"): say(f.verdict),
+                t("overview.finding"): say(f.verdict).replace("`", ""),  # a table shows text as it is
             }
         )
     table(pd.DataFrame(rows), "checks", title=t("overview.checklist"), caption=t("overview.checklist_help"))

@@ -11,7 +11,7 @@ from analysis.checks.finding import Evidence
 from analysis.figures import transfer
 from analysis.whatif import TaskEffect
 from dashboard.components import cards
-from dashboard.i18n import sentences
+from dashboard.i18n import catalogue, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,15 +34,23 @@ def test_a_threshold_is_written_like_its_value() -> None:
     assert cards.written(Evidence("absent share", 1.0, 0.99), 0.99) == "99.0%"
 
 
-def test_every_named_share_is_an_evidence_of_some_check() -> None:
-    named = {
+def _evidence_names() -> set[str]:
+    """Names that checks give to their evidence, where they are written out."""
+    return {
         node.args[0].value
         for path in (ROOT / "analysis" / "checks").glob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Evidence"
-        if node.args and isinstance(node.args[0], ast.Constant)
+        if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
     }
-    assert cards.SHARES - named == set()
+
+
+def test_every_named_share_is_an_evidence_of_some_check() -> None:
+    assert cards.SHARES - _evidence_names() == set()
+
+
+def test_every_evidence_has_a_korean_name() -> None:
+    assert _evidence_names() - {k.removeprefix("evidence.") for k in catalogue("ko") if k.startswith("evidence.")} == set()
 
 
 def test_labels_with_numbers_in_them_are_translated() -> None:
