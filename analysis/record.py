@@ -139,8 +139,7 @@ class _Recorder:
     def run(self, writer: StoreWriter) -> AnalysisStore:
         """The whole pass, then the interventions on the bounded sample; publishes the folder."""
         kept = _Kept()
-        raw_names = [c if c.startswith("raw:") else f"raw:{c}" for c in self.data.manifest.raw_columns]
-        table = self.data.table(["customer_id", "cutoff", *raw_names]) if raw_names else None
+        raw = _Raw(self.data)
         parquet: pq.ParquetWriter | None = None
         waiting: list[pa.Table] = []
         done = 0
@@ -150,11 +149,10 @@ class _Recorder:
                 part = self._measure(batch, output)
                 kept.statistics = part if kept.statistics is None else kept.statistics + part
                 columns = self._columns(rows, batch, output)
-                if table is not None:
-                    _add_raw(columns, table, rows, raw_names, batch.customer_id)
+                raw.add(columns, rows, batch.customer_id)
                 waiting.append(pa.table(columns))
                 if parquet is None:
-                    parquet = pq.ParquetWriter(writer.folder / "rows.parquet", waiting[0].schema, compression="zstd")
+                    parquet = _parquet(writer.folder / "rows.parquet", waiting[0].schema)
                 if sum(len(t) for t in waiting) >= ROW_GROUP:
                     parquet.write_table(pa.concat_tables(waiting))
                     waiting.clear()
@@ -185,7 +183,7 @@ class _Recorder:
     def _batches(self) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """(row numbers in the dataset, batch of the chosen rows)."""
         first = 0
-        for batch in self.data.batches(None, BATCH):
+        for batch in self.data.batches(None, BATCH, window_rows=BATCH):  # in file order: nothing to shuffle in a window
             rows = first + np.flatnonzero(self.chosen[first : first + len(batch)])
             local = rows - first
             first += len(batch)
@@ -434,15 +432,38 @@ def _known(label: Tensor) -> NDArray[np.bool_]:
     return np.asarray(known if known.ndim == 1 else known.all(1))
 
 
-def _add_raw(
-    columns: dict[str, Any], table: pa.Table, rows: NDArray[np.int64], names: Sequence[str], customers: Sequence[str]
-) -> None:
-    """The dataset's human-readable columns of these rows; both readers go in file order."""
-    part = table.take(pa.array(rows))
-    if part.column("customer_id").to_pylist() != list(customers):
-        raise RuntimeError("the dataset's table and its batches are not in the same order")
-    for name in names:
-        columns[name] = part.column(name)
+def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Numbers are written plain: a dictionary of measured numbers is as long as the column and is held for each of hundreds."""
+    words = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_dictionary(f.type)]
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=words)
+
+
+class _Raw:
+    """The dataset's human-readable columns beside its batches, one file of it at a time; both readers go in file order."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.names = [c if c.startswith("raw:") else f"raw:{c}" for c in data.manifest.raw_columns]
+        self.files = data.tables(["customer_id", *self.names])
+        self.first, self.held = 0, pa.table({})
+
+    def add(self, columns: dict[str, Any], rows: NDArray[np.int64], customers: Sequence[str]) -> None:
+        """Put the columns of the rows numbered `rows` (ascending) beside what is there."""
+        if not self.names:
+            return
+        parts = []
+        while True:
+            mine = rows[(rows >= self.first) & (rows < self.first + len(self.held))]
+            if len(mine):
+                parts.append(self.held.take(pa.array(mine - self.first)))
+            if rows[-1] < self.first + len(self.held):
+                break
+            self.first += len(self.held)
+            self.held = next(self.files)
+        part = pa.concat_tables(parts)
+        if part.column("customer_id").to_pylist() != list(customers):
+            raise RuntimeError("the dataset's table and its batches are not in the same order")
+        for name in self.names:
+            columns[name] = part.column(name)
 
 
 def _np(t: Tensor) -> NDArray[Any]:

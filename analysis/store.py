@@ -146,9 +146,14 @@ class AnalysisStore:
             if name not in self.columns:
                 raise UserError(f"cohort: no column '{name}' in this analysis{did_you_mean(name, self.columns)}")
 
-    def _query(self, select: Sequence[str], filters: Sequence[CohortFilter], tail: str = "") -> list[tuple[Any, ...]]:
+    def _query(
+        self, select: Sequence[str], filters: Sequence[CohortFilter], tail: str = "", also: str = ""
+    ) -> list[tuple[Any, ...]]:
+        """`also`: a further SQL condition."""
         self._check(filters)
         condition, values = where(filters)
+        if also:
+            condition = f"{condition} AND {also}" if condition else f"WHERE {also}"
         try:
             return self.cursor().execute(f"SELECT {', '.join(select)} FROM rows {condition} {tail}", values).fetchall()
         except duckdb.ConversionException as e:
@@ -177,62 +182,56 @@ class AnalysisStore:
         edges = [c[2:] for c in self.columns if c.startswith("t:")]
         uncertain = [c[2:] for c in self.columns if c.startswith("u:")]
         q = quote_identifier
-        # an aggregate a cell adds up over a million rows: only what cannot be had otherwise is asked for
-        starved = self._starved()
-        select = ["count(*)"]
+        # An aggregate a cell adds up over a million rows, and one with a FILTER slows down all others of its query: those of an
+        # expert's fallen rows are asked for where it falls back at all, in a query of its own.
+        n = self.count(filters)
+        normed = []
         for e in experts:
             fell, norm = q(f"f:{e}"), q(f"n:{e}")
-            select += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
-            select.append(f"count_if({fell} AND NOT aux)")
+            normed += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
+            normed.append(f"count_if({fell} AND NOT aux)")
+        per_expert = _numbers(self._query(normed, filters)[0]).reshape(len(experts), 4)
+        select = []
         for t in tasks:
             select += [f"sum({q(f'h:{t}')})", f"sum({q(f'm:{t}')})"]
             for j, e in enumerate(experts):
-                cell = q(f"g:{t}:{e}")
-                select += [f"sum({cell})", f"count_if({q(f'k:{t}')} = {j})"]
-                select.append(f"sum({cell}) FILTER ({q(f'f:{e}')} AND NOT aux)" if e in starved else "0")
+                select += [f"sum({q(f'g:{t}:{e}')})", f"count_if({q(f'k:{t}')} = {j})"]
         select += [f"avg({q(f'd:{m}')}::INT)" for m in modes]
         select += [f"avg({q(f't:{e}')})" for e in edges]
-        for t in uncertain:
-            u = q(f"u:{t}")
-            select += [f"avg({u})", f"approx_quantile({u}, [0.05, 0.25, 0.5, 0.75, 0.95])"]
-        values = iter(self._query(select, filters)[0])
-
-        def number() -> float:
-            v = next(values)
-            return float("nan") if v is None else float(v)
-
-        n = int(number())
-        per_expert = np.array([[number() for _ in range(4)] for _ in experts]).reshape(len(experts), 4)
-        shape = (len(tasks), len(experts))
-        entropies, tops = np.zeros(len(tasks)), np.zeros(len(tasks))
-        sums = np.zeros((3, *shape))
-        for i in range(len(tasks)):
-            entropies[i], tops[i] = number(), number()
-            for j in range(len(experts)):
-                sums[:, i, j] = [number() for _ in range(3)]
-        sums = np.nan_to_num(sums)
-        fell = np.nan_to_num(per_expert[:, 0])
+        found = _numbers(self._query(select, filters)[0])
+        cells = len(tasks) * (2 + 2 * len(experts))
+        gate = found[:cells].reshape(len(tasks), -1)
+        hmm = dict(zip(modes, found[cells : cells + len(modes)].tolist(), strict=True))
+        transfer = dict(zip(edges, found[cells + len(modes) :].tolist(), strict=True))
+        wasted = np.zeros((len(tasks), len(experts)))
+        starved = self._starved()
+        for j, e in enumerate(experts):
+            if e in starved and per_expert[j, 3] > 0:
+                fallen = f"{q(f'f:{e}')} AND NOT aux"
+                wasted[:, j] = _numbers(self._query([f"sum({q(f'g:{t}:{e}')})" for t in tasks], filters, also=fallen)[0])
+        down = np.nan_to_num(per_expert[:, 0])
         gates = GateStats(
             tasks=tuple(tasks),
             experts=tuple(experts),
             n=n,
-            weight_sum=sums[0],
-            weight_sq=np.full(shape, np.nan),
-            histogram=np.zeros((*shape, BINS)),
-            entropy_sum=np.nan_to_num(entropies),
-            top=sums[1],
-            top_weight=np.nan_to_num(tops),
-            wasted=sums[2],
+            weight_sum=np.nan_to_num(gate[:, 2::2]),
+            weight_sq=np.full(wasted.shape, np.nan),
+            histogram=np.zeros((*wasted.shape, BINS)),
+            entropy_sum=np.nan_to_num(gate[:, 0]),
+            top=np.nan_to_num(gate[:, 3::2]),
+            top_weight=np.nan_to_num(gate[:, 1]),
+            wasted=np.nan_to_num(wasted),
             fallback=np.nan_to_num(per_expert[:, 3]),
             nonfinite=np.zeros(len(tasks)),
         )
-        hmm = {m: number() for m in modes}
-        transfer = {e: number() for e in edges}
         uncertainty = {}
-        for t in uncertain:
-            mean, quantiles = number(), next(values)
-            uncertainty[t] = (mean, *(float(x) for x in quantiles)) if quantiles else (float("nan"),) * 6
-        share = np.asarray(ratio(fell, np.full(len(experts), n)))
+        if uncertain:
+            asked = [f"avg({q(f'u:{t}')})" for t in uncertain]
+            asked += [f"approx_quantile({q(f'u:{t}')}, [0.05, 0.25, 0.5, 0.75, 0.95])" for t in uncertain]
+            answer = self._query(asked, filters)[0]
+            for t, mean, quantiles in zip(uncertain, answer, answer[len(uncertain) :], strict=False):
+                uncertainty[t] = (float(mean), *(float(x) for x in quantiles)) if quantiles else (float("nan"),) * 6
+        share = np.asarray(ratio(down, np.full(len(experts), n)))
         return CohortStatistics(
             tuple(filters),
             n,
@@ -315,6 +314,11 @@ class AnalysisStore:
             c: np.ma.filled(v, np.nan) if isinstance(v, np.ma.MaskedArray) and v.dtype.kind == "f" else np.asarray(v)
             for c, v in found.items()
         }
+
+
+def _numbers(row: Sequence[Any]) -> Array:
+    """A query's row; NULL is NaN."""
+    return np.array([np.nan if v is None else v for v in row], dtype=np.float64)
 
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:

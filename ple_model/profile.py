@@ -94,9 +94,9 @@ def bin_counts(features: NDArray[np.floating], use: NDArray[np.bool_], edges: ND
     """[columns, 19] rows by bin: values [n, columns] where `use`; bin j holds edges[j - 1] <= x < edges[j]."""
     columns, bins = edges.shape[0], edges.shape[1] + 1
     x = np.asarray(features, dtype=np.float32)
-    index = np.empty(x.shape, dtype=np.int64)
-    for j in range(columns):
-        index[:, j] = np.searchsorted(edges[j], x[:, j], side="right")
+    index = np.zeros(x.shape, dtype=np.int64)
+    for cut in edges.T:  # 18 cuts of all columns at once are quicker than a search in each of 734 columns
+        index += x >= cut
     flat = (index + np.arange(columns) * bins)[use & np.isfinite(x)]
     return np.bincount(flat, minlength=columns * bins).reshape(columns, bins).astype(np.float64)
 

@@ -167,6 +167,10 @@ class Dataset:
 
     def table(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
         """Scalar columns (keys, `y_*`, `p_*`, `raw:*`, ids) in file order, all by default. `UserError` on an unknown name."""
+        return pa.concat_tables(self.tables(columns, split))
+
+    def tables(self, columns: Sequence[str] | None = None, split: str | None = None) -> Iterator[pa.Table]:
+        """The same, one file at a time."""
         parts = [p for p in self.manifest.files if split is None or p.split == _split(split)]
         if not parts:
             raise UserError(f"{self.path}: split '{split}' has no rows")
@@ -176,7 +180,7 @@ class Dataset:
             if name not in have.names:
                 raise UserError(f"{self.path} has no column '{name}'{did_you_mean(name, have.names)}")
         wanted = list(columns) if columns is not None else scalars
-        return pa.concat_tables([self._arrow(p, wanted) for p in parts])
+        return (self._arrow(p, wanted) for p in parts)
 
     def extract(
         self, out: Path | str, customers: Sequence[str] | None = None, limit: int | None = None, seed: int = 0
