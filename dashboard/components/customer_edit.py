@@ -49,8 +49,8 @@ def _language() -> Language:
 
 
 def start(values: Mapping[str, float]) -> None:
-    """Try these values (a callback)."""
-    for name, value in values.items():
+    """Try these values (a callback), at the precision that the model reads."""
+    for name, value in ((n, float(f"{v:.7g}")) for n, v in values.items()):
         if _key(name) not in st.session_state:  # a value given before its widget is drawn does not reach the URL by itself
             st.query_params[_key(name)] = exact(value)
         st.session_state[_key(name)] = value
