@@ -1,4 +1,4 @@
-"""Per-task numbers that need sorted rows (AURC, AUROC, adaptive ECE), from the stored scalars and at most 100,000 rows."""
+"""Numbers that need the stored scalars: AURC, AUROC and adaptive ECE by task from at most 100,000 rows; how many customers."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
             found[task] = _quality(facts.kinds[task], task, values)
     connection.close()
     return found
+
+
+def distinct_customers(rows: Path, n: int) -> int:
+    """Customers of the n stored rows; beyond LIMIT rows an estimate in constant memory (HyperLogLog)."""
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        count = "count(DISTINCT customer_id)" if n <= LIMIT else "approx_count_distinct(customer_id)"
+        return int(connection.execute(f"SELECT {count} FROM read_parquet(?)", [str(rows)]).fetchall()[0][0])
 
 
 def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:

@@ -23,7 +23,7 @@ from torch import Tensor
 from analysis.diagnose import Progress
 from analysis.explain.effects import Engine, concat_encoded, slim
 from analysis.facts import facts_of
-from analysis.quality import row_quality
+from analysis.quality import distinct_customers, row_quality
 from analysis.reference import rescale, training_profile
 from analysis.stats import drift, evidence, expert, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
@@ -359,11 +359,14 @@ class _Recorder:
         targets = {t: torch.cat(v) for t, v in kept.targets.items()}
         engine = Engine(self.model, concat_encoded(kept.encoded), targets, kept.customers, self.run_folder.calibration)
         effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
+        rows = folder / "rows.parquet"
+        moved = kept.statistics.drift
         return replace(
             kept.statistics,
+            drift=None if moved is None else replace(moved, customers=distinct_customers(rows, moved.n)),
             effects=effects,
             dose=engine.dose_response(),
-            quality=row_quality(folder / "rows.parquet", self.facts, self.judged),
+            quality=row_quality(rows, self.facts, self.judged),
             training=training.measure(self.run_folder.progress(steps=False)),
             reference=self._reference(kept.statistics.inputs),
             trained=None if self.profile is None else drift.of_profile(self.profile),

@@ -45,12 +45,15 @@ class Profile:
     segments: Array
     extremes: NDArray[np.float32] | None = None
     """[columns, 2] smallest and largest value, NaN without any; None in an older run"""
+    customers: int | None = None
+    """Customers of these rows: the rows of one resemble each other. None in an older run"""
 
     def save(self, folder: Path) -> None:
         """Write `profile.npz` (temporary file, then rename)."""
         arrays: dict[str, NDArray[Any]] = {"edges": self.edges, "counts": self.counts, "segments": self.segments}
         arrays["rows"] = np.array(self.rows, dtype=np.int64)
         arrays |= {"extremes": self.extremes} if self.extremes is not None else {}
+        arrays |= {"customers": np.array(self.customers, dtype=np.int64)} if self.customers is not None else {}
         arrays |= {f"class|{k}": v for k, v in self.classes.items()} | {f"present|{k}": v for k, v in self.present.items()}
         temporary = folder / f".profile.{os.getpid()}.tmp.npz"
         try:
@@ -68,7 +71,8 @@ class Profile:
                 named = {p: {k.split("|")[1]: z[k] for k in z.files if k.startswith(f"{p}|")} for p in ("class", "present")}
                 extremes = z["extremes"] if "extremes" in z.files else None
                 counted = int(z["rows"]), z["edges"], z["counts"]
-                return Profile(*counted, named["class"], named["present"], z["segments"], extremes)
+                customers = int(z["customers"]) if "customers" in z.files else None
+                return Profile(*counted, named["class"], named["present"], z["segments"], extremes, customers)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, OSError, TypeError) as e:
@@ -155,8 +159,10 @@ def profile_of(dataset: Dataset, split: str = "train", rows: int = ROWS) -> Prof
         return None
     fields = ["features", *(f for f in CLASS_FIELDS if f in dataset.manifest.fields)]
     held: list[ProfileRows] = []
+    customers: set[str] = set()
     for batch in dataset.batches(split, 1024, shuffle=True, fields=fields):
         held.append(rows_of(batch.inputs, decoded=False))
+        customers.update(batch.customer_id)
         if sum(len(h.segment) for h in held) >= rows:
             break
     features = np.concatenate([h.features for h in held])
@@ -172,6 +178,7 @@ def profile_of(dataset: Dataset, split: str = "train", rows: int = ROWS) -> Prof
         present={k: by_segment(v, segment) for k, v in present.items()},
         segments=by_segment(np.ones(len(segment), dtype=np.bool_), segment),
         extremes=np.stack([_extremes(features[use[:, j], j]) for j in range(features.shape[1])]),
+        customers=len(customers),
     )
 
 

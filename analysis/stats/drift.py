@@ -5,7 +5,8 @@ Measures (each 0 for equal distributions): the population stability index, PSI =
 which can miss at most what moves within a bin; Pearson's chi-square for classes. Two samples of one distribution have
 PSI / (1/n + 1/m) distributed as chi-square with bins - 1 degrees of freedom (Yurdakul & Naranjo 2020, "Statistical properties
 of the population stability index"), so a column only counts as moved where its PSI, less the mean that sampling adds, is beyond
-the threshold, and is beyond chance: the limits of the literature are for populations, not for a few hundred rows.
+the threshold, and is beyond chance: the limits of the literature are for populations, not for a few hundred rows. Rows of one
+customer at several cut-offs resemble each other: chance is reckoned with customers, not with rows.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ class DriftStats(Statistic):
     """key -> [4] rows that have it: anonymous, cold start, warm start, unknown"""
     segments: Array
     """[4] rows"""
+    customers: int = 0
+    """Distinct customers of all rows, known when the pass is over; 0: not known, every row counts as one of its own"""
+
+    @property
+    def independent(self) -> float:
+        """Share of the rows that tell something of their own: rows of one customer are taken for one."""
+        return min(1.0, self.customers / self.n) if self.customers and self.n else 1.0
 
     def presence(self, key: str) -> float:
         """Share of rows that have a field or `features:<part>`; NaN where it was not counted."""
@@ -118,8 +126,9 @@ def measure(rows: ProfileRows, edges: NDArray[np.float32]) -> DriftStats:
 def of_profile(profile: Profile) -> DriftStats:
     """The training reference."""
     return DriftStats(
-        profile.rows, profile.edges, profile.counts, dict(profile.classes), dict(profile.present), profile.segments
-    )
+        profile.rows, profile.edges, profile.counts, dict(profile.classes), dict(profile.present), profile.segments,
+        profile.customers or 0,
+    )  # fmt: skip
 
 
 def psi(p: Array, q: Array) -> Array:
@@ -157,7 +166,7 @@ def ks_chance(p: Array, q: Array) -> Array:
     return np.asarray(np.sqrt(-np.log(0.5e-4) / 2) * np.sqrt(ratio(1.0, p.sum(-1)) + ratio(1.0, q.sum(-1))))
 
 
-def share_chance(a: float, n: int, b: float, m: int) -> float:
+def share_chance(a: float, n: float, b: float, m: float) -> float:
     """Difference of two shares a/n and b/m that chance alone stays below, but twice in ten thousand (pooled z test)."""
     pooled = (a + b) / (n + m)
     return float(CHANCE * np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)))
@@ -179,20 +188,23 @@ def compare(sample: DriftStats, reference: DriftStats, min_rows: int = 100) -> D
     if not np.array_equal(sample.edges, reference.edges):
         raise ValueError("the sample was counted on other bins than the reference")
     p, q = sample.counts, reference.counts
+    own, theirs = sample.independent, reference.independent
     enough = (p.sum(-1) >= min_rows) & (q.sum(-1) >= min_rows)
     with np.errstate(invalid="ignore"):
-        stability, stability_chance, noise = (np.where(enough, f(p, q), np.nan) for f in (psi, psi_chance, psi_noise))
-        distance, distance_chance = (np.where(enough, f(p, q), np.nan) for f in (kolmogorov_smirnov, ks_chance))
+        stability, distance = (np.where(enough, f(p, q), np.nan) for f in (psi, kolmogorov_smirnov))
+        chance = (np.where(enough, f(p * own, q * theirs), np.nan) for f in (psi_chance, psi_noise, ks_chance))
+        stability_chance, noise, distance_chance = chance
     common = [k for k in sample.classes if k in reference.classes and min(sample.n, reference.n) >= min_rows]
     pairs = {k: (sample.classes[k], reference.classes[k]) for k in common}
     keys = [k for k in sample.present if k in reference.present and min(sample.n, reference.n) >= min_rows]
-    have = {k: (sample.present[k].sum(), sample.n, reference.present[k].sum(), reference.n) for k in keys}
+    one, two = (own, sample), (theirs, reference)
+    have = {k: tuple(x for share, s in (one, two) for x in (share * s.present[k].sum(), share * s.n)) for k in keys}
     return Drift(
         sample.n, reference.n, stability, stability_chance, noise, distance, distance_chance,
         class_psi={k: float(psi(a, b)) for k, (a, b) in pairs.items()},
         class_chi2={k: chi_square(a, b) for k, (a, b) in pairs.items()},
-        class_chance={k: float(psi_chance(a, b)) for k, (a, b) in pairs.items()},
-        class_noise={k: float(psi_noise(a, b)) for k, (a, b) in pairs.items()},
+        class_chance={k: float(psi_chance(a * own, b * theirs)) for k, (a, b) in pairs.items()},
+        class_noise={k: float(psi_noise(a * own, b * theirs)) for k, (a, b) in pairs.items()},
         presence={k: (sample.presence(k), reference.presence(k)) for k in keys},
         presence_chance={k: share_chance(*counts) for k, counts in have.items()},
     )  # fmt: skip

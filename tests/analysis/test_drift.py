@@ -114,6 +114,19 @@ def test_a_shifted_column_has_moved_and_the_others_have_not() -> None:
     assert np.flatnonzero(found.moved(0.25)).tolist() == list(range(10))
 
 
+def test_rows_of_one_customer_are_no_further_evidence() -> None:
+    trained, once = drift.measure(rows(2000, 1), EDGES), drift.measure(rows(400, 9), EDGES)
+    four = replace(once + once + once + once, customers=400)
+    single, many = drift.compare(once, trained), drift.compare(four, trained)
+    np.testing.assert_allclose(many.psi_chance, single.psi_chance)
+    np.testing.assert_allclose(many.psi_noise, single.psi_noise)
+    np.testing.assert_allclose(many.ks_chance, single.ks_chance)
+    assert many.presence_chance == pytest.approx(single.presence_chance)
+    assert many.class_chance == pytest.approx(single.class_chance)
+    believed = drift.compare(replace(four, customers=0), trained)
+    assert (believed.psi_noise < single.psi_noise).all()
+
+
 def test_too_few_rows_say_nothing() -> None:
     trained = drift.measure(rows(2000, 1), EDGES)
     found = drift.compare(drift.measure(rows(60, 9, shift=5.0), EDGES), trained)

@@ -61,6 +61,8 @@ def test_a_finished_run_keeps_a_profile_of_its_training_rows(tiny_run: Run, tiny
     assert made is not None
     np.testing.assert_array_equal(kept.edges, made.edges)
     np.testing.assert_array_equal(kept.counts, made.counts)
+    trained = set(tiny_dataset.table(["customer_id"], "train").column("customer_id").to_pylist())
+    assert kept.customers == made.customers == len(trained)
     assert kept.present.keys() == made.present.keys()
     assert (tiny_run.preprocess / FILE).stat().st_size < 400_000
 
