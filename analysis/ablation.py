@@ -3,7 +3,8 @@
 Two questions, one table. *Ablated*: one trained model, the expert's block replaced by its mean; the others were never taught to
 do without it. *Left out*: a second run trained without the expert; what remains is what no other input could say. A task's loss
 is given in percent of the constant predictor's, so that tasks can be compared: +3 means that three hundredths of all that there
-was to explain are lost. Intervals are paired bootstraps that resample customers.
+was to explain are lost. Intervals are paired bootstraps that resample customers. Experts that read the same input are also
+ablated together: which of them a task ends up on is decided by the training, what their input is worth is not.
 """
 
 from __future__ import annotations
@@ -25,17 +26,21 @@ from ple_model.losses import standardise
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
+    from ple_model.model import PLEClusterAdaTT
     from ple_model.run import Run
 
 Array = NDArray[np.float64]
 SMALLEST = 1e-6
 """Probabilities are kept this far from 0 in a logarithm."""
 MIN_POSITIVES = 5
+JOINT = " + "
+"""Between the names of experts that are ablated together."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One expert and task: extra loss without the expert, in percent of the constant predictor's loss on the same rows."""
+    """One expert (or several, joined by `JOINT`) and task: extra loss without it, in percent of the constant predictor's loss
+    on the same rows."""
 
     expert: str
     task: str
@@ -201,15 +206,20 @@ def ablate(
     opened = load_run(run) if isinstance(run, (str, Path)) else run
     engine = Engine.cached(opened, dataset=dataset, sample=sample, seed=seed)
     data = opened.sample() if dataset is None else dataset
-    chosen = list(without) if without is not None else engine.model.expert_names
+    chosen = list(engine.model.expert_names if without is None else without)
     for expert in chosen:
         if expert not in engine.model.expert_names:
             raise UserError(f"no expert '{expert}'{did_you_mean(expert, engine.model.expert_names)}")
+    if without is None:
+        groups = {JOINT.join(g): g for g in same_input(engine.model)}
+        chosen += list(groups)
+        planted |= {(joint, task) for joint, group in groups.items() for expert, task in planted if expert in group}
     before = {t: row_losses(engine, t, p) for t, p in engine.before.items()}
     cells: list[Cell] = []
     for i, expert in enumerate(chosen):
         if without is None:
-            other, after = engine, engine.predict(engine.parse(f"ablate.{expert}=mean"))
+            ablated = [f"ablate.{e}=mean" for e in expert.split(JOINT)]
+            other, after = engine, engine.predict(engine.parse(ablated))
         else:
             other = Engine.cached(without[expert], dataset=data, sample=sample, seed=seed)
             if other.customers != engine.customers:
@@ -226,6 +236,15 @@ def ablate(
     tasks = {t for t, v in before.items() if v is not None}
     marked = frozenset(p for p in planted if p[0] in chosen and p[1] in tasks)
     return Ablation(opened.path.name, name, len(engine), how, tuple(cells), marked)
+
+
+def same_input(model: PLEClusterAdaTT) -> tuple[tuple[str, ...], ...]:
+    """Groups of two and more experts that read exactly the same fields, each in the model's order."""
+    by: dict[frozenset[str], list[str]] = {}
+    for name in model.expert_names:
+        reads: tuple[str, ...] = model.experts[name].reads  # type: ignore[assignment]
+        by.setdefault(frozenset(reads), []).append(name)
+    return tuple(tuple(names) for names in by.values() if len(names) > 1)
 
 
 def _cell(

@@ -59,9 +59,25 @@ def test_a_run_in_its_own_place_loses_nothing(tiny_run: Run) -> None:
 def test_every_expert_and_task_has_a_cell_and_the_interval_holds_the_value(tiny_run: Run) -> None:
     found = ablate(tiny_run, bootstrap=30)
     assert len(found.cells) == len(found.experts) * len(found.tasks) > 0
-    assert found.experts == tuple(tiny_run.config.shared_experts)
+    joint = "deepfm + causal + optimal_transport"
+    assert found.experts == (*tiny_run.config.shared_experts, joint)
     assert any(c.extra.value != 0 for c in found.cells)
     assert all(c.extra.low - 1e-9 <= c.extra.value <= c.extra.high + 1e-9 or not np.isfinite(c.extra.low) for c in found.cells)
+
+
+def test_experts_of_one_input_are_ablated_together_and_share_what_is_planted(tiny_run: Run, engine: Engine) -> None:
+    joint = "deepfm + causal + optimal_transport"
+    found = ablate(tiny_run, planted=frozenset({("causal", "ltv"), ("deepfm", "ctr"), ("perslay", "churn")}), bootstrap=5)
+    assert {p for p in found.planted if p[0] == joint} == {(joint, t) for t in ("ltv", "ctr") if t in found.tasks}
+    task = found.tasks[0]
+    before, after = (
+        row_losses(engine, task, p)
+        for p in (engine.before[task], engine.predict(engine.parse([f"ablate.{e}=mean" for e in joint.split(" + ")]))[task])
+    )
+    assert before is not None
+    assert after is not None
+    expected = 100 * (after[0].sum() - before[0].sum()) / before[1].sum() / before[2]
+    assert found.cell(joint, task).extra.value == pytest.approx(expected, rel=1e-6)
 
 
 def test_an_unknown_expert_is_named_with_the_nearest(tiny_run: Run) -> None:
