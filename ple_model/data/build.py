@@ -27,7 +27,7 @@ from ple_model.data.events import TABLES, EventStore, connect, table_files
 from ple_model.data.features import Market, fit_market
 from ple_model.data.labels import Labels, LabelSettings, compute_labels
 from ple_model.data.manifest import sha256_file
-from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs
+from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs, within
 from ple_model.data.validation import validate
 from ple_model.data.work import Array, Progress, Work, digest, digest_files
 from ple_model.data.writer import DatasetWriter, copy_artifacts
@@ -292,17 +292,18 @@ def _keys(store: EventStore, first: int, stop: int) -> dict[str, Array]:
 
 def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
     """Columns people filter by. The age band is here for cohorts only: no input holds it."""
+    mine = within(store.con, first, stop)
     table = store.con.sql(f"""
         WITH s AS (SELECT * FROM spine WHERE row_id >= {first} AND row_id < {stop}),
-        c AS (SELECT customer_id, birth_year, age_band, region, joined_on FROM customers),
+        c AS (SELECT customer_id, birth_year, age_band, region, joined_on FROM customers t WHERE {mine}),
         t AS (
             SELECT row_id, min(s.cutoff - t.ts::DATE) AS recency, sum(amount) FILTER (t.ts >= s.cutoff - 28) AS spend,
                    count(*) FILTER (t.ts >= s.cutoff - 90) AS n
             FROM s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
-            WHERE coalesce(kind, 'card') = 'card' GROUP BY 1),
+            WHERE coalesce(kind, 'card') = 'card' AND {mine} GROUP BY 1),
         e AS (SELECT row_id, count(*) AS n FROM s JOIN sessions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
-              AND t.ts >= s.cutoff - 90 GROUP BY 1),
-        x AS (SELECT customer_id, cutoff, any_value(prior_spend_28d) AS v FROM exact_spend GROUP BY 1, 2)
+              AND t.ts >= s.cutoff - 90 AND {mine} GROUP BY 1),
+        x AS (SELECT customer_id, cutoff, any_value(prior_spend_28d) AS v FROM exact_spend t WHERE {mine} GROUP BY 1, 2)
         SELECT region, coalesce(age_band, CASE WHEN birth_year IS NULL THEN NULL
                  ELSE ['under 25', '25-34', '35-44', '45-54', '55-64', '65 and over']
                       [1 + greatest(0, least(5, (year(s.cutoff) - birth_year - 15) // 10))] END) AS age_band,

@@ -28,6 +28,7 @@ from ple_model.data.derived.sequences import (
 from ple_model.data.derived.tda import compute_topology
 from ple_model.data.events import EventStore
 from ple_model.data.features import Market, compute_features
+from ple_model.data.spine import within
 from ple_model.data.work import Array, Work, digest, new_array, read_array
 from ple_model.schema import PARTS, load_schema
 
@@ -93,7 +94,8 @@ def _features(folder: Path, store: EventStore, rows: int, market: Market, share:
     flags = ", ".join(f'coalesce(f."p:{p}", false)' for p in PART_NAMES)
     for first, stop in chunks(rows):
         table = con.sql(
-            f"SELECT {names}, {flags} FROM spine s LEFT JOIN features_base f USING (customer_id, cutoff)"
+            f"SELECT {names}, {flags} FROM spine s LEFT JOIN"
+            f" (FROM features_base WHERE {within(con, first, stop, 'customer_id')}) f USING (customer_id, cutoff)"
             f" WHERE s.row_id >= {first} AND s.row_id < {stop} ORDER BY s.row_id"
         ).to_arrow_table()
         for j in range(N_FEATURES):

@@ -369,6 +369,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """SQL text."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def scan(files: list[Path]) -> str:
     """SQL that reads these Parquet files."""
     names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)

@@ -18,6 +18,7 @@ from scipy import sparse
 from torch import Tensor
 
 from ple_model.data.events import EventStore
+from ple_model.data.spine import within
 
 FloatArray = NDArray[np.float32]
 WIDTH = 64
@@ -53,7 +54,7 @@ def read_pairs(store: EventStore, first: int, stop: int) -> tuple[NDArray[np.int
     table = store.con.sql(f"""
         SELECT DISTINCT row_id - {first} AS r, merchant_id FROM spine s JOIN transactions t ON t.customer_id = s.customer_id
          AND t.ts < s.cutoff AND t.ts >= s.cutoff - 365 AND t.merchant_id IS NOT NULL AND coalesce(t.kind, 'card') = 'card'
-        WHERE row_id >= {first} AND row_id < {stop} ORDER BY 1, 2""").to_arrow_table()
+        WHERE row_id >= {first} AND row_id < {stop} AND {within(store.con, first, stop)} ORDER BY 1, 2""").to_arrow_table()
     return table.column(0).to_numpy().astype(np.int64), np.array(table.column(1).to_pylist(), dtype=np.str_)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ple_model.context import BALLS
 from ple_model.data.derived.hierarchy import Forest, build_forest
 from ple_model.data.events import EventStore
+from ple_model.data.spine import within
 
 MAX_LEAVES = 400
 Uses = dict[str, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]
@@ -25,9 +26,9 @@ _MERCHANT = """(SELECT merchant_id, any_value(mcc_l1) mcc_l1, any_value(mcc_l2) 
                        any_value(region) region FROM merchants GROUP BY 1)"""
 
 
-def _query(ball: str, days: int, weight: str, where: str) -> str:
-    """SQL of (row, path as text with '\x1f' between the levels, weight)."""
-    card = f"""FROM spine s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
+def _query(ball: str, days: int, weight: str, where: str, mine: str = "true") -> str:
+    """SQL of (row, path as text with '\x1f' between the levels, weight); `mine` bounds `customer_id` of what is joined."""
+    card = f"""FROM spine s JOIN (FROM transactions WHERE {mine}) t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
                 AND t.ts >= s.cutoff - {days} LEFT JOIN {_MERCHANT} m USING (merchant_id)
                WHERE {where} AND coalesce(t.kind, 'card') = 'card' AND t.amount > 0"""
     if ball == "mcc":
@@ -36,17 +37,18 @@ def _query(ball: str, days: int, weight: str, where: str) -> str:
     if ball == "product":
         return f"""SELECT row_id, replace(product, '/', chr(31)) AS path, sum(w) AS w FROM (
                        SELECT s.row_id, t.product, ln(1 + {weight}) AS w
-                       FROM spine s JOIN transactions t ON t.customer_id = s.customer_id
+                       FROM spine s JOIN (FROM transactions WHERE {mine}) t ON t.customer_id = s.customer_id
                         AND t.ts < s.cutoff AND t.ts >= s.cutoff - {days}
                        WHERE {where} AND t.product IS NOT NULL AND t.amount > 0 GROUP BY ALL
                        UNION ALL
                        SELECT s.row_id, h.product, 1 + ln(1 + abs(coalesce(arg_max(h.balance, h.as_of), 0)))
-                       FROM spine s JOIN holdings h ON h.customer_id = s.customer_id AND h.as_of < s.cutoff
+                       FROM spine s JOIN (FROM holdings WHERE {mine}) h ON h.customer_id = s.customer_id AND h.as_of < s.cutoff
                         AND h.as_of >= s.cutoff - 62 AND (h.closed_on IS NULL OR h.closed_on >= s.cutoff)
                        WHERE {where} GROUP BY ALL
                    ) WHERE product IS NOT NULL GROUP BY ALL"""
     return f"""SELECT row_id, replace(region, '/', chr(31)) AS path, sum(w) AS w FROM (
-                   SELECT s.row_id, c.region, 1.0 AS w FROM spine s JOIN customers c USING (customer_id) WHERE {where}
+                   SELECT s.row_id, c.region, 1.0 AS w FROM spine s JOIN (FROM customers WHERE {mine}) c USING (customer_id)
+                   WHERE {where}
                    UNION ALL
                    SELECT row_id, region, w / sum(w) OVER (PARTITION BY row_id) FROM (
                        SELECT s.row_id, m.region, {weight} AS w {card} AND m.region IS NOT NULL GROUP BY ALL)
@@ -69,8 +71,9 @@ def read_uses(store: EventStore, forest: Forest, first: int, stop: int, *, days:
     """(row - first, node, weight) of spine rows `first` <= row_id < `stop` by ball; `by` is 'spend' or 'visits'."""
     weight = "sum(amount)" if by == "spend" else "count(*)"
     out: Uses = {}
+    mine = within(store.con, first, stop, "customer_id")
     for ball in BALLS:
-        query = _query(ball, days, weight, f"s.row_id >= {first} AND s.row_id < {stop}")
+        query = _query(ball, days, weight, f"s.row_id >= {first} AND s.row_id < {stop}", mine)
         table = store.con.sql(f"SELECT row_id, path, w FROM ({query}) ORDER BY row_id, path").to_arrow_table()
         path = table.column("path").combine_chunks().dictionary_encode()
         if isinstance(path, pa.ChunkedArray):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.data.events import EventStore, quote
+from ple_model.data.spine import within
 from ple_model.tasks import CHANNELS, SPENDING_CATEGORIES
 
 FloatArray = NDArray[np.float32]
@@ -45,14 +46,16 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     # several static columns share a few buckets: a hash of name and value, summed
     hashed = ", ".join(f"hash('{_plain(c)}' || coalesce(static_{k}, '')) % {STATIC_BUCKETS}" for k, c in enumerate(static))
     renamed = "".join(f", {quote(c)}::VARCHAR AS static_{k}" for k, c in enumerate(static))  # any name, 'cutoff' as well
+    mine = within(con, first, stop, "customer_id")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE segment_events AS
         SELECT s.row_id - {first} AS r, s.cutoff - e.ts::DATE AS back, e.*
         FROM spine s JOIN (
             SELECT customer_id, ts, 't' AS what, amount, mcc_l1, channel, NULL::DOUBLE AS duration, NULL::INT AS events
-            FROM transactions WHERE coalesce(kind, 'card') = 'card'
-            UNION ALL SELECT customer_id, ts, 's', NULL, NULL, channel, duration, events FROM sessions
-            UNION ALL SELECT customer_id, ts, 'd', amount, NULL, channel, NULL, NULL FROM transactions WHERE kind = 'deposit'
+            FROM transactions WHERE coalesce(kind, 'card') = 'card' AND {mine}
+            UNION ALL SELECT customer_id, ts, 's', NULL, NULL, channel, duration, events FROM sessions WHERE {mine}
+            UNION ALL SELECT customer_id, ts, 'd', amount, NULL, channel, NULL, NULL FROM transactions
+                      WHERE kind = 'deposit' AND {mine}
         ) e ON e.customer_id = s.customer_id AND e.ts < s.cutoff
         WHERE s.row_id >= {first} AND s.row_id < {stop}""")
     shares = ", ".join(

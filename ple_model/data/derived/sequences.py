@@ -18,6 +18,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from ple_model.data.spine import within
+
 FloatArray = NDArray[np.float32]
 TXN_STEPS, TXN_WIDTH = 180, 16
 SESSION_STEPS, SESSION_WIDTH = 90, 8
@@ -49,6 +51,7 @@ class Sequences:
 def read_sequences(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Sequences:
     """Sequences of spine rows `first` <= row_id < `stop`. Sees events strictly before the cut-off only."""
     n = stop - first
+    mine = within(con, first, stop)
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE seq_txn AS
         SELECT s.row_id - {first} AS r, s.cutoff - t.ts::DATE AS back, t.amount, t.merchant_id, t.mcc_l1,
@@ -57,12 +60,12 @@ def read_sequences(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Seq
                dayofweek(t.ts) IN (0, 6) AS weekend
         FROM spine s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
          AND t.ts >= s.cutoff - {DAILY_STEPS}
-        WHERE s.row_id >= {first} AND s.row_id < {stop}""")
+        WHERE s.row_id >= {first} AND s.row_id < {stop} AND {mine}""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE seq_session AS
         SELECT s.row_id - {first} AS r, s.cutoff - t.ts::DATE AS back, t.ts, s.cutoff, t.duration, t.events, t.channel
         FROM spine s JOIN sessions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff AND t.ts >= s.cutoff - {DAILY_STEPS}
-        WHERE s.row_id >= {first} AND s.row_id < {stop}""")
+        WHERE s.row_id >= {first} AND s.row_id < {stop} AND {mine}""")
     return Sequences(
         txn=_scatter(con, _TXN, n, TXN_STEPS, TXN_WIDTH),
         session=_scatter(con, _SESSION, n, SESSION_STEPS, SESSION_WIDTH),
@@ -138,7 +141,7 @@ def _exists(con: duckdb.DuckDBPyConnection, table: str, first: int, stop: int) -
     out = np.zeros(stop - first, np.bool_)
     found = con.execute(
         f"SELECT s.row_id - {first} AS r FROM spine s WHERE s.row_id >= {first} AND s.row_id < {stop} AND EXISTS"
-        f" (SELECT 1 FROM {table} t WHERE t.customer_id = s.customer_id AND t.ts < s.cutoff)"
+        f" (SELECT 1 FROM {table} t WHERE t.customer_id = s.customer_id AND t.ts < s.cutoff AND {within(con, first, stop)})"
     ).fetchnumpy()["r"]
     out[np.asarray(found, np.int64)] = True
     return out

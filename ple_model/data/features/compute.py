@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ple_model.data.events import literal
 from ple_model.data.features.column import LOG_UNITS
 from ple_model.data.features.declared import DECLARED
 from ple_model.data.features.market import Market
@@ -108,13 +109,9 @@ def _chunks(con: duckdb.DuckDBPyConnection, rows: int) -> Iterator[tuple[str, st
     yield from ranges
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _build_chunk(con: duckdb.DuckDBPyConnection, low: str, high: str, present: Collection[str]) -> pa.Table:
     """The rows of `features_base` for the customers from `low` to `high`."""
-    bounds = (_literal(low), _literal(high))
+    bounds = (literal(low), literal(high))
     con.execute(
         "CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER (ORDER BY customer_id, cutoff)::INT AS k, "
         "customer_id, cutoff, (SELECT max(as_of) FROM market_date WHERE as_of <= cutoff) AS market "
