@@ -84,7 +84,8 @@ def import_tables(
         notes: list[str] = []
         for k, (name, select) in enumerate(selects.items()):
             try:
-                rows[name] = _copy(con, select.sql, partial / f"{name}.parquet")
+                # by customer, so that a build reads of many customers only those of its chunk; by all, so that it is one order
+                rows[name] = _copy(con, f"FROM ({select.sql}) ORDER BY ALL", partial / f"{name}.parquet")
             except duckdb.Error as e:
                 raise UserError(f"{files[name]} cannot be read: {str(e).splitlines()[0]}") from e
             if select.missing:

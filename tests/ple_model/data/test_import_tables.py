@@ -125,6 +125,17 @@ def test_a_number_is_read_only_where_its_digits_are_grouped_as_the_map_says(
         assert con.execute(sql, [text]).fetchall() == [(value,)]
 
 
+def test_events_are_stored_by_customer_whatever_order_they_come_in(source: Path, tmp_path: Path) -> None:
+    header, *lines = PAYMENTS.splitlines()
+    mixed = [line.replace("2024-01-01", f"2024-01-{d:02}") for d in (9, 3, 7) for line in reversed(lines)]
+    (source / "payments.csv").write_text("\n".join([header, *mixed]))
+    import_tables(source, tmp_path / "out", load_map(source / "map.yaml"))
+    with connect(tmp_path / "out", threads=1) as store:
+        stored = store.con.execute("SELECT customer_id, ts FROM transactions").fetchall()
+    assert len(stored) == 6
+    assert stored == sorted(stored)
+
+
 def test_an_imported_folder_imports_again_unchanged(source: Path, tmp_path: Path) -> None:
     import_tables(source, tmp_path / "one", load_map(source / "map.yaml"))
     import_tables(tmp_path / "one", tmp_path / "two")
