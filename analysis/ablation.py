@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 SMALLEST = 1e-6
 """Probabilities are kept this far from 0 in a logarithm."""
 MIN_POSITIVES = 5
+"""Rows outside the commonest class below which a classification loss says nothing."""
 JOINT = " + "
 """Between the names of experts that are ablated together."""
 
@@ -124,7 +125,7 @@ class Ablation:
     def __str__(self) -> str:
         width = max(len(t) for t in (*self.tasks, "task"))
         what = "block replaced by its mean" if self.how == "ablated" else "trained without it"
-        names = [e[:12] for e in self.experts]
+        names = [f"{e[:6]} +{e.count(JOINT)}" if JOINT in e else e[:12] for e in self.experts]
         lines = [
             f"{self.run} on {self.dataset}, {self.n} rows that it did not learn from; each expert {what}",
             "extra loss in percent of the constant predictor's; * the 95 % interval leaves out 0"

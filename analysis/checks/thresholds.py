@@ -163,7 +163,8 @@ class Thresholds:
         0.3,
         "AUROC of uncertainty for errors below which it points the wrong way.",
         "0.5 is chance; evidence counts observations, not noise. Five multiclass tasks of five healthy seeds (21 to 25, not "
-        "the benchmark's): mean 0.49, standard deviation 0.062, lowest 0.37; this is three deviations below the mean",
+        "the benchmark's): mean 0.49, standard deviation 0.061, lowest 0.37; this is three deviations below the mean, "
+        "rounded down",
     )
 
     # data

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shutil
-import sys
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
@@ -81,12 +80,6 @@ class Seen(HTMLParser):
 
     def count(self, tag: str, **attributes: str) -> int:
         return sum(t == tag and attributes.items() <= a.items() for t, a in self.tags)
-
-
-@pytest.fixture(autouse=True)
-def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves its script as `__main__`, which every worker process started later would run again."""
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 def page(start: str) -> None:

@@ -32,14 +32,6 @@ def measured(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-@pytest.fixture(autouse=True)
-def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AppTest leaves its script as `__main__`, which every worker process started later would run again."""
-    import sys
-
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-
 def opened(runs: Path, monkeypatch: pytest.MonkeyPatch, name: str, **query: str) -> AppTest:
     monkeypatch.setenv(RUNS_VARIABLE, str(runs))
     app = AppTest.from_function(page, args=(name,), default_timeout=120)

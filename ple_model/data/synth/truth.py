@@ -24,7 +24,7 @@ CAUSE_EXPERT: dict[str, str] = {
     "category_deepening": "unified_hgcn", "favourite_merchant": "unified_hgcn", "savings_x_evening": "deepfm",
     "credit_x_premium": "deepfm", "amount_shape": "optimal_transport", "income_shock": "causal", "regime": "hmm_lifecycle",
 }  # fmt: skip
-"""The expert (or HMM) whose input carries a cause that the other inputs carry little of."""
+"""The expert (or HMM) whose input a cause was planted in. How much of it other inputs carry too: `docs/ablation.md`."""
 
 
 @dataclass(frozen=True)
