@@ -36,6 +36,12 @@ MIN_POSITIVES = 5
 """Rows outside the commonest class below which a classification loss says nothing."""
 JOINT = " + "
 """Between the names of experts that are ablated together."""
+HOW = {
+    "ablated": "each expert's block replaced by its mean",
+    "left out": "trained without each expert",
+    "unseen": "fitted without each expert's input",
+}
+"""What was done to an expert, by `Ablation.how`."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ablation:
-    """Cells of every expert (row) and task (column) that has enough labels. `how` is "ablated" or "left out"."""
+    """Cells of every expert (row) and task (column) that has enough labels. `how` is a key of `HOW`."""
 
     run: str
     dataset: str
@@ -124,10 +130,10 @@ class Ablation:
 
     def __str__(self) -> str:
         width = max(len(t) for t in (*self.tasks, "task"))
-        what = "block replaced by its mean" if self.how == "ablated" else "trained without it"
+        what = HOW[self.how]
         names = [f"{e[:6]} +{e.count(JOINT)}" if JOINT in e else e[:12] for e in self.experts]
         lines = [
-            f"{self.run} on {self.dataset}, {self.n} rows that it did not learn from; each expert {what}",
+            f"{self.run} on {self.dataset}, {self.n} rows that it did not learn from; {what}",
             "extra loss in percent of the constant predictor's; * the 95 % interval leaves out 0"
             + ("; [] planted" if self.planted else ""),
             f"{'task':<{width}}{'loss':>7}" + "".join(f"{n:>14}" for n in names),

@@ -1,13 +1,18 @@
-"""`ple ablate`: what each expert is worth to each task, on customers that the model did not learn from."""
+"""`ple ablate` and `ple signal`: what each expert, and each expert's input, is worth to each task on unseen customers."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.ablation import Ablation
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -17,40 +22,76 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--without", action="append", default=[], metavar="EXPERT=RUN",
         help="compare with a run trained without the expert ('ple train --set shared_experts.EXPERT=null'); may be repeated",
     )  # fmt: skip
+    _shared(parser, 10_000, "use at most N rows")
+
+
+def _configure_signal(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="dataset folder")
+    parser.add_argument("--task", action="append", metavar="TASK", help="only this task; may be repeated (default: all)")
+    _shared(parser, 20_000, "fit on at most N rows of the training split")
+
+
+def _shared(parser: argparse.ArgumentParser, sample: int, what: str) -> None:
     parser.add_argument("--truth", type=Path, metavar="FILE", help="truth.parquet of a synthetic bank: marks the planted pairs")
-    parser.add_argument("--sample", type=int, default=10_000, metavar="N", help="use at most N rows (default 10000)")
+    parser.add_argument("--sample", type=int, default=sample, metavar="N", help=f"{what} (default {sample})")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample and of the bootstrap (default 0)")
     parser.add_argument("--bootstrap", type=int, default=500, metavar="N", help="bootstrap rounds (default 500)")
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
     add_json(parser)
 
 
-def _run(args: argparse.Namespace) -> int:
-    from analysis.ablation import ablate, planted_pairs
-    from ple_model.run import dump
-
+def _checked(args: argparse.Namespace) -> None:
     for option in ("sample", "bootstrap"):
         if getattr(args, option) < 1:
             raise UserError(f"--{option} {getattr(args, option)} is not valid, it must be at least 1")
+
+
+def _ticker(args: argparse.Namespace, unit: str) -> Callable[[int, int], None]:
+    def tick(done: int, total: int) -> None:
+        if sys.stderr.isatty() and not args.json:
+            print(f"\r\033[K{done} of {total} {unit}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return tick
+
+
+def _show(args: argparse.Namespace, found: Ablation) -> int:
+    from ple_model.run import dump
+
+    print(dump(found.to_dict()) if args.json else found.markdown() if args.markdown else found)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    from analysis.ablation import ablate, planted_pairs
+
+    _checked(args)
     without: dict[str, Path] = {}
     for item in args.without:
         expert, eq, run = item.partition("=")
         if not eq or not run:
             raise UserError(f"--without {item!r}: expected EXPERT=RUN, for example perslay=runs/no-perslay")
         without[expert] = Path(run)
-
-    def tick(done: int, total: int) -> None:
-        if sys.stderr.isatty() and not args.json:
-            print(f"\r\033[K{done} of {total} experts", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
     found = ablate(
         args.run, args.dataset, without=without or None, planted=planted_pairs(args.truth) if args.truth else frozenset(),
-        sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=tick,
+        sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=_ticker(args, "experts"),
     )  # fmt: skip
-    print(dump(found.to_dict()) if args.json else found.markdown() if args.markdown else found)
-    return 0
+    return _show(args, found)
+
+
+def _run_signal(args: argparse.Namespace) -> int:
+    from analysis.ablation import planted_pairs
+    from analysis.input_signal import input_signal
+    from ple_model.data.dataset import Dataset
+
+    _checked(args)
+    found = input_signal(
+        Dataset.open(args.dataset), tasks=args.task, planted=planted_pairs(args.truth) if args.truth else frozenset(),
+        sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=_ticker(args, "tasks"),
+    )  # fmt: skip
+    return _show(args, found)
 
 
 COMMANDS: tuple[Command, ...] = (
     Command("ablate", "what each expert is worth to each task: loss with it and without", _configure, _run),
+    Command("signal", "what each expert's input says of each task that no other input says", _configure_signal, _run_signal),
 )

@@ -157,7 +157,7 @@ class Baselines:
                 if found is not None:
                     out[name] = found
         if self._boosting and rows.spec.kind != "contrastive":
-            fitted = _boosting(rows.spec, self._train.features[known], label[known], self._seed)
+            fitted = fit_boosting(rows.spec, self._train.features[known], label[known], self._seed)
             if fitted is not None:
                 predicted = fitted(self._test.features[rows.row])
                 out["gradient_boosting"] = BY_KIND[rows.spec.kind](rows.label, predicted, None)
@@ -241,7 +241,7 @@ def _single(rows: TaskRows, column: Array, label: Array, test: Array) -> Metrics
     return {"auc": auc(rows.label, value), "pr_auc": average_precision(rows.label, value)}
 
 
-def _boosting(spec: TaskSpec, x: NDArray[np.float32], y: Array, seed: int) -> Callable[[NDArray[np.float32]], Array] | None:
+def fit_boosting(spec: TaskSpec, x: NDArray[np.float32], y: Array, seed: int) -> Callable[[NDArray[np.float32]], Array] | None:
     """A fitted gradient boosting as features -> p [n], probabilities [n, K] or values [n]; None if there is one class only."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 

@@ -2,11 +2,15 @@
 
 The planted signals, each readable from one kind of input and from little else:
 
-* *loop*: sessions, what is done in one, and purchases a visit follow a personal cycle. Broken, every week starts at a random
-  phase of the same cycle: daily and weekly amounts keep their distribution, the loop in the delay embedding is gone.
-* *rhythm*: gaps between visits alternate short, long: the next gap follows from the order of the past ones, not their mean.
+* *loop*: what is done in a session follows a personal cycle, of about 38 days or, for the young above all, about 13: only the
+  longer one is round in the delay embedding. Broken, every day is at a random phase of the same cycle: the distribution of
+  what is done stays, the loop is gone. Neither how many sessions there are nor what is bought tells it.
+* *rhythm*: the next visit is soon after a late visit and long after an early one. *channel*: after a late visit it goes through
+  the app or the web, after an early one to the branch. Only the hour of the last visit tells, not the usual hour.
 * *community*: in each leaf the customer buys at the community's brand.
-* *heavy tail*: rare very large purchases; *shape*: two-humped amounts of the same mean and spread, growth afterwards.
+* *heavy tail*: rare very large purchases, and rare sessions of hundreds of actions and more (*deep dive*), which tell of the
+  age; most are longer ago than any window goes back, but for that of the raw count of a year.
+* *shape*: two-humped amounts of the same mean and spread, growth afterwards.
 * *deepening*: eight weeks of spreading over the leaves of one category at an unchanged share, then sixteen weeks of more of it.
 """
 
@@ -43,37 +47,58 @@ class Events:
 
 
 def loop_factor(people: People, story: Story, rng: np.random.Generator) -> Floats:
-    """[n, DAYS] positive factor of mean about 1: the personal cycle, at a random phase each week while it is broken."""
+    """[n, DAYS] positive factor of mean about 1: the personal cycle, at a random phase each day while it is broken."""
     n = len(people)
     days = np.arange(DAYS)
-    week = days // 7
-    jump = rng.uniform(0, 2 * np.pi, (n, world.WEEKS)) * story.broken_from
-    angle = 2 * np.pi * days / people.loop_period[:, None] + people.loop_phase[:, None] + jump[:, week]
+    jump = rng.uniform(0, 2 * np.pi, (n, DAYS)) * story.broken_from[:, days // 7]
+    angle = 2 * np.pi * days / people.loop_period[:, None] + people.loop_phase[:, None] + jump
     amplitude = people.loop_amplitude[:, None]
     factor: Floats = np.exp(amplitude * np.sin(angle) - amplitude**2 / 4)
     return factor
 
 
-def visit_days(people: People, story: Story, rng: np.random.Generator) -> Bools:
-    """[n, DAYS] does the customer shop on this day: alternating gaps, thinned by the regime, none while silent or paused."""
+@dataclass(frozen=True)
+class Visits:
+    """Days on which customers shop."""
+
+    days: Bools
+    """[n, DAYS]."""
+    late: Bools
+    """[n, DAYS] is it a late visit; False on other days."""
+    hour: Floats
+    """[n, DAYS] about when."""
+
+
+def visit_days(people: People, story: Story, rng: np.random.Generator) -> Visits:
+    """Visits with the gap that the hour of the one before asks for, thinned by the regime, none while silent or paused."""
     n = len(people)
     count = int(np.ceil(1.3 * DAYS / max(1.0, float((people.gap_short + people.gap_long).min()) / 2))) + 4
     count = min(count, DAYS)
-    odd = (np.arange(count) + rng.integers(0, 2, n)[:, None]) % 2
-    gaps = np.where(odd == 0, people.gap_short[:, None], people.gap_long[:, None])
+    is_late = rng.random((n, count)) < people.late_share[:, None]
+    before = np.roll(is_late, 1, axis=1)
+    gaps = np.where(before, people.gap_short[:, None], people.gap_long[:, None])
     gaps = gaps + 0.13 * gaps * rng.standard_normal((n, count))
-    mean = (people.gap_short + people.gap_long)[:, None] / 2
+    mean = mean_gap(people)[:, None]
     gaps = np.where(people.irregular[:, None], rng.exponential(1.0, (n, count)) * mean, gaps)
     day = np.floor(np.cumsum(np.maximum(gaps, 0.8), 1) - rng.uniform(0, 1, n)[:, None] * mean).astype(np.int64)
     rows = np.broadcast_to(np.arange(n)[:, None], day.shape)
     inside = (day >= 0) & (day < DAYS)
     visits = np.zeros((n, DAYS), bool)
     visits[rows[inside], day[inside]] = True
+    late = np.zeros((n, DAYS), bool)
+    late[rows[inside], day[inside]] = is_late[inside]
     keep = np.array([1.0, 0.92, 0.62, 0.0])[story.regime][:, np.arange(DAYS) // 7]
     visits &= rng.random((n, DAYS)) < keep
     visits &= ~story.paused
     visits &= np.arange(DAYS) >= people.joined[:, None]
-    return visits
+    hour = np.where(late, 19.0, 10.5) + 1.5 * rng.standard_normal((n, DAYS))
+    return Visits(visits, late & visits, hour)
+
+
+def mean_gap(people: People) -> Floats:
+    """[n] mean days between two visits."""
+    gap: Floats = people.late_share * people.gap_short + (1 - people.late_share) * people.gap_long
+    return gap
 
 
 def category_weights(people: People, story: Story, strengths: Strengths) -> Floats:
@@ -94,17 +119,15 @@ def category_weights(people: People, story: Story, strengths: Strengths) -> Floa
     return cumulative
 
 
-def purchases(
-    people: People, story: Story, visits: Bools, loop: Floats, strengths: Strengths, rng: np.random.Generator
-) -> Events:
+def purchases(people: People, story: Story, visits: Visits, strengths: Strengths, rng: np.random.Generator) -> Events:
     """Card purchases: one to several a visit."""
-    who, day = np.nonzero(visits)
+    who, day = np.nonzero(visits.days)
     engaged = np.array([1.2, 0.9, 0.7, 0.0])[story.regime[who, day // 7]]
-    repeat = 1 + rng.poisson(0.9 * engaged * loop[who, day])
-    c, d = np.repeat(who, repeat), np.repeat(day, repeat)
+    visit = np.repeat(np.arange(len(who)), 1 + rng.poisson(0.9 * engaged))
+    cumulative = category_weights(people, story, strengths)[who[visit], day[visit] // PERIOD]
+    category = np.minimum((rng.random(len(visit))[:, None] > cumulative).sum(1), N_CATEGORIES - 1)
+    c, d = who[visit], day[visit]
     m = len(c)
-    cumulative = category_weights(people, story, strengths)[c, d // PERIOD]
-    category = np.minimum((rng.random(m)[:, None] > cumulative).sum(1), N_CATEGORIES - 1)
     leaf = _leaf(people, story, c, d, category, rng)
     own = rng.random(m) < people.loyalty[c]
     leaf = np.where(own, people.favourite_leaf[c], leaf)
@@ -116,7 +139,7 @@ def purchases(
     brand = leaf * world.BRANDS_PER_LEAF + brand_slot
     outlet = np.where(own | (rng.random(m) < 0.8), people.region[c], rng.integers(0, len(world.REGIONS), m)) % world.OUTLETS
     amount, tail = _amounts(people, story, c, d, leaf // world.LEAVES_PER_CATEGORY, strengths, rng)
-    hour = np.clip(np.where(people.evening[c], 19.5, 11.0) + 2.4 * rng.standard_normal(m), 0.1, 23.9)
+    hour = np.clip(visits.hour[c, d] + 0.5 * rng.standard_normal(m), 0.1, 22.0)
     second = d * SECONDS + (3600 * hour).astype(np.int64)
     return Events(
         c,
@@ -126,7 +149,7 @@ def purchases(
             "merchant": brand * world.OUTLETS + outlet,
             "leaf": leaf,
             "brand": brand,
-            "channel": _channel(people, c, d, rng),
+            "channel": _channel(people, visits, who, day, strengths, rng)[visit],
             "credit": (people.credit[c] & (rng.random(m) < 0.7)).astype(np.int64),
             "tail": tail,
         },
@@ -166,39 +189,55 @@ def _amounts(
     return amount, tail.astype(np.int64)
 
 
-def _channel(people: People, c: Ints, d: Ints, rng: np.random.Generator) -> Ints:
-    """Sticky: each fortnight has a main channel, used for 80% of the purchases."""
-    n = len(people)
-    cumulative = np.cumsum(people.channel, 1)
-    main = (rng.random((n, PERIODS))[:, :, None] > cumulative[:, None, :]).sum(2)
-    other = (rng.random(len(c))[:, None] > cumulative[c]).sum(1)
-    chosen: Ints = np.minimum(np.where(rng.random(len(c)) < 0.8, main[c, d // PERIOD], other), 2)
+def _channel(people: People, visits: Visits, who: Ints, day: Ints, s: Strengths, rng: np.random.Generator) -> Ints:
+    """Channel of every visit: taste, and the hour of the visit before. App or web is a habit of the fortnight."""
+    follows = np.append(False, who[1:] == who[:-1])
+    late = np.where(follows, np.roll(visits.late[who, day], 1), rng.random(len(who)) < people.late_share[who])
+    branch, app, web = people.channel.T
+    logit = np.log((app + web) / branch)[who] + s.late_online * np.where(late, 1.0, -1.0)
+    online = rng.random(len(who)) < 1 / (1 + np.exp(-logit))
+    prefers_web = rng.random((len(people), PERIODS)) > (app / (app + web))[:, None]
+    chosen: Ints = np.where(online, np.where(prefers_web[who, day // PERIOD], 2, 1), 0).astype(np.int64)
     return chosen
 
 
-def sessions(people: People, story: Story, visits: Bools, loop: Floats, rng: np.random.Generator) -> Events:
-    """App and web sessions, on visit days above all, so that they do not blur the rhythm of visits."""
+def sessions(people: People, story: Story, visits: Visits, loop: Floats, rng: np.random.Generator) -> Events:
+    """App and web sessions, after a visit above all, so that they do not blur the rhythm of visits."""
     n = len(people)
     regime = story.regime[:, np.arange(DAYS) // 7]
-    rate = np.array([1.25, 0.95, 0.6, 0.0])[regime] * loop * np.where(visits, 2.0, 0.025)
+    rate = np.array([1.2, 1.0, 0.75, 0.0])[regime] * np.where(visits.days, 1.0, 0.015)
     rate *= people.app[:, None] & (np.arange(DAYS) >= people.joined[:, None]) & ~story.paused
     count = np.floor(rate + rng.random(rate.shape)).astype(np.int64)  # steadier than chance: a habit, not a coincidence
     who, day = np.nonzero(count)
     repeat = count[who, day]
     c, d = np.repeat(who, repeat), np.repeat(day, repeat)
     m = len(c)
-    hour = np.clip(np.where(people.evening[c], 20.0, 9.5) + 3.0 * rng.standard_normal(m), 0.1, 23.9)
-    depth = np.exp(1.4 + 0.3 * people.propensity[c] + 0.2 * rng.standard_normal(m)) * loop[c, d] ** 1.5
+    hour = np.clip(visits.hour[c, d] + 1.2 + 0.3 * np.abs(rng.standard_normal(m)), 0.1, 23.9)
+    depth = np.exp(2.3 + 0.3 * people.propensity[c] + 0.2 * rng.standard_normal(m))
     web = rng.random(n) < 0.3
+    actions = 1 + (depth * loop[c, d]).astype(np.int64)
+    dive = _first_from(story.dive_day, c, d)
+    actions[dive] = np.minimum(300.0 * (1.0 - rng.random(len(dive))) ** (-1 / 1.3), 5000.0).astype(np.int64)
     return Events(
         c,
         d * SECONDS + (3600 * hour).astype(np.int64),
         {
-            "duration": np.round(depth * 22.0 * np.exp(0.4 * rng.standard_normal(m)), 1),
+            "duration": np.round(depth * 11.0 * np.exp(0.4 * rng.standard_normal(m)), 1),
             "channel": np.where(web[c] & (rng.random(m) < 0.6), 2, 1),
-            "events": 1 + depth.astype(np.int64),
+            "events": actions,
         },
     ).sorted()
+
+
+def _first_from(wanted: Ints, c: Ints, d: Ints) -> Ints:
+    """Positions of each customer's first row on or after each wanted day [n, k], within a month. Rows: customer `c`, day `d`,
+    sorted by both."""
+    owner, slot = np.nonzero(wanted < DAYS)
+    day = wanted[owner, slot]
+    at = np.searchsorted(c * DAYS + d, owner * DAYS + day)
+    safe = np.minimum(at, len(c) - 1)
+    found: Ints = at[(at < len(c)) & (c[safe] == owner) & (d[safe] - day < 30)]
+    return found
 
 
 def deposits(people: People, story: Story, rng: np.random.Generator) -> Events:

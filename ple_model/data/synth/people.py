@@ -20,6 +20,8 @@ Bools = NDArray[np.bool_]
 
 EXPLORE_WEEKS = 8
 EPISODE_WEEKS = 16
+DIVES = 2
+"""Very long sessions within the history of those who have any."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,14 @@ class People:
     app: Bools
     gap_short: Floats
     gap_long: Floats
-    """Days between visits alternate between these two: their order matters, their mean does not say it."""
+    """Days to the next visit after a late visit (short) and after an early one (long); the mean gap says neither."""
+    late_share: Floats
+    """Chance that a visit is a late one."""
     irregular: Bools
     loop_period: Floats
+    """Days of the personal cycle of what is done in a session: about 38 or, for the young above all, about 13."""
     loop_amplitude: Floats
+    """0 without the app."""
     loop_phase: Floats
     evening: Bools
     savings: Bools
@@ -50,6 +56,8 @@ class People:
     loyalty: Floats
     favourite_leaf: Ints
     heavy_tail: Bools
+    deep_diver: Bools
+    """Has once or twice in the history a session of hundreds of actions and more: those under 30 and over 55 above all."""
     amount_sd: Floats
     propensity: Floats
     utilisation: Floats
@@ -74,6 +82,8 @@ class Story:
     deep_start: Ints
     """[n] first week of the exploring phase of a category episode; -99 for none."""
     deep_category: Ints
+    dive_day: Ints
+    """[n, DIVES] day from which the next session is a very long one; `DAYS` for none."""
     shape_start: Ints
     complaint_week: Ints
     regime: Ints
@@ -91,10 +101,17 @@ def draw_people(rng: np.random.Generator, n: int) -> People:
     joined = np.where(rng.random(n) < 0.72, -rng.integers(30, 3650, n), rng.integers(0, DAYS - 190, n))
     recent = (world.CUTOFFS[0] - world.START).days
     joined = np.where(late | anonymous, rng.integers(recent - 20, recent + 90, n), joined)
-    mode = rng.choice(6, n, p=[0.14, 0.36, 0.30, 0.10, 0.02, 0.08])
+    mode = rng.choice(6, n, p=[0.18, 0.42, 0.23, 0.08, 0.02, 0.07])
     gap = np.array([1.4, 2.6, 6.5, 12.0, 24.0, 4.0])[mode] * np.exp(0.12 * rng.standard_normal(n))
     swing = np.where(gap > 2.0, rng.uniform(0.0, 0.85, n), 0.0)
     swing = np.where(gap > 10.0, 0.2 * swing, swing)
+    evening = rng.random(n) < 0.5
+    late_share = np.where(evening, 0.72, 0.28)
+    pace = gap / (
+        late_share * (1 - swing) + (1 - late_share) * (1 + swing)
+    )  # the mean gap is the same for all shares of late visits
+    app = (rng.random(n) < np.clip(1.0 - 0.004 * np.clip(age - 30, 0, None), 0.75, 0.95)) & ~(anonymous & (rng.random(n) < 0.5))
+    slow = rng.random(n) < 1 / (1 + np.exp(-(age - 42) / 1.5))
     older = (age - 40) / 15
     channel = np.exp(np.stack([0.5 + 0.6 * older, 0.4 - 0.7 * older, 0.1 - 0.2 * older], 1) + 0.9 * rng.standard_normal((n, 3)))
     mix = world.PERSONA_MIX[persona] * rng.gamma(2.0, 0.5, (n, N_CATEGORIES)) + 0.05
@@ -107,21 +124,22 @@ def draw_people(rng: np.random.Generator, n: int) -> People:
         income=np.exp(world.PERSONA_LOG_INCOME[persona] + 0.3 * rng.standard_normal(n)),
         joined=joined,
         anonymous=anonymous,
-        app=(rng.random(n) < np.clip(1.0 - 0.004 * np.clip(age - 30, 0, None), 0.75, 0.95))
-        & ~(anonymous & (rng.random(n) < 0.5)),
-        gap_short=gap * (1 - swing),
-        gap_long=gap * (1 + swing),
+        app=app,
+        gap_short=pace * (1 - swing),
+        gap_long=pace * (1 + swing),
+        late_share=late_share,
         irregular=mode == 5,
-        loop_period=np.clip(5.0 * gap, 18.0, 40.0) * rng.uniform(0.9, 1.2, n),
-        loop_amplitude=np.where(gap < 9.0, rng.uniform(0.9, 1.4, n), 0.0),
+        loop_period=np.where(slow, 38.0, 13.0) * rng.uniform(0.93, 1.07, n),
+        loop_amplitude=np.where(app, rng.uniform(1.2, 1.8, n), 0.0),
         loop_phase=rng.uniform(0, 2 * np.pi, n),
-        evening=rng.random(n) < 0.5,
+        evening=evening,
         savings=rng.random(n) < 0.5,
         credit=credit,
         premium=rng.random(n) < 0.5,
         loyalty=0.65 * rng.beta(1.3, 3.0, n),
         favourite_leaf=_draw_rows(rng, mix) * world.LEAVES_PER_CATEGORY + rng.integers(0, world.LEAVES_PER_CATEGORY, n),
         heavy_tail=rng.random(n) < 0.25,
+        deep_diver=app & (rng.random(n) < np.where((age < 30) | (age > 55), 0.92, 0.04)),
         amount_sd=rng.uniform(0.45, 0.8, n),
         propensity=0.7 * rng.standard_normal(n),
         utilisation=rng.beta(1.6, 4.0, n),
@@ -152,6 +170,7 @@ def draw_story(rng: np.random.Generator, people: People, strengths: Strengths) -
         broken_from=broken,
         deep_start=deep_start,
         deep_category=rng.integers(0, N_CATEGORIES, n),
+        dive_day=np.where(people.deep_diver[:, None], rng.integers(0, DAYS, (n, DIVES)), DAYS),
         shape_start=shape_start,
         complaint_week=complaint,
         regime=regime,
@@ -164,7 +183,8 @@ def _regimes(rng: np.random.Generator, people: People, complaint: Ints, s: Stren
     n = len(people)
     state = rng.choice(4, n, p=[0.22, 0.45, 0.13, 0.20])
     state = np.where(people.joined >= 0, rng.choice(2, n, p=[0.4, 0.6]), state)
-    broken = (rng.random(n) < 0.15) & (people.loop_amplitude > 0)
+    slow = (people.loop_amplitude > 0) & (people.loop_period > 20)
+    broken = (rng.random(n) < 0.35) & slow
     silent_weeks = np.where(state == 3, rng.integers(0, 20, n), 0)
     regime = np.empty((n, WEEKS), np.int64)
     broken_weeks = np.empty((n, WEEKS), np.int64)
@@ -183,7 +203,7 @@ def _regimes(rng: np.random.Generator, people: People, complaint: Ints, s: Stren
         state = np.where(falls, 3, np.where(returns, 1, np.where(here, step, state)))
         silent_weeks = np.where(state == 3, silent_weeks + 1, 0)
         change = rng.random(n)
-        broken = np.where(broken, (change > 0.05) & ~returns, (change < 0.012) & (people.loop_amplitude > 0) & here)
+        broken = np.where(broken, (change > 0.02) & ~returns, (change < 0.02) & slow & here)
         regime[:, w] = state
         broken_weeks[:, w] = broken
     return regime, broken_weeks

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ple_model.data.synth import world
+from ple_model.data.synth.activity import mean_gap
 from ple_model.data.synth.bank import conversion_sign, interaction_sign
 from ple_model.data.synth.people import EPISODE_WEEKS, EXPLORE_WEEKS, Bools, Floats, Ints, People, Story
 from ple_model.data.synth.world import DAYS, Strengths
@@ -20,9 +21,10 @@ ALWAYS = -1_000_000
 """Marks an open end of `since` / `until`."""
 
 CAUSE_EXPERT: dict[str, str] = {
-    "loop_break": "perslay", "visit_rhythm": "temporal", "taste_community": "lightgcn", "heavy_tail": "raw_scale",
-    "category_deepening": "unified_hgcn", "favourite_merchant": "unified_hgcn", "savings_x_evening": "deepfm",
-    "credit_x_premium": "deepfm", "amount_shape": "optimal_transport", "income_shock": "causal", "regime": "hmm_lifecycle",
+    "loop_break": "perslay", "cycle_length": "perslay", "visit_rhythm": "temporal", "hour_of_last_visit": "temporal",
+    "taste_community": "lightgcn", "heavy_tail": "raw_scale", "deep_dive": "raw_scale", "category_deepening": "unified_hgcn",
+    "favourite_merchant": "unified_hgcn", "savings_x_evening": "deepfm", "credit_x_premium": "deepfm",
+    "amount_shape": "optimal_transport", "income_shock": "causal", "regime": "hmm_lifecycle",
 }  # fmt: skip
 """The expert (or HMM) whose input a cause was planted in. How much of it other inputs carry too: `docs/ablation.md`."""
 
@@ -69,7 +71,10 @@ def truth_rows(people: People, story: Story, s: Strengths) -> Truth:
     rows = _Rows()
     everyone = np.arange(len(people))
     rows.add("visit_rhythm", ("timing",), everyone, people.gap_long - people.gap_short)
-    rows.add("visit_pace", ("consumption_cycle", "engagement"), everyone, (people.gap_long + people.gap_short) / 2)
+    rows.add("visit_pace", ("consumption_cycle", "engagement"), everyone, mean_gap(people))
+    rows.add("hour_of_last_visit", ("channel",), everyone, np.full(len(people), s.late_online))
+    cyclic = np.nonzero(people.loop_amplitude > 0)[0]
+    rows.add("cycle_length", ("life_stage",), cyclic, people.loop_period[cyclic])
     rows.add("taste_community", ("brand_prediction",), everyone, np.full(len(people), s.community))
     rows.add("favourite_merchant", ("merchant_affinity",), everyone, people.loyalty)
     rows.add("channel_habit", ("channel",), everyone, people.channel.max(1))
@@ -80,6 +85,8 @@ def truth_rows(people: People, story: Story, s: Strengths) -> Truth:
     tail = np.nonzero(people.heavy_tail)[0]
     # Mean of the capped Pareto burst is about 23; log of the mean factor it puts on spend.
     rows.add("heavy_tail", ("spending_bucket", "ltv"), tail, np.full(len(tail), np.log1p(22.0 * s.tail_chance)))
+    diver = np.nonzero(people.deep_diver)[0]
+    rows.add("deep_dive", ("life_stage",), diver, people.age[diver])
     _spells(rows, "loop_break", ("churn", "retention"), story.broken_from > 0, s.loop_break)
     _spells(rows, "regime", ("churn", "retention", "engagement"), story.regime == 2, s.fading)
     complained = np.nonzero(story.complaint_week < world.WEEKS)[0]

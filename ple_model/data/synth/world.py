@@ -69,7 +69,7 @@ PERSONAS = (
 )
 PERSONA_SHARE = np.array([0.10, 0.18, 0.15, 0.17, 0.08, 0.12, 0.08, 0.12])
 PERSONA_AGE = np.array([21.0, 29.0, 34.0, 46.0, 39.0, 44.0, 47.0, 69.0])
-PERSONA_AGE_SD = np.array([2.5, 4.0, 5.0, 6.0, 9.0, 12.0, 8.0, 6.0])
+PERSONA_AGE_SD = np.array([2.5, 6.0, 7.0, 9.0, 12.0, 14.0, 11.0, 7.0])
 PERSONA_LOG_INCOME = np.array([7.1, 7.9, 8.0, 8.3, 8.3, 7.8, 8.6, 7.6])
 # Columns in the order of SPENDING_CATEGORIES.
 PERSONA_MIX = np.array(
@@ -150,25 +150,27 @@ OFFER_PRODUCT: dict[str, str] = {
 class Strengths:
     """Planted effect sizes and base rates: the tests read them, a study may change them."""
 
-    loop_break: float = 2.5
+    loop_break: float = 1.7
     """Log hazard of falling silent while the spending loop is broken."""
     fading: float = 1.0
     complaint: float = 0.9
-    base_hazard: float = 0.0079
+    base_hazard: float = 0.0104
     """Weekly hazard of falling silent in the steady regime."""
     returning: float = 0.094
     """Weekly chance of coming back after at least five silent weeks."""
     interaction: float = 1.4
     """Log-odds of a click per sign(savings account) x sign(evening shopper); no main effect of either."""
     conversion_interaction: float = 1.2
-    click_intercept: float = -4.66
-    conversion_intercept: float = -2.66
+    click_intercept: float = -4.62
+    conversion_intercept: float = -2.62
     deepening: float = 1.5
     """Log weight of a category in the 16 weeks after its leaves were explored."""
     shape_growth: float = 0.6
     """Log factor of amounts in the 16 weeks after the amounts became two-humped."""
     tail_chance: float = 0.03
-    community: float = 0.75
+    late_online: float = 2.2
+    """Log-odds that the visit after a late one (minus: after an early one) goes through the app or the web."""
+    community: float = 0.85
     """Chance that a purchase goes to the brand of the customer's community."""
 
 

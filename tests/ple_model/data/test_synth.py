@@ -12,10 +12,20 @@ from ple_model.data.events import EventStore, connect
 from ple_model.data.synth import BLOCK, Block, generate, simulate_block
 from ple_model.data.synth.activity import category_weights, loop_factor, visit_days
 from ple_model.data.synth.truth import CAUSE_EXPERT, truth_rows
-from ple_model.data.synth.world import BRANDS, COMMUNITY_BRAND, CUTOFFS, DAYS, LEAVES, LIFE_EVENTS, WEEKS, Strengths
+from ple_model.data.synth.world import (
+    BRANDS,
+    COMMUNITY_BRAND,
+    CUTOFFS,
+    DAYS,
+    LEAVES,
+    LIFE_EVENTS,
+    START,
+    WEEKS,
+    Strengths,
+)
 from ple_model.data.validation import validate
 from ple_model.errors import UserError
-from ple_model.tasks import TASKS
+from ple_model.tasks import CHANNELS, TASKS
 
 CUSTOMERS = 4000
 
@@ -213,24 +223,40 @@ def _with(block: Block, broken: int):  # type: ignore[no-untyped-def]
     return replace(block.story, broken_from=np.full_like(block.story.broken_from, broken))
 
 
-def test_the_next_gap_between_visits_follows_from_the_last_one_where_the_rhythm_alternates(blocks: list[Block]) -> None:
-    block = blocks[0]
-    visits = visit_days(block.people, block.story, np.random.default_rng(1))
-    swing = (block.people.gap_long - block.people.gap_short) / (block.people.gap_long + block.people.gap_short)
+def test_the_next_visit_is_soon_after_a_late_one_and_goes_online_and_the_mean_gap_does_not_tell() -> None:
+    block = simulate_block(11, 0)
+    people = block.people
+    visits = visit_days(people, block.story, np.random.default_rng(1))
+    swing = (people.gap_long - people.gap_short) / (people.gap_long + people.gap_short)
+    regular = ~people.irregular & (people.gap_long < 12)
 
-    def serial(chosen: np.ndarray) -> float:
-        before, after = [], []
-        for row in visits[chosen]:
-            gaps = np.diff(np.nonzero(row)[0])
-            gaps = gaps[gaps < 20]
-            if len(gaps) > 10:
-                before.append(gaps[:-1] / gaps.mean())
-                after.append(gaps[1:] / gaps.mean())
-        return float(np.corrcoef(np.concatenate(before), np.concatenate(after))[0, 1])
+    def ratio(chosen: np.ndarray) -> float:
+        after: dict[bool, list[np.ndarray]] = {True: [], False: []}
+        for days, late in zip(visits.days[chosen], visits.late[chosen], strict=True):
+            at = np.nonzero(days)[0]
+            gaps = np.diff(at)
+            kept = gaps < 20
+            for kind in after:
+                after[kind].append((gaps / max(gaps.mean(), 1.0))[kept & (late[at[:-1]] == kind)] if len(gaps) else gaps)
+        return float(np.concatenate(after[True]).mean() / np.concatenate(after[False]).mean())
 
-    regular = ~block.people.irregular & (block.people.gap_long < 12)
-    assert serial(regular & (swing > 0.5)) < -0.35
-    assert abs(serial(block.people.irregular)) < 0.2
+    assert ratio(regular & (swing > 0.5)) < 0.6
+    assert ratio(people.irregular) == pytest.approx(1.0, abs=0.15)
+    for evening in (True, False):
+        same = regular & (people.evening == evening)
+        wide, narrow = (visits.days[same & half].sum(1).mean() for half in (swing > 0.4, swing <= 0.4))
+        assert wide == pytest.approx(narrow, rel=0.45)
+
+    who, day = _who(block, "transactions"), _day(block, "transactions")
+    card = np.nonzero(_column(block, "transactions", "kind") == "card")[0]
+    order = card[np.lexsort((day[card], who[card]))]
+    first = order[np.append(True, (np.diff(who[order]) != 0) | (np.diff(day[order]) != 0))]
+    hour = _column(block, "transactions", "ts").astype("datetime64[s]").astype(np.int64) % 86_400 / 3600
+    online = _column(block, "transactions", "channel") != CHANNELS[0]
+    follows = who[first][1:] == who[first][:-1]
+    late_before = hour[first][:-1] > 14.75
+    after_late, after_early = (online[first][1:][follows & (late_before == kind)].mean() for kind in (True, False))
+    assert after_late > after_early + 0.4
 
 
 def test_people_of_one_taste_community_buy_the_same_brand_in_every_leaf(blocks: list[Block]) -> None:
@@ -257,6 +283,24 @@ def test_heavy_tails_show_in_the_largest_amounts_and_not_in_the_median(blocks: l
     h, k = np.concatenate(heavy), np.concatenate(light)
     assert np.median(h) == pytest.approx(np.median(k), rel=0.08)
     assert np.quantile(h, 0.99) > 2 * np.quantile(k, 0.99)
+
+
+def test_very_long_sessions_tell_of_the_age_and_most_are_longer_ago_than_three_months(blocks: list[Block]) -> None:
+    ever, lately, age = [], [], []
+    cut = (CUTOFFS[0] - START).days
+    for block in blocks:
+        who, day = _who(block, "sessions"), _day(block, "sessions")
+        long = _column(block, "sessions", "events") >= 300
+        app = np.isin(np.arange(BLOCK), who[(day < cut) & (day >= cut - 120)]) & (block.people.joined < 0)
+        for out, since in ((ever, 365), (lately, 90)):
+            chosen = long & (day < cut) & (day >= cut - since)
+            out.append(np.isin(np.arange(BLOCK), who[chosen])[app])
+        age.append(block.people.age[app])
+    e, late, a = np.concatenate(ever), np.concatenate(lately), np.concatenate(age)
+    middle = (a >= 30) & (a <= 55)
+    assert e[~middle].mean() > 0.6
+    assert e[middle].mean() < 0.08
+    assert late.sum() < 0.5 * e.sum()
 
 
 def test_amounts_turn_two_humped_at_the_same_mean_and_spread_and_grow_afterwards(blocks: list[Block]) -> None:
