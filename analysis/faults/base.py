@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ple_model.config import Config, load_config
+from ple_model.data import synth
 from ple_model.data.build import BuildSettings, build
 from ple_model.data.dataset import Dataset
 from ple_model.data.spine import SplitSettings
@@ -96,11 +97,13 @@ def prepare(workdir: Path, seed: int, customers: int, say: Say) -> Bench:
 
 def bank_rows(bank: Path, seed: int, customers: int, say: Say) -> Dataset:
     """The built dataset of a seed's bank. `build` itself returns what is there when neither events nor code changed."""
-    if not (bank / "events" / "events.json").exists():
+    generator, code = bank / "generator", _digest(sorted(Path(synth.__file__).parent.glob("*.py")))
+    if not (bank / "events" / "events.json").exists() or not generator.exists() or generator.read_text() != code:
         say(f"seed {seed}: generating a bank of {customers} customers")
         shutil.rmtree(bank / "events", ignore_errors=True)
-        (bank / "events").parent.mkdir(parents=True, exist_ok=True)
+        bank.mkdir(parents=True, exist_ok=True)
         generate(bank / "events", customers, seed)
+        generator.write_text(code)
     say(f"seed {seed}: features")
     return build(bank / "events", bank / "dataset", settings=BuildSettings(split=SPLIT, workers=1, threads=1))
 
@@ -138,9 +141,12 @@ def source_digest() -> str:
     """A digest of the code that decides what a training gives (the data's code is `build`'s own affair)."""
     import ple_model
 
-    root = Path(ple_model.__file__).parent
+    return _digest(_model_sources(Path(ple_model.__file__).parent))
+
+
+def _digest(files: Sequence[Path]) -> str:
     h = hashlib.sha256()
-    for path in _model_sources(root):
+    for path in files:
         h.update(path.read_bytes())
     return h.hexdigest()
 
