@@ -107,9 +107,8 @@ def draw_people(rng: np.random.Generator, n: int) -> People:
     swing = np.where(gap > 10.0, 0.2 * swing, swing)
     evening = rng.random(n) < 0.5
     late_share = np.where(evening, 0.72, 0.28)
-    pace = gap / (
-        late_share * (1 - swing) + (1 - late_share) * (1 + swing)
-    )  # the mean gap is the same for all shares of late visits
+    # The mean gap stays the same for all shares of late visits.
+    pace = gap / (late_share * (1 - swing) + (1 - late_share) * (1 + swing))
     app = (rng.random(n) < np.clip(1.0 - 0.004 * np.clip(age - 30, 0, None), 0.75, 0.95)) & ~(anonymous & (rng.random(n) < 0.5))
     slow = rng.random(n) < 1 / (1 + np.exp(-(age - 42) / 1.5))
     older = (age - 40) / 15
