@@ -3,7 +3,6 @@ own. The rows are those of the bundled healthy run, repeated under new customers
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,21 +19,11 @@ FLAT = 1.10
 CHILD = """
 import sys, torch
 from analysis import diagnose
-from analysis.bench.memory import own_peak_mb
+from ple_model.bench.measure import own_peak_mb
 torch.set_num_threads(int(sys.argv[2]))
 diagnose(sys.argv[1])
 print(own_peak_mb())
 """
-
-
-def own_peak_mb() -> float:
-    """Peak resident memory of this process, MB. Linux's own mark where there is one: `getrusage` starts from the memory of the
-    process that started this one."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
-        return float(lines["VmHWM"].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def peak_mb(run: Path, threads: int) -> float:

@@ -22,6 +22,7 @@ FLAT = 1.10
 """Ten times the customers may cost a tenth more each: allocators and disks are not exact."""
 CHILD = """
 import json, resource, sys, time
+from ple_model.bench.measure import own_peak_mb
 from ple_model.data.build import build
 from ple_model.data.synth import world
 if __name__ == "__main__":
@@ -33,7 +34,7 @@ if __name__ == "__main__":
         seconds[name] = seconds.get(name, 0.0) + now - last
         last = now
     data = build(sys.argv[1], sys.argv[2], [world.CUTOFFS[-1].isoformat()], tick)
-    peak = max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    peak = max(own_peak_mb(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
     print(json.dumps({"rows": data.manifest.rows, "seconds": seconds, "total": time.perf_counter() - first, "mb": peak}))
 """
 

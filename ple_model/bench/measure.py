@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -144,3 +147,13 @@ def interleave(forms: Mapping[str, Callable[[], object]], rounds: int) -> Timing
     finally:
         gc.enable()
     return Timing({n: tuple(v) for n, v in found.items()})
+
+
+def own_peak_mb() -> float:
+    """Peak resident memory of this process, MB. Linux's own mark where there is one: `getrusage` starts from the memory of the
+    process that started this one."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
+        return float(lines["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
