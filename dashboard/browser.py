@@ -7,8 +7,9 @@ import os
 import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dashboard.server import ROOT, app_command, app_environment
@@ -46,11 +47,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def app(runs: list[Path], log: Path) -> Iterator[str]:
-    """The address of an app on a free loopback port that shows `runs`; it ends with the block, by its own id."""
+def app(
+    runs: list[Path], log: Path, *, headless: bool = True, variables: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """The address of an app on a free loopback port that shows `runs`; it ends with the block, by its own id. `variables` are
+    added to its environment; nobody answers if it asks anything."""
     port = free_port()
+    command, environment = app_command(port, headless), {**app_environment(runs), **variables}
     with log.open("wb") as out:
-        server = subprocess.Popen(app_command(port, True), cwd=ROOT, env=app_environment(runs), stdout=out, stderr=out)
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         try:
             address = f"http://127.0.0.1:{port}"
             _wait(address, server, log)

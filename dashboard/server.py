@@ -21,6 +21,7 @@ def app_command(port: int, headless: bool) -> list[str]:
         "--server.address=127.0.0.1",
         f"--server.port={port}",
         f"--server.headless={str(headless).lower()}",
+        "--server.showEmailPrompt=false",
         "--browser.gatherUsageStats=false",
         "--browser.serverAddress=127.0.0.1",
         "--server.fileWatcherType=none",
