@@ -3,7 +3,8 @@
 A gradient boosting reads every input of the model; then it is fitted again without one expert's own: the fields that the expert
 reads and the columns that sum up the same domain (`DOMAINS`; experts that read the same input are one row). What the loss grows
 by on customers it was not fitted on is what only this input says. Beside `analysis.ablation`, which asks what a trained network
-takes from it. A boosting reads no sequence: it gets the last active days and sessions one by one, and means of weeks.
+takes from it. A boosting reads no sequence and no set: it gets the last active days and sessions one by one, means of weeks,
+and the statistics of the diagrams.
 """
 
 from __future__ import annotations

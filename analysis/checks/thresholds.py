@@ -164,7 +164,7 @@ class Thresholds:
         "AUROC of uncertainty for errors below which it points the wrong way.",
         "0.5 is chance; evidence counts observations, not noise. Five multiclass tasks of five healthy seeds (21 to 25, not "
         "the benchmark's): mean 0.49, standard deviation 0.061, lowest 0.37; this is three deviations below the mean, "
-        "rounded down",
+        "rounded down. On the bank as it is now: 0.47, 0.070, lowest 0.32",
     )
 
     # data
