@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.stats.run import Facts
+from ple_model.data.holes import stored_costs
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
@@ -30,6 +31,7 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
         nonfinite_parameters=tuple(n for n, p in model.named_parameters() if not bool(p.isfinite().all())),
         brand_temperature=run.config.training.temperature,
         absent_sources=tuple(data.manifest.absent_sources),
+        hole_costs=stored_costs(data.manifest.settings, data.manifest.cutoffs),
         run={
             "name": run.name, "preset": manifest.preset, "device": manifest.device, "seed": manifest.seed,
             "data": manifest.data.name, "data_fingerprint": manifest.data.fingerprint, "commit": manifest.commit,

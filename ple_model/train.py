@@ -32,6 +32,7 @@ from ple_model.config import Config
 from ple_model.constants import with_training_statistics
 from ple_model.context import ModelContext
 from ple_model.data.dataset import Dataset
+from ple_model.data.holes import stored_costs
 from ple_model.device import Precision, memory_mb, pick_device
 from ple_model.epochlog import EpochSums, GradientNorms, Validation, validate
 from ple_model.errors import UserError
@@ -154,13 +155,18 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
             created=_now(),
             commit=code_commit(),
             parameters=sum(p.numel() for p in model.parameters()),
-            warnings=[*model.skipped_edges, *warnings],
+            warnings=[*model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
         if run_dir.exists():
             run_dir.rmdir()
         os.replace(fresh, run_dir)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _holes(dataset: Dataset) -> list[str]:
+    """What holes in the events take from the cut-offs that are trained on."""
+    return [str(cost) for cost in stored_costs(dataset.manifest.settings, dataset.manifest.cutoffs) or ()]
 
 
 def _sweep(run_dir: Path) -> None:

@@ -19,6 +19,7 @@ from analysis.stats.inputs import InputStats
 from analysis.stats.sae import SaeStats
 from analysis.stats.training import TrainingStats
 from analysis.stats.transfer import DoseResponse, TransferStats
+from ple_model.data.holes import Cost
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Facts:
     brand_temperature: float = 0.07
     absent_sources: tuple[str, ...] = ()
     """event tables that the dataset says it never had"""
+    hole_costs: tuple[Cost, ...] | None = None
+    """what holes in the events take from the dataset's cut-offs; None where its build did not look for holes"""
     run: dict[str, Any] = field(default_factory=dict)
     """the manifest, without paths"""
 

@@ -8,7 +8,7 @@ dataset that was built from the same events with the same settings is returned a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from ple_model.data.arithmetic import subnormals_flushed
 from ple_model.data.artifacts import Fitted
 from ple_model.data.collect import CHUNK, STEP_VERSIONS, chunks, collect
 from ple_model.data.columns import RAW
-from ple_model.data.coverage import coverage, own_tables
+from ple_model.data.coverage import coverage, event_spans, own_tables
 from ple_model.data.dataset import Dataset
 from ple_model.data.events import TABLES, EventStore, connect, table_files
 from ple_model.data.features import Market, fit_market
+from ple_model.data.find_holes import Span, distinct
 from ple_model.data.labels import Labels, LabelSettings, compute_labels
 from ple_model.data.manifest import sha256_file
 from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs, within
@@ -84,7 +85,8 @@ def build(
             return existing
         work = Work(out / ".build", progress or _silent)
         faults = _validated(store.path, work)
-        notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days), *faults)
+        spans = event_spans(store)
+        notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days, spans), *faults)
         rows = create_spine(store.con, dates, settings.split)
         train = _rows_of(store, "train")
         if not len(train):
@@ -109,6 +111,7 @@ def build(
         work.progress("fit", 1.0)
         record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
         record["labels"] = asdict(settings.labels)
+        record |= _holes(store, spans, settings.labels.horizon_days)
         _write(work, store, collected.rows, fitted, context, labels, collected, out, record, notes)
         work.clear()
     return Dataset.open(out)
@@ -139,7 +142,8 @@ def transform(
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         work = Work(out / ".build", progress or _silent)
         notes = _validated(store.path, work)
-        notes = (*coverage(store, dates), *notes)
+        spans = event_spans(store)
+        notes = (*coverage(store, dates, spans=spans), *notes)
         rows = create_spine(store.con, dates, settings.split, only="test")
         key = digest([_events_key(store), dates, "transform", BUILD_VERSION, sha256_file(SCHEMA_PATH)])
         collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
@@ -150,6 +154,7 @@ def transform(
             "horizon_days": settings.labels.horizon_days,
             "labels": asdict(settings.labels),
             "transformed": True,
+            **_holes(store, spans, settings.labels.horizon_days),
         }
         _write(work, store, rows, fitted, context, labels, collected, out, record, notes)
         work.clear()
@@ -195,15 +200,24 @@ def _cutoffs(store: EventStore, given: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _suggestion(store: EventStore) -> str:
-    """What the reach of the transactions allows, ready to paste."""
-    first, last = store.con.execute("SELECT min(ts)::DATE, max(ts)::DATE FROM transactions").fetchall()[0]
-    if first is None:
+    """What the reach of the transactions and their holes allow, ready to paste."""
+    spans = event_spans(store)
+    if "transactions" not in spans:
         return ""
-    found, horizon = suggest_cutoffs(first, last)
+    first, last, holes = spans["transactions"].first, spans["transactions"].last, distinct(spans.values())
+    reach = f"; the transactions reach from {first} to {last}" + "".join(f"; {h}" for h in holes)
+    found, horizon = suggest_cutoffs(first, last, holes)
     if not found:
-        return f"; the transactions reach from {first} to {last}, too short for 28 days of history and 28 of labels"
+        without = " without a hole" if holes else ""
+        return f"{reach}, too short for 28 days of history and 28 of labels{without}"
     shorter = "" if horizon == LabelSettings.horizon_days else f" --horizon-days {horizon}"
-    return f"; the transactions reach from {first} to {last}, which allows --cutoff {' --cutoff '.join(found)}{shorter}"
+    return f"{reach}, which allows --cutoff {' --cutoff '.join(found)}{shorter}"
+
+
+def _holes(store: EventStore, spans: Mapping[str, Span], horizon_days: int) -> dict[str, Any]:
+    """What the dataset keeps of holes: those found, and how many days after a cut-off its labels read from the events."""
+    own_labels = store.manifest is not None and store.manifest.defaults.label_policy != "derived"
+    return {"holes": [h.to_json() for h in distinct(spans.values())], "label_days": 0 if own_labels else horizon_days}
 
 
 def _label_settings(store: EventStore, settings: LabelSettings) -> LabelSettings:

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from ple_model.data.events import EventStore
+from ple_model.data.find_holes import MOMENTS, Span, distinct, table_span, table_spans
+from ple_model.data.holes import costs
 from ple_model.errors import UserError, did_you_mean
 
 
+def event_spans(store: EventStore) -> dict[str, Span]:
+    """How far each table of events that is there reaches, and its holes."""
+    spans: dict[str, Span] = {}
+    for table in MOMENTS:
+        if table in store.present:
+            spans |= table_spans(store.con, table, table, store.present_columns.get(table, frozenset()))
+    return spans
+
+
 def last_event(store: EventStore) -> date | None:
-    """The day of the last transaction or session."""
-    found = store.con.execute(
-        "SELECT max(d) FROM (SELECT max(ts)::DATE d FROM transactions UNION ALL SELECT max(ts)::DATE FROM sessions)"
-    ).fetchall()[0][0]
-    return found if isinstance(found, date) else None
+    """The day of the last transaction or session; single rows that lie apart from all others do not count."""
+    spans = (table_span(store.con, t, t, "ts") for t in ("transactions", "sessions"))
+    return max((s.last for s in spans if s is not None), default=None)
 
 
-def coverage(store: EventStore, cutoffs: tuple[str, ...], horizon_days: int | None = None) -> tuple[str, ...]:
-    """Notes on cut-offs after the last event, and (given a horizon) on labels that look further than the events reach."""
-    end = last_event(store)
+def coverage(
+    store: EventStore, cutoffs: tuple[str, ...], horizon_days: int | None = None, spans: Mapping[str, Span] | None = None
+) -> tuple[str, ...]:
+    """Notes on cut-offs after the last event, on holes around a cut-off, and (given a horizon) on labels that look further than
+    the events reach."""
+    spans = event_spans(store) if spans is None else spans
+    end = max((spans[t].last for t in ("transactions", "sessions") if t in spans), default=None)
     if end is None:
         return ("cut-offs: there is no transaction and no session",)
     notes = []
@@ -27,7 +41,9 @@ def coverage(store: EventStore, cutoffs: tuple[str, ...], horizon_days: int | No
         if late > 0:
             notes.append(f"cut-off {cutoff}: the last event is of {end}, {late:,} days without any event lie before it")
     declared = store.manifest.defaults if store.manifest else None
-    if horizon_days is None or (declared is not None and declared.label_policy != "derived"):
+    own_labels = declared is not None and declared.label_policy != "derived"
+    notes += [str(c) for c in costs(distinct(spans.values()), cutoffs, 0 if own_labels else horizon_days or 0)]
+    if horizon_days is None or own_labels:
         return tuple(notes)
     for cutoff in cutoffs:
         until = date.fromisoformat(cutoff) + timedelta(days=horizon_days - 1)

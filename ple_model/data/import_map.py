@@ -22,6 +22,7 @@ import duckdb
 from ple_model.data.category_words import guess_category
 from ple_model.data.csv_files import guess_encoding, guess_shape
 from ple_model.data.events import ColumnSpec, open_connection
+from ple_model.data.find_holes import table_span
 from ple_model.data.import_tables import converted_sql, scan_file, source_sql
 from ple_model.data.labels import LabelSettings
 from ple_model.data.source_map import IMPORTABLE, TableMap, load_map
@@ -400,15 +401,19 @@ def _head(source: _Source, found: TableMap, file: Path) -> tuple[tuple[str, ...]
     if "ts" in found.columns:
         originals = found.columns["ts"]
         ts = converted_sql(source_sql(source.found, originals), source.text(originals), "ts", "TIMESTAMP", found)
-        first, last = source.one(f"SELECT min({ts})::DATE, max({ts})::DATE FROM {source.scan}")
-        if isinstance(first, date) and isinstance(last, date):
-            cutoffs, horizon = suggest_cutoffs(first, last)
+        span = table_span(source.con, "transactions", source.scan, ts)
+        if span is not None:
+            cutoffs, horizon = suggest_cutoffs(span.first, span.last, span.holes)
+            source.lines += [f"  hole         {hole}; cut-offs keep their labels out of it" for hole in span.holes]
+            for day, rows in span.apart:
+                source.lines.append(f"  apart        {rows:,} rows from {day} on, far from all others: is that date right?")
             if cutoffs:
-                history = (date.fromisoformat(cutoffs[0]) - first).days
+                history = (date.fromisoformat(cutoffs[0]) - span.first).days
                 remark = f"{history} days of history before the first, {horizon} of labels after the last"
                 source.lines.append(f"  cut-offs     {', '.join(cutoffs)}: {remark}")
             else:
-                source.open_questions.append(f"{first} to {last} is too short: 28 days of history and 28 of labels are needed")
+                reach = f"{span.first} to {span.last}{' without its holes' if span.holes else ''}"
+                source.open_questions.append(f"{reach} is too short: 28 days of history and 28 of labels are needed")
     text = (
         f"# A starter for {file.name}: every value is a guess. Read it, correct it, then import with --map.\n"
         f"name: {_quoted(file.name.split('.')[0])}\n"

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ple_model.data.check_labels import PROXY, classes_of
 from ple_model.data.columns import is_class_task
+from ple_model.data.coverage import last_event
 from ple_model.data.events import EventStore, is_blank, quote
 from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import CHANNELS, LIFE_STAGES, OFFERS, SPENDING_CATEGORIES, TASKS
@@ -94,9 +95,7 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
     """One row a spine row, in row_id order; NULL where a label is missing."""
     con = store.con
     h = s.horizon_days
-    end = con.execute(
-        "SELECT max(d) FROM (SELECT max(ts)::DATE d FROM transactions UNION ALL SELECT max(ts)::DATE FROM sessions)"
-    ).fetchall()[0][0]
+    end = last_event(store)
     declared = store.manifest.defaults if store.manifest else None
     known = ", ".join(f"DATE '{c}'" for c in declared.cutoffs) if declared and declared.cutoffs else "NULL"
     reach = (declared.horizon_days if declared else None) or 0

@@ -8,12 +8,14 @@ only, so that every training cut-off is before every test cut-off. With one cut-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import duckdb
 
 from ple_model.data.events import literal
+from ple_model.data.holes import Hole, costs
 from ple_model.data.labels import LabelSettings
 from ple_model.errors import UserError
 
@@ -55,16 +57,20 @@ def test_cutoffs(cutoffs: tuple[str, ...], settings: SplitSettings) -> tuple[str
     return cutoffs[-max(1, round(settings.test_cutoffs * len(cutoffs))) :]
 
 
-def suggest_cutoffs(first: date, last: date) -> tuple[tuple[str, ...], int]:
+def suggest_cutoffs(first: date, last: date, holes: Sequence[Hole] = ()) -> tuple[tuple[str, ...], int]:
     """(cut-offs, horizon in days) for events from `first` to `last`: the latest cut-off with all its days of labels, and up to
-    three earlier ones at steps of 28 days, each with at least as much history before it as labels after it. Where 84 days
-    do not fit twice, 28 are tried; no cut-off where those do not fit either."""
+    three earlier ones at least 28 days apart and on the same weekday, each with at least as much history before it as labels
+    after it, and with no hole in its labels or in the 28 days before it. Where 84 days do not fit, 28 are tried; no cut-off
+    where those do not fit either."""
     for horizon in (LabelSettings.horizon_days, LabelSettings.active_days):
-        latest = last - timedelta(days=horizon - 1)
-        steps = [latest - timedelta(days=STEP_DAYS * k) for k in range(MAX_SUGGESTED)]
-        fit = tuple(c.isoformat() for c in reversed(steps) if (c - first).days >= horizon)
-        if fit:
-            return fit, horizon
+        found: list[date] = []
+        day = last - timedelta(days=horizon - 1)
+        while (day - first).days >= horizon and len(found) < MAX_SUGGESTED:
+            whole = not costs(holes, [day.isoformat()], horizon)
+            found += [day] if whole else []
+            day -= timedelta(days=STEP_DAYS if whole else 7)
+        if found:
+            return tuple(d.isoformat() for d in reversed(found)), horizon
     return (), LabelSettings.active_days
 
 

@@ -21,6 +21,7 @@ from ple_model.data.check_folder import (
 )
 from ple_model.data.check_labels import check_labels
 from ple_model.data.check_table import TableCheck
+from ple_model.data.check_time import check_time
 from ple_model.data.events import EXTRA_TABLES, TABLES, open_connection
 from ple_model.data.fault import Fault, ValidationReport, first_line
 from ple_model.errors import UserError
@@ -51,6 +52,7 @@ def validate(path: Path, progress: Callable[[int, int], None] | None = None) -> 
                 progress(k + 1, len(checks))
         if "labels" in readable:
             check_labels(readable["labels"], manifest)
+        check_time(readable, manifest, faults)
         mixed_zones(readable, faults)
         unknown_customers(con, readable, faults)
         unknown_merchants(con, readable, faults)

@@ -19,6 +19,7 @@ from analysis.stats.run import Facts, RowQuality, Statistics
 from analysis.stats.transfer import DoseResponse
 from ple_model.batch import OPTIONAL_FIELDS
 from ple_model.config import load_config
+from ple_model.data.holes import Hole, costs
 from ple_model.profile import ProfileRows, quantile_edges
 from ple_model.schema import PART_SLICES
 
@@ -136,6 +137,7 @@ def world(n: int = 600, seed: int = 0) -> World:
         reads=READS,
         edges=("ctr:cvr", "churn:retention", "cvr:ltv"),
         execution_order=tuple(tasks),
+        hole_costs=(),
         run={"name": "planted"},
     )
     prior = facts.prior()
@@ -466,6 +468,12 @@ def _not_a_number(w: World) -> None:
 def _drift(w: World) -> None:
     w.features[:, PART_SLICES["credit"]] += 3
     w.features[:, PART_SLICES["deposit"]] += 2
+
+
+@planted("DATA-HOLE", "transactions", "warning")
+def _hole(w: World) -> None:
+    hole = Hole("transactions", "2023-08-01", "2023-08-31", 0.01)
+    w.facts = replace(w.facts, hole_costs=costs([hole], ["2023-07-10", "2023-10-08"], 84))
 
 
 @planted("DATA-SMALL", "run", "info")
