@@ -85,7 +85,7 @@ def stored_costs(settings: Mapping[str, Any], cutoffs: Sequence[str]) -> tuple[C
 
 
 def _holes(rows: list[Any]) -> tuple[Hole, ...]:
-    keys = {"table": str, "first": str, "last": str, "share": (int, float)}
+    keys: dict[str, type | tuple[type, ...]] = {"table": str, "first": str, "last": str, "share": (int, float)}
     good = [r for r in rows if isinstance(r, dict) and all(isinstance(r.get(k), t) for k, t in keys.items())]
     return tuple(Hole(r["table"], r["first"], r["last"], float(r["share"])) for r in good if _is_day(r["first"], r["last"]))
 
