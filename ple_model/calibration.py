@@ -21,6 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 
+from ple_model.errors import UserError
+
 FEW = 20
 """Fewer positives or negatives than this: a shift of the log-odds only."""
 RIDGE = 1.0
@@ -66,11 +68,16 @@ class CalibrationMap:
 
 
 def fit_calibration(p: ArrayLike, y: ArrayLike) -> CalibrationMap:
-    """The map for tower outputs `p` [n] in (0, 1) and labels `y` [n] in {0, 1}. No rows: the identity."""
+    """The map for tower outputs `p` [n] in (0, 1) and labels `y` [n] in {0, 1}. No rows: the identity.
+
+    Outputs that are no numbers say nothing of the map and are left out; `UserError` where there are no others."""
     from ple_model.metrics import expected_calibration_error
 
-    q = np.clip(np.asarray(p, dtype=np.float64), EPS, 1 - EPS)
-    label = np.asarray(y, dtype=np.float64)
+    raw, label = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    known = np.isfinite(raw)
+    if len(raw) and not known.any():
+        raise UserError(f"no calibration can be fitted: none of the {len(raw):,} outputs is a number")
+    q, label = np.clip(raw[known], EPS, 1 - EPS), label[known]
     n, positives = len(q), int(label.sum())
     if n == 0:
         return CalibrationMap()

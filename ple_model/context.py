@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ple_model.errors import UserError
 
@@ -70,6 +70,16 @@ class ModelContext:
     """Loss of the best constant predictor on the training split, by task (regression: on the standardised label)."""
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by multiclass task where the dataset has its own."""
+
+    @property
+    def nonfinite(self) -> tuple[str, ...]:
+        """Names of what holds a NaN or Inf; a run with any of them is not to be trusted with a number."""
+        named: dict[str, ArrayLike] = {
+            "hierarchy.coords": self.hierarchy.coords, "raw_mean": self.raw_mean, "raw_std": self.raw_std,
+            **{f"label_scalers.{t}": (s.mean, s.std) for t, s in self.label_scalers.items()},
+            **{f"constant_loss.{t}": v for t, v in self.constant_loss.items()},
+        }  # fmt: skip
+        return tuple(name for name, value in named.items() if not np.isfinite(value).all())
 
     def learned(self, task: str) -> bool:
         """Whether the task had labels to learn from; True for all where the context was made without training data."""

@@ -106,6 +106,7 @@ def evaluate(
     if dataset.rows(split) == 0:
         raise UserError(f"{dataset.path} has no rows in its {split} split")
     scores = score(run.model(device), dataset, split, calibration=run.calibration)
+    scores.tally.raise_if_any()
     baselines = Baselines(dataset, split, boosting=boosting, seed=run.manifest.seed)
     notes += baselines.notes
     found: list[TaskEvaluation] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from ple_model.calibration import CalibrationMap, fit_calibration
 from ple_model.data.dataset import Dataset
+from ple_model.errors import UserError
 from ple_model.files import write_json
+from ple_model.finite import bad_tensors, tensors_sentence
 from ple_model.metrics import BY_KIND
 from ple_model.model import PLEClusterAdaTT
 from ple_model.profile import write_profile
@@ -29,32 +32,45 @@ SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
 """Shares of the stored customers by split: test rows first, since pages measure on them."""
 
 
-def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000) -> None:
-    """Write preprocess/{calibration.json,uncertainty.json,profile.npz}, metrics.json and sample/. `model` is in eval mode."""
+def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000) -> tuple[str, ...]:
+    """Write preprocess/{calibration.json,uncertainty.json,profile.npz}, metrics.json and sample/. `model` is in eval mode.
+
+    Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
+    as misses. `UserError` if weights are not finite, or if no output of a task is."""
+    bad = bad_tensors(model.state_dict().items())
+    if bad:
+        raise UserError(f"{tensors_sentence('the trained weights', bad)}; lower training.learning_rate")
     validation = score(model, dataset, "validation")
+    said = [validation.tally.sentence()]
     maps = calibrate(validation)
     write_calibration(run, maps)
     measure_and_write(run, model, dataset)
     write_profile(run, dataset)
     splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps))}
     if dataset.rows("test"):
-        splits["test"] = split_metrics(score(model, dataset, "test", calibration=maps))
+        test = score(model, dataset, "test", calibration=maps)
+        splits["test"] = split_metrics(test)
+        said.append(test.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
     write_sample(run, dataset, customers)
+    return tuple(f"{text}; such predictions count as misses" for text in said if text)
 
 
 def calibrate(scores: Scores) -> dict[str, CalibrationMap]:
     """A map for each binary task that has labels."""
-    return {
-        name: fit_calibration(rows.prediction, rows.label)
-        for name, rows in scores.tasks.items()
-        if rows.spec.kind == "binary" and len(rows)
-    }
+    found: dict[str, CalibrationMap] = {}
+    for name, rows in scores.tasks.items():
+        if rows.spec.kind == "binary" and len(rows):
+            try:
+                found[name] = fit_calibration(rows.prediction, rows.label)
+            except UserError as e:
+                raise UserError(f"task '{name}': {e}; {scores.tally.sentence()}") from e
+    return found
 
 
 def calibrated(scores: Scores, maps: Mapping[str, CalibrationMap]) -> Scores:
     tasks = {k: TaskRows(r.spec, r.row, r.label, maps[k](r.prediction)) if k in maps else r for k, r in scores.tasks.items()}
-    return Scores(scores.split, scores.customer_id, scores.cutoff, tasks)
+    return replace(scores, tasks=tasks)
 
 
 def split_metrics(scores: Scores) -> dict[str, Any]:

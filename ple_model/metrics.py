@@ -10,6 +10,10 @@ Definitions where the literature has several:
 - `macro_f1` is the mean over the classes that occur among labels or predictions.
 - `recall_at_10`, `mrr`: from the rank of the true brand among all brands, 1 is best, ties share the mean rank.
 A metric that the rows cannot say (one class only, no variance, no rows) is NaN.
+
+A prediction that is no number (NaN, Inf) is a miss, never left out: a probability counts as certain and wrong, in a ranking it
+stands on the wrong end, a brand whose own score is no number is found nowhere. An amount has no worst value, so one such
+prediction makes every metric of a regression NaN. Who reports metrics names the share of these rows (`finite.Tally`).
 """
 
 from __future__ import annotations
@@ -39,6 +43,34 @@ def _mean(values: ArrayLike, weight: Array) -> float:
     return float(np.dot(np.asarray(values, dtype=np.float64), weight) / total) if total > 0 else NAN
 
 
+def worst_probability(label: Array, p: ArrayLike) -> Array:
+    """p [n] of a binary task, certain and wrong where it is no number."""
+    q = np.asarray(p, dtype=np.float64)
+    return np.where(np.isfinite(q), q, 1.0 - label)
+
+
+def worst_score(label: Array, score: ArrayLike) -> Array:
+    """Scores [n] for a ranking; what is no number stands below all others where the label is 1, above them where it is 0."""
+    x = np.asarray(score, dtype=np.float64)
+    known = np.isfinite(x)
+    if known.all():
+        return x
+    low, high = (x[known].min() - 1.0, x[known].max() + 1.0) if known.any() else (0.0, 1.0)
+    return np.where(known, x, np.where(label > 0.5, low, high))
+
+
+def worst_classes(label: NDArray[np.int64], p: ArrayLike) -> Array:
+    """p [n, K], all of it on another class than the label's where a row holds what is no number."""
+    q = np.asarray(p, dtype=np.float64)
+    bad = ~np.isfinite(q).all(axis=1)
+    if not bad.any():
+        return q
+    wrong = np.eye(q.shape[1])[(label[bad] + 1) % q.shape[1]]
+    q = q.copy()
+    q[bad] = wrong
+    return q
+
+
 def weighted_ranks(values: ArrayLike, weight: ArrayLike | None = None) -> Array:
     """Mid-ranks [n] as if row i stood `weight[i]` times; ties share their mean rank."""
     x = np.asarray(values, dtype=np.float64)
@@ -60,14 +92,15 @@ def auc(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
     positive, negative = float((w * label).sum()), float((w * (1 - label)).sum())
     if positive == 0 or negative == 0:
         return NAN
-    ranks = weighted_ranks(p, w)
+    ranks = weighted_ranks(worst_score(label, p), w)
     # the mid-rank of a positive counts the other positives too; their share of the sum is positive (positive + 1) / 2
     return (float((w * label * ranks).sum()) - positive * (positive + 1) / 2) / (positive * negative)
 
 
 def average_precision(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Average precision: sum over thresholds of (recall step) x precision."""
-    label, score = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    label = np.asarray(y, dtype=np.float64)
+    score = worst_score(label, p)
     w = _weights(len(label), weight)
     total = float((w * label).sum())
     if total == 0:
@@ -81,19 +114,31 @@ def average_precision(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = Non
 
 def log_loss(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Binary cross-entropy in nats."""
-    label, q = np.asarray(y, dtype=np.float64), np.clip(np.asarray(p, dtype=np.float64), CLAMP, 1 - CLAMP)
+    label = np.asarray(y, dtype=np.float64)
+    q = np.clip(worst_probability(label, p), CLAMP, 1 - CLAMP)
     return _mean(-(label * np.log(q) + (1 - label) * np.log1p(-q)), _weights(len(label), weight))
 
 
 def brier(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Mean squared error of P(y = 1)."""
     label = np.asarray(y, dtype=np.float64)
-    return _mean((np.asarray(p, dtype=np.float64) - label) ** 2, _weights(len(label), weight))
+    return _squared_error(label, worst_probability(label, p), _weights(len(label), weight))
+
+
+def _squared_error(label: Array, p: ArrayLike, weight: Array) -> float:
+    return _mean((np.asarray(p, dtype=np.float64) - label) ** 2, weight)
+
+
+def _amounts(p: ArrayLike) -> Array:
+    """Predictions of a regression; all of them NaN where one is no number."""
+    x = np.asarray(p, dtype=np.float64)
+    return x if np.isfinite(x).all() else np.full(x.shape, NAN)
 
 
 def expected_calibration_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None, *, bins: int = 15) -> float:
     """See the module docstring."""
-    label, q = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
+    label = np.asarray(y, dtype=np.float64)
+    q = worst_probability(label, p)
     w = _weights(len(label), weight)
     if w.sum() == 0:
         return NAN
@@ -104,11 +149,12 @@ def expected_calibration_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | N
 
 def mean_absolute_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
     label = np.asarray(y, dtype=np.float64)
-    return _mean(np.abs(np.asarray(p, dtype=np.float64) - label), _weights(len(label), weight))
+    return _mean(np.abs(_amounts(p) - label), _weights(len(label), weight))
 
 
 def root_mean_squared_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
-    return float(np.sqrt(brier(y, p, weight)))
+    label = np.asarray(y, dtype=np.float64)
+    return float(np.sqrt(_squared_error(label, _amounts(p), _weights(len(label), weight))))
 
 
 def r_squared(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -117,16 +163,16 @@ def r_squared(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> fl
     w = _weights(len(label), weight)
     centre = _mean(label, w)
     spread = _mean((label - centre) ** 2, w)
-    return 1.0 - brier(label, p, w) / spread if spread > 0 else NAN
+    return 1.0 - _squared_error(label, _amounts(p), w) / spread if spread > 0 else NAN
 
 
 def spearman(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Pearson correlation of mid-ranks."""
-    label = np.asarray(y, dtype=np.float64)
+    label, value = np.asarray(y, dtype=np.float64), _amounts(p)
     w = _weights(len(label), weight)
-    if w.sum() == 0:
+    if w.sum() == 0 or np.isnan(value).any():
         return NAN
-    a, b = weighted_ranks(label, w), weighted_ranks(p, w)
+    a, b = weighted_ranks(label, w), weighted_ranks(value, w)
     a, b = a - _mean(a, w), b - _mean(b, w)
     scale = np.sqrt(_mean(a * a, w) * _mean(b * b, w))
     return float(_mean(a * b, w) / scale) if scale > 0 else NAN
@@ -150,7 +196,8 @@ Metrics = dict[str, float]
 def binary_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
     """y [n] in {0, 1}, p [n] calibrated probability."""
     w = _weights(len(np.asarray(y)), weight)
-    right = (np.asarray(p) >= 0.5) == (np.asarray(y) >= 0.5)
+    label = np.asarray(y, dtype=np.float64)
+    right = (worst_probability(label, p) >= 0.5) == (label >= 0.5)
     return {
         "auc": auc(y, p, w), "pr_auc": average_precision(y, p, w), "log_loss": log_loss(y, p, w), "brier": brier(y, p, w),
         "ece": expected_calibration_error(y, p, w), "accuracy": _mean(right, w),
@@ -159,12 +206,13 @@ def binary_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) 
 
 def multiclass_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
     """y [n] class index, p [n, K] probabilities."""
-    label, q = np.asarray(y, dtype=np.int64), np.asarray(p, dtype=np.float64)
+    label = np.asarray(y, dtype=np.int64)
     w = _weights(len(label), weight)
     if len(label) == 0:
         return dict.fromkeys(("accuracy", "top3_accuracy", "macro_f1", "log_loss", "ece"), NAN)
+    q = worst_classes(label, p)
     guess, own = q.argmax(axis=1), q[np.arange(len(label)), label]
-    better = (q > own[:, None]).sum(axis=1)
+    better = np.where(np.isfinite(p).all(axis=1), (q > own[:, None]).sum(axis=1), q.shape[1])
     return {
         "accuracy": _mean(guess == label, w), "top3_accuracy": _mean(better < 3, w), "macro_f1": macro_f1(label, guess, w),
         "log_loss": _mean(-np.log(np.clip(own, CLAMP, 1.0)), w),
@@ -183,6 +231,7 @@ def regression_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = No
 def ranking_metrics(y: ArrayLike, rank: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
     """rank [n] of the true item, from 1; `y` is not read (the ranks already say how it stood)."""
     r = np.asarray(rank, dtype=np.float64)
+    r = np.where(np.isfinite(r), r, np.inf)
     w = _weights(len(r), weight)
     return {"recall_at_10": _mean(r <= 10, w), "mrr": _mean(1.0 / np.maximum(r, 1.0), w)}
 

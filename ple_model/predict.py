@@ -10,7 +10,8 @@ customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
 * A task that had no label in training keeps its columns, empty: its tower says nothing about anybody.
 * `offers`, `offers_p`: the N likeliest next best actions with their probabilities, given that the customer responds to one.
 
-Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all.
+Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all; inputs or
+predictions that are no numbers are an error that names field, task and share of rows, and nothing is written.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from ple_model.data.build import BuildSettings, transform
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.data.work import Progress
 from ple_model.errors import UserError
+from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import PLEClusterOutput
 from ple_model.run import Run
@@ -123,7 +125,8 @@ def score_to_parquet(
     known = {t: q for t, q in quantiles.items() if q.n >= MIN_ROWS}
     silent = tuple(t for t in model.tasks if not model.context.learned(t))
     thresholds = {t: q.threshold(fallback_share) for t, q in known.items() if t not in silent}
-    scorer = _Scorer(model, run.calibration, thresholds, top)
+    tally = Tally(str(data.path))
+    scorer = _Scorer(model, run.calibration, thresholds, top, tally)
     if thresholds:
         said = f"fallback marks: uncertainty above its {1 - fallback_share:.0%} quantile on validation customers ({origin})"
     else:
@@ -149,6 +152,7 @@ def score_to_parquet(
                 progress("score", rows / total)
         if writer is None:
             raise UserError(f"{data.path} has no rows to score")
+        tally.raise_if_any()
         writer.close()
         os.replace(temporary, out)
     finally:
@@ -189,6 +193,7 @@ class _Scorer:
     calibration: Mapping[str, CalibrationMap]
     thresholds: Mapping[str, float]
     top: int
+    tally: Tally
     classes: dict[str, NDArray[np.object_]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -200,7 +205,9 @@ class _Scorer:
     @torch.no_grad()
     def table(self, batch: Batch) -> pa.Table:
         inputs = batch.inputs.to(next(self.model.parameters()).device)
+        self.tally.add_inputs(inputs, batch.customer_id)
         output = self.model(inputs)
+        self.tally.add_output(output, batch.customer_id)
         segment = batch.inputs.customer_segment
         columns: dict[str, Any] = {
             "customer_id": pa.array(batch.customer_id, pa.string()),

@@ -35,6 +35,7 @@ from ple_model.config import Config, config_from_dict
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_json, read_tensors, write_bytes, write_json
+from ple_model.finite import bad_tensors, listed, tensors_sentence
 from ple_model.progress import read_progress
 
 if TYPE_CHECKING:
@@ -146,8 +147,9 @@ class Run:
         """What the model knows of its data. `UserError` if `preprocess/` is damaged."""
         return self._context
 
-    def model(self, device: str = "cpu") -> PLEClusterAdaTT:
-        """The trained model in eval mode. `UserError` if the weights are missing, truncated or another model's."""
+    def model(self, device: str = "cpu", *, finite: bool = True) -> PLEClusterAdaTT:
+        """The trained model in eval mode. `UserError` if the weights are missing, truncated or another model's, or if a weight,
+        buffer or label scaler is no number; `finite=False` is for who looks for the cause."""
         from ple_model.device import pick_device
         from ple_model.model import PLEClusterAdaTT
 
@@ -160,6 +162,12 @@ class Run:
         except (RuntimeError, MemoryError, ValueError) as e:
             raise UserError(f"{self.path / 'config.yaml'}: the model cannot be built: {' '.join(str(e).split())}") from e
         load_weights(model, tensors, path)
+        bad = bad_tensors(tensors.items())
+        if finite and bad:
+            raise UserError(f"{tensors_sentence(str(path), bad)}; `ple diagnose {self.path}` says what they reach")
+        if finite and self.context().nonfinite:
+            named = listed(self.context().nonfinite)
+            raise UserError(f"{self.preprocess}: {named} hold NaN or Inf; `ple diagnose {self.path}` says what they reach")
         return model.to(pick_device(device)).eval()
 
     def sample(self) -> Dataset:
@@ -195,10 +203,16 @@ class Run:
         path = self.preprocess / "calibration.json"
         if not path.exists():
             return {}
-        try:
-            return {k: CalibrationMap.from_dict(v) for k, v in read_json(path).items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as e:
-            raise UserError(f"{path} is damaged: {e}") from e
+        stored = read_json(path)
+        if not isinstance(stored, dict):
+            raise UserError(f"{path} is damaged: it is not a mapping of tasks")
+        found: dict[str, CalibrationMap] = {}
+        for task, raw in stored.items():
+            try:
+                found[task] = CalibrationMap.from_dict(raw)
+            except (AttributeError, KeyError, TypeError, ValueError) as e:
+                raise UserError(f"{path} is damaged: task '{task}': {e}") from e
+        return found
 
     def __repr__(self) -> str:
         m = self.manifest

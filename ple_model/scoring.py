@@ -17,6 +17,7 @@ from torch import Tensor
 from ple_model.calibration import CalibrationMap
 from ple_model.context import LabelScaler
 from ple_model.data.dataset import Dataset
+from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.tasks import TaskSpec
 
@@ -43,6 +44,8 @@ class Scores:
     customer_id: list[str]
     cutoff: list[str]
     tasks: dict[str, TaskRows]
+    tally: Tally
+    """Rows whose inputs or predictions are no numbers; who draws numbers from these asks it first."""
 
     def customers(self, task: str) -> list[str]:
         """Customer of each labelled row of `task`."""
@@ -64,12 +67,15 @@ def score(
 ) -> Scores:  # fmt: skip
     """Predictions of `model` (eval mode, on its own device) for every labelled row of `split`, in file order."""
     device = next(model.parameters()).device
+    tally = Tally(f"the {split} split of {dataset.path}")
     customers: list[str] = []
     cutoffs: list[str] = []
     pieces: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]] = {t: [] for t in model.tasks}
     for batch in dataset.batches(split, batch_size):
         inputs = batch.inputs.to(device)
+        tally.add_inputs(inputs, batch.customer_id)
         output = model(inputs)
+        tally.add_output(output, batch.customer_id)
         for name, spec in model.tasks.items():
             label = (inputs.targets or {}).get(name)
             if label is None:
@@ -94,7 +100,7 @@ def score(
         if calibration and name in calibration:
             predicted = calibration[name](predicted)
         tasks[name] = TaskRows(model.tasks[name], row, label_array, predicted)
-    return Scores(split, customers, cutoffs, tasks)
+    return Scores(split, customers, cutoffs, tasks, tally)
 
 
 def _array(t: Tensor) -> NDArray[np.float64]:
@@ -105,6 +111,12 @@ def _ranked(model: PLEClusterAdaTT, query: Tensor, label: Tensor, rows: Tensor) 
     """(label, mid-rank of the true brand from 1, rows) of the rows whose brand the model knows."""
     scores = model.brand_logits(query[rows])
     rows, scores = rows[label[rows] < scores.shape[1]], scores[label[rows] < scores.shape[1]]
-    own = scores.gather(1, label[rows][:, None])
-    above, level = (scores > own).sum(dim=1), (scores == own).sum(dim=1)
-    return label[rows], above + (level + 1) / 2, rows
+    return label[rows], brand_ranks(scores, label[rows]), rows
+
+
+def brand_ranks(scores: Tensor, label: Tensor) -> Tensor:
+    """[n] mid-rank from 1 of each row's brand among scores [n, brands]. A score that is no number stands above: a comparison
+    with NaN is false, and "how many are above" would be none. Infinite where the brand's own score is no number."""
+    own = scores.gather(1, label[:, None])
+    above, level = (~(scores <= own)).sum(dim=1), (scores == own).sum(dim=1)
+    return torch.where(torch.isfinite(own[:, 0]), above + (level + 1) / 2, torch.inf)

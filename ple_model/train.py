@@ -488,7 +488,8 @@ class Trainer:
         self.model.eval()
         self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         self._write_best()
-        finish(self.run.path, self.model, self.dataset, customers=self.options.sample_customers)
+        for text in finish(self.run.path, self.model, self.dataset, customers=self.options.sample_customers):
+            self._warn(text)
 
 
 def optimizer_groups(model: PLEClusterAdaTT) -> list[dict[str, Any]]:

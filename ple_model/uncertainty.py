@@ -55,7 +55,8 @@ def row_uncertainty(head: EvidentialOutput) -> Tensor:
 
 @torch.no_grad()
 def measure(model: PLEClusterAdaTT, batches: Iterable[Batch], limit: int = MAX_ROWS) -> dict[str, UncertaintyQuantiles]:
-    """Quantiles by evidential task over at most `limit` rows of `batches`; empty without rows. `model` is in eval mode."""
+    """Quantiles by evidential task over at most `limit` rows of `batches`, those that are numbers; a task without any is left
+    out. `model` is in eval mode."""
     device = next(model.parameters()).device
     pieces: dict[str, list[NDArray[np.float64]]] = {}
     rows = 0
@@ -66,9 +67,9 @@ def measure(model: PLEClusterAdaTT, batches: Iterable[Batch], limit: int = MAX_R
         rows += len(batch)
         if rows >= limit:
             break
-    found = {t: np.concatenate(p) for t, p in pieces.items()}
+    found = {t: v[np.isfinite(v)] for t, p in pieces.items() for v in (np.concatenate(p),)}
     at = np.linspace(0.0, 1.0, STEPS + 1)
-    return {t: UncertaintyQuantiles(len(v), tuple(np.quantile(v, at).tolist())) for t, v in found.items()}
+    return {t: UncertaintyQuantiles(len(v), tuple(np.quantile(v, at).tolist())) for t, v in found.items() if len(v)}
 
 
 def write(run: Path, quantiles: Mapping[str, UncertaintyQuantiles]) -> None:
@@ -88,7 +89,11 @@ def quantiles_of(run: Run, model: PLEClusterAdaTT) -> tuple[dict[str, Uncertaint
     if path.exists():
         try:
             stored: dict[str, Any] = read_json(path)
-            return {t: UncertaintyQuantiles(int(q["n"]), tuple(map(float, q["values"]))) for t, q in stored.items()}, "stored"
+            found = {t: UncertaintyQuantiles(int(q["n"]), tuple(map(float, q["values"]))) for t, q in stored.items()}
+            bad = [t for t, q in found.items() if not np.isfinite(q.values).all()]
+            if bad:
+                raise ValueError(f"the quantiles of '{bad[0]}' hold NaN or Inf")
+            return found, "stored"
         except (AttributeError, KeyError, TypeError, ValueError) as e:
             raise UserError(f"{path} is damaged: {e!r}") from e
     try:

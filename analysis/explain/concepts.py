@@ -22,6 +22,7 @@ from analysis.explain.score import Score, shown
 from analysis.latents import RAISED, Latents
 from ple_model.batch import SEGMENTS
 from ple_model.calibration import CalibrationMap
+from ple_model.finite import require_finite_inputs
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
@@ -47,6 +48,7 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
     model = private(run.model())
     assert model.sae is not None
     batch = data.load(None, limit=rows, seed=seed)
+    require_finite_inputs(str(data.path), batch.inputs, batch.customer_id)
     pieces: list[Encoded] = []
     for i in range(0, len(batch), CHUNK):
         pieces.append(slim(model.encode(batch.inputs.rows(slice(i, i + CHUNK))), slice(None)))

@@ -157,6 +157,7 @@ class _Story:
         from analysis.explain.reference import Path as InputPath
         from analysis.explain.score import Score, class_names, distribution
         from ple_model.batch import SEGMENTS
+        from ple_model.finite import require_finite
         from ple_model.schema import load_schema
 
         e, task = self.explainer, self.task
@@ -165,6 +166,7 @@ class _Story:
         with torch.no_grad():
             encoded = model.encode(inputs)
             output = model.decode(encoded)
+        require_finite(str(self.data.path), inputs, output, self.batch.customer_id)
         names = class_names(model, task)
         offers: tuple[Offer, ...] = ()
         if spec.kind in ("multiclass", "contrastive"):

@@ -20,6 +20,7 @@ from analysis.explain.score import Score, answer, class_names, distance, shown
 from analysis.whatif import CustomerWhatIf, Note, TaskMove
 from ple_model.edits import changed_keys, edit
 from ple_model.errors import UserError
+from ple_model.finite import require_finite
 from ple_model.intervention import Intervention
 from ple_model.output import Encoded
 from ple_model.run import Run, load_run
@@ -112,6 +113,8 @@ def try_on(
             edits = change.feature_edits
             encoded = model.encode_again(edit(inputs, edits, normalizer), known, changed_keys(edits))
         after = model.decode(encoded, change.after_experts, sae=False, evidential=False)
+        require_finite(str(data.path), inputs, before, batch.customer_id)
+        require_finite(change.describe(), inputs, after, batch.customer_id)
         moves = []
         for name, spec in model.tasks.items():
             if not model.context.learned(name):

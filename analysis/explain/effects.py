@@ -29,10 +29,12 @@ from analysis.whatif import Note, StrengthSweep, TaskEffect, WhatIfResult
 from ple_model.calibration import CalibrationMap
 from ple_model.edits import FeatureEdit, changed_keys, edit
 from ple_model.errors import UserError
+from ple_model.finite import Tally
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.run import Run, load_run
+from ple_model.scoring import brand_ranks
 from ple_model.towers import predict
 
 if TYPE_CHECKING:
@@ -160,11 +162,14 @@ class Engine:
         parts: list[Encoded] = []
         targets: dict[str, list[Tensor]] = {}
         customers: list[str] = []
+        tally = Tally(str(dataset.path))
         for names, inputs in origin.batches():
+            tally.add_inputs(inputs, names)
             parts.append(slim(model.encode(inputs), slice(None)))
             customers += names
             for task, value in (inputs.targets or {}).items():
                 targets.setdefault(task, []).append(value)
+        tally.raise_if_any()
         joined = {t: torch.cat(v) for t, v in targets.items()}
         return Engine(model, concat_encoded(parts), joined, customers, run.calibration, origin)
 
@@ -246,7 +251,7 @@ class Engine:
         return Prediction(raw, raw)
 
     def _rank(self, task: str, query: Tensor) -> NDArray[np.float64]:
-        """Rank of the true brand from 1 (mid-rank at ties); NaN without a known label."""
+        """Rank of the true brand from 1 (mid-rank at ties), inf where its score is no number; NaN without a known label."""
         rank = np.full(len(query), np.nan)
         label = self.targets.get(task)
         if label is None:
@@ -255,9 +260,7 @@ class Engine:
             scores = self.model.brand_logits(query[start : start + CHUNK])
             y = label[start : start + CHUNK]
             rows = torch.nonzero((y >= 0) & (y < scores.shape[1]))[:, 0]
-            own = scores[rows].gather(1, y[rows][:, None])
-            middle = (scores[rows] > own).sum(1) + ((scores[rows] == own).sum(1) + 1) / 2
-            rank[start + rows.numpy()] = middle.numpy()
+            rank[start + rows.numpy()] = brand_ranks(scores[rows], y[rows]).numpy()
         return rank
 
     def threshold(self, task: str) -> float:
@@ -275,6 +278,10 @@ class Engine:
         started = time.perf_counter()
         change = self.parse(intervention)
         after = self.predict(change)
+        for task, found in after.items():
+            lost = ~np.isfinite(found.raw).reshape(len(self), -1).all(1)
+            if lost.any():
+                raise UserError(f"{change.describe()}: the predictions of '{task}' are no numbers in {lost.mean():.2%} of rows")
         effects = tuple(self._effect(t, self.before[t], after[t], bootstrap, seed) for t in self.kinds)
         notes = self.notes(change.feature_edits)
         seconds = time.perf_counter() - started
@@ -309,7 +316,7 @@ class Engine:
         if kind == "contrastive":
             assert before.rank is not None
             assert after.rank is not None
-            known = np.isfinite(before.rank) & np.isfinite(after.rank)
+            known = ~np.isnan(before.rank) & ~np.isnan(after.rank)
             values = ((before.rank <= 10).astype(float), (after.rank <= 10).astype(float))
             name = "recall@10"
         elif kind == "regression":

@@ -25,6 +25,7 @@ from analysis.explain.effects import concat_encoded, slim
 from analysis.explain.reference import Path, Reference
 from analysis.explain.score import Score, answer, distance, shown
 from ple_model.batch import PLEClusterInput
+from ple_model.finite import require_finite_inputs
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
 from ple_model.run import Run
@@ -44,6 +45,7 @@ class Explainer:
         self.run, self.model, self.sample = run, private(model), sample
         self.calibration = run.calibration
         batch = sample.load(None, limit=rows, seed=seed)
+        require_finite_inputs(str(sample.path), batch.inputs, batch.customer_id)
         self.customers, self.cutoffs = batch.customer_id, batch.cutoff
         self.targets: Mapping[str, Tensor] = batch.inputs.targets or {}
         pieces = [batch.inputs.rows(slice(i, i + CHUNK)) for i in range(0, len(batch), CHUNK)]

@@ -83,7 +83,12 @@ class Normalizer:
         path = folder / "normalizer.npz"
         try:
             with np.load(path, allow_pickle=False) as z:
-                return Normalizer(z["kind"], z["centre"], z["scale"])
+                found = Normalizer(z["kind"], z["centre"], z["scale"])
+            # `transform` makes every cell finite: a scale that is no number would empty its column without a word
+            bad = np.flatnonzero(~(np.isfinite(found.centre) & np.isfinite(found.scale)))
+            if len(bad):
+                raise ValueError(f"the scale of {len(bad)} columns is no number, column {int(bad[0])} for example")
+            return found
         except FileNotFoundError as e:
             raise UserError(f"{path} is missing") from e
         except (ValueError, KeyError, OSError) as e:

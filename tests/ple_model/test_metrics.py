@@ -100,3 +100,36 @@ def test_bootstrap_interval_holds_the_estimate_and_is_wider_for_repeated_custome
 
 def test_bootstrap_of_a_single_customer_gives_no_interval() -> None:
     assert m.bootstrap(m.BY_KIND["binary"], [0, 1], [0.1, 0.9], ["a", "a"]) == {}
+
+
+def test_a_probability_that_is_no_number_counts_as_certain_and_wrong() -> None:
+    y, p, w = binary(3)
+    bad = np.arange(len(y)) % 7 == 0
+    found = m.binary_metrics(y, np.where(bad, np.nan, p), w)
+    wrong = m.binary_metrics(y, np.where(bad, 1.0 - y, p), w)
+    assert found == pytest.approx(wrong)
+    assert found["auc"] < m.auc(y, p, w)
+    assert m.auc(y, np.full(len(y), np.nan)) == 0.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_class_probabilities_that_are_no_numbers_are_misses(value: float) -> None:
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 4, 100), rng.dirichlet(np.ones(4), 100)
+    p[:20, 1] = value
+    found = m.multiclass_metrics(y, p)
+    for name in ("accuracy", "top3_accuracy"):
+        assert found[name] == pytest.approx(0.8 * m.multiclass_metrics(y[20:], p[20:])[name])
+    assert found["log_loss"] > m.multiclass_metrics(y[20:], p[20:])["log_loss"]
+    assert all(np.isfinite(v) for v in found.values())
+
+
+def test_a_brand_whose_rank_is_no_number_is_not_found() -> None:
+    found = m.ranking_metrics(np.zeros(4), np.array([1.0, np.nan, np.inf, 20.0]))
+    assert found == {"recall_at_10": 0.25, "mrr": pytest.approx((1 + 1 / 20) / 4)}
+
+
+def test_an_amount_that_is_no_number_leaves_no_metric() -> None:
+    y = np.arange(10.0)
+    for value in (np.nan, np.inf):
+        assert np.isnan(list(m.regression_metrics(y, np.where(y == 4, value, y)).values())).all()
