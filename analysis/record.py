@@ -114,7 +114,7 @@ class _Recorder:
     def __init__(self, run: Run, data: Dataset, sample: int | None, seed: int, progress: Progress | None) -> None:
         self.run_folder, self.data, self.seed = run, data, seed
         self.progress: Progress = progress if progress is not None else (lambda share, what: None)
-        self.model = run.model()
+        self.model = run.model(finite=False)  # what is broken is to be said, not refused
         self.facts = facts_of(run, self.model, data)
         self.profile = training_profile(run)
         self.rescale = rescale(run, data)
