@@ -64,8 +64,7 @@ def label_rows(
     out = []
     for task in facts.tasks:
         kind = facts.kinds[task]
-        raw = np.ma.asarray(found.get(f"y:{task}", np.zeros(0))).astype(np.float64)
-        values = np.ma.filled(raw, np.nan)
+        values = np.asarray(found.get(f"y:{task}", np.zeros(0)), dtype=np.float64)
         values = values[np.isfinite(values)]
         if kind != "regression":
             values = values[values >= 0]

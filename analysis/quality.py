@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 
 from analysis.cohort import quote_identifier as q
+from analysis.nullable import filled
 from analysis.stats import evidence
 from analysis.stats.run import Facts, RowQuality
 
@@ -30,7 +31,7 @@ def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
             f"AND isfinite({q(f'y:{task}')}::DOUBLE) AND isfinite({q(f'p:{task}')}) ORDER BY hash(row) LIMIT {LIMIT}",
             [split],
         ).fetchnumpy()
-        values = {k: np.ma.filled(v, np.nan).astype(np.float64) for k, v in data.items()}
+        values = {k: filled(v).astype(np.float64) for k, v in data.items()}
         if len(values[f"y:{task}"]):
             found[task] = _quality(facts.kinds[task], task, values)
     connection.close()

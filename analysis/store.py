@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter, quote_identifier, where
+from analysis.nullable import filled
 from analysis.stats.base import MIN_ROWS, Array, pack, ratio, unpack
 from analysis.stats.gate import BINS, GateStats
 from analysis.stats.run import Statistics
@@ -302,7 +303,8 @@ class AnalysisStore:
     def rows(
         self, columns: Sequence[str], filters: Sequence[CohortFilter] = (), limit: int = 20_000, seed: int = 0
     ) -> dict[str, NDArray[Any]]:
-        """Up to `limit` rows of some columns, a seeded sample where there are more; arrays by column."""
+        """Up to `limit` rows of some columns, a seeded sample where there are more; arrays by column, missing values NaN or
+        None (`filled`)."""
         self._check(filters, columns)
         condition, values = where(filters)
         names = ", ".join(quote_identifier(c) for c in columns)
@@ -310,10 +312,7 @@ class AnalysisStore:
             f"ORDER BY hash(row + {int(seed)} * 1000003) LIMIT {int(limit)}" if "row" in self.columns else f"LIMIT {int(limit)}"
         )
         found = self.cursor().execute(f"SELECT {names} FROM rows {condition} {order}", values).fetchnumpy()
-        return {
-            c: np.ma.filled(v, np.nan) if isinstance(v, np.ma.MaskedArray) and v.dtype.kind == "f" else np.asarray(v)
-            for c, v in found.items()
-        }
+        return {c: filled(v) for c, v in found.items()}
 
 
 def _numbers(row: Sequence[Any]) -> Array:

@@ -288,7 +288,7 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
     def number(name: str) -> Array | None:
         if name not in raw:
             return None
-        return np.ma.filled(np.ma.asarray(raw[name]).astype(np.float64), np.nan)
+        return np.asarray(raw[name], dtype=np.float64)
 
     u, p = number(f"u:{task}"), number(f"p:{task}")
     assert u is not None

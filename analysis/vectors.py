@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter, quote_identifier, where
+from analysis.nullable import filled
 from analysis.stats.expert import ExpertStats, measure
 from analysis.stats.hmm import HmmStats
 from analysis.stats.hmm import measure as measure_hmm
@@ -42,7 +43,7 @@ def sampled(store: AnalysisStore, columns: Sequence[str] = (), filters: Sequence
     found = store.cursor().execute(query, [*values, [int(r) for r in rows]]).fetchnumpy()
     order = np.argsort(rows, kind="stable")
     index = order[np.searchsorted(rows[order], np.asarray(found["row"]))]
-    return Sampled(index.astype(np.int64), {c: np.asarray(found[f"c{i}"]) for i, c in enumerate(columns)})
+    return Sampled(index.astype(np.int64), {c: filled(found[f"c{i}"]) for i, c in enumerate(columns)})
 
 
 def expert_statistics(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> ExpertStats | None:

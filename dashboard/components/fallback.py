@@ -29,7 +29,7 @@ class Labelled:
 
 def errors(kind: str, rows: dict[str, NDArray[Any]], task: str) -> NDArray[np.float64]:
     """[n] error of each row: |p - y| (binary), 0 or 1 (multiclass), in the label's unit (regression); NaN without a label."""
-    label = np.ma.filled(np.ma.asarray(rows[f"y:{task}"]).astype(np.float64), np.nan)
+    label = np.asarray(rows[f"y:{task}"], dtype=np.float64)
     if kind == "binary":
         return np.asarray(np.where(label >= 0, np.abs(rows[f"p:{task}"] - label), np.nan), dtype=np.float64)
     if kind == "multiclass":
