@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def filled(column: NDArray[Any] | np.ma.MaskedArray[Any, Any]) -> NDArray[Any]:
+def filled(column: Any) -> NDArray[Any]:
     """A column of DuckDB's `fetchnumpy`: NULL is NaN among numbers and None elsewhere. Numbers with a NULL become float64,
     since integers and booleans have no value for it; a column without NULL keeps its type."""
     if not isinstance(column, np.ma.MaskedArray):
