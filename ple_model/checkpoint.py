@@ -46,6 +46,12 @@ class Position:
     progress_size: int = 0
     """Length of progress.jsonl in bytes when this was saved."""
     warnings: list[str] = field(default_factory=list)
+    skipped: int = 0
+    """Steps of the epoch in progress that were not finite."""
+    skipped_why: str = ""
+    """The first of them, in words."""
+    lost: dict[str, int] = field(default_factory=dict)
+    """Onlooker -> steps of the epoch in progress in which it alone was not finite, and was left as it was."""
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,25 @@ Sums stay on the device as one vector and are read once an epoch, so that measur
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ple_model.batch import PLEClusterInput
 from ple_model.constants import ratios
 from ple_model.context import ModelContext
 from ple_model.data.dataset import Dataset
 from ple_model.device import Precision
+from ple_model.finite import Tally, bad_inputs, bad_labels
 from ple_model.gate import gate_entropy
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import LossBreakdown
+
+ONLOOKERS = {"sae": ("sae", "grad:sae"), "evidential": ("evidential", "evidential_kl", "grad:evidential")}
+"""Onlooker -> the sums that are its own; they are means over the steps in which it was finite."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,12 @@ class EpochSums:
     def clear(self) -> None:
         self._names, self._values, self._last = [], None, None
 
-    def add(self, losses: LossBreakdown, norms: Mapping[str, Tensor], rows: int, finite: bool) -> None:
-        """Fold one step. A step that was not finite counts as such and adds nothing else."""
+    def add(
+        self, losses: LossBreakdown, norms: Mapping[str, Tensor], rows: int, finite: bool, lost: Collection[str] = ()
+    ) -> None:
+        """Fold one step. One that was not finite counts as such and adds nothing else; nor does an onlooker in `lost`."""
+        losses = losses.without(lost)
+        norms = {k: torch.zeros_like(v) if k in lost else v for k, v in norms.items()}
         raw, n, weighted = (
             torch.stack([v.detach().double() for v in part.values()]) for part in (losses.raw, losses.counts, losses.weighted)
         )
@@ -58,14 +67,26 @@ class EpochSums:
         values = torch.cat([raw * n, n, weighted, step])
         if not finite:
             values = torch.zeros_like(values)
-        tail = torch.tensor([float(rows), float(finite), float(not finite)], dtype=torch.float64, device=values.device)
+        watching = [float(finite and name not in lost) for name in ONLOOKERS]
+        tail = torch.tensor(
+            [float(rows), float(finite), float(not finite), *watching], dtype=torch.float64, device=values.device
+        )  # fmt: skip
         values = torch.cat([values, tail])
-        if self._values is None:
-            by_task = [f"{kind}:{t}" for kind in ("loss", "n", "weighted") for t in losses.raw]
-            self._names, self._values = [*by_task, *singles, "rows", "steps", "nonfinite"], values
-        else:
-            self._values = self._values + values
+        by_task = [f"{kind}:{t}" for kind in ("loss", "n", "weighted") for t in losses.raw]
+        names = [*by_task, *singles, "rows", "steps", "nonfinite", *(f"steps:{n}" for n in ONLOOKERS)]
+        if self._values is not None:
+            values = values + self._before(names, values)
+        self._names, self._values = names, values
         self._last = losses.reported
+
+    def _before(self, names: list[str], like: Tensor) -> Tensor:
+        """The sums so far in the order of `names`; 0 for what an older release's checkpoint did not count."""
+        assert self._values is not None
+        if names == self._names:
+            return self._values
+        old = dict(zip(self._names, self._values.tolist(), strict=True))
+        old |= {f"steps:{n}": old.get("steps", 0.0) for n in ONLOOKERS if f"steps:{n}" not in old}
+        return torch.tensor([old.get(n, 0.0) for n in names], dtype=like.dtype, device=like.device)
 
     def last_total(self) -> float | None:
         """Total loss of the last step."""
@@ -88,6 +109,9 @@ class EpochSums:
         sums = {} if self._values is None else dict(zip(self._names, self._values.tolist(), strict=True))
         steps = max(1.0, sums.get("steps", 0.0))
         mean = {k: v / steps for k, v in sums.items()}
+        for onlooker, shown in ONLOOKERS.items():
+            own = max(1.0, sums.get(f"steps:{onlooker}", steps))
+            mean |= {k: sums[k] / own for k in shown if k in sums}
 
         def named(prefix: str, source: Mapping[str, float]) -> dict[str, float]:
             return {k.removeprefix(prefix): v for k, v in source.items() if k.startswith(prefix)}
@@ -125,9 +149,23 @@ class GradientNorms:
             if own:
                 self._hmm[f"hmm:{mode}"] = own
         self._groups: list[tuple[list[nn.Parameter], list[str], float]] = []
+        self._onlookers = {n: list(m.parameters()) for n, m in model.onlookers().items()}
         for _, parameters, limit in model.clip_groups():
             ids = {id(p) for p in parameters}
             self._groups.append((parameters, [k for k, ps in self._blocks.items() if id(ps[0]) in ids], limit))
+
+    def drop_lost(self, losses: LossBreakdown) -> tuple[str, ...]:
+        """Onlookers whose loss or gradient is not finite; their gradients are taken away, so that the optimizer passes over
+        them and the step of all others is the one they would have without them."""
+        if not self._onlookers:
+            return ()
+        own = {"sae": losses.sae, "evidential": losses.evidential + losses.evidential_kl}
+        fine = torch.stack([torch.isfinite(own[n]) & torch.isfinite(_norm(ps)) for n, ps in self._onlookers.items()]).tolist()
+        lost = tuple(n for n, ok in zip(self._onlookers, fine, strict=True) if not ok)
+        for name in lost:
+            for p in self._onlookers[name]:
+                p.grad = None
+        return lost
 
     def clip(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Clip each of the model's groups to its own limit. (norm of everything, norms by name), both before clipping; a
@@ -157,6 +195,8 @@ class Validation:
     mean_ratio: float | None
     gates: dict[str, list[float]] = field(default_factory=dict)
     gate_entropy: dict[str, float] = field(default_factory=dict)
+    left_out: str = ""
+    """Which rows were left out because their inputs are no numbers, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         return {"tasks": self.tasks, "n": self.counts, "ratio": self.ratio, "mean_ratio": self.mean_ratio}
@@ -166,15 +206,24 @@ class Validation:
 def validate(
     model: PLEClusterAdaTT, dataset: Dataset, context: ModelContext, batch_size: int, precision: Precision, epoch: int
 ) -> Validation:
-    """Mean loss by task and mean gate weights over the validation split, in eval mode (which is left on)."""
+    """Mean loss by task and mean gate weights over the validation split, in eval mode (which is left on).
+
+    Rows whose inputs are no numbers are left out and named: they are the same in every epoch, and one of them would make every
+    epoch's loss NaN. A prediction that is NaN for sound inputs is the model's own and stays in."""
     model.eval()
     names = list(model.tasks)
     loss = torch.zeros(len(names), dtype=torch.float64, device=precision.device)
     counts, entropy = torch.zeros_like(loss), torch.zeros_like(loss)
     gates = loss.new_zeros(len(names), len(model.expert_names))
     rows = 0
+    tally = Tally("validation")
     for batch in dataset.batches("validation", batch_size):
         inputs = batch.inputs.to(precision.device)
+        tally.add_inputs(inputs, batch.customer_id)
+        if tally:
+            inputs = _finite_rows(inputs)
+        if not len(inputs):
+            continue
         with precision.autocast():
             output = model.decode(model.encode(inputs), sae=False, evidential=False)
             found = model.losses(output, inputs.targets or {}, epoch=epoch)
@@ -194,6 +243,13 @@ def validate(
         counts=n_by_task,
         ratio=ratio,
         mean_ratio=mean_ratio,
-        gates={t: (gates[i] / rows).tolist() for i, t in enumerate(names)},
-        gate_entropy={t: float(entropy[i] / rows) for i, t in enumerate(names)},
+        gates={t: (gates[i] / max(1, rows)).tolist() for i, t in enumerate(names)},
+        gate_entropy={t: float(entropy[i] / max(1, rows)) for i, t in enumerate(names)},
+        left_out=tally.sentence(),
     )
+
+
+def _finite_rows(inputs: PLEClusterInput) -> PLEClusterInput:
+    """The rows of a batch whose inputs and labels are all numbers."""
+    bad = [*bad_inputs(inputs).values(), *bad_labels(inputs.targets or {}).values()]
+    return inputs.rows(~torch.stack(bad).any(0)) if bad else inputs

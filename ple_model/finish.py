@@ -38,8 +38,10 @@ def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: in
     Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
     as misses. `UserError` if weights are not finite, or if no output of a task is."""
     bad = bad_tensors(model.state_dict().items())
-    if bad:
-        raise UserError(f"{tensors_sentence('the trained weights', bad)}; lower training.learning_rate")
+    onlookers = tuple(f"{name}." for name in model.onlookers())
+    main = {k: v for k, v in bad.items() if not k.startswith(onlookers)}
+    if main:
+        raise UserError(f"{tensors_sentence('the trained weights', main)}; lower training.learning_rate")
     validation = score(model, dataset, "validation")
     said = [validation.tally.sentence()]
     maps = calibrate(validation)
@@ -53,7 +55,10 @@ def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: in
         said.append(test.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
     write_sample(run, dataset, customers)
-    return tuple(f"{text}; such predictions count as misses" for text in said if text)
+    return (
+        *(f"{text}; such predictions count as misses" for text in said if text),
+        *((f"{tensors_sentence('the trained weights', bad)}: no prediction depends on them",) if bad else ()),
+    )
 
 
 def calibrate(scores: Scores) -> dict[str, CalibrationMap]:

@@ -47,6 +47,12 @@ def bad_inputs(inputs: PLEClusterInput) -> dict[str, Tensor]:
     return found
 
 
+def bad_labels(targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """task -> [B] bool of the tasks with an infinite label; NaN is a label that is missing."""
+    found = {t: torch.isinf(y).flatten(1).any(1) if y.dim() > 1 else torch.isinf(y) for t, y in targets.items()}
+    return {task: bad for task, bad in found.items() if bool(bad.any())}
+
+
 def bad_predictions(output: PLEClusterOutput) -> dict[str, Tensor]:
     """task -> [B] bool of the tasks with a prediction that is not finite."""
     rows = {task: bad_rows(value) for task, value in output.predictions.items()}
@@ -89,6 +95,7 @@ class Tally:
         """Count a batch before it goes through the model."""
         self.rows += len(inputs)
         self._count(self.inputs, bad_inputs(inputs), customers)
+        self._count(self.inputs, {f"label {t}": bad for t, bad in bad_labels(inputs.targets or {}).items()}, customers)
 
     def add_output(self, output: PLEClusterOutput, customers: Sequence[str]) -> None:
         """Count what the model made of the batch that was counted last."""

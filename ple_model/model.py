@@ -320,7 +320,8 @@ class PLEClusterAdaTT(nn.Module):
             aux = {f"{x}.{k}": v.float() for x, a in output.encoded.expert_aux.items() for k, v in a.losses.items()}
             sae = self.sae.loss(output.sae) if self.sae is not None and output.sae is not None else zero
             data, kl = e.loss_weight * data, e.loss_weight * kl
-            total = weighted.sum() + entropy + sum(aux.values(), zero) + data + kl
+            main = weighted.sum() + entropy + sum(aux.values(), zero)
+            total = main + data + kl
         return LossBreakdown(
             raw=dict(zip(self.tasks, raw, strict=True)),
             counts=dict(zip(self.tasks, counts, strict=True)),
@@ -332,6 +333,7 @@ class PLEClusterAdaTT(nn.Module):
             sae=sae,
             sae_weight=self.config.sae.loss_weight,
             total=total,
+            main=main if e.detach_input else total,
         )
 
     def project(self) -> None:
@@ -408,14 +410,22 @@ class PLEClusterAdaTT(nn.Module):
     def clip_groups(self) -> list[tuple[str, list[nn.Parameter], float]]:
         """(name, parameters, largest gradient norm): model, evidential and SAE are clipped apart, so that the onlookers'
         gradients cannot shrink the model's step."""
-        onlookers: dict[str, nn.Module | None] = {"evidential": self.evidential, "sae": self.sae}
-        apart = {id(p) for m in onlookers.values() if m is not None for p in m.parameters()}
+        onlookers = self.onlookers()
+        every: list[nn.Module | None] = [self.evidential, self.sae]
+        apart = {id(p) for m in every if m is not None for p in m.parameters()}
         limits = {"evidential": self.config.training.grad_clip, "sae": self.config.sae.grad_clip}
-        out = [("main", [p for p in self.parameters() if id(p) not in apart], self.config.training.grad_clip)]
-        if self.evidential is not None and not self.config.evidential.detach_input:
-            out = [("main", [*out[0][1], *self.evidential.parameters()], out[0][2])]
-            onlookers.pop("evidential")
-        return out + [(n, list(m.parameters()), limits[n]) for n, m in onlookers.items() if m is not None]
+        main = [p for p in self.parameters() if id(p) not in apart]
+        if self.evidential is not None and "evidential" not in onlookers:
+            main += list(self.evidential.parameters())
+        out = [("main", main, self.config.training.grad_clip)]
+        return out + [(n, list(m.parameters()), limits[n]) for n, m in onlookers.items()]
+
+    def onlookers(self) -> dict[str, nn.Module]:
+        """Modules that read detached tensors: no prediction and no gradient of the main path depends on them."""
+        found: dict[str, nn.Module | None] = {"evidential": self.evidential, "sae": self.sae}
+        if not self.config.evidential.detach_input:
+            found.pop("evidential")
+        return {n: m for n, m in found.items() if m is not None}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """'main' and 'sae', every parameter in exactly one: the assertion keeps a new module from being forgotten. Frozen

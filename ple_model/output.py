@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -126,6 +126,8 @@ class LossBreakdown:
     sae_weight: float
     total: Tensor
     """The model's loss: everything but the SAE."""
+    main: Tensor
+    """What moves the main path: without the terms of onlookers, whose inputs are detached."""
 
     @property
     def sae_total(self) -> Tensor:
@@ -137,6 +139,16 @@ class LossBreakdown:
     def reported(self) -> Tensor:
         """total + sae.loss_weight * SAE loss: the number to show."""
         return self.total.detach() + self.sae_weight * self.sae.detach()
+
+    def without(self, lost: Collection[str]) -> LossBreakdown:
+        """The same with nothing from the onlookers `lost` ('sae', 'evidential'): their numbers must not spoil a sum."""
+        if not lost:
+            return self
+        zero = torch.zeros_like(self.main)
+        gone = dict.fromkeys(("evidential", "evidential_kl") if "evidential" in lost else (), zero)
+        gone |= {"total": self.main} if "evidential" in lost else {}
+        gone |= {"sae": zero} if "sae" in lost else {}
+        return replace(self, **gone)
 
     def numbers(self) -> dict[str, Any]:
         """Plain numbers for a log, with one transfer from the device: total (as reported), tasks and weighted (only tasks with

@@ -66,17 +66,20 @@ class SparseAutoencoder(nn.Module):
 
     @torch.no_grad()
     def _update_statistics(self, x: Tensor) -> None:
-        """Plain averages over the first batches, then an exponential average."""
-        self.batches += 1
-        rate = torch.clamp(1 / self.batches.float(), min=self.MOMENTUM)
+        """Plain averages over the first batches, then an exponential average. A batch with a NaN or Inf changes nothing: it
+        would stay in the averages for good."""
+        batches = self.batches + 1
+        rate = torch.clamp(1 / batches.float(), min=self.MOMENTUM)
         mean = x.mean(0)
         difference = mean - self.mean
         spread = ((x - mean) ** 2).mean(0)
         # the variance of a mixture of the old and the new distribution, the first batch replacing the start
-        self.var.copy_(
-            (1 - rate) * self.var + rate * spread + torch.where(self.batches > 1, rate * (1 - rate), 0.0) * difference**2
-        )
-        self.mean.add_(rate * difference)
+        mixed = torch.where(batches > 1, rate * (1 - rate), 0.0) * difference**2
+        var = (1 - rate) * self.var + rate * spread + mixed
+        finite = torch.isfinite(var).all() & torch.isfinite(mean).all()
+        self.batches.copy_(torch.where(finite, batches, self.batches))
+        self.var.copy_(torch.where(finite, var, self.var))
+        self.mean.copy_(torch.where(finite, self.mean + rate * difference, self.mean))
 
     def standardise(self, shared: Tensor) -> Tensor:
         return (shared - self.mean) / self.std
@@ -102,7 +105,8 @@ class SparseAutoencoder(nn.Module):
     @torch.no_grad()
     def _update_threshold(self, kept: Tensor) -> None:
         smallest = kept.min().float().clamp_min(0)
-        self.threshold.copy_(torch.where(self.batches <= 1, smallest, 0.99 * self.threshold + 0.01 * smallest))
+        moved = torch.where(self.batches <= 1, smallest, 0.99 * self.threshold + 0.01 * smallest)
+        self.threshold.copy_(torch.where(torch.isfinite(moved), moved, self.threshold))
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents -> standardised reconstruction [B, width]."""
@@ -119,7 +123,8 @@ class SparseAutoencoder(nn.Module):
             if self.training:
                 with torch.no_grad():
                     fired = (z > 0).any(0)
-                    self.idle_steps.copy_(torch.where(fired, torch.zeros_like(self.idle_steps), self.idle_steps + 1))
+                    idle = torch.where(fired, torch.zeros_like(self.idle_steps), self.idle_steps + 1)
+                    self.idle_steps.copy_(torch.where(torch.isfinite(pre).all(), idle, self.idle_steps))
             return SAEOutput(z, self.decode(z), x, pre)
 
     def loss(self, out: SAEOutput) -> Tensor:

@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
+from ple_model.badstep import LOGGED, bad_step
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.config import Config
 from ple_model.constants import with_training_statistics
@@ -38,7 +39,7 @@ from ple_model.epochlog import EpochSums, GradientNorms, Validation, validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, write_json, write_tensors
 from ple_model.model import PLEClusterAdaTT
-from ple_model.output import LossBreakdown
+from ple_model.output import LossBreakdown, PLEClusterOutput
 from ple_model.progress import Callback, ProgressWriter
 from ple_model.run import (
     DataInfo,
@@ -56,6 +57,8 @@ BAD_STEPS = 25
 """Consecutive steps with a loss or gradient that is not finite after which a training gives up."""
 SCALING_STEPS = 10
 """fp16: an epoch may skip so many steps while the loss scale is sought, without a warning."""
+TITLES = {"sae": "weights of the sparse autoencoder", "evidential": "evidential heads"}
+"""Onlookers in words."""
 FINISHING = 3
 """`Position.phase` when only calibration, metrics and sample are left."""
 
@@ -274,6 +277,7 @@ class Trainer:
             p.phase_epoch += 1
             p.epoch += 1
             p.step, p.seconds = 0, 0.0
+            p.skipped, p.skipped_why, p.lost = 0, "", {}
             self.sums.clear()
             self._checkpoint()
             self._check_stop()
@@ -335,19 +339,38 @@ class Trainer:
         if p.step % self.measure_every == 0:
             self._measure_gradients(losses)
         self.scaler.scale(losses.total + losses.sae_total).backward()  # type: ignore[no-untyped-call]
+        lost = self.norms.drop_lost(losses)  # before the loss scaler looks, which would skip everybody's step for them
         self.scaler.unscale_(self.optimizer)
         norm, by_module = self.norms.clip()
-        finite = bool(torch.isfinite(losses.reported) & torch.isfinite(norm))
+        finite = bool(torch.isfinite(losses.main) & torch.isfinite(norm))
         if finite or self.scaler.is_enabled():  # the scaler skips such a step by itself and lowers its scale
             self.scaler.step(self.optimizer)
         self.scaler.update()
         self.model.project()
         self.scheduler.step(p.phase_epoch + (p.step + 1) / self.steps)
-        self.sums.add(losses, by_module, len(inputs), finite)
+        self.sums.add(losses, by_module, len(inputs), finite, lost)
         self._bad_steps = 0 if finite else self._bad_steps + 1
+        if finite:
+            p.lost |= {name: p.lost.get(name, 0) + 1 for name in lost}
+        else:
+            self._skipped(inputs, output, losses, by_module)
+
+    def _skipped(self, inputs: Any, output: PLEClusterOutput, losses: LossBreakdown, gradients: Mapping[str, Tensor]) -> None:
+        """Count a step that was not taken, and say why. A gradient alone may overflow while fp16 seeks its scale."""
+        p = self.position
+        p.skipped += 1
+        why = bad_step(inputs, output, losses, gradients)
+        seeking = self.scaler.is_enabled() and not why.tasks and not why.inputs
+        if not seeking:
+            p.skipped_why = p.skipped_why or f"the first at step {p.step + 1}: {why}"
+            if p.skipped <= LOGGED:
+                self.log.write(
+                    "skipped", epoch=p.epoch, step=p.step + 1, tasks=list(why.tasks), inputs=why.inputs, rows=why.rows,
+                    cause=why.cause,
+                )  # fmt: skip
         if self._bad_steps >= BAD_STEPS:
             raise UserError(
-                f"epoch {p.epoch}: the loss or its gradient was not finite for {BAD_STEPS} steps; "
+                f"epoch {p.epoch}, step {p.step + 1}: the loss or its gradient was not finite for {BAD_STEPS} steps; {why}; "
                 "lower training.learning_rate or look at the inputs with `ple validate`"
             )
 
@@ -422,7 +445,18 @@ class Trainer:
             nonfinite_steps=train_part.nonfinite, adatt_time_share=self._measuring_share(),
         )  # fmt: skip
         if train_part.nonfinite > (SCALING_STEPS if self.scaler.is_enabled() else 0):
-            self._warn(f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite")
+            why = f"; {p.skipped_why}" if p.skipped_why else ""
+            self._warn(
+                f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite{why}"
+            )
+        for name, steps in p.lost.items():
+            if steps > (SCALING_STEPS if self.scaler.is_enabled() else 0):
+                self._warn(
+                    f"epoch {p.epoch}: the {TITLES[name]} stayed as they were in {steps} steps, their own loss or gradient was "
+                    "not finite; no prediction depends on them"
+                )
+        if validation.left_out and validation.left_out not in p.warnings:
+            self._warn(validation.left_out)
 
     # --- state
 
