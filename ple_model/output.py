@@ -145,7 +145,7 @@ class LossBreakdown:
         if not lost:
             return self
         zero = torch.zeros_like(self.main)
-        gone = dict.fromkeys(("evidential", "evidential_kl") if "evidential" in lost else (), zero)
+        gone: dict[str, Any] = dict.fromkeys(("evidential", "evidential_kl") if "evidential" in lost else (), zero)
         gone |= {"total": self.main} if "evidential" in lost else {}
         gone |= {"sae": zero} if "sae" in lost else {}
         return replace(self, **gone)
