@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ple_model.baselines import MIN_HELD_OUT, Baselines, fit_boosting, held_out
 from ple_model.cli import main
 from ple_model.data.dataset import Dataset, write_dataset
 from ple_model.errors import UserError
-from ple_model.evaluate import Baselines, Evaluation, evaluate
+from ple_model.evaluate import Evaluation, evaluate
 from ple_model.run import Run, load_run
 from ple_model.scoring import score
+from ple_model.tasks import TASKS
 from tests.factories import random_context
 from tests.fakes import BRANDS, make_batch
 
@@ -64,6 +66,45 @@ def test_boosting_learns_what_was_planted(tiny_run: Run, tiny_dataset: Dataset) 
     assert boosted["ltv"]["spearman"] > 0.6
     assert boosted["channel"]["accuracy"] > 0.5
     assert "gradient_boosting" not in baselines.measure(scores.tasks["brand_prediction"])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 13, 70, 400])
+@pytest.mark.parametrize("task", ["churn", "nba", "timing", "ltv"])
+def test_boosting_fits_any_number_of_rows_and_classes(task: str, rows: int) -> None:
+    """Held out in proportion, 75 rows of 12 classes were an error of scikit-learn's: \"test_size = 11 should be greater\"."""
+    spec, rng = TASKS[task], np.random.default_rng(rows)
+    x = rng.normal(size=(rows, 7)).astype(np.float32)
+    y = rng.normal(size=rows) if spec.kind == "regression" else rng.integers(0, max(2, spec.out_dim), rows).astype(np.float64)
+    fitted = fit_boosting(spec, x, y, 0, np.array([f"c{i // 2}" for i in range(rows)], dtype=object))
+    if spec.kind != "regression" and len(np.unique(y)) < 2:
+        assert fitted is None
+        return
+    assert fitted is not None
+    p = fitted(x)
+    assert np.isfinite(p).all()
+    if spec.kind == "multiclass":
+        np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+        assert set(np.flatnonzero(p.sum(0))) <= set(y.astype(int))
+
+
+def test_early_stopping_watches_whole_customers() -> None:
+    customers = np.array([f"c{i % 40}" for i in range(400)], dtype=object)
+    watch = held_out(customers, 3)
+    assert 0 < watch.sum() < 200
+    assert not set(customers[watch]) & set(customers[~watch])
+    assert watch.sum() >= MIN_HELD_OUT
+
+
+def test_the_spend_window_that_tells_most_is_the_baseline(tiny_run: Run, tiny_dataset: Dataset) -> None:
+    rows = score(tiny_run.model(), tiny_dataset, "test").tasks["churn"]
+    baselines = Baselines(tiny_dataset, "test", boosting=False, seed=0)
+    assert baselines._train is not None
+    names = [n for n in baselines._train.single if "spend_" in n]
+    assert len(names) > 3
+    chosen = baselines.measure(rows)["prior_spend"]["auc"]
+    said = next(n for n in baselines.notes if n.startswith("prior_spend of churn: "))
+    assert any(n in said for n in names)
+    assert chosen == pytest.approx(baselines.measure(rows)["prior_spend"]["auc"])
 
 
 def test_the_constant_answer_has_no_rank(found: Evaluation) -> None:
