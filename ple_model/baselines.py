@@ -4,8 +4,8 @@ Each is fitted on the training split alone:
 - `constant`: the training base rate, class shares, mean, or brand popularity;
 - `recency`, `prior_spend`: one column by itself, for binary tasks (in its direction on the training split); AUC, PR-AUC. Of
   several windows of spend the one that tells most on the training split counts;
-- `gradient_boosting`: scikit-learn's HistGradientBoosting on the feature columns of up to `BOOSTING_ROWS` training rows, stopped
-  early on customers that it does not learn from.
+- `gradient_boosting`: scikit-learn's HistGradientBoosting on the feature columns of up to `BOOSTING_ROWS` training rows,
+  stopped early on customers that it does not learn from.
 """
 
 from __future__ import annotations
@@ -148,13 +148,15 @@ def _single_columns(dataset: Dataset, split: str, features: NDArray[np.float32],
 
 
 def training_labels(dataset: Dataset) -> Mapping[str, Array]:
-    """Labels of the training split by task, those that are missing left out."""
+    """Labels of the training split by task, those that are missing left out; a task of several outputs has no constant here."""
     out: dict[str, Array] = {}
     if not dataset.rows("train"):
         return out
     for task in dataset.manifest.tasks:
         for table in dataset.tables([f"y_{task}"], "train"):
             values = np.asarray(table.column(0).to_numpy(zero_copy_only=False))
+            if values.dtype == object:
+                break
             kept = values[values >= 0] if values.dtype.kind in "iu" else values[np.isfinite(values)]
             out[task] = np.concatenate([out.get(task, np.zeros(0)), kept.astype(np.float64)])
     return out

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ple_model.baselines import constant, training_labels
 from ple_model.calibration import CalibrationMap, fit_calibration
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
@@ -48,10 +50,11 @@ def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: in
     write_calibration(run, maps)
     measure_and_write(run, model, dataset)
     write_profile(run, dataset)
-    splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps))}
+    known = training_labels(dataset)
+    splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps), known)}
     if dataset.rows("test"):
         test = score(model, dataset, "test", calibration=maps)
-        splits["test"] = split_metrics(test)
+        splits["test"] = split_metrics(test, known)
         said.append(test.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
     write_sample(run, dataset, customers)
@@ -78,13 +81,19 @@ def calibrated(scores: Scores, maps: Mapping[str, CalibrationMap]) -> Scores:
     return replace(scores, tasks=tasks)
 
 
-def split_metrics(scores: Scores) -> dict[str, Any]:
-    """By task: kind, labelled rows, base rate, metrics (null where the rows cannot say)."""
-    return {
-        name: {"kind": rows.spec.kind, "n": len(rows), "base_rate": base_rate(rows),
-               "metrics": BY_KIND[rows.spec.kind](rows.label, rows.prediction, None)}
-        for name, rows in scores.tasks.items() if len(rows)
-    }  # fmt: skip
+def split_metrics(scores: Scores, known: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """By task: kind, labelled rows, base rate, metrics (null where the rows cannot say), and those of the constant of the
+    training labels `known`."""
+    found: dict[str, Any] = {}
+    for name, rows in scores.tasks.items():
+        if len(rows):
+            found[name] = {
+                "kind": rows.spec.kind, "n": len(rows), "base_rate": base_rate(rows),
+                "metrics": BY_KIND[rows.spec.kind](rows.label, rows.prediction, None),
+            }  # fmt: skip
+            if len(known.get(name, ())):
+                found[name]["constant"] = constant(rows, known[name])
+    return found
 
 
 def base_rate(rows: TaskRows) -> float | None:

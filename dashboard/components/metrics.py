@@ -9,8 +9,8 @@ from ple_model.run import Run
 from ple_model.tasks import TASKS
 
 HEADLINE = {"binary": "auc", "multiclass": "accuracy", "regression": "r2", "contrastive": "recall_at_10"}
-CONSTANT = {"auc": 0.5, "r2": 0.0}
-"""What a constant prediction reaches; for accuracy and recall it is the base rate."""
+NO_RANK = 0.5
+"""AUC of any constant."""
 
 
 def rows(run: Run, split: str) -> list[dict[str, Any]]:
@@ -30,11 +30,18 @@ def rows(run: Run, split: str) -> list[dict[str, Any]]:
                 "base_rate": base,
                 "metric": metric,
                 "value": math.nan if value is None else value,
-                "constant": CONSTANT.get(metric, base),
+                "constant": _constant(found, metric),
                 "ece": found["metrics"].get("ece"),
             }
         )
     return out
+
+
+def _constant(found: dict[str, Any], metric: str) -> float | None:
+    """What the constant of the training labels reaches on these rows, as in `ple evaluate`. Older runs did not keep it: nothing
+    is shown but for the AUC, which is the same for all constants."""
+    known = found.get("constant") or {}
+    return NO_RANK if metric == "auc" else known.get(metric)
 
 
 def splits(run: Run) -> list[str]:

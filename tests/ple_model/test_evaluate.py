@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dashboard.components import metrics
 from ple_model.baselines import MIN_HELD_OUT, Baselines, fit_boosting, held_out
 from ple_model.cli import main
 from ple_model.data.dataset import Dataset, write_dataset
@@ -68,8 +69,8 @@ def test_boosting_learns_what_was_planted(tiny_run: Run, tiny_dataset: Dataset) 
     assert "gradient_boosting" not in baselines.measure(scores.tasks["brand_prediction"])
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5, 13, 70, 400])
-@pytest.mark.parametrize("task", ["churn", "nba", "timing", "ltv"])
+@pytest.mark.parametrize("rows", [1, 13, 75])
+@pytest.mark.parametrize("task", ["churn", "nba", "ltv"])
 def test_boosting_fits_any_number_of_rows_and_classes(task: str, rows: int) -> None:
     """Held out in proportion, 75 rows of 12 classes were an error of scikit-learn's: \"test_size = 11 should be greater\"."""
     spec, rng = TASKS[task], np.random.default_rng(rows)
@@ -112,6 +113,18 @@ def test_the_constant_answer_has_no_rank(found: Evaluation) -> None:
     assert churn.baselines["constant"]["auc"] == pytest.approx(0.5)
     brand = next(t for t in found.tasks if t.task == "brand_prediction")
     assert 0 < brand.baselines["constant"]["mrr"] <= 1
+
+
+def test_the_overview_and_evaluate_compare_with_one_constant(tiny_run: Run, found: Evaluation) -> None:
+    kept = tiny_run.metrics()["splits"]["test"]
+    assert set(kept) == {t.task for t in found.tasks}
+    for task in found.tasks:
+        for name, value in task.baselines["constant"].items():
+            shown = kept[task.task]["constant"][name]  # JSON has null for what is not a number
+            assert (float("nan") if shown is None else shown) == pytest.approx(value, nan_ok=True), (task.task, name)
+    by_task = {t.task: t.baselines["constant"] for t in found.tasks}
+    for row in metrics.rows(tiny_run, "test"):
+        assert row["constant"] == pytest.approx(by_task[row["task"]][row["metric"]]), row["task"]
 
 
 def test_the_json_has_the_agreed_form(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
