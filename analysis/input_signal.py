@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from analysis.ablation import JOINT, MIN_POSITIVES, SMALLEST, Ablation, Cell
 from analysis.explain.effects import MIN_LABELS
 from analysis.explain.paired import PairedBootstrap
+from ple_model.baselines import BOOSTING_ROWS, fit_boosting
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError, did_you_mean
-from ple_model.evaluate import BOOSTING_ROWS, fit_boosting
 from ple_model.schema import MERCHANT_SLICE_PARTS, PART_SLICES, RAW_PART
 from ple_model.tasks import TASKS, TaskSpec
 
