@@ -11,6 +11,7 @@ from analysis.cohort import quote_identifier as q
 from analysis.nullable import filled
 from analysis.stats import evidence
 from analysis.stats.run import Facts, RowQuality
+from ple_model.sql_paths import to_read
 
 LIMIT = 100_000
 
@@ -18,8 +19,8 @@ LIMIT = 100_000
 def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
     """task -> quality on the labelled rows of `split`; tasks without labels or heads are left out."""
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
-    file = str(rows).replace("'", "''")
-    have = {r[0] for r in connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall()}
+    file = to_read(rows)
+    have = {r[0] for r in connection.execute(f"DESCRIBE SELECT * FROM read_parquet({file})").fetchall()}
     found = {}
     for task in facts.tasks:
         names = [f"p:{task}", f"y:{task}"] + [c for c in (f"c:{task}", f"u:{task}") if c in have]
@@ -27,7 +28,7 @@ def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
             continue
         select = ", ".join(f"{q(c)}::DOUBLE AS {q(c)}" for c in names)
         data = connection.execute(
-            f"SELECT {select} FROM read_parquet('{file}') WHERE split = ? AND {q(f'y:{task}')} IS NOT NULL "
+            f"SELECT {select} FROM read_parquet({file}) WHERE split = ? AND {q(f'y:{task}')} IS NOT NULL "
             f"AND isfinite({q(f'y:{task}')}::DOUBLE) AND isfinite({q(f'p:{task}')}) ORDER BY hash(row) LIMIT {LIMIT}",
             [split],
         ).fetchnumpy()
@@ -42,7 +43,7 @@ def distinct_customers(rows: Path, n: int) -> int:
     """Customers of the n stored rows; beyond LIMIT rows an estimate in constant memory (HyperLogLog)."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         count = "count(DISTINCT customer_id)" if n <= LIMIT else "approx_count_distinct(customer_id)"
-        return int(connection.execute(f"SELECT {count} FROM read_parquet(?)", [str(rows)]).fetchall()[0][0])
+        return int(connection.execute(f"SELECT {count} FROM read_parquet({to_read(rows)})").fetchall()[0][0])
 
 
 def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:

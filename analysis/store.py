@@ -37,6 +37,7 @@ from analysis.stats.base import MIN_ROWS, Array, pack, ratio, unpack
 from analysis.stats.gate import BINS, GateStats
 from analysis.stats.run import Statistics
 from ple_model.errors import UserError, did_you_mean
+from ple_model.sql_paths import to_read
 
 FORMAT = 3
 VECTOR_ROWS = 20_000
@@ -103,8 +104,7 @@ class AnalysisStore:
                 c = duckdb.connect(
                     ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
                 )
-                file = str(self.path / "rows.parquet").replace("'", "''")
-                c.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet('{file}')")
+                c.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(self.path / 'rows.parquet')})")
                 self._connection = c
             return self._connection.cursor()
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ple_model.errors import UserError
+from ple_model.sql_paths import to_read
 
 CANDIDATES = ("utf-8", "cp949", "shift_jis", "gb18030", "cp1252")
 """Tried in this order; cp1252 and gb18030 accept nearly any bytes, so they come last."""
@@ -118,8 +119,8 @@ def as_utf8(path: Path, encoding: str, folder: Path) -> Path:
 
 def csv_scan(path: Path, shape: CsvShape) -> str:
     """SQL that reads the UTF-8 file `path`, every column as text."""
-    name, delimiter = str(path).replace("'", "''"), shape.delimiter.replace("'", "''")
+    delimiter = shape.delimiter.replace("'", "''")
     return (
-        f"read_csv('{name}', header=true, all_varchar=true, delim='{delimiter}', quote='\"', escape='\"', "
+        f"read_csv({to_read(path)}, header=true, all_varchar=true, delim='{delimiter}', quote='\"', escape='\"', "
         f"skip={shape.skip_lines}, null_padding=true, parallel=false)"
     )

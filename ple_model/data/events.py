@@ -33,6 +33,7 @@ from typing import Any
 import duckdb
 
 from ple_model.errors import UserError, did_you_mean
+from ple_model.sql_paths import to_read_all
 from ple_model.tasks import CHANNELS, LIFE_STAGES, OFFERS, SPENDING_CATEGORIES, TASKS
 
 EVENTS_VERSION = 1
@@ -376,8 +377,7 @@ def literal(text: str) -> str:
 
 def scan(files: list[Path]) -> str:
     """SQL that reads these Parquet files."""
-    names = ", ".join("'" + str(f).replace("'", "''") + "'" for f in files)
-    return f"read_parquet([{names}], union_by_name=true)"
+    return f"read_parquet({to_read_all(files)}, union_by_name=true)"
 
 
 def source_columns(con: duckdb.DuckDBPyConnection, files: list[Path]) -> dict[str, str]:

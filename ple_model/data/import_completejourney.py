@@ -36,6 +36,7 @@ import duckdb
 from ple_model.data.completejourney_categories import DEPARTMENTS, PRODUCT_CATEGORIES
 from ple_model.data.events import TABLES, Defaults, EventsManifest, TableEntry, open_connection
 from ple_model.errors import UserError
+from ple_model.sql_paths import to_read
 
 WINDOW = 28
 DAY_ZERO = date(2017, 1, 1) - timedelta(days=285)
@@ -111,9 +112,8 @@ def _open(con: duckdb.DuckDBPyConnection, source: Path) -> None:
             missing.append(f"{name}.parquet")
             continue
         view = "src_" + name.split("/")[-1]
-        quoted = str(path).replace("'", "''")
         try:
-            con.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet('{quoted}')")
+            con.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet({to_read(path)})")
             found = {str(r[0]) for r in con.execute(f"DESCRIBE {view}").fetchall()}
         except duckdb.Error as e:
             raise UserError(f"{path} cannot be read as Parquet: {str(e).splitlines()[0]}") from e

@@ -28,12 +28,13 @@ from ple_model.data.check_features import feature_faults
 from ple_model.data.columns import RAW, is_class_task
 from ple_model.data.csv_files import as_utf8, csv_scan, guess_shape, require_encoding
 from ple_model.data.derived.gmm import behaviour, fit_gmm
-from ple_model.data.events import ColumnSpec, is_blank, literal, open_connection, quote, read_expression
+from ple_model.data.events import ColumnSpec, is_blank, open_connection, quote, read_expression
 from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
 from ple_model.data.writer import DatasetWriter
 from ple_model.errors import UserError, did_you_mean
 from ple_model.schema import PART_SLICES, PARTS, load_schema
+from ple_model.sql_paths import to_read, to_write
 from ple_model.tasks import TASKS
 
 SPECIAL = ("customer_id", "cutoff", "split")
@@ -121,8 +122,8 @@ def _read(file: Path) -> tuple[dict[str, Array], dict[str, Array], dict[str, Arr
         read = ", ".join(f"{_reading(c, t)} AS {quote(c)}" for c, t in types.items())
         rows = f"SELECT {read} FROM file"
         if "VARCHAR" in (types[c] for c in features):  # converted once: many queries follow
-            con.execute(f"COPY ({rows}) TO {literal(str(scratch / 'source.parquet'))} (FORMAT parquet)")
-            rows = f"SELECT * FROM read_parquet({literal(str(scratch / 'source.parquet'))})"
+            con.execute(f"COPY ({rows}) TO {to_write(scratch / 'source.parquet')} (FORMAT parquet)")
+            rows = f"SELECT * FROM read_parquet({to_read(scratch / 'source.parquet')})"
         con.execute(f"CREATE VIEW source AS {rows}")
         n = int(con.execute("SELECT count(*) FROM source").fetchall()[0][0])
         if not n:
@@ -156,8 +157,8 @@ def _scan(con: duckdb.DuckDBPyConnection, file: Path, scratch: Path) -> str:
         encoding = require_encoding(file, None)
         rows = csv_scan(as_utf8(file, encoding, scratch), guess_shape(file, encoding))
         file = scratch / "table.parquet"
-        con.execute(f"COPY (FROM {rows}) TO {literal(str(file))} (FORMAT parquet)")
-    return f"read_parquet({literal(str(file))})"
+        con.execute(f"COPY (FROM {rows}) TO {to_write(file)} (FORMAT parquet)")
+    return f"read_parquet({to_read(file)})"
 
 
 def _reading(name: str, stored: str) -> str:

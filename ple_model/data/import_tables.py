@@ -33,6 +33,7 @@ from ple_model.data.events import (
 )
 from ple_model.data.source_map import IMPORTABLE, SourceMap, TableMap
 from ple_model.errors import UserError, did_you_mean
+from ple_model.sql_paths import to_read, to_write
 from ple_model.tasks import TASKS
 
 FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
@@ -97,7 +98,7 @@ def import_tables(
                 progress(k + 1, len(selects))
         if "customers" not in rows:
             known = " UNION ".join(
-                f"SELECT customer_id FROM read_parquet('{_plain(partial / t)}.parquet')" for t in _with_ids(rows)
+                f"SELECT customer_id FROM read_parquet({to_read(partial / f'{t}.parquet')})" for t in _with_ids(rows)
             )
             rows["customers"] = _copy(
                 con, f"SELECT DISTINCT customer_id FROM ({known}) ORDER BY 1", partial / "customers.parquet"
@@ -131,12 +132,8 @@ def _defaults(mapping: SourceMap, notes: list[str]) -> Defaults:
 
 
 def _copy(con: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
-    con.execute(f"COPY ({sql}) TO '{_plain(path)}' (FORMAT parquet, COMPRESSION zstd)")
-    return int(con.execute(f"SELECT count(*) FROM read_parquet('{_plain(path)}')").fetchall()[0][0])
-
-
-def _plain(path: Path) -> str:
-    return str(path).replace("'", "''")
+    con.execute(f"COPY ({sql}) TO {to_write(path)} (FORMAT parquet, COMPRESSION zstd)")
+    return int(con.execute(f"SELECT count(*) FROM read_parquet({to_read(path)})").fetchall()[0][0])
 
 
 def _with_ids(rows: Mapping[str, int]) -> list[str]:
@@ -183,13 +180,13 @@ def scan_file(con: duckdb.DuckDBPyConnection, file: Path, table: TableMap, scrat
     """SQL that reads the file. A CSV is parsed once, into `scratch`: every check then reads Parquet. `duckdb.Error` where it
     cannot be parsed."""
     if file.suffix == ".parquet":
-        return f"read_parquet('{_plain(file)}')"
+        return f"read_parquet({to_read(file)})"
     path, shape = _csv(file, table, scratch)
     copy = scratch / f"{file.name}.raw"
     _copy(con, f"FROM {csv_scan(path, shape)}", copy)
     if path != file:
         path.unlink()
-    return f"read_parquet('{_plain(copy)}')"
+    return f"read_parquet({to_read(copy)})"
 
 
 def _csv(file: Path, table: TableMap, scratch: Path) -> tuple[Path, CsvShape]:
