@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import os
+import sys
 from pathlib import Path
 
 from dashboard.server import ROOT, app_command, app_environment
@@ -23,12 +24,12 @@ def _run(args: argparse.Namespace) -> int:
     if args.runs is not None and not args.runs.is_dir():
         raise UserError(f"{args.runs}: no such folder of runs")
     folders = [args.runs] if args.runs is not None else [ROOT / "sample_runs", Path.cwd() / "runs"]
-    try:  # the theme lives in the checkout's .streamlit, which Streamlit looks for in the working directory
-        return subprocess.run(
-            app_command(args.port, args.headless), cwd=ROOT, env=app_environment(folders), check=False
-        ).returncode
-    except KeyboardInterrupt:
-        return 0
+    # The server takes this process's place, so that a signal to `ple app` reaches it and nothing is left running behind.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    words, variables = app_command(args.port, args.headless), app_environment(folders)
+    os.chdir(ROOT)  # the theme lives in the checkout's .streamlit, which Streamlit looks for in the working directory
+    os.execve(words[0], words, variables)
 
 
 COMMANDS: tuple[Command, ...] = (Command("app", "open the dashboard", _configure, _run),)

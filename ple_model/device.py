@@ -6,6 +6,7 @@ no faster than fp32; bf16 can be chosen on both and needs no scaling.
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -21,13 +22,12 @@ def pick_device(name: str = "auto") -> torch.device:
     """The device of this name; `auto`: the first GPU, else the CPU. `UserError` if it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise UserError(f"no device '{name}'{did_you_mean(name, ('auto', 'cpu', 'cuda', 'cuda:0'))}")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(index or 0) >= count:
-            raise UserError(f"device '{name}' is not there: this machine has {count} usable GPU(s); valid: auto, cpu")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = ("auto", "cpu", *(("cuda",) if count else ()), *(f"cuda:{i}" for i in range(count)))
+    if re.fullmatch(r"cpu|cuda(:[0-9]{1,4})?", name) is None:
+        raise UserError(f"no device '{name}'{did_you_mean(name, ('auto', 'cpu', 'cuda', *there))}")
+    if name not in there:
+        raise UserError(f"device '{name}' is not there: this machine has {count} usable GPU(s); valid: {', '.join(there)}")
     return torch.device(name)
 
 

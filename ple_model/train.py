@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -51,6 +50,7 @@ from ple_model.run import (
     lock_path,
     write_config,
 )
+from ple_model.staging import staged_folder
 
 STEP_EVENT_SECONDS = 0.5
 BAD_STEPS = 25
@@ -83,7 +83,7 @@ def train(
     *,
     preset: str = "custom",
     resume: bool = False,
-    device: str = "auto",
+    device: str | None = None,
     progress: Callback | None = None,
     stop: Stop | None = None,
     options: Options | None = None,
@@ -91,11 +91,14 @@ def train(
     """Train a run folder to its end, or until `stop()` is true or a file `state/stop` appears; then the run can be resumed.
 
     With `resume` a run that is there goes on under its own config; one that is not is started, and a finished one is
-    returned as it is. `progress` receives each line of progress.jsonl as a dict. `UserError` if the folder is taken, if
-    another process trains it, if the data is not the run's, or if the loss stays without a finite value.
+    returned as it is. `device` is that of `options` unless it is given. `progress` receives each line of progress.jsonl as a
+    dict. `UserError` if the device is not there, if the folder is taken, if another process trains it, if the data is not the
+    run's, or if the loss stays without a finite value.
     """
     run_dir = Path(run_dir)
-    options = dataclasses.replace(options or Options(), device=device)
+    options = options or Options()
+    options = options if device is None else dataclasses.replace(options, device=device)
+    pick_device(options.device)
     exists = (run_dir / "manifest.json").exists()
     if exists and not resume:
         raise UserError(f"{run_dir} already holds a run; --resume goes on with it, or choose another folder")
@@ -120,7 +123,10 @@ def train(
 
 
 def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str) -> None:
-    """A run folder that is ready to train, put in place by one rename."""
+    """A run folder that is ready to train, put in place by one rename.
+
+    Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
+    """
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise UserError(f"{run_dir} is not empty and holds no run; choose another folder")
     for split in ("train", "validation"):
@@ -132,11 +138,8 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
     if not context.constant_loss:
         raise UserError(f"{dataset.path} has no training labels for any of the config's tasks: {', '.join(config.tasks)}")
     batch_size = config.training.batch_size or min(16384, max(256, dataset.rows("train") // 32))
-    run_dir.parent.mkdir(parents=True, exist_ok=True)
-    fresh = run_dir.with_name(f".{run_dir.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    (fresh / "state").mkdir(parents=True)
-    try:
+    with staged_folder(run_dir) as fresh:
+        (fresh / "state").mkdir()
         artifacts = dataset.path / "artifacts"
         shutil.copytree(artifacts, fresh / "preprocess")
         context.save(fresh / "preprocess")
@@ -160,11 +163,6 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
             parameters=sum(p.numel() for p in model.parameters()),
             warnings=[*model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
-        if run_dir.exists():
-            run_dir.rmdir()
-        os.replace(fresh, run_dir)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _holes(dataset: Dataset) -> list[str]:
@@ -214,7 +212,9 @@ class Trainer:
     def run_to_end(self) -> Run:
         try:
             self._announce()
-            self._save_manifest(status="running", finished=None, reason=None)
+            self._save_manifest(
+                status="running", finished=None, reason=None, device=self.device.type, amp=self.precision.amp
+            )  # fmt: skip
             while self.position.phase < FINISHING:
                 self._phase()
             self._finish()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
-from dashboard.browser import app
+from dashboard.browser import _wait, app, free_port
 from dashboard.server import ROOT
 
 
@@ -16,3 +20,20 @@ def test_the_app_opens_for_who_never_ran_streamlit_without_asking_anything(tmp_p
     told = log.read_text()
     assert "mail" not in told
     assert "URL: http://127.0.0.1:" in told
+
+
+def test_a_signal_to_ple_app_ends_the_server_itself(tmp_path: Path) -> None:
+    port = free_port()
+    words = [sys.executable, "-m", "ple_model", "app", str(tmp_path), "--headless", "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "HOME": str(tmp_path)}
+        )
+        try:
+            _wait(f"http://127.0.0.1:{port}", process, tmp_path / "log")
+            process.terminate()
+            process.wait(60)
+        finally:
+            process.kill()
+    with socket.socket() as s:
+        assert s.connect_ex(("127.0.0.1", port)) != 0, "the server outlived the command that started it"

@@ -309,10 +309,29 @@ def test_the_precision_follows_the_device_and_fp16_on_a_cpu_is_refused() -> None
         Precision.choose(cpu, "fp16")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", "tpu", "", "cuda:\u00b2", "cuda:99999999999999999999", "cuda:-1"])
 def test_an_unknown_device_is_named(name: str) -> None:
     with pytest.raises(UserError, match=name):
         pick_device(name)
+
+
+@pytest.mark.parametrize("as_option", [True, False])
+def test_a_device_that_is_not_there_is_refused_before_anything_starts(
+    tiny_dataset: Dataset, tmp_path: Path, as_option: bool
+) -> None:
+    given: dict[str, Any] = {"options": Options(device="cuda:99")} if as_option else {"device": "cuda:99"}
+    with pytest.raises(UserError, match=r"cuda:99.*valid: auto, cpu"):
+        train(tiny_dataset, tmp_path / "run", tiny_config(), **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_says_the_device_that_was_used(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    create_run(tiny_dataset, run, tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 0}}), preset="x", device="cpu")
+    replace(load_run(run).manifest, device="cuda", amp="fp16").save(run)
+    done = train(tiny_dataset, run, tiny_config(), resume=True, options=Options(device="cpu"))
+    assert (done.manifest.device, done.manifest.amp) == ("cpu", "off")
+    assert any("started on cuda" in w for w in done.manifest.warnings)
 
 
 def test_bf16_trains_on_a_cpu(tiny_dataset: Dataset, tmp_path: Path) -> None:
