@@ -12,7 +12,7 @@ from analysis.cohort import CohortFilter
 from analysis.stats.base import Array, ratio
 from analysis.stats.drift import Drift, DriftStats
 from analysis.store import AnalysisStore
-from ple_model.schema import PART_SLICES, FeatureColumn, load_schema
+from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
 
 if TYPE_CHECKING:
     from ple_model.data.normalize import Normalizer
@@ -22,7 +22,7 @@ LABEL_ROWS = 20_000
 
 @dataclass(frozen=True)
 class ColumnRow:
-    """One of the 734 columns: what it is, the share of rows whose part is there, and how far it is from training."""
+    """One of the feature columns: what it is, the share of rows whose part is there, and how far it is from training."""
 
     column: FeatureColumn
     present: float
@@ -43,14 +43,17 @@ class LabelRow:
     """The commonest class or brand; empty for yes or no and for amounts."""
 
 
-def column_rows(stats: DriftStats, drift: Drift | None, threshold: float) -> list[ColumnRow]:
-    """Every column of the schema in order; NaN where nothing can be said."""
-    nothing = np.full(len(load_schema().columns), np.nan)
+def column_rows(
+    stats: DriftStats, drift: Drift | None, threshold: float, schema: FeatureSchema | None = None
+) -> list[ColumnRow]:
+    """Every column of the schema (default: the package's) in order; NaN where nothing can be said."""
+    schema = schema if schema is not None else load_schema()
+    nothing = np.full(len(schema.columns), np.nan)
     psi, ks = (drift.psi, drift.ks) if drift is not None else (nothing, nothing)
     moved = drift.moved(threshold) if drift is not None else np.zeros(len(nothing), dtype=bool)
     return [
         ColumnRow(c, stats.presence(f"features:{c.part}"), float(psi[c.index]), float(ks[c.index]), bool(moved[c.index]))
-        for c in load_schema().columns
+        for c in schema.columns
     ]
 
 
@@ -111,11 +114,11 @@ def _bounds(low: float, high: float) -> str:
     return f"< {two}" if low == -np.inf else f"≥ {one}" if high == np.inf else f"{one} – {two}"
 
 
-def part_drift(drift: Drift, threshold: float) -> list[tuple[str, float, float]]:
+def part_drift(drift: Drift, threshold: float, parts: Mapping[str, slice] = PART_SLICES) -> list[tuple[str, float, float]]:
     """(part, largest PSI, share of its columns that moved) of parts that can be judged, the most drifted first."""
     moved = drift.moved(threshold)
     out = []
-    for part, where in PART_SLICES.items():
+    for part, where in parts.items():
         psi = drift.psi[where]
         if np.isfinite(psi).any():
             out.append((part, float(np.nanmax(psi)), float(moved[where].sum() / np.isfinite(psi).sum())))

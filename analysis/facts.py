@@ -32,6 +32,7 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
         brand_temperature=run.config.training.temperature,
         absent_sources=tuple(data.manifest.absent_sources),
         hole_costs=stored_costs(data.manifest.settings, data.manifest.cutoffs),
+        own_parts={} if data.own is None else {p: (where.start, where.stop) for p, where in data.own.parts.items()},
         run={
             "name": run.name, "preset": manifest.preset, "device": manifest.device, "seed": manifest.seed,
             "data": manifest.data.name, "data_fingerprint": manifest.data.fingerprint, "commit": manifest.commit,

@@ -22,7 +22,7 @@ from analysis.explain.paired import PairedBootstrap
 from ple_model.baselines import BOOSTING_ROWS, fit_boosting
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError, did_you_mean
-from ple_model.schema import MERCHANT_SLICE_PARTS, PART_SLICES, RAW_PART
+from ple_model.schema import MERCHANT_SLICE_PARTS, RAW_PART
 from ple_model.tasks import TASKS, TaskSpec
 
 if TYPE_CHECKING:
@@ -106,10 +106,11 @@ def blocks(inputs: PLEClusterInput) -> dict[str, Matrix]:
     out: dict[str, Matrix] = {}
     taken = np.zeros(features.shape[1], dtype=bool)
     for name, domain in DOMAINS.items():
-        pieces = [_field(inputs, f, n) for f in domain.fields]
+        pieces = [np.zeros((n, 0), np.float32), *(_field(inputs, f, n) for f in domain.fields)]
         for part in domain.parts:
-            pieces.append(features[:, PART_SLICES[part]])
-            taken[PART_SLICES[part]] = True
+            if part in inputs.parts:
+                pieces.append(features[:, inputs.parts[part]])
+                taken[inputs.parts[part]] = True
         out[name] = np.concatenate(pieces, axis=1).astype(np.float32)
     others = [_field(inputs, f, n) for f in ("cluster_probs", "coldstart_features", "anonymous_features")]
     out[COLUMNS] = np.concatenate([features[:, ~taken], *others], axis=1).astype(np.float32)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -140,6 +140,8 @@ class Latents:
     """1 - E||x - x_hat||^2 / (E||x||^2 - ||E x||^2): the mean predictor scores 0."""
     lost: Array
     """[tasks] mean absolute change of the shown prediction when the reconstruction stands in for the representation."""
+    own_columns: tuple[Sequence[str], ...] = ()
+    """(name, part, unit, English, Korean) of the columns of a table of one's own; empty: the package's."""
 
     @property
     def n_latents(self) -> int:
@@ -202,13 +204,16 @@ class Latents:
         """Feature columns that set the latent's top rows apart, strongest first."""
         from ple_model.schema import load_schema
 
-        schema = load_schema()
+        if not self.own_columns:
+            columns = [(c.name, c.part, c.unit, c.sentence_en, c.sentence_ko) for c in load_schema().columns]
+        else:
+            columns = [(name, part, unit, en, ko) for name, part, unit, en, ko in self.own_columns]
         found = []
         for k, i in enumerate(self.raised_index[j]):
             if i >= 0:
-                c = schema.columns[int(i)]
+                name, part, unit, en, ko = columns[int(i)]
                 size, top, rest = (float(a[j, k]) for a in (self.raised_difference, self.raised_top, self.raised_rest))
-                found.append(FeatureDifference(c.name, c.part, c.unit, size, top, rest, c.sentence_en, c.sentence_ko))
+                found.append(FeatureDifference(name, part, unit, size, top, rest, en, ko))
         return tuple(found)
 
     def proposal(self, j: int, language: str = "en") -> str:

@@ -37,15 +37,12 @@ from ple_model.errors import UserError
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.profile import rows_of
 from ple_model.run import Run, load_run
-from ple_model.schema import PART_SLICES
 
 BATCH = 512
 ROW_GROUP = 16_384
 """Rows of a Parquet row group: small ones make every query slow."""
 EFFECT_ROWS = 2_000
 DIAGRAMS = {"tda_short_diagrams": "tda_short_mask", "tda_long_diagrams": "tda_long_mask"}
-KEYS: tuple[str, ...] = (*OPTIONAL_FIELDS, *(f"features:{p}" for p in PART_SLICES))
-"""Presence keys that are counted."""
 
 
 def record(
@@ -400,7 +397,7 @@ def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: b
     """Input statistics of one batch; `only_features` leaves fields out that were not decoded."""
     n = len(inputs)
     absent: dict[str, NDArray[np.generic]] = {}
-    for key in KEYS:
+    for key in (*OPTIONAL_FIELDS, *(f"features:{p}" for p in inputs.parts)):
         if only_features and not key.startswith("features:"):
             continue
         there = _np(inputs.present(key))
@@ -411,7 +408,7 @@ def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: b
             code = np.where((code == 0) & ~_np(getattr(inputs, mask_name)).astype(bool).any(1), 3, code)
         absent[key] = code.astype(np.int8)
     column_present = np.ones((n, inputs.features.shape[1]), dtype=bool)
-    for part, columns in PART_SLICES.items():
+    for part, columns in inputs.parts.items():
         column_present[:, columns] = (absent[f"features:{part}"] == 0)[:, None]
     diagrams = {
         d: (_np(getattr(inputs, d)), _np(getattr(inputs, m)).astype(bool), absent[d] != 2)

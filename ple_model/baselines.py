@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from ple_model.data.dataset import Dataset
 from ple_model.metrics import BY_KIND, Metrics, auc, average_precision, weighted_ranks
-from ple_model.schema import load_schema
 from ple_model.scoring import TaskRows
 from ple_model.tasks import TaskSpec
 
@@ -141,7 +140,7 @@ def _single_columns(dataset: Dataset, split: str, features: NDArray[np.float32],
     found: dict[str, Array] = {}
     for name in (n for n in readable if _baseline_of(n)):
         found[name] = np.asarray(dataset.table([name], split).column(0).to_pandas(), dtype=np.float64)[keep]
-    for name, index in load_schema().index.items():
+    for name, index in dataset.schema.index.items():
         if _baseline_of(name) and f"raw:{name}" not in found:
             found[name] = features[:, index].astype(np.float64)
     return found

@@ -8,12 +8,13 @@ entry there is an all-zero row taken for absent. Presence keys are field names a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
 
 from ple_model.errors import UserError, did_you_mean
+from ple_model.schema import PART_SLICES
 
 N_FEATURES = 734
 N_NORMALIZED = 644
@@ -74,9 +75,16 @@ class PLEClusterInput:
     anonymous_features: Tensor | None = None
     targets: Mapping[str, Tensor] | None = None
     presence: Mapping[str, Tensor] | None = None
+    parts: Mapping[str, slice] = field(default_factory=lambda: PART_SLICES, repr=False)
+    """Columns of each part of `features`: those of the bundled schema, or of the table that the rows came from."""
 
     def __len__(self) -> int:
         return int(self.features.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns that `features` should have."""
+        return max((where.stop for where in self.parts.values()), default=0)
 
     @property
     def device(self) -> torch.device:
@@ -89,7 +97,7 @@ class PLEClusterInput:
             value = getattr(self, f.name)
             if isinstance(value, Tensor):
                 changed[f.name] = fn(value)
-            elif isinstance(value, Mapping):
+            elif isinstance(value, Mapping) and f.name != "parts":
                 changed[f.name] = {k: fn(v) for k, v in value.items()}
         return replace(self, **changed)  # type: ignore[arg-type]
 
@@ -115,12 +123,12 @@ class PLEClusterInput:
     def concat(batches: Sequence[PLEClusterInput]) -> PLEClusterInput:
         """Batches joined along rows; they must have the same fields."""
         first = batches[0]
-        joined: dict[str, object] = {}
+        joined: dict[str, object] = {"parts": first.parts}
         for f in fields(first):
             values = [getattr(b, f.name) for b in batches]
             if isinstance(values[0], Tensor):
                 joined[f.name] = torch.cat(values)
-            elif isinstance(values[0], Mapping):
+            elif isinstance(values[0], Mapping) and f.name != "parts":
                 joined[f.name] = {k: torch.cat([v[k] for v in values]) for k in values[0]}
         return PLEClusterInput(**joined)  # type: ignore[arg-type]
 
@@ -152,7 +160,7 @@ class PLEClusterInput:
             value: Tensor | None = getattr(self, name)
             if value is None:
                 continue
-            expected = (n, *shape)
+            expected = (n, *shape) if name != "features" else (n, self.width)
             if name == "cluster_probs":
                 expected = (n, value.shape[-1])
             if tuple(value.shape) != expected:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ple_model.batch import N_FEATURES, N_NORMALIZED
 from ple_model.errors import UserError
+from ple_model.own_schema import load_own, save_own
+from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
 
 BALLS = ("mcc", "product", "region")
 BALL_DIMS: dict[str, int] = {"mcc": 8, "product": 8, "region": 4}
@@ -70,6 +74,27 @@ class ModelContext:
     """Loss of the best constant predictor on the training split, by task (regression: on the standardised label)."""
     class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by multiclass task where the dataset has its own."""
+    own: FeatureSchema | None = None
+    """The columns of `features` where they are those of a table of one's own; None: the package's."""
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """The columns of `features`."""
+        return self.own if self.own is not None else load_schema()
+
+    @property
+    def n_features(self) -> int:
+        return N_FEATURES if self.own is None else len(self.own.columns)
+
+    @property
+    def n_normalized(self) -> int:
+        """Columns that the normaliser scales; the raw ones follow."""
+        return N_NORMALIZED if self.own is None else self.own.normalized.stop
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Columns of each part of `features`."""
+        return PART_SLICES if self.own is None else self.own.parts
 
     @property
     def nonfinite(self) -> tuple[str, ...]:
@@ -88,7 +113,10 @@ class ModelContext:
     def save(self, folder: Path) -> None:
         """Write `context.json` and `hierarchy.npz` (temporary file, then rename)."""
         folder.mkdir(parents=True, exist_ok=True)
-        plain = {k: v for k, v in asdict(self).items() if k != "hierarchy"}
+        if self.own is not None:
+            save_own(self.own, folder)
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hierarchy", "own")}
+        plain["label_scalers"] = {task: asdict(scaler) for task, scaler in self.label_scalers.items()}
         plain["hierarchy_names"] = list(self.hierarchy.names)
         temporary = folder / "context.json.tmp"
         temporary.write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -107,6 +135,7 @@ class ModelContext:
             with np.load(path, allow_pickle=False) as z:
                 tree = HierarchyTree(tuple(plain.pop("hierarchy_names")), z["ball"], z["parent"], z["coords"])
             return ModelContext(
+                own=load_own(folder),
                 hierarchy=tree,
                 raw_mean=tuple(plain["raw_mean"]),
                 raw_std=tuple(plain["raw_std"]),

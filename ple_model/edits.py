@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ple_model.batch import OPTIONAL_FIELDS, PLEClusterInput
 from ple_model.errors import UserError, did_you_mean
-from ple_model.schema import PART_SLICES, PARTS, load_schema
+from ple_model.schema import FeatureSchema, load_schema
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,10 +31,19 @@ FIELDS: tuple[str, ...] = tuple(
     f for f in OPTIONAL_FIELDS if not f.endswith("_mask") and f not in ("hyperbolic_features", "customer_segment")
 )
 """Input fields that can be taken away: those that an expert, an HMM mode, the cluster or the cold-start mixing reads."""
-GROUPS: dict[str, tuple[str, ...]] = {}
-for _group, _part, _ in PARTS:
-    GROUPS[_group] = (*GROUPS.get(_group, ()), _part)
-REMOVABLE: tuple[str, ...] = tuple(dict.fromkeys((*PART_SLICES, *GROUPS, *FIELDS)))
+
+
+def groups_of(schema: FeatureSchema) -> dict[str, tuple[str, ...]]:
+    """The parts of each group of columns."""
+    found: dict[str, dict[str, None]] = {}
+    for part, where in schema.parts.items():
+        found.setdefault(schema.columns[where.start].group, {})[part] = None
+    return {group: tuple(parts) for group, parts in found.items()}
+
+
+def removable(schema: FeatureSchema) -> tuple[str, ...]:
+    """What `absent` takes: parts, groups of parts, input fields."""
+    return tuple(dict.fromkeys((*schema.parts, *groups_of(schema), *FIELDS)))
 
 
 @dataclass(frozen=True)
@@ -87,65 +96,74 @@ def exact(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
-def check(edits: Mapping[str, FeatureEdit]) -> None:
+def check(edits: Mapping[str, FeatureEdit], schema: FeatureSchema | None = None) -> None:
     """`UserError` for a column, part, group or field that is not there, with the nearest that is."""
-    columns = load_schema().index
-    gone = {key for name, e in edits.items() if e.how == "absent" and name in REMOVABLE for key in removed_keys(name)}
+    if not edits:
+        return
+    schema = schema if schema is not None else load_schema()
+    columns, parts = schema.index, removable(schema)
+    gone = {key for name, e in edits.items() if e.how == "absent" and name in parts for key in removed_keys(name, schema)}
     for name, edit in edits.items():
         if edit.how == "absent":
-            if name in columns:
-                part = load_schema().column(name).part
+            if name in columns and name not in parts:
+                part = schema.column(name).part
                 raise UserError(f"feature.{name}=absent: a single column cannot be absent, its part can: feature.{part}=absent")
-            if name not in REMOVABLE:
-                raise UserError(f"feature.{name}: no such feature part, group or input field{did_you_mean(name, REMOVABLE)}")
+            if name not in parts:
+                raise UserError(f"feature.{name}: no such feature part, group or input field{did_you_mean(name, parts)}")
             continue
-        if name in REMOVABLE and name not in columns:
+        if name in parts and name not in columns:
             raise UserError(f"feature.{name}={edit}: a part or field holds many numbers, it can only be absent")
         if name not in columns:
             raise UserError(f"feature.{name}: no such feature column{did_you_mean(name, columns)}")
-        part = load_schema().column(name).part
+        part = schema.column(name).part
         if f"features:{part}" in gone:
             raise UserError(f"feature.{name}={edit}: its part '{part}' is taken away by the same what-if")
 
 
-def removed_keys(name: str) -> tuple[str, ...]:
+def removed_keys(name: str, schema: FeatureSchema) -> tuple[str, ...]:
     """Presence keys that `feature.<name>=absent` takes away."""
+    if name in schema.parts:
+        return (f"features:{name}",)
     if name in FIELDS:
         return (name,)
-    return tuple(f"features:{p}" for p in ((name,) if name in PART_SLICES else GROUPS[name]))
+    return tuple(f"features:{p}" for p in groups_of(schema)[name])
 
 
-def changed_keys(edits: Mapping[str, FeatureEdit]) -> frozenset[str]:
+def changed_keys(edits: Mapping[str, FeatureEdit], schema: FeatureSchema | None = None) -> frozenset[str]:
     """What the edits touch, in the form of `Expert.reads`: input fields and `features:<part>`."""
-    schema = load_schema()
+    schema = schema if schema is not None else load_schema()
     return frozenset(
         key
         for name, e in edits.items()
-        for key in (removed_keys(name) if e.how == "absent" else (f"features:{schema.column(name).part}",))
+        for key in (removed_keys(name, schema) if e.how == "absent" else (f"features:{schema.column(name).part}",))
     )
 
 
-def edit(inputs: PLEClusterInput, edits: Mapping[str, FeatureEdit], normalizer: Normalizer) -> PLEClusterInput:
-    """The batch with `edits`, which are in the columns' own units; `normalizer` is the one that made the batch's features.
+def edit(
+    inputs: PLEClusterInput, edits: Mapping[str, FeatureEdit], normalizer: Normalizer, schema: FeatureSchema | None = None
+) -> PLEClusterInput:
+    """The batch with `edits`, which are in the columns' own units; `normalizer` is the one that made the batch's features, and
+    `schema` says their columns (default: the package's).
 
     `UserError` for unknown names and for a value beyond what the model's numbers hold.
     """
-    check(edits)
+    schema = schema if schema is not None else load_schema()
+    check(edits, schema)
     features = inputs.features.clone()
     presence = dict(inputs.presence or {})
     fields: dict[str, Any] = {}
     for name, e in edits.items():
         if e.how == "absent":
-            for key in removed_keys(name):
+            for key in removed_keys(name, schema):
                 base, _, part = key.partition(":")
                 value: Tensor | None = getattr(inputs, base)
                 if part:
-                    features[:, PART_SLICES[part]] = 0
+                    features[:, schema.parts[part]] = 0
                 elif value is not None:
                     fields[base] = torch.zeros_like(value)
                 presence[key] = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
             continue
-        column = load_schema().column(name)
+        column = schema.column(name)
         rows = inputs.present(f"features:{column.part}")
         before = column_values(features[rows, column.index].cpu().numpy(), column.index, normalizer)
         after = model_values(e.apply(before), column.index, normalizer, f"feature.{name}={e}")

@@ -18,6 +18,7 @@ from torch import Tensor
 from ple_model import edits
 from ple_model.edits import FeatureEdit, exact
 from ple_model.errors import UserError, did_you_mean
+from ple_model.schema import FeatureSchema
 from ple_model.tasks import HMM_MODES
 
 KINDS = ("ablate", "pin_gate", "gate_temperature", "edge", "hmm", "latent", "replace_shared", "feature")
@@ -105,8 +106,11 @@ class Intervention:
         said += [e.describe(n) for n, e in self.feature_edits.items()]
         return "; ".join(said) if said else "no change"
 
-    def check(self, experts: Iterable[str], tasks: Iterable[str], edges: Iterable[str], n_latents: int) -> None:
-        """`UserError` if it names something that this model does not have (`n_latents` 0: no SAE)."""
+    def check(
+        self, experts: Iterable[str], tasks: Iterable[str], edges: Iterable[str], n_latents: int,
+        schema: FeatureSchema | None = None,
+    ) -> None:  # fmt: skip
+        """`UserError` if it names something that this model does not have (`n_latents` 0: no SAE; `schema`: its columns)."""
         experts, tasks, edges = list(experts), list(tasks), list(edges)
         for e, how in self.ablate.items():
             if e not in experts:
@@ -130,7 +134,7 @@ class Intervention:
         for i in self.clamp_latent:
             if not 0 <= i < n_latents:
                 raise UserError(f"latent.{i}: no such latent, valid: 0 to {n_latents - 1}")
-        edits.check(self.feature_edits)
+        edits.check(self.feature_edits, schema)
 
     @staticmethod
     def parse(items: Iterable[str], mean_blocks: Mapping[str, Tensor] | None = None) -> Intervention:

@@ -253,7 +253,9 @@ class PLEClusterAdaTT(nn.Module):
     def check(self, what_if: Intervention) -> None:
         """`UserError` if it names something that this model does not have."""
         edges = [e.key for e in self.edges]
-        what_if.check(self.expert_names, self.task_names, edges, 0 if self.sae is None else self.sae.n_latents)
+        what_if.check(
+            self.expert_names, self.task_names, edges, 0 if self.sae is None else self.sae.n_latents, self.context.own
+        )
 
     def forward(self, inputs: PLEClusterInput, intervention: Intervention | None = None) -> PLEClusterOutput:
         """`decode(encode(inputs))`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,10 +105,12 @@ def bin_counts(features: NDArray[np.floating], use: NDArray[np.bool_], edges: ND
     return np.bincount(flat, minlength=columns * bins).reshape(columns, bins).astype(np.float64)
 
 
-def column_use(present: Mapping[str, NDArray[np.bool_]], rows: int, columns: int) -> NDArray[np.bool_]:
+def column_use(
+    present: Mapping[str, NDArray[np.bool_]], rows: int, columns: int, parts: Mapping[str, slice] = PART_SLICES
+) -> NDArray[np.bool_]:
     """[rows, columns] bool: the column's part is there; parts that `present` does not name are."""
     use = np.ones((rows, columns), dtype=np.bool_)
-    for part, where in PART_SLICES.items():
+    for part, where in parts.items():
         if f"features:{part}" in present:
             use[:, where] = present[f"features:{part}"][:, None]
     return use
@@ -122,6 +124,8 @@ class ProfileRows:
     classes: dict[str, NDArray[np.int64]]
     present: dict[str, NDArray[np.bool_]]
     segment: NDArray[np.int64]
+    parts: Mapping[str, slice] = field(default_factory=lambda: PART_SLICES)
+    """Columns of each part."""
 
 
 def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
@@ -129,14 +133,16 @@ def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
     says counts."""
     from ple_model.batch import OPTIONAL_FIELDS
 
-    keys = [*OPTIONAL_FIELDS, *(f"features:{p}" for p in PART_SLICES)]
+    keys = [*OPTIONAL_FIELDS, *(f"features:{p}" for p in inputs.parts)]
     said = inputs.presence or {}
     counted = [k for k in keys if decoded or k in said or k.startswith("features:") or getattr(inputs, k) is not None]
     segment = inputs.customer_segment
     classes = {f: np.asarray(v.cpu().numpy()) for f in CLASS_FIELDS if (v := getattr(inputs, f)) is not None}
     group = np.full(len(inputs), SEGMENT_ROWS - 1) if segment is None else np.asarray(segment.cpu().numpy())
     present = {k: np.asarray(inputs.present(k).cpu().numpy(), dtype=np.bool_) for k in counted}
-    return ProfileRows(np.asarray(inputs.features.float().cpu().numpy()), classes, present, group.astype(np.int64))
+    return ProfileRows(
+        np.asarray(inputs.features.float().cpu().numpy()), classes, present, group.astype(np.int64), inputs.parts
+    )
 
 
 def class_counts(ids: NDArray[np.int64], width: int) -> Array:
@@ -168,7 +174,7 @@ def profile_of(dataset: Dataset, split: str = "train", rows: int = ROWS) -> Prof
     features = np.concatenate([h.features for h in held])
     present = {k: np.concatenate([h.present[k] for h in held]) for k in held[0].present}
     segment = np.concatenate([h.segment for h in held])
-    use = column_use(present, len(features), features.shape[1])
+    use = column_use(present, len(features), features.shape[1], dataset.parts)
     edges = np.stack([quantile_edges(features[use[:, j], j]) for j in range(features.shape[1])])
     return Profile(
         rows=len(features),

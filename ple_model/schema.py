@@ -48,7 +48,7 @@ MERCHANT_SLICE_PARTS: tuple[str, ...] = ("overseas", "mcc_l1", "mcc_l2", "mercha
 """The 27 columns that unified_hgcn reads beside the hierarchy coordinates: 594-599 and 623-643."""
 
 RAW_PART = "raw_power_law"
-_FIELDS = ("name", "group", "part", "unit", "scale", "sentence_en", "sentence_ko", "how", "empty")
+COLUMN_FIELDS = ("name", "group", "part", "unit", "scale", "sentence_en", "sentence_ko", "how", "empty")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ class FeatureSchema:
     """Column number by name."""
     parts: Mapping[str, slice]
     """Columns of each part."""
+    own: bool = False
+    """The columns of a table of one's own, which came with a dataset; False: those of this package."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> FeatureSchema:
+        return self  # nothing in it changes
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,13 +94,13 @@ class FeatureSchema:
 
     @property
     def normalized(self) -> slice:
-        """The columns that the normaliser scales: all before the raw part."""
-        return slice(0, self.parts[RAW_PART].start)
+        """The columns that the normaliser scales: all before the raw ones."""
+        return slice(0, sum(c.scale != "raw" for c in self.columns))
 
     @property
     def raw(self) -> slice:
-        """The heavy-tailed columns that stay in their own units."""
-        return self.parts[RAW_PART]
+        """The heavy-tailed columns that stay in their own units: the last ones."""
+        return slice(self.normalized.stop, len(self.columns))
 
     def column(self, name: str) -> FeatureColumn:
         """The column of this name; `UserError` with the nearest name otherwise."""
@@ -122,12 +127,12 @@ def parse_schema(text: str, where: str = "feature_schema.yaml") -> FeatureSchema
         if not isinstance(entry, dict):
             faults.append(f"column {i} is not a mapping")
             continue
-        missing = [f for f in _FIELDS if not isinstance(entry.get(f), str) or not entry[f].strip()]
-        unknown = sorted(set(entry) - set(_FIELDS))
+        missing = [f for f in COLUMN_FIELDS if not isinstance(entry.get(f), str) or not entry[f].strip()]
+        unknown = sorted(set(entry) - set(COLUMN_FIELDS))
         if missing or unknown:
             faults.append(f"column {i} ({entry.get('name')}): missing {missing}, unknown {unknown}")
             continue
-        columns.append(FeatureColumn(i, **{f: entry[f] for f in _FIELDS}))
+        columns.append(FeatureColumn(i, **{f: entry[f] for f in COLUMN_FIELDS}))
         if i < len(expected) and (entry["group"], entry["part"]) != expected[i]:
             found = f"{entry['group']}/{entry['part']}"
             faults.append(f"column {i} ({entry['name']}): in {found}, expected {'/'.join(expected[i])}")

@@ -12,7 +12,6 @@ from analysis.checks.thresholds import Thresholds
 from analysis.stats.drift import compare
 from analysis.stats.inputs import CAUSE_TEXT, InputStats
 from analysis.stats.run import Statistics
-from ple_model.schema import PART_SLICES
 
 
 def _inputs(s: Statistics, t: Thresholds) -> InputStats:
@@ -31,7 +30,8 @@ def empty_feed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         if share < t.part_absent:
             continue
         part = key.removeprefix("features:")
-        columns = PART_SLICES[part].stop - PART_SLICES[part].start if part in PART_SLICES else 0
+        where = s.facts.parts.get(part)
+        columns = where.stop - where.start if where is not None else 0
         trained = s.reference is not None and s.reference.n >= t.min_rows and s.reference.absent_share(key) < t.part_absent
         declared = bool(s.facts.absent_sources) and not trained
         tables = ", ".join(s.facts.absent_sources)
@@ -98,9 +98,9 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if len(moved):
         share = len(moved) / known
         worst = int(moved[np.argmax(d.psi[moved])])
-        part = next((p for p, c in PART_SLICES.items() if c.start <= worst < c.stop), "features")
+        part = next((p for p, c in s.facts.parts.items() if c.start <= worst < c.stop), "features")
         shifted = d.moved(t.drift_psi)
-        feeds = [p for p, c in PART_SLICES.items() if shifted[c].sum() >= max(3, t.drift_part * np.isfinite(d.psi[c]).sum())]
+        feeds = [p for p, c in s.facts.parts.items() if shifted[c].sum() >= max(3, t.drift_part * np.isfinite(d.psi[c]).sum())]
         yield Finding(
             "DATA-DRIFT",
             "warning" if share > t.drift_columns or feeds else "info",

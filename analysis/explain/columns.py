@@ -20,7 +20,7 @@ from analysis.whatif import Note
 from ple_model.data.normalize import CLIP, CONSTANT, RAW, Normalizer
 from ple_model.edits import FeatureEdit, column_values, one_column, removed_keys
 from ple_model.profile import Profile
-from ple_model.schema import PART_SLICES, FeatureColumn, load_schema
+from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
 
 if TYPE_CHECKING:
     from ple_model.batch import PLEClusterInput
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 50
 """Fewer training rows than this in the sample and all of its rows stand for training."""
-PARTS = tuple(PART_SLICES)
 SAME = 1e-5
 """Relative difference up to which a number and its float32 are one."""
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
@@ -40,21 +39,24 @@ class Rows:
 
     features: NDArray[np.float32]
     present: NDArray[np.bool_]
+    parts: tuple[str, ...] = tuple(PART_SLICES)
 
     @staticmethod
     def of(batches: Iterable[PLEClusterInput]) -> Rows:
         """From inputs, batch by batch."""
         features, present = [], []
+        parts: tuple[str, ...] = ()
         for inputs in batches:
+            parts = tuple(inputs.parts)
             features.append(np.asarray(inputs.features.float().cpu().numpy()))
-            present.append(np.stack([inputs.present(f"features:{p}").cpu().numpy() for p in PARTS], 1).astype(bool))
-        return Rows(np.concatenate(features), np.concatenate(present))
+            present.append(np.stack([inputs.present(f"features:{p}").cpu().numpy() for p in parts], 1).astype(bool))
+        return Rows(np.concatenate(features), np.concatenate(present), parts)
 
     def __len__(self) -> int:
         return len(self.features)
 
     def has(self, part: str) -> NDArray[np.bool_]:
-        return np.asarray(self.present[:, PARTS.index(part)])
+        return np.asarray(self.present[:, self.parts.index(part)])
 
     def values(self, column: FeatureColumn, normalizer: Normalizer) -> NDArray[np.float64]:
         """The column in its own unit, of the rows that have its part."""
@@ -79,8 +81,12 @@ class ColumnRange:
 class TrainingColumns:
     """See the module docstring."""
 
-    def __init__(self, rows: Rows, normalizer: Normalizer, profile: Profile | None = None, *, trained: bool = True) -> None:
+    def __init__(
+        self, rows: Rows, normalizer: Normalizer, profile: Profile | None = None, *, trained: bool = True,
+        schema: FeatureSchema | None = None,
+    ) -> None:  # fmt: skip
         self.rows, self.normalizer, self.profile, self.trained = rows, normalizer, profile, trained
+        self.schema = schema if schema is not None else load_schema()
 
     @staticmethod
     def of(run: Run) -> TrainingColumns:
@@ -89,7 +95,8 @@ class TrainingColumns:
         trained = sample.rows("train") >= MIN_ROWS
         batches = sample.batches("train" if trained else None, 1024, fields=())
         rows = Rows.of(b.inputs for b in batches)
-        return TrainingColumns(rows, Normalizer.load(run.preprocess), Profile.load(run.preprocess), trained=trained)
+        known = Normalizer.load(run.preprocess), Profile.load(run.preprocess)
+        return TrainingColumns(rows, *known, trained=trained, schema=run.context().schema)
 
     @staticmethod
     def cached(run: Run) -> TrainingColumns:
@@ -105,7 +112,7 @@ class TrainingColumns:
             return _CACHE[key]
 
     def range(self, name: str) -> ColumnRange:
-        column = load_schema().column(name)
+        column = self.schema.column(name)
         x = self.rows.values(column, self.normalizer)
         low, high = (float(x.min()), float(x.max())) if len(x) else (float("nan"), float("nan"))
         n, whole = len(x), False
@@ -119,11 +126,11 @@ class TrainingColumns:
 
     def n(self, name: str) -> int:
         """Customers behind a percentile: those of the sample that have the column's part."""
-        return int(self.rows.has(load_schema().column(name).part).sum())
+        return int(self.rows.has(self.schema.column(name).part).sum())
 
     def percentile(self, name: str, value: float) -> float:
         """Share of the sample's training customers below `value`, those equal to it half; NaN without any."""
-        x = self.rows.values(load_schema().column(name), self.normalizer)
+        x = self.rows.values(self.schema.column(name), self.normalizer)
         if not len(x):
             return float("nan")
         same = np.isclose(x, value, rtol=SAME, atol=1e-9)
@@ -134,12 +141,12 @@ class TrainingColumns:
         many = len(rows) > 1
         for name, edit in edits.items():
             if edit.how == "absent":
-                parts = [k.removeprefix("features:") for k in removed_keys(name) if k.startswith("features:")]
+                parts = [k.removeprefix("features:") for k in removed_keys(name, self.schema) if k.startswith("features:")]
                 gone = int((~np.stack([rows.has(p) for p in parts]).any(0)).sum()) if parts else 0
                 if gone:
                     yield _nothing_to_take(name, gone, len(rows)) if many else _nothing_to_take_here(name)
                 continue
-            column = load_schema().column(name)
+            column = self.schema.column(name)
             here = rows.has(column.part)
             if not here.all():
                 yield _lacking(column, int((~here).sum()), len(rows)) if many else _lacking_here(column)

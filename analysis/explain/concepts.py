@@ -27,6 +27,7 @@ from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
 from ple_model.sae import SparseAutoencoder
+from ple_model.schema import FeatureSchema
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
@@ -39,6 +40,11 @@ TOP_SHARE = 0.02
 """The rows that count as a latent's top: this share of all, at least `TOP_LEAST`, and only where it is active."""
 TOP_LEAST = 20
 Progress = Callable[[float, str], None]
+
+
+def own_columns(schema: FeatureSchema | None) -> tuple[tuple[str, ...], ...]:
+    """What `Latents` keeps of the columns of a table of one's own."""
+    return tuple((c.name, c.part, c.unit, c.sentence_en, c.sentence_ko) for c in (schema.columns if schema is not None else ()))
 
 
 @torch.no_grad()
@@ -105,6 +111,7 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         l0=float(on.sum(1).double().mean()),
         fve=fve,
         lost=lost,
+        own_columns=own_columns(model.context.own),
     )
 
 

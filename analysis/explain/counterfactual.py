@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from analysis.explain.result import Change, Counterfactual, FeatureContribution
-from ple_model.schema import PART_SLICES, load_schema
 
 if TYPE_CHECKING:
     from analysis.explain.explainer import Explainer
@@ -49,7 +48,7 @@ def counterfactual(
     chosen = [f for f in features if changeable(f) and f.contribution * sign > 0][:LIMIT]
     if not chosen:
         return None
-    schema = load_schema()
+    schema = model.context.schema
     index = [schema.index[f.name] for f in chosen]
     position = path.fields.index("features")
     rows = path.ends[position].expand(len(chosen), -1).clone()
@@ -76,5 +75,5 @@ def counterfactual(
     if label is not None:
         k = int(label[last])
         name = names[k] if k < len(names) else f"class {k}"
-    held = tuple(p for p in PART_SLICES if p in IMMUTABLE_PARTS)
+    held = tuple(p for p in model.context.parts if p in IMMUTABLE_PARTS)
     return Counterfactual(changes, before, float(after[last]), name, bool(flipped.any()), held)

@@ -158,7 +158,6 @@ class _Story:
         from analysis.explain.score import Score, class_names, distribution
         from ple_model.batch import SEGMENTS
         from ple_model.finite import require_finite
-        from ple_model.schema import load_schema
 
         e, task = self.explainer, self.task
         model, spec = e.model, e.model.tasks[self.task]
@@ -187,7 +186,7 @@ class _Story:
         normalizer = self.data.normalizer()
         own = normalizer.inverse(inputs.features.numpy())[0]
         typical = normalizer.inverse(path.starts[position].numpy())[0]
-        every = feature_contributions(load_schema(), columns, own, typical, limit=None)
+        every = feature_contributions(model.context.schema, columns, own, typical, limit=None)
         target_name = _name(names, self.target) if self.target is not None else ""
         subject = Subject(task, spec.title, target_name, spec.kind != "regression", spec.unit)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0

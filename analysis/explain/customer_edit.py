@@ -24,7 +24,7 @@ from ple_model.finite import require_finite
 from ple_model.intervention import Intervention
 from ple_model.output import Encoded
 from ple_model.run import Run, load_run
-from ple_model.schema import FeatureColumn, load_schema
+from ple_model.schema import FeatureColumn
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
@@ -65,7 +65,7 @@ def columns(
     own = Rows.of([data.take([row]).inputs])
     found = []
     for name in names:
-        column = load_schema().column(name)
+        column = opened.context().schema.column(name)
         there = own.values(column, normalizer)
         value = float(there[0]) if len(there) else None
         known = training.range(name)
@@ -111,7 +111,9 @@ def try_on(
         encoded: Encoded = known
         if change.features:
             edits = change.feature_edits
-            encoded = model.encode_again(edit(inputs, edits, normalizer), known, changed_keys(edits))
+            encoded = model.encode_again(
+                edit(inputs, edits, normalizer, model.context.own), known, changed_keys(edits, model.context.own)
+            )
         after = model.decode(encoded, change.after_experts, sae=False, evidential=False)
         require_finite(str(data.path), inputs, before, batch.customer_id)
         require_finite(change.describe(), inputs, after, batch.customer_id)

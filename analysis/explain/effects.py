@@ -202,14 +202,14 @@ class Engine:
         """The sample encoded with edited inputs: only the experts that read what was edited run again."""
         if self.origin is None:
             raise UserError(f"feature.{next(iter(edits))}: this engine was given no inputs to edit; build it from a run")
-        changed = changed_keys(edits)
+        changed = changed_keys(edits, self.model.context.own)
         normalizer = self.origin.dataset.normalizer()
         parts: list[Encoded] = []
         first = 0
         for _, inputs in self.origin.batches(self.model.fields_to_encode_again(changed)):
             known = self.encoded.rows(slice(first, first + len(inputs)))
             first += len(inputs)
-            again = self.model.encode_again(edit(inputs, edits, normalizer), known, changed)
+            again = self.model.encode_again(edit(inputs, edits, normalizer, self.model.context.own), known, changed)
             parts.append(slim(again, slice(None)))
         return concat_encoded(parts)
 

@@ -48,10 +48,12 @@ class Reference:
         counts: dict[str, int] = {}
         points: dict[str, Tensor] = {}
         rows = 0
+        where: Mapping[str, slice] = PART_SLICES
         for inputs in batches:
             rows += len(inputs)
             features.append(inputs.features)
-            parts.append(torch.stack([inputs.present(f"features:{p}") for p in PART_SLICES], 1))
+            parts.append(torch.stack([inputs.present(f"features:{p}") for p in inputs.parts], 1))
+            where = inputs.parts
             for name in FIELDS:
                 value: Tensor | None = getattr(inputs, name)
                 if name == "features" or value is None:
@@ -62,7 +64,7 @@ class Reference:
                 sums[name] = sums.get(name, 0) + value[there].double().sum(0)
                 counts[name] = counts.get(name, 0) + int(there.sum())
         values = {n: (s / max(counts[n], 1)).float()[None] for n, s in sums.items()}
-        values["features"] = _medians(torch.cat(features), torch.cat(parts))
+        values["features"] = _medians(torch.cat(features), torch.cat(parts), where)
         means = {n: (p[:, :2] / p[:, 2:].clamp_min(1)).float() for n, p in points.items()}
         return Reference(values, means, rows)
 
@@ -71,7 +73,7 @@ class Reference:
         own: Tensor = getattr(inputs, name)
         if name == "features":
             value = self.values[name].to(own).clone()
-            for part, columns in PART_SLICES.items():
+            for part, columns in inputs.parts.items():
                 if not bool(inputs.present(f"features:{part}")[0]):
                     value[:, columns] = own[:, columns]
             return value
@@ -100,9 +102,9 @@ class Path:
         ends = tuple(getattr(customer, n) for n in there)
         starts = tuple(reference.baseline(n, customer) for n in there)
         absent = [n for n in FIELDS if n != "features" and n not in there]
-        absent += [f"features:{p}" for p in PART_SLICES if not bool(customer.present(f"features:{p}")[0])]
+        absent += [f"features:{p}" for p in customer.parts if not bool(customer.present(f"features:{p}")[0])]
         presence = {n: customer.present(n) for n in OPTIONAL_FIELDS}
-        presence |= {f"features:{p}": customer.present(f"features:{p}") for p in PART_SLICES}
+        presence |= {f"features:{p}": customer.present(f"features:{p}") for p in customer.parts}
         plain = replace(customer, presence={**(customer.presence or {}), **presence}, targets=None)
         return Path(plain, tuple(there), ends, starts, tuple(absent))
 
@@ -126,7 +128,7 @@ class Path:
     @property
     def groups(self) -> tuple[str, ...]:
         """What is added or taken away as one: parts of the features that the customer has, and the other fields."""
-        parts = [p for p in PART_SLICES if f"features:{p}" not in self.absent]
+        parts = [p for p in self.customer.parts if f"features:{p}" not in self.absent]
         return (*parts, *(f for f in self.fields if f != "features"))
 
     def mix(self, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Tensor, ...]:
@@ -136,7 +138,7 @@ class Path:
         for name, end, start in zip(self.fields, self.ends, self.starts, strict=True):
             if name == "features":
                 mask = torch.ones(len(keep), end.shape[1], dtype=torch.bool)
-                for part, columns in PART_SLICES.items():
+                for part, columns in self.customer.parts.items():
                     if part in column:
                         mask[:, columns] = column[part][:, None]
             else:
@@ -150,17 +152,17 @@ class Path:
         for name, value in zip(self.fields, values, strict=True):
             if name == "features":
                 for part in self.groups:
-                    if part in PART_SLICES:
-                        out[part] = float(value[:, PART_SLICES[part]].double().sum())
+                    if part in self.customer.parts:
+                        out[part] = float(value[:, self.customer.parts[part]].double().sum())
             else:
                 out[name] = float(value.double().sum())
         return out
 
 
-def _medians(features: Tensor, present: Tensor) -> Tensor:
+def _medians(features: Tensor, present: Tensor, parts: Mapping[str, slice]) -> Tensor:
     """[1, columns]: the median over the rows that have the column's part; the overall one where none has."""
     out = features.median(0).values
-    for i, columns in enumerate(PART_SLICES.values()):
+    for i, columns in enumerate(parts.values()):
         rows = present[:, i]
         if bool(rows.any()):
             out[columns] = features[rows, columns].median(0).values

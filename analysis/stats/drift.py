@@ -112,7 +112,7 @@ class Drift:
 def measure(rows: ProfileRows, edges: NDArray[np.float32]) -> DriftStats:
     """Counts of some rows on a reference's bins."""
     n = len(rows.segment)
-    use = column_use(rows.present, n, rows.features.shape[1])
+    use = column_use(rows.present, n, rows.features.shape[1], rows.parts)
     return DriftStats(
         n=n,
         edges=edges,

@@ -20,6 +20,7 @@ from analysis.stats.sae import SaeStats
 from analysis.stats.training import TrainingStats
 from analysis.stats.transfer import DoseResponse, TransferStats
 from ple_model.data.holes import Cost
+from ple_model.schema import PART_SLICES
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,15 @@ class Facts:
     """event tables that the dataset says it never had"""
     hole_costs: tuple[Cost, ...] | None = None
     """what holes in the events take from the dataset's cut-offs; None where its build did not look for holes"""
+    own_parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """part -> first and last + 1 of its columns, where the columns are those of a table of one's own"""
     run: dict[str, Any] = field(default_factory=dict)
     """the manifest, without paths"""
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Columns of each part of the features."""
+        return {p: slice(*ends) for p, ends in self.own_parts.items()} if self.own_parts else PART_SLICES
 
     def get(self, key: str, default: Any = None) -> Any:
         """A config value by dotted key, for example "cgc.entropy_lambda"."""

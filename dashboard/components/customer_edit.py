@@ -17,11 +17,11 @@ from dashboard import state
 from dashboard.components import cards, put, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
-from dashboard.i18n import language, t
+from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.edits import exact
 from ple_model.errors import UserError
-from ple_model.schema import load_schema
+from ple_model.schema import FeatureSchema
 
 if TYPE_CHECKING:
     from analysis.explain.customer_edit import ColumnNow
@@ -69,7 +69,7 @@ def panel(frame: Frame, e: Explanation) -> CustomerWhatIf | None:
     with st.container(border=True):
         st.markdown(f"**{t('edit.title')}**")
         st.caption(t("edit.help"))
-        names = _columns(e)
+        names = _columns(e, frame.run.context().schema)
         try:
             now = state.customer_columns(frame.run.path, e.customer_id, tuple(names))
             edits = {c.column.name: value for c in now if (value := _row(c)) is not None}
@@ -84,9 +84,8 @@ def panel(frame: Frame, e: Explanation) -> CustomerWhatIf | None:
             return None
 
 
-def _columns(e: Explanation) -> list[str]:
+def _columns(e: Explanation, schema: FeatureSchema) -> list[str]:
     """The columns to change; those that matter for this customer are offered first."""
-    schema = load_schema()
     first = [f.name for f in e.features]
     options = [*first, *(n for n in schema.names if n not in set(first))]
 
@@ -117,7 +116,7 @@ def _row(c: ColumnNow) -> float | None:
         else:
             st.caption(_standing(c, quantity(c.value, unit, lang)))
     value = right.number_input(
-        t("edit.value", unit=t(f"edit.unit.{unit}")), value=None, key=_key(c.column.name), bind="query-params",
+        t("edit.value", unit=maybe(f"edit.unit.{unit}", unit)), value=None, key=_key(c.column.name), bind="query-params",
         step=_step(c), format="%g", placeholder="" if c.value is None else f"{c.value:.6g}",
         disabled=c.value is None,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from dashboard.view import View
 from ple_model.data.dataset import Dataset
 from ple_model.data.normalize import Normalizer
 from ple_model.errors import UserError
-from ple_model.schema import load_schema
+from ple_model.schema import FeatureSchema
 
 SEGMENTS = ("anonymous", "cold_start", "warm_start", "unknown")
 
@@ -49,10 +49,10 @@ def _facts(frame: Frame, dataset: Dataset | None, whole: bool) -> None:
         put.markdown("\n".join(f"- {n}" for n in m.notes) if m.notes else t("data.no_notes"))
 
 
-def _columns(stats: DriftStats, drift: Drift | None) -> None:
+def _columns(stats: DriftStats, drift: Drift | None, schema: FeatureSchema) -> None:
     """The schema, searchable, with presence and drift beside each column."""
     left, right = st.columns([2, 3], gap="small")
-    groups = list(dict.fromkeys(c.group for c in load_schema().columns))
+    groups = list(dict.fromkeys(c.group for c in schema.columns))
     group = left.selectbox(
         t("data.group"), groups, index=None, key="feature_group", bind="query-params", placeholder=t("data.all_groups"),
         format_func=lambda g: maybe(f"data.group_name.{g}", g),
@@ -63,7 +63,7 @@ def _columns(stats: DriftStats, drift: Drift | None) -> None:
         put.chosen(t("data.search"), words or "–")
     wanted = words.lower().split()
     rows = []
-    for r in column_rows(stats, drift, Thresholds().drift_psi):
+    for r in column_rows(stats, drift, Thresholds().drift_psi, schema):
         c = r.column
         text = f"{c.name} {c.part} {c.unit} {c.sentence_en} {c.sentence_ko}".lower()
         if (group is None or c.group == group) and all(w in text for w in wanted):
@@ -72,7 +72,7 @@ def _columns(stats: DriftStats, drift: Drift | None) -> None:
     table(
         pd.DataFrame(rows, columns=[t(f"data.{n}") for n in names]),
         "columns",
-        title=t("data.schema", n=len(rows), total=len(load_schema().columns)),
+        title=t("data.schema", n=len(rows), total=len(schema.columns)),
         caption=t("data.schema_help"),
         column_config={
             t("data.present"): st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0),
@@ -87,7 +87,7 @@ def _drift(frame: Frame, stats: DriftStats, trained: DriftStats, drift: Drift) -
     """Parts by their most drifted column, and one column's distribution then and now."""
     limits = Thresholds()
     put.subheader(t("data.drift"), anchor=False)
-    parts = part_drift(drift, limits.drift_psi)
+    parts = part_drift(drift, limits.drift_psi, frame.run.context().parts)
     if not parts:
         put.info(t("data.drift_few", n=f"{stats.n:,}", minimum=MIN_ROWS), icon=cards.ICONS["unknown"])
         return
@@ -100,11 +100,11 @@ def _drift(frame: Frame, stats: DriftStats, trained: DriftStats, drift: Drift) -
             caption=t("data.parts_help", n=f"{drift.n:,}", trained=f"{drift.reference_n:,}"),
         )
     with right:
-        columns = load_schema().columns
+        columns = frame.run.context().schema.columns
         order = [int(i) for i in np.argsort(-np.nan_to_num(drift.psi, nan=-1.0), kind="stable") if np.isfinite(drift.psi[i])]
         names = [columns[i].name for i in order]
         name = st.selectbox(t("data.column"), names, key="drifted", bind="query-params")
-        chosen = load_schema().column(name or names[0])
+        chosen = frame.run.context().schema.column(name or names[0])
         try:
             normalizer = Normalizer.load(frame.run.preprocess)
         except UserError:
@@ -160,7 +160,7 @@ def render(frame: Frame) -> None:
         put.info(t("guard.not_measured"))
     else:
         drift = compare(s.drift, s.trained, Thresholds().min_rows) if s.trained is not None else None
-        _columns(s.drift, drift)
+        _columns(s.drift, drift, frame.run.context().schema)
         if s.trained is not None and drift is not None:
             _drift(frame, s.drift, s.trained, drift)
         _presence(s.drift)

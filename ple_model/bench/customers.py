@@ -65,7 +65,7 @@ def customers(n: int, seed: int = 0) -> PLEClusterInput:
         values[name] = torch.softmax(values[name], dim=1)
     values["customer_segment"] = torch.multinomial(torch.tensor([0.1, 0.2, 0.7]), n, replacement=True, generator=g)
     presence = {f: torch.ones(n, dtype=torch.bool) for f in OPTIONAL_FIELDS}
-    return PLEClusterInput(**values, targets=_labels(features, g), presence=presence)
+    return PLEClusterInput(**values, targets=_labels(features, g), presence=presence)  # type: ignore[arg-type]
 
 
 def _labels(features: Tensor, g: torch.Generator) -> dict[str, Tensor]:

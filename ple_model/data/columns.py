@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES
+from ple_model.batch import FIELD_SHAPES, N_FEATURES
 from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import TASKS
 
@@ -28,8 +28,10 @@ def is_class_task(task: str) -> bool:
     return TASKS[task].kind in ("binary", "multiclass", "contrastive")
 
 
-def column_shape(name: str) -> tuple[int, ...]:
-    """Shape of one row of a field or label column."""
+def column_shape(name: str, width: int = N_FEATURES) -> tuple[int, ...]:
+    """Shape of one row of a field or label column; `width`: columns of `features`."""
+    if name == "features":
+        return (width,)
     if name in FIELD_SHAPES:
         return FIELD_SHAPES[name]
     if name.startswith("y_") and TASKS[name[2:]].kind == "regression" and TASKS[name[2:]].out_dim > 1:
@@ -37,19 +39,19 @@ def column_shape(name: str) -> tuple[int, ...]:
     return ()
 
 
-def _list_type(name: str) -> pa.DataType:
-    return pa.list_(pa.bool_() if name.endswith("_mask") else pa.float32(), int(np.prod(column_shape(name))))
+def _list_type(name: str, width: int) -> pa.DataType:
+    return pa.list_(pa.bool_() if name.endswith("_mask") else pa.float32(), int(np.prod(column_shape(name, width))))
 
 
-def column_type(name: str) -> pa.DataType | None:
+def column_type(name: str, width: int = N_FEATURES) -> pa.DataType | None:
     """Arrow type that a column must have; None for `raw:` columns (any scalar type). `UserError` on an unknown name."""
     if name in KEYS:
         return pa.string()
     if name in FIELD_SHAPES:
-        return _list_type(name) if FIELD_SHAPES[name] else pa.int32()
+        return _list_type(name, width) if FIELD_SHAPES[name] else pa.int32()
     if name.startswith("y_") and name[2:] in TASKS:
         if column_shape(name):
-            return _list_type(name)
+            return _list_type(name, width)
         return pa.int32() if is_class_task(name[2:]) else pa.float32()
     if name.startswith("p_") and name[2:].split(":", 1)[0] in FIELD_SHAPES:
         return pa.bool_()
@@ -58,18 +60,18 @@ def column_type(name: str) -> pa.DataType | None:
     raise UserError(f"no dataset column '{name}'{did_you_mean(name, [*KEYS, *FIELD_SHAPES, *(f'y_{t}' for t in TASKS)])}")
 
 
-def encode(columns: Mapping[str, NDArray[np.generic]]) -> pa.Table:
+def encode(columns: Mapping[str, NDArray[np.generic]], width: int = N_FEATURES) -> pa.Table:
     """A table of these columns ([n] scalars or [n, ...] of a field's shape). `UserError` names a column of a wrong shape."""
     rows = len(next(iter(columns.values())))
     arrays: dict[str, pa.Array] = {}
     for name, values in columns.items():
         if len(values) != rows:
             raise UserError(f"dataset column '{name}' has {len(values)} rows, the others {rows}")
-        kind = column_type(name)
+        kind = column_type(name, width)
         if kind is None or not pa.types.is_fixed_size_list(kind):
             arrays[name] = pa.array(values, type=kind)
             continue
-        shape = column_shape(name)
+        shape = column_shape(name, width)
         if tuple(values.shape[1:]) != shape:
             raise UserError(f"dataset column '{name}' has shape {tuple(values.shape[1:])} a row, expected {shape}")
         flat = pa.array(np.ascontiguousarray(values).reshape(-1), type=kind.value_type)
@@ -77,17 +79,17 @@ def encode(columns: Mapping[str, NDArray[np.generic]]) -> pa.Table:
     return pa.table(arrays)
 
 
-def decode(table: pa.Table, source: Path) -> dict[str, NDArray[np.generic]]:
+def decode(table: pa.Table, source: Path, width: int = N_FEATURES) -> dict[str, NDArray[np.generic]]:
     """The arrays of a table's columns: fields in their shapes, scalars as they are (strings as object arrays).
 
     `UserError` names the file and the column where a field, label or presence column has another type or holds nulls.
     """
-    return {name: decode_column(table.column(name), name, source) for name in table.column_names}
+    return {name: decode_column(table.column(name), name, source, width) for name in table.column_names}
 
 
-def decode_column(column: pa.ChunkedArray, name: str, source: Path) -> NDArray[np.generic]:
+def decode_column(column: pa.ChunkedArray, name: str, source: Path, width: int = N_FEATURES) -> NDArray[np.generic]:
     """One column of `decode`."""
-    kind = column_type(name)
+    kind = column_type(name, width)
     if kind is not None and column.type != kind:
         raise UserError(f"{source}: column '{name}' is {column.type}, expected {kind}")
     if kind is None:
@@ -98,4 +100,4 @@ def decode_column(column: pa.ChunkedArray, name: str, source: Path) -> NDArray[n
         return np.asarray(column.to_numpy())
     pieces = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
     flat = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    return flat.reshape(len(column), *column_shape(name))
+    return flat.reshape(len(column), *column_shape(name, width))

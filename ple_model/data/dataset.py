@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES, PLEClusterInput
+from ple_model.batch import FIELD_SHAPES, N_FEATURES, PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.data import order
 from ple_model.data.cache import fill_cache, has_column, open_column
@@ -27,6 +28,8 @@ from ple_model.data.manifest import DatasetManifest, PartFile, sha256_file
 from ple_model.data.normalize import Normalizer
 from ple_model.data.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError, did_you_mean
+from ple_model.own_schema import load_own
+from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
 
 Columns = dict[str, NDArray[np.generic]]
 
@@ -89,6 +92,26 @@ class Dataset:
     def context(self) -> ModelContext:
         return ModelContext.load(self.path / "artifacts")
 
+    @cached_property
+    def own(self) -> FeatureSchema | None:
+        """The columns of `features` where they came with the dataset; None: the package's."""
+        return load_own(self.path / "artifacts")
+
+    @property
+    def width(self) -> int:
+        """Columns of `features`."""
+        return N_FEATURES if self.own is None else len(self.own.columns)
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """The columns of `features`."""
+        return load_schema() if self.own is None else self.own
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Columns of each part of `features`."""
+        return PART_SLICES if self.own is None else self.own.parts
+
     def normalizer(self) -> Normalizer:
         return Normalizer.load(self.path / "artifacts")
 
@@ -135,10 +158,10 @@ class Dataset:
                 carried.append(fetch(take))
                 position, count = position + len(take), count + len(take)
                 if count == batch_size:
-                    yield _to_batch(_concat(carried))
+                    yield _to_batch(_concat(carried), self.parts)
                     carried, count = [], 0
         if count:
-            yield _to_batch(_concat(carried))
+            yield _to_batch(_concat(carried), self.parts)
 
     def load(self, split: str | None = None, limit: int | None = None, seed: int = 0) -> Batch:
         """All rows of a split (of the dataset) as one batch, or a seeded sample of `limit` of them, in file order."""
@@ -163,7 +186,7 @@ class Dataset:
                 pieces.append({k: v[mine] for k, v in self._read(g, names).items()})
         if not pieces:
             raise UserError(f"{self.path}: {none}")
-        return _to_batch(_concat(pieces))
+        return _to_batch(_concat(pieces), self.parts)
 
     def table(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
         """Scalar columns (keys, `y_*`, `p_*`, `raw:*`, ids) in file order, all by default. `UserError` on an unknown name."""
@@ -187,7 +210,7 @@ class Dataset:
     ) -> Dataset:
         """A small dataset in the same format at `out`: the rows of `customers`, or a seeded sample of `limit` rows, or both."""
         out = Path(out)
-        writer = DatasetWriter(out)
+        writer = DatasetWriter(out, width=self.width)
         keys = self.table(["customer_id"]).column("customer_id")
         keep = np.arange(len(keys))
         if customers is not None:
@@ -280,11 +303,11 @@ class Dataset:
     def _decode(self, group: _Group, names: tuple[str, ...]) -> Columns:
         self._verify(group.part)
         path = self.path / group.part.name
-        return decode(_read_parquet(path, names, group.index), path)
+        return decode(_read_parquet(path, names, group.index, self.width), path, self.width)
 
     def _arrow(self, part: PartFile, names: Sequence[str] | None) -> pa.Table:
         self._verify(part)
-        return _read_parquet(self.path / part.name, names, None)
+        return _read_parquet(self.path / part.name, names, None, self.width)
 
     def _verify(self, part: PartFile) -> None:
         if part.name in self._verified:
@@ -306,13 +329,13 @@ def _check_size(folder: Path, part: PartFile) -> None:
         raise UserError(f"{path} is {word}: {size} bytes, dataset.json says {part.bytes}")
 
 
-def _read_parquet(path: Path, names: Sequence[str] | None, group: int | None) -> pa.Table:
+def _read_parquet(path: Path, names: Sequence[str] | None, group: int | None, width: int) -> pa.Table:
     try:
         with pq.ParquetFile(path) as f:
             for name in names or ():
                 if name not in f.schema_arrow.names:
                     raise UserError(f"{path}: column '{name}' is missing{did_you_mean(name, f.schema_arrow.names)}")
-                kind = column_type(name)
+                kind = column_type(name, width)
                 found = f.schema_arrow.field(name).type
                 if kind is not None and found != kind:
                     raise UserError(f"{path}: column '{name}' is {found}, expected {kind}")
@@ -341,7 +364,7 @@ def _concat(pieces: list[Columns]) -> Columns:
     return {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
 
 
-def _to_batch(columns: Columns) -> Batch:
+def _to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
     """Arrays -> tensors. The arrays of a batch are copies of the held ones, so a batch may be changed in place."""
     keys = {k: [str(v) for v in columns[k]] for k in KEYS}
     fields: dict[str, torch.Tensor] = {}
@@ -354,7 +377,7 @@ def _to_batch(columns: Columns) -> Batch:
             targets[name[2:]] = _tensor(values, integer=is_class_task(name[2:]))
         elif name.startswith("p_"):
             presence[name[2:]] = _tensor(values)
-    inputs = PLEClusterInput(**fields, targets=targets or None, presence=presence or None)
+    inputs = PLEClusterInput(**fields, targets=targets or None, presence=presence or None, parts=parts)
     return Batch(inputs, keys["customer_id"], keys["cutoff"], keys["split"])
 
 
@@ -375,10 +398,13 @@ def write_dataset(
     group_rows: int = 1024,
 ) -> Dataset:
     """A dataset folder from batches in memory (tests, samples), all with the same fields; targets in original units."""
-    writer = DatasetWriter(Path(out), group_rows=group_rows)
+    width = context.n_features if context is not None else N_FEATURES
+    writer = DatasetWriter(Path(out), group_rows=group_rows, width=width)
     for batch in batches:
         writer.write(_to_columns(batch))
-    writer.close(name=name, source=source, context=context or ModelContext(), normalizer=normalizer or Normalizer.identity())
+    writer.close(
+        name=name, source=source, context=context or ModelContext(), normalizer=normalizer or Normalizer.identity(width)
+    )
     return Dataset.open(out)
 
 

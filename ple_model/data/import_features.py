@@ -11,7 +11,6 @@ training split; without a `split` column, customers are split 70 / 15 / 15 by a 
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections import Counter
@@ -31,6 +30,7 @@ from ple_model.data.derived.gmm import behaviour, fit_gmm
 from ple_model.data.events import ColumnSpec, is_blank, open_connection, quote, read_expression
 from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
+from ple_model.data.splits import customer_split, in_two_splits
 from ple_model.data.writer import DatasetWriter
 from ple_model.errors import UserError, did_you_mean
 from ple_model.schema import PART_SLICES, PARTS, load_schema
@@ -56,7 +56,7 @@ def import_features(file: Path, out: Path, *, seed: int = 0) -> DatasetManifest:
         raise UserError(f"'{out}' exists and is not an empty folder; give a new place")
     columns, labels, raw = _read(file)
     values = columns.pop("features")
-    split = columns["split"] if "split" in columns else _split(columns["customer_id"], seed)
+    split = columns["split"] if "split" in columns else customer_split(columns["customer_id"], seed)
     train = np.flatnonzero(split == "train")
     if not len(train):
         raise UserError(f"'{file}' has no row in the split 'train'")
@@ -98,7 +98,7 @@ def import_features(file: Path, out: Path, *, seed: int = 0) -> DatasetManifest:
     notes = ["Made from a ready feature table: no sequences, diagrams, HMM or hierarchy inputs.", *gmm.notes]
     if absent:
         notes.append(f"Parts without any value: {', '.join(absent)}.")
-    if both := _in_two_splits(columns["customer_id"], split):
+    if both := in_two_splits(columns["customer_id"], split):
         notes.append(f"{both:,} customers have rows in more than one split: what is measured on the others may be too good.")
     return writer.close(
         name=file.stem, source="features", context=context, normalizer=normalizer, absent_sources=("events",),
@@ -182,20 +182,6 @@ def _label(con: duckdb.DuckDBPyConnection, task: str) -> Array:
     found = con.execute(f"SELECT TRY_CAST({quote(task)} AS DOUBLE) AS v FROM source").fetchnumpy()["v"]
     y = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)
     return np.where(np.isnan(y), -1, y).astype(np.int32) if is_class_task(task) else y.astype(np.float32)
-
-
-def _split(customers: Array, seed: int) -> Array:
-    """70 / 15 / 15 by a hash of seed and id: a customer keeps its split whatever else is in the file."""
-    share = np.array(
-        [int(hashlib.md5(f"{seed}:{c}".encode(), usedforsecurity=False).hexdigest()[:8], 16) / 2**32 for c in customers]
-    )
-    return np.where(share < 0.7, "train", np.where(share < 0.85, "validation", "test")).astype(object)
-
-
-def _in_two_splits(customers: Array, split: Array) -> int:
-    """How many customers have rows in more than one split."""
-    pairs = set(zip(customers.tolist(), split.tolist(), strict=True))
-    return sum(n > 1 for n in Counter(c for c, _ in pairs).values())
 
 
 def _raw_statistics(values: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:

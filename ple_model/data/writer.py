@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES
+from ple_model.batch import FIELD_SHAPES, N_FEATURES
 from ple_model.context import ModelContext
 from ple_model.data.columns import KEYS, RAW, SPLITS, decode_column, encode, is_class_task
 from ple_model.data.manifest import SCHEMA_VERSION, DatasetManifest, PartFile, fingerprint, sha256_file
@@ -27,8 +27,8 @@ PART_ROWS = 32_768
 class DatasetWriter:
     """Collects chunks of rows and writes them; nothing under `out` is a dataset before `close`."""
 
-    def __init__(self, out: Path, *, group_rows: int = GROUP_ROWS, part_rows: int = PART_ROWS) -> None:
-        self.out, self.group_rows, self.part_rows = out, group_rows, part_rows
+    def __init__(self, out: Path, *, group_rows: int = GROUP_ROWS, part_rows: int = PART_ROWS, width: int = N_FEATURES) -> None:
+        self.out, self.group_rows, self.part_rows, self.width = out, group_rows, part_rows, width
         out.mkdir(parents=True, exist_ok=True)
         for old in [out / "dataset.json", *out.glob("part-*.parquet*")]:
             old.unlink(missing_ok=True)
@@ -42,7 +42,7 @@ class DatasetWriter:
 
     def write(self, columns: Mapping[str, NDArray[np.generic]]) -> None:
         """Add rows: `customer_id`, `cutoff`, `split`, fields, `y_*`, `p_*`, `raw:*` (see `columns`). Any mix of splits."""
-        self.append(encode(columns))
+        self.append(encode(columns, self.width))
 
     def append(self, table: pa.Table) -> None:
         if self._schema is None:

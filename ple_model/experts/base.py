@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
+from ple_model.experts.reads import read_in
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Expert(nn.Module, ABC):
     """A shared expert. Subclasses set `name`, `reads`, `Params`, build layers in `__init__` and implement `encode`."""
 
     name: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]]
-    """Input fields, `features:<part>` for parts of `features`."""
+    reads: tuple[str, ...]
+    """Input fields, `features:<part>` for parts of `features`. A class declares it for the package's columns; an instance reads
+    the same of its context's (`reads.read_in`)."""
     title: ClassVar[str]
     reference_parameters: ClassVar[int]
     """The reference's estimate of the parameter count at the default preset."""
@@ -46,6 +48,8 @@ class Expert(nn.Module, ABC):
     def __init__(self, params: Any, context: ModelContext, dropout: float) -> None:
         super().__init__()
         self.params = params
+        self.reads = read_in(type(self).reads, context)
+        self.n_normalized = context.n_normalized
         self.output_dim: int = params.output_dim
 
     @abstractmethod

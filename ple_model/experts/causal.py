@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ple_model.batch import N_NORMALIZED, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
@@ -40,7 +40,7 @@ class Causal(Expert):
     """Encoder -> Z; A without diagonal; [Z, ZA, Z - ZA] -> output."""
 
     name: ClassVar[str] = "causal"
-    reads: ClassVar[tuple[str, ...]] = NORMALIZED_PARTS
+    reads: tuple[str, ...] = NORMALIZED_PARTS
     title: ClassVar[str] = "Causal (learned directed acyclic graph)"
     reference_parameters: ClassVar[int] = 100_000
     Params: ClassVar[type[ExpertParams]] = CausalParams
@@ -50,7 +50,7 @@ class Causal(Expert):
         super().__init__(params, context, dropout)
         d = params.variables
         self.encoder = nn.Sequential(
-            nn.Linear(N_NORMALIZED, params.hidden_dim), nn.LayerNorm(params.hidden_dim), nn.SiLU(), nn.Dropout(dropout),
+            nn.Linear(self.n_normalized, params.hidden_dim), nn.LayerNorm(params.hidden_dim), nn.SiLU(), nn.Dropout(dropout),
             nn.Linear(params.hidden_dim, d), nn.LayerNorm(d, elementwise_affine=False),
         )  # fmt: skip
         # random, not zero: at A = 0 the gradient of h vanishes, and equal entries would leave every direction undecided
@@ -73,7 +73,7 @@ class Causal(Expert):
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         p: CausalParams = self.params
         present = self.present(inputs)
-        z = self.encoder(cleared(inputs.features[:, :N_NORMALIZED], present))
+        z = self.encoder(cleared(inputs.features[:, : self.n_normalized], present))
         with full_precision(z):
             a, z = self.dag(), widen(z)
             explained = z @ a

@@ -1,4 +1,4 @@
-"""DeepFM (Guo et al., IJCAI 2017) over the 644 normalised columns, each a field with an embedding of its own (reference,
+"""DeepFM (Guo et al., IJCAI 2017) over the normalised columns, each a field with an embedding of its own (reference,
 v3.11).
 
 Second order: sum over pairs <v_i, v_j> x_i x_j, in O(n k) as half of square-of-sum minus sum-of-squares (Rendle 2010); it is
@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ple_model.batch import N_NORMALIZED, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
@@ -38,14 +38,14 @@ class DeepFM(Expert):
     """First order + second order + deep part, joined by the output layer."""
 
     name: ClassVar[str] = "deepfm"
-    reads: ClassVar[tuple[str, ...]] = NORMALIZED_PARTS
+    reads: tuple[str, ...] = NORMALIZED_PARTS
     title: ClassVar[str] = "DeepFM (feature interactions)"
     reference_parameters: ClassVar[int] = 169_000
     Params: ClassVar[type[ExpertParams]] = DeepFMParams
 
     def __init__(self, params: DeepFMParams, context: ModelContext, dropout: float) -> None:
         super().__init__(params, context, dropout)
-        n, k = N_NORMALIZED, params.embedding_dim
+        n, k = self.n_normalized, params.embedding_dim
         self.first_order = nn.Linear(n, 1)
         # variance 1/n an entry makes the second order of n unit-variance columns of order one
         self.field_embeddings = nn.Parameter(torch.randn(n, k) * n**-0.5)
@@ -62,12 +62,12 @@ class DeepFM(Expert):
         return self.out
 
     def interaction_strengths(self) -> Tensor:
-        """[644, 644] <v_i, v_j>: how strongly each pair of columns interacts; the diagonal takes no part."""
+        """[columns, columns] <v_i, v_j>: how strongly each pair of columns interacts; the diagonal takes no part."""
         v = self.field_embeddings.detach()
         return (v @ v.T).fill_diagonal_(0.0)
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
-        x = cleared(inputs.features[:, :N_NORMALIZED], self.present(inputs))
+        x = cleared(inputs.features[:, : self.n_normalized], self.present(inputs))
         first = self.first_order(x)
         with full_precision(x):  # squares of sums leave the range of half precision
             second = fm_second_order(widen(x), self.field_embeddings)

@@ -75,7 +75,7 @@ class UnifiedHGCN(Expert):
     """Tree messages, hyperbolic attention, merchant slice, fusion."""
 
     name: ClassVar[str] = "unified_hgcn"
-    reads: ClassVar[tuple[str, ...]] = ("hierarchy_features", *MERCHANT_PARTS)
+    reads: tuple[str, ...] = ("hierarchy_features", *MERCHANT_PARTS)
     title: ClassVar[str] = "Hyperbolic GCN (category, product and region trees)"
     reference_parameters: ClassVar[int] = 200_000
     Params: ClassVar[type[ExpertParams]] = HGCNParams
@@ -90,6 +90,7 @@ class UnifiedHGCN(Expert):
     def __init__(self, params: HGCNParams, context: ModelContext, dropout: float) -> None:
         super().__init__(params, context, dropout)
         h, n_merchant = params.node_dim, len(MERCHANT_COLUMNS)
+        self.without_merchants = context.own is not None
         self._store_tree(context.hierarchy)
         self.raw_curvature = nn.Parameter(torch.full((len(BALLS),), _inverse_softplus(1.0 - params.min_curvature)))
         self.raw_sharpness = nn.Parameter(torch.full((len(BALLS),), _inverse_softplus(1.0)))
@@ -149,7 +150,10 @@ class UnifiedHGCN(Expert):
         return h, expmap0(tangent + self.node_shift(h) * self.node_width, c)
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
-        merchant = cleared(inputs.features[:, self.columns], inputs.any_present(MERCHANT_PARTS))
+        if self.without_merchants:
+            merchant = inputs.features.new_zeros(len(inputs), len(MERCHANT_COLUMNS))
+        else:
+            merchant = cleared(inputs.features[:, self.columns], inputs.any_present(MERCHANT_PARTS))
         raw = inputs.hierarchy_features
         coordinates = merchant.new_zeros(len(inputs), COORDINATES) if raw is None else raw
         with full_precision(merchant):

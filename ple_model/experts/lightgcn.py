@@ -27,7 +27,7 @@ class LightGCN(Expert):
     """Embedding and its log-length -> Linear -> LayerNorm -> SiLU -> Linear."""
 
     name: ClassVar[str] = "lightgcn"
-    reads: ClassVar[tuple[str, ...]] = ("collaborative_features",)
+    reads: tuple[str, ...] = ("collaborative_features",)
     title: ClassVar[str] = "LightGCN (customers who buy alike)"
     reference_parameters: ClassVar[int] = 20_000
     Params: ClassVar[type[ExpertParams]] = LightGCNParams

@@ -40,7 +40,7 @@ class PersLay(Expert):
     """Packed diagrams per homology index, or the summary fallback; with statistics; -> output."""
 
     name: ClassVar[str] = "perslay"
-    reads: ClassVar[tuple[str, ...]] = (
+    reads: tuple[str, ...] = (
         "tda_short_diagrams", "tda_long_diagrams", "tda_features", "tda_global_stats", "tda_phase_transition",
     )  # fmt: skip
     title: ClassVar[str] = "PersLay (topological shape of behaviour)"

@@ -1,4 +1,4 @@
-"""RawScaleExpert: the 90 un-normalised power-law columns (reference, "RawScaleExpert", v3.3).
+"""RawScaleExpert: the un-normalised power-law columns (reference, "RawScaleExpert", v3.3).
 
 Signed log, then standardisation per column with training statistics, which keeps the scale *between customers*; a LayerNorm
 over the raw columns would erase it. The statistics are buffers of the checkpoint.
@@ -12,14 +12,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ple_model.batch import N_FEATURES, N_NORMALIZED, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
-from ple_model.experts.reads import cleared
+from ple_model.experts.reads import RAW_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
-
-N_RAW = N_FEATURES - N_NORMALIZED
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,11 @@ class RawScaleParams(ExpertParams):
     mlp_dim: int = field(default=64, metadata={"help": "Hidden width of the MLP after it."})
 
 
-def _statistics(values: tuple[float, ...], default: float, name: str) -> Tensor:
+def _statistics(values: tuple[float, ...], n: int, default: float, name: str) -> Tensor:
     if not values:
-        return torch.full((N_RAW,), default)
-    if len(values) != N_RAW:
-        raise UserError(f"context {name}: {len(values)} values, expected {N_RAW}, one a raw power-law column")
+        return torch.full((n,), default)
+    if len(values) != n:
+        raise UserError(f"context {name}: {len(values)} values, expected {n}, one a raw power-law column")
     return torch.tensor(values, dtype=torch.float32)
 
 
@@ -40,7 +38,7 @@ class RawScale(Expert):
     """Signed log -> standardise -> Linear -> LayerNorm -> MLP."""
 
     name: ClassVar[str] = "raw_scale"
-    reads: ClassVar[tuple[str, ...]] = ("features:raw_power_law",)
+    reads: tuple[str, ...] = RAW_PARTS
     title: ClassVar[str] = "Raw scale (heavy-tailed amounts and counts)"
     reference_parameters: ClassVar[int] = 12_000
     Params: ClassVar[type[ExpertParams]] = RawScaleParams
@@ -49,12 +47,13 @@ class RawScale(Expert):
 
     def __init__(self, params: RawScaleParams, context: ModelContext, dropout: float) -> None:
         super().__init__(params, context, dropout)
-        std = _statistics(context.raw_std, 1.0, "raw_std")
-        self.register_buffer("raw_mean", _statistics(context.raw_mean, 0.0, "raw_mean"))
+        n = context.n_features - context.n_normalized
+        std = _statistics(context.raw_std, n, 1.0, "raw_std")
+        self.register_buffer("raw_mean", _statistics(context.raw_mean, n, 0.0, "raw_mean"))
         # a column that is constant on the training split says nothing: leave its scale alone instead of dividing by zero
         self.register_buffer("raw_std", torch.where(std > 1e-6, std, torch.ones_like(std)))
         self.body = nn.Sequential(
-            nn.Linear(N_RAW, params.hidden_dim),
+            nn.Linear(n, params.hidden_dim),
             nn.LayerNorm(params.hidden_dim),
             nn.SiLU(),
             nn.Linear(params.hidden_dim, params.mlp_dim),
@@ -67,12 +66,12 @@ class RawScale(Expert):
         return self.out
 
     def standardise(self, raw: Tensor) -> Tensor:
-        """Raw columns [B, 90] -> signed log in training standard deviations [B, 90]."""
+        """Raw columns [B, n] -> signed log in training standard deviations [B, n]."""
         with full_precision(raw):
             raw = widen(raw)
             return (raw.sign() * torch.log1p(raw.abs()) - self.raw_mean) / self.raw_std
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
-        z = self.standardise(cleared(inputs.features[:, N_NORMALIZED:], self.present(inputs)))
+        z = self.standardise(cleared(inputs.features[:, self.n_normalized :], self.present(inputs)))
         tail = {"mean_scale": z.mean(dim=1), "largest_deviation": z.abs().amax(dim=1)}
         return self.out(self.body(z)), ExpertAux(internals={k: v.detach() for k, v in tail.items()})

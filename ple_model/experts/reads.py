@@ -5,13 +5,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ple_model.schema import MERCHANT_SLICE_PARTS, PARTS
+from ple_model.context import ModelContext
+from ple_model.schema import MERCHANT_SLICE_PARTS, PARTS, RAW_PART
 
 NORMALIZED_PARTS: tuple[str, ...] = tuple(f"features:{part}" for group, part, _ in PARTS if group != "raw_power_law")
-"""The parts of `features[:, :644]`."""
+"""The parts of the normalised columns, in the package's schema."""
 
 MERCHANT_PARTS: tuple[str, ...] = tuple(f"features:{part}" for part in MERCHANT_SLICE_PARTS)
 """The parts of the merchant slice, 27 columns."""
+
+RAW_PARTS: tuple[str, ...] = (f"features:{RAW_PART}",)
+
+
+def read_in(declared: tuple[str, ...], context: ModelContext) -> tuple[str, ...]:
+    """What an expert that declares these reads of the data of `context`: where the columns are those of another table, their
+    normalised or raw parts instead of the package's. A merchant slice such a table does not have."""
+    if context.own is None:
+        return declared
+    split = context.n_normalized
+    ours = {
+        NORMALIZED_PARTS: tuple(f"features:{p}" for p, where in context.parts.items() if where.stop <= split),
+        RAW_PARTS: tuple(f"features:{p}" for p, where in context.parts.items() if where.start >= split),
+    }
+    return ours.get(declared, tuple(r for r in declared if not r.startswith("features:")))
 
 
 def cleared(value: Tensor, present: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class Temporal(Expert):
     """Six streams, mixed per row over those it has."""
 
     name: ClassVar[str] = "temporal"
-    reads: ClassVar[tuple[str, ...]] = SEQUENCES
+    reads: tuple[str, ...] = SEQUENCES
     title: ClassVar[str] = "Temporal (Mamba, liquid network, Transformer)"
     reference_parameters: ClassVar[int] = 500_000
     Params: ClassVar[type[ExpertParams]] = TemporalParams

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ple_model.batch import N_NORMALIZED, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
@@ -48,7 +48,7 @@ class OptimalTransport(Expert):
     """Features -> histogram -> Sinkhorn against prototypes -> distances, transported barycentres -> output."""
 
     name: ClassVar[str] = "optimal_transport"
-    reads: ClassVar[tuple[str, ...]] = NORMALIZED_PARTS
+    reads: tuple[str, ...] = NORMALIZED_PARTS
     title: ClassVar[str] = "Optimal transport (distance to typical customers)"
     reference_parameters: ClassVar[int] = 100_000
     Params: ClassVar[type[ExpertParams]] = TransportParams
@@ -57,7 +57,7 @@ class OptimalTransport(Expert):
         super().__init__(params, context, dropout)
         m, k = params.support_points, params.prototypes
         self.encoder = nn.Sequential(
-            nn.Linear(N_NORMALIZED, params.hidden_dim), nn.LayerNorm(params.hidden_dim), nn.SiLU(), nn.Dropout(dropout),
+            nn.Linear(self.n_normalized, params.hidden_dim), nn.LayerNorm(params.hidden_dim), nn.SiLU(), nn.Dropout(dropout),
             nn.Linear(params.hidden_dim, m),
         )  # fmt: skip
         self.support = nn.Parameter(torch.randn(m, params.support_dim))
@@ -87,7 +87,7 @@ class OptimalTransport(Expert):
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         p: TransportParams = self.params
-        logits = self.encoder(cleared(inputs.features[:, :N_NORMALIZED], self.present(inputs)))
+        logits = self.encoder(cleared(inputs.features[:, : self.n_normalized], self.present(inputs)))
         with full_precision(logits):
             histogram = torch.softmax(widen(logits), dim=1)
             ends = lifted(histogram), lifted(self.prototypes())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ple_model.batch import FIELD_SHAPES, N_NORMALIZED, PLEClusterInput
 from ple_model.data.normalize import Normalizer
-from ple_model.edits import FIELDS, REMOVABLE, FeatureEdit, changed_keys, check, edit
+from ple_model.edits import FIELDS, FeatureEdit, changed_keys, check, edit, removable
 from ple_model.errors import UserError
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
@@ -45,7 +45,7 @@ column_edits = st.dictionaries(
     st.builds(FeatureEdit, st.sampled_from(["set", "times", "plus"]), numbers),
     max_size=4,
 )
-removals = st.dictionaries(st.sampled_from(REMOVABLE), st.just(FeatureEdit("absent")), max_size=3)
+removals = st.dictionaries(st.sampled_from(removable(load_schema())), st.just(FeatureEdit("absent")), max_size=3)
 
 
 @settings(deadline=None, max_examples=60)
@@ -151,7 +151,7 @@ def same(one: Encoded, two: Encoded) -> None:
     torch.testing.assert_close(one.cluster_weights, two.cluster_weights)
 
 
-EVERY = [*((c, "*1.5") for c in ONE_COLUMN_A_PART), *((r, "absent") for r in REMOVABLE)]
+EVERY = [*((c, "*1.5") for c in ONE_COLUMN_A_PART), *((r, "absent") for r in removable(load_schema()))]
 
 
 @pytest.mark.parametrize(("name", "how"), EVERY, ids=[n for n, _ in EVERY])
