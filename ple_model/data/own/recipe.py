@@ -34,7 +34,7 @@ MOST = 20
 """Words of a categorical column that get an indicator."""
 OTHER = "other"
 TAKEN = frozenset({*FIELD_SHAPES, *FIELDS, *(p for _, p, _ in PARTS), *(g for g, _, _ in PARTS)})
-"""Names of the package's own fields and parts: a column of that name is called otherwise, so that neither stands for the other."""
+"""Names of the package's own fields and parts: a column of such a name gets another."""
 Array = NDArray[Any]
 
 
