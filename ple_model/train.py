@@ -106,6 +106,7 @@ def train(
         create_run(dataset, run_dir, config, preset=preset, device=options.device)
     run = load_run(run_dir)
     if run.manifest.status == "finished":
+        _drop_checkpoint(run_dir)  # of a training that was killed after its last word
         return run
     if dataset.manifest.fingerprint != run.manifest.data.fingerprint:
         raise UserError(
@@ -120,6 +121,10 @@ def train(
             return Trainer(run, dataset, options, progress, stop).run_to_end()
     except Timeout as e:
         raise UserError(f"{run_dir} is being trained by another process") from e
+
+
+def _drop_checkpoint(run_dir: Path) -> None:
+    (run_dir / "state" / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
 def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str) -> None:
@@ -218,9 +223,10 @@ class Trainer:
             while self.position.phase < FINISHING:
                 self._phase()
             self._finish()
-            self._save_manifest(status="finished", finished=_now())
+            # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
             self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best)
-            (self.run.path / "state" / "checkpoint.safetensors").unlink(missing_ok=True)
+            self._save_manifest(status="finished", finished=_now())
+            _drop_checkpoint(self.run.path)
         except Stopped:
             self._save_manifest(status="stopped", reason="asked to stop")
             self.log.write("stopped", epoch=self.position.epoch, step=self.position.step)

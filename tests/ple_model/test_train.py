@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,14 @@ def test_inputs_of_a_batch_of_one_train(tiny_dataset: Dataset, tmp_path: Path) -
     assert t.sums.means().rows == 1
     assert t.sums.means().nonfinite == 0
     t.log.close()
+
+
+def test_a_training_killed_after_its_last_word_leaves_nothing_to_resume(
+    tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    assert [e["event"] for e in load_run(run).progress()][-1] == "finished"
+    left = run / "state" / "checkpoint.safetensors"
+    left.write_bytes(b"left")
+    train(tiny_dataset, run, load_run(run).config, resume=True, options=FAST)
+    assert not left.exists()
