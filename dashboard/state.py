@@ -31,7 +31,7 @@ from analysis.stats.hmm import HmmStats
 from analysis.uncertainty import TaskUncertainty, uncertainty
 from analysis.vectors import expert_statistics, hmm_statistics
 from analysis.whatif import StrengthSweep
-from dashboard.jobs import JobStore
+from dashboard.jobs import JobStore, jobs_root
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry, list_runs, load_run
@@ -51,8 +51,8 @@ def folders() -> tuple[Path, ...]:
 
 
 def jobs() -> JobStore:
-    """The training jobs beside the newest folder of runs."""
-    return JobStore(folders()[-1] / ".jobs")
+    """The training jobs of the folder that takes new runs."""
+    return JobStore(jobs_root(folders()[-1]))
 
 
 @st.cache_data(ttl=3, max_entries=4, show_spinner=False)

@@ -17,7 +17,7 @@ import yaml
 
 from dashboard import state
 from dashboard.i18n import t
-from dashboard.jobs import Job, progress, train_command
+from dashboard.jobs import Job, Training, progress
 from ple_model.config import PRESETS, config_from_dict, load_config, merge, preset_dict
 from ple_model.errors import UserError
 
@@ -165,15 +165,16 @@ def _form() -> None:
         width="stretch",
     ):
         _yaml_dialog(preset)
-    problem, words = _check(preset, dataset, name)
-    if problem is not None:
-        st.caption(problem)
+    problem, training = _check(preset, dataset, name)
+    if training is None:
+        st.caption(problem or "")
     else:
         st.caption(t("train.preview"))
-        st.code(_shell(words), language="bash", wrap_lines=True)
+        st.code(_shell(state.jobs().command(training)), language="bash", wrap_lines=True)
         _show_estimate(preset, dataset)
-    if st.button(t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", disabled=problem is not None):
-        _start(name, words, preset)
+    if st.button(t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", disabled=training is None):
+        assert training is not None  # the button is disabled without one
+        _start(training)
 
 
 def _short(path: str) -> str:
@@ -181,24 +182,25 @@ def _short(path: str) -> str:
     return f"{p.parent.name} / {p.name}" if p.name == "sample" else p.name or path
 
 
-def _check(preset: str, dataset: str | None, name: str) -> tuple[str | None, tuple[str, ...]]:
-    """(what is missing or wrong, else None; the command)."""
+def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training | None]:
+    """(what is missing or wrong; the training, or None where something is)."""
     if not dataset:
-        return t("train.need_data"), ()
-    if not (Path(dataset) / "dataset.json").exists():
-        return t("train.not_dataset", path=dataset), ()
+        return t("train.need_data"), None
+    if "\0" in dataset or not (Path(dataset) / "dataset.json").exists():
+        return t("train.not_dataset", path=dataset), None
     if re.fullmatch(NAME, name or "") is None:
-        return t("train.bad_name"), ()
-    run = state.folders()[-1] / name
+        return t("train.bad_name"), None
+    run = state.folders()[-1].absolute() / name
     if run.exists():
-        return t("train.exists", name=name), ()
+        return t("train.exists", name=name), None
     try:
         overrides = _overrides(preset)
         load_config(preset, overrides=overrides)
+        return "", Training(
+            Path(dataset).absolute(), run, preset, tuple(overrides), config=st.session_state.get("train_yaml") or ""
+        )
     except UserError as e:
-        return str(e), ()
-    config = state.jobs().root / f"{name}.yaml" if st.session_state.get("train_yaml") else None
-    return None, train_command(Path(dataset), run, preset=preset, config=config, overrides=overrides)
+        return str(e), None
 
 
 def _shell(words: tuple[str, ...]) -> str:
@@ -218,14 +220,9 @@ def _show_estimate(preset: str, dataset: str | None) -> None:
     )
 
 
-def _start(name: str, words: tuple[str, ...], preset: str) -> None:
-    store = state.jobs()
-    text = st.session_state.get("train_yaml")
+def _start(training: Training) -> None:
     try:
-        if text:
-            store.root.mkdir(parents=True, exist_ok=True)
-            (store.root / f"{name}.yaml").write_text(text, encoding="utf-8")
-        store.start(state.folders()[-1] / name, name, words)
+        state.jobs().start(training)
     except (UserError, OSError) as e:
         st.error(str(e), icon=":material/error:")
         return
@@ -241,8 +238,11 @@ def duration(seconds: float) -> str:
 
 
 def _resume(job: Job) -> None:
-    words = job.command if "--resume" in job.command else (*job.command, "--resume")
-    state.jobs().start(job.run, job.label, words)
+    """Go on with a run (a callback)."""
+    try:
+        state.jobs().resume(job.id)
+    except (UserError, OSError) as e:
+        st.session_state["job_error"] = str(e)
 
 
 def _job_card(job: Job) -> None:
@@ -326,6 +326,9 @@ def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None)
 
 
 def _jobs_panel() -> None:
+    error = st.session_state.pop("job_error", None)
+    if error:
+        st.error(error, icon=":material/error:")
     jobs = [j for j in state.jobs().jobs() if j.active or time.time() - (j.ended or 0) < RECENT_S]
     before, now = st.session_state.get("active_jobs"), [j.id for j in jobs if j.active]
     st.session_state["active_jobs"] = now
@@ -341,5 +344,9 @@ def sidebar() -> None:
     with st.expander(t("train.title"), icon=":material/model_training:", key="train_open", on_change="rerun") as panel:
         if panel.open:
             _form()
-    busy = any(j.active for j in state.jobs().jobs())
+    try:
+        busy = any(j.active for j in state.jobs().jobs())
+    except UserError as e:  # the list of jobs is no reason to show no runs
+        st.error(str(e), icon=":material/error:")
+        return
     st.fragment(_jobs_panel, run_every="2s" if busy else None)()

@@ -12,17 +12,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from dashboard.jobs import Job, JobStore, Status, _outcome, slot_path
+from dashboard.jobs import Job, JobStore, Status, Training, _outcome, slot_path
+from ple_model.safe_paths import append_file
 
 POLL_S = 0.2
+LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def _detach(root: str, job_id: str) -> None:
+def _detach(module: str, root: str, job_id: str) -> None:
     subprocess.Popen(
-        [sys.executable, "-m", "dashboard.worker", root, job_id],
+        [sys.executable, "-m", module, root, job_id],
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -41,7 +44,7 @@ class _Stop:
 
 def _wait_for_slot(store: JobStore, job: Job, stop: _Stop) -> int | None:
     """The locked slot's file descriptor, or None when the job was stopped while it waited."""
-    descriptor = os.open(slot_path(), os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(slot_path(), LOCK_FLAGS, 0o600)
     while True:
         if stop.asked or store.get(job.id).stop:
             return None
@@ -52,10 +55,10 @@ def _wait_for_slot(store: JobStore, job: Job, stop: _Stop) -> int | None:
             time.sleep(POLL_S)
 
 
-def work(root: Path, job_id: str) -> int:
-    """Run one job to its end; returns the command's exit status."""
-    store = JobStore(root)
-    lock = os.open(store.lock_path(job_id), os.O_RDWR | os.O_CREAT, 0o600)
+def work(store: JobStore, job_id: str, command: Callable[[Training], tuple[str, ...]] | None = None) -> int:
+    """Run one job to its end; returns the exit status of its training. `command` builds the argument list (default: the
+    store's own)."""
+    lock = os.open(store.lock_path(job_id), LOCK_FLAGS, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     stop = _Stop()
     signal.signal(signal.SIGTERM, stop)
@@ -65,11 +68,12 @@ def work(root: Path, job_id: str) -> int:
     if slot is None:
         store.update(job_id, status="stopped", ended=time.time())
         return 0
-    with store.log_path(job_id).open("ab") as log:
-        # The child inherits both locks: should this worker be killed, the job still counts as alive while it trains.
-        child = subprocess.Popen(
-            job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock, slot)
-        )
+    store.write_config(job.training)
+    words = (command or store.command)(job.training)
+    log = append_file(store.log_path(job_id))
+    # The child inherits both locks: should this worker be killed, the job still counts as alive while it trains.
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock, slot))
+    os.close(log)
     store.update(job_id, status="running", started=time.time(), pid=child.pid)
     if stop.asked or store.get(job_id).stop:
         child.terminate()
@@ -87,9 +91,13 @@ def _settle(job: Job, code: int) -> Status:
     return "failed"
 
 
-if __name__ == "__main__":
-    words = sys.argv[1:]
+def main(words: Sequence[str], module: str = "dashboard.worker") -> int:
+    """The command line of the module docstring; `module` is what the middle process starts."""
     if words[0] == "--detach":
-        _detach(words[1], words[2])
-    else:
-        sys.exit(work(Path(words[0]), words[1]))
+        _detach(module, words[1], words[2])
+        return 0
+    return work(JobStore(Path(words[0])), words[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Small files written so that a reader, or a kill at any moment, sees the old content or the new one and nothing between."""
+"""Files of a run, written so that a reader, or a kill at any moment, sees the old content or the new one and nothing between."""
 
 from __future__ import annotations
 
@@ -14,20 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ple_model import safe_text
 from ple_model.errors import UserError
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` atomically; the parent folder must exist."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from ple_model.safe_paths import check_file, open_file, write_bytes
 
 
 def plain(value: Any) -> Any:
@@ -53,11 +42,9 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """What `write_json` wrote. `UserError` naming the file if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return safe_text.read_json(path)
     except FileNotFoundError as e:
         raise UserError(f"{path} is missing") from e
-    except (OSError, ValueError) as e:
-        raise UserError(f"{path} is damaged: {' '.join(str(e).split())}") from e
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -65,7 +52,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file({k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}, temporary, dict(metadata or {}))
-        with temporary.open("rb") as f:
+        with open_file(temporary) as f:
             os.fsync(f.fileno())
         os.replace(temporary, path)
     finally:
@@ -75,6 +62,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, metadata) of a safetensors file. `UserError` if it is missing, truncated or something else."""
     try:
+        check_file(path)
         with safe_open(path, framework="pt", device="cpu") as f:
             return {k: f.get_tensor(k) for k in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
     except FileNotFoundError as e:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,11 @@ from tests.fakes import make_dataset, tiny_config
 def pytest_configure() -> None:
     """Denormals are flushed as the command line and the app do it: small models train several times faster."""
     torch.set_flush_denormal(True)
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ple-tests-")  # jobs of tests are not jobs of the user
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

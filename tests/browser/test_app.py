@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from analysis.latents import load_labels
 from dashboard.browser import CONTENT, DRAWN, WAIT_MS, ready
 from dashboard.i18n import catalogue
-from dashboard.jobs import JobStore
+from dashboard.jobs import JobStore, jobs_root
 from dashboard.view import views
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -222,7 +222,7 @@ def test_a_page_is_saved_as_it_is_shown_and_opens_without_a_network(address: str
 @pytest.fixture
 def store(shown_runs: Path) -> Iterator[JobStore]:
     """The jobs of the shown runs; whatever a test leaves running is stopped."""
-    found = JobStore(shown_runs / ".jobs")
+    found = JobStore(jobs_root(shown_runs))
     yield found
     for job in found.jobs():
         if job.active:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-import dashboard.jobs
-from dashboard.jobs import JobStore, held, progress, train_command
+from dashboard.jobs import Job, JobStore, Training, held, jobs_root, progress
 from ple_model.errors import UserError
+from tests.dashboard.plain_worker import plan
 
 REPO = Path(__file__).resolve().parents[2]
 QUICK = (sys.executable, "-c", "print('trained')")
@@ -35,9 +36,14 @@ def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobStore:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a slot of its own, also for the workers
-    monkeypatch.setattr(dashboard.jobs.tempfile, "tempdir", str(tmp_path))
-    return JobStore(tmp_path / "runs" / ".jobs")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # a slot of its own, also for the workers
+    return JobStore(jobs_root(tmp_path), worker="tests.dashboard.plain_worker")
+
+
+def start(store: JobStore, run: Path, command: tuple[str, ...]) -> Job:
+    """A job whose worker runs `command` in the place of a training."""
+    plan(run, command)
+    return store.start(Training(run.parent, run))
 
 
 class Blocked:
@@ -54,7 +60,7 @@ class Blocked:
 
 
 def test_a_quick_command_finishes_and_its_output_is_in_the_log(store: JobStore, tmp_path: Path) -> None:
-    job = store.start(tmp_path / "a", "a", QUICK)
+    job = start(store, tmp_path / "a", QUICK)
     until(lambda: not store.get(job.id).active)
     assert store.get(job.id).status == "finished"
     assert store.get(job.id).returncode == 0
@@ -62,16 +68,16 @@ def test_a_quick_command_finishes_and_its_output_is_in_the_log(store: JobStore, 
 
 
 def test_a_failing_command_is_failed_with_its_exit_status(store: JobStore, tmp_path: Path) -> None:
-    job = store.start(tmp_path / "a", "a", (sys.executable, "-c", "raise SystemExit(3)"))
+    job = start(store, tmp_path / "a", (sys.executable, "-c", "raise SystemExit(3)"))
     until(lambda: not store.get(job.id).active)
     assert (store.get(job.id).status, store.get(job.id).returncode) == ("failed", 3)
 
 
 def test_stop_ends_a_running_job_and_a_second_job_then_gets_the_slot(store: JobStore, tmp_path: Path) -> None:
     first, second = Blocked(tmp_path, "first"), Blocked(tmp_path, "second")
-    one = store.start(tmp_path / "a", "a", first.command)
+    one = start(store, tmp_path / "a", first.command)
     until(first.started.exists)
-    two = store.start(tmp_path / "b", "b", second.command)
+    two = start(store, tmp_path / "b", second.command)
     until(lambda: held(store.lock_path(two.id)))
     assert store.get(two.id).status == "queued"
     assert not second.started.exists()
@@ -86,9 +92,9 @@ def test_stop_ends_a_running_job_and_a_second_job_then_gets_the_slot(store: JobS
 
 def test_a_queued_job_that_is_stopped_never_starts(store: JobStore, tmp_path: Path) -> None:
     first, second = Blocked(tmp_path, "first"), Blocked(tmp_path, "second")
-    one = store.start(tmp_path / "a", "a", first.command)
+    one = start(store, tmp_path / "a", first.command)
     until(first.started.exists)
-    two = store.start(tmp_path / "b", "b", second.command)
+    two = start(store, tmp_path / "b", second.command)
     store.stop(two.id)
     until(lambda: store.get(two.id).status == "stopped")
     first.release()
@@ -99,11 +105,13 @@ def test_a_queued_job_that_is_stopped_never_starts(store: JobStore, tmp_path: Pa
 def test_a_job_survives_kill_9_of_the_server_that_started_it(store: JobStore, tmp_path: Path) -> None:
     blocked = Blocked(tmp_path, "x")
     script = (
-        "import sys, signal, os, json; from pathlib import Path; from dashboard.jobs import JobStore\n"
-        "job = JobStore(Path(sys.argv[1])).start(Path(sys.argv[2]), 'x', json.loads(sys.argv[3]))\n"
+        "import sys, signal, os; from pathlib import Path; from dashboard.jobs import JobStore, Training\n"
+        "run = Path(sys.argv[2])\n"
+        "job = JobStore(Path(sys.argv[1]), worker=sys.argv[3]).start(Training(run.parent, run))\n"
         "print(job.id, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    words = [sys.executable, "-c", script, str(store.root), str(tmp_path / "x"), json.dumps(blocked.command)]
+    plan(tmp_path / "x", blocked.command)
+    words = [sys.executable, "-c", script, str(store.root), str(tmp_path / "x"), store.worker]
     server = subprocess.run(words, capture_output=True, text=True, cwd=REPO, check=False)
     assert server.returncode == -signal.SIGKILL
     job_id = server.stdout.strip()
@@ -116,7 +124,7 @@ def test_a_job_survives_kill_9_of_the_server_that_started_it(store: JobStore, tm
 
 def test_a_killed_worker_leaves_its_training_alive_and_counted_as_running(store: JobStore, tmp_path: Path) -> None:
     blocked = Blocked(tmp_path, "x")
-    job = store.start(tmp_path / "x", "x", blocked.command)
+    job = start(store, tmp_path / "x", blocked.command)
     until(lambda: blocked.started.exists() and store.get(job.id).status == "running")
     child = store.get(job.id).pid
     assert child is not None
@@ -129,7 +137,7 @@ def test_a_killed_worker_leaves_its_training_alive_and_counted_as_running(store:
 
 
 def test_a_job_without_a_living_process_takes_its_outcome_from_the_manifest(store: JobStore, tmp_path: Path) -> None:
-    job = store.start(tmp_path / "a", "a", QUICK)
+    job = start(store, tmp_path / "a", QUICK)
     until(lambda: not store.get(job.id).active)
     store.update(job.id, only_if=("finished",), status="running")
     (tmp_path / "a").mkdir()
@@ -139,9 +147,9 @@ def test_a_job_without_a_living_process_takes_its_outcome_from_the_manifest(stor
 
 def test_one_run_folder_is_never_trained_twice_at_once(store: JobStore, tmp_path: Path) -> None:
     blocked = Blocked(tmp_path, "x")
-    job = store.start(tmp_path / "x", "x", blocked.command)
+    job = start(store, tmp_path / "x", blocked.command)
     with pytest.raises(UserError, match="being trained already"):
-        store.start(tmp_path / "x", "again", QUICK)
+        store.start(Training(tmp_path, tmp_path / "x"))
     until(blocked.started.exists)
     blocked.release()
     until(lambda: not store.get(job.id).active)
@@ -152,7 +160,96 @@ def test_torn_lines_of_progress_are_skipped(tmp_path: Path) -> None:
     assert [line["event"] for line in progress(tmp_path)] == ["start", "epoch"]
 
 
-def test_the_previewed_command_is_what_a_shell_would_run(tmp_path: Path) -> None:
-    words = train_command(tmp_path / "d", tmp_path / "r", preset="small", overrides=["training.seed=1"], resume=True)
-    assert words[1:5] == ("-m", "ple_model", "train", str(tmp_path / "d"))
-    assert words[-3:] == ("--set", "training.seed=1", "--resume")
+def test_the_command_is_what_a_shell_would_run_and_a_resumed_run_keeps_its_own_config(store: JobStore, tmp_path: Path) -> None:
+    training = Training(tmp_path / "d", tmp_path / "r", settings=("training.seed=1",), config="training: {}")
+    words = store.command(training)
+    where = str(store.config_path(training))
+    assert words[1:7] == ("-m", "ple_model", "train", str(tmp_path / "d"), str(tmp_path / "r"), "--preset")
+    assert words[7:] == ("small", "--config", where, "--set", "training.seed=1", "--device", "auto")
+    resumed = replace(training, resume=True)
+    assert "--resume" not in store.command(resumed)  # there is nothing yet to go on with
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "manifest.json").write_text("{}")
+    assert store.command(resumed)[4:] == (str(tmp_path / "d"), str(tmp_path / "r"), "--resume", "--device", "auto")
+
+
+def test_jobs_lie_in_the_users_own_folder_and_nothing_beside_the_runs_is_read(store: JobStore, tmp_path: Path) -> None:
+    foreign = tmp_path / ".jobs"
+    foreign.mkdir()
+    (foreign / "jobs.sqlite3").write_bytes(b"not a database")
+    job = start(store, tmp_path / "a", QUICK)
+    until(lambda: not store.get(job.id).active)
+    assert not store.root.is_relative_to(foreign)
+    assert (tmp_path / "state" / "ple-scope").stat().st_mode & 0o777 == 0o700
+    assert {p.name for p in foreign.iterdir()} == {"jobs.sqlite3"}
+
+
+def test_a_stored_job_names_a_training_and_never_a_command(store: JobStore, tmp_path: Path) -> None:
+    """Rows that somebody else wrote: none is run as a command, none reaches a file outside."""
+    canary = tmp_path / "outside.log"
+    canary.write_text("secret")
+    assert store.jobs() == []
+    with store._db() as db:
+        for job_id, column, value in (
+            ("../../outside", "run", str(tmp_path / "x")),
+            ("a" * 12, "settings", '["--config", "/etc/passwd"]'),
+            ("b" * 12, "settings", "[1]"),
+            ("c" * 12, "preset", "--help"),
+            ("d" * 12, "device", "--threads=99"),
+            ("e" * 12, "run", "relative/-x"),
+            ("f" * 12, "status", "sh -c true"),
+            ("0" * 12, "created", "soon"),
+        ):
+            row = {
+                "id": job_id, "run": str(tmp_path / "x"), "dataset": str(tmp_path), "preset": "small", "settings": "[]",
+                "config": "", "device": "auto", "resume": 0, "status": "lost", "created": 1.0,
+            } | {column: value}  # fmt: skip
+            marks = ", ".join("?" for _ in row)
+            db.execute(f"INSERT INTO trainings ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+    assert store.jobs() == []
+    for job_id in ("a" * 12, "b" * 12, "c" * 12, "d" * 12, "e" * 12, "f" * 12, "0" * 12):
+        with pytest.raises(UserError):
+            store.resume(job_id)
+    for use in (store.resume, store.log_tail, store.stop, store.get, store.lock_path):
+        with pytest.raises(UserError, match="no valid id"):
+            use("../../outside")
+    assert canary.read_text() == "secret"
+
+
+def test_a_log_that_is_a_link_is_not_read(store: JobStore, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    store.root.mkdir(parents=True)
+    store.log_path("a" * 12).symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(UserError, match="is a link"):
+        store.log_tail("a" * 12)
+
+
+def test_of_many_starts_of_one_run_at_once_exactly_one_is_taken(store: JobStore, tmp_path: Path) -> None:
+    blocked = Blocked(tmp_path, "x")
+    plan(tmp_path / "x", blocked.command)
+    gate, taken, refused = threading.Barrier(6), [], []
+
+    def attempt() -> None:
+        gate.wait()
+        try:
+            taken.append(store.start(Training(tmp_path, tmp_path / "x")))
+        except UserError as e:
+            refused.append(str(e))
+
+    threads = [threading.Thread(target=attempt) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(taken), len(refused)) == (1, 5)
+    assert all("being trained already" in sentence for sentence in refused)
+    until(blocked.started.exists)
+    blocked.release()
+    until(lambda: not store.get(taken[0].id).active)
+
+
+def test_a_damaged_list_of_jobs_is_one_sentence(store: JobStore) -> None:
+    store.root.mkdir(parents=True)
+    (store.root / "jobs.sqlite3").write_bytes(b"x" * 4096)
+    with pytest.raises(UserError, match=r"jobs\.sqlite3: the list of training jobs cannot be read"):
+        store.jobs()
