@@ -1,4 +1,4 @@
-"""Files of a run, written so that a reader, or a kill at any moment, sees the old content or the new one and nothing between."""
+"""Files of a run, written so that a reader, or a kill at any moment, sees the old content or the new one, nothing between."""
 
 from __future__ import annotations
 
