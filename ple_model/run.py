@@ -34,9 +34,10 @@ from ple_model.calibration import CalibrationMap
 from ple_model.config import Config, config_from_dict
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
-from ple_model.files import load_weights, read_json, read_tensors, write_bytes, write_json
+from ple_model.files import load_weights, read_json, read_tensors, write_json
 from ple_model.finite import bad_tensors, listed, tensors_sentence
 from ple_model.progress import read_progress
+from ple_model.safe_paths import write_bytes
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
