@@ -17,6 +17,7 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
     """`Facts` of an opened run; no paths enter, so that a stored analysis may travel with its run."""
     tasks = model.tasks
     manifest = run.manifest
+    broken = nonfinite_of(run, model)
     return Facts(
         config=run.config.to_dict(),
         tasks=tuple(tasks),
@@ -28,7 +29,8 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
         edges=tuple(e.key for e in model.edges),
         skipped_edges=tuple(str(w) for w in model.skipped_edges),
         execution_order=tuple(model.execution_order),
-        nonfinite_parameters=tuple(n for n, p in model.named_parameters() if not bool(p.isfinite().all())),
+        nonfinite_parameters=tuple(broken),
+        nonfinite_values=broken,
         brand_temperature=run.config.training.temperature,
         absent_sources=tuple(data.manifest.absent_sources),
         hole_costs=stored_costs(data.manifest.settings, data.manifest.cutoffs),
@@ -39,6 +41,26 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
             "status": manifest.status, "created": manifest.created, "parameters": manifest.parameters,
         },
     )  # fmt: skip
+
+
+def nonfinite_of(run: Run, model: PLEClusterAdaTT) -> dict[str, float]:
+    """Weights, buffers, scalers and calibration maps with a NaN or Inf -> share of their values."""
+    from ple_model.data.normalize import Normalizer
+    from ple_model.errors import UserError
+    from ple_model.finite import bad_tensors
+
+    found = bad_tensors(model.state_dict().items())
+    found |= {f"context.{name}": 1.0 for name in run.context().nonfinite}
+    try:
+        _ = run.calibration
+    except UserError:
+        found["calibration"] = 1.0
+    try:
+        Normalizer.load(run.preprocess)
+    except UserError:
+        if (run.preprocess / "normalizer.npz").exists():
+            found["normalizer"] = 1.0
+    return found
 
 
 def _reads(expert: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from analysis.cohort import quote_identifier as q
 from analysis.nullable import filled
 from analysis.stats import evidence
 from analysis.stats.run import Facts, RowQuality
+from ple_model.metrics import worst_probability
 from ple_model.sql_paths import to_read
 
 LIMIT = 100_000
@@ -29,7 +30,7 @@ def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
         select = ", ".join(f"{q(c)}::DOUBLE AS {q(c)}" for c in names)
         data = connection.execute(
             f"SELECT {select} FROM read_parquet({file}) WHERE split = ? AND {q(f'y:{task}')} IS NOT NULL "
-            f"AND isfinite({q(f'y:{task}')}::DOUBLE) AND isfinite({q(f'p:{task}')}) ORDER BY hash(row) LIMIT {LIMIT}",
+            f"AND isfinite({q(f'y:{task}')}::DOUBLE) ORDER BY hash(row) LIMIT {LIMIT}",
             [split],
         ).fetchnumpy()
         values = {k: filled(v).astype(np.float64) for k, v in data.items()}
@@ -48,20 +49,25 @@ def distinct_customers(rows: Path, n: int) -> int:
 
 def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:
     p, y = values[f"p:{task}"], values[f"y:{task}"]
+    lost = ~np.isfinite(p)  # a prediction that is no number is a miss, see ple_model.metrics
     u = values.get(f"u:{task}")
     nan = float("nan")
     adaptive, area, accuracy = nan, nan, nan
+    if kind == "regression" and lost.any():
+        return RowQuality(len(y))
     if kind == "binary":
+        adaptive = evidence.adaptive_ece(p[~lost], y[~lost])
+        p = worst_probability(y, p)
         error = np.abs(p - y)
         wrong = (p >= 0.5) != (y >= 0.5)
-        adaptive, area, accuracy = evidence.adaptive_ece(p, y), evidence.auroc(p, y > 0.5), float(np.mean(~wrong))
+        area, accuracy = evidence.auroc(p, y > 0.5), float(np.mean(~wrong))
     elif kind == "regression":
         error = np.abs(p - y)
         wrong = error > np.median(error)
     else:
         wrong = values[f"c:{task}"] != y
         error = wrong.astype(np.float64)
-        adaptive, accuracy = evidence.adaptive_ece(p, 1 - error), float(1 - error.mean())
+        adaptive, accuracy = evidence.adaptive_ece(p[~lost], 1 - error[~lost]), float(1 - error.mean())
     risk, excess, pointing = nan, nan, nan
     if u is not None and np.isfinite(u).all():
         risk, excess = evidence.aurc(u, error)

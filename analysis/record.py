@@ -25,7 +25,7 @@ from analysis.explain.effects import Engine, concat_encoded, slim
 from analysis.facts import facts_of
 from analysis.quality import distinct_customers, row_quality
 from analysis.reference import rescale, training_profile
-from analysis.stats import drift, evidence, expert, gate, hmm, sae, training, transfer
+from analysis.stats import drift, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
@@ -34,6 +34,8 @@ from analysis.store import FORMAT, VECTOR_ROWS, AnalysisStore, StoreWriter, writ
 from ple_model.batch import OPTIONAL_FIELDS, SEGMENTS, PLEClusterInput
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.errors import UserError
+from ple_model.finite import bad_inputs, bad_labels, bad_rows
+from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.profile import rows_of
 from ple_model.run import Run, load_run
@@ -42,6 +44,8 @@ BATCH = 512
 ROW_GROUP = 16_384
 """Rows of a Parquet row group: small ones make every query slow."""
 EFFECT_ROWS = 2_000
+NOBODY = 255
+"""Number of the top expert where the gate's weights are no numbers."""
 DIAGRAMS = {"tda_short_diagrams": "tda_short_mask", "tda_long_diagrams": "tda_long_mask"}
 
 
@@ -113,6 +117,7 @@ class _Recorder:
         self.progress: Progress = progress if progress is not None else (lambda share, what: None)
         self.model = run.model(finite=False)  # what is broken is to be said, not refused
         self.facts = facts_of(run, self.model, data)
+        self.calibration = {} if "calibration" in self.facts.nonfinite_values else run.calibration
         self.profile = training_profile(run)
         self.rescale = rescale(run, data)
         total = data.manifest.rows
@@ -218,6 +223,7 @@ class _Recorder:
             ),
             evidence={t: self._evidence(t, batch, output) for t in output.evidential},
             drift=self._drift(batch.inputs),
+            finite=finite_of(model, batch.inputs, output),
         )  # fmt: skip
 
     def _drift(self, inputs: PLEClusterInput) -> drift.DriftStats | None:
@@ -240,8 +246,8 @@ class _Recorder:
             return evidence.measure(kind, uncertainty, strength)
         y = np.where(np.array(batch.split) == self.judged, _np(label), -1)
         p = _np(output.predictions[task])
-        if kind == "binary" and task in self.run_folder.calibration:
-            p = np.asarray(self.run_folder.calibration[task](p))
+        if kind == "binary" and task in self.calibration:
+            p = np.asarray(self.calibration[task](p))
         return evidence.measure(kind, uncertainty, strength, p, y)
 
     # --- scalars of a batch
@@ -263,7 +269,8 @@ class _Recorder:
             for j, name in enumerate(self.model.expert_names):
                 columns[f"g:{task}:{name}"] = np.ascontiguousarray(weights[:, i, j])
             columns[f"h:{task}"] = np.ascontiguousarray(spread[:, i])
-            columns[f"k:{task}"] = weights[:, i].argmax(1).astype(np.uint8)
+            known = np.isfinite(weights[:, i]).all(1)
+            columns[f"k:{task}"] = np.where(known, weights[:, i].argmax(1), NOBODY).astype(np.uint8)
             columns[f"m:{task}"] = weights[:, i].max(1)
         for task in self.model.task_names:
             columns |= self._task_columns(task, inputs, output)
@@ -275,7 +282,7 @@ class _Recorder:
             columns[f"t:{edge}"] = share.astype(np.float32)
         if output.sae is not None:
             columns["l0"] = _np((output.sae.latent > 0).sum(1)).astype(np.int32)
-        return columns
+        return {k: _known(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in columns.items()}
 
     def _task_columns(self, task: str, inputs: PLEClusterInput, output: PLEClusterOutput) -> dict[str, Any]:
         spec = self.model.tasks[task]
@@ -283,7 +290,7 @@ class _Recorder:
         label = (inputs.targets or {}).get(task)
         columns: dict[str, Any] = {}
         if spec.kind == "binary":
-            calibration = self.run_folder.calibration.get(task)
+            calibration = self.calibration.get(task)
             shown_p = _f32(value) if calibration is None else np.asarray(calibration(_np(value)))
             columns[f"p:{task}"] = shown_p.astype(np.float32)
         elif spec.kind == "regression":
@@ -292,7 +299,9 @@ class _Recorder:
         else:
             scores = torch.softmax(self.model.brand_logits(value), 1) if spec.kind == "contrastive" else value
             top = scores.max(dim=1)
-            columns[f"p:{task}"], columns[f"c:{task}"] = _f32(top.values), _np(top.indices).astype(np.int32)
+            known = _np(torch.isfinite(scores).all(dim=1))  # argmax of a NaN row would name a class, and perhaps the right one
+            columns[f"p:{task}"] = np.where(known, _f32(top.values), np.float32(np.nan))
+            columns[f"c:{task}"] = np.where(known, _np(top.indices), -1).astype(np.int32)
         if task in output.evidential:
             head = output.evidential[task]
             u, e = head.uncertainty, head.strength
@@ -336,14 +345,15 @@ class _Recorder:
     # --- the bounded samples
 
     def _keep(self, kept: _Kept, rows: NDArray[np.int64], batch: Batch, output: PLEClusterOutput) -> None:
-        local = np.flatnonzero(self.in_vectors[rows])
+        whole = finite_rows(output)
+        local = np.flatnonzero(self.in_vectors[rows] & whole)
         if len(local):
             outputs = torch.cat(list(output.encoded.expert_outputs.values()), dim=1)
             vectors: dict[str, NDArray[Any]] = {"row": rows[local], "experts": _f16(outputs[local])}
             vectors |= {f"hmm:{m}": _f16(v[local]) for m, v in output.encoded.hmm_projected.items()}
             for name, value in vectors.items():
                 kept.vectors.setdefault(name, []).append(value)
-        chosen = np.flatnonzero(self.in_effects[rows])
+        chosen = np.flatnonzero(self.in_effects[rows] & whole)
         if len(chosen):
             index = torch.from_numpy(chosen)
             kept.encoded.append(slim(output.encoded, index))
@@ -354,15 +364,18 @@ class _Recorder:
     def _finish(self, kept: _Kept, folder: Path) -> Statistics:
         assert kept.statistics is not None
         targets = {t: torch.cat(v) for t, v in kept.targets.items()}
-        engine = Engine(self.model, concat_encoded(kept.encoded), targets, kept.customers, self.run_folder.calibration)
-        effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
+        effects, dose = None, {}
+        if kept.encoded:
+            engine = Engine(self.model, concat_encoded(kept.encoded), targets, kept.customers, self.calibration)
+            effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
+            dose = engine.dose_response()
         rows = folder / "rows.parquet"
         moved = kept.statistics.drift
         return replace(
             kept.statistics,
             drift=None if moved is None else replace(moved, customers=distinct_customers(rows, moved.n)),
             effects=effects,
-            dose=engine.dose_response(),
+            dose=dose,
             quality=row_quality(rows, self.facts, self.judged),
             training=training.measure(self.run_folder.progress(steps=False)),
             reference=self._reference(kept.statistics.inputs),
@@ -382,6 +395,29 @@ class _Recorder:
             part = inputs_of(batch.inputs, self.facts.tasks, only_features=True)
             total = part if total is None else total + part
         return total
+
+
+def finite_of(model: PLEClusterAdaTT, inputs: PLEClusterInput, output: PLEClusterOutput) -> finite.FiniteStats:
+    """Rows of a batch that are no numbers; `features` by its parts."""
+    found = {k: _np(v) for k, v in bad_inputs(inputs).items()}
+    if "features" in found:
+        wrong = ~np.isfinite(_np(inputs.features))
+        parts = {f"features:{p}": wrong[:, c].any(1) for p, c in PART_SLICES.items()}
+        found = {**{k: v for k, v in parts.items() if v.any()}, **{k: v for k, v in found.items() if k != "features"}}
+    found |= {f"label {t}": _np(v) for t, v in bad_labels(inputs.targets or {}).items()}
+    experts = {e: _np(bad_rows(v)) for e, v in output.encoded.expert_outputs.items()}
+    heads = {t: _np(bad_rows(h.uncertainty)) for t, h in output.evidential.items()}
+    tasks = {t: _np(bad_rows(v)) for t, v in output.predictions.items()}
+    for task, spec in model.tasks.items():
+        if spec.kind == "contrastive":  # the query may be sound and the brands' own vectors not
+            tasks[task] = _np(bad_rows(model.brand_logits(output.predictions[task].float())))
+    return finite.measure(len(inputs), found, experts, tasks, heads)
+
+
+def finite_rows(output: PLEClusterOutput) -> NDArray[np.bool_]:
+    """[B] rows whose representation and predictions are all numbers: what a vector statistic or a what-if may use."""
+    bad = [bad_rows(output.shared_concat), *(bad_rows(v) for v in output.predictions.values())]
+    return np.asarray(~torch.stack(bad).any(0).numpy())
 
 
 def mixed_rows(inputs: PLEClusterInput) -> NDArray[np.bool_]:
@@ -418,7 +454,7 @@ def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: b
     hierarchy = None
     if not only_features and inputs.hierarchy_features is not None:
         hierarchy = (_np(inputs.hierarchy_features), absent["hierarchy_features"] == 0)
-    labels = {t: _known(v) for t, v in (inputs.targets or {}).items() if t in tasks}
+    labels = {t: _labelled(v) for t, v in (inputs.targets or {}).items() if t in tasks}
     segments = {}
     if inputs.customer_segment is not None:
         counts = np.bincount(_np(inputs.customer_segment).astype(int), minlength=len(SEGMENTS))
@@ -426,7 +462,13 @@ def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: b
     return measure_inputs(_np(inputs.features), absent, column_present, diagrams, hierarchy, labels, segments)
 
 
-def _known(label: Tensor) -> NDArray[np.bool_]:
+def _known(values: NDArray[Any]) -> Any:
+    """A column in which what is no number is NULL: SQL would take it into every mean."""
+    known = np.isfinite(values)
+    return values if known.all() else pa.array(values, mask=~known)
+
+
+def _labelled(label: Tensor) -> NDArray[np.bool_]:
     y = _np(label)
     known = y >= 0 if y.dtype.kind in "iu" else np.isfinite(y)
     return np.asarray(known if known.ndim == 1 else known.all(1))

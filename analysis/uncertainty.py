@@ -298,6 +298,7 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
     # labels of rows that trained the model flatter it
     y = np.where((raw["split"] == "train") | (y < 0 if kind != "regression" else False), np.nan, y)
     if kind == "binary":
+        p = np.where(np.isfinite(p), p, 1.0 - y)  # a prediction that is no number is a miss, see ple_model.metrics
         error = np.abs(p - y)
         wrong = np.where(np.isfinite(y), (p >= 0.5) != (y >= 0.5), np.nan).astype(np.float64)
     elif kind == "regression":

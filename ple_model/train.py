@@ -448,21 +448,29 @@ class Trainer:
             device_mem_mb=gpu, train=train_part.train, valid=validation.to_dict(), s=self.model.log_variances(),
             gates=validation.gates, gate_entropy=validation.gate_entropy, grad_norm=train_part.grad_norm,
             hmm_grad=train_part.hmm_grad, adatt=self.model.adatt_report(), frozen=self._frozen(), best=better,
-            nonfinite_steps=train_part.nonfinite, adatt_time_share=self._measuring_share(),
+            nonfinite_steps=train_part.nonfinite, onlooker_nonfinite=self._lost(), adatt_time_share=self._measuring_share(),
         )  # fmt: skip
-        if train_part.nonfinite > (SCALING_STEPS if self.scaler.is_enabled() else 0):
+        if train_part.nonfinite > self._allowed:
             why = f"; {p.skipped_why}" if p.skipped_why else ""
             self._warn(
                 f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite{why}"
             )
-        for name, steps in p.lost.items():
-            if steps > (SCALING_STEPS if self.scaler.is_enabled() else 0):
-                self._warn(
-                    f"epoch {p.epoch}: the {TITLES[name]} stayed as they were in {steps} steps, their own loss or gradient was "
-                    "not finite; no prediction depends on them"
-                )
+        for name, steps in self._lost().items():
+            self._warn(
+                f"epoch {p.epoch}: the {TITLES[name]} stayed as they were in {steps} steps, their own loss or gradient was "
+                "no number; no prediction depends on them"
+            )
         if validation.left_out and validation.left_out not in p.warnings:
             self._warn(validation.left_out)
+
+    @property
+    def _allowed(self) -> int:
+        """Steps of an epoch that may be skipped without a word: while fp16 seeks its scale."""
+        return SCALING_STEPS if self.scaler.is_enabled() else 0
+
+    def _lost(self) -> dict[str, int]:
+        """Onlookers that alone were not finite in more steps of this epoch than is normal."""
+        return {name: steps for name, steps in self.position.lost.items() if steps > self._allowed}
 
     # --- state
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,13 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     skipped = sum(int(e.get("nonfinite_steps", 0) or 0) for e in h.epochs)
     said = [e for e in h.events if e.get("event") in ("warning", "failed")]
     warned = [e for e in said if "finite" in str(e.get("message", e.get("text", e.get("reason", ""))))]
+    alone: dict[str, int] = {}
+    for e in h.epochs:
+        for name, steps in (e.get("onlooker_nonfinite") or {}).items():
+            alone[name] = alone.get(name, 0) + int(steps)
+    for name, steps in alone.items():
+        yield _onlooker(name, steps, len(h))
+    stepped = h.event("skipped")
     gave_up = any(e.get("event") == "failed" for e in warned)
     bad = []
     for name, values in {"total": h.series("train", "total"), **h.table("train", "tasks"), **h.table("valid", "tasks")}.items():
@@ -48,9 +56,16 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         bad += [(task, float(e["epoch"])) for task, v in (e.get("train", {}).get("tasks") or {}).items() if _is_nan(v)]
     if bad or skipped or warned:
         name, epoch = bad[0] if bad else ("total", 1.0)
+        first = stepped[0] if stepped else {}
+        named = [str(task) for task in first.get("tasks") or ()]
+        if not bad and named:
+            name = named[0] if len(named) == 1 else "tasks"
+        at = first.get("step")
         where = (
             f"The loss of {name} is not finite in epoch {epoch:.0f}."
             if bad
+            else f"{skipped or len(stepped)} steps were skipped, the first in epoch {first.get('epoch')}, step {at}."
+            if first
             else f"{skipped or len(warned)} steps had a loss that is not finite."
         )
         yield Finding(
@@ -61,14 +76,35 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             (
                 Evidence("epochs with NaN or Inf", float(len({e for _, e in bad})), 0.0, len(h)),
                 Evidence("skipped steps", float(skipped), 0.0),
+                *((Evidence("tasks of the first", float(len(named)), text=", ".join(named)),) if first else ()),
             ),
             LOSSES,
-            *_why_not_finite(s),
+            *_why_not_finite(s, first),
         )
 
 
-def _why_not_finite(s: Statistics) -> tuple[str, Fix]:
-    """Cause and fix: half precision where it was used, else a learning rate far above the reference's, else the rows."""
+def _onlooker(which: str, steps: int, epochs: int) -> Finding:
+    """An onlooker that did not train: the model is not touched by it."""
+    return Finding(
+        "LOSS-NAN",
+        "warning",
+        which,
+        f"The loss or gradient of {which} alone was not finite in {steps} steps: it stayed as it was there.",
+        (Evidence("steps", float(steps), 0.0, epochs),),
+        LOSSES,
+        "Its weights or its loss overflowed; the main path does not read it.",
+        Fix("", None, None, "Train again: what it says of this run is not to be used."),
+    )
+
+
+def _why_not_finite(s: Statistics, first: Mapping[str, Any]) -> tuple[str, Fix]:
+    """Cause and fix: what the first skipped step read, else half precision, else too high a learning rate, else the rows."""
+    held = ", ".join(f"`{k}`" for k in first.get("inputs") or ())
+    if held:
+        return (
+            f"Training rows hold values that are no numbers in {held}.",
+            Fix("", None, None, "`ple validate` on the dataset names rows and customers; repair the feed and build again."),
+        )
     rate = float(s.facts.get("training.learning_rate", 5e-4))
     amp = s.facts.get("training.amp", "auto")
     if amp != "off" and s.facts.run.get("device") != "cpu":

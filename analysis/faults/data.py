@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.faults.fault import Columns, Expect, Level, Plant, RowChange, fault
 from analysis.faults.rows import changed, remove, some
+from ple_model.batch import FIELD_SHAPES
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import HMM_MODES
 
@@ -26,6 +27,9 @@ POISONED = (
     Expect("EXP-HGCN-NAN"),
     Expect("CGC-NONFINITE"),
     Expect("DATA-NONFINITE"),
+    Expect("INPUT-NONFINITE"),
+    Expect("OUTPUT-NONFINITE"),
+    Expect("WEIGHTS-NONFINITE"),
     Expect("SAE-LOW-FVE"),
     Expect("SAE-DEAD"),
 )
@@ -172,6 +176,29 @@ def _nan(share: float) -> Plant:
         changed(columns, "features")[hit, 40] = np.nan
 
     return Plant(rows=change)
+
+
+def _nan_field(field: str) -> None:
+    @fault(
+        f"nan-{field.replace('_', '-')}",
+        "data",
+        f"What makes {field} put out NaN for some customers.",
+        levels=(Level("one row in twenty", 0.05),),
+        required=(Expect("INPUT-NONFINITE", field, "error"),),
+        permitted=(*POISONED, Expect("DATA-DRIFT"), Expect("EXP-PERSLAY-PAD"), Expect("EVI-UNINFORMATIVE")),
+    )
+    def _planted(share: float) -> Plant:
+        def change(columns: Columns, rng: np.random.Generator) -> None:
+            hit = some(columns, share, rng)
+            hit[0] = True
+            changed(columns, field)[hit] = np.nan
+
+        return Plant(rows=change)
+
+
+FLOAT_FIELDS = tuple(f for f, shape in FIELD_SHAPES.items() if shape and f != "features" and not f.endswith("_mask"))
+for _field in FLOAT_FIELDS:
+    _nan_field(_field)
 
 
 @fault(

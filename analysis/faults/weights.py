@@ -98,6 +98,35 @@ def _nan(_: float) -> Plant:
     return Plant(weights=change)
 
 
+def _no_number(name: str, module: str, what: str, tensor: str) -> None:
+    @fault(
+        f"nan-{name}",
+        "weight",
+        f"One number of {what} is NaN.",
+        levels=(FULL,),
+        required=(Expect("WEIGHTS-NONFINITE", module, "error"),),
+        permitted=(*POISONED, Expect("EVI-MISCALIBRATED"), Expect("EVI-UNINFORMATIVE"), Expect("HMM-ALL-DEFAULT")),
+    )
+    def _planted(_: float) -> Plant:
+        def change(model: PLEClusterAdaTT) -> None:
+            model.state_dict()[tensor].view(-1)[0] = float("nan")
+
+        return Plant(weights=change)
+
+
+for _broken in (
+    ("tower", "towers", "a tower", "towers.out_bias"),
+    ("head", "evidential", "the evidential heads", "evidential.bias"),
+    ("brands", "brands", "the brand table", "brands.keys"),
+    ("gate", "cgc", "a gate", "cgc.linear.weight"),
+    ("autoencoder", "sae", "the sparse autoencoder", "sae.w_enc"),
+    ("autoencoder-mean", "sae", "the autoencoder's running mean", "sae.mean"),
+    ("projector", "hmm", "an HMM projector", "hmm.hmm_projectors.behavior.0.weight"),
+    ("raw-mean", "raw_scale", "the raw columns' statistics", "experts.raw_scale.raw_mean"),
+):
+    _no_number(*_broken)
+
+
 @fault(
     "hgcn-nan",
     "weight",

@@ -97,6 +97,7 @@ def measure(
     if probability is not None and label is not None and kind in ("binary", "multiclass"):
         y = np.asarray(label)
         p = np.asarray(probability, dtype=np.float64)
+        # what is no number states no probability: such rows are counted by `stats.finite`, and are misses in every metric
         known = (y >= 0) & np.isfinite(p if p.ndim == 1 else p.sum(-1))
         y, p = y[known].astype(int), p[known]
         labelled = len(y)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ class HmmStats(Statistic):
     """[M] sum of the norms of real projections."""
     embedding: Array
     """[M, P] the learned default embeddings; they start at 0."""
+    nonfinite: Array = field(default_factory=lambda: np.zeros(1))
+    """[M] rows whose real projection is no number: left out of the moments."""
 
     @property
     def default_rate(self) -> Array:
@@ -36,8 +38,8 @@ class HmmStats(Statistic):
 
     @property
     def real(self) -> Array:
-        """[M] rows with a real projection."""
-        return self.n - self.default
+        """[M] rows with a real projection that is a number."""
+        return self.n - self.default - self.nonfinite
 
     @property
     def real_mean(self) -> Array:
@@ -74,7 +76,8 @@ def measure(
     """projected: mode -> [B, P]; default: mode -> [B] bool; embedding: mode -> [P]."""
     modes = tuple(projected)
     n = len(next(iter(projected.values()))) if modes else 0
-    real = {m: np.where(default[m][:, None], 0, projected[m]).astype(np.float64) for m in modes}
+    lost = {m: ~np.isfinite(projected[m]).all(1) & ~default[m] for m in modes}
+    real = {m: np.where((default[m] | lost[m])[:, None], 0, projected[m]).astype(np.float64) for m in modes}
     return HmmStats(
         modes=modes,
         n=n,
@@ -83,4 +86,5 @@ def measure(
         real_sq=np.stack([(real[m] ** 2).sum(0) for m in modes]),
         norm_sum=np.array([np.linalg.norm(real[m], axis=1).sum() for m in modes]),
         embedding=np.stack([np.asarray(embedding[m], dtype=np.float64) for m in modes]),
+        nonfinite=np.array([lost[m].sum() for m in modes], dtype=np.float64),
     )

@@ -13,6 +13,7 @@ from analysis.stats.drift import DriftStats
 from analysis.stats.effects import EffectStats
 from analysis.stats.evidence import TaskEvidence
 from analysis.stats.expert import ExpertStats
+from analysis.stats.finite import FiniteStats
 from analysis.stats.gate import GateStats, prior_weights
 from analysis.stats.hmm import HmmStats
 from analysis.stats.inputs import InputStats
@@ -43,7 +44,9 @@ class Facts:
     """sentences: edges that the model left out, and why"""
     execution_order: tuple[str, ...] = ()
     nonfinite_parameters: tuple[str, ...] = ()
-    """names of parameters with a NaN or Inf"""
+    """names of parameters, buffers and scalers with a NaN or Inf"""
+    nonfinite_values: dict[str, float] = field(default_factory=dict)
+    """tensor -> share of its values that are NaN or Inf"""
     brand_temperature: float = 0.07
     absent_sources: tuple[str, ...] = ()
     """event tables that the dataset says it never had"""
@@ -111,6 +114,8 @@ class Statistics(Statistic):
     """Input moments of the run's own sample: what it had of each feed."""
     drift: DriftStats | None = None
     """Counts on the bins of the training reference."""
+    finite: FiniteStats | None = None
+    """Rows that are no numbers."""
     trained: DriftStats | None = None
     """The training reference."""
 

@@ -72,8 +72,11 @@ class SaeStats(Statistic):
 
 
 def measure(latent: NDArray[np.floating], x: NDArray[np.floating], reconstruction: NDArray[np.floating]) -> SaeStats:
-    """latent: [B, Z] >= 0; x and reconstruction: [B, W]."""
+    """latent: [B, Z] >= 0; x and reconstruction: [B, W]. Rows that are no numbers are left out: a latent that is NaN is not
+    one that never fires, and a share of variance that is NaN is no verdict."""
     z, h, r = (np.asarray(v, dtype=np.float64) for v in (latent, x, reconstruction))
+    known = np.isfinite(z).all(1) & np.isfinite(h).all(1) & np.isfinite(r).all(1)
+    z, h, r = z[known], h[known], r[known]
     return SaeStats(
         n=len(z),
         active=(z > 0).sum(0).astype(np.float64),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats import drift, effects, evidence, expert, gate, hmm, sae, training, transfer
+from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Facts, RowQuality, Statistics
 from analysis.stats.transfer import DoseResponse
@@ -67,6 +67,8 @@ class World:
     label: dict[str, NDArray[Any]]
     epochs: list[dict[str, Any]]
     cut_change: dict[str, float]
+    bad: dict[str, dict[str, NDArray[Any]]]
+    """inputs, experts, tasks, heads -> name -> rows that are no numbers"""
     dose: dict[str, DoseResponse]
     quality: dict[str, RowQuality]
 
@@ -104,6 +106,7 @@ class World:
                 for t in self.uncertainty
             },
             effects=effects.measure(facts.kinds, before, after, {"cvr": 0.505}),
+            finite=finite.measure(n, self.bad["inputs"], self.bad["experts"], self.bad["tasks"], self.bad["heads"]),
             dose=self.dose,
             quality=self.quality,
             training=training.measure(self.epochs),
@@ -173,6 +176,7 @@ def world(n: int = 600, seed: int = 0) -> World:
         uncertainty={"ctr": rng.uniform(0.1, 0.6, n), "nba": rng.uniform(0.1, 0.6, n)},
         probability={"ctr": probability, "nba": shares}, label={"ctr": label, "nba": classes},
         epochs=epoch_lines(facts), cut_change={},
+        bad={"inputs": {}, "experts": {}, "tasks": {}, "heads": {}},
         dose={e: DoseResponse(e, (0.0, 0.5, 1.0), (0.1, 0.2, 0.3), 0.2, n) for e in facts.edges},
         quality={"nba": RowQuality(n, 0.02, 0.3, 0.1, 0.62, 0.4)},
     )  # fmt: skip
@@ -330,6 +334,23 @@ def _nobody_looks(w: World) -> None:
 @planted("CGC-NONFINITE", "gates", "error")
 def _gate_nan(w: World) -> None:
     w.weights[:4] = np.nan
+
+
+@planted("WEIGHTS-NONFINITE", "towers", "error")
+def _weight_nan(w: World) -> None:
+    w.facts = replace(w.facts, nonfinite_parameters=("towers.out_bias",), nonfinite_values={"towers.out_bias": 0.01})
+
+
+@planted("INPUT-NONFINITE", "hmm_behavior", "error")
+def _input_nan(w: World) -> None:
+    rows = np.arange(w.n) % 20 == 0
+    w.bad["inputs"]["hmm_behavior"] = rows
+    w.bad["tasks"]["ltv"] = rows
+
+
+@planted("OUTPUT-NONFINITE", "ltv", "error")
+def _output_nan(w: World) -> None:
+    w.bad["tasks"]["ltv"] = np.arange(w.n) < 3
 
 
 @planted("LOSS-NAN", "total", "error")

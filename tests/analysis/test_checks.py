@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -129,3 +130,35 @@ def test_the_fix_of_a_loss_that_is_not_finite_follows_what_the_run_used(device: 
     (finding,) = found(w, "LOSS-NAN")
     assert finding.fix is not None
     assert finding.fix.key == key
+
+
+def test_a_skipped_step_is_said_with_task_epoch_step_and_the_field_that_did_it() -> None:
+    w = world()
+    w.epochs[1]["nonfinite_steps"] = 2
+    w.epochs.append({
+        "event": "skipped", "epoch": 2, "step": 7, "tasks": ["ltv"], "inputs": {"hmm_behavior": 3}, "rows": 256, "cause": "",
+    })  # fmt: skip
+    (finding,) = found(w, "LOSS-NAN")
+    assert finding.subject == "ltv"
+    assert finding.verdict == "2 steps were skipped, the first in epoch 2, step 7."
+    assert "`hmm_behavior`" in finding.cause
+
+
+def test_an_onlooker_that_could_not_train_is_named_apart_from_the_model() -> None:
+    w = world()
+    w.epochs[0]["onlooker_nonfinite"] = {"sae": 20}
+    (finding,) = found(w, "LOSS-NAN")
+    assert (finding.severity, finding.subject) == ("warning", "sae")
+    assert "20 steps" in finding.verdict
+
+
+def test_rows_that_are_no_numbers_reach_no_verdict_but_their_own() -> None:
+    w = world()
+    lost = np.arange(w.n) % 20 == 0
+    for values in (w.x, w.latent, w.reconstruction, *w.projected.values(), *w.added.values(), *w.own.values()):
+        values[lost] = np.nan
+    w.uncertainty["ctr"][lost] = np.nan
+    w.bad["inputs"]["hmm_behavior"] = lost
+    said = run_checks(w.measure())
+    assert [f.id for f in said if f.alarm] == ["INPUT-NONFINITE"]
+    assert [f.verdict for f in said if re.search(r"\bnan\b", f.verdict)] == []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.stats import effects, evidence, expert, gate, hmm, inputs, sae, training, transfer
+from analysis.stats import effects, evidence, expert, finite, gate, hmm, inputs, sae, training, transfer
 from analysis.stats.base import Statistic, entropy, jensen_shannon, pack, unpack
 from analysis.stats.run import Statistics
 from tests.analysis.planted import healthy
@@ -53,6 +53,11 @@ def measure_transfer(r: Rows) -> Statistic:
     return transfer.measure({"s:t": r["added"]}, {"t": r["own"]}, len(r["added"]))
 
 
+def measure_finite(r: Rows) -> Statistic:
+    some = {"a": r["default"][:, 0], "b": r["default"][:, 1]}
+    return finite.measure(len(r["u"]), some, {"e": r["mask"][:, 0]}, {"t": r["mask"][:, 1]}, {})
+
+
 def measure_sae(r: Rows) -> Statistic:
     return sae.measure(r["latent"], r["x"], 0.9 * r["x"])
 
@@ -76,7 +81,7 @@ def measure_inputs(r: Rows) -> Statistic:
 
 MEASURES: dict[str, Callable[[Rows], Statistic]] = {
     "expert": measure_expert, "gate": measure_gate, "hmm": measure_hmm, "transfer": measure_transfer, "sae": measure_sae,
-    "evidence": measure_evidence, "effects": measure_effects, "inputs": measure_inputs,
+    "evidence": measure_evidence, "finite": measure_finite, "effects": measure_effects, "inputs": measure_inputs,
 }  # fmt: skip
 
 

@@ -41,7 +41,9 @@ def case(planter: Planter, name: str) -> Case:
     return planter.case(fault, fault.levels[0], fixes=False)
 
 
-@pytest.mark.parametrize("name", ["feed-collaborative", "expert-dead", "sae-dead", "expert-nan"])
+@pytest.mark.parametrize(
+    "name", ["feed-collaborative", "expert-dead", "sae-dead", "expert-nan", "nan-hmm-behavior", "nan-brands"]
+)
 def test_a_fault_in_rows_or_weights_is_named_by_its_check(planter: Planter, name: str) -> None:
     found = case(planter, name)
     assert found.found
