@@ -402,7 +402,7 @@ def finite_of(model: PLEClusterAdaTT, inputs: PLEClusterInput, output: PLECluste
     found = {k: _np(v) for k, v in bad_inputs(inputs).items()}
     if "features" in found:
         wrong = ~np.isfinite(_np(inputs.features))
-        parts = {f"features:{p}": wrong[:, c].any(1) for p, c in PART_SLICES.items()}
+        parts = {f"features:{p}": wrong[:, c].any(1) for p, c in inputs.parts.items()}
         found = {**{k: v for k, v in parts.items() if v.any()}, **{k: v for k, v in found.items() if k != "features"}}
     found |= {f"label {t}": _np(v) for t, v in bad_labels(inputs.targets or {}).items()}
     experts = {e: _np(bad_rows(v)) for e, v in output.encoded.expert_outputs.items()}
