@@ -9,27 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ple_model.arguments import COUNT, COUNT_OR_NONE, SEED, file_in, file_out, folder_in
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
 
 
 def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("--dataset", type=Path, metavar="D", help="measure on this dataset (default: the run's own sample)")
-    parser.add_argument("--sample", type=int, metavar="N", help="use at most N rows, chosen with --seed")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
-    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="JSON file with thresholds to override, by name")
+    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
+    parser.add_argument("--dataset", type=folder_in, metavar="D", help="measure on this dataset (default: the run's sample)")
+    parser.add_argument("--sample", type=COUNT, metavar="N", help="use at most N rows, chosen with --seed")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the sample (default 0)")
+    parser.add_argument("--thresholds", type=file_in, metavar="FILE", help="JSON file with thresholds to override, by name")
     parser.add_argument("--force", action="store_true", help="measure again even if a result is stored")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report that opens offline")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the findings as Markdown")
+    parser.add_argument("--html", type=file_out, metavar="FILE", help="write a report that opens offline")
+    parser.add_argument("--markdown", type=file_out, metavar="FILE", help="write the findings as Markdown")
     add_json(parser)
 
 
 def _run_diagnose(args: argparse.Namespace) -> int:
     from analysis.diagnose import diagnose
 
-    if args.sample is not None and args.sample < 1:
-        raise UserError(f"--sample {args.sample} is not valid, it must be at least 1")
     thresholds = _thresholds(args.thresholds)
     tick = _ticker(quiet=args.json)
     found = diagnose(
@@ -64,7 +63,7 @@ def _thresholds(path: Path | None) -> Any:
 
 def _configure_whatif(parser: argparse.ArgumentParser) -> None:
     many: dict[str, Any] = {"action": "append", "default": []}
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
     parser.add_argument(
         "changes", nargs="*", metavar="CHANGE",
         help="a change in its text form, as pages write it: feature.recency_days=3, feature.txn_seq=absent, edge.ctr:cvr=0",
@@ -85,11 +84,11 @@ def _configure_whatif(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reconstruct", action="store_true", help="replace the shared representation by its SAE reconstruction"
     )
-    parser.add_argument("--dataset", type=Path, metavar="D", help="use this dataset (default: the run's own sample)")
-    parser.add_argument("--sample", type=int, default=10_000, metavar="N", help="use at most N rows (default 10000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample and of the bootstrap (default 0)")
+    parser.add_argument("--dataset", type=folder_in, metavar="D", help="use this dataset (default: the run's own sample)")
+    parser.add_argument("--sample", type=COUNT, default=10_000, metavar="N", help="use at most N rows (default 10000)")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the sample and of the bootstrap (default 0)")
     parser.add_argument(
-        "--bootstrap", type=int, default=200, metavar="N", help="bootstrap rounds (default 200; 0: no intervals)"
+        "--bootstrap", type=COUNT_OR_NONE, default=200, metavar="N", help="bootstrap rounds (default 200; 0: no intervals)"
     )
     add_json(parser)
 
@@ -119,8 +118,6 @@ def intervention_items(args: argparse.Namespace) -> tuple[str, ...]:
 def _run_whatif(args: argparse.Namespace) -> int:
     from analysis.whatif import whatif, whatif_customer
 
-    if args.sample < 1:
-        raise UserError(f"--sample {args.sample} is not valid, it must be at least 1")
     items = intervention_items(args)
     if args.customer is not None:
         one = whatif_customer(args.run, args.customer, items, args.task, dataset=args.dataset)
@@ -129,7 +126,7 @@ def _run_whatif(args: argparse.Namespace) -> int:
     if args.task is not None:
         raise UserError("--task belongs to --customer: every task of the sample is shown anyway")
     result = whatif(
-        args.run, items, dataset=args.dataset, sample=args.sample, seed=args.seed, bootstrap=max(0, args.bootstrap)
+        args.run, items, dataset=args.dataset, sample=args.sample, seed=args.seed, bootstrap=args.bootstrap
     )  # fmt: skip
     print(_dump({"run": str(args.run), **result.to_dict()}) if args.json else result)
     return 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ple_model.arguments import COUNT, SEED, file_in, folder_in
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("--dataset", type=Path, metavar="D", help="use this dataset (default: the run's own sample)")
+    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
+    parser.add_argument("--dataset", type=folder_in, metavar="D", help="use this dataset (default: the run's own sample)")
     parser.add_argument(
         "--without", action="append", default=[], metavar="EXPERT=RUN",
         help="compare with a run trained without the expert ('ple train --set shared_experts.EXPERT=null'); may be repeated",
@@ -26,24 +27,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _configure_signal(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="dataset folder")
+    parser.add_argument("dataset", type=folder_in, metavar="DATASET", help="dataset folder")
     parser.add_argument("--task", action="append", metavar="TASK", help="only this task; may be repeated (default: all)")
     _shared(parser, 20_000, "fit on at most N rows of the training split")
 
 
 def _shared(parser: argparse.ArgumentParser, sample: int, what: str) -> None:
-    parser.add_argument("--truth", type=Path, metavar="FILE", help="truth.parquet of a synthetic bank: marks the planted pairs")
-    parser.add_argument("--sample", type=int, default=sample, metavar="N", help=f"{what} (default {sample})")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sample and of the bootstrap (default 0)")
-    parser.add_argument("--bootstrap", type=int, default=500, metavar="N", help="bootstrap rounds (default 500)")
+    parser.add_argument("--truth", type=file_in, metavar="FILE", help="truth.parquet of a synthetic bank: marks planted pairs")
+    parser.add_argument("--sample", type=COUNT, default=sample, metavar="N", help=f"{what} (default {sample})")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the sample and of the bootstrap (default 0)")
+    parser.add_argument("--bootstrap", type=COUNT, default=500, metavar="N", help="bootstrap rounds (default 500)")
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")
     add_json(parser)
-
-
-def _checked(args: argparse.Namespace) -> None:
-    for option in ("sample", "bootstrap"):
-        if getattr(args, option) < 1:
-            raise UserError(f"--{option} {getattr(args, option)} is not valid, it must be at least 1")
 
 
 def _ticker(args: argparse.Namespace, unit: str) -> Callable[[int, int], None]:
@@ -64,7 +59,6 @@ def _show(args: argparse.Namespace, found: Ablation) -> int:
 def _run(args: argparse.Namespace) -> int:
     from analysis.ablation import ablate, planted_pairs
 
-    _checked(args)
     without: dict[str, Path] = {}
     for item in args.without:
         expert, eq, run = item.partition("=")
@@ -83,7 +77,6 @@ def _run_signal(args: argparse.Namespace) -> int:
     from analysis.input_signal import input_signal
     from ple_model.data.dataset import Dataset
 
-    _checked(args)
     found = input_signal(
         Dataset.open(args.dataset), tasks=args.task, planted=planted_pairs(args.truth) if args.truth else frozenset(),
         sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=_ticker(args, "tasks"),

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from ple_model.arguments import COUNT_OR_NONE, day, file_out, folder_in
 from ple_model.commands import Command, add_json
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
     parser.add_argument("--customer", required=True, metavar="ID", help="customer id")
     parser.add_argument("--task", metavar="TASK", help="task to explain (default: nba, or the first task that had labels)")
-    parser.add_argument("--cutoff", metavar="DATE", help="cut-off date of the row (default: the customer's latest)")
-    parser.add_argument("--class", dest="target", type=int, metavar="N", help="class to explain (default: the most probable)")
-    parser.add_argument("--dataset", type=Path, metavar="D", help="look for the customer here (default: sample, training data)")
+    parser.add_argument("--cutoff", type=day, metavar="DATE", help="cut-off date of the row (default: the customer's latest)")
+    parser.add_argument(
+        "--class", dest="target", type=COUNT_OR_NONE, metavar="N", help="class to explain (default: the likeliest)"
+    )
+    parser.add_argument(
+        "--dataset", type=folder_in, metavar="D", help="look here for the customer (default: sample, then data)"
+    )
     parser.add_argument("--language", choices=("en", "ko"), default="en", help="language of the report (default: en)")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a one-page report that opens offline")
+    parser.add_argument("--html", type=file_out, metavar="FILE", help="write a one-page report that opens offline")
     add_json(parser)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from ple_model.arguments import MAX_SEED, file_out, folder_out
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
 
@@ -24,8 +24,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--no-fixes", action="store_true", help="do not train again with the suggested fixes (tried on the first seed)"
     )
     parser.add_argument("--list", action="store_true", help="list the faults, what they must raise, and stop")
-    parser.add_argument("--workdir", type=Path, metavar="DIR", help="keep banks and healthy runs here (default: user cache)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too, after each case")
+    parser.add_argument("--workdir", type=folder_out, metavar="DIR", help="keep banks and healthy runs here (default: a cache)")
+    parser.add_argument("--out", type=file_out, metavar="FILE", help="write the JSON here too, after each case")
     add_json(parser)
 
 
@@ -35,7 +35,7 @@ def seeds_of(text: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
         return default
     found = []
     for word in text.split(","):
-        if not word.strip().isdigit():
+        if not (word.strip().isascii() and word.strip().isdigit() and len(word.strip()) < 11 and int(word) <= MAX_SEED):
             raise UserError(f"--seeds {text}: {word.strip()!r} is not a seed, expected for example 11,12,13")
         found.append(int(word))
     return tuple(dict.fromkeys(found))

@@ -8,15 +8,20 @@ import sys
 from pathlib import Path
 
 from dashboard.server import ROOT, app_command, app_environment
+from ple_model.arguments import PORT, folder_in
 from ple_model.commands import Command
 from ple_model.errors import UserError
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="?", type=Path, metavar="RUNS_DIR", help="folder of runs (default: the bundled sample_runs and ./runs)"
+        "runs",
+        nargs="?",
+        type=folder_in,
+        metavar="RUNS_DIR",
+        help="folder of runs (default: sample_runs and ./runs)",
     )
-    parser.add_argument("--port", type=int, default=8501, help="port of the local server (default 8501)")
+    parser.add_argument("--port", type=PORT, default=8501, help="port of the local server (default 8501)")
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
 
 

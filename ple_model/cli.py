@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from typing import NoReturn
 
+from ple_model.arguments import check_types
 from ple_model.commands import Command
 from ple_model.errors import UserError, did_you_mean
 
@@ -66,6 +67,7 @@ def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
         one = sub.add_parser(name, help=command.help, description=command.help[:1].upper() + command.help[1:] + ".")
         one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
         command.configure(one)
+    check_types(parser)
     return parser
 
 

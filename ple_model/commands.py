@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from ple_model.arguments import assignment, file_in
 
 Arguments = argparse.Namespace
 
@@ -30,8 +31,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_config(parser: argparse.ArgumentParser) -> None:
     """`--preset`, `--config`, `--set`, the same everywhere."""
     parser.add_argument("--preset", metavar="NAME", help="preset to start from (see `ple presets`; default: v3_14)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file laid on the preset")
+    parser.add_argument("--config", type=file_in, metavar="FILE", help="YAML file laid on the preset")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        "--set", action="append", default=[], type=assignment, metavar="KEY=VALUE", dest="overrides",
         help="one config value, for example training.learning_rate=1e-3; may be repeated",
     )  # fmt: skip

@@ -11,20 +11,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, device, folder_in, folder_out
 from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
 
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder that `ple build` made")
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder to make or to go on with")
+    parser.add_argument("dataset", type=folder_in, metavar="DATASET", help="folder that `ple build` made")
+    parser.add_argument("run", type=folder_out, metavar="RUN", help="run folder to make or to go on with")
     add_config(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run where it stopped, under its own config")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's own choice)")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
-    parser.add_argument("--sample", type=int, default=2000, metavar="N", help="customers stored with the run (default: 2000)")
+    parser.add_argument("--sample", type=COUNT, default=2000, metavar="N", help="customers stored with the run (default: 2000)")
 
 
 def _train(arguments: Arguments) -> int:
@@ -40,8 +41,6 @@ def _train(arguments: Arguments) -> int:
     chosen = arguments.preset or arguments.config or arguments.overrides
     if arguments.resume and exists and chosen:
         raise UserError("--resume goes on under the run's own config: leave out --preset, --config and --set")
-    if arguments.threads is not None and arguments.threads < 1:
-        raise UserError(f"--threads: {arguments.threads} is not valid, it must be at least 1")
     torch.set_flush_denormal(True)
     preset = arguments.preset or "v3_14"
     resuming = arguments.resume and exists
@@ -96,12 +95,14 @@ def _stop_on_signals() -> Iterator[_StopFlag]:
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("--dataset", type=Path, metavar="D", help="default: the run's own dataset, or its sample")
+    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
+    parser.add_argument("--dataset", type=folder_in, metavar="D", help="default: the run's own dataset, or its sample")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: test")
-    parser.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples for intervals (default: 200)")
+    parser.add_argument(
+        "--bootstrap", type=COUNT_OR_NONE, default=200, metavar="N", help="resamples (default: 200; 0: no intervals)"
+    )
     parser.add_argument("--no-boosting", action="store_true", help="leave out the gradient-boosting baseline, the slowest part")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
     add_json(parser)
 
 
@@ -177,7 +178,7 @@ def _runs(arguments: Arguments) -> int:
 
 
 def _configure_runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs"), metavar="RUNS_DIR", help="default: runs")
+    parser.add_argument("folder", type=folder_in, nargs="?", default=Path("runs"), metavar="RUNS_DIR", help="default: runs")
     add_json(parser)
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from ple_model.arguments import COUNT, PROCESSES, day, device, file_out, folder_in, share
 from ple_model.commands import Arguments, Command, add_json
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder; its dataset is not needed")
-    parser.add_argument("events", type=Path, metavar="EVENTS", help="folder of event tables of the customers to score")
-    parser.add_argument("out", type=Path, metavar="OUT.parquet", help="file to write, one row a customer and cut-off")
+    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder; its dataset is not needed")
+    parser.add_argument("events", type=folder_in, metavar="EVENTS", help="folder of event tables of the customers to score")
+    parser.add_argument("out", type=file_out, metavar="OUT.parquet", help="file to write, one row a customer and cut-off")
     parser.add_argument(
-        "--cutoff", action="append", default=[], metavar="DATE",
+        "--cutoff", action="append", default=[], type=day, metavar="DATE",
         help="score as of this date, may be repeated (default: the cut-offs of the source)",
     )  # fmt: skip
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="offers a customer (default: 3)")
+    parser.add_argument("--top", type=COUNT, default=3, metavar="N", help="offers a customer (default: 3)")
     parser.add_argument(
-        "--fallback-share", type=float, default=0.05, metavar="SHARE",
+        "--fallback-share", type=share, default=0.05, metavar="SHARE",
         help="mark what is more uncertain than all but this share of validation customers (default: 0.05)",
     )  # fmt: skip
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument("--workers", type=int, default=2, help="processes for the topology step (default: 2)")
+    parser.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--workers", type=PROCESSES, default=2, help="processes for the topology step (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
     add_json(parser)
 

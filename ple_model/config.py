@@ -7,34 +7,48 @@ keys, wrong types and impossible values are `UserError`s that name the key. A ma
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import yaml
 
+from ple_model.arguments import MAX_SEED, shown
 from ple_model.errors import UserError, did_you_mean
 from ple_model.experts.base import ExpertParams
 from ple_model.registry import expert_class
 from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, LOGIT_TRANSFERS, TASKS, TaskSpec
+from ple_model.yaml_text import MAX_DEPTH, parse_yaml
 
 PRESETS = ("v3_14", "v3_15", "small", "production")
 
 
-def key(default: Any, help: str) -> Any:
-    """A config field with its help text."""
+def key(default: Any, help: str, low: int | float | None = None, high: int | float | None = None) -> Any:
+    """A config field with its help text, and its bounds where they are not those of its kind (`BOUNDS`)."""
+    metadata = {"help": help, "low": low, "high": high}
     if isinstance(default, (dict, list)):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
-    return field(default=default, metadata={"help": help})
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+BOUNDS: dict[type, tuple[float, float]] = {int: (1, 65_536), float: (-1e6, 1e6)}
+"""Least and largest value of a key that names no bounds of its own: integers are widths and numbers of something."""
+
+
+def shown_key(value: object) -> str:
+    """A key of a mapping as it was written, shortened."""
+    return value if isinstance(value, str) and len(value) <= 60 else shown(value)
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:
     if not condition:
-        raise UserError(f"{name}: {value!r} is not valid, {rule}")
+        raise UserError(f"{name}: {shown(value)} is not valid, {rule}")
 
 
 @dataclass(frozen=True)
@@ -128,9 +142,9 @@ class TaskExpertsConfig:
 @dataclass(frozen=True)
 class AdattConfig:
     enabled: bool = key(True, "Reweight tasks by how far the others' gradients agree with them.")
-    warmup_epochs: int = key(0, "Epochs before adaTT acts; gradients are measured from the start.")
+    warmup_epochs: int = key(0, "Epochs before adaTT acts; gradients are measured from the start.", low=0)
     freeze_epoch: int = key(1, "adaTT coefficients and CGC gates become constant at the end of this epoch.")
-    grad_interval: int = key(10, "Steps between gradient measurements; at least four an epoch are taken.")
+    grad_interval: int = key(10, "Steps between gradient measurements; at least four an epoch are taken.", high=2**31)
     ema_decay: float = key(0.9, "Decay of the moving average of the gradient vectors.")
     negative_transfer_threshold: float = key(-0.1, "A pair whose affinity is below this transfers nothing and is flagged.")
     intra_strength: dict[str, float] = key(dict(GROUP_STRENGTH), "Transfer strength within a task group.")
@@ -214,9 +228,9 @@ class SaeConfig:
     loss_weight: float = key(0.01, "Share of the SAE loss in the reported total.")
     learning_rate: float = key(1e-3, "Learning rate of the SAE's own optimizer group.")
     grad_clip: float = key(1.0, "Clipping of the SAE's own gradient.")
-    aux_k: int = key(64, "Dead latents that reconstruct the residual (topk, batchtopk).")
+    aux_k: int = key(64, "Dead latents that reconstruct the residual (topk, batchtopk).", low=0)
     aux_weight: float = key(1 / 32, "Weight of that auxiliary loss (Gao et al. 2024).")
-    dead_steps: int = key(200, "Steps without activation after which a latent counts as dead.")
+    dead_steps: int = key(200, "Steps without activation after which a latent counts as dead.", high=2**31)
 
     def __post_init__(self) -> None:
         _require(self.expansion >= 1, "sae.expansion", self.expansion, "it must be at least 1")
@@ -240,23 +254,23 @@ class EvidentialConfig:
 class TrainingConfig:
     learning_rate: float = key(5e-4, "AdamW learning rate.")
     weight_decay: float = key(0.01, "AdamW weight decay.")
-    batch_size: int | None = key(None, "Rows a step; null: min(16384, max(256, n / 32)).")
+    batch_size: int | None = key(None, "Rows a step; null: min(16384, max(256, n / 32)).", low=2, high=2**24)
     grad_clip: float = key(5.0, "Clipping of the global gradient norm.")
     scheduler_t0: int = key(10, "First period of the cosine schedule with warm restarts, in epochs.")
     scheduler_t_mult: int = key(2, "Factor between periods.")
     phase1_epochs: int = key(15, "Epochs of phase 1 (everything trains).")
-    phase2_epochs: int = key(8, "Epochs of phase 2 (shared experts frozen).")
+    phase2_epochs: int = key(8, "Epochs of phase 2 (shared experts frozen).", low=0)
     freeze_shared_in_phase2: bool = key(True, "Shared experts in eval mode and out of the optimizer in phase 2.")
     max_epochs: int = key(100, "Hard limit over both phases.")
     patience: int = key(7, "Early stopping: epochs a phase without a better validation mean.")
     loss_weighting: Literal["uncertainty", "fixed"] = key("uncertainty", "Kendall weighting or fixed weights.")
     log_var_limit: float = key(4.0, "s_k is projected onto [-limit, limit] after each step.")
     amp: Literal["auto", "off", "fp16", "bf16"] = key("auto", "Mixed precision; auto: fp16 on GPU, off on CPU.")
-    brand_candidates: int = key(2048, "All brands are candidates up to this number, beyond it they are sampled.")
+    brand_candidates: int = key(2048, "All brands are candidates up to this number, beyond it they are sampled.", high=2**24)
     temperature: float = key(0.07, "InfoNCE temperature of brand_prediction.")
     focal_gamma: float = key(2.0, "Focusing parameter of the focal loss.")
     huber_delta: float = key(1.0, "Width of the quadratic part of the Huber loss, in standard deviations of the label.")
-    seed: int = key(0, "Seed of initialisation, shuffling and dropout.")
+    seed: int = key(0, "Seed of initialisation, shuffling and dropout.", low=0, high=MAX_SEED)
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "grad_clip", "temperature", "huber_delta", "log_var_limit"):
@@ -336,51 +350,63 @@ class Config:
 T = TypeVar("T")
 
 
-def _convert(value: Any, kind: Any, name: str) -> Any:
-    """`value` as the annotated type `kind`, or `UserError` naming the key."""
+def _convert(value: Any, kind: Any, name: str, about: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """`value` as the annotated type `kind`, within the bounds of the field's metadata `about`; `UserError` names the key."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
         inner = [a for a in args if a is not type(None)]
-        return _convert(value, inner[0], name)
+        return _convert(value, inner[0], name, about)
     if origin is Literal:
+        if value is False and "off" in args:  # YAML 1.1 reads a bare off as a truth value
+            return "off"
         if value not in args:
-            raise UserError(f"{name}: {value!r} is not valid{did_you_mean(str(value), map(str, args))}")
+            raise UserError(f"{name}: {shown(value)} is not valid{did_you_mean(shown(value), map(str, args))}")
         return value
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UserError(f"{name}: {value!r} is not a mapping")
-        return {str(k): _convert(v, args[1], f"{name}.{k}") for k, v in value.items() if v is not None}
+            raise UserError(f"{name}: {shown(value)} is not a mapping")
+        return {shown_key(k): _convert(v, args[1], f"{name}.{k}", about) for k, v in value.items() if v is not None}
     if origin is list:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            raise UserError(f"{name}: {value!r} is not a list")
-        return [_convert(v, args[0], f"{name}[{i}]") for i, v in enumerate(value)]
+            raise UserError(f"{name}: {shown(value)} is not a list")
+        return [_convert(v, args[0], f"{name}[{i}]", about) for i, v in enumerate(value)]
     if dataclasses.is_dataclass(kind):
         return _build(typing.cast(type, kind), value, name)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 5e-4 as a string
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise UserError(f"{name}: {value!r} is {type(value).__name__}, expected {kind.__name__}")
-    return value
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
+        raise UserError(f"{name}: {shown(value)} is {type(value).__name__}, expected {kind.__name__}")
+    if kind in BOUNDS:
+        _within(value, kind, name, about)
+    return float(value) if kind is float else value
+
+
+def _within(value: Any, kind: type, name: str, about: Mapping[str, Any]) -> None:
+    """`UserError` unless the number is finite and within its key's bounds, or those of its kind."""
+    low, high = ((about.get(k) if about.get(k) is not None else d) for k, d in zip(("low", "high"), BOUNDS[kind], strict=True))
+    if value != value:
+        raise UserError(f"{name}: nan is not valid, it must be a number")
+    if value < low:
+        raise UserError(f"{name}: {shown(value)} is not valid, it must be at least {low:,}")
+    if value > high:
+        raise UserError(f"{name}: {shown(value)} is not valid, it must be at most {high:,}")
 
 
 def _build(cls: type[T], value: Any, name: str) -> T:
     if isinstance(value, cls):
         return value
     if not isinstance(value, Mapping):
-        raise UserError(f"{name}: {value!r} is not a mapping")
+        raise UserError(f"{name}: {shown(value)} is not a mapping")
     hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    known = {f.name: f.metadata for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for k in value:
         if k not in known:
-            raise UserError(f"{name}.{k}: unknown key{did_you_mean(str(k), known)}")
-    return cls(**{k: _convert(v, hints[k], f"{name}.{k}") for k, v in value.items()})
+            raise UserError(f"{name}.{shown_key(k)}: unknown key{did_you_mean(shown_key(k), known)}")
+    return cls(**{k: _convert(v, hints[k], f"{name}.{k}", known[k]) for k, v in value.items()})
 
 
 def config_from_dict(raw: Mapping[str, Any]) -> Config:
@@ -390,15 +416,14 @@ def config_from_dict(raw: Mapping[str, Any]) -> Config:
     parts: dict[str, Any] = {}
     for section, value in raw.items():
         if section not in sections:
-            raise UserError(f"{section}: unknown section{did_you_mean(str(section), sections)}")
+            raise UserError(f"{shown_key(section)}: unknown section{did_you_mean(shown_key(section), sections)}")
         if section == "shared_experts":
             if not isinstance(value, Mapping):
-                raise UserError(f"shared_experts: {value!r} is not a mapping")
-            parts[section] = {
-                str(n): _build(expert_class(str(n)).Params, v, f"shared_experts.{n}") for n, v in value.items() if v is not None
-            }
+                raise UserError(f"shared_experts: {shown(value)} is not a mapping")
+            given = {shown_key(n): v for n, v in value.items() if v is not None}
+            parts[section] = {n: _build(expert_class(n).Params, v, f"shared_experts.{n}") for n, v in given.items()}
         else:
-            parts[sections[section]] = _build(hints[sections[section]], value or {}, str(section))
+            parts[sections[section]] = _build(hints[sections[section]], {} if value is None else value, str(section))
     return Config(**parts)
 
 
@@ -413,11 +438,11 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as e:
         raise UserError(f"{path}: no such config file") from e
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(e).split())}") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{path} cannot be read: {' '.join(str(e).split())}") from e
     if raw is None:
         return {}
     if not isinstance(raw, dict):
@@ -442,11 +467,10 @@ def load_config(preset: str = "v3_14", file: Path | None = None, overrides: Iter
     for item in overrides:
         name, eq, text = item.partition("=")
         if not eq or not name:
-            raise UserError(f"override {item!r}: expected key=value, for example training.learning_rate=1e-3")
-        try:
-            value: Any = yaml.safe_load(text)
-        except yaml.YAMLError as e:
-            raise UserError(f"override {item!r}: the value is not valid YAML") from e
+            raise UserError(f"override {shown(item)}: expected key=value, for example training.learning_rate=1e-3")
+        value: Any = parse_yaml(text, f"override {shown(name)}")
+        if name.count(".") > MAX_DEPTH:
+            raise UserError(f"override {shown(name)}: nested more than {MAX_DEPTH} deep")
         for part in reversed(name.split(".")):
             value = {part: value}
         raw = merge(raw, value)

@@ -36,6 +36,7 @@ from ple_model.gate import CGCGate, entropy_loss
 from ple_model.hmm import HMMProjectors, apply_override
 from ple_model.intervention import Intervention
 from ple_model.losses import BrandTable, LossWeighting, task_loss
+from ple_model.memory import fits_memory
 from ple_model.output import Encoded, LossBreakdown, PLEClusterOutput
 from ple_model.registry import expert_class
 from ple_model.sae import SparseAutoencoder
@@ -61,7 +62,7 @@ class PLEClusterAdaTT(nn.Module):
         self.execution_order = topological_order(self.task_names, self.edges)
         self.levels = levels(self.execution_order, self.edges)
         self.shared_frozen = False
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), fits_memory("a model of this config"):
             torch.manual_seed(config.training.seed)
             self._build()
             self.initialise()

@@ -13,6 +13,8 @@ import yaml
 
 from ple_model.errors import UserError
 
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Plain values only, whichever of the two."""
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 40
 """Nesting; a config has six levels."""
@@ -29,7 +31,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise UserError(f"{where}: {len(text):,} characters of YAML, at most {MAX_CHARACTERS:,} are read")
     try:
         _bounded(text, where)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=LOADER)
     except BROKEN as e:
         raise UserError(f"{where}: not valid YAML: {' '.join(str(e).split())[:300] or type(e).__name__}") from e
 
@@ -37,7 +39,7 @@ def parse_yaml(text: str, where: str) -> Any:
 def _bounded(text: str, where: str) -> None:
     """Depth, and nodes with each alias counted as the nodes it stands for."""
     total, open_, sizes = 0, [], {}  # type: int, list[tuple[str | None, int]], dict[str, int]
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
                 raise UserError(f"{where}: the alias '*{event.anchor}' stands for nothing that is complete before it")

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ple_model.arguments import PROCESSES, whole
 from ple_model.commands import Command, add_json
-from ple_model.errors import UserError
 
 if TYPE_CHECKING:
     from ple_model.bench.measure import Row
@@ -23,17 +23,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="one benchmark (see --list); default: all")
     parser.add_argument("--list", action="store_true", help="say which benchmarks there are, and which targets have none yet")
     parser.add_argument("--quick", action="store_true", help="small sizes: a check in seconds, not a measurement")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="interleaved rounds (default and least 5)")
-    parser.add_argument("--threads", type=int, default=THREADS, metavar="N", help=f"threads of torch (default {THREADS})")
+    parser.add_argument("--rounds", type=whole(5), default=5, metavar="N", help="interleaved rounds (default and least 5)")
+    parser.add_argument("--threads", type=PROCESSES, default=THREADS, metavar="N", help=f"threads of torch (default {THREADS})")
     add_json(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
     if args.list:
         return _list(as_json=args.json)
-    for option, least in (("rounds", 5), ("threads", 1)):
-        if getattr(args, option) < least:
-            raise UserError(f"--{option} {getattr(args, option)} is not valid, it must be at least {least}")
     import torch
 
     from ple_model.bench.measure import Disagreement, Settings

