@@ -27,6 +27,7 @@ from ple_model.data.derived.hierarchy_uses import fit_forest, read_uses
 from ple_model.data.derived.hmm import HmmModel, fit_hmm
 from ple_model.data.derived.sequences import BEHAVIOR, LIFECYCLE, SequenceScale
 from ple_model.data.events import EventStore
+from ple_model.data.folds import read_folds
 from ple_model.data.normalize import Normalizer
 from ple_model.data.work import Array
 from ple_model.errors import UserError
@@ -90,8 +91,9 @@ class Fitted:
         _fill_hmm(values, rows, hmms)
         _fill_encoder(values, rows, encoder)
         first = Normalizer.fit(values, scales=scales)
-        gmm = fit_gmm(behaviour(first.transform(values)), seed=seed)
-        _fill_gmm(values, rows, gmm, first)
+        fold = read_folds(store.con)
+        gmm = fit_gmm(behaviour(first.transform(values)), fold=fold[chosen], seed=seed)
+        _fill_gmm(values, rows, gmm, first, fold[chosen])
         either = rows["has_short"] | rows["has_long"]
         statistics = np.where(either[:, None], rows["global_stats"], np.nan)
         return Fitted(
@@ -122,7 +124,7 @@ class Fitted:
         _fill_topology(values, rows)
         _fill_hmm(values, rows, self.hmms)
         _fill_encoder(values, rows, self.encoder)
-        probabilities = _fill_gmm(values, rows, self.gmm, self.normalizer)
+        probabilities = _fill_gmm(values, rows, self.gmm, self.normalizer, read_folds(store.con, first, stop))
         features = self.normalizer.transform(values)
         short, long = rows["has_short"], rows["has_long"]
         spend = read_uses(store, self.forest, first, stop, days=365, by="spend")
@@ -269,9 +271,11 @@ def _told(merchants: MerchantTable | None, encoder: SequenceEncoder | None) -> t
     return tuple(out)
 
 
-def _fill_gmm(values: FloatArray, rows: dict[str, Array], gmm: GmmModel, normalizer: Normalizer) -> FloatArray:
+def _fill_gmm(
+    values: FloatArray, rows: dict[str, Array], gmm: GmmModel, normalizer: Normalizer, fold: NDArray[np.int8]
+) -> FloatArray:
     """The 22 `gmm` columns; returns the posteriors [n, 20] of every row, known or not."""
-    columns = gmm.columns(behaviour(normalizer.transform(values)))
+    columns = gmm.columns(behaviour(normalizer.transform(values)), fold)
     known = rows["parts"][:, PART_NAMES.index("rfm")]
     values[:, PART_SLICES["gmm"]] = np.where(known[:, None], columns, np.nan)
     return columns[:, :20]

@@ -36,7 +36,7 @@ from ple_model.errors import UserError
 from ple_model.schema import SCHEMA_PATH
 from ple_model.tasks import TASKS
 
-BUILD_VERSION = 2
+BUILD_VERSION = 3
 MAX_BRANDS = 2048
 SEGMENT_NAMES = ("anonymous", "cold start", "warm")
 

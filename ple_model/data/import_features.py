@@ -28,6 +28,7 @@ from ple_model.data.columns import RAW, is_class_task
 from ple_model.data.csv_files import as_utf8, csv_scan, guess_shape, require_encoding
 from ple_model.data.derived.gmm import behaviour, fit_gmm
 from ple_model.data.events import ColumnSpec, is_blank, open_connection, quote, read_expression
+from ple_model.data.folds import folds_of
 from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
 from ple_model.data.splits import customer_split, in_two_splits
@@ -73,13 +74,14 @@ def import_features(file: Path, out: Path, *, seed: int = 0) -> DatasetManifest:
         index = {b: i for i, b in enumerate(context.brands)}
         labels["brand_prediction"] = np.array([index.get(b, -1) for b in labels["brand_prediction"]], np.int32)
     normalizer = Normalizer.fit(values[train], scales=tuple(c.scale for c in load_schema().columns))
-    gmm = fit_gmm(behaviour(normalizer.transform(values[train])), seed=seed)
+    fold = folds_of(list(columns["customer_id"]))
+    gmm = fit_gmm(behaviour(normalizer.transform(values[train])), fold=fold[train], seed=seed)
     known = ~np.isnan(values)
     writer = DatasetWriter(out)
     for first in range(0, len(values), CHUNK):
         rows = slice(first, first + CHUNK)
         features = normalizer.transform(values[rows])
-        posterior = gmm.posterior(behaviour(features))
+        posterior = gmm.posterior(behaviour(features), fold[rows])
         chunk: dict[str, Array] = {
             "customer_id": columns["customer_id"][rows],
             "cutoff": columns["cutoff"][rows],

@@ -18,6 +18,7 @@ from ple_model.data.features.column import LOG_UNITS
 from ple_model.data.features.declared import DECLARED
 from ple_model.data.features.market import Market
 from ple_model.data.features.relations import RELATIONS, SHARED
+from ple_model.data.folds import fold_sql
 
 TABLES = (
     "customers", "transactions", "sessions", "holdings", "campaigns", "merchants", "insurance", "consultation", "overseas",
@@ -109,13 +110,13 @@ def _chunks(con: duckdb.DuckDBPyConnection, rows: int) -> Iterator[tuple[str, st
     yield from ranges
 
 
-def _build_chunk(con: duckdb.DuckDBPyConnection, low: str, high: str, present: Collection[str]) -> pa.Table:
+def _build_chunk(con: duckdb.DuckDBPyConnection, low: str, high: str, present: Collection[str], folds: int) -> pa.Table:
     """The rows of `features_base` for the customers from `low` to `high`."""
     bounds = (literal(low), literal(high))
     con.execute(
         "CREATE OR REPLACE TEMP TABLE keys AS SELECT row_number() OVER (ORDER BY customer_id, cutoff)::INT AS k, "
-        "customer_id, cutoff, (SELECT max(as_of) FROM market_date WHERE as_of <= cutoff) AS market "
-        f"FROM spine WHERE customer_id BETWEEN {bounds[0]} AND {bounds[1]}"
+        "customer_id, cutoff, (SELECT max(as_of) FROM market_date WHERE as_of <= cutoff) AS market, "
+        f"{fold_sql(folds=folds)} AS fold FROM spine WHERE customer_id BETWEEN {bounds[0]} AND {bounds[1]}"
     )
     for name, sql in RELATIONS.items():
         kind = "TABLE" if name in SHARED else "VIEW"
@@ -149,7 +150,8 @@ def compute_features(
     given = set(TABLES if present is None else present)
     if present is None:
         given = {t for t in TABLES if con.execute(f"SELECT 1 FROM {t} LIMIT 1").fetchone() is not None}
-    (market or Market()).register(con)
+    market = market or Market()
+    market.register(con)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE market_date AS "
         "SELECT DISTINCT as_of FROM market_brand UNION SELECT DISTINCT as_of FROM market_category"
@@ -158,7 +160,7 @@ def compute_features(
     rows = sum(n for _, _, n in chunks)
     done = 0
     for i, (low, high, n) in enumerate(chunks or [("", "", 0)]):
-        con.register("feature_rows", _build_chunk(con, low, high, given))
+        con.register("feature_rows", _build_chunk(con, low, high, given, market.folds))
         into = "INSERT INTO features_base" if i else "CREATE OR REPLACE TABLE features_base AS"
         con.execute(f"{into} SELECT * FROM feature_rows")
         con.unregister("feature_rows")

@@ -2,7 +2,8 @@
 
 For every training cut-off: how widespread each brand is among the training customers of that cut-off and how fast it spreads,
 and what a middling customer spends in each category. A row reads the newest fitted date at or before its own cut-off, and each
-date is fitted on events before it, so nothing later than a cut-off reaches a row through the market either.
+date is fitted on events before it, so nothing later than a cut-off reaches a row through the market either. A row reads what
+the customers of the other folds do (`data.folds`): how fast a brand spreads must not count the reader's own first purchase.
 """
 
 from __future__ import annotations
@@ -15,37 +16,43 @@ from pathlib import Path
 import duckdb
 
 from ple_model.data.features.relations import CATEGORY_NUMBER
+from ple_model.data.folds import FOLDS, fold_sql
 from ple_model.errors import UserError
 
-_ADOPTED = """
-WITH train AS (SELECT customer_id, cutoff FROM spine WHERE split = 'train'),
-size AS (SELECT cutoff, count(*) AS customers FROM train GROUP BY cutoff),
-first AS (SELECT train.cutoff, train.customer_id, coalesce(e.brand, s.brand) AS brand,
+_ADOPTED = f"""
+WITH fold AS (SELECT unnest(range({FOLDS}))::INT AS fold),
+train AS (SELECT customer_id, cutoff, {fold_sql()} AS own FROM spine WHERE split = 'train'),
+size AS (SELECT cutoff, fold, count(*) AS customers FROM train JOIN fold ON own <> fold GROUP BY ALL),
+first AS (SELECT train.cutoff, train.customer_id, own, coalesce(e.brand, s.brand) AS brand,
                  max(date_diff('day', CAST(e.ts AS DATE), cutoff)) AS d
           FROM train JOIN transactions e USING (customer_id) LEFT JOIN merchants s USING (merchant_id)
           WHERE e.ts < cutoff::TIMESTAMP AND e.ts >= cutoff::TIMESTAMP - INTERVAL 365 DAY
-                AND coalesce(e.kind, 'card') <> 'deposit' AND e.amount >= 0
+                AND coalesce(e.kind, 'card') <> 'deposit' AND e.amount > 0
                 AND coalesce(e.brand, s.brand) IS NOT NULL GROUP BY ALL)
-SELECT CAST(cutoff AS VARCHAR), brand, count(*) / any_value(customers), count(*) FILTER (WHERE d <= 90) / count(*)
-FROM first JOIN size USING (cutoff) GROUP BY cutoff, brand ORDER BY ALL
+SELECT CAST(cutoff AS VARCHAR), fold, brand, count(*) / any_value(customers), count(*) FILTER (WHERE d <= 90) / count(*)
+FROM first JOIN fold ON own <> fold JOIN size USING (cutoff, fold) GROUP BY cutoff, fold, brand ORDER BY ALL
 """
-_MEDIAN = """
-WITH spent AS (SELECT p.cutoff, p.customer_id, {category} AS c, sum(e.amount) AS amount
+_MEDIAN = f"""
+WITH fold AS (SELECT unnest(range({FOLDS}))::INT AS fold),
+spent AS (SELECT p.cutoff, p.customer_id, {fold_sql("p.customer_id")} AS own, {CATEGORY_NUMBER} AS c, sum(e.amount) AS amount
   FROM spine p JOIN transactions e USING (customer_id) LEFT JOIN merchants s USING (merchant_id)
   WHERE p.split = 'train' AND e.ts < cutoff::TIMESTAMP AND e.ts >= cutoff::TIMESTAMP - INTERVAL 90 DAY
-        AND coalesce(e.kind, 'card') <> 'deposit' AND e.amount >= 0 GROUP BY ALL)
-SELECT CAST(cutoff AS VARCHAR), c, median(amount) FROM spent GROUP BY cutoff, c ORDER BY ALL
+        AND coalesce(e.kind, 'card') <> 'deposit' AND e.amount > 0 GROUP BY ALL)
+SELECT CAST(cutoff AS VARCHAR), fold, c, median(amount) FROM spent JOIN fold ON own <> fold
+GROUP BY cutoff, fold, c ORDER BY ALL
 """
 
 
 @dataclass(frozen=True)
 class Market:
-    """Figures by date `as_of`."""
+    """Figures by date `as_of` and by the fold of customers that reads them."""
 
-    brands: tuple[tuple[str, str, float, float], ...] = ()
-    """(as_of, brand, share of customers who bought it within a year, share of those who first did in the last 90 days)."""
-    categories: tuple[tuple[str, int, float], ...] = ()
-    """(as_of, category number, median spend of 90 days among its buyers)."""
+    brands: tuple[tuple[str, int, str, float, float], ...] = ()
+    """(as_of, fold, brand, share of customers who bought it within a year, of those who first did in the last 90 days)."""
+    categories: tuple[tuple[str, int, int, float], ...] = ()
+    """(as_of, fold, category number, median spend of 90 days among its buyers)."""
+    folds: int = FOLDS
+    """1 in runs from before there were folds: everybody reads the same figures."""
 
     def save(self, path: Path) -> None:
         """Write JSON atomically."""
@@ -58,9 +65,16 @@ class Market:
         """Read what `save` wrote; `UserError` where it is missing or damaged."""
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
+            if "folds" not in plain:
+                return Market(
+                    tuple((str(a), 0, str(b), float(s), float(g)) for a, b, s, g in plain["brands"]),
+                    tuple((str(a), 0, int(c), float(m)) for a, c, m in plain["categories"]),
+                    1,
+                )
             return Market(
-                tuple((str(a), str(b), float(s), float(g)) for a, b, s, g in plain["brands"]),
-                tuple((str(a), int(c), float(m)) for a, c, m in plain["categories"]),
+                tuple((str(a), int(f), str(b), float(s), float(g)) for a, f, b, s, g in plain["brands"]),
+                tuple((str(a), int(f), int(c), float(m)) for a, f, c, m in plain["categories"]),
+                int(plain["folds"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(f"{path} is not a market file: {e}") from e
@@ -68,8 +82,8 @@ class Market:
     def register(self, con: duckdb.DuckDBPyConnection) -> None:
         """Create the temporary tables `market_brand` and `market_category`."""
         make = "CREATE OR REPLACE TEMP TABLE"
-        con.execute(f"{make} market_brand (as_of DATE, brand VARCHAR, adopted_share DOUBLE, growth DOUBLE)")
-        con.execute(f"{make} market_category (as_of DATE, c INTEGER, median_spend DOUBLE)")
+        con.execute(f"{make} market_brand (as_of DATE, fold INTEGER, brand VARCHAR, adopted_share DOUBLE, growth DOUBLE)")
+        con.execute(f"{make} market_category (as_of DATE, fold INTEGER, c INTEGER, median_spend DOUBLE)")
         for table, rows in (("market_brand", self.brands), ("market_category", self.categories)):
             if rows:
                 columns = list(zip(*rows, strict=True))
@@ -80,7 +94,8 @@ class Market:
 def fit_market(con: duckdb.DuckDBPyConnection) -> Market:
     """Fit on the `train` rows of table `spine`."""
     brands = con.execute(_ADOPTED).fetchall()
-    categories = con.execute(_MEDIAN.format(category=CATEGORY_NUMBER)).fetchall()
+    categories = con.execute(_MEDIAN).fetchall()
     return Market(
-        tuple((a, b, float(s), float(g)) for a, b, s, g in brands), tuple((a, int(c), float(m)) for a, c, m in categories)
+        tuple((a, int(f), b, float(s), float(g)) for a, f, b, s, g in brands),
+        tuple((a, int(f), int(c), float(m)) for a, f, c, m in categories),
     )

@@ -1,7 +1,8 @@
 """The relations that feature columns aggregate: events before the cut-off, reshaped once and shared by all parts.
 
-Every relation is keyed by `k`, the number of a (customer, cut-off) row of table `keys(k, customer_id, cutoff, market)`;
-`market` is the newest fitted market date at or before the cut-off. `d` counts days back: 1 is the day before the cut-off.
+Every relation is keyed by `k`, the number of a (customer, cut-off) row of table `keys(k, customer_id, cutoff, market, fold)`;
+`market` is the newest fitted market date at or before the cut-off, `fold` says which of its figures the customer reads. `d`
+counts days back: 1 is the day before the cut-off.
 Each relation is made by set-based SQL in one pass over its input, so cost is linear in events. Events at or after the cut-off
 never enter.
 
@@ -201,9 +202,9 @@ RELATIONS: dict[str, str] = {
     "touch": _TOUCH,
     "channel": "SELECT k, ch, count(*) AS n FROM touch GROUP BY ALL",
     "brandmarket": "SELECT b.*, m.adopted_share, m.growth FROM brand b JOIN keys USING (k) "
-                   "LEFT JOIN market_brand m ON m.as_of = keys.market AND m.brand = b.brand",
+                   "LEFT JOIN market_brand m ON m.as_of = keys.market AND m.fold = keys.fold AND m.brand = b.brand",
     "catmarket": "SELECT a.*, m.median_spend FROM cat a JOIN keys USING (k) "
-                 "JOIN market_category m ON m.as_of = keys.market AND m.c = a.c WHERE a.s90 > 0",
+                 "JOIN market_category m ON m.as_of = keys.market AND m.fold = keys.fold AND m.c = a.c WHERE a.s90 > 0",
 }  # fmt: skip
 """SQL of each relation; each needs only earlier ones. `$low` and `$high` bound the chunk's customer ids."""
 

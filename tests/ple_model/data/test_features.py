@@ -12,6 +12,7 @@ import pytest
 
 from ple_model.data.features import Market, compute_features, fit_market
 from ple_model.data.features.declared import DECLARED
+from ple_model.data.folds import FOLDS, fold_of
 from ple_model.errors import UserError
 from ple_model.schema import load_schema
 from tests.ple_model.data.bank_of_three import CUTOFF, EVENTS, FUTURE, bank, daily, wave
@@ -118,7 +119,7 @@ A: dict[str, dict[str, float | None]] = {
     },
     "epidemic": {
         "epidemic_infection_rate": 1, "epidemic_recovery_rate": 0, "epidemic_reproduction_number": 3,
-        "epidemic_exposure_90d": (2 * 0.5 + 0.25 + 0.25) / 4, "epidemic_early_adoption": 1,
+        "epidemic_exposure_90d": 1 / 3, "epidemic_early_adoption": None,  # of B, C and D: one bought B1, nobody the others
     },
     "interference": {"interference_visibility": 1},
     "crime": {
@@ -310,9 +311,32 @@ def test_the_age_of_the_customer_enters_no_feature(rows: dict[str, Row], market:
 def test_the_market_reads_only_training_customers_and_only_their_past() -> None:
     with bank(WITH_DAILY, [("A", CUTOFF, "train"), ("B", CUTOFF, "test"), ("D", CUTOFF, "validation")]) as con:
         market = fit_market(con)
-    assert {b[1] for b in market.brands} == {"B1", "B2", "B3"}
+    assert {b[2] for b in market.brands} == {"B1", "B2", "B3"}
     assert {b[0] for b in market.brands} == {CUTOFF}
-    assert {c: m for _, c, m in market.categories} == {1: 50, 2: 10, 8: 40}  # groceries, dining, travel
+    assert {c: m for _, _, c, m in market.categories} == {1: 50, 2: 10, 8: 40}  # groceries, dining, travel
+    assert {b[1] for b in market.brands} == set(range(FOLDS)) - {fold_of("A")}  # nobody is a part of what they read
+
+
+def test_a_row_reads_the_same_market_whatever_its_split(market: Market) -> None:
+    """B buys what A buys: A's own purchase is no news to A, in training or not."""
+    with bank(WITH_DAILY) as con:
+        trained = table(con, market)
+    for split in ("validation", "test"):
+        with bank(WITH_DAILY, [(who, CUTOFF, split) for who in "ABCD"]) as con:
+            assert table(con, market) == trained
+    share = {(fold, brand): s for _, fold, brand, s, _ in market.brands}
+    assert share[fold_of("A"), "B1"] == pytest.approx(1 / 3)  # B, of B, C and D
+    assert (fold_of("A"), "B2") not in share
+    assert share[fold_of("B"), "B2"] == pytest.approx(1 / 3)  # A, of A, C and D
+
+
+def test_a_market_file_from_before_there_were_folds_is_read_by_everybody(tmp_path: Path) -> None:
+    path = tmp_path / "market.json"
+    path.write_text(f'{{"brands": [["{CUTOFF}", "B1", 0.5, 0.25]], "categories": [["{CUTOFF}", 1, 25.0]]}}', encoding="utf-8")
+    with bank(WITH_DAILY) as con:
+        found = table(con, Market.load(path))
+    assert found[("A", CUTOFF)]["epidemic_exposure_90d"] == pytest.approx(0.5)
+    assert found[("A", CUTOFF)]["lifestyle_premium_90d"] == pytest.approx(math.log(51 / 26))
 
 
 def test_a_market_file_comes_back_equal_and_a_damaged_one_is_named(market: Market, tmp_path: Path) -> None:

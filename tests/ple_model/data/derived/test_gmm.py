@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 from sklearn.mixture import GaussianMixture
 
 from ple_model.data.derived.gmm import fit_gmm
+from ple_model.data.folds import fold_of, folds_of
 
 
 def blobs(n: int = 600, seed: int = 0) -> np.ndarray:
@@ -53,3 +55,17 @@ def test_too_few_rows_make_one_segment_and_say_so() -> None:
     model = fit_gmm(x)
     assert model.posterior(x).argmax(axis=1).tolist() == [0] * 5
     assert "too few" in model.notes[0]
+
+
+def test_training_rows_lie_no_nearer_to_their_components_than_others() -> None:
+    rng = np.random.default_rng(5)
+    x = (rng.normal(size=(1600, 24)) @ rng.normal(size=(24, 24))).astype(np.float32)
+    fold = folds_of([f"c{i}" for i in range(len(x))])
+    model = fit_gmm(x[:1200], fold=fold[:1200])
+    of = {"folds": model.columns(x, fold), "no folds": fit_gmm(x[:1200]).columns(x)}
+    p = {k: [ks_2samp(v[:1200, j], v[1200:, j]).pvalue for j in range(22)] for k, v in of.items()}
+    assert min(p["folds"]) > 0.01 / 22
+    assert p["no folds"][20] < 1e-6  # the distance: own rows shaped the components
+    same = fold_of("c0")
+    assert (fold == same).any()
+    assert model.posterior(x[:1], fold[:1]) == pytest.approx(of["folds"][:1, :20])
