@@ -103,8 +103,8 @@ def fit_gmm(
     A component's shape follows the rows it was fitted on: 153 numbers from perhaps a hundred rows, to which training rows then
     lie nearer than any other. Every fold therefore gets the components as the other folds' rows shape them: some steps of
     expectation and maximisation from the common model, so that a component keeps its number (one step still remembers the
-    start: on a bank of 1,100 training customers the entropy told them from others at p = 0.003, after ten above 0.05). Fewer rows
-    than components: those left over stay without weight.
+    start: on a bank of 1,100 training customers the entropy told them from others at p = 0.003, after ten above 0.05). Fewer
+    rows than components: those left over stay without weight.
     """
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(x))[:SAMPLE_ROWS]
