@@ -83,19 +83,27 @@ def measure_and_write(run: Path, model: PLEClusterAdaTT, dataset: Dataset) -> No
         write(run, measure(model, batches))
 
 
+def stored_quantiles(run: Run) -> dict[str, UncertaintyQuantiles] | None:
+    """Those kept with the run, None in an older one. `UserError` if they are damaged or hold NaN or Inf."""
+    path = run.preprocess / FILE
+    if not path.exists():
+        return None
+    try:
+        stored: dict[str, Any] = read_json(path)
+        found = {t: UncertaintyQuantiles(int(q["n"]), tuple(map(float, q["values"]))) for t, q in stored.items()}
+        bad = [t for t, q in found.items() if not np.isfinite(q.values).all()]
+        if bad:
+            raise ValueError(f"the quantiles of '{bad[0]}' hold NaN or Inf")
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        raise UserError(f"{path} is damaged: {e!r}") from e
+    return found
+
+
 def quantiles_of(run: Run, model: PLEClusterAdaTT) -> tuple[dict[str, UncertaintyQuantiles], Origin]:
     """Those stored with the run; of an older run, those of the validation rows in its sample. Empty where neither is there."""
-    path = run.preprocess / FILE
-    if path.exists():
-        try:
-            stored: dict[str, Any] = read_json(path)
-            found = {t: UncertaintyQuantiles(int(q["n"]), tuple(map(float, q["values"]))) for t, q in stored.items()}
-            bad = [t for t, q in found.items() if not np.isfinite(q.values).all()]
-            if bad:
-                raise ValueError(f"the quantiles of '{bad[0]}' hold NaN or Inf")
-            return found, "stored"
-        except (AttributeError, KeyError, TypeError, ValueError) as e:
-            raise UserError(f"{path} is damaged: {e!r}") from e
+    stored = stored_quantiles(run)
+    if stored is not None:
+        return stored, "stored"
     try:
         sample = run.sample()
     except UserError:

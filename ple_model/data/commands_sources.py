@@ -179,6 +179,7 @@ def _run_validate(arguments: Arguments) -> int:
 
 def validate_any(path: Path) -> ValidationReport:
     """Check an events folder, a dataset (checksums of all parts) or a run (manifest, weights, sample)."""
+    from ple_model.data.check_finite import dataset_faults, run_faults
     from ple_model.data.validation import Fault, ValidationReport, validate
 
     if (path / "dataset.json").exists():
@@ -196,6 +197,8 @@ def validate_any(path: Path) -> ValidationReport:
                     check()
                 except UserError as e:
                     faults.append(Fault("dataset", None, "damaged", "error", 0, "", str(e), "It cannot be used."))
+            if not faults:  # what is damaged cannot be read for its numbers
+                faults += dataset_faults(dataset)
         return ValidationReport(str(path), rows, tuple(faults))
     if (path / "manifest.json").exists():
         from ple_model.run import load_run
@@ -212,6 +215,7 @@ def validate_any(path: Path) -> ValidationReport:
                 load()
             except UserError as e:
                 faults.append(Fault("run", None, "damaged", "error", 0, "", str(e), "It cannot be used."))
+        faults += run_faults(run)
         return ValidationReport(str(path), {}, tuple(faults))
     return validate(path)
 

@@ -14,6 +14,7 @@ from analysis.faults.rows import changed, rewrite
 from ple_model.batch import FIELD_SHAPES
 from ple_model.calibration import fit_calibration
 from ple_model.cli import main
+from ple_model.data.commands_sources import validate_any
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
@@ -169,3 +170,43 @@ def test_nothing_is_written_where_a_prediction_is_no_number(copy: Path, tmp_path
     with pytest.raises(UserError, match="'hmm_journey' in"):
         score_to_parquet(run, run.model(), data, tmp_path / "out.parquet")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
+
+
+def test_validate_names_field_rows_and_a_customer_of_a_dataset(copy: Path, tmp_path: Path) -> None:
+    def change(columns: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+        changed(columns, "hmm_behavior")[:2] = np.nan
+        changed(columns, "y_ltv")[1] = np.inf
+
+    sample = load_run(copy).sample()
+    data = rewrite(sample, tmp_path / "data", change)
+    parts = len(data.manifest.files)
+    report = validate_any(data.path)
+    assert not report.ok
+    assert [(f.table, f.column, f.kind, f.rows) for f in report.faults] == [
+        ("dataset", "hmm_behavior", "nonfinite", 2 * parts), ("dataset", "y_ltv", "nonfinite", parts)
+    ]  # fmt: skip
+    first = str(data.table(["customer_id"]).column(0)[0])
+    assert report.faults[0].example.startswith(f"customer '{first}' at ")
+    assert main(["validate", str(data.path)]) == 1
+    assert validate_any(sample.path).faults == ()
+
+
+@pytest.mark.parametrize("tensor", ["towers.out_bias", "sae.mean"])
+def test_validate_names_a_weight_that_is_no_number(broken: Path, tensor: str) -> None:
+    assert validate_any(broken).ok
+    poison(broken, tensor)
+    (fault,) = validate_any(broken).faults
+    assert f"'{tensor}' hold NaN or Inf" in fault.message
+
+
+def test_validate_looks_at_a_runs_sample_and_quantiles(broken: Path, tmp_path: Path) -> None:
+    data = poisoned_sample(broken, tmp_path / "data", "txn_seq")
+    shutil.rmtree(broken / "sample")
+    shutil.copytree(data.path, broken / "sample")
+    path = broken / "preprocess" / "uncertainty.json"
+    plain = json.loads(path.read_text())
+    next(iter(plain.values()))["values"][3] = float("nan")
+    path.write_text(json.dumps(plain))
+    said = validate_any(broken)
+    assert {(f.table, f.column) for f in said.errors} == {("run", None), ("sample", "txn_seq")}
+    assert "hold NaN or Inf" in next(f.message for f in said.errors if f.table == "run")
