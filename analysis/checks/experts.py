@@ -172,6 +172,11 @@ def _nonfinite(id: str, s: Statistics, t: Thresholds, names: tuple[str, ...]) ->
                 s.facts.get("training.learning_rate", 5e-4) / 2,
                 "Retrain from the last good weights with a smaller learning rate.",
             )
+        elif given := [k for k, reached in (s.finite.reached if s.finite is not None else {}).items() if name in reached]:
+            cause = f"Its input `{given[0]}` holds NaN or Inf: the expert itself may be sound."
+            fix = Fix(
+                "", None, None, "`ple validate` on the dataset names rows and customers; repair the feed and build again."
+            )
         elif name == "unified_hgcn" and s.inputs is not None:
             radius = max(s.inputs.radius_max.values(), default=0.0)
             outside = sum(s.inputs.outside.values())

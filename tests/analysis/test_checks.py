@@ -162,3 +162,12 @@ def test_rows_that_are_no_numbers_reach_no_verdict_but_their_own() -> None:
     said = run_checks(w.measure())
     assert [f.id for f in said if f.alarm] == ["INPUT-NONFINITE"]
     assert [f.verdict for f in said if re.search(r"\bnan\b", f.verdict)] == []
+
+
+def test_an_expert_that_was_fed_nan_is_not_said_to_overflow() -> None:
+    w = world()
+    lost = np.arange(w.n) < 30
+    w.outputs["deepfm"][lost] = np.nan
+    w.bad["inputs"]["features:rfm"], w.bad["experts"]["deepfm"] = lost, lost
+    (finding,) = found(w, "EXP-NONFINITE")
+    assert finding.cause == "Its input `features:rfm` holds NaN or Inf: the expert itself may be sound."
