@@ -12,6 +12,7 @@ import torch
 
 from dashboard import state, train_form
 from dashboard.frame import Frame, analysed, export, guard, no_runs, toolbar
+from dashboard.guarded import guarded
 from dashboard.i18n import DEFAULT, LANGUAGES, language, t
 from dashboard.page import Page, recorder
 from dashboard.view import SECTIONS, View, views
@@ -99,7 +100,8 @@ def main(start: str = "overview") -> None:
     pages[t(f"section.{first.section}")] = [*pages[t(f"section.{first.section}")], hidden]
     page = st.navigation(pages, expanded=True)
     with st.sidebar:
-        train_form.sidebar()
+        with guarded():
+            train_form.sidebar()
         st.segmented_control(  # the URL holds the option as it is shown, so the options are the codes
             t("frame.language"),
             list(LANGUAGES),
@@ -111,7 +113,7 @@ def main(start: str = "overview") -> None:
             help=" · ".join(f"{code}: {name}" for code, name in LANGUAGES.items()),
         )
     view = known[page.title]
-    with _recorded(view):
+    with _recorded(view), guarded():
         frame = _frame(view)
         if frame is not None:
             shown["frame"] = frame

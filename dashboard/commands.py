@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from dashboard.server import ROOT, app_command, app_environment
+from dashboard.server import DEBUG, ROOT, app_command, app_environment
 from ple_model.arguments import PORT, folder_in
 from ple_model.commands import Command
 from ple_model.errors import UserError
@@ -33,6 +33,8 @@ def _run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     words, variables = app_command(args.port, args.headless), app_environment(folders)
+    if args.debug:
+        variables[DEBUG] = "1"
     os.chdir(ROOT)  # the theme lives in the checkout's .streamlit, which Streamlit looks for in the working directory
     os.execve(words[0], words, variables)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS_VARIABLE = "PLE_RUNS_DIRS"
+DEBUG = "PLE_DEBUG"
+"""With this variable exceptions are shown on the page as they are."""
 
 
 def app_command(port: int, headless: bool) -> list[str]:

@@ -9,17 +9,22 @@ import re
 import shlex
 import statistics
 import time
+from argparse import ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import streamlit as st
-import yaml
 
 from dashboard import state
+from dashboard.guarded import guarded
 from dashboard.i18n import t
 from dashboard.jobs import Job, Training, progress
+from ple_model.arguments import folder_in
 from ple_model.config import PRESETS, config_from_dict, load_config, merge, preset_dict
 from ple_model.errors import UserError
+from ple_model.safe_text import read_object
+from ple_model.yaml_text import parse_yaml
 
 Colour = Literal["red", "orange", "blue", "green", "gray"]
 STATUS_COLOURS: dict[str, Colour] = {
@@ -79,9 +84,8 @@ def estimate(preset: str) -> tuple[float, float, int] | None:
 
 def _rows(dataset: str) -> int | None:
     try:
-        raw = yaml.safe_load((Path(dataset) / "dataset.json").read_text(encoding="utf-8"))
-        return int(raw["splits"]["train"])
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        return int(read_object(Path(dataset) / "dataset.json")["splits"]["train"])
+    except (OSError, UserError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -121,11 +125,11 @@ def _yaml_dialog(preset: str) -> None:
     left, right = st.columns(2)
     if left.button(t("train.yaml_use"), type="primary", width="stretch"):
         try:
-            raw = yaml.safe_load(text)
+            raw = parse_yaml(text, "YAML")
             if not isinstance(raw, dict):
                 raise UserError(t("train.yaml_mapping"))
             config_from_dict(merge(preset_dict(preset), raw))
-        except (UserError, yaml.YAMLError) as e:
+        except UserError as e:
             st.error(str(e), icon=":material/error:")
         else:
             st.session_state["train_yaml"] = text
@@ -186,7 +190,7 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
     """(what is missing or wrong; the training, or None where something is)."""
     if not dataset:
         return t("train.need_data"), None
-    if "\0" in dataset or not (Path(dataset) / "dataset.json").exists():
+    if not _is_dataset(dataset):
         return t("train.not_dataset", path=dataset), None
     if re.fullmatch(NAME, name or "") is None:
         return t("train.bad_name"), None
@@ -201,6 +205,23 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
         )
     except UserError as e:
         return str(e), None
+
+
+def _is_dataset(typed: str) -> bool:
+    try:
+        return (folder_in(typed) / "dataset.json").exists()
+    except (ArgumentTypeError, OSError):  # text that is no path: a null byte, 5,000 characters
+        return False
+
+
+def _reason(job: Job) -> str:
+    """Why a training failed, in the words of the run, else of the last line it wrote."""
+    with suppress(UserError, OSError):
+        said = read_object(job.run / "manifest.json")
+        if said.get("status") == "failed" and isinstance(said.get("reason"), str):
+            return str(said["reason"])[:500]
+    lines = [line.strip() for line in state.jobs().log_tail(job.id, 3000).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""
 
 
 def _shell(words: tuple[str, ...]) -> str:
@@ -267,6 +288,9 @@ def _job_card(job: Job) -> None:
         else:
             if epochs:
                 st.caption(_epoch_line(epochs[-1]))
+            if job.status == "failed" and (reason := _reason(job)):
+                st.error(t("job.why"))
+                st.text(reason)  # plain: the words may come from a file
             with st.container(horizontal=True, gap="xsmall"):
                 if job.status in ("stopped", "lost", "failed") and (job.run / "state").is_dir():
                     st.button(t("job.resume"), icon=":material/resume:", key=f"resume-{job.id}", on_click=_resume, args=(job,))
@@ -326,6 +350,12 @@ def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None)
 
 
 def _jobs_panel() -> None:
+    """The jobs, as a fragment: it runs again by itself, outside of the script's own guard."""
+    with guarded():
+        _jobs()
+
+
+def _jobs() -> None:
     error = st.session_state.pop("job_error", None)
     if error:
         st.error(error, icon=":material/error:")

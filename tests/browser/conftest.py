@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from analysis import diagnose
 from dashboard.browser import CHROMIUM, WAIT_MS, app, launch
-from dashboard.server import ROOT
+from dashboard.server import DEBUG, ROOT
 from ple_model.data.dataset import Dataset
 
 BUNDLED = ("healthy", "cut-feed")
@@ -36,7 +36,7 @@ def shown_runs(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def address(shown_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with app([shown_runs], tmp_path_factory.mktemp("log") / "app.log") as url:
+    with app([shown_runs], tmp_path_factory.mktemp("log") / "app.log", variables={DEBUG: "1"}) as url:
         yield url
 
 
