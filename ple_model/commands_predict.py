@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ple_model.arguments import COUNT, PROCESSES, day, device, file_out, folder_in, share
+from ple_model.arguments import COUNT, PROCESSES, day, device, file_out, folder_in, path, share
 from ple_model.commands import Arguments, Command, add_json
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder; its dataset is not needed")
-    parser.add_argument("events", type=folder_in, metavar="EVENTS", help="folder of event tables of the customers to score")
+    parser.add_argument(
+        "events",
+        type=path,
+        metavar="EVENTS",
+        help="event tables of the customers to score (a folder); of a run on a table of one's own columns, a file of such rows",
+    )
     parser.add_argument("out", type=file_out, metavar="OUT.parquet", help="file to write, one row a customer and cut-off")
     parser.add_argument(
         "--cutoff", action="append", default=[], type=day, metavar="DATE",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from ple_model.batch import N_FEATURES, N_NORMALIZED
 from ple_model.errors import UserError
 from ple_model.own_schema import load_own, save_own
 from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
+from ple_model.tasks import TaskSpec
 
 BALLS = ("mcc", "product", "region")
 BALL_DIMS: dict[str, int] = {"mcc": 8, "product": 8, "region": 4}
@@ -58,6 +59,14 @@ class LabelScaler:
 
 
 @dataclass(frozen=True)
+class OwnLabel:
+    """What a task's label is in a table of one's own."""
+
+    title: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
 class ModelContext:
     """See the module docstring. Every default is usable, so that a model can be built without data."""
 
@@ -76,6 +85,16 @@ class ModelContext:
     """Class names by multiclass task where the dataset has its own."""
     own: FeatureSchema | None = None
     """The columns of `features` where they are those of a table of one's own; None: the package's."""
+    own_labels: dict[str, OwnLabel] = field(default_factory=dict)
+    """By task, what its label is there."""
+
+    def named(self, tasks: Mapping[str, TaskSpec]) -> dict[str, TaskSpec]:
+        """The tasks under the names of the labels that they learned from."""
+        out = dict(tasks)
+        for task, label in self.own_labels.items():
+            if task in out:
+                out[task] = replace(out[task], title=label.title, unit=label.unit, question=f"{label.title}?")
+        return out
 
     @property
     def schema(self) -> FeatureSchema:
@@ -116,6 +135,10 @@ class ModelContext:
         if self.own is not None:
             save_own(self.own, folder)
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hierarchy", "own")}
+        if not self.own_labels:
+            del plain["own_labels"]
+        else:
+            plain["own_labels"] = {task: asdict(label) for task, label in self.own_labels.items()}
         plain["label_scalers"] = {task: asdict(scaler) for task, scaler in self.label_scalers.items()}
         plain["hierarchy_names"] = list(self.hierarchy.names)
         temporary = folder / "context.json.tmp"
@@ -136,6 +159,7 @@ class ModelContext:
                 tree = HierarchyTree(tuple(plain.pop("hierarchy_names")), z["ball"], z["parent"], z["coords"])
             return ModelContext(
                 own=load_own(folder),
+                own_labels={k: OwnLabel(str(v["title"]), str(v["unit"])) for k, v in plain.get("own_labels", {}).items()},
                 hierarchy=tree,
                 raw_mean=tuple(plain["raw_mean"]),
                 raw_std=tuple(plain["raw_std"]),

@@ -54,7 +54,7 @@ class PLEClusterAdaTT(nn.Module):
         super().__init__()
         self.config = config
         self.context = context if context is not None else ModelContext()
-        self.tasks = config.tasks
+        self.tasks = self.context.named(config.tasks)
         self.task_names = list(self.tasks)
         self.expert_names = list(config.shared_experts)
         self.dims = [p.output_dim for p in config.shared_experts.values()]

@@ -36,6 +36,7 @@ from ple_model.batch import SEGMENTS
 from ple_model.calibration import CalibrationMap
 from ple_model.data.build import BuildSettings, transform
 from ple_model.data.dataset import Batch, Dataset
+from ple_model.data.own.dataset import rows_to_score
 from ple_model.data.work import Progress
 from ple_model.errors import UserError
 from ple_model.finite import Tally
@@ -90,7 +91,8 @@ def predict(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> Prediction:
-    """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names).
+    """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names), or every
+    row of a table where the run was trained on a table of its own columns.
 
     `top`: offers a row; `fallback_share`: share of validation customers that the fallback mark is set for. `UserError` on bad
     events, an unfinished run, or impossible numbers. The run's dataset is not needed.
@@ -102,7 +104,10 @@ def predict(
     out = Path(out)
     if out.is_dir():
         raise UserError(f"{out} is a folder; name the Parquet file to write")
-    if not (run.preprocess / "market.json").exists():
+    own = run.context().own is not None
+    if own and cutoffs:
+        raise UserError(f"--cutoff: {run.path} scores a table of its own columns, which names its cut-offs itself")
+    if not own and not (run.preprocess / "market.json").exists():
         raise UserError(
             f"{run.path} cannot score raw events: its dataset was not built from events, so preprocess/ cannot make features"
         )
@@ -110,7 +115,11 @@ def predict(
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        data = transform(events, run.preprocess, folder / "data", cutoffs, progress, BuildSettings(workers=workers))
+        if own:
+            rows_to_score(Path(events), run.preprocess, folder / "data")
+            data = Dataset.open(folder / "data")
+        else:
+            data = transform(events, run.preprocess, folder / "data", cutoffs, progress, BuildSettings(workers=workers))
         return score_to_parquet(run, model, data, out, top=top, fallback_share=fallback_share, progress=progress)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -37,6 +37,7 @@ from ple_model.device import Precision, memory_mb, pick_device
 from ple_model.epochlog import EpochSums, GradientNorms, Validation, validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, write_json, write_tensors
+from ple_model.fitting import fitted_to
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import LossBreakdown, PLEClusterOutput
 from ple_model.progress import Callback, ProgressWriter
@@ -139,6 +140,7 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
             raise UserError(f"{dataset.path} has no rows in its {split} split; a training needs them")
     where = pick_device(device)
     precision = Precision.choose(where, config.training.amp)
+    config, left_out = fitted_to(config, dataset, dataset.context())
     context, warnings = with_training_statistics(dataset.context(), dataset, config)
     if not context.constant_loss:
         raise UserError(f"{dataset.path} has no training labels for any of the config's tasks: {', '.join(config.tasks)}")
@@ -166,7 +168,7 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
             created=_now(),
             commit=code_commit(),
             parameters=sum(p.numel() for p in model.parameters()),
-            warnings=[*model.skipped_edges, *warnings, *_holes(dataset)],
+            warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
 
 

@@ -28,6 +28,18 @@ def _hmm(s: Statistics, t: Thresholds) -> HmmStats:
 def all_default(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Projections identical: every row is on the default embedding, or the real vectors are all the same."""
     h = _hmm(s, t)
+    if _without(s):
+        yield Finding(
+            "HMM-ALL-DEFAULT",
+            "info",
+            "hmm",
+            "No row has HMM vectors: expected, the run was trained on a table of its own columns.",
+            (Evidence("default rate", float(h.default_rate.min()), t.hmm_all_default, h.n),),
+            DEFAULTS,
+            "States of behaviour need events, and a table of columns has none.",
+            Fix("", None, None, "Nothing to do: every row shares the default embeddings, so they add a constant."),
+        )
+        return
     for i, mode in enumerate(h.modes):
         rate = float(h.default_rate[i])
         spread = float(h.spread[i] / h.real_norm[i]) if h.real[i] and h.real_norm[i] > 0 else float("nan")
@@ -58,6 +70,11 @@ def all_default(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             )
 
 
+def _without(s: Statistics) -> bool:
+    """Are there no HMM vectors by the nature of the data?"""
+    return s.facts.own and s.hmm is not None and bool((s.hmm.default_rate >= 1.0).all())
+
+
 def _reference_routing(s: Statistics) -> Fix:
     """Back to the reference's tasks by mode; where the run has them already, moving tasks is a decision of its own."""
     given = s.facts.get("hmm_triple_mode.modes") or {}
@@ -71,6 +88,8 @@ def _reference_routing(s: Statistics) -> Fix:
 @check("HMM-MODE-IMBALANCE", "All HMM modes receive gradients of similar size.", "hmm.gradients")
 def mode_imbalance(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Only one mode learns."""
+    if _without(s):
+        return
     tasks = {m: [k for k, v in s.facts.hmm_modes.items() if v == m] for m in (s.facts.get("hmm_triple_mode.modes") or {})}
     for mode, names in tasks.items():
         if not names:
@@ -117,6 +136,8 @@ def mode_imbalance(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def default_untrained(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The default embedding did not move: expected when few rows use it."""
     h = _hmm(s, t)
+    if _without(s):
+        return
     for i, mode in enumerate(h.modes):
         moved, rate = float(h.default_norm[i]), float(h.default_rate[i])
         if moved >= t.hmm_untrained:

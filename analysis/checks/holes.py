@@ -15,6 +15,8 @@ from ple_model.data.holes import HISTORY_DAYS, Cost
 def hole(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """One finding a hole: a warning where labels look into it, since the silence in it is not the customers'."""
     by_hole: dict[tuple[str, str, str], list[Cost]] = {}
+    if s.facts.own:
+        return
     if s.facts.hole_costs is None:
         raise NotMeasured("The dataset was built without looking for holes in its events.")
     for cost in s.facts.hole_costs:

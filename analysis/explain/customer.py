@@ -188,7 +188,9 @@ class _Story:
         typical = normalizer.inverse(path.starts[position].numpy())[0]
         every = feature_contributions(model.context.schema, columns, own, typical, limit=None)
         target_name = _name(names, self.target) if self.target is not None else ""
-        subject = Subject(task, spec.title, target_name, spec.kind != "regression", spec.unit)
+        label = model.context.own_labels.get(task)
+        said = target_name if target_name or label is None else label.title
+        subject = Subject(task, spec.title, said, spec.kind != "regression", spec.unit)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
         expert_names, experts = e.of_experts(encoded, score)

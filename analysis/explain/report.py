@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from analysis.explain.result import Contribution, Explanation
-from analysis.explain.wording import Language, number, quantity, statement, task_title, title
+from analysis.explain.wording import Language, given_title, number, quantity, statement, task_title, title
 
 WORDS: dict[str, tuple[str, str]] = {
     "why": ("Why this, for this customer", "이 고객에게 왜 이 결과인가"),
@@ -59,7 +59,7 @@ small{opacity:.75}details{margin:.6rem 0}
 def to_html(found: Explanation, language: Language = "en") -> str:
     """The page; every visible sentence in `language`."""
     w = _words(language)
-    name = task_title(found.task, language) or found.title
+    name = given_title(found.task, found.title) or task_title(found.task, language) or found.title
     aim = f"{name}: {found.target_name}" if found.target_name else name
     sections = [
         f"<h1>{_e(w['why'])}</h1>",
@@ -210,7 +210,7 @@ def _checks(found: Explanation, language: Language, w: dict[str, str]) -> str:
 
 def _all(found: Explanation, language: Language, w: dict[str, str]) -> str:
     rows = "".join(
-        f"<tr><td>{_e(task_title(p.task, language) or p.title)}</td><td>{_e(p.label)}</td>"
+        f"<tr><td>{_e(given_title(p.task, p.title) or task_title(p.task, language) or p.title)}</td><td>{_e(p.label)}</td>"
         f"<td class=n>{f'{number(p.value)} {_e(p.unit)}' if p.kind == 'regression' else f'{p.value:.1%}'}</td>"
         f"<td class=n>{'' if p.uncertainty is None else f'{p.uncertainty:.2f}'}</td></tr>"
         for p in found.predictions

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from ple_model.tasks import TASKS
+
 Language = Literal["en", "ko"]
 
 PART_TITLES: dict[str, tuple[str, str]] = {
@@ -131,6 +133,11 @@ def title(group: str, language: Language = "en") -> str:
 def task_title(task: str, language: Language = "en") -> str:
     """A task's name in Korean; empty for other languages (the task record has it) and unknown tasks."""
     return TASK_TITLES_KO.get(task, "") if language == "ko" else ""
+
+
+def given_title(task: str, title: str) -> str:
+    """The title, where it is a label's own and not the task's; else empty."""
+    return "" if task not in TASKS or title == TASKS[task].title else title
 
 
 def particle(word: str, with_final: str, without: str) -> str:

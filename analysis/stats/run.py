@@ -58,6 +58,11 @@ class Facts:
     """the manifest, without paths"""
 
     @property
+    def own(self) -> bool:
+        """A table of one's own columns: no events, and no HMM states by its nature."""
+        return bool(self.own_parts)
+
+    @property
     def parts(self) -> Mapping[str, slice]:
         """Columns of each part of the features."""
         return {p: slice(*ends) for p, ends in self.own_parts.items()} if self.own_parts else PART_SLICES

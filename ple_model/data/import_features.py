@@ -120,7 +120,10 @@ def _read(file: Path) -> tuple[dict[str, Array], dict[str, Array], dict[str, Arr
         if "customer_id" not in types:
             raise UserError(f"'{file}' has no column 'customer_id'{did_you_mean('customer_id', types)}")
         if len(features) < MIN_KNOWN:
-            raise UserError(f"'{file}' has {len(features)} of the {len(schema.names)} feature columns; is it a feature table?")
+            raise UserError(
+                f"'{file}' has {len(features)} of the {len(schema.names)} feature columns; for a table of other columns, "
+                "--schema FILE.yaml says what each is (a new FILE.yaml gets a guess)"
+            )
         read = ", ".join(f"{_reading(c, t)} AS {quote(c)}" for c, t in types.items())
         rows = f"SELECT {read} FROM file"
         if "VARCHAR" in (types[c] for c in features):  # converted once: many queries follow

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.context import LabelScaler, ModelContext
+from ple_model.context import LabelScaler, ModelContext, OwnLabel
 from ple_model.data.derived.gmm import GmmModel, fit_gmm
 from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
 from ple_model.data.own.labels import read_labels
 from ple_model.data.own.recipe import Recipe
-from ple_model.data.own.schema_file import load_table
+from ple_model.data.own.schema_file import OwnColumn, load_table
 from ple_model.data.own.table import Rows, opened, read_rows
 from ple_model.data.splits import customer_split, in_two_splits
 from ple_model.data.writer import DatasetWriter
@@ -66,6 +66,7 @@ def import_own(file: Path, out: Path, schema: Path, *, seed: int = 0) -> Dataset
     mean, std = _raw_statistics(values[train][:, columns.raw])
     context = ModelContext(
         raw_mean=mean, raw_std=std, class_names=classes, own=columns,
+        own_labels={c.task: _own_label(c) for c in table.of("label")},
         label_scalers={t: s for t, y in labels.items() if (s := _scaler(t, y[train])) is not None},
     )  # fmt: skip
     fitted = Fitted(recipe, columns, normalizer, gmm)
@@ -136,7 +137,7 @@ class Fitted:
         np.savez(temporary, **self.gmm.arrays())  # type: ignore[arg-type]
         os.replace(temporary, artifacts / GMM)
         return writer.close(
-            name=name, source=SOURCE, context=context, normalizer=self.normalizer, absent_sources=("events",),
+            name=name, source=SOURCE, context=context, normalizer=self.normalizer, absent_sources=(),
             settings=settings, notes=notes,
         )  # fmt: skip
 
@@ -150,6 +151,13 @@ def rows_to_score(file: Path, preprocess: Path, out: Path) -> DatasetManifest:
     split = np.full(len(rows.customer_id), "test", object)
     context = ModelContext.load(preprocess)
     return fitted.write(out, rows, split, {}, context, name=Path(file).stem, settings={"file": Path(file).name}, notes=notes)
+
+
+def _own_label(column: OwnColumn) -> OwnLabel:
+    title = (column.sentence_en or column.name).strip().rstrip(".")
+    if column.positive and TASKS[column.task].kind == "binary":
+        title += f": {' or '.join(column.positive)}"
+    return OwnLabel(title, column.unit)
 
 
 def _raw_statistics(values: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:

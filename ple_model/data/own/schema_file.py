@@ -32,10 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import TASKS
+from ple_model.yaml_text import parse_yaml
 
 KINDS = ("id", "cutoff", "split", "numeric", "raw", "categorical", "label", "ignored")
 FEATURES = ("numeric", "raw", "categorical")
@@ -79,11 +78,10 @@ class OwnTable:
 def load_table(path: Path) -> OwnTable:
     """The schema file; `UserError` with every fault in one sentence."""
     try:
-        plain: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as e:
-        raise UserError(f"'{path}' does not exist; without it a starter is written there") from e
-    except (OSError, yaml.YAMLError, ValueError, OverflowError, RecursionError, AttributeError, KeyError, TypeError) as e:
-        raise UserError(f"'{path}' cannot be read as YAML: {' '.join(str(e).split())[:200]}") from e
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"'{path}' cannot be read: {e}") from e
+    plain: Any = parse_yaml(text, str(path))
     return parse_table(plain, str(path))
 
 
