@@ -111,6 +111,8 @@ def predict(
         raise UserError(
             f"{run.path} cannot score raw events: its dataset was not built from events, so preprocess/ cannot make features"
         )
+    if not own and Path(events).is_file():
+        raise UserError(f"{events} is a file; {run.path} was trained on events and scores a folder of event tables")
     model = run.model(device)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -13,7 +13,7 @@ from ple_model.data.events import quote, sql_list
 from ple_model.data.own.schema_file import FEATURES, OwnColumn
 from ple_model.data.own.table import Source, opened
 from ple_model.errors import UserError
-from ple_model.files import write_bytes
+from ple_model.safe_paths import write_bytes
 from ple_model.tasks import TASKS
 
 IDS = ("customer_id", "customerid", "id", "person_id", "client_id", "user_id", "account_id", "member_id", "uid", "key")
