@@ -265,6 +265,11 @@ def intervals(pit: Array) -> IntervalCalibration:
     return IntervalCalibration(nominal, observed, counts, float(np.abs(observed - nominal).mean()))
 
 
+def judged_split(store: AnalysisStore) -> str:
+    """The split whose labels are judged, by the table of every task as by reliability, risk and thresholds."""
+    return str(store.meta.get("judged_split", "test"))
+
+
 def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _Rows:
     heads = [c[2:] for c in store.columns if c.startswith("u:")]
     if task not in heads:
@@ -295,8 +300,12 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
     assert p is not None
     y = number(f"y:{task}")
     y = np.full(len(u), np.nan) if y is None else y
-    # labels of rows that trained the model flatter it
-    y = np.where((raw["split"] == "train") | (y < 0 if kind != "regression" else False), np.nan, y)
+    # labels of rows that trained the model flatter it; the rows of the page's table are those of the judged split
+    y = np.where(
+        (raw["split"] == "train") | (raw["split"] != judged_split(store)) | (y < 0 if kind != "regression" else False),
+        np.nan,
+        y,
+    )
     if kind == "binary":
         p = np.where(np.isfinite(p), p, 1.0 - y)  # a prediction that is no number is a miss, see ple_model.metrics
         error = np.abs(p - y)

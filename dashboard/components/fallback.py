@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.checks.thresholds import Thresholds
 from analysis.figures.evidence import coverage
+from analysis.uncertainty import judged_split
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -43,7 +44,12 @@ def labelled(frame: Frame, task: str) -> Labelled:
     rows = frame.store.rows(columns, frame.filters)
     kind = frame.statistics.facts.kinds[task]
     error = errors(kind, rows, task) if f"y:{task}" in columns else np.full(len(rows["segment"]), np.nan)
-    use = np.isfinite(error) & np.isfinite(rows[f"u:{task}"].astype(np.float64)) & (rows["split"] != "train")
+    use = (
+        np.isfinite(error)
+        & np.isfinite(rows[f"u:{task}"].astype(np.float64))
+        & (rows["split"] != "train")
+        & (rows["split"] == judged_split(frame.store))
+    )
     return Labelled(rows[f"u:{task}"][use].astype(np.float64), error[use], rows["segment"][use])
 
 

@@ -151,3 +151,9 @@ def test_figures_of_uncertainty_render(store: AnalysisStore) -> None:
     assert figures.decomposition(ltv.decomposition, logs=True).data
     assert channel.simplex is not None
     assert figures.simplex(channel.simplex).data
+
+
+def test_the_page_judges_the_rows_of_its_table(store: AnalysisStore) -> None:
+    for task, quality in store.statistics.quality.items():
+        if f"u:{task}" in store.columns:
+            assert uncertainty(store, task).labelled == quality.n, task
