@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ple_model.amounts import amount_metrics
 from ple_model.data.dataset import Dataset
 from ple_model.metrics import BY_KIND, Metrics, auc, average_precision, weighted_ranks
 from ple_model.scoring import TaskRows
@@ -172,7 +173,10 @@ def constant(rows: TaskRows, label: Array) -> Metrics:
     if kind == "multiclass":
         share = np.bincount(label.astype(np.int64), minlength=rows.prediction.shape[1]) / len(label)
         return BY_KIND[kind](rows.label, np.tile(share, (n, 1)), None)
-    return BY_KIND[kind](rows.label, np.full(n, label.mean()), None)
+    found = dict(BY_KIND[kind](rows.label, np.full(n, label.mean()), None))
+    if rows.spec.log_scale and rows.label.ndim == 1:
+        found |= amount_metrics(np.expm1(rows.label), np.full(n, np.expm1(label).mean()))
+    return found
 
 
 def _told(label: Array, column: Array) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ple_model.amounts import AmountMap, amount_metrics
 from ple_model.baselines import Baselines
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
@@ -64,6 +65,12 @@ class Evaluation:
                 f"{t.task:<20}{t.n:>7}{_number(t.base_rate):>8}  {metric:<14}{_number(t.metrics.get(metric)):>8} {interval:<17}"
                 + "".join(f"{_number(t.baselines.get(n, {}).get(metric)):>19}" for n in names)
             )
+        for t in (t for t in self.tasks if "sum_ratio" in t.metrics):
+            m = t.metrics
+            lines.append(
+                f"{t.task} in its own unit: R2 {_number(m['r2_amount'])} (of logs {_number(m['r2'])}), predicted means add up"
+                f" to {_number(m['sum_ratio'])} of what was"
+            )
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
     def __str__(self) -> str:
@@ -97,15 +104,23 @@ def evaluate(
         if not len(rows):
             notes.append(f"task '{name}' has no labels in the {split} split")
             continue
-        found.append(_evaluate_task(name, rows, scores, baselines, bootstrap_rounds))
+        found.append(_evaluate_task(name, rows, scores, baselines, bootstrap_rounds, run.amounts.get(name)))
     return Evaluation(run.name, split, dataset.manifest.name, tuple(found), (*notes, *baselines.notes))
 
 
-def _evaluate_task(name: str, rows: TaskRows, scores: Scores, baselines: Baselines, rounds: int) -> TaskEvaluation:
+def _evaluate_task(
+    name: str, rows: TaskRows, scores: Scores, baselines: Baselines, rounds: int, amounts: AmountMap | None
+) -> TaskEvaluation:
     metric = BY_KIND[rows.spec.kind]
     values = dict(metric(rows.label, rows.prediction, None))
     if rounds:
         found = bootstrap(metric, rows.label, rows.prediction, scores.customers(name), rounds=rounds)
+        for key, (low, high) in found.items():
+            values[f"{key}_low"], values[f"{key}_high"] = low, high
+    if amounts is not None:
+        paid, mean = np.expm1(rows.label), amounts(rows.prediction)
+        values |= amount_metrics(paid, mean)
+        found = bootstrap(amount_metrics, paid, mean, scores.customers(name), rounds=rounds) if rounds else {}
         for key, (low, high) in found.items():
             values[f"{key}_low"], values[f"{key}_high"] = low, high
     return TaskEvaluation(name, rows.spec.kind, len(rows), values, base_rate(rows), baselines.measure(rows))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ple_model.amounts import AmountMap, amount_metrics, fit_amounts
 from ple_model.baselines import constant, training_labels
 from ple_model.calibration import CalibrationMap, fit_calibration
 from ple_model.data.dataset import Dataset
@@ -26,7 +27,7 @@ from ple_model.finite import bad_tensors, tensors_sentence
 from ple_model.metrics import BY_KIND
 from ple_model.model import PLEClusterAdaTT
 from ple_model.profile import write_profile
-from ple_model.run import write_calibration
+from ple_model.run import write_amounts, write_calibration
 from ple_model.scoring import Scores, TaskRows, score
 from ple_model.uncertainty import measure_and_write
 
@@ -48,13 +49,15 @@ def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: in
     said = [validation.tally.sentence()]
     maps = calibrate(validation)
     write_calibration(run, maps)
+    model.amounts = fit_all_amounts(validation)
+    write_amounts(run, model.amounts)
     measure_and_write(run, model, dataset)
     write_profile(run, dataset)
     known = training_labels(dataset)
-    splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps), known)}
+    splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps), known, model.amounts)}
     if dataset.rows("test"):
         test = score(model, dataset, "test", calibration=maps)
-        splits["test"] = split_metrics(test, known)
+        splits["test"] = split_metrics(test, known, model.amounts)
         said.append(test.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
     write_sample(run, dataset, customers)
@@ -81,16 +84,22 @@ def calibrated(scores: Scores, maps: Mapping[str, CalibrationMap]) -> Scores:
     return replace(scores, tasks=tasks)
 
 
-def split_metrics(scores: Scores, known: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
-    """By task: kind, labelled rows, base rate, metrics (null where the rows cannot say), and those of the constant of the
-    training labels `known`."""
+def fit_all_amounts(scores: Scores) -> dict[str, AmountMap]:
+    """A map for each task whose label is a logarithm and that has validation labels."""
+    logs = {k: r for k, r in scores.tasks.items() if r.spec.log_scale and len(r) and r.label.ndim == 1}
+    return {k: m for k, r in logs.items() if (m := fit_amounts(r.prediction, r.label)) is not None}
+
+
+def split_metrics(scores: Scores, known: Mapping[str, NDArray[np.float64]], amounts: Mapping[str, AmountMap]) -> dict[str, Any]:
+    """By task: kind, labelled rows, base rate, metrics (null where the rows cannot say; of a label that is a logarithm also
+    those of the amount itself), and those of the constant of the training labels `known`."""
     found: dict[str, Any] = {}
     for name, rows in scores.tasks.items():
         if len(rows):
-            found[name] = {
-                "kind": rows.spec.kind, "n": len(rows), "base_rate": base_rate(rows),
-                "metrics": BY_KIND[rows.spec.kind](rows.label, rows.prediction, None),
-            }  # fmt: skip
+            values = dict(BY_KIND[rows.spec.kind](rows.label, rows.prediction, None))
+            if name in amounts:
+                values |= amount_metrics(np.expm1(rows.label), amounts[name](rows.prediction))
+            found[name] = {"kind": rows.spec.kind, "n": len(rows), "base_rate": base_rate(rows), "metrics": values}
             if len(known.get(name, ())):
                 found[name]["constant"] = constant(rows, known[name])
     return found

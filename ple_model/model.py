@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ple_model.adatt import AdaTT
+from ple_model.amounts import AmountMap, Statistic
 from ple_model.auxiliary import SOURCES, AuxiliaryProjection
 from ple_model.basket import ClusterTaskExpertBasket, GroupTaskExpertBasket, cluster_weights
 from ple_model.batch import FIELD_SHAPES, PLEClusterInput
@@ -53,6 +54,8 @@ class PLEClusterAdaTT(nn.Module):
     def __init__(self, config: Config, context: ModelContext | None = None) -> None:
         super().__init__()
         self.config = config
+        self.amounts: dict[str, AmountMap] = {}
+        """By task whose label is a logarithm: predicted logarithm -> mean amount; set by who opens a finished run."""
         self.context = context if context is not None else ModelContext()
         self.tasks = self.context.named(config.tasks)
         self.task_names = list(self.tasks)
@@ -454,9 +457,17 @@ class PLEClusterAdaTT(nn.Module):
         return value if scaler is None else value * scaler.std + scaler.mean
 
     def to_units(self, task: str, value: Tensor) -> Tensor:
-        """A standardised regression prediction in the unit that pages show: as `to_label`, and expm1 where `log_scale`."""
+        """A standardised regression prediction in the unit that pages show: as `to_label`, and where `log_scale` the mean
+        amount given it; about the median where the run has no map for it (`shows`)."""
         label = self.to_label(task, value)
-        return torch.expm1(label) if self.tasks[task].log_scale else label
+        if not self.tasks[task].log_scale:
+            return label
+        return self.amounts[task].of(label) if task in self.amounts else torch.expm1(label)
+
+    def shows(self, task: str) -> Statistic:
+        """Whether `to_units` of a regression is a mean or a median. A squared or Huber loss on the label itself aims at the
+        mean."""
+        return "median" if self.tasks[self._regression(task)].log_scale and task not in self.amounts else "mean"
 
     def _regression(self, task: str) -> str:
         if task not in self.tasks:

@@ -3,8 +3,10 @@
 Events -> features with the artifacts in the run's `preprocess/` (nothing is fitted: the same `transform` as for any new
 customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
 
-* binary: `T` the calibrated probability; regression: `T` in the label's unit; multiclass and brand: `T` the likeliest class and
-  `T_p` its probability (of a brand: among the brands the model knows).
+* binary: `T` the calibrated probability; regression: `T` in the label's unit, a mean. Of a label that is a logarithm `T`
+  adds up over customers, and `T_median` is what about half of such customers stay below (a run that kept no map of means has
+  the median in both: the file's metadata says `statistic`); multiclass and brand: `T` the likeliest class and `T_p` its
+  probability (of a brand: among the brands the model knows).
 * `T_uncertainty`: vacuity or epistemic variance of the evidential head; `T_fallback`: it lies above the run's threshold, so a
   reader should fall back on what was done before there was a model.
 * A task that had no label in training keeps its columns, empty: its tower says nothing about anybody.
@@ -142,7 +144,13 @@ def score_to_parquet(
         said = f"fallback marks: uncertainty above its {1 - fallback_share:.0%} quantile on validation customers ({origin})"
     else:
         said = "no fallback marks: the run has no evidential heads or too few validation customers"
-    about = {"run": run.name, "weights": run.manifest.data.fingerprint, "thresholds": thresholds, "thresholds_from": said}
+    about: dict[str, Any] = {
+        "run": run.name,
+        "weights": run.manifest.data.fingerprint,
+        "thresholds": thresholds,
+        "thresholds_from": said,
+        "statistic": {t: model.shows(t) for t, s in model.tasks.items() if s.kind == "regression"},
+    }
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     writer: pq.ParquetWriter | None = None
     rows, customers, last, total = 0, 0, None, max(1, data.rows())
@@ -239,6 +247,8 @@ class _Scorer:
             columns[task] = self.calibration[task](p).astype(np.float32) if task in self.calibration else p
         elif spec.kind == "regression":
             shown = self.model.to_units(task, value)
+            if spec.log_scale:
+                columns[f"{task}_median"] = _numpy(torch.expm1(self.model.to_label(task, value)))
             columns[task] = _numpy(shown) if shown.dim() == 1 else pa.array(_numpy(shown).tolist(), pa.list_(pa.float32()))
         else:
             scores = torch.softmax(self.model.brand_logits(value), dim=1) if spec.kind == "contrastive" else value
@@ -273,7 +283,7 @@ class _Scorer:
 
 def _emptied(table: pa.Table, tasks: tuple[str, ...]) -> pa.Table:
     """The table with the columns of these tasks all NULL, of the same types, so that readers find every column."""
-    empty = {f"{t}{end}" for t in tasks for end in ("", "_p", "_uncertainty", "_fallback")}
+    empty = {f"{t}{end}" for t in tasks for end in ("", "_p", "_median", "_uncertainty", "_fallback")}
     empty |= {"offers", "offers_p"} if OFFER_TASK in tasks else set()
     for k, column in enumerate(table.schema):
         if column.name in empty:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
+from ple_model.amounts import AmountMap, checked
 from ple_model.calibration import CalibrationMap
 from ple_model.config import Config, config_from_dict
 from ple_model.context import ModelContext
@@ -169,6 +170,7 @@ class Run:
         if finite and self.context().nonfinite:
             named = listed(self.context().nonfinite)
             raise UserError(f"{self.preprocess}: {named} hold NaN or Inf; `ple diagnose {self.path}` says what they reach")
+        model.amounts = {k: v for k, v in self.amounts.items() if k in model.tasks}
         return model.to(pick_device(device)).eval()
 
     def sample(self) -> Dataset:
@@ -214,6 +216,13 @@ class Run:
             except (AttributeError, KeyError, TypeError, ValueError) as e:
                 raise UserError(f"{path} is damaged: task '{task}': {e}") from e
         return found
+
+    @cached_property
+    def amounts(self) -> dict[str, AmountMap]:
+        """Predicted logarithm -> mean amount, by task whose label is a logarithm; empty until the training has ended, and for
+        runs of before it was kept, whose amounts are medians."""
+        path = self.preprocess / "amounts.json"
+        return checked(read_json(path), str(path)) if path.exists() else {}
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -310,6 +319,10 @@ def list_runs(folder: Path | str) -> list[RunEntry]:
         except UserError as e:
             found.append(RunEntry(path, path.name, error=str(e)))
     return sorted(found, key=lambda r: r.manifest.created if r.manifest else "", reverse=True)
+
+
+def write_amounts(run: Path, maps: Mapping[str, AmountMap]) -> None:
+    write_json(run / "preprocess" / "amounts.json", {k: m.to_dict() for k, m in maps.items()})
 
 
 def write_calibration(run: Path, maps: Mapping[str, CalibrationMap]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,7 +11,7 @@ from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.evidence import TaskEvidence
-from analysis.stats.run import Statistics
+from analysis.stats.run import RowQuality, Statistics
 
 
 def _tasks(s: Statistics, t: Thresholds) -> Iterator[tuple[str, TaskEvidence]]:
@@ -72,7 +73,8 @@ def miscalibrated(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 
 @check("EVI-UNINFORMATIVE", "Uncertainty is higher where the model errs.", "evidence.risk_coverage")
 def uninformative(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """Uncertainty does not rank errors: abstaining by it would not help."""
+    """Uncertainty does not rank errors: a warning where it clearly points the wrong way, else information where it is worse
+    than chance beyond its own noise, which heads of healthy runs can be, since evidence counts observations."""
     judged = {
         k: q
         for k, q in s.quality.items()
@@ -81,14 +83,18 @@ def uninformative(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if not judged:
         raise NotMeasured("Not enough labelled rows outside training to hold uncertainty against errors.")
     for task, q in judged.items():
-        if q.error_auroc < t.uninformative:
+        wrong_way = q.error_auroc < t.uninformative
+        chance = 0.5 - t.chance_deviations * _auroc_noise(q)
+        if wrong_way or q.error_auroc < chance:
             yield Finding(
                 "EVI-UNINFORMATIVE",
-                "warning",
+                "warning" if wrong_way else "info",
                 task,
-                f"The uncertainty of {task} points the wrong way: it is lower where the model errs.",
+                f"The uncertainty of {task} points the wrong way: it is lower where the model errs."
+                if wrong_way
+                else f"The uncertainty of {task} is worse than chance at telling errors: do not withhold predictions by it.",
                 (
-                    Evidence("AUROC for errors", q.error_auroc, t.uninformative, q.n),
+                    Evidence("AUROC for errors", q.error_auroc, t.uninformative if wrong_way else chance, q.n),
                     Evidence("excess AURC", q.excess_aurc, None, q.n),
                 ),
                 "evidence.risk_coverage",
@@ -100,3 +106,10 @@ def uninformative(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                     "Give the heads more weight.",
                 ),
             )
+
+
+def _auroc_noise(q: RowQuality) -> float:
+    """Standard deviation of the AUROC of a score that knows nothing (Mann & Whitney 1947); infinite without both outcomes."""
+    wrong = q.n * (1 - q.accuracy)
+    right = q.n - wrong
+    return math.sqrt((q.n + 1) / (12 * wrong * right)) if wrong > 0 and right > 0 else math.inf

@@ -167,6 +167,12 @@ class Thresholds:
         "rounded down. On the bank as it is now: 0.47, 0.070, lowest 0.32",
     )
 
+    chance_deviations: float = _t(
+        3.0,
+        "Standard deviations of chance below 0.5 from which an AUROC of uncertainty for errors is worse than chance.",
+        "one in 740 by chance a task; five tasks a run",
+    )
+
     # data
     drift_psi: float = _t(
         0.25,

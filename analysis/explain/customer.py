@@ -208,6 +208,7 @@ class _Story:
             target_name=target_name,
             score_unit="value" if spec.kind == "regression" else "probability",
             unit=spec.unit,
+            statistic=model.shows(task) if spec.log_scale else "",
             prediction=found.prediction,
             typical=found.baseline,
             population=e.mean_score(score),

@@ -11,6 +11,14 @@ from analysis.explain.wording import Language, given_title, number, quantity, st
 WORDS: dict[str, tuple[str, str]] = {
     "why": ("Why this, for this customer", "이 고객에게 왜 이 결과인가"),
     "prediction": ("Prediction", "예측"),
+    "mean": (
+        "The amount is a mean: over many customers such amounts add up.",
+        "금액은 평균이며, 여러 고객에 대해 더하면 합이 맞습니다.",
+    ),
+    "median": (
+        "The amount is about a median: half of such customers stay below it, and such amounts do not add up.",
+        "금액은 대략 중앙값이며, 비슷한 고객의 절반이 이보다 적습니다. 더해도 합이 맞지 않습니다.",
+    ),
     "typical": ("Typical customer", "일반적인 고객"),
     "population": ("Mean of the sample", "표본 평균"),
     "uncertainty": ("Uncertainty (evidential head)", "불확실성 (evidential head)"),
@@ -107,7 +115,8 @@ def _key(found: Explanation, w: dict[str, str]) -> str:
         kind = w["epistemic"] if own.kind == "regression" else w["vacuity"]
         rank = "" if own.rank is None else f"; {w['among'].format(own.rank)}"
         cards.append((f"{w['uncertainty']}: {kind}{rank}", f"{own.uncertainty:.2f}"))
-    return '<div class="key">' + "".join(f"<div><b>{_e(v)}</b><span>{_e(k)}</span></div>" for k, v in cards) + "</div>"
+    said = f"<p>{_e(w[found.statistic])}</p>" if found.statistic else ""
+    return '<div class="key">' + "".join(f"<div><b>{_e(v)}</b><span>{_e(k)}</span></div>" for k, v in cards) + "</div>" + said
 
 
 def _badge(found: Explanation, language: Language) -> str:

@@ -7,7 +7,7 @@ here imports torch.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 ScoreUnit = Literal["probability", "value"]
@@ -213,6 +213,8 @@ class Explanation:
     counterfactual: Counterfactual | None
     absent: tuple[str, ...]
     """Input fields and feature parts that this customer does not have: held fixed, they cannot be reasons."""
+    statistic: Literal["", "mean", "median"] = field(default="", kw_only=True)
+    """What the shown value of a task is whose label is a logarithm: means add up over customers, medians do not."""
     audit: dict[str, Any]
     """What is needed to repeat it: fingerprints, method, nodes, seeds, times."""
 
@@ -234,6 +236,9 @@ class Explanation:
     def __str__(self) -> str:
         head = f"{self.customer_id} at {self.cutoff} · {self.title}: {self.target_name} {self.shown(self.prediction)}"
         lines = [head.rstrip(), f"typical customer {self.shown(self.typical)}; {self.faithfulness.verdict_en}"]
+        if self.statistic:
+            adds = "means add up over customers" if self.statistic == "mean" else "half of such customers stay below it"
+            lines.append(f"the amount is a {self.statistic}: {adds}")
         own = next((p for p in self.predictions if p.task == self.task), None)
         if own is not None and own.uncertainty is not None:
             word = "epistemic deviation" if own.kind == "regression" else "vacuity"

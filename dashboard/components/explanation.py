@@ -39,6 +39,8 @@ def headline(e: Explanation) -> None:
             rank = t("why.rank", share=f"{own.rank:.0%}") if own.rank is not None else None
             put.metric(t("why.uncertainty"), cards.number(own.uncertainty), border=True, help=rank)
         put.metric(t("frame.segment"), e.segment, border=True)
+    if e.statistic:
+        put.caption(t(f"why.{e.statistic}"))
     badge = _said(e.faithfulness.verdict_ko, e.faithfulness.verdict_en)
     box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[e.faithfulness.level]
     icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[e.faithfulness.level]

@@ -9,6 +9,8 @@ from ple_model.run import Run
 from ple_model.tasks import TASKS
 
 HEADLINE = {"binary": "auc", "multiclass": "accuracy", "regression": "r2", "contrastive": "recall_at_10"}
+AMOUNTS = ("r2_amount", "sum_ratio")
+"""Of a task whose label is a logarithm, beside the headline metric, which is in logarithms."""
 NO_RANK = 0.5
 """AUC of any constant."""
 
@@ -34,7 +36,15 @@ def rows(run: Run, split: str) -> list[dict[str, Any]]:
                 "ece": found["metrics"].get("ece"),
             }
         )
+        out += [_amount(out[-1], found, m) for m in AMOUNTS if m in found["metrics"]]
     return out
+
+
+def _amount(row: dict[str, Any], found: dict[str, Any], metric: str) -> dict[str, Any]:
+    """The line of a metric in money or days beside that of the logarithm."""
+    value = found["metrics"][metric]
+    constant = (found.get("constant") or {}).get(metric)
+    return {**row, "metric": metric, "value": math.nan if value is None else value, "constant": constant, "ece": None}
 
 
 def _constant(found: dict[str, Any], metric: str) -> float | None:

@@ -94,8 +94,9 @@ def _metrics(frame: Frame) -> None:
         }
     )
     if frame.other is not None:
-        other = {r["task"]: r["value"] for r in metrics.rows(frame.other, split)}
-        shown.insert(3, frame.other.name, [other.get(task) for task in found["task"]])
+        other = {(r["task"], r["metric"]): r["value"] for r in metrics.rows(frame.other, split)}
+        pairs = zip(found["task"], found["metric"], strict=True)
+        shown.insert(3, frame.other.name, [other.get(pair) for pair in pairs])
     table(shown, "metrics", caption=t("overview.metrics_help"), height="content")
 
 

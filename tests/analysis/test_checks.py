@@ -12,6 +12,7 @@ from analysis.checks import Finding, run_checks
 from analysis.checks.registry import Check, NotMeasured, run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats import training
+from analysis.stats.run import RowQuality
 from tests.analysis.planted import EXPERTS, World, set_config, world
 
 
@@ -171,3 +172,14 @@ def test_an_expert_that_was_fed_nan_is_not_said_to_overflow() -> None:
     w.bad["inputs"]["features:rfm"], w.bad["experts"]["deepfm"] = lost, lost
     (finding,) = found(w, "EXP-NONFINITE")
     assert finding.cause == "Its input `features:rfm` holds NaN or Inf: the expert itself may be sound."
+
+
+@pytest.mark.parametrize(
+    ("auroc", "n", "severity"),
+    [(0.419, 3000, "info"), (0.419, 30, "unknown"), (0.49, 3000, "ok"), (0.62, 3000, "ok"), (0.2, 3000, "warning")],
+)
+def test_an_uncertainty_worse_than_chance_is_not_called_good(auroc: float, n: int, severity: str) -> None:
+    """0.419 on 3,000 rows lies 7 standard deviations of chance below one half, and passed a limit of 0.3."""
+    w = world()
+    w.quality["nba"] = RowQuality(n, 0.02, 0.3, 0.1, auroc, 0.4)
+    assert [f.severity for f in found(w, "EVI-UNINFORMATIVE")] == [severity]
