@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ple_model.errors import UserError
+from ple_model.progress_shape import fits
 from ple_model.safe_paths import open_file, tail, write_bytes
 from ple_model.safe_text import read_object
 
@@ -362,6 +363,6 @@ def progress(run: Path, limit: int = LINE_BYTES) -> list[dict[str, Any]]:
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(line)
-            if isinstance(value, dict):
+            if fits(value):
                 out.append(value)
     return out

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ple_model.errors import UserError
 from ple_model.files import read_tensors, write_tensors
+from ple_model.safe_paths import is_file
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -99,7 +100,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(folder: Path) -> Checkpoint | None:
     """What `save_checkpoint` wrote; None if there is none yet. `UserError` if it is truncated or something else."""
     path = folder / CHECKPOINT
-    if not path.exists():
+    if not is_file(path):
         return None
     tensors, metadata = read_tensors(path)
     try:
@@ -121,5 +122,5 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             scaler=meta["scaler"],
             **parts,
         )
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
         raise UserError(f"{path} is not a resume state of this release: {' '.join(str(e).split())}") from e

@@ -8,10 +8,10 @@ training.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 from ple_model.batch import N_FEATURES, N_NORMALIZED
 from ple_model.errors import UserError
 from ple_model.own_schema import load_own, save_own
+from ple_model.safe_arrays import read_npz, take, write_npz
+from ple_model.safe_paths import write_bytes
+from ple_model.safe_text import read_json
 from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
+from ple_model.stored import Stored
 from ple_model.tasks import TaskSpec
 
+ARRAYS_BYTES = 1 << 30
+DEEPEST = 64
+"""Levels of a hierarchy; a product tree has five."""
 BALLS = ("mcc", "product", "region")
 BALL_DIMS: dict[str, int] = {"mcc": 8, "product": 8, "region": 4}
 
@@ -141,35 +148,63 @@ class ModelContext:
             plain["own_labels"] = {task: asdict(label) for task, label in self.own_labels.items()}
         plain["label_scalers"] = {task: asdict(scaler) for task, scaler in self.label_scalers.items()}
         plain["hierarchy_names"] = list(self.hierarchy.names)
-        temporary = folder / "context.json.tmp"
-        temporary.write_text(json.dumps(plain, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, folder / "context.json")
-        temporary = folder / "hierarchy.tmp.npz"
-        np.savez(temporary, ball=self.hierarchy.ball, parent=self.hierarchy.parent, coords=self.hierarchy.coords)
-        os.replace(temporary, folder / "hierarchy.npz")
+        write_bytes(folder / "context.json", json.dumps(plain, indent=1, ensure_ascii=False).encode())
+        tree = {"ball": self.hierarchy.ball, "parent": self.hierarchy.parent, "coords": self.hierarchy.coords}
+        write_npz(folder / "hierarchy.npz", tree)
 
     @staticmethod
     def load(folder: Path) -> ModelContext:
         """Read what `save` wrote; `UserError` names the file that is missing or damaged."""
-        path = folder / "context.json"
+        path, trees = folder / "context.json", folder / "hierarchy.npz"
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-            path = folder / "hierarchy.npz"
-            with np.load(path, allow_pickle=False) as z:
-                tree = HierarchyTree(tuple(plain.pop("hierarchy_names")), z["ball"], z["parent"], z["coords"])
-            return ModelContext(
-                own=load_own(folder),
-                own_labels={k: OwnLabel(str(v["title"]), str(v["unit"])) for k, v in plain.get("own_labels", {}).items()},
-                hierarchy=tree,
-                raw_mean=tuple(plain["raw_mean"]),
-                raw_std=tuple(plain["raw_std"]),
-                brands=tuple(plain["brands"]),
-                brand_counts=tuple(plain["brand_counts"]),
-                label_scalers={k: LabelScaler(**v) for k, v in plain["label_scalers"].items()},
-                constant_loss=dict(plain["constant_loss"]),
-                class_names={k: tuple(v) for k, v in plain["class_names"].items()},
-            )
+            found = Stored.of(path, read_json(path))
+            arrays = read_npz(trees, ARRAYS_BYTES)
         except FileNotFoundError as e:
-            raise UserError(f"{path} is missing") from e
-        except (ValueError, KeyError, TypeError, OSError) as e:
-            raise UserError(f"{path} is damaged: {e}") from e
+            raise UserError(str(e) if str(e).endswith("is missing") else f"{path} is missing") from e
+        scalers, losses, classes = (found.mapping(k) for k in ("label_scalers", "constant_loss", "class_names"))
+        numbers = {t: scalers.mapping(t) for t in scalers.values}
+        context = ModelContext(
+            own=load_own(folder),
+            own_labels=_own_labels(found.mapping("own_labels")) if "own_labels" in found.values else {},
+            hierarchy=_tree(found.texts("hierarchy_names"), arrays, path, trees),
+            raw_mean=found.numbers("raw_mean"),
+            raw_std=found.numbers("raw_std"),
+            brands=found.texts("brands"),
+            brand_counts=found.wholes("brand_counts"),
+            label_scalers={
+                t: LabelScaler(v.number("mean", finite=False), v.number("std", finite=False)) for t, v in numbers.items()
+            },
+            constant_loss={t: losses.number(t, finite=False) for t in losses.values},
+            class_names={t: classes.texts(t) for t in classes.values},
+        )
+        if len(context.brand_counts) not in (0, len(context.brands)):
+            raise UserError(f"{path} is damaged: {len(context.brands)} brands and {len(context.brand_counts)} brand_counts")
+        if len(context.raw_mean) != len(context.raw_std):
+            raise UserError(f"{path} is damaged: {len(context.raw_mean)} values of raw_mean, {len(context.raw_std)} of raw_std")
+        return context
+
+
+def _own_labels(found: Stored) -> dict[str, OwnLabel]:
+    return {t: OwnLabel(found.mapping(t).text("title"), found.mapping(t).text("unit")) for t in found.values}
+
+
+def _tree(names: tuple[str, ...], arrays: dict[str, NDArray[Any]], source: Path, path: Path) -> HierarchyTree:
+    """The trees, if they are trees: every parent is a node before or after, and no node is its own ancestor."""
+    ball, parent, coords = take(arrays, path, "ball", "parent", "coords")
+    n = len(ball)
+    if ball.shape != (n,) or parent.shape != (n,) or coords.shape != (n, 8):
+        raise UserError(f"{path} is damaged: arrays of the shapes {ball.shape}, {parent.shape} and {coords.shape}")
+    if ball.dtype.kind not in "iu" or parent.dtype.kind not in "iu" or coords.dtype.kind != "f":
+        raise UserError(f"{path} is damaged: arrays of the types {ball.dtype}, {parent.dtype} and {coords.dtype}")
+    if len(names) != n:
+        raise UserError(f"{source} does not fit {path.name}: {len(names)} hierarchy_names, {n} nodes")
+    if n and (ball.min() < 0 or ball.max() >= len(BALLS) or parent.min() < -1 or parent.max() >= n):
+        raise UserError(f"{path} is damaged: a node lies in no ball, or its parent is none")
+    up = parent.astype(np.int64)
+    for _ in range(DEEPEST):
+        if not n or (up < 0).all():
+            break
+        up = np.where(up >= 0, parent[np.maximum(up, 0)], -1)
+    else:
+        raise UserError(f"{path} is damaged: its nodes are nested more than {DEEPEST} deep, or in a circle")
+    return HierarchyTree(names, ball.astype(np.int64), parent.astype(np.int64), coords.astype(np.float32))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ple_model.errors import UserError
 from ple_model.files import read_json, write_json
+from ple_model.safe_paths import is_file
 from ple_model.schema import COLUMN_FIELDS, FeatureColumn, FeatureSchema
 
 FILE = "columns.json"
@@ -46,7 +47,7 @@ def save_own(schema: FeatureSchema, folder: Path) -> None:
 def load_own(folder: Path) -> FeatureSchema | None:
     """What `save_own` wrote; None where the folder holds the package's columns. `UserError` names a damaged file."""
     path = folder / FILE
-    if not path.exists():
+    if not is_file(path):
         return None
     stored: Any = read_json(path)
     try:

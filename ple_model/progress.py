@@ -10,11 +10,18 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ple_model.files import plain
+from ple_model.progress_shape import fits
+from ple_model.safe_paths import append_file, open_file
+
+LINE_BYTES = 256 << 10
+"""The longest line that is read; an epoch of the largest preset has some 30 kB."""
+KEPT_BYTES = 64 << 20
+"""Of one file; a day of step lines has some 50 MB."""
 
 Callback = Callable[[dict[str, Any]], None]
 
@@ -25,7 +32,7 @@ class ProgressWriter:
     def __init__(self, path: Path, *, size: int | None = None, callback: Callback | None = None) -> None:
         """`size`: cut the file to this length first (what a killed training wrote after its last checkpoint)."""
         self._callback = callback
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = append_file(path)
         if size is not None and os.fstat(self._file).st_size > size:
             os.ftruncate(self._file, size)
 
@@ -48,15 +55,31 @@ def read_progress(path: Path, *, steps: bool = True) -> list[dict[str, Any]]:
 
     `steps=False` leaves the step events out, which are most of a long run's lines."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        with open_file(path) as file:
+            return [line for raw in _lines(file) if (line := _event(raw, steps)) is not None]
+    except FileNotFoundError:
         return []
-    out: list[dict[str, Any]] = []
-    for raw in data.split(b"\n")[:-1]:  # a last line without its newline is still being written
-        try:
-            line = json.loads(raw)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and "event" in line and (steps or line["event"] != "step"):
-            out.append(line)
-    return out
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Whole lines; one that is longer than any of ours is passed over without being held."""
+    kept = 0
+    skipping = False
+    while raw := file.readline(LINE_BYTES):
+        ended = raw.endswith(b"\n")
+        if ended and not skipping:  # a last line without its newline is still being written
+            yield raw
+            kept += len(raw)
+            if kept > KEPT_BYTES:
+                return
+        skipping = not ended
+
+
+def _event(raw: bytes, steps: bool) -> dict[str, Any] | None:
+    if not steps and b'"event": "step"' in raw[:40]:
+        return None
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return line if fits(line) and (steps or line["event"] != "step") else None

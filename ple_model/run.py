@@ -18,17 +18,17 @@ fixture.
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
 import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import yaml
-from filelock import FileLock, Timeout
 
 from ple_model.amounts import AmountMap, checked
 from ple_model.calibration import CalibrationMap
@@ -38,7 +38,10 @@ from ple_model.errors import UserError
 from ple_model.files import load_weights, read_json, read_tensors, write_json
 from ple_model.finite import bad_tensors, listed, tensors_sentence
 from ple_model.progress import read_progress
-from ple_model.safe_paths import write_bytes
+from ple_model.safe_paths import check_tree, is_file, open_file, write_bytes
+from ple_model.safe_text import read_yaml
+from ple_model.stored import Stored, shown
+from ple_model.stored_metrics import checked_metrics
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
@@ -87,23 +90,40 @@ class Manifest:
 
     @staticmethod
     def from_dict(raw: Mapping[str, Any], path: Path) -> Manifest:
-        """Validated; keys of the same version that are not known (written by a later release) are left out."""
-        known = {f.name: f for f in dataclasses.fields(Manifest)}
-        needed = [n for n, f in known.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
-        for name in needed:
+        """Every value checked; keys of the same version that are not known (written by a later release) are left out."""
+        for name in (f.name for f in dataclasses.fields(Manifest) if f.default is f.default_factory is dataclasses.MISSING):
             if name not in raw:
                 raise UserError(f"{path}: the key '{name}' is missing; this is not the manifest of a run")
+        found = Stored(path, raw)
         if raw["status"] not in STATUSES:
-            raise UserError(f"{path}: status {raw['status']!r} is not one of {', '.join(STATUSES)}")
-        data = raw["data"]
-        if not isinstance(data, Mapping) or not all(isinstance(data.get(k), str) for k in ("name", "fingerprint")):
-            raise UserError(f"{path}: 'data' needs a name and a fingerprint")
-        for name, kind in (("seed", int), ("threads", int), ("batch_size", int), ("preset", str), ("created", str)):
-            if not isinstance(raw[name], kind):
-                raise UserError(f"{path}: '{name}' is {raw[name]!r}, expected {kind.__name__}")
-        values = {k: v for k, v in raw.items() if k in known}
-        values["data"] = DataInfo(data["name"], data["fingerprint"], dict(data.get("rows") or {}))
-        return Manifest(**values)
+            raise UserError(f"{path}: status {shown(raw['status'])} is not one of {', '.join(STATUSES)}")
+        data = found.mapping("data")
+        rows = data.mapping("rows") if data.has("rows") else Stored(path, {})
+        versions = found.mapping("versions")
+        for moment in ("created", "finished"):
+            if moment == "created" or found.has(moment):
+                try:
+                    datetime.fromisoformat(found.text(moment, 64))
+                except ValueError as e:
+                    raise found.wrong(moment, "a moment such as 2026-01-31T12:00:00+00:00") from e
+        return Manifest(
+            preset=found.text("preset", 200),
+            device=found.text("device", 200),
+            amp=found.text("amp", 200),
+            seed=found.whole("seed", -(2**63), 2**64),
+            threads=found.whole("threads", 1, 65_536),
+            batch_size=found.whole("batch_size", 1, 2**31),
+            data=DataInfo(data.text("name"), data.text("fingerprint", 200), {k: rows.whole(k) for k in rows.values}),
+            versions={k: versions.text(k, 200) for k in versions.values},
+            status=raw["status"],
+            created=found.text("created", 64),
+            finished=found.text("finished", 64) if found.has("finished") else None,
+            commit=found.text("commit", 200) if found.has("commit") else None,
+            parameters=found.whole("parameters") if "parameters" in raw else 0,
+            warnings=list(found.texts("warnings")) if "warnings" in raw else [],
+            reason=found.text("reason", 100_000) if found.has("reason") else None,
+            format_version=found.whole("format_version", 1, FORMAT_VERSION),
+        )
 
     def save(self, run: Path) -> None:
         write_json(run / "manifest.json", dataclasses.asdict(self))
@@ -156,7 +176,7 @@ class Run:
         from ple_model.model import PLEClusterAdaTT
 
         path = self.path / "model.safetensors"
-        if not path.exists():
+        if not is_file(path):
             raise UserError(f"{self.path} has no weights yet: model.safetensors is written after the first epoch")
         tensors, _ = read_tensors(path)
         try:
@@ -177,7 +197,7 @@ class Run:
         """The customers stored with the run, as a small dataset."""
         from ple_model.data.dataset import Dataset
 
-        if not (self.path / "sample" / "dataset.json").exists():
+        if not is_file(self.path / "sample" / "dataset.json"):
             raise UserError(f"{self.path} has no sample yet: it is written when the training ends")
         return Dataset.open(self.path / "sample")
 
@@ -186,8 +206,11 @@ class Run:
         from ple_model.data.dataset import Dataset
 
         try:
-            found = Dataset.open(Path(str(read_json(self.path / "state" / "dataset.json")["path"])))
-        except (UserError, KeyError, TypeError):
+            place = Stored.of(self.path, read_json(self.path / "state" / "dataset.json")).text("path")
+            if not Path(place).is_absolute():
+                return None
+            found = Dataset.open(Path(place))
+        except UserError:
             return None
         return found if found.manifest.fingerprint == self.manifest.data.fingerprint else None
 
@@ -198,23 +221,21 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """`metrics.json`; empty until the training has ended."""
         path = self.path / "metrics.json"
-        return dict(read_json(path)) if path.exists() else {}
+        return checked_metrics(path, read_json(path)) if is_file(path) else {}
 
     @cached_property
     def calibration(self) -> dict[str, CalibrationMap]:
         """Calibration by binary task; empty until the training has ended."""
         path = self.preprocess / "calibration.json"
-        if not path.exists():
+        if not is_file(path):
             return {}
-        stored = read_json(path)
-        if not isinstance(stored, dict):
-            raise UserError(f"{path} is damaged: it is not a mapping of tasks")
+        stored = Stored.of(path, read_json(path)).values
         found: dict[str, CalibrationMap] = {}
         for task, raw in stored.items():
             try:
                 found[task] = CalibrationMap.from_dict(raw)
-            except (AttributeError, KeyError, TypeError, ValueError) as e:
-                raise UserError(f"{path} is damaged: task '{task}': {e}") from e
+            except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as e:
+                raise UserError(f"{path} is damaged: task '{task}': {shown(str(e))}") from e
         return found
 
     @cached_property
@@ -222,7 +243,7 @@ class Run:
         """Predicted logarithm -> mean amount, by task whose label is a logarithm; empty until the training has ended, and for
         runs of before it was kept, whose amounts are medians."""
         path = self.preprocess / "amounts.json"
-        return checked(read_json(path), str(path)) if path.exists() else {}
+        return checked(read_json(path), str(path)) if is_file(path) else {}
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -246,17 +267,14 @@ def lock_path(run: Path) -> Path:
 
 def lock_held(run: Path) -> bool:
     """Does some process hold the run's training lock? Never creates a file."""
-    path = lock_path(run)
-    if not path.exists():
-        return False
-    lock = FileLock(path)
     try:
-        with lock.acquire(timeout=0):
-            return False
-    except Timeout:
+        with open_file(lock_path(run)) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    except OSError:  # a read-only place: nobody can be training there
+    except (OSError, UserError):  # none, or a place where nobody can be training
         return False
+    return False
 
 
 def _migrated(path: Path, manifest: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -279,21 +297,24 @@ def _migrated(path: Path, manifest: dict[str, Any], config: dict[str, Any]) -> t
 def load_run(path: Path | str) -> Run:
     """Open a run folder. `UserError` in one sentence if it is none, is damaged, or needs a newer release."""
     path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"{path}: no such run folder")
-    if not (path / "manifest.json").exists():
-        if (path / "dataset.json").exists():
+    try:
+        there = path.is_dir()
+    except ValueError:  # a null byte
+        there = False
+    if not there:
+        raise UserError(f"{str(path)!r}: no such run folder")
+    if not os.path.lexists(path / "manifest.json"):
+        if is_file(path / "dataset.json"):
             raise UserError(f"{path} is a dataset, not a run; `ple train {path} RUN` makes a run of it")
         raise UserError(f"{path} is not a run folder: it has no manifest.json")
+    check_tree(path)
     raw = read_json(path / "manifest.json")
     if not isinstance(raw, dict):
         raise UserError(f"{path / 'manifest.json'}: this is not the manifest of a run")
     try:
-        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(path / "config.yaml")
     except FileNotFoundError as e:
         raise UserError(f"{path / 'config.yaml'} is missing") from e
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
-        raise UserError(f"{path / 'config.yaml'} is damaged: {' '.join(str(e).split())}") from e
     if not isinstance(config, dict):
         raise UserError(f"{path / 'config.yaml'} is damaged: it is not a mapping of sections")
     raw, config = _migrated(path, raw, config)
@@ -310,10 +331,16 @@ def list_runs(folder: Path | str) -> list[RunEntry]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of runs")
     found: list[RunEntry] = []
-    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if not (path / "manifest.json").exists():
+    try:
+        inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    except OSError as e:
+        raise UserError(f"{folder} cannot be read: {e.strerror or e}") from e
+    for path in inside:
+        if not os.path.lexists(path / "manifest.json"):
             continue
         try:
+            if path.is_symlink():
+                raise UserError(f"{path} is a link; a folder of runs holds the runs themselves")
             run = load_run(path)
             found.append(RunEntry(path, path.name, run.manifest, run.state))
         except UserError as e:

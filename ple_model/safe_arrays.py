@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError
-from ple_model.safe_paths import open_file
+from ple_model.safe_paths import create_file, open_file
 
 NPZ_BYTES = 4 << 30
 """Unpacked, all arrays of one file together."""
@@ -89,12 +90,38 @@ def _array(path: Path, name: str, stream: BinaryIO, size: int) -> NDArray[Any]:
     return np.frombuffer(data, dtype=kind, count=math.prod(shape)).reshape(shape, order="F" if fortran else "C")
 
 
+def write_npz(path: Path, arrays: Mapping[str, Any], *, packed: bool = False) -> None:
+    """An npz file, put in place by one rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with create_file(temporary) as file:
+            (np.savez_compressed if packed else np.savez)(file, **dict(arrays))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def take(arrays: dict[str, NDArray[Any]], path: Path, *names: str) -> list[NDArray[Any]]:
     """These arrays in their order; `UserError` names the first that is missing."""
     for name in names:
         if name not in arrays:
             raise UserError(f"{path} is damaged: the array '{name}' is missing")
     return [arrays[name] for name in names]
+
+
+def fit_shapes(arrays: Mapping[str, NDArray[Any]], path: Path, shapes: Mapping[str, str], **known: int) -> None:
+    """Every named array is there, holds finite numbers, and has the shape its letters say: one letter, one length in all of
+    them. `known` lengths are those of the program."""
+    lengths = dict(known)
+    for name, letters in shapes.items():
+        if name not in arrays:
+            raise UserError(f"{path} is damaged: the array '{name}' is missing")
+        found = arrays[name]
+        fits = len(found.shape) == len(letters) and found.dtype.kind in "fiu"
+        if not fits or any(lengths.setdefault(k, n) != n for k, n in zip(letters, found.shape, strict=True)):
+            raise UserError(f"{path} is damaged: the array '{name}' of {found.dtype} has the shape {found.shape}")
+        if not np.isfinite(found).all():
+            raise UserError(f"{path} is damaged: the array '{name}' holds a value that is no number")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -96,7 +97,7 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def open_file(path: Path, limit: int | None = None) -> BinaryIO:
+def open_file(path: Path, limit: int | None = None) -> BufferedReader:
     """The plain file `path`, open for reading; never waits, never follows a link. Errors as `check_file`."""
     check_file(path, limit)  # first, since opening a device may already do something
     try:
@@ -114,9 +115,9 @@ def open_file(path: Path, limit: int | None = None) -> BinaryIO:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """All of a plain file of at most `limit` bytes; a file that grows meanwhile is cut there."""
+    """All of a plain file of at most `limit` bytes; what is added to it meanwhile is left out."""
     with open_file(path, limit) as file:
-        return file.read(limit)
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def tail(path: Path, limit: int) -> bytes:
@@ -124,7 +125,7 @@ def tail(path: Path, limit: int) -> bytes:
     with open_file(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - limit))
-        return file.read(limit)
+        return file.read(min(size, limit))
 
 
 def append_file(path: Path) -> int:

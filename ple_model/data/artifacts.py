@@ -7,10 +7,10 @@ folder `artifacts/` holds it all without pickle: npz, JSON, and what `ModelConte
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,14 @@ from ple_model.data.folds import read_folds
 from ple_model.data.normalize import Normalizer
 from ple_model.data.work import Array
 from ple_model.errors import UserError
+from ple_model.safe_arrays import fit_shapes, read_npz, write_npz
+from ple_model.safe_paths import check_tree, is_file, write_bytes
+from ple_model.safe_text import read_json
 from ple_model.schema import PART_SLICES, load_schema
+from ple_model.stored import Stored
 
+GMM_SHAPES = {"centre": "c", "axes": "cd", "weights": "k", "means": "kd", "precision_chol": "kdd"}
+HMM_SHAPES = {"start": "k", "transition": "kk", "mean": "kd", "var": "kd", "centre": "d", "scale": "d"}
 FIT_ROWS = 30_000
 JOURNEY_DAYS = 90
 MODES = ("journey", "lifecycle", "behavior")
@@ -201,26 +207,25 @@ class Fitted:
             _save(folder / "merchants.npz", {"merchants": self.merchants.merchants, "embedding": self.merchants.embedding})
         if self.encoder is not None:
             self.encoder.save(folder / "encoder.safetensors")
-        temporary = folder / "notes.json.tmp"
-        temporary.write_text(json.dumps(self.notes, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, folder / "notes.json")
+        write_bytes(folder / "notes.json", json.dumps(self.notes, ensure_ascii=False).encode())
 
     @staticmethod
     def load(folder: Path, tree: HierarchyTree) -> Fitted:
         """Read what `save` wrote; `UserError` names a missing or damaged file."""
-        scale = _load(folder / "sequence_scale.npz")
-        modes = [m for m in MODES if (folder / f"hmm_{m}.npz").exists()]
+        check_tree(folder)
+        scale = _load(folder / "sequence_scale.npz", {"txn": "t", "session": "s"})
+        modes = [m for m in MODES if is_file(folder / f"hmm_{m}.npz")]
         try:
             return Fitted(
                 normalizer=Normalizer.load(folder),
                 global_normalizer=Normalizer.load(folder / "global_stats"),
                 scale=SequenceScale(scale["txn"], scale["session"]),
-                gmm=GmmModel(**_load(folder / "gmm.npz")),
-                hmms={m: HmmModel(**_load(folder / f"hmm_{m}.npz")) for m in modes},
+                gmm=GmmModel(**_load(folder / "gmm.npz", GMM_SHAPES, k=20)),
+                hmms={m: HmmModel(**_load(folder / f"hmm_{m}.npz", HMM_SHAPES)) for m in modes},
                 forest=Forest.of(tree),
-                merchants=MerchantTable(**_load(table)) if (table := folder / "merchants.npz").exists() else None,
-                encoder=SequenceEncoder.load(path) if (path := folder / "encoder.safetensors").exists() else None,
-                notes=tuple(json.loads((folder / "notes.json").read_text(encoding="utf-8"))),
+                merchants=MerchantTable(**_load(table)) if is_file(table := folder / "merchants.npz") else None,
+                encoder=SequenceEncoder.load(path) if is_file(path := folder / "encoder.safetensors") else None,
+                notes=_notes(folder / "notes.json"),
             )
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(f"{folder} does not hold the fitted artifacts of a dataset: {e}") from e
@@ -281,17 +286,18 @@ def _fill_gmm(
     return columns[:, :20]
 
 
+def _notes(path: Path) -> tuple[str, ...]:
+    return Stored(path, {"notes": read_json(path)}).texts("notes")
+
+
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, **dict(arrays))  # type: ignore[arg-type]
-    os.replace(temporary, path)
+    write_npz(path, arrays)
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path, shapes: Mapping[str, str] = MappingProxyType({}), **known: int) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as z:
-            return {k: z[k] for k in z.files}
+        arrays = read_npz(path)
     except FileNotFoundError as e:
         raise UserError(f"{path} is missing") from e
-    except (ValueError, OSError) as e:
-        raise UserError(f"{path} is damaged: {e}") from e
+    fit_shapes(arrays, path, shapes, **known)
+    return arrays

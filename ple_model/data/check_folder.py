@@ -12,13 +12,14 @@ from ple_model.data.check_table import TableCheck
 from ple_model.data.events import EXTRA_TABLES, TABLES, EventsManifest, table_files
 from ple_model.data.fault import NOTHING_BUILT, Fault, Severity, show
 from ple_model.errors import UserError, did_you_mean
+from ple_model.safe_paths import is_file
 
 TABLE_SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz", ".tsv", ".json", ".jsonl", ".xlsx", ".feather", ".arrow")
 LEFT_OUT = "Their rows are left out."
 
 
 def read_manifest(path: Path, faults: list[Fault]) -> EventsManifest | None:
-    if not (path / "events.json").exists():
+    if not is_file(path / "events.json"):
         message, handling = "events.json is missing", "The tables are read; cut-offs must be given by hand."
         faults.append(Fault("events.json", None, "missing_manifest", "warning", 0, "", message, handling))
         return None

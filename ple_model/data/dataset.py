@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
@@ -29,6 +28,8 @@ from ple_model.data.normalize import Normalizer
 from ple_model.data.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError, did_you_mean
 from ple_model.own_schema import load_own
+from ple_model.safe_arrays import open_parquet
+from ple_model.safe_paths import check_file, check_tree
 from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
 
 Columns = dict[str, NDArray[np.generic]]
@@ -77,9 +78,11 @@ class Dataset:
         that are read many times. Batches are the same with and without it.
         """
         path = Path(path)
+        check_tree(path)
         manifest = DatasetManifest.load(path)
         for part in manifest.files:
             _check_size(path, part)
+            _check_rows(path, part)
         return Dataset(path, manifest, memory_mb, cache)
 
     def __repr__(self) -> str:
@@ -197,7 +200,8 @@ class Dataset:
         parts = [p for p in self.manifest.files if split is None or p.split == _split(split)]
         if not parts:
             raise UserError(f"{self.path}: split '{split}' has no rows")
-        have = pq.read_schema(self.path / self.manifest.files[0].name)
+        with open_parquet(self.path / self.manifest.files[0].name) as file:
+            have = file.schema_arrow
         scalars = [n for n in have.names if not pa.types.is_fixed_size_list(have.field(n).type)]
         for name in columns or ():
             if name not in have.names:
@@ -321,28 +325,37 @@ class Dataset:
 
 def _check_size(folder: Path, part: PartFile) -> None:
     path = folder / part.name
-    if not path.is_file():
-        raise UserError(f"{path} is missing, dataset.json lists it")
-    size = path.stat().st_size
+    try:
+        size = check_file(path)
+    except FileNotFoundError as e:
+        raise UserError(f"{path} is missing, dataset.json lists it") from e
     if size != part.bytes:
         word = "truncated" if size < part.bytes else "altered"
         raise UserError(f"{path} is {word}: {size} bytes, dataset.json says {part.bytes}")
 
 
+def _check_rows(folder: Path, part: PartFile) -> None:
+    """What dataset.json says of a part against the part's own footer, before anything of that size is allocated."""
+    with open_parquet(folder / part.name) as f:
+        groups = tuple(f.metadata.row_group(i).num_rows for i in range(f.metadata.num_row_groups))
+    if groups != part.group_rows:
+        raise UserError(
+            f"{folder / 'dataset.json'} does not fit {part.name}: it says {part.rows} rows in {len(part.group_rows)} row "
+            f"groups, the file has {sum(groups)} in {len(groups)}"
+        )
+
+
 def _read_parquet(path: Path, names: Sequence[str] | None, group: int | None, width: int) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as f:
-            for name in names or ():
-                if name not in f.schema_arrow.names:
-                    raise UserError(f"{path}: column '{name}' is missing{did_you_mean(name, f.schema_arrow.names)}")
-                kind = column_type(name, width)
-                found = f.schema_arrow.field(name).type
-                if kind is not None and found != kind:
-                    raise UserError(f"{path}: column '{name}' is {found}, expected {kind}")
-            columns = list(names) if names is not None else None
-            return f.read(columns) if group is None else f.read_row_group(group, columns)
-    except (pa.ArrowInvalid, OSError) as e:
-        raise UserError(f"{path} is damaged: {e}") from e
+    with open_parquet(path) as f:
+        for name in names or ():
+            if name not in f.schema_arrow.names:
+                raise UserError(f"{path}: column '{name}' is missing{did_you_mean(name, f.schema_arrow.names)}")
+            kind = column_type(name, width)
+            found = f.schema_arrow.field(name).type
+            if kind is not None and found != kind:
+                raise UserError(f"{path}: column '{name}' is {found}, expected {kind}")
+        columns = list(names) if names is not None else None
+        return f.read(columns) if group is None else f.read_row_group(group, columns)
 
 
 def _split(name: str) -> str:

@@ -23,7 +23,6 @@ Conventions every source keeps:
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import date
@@ -33,7 +32,10 @@ from typing import Any
 import duckdb
 
 from ple_model.errors import UserError, did_you_mean
+from ple_model.safe_paths import check_tree, is_file, write_bytes
+from ple_model.safe_text import read_object
 from ple_model.sql_paths import to_read_all
+from ple_model.stored import shown
 from ple_model.tasks import CHANNELS, LIFE_STAGES, OFFERS, SPENDING_CATEGORIES, TASKS
 
 EVENTS_VERSION = 1
@@ -260,20 +262,16 @@ class EventsManifest:
 
     def save(self, folder: Path) -> None:
         """Write `events.json` (temporary file, then rename)."""
-        temporary = folder / "events.json.tmp"
-        temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, folder / "events.json")
+        write_bytes(folder / "events.json", json.dumps(asdict(self), indent=1, ensure_ascii=False).encode())
 
     @staticmethod
     def load(folder: Path) -> EventsManifest:
         """Read `events.json`; `UserError` where it is missing, damaged or of an unknown version."""
         path = folder / "events.json"
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            plain = read_object(path)
         except FileNotFoundError as e:
             raise UserError(f"{path} is missing: '{folder}' is not an events folder") from e
-        except (OSError, ValueError) as e:
-            raise UserError(f"{path} is damaged: {e}") from e
         try:
             version = int(plain.get("version", EVENTS_VERSION))
             if version > EVENTS_VERSION:
@@ -288,8 +286,8 @@ class EventsManifest:
                 parameters=dict(plain.get("parameters", {})),
                 version=version,
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise UserError(f"{path} is damaged: {e!r}") from e
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
+            raise UserError(f"{path} is damaged: {shown(str(e))}") from e
 
 
 def _defaults(path: Path, given: Mapping[str, Any]) -> Defaults:
@@ -452,7 +450,8 @@ def connect(path: Path, *, memory_limit: str | None = None, threads: int | None 
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"'{path}' is not a folder of event tables")
-    manifest = EventsManifest.load(path) if (path / "events.json").exists() else None
+    check_tree(path)
+    manifest = EventsManifest.load(path) if is_file(path / "events.json") else None
     con = open_connection(memory_limit, threads)
     present: set[str] = set()
     columns: dict[str, frozenset[str]] = {}

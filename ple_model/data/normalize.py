@@ -7,7 +7,6 @@ Empty cells (NaN) and constant columns become 0. The raw power-law columns stay 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ple_model.batch import N_FEATURES
 from ple_model.errors import UserError
+from ple_model.safe_arrays import read_npz, take, write_npz
 
 CONSTANT, LINEAR, SIGNED_LOG, RAW = 0, 1, 2, 3
 CLIP = 10.0
@@ -73,17 +73,19 @@ class Normalizer:
     def save(self, folder: Path) -> None:
         """Write `normalizer.npz` (temporary file, then rename)."""
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "normalizer.tmp.npz"
-        np.savez(temporary, kind=self.kind, centre=self.centre, scale=self.scale)
-        os.replace(temporary, folder / "normalizer.npz")
+        write_npz(folder / "normalizer.npz", {"kind": self.kind, "centre": self.centre, "scale": self.scale})
 
     @staticmethod
     def load(folder: Path) -> Normalizer:
         """Read what `save` wrote; `UserError` names the file that is missing or damaged."""
         path = folder / "normalizer.npz"
         try:
-            with np.load(path, allow_pickle=False) as z:
-                found = Normalizer(z["kind"], z["centre"], z["scale"])
+            found = Normalizer(*take(read_npz(path), path, "kind", "centre", "scale"))
+            n = len(found.kind)
+            if not found.kind.shape == found.centre.shape == found.scale.shape == (n,):
+                raise ValueError("its arrays have different lengths")
+            if found.kind.dtype.kind not in "iu" or found.centre.dtype.kind != "f" or found.scale.dtype.kind != "f":
+                raise ValueError("its arrays are of the wrong type")
             # `transform` makes every cell finite: a scale that is no number would empty its column without a word
             bad = np.flatnonzero(~(np.isfinite(found.centre) & np.isfinite(found.scale)))
             if len(bad):
@@ -91,7 +93,7 @@ class Normalizer:
             return found
         except FileNotFoundError as e:
             raise UserError(f"{path} is missing") from e
-        except (ValueError, KeyError, OSError) as e:
+        except ValueError as e:
             raise UserError(f"{path} is damaged: {e}") from e
 
 

@@ -25,6 +25,7 @@ from ple_model.data.check_time import check_time
 from ple_model.data.events import EXTRA_TABLES, TABLES, open_connection
 from ple_model.data.fault import Fault, ValidationReport, first_line
 from ple_model.errors import UserError
+from ple_model.safe_paths import check_tree
 
 __all__ = ["Fault", "ValidationReport", "validate"]
 
@@ -34,6 +35,7 @@ def validate(path: Path, progress: Callable[[int, int], None] | None = None) -> 
     path = Path(path)
     if not path.is_dir():
         raise UserError(f"'{path}' is not a folder of event tables")
+    check_tree(path)
     faults: list[Fault] = []
     manifest = read_manifest(path, faults)
     stray_files(path, faults)

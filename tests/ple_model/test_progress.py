@@ -59,7 +59,7 @@ def test_reopening_at_a_size_cuts_what_came_after_it(tmp_path: Path) -> None:
 
 def test_steps_can_be_left_out(tmp_path: Path) -> None:
     path = tmp_path / "progress.jsonl"
-    path.write_text('{"event": "step"}\n{"event": "epoch"}\n')
+    path.write_text('{"event": "step"}\n{"event": "epoch", "epoch": 1}\n')
     assert [line["event"] for line in read_progress(path, steps=False)] == ["epoch"]
 
 

@@ -9,7 +9,6 @@ the customers of the other folds do (`data.folds`): how fast a brand spreads mus
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +17,8 @@ import duckdb
 from ple_model.data.features.relations import CATEGORY_NUMBER
 from ple_model.data.folds import FOLDS, fold_sql
 from ple_model.errors import UserError
+from ple_model.safe_paths import write_bytes
+from ple_model.safe_text import read_json
 
 _ADOPTED = f"""
 WITH fold AS (SELECT unnest(range({FOLDS}))::INT AS fold),
@@ -56,15 +57,13 @@ class Market:
 
     def save(self, path: Path) -> None:
         """Write JSON atomically."""
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, path)
+        write_bytes(path, json.dumps(asdict(self), ensure_ascii=False).encode())
 
     @staticmethod
     def load(path: Path) -> Market:
         """Read what `save` wrote; `UserError` where it is missing or damaged."""
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            plain = read_json(path)
             if "folds" not in plain:
                 return Market(
                     tuple((str(a), 0, str(b), float(s), float(g)) for a, b, s, g in plain["brands"]),
@@ -76,7 +75,7 @@ class Market:
                 tuple((str(a), int(f), int(c), float(m)) for a, f, c, m in plain["categories"]),
                 int(plain["folds"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as e:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as e:
             raise UserError(f"{path} is not a market file: {e}") from e
 
     def register(self, con: duckdb.DuckDBPyConnection) -> None:
