@@ -8,9 +8,7 @@ every time.
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,11 @@ from numpy.typing import NDArray
 
 from analysis.store import AnalysisStore
 from ple_model.errors import UserError
+from ple_model.safe_arrays import read_npz, take, write_npz
 
 NEIGHBOURS = 15
 DIRECTIONS = 50
+MAP_BYTES = 1 << 26
 STAGES = ("reading", "neighbours", "loading", "drawing")
 """What the process writes, one a line, as it gets there."""
 
@@ -35,11 +35,12 @@ def path(folder: Path, seed: int) -> Path:
 def load(store: AnalysisStore, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
     """(row [n], xy [n, 2]) of a map drawn before, or None."""
     try:
-        with np.load(path(store.path, seed), allow_pickle=False) as found:
-            row, xy = found["row"], found["xy"]
-    except (OSError, ValueError, KeyError):
+        found = read_npz(path(store.path, seed), MAP_BYTES)
+        row, xy = take(found, store.path, "row", "xy")
+    except (OSError, UserError):  # what is damaged is drawn anew
         return None
-    return (row, xy) if len(row) == len(xy) and xy.shape[1:] == (2,) else None
+    numbers = row.dtype.kind == "i" and xy.dtype.kind == "f"
+    return (row, xy) if numbers and row.ndim == 1 and xy.shape == (len(row), 2) else None
 
 
 def principal(vectors: NDArray[Any], directions: int = DIRECTIONS) -> NDArray[np.float32]:
@@ -76,14 +77,7 @@ def draw(store: AnalysisStore, seed: int, note: Callable[[str], None] = lambda s
 
 
 def _write(file: Path, row: NDArray[Any], xy: NDArray[np.float32]) -> None:
-    handle, name = tempfile.mkstemp(prefix=".umap-", suffix=".npz", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            np.savez(out, row=row.astype(np.int64), xy=xy)
-        os.replace(name, file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_npz(file, {"row": row.astype(np.int64), "xy": xy})
 
 
 def main(folder: str, seed: str) -> int:

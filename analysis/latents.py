@@ -10,7 +10,6 @@ something is measured.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -21,6 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError
+from ple_model.files import read_json, write_json
+from ple_model.safe_arrays import read_npz, write_npz
+from ple_model.safe_paths import is_file, make_folder, write_bytes
+from ple_model.safe_text import read_object
+from ple_model.stored import Stored
+
+LABEL_CHARACTERS = 200
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
@@ -299,7 +305,7 @@ def latents(
     from analysis.record import fingerprint
 
     folder = opened.path / "analysis" / f"latents-{FORMAT}-{fingerprint(opened, data, rows, seed)}"
-    if not force and (folder / "latents.json").exists():
+    if not force and is_file(folder / "latents.json"):
         return _load(folder)
     from analysis.explain.concepts import measure
 
@@ -329,12 +335,13 @@ def _labels_path(run: Run | Path | str) -> Path:
 def load_labels(run: Run | Path | str) -> dict[int, str]:
     """The labels people gave to latents of this run."""
     path = _labels_path(run)
-    if not path.exists():
+    if not is_file(path):
         return {}
     try:
-        return {int(k): str(v) for k, v in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, AttributeError) as e:
-        raise UserError(f"{path} is damaged: {e}") from e
+        found = Stored.of(path, read_json(path))
+        return {int(k): found.text(k, LABEL_CHARACTERS) for k in found.values}
+    except ValueError as e:
+        raise UserError(f"{path} is damaged: a latent is named by its number") from e
 
 
 def save_label(run: Run | Path | str, latent: int, text: str) -> dict[int, str]:
@@ -342,14 +349,10 @@ def save_label(run: Run | Path | str, latent: int, text: str) -> dict[int, str]:
     labels = load_labels(run)
     labels.pop(latent, None)
     if text.strip():
-        labels[latent] = text.strip()
+        labels[latent] = text.strip()[:LABEL_CHARACTERS]
     path = _labels_path(run)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(
-        json.dumps({str(k): labels[k] for k in sorted(labels)}, indent=1, ensure_ascii=False), encoding="utf-8"
-    )
-    os.replace(temporary, path)
+    make_folder(path.parent)
+    write_json(path, {str(k): labels[k] for k in sorted(labels)})
     return labels
 
 
@@ -358,7 +361,8 @@ def save_label(run: Run | Path | str, latent: int, text: str) -> dict[int, str]:
 
 def _save(found: Latents, folder: Path) -> None:
     """Arrays in one npz, the rest in JSON, which is written last and marks the folder as whole."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
+    make_folder(folder)
     arrays: dict[str, Any] = {}
     plain: dict[str, Any] = {}
     for f in fields(found):
@@ -367,20 +371,15 @@ def _save(found: Latents, folder: Path) -> None:
             arrays[f.name] = value.astype(str) if value.dtype.kind == "O" else value
         else:
             plain[f.name] = value
-    for name, write in (
-        ("latents.npz", lambda p: np.savez_compressed(p, **arrays)),
-        ("latents.json", lambda p: p.write_text(json.dumps(plain), encoding="utf-8")),
-    ):
-        temporary = folder / f".{os.getpid()}.{name}"
-        write(temporary)
-        os.replace(temporary, folder / name)
+    write_npz(folder / "latents.npz", arrays, packed=True)
+    write_bytes(folder / "latents.json", json.dumps(plain).encode())
 
 
 def _load(folder: Path) -> Latents:
     try:
-        plain = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
-        with np.load(folder / "latents.npz", allow_pickle=False) as arrays:
-            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()} | dict(arrays)
+        plain = read_object(folder / "latents.json")
+        arrays = read_npz(folder / "latents.npz")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()} | arrays
         return Latents(**values)
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise UserError(f"{folder} is damaged ({e}); remove it and measure again") from e

@@ -39,6 +39,8 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.profile import rows_of
 from ple_model.run import Run, load_run
+from ple_model.safe_arrays import write_npz
+from ple_model.safe_paths import is_file, open_file
 
 BATCH = 512
 ROW_GROUP = 16_384
@@ -87,15 +89,23 @@ def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int) -> str:
         here / "explain" / "effects.py",
         *sorted((here / "stats").glob("*.py")),
     ]
-    for path in [run.path / "config.yaml", run.path / "progress.jsonl", *measured_by]:
-        h.update(path.read_bytes() if path.exists() else b"-")
+    for path in measured_by:
+        h.update(path.read_bytes())
+    for path in (run.path / "config.yaml", run.path / "progress.jsonl"):
+        h.update(_digest(path) if is_file(path) else b"-")
     weights = run.path / "model.safetensors"
-    if not weights.exists():
+    if not is_file(weights):
         raise UserError(f"{run.path} has no weights yet: model.safetensors is written after the first epoch")
-    with weights.open("rb") as f:
+    with open_file(weights) as f:
         while block := f.read(1 << 20):
             h.update(block)
     return h.hexdigest()[:16]
+
+
+def _digest(path: Path) -> bytes:
+    """Of a file of any size."""
+    with open_file(path) as f:
+        return hashlib.file_digest(f, "sha256").digest()
 
 
 @dataclass
@@ -171,7 +181,7 @@ class _Recorder:
         statistics = self._finish(kept, writer.folder)
         write_statistics(writer.folder, statistics)
         vectors = {k: np.concatenate(v) for k, v in kept.vectors.items()}
-        np.savez_compressed(writer.folder / "vectors.npz", **vectors)  # type: ignore[arg-type]
+        write_npz(writer.folder / "vectors.npz", vectors, packed=True)
         extra = {
             "data": {"name": self.data.manifest.name, "fingerprint": self.data.manifest.fingerprint},
             "seed": self.seed,

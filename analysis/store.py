@@ -15,7 +15,8 @@ latents).
 
 from __future__ import annotations
 
-import json
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -37,9 +38,19 @@ from analysis.stats.base import MIN_ROWS, Array, pack, ratio, unpack
 from analysis.stats.gate import BINS, GateStats
 from analysis.stats.run import Statistics
 from ple_model.errors import UserError, did_you_mean
+from ple_model.files import write_json
+from ple_model.safe_arrays import open_parquet, read_npz, write_npz
+from ple_model.safe_paths import check_tree, is_file, is_folder, make_folder, write_bytes
+from ple_model.safe_text import read_object, read_text
+from ple_model.shapes import NUMBER, TEXT, WHOLE, Keys, ListOf, MapOf, misfit
 from ple_model.sql_paths import to_read
 
 FORMAT = 3
+META = Keys(
+    {"fingerprint": TEXT, "rows": WHOLE, "created": NUMBER, "uncertainty": MapOf(ListOf(NUMBER)), "judged_split": TEXT},
+    ("fingerprint", "rows"),
+)
+STATISTICS_BYTES = 64 << 20
 VECTOR_ROWS = 20_000
 
 
@@ -75,14 +86,20 @@ class AnalysisStore:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         meta = self.path / "meta.json"
+        if not is_folder(self.path):
+            raise UserError(f"{meta} is missing or damaged; run `ple diagnose` again")
+        check_tree(self.path)
         try:
-            self.meta: dict[str, Any] = json.loads(meta.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as e:
+            self.meta: dict[str, Any] = read_object(meta)
+        except (OSError, UserError) as e:
             raise UserError(f"{meta} is missing or damaged; run `ple diagnose` again") from e
         if self.meta.get("format") != FORMAT:
             raise UserError(
                 f"{meta}: format {self.meta.get('format')!r}, this version reads {FORMAT}; run `ple diagnose` again"
             )
+        wrong = misfit(self.meta, META)
+        if wrong is not None:
+            raise UserError(f"{meta} is damaged: {wrong}; run `ple diagnose` again")
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
 
@@ -104,6 +121,13 @@ class AnalysisStore:
                 c = duckdb.connect(
                     ":memory:", config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
                 )
+                try:  # the footer, before DuckDB reads by it
+                    with open_parquet(self.path / "rows.parquet") as rows:
+                        found = rows.metadata.num_rows
+                except (FileNotFoundError, UserError) as e:
+                    raise UserError(f"{self.path / 'rows.parquet'} is missing or damaged; run `ple diagnose` again") from e
+                if found != self.n:
+                    raise UserError(f"{self.path / 'rows.parquet'} has {found} rows, meta.json says {self.n}")
                 c.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(self.path / 'rows.parquet')})")
                 self._connection = c
             return self._connection.cursor()
@@ -123,10 +147,10 @@ class AnalysisStore:
     def statistics(self) -> Statistics:
         """The statistics of all rows."""
         try:
-            with np.load(self.path / "stats.npz", allow_pickle=False) as arrays:
-                text = (self.path / "stats.json").read_text(encoding="utf-8")
-                return unpack(Statistics, text, dict(arrays))  # type: ignore[no-any-return]
-        except (OSError, ValueError, KeyError, TypeError) as e:
+            arrays = read_npz(self.path / "stats.npz")
+            text = read_text(self.path / "stats.json", STATISTICS_BYTES)
+            return unpack(Statistics, text, arrays)  # type: ignore[no-any-return]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
             raise UserError(f"{self.path / 'stats.npz'} is damaged ({e}); run `ple diagnose` again") from e
 
     @cached_property
@@ -134,13 +158,7 @@ class AnalysisStore:
         """The bounded sample in float16: "row" [S] (value of the row column), "experts" [S, W] (each expert's own
         output, in the order of `statistics.experts`), "hmm:<mode>" [S, P]."""
         file = self.path / "vectors.npz"
-        if not file.exists():
-            return {}
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError) as e:
-            raise UserError(f"{file} is damaged ({e}); run `ple diagnose` again") from e
+        return read_npz(file) if is_file(file) else {}
 
     def _check(self, filters: Sequence[CohortFilter], columns: Sequence[str] = ()) -> None:
         for name in [f.column for f in filters] + list(columns):
@@ -323,8 +341,8 @@ def _numbers(row: Sequence[Any]) -> Array:
 def write_statistics(folder: Path, statistics: Statistics) -> None:
     """stats.json + stats.npz in a folder that is still private to its writer."""
     text, arrays = pack(statistics)
-    (folder / "stats.json").write_text(text, encoding="utf-8")
-    np.savez_compressed(folder / "stats.npz", **arrays)  # type: ignore[arg-type]
+    write_bytes(folder / "stats.json", text.encode())
+    write_npz(folder / "stats.npz", arrays, packed=True)
 
 
 class StoreWriter:
@@ -333,15 +351,19 @@ class StoreWriter:
     def __init__(self, run: Path, fingerprint: str) -> None:
         self.final = run / "analysis" / fingerprint
         self.fingerprint = fingerprint
-        self.final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.final.parent)
+        _sweep(self.final.parent)
         self.folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.final.parent))
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._held: int | None = descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # while its writer lives, no other sweeps it
 
     def publish(self, rows: int, extra: dict[str, Any]) -> AnalysisStore:
         meta = {"format": FORMAT, "fingerprint": self.fingerprint, "rows": rows, "created": time.time(), **extra}
-        (self.folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        write_json(self.folder / "meta.json", meta)
         whole = AnalysisStore(self.folder).cohort()  # once here, so that no page waits for it
         meta["uncertainty"] = whole.uncertainty
-        (self.folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        write_json(self.folder / "meta.json", meta)
         try:
             os.replace(self.folder, self.final)
         except OSError:
@@ -357,6 +379,23 @@ class StoreWriter:
 
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _sweep(analyses: Path) -> None:
+    """Remove what killed measurements left half written: folders whose writer no longer holds their lock."""
+    for left in analyses.glob(".tmp-*"):
+        if not is_folder(left):
+            continue
+        with contextlib.suppress(OSError):
+            held = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def stored(run: Path) -> list[AnalysisStore]:
@@ -369,4 +408,4 @@ def stored(run: Path) -> list[AnalysisStore]:
             found.append(AnalysisStore(meta.parent))
         except UserError:
             continue  # an older format or a damaged folder counts as not there: diagnose rebuilds it
-    return sorted(found, key=lambda s: float(s.meta.get("created", 0)), reverse=True)
+    return sorted(found, key=lambda s: float(s.meta.get("created") or 0), reverse=True)
