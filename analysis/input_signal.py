@@ -79,6 +79,8 @@ def input_signal(
     if not outside.any():
         raise UserError(f"'{dataset.path}' has no rows outside the training split")
     train, rest = blocks(batch.inputs), {k: v[outside] for k, v in blocks(held.inputs).items()}
+    if len(train) < 2:
+        raise UserError(f"'{dataset.path}' has one kind of input only ({', '.join(train)}): there is no other to compare it with")
     customers = [c for c, keep in zip(held.customer_id, outside, strict=True) if keep]
     chosen = [t for t in known if tasks is None or t in tasks]
     cells: list[Cell] = []
@@ -114,7 +116,7 @@ def blocks(inputs: PLEClusterInput) -> dict[str, Matrix]:
         out[name] = np.concatenate(pieces, axis=1).astype(np.float32)
     others = [_field(inputs, f, n) for f in ("cluster_probs", "coldstart_features", "anonymous_features")]
     out[COLUMNS] = np.concatenate([features[:, ~taken], *others], axis=1).astype(np.float32)
-    return out
+    return {name: block for name, block in out.items() if block.shape[1]}
 
 
 def _field(inputs: PLEClusterInput, name: str, n: int) -> Matrix:
