@@ -80,7 +80,9 @@ def input_signal(
         raise UserError(f"'{dataset.path}' has no rows outside the training split")
     train, rest = blocks(batch.inputs), {k: v[outside] for k, v in blocks(held.inputs).items()}
     if len(train) < 2:
-        raise UserError(f"'{dataset.path}' has one kind of input only ({', '.join(train)}): there is no other to compare it with")
+        raise UserError(
+            f"'{dataset.path}' has one kind of input only ({', '.join(train)}): there is no other to compare it with"
+        )
     customers = [c for c, keep in zip(held.customer_id, outside, strict=True) if keep]
     chosen = [t for t in known if tasks is None or t in tasks]
     cells: list[Cell] = []

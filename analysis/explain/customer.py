@@ -225,7 +225,7 @@ class _Story:
             similar=self._similar(encoded, score, names),
             faithfulness=self._faithfulness(path, score, found, groups, columns),
             counterfactual=self._counterfactual(path, score, every, names),
-            absent=path.absent,
+            absent=_absent(path.absent, model.context.own is not None),
             audit=self._audit(found.nodes, experts.nodes),
         )
 
@@ -421,3 +421,8 @@ def _said(p: TaskPrediction) -> str:
     if p.kind == "regression":
         return f"{number(p.value)} {p.unit}".rstrip()
     return f"{p.label} {p.value:.1%}".strip()
+
+
+def _absent(absent: tuple[str, ...], own: bool) -> tuple[str, ...]:
+    """What this customer lacks; of a table of one's own columns only its empty cells: no customer there has anything else."""
+    return tuple(a.removeprefix("features:") for a in absent if a.startswith("features:")) if own else absent

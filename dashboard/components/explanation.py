@@ -102,7 +102,7 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
     lang: Language = "ko" if language() == "ko" else "en"
     with st.container(border=True):
         put.markdown(f"**{t('why.counterfactual')}**")
-        key = "why.flips" if c.flips else "why.no_flip"
+        key = "why.no_flip" if not c.flips else "why.flips" if c.label_after else "why.flips_plain"
         put.caption(t(key, before=e.shown(c.before), after=e.shown(c.after), label=c.label_after))
         for change in c.changes:
             text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))

@@ -22,7 +22,7 @@ from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
 from ple_model.data.own.labels import read_labels
 from ple_model.data.own.recipe import Recipe
-from ple_model.data.own.schema_file import OwnColumn, load_table
+from ple_model.data.own.schema_file import FEATURES, OwnColumn, load_table
 from ple_model.data.own.table import Rows, opened, read_rows
 from ple_model.data.splits import customer_split, in_two_splits
 from ple_model.data.writer import DatasetWriter
@@ -71,9 +71,9 @@ def import_own(file: Path, out: Path, schema: Path, *, seed: int = 0) -> Dataset
     )  # fmt: skip
     fitted = Fitted(recipe, columns, normalizer, gmm)
     named = {c.task: c.name for c in table.of("label")}
+    features, learned = len(table.of(*FEATURES)), ", ".join(f"'{name}' is the label of {task}" for task, name in named.items())
     notes = [
-        f"A table of its own columns: {len(columns.parts)} columns of the file are {len(columns.columns)} feature columns; "
-        + ", ".join(f"'{name}' is the label of {task}" for task, name in named.items()) + ".",
+        f"A table of its own columns: {features} columns of the file are {len(columns.columns)} feature columns; {learned}.",
         "Customers have no sequences, diagrams, HMM states or hierarchy: experts of only those are left out of a training.",
         f"Clusters: a Gaussian mixture over the {normalized.stop} normalised columns.",
         *gmm.notes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from streamlit.testing.v1 import AppTest
 
 from analysis.checks.registry import run_checks
 from analysis.explain.customer import explain
 from analysis.record import record
 from analysis.whatif import whatif_customer
+from dashboard.server import DEBUG, RUNS_VARIABLE
 from ple_model.cli import main
 from ple_model.config import load_config
 from ple_model.data.dataset import Dataset
@@ -145,6 +148,32 @@ def test_a_diagnosis_of_it_reports_no_missing_feed(run: Run) -> None:
     found = run_checks(statistics)
     feeds = ("HMM-", "EXP-ZERO", "EXP-DEAD", "EXP-TEMPORAL", "DATA-EMPTY", "DATA-HOLE", "LT-INACTIVE")
     assert [(f.id, f.severity) for f in found if f.id.startswith(feeds) and f.severity != "ok"] == [("HMM-ALL-DEFAULT", "info")]
+
+
+def page(name: str) -> None:
+    """The app as it opens on one page (the source of this function is what AppTest runs)."""
+    from dashboard.app import main
+
+    main(name)
+
+
+@pytest.mark.parametrize("name", ["data", "why_recommended"])
+def test_pages_show_the_tables_columns(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(run)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # AppTest leaves its script there
+    monkeypatch.setenv(RUNS_VARIABLE, str(run.path.parent))
+    monkeypatch.setenv(DEBUG, "1")
+    app = AppTest.from_function(page, args=(name,), default_timeout=120)
+    app.query_params |= {"run": run.name, "task": "churn"}
+    app.run()
+    assert [e.message for e in app.exception] == []
+    if name == "data":
+        assert "Age at the interview." in set(app.dataframe[0].value.iloc[:, 4])
+        assert len(app.dataframe[0].value) == 42
+    else:
+        said = " ".join(str(e.value) for kind in (app.markdown, app.caption) for e in kind)
+        assert "the probability of 'Income: >50K' by" in said
+        assert "txn_seq" not in said
 
 
 def test_new_rows_are_scored_by_column_name(run: Run, tmp_path: Path) -> None:
