@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -189,7 +188,7 @@ def to_json(found: Diagnosis) -> str:
 
 def write_report(path: Path, text: str) -> None:
     """Atomically; the parent folder is made if needed."""
+    from ple_model.safe_paths import write_bytes
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_bytes(path, text.encode())

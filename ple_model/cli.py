@@ -12,10 +12,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NoReturn
 
 from ple_model.arguments import check_types
-from ple_model.commands import Command
+from ple_model.commands import Arguments, Command
+from ple_model.disk import disk_full, is_disk_full, named_file
 from ple_model.errors import UserError, did_you_mean
 
 BUILT_IN = (
@@ -81,7 +83,7 @@ def _version() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
+    debug, outputs = "--debug" in words, list[Path]()
     try:
         commands = gather()
         parser = build_parser(commands)
@@ -92,18 +94,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help()
             return 2
+        outputs += written_paths(arguments)
         return commands[arguments.command].run(arguments)
-    except UserError as e:
-        if debug:
-            raise
-        print(" ".join(str(e).split()), file=sys.stderr)
-        return 2
     except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as e:
+        said = _sentence(e, outputs)
+        if debug or said is None:
+            raise
+        print(said, file=sys.stderr)
+        return 2
+
+
+def _sentence(error: Exception, outputs: Sequence[Path]) -> str | None:
+    """What a person can act on; None for a fault of ours, whose traceback is what helps."""
+    if is_disk_full(error):
+        error = disk_full(error) if not outputs else disk_full(error, named_file(error) or outputs[0])
+    elif isinstance(error, OSError) and error.filename is not None and error.errno is not None:
+        error = UserError(f"{error.filename}: {os.strerror(error.errno)}")
+    return " ".join(str(error).split()) if isinstance(error, UserError) else None
+
+
+def written_paths(arguments: Arguments) -> list[Path]:
+    """What a command writes to, the likeliest first."""
+    found = [getattr(arguments, name, None) for name in ("html", "markdown", "out", "dataset", "run")]
+    return [p for p in found if isinstance(p, Path)]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ple_model import safe_text
+from ple_model.disk import writing
 from ple_model.errors import UserError
 from ple_model.safe_paths import check_file, open_file, write_bytes
 
@@ -50,11 +51,13 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """A safetensors file, atomically. Tensors are copied to contiguous CPU memory, so that views may be given."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    whole = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
     try:
-        save_file({k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}, temporary, dict(metadata or {}))
-        with open_file(temporary) as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
+        with writing(path, sum(v.numel() * v.element_size() for v in whole.values())):
+            save_file(whole, temporary, dict(metadata or {}))
+            with open_file(temporary) as f:
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ple_model.disk import writing
 from ple_model.files import plain
 from ple_model.progress_shape import fits
 from ple_model.safe_paths import append_file, open_file
@@ -31,7 +32,7 @@ class ProgressWriter:
 
     def __init__(self, path: Path, *, size: int | None = None, callback: Callback | None = None) -> None:
         """`size`: cut the file to this length first (what a killed training wrote after its last checkpoint)."""
-        self._callback = callback
+        self._callback, self._path = callback, path
         self._file = append_file(path)
         if size is not None and os.fstat(self._file).st_size > size:
             os.ftruncate(self._file, size)
@@ -42,7 +43,15 @@ class ProgressWriter:
 
     def write(self, event: str, **values: Any) -> None:
         line = {"event": event, "time": round(time.time(), 3), **plain(values)}
-        os.write(self._file, (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        data = (json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        before = self.size
+        with writing(self._path, len(data)):
+            try:
+                while data:  # a disk that fills up takes a part and says so at the next write
+                    data = data[os.write(self._file, data) :]
+            except OSError:
+                os.ftruncate(self._file, before)
+                raise
         if self._callback is not None:
             self._callback(line)
 

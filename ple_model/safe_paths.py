@@ -18,6 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from ple_model.disk import writing
 from ple_model.errors import UserError
 
 MAX_ENTRIES = 100_000
@@ -160,11 +161,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     new one; a link of this name is replaced, not followed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with create_file(temporary) as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
+        with writing(path, len(data)):
+            with create_file(temporary) as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import shutil
@@ -34,6 +35,7 @@ from ple_model.context import ModelContext
 from ple_model.data.dataset import Dataset
 from ple_model.data.holes import stored_costs
 from ple_model.device import Precision, memory_mb, pick_device
+from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.epochlog import EpochSums, GradientNorms, Validation, validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, write_json, write_tensors
@@ -233,8 +235,12 @@ class Trainer:
             self._save_manifest(status="stopped", reason="asked to stop")
             self.log.write("stopped", epoch=self.position.epoch, step=self.position.step)
         except Exception as e:
-            self._save_manifest(status="failed", reason=" ".join(str(e).split()) or type(e).__name__)
-            self.log.write("failed", reason=str(e))
+            error = disk_full(e, self.run.path) if is_disk_full(e) else e
+            with contextlib.suppress(DiskFull, OSError):  # of a disk that is full to the last byte only the error is left
+                self._save_manifest(status="failed", reason=" ".join(str(error).split()) or type(error).__name__)
+                self.log.write("failed", reason=str(error))
+            if error is not e:
+                raise error from e
             raise
         finally:
             self.log.close()

@@ -168,6 +168,17 @@ def _write(
     """All columns in chunks, then the manifest, whose notes hold what validation warned of."""
     columns = labels.with_brands(context.brands)
     writer = DatasetWriter(out)
+    try:
+        _write_rows(writer, work, store, rows, fitted, columns, collected)
+        _close(writer, store, fitted, context, record, told)
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _write_rows(
+    writer: DatasetWriter, work: Work, store: EventStore, rows: int, fitted: Fitted, columns: Mapping[str, Any], collected: Any
+) -> None:
     work.progress("write", 0.0)
     for first, stop in chunks(rows, CHUNK):
         keys = _keys(store, first, stop)
@@ -177,6 +188,12 @@ def _write(
         chunk[RAW + "segment"] = np.array(SEGMENT_NAMES, dtype=object)[chunk["customer_segment"]]
         writer.write(keys | chunk)
         work.progress("write", stop / rows)
+
+
+def _close(
+    writer: DatasetWriter, store: EventStore, fitted: Fitted, context: ModelContext, record: dict[str, Any],
+    told: tuple[str, ...],
+) -> None:  # fmt: skip
     manifest = store.manifest
     absent = tuple(t for t in TABLES if t not in store.present)
     notes = (

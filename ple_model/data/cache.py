@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ple_model.data.work import new_map
 from ple_model.errors import UserError
 
 TEXT_WIDTH = 64
@@ -39,6 +40,23 @@ def fill_cache(folder: Path, names: tuple[str, ...], rows: int, groups: Iterable
     """Write these columns from decoded row groups, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     out: dict[str, NDArray[Any]] = {}
+    try:
+        _fill(folder, names, rows, groups, out)
+        for name, column in out.items():
+            column.flush()  # type: ignore[attr-defined]
+            os.replace(_temporary(folder, name), _file(folder, name))
+    finally:
+        for name in names:
+            _temporary(folder, name).unlink(missing_ok=True)
+
+
+def _temporary(folder: Path, name: str) -> Path:
+    return _file(folder, name).with_suffix(f".{os.getpid()}.tmp")
+
+
+def _fill(
+    folder: Path, names: tuple[str, ...], rows: int, groups: Iterable[Mapping[str, NDArray[Any]]], out: dict[str, NDArray[Any]]
+) -> None:
     first = 0
     for group in groups:
         stop = first
@@ -49,11 +67,8 @@ def fill_cache(folder: Path, names: tuple[str, ...], rows: int, groups: Iterable
                     raise UserError(f"column '{name}' holds a text of more than {TEXT_WIDTH} characters: no cache can hold it")
                 values = values.astype(f"U{TEXT_WIDTH}")
             if name not in out:
-                path = _file(folder, name).with_suffix(f".{os.getpid()}.tmp")
-                out[name] = np.lib.format.open_memmap(path, mode="w+", dtype=values.dtype, shape=(rows, *values.shape[1:]))
+                path = _temporary(folder, name)
+                out[name] = new_map(path, (rows, *values.shape[1:]), values.dtype)
             stop = first + len(values)
             out[name][first:stop] = values
         first = stop
-    for name, column in out.items():
-        column.flush()  # type: ignore[attr-defined]
-        os.replace(_file(folder, name).with_suffix(f".{os.getpid()}.tmp"), _file(folder, name))

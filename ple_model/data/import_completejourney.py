@@ -25,8 +25,6 @@ There are no bank products, sessions, credit lines or clicks: those inputs and t
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -37,6 +35,7 @@ from ple_model.data.completejourney_categories import DEPARTMENTS, PRODUCT_CATEG
 from ple_model.data.events import TABLES, Defaults, EventsManifest, TableEntry, open_connection
 from ple_model.errors import UserError
 from ple_model.sql_paths import to_read
+from ple_model.staging import staged_folder
 
 WINDOW = 28
 DAY_ZERO = date(2017, 1, 1) - timedelta(days=285)
@@ -75,13 +74,17 @@ def import_completejourney(
         raise UserError(f"'{source}' is not a folder; give the one that holds transactions_sample.parquet")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' exists and is not an empty folder; give a new place")
+    with staged_folder(out) as fresh:
+        manifest = _write(source, fresh, proxy_labels, progress)
+        manifest.save(fresh)
+    return manifest
+
+
+def _write(source: Path, partial: Path, proxy_labels: bool, progress: Callable[[int, int], None] | None) -> EventsManifest:
     con = open_connection()
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
         _open(con, source)
         _tables(con)
-        partial.mkdir(parents=True)
         names = ("customers", "transactions", "campaigns", "merchants", "labels", "exact_spend")
         rows: dict[str, int] = {}
         for k, name in enumerate(names):
@@ -92,14 +95,9 @@ def import_completejourney(
                 progress(k + 1, len(names))
         manifest = _manifest(con, rows, proxy_labels)
     except duckdb.Error as e:
-        shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"'{source}' does not hold the expected values: {str(e).splitlines()[0]}") from e
     finally:
         con.close()
-    manifest.save(partial)
-    if out.exists():
-        out.rmdir()
-    os.replace(partial, out)
     return manifest
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ple_model.data.manifest import sha256_file
+from ple_model.disk import preallocate, writing
 
 Array = NDArray[Any]
 Progress = Callable[[str, float], None]
@@ -50,8 +51,11 @@ class Work:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             self.progress(name, 0.0)
-            run(partial)
-            os.replace(partial, done)
+            try:
+                run(partial)
+                os.replace(partial, done)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
         self.progress(name, 1.0)
         return done
 
@@ -60,8 +64,16 @@ class Work:
 
 
 def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """A memory-mapped `.npy` of zeros to fill."""
-    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=shape)
+    """A memory-mapped `.npy` of zeros to fill. `DiskFull` if the disk cannot hold it."""
+    return new_map(folder / f"{name}.npy", shape, dtype)
+
+
+def new_map(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """The same, at this path."""
+    with writing(path, int(np.prod(shape)) * np.dtype(dtype).itemsize):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    preallocate(path)  # a page that cannot be had when it is filled would kill the process
+    return array
 
 
 def read_array(folder: Path, name: str) -> Array:

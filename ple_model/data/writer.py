@@ -18,6 +18,7 @@ from ple_model.context import ModelContext
 from ple_model.data.columns import KEYS, RAW, SPLITS, decode_column, encode, is_class_task
 from ple_model.data.manifest import SCHEMA_VERSION, DatasetManifest, PartFile, fingerprint, sha256_file
 from ple_model.data.normalize import Normalizer
+from ple_model.disk import writing
 from ple_model.errors import UserError, did_you_mean
 
 GROUP_ROWS = 1024
@@ -67,6 +68,11 @@ class DatasetWriter:
                 self._flush(split, whole.slice(0, self.part_rows))
                 held[:] = [whole.slice(self.part_rows)]
 
+    def discard(self) -> None:
+        """Remove what was written: without its manifest it is no dataset."""
+        for part in self.out.glob("part-*.parquet*"):
+            part.unlink(missing_ok=True)
+
     def _count(self, table: pa.Table, split: str) -> None:
         self._rows[split] = self._rows.get(split, 0) + table.num_rows
         for name in table.column_names:
@@ -83,7 +89,8 @@ class DatasetWriter:
         name = f"part-{split}-{sum(f.split == split for f in self._files):05d}.parquet"
         temporary = self.out / f"{name}.tmp"
         table = table.combine_chunks()
-        pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=self.group_rows)
+        with writing(self.out / name):
+            pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=self.group_rows)
         groups = pq.ParquetFile(temporary).metadata
         sizes = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
         part = PartFile(name, split, temporary.stat().st_size, sha256_file(temporary), table.num_rows, sizes)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import signal
 import sys
 import time
@@ -38,11 +39,14 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     bad: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
+    aloud: bool = field(default_factory=lambda: sys.stderr.isatty() or bool(os.environ.get("DRILL_ALOUD")))
 
     def add(self, outcomes: Iterable[Outcome]) -> Report:
         began = time.monotonic()
         for one in outcomes:
             self.counts[one.result] += 1
+            if self.aloud:
+                print(f"{one.result:<12} {one.case}: {one.said[:200]}", file=sys.stderr, flush=True)
             if one.result not in GOOD:
                 self.bad.append(one)
         self.seconds += time.monotonic() - began

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from ple_model.data.synth.people import Ints, People, Story, draw_people, draw_s
 from ple_model.data.synth.truth import ALWAYS, Truth, truth_rows
 from ple_model.data.synth.world import Strengths
 from ple_model.errors import UserError
+from ple_model.staging import staged_folder
 from ple_model.tasks import CHANNELS, OFFERS
 
 BLOCK = 500
@@ -104,9 +103,11 @@ def generate(
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' exists and is not an empty folder; give a new place")
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with staged_folder(out) as fresh:
+        return _write(fresh, customers, seed, name, workers, progress)
+
+
+def _write(partial: Path, customers: int, seed: int, name: str, workers: int, progress: Progress | None) -> EventsManifest:
     blocks = -(-customers // BLOCK)
     writers: dict[str, pq.ParquetWriter] = {}
     rows: dict[str, int] = {}
@@ -144,9 +145,6 @@ def generate(
         parameters={"customers": customers, "seed": seed, "start": world.START.isoformat(), "days": world.DAYS},
     )
     manifest.save(partial)
-    if out.exists():
-        out.rmdir()
-    os.replace(partial, out)
     return manifest
 
 
