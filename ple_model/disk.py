@@ -77,14 +77,14 @@ def preallocate(path: Path) -> None:
     """Have the disk promise all bytes of a sparse file. `DiskFull` if it cannot; the file is removed then."""
     size = path.stat().st_size
     descriptor = os.open(path, os.O_RDWR)
-    try:
-        with writing(path, size):
+    with writing(path, size):
+        try:
             os.posix_fallocate(descriptor, 0, size)
-    except DiskFull:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(descriptor)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
 
 
 def _mount(path: Path) -> Path:

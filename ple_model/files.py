@@ -52,14 +52,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """A safetensors file, atomically. Tensors are copied to contiguous CPU memory, so that views may be given."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
-    try:
-        with writing(path, sum(v.numel() * v.element_size() for v in whole.values())):
+    with writing(path, sum(v.numel() * v.element_size() for v in whole.values())):
+        try:
             save_file(whole, temporary, dict(metadata or {}))
             with open_file(temporary) as f:
                 os.fsync(f.fileno())
             os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -160,15 +160,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` atomically; the parent folder must exist. A reader, or a kill at any moment, sees the old content or the
     new one; a link of this name is replaced, not followed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with writing(path, len(data)):
+    with writing(path, len(data)):
+        try:
             with create_file(temporary) as f:
                 f.write(data)
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> Path:
