@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.checks.finding import Evidence, Finding
 from analysis.diagnose import Diagnosis
+from analysis.report_policy import REPORT_POLICY
 from analysis.stats.run import Statistics
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def to_html(found: Diagnosis) -> str:
         f"<h2>Passed checks</h2><table>{passed}</table><h2>Run</h2><table>{rows}</table>"
     )
     page = (
-        f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{name}: diagnosis</title>"
+        f"<!doctype html><html lang=en><head><meta charset=utf-8>"
+        f'<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}"><title>{name}: diagnosis</title>'
         f"<style>{STYLE}</style></head><body>{body}</body></html>"
     )
     if len(page.encode()) > MAX_BYTES:

@@ -23,6 +23,7 @@ import pandas as pd
 
 from analysis.checks.finding import Evidence, Finding
 from analysis.report import COLOURS, MAX_BYTES
+from analysis.report_policy import REPORT_POLICY
 from dashboard.components.cards import NUMBERS, number, written
 from dashboard.i18n import catalogue
 from dashboard.page import Card, Figure, Fold, Item, Number, Page, Table, Text
@@ -42,7 +43,7 @@ INK, MUTED, LINE = "#182230", "#5B6675", "#DDE3EC"
 FONT = 'system-ui,"Segoe UI","Noto Sans KR","Apple SD Gothic Neo","Malgun Gothic",sans-serif'
 SPECIAL = {32: "#15803D", 33: "#C8372D", 34: "#66707F", 36: MUTED, 37: INK, 38: "#FFFFFF", 39: LINE, 40: "#F4F6FA"}
 """What the app's template asks the browser to colour, by the number it stands in for."""
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
 STYLE = (
     """
 :root{color-scheme:light}
@@ -170,7 +171,7 @@ class _Writer:
         )
         return (
             f'<!doctype html><html lang="{page.language}"><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            f'<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}">'
             '<meta name="viewport" content="width=device-width">'
             f"<title>{_e(' · '.join(filter(None, (page.title, page.run))))}</title><style>{STYLE}</style></head><body>"
             f"<header><p>{_e(page.title)}</p><h1>{_e(page.question)}</h1><dl>{listed}</dl></header>"

@@ -8,6 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS_VARIABLE = "PLE_RUNS_DIRS"
+ADDRESS_VARIABLE = "PLE_ADDRESS"
+"""Where the server listens, for the check of the Host header."""
+ADDRESS = "127.0.0.1"
 DEBUG = "PLE_DEBUG"
 """With this variable exceptions are shown on the page as they are."""
 
@@ -19,8 +22,8 @@ def app_command(port: int, headless: bool) -> list[str]:
         "-m",
         "streamlit",
         "run",
-        str(ROOT / "dashboard" / "app.py"),
-        "--server.address=127.0.0.1",
+        str(ROOT / "dashboard" / "serve.py"),
+        f"--server.address={ADDRESS}",
         f"--server.port={port}",
         f"--server.headless={str(headless).lower()}",
         "--server.showEmailPrompt=false",
@@ -35,6 +38,7 @@ def app_environment(folders: list[Path]) -> dict[str, str]:
     path = os.environ.get("PYTHONPATH")
     return {
         **os.environ,
+        ADDRESS_VARIABLE: ADDRESS,
         RUNS_VARIABLE: os.pathsep.join(str(f.resolve()) for f in folders),
         "PYTHONPATH": str(ROOT) if not path else f"{ROOT}{os.pathsep}{path}",
         "OMP_PROC_BIND": os.environ.get("OMP_PROC_BIND", "close"),

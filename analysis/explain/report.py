@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from analysis.explain.result import Contribution, Explanation
 from analysis.explain.wording import Language, given_title, number, quantity, statement, task_title, title
+from analysis.report_policy import REPORT_POLICY
 
 WORDS: dict[str, tuple[str, str]] = {
     "why": ("Why this, for this customer", "이 고객에게 왜 이 결과인가"),
@@ -90,6 +91,7 @@ def to_html(found: Explanation, language: Language = "en") -> str:
     ]
     return (
         f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}">'
         '<meta name="viewport" content="width=device-width">'
         f"<title>{_e(found.customer_id)}: {_e(aim)}</title><style>{STYLE}</style></head><body>{''.join(sections)}</body></html>"
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
 from analysis.checks.finding import Evidence, Finding, Severity
 from dashboard import train_form
 from dashboard.components import put
+from dashboard.harmless import harmless
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
 from dashboard.page import Card, record
@@ -90,9 +92,19 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
         st.caption(" · ".join(named))
 
 
+def _plain(finding: Finding) -> Finding:
+    """Its words as text: a subject or an evidence may be a name out of the data."""
+    fix = finding.fix and replace(finding.fix, text=finding.fix.text and harmless(finding.fix.text))
+    evidence = tuple(replace(e, text=e.text and harmless(e.text)) for e in finding.evidence)
+    return replace(
+        finding, subject=harmless(finding.subject), verdict=harmless(finding.verdict), cause=harmless(finding.cause or ""),
+        fix=fix, evidence=evidence,
+    )  # fmt: skip
+
+
 def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> None:
     """One finding. `try_it` is called back with it when the reader wants the what-if."""
-    finding = localised(finding)
+    finding = _plain(localised(finding))
     record(Card(finding))
     key = f"{finding.id}-{finding.subject}"
     with st.container(border=True, gap="small", key=f"card-{finding.severity}-{key}", height="stretch"):

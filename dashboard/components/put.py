@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard.harmless import harmless
 from dashboard.page import Kind, Number, Text, current, record
 
 
@@ -16,18 +17,26 @@ def _text(kind: Kind, body: object) -> None:
     record(Text(kind, str(body)))
 
 
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    """Tooltips and the like are Markdown too."""
+    return {k: harmless(v) if isinstance(v, str) else v for k, v in options.items()}
+
+
 def subheader(body: str, **options: Any) -> None:
-    st.subheader(body, **options)
+    body = harmless(body)
+    st.subheader(body, **_options(options))
     _text("heading", body)
 
 
 def markdown(body: str, **options: Any) -> None:
-    st.markdown(body, **options)
+    body = harmless(body)
+    st.markdown(body, **_options(options))
     _text("text", body)
 
 
 def caption(body: str, **options: Any) -> None:
-    st.caption(body, **options)
+    body = harmless(body)
+    st.caption(body, **_options(options))
     _text("caption", body)
 
 
@@ -42,26 +51,32 @@ def json(body: Any, **options: Any) -> None:
 
 
 def success(body: str, **options: Any) -> None:
-    st.success(body, **options)
+    body = harmless(body)
+    st.success(body, **_options(options))
     _text("success", body)
 
 
 def info(body: str, **options: Any) -> None:
-    st.info(body, **options)
+    body = harmless(body)
+    st.info(body, **_options(options))
     _text("info", body)
 
 
 def warning(body: str, **options: Any) -> None:
-    st.warning(body, **options)
+    body = harmless(body)
+    st.warning(body, **_options(options))
     _text("warning", body)
 
 
 def error(body: str, **options: Any) -> None:
-    st.error(body, **options)
+    body = harmless(body)
+    st.error(body, **_options(options))
     _text("error", body)
 
 
 def metric(label: str, value: Any, delta: Any = None, **options: Any) -> None:
+    label, options = harmless(label), _options(options)
+    value, delta = (harmless(v) if isinstance(v, str) else v for v in (value, delta))
     st.metric(label, value, delta, **options)
     about = options.get("delta_description") or options.get("help") or ""
     record(Number(label, str(value), "" if delta is None else str(delta), str(about)))
@@ -80,7 +95,7 @@ def chosen(label: str, value: object) -> None:
 @contextmanager
 def expander(label: str, **options: Any) -> Iterator[None]:
     """Folded on the page and in the saved one."""
-    page = current()
+    page, label = current(), harmless(label)
     with st.expander(label, **options):
         if page is None:
             yield

@@ -10,6 +10,8 @@ from typing import Any
 import streamlit as st
 import yaml
 
+from dashboard.harmless import harmless
+
 LANGUAGES: dict[str, str] = {"en": "English", "ko": "한국어"}
 DEFAULT = "en"
 
@@ -36,9 +38,9 @@ def language() -> str:
 
 
 def t(key: str, /, **values: object) -> str:
-    """The string of `key` in the session's language with `{name}` filled in; `KeyError` for an unknown key."""
+    """The string of `key` in the session's language with `{name}` filled in, as plain text; `KeyError` for an unknown key."""
     text = catalogue(language())[key]
-    return text.format(**values) if values else text
+    return text.format(**{k: harmless(v) if isinstance(v, str) else v for k, v in values.items()}) if values else text
 
 
 def maybe(key: str, otherwise: str) -> str:
