@@ -90,7 +90,12 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
         "--proxy-labels", action="store_true", help="also derive labels from the 5%% sample where no exact source has them"
     )
     starter = sub.add_parser("map", help="write a starter map for a file of your own, with every guess shown")
-    starter.add_argument("file", type=file_in, metavar="FILE", help="CSV or Parquet file, for example of card transactions")
+    starter.add_argument(
+        "file",
+        type=path,
+        metavar="FILE",
+        help="CSV, Excel or Parquet file, for example of card transactions, or a folder or pattern of such files",
+    )
     starter.add_argument("out", type=file_out, metavar="MAP.yaml", help="map to write, or to add the table to")
     starter.add_argument(
         "--table", default="transactions", metavar="NAME", help="which event table the file is (default: transactions)"
@@ -100,7 +105,7 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=path,
         metavar="SOURCE",
-        help="folder of <table>.parquet or <table>.csv files, or one file of transactions",
+        help="folder of <table>.parquet or <table>.csv files; or the transactions: a file, a mapped folder, a pattern",
     )
     tables.add_argument("out", type=folder_out, metavar="OUT", help="new folder for the event tables")
     tables.add_argument("--map", type=file_in, metavar="FILE", help="YAML that says which file and column is which")
@@ -183,6 +188,7 @@ def _run_starter(arguments: Arguments) -> int:
 
 def _run_map(arguments: Arguments) -> int:
     from ple_model.data.import_map import write_starter
+    from ple_model.data.source_files import folder_of
 
     starter = write_starter(arguments.file, arguments.out, arguments.table)
     if arguments.json:
@@ -193,7 +199,7 @@ def _run_map(arguments: Arguments) -> int:
     else:
         print(starter)
         print(f"Every value is a guess: read {starter.path}, correct it, then:")
-        source = arguments.file if arguments.table == "transactions" else arguments.file.parent
+        source = arguments.file if arguments.table == "transactions" else folder_of(arguments.file)
         print(f"  ple import tables {shlex.quote(str(source))} EVENTS --map {shlex.quote(str(starter.path))}")
     return 1 if starter.open_questions else 0
 

@@ -1,4 +1,4 @@
-"""A CSV file as exports write them, as DuckDB reads it: encoding, delimiter, lines above the header, short rows.
+"""A CSV file as exports write them, as DuckDB reads it: delimiter, lines above the header, short rows.
 
 DuckDB's own sniffer takes a file whose last row is shorter ("Total,1,234") for one with a single column, and reads UTF-8
 only. So the delimiter and the header line are found here from the first lines, short rows are padded with NULL, and a file in
@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
+import io
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ple_model.data.encodings import blocks, guess_encoding, readable_as
+from ple_model.data.file_kinds import is_binary
 from ple_model.errors import UserError
 from ple_model.sql_paths import to_read
 
-CANDIDATES = ("utf-8", "cp949", "shift_jis", "gb18030", "cp1252")
-"""Tried in this order; cp1252 and gb18030 accept nearly any bytes, so they come last."""
 DELIMITERS = (",", ";", "\t", "|")
 HEAD_LINES = 200
-CHUNK = 1 << 20
+LONGEST_CELL = 20
+"""Lines in one cell beyond which a quote is taken for left open."""
 
 
 @dataclass(frozen=True)
@@ -36,44 +36,29 @@ class CsvShape:
     """Lines above the header."""
 
 
-def _bytes(path: Path) -> Iterator[bytes]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
-        while block := stream.read(CHUNK):
-            yield block
+def _wide(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32"))
 
 
-def readable_as(path: Path, encoding: str) -> bool:
-    """Whether every byte of the file is valid in this encoding; `UserError` for an encoding that does not exist."""
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError as e:
-        raise UserError(f"'{encoding}' is no encoding; for example utf-8, cp949 (Korean Windows) or utf-16") from e
-    try:
-        for block in _bytes(path):
-            decoder.decode(block)
-        decoder.decode(b"", final=True)
-    except UnicodeError:
-        return False
-    except (OSError, EOFError) as e:
-        raise UserError(f"{path.name} cannot be read: {e}") from e
-    return True
-
-
-def guess_encoding(path: Path) -> str | None:
-    """The first candidate in which the whole file is valid; UTF-16 by its mark; None: none of them."""
-    start = next(_bytes(path), b"")[:2]
-    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return "utf-16" if readable_as(path, "utf-16") else None
-    return next((c for c in CANDIDATES if readable_as(path, c)), None)
+def require_text(path: Path, encoding: str | None) -> None:
+    """`UserError` where the file is no text: control characters are in no export."""
+    if not _wide(encoding or "") and path.suffix != ".gz" and is_binary(path):
+        raise UserError(f"'{path}' is no text, whatever its name says: export the table as CSV, Excel (.xlsx) or Parquet")
 
 
 def require_encoding(path: Path, encoding: str | None) -> str:
     """The encoding to read with (default UTF-8); `UserError` where the file is not written in it."""
     wanted = encoding or "utf-8"
-    if readable_as(path, wanted):
+    try:
+        head = next(blocks(path), b"")
+    except (OSError, EOFError) as e:
+        raise UserError(f"{path.name} cannot be read: {e}") from e
+    require_text(path, wanted)
+    zeros = not _wide(wanted) and b"\0" in head  # every byte of UTF-16 may be valid UTF-8, and no text
+    if not zeros and readable_as(path, wanted):
         return wanted
     guess = guess_encoding(path)
-    hint = f"; it can be read as {guess}: write 'encoding: {guess}' under its table in the map" if guess else ""
+    hint = f"; it can be read as {guess}: write 'encoding: {guess.encoding}' under its table in the map" if guess else ""
     raise UserError(f"{path.name} is not written in {wanted}{hint}")
 
 
@@ -81,40 +66,67 @@ def guess_shape(path: Path, encoding: str = "utf-8") -> CsvShape:
     """Delimiter and header line: the delimiter under which most of the first rows have the same number of fields, at least
     two; the header is the first row with that many filled fields. One field everywhere: a comma and no lines to skip."""
     lines = _head(path, encoding)
-    best, found = (0, 0), CsvShape(encoding)
+    best, found = (0.0, 0), CsvShape(encoding)
     for delimiter in DELIMITERS:
-        try:
-            rows = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
-        except csv.Error:
-            continue
-        widths = Counter(len(r) for r in rows if len(r) > 1)
+        rows = _rows(lines, delimiter)
+        widths = Counter(len(r) for _, r in rows if len(r) > 1)
         if not widths:
             continue
         width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
-        header = next((k for k, r in enumerate(rows) if len(r) == width and all(f.strip() for f in r)), None)
-        if header is None:
-            header = next(k for k, r in enumerate(rows) if len(r) == width)
-        if (count, width) > best:
-            best, found = (count, width), CsvShape(encoding, delimiter, header)
+        fitting = [(start, r) for start, r in rows if len(r) == width]
+        header = next((start for start, r in fitting if all(f.strip() for f in r)), fitting[0][0])
+        # of rows, not of lines: a quoted cell may hold the line's end
+        if (score := (count / len(rows), width)) > best:
+            best, found = score, CsvShape(encoding, delimiter, header)
     return found
 
 
+def _rows(lines: list[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """(first line, fields) of each row. A quote that is left open swallows what follows: then each line is a row."""
+    reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter)
+    rows, start = [], 0
+    try:
+        for row in reader:
+            rows.append((start, row))
+            start = reader.line_num
+        if not any(f.count("\n") > LONGEST_CELL for _, row in rows[:-1] for f in row):
+            return rows[: max(1, len(rows) - 1)] if rows and any("\n" in f for f in rows[-1][1]) else rows
+        return [(k, next(csv.reader([line], delimiter=delimiter), [])) for k, line in enumerate(lines)]
+    except csv.Error:
+        return []
+
+
 def _head(path: Path, encoding: str) -> list[str]:
-    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(next(_bytes(path), b""))
-    return text.lstrip("\ufeff").splitlines()[:HEAD_LINES]
+    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(next(blocks(path), b""))
+    return text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")[:HEAD_LINES]
 
 
 def as_utf8(path: Path, encoding: str, folder: Path) -> Path:
-    """The file itself where DuckDB can read it, else a UTF-8 copy in `folder`."""
-    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
+    """The file itself where DuckDB can read it, else a UTF-8 copy in `folder`, with line ends of one kind."""
+    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii") and not _mixed_ends(path):
         return path
     copy = folder / f"{path.name.removesuffix('.gz')}.utf8"
-    decoder = codecs.getincrementaldecoder(encoding)()
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
+    lines = io.IncrementalNewlineDecoder(decoder, translate=True)
     with copy.open("w", encoding="utf-8", newline="") as out:
-        for block in _bytes(path):
-            out.write(decoder.decode(block))
-        out.write(decoder.decode(b"", final=True))
+        for block in blocks(path):
+            out.write(lines.decode(block))
+        out.write(lines.decode(b"", final=True))
     return copy
+
+
+def _mixed_ends(path: Path) -> bool:
+    """Whether some lines end in CR LF and some in LF: two exports put together, or a line break in a cell."""
+    long = short = 0
+    last = b""
+    for block in blocks(path):
+        piece = last + block
+        long += piece.count(b"\r\n")
+        short += block.count(b"\n")
+        last = block[-1:] if block.endswith(b"\r") else b""
+        if long and short != long:
+            return True
+    return False
 
 
 def csv_scan(path: Path, shape: CsvShape) -> str:

@@ -25,12 +25,13 @@ from ple_model.batch import N_NORMALIZED
 from ple_model.context import LabelScaler, ModelContext
 from ple_model.data.check_features import feature_faults
 from ple_model.data.columns import RAW, is_class_task
-from ple_model.data.csv_files import as_utf8, csv_scan, guess_shape, require_encoding
 from ple_model.data.derived.gmm import behaviour, fit_gmm
 from ple_model.data.events import ColumnSpec, is_blank, open_connection, quote, read_expression
 from ple_model.data.folds import folds_of
 from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
+from ple_model.data.scan_source import scan_source
+from ple_model.data.source_map import TableMap
 from ple_model.data.splits import customer_split, in_two_splits
 from ple_model.data.writer import DatasetWriter
 from ple_model.errors import UserError, did_you_mean
@@ -158,12 +159,7 @@ def _read(file: Path) -> tuple[dict[str, Array], dict[str, Array], dict[str, Arr
 def _scan(con: duckdb.DuckDBPyConnection, file: Path, scratch: Path) -> str:
     """SQL that reads the file; a CSV is parsed once, every column as text, so that a word among numbers is counted and not
     guessed away."""
-    if file.suffix != ".parquet":
-        encoding = require_encoding(file, None)
-        rows = csv_scan(as_utf8(file, encoding, scratch), guess_shape(file, encoding))
-        file = scratch / "table.parquet"
-        con.execute(f"COPY (FROM {rows}) TO {to_write(file)} (FORMAT parquet)")
-    return f"read_parquet({to_read(file)})"
+    return scan_source(con, (file,), TableMap(), scratch)
 
 
 def _reading(name: str, stored: str) -> str:

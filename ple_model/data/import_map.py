@@ -7,26 +7,30 @@ every guess and the report repeats it; nothing is guessed later, when the tables
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
-from itertools import product
 from pathlib import Path
 
 import duckdb
 
-from ple_model.data.category_words import guess_category
-from ple_model.data.csv_files import guess_encoding, guess_shape
-from ple_model.data.events import ColumnSpec, open_connection
+from ple_model.data.column_profile import AMOUNT, STATUS, profile_columns
+from ple_model.data.currencies import currency_columns, shares
+from ple_model.data.events import ColumnSpec, open_connection, quote
 from ple_model.data.find_holes import table_span
-from ple_model.data.import_tables import converted_sql, scan_file, source_sql
+from ple_model.data.guess_roles import Roles, clock_of, guess_roles, rivals
+from ple_model.data.guess_writing import MAX_VALUES, Source, guess_writing, plain_name
+from ple_model.data.import_tables import converted_sql, source_sql
 from ple_model.data.labels import LabelSettings
-from ple_model.data.source_map import IMPORTABLE, TableMap, load_map
+from ple_model.data.map_text import comment, key_lines, one_line, scalar
+from ple_model.data.row_rules import lost_digits, value_counts
+from ple_model.data.scan_source import guess_layout, scan_source
+from ple_model.data.source_files import find_files, folder_of, passed_over
+from ple_model.data.source_map import IMPORTABLE, OPEN, TableMap, load_map
 from ple_model.data.spine import suggest_cutoffs
+from ple_model.data.status_words import guess_row
 from ple_model.errors import UserError, did_you_mean
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -80,18 +84,10 @@ NAMES: dict[str, tuple[str, ...]] = {
 TIMES = ("time", "transaction time", "purchase time", "거래시간", "이용시간", "승인시간", "시간")
 """A column of its own for the time of day, joined to the date."""
 
-DATES = (
-    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y년 %m월 %d일", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y",
-    "%d %b %Y", "%b %d, %Y", "%y.%m.%d", "%y/%m/%d", "%y-%m-%d", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y",
-)  # fmt: skip
-CLOCKS = ("", " %H:%M:%S", " %H:%M", " %H%M%S", "T%H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-SEPARATORS = (("", "."), (",", "."), (".", ","), (" ", ","), ("'", "."), ("", ","))
-"""(thousands, decimal), the plain form first."""
-SAMPLE = 20_000
-"""Different values that are tried against each way of writing."""
-MAX_VALUES = 300
-"""Category names that are listed; a source with more has them listed by their number of rows, the rest is unknown."""
-PLACEHOLDER = "?"
+CLAIMED = ("balance", "credit_limit", "duration", "birth_year", "age_band")
+"""Numbers whose header says that they are no amount of a purchase."""
+BY_VALUES = ("ts", "amount", "customer_id", "merchant_id", "mcc_l1")
+"""What is found by values alone where no header proposes it."""
 
 
 @dataclass(frozen=True)
@@ -109,55 +105,29 @@ class Starter:
         return "\n".join((*self.lines, *(f"  STILL OPEN: {q}" for q in self.open_questions)))
 
 
-@dataclass
-class _Source:
-    """The open file while it is looked at."""
-
-    con: duckdb.DuckDBPyConnection
-    scan: str
-    found: dict[str, str]
-    rows: int
-    lines: list[str] = field(default_factory=list)
-    open_questions: list[str] = field(default_factory=list)
-
-    def one(self, sql: str) -> tuple[object, ...]:
-        """The first row of a query."""
-        row: tuple[object, ...] = self.con.execute(sql).fetchall()[0]
-        return row
-
-    def text(self, originals: tuple[str, ...]) -> bool:
-        """Whether the joined source columns are text."""
-        return len(originals) > 1 or self.found[originals[0]] == "VARCHAR"
-
-
 def write_starter(file: Path, out: Path, table: str = "transactions") -> Starter:
     """Write a map for `file` to `out`, or add the table to the map that is there; `UserError` where it already has it."""
     file, out = Path(file), Path(out)
     if table not in IMPORTABLE:
         raise UserError(f"--table {table} is no event table{did_you_mean(table, IMPORTABLE)}")
-    if not file.is_file():
-        near = did_you_mean(file.name, [p.name for p in file.parent.iterdir()]) if file.parent.is_dir() else ""
-        raise UserError(f"'{file}' is not a file; give a CSV or Parquet file{near}")
     existing = load_map(out) if out.exists() else None
     if existing is not None and table in existing.tables:
         raise UserError(f"'{out}' already maps the table '{table}'; give a new file, or another --table")
-    shape, written = TableMap(file=file.name), {}
-    if file.suffix != ".parquet":
-        encoding = guess_encoding(file)
-        if encoding is None:
-            raise UserError(f"'{file}' is text in no known encoding; save it as UTF-8 and try again")
-        guess = guess_shape(file, encoding)
-        written = {"encoding": encoding, "delimiter": guess.delimiter, "skip_lines": guess.skip_lines}
-        shape = replace(shape, encoding=encoding, delimiter=guess.delimiter, skip_lines=guess.skip_lines)
+    files = find_files(file)
+    folder = folder_of(file)
+    name = file.resolve().name if file.exists() else os.path.relpath(file, folder)
+    shape, how = guess_layout(files, name)
     con = open_connection()
     with tempfile.TemporaryDirectory(prefix="ple-map-") as scratch:
         try:
-            scan = scan_file(con, file, shape, Path(scratch))
+            scan = scan_source(con, files, shape, Path(scratch))
             found = {str(r[0]): str(r[1]) for r in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
             rows = int(con.execute(f"SELECT count(*) FROM {scan}").fetchall()[0][0])
-            source = _Source(con, scan, found, rows)
-            block, guessed = _guess_table(source, table, file, written)
-            cutoffs, head = _head(source, guessed, file) if existing is None else ((), "")
+            if not rows:
+                raise UserError(f"'{file}' has a header and no rows")
+            source = Source(con, scan, found, rows, profile_columns(con, scan, found))
+            block, guessed = _guess_table(source, table, name, shape)
+            cutoffs, head = _head(source, guessed, name) if existing is None else ((), "")
         except duckdb.Error as e:
             raise UserError(f"'{file}' cannot be read: {str(e).splitlines()[0][:160]}") from e
         finally:
@@ -165,15 +135,11 @@ def write_starter(file: Path, out: Path, table: str = "transactions") -> Starter
     before = head if existing is None else out.read_text(encoding="utf-8").rstrip("\n") + "\n"
     _save(out, before + block, table)
     done = "added to" if existing is not None else "written to"
-    first = f"{file.name}: {rows:,} rows, {len(found)} columns{_how(written)}; the map of '{table}' was {done} {out}"
-    return Starter(out, guessed, cutoffs, (first, *source.lines), tuple(source.open_questions))
-
-
-def _how(written: Mapping[str, object]) -> str:
-    if not written:
-        return ""
-    delimiter = {"\t": "tab"}.get(str(written["delimiter"]), repr(written["delimiter"]))
-    return f", {written['encoding']}, separated by {delimiter}"
+    many = f"{len(files)} files of one layout, " if len(files) > 1 else ""
+    first = f"{name}: {many}{rows:,} rows, {len(found)} columns{how}; the map of '{table}' was {done} {out}"
+    over = passed_over(file)
+    lines = (first, *([f"  not read: {', '.join(over)}"] if over else []), *source.lines)
+    return Starter(out, guessed, cutoffs, lines, tuple(source.open_questions))
 
 
 def _save(out: Path, text: str, table: str) -> None:
@@ -188,80 +154,147 @@ def _save(out: Path, text: str, table: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\W_]+", "", re.sub(r"\(.*?\)", "", name.lower()))
-
-
 def guess_columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, str]:
     """Our column -> the source's, by name; of several that fit, the one whose word stands first in `NAMES`."""
     plain: dict[str, str] = {}
     for name in names:
-        plain.setdefault(_plain_name(name), name)
+        plain.setdefault(plain_name(name), name)
     out: dict[str, str] = {}
     for column in wanted:
         words = (column, *NAMES.get(column, ()))
-        hit = next((plain[p] for p in map(_plain_name, words) if p in plain and plain[p] not in out.values()), None)
+        hit = next((plain[p] for p in map(plain_name, words) if p in plain and plain[p] not in out.values()), None)
         if hit is not None:
             out[column] = hit
     return out
 
 
-def _guess_table(source: _Source, table: str, file: Path, written: Mapping[str, object]) -> tuple[str, TableMap]:
+def _guess_table(source: Source, table: str, name: str, shape: TableMap) -> tuple[str, TableMap]:
     """The table's block of the map as text, and as what it means."""
     spec = IMPORTABLE[table]
-    guessed = guess_columns(tuple(source.found), tuple(c.name for c in spec.columns))
-    columns: dict[str, tuple[str, ...]] = {c: (o,) for c, o in guessed.items()}
+    ours = tuple(c.name for c in spec.columns)
+    roles, reasons = _roles(source, table)
+    columns: dict[str, tuple[str, ...]] = {c: (o,) for c, o in roles.columns.items()}
+    if "customer_id" in columns:
+        for problem in lost_digits(source.con, source.scan, quote(columns["customer_id"][0]), f"{name}: customer_id"):
+            raise UserError(problem)
     complete = _only_complete(source, columns, [c.name for c in spec.columns if c.key], table)
     if "ts" in columns:
-        clock = next(
-            (n for n in source.found if _plain_name(n) in map(_plain_name, TIMES) and (n,) not in columns.values()), None
+        clock = clock_of(source.profiles, set(roles.columns.values())) or next(
+            (n for n in source.found if plain_name(n) in map(plain_name, TIMES) and (n,) not in columns.values()), None
         )
         columns |= {"ts": (*columns["ts"], clock)} if clock is not None else {}
     if table == "transactions":
         columns |= {"brand": columns["merchant_id"]} if "merchant_id" in columns and "brand" not in columns else {}
         columns |= {"mcc_l1": columns["mcc"]} if "mcc" in columns and "mcc_l1" not in columns else {}
         columns |= {"mcc_l2": columns["mcc_l1"]} if {"mcc_l1", "mcc_l2", "mcc"} & set(columns) == {"mcc_l1"} else {}
-    found = TableMap(file=file.name, columns=columns, drop_incomplete=not complete)
+    found = replace(shape, columns=columns, drop_incomplete=not complete)
+    used = {o for originals in columns.values() for o in originals}
+    if table == "transactions":
+        found = _row_rules(source, found, used)
     remarks: dict[str, str] = {}
     for column in (c for c in spec.columns if c.name in columns):
-        found, remarks[column.name] = _guess_writing(source, found, column)
+        found, remarks[column.name] = guess_writing(source, found, column)
+        remarks[column.name] += f"; {reasons[column.name]}" if column.name in reasons else ""
     if table == "transactions" and columns.get("brand") == columns.get("merchant_id") and "brand" in columns:
         remarks["brand"] = "the same column: it gives 'Next brand' its labels"
     if columns.get("mcc_l2") == columns.get("mcc_l1") and "mcc_l2" in columns:
         remarks["mcc_l2"] = "the source's own names, kept as sub-industry"
-    lines = [f"  {table}:", f"    file: {_quoted(file.name)}"]
-    if written and written["encoding"] != "utf-8":
-        lines.append(f"    encoding: {written['encoding']}")
-    if written and written["delimiter"] != ",":
-        lines.append(f"    delimiter: {_quoted(str(written['delimiter']))}")
-    if written and written["skip_lines"]:
-        lines.append(f"    skip_lines: {written['skip_lines']}  # lines above the header")
-    lines.append("    columns:")
+    lines = [f"  {table}:", f"    file: {scalar(name)}", *_file_lines(found), "    columns:"]
     for c in spec.columns:
-        lines += _column_lines(source, c, columns, remarks)
+        lines += _column_lines(source, c, columns, remarks, roles)
+    asked = {c: (OPEN,) for c in ours if c not in columns and (c in roles.open or spec.column(c).required)}
+    found = replace(found, columns={**found.columns, **asked})
     lines += _writing_lines(found)
-    used = {o for originals in columns.values() for o in originals}
-    unused = [n for n in source.found if n not in used]
-    if unused:
-        kept = "kept as they are" if spec.free_columns else "left out"
-        source.lines.append(f"  {kept}: {', '.join(unused)}")
-        lines.append(f"    # {kept}: {', '.join(unused)}".replace("\n", " "))
+    kept = "kept as it is" if spec.free_columns else "left out"
+    for column_name in (n for n in source.found if n not in used and n not in found.rows):
+        looks = f"{kept}: {column_name}: {source.profiles[column_name]}"
+        source.lines.append(f"  {one_line(looks)}")
+        lines.append(f"    {comment(looks)}")
     return "\n".join(lines) + "\n", found
 
 
+def _roles(source: Source, table: str) -> tuple[Roles, dict[str, str]]:
+    """Our columns by headers and values; what was found by values alone says so. Two columns of amounts are asked."""
+    spec = IMPORTABLE[table]
+    named = guess_columns(tuple(source.found), tuple(c.name for c in spec.columns))
+    claimed = guess_columns(tuple(n for n in source.found if n not in named.values()), CLAIMED)
+    others = {f"another table's {k}": v for k, v in claimed.items()}
+    wanted = [c.name for c in spec.columns if table == "transactions" or c.required or c.key]
+    roles = guess_roles(
+        source.profiles,
+        {**named, **others},
+        tuple(c for c in BY_VALUES if c in wanted and not (c == "mcc_l1" and "mcc" in named)),
+    )
+    columns = {k: v for k, v in roles.columns.items() if k not in others}
+    asked = dict(roles.open)
+    if table == "transactions" and "amount" in columns and source.profiles[columns["amount"]].kind == AMOUNT:
+        first = columns["amount"]
+        second = [n for n in rivals(source.profiles, first, set(roles.columns.values())) if _differ(source, first, n)]
+        if second:
+            asked["amount"] = (columns.pop("amount"), *second)
+    return Roles(columns, asked), {c: "found by its values" for c, o in columns.items() if named.get(c) != o}
+
+
+def _differ(source: Source, one: str, other: str) -> bool:
+    return source.one(f"SELECT count(*) FROM {source.scan} WHERE {quote(one)} IS DISTINCT FROM {quote(other)}") != (0,)
+
+
+def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
+    """A status and several currencies decide which rows count: what is sure is proposed, the rest is asked."""
+    rules: dict[str, dict[str, str]] = {}
+    for name, profile in source.profiles.items():
+        if name in used or profile.kind != STATUS:
+            continue
+        counts = value_counts(source.con, source.scan, name, MAX_VALUES)
+        rules[name] = {v: guess_row(v) or OPEN for v in counts}
+        shown = ", ".join(f"{one_line(v)} ({n:,} rows): {rules[name][v]}" for v, n in counts.items())
+        source.lines.append(f"  rows         by the status '{one_line(name)}': {shown}")
+        unsure = [one_line(v) for v, to in rules[name].items() if to == OPEN]
+        if unsure:
+            source.open_questions.append(
+                f"do rows count whose '{one_line(name)}' is {' or '.join(unsure[:6])}? write keep or drop under rows"
+            )
+    for name, counts in currency_columns(source.con, source.scan, source.found).items():
+        if len(counts) > 1 and name not in used:
+            rules[name] = dict.fromkeys(counts, OPEN)
+            source.open_questions.append(
+                f"'{one_line(name)}' holds {len(counts)} currencies ({shares(counts)}), which are not"
+                " added: write keep or drop for each under rows; keep several only where the amount column is in one currency"
+            )
+    return replace(found, rows=rules)
+
+
+def _file_lines(found: TableMap) -> list[str]:
+    lines = []
+    if found.encoding not in (None, "utf-8"):
+        lines.append(f"    encoding: {found.encoding}")
+    if found.delimiter not in (None, ","):
+        lines.append(f"    delimiter: {scalar(str(found.delimiter))}")
+    if found.skip_lines:
+        lines.append(f"    skip_lines: {found.skip_lines}  # lines above the header")
+    if found.sheet:
+        lines.append(f"    sheet: {scalar(found.sheet)}")
+    return lines
+
+
 def _column_lines(
-    source: _Source, column: ColumnSpec, columns: Mapping[str, tuple[str, ...]], remarks: Mapping[str, str]
+    source: Source, column: ColumnSpec, columns: Mapping[str, tuple[str, ...]], remarks: Mapping[str, str], roles: Roles
 ) -> list[str]:
     if column.name in columns:
         originals = columns[column.name]
-        shown = _quoted(originals[0]) if len(originals) == 1 else f"[{', '.join(_quoted(o) for o in originals)}]"
-        remark = remarks.get(column.name, "")
-        source.lines.append(f"  {column.name:<12} <- {' + '.join(originals):<20} {remark}".rstrip())
-        return [f"      {column.name}: {shown}" + (f"  # {remark}" if remark else "")]
+        shown = scalar(originals[0]) if len(originals) == 1 else f"[{', '.join(scalar(o) for o in originals)}]"
+        remark = one_line(remarks.get(column.name, ""))
+        source.lines.append(f"  {column.name:<12} <- {one_line(' + '.join(originals)):<20} {remark}".rstrip())
+        return [f"      {column.name}: {shown}" + (f"  {comment(remark)}" if remark else "")]
+    if column.name in roles.open:
+        fitting = one_line("; ".join(f"{c} ({source.profiles[c]})" for c in roles.open[column.name]))
+        none = "" if column.required else ", or take the line out"
+        source.open_questions.append(f"several columns may be '{column.name}': {fitting}; name the right one{none}")
+        return [f"      {column.name}: {scalar(OPEN)}  {comment(f'which of: {fitting}')}"]
     if column.required:
-        choices = ", ".join(source.found)
+        choices = one_line(", ".join(source.found))
         source.open_questions.append(f"no column looks like '{column.name}'; put one of these in its place: {choices}")
-        return [f"      {column.name}: {_quoted(PLACEHOLDER)}  # which of: {choices}"]
+        return [f"      {column.name}: {scalar(OPEN)}  {comment(f'which of: {choices}')}"]
     return []
 
 
@@ -269,120 +302,30 @@ def _writing_lines(found: TableMap) -> list[str]:
     lines = []
     if found.formats:
         lines.append("    formats:")
-        lines += [f"      {c}: {_quoted(f)}" for c, f in found.formats.items()]
+        lines += [f"      {c}: {scalar(f)}" for c, f in found.formats.items()]
     if found.thousands:
-        lines.append(f"    thousands: {_quoted(found.thousands)}")
+        lines.append(f"    thousands: {scalar(found.thousands)}")
     if found.decimal != ".":
-        lines.append(f"    decimal: {_quoted(found.decimal)}")
+        lines.append(f"    decimal: {scalar(found.decimal)}")
     if found.drop_incomplete:
         lines.append("    drop_incomplete: true  # rows without one of the columns every row needs, such as a total at the end")
+    if found.rows:
+        lines.append("    rows:  # keep or drop; a row whose cell is empty is kept")
+        for name, rule in found.rows.items():
+            lines += key_lines("      ", name, None)
+            for value, to in rule.items():
+                lines += key_lines("        ", value, scalar(to) if to == OPEN else to)
     if found.values:
         lines.append("    values:")
-        for column, pairs in found.values.items():
-            allowed = next(c.allowed for spec in IMPORTABLE.values() for c in spec.columns if c.name == column and c.allowed)
-            lines.append(f"      {column}:  # one of: {', '.join(allowed)}; ~ is unknown")
-            lines += [f"        {_quoted(k)}: {'~' if v is None else v}" for k, v in pairs.items()]
+        for name, pairs in found.values.items():
+            allowed = next(c.allowed for spec in IMPORTABLE.values() for c in spec.columns if c.name == name and c.allowed)
+            lines.append(f"      {name}:  # one of: {', '.join(allowed)}; ~ is unknown")
+            for value, meant in pairs.items():
+                lines += key_lines("        ", value, "~" if meant is None else scalar(meant) if meant == OPEN else meant)
     return lines
 
 
-def _quoted(text: str) -> str:
-    """A YAML string whatever it holds: JSON's double quotes."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _guess_writing(source: _Source, found: TableMap, column: ColumnSpec) -> tuple[TableMap, str]:
-    """How the values of a column are written, added to the map; and a remark for a person."""
-    originals = found.columns[column.name]
-    expression = source_sql(source.found, originals)
-    distinct = f"(SELECT DISTINCT {expression} AS v FROM {source.scan} WHERE v IS NOT NULL LIMIT {SAMPLE})"
-    if column.allowed:
-        return _guess_values(source, found, column, expression)
-    if column.sql_type in ("DATE", "TIMESTAMP"):
-        return _guess_dates(source, found, column, expression, distinct)
-    if column.sql_type in ("DOUBLE", "INTEGER") and source.text(originals):
-        return _guess_numbers(source, found, column, expression, distinct)
-    n = int(str(source.one(f"SELECT count(DISTINCT {expression}) FROM {source.scan}")[0]))
-    remark = f"{n:,} different"
-    if column.name == "customer_id" and source.one(
-        f"SELECT count(*) FROM {distinct} WHERE regexp_matches(regexp_replace(v::VARCHAR, '[- ]', '', 'g'), '^[0-9]{{13,19}}$')"
-    ) != (0,):
-        remark += "; whole card or account numbers: replace them by a code before you share a run"
-    return found, remark
-
-
-def _read(source: _Source, distinct: str, ways: Sequence[str]) -> list[int]:
-    """How many of the different values each way of reading them (SQL of `v`) can read, first all of them; one pass."""
-    counts = source.one(f"SELECT count(*), {', '.join(f'count({way})' for way in ways)} FROM {distinct}")
-    return [int(str(n)) for n in counts]
-
-
-def _guess_dates(source: _Source, found: TableMap, column: ColumnSpec, expression: str, distinct: str) -> tuple[TableMap, str]:
-    text = source.text(found.columns[column.name])
-    formats = ["", *(day + clock for day, clock in product(DATES, CLOCKS))] if text else [""]
-    plain = f"TRY_CAST(v AS {column.sql_type})"
-    total, *read = _read(source, distinct, [plain, *(f"try_strptime(v, '{f}')" for f in formats[1:])])
-    best = max(read)
-    chosen = formats[read.index(best)]
-    equal = bool(chosen) and read.count(best) > 1 and total > 0
-    if chosen:
-        found = replace(found, formats={**found.formats, column.name: chosen})
-    converted = converted_sql(expression, source.text(found.columns[column.name]), column.name, column.sql_type, found)
-    first, last = source.one(f"SELECT min({converted})::DATE, max({converted})::DATE FROM {source.scan}")
-    if first is None:
-        source.open_questions.append(
-            f"'{found.columns[column.name][0]}' holds no readable date for '{column.name}': see formats"
-        )
-        return found, "not readable as dates"
-    clash = "; another order of day and month fits as well, check it" if equal else ""
-    return found, f"{first} to {last}" + (f", written as {chosen}{clash}" if chosen else "")
-
-
-def _guess_numbers(
-    source: _Source, found: TableMap, column: ColumnSpec, expression: str, distinct: str
-) -> tuple[TableMap, str]:
-    trials = [replace(found, thousands=thousands, decimal=decimal) for thousands, decimal in SEPARATORS]
-    ways = [converted_sql("v", True, column.name, column.sql_type, trial) for trial in trials]
-    _, *read = _read(source, distinct, ways)
-    kept = trials[read.index(max(read))]
-    converted = converted_sql(expression, True, column.name, column.sql_type, kept)
-    low, high, below = source.one(
-        f"SELECT min({converted}), max({converted}), count(*) FILTER ({converted} < 0) FROM {source.scan}"
-    )
-    if low is None:
-        source.open_questions.append(f"'{found.columns[column.name][0]}' holds no readable number for '{column.name}'")
-        return found, "not readable as numbers"
-    refunds = f", {below:,} below 0" + (" (refunds)" if column.name == "amount" else "") if below else ""
-    if column.sql_type == "INTEGER":
-        return kept, f"{low} to {high}{refunds}"
-    return kept, f"{_number(low)} to {_number(high)}{refunds}"
-
-
-def _number(value: object) -> str:
-    number = float(str(value))
-    return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
-
-
-def _guess_values(source: _Source, found: TableMap, column: ColumnSpec, expression: str) -> tuple[TableMap, str]:
-    names = source.con.execute(
-        f"SELECT CAST({expression} AS VARCHAR) AS v, count(*) AS n FROM {source.scan} WHERE v IS NOT NULL"
-        " GROUP BY 1 ORDER BY n DESC, v"
-    ).fetchall()
-    if all(v in column.allowed for v, _ in names):
-        return found, f"{len(names)} values, all known"
-    pairs: dict[str, str | None] = {}
-    for value, _ in names[:MAX_VALUES]:
-        own = next((a for a in column.allowed if _plain_name(a) == _plain_name(str(value))), None)
-        pairs[str(value)] = own or (guess_category(str(value)) if column.name == "mcc_l1" else None)
-    unknown = [v for v, to in pairs.items() if to is None]
-    remark = f"{len(names):,} values, {len(names) - len(unknown):,} of them guessed below"
-    if unknown:
-        remark += f"; without a guess: {', '.join(unknown[:8])}{', ...' if len(unknown) > 8 else ''}"
-    if len(names) > MAX_VALUES:
-        remark = f"{len(names):,} values, the {MAX_VALUES} most frequent are below"
-    return replace(found, values={**found.values, column.name: pairs}), remark
-
-
-def _only_complete(source: _Source, columns: Mapping[str, tuple[str, ...]], keys: list[str], table: str) -> bool:
+def _only_complete(source: Source, columns: Mapping[str, tuple[str, ...]], keys: list[str], table: str) -> bool:
     """Whether every row has the columns every row needs; what follows looks at those rows alone."""
     there = [f"{source_sql(source.found, columns[k])} IS NOT NULL" for k in keys if k in columns]
     where = " AND ".join(there) or "true"
@@ -394,11 +337,11 @@ def _only_complete(source: _Source, columns: Mapping[str, tuple[str, ...]], keys
     return not lacking
 
 
-def _head(source: _Source, found: TableMap, file: Path) -> tuple[tuple[str, ...], str]:
+def _head(source: Source, found: TableMap, name: str) -> tuple[tuple[str, ...], str]:
     """The top of the map, with the cut-offs that the dates allow."""
     cutoffs: tuple[str, ...] = ()
     horizon, remark = LabelSettings.horizon_days, ""
-    if "ts" in found.columns:
+    if found.columns.get("ts", (OPEN,)) != (OPEN,) and found.formats.get("ts") != OPEN:
         originals = found.columns["ts"]
         ts = converted_sql(source_sql(source.found, originals), source.text(originals), "ts", "TIMESTAMP", found)
         span = table_span(source.con, "transactions", source.scan, ts)
@@ -415,9 +358,9 @@ def _head(source: _Source, found: TableMap, file: Path) -> tuple[tuple[str, ...]
                 reach = f"{span.first} to {span.last}{' without its holes' if span.holes else ''}"
                 source.open_questions.append(f"{reach} is too short: 28 days of history and 28 of labels are needed")
     text = (
-        f"# A starter for {file.name}: every value is a guess. Read it, correct it, then import with --map.\n"
-        f"name: {_quoted(file.name.split('.')[0])}\n"
-        f"cutoffs: [{', '.join(cutoffs)}]"
+        comment(f"A starter for {name}: every value is a guess. Read it, correct it, then import with --map.")
+        + f"\nname: {scalar(Path(name).name.split('.')[0] or 'my bank')}\n"
+        + f"cutoffs: [{', '.join(cutoffs)}]"
         + (f"  # {remark}" if remark else "")
         + "\n"
         + (f"horizon_days: {horizon}\n" if horizon != LabelSettings.horizon_days else "")

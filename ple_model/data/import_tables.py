@@ -17,7 +17,6 @@ from pathlib import Path
 
 import duckdb
 
-from ple_model.data.csv_files import CsvShape, as_utf8, csv_scan, guess_shape, require_encoding
 from ple_model.data.events import (
     TABLES,
     ColumnSpec,
@@ -31,17 +30,18 @@ from ple_model.data.events import (
     quote,
     read_expression,
 )
-from ple_model.data.source_map import IMPORTABLE, SourceMap, TableMap
+from ple_model.data.numbers import number_sql
+from ple_model.data.row_rules import lost_digits, mixed_currencies, picked
+from ple_model.data.scan_source import scan_source
+from ple_model.data.source_files import find_files, folder_of, is_pattern
+from ple_model.data.source_map import IMPORTABLE, OPEN, SourceMap, TableMap
 from ple_model.errors import UserError, did_you_mean
 from ple_model.sql_paths import to_read, to_write
 from ple_model.tasks import TASKS
 
 FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
-SUFFIXES = (".parquet", ".csv", ".csv.gz")
+SUFFIXES = (".parquet", ".csv", ".csv.gz", ".xlsx", ".xls", ".ods")
 HINT = "`ple import map FILE map.yaml` writes a map for files with other names or columns"
-CURRENCY = r"[\s\x{00A0}₩￦$€£¥원円]|KRW|USD|EUR|JPY"
-MINUS = "−△▲-"
-"""Signs of a negative amount; the triangles are the bookkeeper's in Korea and Japan."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Select:
     """Our columns that the source lacks."""
     dropped: int = 0
     """Rows left out because a value is missing that every row needs."""
+    notes: tuple[str, ...] = ()
+    """What the map's `rows` did."""
 
 
 def import_tables(
@@ -60,10 +62,12 @@ def import_tables(
 ) -> EventsManifest:
     """Write the event tables found in `source` to `out` (new or empty); the manifest. Run `validate` on the result."""
     source, out, mapping = Path(source), Path(out), mapping or SourceMap()
-    alone = source if source.is_file() else None
-    source = source.parent if alone is not None else source
-    if not source.is_dir():
-        raise UserError(f"'{source}' is not a folder of tables")
+    alone = None if source.is_dir() and not _is_table(source, mapping) else source
+    source = folder_of(source) if alone is not None else source
+    if alone is not None:
+        find_files(alone)
+    if asked := mapping.open_places():
+        raise UserError(f'the map still has questions to answer, marked "{OPEN}": {"; ".join(asked)}')
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' exists and is not an empty folder; give a new place")
     files = _files(source, alone, mapping)
@@ -74,8 +78,8 @@ def import_tables(
     try:
         problems: list[str] = []
         selects = {
-            name: _select(con, name, file, mapping.tables.get(name, TableMap()), partial, problems)
-            for name, file in files.items()
+            name: _select(con, name, place, mapping.tables.get(name, TableMap()), partial, problems)
+            for name, place in files.items()
         }
         if problems:
             hint = f"; {HINT}" if any(" has no column for " in p for p in problems) else ""
@@ -94,6 +98,7 @@ def import_tables(
             if select.dropped:
                 keys = " or ".join(c.name for c in IMPORTABLE[name].columns if c.key)
                 notes.append(f"{name}: {select.dropped:,} rows without {keys} were left out, as the map says")
+            notes += [f"{name}: {note}" for note in select.notes]
             if progress is not None:
                 progress(k + 1, len(selects))
         if "customers" not in rows:
@@ -140,9 +145,15 @@ def _with_ids(rows: Mapping[str, int]) -> list[str]:
     return [t for t in rows if t in TABLES and t != "merchants"]
 
 
+def _is_table(folder: Path, mapping: SourceMap) -> bool:
+    """Whether a folder is the transactions themselves, in many files of one layout, as the map says of its name."""
+    table = mapping.tables.get("transactions")
+    return table is not None and table.file == folder.resolve().name and not (folder / table.file).exists()
+
+
 def _files(source: Path, alone: Path | None, mapping: SourceMap) -> dict[str, Path]:
-    """The file of each table that is there; a single file that is given is the transactions, whatever the map names,
-    and only tables of the map are looked for beside it."""
+    """The file, folder or pattern of each table that is there; one that is given by itself is the transactions, whatever
+    the map names, and only tables of the map are looked for beside it."""
     if alone is not None:
         other = next((n for n, t in mapping.tables.items() if t.file == alone.name and n != "transactions"), None)
         if other is not None:
@@ -155,14 +166,17 @@ def _files(source: Path, alone: Path | None, mapping: SourceMap) -> dict[str, Pa
     if "transactions" not in files:
         found = sorted(p.name for p in source.iterdir())
         near = did_you_mean("transactions.parquet", found)
-        raise UserError(f"'{source}' has no transactions.parquet or transactions.csv{near}; {HINT}")
+        raise UserError(
+            f"'{source}' has no transactions.parquet or transactions.csv{near}; {HINT}"
+            " (of a folder whose files are one table too: `ple import map FOLDER map.yaml`)"
+        )
     return files
 
 
 def _file(source: Path, name: str, table: TableMap | None) -> Path | None:
     if table is not None and table.file is not None:
         path = source / table.file
-        if not path.is_file():
+        if not path.exists() and not is_pattern(table.file):
             found = sorted(p.name for p in source.iterdir())
             raise UserError(f"'{path}', the file of table '{name}', does not exist{did_you_mean(table.file, found)}")
         return path
@@ -176,41 +190,13 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def scan_file(con: duckdb.DuckDBPyConnection, file: Path, table: TableMap, scratch: Path) -> str:
-    """SQL that reads the file. A CSV is parsed once, into `scratch`: every check then reads Parquet. `duckdb.Error` where it
-    cannot be parsed."""
-    if file.suffix == ".parquet":
-        return f"read_parquet({to_read(file)})"
-    path, shape = _csv(file, table, scratch)
-    copy = scratch / f"{file.name}.raw"
-    _copy(con, f"FROM {csv_scan(path, shape)}", copy)
-    if path != file:
-        path.unlink()
-    return f"read_parquet({to_read(copy)})"
-
-
-def _csv(file: Path, table: TableMap, scratch: Path) -> tuple[Path, CsvShape]:
-    encoding = require_encoding(file, table.encoding)
-    guess = guess_shape(file, encoding)
-    skip = guess.skip_lines if table.skip_lines is None else table.skip_lines
-    return as_utf8(file, encoding, scratch), CsvShape(encoding, table.delimiter or guess.delimiter, skip)
-
-
-def number_sql(text: str, thousands: str, decimal: str) -> str:
-    """SQL: `text` as a plain number, NULL where its digits are not grouped by `thousands`: 1.5 is not 15. Currency signs go;
-    (5), 5- and the signs of `MINUS` are negative."""
-    bare = f"regexp_replace({text}, {_text(CURRENCY)}, '', 'g')"
-    digits = f"regexp_replace({bare}, '[()+{MINUS}]', '', 'g')"
-    groups = rf"\d{{1,3}}([{thousands}]\d{{3}})+|" if thousands.strip() else ""
-    whole = _text(rf"^({groups}\d+)([{decimal}]\d+)?$")
-    number = f"replace({digits}, {_text(thousands)}, '')" if thousands else digits
-    sign = f"CASE WHEN regexp_matches({bare}, '^([(].*[)]|[{MINUS}].*|.*[-−])$') THEN '-' ELSE '' END"
-    return f"CASE WHEN regexp_matches({digits}, {whole}) THEN {sign} || replace({number}, {_text(decimal)}, '.') END"
+def _one_line(text: str) -> str:
+    return rf"nullif(trim(regexp_replace({text}, '\s*[\r\n\t]\s*', ' ', 'g')), '')"
 
 
 def source_sql(found: Mapping[str, str], originals: tuple[str, ...]) -> str:
-    """SQL of the source's columns: as they are, trimmed text with NULL for nothing, or several joined with a space."""
-    parts = [f"nullif(trim({quote(o)}), '')" if found[o] == "VARCHAR" else quote(o) for o in originals]
+    """SQL of the source's columns: as they are, text in one line with NULL for nothing, or several joined with a space."""
+    parts = [_one_line(quote(o)) if found[o] == "VARCHAR" else quote(o) for o in originals]
     return parts[0] if len(parts) == 1 else f"nullif(concat_ws(' ', {', '.join(parts)}), '')"
 
 
@@ -222,26 +208,38 @@ def _replaced(expression: str, values: Mapping[str, str | None]) -> str:
 
 def converted_sql(expression: str, text: bool, column: str, kind: str, table: TableMap) -> str:
     """SQL of the value in our type, NULL where it cannot be converted."""
-    if text and column in table.formats:
-        return f"CAST(try_strptime({expression}, {_text(table.formats[column])}) AS {kind})"
+    if kind in ("DATE", "TIMESTAMP"):
+        return _possible(_moment(expression, text, column, kind, table))
     if text and kind in ("DOUBLE", "INTEGER") and (table.thousands or table.decimal != "."):
         return f"TRY_CAST({number_sql(expression, table.thousands, table.decimal)} AS {kind})"
-    if text and kind == "TIMESTAMP":
-        return moment_sql(expression)
     return f"TRY_CAST({expression} AS {kind})"
 
 
+def _moment(expression: str, text: bool, column: str, kind: str, table: TableMap) -> str:
+    if text and column in table.formats:
+        return f"CAST(try_strptime({expression}, {_text(table.formats[column])}) AS {kind})"
+    return moment_sql(expression) if text and kind == "TIMESTAMP" else f"TRY_CAST({expression} AS {kind})"
+
+
+def _possible(moment: str) -> str:
+    """Nobody's record is of the first thousand years: 05/10/23 read with a year of four digits is."""
+    return f"(CASE WHEN year({moment}) >= 1000 THEN {moment} END)"
+
+
 def _select(
-    con: duckdb.DuckDBPyConnection, name: str, path: Path, table: TableMap, scratch: Path, problems: list[str]
+    con: duckdb.DuckDBPyConnection, name: str, place: Path, table: TableMap, scratch: Path, problems: list[str]
 ) -> Select:
     """SQL of one table; what is wrong goes to `problems`."""
-    spec, file = IMPORTABLE[name], path.name
+    spec, file = IMPORTABLE[name], place.name
     try:
-        scan = scan_file(con, path, table, scratch)
+        scan = scan_source(con, find_files(place), table, scratch)
         found = {str(r[0]): str(r[1]) for r in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
     except duckdb.Error as e:
         problems.append(f"{file} cannot be read: {str(e).splitlines()[0][:160]}")
         return Select("")
+    scan, notes = picked(con, scan, found, table.rows, f"{file}: tables.{name}.rows", problems)
+    if name == "transactions":
+        problems += mixed_currencies(con, scan, found, table, file)
     types = {c.name: c.sql_type for c in spec.columns}
     names = [*types, *(c for c in (*table.columns, *table.constants) if c not in types)]
     expressions: dict[str, str] = {}
@@ -275,11 +273,13 @@ def _select(
         if kind is not None:
             converted = converted_sql(expression, column in texts, column, kind, table)
             _check(con, kept, expression, converted, kind, f"{file}: {name}.{column}", problems)
+            if kind == "VARCHAR" and spec.column(column).key:
+                problems += lost_digits(con, kept, expression, f"{file}: {name}.{column}")
             expression = converted
         wanted.append(f"{expression} AS {quote(column)}")
     if spec.free_columns:
         wanted += [_free(con, spec, kept, c, found[c]) for c in found if c not in used and c not in names]
-    return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped)
+    return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped, tuple(notes))
 
 
 def _free(con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, column: str, found: str) -> str:

@@ -13,8 +13,10 @@
         constants: {kind: card}            # the same value in every row
         values: {mcc_l1: {Food: groceries, Gas: fuel and transport, Other: ~}}
         drop_incomplete: true              # leave out rows without a customer, date or amount
+        rows: {status: {BOOKED: keep, DECLINED: drop}}   # rows by the values of a column of the source
 
-Keys of `columns` are ours, values are the source's; a list is joined with a space. `~` among `values` is unknown.
+Keys of `columns` are ours, values are the source's; a list is joined with a space. `~` among `values` is unknown, and `"?"`
+anywhere is an open question: the import refuses until it is answered.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ import yaml
 from ple_model.data.events import EXTRA_TABLES, TABLES, TableSpec
 from ple_model.errors import UserError, did_you_mean
 
+OPEN = "?"
+"""An open question: a person has to answer it before the import reads anything."""
 IMPORTABLE: dict[str, TableSpec] = {**TABLES, "labels": EXTRA_TABLES["labels"], "exact_spend": EXTRA_TABLES["exact_spend"]}
 
 
@@ -50,7 +54,11 @@ class TableMap:
     encoding: str | None = None
     delimiter: str | None = None
     skip_lines: int | None = None
+    sheet: str | None = None
+    """Of a spreadsheet with several."""
     drop_incomplete: bool = False
+    rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The source's column -> its value -> keep or drop."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,23 @@ class SourceMap:
     horizon_days: int | None = None
     """Days after each cut-off that the source covers; None: up to its last event."""
     tables: Mapping[str, TableMap] = field(default_factory=dict)
+
+    def open_places(self) -> list[str]:
+        """Where the map still holds a question, with what is asked where that is short."""
+        return [place for name, table in self.tables.items() for place in _open_places(f"tables.{name}", table)]
+
+
+def _open_places(here: str, table: TableMap) -> list[str]:
+    places = [f"{here}.columns.{c}" for c, originals in table.columns.items() if OPEN in originals]
+    places += [f"{here}.formats.{c}" for c, text in table.formats.items() if text == OPEN]
+    places += [f"{here}.{part}" for part in ("thousands", "decimal", "sheet") if getattr(table, part) == OPEN]
+    named = {**{f"values.{k}": v for k, v in table.values.items()}, **{f"rows.{k}": v for k, v in table.rows.items()}}
+    for part, pairs in named.items():
+        asked = [k for k, v in pairs.items() if v == OPEN]
+        if asked:
+            more = f" and {len(asked) - 4} more" if len(asked) > 4 else ""
+            places.append(f"{here}.{part} ({', '.join(asked[:4])}{more})")
+    return places
 
 
 def load_map(path: Path) -> SourceMap:
@@ -121,13 +146,27 @@ def _table_map(path: Path, name: str, entry: Any) -> TableMap:
         constants={k: _text(path, f"{here}.constants.{k}", v) for k, v in given["constants"].items()},
         values=values,
         formats={k: _text(path, f"{here}.formats.{k}", v) for k, v in formats.items()},
-        thousands=_separator(path, f"{here}.thousands", parts.get("thousands", ""), (",", ".", " ", "'", "")),
-        decimal=_separator(path, f"{here}.decimal", parts.get("decimal", "."), (".", ",")),
+        thousands=_separator(path, f"{here}.thousands", parts.get("thousands", ""), (",", ".", " ", "'", "", OPEN)),
+        decimal=_separator(path, f"{here}.decimal", parts.get("decimal", "."), (".", ",", OPEN)),
         encoding=None if parts.get("encoding") is None else _text(path, f"{here}.encoding", parts["encoding"]),
         delimiter=None if parts.get("delimiter") is None else _delimiter(path, f"{here}.delimiter", parts["delimiter"]),
         skip_lines=None if parts.get("skip_lines") is None else _count(path, f"{here}.skip_lines", parts["skip_lines"]),
+        sheet=None if parts.get("sheet") is None else _text(path, f"{here}.sheet", parts["sheet"]),
         drop_incomplete=_flag(path, f"{here}.drop_incomplete", parts.get("drop_incomplete", False)),
+        rows=_rows(path, f"{here}.rows", parts.get("rows") or {}),
     )
+
+
+def _rows(path: Path, where: str, value: Any) -> dict[str, dict[str, str]]:
+    out: dict[str, dict[str, str]] = {}
+    for column, pairs in _mapping(path, where, value, None).items():
+        out[column] = {
+            k: _text(path, f"{where}.{column}.{k}", v) for k, v in _mapping(path, f"{where}.{column}", pairs, None).items()
+        }
+        for k, v in out[column].items():
+            if v not in ("keep", "drop", OPEN):
+                raise UserError(f"{path}: {where}.{column}.{k} is '{v}'; give keep or drop")
+    return out
 
 
 def _columns(path: Path, where: str, value: Any) -> tuple[str, ...]:
@@ -138,7 +177,7 @@ def _columns(path: Path, where: str, value: Any) -> tuple[str, ...]:
 
 def _separator(path: Path, where: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise UserError(f"{path}: {where} is {value!r}; give one of {', '.join(repr(a) for a in allowed)}")
+        raise UserError(f"{path}: {where} is {value!r}; give one of {', '.join(repr(a) for a in allowed if a != OPEN)}")
     return str(value)
 
 

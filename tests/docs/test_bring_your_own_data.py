@@ -39,7 +39,7 @@ def _write_payments(path: Path) -> None:
     rows = []
     for card in range(CARDS):
         for day in sorted({0 if card == 0 else rng.randrange(60), *(rng.randrange(days) for _ in range(25))}):
-            amount = rng.randrange(1_000, 90_000) * (-1 if rng.random() < 0.02 else 1)
+            amount = 1_352_520 if card == day == 0 else rng.randrange(1_000, 90_000) * (-1 if rng.random() < 0.02 else 1)
             when = (first + timedelta(days=day)).strftime("%Y/%m/%d")
             rows.append([when, f"{amount:,}", f"9410-{card:04d}", rng.choice(merchants), rng.choice(categories)])
     rows.append(["2025/12/30", "1,450", "9410-0000", merchants[0], categories[0]])

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.data.columns import SPLITS
-from ple_model.data.csv_files import as_utf8, csv_scan, guess_encoding, guess_shape
-from ple_model.data.events import is_blank, literal, open_connection, quote, sql_list
+from ple_model.data.events import is_blank, open_connection, quote, sql_list
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, OwnTable
+from ple_model.data.scan_source import guess_layout, scan_source
+from ple_model.data.source_files import find_files
 from ple_model.errors import UserError, did_you_mean
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -64,21 +65,12 @@ class Source:
 @contextmanager
 def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[Source]:
     """The file for reading; `UserError` where it cannot be read."""
-    if not file.is_file():
-        near = did_you_mean(file.name, [p.name for p in file.parent.iterdir()]) if file.parent.is_dir() else ""
-        raise UserError(f"'{file}' is not a file; give a CSV or Parquet file{near}")
+    files = find_files(file)
+    layout, _ = guess_layout(files, file.name)
     con = open_connection()
     scratch = Path(tempfile.mkdtemp(prefix="ple-table-"))
     try:
-        if file.suffix != ".parquet":
-            encoding = guess_encoding(file)
-            if encoding is None:
-                raise UserError(f"'{file}' is text in no known encoding; save it as UTF-8 and try again")
-            read = csv_scan(as_utf8(file, encoding, scratch), guess_shape(file, encoding))
-            con.execute(f"COPY (FROM {read}) TO {literal(str(scratch / 'table.parquet'))} (FORMAT parquet)")
-            con.execute(f"CREATE VIEW file AS FROM read_parquet({literal(str(scratch / 'table.parquet'))})")
-        else:
-            con.execute(f"CREATE VIEW file AS FROM read_parquet({literal(str(file))})")
+        con.execute(f"CREATE VIEW file AS FROM {scan_source(con, files, layout, scratch)}")
         types = {str(r[0]): str(r[1]) for r in con.execute("DESCRIBE file").fetchall()}
         source = Source(con, file, types, missing)
         if not source.rows:

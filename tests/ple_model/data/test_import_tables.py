@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ple_model.cli import main
 from ple_model.data.events import EventsManifest, connect, open_connection
-from ple_model.data.import_tables import import_tables, number_sql
+from ple_model.data.import_tables import import_tables
+from ple_model.data.numbers import number_sql
 from ple_model.data.source_map import SourceMap, load_map
 from ple_model.data.validation import validate
 from ple_model.errors import UserError
@@ -201,7 +202,7 @@ def test_a_mistake_in_the_map_is_one_sentence_with_the_nearest_name(
 def test_missing_required_tables_and_places_are_user_errors(source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no transactions\.parquet or transactions\.csv"):
         import_tables(source, tmp_path / "out")
-    with pytest.raises(UserError, match="not a folder"):
+    with pytest.raises(UserError, match="does not exist; give a CSV"):
         import_tables(tmp_path / "nothing", tmp_path / "out")
     with pytest.raises(UserError, match="not an empty folder"):
         import_tables(source, source, SourceMap())

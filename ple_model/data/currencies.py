@@ -1,0 +1,120 @@
+"""Currencies in a source: a column of codes, and signs beside amounts. Different ones are never added unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+
+from ple_model.data.events import literal, quote
+
+CODES = [
+    "AED",
+    "ARS",
+    "AUD",
+    "BDT",
+    "BGN",
+    "BHD",
+    "BRL",
+    "CAD",
+    "CHF",
+    "CLP",
+    "CNY",
+    "COP",
+    "CZK",
+    "DKK",
+    "EGP",
+    "EUR",
+    "GBP",
+    "HKD",
+    "HUF",
+    "IDR",
+    "ILS",
+    "INR",
+    "ISK",
+    "JOD",
+    "JPY",
+    "KES",
+    "KRW",
+    "KWD",
+    "KZT",
+    "LKR",
+    "MAD",
+    "MXN",
+    "MYR",
+    "NGN",
+    "NOK",
+    "NZD",
+    "OMR",
+    "PEN",
+    "PHP",
+    "PKR",
+    "PLN",
+    "QAR",
+    "RON",
+    "RSD",
+    "RUB",
+    "SAR",
+    "SEK",
+    "SGD",
+    "THB",
+    "TRY",
+    "TWD",
+    "UAH",
+    "USD",
+    "UYU",
+    "VND",
+    "XAF",
+    "XOF",
+    "ZAR",
+    "CNH",
+]
+"""ISO 4217, those that cards are mostly used in."""
+WORDS = {"원": "KRW", "₩": "KRW", "￦": "KRW", "円": "JPY", "€": "EUR", "£": "GBP", "zł": "PLN", "Kč": "CZK", "R$": "BRL"}
+"""Signs that stand for one currency; $, ¥, kr and Fr. stand for several and are taken as they are."""
+PATTERN = r"R\$|\p{Sc}|zł|Kč|kr\.?|Fr\.|원|円|元|(?i:" + "|".join(CODES) + ")"
+FEW = 30
+"""A column with more different values is no column of currencies."""
+
+
+def is_currency(text: str) -> bool:
+    """Whether a text is a currency's code or sign and nothing else."""
+    bare = text.strip()
+    return bare.upper() in CODES or bare in WORDS or bare in ("$", "¥", "元", "kr", "Fr.")
+
+
+def currency_columns(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Text columns that hold nothing but currencies: their values by number of rows, most frequent first."""
+    out: dict[str, dict[str, int]] = {}
+    for name in (n for n, kind in found.items() if kind == "VARCHAR"):
+        value = f"nullif(trim({quote(name)}), '')"
+        longest, different = con.execute(f"SELECT max(length({value})), approx_count_distinct({value}) FROM {scan}").fetchall()[
+            0
+        ]
+        if longest is None or longest > 3 or different > 2 * FEW:
+            continue
+        rows = con.execute(
+            f"SELECT {value} AS v, count(*) AS n FROM {scan} WHERE v IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {FEW + 1}"
+        ).fetchall()
+        if len(rows) <= FEW and all(is_currency(v) for v, _ in rows):
+            out[name] = {v: int(n) for v, n in rows}
+    return out
+
+
+def signs(con: duckdb.DuckDBPyConnection, scan: str, expression: str) -> dict[str, int]:
+    """Currency signs and codes written beside the numbers of a text column, by number of rows."""
+    rows = con.execute(
+        f"SELECT upper(s) AS k, count(*) AS n FROM (SELECT unnest(list_distinct(regexp_extract_all({expression},"
+        f" {literal(PATTERN)}))) AS s FROM {scan}) GROUP BY k ORDER BY n DESC, k"
+    ).fetchall()
+    merged: dict[str, int] = {}
+    for sign, n in rows:
+        name = next((code for word, code in WORDS.items() if word.upper() == sign), sign)
+        merged[name] = merged.get(name, 0) + int(n)
+    return merged
+
+
+def shares(counts: Mapping[str, int]) -> str:
+    """'USD 67%, KRW 33%'."""
+    total = sum(counts.values())
+    return ", ".join(f"{k} {n / total:.0%}" if n / total >= 0.005 else f"{k} {n:,} rows" for k, n in counts.items())
