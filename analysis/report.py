@@ -99,6 +99,7 @@ def _value(e: Evidence) -> str:
 def _number(value: float | None) -> str:
     if value is None or not np.isfinite(value):
         return ""
+    value = 0.0 if abs(value) < 1e-12 else value  # what rounding leaves of nothing
     return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
 
 

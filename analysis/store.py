@@ -52,6 +52,8 @@ META = Keys(
 )
 STATISTICS_BYTES = 64 << 20
 VECTOR_ROWS = 20_000
+EXACT_ROWS = 100_000
+"""Up to so many rows customers are counted one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,7 @@ class AnalysisStore:
             raise UserError(f"{meta} is damaged: {wrong}; run `ple diagnose` again")
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._all_customers: int | None = None
 
     def __repr__(self) -> str:
         return f"AnalysisStore({self.fingerprint}, {self.n} rows)"
@@ -181,6 +184,19 @@ class AnalysisStore:
 
     def count(self, filters: Sequence[CohortFilter] = ()) -> int:
         return int(self._query(["count(*)"], filters)[0][0])
+
+    def customers(self, filters: Sequence[CohortFilter] = ()) -> int:
+        """Different customers among the rows; a customer has one row a cut-off. Beyond 100,000 rows an estimate (HyperLogLog)."""
+        if "customer_id" not in self.columns:
+            return 0
+        count = "count(DISTINCT customer_id)" if self.n <= EXACT_ROWS else "approx_count_distinct(customer_id)"
+        if not filters:
+            return self._all_customers if self._all_customers is not None else self._count_all(count)
+        return int(self._query([count], filters)[0][0])
+
+    def _count_all(self, count: str) -> int:
+        self._all_customers = int(self._query([count], ())[0][0])
+        return self._all_customers
 
     def distinct(self, column: str, limit: int = 200) -> list[tuple[Any, int]]:
         """(value, rows), most frequent first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -165,9 +165,7 @@ def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
         if other is not None:
             filters += _column_filter(store, other)
         st.button(t("frame.clear"), on_click=clear_cohort, width="stretch", disabled=not filters)
-    n, total = (store.count(filters), store.n) if filters else (store.n, store.n)
-    label = t("frame.cohort_some", n=f"{n:,}", total=f"{total:,}") if filters else t("frame.cohort_all", n=f"{total:,}")
-    st.badge(label, color="blue" if filters else "gray")
+    st.badge(cohort_words(store, filters), color="blue" if filters else "gray")
     return tuple(filters)
 
 
@@ -186,6 +184,14 @@ def _keep_in_url(key: str) -> None:
     inside of a closed popover is not."""
     if key in st.session_state:
         st.session_state[key] = st.session_state[key]
+
+
+def cohort_words(store: AnalysisStore, filters: Sequence[CohortFilter]) -> str:
+    """How many rows, and of how many customers: with several cut-offs a customer has several rows."""
+    customers = f"{store.customers(filters):,}"
+    if not filters:
+        return t("frame.cohort_all", n=f"{store.n:,}", customers=customers)
+    return t("frame.cohort_some", n=f"{store.count(filters):,}", total=f"{store.n:,}", customers=customers)
 
 
 def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:
@@ -237,10 +243,8 @@ def _facts(frame: Frame) -> dict[str, str]:
     if frame.other is not None:
         out[t("export.compared")] = _identity(frame.other)
     if frame.diagnosis is not None:
-        total = frame.store.n
-        out[t("frame.cohort")] = t("frame.cohort_all", n=f"{total:,}")
+        out[t("frame.cohort")] = chosen = cohort_words(frame.store, frame.filters)
         if frame.filters:
-            chosen = t("frame.cohort_some", n=f"{frame.store.count(frame.filters):,}", total=f"{total:,}")
             out[t("frame.cohort")] = f"{chosen} ({'; '.join(map(_in_words, frame.filters))}). {t('export.findings_all')}"
     return out
 

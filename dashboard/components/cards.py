@@ -32,6 +32,8 @@ ICONS: dict[Severity, str] = {
 }
 NUMBERS = 3
 TINY = 1e-3
+ROUNDING = 1e-12
+"""What arithmetic in double precision leaves of nothing."""
 SHARES = frozenset(
     (
         "absent share", "zero fallback share", "txn_seq absent", "mean weight", "largest mean weight",
@@ -51,6 +53,8 @@ def number(value: float | None) -> str:
     """A number a person can read: three significant digits, thousands separated, – for none."""
     if value is None or not math.isfinite(value):
         return "–"
+    if abs(value) < ROUNDING:
+        return "0"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     if 0 < abs(value) < 1e-3:

@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from analysis.cohort import CohortFilter
 from analysis.contents import label_rows
 from analysis.nullable import filled
 from analysis.quality import row_quality
@@ -92,3 +93,12 @@ def test_no_other_reader_takes_a_querys_arrays_as_they_come() -> None:
             if fetches and "import filled" not in text:
                 bare.append(str(file))
     assert not bare
+
+
+def test_rows_and_customers_are_told_apart(tmp_path: Path) -> None:
+    duckdb.sql(f"""COPY (SELECT i AS "row", 'c' || (i // 2) AS customer_id, i % 2 AS cluster FROM range(10) r(i))
+                   TO '{tmp_path}/rows.parquet'""")
+    (tmp_path / "meta.json").write_text(json.dumps({"format": FORMAT, "fingerprint": "x", "rows": 10}))
+    store = AnalysisStore(tmp_path)
+    assert (store.n, store.customers()) == (10, 5)
+    assert store.customers([CohortFilter("row", "in", (0, 1, 2))]) == 2
