@@ -186,7 +186,7 @@ class AnalysisStore:
         return int(self._query(["count(*)"], filters)[0][0])
 
     def customers(self, filters: Sequence[CohortFilter] = ()) -> int:
-        """Different customers among the rows; a customer has one row a cut-off. Beyond 100,000 rows an estimate (HyperLogLog)."""
+        """Different customers among the rows: one has a row a cut-off. Beyond `EXACT_ROWS` rows an estimate (HyperLogLog)."""
         if "customer_id" not in self.columns:
             return 0
         count = "count(DISTINCT customer_id)" if self.n <= EXACT_ROWS else "approx_count_distinct(customer_id)"

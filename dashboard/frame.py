@@ -17,6 +17,7 @@ from analysis.store import stored
 from dashboard import state
 from dashboard.components import put
 from dashboard.components.cards import number
+from dashboard.components.linked import require
 from dashboard.document import file_of
 from dashboard.i18n import t
 from dashboard.page import recorder
@@ -62,14 +63,17 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
     names = [e.name for e in entries]
     by_name = {e.name: e for e in entries}
     # The chosen run must stay in the URL, so the widget has no default that would leave it out.
+    require("run", names, t("frame.run"))
     if st.session_state.get("run") not in names and st.query_params.get("run") not in names:
         start_with("run", next((e.name for e in entries if e.error is None), names[0]))
     chosen = st.selectbox(
         t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=210
     )
     others = [n for n in names if n != chosen and by_name[n].error is None]
-    if st.session_state.get("compare") not in (None, *others):
+    if st.session_state.get("compare") == chosen:  # the compared run was opened: there is nothing left to compare it with
         st.session_state["compare"] = None
+    elif st.query_params.get("compare") != chosen:
+        require("compare", others, t("frame.compare"))
     other = st.selectbox(
         t("frame.compare"),
         others,
@@ -154,10 +158,12 @@ def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
             if column in store.columns:
                 _keep_in_url(key)
                 options = sorted((v for v, _ in store.distinct(column)), key=lambda v: (isinstance(v, str), v))
+                require(key, options, t(f"frame.{column}"))
                 chosen = st.multiselect(t(f"frame.{column}"), options, key=key, bind="query-params", format_func=str)
                 if chosen:
                     filters.append(CohortFilter(column, "in", tuple(chosen)))
         columns = [c for c in store.filter_columns if c not in ("segment", "cluster")]
+        require("column", columns, t("frame.column"))
         _keep_in_url("column")
         other = st.selectbox(
             t("frame.column"), columns, index=None, key="column", bind="query-params", placeholder=t("frame.column_none")

@@ -54,7 +54,8 @@ def collapse(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 ),
                 HEATMAP,
                 *_why_collapsed(s, task, g.experts[j], old),
-                (f"gate_temperature.{task}=2",),
+                # a pin tests it whatever saturated the softmax; a temperature would only halve its logits
+                (f"pin_gate.{task}.{g.experts[j]}={1 / len(g.experts):.3g}",),
             )
 
 

@@ -72,7 +72,14 @@ def run_check(item: Check, statistics: Statistics, thresholds: Thresholds) -> tu
 def run_checks(statistics: Statistics, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
     """All checks, loudest finding first."""
     limits = thresholds or Thresholds()
-    return sort_findings(f for c in checks().values() for f in run_check(c, statistics, limits))
+    return sort_findings(without_excuses(f for c in checks().values() for f in run_check(c, statistics, limits)))
+
+
+def without_excuses(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings without those that say of a subject that all may be well while an alarm of the same area is on it."""
+    found = list(findings)
+    alarmed = {(f.id.split("-")[0], f.subject) for f in found if f.alarm}
+    return [f for f in found if f.severity != "info" or (f.id.split("-")[0], f.subject) not in alarmed]
 
 
 def need_rows(n: int, thresholds: Thresholds, what: str = "rows") -> None:

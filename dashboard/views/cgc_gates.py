@@ -8,6 +8,7 @@ from analysis.figures import gates as figures
 from analysis.figures import training as history
 from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -15,6 +16,8 @@ from dashboard.view import View
 
 def _cell(frame: Frame) -> None:
     facts = frame.statistics.facts
+    require("task", facts.tasks, t("gates.task"))
+    require("expert", facts.experts, t("gates.expert"))
     with st.container(horizontal=True):
         task = st.selectbox(t("gates.task"), facts.tasks, key="task", bind="query-params", width=240)
         expert = st.selectbox(t("gates.expert"), facts.experts, key="expert", bind="query-params", width=240)

@@ -13,6 +13,7 @@ from analysis.stats.base import MIN_ROWS
 from analysis.stats.drift import Drift, DriftStats, compare
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
 from dashboard.view import View
@@ -53,6 +54,7 @@ def _columns(stats: DriftStats, drift: Drift | None, schema: FeatureSchema) -> N
     """The schema, searchable, with presence and drift beside each column."""
     left, right = st.columns([2, 3], gap="small")
     groups = list(dict.fromkeys(c.group for c in schema.columns))
+    require("feature_group", groups, t("data.group"))
     group = left.selectbox(
         t("data.group"), groups, index=None, key="feature_group", bind="query-params", placeholder=t("data.all_groups"),
         format_func=lambda g: maybe(f"data.group_name.{g}", g),
@@ -103,6 +105,7 @@ def _drift(frame: Frame, stats: DriftStats, trained: DriftStats, drift: Drift) -
         columns = frame.run.context().schema.columns
         order = [int(i) for i in np.argsort(-np.nan_to_num(drift.psi, nan=-1.0), kind="stable") if np.isfinite(drift.psi[i])]
         names = [columns[i].name for i in order]
+        require("drifted", names, t("data.column"))
         name = st.selectbox(t("data.column"), names, key="drifted", bind="query-params")
         chosen = frame.run.context().schema.column(name or names[0])
         try:

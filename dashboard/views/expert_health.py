@@ -11,6 +11,7 @@ from analysis.figures import experts as figures
 from dashboard import state
 from dashboard.components import cards, compare, embedding, put, whatif
 from dashboard.components.figure import show, table
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -127,6 +128,7 @@ def render(frame: Frame) -> None:
     _groups(frame)
     embedding.section(frame)
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        require("expert", s.facts.experts, t("experts.pick"))
         expert = st.selectbox(t("experts.pick"), s.facts.experts, key="expert", bind="query-params", width=240)
         for how in ("zero", "mean"):
             st.button(

@@ -12,6 +12,7 @@ from analysis.vectors import sampled
 from dashboard import state
 from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show, table
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -108,6 +109,7 @@ def render(frame: Frame) -> None:
             wide=True,
         )
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        require("mode", h.modes, t("hmm.mode"))
         mode = st.selectbox(t("hmm.mode"), h.modes, key="mode", bind="query-params", width=220)
         for how in ("default", "zero"):
             st.button(

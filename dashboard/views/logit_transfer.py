@@ -9,6 +9,7 @@ from analysis.figures import transfer as figures
 from dashboard import state
 from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show, table
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import label
@@ -97,6 +98,7 @@ def render(frame: Frame) -> None:
     put.subheader(t("transfer.sweep"), anchor=False)
     put.caption(t("transfer.sweep_help"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        require("edge", s.facts.edges, t("transfer.edge"))
         edge = st.selectbox(t("transfer.edge"), s.facts.edges, key="edge", bind="query-params", width=260)
         factor = st.slider(t("transfer.scale"), 0.0, 2.0, 0.0, 0.1, key="scale", bind="query-params", width=260)
         st.button(t("transfer.try"), icon=":material/science:", on_click=whatif.choose, args=(f"edge.{edge}={factor:g}",))

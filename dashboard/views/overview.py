@@ -156,7 +156,9 @@ def _checklist(frame: Frame) -> None:
 
 def render(frame: Frame) -> None:
     _verdict(frame)
-    cards.cards((f for f in frame.found.findings if f.alarm), whatif.try_finding)
+    alarms = [f for f in frame.found.findings if f.alarm]
+    if alarms:
+        cards.cards(alarms, whatif.try_finding)
     whatif.top(frame)
     left, right = st.columns([3, 2], gap="medium")
     with left:

@@ -11,6 +11,7 @@ from dashboard import state
 from dashboard.components import cards, put, whatif
 from dashboard.components.figure import show
 from dashboard.components.latent import browser, page
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -59,6 +60,7 @@ def render(frame: Frame) -> None:
     with left:
         show(figures.density(s), "sae-density", title=t("sae.histogram"), caption=t("sae.histogram_help"))
         first = _telling(found)
+        require("latent", range(found.n_latents), t("sae.latent"))
         latent = st.number_input(t("sae.latent"), 0, found.n_latents - 1, first, key="latent", bind="query-params")
         value = st.number_input(t("sae.clamp"), value=0.0, step=0.5, key="clamp", bind="query-params", help=t("sae.clamp_help"))
         st.button(t("sae.try"), icon=":material/science:", on_click=whatif.choose, args=(f"latent.{latent}={value:g}",))

@@ -13,6 +13,7 @@ from dashboard import state
 from dashboard.components import cards, compare, put
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
@@ -131,6 +132,7 @@ def render(frame: Frame) -> None:
             for n in precise
         },
     )
+    require("task", s.evidence, t("uncertainty.task"), known=s.facts.tasks)
     task = st.selectbox(t("uncertainty.task"), list(s.evidence), key="task", bind="query-params", width=260)
     put.chosen(t("uncertainty.task"), task)
     _task(frame, task)

@@ -10,6 +10,7 @@ import streamlit as st
 from analysis.explain.customer import default_task
 from dashboard import state
 from dashboard.components import explanation, put
+from dashboard.components.linked import require
 from dashboard.frame import Frame, start_with
 from dashboard.i18n import t
 from dashboard.view import View
@@ -37,6 +38,8 @@ def _draw(options: list[str]) -> None:
 def render(frame: Frame) -> None:
     facts = frame.statistics.facts
     default = facts.tasks.index(default_task(frame.run))
+    require("why_task", facts.tasks, t("why.task"))
+    require("order", ORDERS, t("why.order"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         task = st.selectbox(t("why.task"), facts.tasks, index=default, key="why_task", bind="query-params", width=200)
         order = st.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
