@@ -134,6 +134,7 @@ class PLEClusterAdaTT(nn.Module):
 
     def encode(self, inputs: PLEClusterInput) -> Encoded:
         """Experts, cold-start mixing, HMM projections and cluster embedding of a batch."""
+        self._require_columns(inputs)
         # 1. Shared experts. Each reads the fields that it declares; a row with none of them gets a zero block.
         outputs: dict[str, Tensor] = {}
         present: dict[str, Tensor] = {}
@@ -152,6 +153,15 @@ class PLEClusterAdaTT(nn.Module):
         weights = self._cluster_weights(inputs)
         clusters = weights @ self.cluster_embedding.weight  # [B, cluster_embed_dim]
         return Encoded(outputs, present, aux, shared, hmm, hmm_default, clusters, weights)
+
+    def _require_columns(self, inputs: PLEClusterInput) -> None:
+        """`UserError` where the rows are of another table than the one that the model was trained on."""
+        ours, width = self.context.parts, inputs.features.shape[-1]
+        if width != self.context.n_features:
+            raise UserError(f"input field 'features' has {width} columns, the model was trained on {self.context.n_features}")
+        if inputs.parts is not ours and inputs.parts.keys() != ours.keys():
+            strange = next((p for p in inputs.parts if p not in ours), None) or next(p for p in ours if p not in inputs.parts)
+            raise UserError(f"the features are of another table than the model's: only one of them has '{strange}'")
 
     def readers(self, changed: Collection[str]) -> list[str]:
         """Experts that read one of these input fields or `features:<part>`."""

@@ -107,7 +107,12 @@ class Fitted:
                 gmm = GmmModel(**{k: z[k] for k in ("centre", "axes", "weights", "means", "precision_chol")})
         except (OSError, ValueError, KeyError) as e:
             raise UserError(f"{folder / GMM} is missing or damaged: {e}") from e
-        return Fitted(recipe, own, Normalizer.load(folder), gmm)
+        normalizer = Normalizer.load(folder)
+        if not len(normalizer.kind) == len(normalizer.centre) == len(normalizer.scale) == len(own.columns):
+            raise UserError(f"{folder}: normalizer.npz has {len(normalizer.kind)} columns, columns.json has {len(own.columns)}")
+        if gmm.centre.shape != (own.normalized.stop,) or gmm.axes.shape[:1] != gmm.centre.shape:
+            raise UserError(f"{folder / GMM} is not of the columns of columns.json")
+        return Fitted(recipe, own, normalizer, gmm)
 
     def write(
         self, out: Path, rows: Rows, split: Array, labels: dict[str, Array], context: ModelContext, *, name: str,

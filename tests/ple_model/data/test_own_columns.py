@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ple_model.data.dataset import Dataset
 from ple_model.data.own.dataset import import_own
 from ple_model.data.own.starter import write_starter
 from ple_model.errors import UserError
+from ple_model.evaluate import evaluate
 from ple_model.metrics import auc
 from ple_model.predict import predict
 from ple_model.run import Run, load_run
@@ -201,6 +204,31 @@ def test_rows_that_do_not_fit_are_refused_with_the_nearest_name(run: Run, tmp_pa
     assert not (tmp_path / "out.parquet").exists()
     file = own_table.write(tmp_path / "t.csv", 30, workclass=["Robot", *["Private"] * 29])
     assert any("'Robot'" in n for n in predict(run, file, tmp_path / "out.parquet").notes)
+
+
+def test_rows_of_another_table_are_refused(run: Run, tiny_dataset: Dataset) -> None:
+    with pytest.raises(UserError, match="'features' has 734 columns, the model was trained on 42"):
+        evaluate(run, tiny_dataset, bootstrap_rounds=0, boosting=False)
+    other = dataclasses.replace(run.sample().load().inputs, parts={"salary": slice(0, 42)})
+    with pytest.raises(UserError, match="only one of them has 'salary'"):
+        run.model()(other)
+
+
+def test_a_damaged_column_file_of_a_run_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    file = own_table.write(tmp_path / "new.csv", 30)
+    for name, change in (
+        ("columns.json", lambda t: t.replace('"age"', '"agee"', 1)),
+        ("columns.json", lambda t: t.replace('"scale": "linear"', '"scale": "cubic"', 1)),
+        ("columns.json", lambda t: t[:200]),
+        ("table.json", lambda t: t.replace('"words"', '"word"')),
+        ("table.json", lambda t: t.replace('"Private"', "7", 1)),
+    ):
+        copy = tmp_path / "copy"
+        shutil.copytree(run.path, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("analysis", "sample", "state"))
+        path = copy / "preprocess" / name
+        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+        with pytest.raises(UserError, match=r"columns\.json|table\.json"):
+            predict(load_run(copy), file, tmp_path / "out.parquet")
 
 
 def entry(name: str, **changes: Any) -> dict[str, Any]:
