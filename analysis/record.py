@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -252,13 +253,14 @@ class _Recorder:
         if uncertainty.ndim > 1:
             uncertainty, strength = uncertainty.mean(1), strength.mean(1)
         label = (batch.inputs.targets or {}).get(task)
+        there = _np(batch.inputs.defined(task))
         if kind == "regression" or label is None:
-            return evidence.measure(kind, uncertainty, strength)
+            return evidence.measure(kind, uncertainty[there], strength[there])
         y = np.where(np.array(batch.split) == self.judged, _np(label), -1)
         p = _np(output.predictions[task])
         if kind == "binary" and task in self.calibration:
             p = np.asarray(self.calibration[task](p))
-        return evidence.measure(kind, uncertainty, strength, p, y)
+        return evidence.measure(kind, uncertainty[there], strength[there], p[there], y[there])
 
     # --- scalars of a batch
 
@@ -320,6 +322,10 @@ class _Recorder:
                 _f32(e if e.dim() == 1 else e.mean(1)),
             )
             columns |= self._head_columns(task, label, output)
+        defined = _np(inputs.defined(task))
+        if not defined.all():  # what the tower says of a row that the task is not defined for is no prediction
+            empty = pa.array(defined)
+            columns = {k: pc.if_else(empty, _arrow(v), pa.scalar(None, _arrow(v).type)) for k, v in columns.items()}
         if label is not None:
             if spec.kind == "regression":
                 y = torch.expm1(label.float()) if spec.log_scale else label.float()
@@ -470,6 +476,10 @@ def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: b
         counts = np.bincount(_np(inputs.customer_segment).astype(int), minlength=len(SEGMENTS))
         segments = {s: int(c) for s, c in zip(SEGMENTS, counts, strict=False)}
     return measure_inputs(_np(inputs.features), absent, column_present, diagrams, hierarchy, labels, segments)
+
+
+def _arrow(values: Any) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values)
 
 
 def _known(values: NDArray[Any]) -> Any:

@@ -2,7 +2,8 @@
 
 Optional fields may be absent for the whole batch (`None`) or for single rows. `presence` decides; only where a field has no
 entry there is an all-zero row taken for absent. Presence keys are field names and, for parts of `features`,
-`features:<part>` with the part names of `feature_schema.yaml` (for example `features:overseas`).
+`features:<part>` with the part names of `feature_schema.yaml` (for example `features:overseas`); `task:<task>` says for which
+rows a task is defined.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from ple_model.errors import UserError, did_you_mean
 from ple_model.schema import PART_SLICES
+from ple_model.tasks import TASK_PRESENCE
 
 N_FEATURES = 734
 N_NORMALIZED = 644
-SEGMENTS = ("anonymous", "cold_start", "warm_start")
+SEGMENTS = ("anonymous", "cold_start", "warm_start", "dormant")
+"""By id. A model has parameters for the first two alone; runs from before there was a dormant segment have ids 0 to 2."""
 
 FIELD_SHAPES: dict[str, tuple[int, ...]] = {
     "features": (N_FEATURES,),
@@ -145,6 +148,11 @@ class PLEClusterInput:
         if base in ("features", "cluster_ids", "customer_segment"):
             return torch.ones(len(self), dtype=torch.bool, device=self.device)
         return (value != 0).flatten(1).any(dim=1)
+
+    def defined(self, task: str) -> Tensor:
+        """[B] bool: is the task defined for each row? For all rows where the source of the rows does not say."""
+        said = None if self.presence is None else self.presence.get(f"{TASK_PRESENCE}{task}")
+        return torch.ones(len(self), dtype=torch.bool, device=self.device) if said is None else said
 
     def any_present(self, names: Sequence[str]) -> Tensor:
         """[B] bool: does each row have at least one of these fields?"""

@@ -9,7 +9,9 @@ customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
   probability (of a brand: among the brands the model knows).
 * `T_uncertainty`: vacuity or epistemic variance of the evidential head; `T_fallback`: it lies above the run's threshold, so a
   reader should fall back on what was done before there was a model.
-* A task that had no label in training keeps its columns, empty: its tower says nothing about anybody.
+* A task that had no label in training keeps its columns, empty: its tower says nothing about anybody. So does a task for a row
+  that it is not defined for (`tasks.Condition`), whose fallback mark is set. `T_reason` says why a score is empty.
+* `fallback_reason`: customers without any activity in the feature window are marked for every task, whatever the uncertainty.
 * `offers`, `offers_p`: the N likeliest next best actions with their probabilities, given that the customer responds to one.
 
 Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all; inputs or
@@ -29,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
@@ -45,6 +48,7 @@ from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import PLEClusterOutput
 from ple_model.run import Run
+from ple_model.tasks import EVERYONE
 from ple_model.uncertainty import MIN_ROWS, quantiles_of, row_uncertainty
 
 BATCH = 512
@@ -52,6 +56,8 @@ ROW_GROUP = 16_384
 OFFER_TASK = "nba"
 TOP = 3
 FALLBACK_SHARE = 0.05
+DORMANT = "dormant: no purchase, deposit or session in the 365 days before the cut-off"
+UNLEARNED = "no label in training"
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,8 @@ def score_to_parquet(
     writer: pq.ParquetWriter | None = None
     rows, customers, last, total = 0, 0, None, max(1, data.rows())
     marked = dict.fromkeys(thresholds, 0)
+    undefined = dict.fromkeys((t for t, s in model.tasks.items() if s.condition is not EVERYONE and t not in silent), 0)
+    dormant = 0
     try:
         for table in _grouped(scorer.table(b) for b in data.batches(None, BATCH)):
             if writer is None:
@@ -165,6 +173,9 @@ def score_to_parquet(
             ids = table.column("customer_id").to_pylist()  # rows come by customer, then cut-off
             customers += sum(a != b for a, b in zip(ids, [last, *ids], strict=False))
             last = ids[-1]
+            dormant += table.num_rows - table.column("fallback_reason").null_count
+            for task in undefined:
+                undefined[task] += table.num_rows - table.column(f"{task}_reason").null_count
             for task in marked:
                 marked[task] += int(table.column(f"{task}_fallback").to_numpy().sum())
             if progress is not None:
@@ -180,10 +191,16 @@ def score_to_parquet(
         temporary.unlink(missing_ok=True)
     calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration and t not in silent)
     plain = [t for t, s in model.tasks.items() if s.kind == "binary" and t not in run.calibration and t not in silent]
-    notes = (f"not calibrated, for want of validation labels: {', '.join(plain)}",) if plain else ()
+    notes: tuple[str, ...] = (f"not calibrated, for want of validation labels: {', '.join(plain)}",) if plain else ()
     if silent:
         also = ", and offers" if OFFER_TASK in silent else ""
         notes = (f"left empty, for want of labels in training: {', '.join(silent)}{also}", *notes)
+    notes += tuple(
+        f"{task}: left empty in {n:,} of {rows:,} rows, it is for customers {model.tasks[task].condition.en}"
+        for task, n in undefined.items() if n
+    )  # fmt: skip
+    if dormant:
+        notes += (f"{dormant:,} of {rows:,} rows are dormant and marked as a fallback for every task",)
     absent = tuple(f"no table '{t}': what it feeds is absent" for t in data.manifest.absent_sources)
     warned = tuple(n for n in data.manifest.notes if n.startswith(("validation, ", "cut-off")))
     return Prediction(
@@ -233,13 +250,27 @@ class _Scorer:
             "cutoff": pa.array(batch.cutoff, pa.string()),
             "segment": pa.array([None] * len(batch) if segment is None else [SEGMENTS[int(i)] for i in segment], pa.string()),
         }
+        dormant = np.zeros(len(batch), np.bool_) if segment is None else segment.cpu().numpy() == SEGMENTS.index("dormant")
+        columns["fallback_reason"] = pa.array([DORMANT if x else None for x in dormant], pa.string())
         for task in self.model.tasks:
-            columns |= self._task(task, output)
+            columns |= self._task(task, output, batch.inputs.defined(task).cpu().numpy(), dormant)
         if OFFER_TASK in self.model.tasks:
             columns |= self._offers(output)
         return _emptied(pa.table(columns), tuple(t for t in self.model.tasks if not self.model.context.learned(t)))
 
-    def _task(self, task: str, output: PLEClusterOutput) -> dict[str, Any]:
+    def _task(
+        self, task: str, output: PLEClusterOutput, defined: NDArray[np.bool_], dormant: NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        """The task's columns; NULL where it is not defined, with the reason."""
+        learned = self.model.context.learned(task)
+        reason = (None if learned else UNLEARNED, self.model.tasks[task].condition.unmet())
+        columns = {k: _where(defined, v) for k, v in self._scores(task, output).items()}
+        high = columns.pop(f"{task}_high", pa.array(np.zeros(len(defined), np.bool_))).fill_null(False)
+        columns[f"{task}_fallback"] = pa.array(high.to_numpy(zero_copy_only=False) | dormant | ~defined)
+        columns[f"{task}_reason"] = pa.array([reason[0] if x else reason[1] for x in defined], pa.string())
+        return columns
+
+    def _scores(self, task: str, output: PLEClusterOutput) -> dict[str, Any]:
         spec, value = self.model.tasks[task], output.predictions[task].float()
         columns: dict[str, Any] = {}
         if spec.kind == "binary":
@@ -259,7 +290,7 @@ class _Scorer:
             uncertainty = _numpy(row_uncertainty(output.evidential[task]))
             columns[f"{task}_uncertainty"] = uncertainty
             if task in self.thresholds:
-                columns[f"{task}_fallback"] = uncertainty > np.float32(self.thresholds[task])
+                columns[f"{task}_high"] = uncertainty > np.float32(self.thresholds[task])
         return columns
 
     def _named(self, task: str, index: Tensor) -> pa.Array:
@@ -289,6 +320,12 @@ def _emptied(table: pa.Table, tasks: tuple[str, ...]) -> pa.Table:
         if column.name in empty:
             table = table.set_column(k, column, pa.nulls(table.num_rows, column.type))
     return table
+
+
+def _where(keep: NDArray[np.bool_], values: Any) -> pa.Array:
+    """The values where `keep`, else NULL."""
+    array = values if isinstance(values, pa.Array) else pa.array(values)
+    return pc.if_else(pa.array(keep), array, pa.scalar(None, array.type))
 
 
 def _numpy(t: Tensor) -> NDArray[np.float32]:

@@ -26,8 +26,9 @@ FILE = "profile.npz"
 BINS = 10
 MAX_EDGES = 2 * (BINS - 1)
 ROWS = 20_000
-SEGMENT_ROWS = 4
-"""Rows of a presence count: anonymous, cold start, warm start, unknown."""
+SEGMENT_ROWS = 5
+"""Rows of a presence count: anonymous, cold start, warm start, unknown, dormant. Older ones have no fifth."""
+UNKNOWN, DORMANT = 3, 4
 CLASS_FIELDS = ("cluster_ids", "customer_segment")
 Array = NDArray[np.float64]
 
@@ -131,14 +132,16 @@ class ProfileRows:
 def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
     """The rows of a batch. `decoded=False`: fields that are not in the batch were left out by its reader, only what presence
     says counts."""
-    from ple_model.batch import OPTIONAL_FIELDS
+    from ple_model.batch import OPTIONAL_FIELDS, SEGMENTS
 
     keys = [*OPTIONAL_FIELDS, *(f"features:{p}" for p in inputs.parts)]
     said = inputs.presence or {}
     counted = [k for k in keys if decoded or k in said or k.startswith("features:") or getattr(inputs, k) is not None]
     segment = inputs.customer_segment
     classes = {f: np.asarray(v.cpu().numpy()) for f in CLASS_FIELDS if (v := getattr(inputs, f)) is not None}
-    group = np.full(len(inputs), SEGMENT_ROWS - 1) if segment is None else np.asarray(segment.cpu().numpy())
+    group = np.full(len(inputs), UNKNOWN) if segment is None else np.asarray(segment.cpu().numpy())
+    if segment is not None:
+        group = np.where(group == SEGMENTS.index("dormant"), DORMANT, group)
     present = {k: np.asarray(inputs.present(k).cpu().numpy(), dtype=np.bool_) for k in counted}
     return ProfileRows(
         np.asarray(inputs.features.float().cpu().numpy()), classes, present, group.astype(np.int64), inputs.parts

@@ -55,15 +55,16 @@ def row_uncertainty(head: EvidentialOutput) -> Tensor:
 
 @torch.no_grad()
 def measure(model: PLEClusterAdaTT, batches: Iterable[Batch], limit: int = MAX_ROWS) -> dict[str, UncertaintyQuantiles]:
-    """Quantiles by evidential task over at most `limit` rows of `batches`, those that are numbers; a task without any is left
-    out. `model` is in eval mode."""
+    """Quantiles by evidential task over at most `limit` rows of `batches`, those that are numbers and that the task is defined
+    for; a task without any is left out. `model` is in eval mode."""
     device = next(model.parameters()).device
     pieces: dict[str, list[NDArray[np.float64]]] = {}
     rows = 0
     for batch in batches:
         output = model(batch.inputs.to(device))
         for task, head in output.evidential.items():
-            pieces.setdefault(task, []).append(row_uncertainty(head).cpu().double().numpy())
+            there = batch.inputs.defined(task).cpu().numpy()
+            pieces.setdefault(task, []).append(row_uncertainty(head).cpu().double().numpy()[there])
         rows += len(batch)
         if rows >= limit:
             break

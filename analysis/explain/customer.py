@@ -26,6 +26,7 @@ from analysis.explain.result import (
 )  # fmt: skip
 from analysis.explain.wording import EXPERT_TITLES, number, title
 from ple_model.errors import UserError, did_you_mean
+from ple_model.tasks import Condition
 
 if TYPE_CHECKING:
     from analysis.explain.explainer import Explainer
@@ -40,6 +41,14 @@ NEAR_IDS = 5_000
 HMM_TITLES = {
     "journey": "daily behaviour states (journey)", "lifecycle": "life-cycle states", "behavior": "behaviour states",
 }  # fmt: skip
+
+
+class Undefined(UserError):
+    """The customer lies outside the task's condition: there is no number to explain."""
+
+    def __init__(self, task: str, customer_id: str, cutoff: str, condition: Condition) -> None:
+        super().__init__(f"task '{task}', customer '{customer_id}' at cutoff {cutoff}: {condition.unmet()}")
+        self.task, self.condition = task, condition
 
 
 def explain(
@@ -166,6 +175,8 @@ class _Story:
             encoded = model.encode(inputs)
             output = model.decode(encoded)
         require_finite(str(self.data.path), inputs, output, self.batch.customer_id)
+        if not bool(inputs.defined(task)[0]):
+            raise Undefined(task, self.batch.customer_id[0], self.batch.cutoff[0], spec.condition)
         names = class_names(model, task)
         offers: tuple[Offer, ...] = ()
         if spec.kind in ("multiclass", "contrastive"):
@@ -177,6 +188,7 @@ class _Story:
         else:
             self.target = None
         score = Score(model, task, self.target, e.calibration.get(task))
+        undefined = {t: s.condition for t, s in model.tasks.items() if not bool(inputs.defined(t)[0])}
 
         path = InputPath.of(inputs, e.reference)
         found = e.of_inputs(path, score)
@@ -213,7 +225,8 @@ class _Story:
             typical=found.baseline,
             population=e.mean_score(score),
             offers=offers,
-            predictions=tuple(p for p in self._predictions(output) if self._learned(p.task)),
+            predictions=tuple(p for p in self._predictions(output) if self._learned(p.task) and p.task not in undefined),
+            undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
             reasons=reasons(every, groups, subject, sign),
             against=reasons(every, groups, subject, -sign),
             groups=_ranked(groups, lambda g: title(g), lambda g: "part" if g not in path.fields else "field"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from analysis.explain.result import Contribution, Explanation
 from analysis.explain.wording import Language, given_title, number, quantity, statement, task_title, title
 from analysis.report_policy import REPORT_POLICY
+from ple_model.tasks import TASKS
 
 WORDS: dict[str, tuple[str, str]] = {
     "why": ("Why this, for this customer", "이 고객에게 왜 이 결과인가"),
@@ -43,6 +44,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "absent": ("Not known of this customer, so never a reason", "이 고객에게 없는 정보(이유가 될 수 없음)"),
     "audit": ("Audit record", "감사 기록"),
     "all": ("All predictions", "전체 예측"),
+    "undefined": (
+        "not defined for this customer: the task is for customers {condition}",
+        "이 고객에게는 정의되지 않음: {condition} 고객을 위한 과제입니다",
+    ),
     "value": ("value", "값"), "usual": ("typical", "일반"), "effect": ("effect", "기여"), "passed": ("passed", "통과"),
     "failed": ("failed", "실패"), "undecided": ("not decided", "판단 불가"), "outcome": ("outcome", "실제 결과"),
     "distance": ("distance", "거리"), "task": ("task", "과제"), "cut": ("without it", "제거 시 변화"),
@@ -226,6 +231,10 @@ def _all(found: Explanation, language: Language, w: dict[str, str]) -> str:
         f"<td class=n>{'' if p.uncertainty is None else f'{p.uncertainty:.2f}'}</td></tr>"
         for p in found.predictions
     )
+    for task in found.undefined:
+        c = TASKS[task].condition
+        said = w["undefined"].format(condition=c.ko if language == "ko" else c.en)
+        rows += f"<tr><td>{_e(task_title(task, language) or task)}</td><td colspan=3>{_e(said)}</td></tr>"
     head = f"<tr><th>{_e(w['task'])}</th><th></th><th>{_e(w['prediction'])}</th><th>{_e(w['uncertainty'])}</th></tr>"
     return f"<details><summary>{_e(w['all'])}</summary><table>{head}{rows}</table></details>"
 

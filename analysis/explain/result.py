@@ -217,6 +217,8 @@ class Explanation:
     """What the shown value of a task is whose label is a logarithm: means add up over customers, medians do not."""
     audit: dict[str, Any]
     """What is needed to repeat it: fingerprints, method, nodes, seeds, times."""
+    undefined: dict[str, str] = field(default_factory=dict)
+    """task -> why it has no prediction for this customer, in words (`tasks.Condition`)"""
 
     @property
     def withheld(self) -> bool:

@@ -22,7 +22,7 @@ from ple_model.data.normalize import Normalizer
 from ple_model.errors import UserError
 from ple_model.schema import FeatureSchema
 
-SEGMENTS = ("anonymous", "cold_start", "warm_start", "unknown")
+SEGMENTS = ("anonymous", "cold_start", "warm_start", "unknown", "dormant")
 
 
 def _dataset(frame: Frame) -> tuple[Dataset | None, bool]:

@@ -7,12 +7,12 @@ import random
 import numpy as np
 import streamlit as st
 
-from analysis.explain.customer import default_task
+from analysis.explain.customer import Undefined, default_task
 from dashboard import state
 from dashboard.components import explanation, put
 from dashboard.components.linked import require
 from dashboard.frame import Frame, start_with
-from dashboard.i18n import t
+from dashboard.i18n import language, t
 from dashboard.view import View
 from ple_model.errors import UserError
 
@@ -57,6 +57,10 @@ def render(frame: Frame) -> None:
     try:
         with st.spinner(t("why.working"), show_time=True):
             found = state.explanation(frame.run.path, customer, task)
+    except Undefined as e:
+        condition = e.condition.ko if language() == "ko" else e.condition.en
+        put.info(t("why.undefined", condition=condition), icon=":material/block:")
+        return
     except UserError as e:
         put.error(str(e), icon=":material/error:")
         return

@@ -21,6 +21,7 @@ from ple_model.data.arithmetic import subnormals_flushed
 from ple_model.data.artifacts import Fitted
 from ple_model.data.collect import CHUNK, STEP_VERSIONS, chunks, collect
 from ple_model.data.columns import RAW
+from ple_model.data.conditions import load_own, save_own
 from ple_model.data.coverage import coverage, event_spans, own_tables
 from ple_model.data.dataset import Dataset
 from ple_model.data.events import TABLES, EventStore, connect, table_files
@@ -34,11 +35,11 @@ from ple_model.data.work import Array, Progress, Work, digest, digest_files
 from ple_model.data.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError
 from ple_model.schema import SCHEMA_PATH
-from ple_model.tasks import TASKS
+from ple_model.tasks import TASK_PRESENCE, TASKS
 
 BUILD_VERSION = 3
 MAX_BRANDS = 2048
-SEGMENT_NAMES = ("anonymous", "cold start", "warm")
+SEGMENT_NAMES = ("anonymous", "cold start", "warm", "dormant")
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def build(
         )  # fmt: skip
         fitted.save(_made(out / "artifacts"))
         market.save(out / "artifacts" / "market.json")
+        save_own(out / "artifacts", labels.own)
         work.progress("fit", 1.0)
         record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
         record["labels"] = asdict(settings.labels)
@@ -147,7 +149,7 @@ def transform(
         rows = create_spine(store.con, dates, settings.split, only="test")
         key = digest([_events_key(store), dates, "transform", BUILD_VERSION, sha256_file(SCHEMA_PATH)])
         collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
-        labels = compute_labels(store, settings.labels)
+        labels = compute_labels(store, settings.labels, load_own(artifacts))
         copy_artifacts(artifacts, out / "artifacts")
         record = {
             "key": key,
@@ -166,7 +168,8 @@ def _write(
     record: dict[str, Any], told: tuple[str, ...],
 ) -> None:  # fmt: skip
     """All columns in chunks, then the manifest, whose notes hold what validation warned of."""
-    columns = labels.with_brands(context.brands)
+    columns = {f"y_{t}": v for t, v in labels.with_brands(context.brands).items()}
+    columns |= {f"p_{TASK_PRESENCE}{t}": v for t, v in labels.defined.items()}
     writer = DatasetWriter(out)
     try:
         _write_rows(writer, work, store, rows, fitted, columns, collected)
@@ -183,7 +186,7 @@ def _write_rows(
     for first, stop in chunks(rows, CHUNK):
         keys = _keys(store, first, stop)
         chunk = fitted.apply(store, collected, first, stop)
-        chunk |= {f"y_{t}": v[first:stop] for t, v in columns.items()}
+        chunk |= {name: v[first:stop] for name, v in columns.items()}
         chunk |= {RAW + k: v for k, v in _raw(store, first, stop).items()}
         chunk[RAW + "segment"] = np.array(SEGMENT_NAMES, dtype=object)[chunk["customer_segment"]]
         writer.write(keys | chunk)

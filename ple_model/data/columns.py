@@ -2,7 +2,7 @@
 
 Vectors and sequences are `fixed_size_list<float>` of the flattened shape in `batch.FIELD_SHAPES`; masks are lists of bool, ids
 int32. Labels are `y_<task>` (int32 with -1, or float32 with NaN, in original units), presence `p_<field>` and
-`p_features:<part>` (bool), human-readable columns `raw:<name>`.
+`p_features:<part>` (bool), `p_task:<task>` (bool: the task is defined for the row), human-readable columns `raw:<name>`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ple_model.batch import FIELD_SHAPES, N_FEATURES
 from ple_model.errors import UserError, did_you_mean
-from ple_model.tasks import TASKS
+from ple_model.tasks import TASK_PRESENCE, TASKS
 
 KEYS = ("customer_id", "cutoff", "split")
 SPLITS = ("train", "validation", "test")
@@ -53,11 +53,15 @@ def column_type(name: str, width: int = N_FEATURES) -> pa.DataType | None:
         if column_shape(name):
             return _list_type(name, width)
         return pa.int32() if is_class_task(name[2:]) else pa.float32()
-    if name.startswith("p_") and name[2:].split(":", 1)[0] in FIELD_SHAPES:
+    if name.startswith("p_") and (name[2:].split(":", 1)[0] in FIELD_SHAPES or _is_task(name[2:])):
         return pa.bool_()
     if name.startswith(RAW):
         return None
     raise UserError(f"no dataset column '{name}'{did_you_mean(name, [*KEYS, *FIELD_SHAPES, *(f'y_{t}' for t in TASKS)])}")
+
+
+def _is_task(key: str) -> bool:
+    return key.startswith(TASK_PRESENCE) and key.removeprefix(TASK_PRESENCE) in TASKS
 
 
 def encode(columns: Mapping[str, NDArray[np.generic]], width: int = N_FEATURES) -> pa.Table:

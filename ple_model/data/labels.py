@@ -13,12 +13,15 @@ Definitions, with day 1 = the cut-off date itself and H = `horizon_days`:
   coefficient of variation is above 1.25. merchant_affinity: largest merchant share of spend in H, from two purchases on.
 * spending_bucket: percentile (0 to 100, mid-rank) of spend in H among the rows of the cut-off.
 
-Active: at least one transaction or session that day. A label whose window goes beyond what the source covers is missing.
+Active: at least one purchase, deposit or session that day; a refund alone is no activity. Spend is net of refunds, never below
+0; counts, gaps, channels and brands are of purchases alone. A label whose window goes beyond what the source covers is missing,
+and so is that of a row outside the task's condition (`tasks.Condition`: for whom the task is defined), whatever comes after.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -27,6 +30,7 @@ from numpy.typing import NDArray
 
 from ple_model.data.check_labels import PROXY, classes_of
 from ple_model.data.columns import is_class_task
+from ple_model.data.conditions import ACTIVITY, PURCHASE, Defined, defined
 from ple_model.data.coverage import last_event
 from ple_model.data.events import EventStore, is_blank, quote
 from ple_model.errors import UserError, did_you_mean
@@ -61,6 +65,10 @@ class Labels:
 
     columns: dict[str, Array]
     brand: NDArray[np.object_]
+    defined: Defined = field(default_factory=dict)
+    """Rows that each task with a condition is defined for; no label lies outside."""
+    own: tuple[str, ...] = ()
+    """Tasks whose labels the source gave itself, and with them for whom they are defined."""
 
     def with_brands(self, brands: tuple[str, ...]) -> dict[str, Array]:
         """The columns with brand_prediction as index into `brands`; -1 for a brand that is not among them."""
@@ -69,9 +77,9 @@ class Labels:
         return {**self.columns, "brand_prediction": ids}
 
 
-def compute_labels(store: EventStore, settings: LabelSettings) -> Labels:
+def compute_labels(store: EventStore, settings: LabelSettings, own: Iterable[str] = ()) -> Labels:
     """Labels of every row of the table `spine(row_id, customer_id, cutoff, split)` of `store.con`; overridden by
-    `labels.parquet`."""
+    `labels.parquet`. `own`: tasks that had labels of their own in training, beside those that have them here."""
     con = store.con
     n = int(con.execute("SELECT count(*) FROM spine").fetchall()[0][0])
     columns: dict[str, Array] = {
@@ -86,9 +94,14 @@ def compute_labels(store: EventStore, settings: LabelSettings) -> Labels:
                 columns[task] = _filled(table[task], is_class_task(task))
         columns["spending_bucket"] = _percentiles(table["spend_known"], table["cutoff_index"])
         brand = _objects(table["brand"])
-    if "labels" in store.present:
-        _override(con, columns, brand)
-    return Labels(columns, brand)
+    given = {*own, *(_override(con, columns, brand) if "labels" in store.present else ())}
+    where = defined(store, given)
+    for task, rows in where.items():
+        if task == "brand_prediction":
+            brand[~rows] = None
+        else:
+            columns[task][~rows] = -1 if is_class_task(task) else np.nan
+    return Labels(columns, brand, where, tuple(sorted(given)))
 
 
 def _sql(store: EventStore, s: LabelSettings) -> str:
@@ -111,7 +124,7 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
         CREATE OR REPLACE TEMP TABLE label_days AS
         SELECT s.row_id, a.day - s.cutoff AS d
         FROM label_spine s JOIN (
-            SELECT customer_id, ts::DATE AS day FROM transactions UNION SELECT customer_id, ts::DATE FROM sessions
+            SELECT customer_id, day FROM {ACTIVITY}
         ) a ON a.customer_id = s.customer_id AND a.day >= s.cutoff - {s.active_days} AND a.day < s.cutoff + {furthest}""")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE label_buys AS
@@ -171,7 +184,8 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
         SELECT row_id, min({{'ts': ts, 'c': c}}) AS first FROM (
             SELECT s.row_id, e.ts, {_index("e.channel", CHANNELS)} AS c
             FROM label_spine s JOIN (
-                SELECT customer_id, ts, channel FROM transactions UNION ALL SELECT customer_id, ts, channel FROM sessions
+                SELECT customer_id, ts, channel FROM transactions WHERE kind = 'deposit' OR ({PURCHASE})
+                UNION ALL SELECT customer_id, ts, channel FROM sessions
             ) e ON e.customer_id = s.customer_id AND e.ts >= s.cutoff AND e.ts < s.cutoff + {h}
         ) WHERE c IS NOT NULL GROUP BY 1
     )
@@ -240,9 +254,10 @@ def _percentiles(spend: Any, cutoff_index: Any) -> NDArray[np.float32]:
     return out
 
 
-def _override(con: duckdb.DuckDBPyConnection, columns: dict[str, Array], brand: NDArray[np.object_]) -> None:
+def _override(con: duckdb.DuckDBPyConnection, columns: dict[str, Array], brand: NDArray[np.object_]) -> tuple[str, ...]:
     """Labels of the source's own table replace derived ones where they are there (not NULL, -1 or NaN). `validate` has said
-    what they cannot be (`check_labels`); a wrong one that comes here all the same is named."""
+    what they cannot be (`check_labels`); a wrong one that comes here all the same is named. Returns the tasks that it gave."""
+    own: list[str] = []
     described = con.execute("DESCRIBE SELECT * FROM labels").fetchall()
     given = {str(r[0]): str(r[1]) for r in described if str(r[0]) not in ("customer_id", "cutoff")}
     for name in given:
@@ -263,6 +278,7 @@ def _override(con: duckdb.DuckDBPyConnection, columns: dict[str, Array], brand: 
             if task == "brand_prediction":
                 there = texts != np.array(None)
                 brand[there] = texts[there]
+                own += [task] if there.any() else []
                 continue
             names = {c: i for i, c in enumerate(TASKS[task].classes)}
             unknown = next((t for t in texts if t is not None and t not in names), None)
@@ -275,6 +291,8 @@ def _override(con: duckdb.DuckDBPyConnection, columns: dict[str, Array], brand: 
         there = new >= 0 if is_class_task(task) else np.isfinite(new.astype(np.float64))
         _check_range(task, new[there])
         columns[task] = np.where(there, new, columns[task]).astype(columns[task].dtype)
+        own += [task] if there.any() else []
+    return tuple(own)
 
 
 def _check_range(task: str, values: Array) -> None:

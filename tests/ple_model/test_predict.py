@@ -21,7 +21,7 @@ from ple_model.data.spine import SplitSettings
 from ple_model.errors import UserError
 from ple_model.predict import Prediction, predict, score_to_parquet
 from ple_model.run import Run, load_run
-from ple_model.tasks import OFFERS
+from ple_model.tasks import OFFERS, TASKS
 from ple_model.train import train
 from tests.fakes import tiny_config
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
@@ -76,17 +76,18 @@ def test_a_customer_gets_the_same_predictions_as_from_the_dataset(
     rows = scored[1].set_index("customer_id").loc[batch.customer_id]
     assert set(batch.cutoff) == {CUTOFFS[-1]}
     for task, spec in model.tasks.items():
-        value = output.predictions[task]
+        value, there = output.predictions[task], batch.inputs.defined(task).numpy()
+        assert (rows[task].notna() == there).all()
         if spec.kind == "binary":
-            np.testing.assert_allclose(rows[task], run.calibration[task](value.numpy()), atol=1e-5)
+            np.testing.assert_allclose(rows[task][there], run.calibration[task](value.numpy())[there], atol=1e-5)
         elif spec.kind == "regression":
-            np.testing.assert_allclose(rows[task], model.to_units(task, value).numpy(), rtol=1e-4, atol=1e-4)
+            mine, own = rows[task][there], model.to_units(task, value).numpy()[there]
+            np.testing.assert_allclose(mine, own, rtol=1e-4, atol=1e-4)
         elif spec.kind == "multiclass":
-            np.testing.assert_allclose(rows[f"{task}_p"], value.max(1).values.numpy(), atol=1e-5)
+            np.testing.assert_allclose(rows[f"{task}_p"][there], value.max(1).values.numpy()[there], atol=1e-5)
         if task in output.evidential:
-            np.testing.assert_allclose(
-                rows[f"{task}_uncertainty"], output.evidential[task].uncertainty.numpy(), rtol=1e-3, atol=1e-5
-            )
+            mine, own = rows[f"{task}_uncertainty"][there], output.evidential[task].uncertainty.numpy()[there]
+            np.testing.assert_allclose(mine, own, rtol=1e-3, atol=1e-5)
 
 
 def test_a_few_customers_alone_get_what_they_get_among_all(
@@ -97,7 +98,7 @@ def test_a_few_customers_alone_get_what_they_get_among_all(
     everyone = scored[1].set_index("customer_id").loc[mine.index]
     assert len(mine) == 5
     for task in ("churn", "ltv", "nba_p", "nba_uncertainty"):
-        np.testing.assert_allclose(mine[task], everyone[task], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mine[task], everyone[task], rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def test_each_row_has_probabilities_names_and_the_asked_number_of_offers(
@@ -105,7 +106,7 @@ def test_each_row_has_probabilities_names_and_the_asked_number_of_offers(
 ) -> None:
     found, rows = scored
     assert found.rows == len(rows) == rows["customer_id"].nunique() == found.customers
-    assert rows["churn"].between(0, 1).all()
+    assert rows["churn"].dropna().between(0, 1).all()
     assert (rows["ltv"] > -1).all()
     assert set(rows["nba"]) <= set(OFFERS)
     for offers, p, best in zip(rows["offers"], rows["offers_p"], rows["nba"], strict=True):
@@ -121,10 +122,39 @@ def test_a_mark_means_more_uncertain_than_the_stored_validation_quantile(
     stored = json.loads((run.preprocess / "uncertainty.json").read_text())
     assert "stored" in found.thresholds_from
     assert found.thresholds["churn"] == pytest.approx(stored["churn"]["values"][95])
+    assert found.fallback["churn"] == pytest.approx(rows["churn_fallback"].mean())
+    rows = rows[rows["churn_reason"].isna() & rows["fallback_reason"].isna()]
     marked = rows["churn_fallback"]
+    assert marked.any()
     assert (rows.loc[marked, "churn_uncertainty"] > found.thresholds["churn"]).all()
     assert (rows.loc[~marked, "churn_uncertainty"] <= found.thresholds["churn"] * (1 + 1e-6)).all()
-    assert found.fallback["churn"] == pytest.approx(marked.mean())
+
+
+def test_outside_its_condition_a_task_has_no_score_but_a_reason_and_a_mark(scored: tuple[Prediction, pd.DataFrame]) -> None:
+    found, rows = scored
+    silent = rows.set_index("customer_id").loc["c000"]  # joined long ago, never active
+    assert silent["segment"] == "dormant"
+    assert silent["fallback_reason"].startswith("dormant: no purchase")
+    for task in (
+        "churn",
+        "timing",
+        "consumption_cycle",
+        "spending_category",
+        "brand_prediction",
+        "merchant_affinity",
+        "channel",
+    ):
+        assert silent[[c for c in (task, f"{task}_p", f"{task}_uncertainty") if c in rows]].isna().all()
+        assert silent[f"{task}_fallback"]
+        assert silent[f"{task}_reason"] == TASKS[task].condition.unmet()
+    for task in ("ltv", "retention", "nba"):  # defined for everyone, and still nothing to rest on
+        assert pd.notna(silent[task])
+        assert silent[f"{task}_fallback"]
+        assert pd.isna(silent[f"{task}_reason"])
+    empty = int(rows["churn"].isna().sum())
+    assert 0 < empty < len(rows)
+    assert f"churn: left empty in {empty:,} of {len(rows):,} rows, it is for customers active in the 28 days" in str(found)
+    assert "dormant and marked as a fallback for every task" in str(found)
 
 
 def test_the_file_says_which_run_and_thresholds_it_comes_from(scored: tuple[Prediction, pd.DataFrame]) -> None:
@@ -156,7 +186,10 @@ def test_a_task_without_labels_in_training_keeps_its_columns_empty(run: Run, dat
     scores = pd.read_parquet(tmp_path / "out.parquet")
     silent = ["ctr", "ctr_uncertainty", "nba", "nba_p", "nba_uncertainty", "offers", "offers_p"]
     assert scores[silent].isna().all().all()
-    assert scores[["cvr", "churn", "ltv", "spending_category"]].notna().all().all()
+    assert scores[["cvr", "ltv"]].notna().all().all()
+    assert set(scores["nba_reason"]) == {"no label in training"}
+    for task in ("churn", "spending_category"):
+        assert (scores[task].notna() == scores[f"{task}_reason"].isna()).all()
     assert not {"ctr", "nba"} & {*found.thresholds, *found.tasks, *found.calibrated}
     assert "left empty, for want of labels in training: ctr, nba, and offers" in str(found)
 

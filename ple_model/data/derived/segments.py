@@ -1,8 +1,10 @@
 """`customer_segment` and the static features of cold-start and anonymous customers, in SQL.
 
-Rule, with everything counted before the cut-off: *warm_start* (2) has at least 5 active days and is known for at least 60
-days (since joining, or since the first event where that is unknown); of the others *anonymous* (0) has neither a joining date
-nor a region, and *cold_start* (1) is the rest. Age and anything named after it is left out: it is a label (life_stage).
+Rule, with everything counted before the cut-off: *dormant* (3) is who is known for at least 60 days (since joining, or since
+the first event where that is unknown) and had no purchase, deposit or session in the 365 days before the cut-off, which is all
+that the features look at. Of the others *warm_start* (2) has at least 5 active days and is known for at least 60 days,
+*anonymous* (0) has neither a joining date nor a region, and *cold_start* (1) is the rest. A refund is no activity; it only
+takes off what was spent. Age and anything named after it is left out: it is a label (life_stage).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from ple_model.data.conditions import PURCHASE
 from ple_model.data.events import EventStore, quote
+from ple_model.data.features.column import HISTORY_DAYS
 from ple_model.data.spine import within
 from ple_model.tasks import CHANNELS, SPENDING_CATEGORIES
 
@@ -49,22 +53,24 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     mine = within(con, first, stop, "customer_id")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE segment_events AS
-        SELECT s.row_id - {first} AS r, s.cutoff - e.ts::DATE AS back, e.*
+        SELECT s.row_id - {first} AS r, s.cutoff - e.ts::DATE AS age, CASE WHEN what <> 'r' THEN age END AS back, e.*
         FROM spine s JOIN (
             SELECT customer_id, ts, 't' AS what, amount, mcc_l1, channel, NULL::DOUBLE AS duration, NULL::INT AS events
-            FROM transactions WHERE coalesce(kind, 'card') = 'card' AND {mine}
+            FROM transactions WHERE {PURCHASE} AND {mine}
+            UNION ALL SELECT customer_id, ts, 'r', amount, mcc_l1, NULL, NULL, NULL FROM transactions
+                      WHERE coalesce(kind, 'card') <> 'deposit' AND amount < 0 AND {mine}  -- a refund: money back, no activity
             UNION ALL SELECT customer_id, ts, 's', NULL, NULL, channel, duration, events FROM sessions WHERE {mine}
             UNION ALL SELECT customer_id, ts, 'd', amount, NULL, channel, NULL, NULL FROM transactions
                       WHERE kind = 'deposit' AND {mine}
         ) e ON e.customer_id = s.customer_id AND e.ts < s.cutoff
         WHERE s.row_id >= {first} AND s.row_id < {stop}""")
     shares = ", ".join(
-        f"coalesce(sum(amount) FILTER (what = 't' AND mcc_l1 = '{c}' AND back <= 90), 0)" for c in SPENDING_CATEGORIES
+        f"coalesce(sum(amount) FILTER (what IN ('t', 'r') AND mcc_l1 = '{c}' AND age <= 90), 0)" for c in SPENDING_CATEGORIES
     )
     channels = ", ".join(f"avg((channel = '{c}')::INT) FILTER (channel IS NOT NULL AND back <= 90)" for c in CHANNELS)
     events = con.execute(f"""
         SELECT r, count(DISTINCT back), max(back), min(back), count(*) FILTER (what = 't' AND back <= 28),
-            ln(1 + greatest(coalesce(sum(amount) FILTER (what = 't' AND back <= 28), 0), 0)),
+            ln(1 + greatest(coalesce(sum(amount) FILTER (what IN ('t', 'r') AND age <= 28), 0), 0)),
             count(*) FILTER (what = 's' AND back <= 28), avg(duration) FILTER (back <= 90), avg(events) FILTER (back <= 90),
             avg(extract('hour' FROM ts)) FILTER (back <= 90),
             avg((dayofweek(ts) IN (0, 6))::INT) FILTER (back <= 90), count(*) FILTER (what = 's' AND back <= 90),
@@ -95,7 +101,9 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     joined, known_region = profile[:, 3] > 0, profile[:, 4] > 0
     tenure = np.where(joined, profile[:, 0], e[:, 1])
     warm = (e[:, 0] >= WARM_DAYS) & (tenure >= WARM_TENURE)
-    segment = np.where(warm, 2, np.where(~joined & ~known_region, 0, 1)).astype(np.int32)
+    dormant = ((e[:, 0] == 0) | (e[:, 2] > HISTORY_DAYS)) & (tenure >= WARM_TENURE)
+    segment = np.where(dormant, 3, np.where(warm, 2, np.where(~joined & ~known_region, 0, 1))).astype(np.int32)
+    e[:, 16:28] = np.maximum(e[:, 16:28], 0)
     categories = e[:, 16:28] / np.maximum(e[:, 16:28].sum(axis=1, keepdims=True), 1e-9)
     region = np.zeros((n, REGION_BUCKETS))
     region[np.flatnonzero(known_region), profile[known_region, 5].astype(np.int64)] = 1.0

@@ -102,20 +102,21 @@ def test_labels_of_a_hand_made_bank(tmp_path: Path) -> None:
     assert [y["life_stage"][c] for c in "abcz"] == [1, LIFE_STAGES.index("65 and over"), -1, 0]
     assert y["balance_util"]["a"] == pytest.approx(300 / 1500)
     assert np.isnan(y["balance_util"]["b"])
-    assert [y["channel"][c] for c in "abc"] == [0, -1, 1]
+    assert [y["channel"][c] for c in "abc"] == [0, -1, -1]  # c was never active before: outside the condition of these five
     assert [y["timing"][c] for c in "abc"] == [0, -1, -1]
-    assert [y["spending_category"][c] for c in "abc"] == [0, -1, 0]  # 70 of groceries against 30 of dining
-    assert [y["consumption_cycle"][c] for c in "abc"] == [2, -1, 4]  # every 7 days; 2 days of 84: monthly
+    assert [y["spending_category"][c] for c in "abc"] == [0, -1, -1]  # 70 of groceries against 30 of dining
+    assert [y["consumption_cycle"][c] for c in "abc"] == [2, -1, -1]  # every 7 days
     assert y["merchant_affinity"]["a"] == pytest.approx(0.7)
     assert np.isnan(y["merchant_affinity"]["b"])
     # spend in the horizon: a 100, b 0, c 10, z 0 -> mid-ranks of 0 and 0 are shared
     assert [y["spending_bucket"][c] for c in "abcz"] == pytest.approx([87.5, 25, 62.5, 25])
-    assert found.brand.tolist() == ["brand of m1", None, "brand of m0", None]
+    assert found.brand.tolist() == ["brand of m1", None, None, None]
 
 
 def test_brands_become_indices_and_unseen_ones_are_missing(tmp_path: Path) -> None:
     found, _ = labels(tmp_path)
-    assert found.with_brands(("brand of m0",))["brand_prediction"].tolist() == [-1, -1, 0, -1]
+    assert found.with_brands(("brand of m1",))["brand_prediction"].tolist() == [0, -1, -1, -1]
+    assert found.with_brands(("brand of m0",))["brand_prediction"].tolist() == [-1, -1, -1, -1]
 
 
 def test_a_window_beyond_the_source_has_no_label(tmp_path: Path) -> None:
