@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ple_model.batch import N_FEATURES, N_NORMALIZED
 from ple_model.errors import UserError
+from ple_model.money import UNKNOWN, require_currency
 from ple_model.own_schema import load_own, save_own
 from ple_model.safe_arrays import read_npz, take, write_npz
 from ple_model.safe_paths import write_bytes
@@ -94,19 +96,28 @@ class ModelContext:
     """The columns of `features` where they are those of a table of one's own; None: the package's."""
     own_labels: dict[str, OwnLabel] = field(default_factory=dict)
     """By task, what its label is there."""
+    currency: str = ""
+    """ISO 4217 code of all amounts; empty where it is not known."""
 
     def named(self, tasks: Mapping[str, TaskSpec]) -> dict[str, TaskSpec]:
-        """The tasks under the names of the labels that they learned from."""
+        """The tasks under the names of the labels that they learned from, amounts in their currency."""
         out = dict(tasks)
         for task, label in self.own_labels.items():
             if task in out:
                 out[task] = replace(out[task], title=label.title, unit=label.unit, question=f"{label.title}?")
-        return out
+        return {t: replace(s, unit=self.unit(s.unit)) if s.unit == UNKNOWN else s for t, s in out.items()}
 
-    @property
+    def unit(self, unit: str) -> str:
+        """A unit as it is here: that of an amount is the currency, where it is known."""
+        return self.currency if self.currency and unit == UNKNOWN else unit
+
+    @cached_property
     def schema(self) -> FeatureSchema:
-        """The columns of `features`."""
-        return self.own if self.own is not None else load_schema()
+        """The columns of `features`, amounts in their currency."""
+        plain = self.own if self.own is not None else load_schema()
+        if not self.currency:
+            return plain
+        return replace(plain, columns=tuple(replace(c, unit=self.unit(c.unit)) for c in plain.columns))
 
     @property
     def n_features(self) -> int:
@@ -142,6 +153,8 @@ class ModelContext:
         if self.own is not None:
             save_own(self.own, folder)
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("hierarchy", "own")}
+        if not self.currency:
+            del plain["currency"]
         if not self.own_labels:
             del plain["own_labels"]
         else:
@@ -176,6 +189,7 @@ class ModelContext:
             },
             constant_loss={t: losses.number(t, finite=False) for t in losses.values},
             class_names={t: classes.texts(t) for t in classes.values},
+            currency=require_currency(f"{path}: currency", found.values.get("currency")),
         )
         if len(context.brand_counts) not in (0, len(context.brands)):
             raise UserError(f"{path} is damaged: {len(context.brands)} brands and {len(context.brand_counts)} brand_counts")

@@ -155,6 +155,7 @@ def score_to_parquet(
         "weights": run.manifest.data.fingerprint,
         "thresholds": thresholds,
         "thresholds_from": said,
+        "currency": model.context.currency,
         "statistic": {t: model.shows(t) for t, s in model.tasks.items() if s.kind == "regression"},
     }
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")

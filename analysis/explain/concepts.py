@@ -111,7 +111,7 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         l0=float(on.sum(1).double().mean()),
         fve=fve,
         lost=lost,
-        own_columns=own_columns(model.context.own),
+        own_columns=own_columns(model.context.schema if model.context.own or model.context.currency else None),
     )
 
 

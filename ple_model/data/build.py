@@ -106,13 +106,14 @@ def build(
             hierarchy=fitted.forest.tree, raw_mean=mean, raw_std=std, brands=tuple(b for b, _ in brands),
             brand_counts=tuple(n for _, n in brands), label_scalers=_scalers(labels, train),
             class_names={t.name: t.classes for t in TASKS.values() if t.kind == "multiclass" and t.classes},
+            currency=_currency(store),
         )  # fmt: skip
         fitted.save(_made(out / "artifacts"))
         market.save(out / "artifacts" / "market.json")
         save_own(out / "artifacts", labels.own)
         work.progress("fit", 1.0)
         record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
-        record["labels"] = asdict(settings.labels)
+        record |= {"labels": asdict(settings.labels), "currency": context.currency}
         record |= _holes(store, spans, settings.labels.horizon_days)
         _write(work, store, collected.rows, fitted, context, labels, collected, out, record, notes)
         work.clear()
@@ -141,6 +142,11 @@ def transform(
     market = Market.load(artifacts / "market.json")
     with _open(Path(events), settings.threads) as store:
         dates = _cutoffs(store, cutoffs)
+        if context.currency and _currency(store) not in ("", context.currency):
+            raise UserError(
+                f"{store.path} has amounts in {_currency(store)}, but the model learned from amounts in {context.currency}: "
+                "convert them when they are imported"
+            )
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         work = Work(out / ".build", progress or _silent)
         notes = _validated(store.path, work)
@@ -156,6 +162,7 @@ def transform(
             "horizon_days": settings.labels.horizon_days,
             "labels": asdict(settings.labels),
             "transformed": True,
+            "currency": context.currency,
             **_holes(store, spans, settings.labels.horizon_days),
         }
         _write(work, store, rows, fitted, context, labels, collected, out, record, notes)
@@ -275,7 +282,11 @@ def _events_key(store: EventStore) -> str:
     names = [*TABLES, "exact_spend", "labels"]
     tables = {t: digest_files(table_files(store.path, t)) for t in names}
     defaults = asdict(store.manifest.defaults) if store.manifest else {}
-    return digest([tables, defaults])
+    return digest([tables, defaults, *([_currency(store)] if _currency(store) else [])])
+
+
+def _currency(store: EventStore) -> str:
+    return store.manifest.currency if store.manifest else ""
 
 
 def _existing(out: Path, key: str) -> Dataset | None:

@@ -32,6 +32,7 @@ from typing import Any
 import duckdb
 
 from ple_model.errors import UserError, did_you_mean
+from ple_model.money import require_currency
 from ple_model.safe_paths import check_tree, is_file, write_bytes
 from ple_model.safe_text import read_object
 from ple_model.sql_paths import to_read_all
@@ -259,6 +260,8 @@ class EventsManifest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """How the folder was made (seed, customers, mapping, ...)."""
     version: int = EVENTS_VERSION
+    currency: str = ""
+    """ISO 4217 code of all amounts; empty where it is not known."""
 
     def save(self, folder: Path) -> None:
         """Write `events.json` (temporary file, then rename)."""
@@ -285,6 +288,7 @@ class EventsManifest:
                 absent_tables=tuple(plain.get("absent_tables", ())),
                 parameters=dict(plain.get("parameters", {})),
                 version=version,
+                currency=require_currency(f"{path}: currency", plain.get("currency")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
             raise UserError(f"{path} is damaged: {shown(str(e))}") from e

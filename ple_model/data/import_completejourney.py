@@ -224,5 +224,6 @@ def _manifest(con: duckdb.DuckDBPyConnection, rows: dict[str, int], proxy_labels
         ),
         absent_columns={k: v for k, v in absent.items() if v},
         absent_tables=tuple(t for t in TABLES if t not in present),
+        currency="USD",
         parameters={"proxy_labels": proxy_labels},
     )

@@ -66,7 +66,7 @@ def import_own(file: Path, out: Path, schema: Path, *, seed: int = 0) -> Dataset
     mean, std = _raw_statistics(values[train][:, columns.raw])
     context = ModelContext(
         raw_mean=mean, raw_std=std, class_names=classes, own=columns,
-        own_labels={c.task: _own_label(c) for c in table.of("label")},
+        own_labels={c.task: _own_label(c) for c in table.of("label")}, currency=table.currency,
         label_scalers={t: s for t, y in labels.items() if (s := _scaler(t, y[train])) is not None},
     )  # fmt: skip
     fitted = Fitted(recipe, columns, normalizer, gmm)
@@ -82,7 +82,7 @@ def import_own(file: Path, out: Path, schema: Path, *, seed: int = 0) -> Dataset
         notes.append(f"Columns that the schema does not name are ignored: {', '.join(unnamed[:10])}.")
     if both := in_two_splits(rows.customer_id, split):
         notes.append(f"{both:,} customers have rows in more than one split: what is measured on the others may be too good.")
-    settings = {"file": file.name, "seed": seed, "labels": named}
+    settings = {"file": file.name, "seed": seed, "labels": named, "currency": table.currency}
     return fitted.write(out, rows, split, labels, context, name=file.stem, settings=settings, notes=notes)
 
 

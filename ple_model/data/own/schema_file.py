@@ -2,6 +2,7 @@
 
     version: 1
     missing: ["?"]                         # words that mean nothing, beside the usual ones
+    currency: USD                          # of the columns whose unit is currency
     columns:
     - name: person_id
       kind: id
@@ -33,11 +34,13 @@ from pathlib import Path
 from typing import Any
 
 from ple_model.errors import UserError, did_you_mean
+from ple_model.money import require_currency
 from ple_model.tasks import TASKS
 from ple_model.yaml_text import parse_yaml
 
 KINDS = ("id", "cutoff", "split", "numeric", "raw", "categorical", "label", "ignored")
 FEATURES = ("numeric", "raw", "categorical")
+TOP = ("version", "missing", "currency", "columns")
 KEYS = ("name", "kind", "unit", "sentence_en", "sentence_ko", "group", "task", "positive", "classes")
 LONGEST = 1000
 """Characters of a text in the file."""
@@ -66,6 +69,8 @@ class OwnTable:
 
     columns: tuple[OwnColumn, ...]
     missing: tuple[str, ...] = ()
+    currency: str = ""
+    """ISO 4217 code of the columns whose unit is `currency`; empty where it is not known."""
 
     def of(self, *kinds: str) -> tuple[OwnColumn, ...]:
         return tuple(c for c in self.columns if c.kind in kinds)
@@ -89,8 +94,7 @@ def parse_table(plain: Any, where: str) -> OwnTable:
     """From plain data; `where` names its source in the error."""
     if not isinstance(plain, Mapping) or not isinstance(plain.get("columns"), list) or not plain["columns"]:
         raise UserError(f"'{where}' has no list 'columns'")
-    faults = [f"'{k}' is no key{did_you_mean(str(k), ('version', 'missing', 'columns'))}"
-              for k in plain if k not in ("version", "missing", "columns")]  # fmt: skip
+    faults = [f"'{k}' is no key{did_you_mean(str(k), TOP)}" for k in plain if k not in TOP]
     if plain.get("version", 1) != 1:
         faults.append(f"version {plain['version']!r} is not read here, expected 1")
     columns = []
@@ -105,7 +109,8 @@ def parse_table(plain: Any, where: str) -> OwnTable:
         missing = []
     if faults:
         raise UserError(f"'{where}' cannot be used: {'; '.join(faults)}")
-    return OwnTable(tuple(columns), tuple(str(w) for w in missing))
+    currency = require_currency(f"'{where}': currency", plain.get("currency"))
+    return OwnTable(tuple(columns), tuple(str(w) for w in missing), currency)
 
 
 def _column(entry: Any, i: int, faults: list[str]) -> OwnColumn | None:

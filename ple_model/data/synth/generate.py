@@ -142,6 +142,7 @@ def _write(partial: Path, customers: int, seed: int, name: str, workers: int, pr
                 "Causes act on events only; truth.parquet says which moved which label.",
             ),
         ),
+        currency="USD",
         parameters={"customers": customers, "seed": seed, "start": world.START.isoformat(), "days": world.DAYS},
     )
     manifest.save(partial)
