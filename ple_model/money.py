@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Literal
 
-from ple_model.errors import UserError, did_you_mean
+from ple_model.errors import UserError
 
 Language = Literal["en", "ko"]
 UNKNOWN = "currency"
@@ -43,8 +43,13 @@ def require_currency(where: str, value: object) -> str:
         raise UserError(f"{where} is {value!r}; give an ISO 4217 code such as USD, in quotes if YAML reads it as another value")
     code = value.strip().upper()
     if code not in currencies():
-        raise UserError(f"{where} is '{value}', which is no ISO 4217 code such as USD{did_you_mean(code, in_use())}")
+        raise UserError(f"{where} is '{value}', which is no ISO 4217 code; did you mean '{_nearest(code)}'?")
     return code
+
+
+def _nearest(code: str) -> str:
+    """The code of the same letters in another order, else the one with most letters in their place."""
+    return min(in_use(), key=lambda c: (sorted(c) != sorted(code), -sum(a == b for a, b in zip(c, code, strict=False))))
 
 
 def is_money(unit: str) -> bool:

@@ -30,8 +30,9 @@ def test_a_difference_has_its_sign_and_nothing_has_none() -> None:
 
 def test_a_code_is_taken_in_any_case_and_another_word_is_refused_with_the_nearest() -> None:
     assert (require_currency("here", "krw"), require_currency("here", None), require_currency("here", "")) == ("KRW", "", "")
-    with pytest.raises(UserError, match=r"here is 'KWR', which is no ISO 4217 code.*did you mean 'K"):
-        require_currency("here", "KWR")
+    for wrong, nearest in {"KWR": "KRW", "USB": "USD", "EURO": "EUR", "jpn": "JPY"}.items():
+        with pytest.raises(UserError, match=f"here is '{wrong}', which is no ISO 4217 code; did you mean '{nearest}'"):
+            require_currency("here", wrong)
     with pytest.raises(UserError, match="here is 410"):
         require_currency("here", 410)
 
