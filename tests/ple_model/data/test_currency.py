@@ -16,7 +16,6 @@ from ple_model.errors import UserError
 from ple_model.tasks import TASKS
 from tests.ple_model.data.tiny_events import tables, write_events
 
-
 ONE = BuildSettings(workers=1)
 
 
