@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ple_model.context import LabelScaler
+from ple_model.layers.precision import widen
 from ple_model.losses import label_mask, masked_mean, standardise
 from ple_model.tasks import TaskSpec
 
@@ -26,7 +27,7 @@ NIG_FLOOR = 1e-6
 
 @dataclass(frozen=True)
 class EvidentialOutput:
-    """Parameters of one task's evidential head, float32.
+    """Parameters of one task's evidential head, float32 (float64 of a float64 model).
 
     kind 'dirichlet' or 'beta': alpha [B, K]. kind 'nig': gamma, nu, alpha, beta [B] ([B, out_dim] for wider regressions).
     """
@@ -98,7 +99,7 @@ class EvidentialLayers(nn.Module):
         dim = self.weight.shape[1]
         weight = self.weight.new_zeros(heads * widest, dim).index_copy(0, self._rows, self.weight).view(heads, widest, dim)
         bias = self.bias.new_zeros(heads * widest).index_copy(0, self._rows, self.bias).view(heads, 1, widest)
-        raw = torch.baddbmm(bias, experts.index_select(1, self._index).transpose(0, 1), weight.transpose(1, 2)).float()
+        raw = widen(torch.baddbmm(bias, experts.index_select(1, self._index).transpose(0, 1), weight.transpose(1, 2)))
         return {n: self._output(t, raw[i, :, : self.widths[n]]) for i, (n, t) in enumerate(self.specs.items())}
 
     @staticmethod
@@ -147,7 +148,7 @@ def evidential_loss(
         assert out.gamma is not None
         assert out.nu is not None
         assert out.beta is not None
-        target = torch.where(mask, standardise(y, scaler), torch.zeros_like(y, dtype=torch.float32))
+        target = standardise(torch.where(mask, y, torch.zeros_like(y)), scaler)
         values = nig_nll(out.gamma, out.nu, out.alpha, out.beta, target)
         values = values + nig_lambda * (target - out.gamma).abs() * (2 * out.nu + out.alpha)
         mean, n = masked_mean(values, mask)

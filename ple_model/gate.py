@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ple_model.errors import UserError, did_you_mean
+from ple_model.layers.precision import widen
 
 
 class CGCGate(nn.Module):
@@ -84,7 +85,8 @@ class CGCGate(nn.Module):
         """`temperature` multiplies the configured one (a number, or by task). `pin[task][expert]` sets weights exactly and
         scales the task's other weights to fill 1."""
         n_tasks, n_experts = len(self.tasks), len(self.experts)
-        logits = self.linear(shared).view(-1, n_tasks, n_experts).float()
+        logits = self.linear(shared).view(-1, n_tasks, n_experts)
+        logits = widen(logits)
         if isinstance(temperature, Mapping):
             factors = [temperature.get(t, 1.0) for t in self.tasks]
             scaled = logits / (self.temperature * logits.new_tensor(factors)[:, None])

@@ -1,8 +1,8 @@
 """Task losses and how they are weighted (reference, "Loss design"; Lin et al. 2017; Huber 1964; van den Oord et al. 2018;
 Kendall et al. 2018).
 
-Every loss is computed in float32 whatever the autocast state, per row, and averaged over the rows that have a label. A label
-is missing where it is -1 (classes, brands) or NaN (regression).
+Every loss is computed in float32 (float64 for a float64 model) whatever the autocast state, per row, and averaged over the rows
+that have a label. A label is missing where it is -1 (classes, brands) or NaN (regression).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ple_model.context import LabelScaler
+from ple_model.layers.precision import widen
 from ple_model.tasks import TaskSpec
 
 EPS = 1e-7
@@ -23,8 +24,8 @@ EPS = 1e-7
 
 def focal(p: Tensor, y: Tensor, alpha: float, gamma: float = 2.0) -> Tensor:
     """`-alpha_t (1 - p_t)^gamma log p_t` by row; p, y [B], y in {0, 1} (Lin et al. 2017, eq. 5)."""
-    p = p.float().clamp(EPS, 1 - EPS)
-    y = y.float()
+    p = widen(p).clamp(EPS, 1 - EPS)
+    y = y.to(p.dtype)
     p_t = p * y + (1 - p) * (1 - y)
     alpha_t = alpha * y + (1 - alpha) * (1 - y)
     return -alpha_t * (1 - p_t) ** gamma * torch.log(p_t)
@@ -32,17 +33,17 @@ def focal(p: Tensor, y: Tensor, alpha: float, gamma: float = 2.0) -> Tensor:
 
 def huber(prediction: Tensor, y: Tensor, delta: float = 1.0) -> Tensor:
     """Huber's loss by row: quadratic within `delta`, linear beyond."""
-    return F.huber_loss(prediction.float(), y.float(), reduction="none", delta=delta)
+    return F.huber_loss(widen(prediction), y.to(widen(prediction).dtype), reduction="none", delta=delta)
 
 
 def mse(prediction: Tensor, y: Tensor) -> Tensor:
     """Squared error by row."""
-    return (prediction.float() - y.float()) ** 2
+    return (widen(prediction) - y) ** 2
 
 
 def nll(logits: Tensor, y: Tensor) -> Tensor:
     """Negative log-likelihood by row from raw logits [B, K]; 0 where y is -1."""
-    return F.nll_loss(F.log_softmax(logits.float(), dim=-1), y.long(), ignore_index=-1, reduction="none")
+    return F.nll_loss(F.log_softmax(widen(logits), dim=-1), y.long(), ignore_index=-1, reduction="none")
 
 
 class BrandTable(nn.Module):
@@ -62,7 +63,7 @@ class BrandTable(nn.Module):
 
     def logits(self, query: Tensor) -> Tensor:
         """Similarities over temperature, [B, brands]; `query` is L2-normalised."""
-        return query.float() @ F.normalize(self.keys.float(), dim=-1).T / self.temperature
+        return widen(query) @ F.normalize(widen(self.keys), dim=-1).T / self.temperature
 
     def loss(self, query: Tensor, y: Tensor) -> Tensor:
         """InfoNCE by row, 0 where y is -1. All brands are candidates up to `candidates`; beyond that, in training, a sample is
@@ -79,8 +80,8 @@ class BrandTable(nn.Module):
         """InfoNCE against the brands `drawn` [S] (with replacement); a draw equal to the row's own brand is left out."""
         present = y >= 0
         own = y.clamp_min(0).long()
-        keys = F.normalize(self.keys.float(), dim=-1)
-        query = query.float()
+        keys = F.normalize(widen(self.keys), dim=-1)
+        query = widen(query)
         # S draws of probability Q stand for the sum over all other brands when each counts 1 / (S Q); the own brand is in
         # the sum once and for certain, so it takes no correction
         positive = (query * keys[own]).sum(-1) / self.temperature
@@ -92,7 +93,7 @@ class BrandTable(nn.Module):
 
 def standardise(y: Tensor, scaler: LabelScaler | None) -> Tensor:
     """A regression label in standard deviations; unchanged without a scaler."""
-    y = y.float()
+    y = widen(y)
     return y if scaler is None else (y - scaler.mean) / max(scaler.std, 1e-12)
 
 
@@ -115,11 +116,11 @@ def task_loss(
     """(masked mean loss, number of labels) of one task; `y` in original units."""
     mask = label_mask(spec, y)
     if spec.kind == "regression":
-        target = torch.where(mask, standardise(y, scaler), torch.zeros_like(y, dtype=torch.float32))
+        target = standardise(torch.where(mask, y, torch.zeros_like(y)), scaler)
         values = huber(prediction, target, delta) if spec.loss == "huber" else mse(prediction, target)
     elif spec.kind == "binary":
         # from the logit, not from p: sigmoid's gradient survives where a float32 p would have rounded to 0 or 1
-        values = focal(torch.sigmoid(logits[:, 0].float()), y.clamp_min(0), spec.focal_alpha or 0.25, gamma)
+        values = focal(torch.sigmoid(widen(logits[:, 0])), y.clamp_min(0), spec.focal_alpha or 0.25, gamma)
     elif spec.kind == "multiclass":
         values = nll(logits, torch.where(mask, y, torch.full_like(y, -1)))
     else:

@@ -220,8 +220,18 @@ def multiclass_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = No
     }  # fmt: skip
 
 
+def _mean_known(values: Sequence[float]) -> float:
+    """Mean of those that say something; an output without variance has no R2."""
+    known = [v for v in values if np.isfinite(v)]
+    return float(np.mean(known)) if known else NAN
+
+
 def regression_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
-    """y, p [n] in the label's unit."""
+    """y, p [n] in the label's unit; of a task of several outputs [n, K] the mean over outputs, each by itself."""
+    label, value = np.asarray(y, dtype=np.float64), _amounts(p)
+    if label.ndim > 1:
+        each = [regression_metrics(label[:, k], value[:, k], weight) for k in range(label.shape[1])]
+        return {name: _mean_known([found[name] for found in each]) for name in each[0]}
     return {
         "mae": mean_absolute_error(y, p, weight), "rmse": root_mean_squared_error(y, p, weight),
         "r2": r_squared(y, p, weight), "spearman": spearman(y, p, weight),

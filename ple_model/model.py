@@ -36,6 +36,8 @@ from ple_model.experts.base import Expert, ExpertAux
 from ple_model.gate import CGCGate, entropy_loss
 from ple_model.hmm import HMMProjectors, apply_override
 from ple_model.intervention import Intervention
+from ple_model.labels_in_range import require_labels
+from ple_model.layers.precision import widen
 from ple_model.losses import BrandTable, LossWeighting, task_loss
 from ple_model.memory import fits_memory
 from ple_model.output import Encoded, LossBreakdown, PLEClusterOutput
@@ -135,6 +137,7 @@ class PLEClusterAdaTT(nn.Module):
     def encode(self, inputs: PLEClusterInput) -> Encoded:
         """Experts, cold-start mixing, HMM projections and cluster embedding of a batch."""
         self._require_columns(inputs)
+        self._require_batch(inputs)
         # 1. Shared experts. Each reads the fields that it declares; a row with none of them gets a zero block.
         outputs: dict[str, Tensor] = {}
         present: dict[str, Tensor] = {}
@@ -150,7 +153,7 @@ class PLEClusterAdaTT(nn.Module):
         hmm, hmm_default = self.hmm(inputs)
 
         # 4. Cluster embedding: mixed by the GMM's posteriors where they are known, looked up elsewhere.
-        weights = self._cluster_weights(inputs)
+        weights = self._cluster_weights(inputs).to(self.cluster_embedding.weight.dtype)
         clusters = weights @ self.cluster_embedding.weight  # [B, cluster_embed_dim]
         return Encoded(outputs, present, aux, shared, hmm, hmm_default, clusters, weights)
 
@@ -162,6 +165,13 @@ class PLEClusterAdaTT(nn.Module):
         if inputs.parts is not ours and inputs.parts.keys() != ours.keys():
             strange = next((p for p in inputs.parts if p not in ours), None) or next(p for p in ours if p not in inputs.parts)
             raise UserError(f"the features are of another table than the model's: only one of them has '{strange}'")
+
+    def _require_batch(self, inputs: PLEClusterInput) -> None:
+        if not len(inputs):
+            raise UserError("the batch is empty: the model needs at least one customer")
+        own, given = self.cluster_embedding.weight.dtype, inputs.features.dtype
+        if {own, given} == {torch.float32, torch.float64}:
+            raise UserError(f"the batch is {given}, the model {own}: use inputs.to(dtype={own})")
 
     def readers(self, changed: Collection[str]) -> list[str]:
         """Experts that read one of these input fields or `features:<part>`."""
@@ -309,8 +319,10 @@ class PLEClusterAdaTT(nn.Module):
         for name in targets:
             if name not in self.tasks and name not in TASKS:
                 raise UserError(f"targets: no task '{name}'{did_you_mean(name, self.tasks)}")
+        rows = output.shared_concat.shape[0]
+        require_labels(targets, self.tasks, rows, 0 if self.brands is None else self.brands.keys.shape[0])
         with torch.autocast(output.shared_concat.device.type, enabled=False):
-            zero = output.gate_weights.new_zeros((), dtype=torch.float32)
+            zero = widen(output.gate_weights.new_zeros(()))
             raw: list[Tensor] = []
             counts: list[Tensor] = []
             data, kl = zero, zero
@@ -333,7 +345,7 @@ class PLEClusterAdaTT(nn.Module):
                     data, kl = data + spec.weight * d, kl + spec.weight * k
             weighted = self.weighting(torch.stack(raw), torch.stack(counts), self.adatt.c(epoch))
             entropy = zero if self.gates_frozen else self.config.cgc.entropy_lambda * entropy_loss(output.gate_weights)
-            aux = {f"{x}.{k}": v.float() for x, a in output.encoded.expert_aux.items() for k, v in a.losses.items()}
+            aux = {f"{x}.{k}": widen(v) for x, a in output.encoded.expert_aux.items() for k, v in a.losses.items()}
             sae = self.sae.loss(output.sae) if self.sae is not None and output.sae is not None else zero
             data, kl = e.loss_weight * data, e.loss_weight * kl
             main = weighted.sum() + entropy + sum(aux.values(), zero)

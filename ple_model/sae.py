@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ple_model.config import SaeConfig
+from ple_model.layers.precision import widen
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class SparseAutoencoder(nn.Module):
     def forward(self, shared: Tensor) -> SAEOutput:
         """shared [B, width] -> `SAEOutput`. Float32 throughout: the loss sums squares over hundreds of dimensions."""
         with torch.autocast(shared.device.type, enabled=False):
-            shared = shared.detach().float()
+            shared = widen(shared.detach())
             if self.training:
                 self._update_statistics(shared)
             x = self.standardise(shared)
@@ -144,14 +145,14 @@ class SparseAutoencoder(nn.Module):
 
     def edit(self, shared: Tensor, clamp: dict[int, float]) -> Tensor:
         """shared with some latents set to given values: `h + std * W_dec (z' - z)`; what the SAE does not explain stays."""
-        z, _ = self.encode(self.standardise(shared.float()))
+        z, _ = self.encode(self.standardise(widen(shared)))
         index = list(clamp)
-        change = shared.new_tensor([clamp[i] for i in index]).float() - z[:, index]
+        change = z.new_tensor([clamp[i] for i in index]) - z[:, index]
         return shared + (change @ self.decoder[:, index].T * self.std).to(shared.dtype)
 
     def reconstruct(self, shared: Tensor) -> Tensor:
         """The reconstruction of shared in its own units."""
-        z, _ = self.encode(self.standardise(shared.float()))
+        z, _ = self.encode(self.standardise(widen(shared)))
         return (self.decode(z) * self.std + self.mean).to(shared.dtype)
 
     @torch.no_grad()

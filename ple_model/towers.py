@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ple_model.layers.precision import widen
 from ple_model.stacked import StackedLayerNorm, StackedLinear
 from ple_model.tasks import TaskSpec
 
@@ -48,10 +49,10 @@ class TaskTowers(nn.Module):
 
 
 def predict(spec: TaskSpec, logits: Tensor) -> Tensor:
-    """A prediction from a tower's raw output [B, out_dim], in float32: binary p [B]; multiclass probabilities [B, K];
-    regression in standard deviations of the label [B] ([B, out_dim] if wider than 1); contrastive L2-normalised query [B,
-    128]."""
-    logits = logits.float()
+    """A prediction from a tower's raw output [B, out_dim], in float32 (float64 for a float64 model): binary p [B]; multiclass
+    probabilities [B, K]; regression in standard deviations of the label [B] ([B, out_dim] if wider than 1); contrastive
+    L2-normalised query [B, 128]."""
+    logits = widen(logits)
     if spec.kind == "binary":
         return torch.sigmoid(logits[:, 0])
     if spec.kind == "multiclass":
