@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError
+from ple_model.safe_arrays import read_npz
 from ple_model.schema import PART_SLICES
 
 if TYPE_CHECKING:
@@ -68,12 +69,11 @@ class Profile:
         """What `save` wrote; None where a run has none (it is older). `UserError` names a damaged file."""
         path = folder / FILE
         try:
-            with np.load(path, allow_pickle=False) as z:
-                named = {p: {k.split("|")[1]: z[k] for k in z.files if k.startswith(f"{p}|")} for p in ("class", "present")}
-                extremes = z["extremes"] if "extremes" in z.files else None
-                counted = int(z["rows"]), z["edges"], z["counts"]
-                customers = int(z["customers"]) if "customers" in z.files else None
-                return Profile(*counted, named["class"], named["present"], z["segments"], extremes, customers)
+            z = read_npz(path)
+            named = {p: {k.split("|")[1]: z[k] for k in z if k.startswith(f"{p}|")} for p in ("class", "present")}
+            counted = int(z["rows"]), z["edges"], z["counts"]
+            customers = int(z["customers"]) if "customers" in z else None
+            return Profile(*counted, named["class"], named["present"], z["segments"], z.get("extremes"), customers)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, OSError, TypeError) as e:

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +28,7 @@ from ple_model.finite import require_finite_inputs
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
 from ple_model.run import Run
+from ple_model.safe_paths import open_file
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
@@ -206,7 +206,7 @@ class Explainer:
     @cached_property
     def weights_sha256(self) -> str:
         digest = hashlib.sha256()
-        with FilePath(self.run.path / "model.safetensors").open("rb") as f:
+        with open_file(self.run.path / "model.safetensors") as f:
             while block := f.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()

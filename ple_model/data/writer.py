@@ -91,7 +91,7 @@ class DatasetWriter:
         table = table.combine_chunks()
         with writing(self.out / name):
             pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=self.group_rows)
-        groups = pq.ParquetFile(temporary).metadata
+        groups = pq.read_metadata(temporary)
         sizes = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
         part = PartFile(name, split, temporary.stat().st_size, sha256_file(temporary), table.num_rows, sizes)
         os.replace(temporary, self.out / name)
