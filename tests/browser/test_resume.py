@@ -1,0 +1,79 @@
+"""A training that is stopped and resumed in the app, whose server is killed and started again, ends as if nothing had been."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dashboard.browser import CONTENT, WAIT_MS, _wait, free_port, ready
+from dashboard.i18n import catalogue
+from dashboard.jobs import JobStore, jobs_root
+from dashboard.server import DEBUG, ROOT, app_command, app_environment
+from ple_model.run import load_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+EN = catalogue("en")
+NAME = "interrupted"
+
+
+@contextmanager
+def server(runs: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An app of its own, that a test may kill."""
+    port = free_port()
+    words, variables = app_command(port, True), {**app_environment([runs]), DEBUG: "1"}
+    with log.open("wb") as out:
+        process = subprocess.Popen(words, cwd=ROOT, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        try:
+            _wait(f"http://127.0.0.1:{port}", process, log)
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.kill()
+            process.wait(20)
+
+
+def fill(page: Page, role: str, key: str, text: str, enter: str = "Enter") -> None:
+    field = page.locator('[data-testid="stSidebar"]').get_by_role(role, name=EN[key])  # type: ignore[arg-type]
+    field.fill(text)
+    field.press(enter)
+    ready(page)
+
+
+def test_stopped_resumed_and_left_by_its_server_a_training_ends_with_the_same_bits(
+    page: Page, shown_runs: Path, tmp_path: Path
+) -> None:
+    store = JobStore(jobs_root(shown_runs))
+    sidebar = page.locator('[data-testid="stSidebar"]')
+    card = sidebar.locator('[class*="st-key-job-"]').first
+    with server(shown_runs, tmp_path / "first.log") as (address, process):
+        page.goto(f"{address}/training?run=healthy")
+        ready(page, CONTENT)
+        sidebar.get_by_text(EN["train.title"]).click()
+        ready(page)
+        fill(page, "textbox", "train.name", NAME)
+        fill(page, "spinbutton", "train.phase1", "12")
+        fill(page, "spinbutton", "train.phase2", "1")
+        fill(page, "textbox", "train.set", "training.patience=1000", "Control+Enter")
+        sidebar.get_by_role("button", name=EN["train.start"]).click()
+        expect(card).to_contain_text("epoch 1 ", timeout=WAIT_MS)
+        sidebar.get_by_role("button", name=EN["job.stop"]).click()
+        sidebar.get_by_role("button", name=EN["job.resume"]).click(timeout=WAIT_MS)
+        expect(card).to_contain_text(EN["job.running"], timeout=WAIT_MS)
+        resumed = store.jobs()[0]
+        process.kill()
+        process.wait(20)
+    with server(shown_runs, tmp_path / "second.log") as (address, process):
+        page.goto(f"{address}/training?run=healthy")
+        expect(card).to_contain_text(EN["job.finished"], timeout=WAIT_MS)
+    assert store.get(resumed.id).status == "finished"
+    events = [line["event"] for line in load_run(resumed.run).progress()]
+    assert "resumed" in events
+    whole = dataclasses.replace(resumed.training, run=tmp_path / "whole", resume=False)
+    subprocess.run(store.command(whole), check=True, capture_output=True, timeout=WAIT_MS / 1000)
+    for file in ("model.safetensors", "metrics.json", "preprocess/calibration.json"):
+        assert (resumed.run / file).read_bytes() == (whole.run / file).read_bytes(), file
