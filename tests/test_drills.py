@@ -1,6 +1,6 @@
 """A little of each drill; the whole of them: `python -m tests.drills.kills`, `tests.drills.races`, `tests.drills.disk_full`.
 
-`tests.drills.settings` runs in tests/ple_model/test_settings_drill.py, the kills that are aimed in tests/ple_model/test_resume.py.
+`tests.drills.settings` runs in tests/ple_model/test_settings_drill.py, kills that are aimed in tests/ple_model/test_resume.py.
 """
 
 from __future__ import annotations

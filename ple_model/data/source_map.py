@@ -27,10 +27,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ple_model.arguments import MAX_HORIZON, shown
 from ple_model.data.events import EXTRA_TABLES, TABLES, TableSpec
+from ple_model.data.text_encoding import text_encoding
 from ple_model.errors import UserError, did_you_mean
+from ple_model.yaml_text import parse_yaml
 
 OPEN = "?"
 """An open question: a person has to answer it before the import reads anything."""
@@ -92,18 +93,18 @@ def _open_places(here: str, table: TableMap) -> list[str]:
 def load_map(path: Path) -> SourceMap:
     """Read a YAML map; `UserError` names the unknown key, table or column and the nearest valid one."""
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = parse_yaml(path.read_text(encoding="utf-8"), f"the map '{path}'")
     except FileNotFoundError as e:
         raise UserError(f"the map '{path}' does not exist; `ple import map FILE {path}` writes a starter") from e
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise UserError(f"the map '{path}' cannot be read as YAML: {' '.join(str(e).split())[:200]}") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"the map '{path}' cannot be read: {' '.join(str(e).split())[:200]}") from e
     top = _mapping(path, "the map", plain, ("name", "cutoffs", "horizon_days", "tables"))
     cutoffs = top.get("cutoffs") or []
     if not isinstance(cutoffs, list):
         raise UserError(f"{path}: cutoffs is {cutoffs!r}; give a list of dates")
     horizon = top.get("horizon_days")
-    if horizon is not None and (not isinstance(horizon, int) or isinstance(horizon, bool) or horizon < 1):
-        raise UserError(f"{path}: horizon_days is {horizon!r}; give a whole number of days, at least 1")
+    if horizon is not None and (not isinstance(horizon, int) or isinstance(horizon, bool) or not 1 <= horizon <= MAX_HORIZON):
+        raise UserError(f"{path}: horizon_days is {shown(horizon)}; give a whole number of days, 1 to {MAX_HORIZON:,}")
     tables = {}
     for name, entry in _mapping(path, "tables", top.get("tables") or {}, IMPORTABLE).items():
         tables[name] = _table_map(path, name, entry or {})
@@ -148,7 +149,7 @@ def _table_map(path: Path, name: str, entry: Any) -> TableMap:
         formats={k: _text(path, f"{here}.formats.{k}", v) for k, v in formats.items()},
         thousands=_separator(path, f"{here}.thousands", parts.get("thousands", ""), (",", ".", " ", "'", "", OPEN)),
         decimal=_separator(path, f"{here}.decimal", parts.get("decimal", "."), (".", ",", OPEN)),
-        encoding=None if parts.get("encoding") is None else _text(path, f"{here}.encoding", parts["encoding"]),
+        encoding=None if parts.get("encoding") is None else _encoding(path, f"{here}.encoding", parts["encoding"]),
         delimiter=None if parts.get("delimiter") is None else _delimiter(path, f"{here}.delimiter", parts["delimiter"]),
         skip_lines=None if parts.get("skip_lines") is None else _count(path, f"{here}.skip_lines", parts["skip_lines"]),
         sheet=None if parts.get("sheet") is None else _text(path, f"{here}.sheet", parts["sheet"]),
@@ -173,6 +174,11 @@ def _columns(path: Path, where: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, list) and value:
         return tuple(_text(path, where, v) for v in value)
     return (_text(path, where, value),)
+
+
+def _encoding(path: Path, where: str, value: Any) -> str:
+    text = _text(path, where, value)
+    return text if text == OPEN else text_encoding(text, f"{path}: {where}")
 
 
 def _separator(path: Path, where: str, value: Any, allowed: tuple[str, ...]) -> str:
