@@ -42,6 +42,7 @@ from ple_model.calibration import CalibrationMap
 from ple_model.data.build import BuildSettings, transform
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.data.own.dataset import rows_to_score
+from ple_model.data.own.table import NO_CUTOFF
 from ple_model.data.work import Progress
 from ple_model.errors import UserError
 from ple_model.finite import Tally
@@ -81,8 +82,8 @@ class Prediction:
         return {**vars(self), "path": str(self.path)}
 
     def __str__(self) -> str:
-        dates = ", ".join(self.cutoffs)
-        lines = [f"{self.customers:,} customers, {self.rows:,} rows at {dates} -> {self.path}", f"  {self.thresholds_from}"]
+        dates = "" if self.cutoffs == (NO_CUTOFF,) else f" at {', '.join(self.cutoffs)}"
+        lines = [f"{self.customers:,} customers, {self.rows:,} rows{dates} -> {self.path}", f"  {self.thresholds_from}"]
         lines += [f"  {t:<20} marked above {v:.4g}: {self.fallback[t]:.1%}" for t, v in self.thresholds.items()]
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
 

@@ -236,7 +236,10 @@ class Explanation:
         return found
 
     def __str__(self) -> str:
-        head = f"{self.customer_id} at {self.cutoff} · {self.title}: {self.target_name} {self.shown(self.prediction)}"
+        from ple_model.data.own.table import NO_CUTOFF
+
+        at = "" if self.cutoff == NO_CUTOFF else f" at {self.cutoff}"
+        head = f"{self.customer_id}{at} · {self.title}: {self.target_name} {self.shown(self.prediction)}"
         lines = [head.rstrip(), f"typical customer {self.shown(self.typical)}; {self.faithfulness.verdict_en}"]
         if self.statistic:
             adds = "means add up over customers" if self.statistic == "mean" else "half of such customers stay below it"

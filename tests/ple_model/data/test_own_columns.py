@@ -124,6 +124,7 @@ def test_a_model_of_it_has_only_experts_and_tasks_that_the_table_feeds(run: Run)
 def test_reasons_name_the_columns_with_unit_and_sentence(run: Run) -> None:
     sample = run.sample().load()
     told = [explain(run, c, task="churn") for c in sample.customer_id[:6]]
+    assert str(told[0]).startswith(f"{sample.customer_id[0]} · Income: >50K: ")
     text = " ".join(r.en for e in told for r in e.reasons)
     assert "Age at the interview: " in text
     assert " years, where " in text
@@ -183,6 +184,7 @@ def test_new_rows_are_scored_by_column_name(run: Run, tmp_path: Path) -> None:
     file = own_table.write(tmp_path / "new.csv", 60, seed=5, drop=("income", "married", "note", "batch"))
     found = predict(run, file, tmp_path / "out.parquet")
     assert found.rows == found.customers == 60
+    assert str(found).startswith("60 customers, 60 rows -> ")
     table = pq.read_table(tmp_path / "out.parquet")
     truth = np.array([v == ">50K" for v in own_table.columns(60, 5)["income"]])
     assert table.column("customer_id").to_pylist() == [f"p{i}" for i in range(60)]
