@@ -362,7 +362,9 @@ def _jobs() -> None:
     jobs = [j for j in state.jobs().jobs() if j.active or time.time() - (j.ended or 0) < RECENT_S]
     before, now = st.session_state.get("active_jobs"), [j.id for j in jobs if j.active]
     st.session_state["active_jobs"] = now
-    if before is not None and set(before) - set(now):  # a training has ended: its run belongs into the pickers
+    if before is not None and set(before) != set(now):
+        # One has ended: its run belongs into the pickers. One was resumed, by a button of this fragment, which alone ran again:
+        # whether it runs by itself is for the whole script to say.
         state.refresh_entries()
         st.rerun()
     for job in jobs[:4]:
