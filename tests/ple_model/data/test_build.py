@@ -17,10 +17,11 @@ from ple_model.data.dataset import Dataset
 from ple_model.data.labels import LABEL_TASKS
 from ple_model.errors import UserError
 from ple_model.schema import PARTS, load_schema
-from ple_model.tasks import SPENDING_CATEGORIES
+from ple_model.tasks import EVERYONE, SPENDING_CATEGORIES, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
 ONE = BuildSettings(workers=1)
+CONDITIONS = {f"task:{t}" for t, s in TASKS.items() if s.enabled and s.condition is not EVERYONE}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def built(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_every_field_part_and_label_is_there_and_finite(built: Dataset) -> None:
     m = built.manifest
     assert m.fields == tuple(FIELD_SHAPES)
-    assert set(m.presence) == {*OPTIONAL_FIELDS, *(f"features:{p}" for _, p, _ in PARTS)}
+    assert set(m.presence) == {*OPTIONAL_FIELDS, *(f"features:{p}" for _, p, _ in PARTS), *CONDITIONS}
     assert set(m.tasks) == set(LABEL_TASKS)
     inputs = built.load().inputs
     inputs.validate()
@@ -63,7 +64,7 @@ def test_absent_values_are_zero_and_said(built: Dataset) -> None:
     assert silent.any()
     assert inputs.customer_segment is not None
     assert inputs.txn_seq is not None
-    assert (inputs.customer_segment[silent] == 1).all()
+    assert (inputs.customer_segment[silent] == 3).all()  # dormant
     for name in ("txn_seq", "session_seq", "tda_features", "hmm_journey", "features:rfm", "features:gmm", "cluster_probs"):
         assert not inputs.presence[name][silent].any(), name
     assert (inputs.txn_seq[silent] == 0).all()
