@@ -76,10 +76,11 @@ def refresh_entries() -> None:
     _entries.clear()
 
 
-def fingerprint(path: Path, names: tuple[str, ...] = READ_FILES) -> str:
-    """Changes whenever one of the run's files does."""
+def fingerprint(path: Path) -> str:
+    """Changes whenever one of the run's files does, its sample and what it knows of its data included."""
     digest = hashlib.sha256(str(path).encode())
-    for name in names:
+    below = (p.relative_to(path).as_posix() for folder in ("preprocess", "sample") for p in (path / folder).rglob("*"))
+    for name in (*READ_FILES, *sorted(below)):
         try:
             stat = (path / name).stat()
             digest.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}".encode())
