@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -10,6 +11,7 @@ import numpy as np
 from analysis.cohort import quote_identifier as q
 from analysis.nullable import filled
 from analysis.stats import evidence
+from analysis.stats.drift import DriftGroups
 from analysis.stats.run import Facts, RowQuality
 from ple_model.metrics import worst_probability
 from ple_model.sql_paths import to_read
@@ -45,6 +47,18 @@ def distinct_customers(rows: Path, n: int) -> int:
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         count = "count(DISTINCT customer_id)" if n <= LIMIT else "approx_count_distinct(customer_id)"
         return int(connection.execute(f"SELECT {count} FROM read_parquet({to_read(rows)})").fetchall()[0][0])
+
+
+def with_customers(unseen: DriftGroups, rows: Path) -> DriftGroups:
+    """The groups, each with the number of its customers (exact or not as `distinct_customers`)."""
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        few = sum(g.n for g in unseen.groups.values()) <= LIMIT
+        count = "count(DISTINCT customer_id)" if few else "approx_count_distinct(customer_id)"
+        found = connection.execute(
+            f"SELECT cutoff || ' ' || split, {count} FROM read_parquet({to_read(rows)}) WHERE split <> 'train' GROUP BY 1"
+        ).fetchall()
+    known = {str(k): int(n) for k, n in found}
+    return DriftGroups({k: replace(g, customers=known.get(k, 0)) for k, g in unseen.groups.items()})
 
 
 def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:

@@ -24,7 +24,7 @@ from torch import Tensor
 from analysis.diagnose import Progress
 from analysis.explain.effects import Engine, concat_encoded, slim
 from analysis.facts import facts_of
-from analysis.quality import distinct_customers, row_quality
+from analysis.quality import distinct_customers, row_quality, with_customers
 from analysis.reference import rescale, training_profile
 from analysis.stats import drift, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
@@ -221,6 +221,7 @@ class _Recorder:
         embedding = {m: _np(model.hmm.hmm_default_embeddings[m]) for m in encoded.hmm_projected}
         added, own = {k: _np(v) for k, v in output.transfer.items()}, {k: _np(v) for k, v in output.task_expert.items()}
         added = {k: v for k, v in added.items() if k in self.facts.edges}
+        whole, unseen = self._drift(batch)
         return Statistics(
             facts=self.facts,
             n=n,
@@ -233,18 +234,19 @@ class _Recorder:
                 _np(output.sae.latent), _np(output.sae.x_standardised), _np(output.sae.reconstruction)
             ),
             evidence={t: self._evidence(t, batch, output) for t in output.evidential},
-            drift=self._drift(batch.inputs),
+            drift=whole,
+            unseen=unseen,
             finite=finite_of(model, batch.inputs, output),
         )  # fmt: skip
 
-    def _drift(self, inputs: PLEClusterInput) -> drift.DriftStats | None:
-        """Counts on the training bins, in the run's own scale."""
+    def _drift(self, batch: Batch) -> tuple[drift.DriftStats | None, drift.DriftGroups | None]:
+        """Counts on the training bins, in the run's own scale: of all rows, and by split and cut-off."""
         if self.profile is None:
-            return None
-        rows = rows_of(inputs)
+            return None, None
+        rows = rows_of(batch.inputs)
         if self.rescale is not None:
             rows = replace(rows, features=self.rescale(rows.features))
-        return drift.measure(rows, self.profile.edges)
+        return drift.grouped(rows, self.profile.edges, batch.split, batch.cutoff)
 
     def _evidence(self, task: str, batch: Batch, output: PLEClusterOutput) -> evidence.TaskEvidence:
         head, kind = output.evidential[task], self.facts.kinds[task]
@@ -386,10 +388,11 @@ class _Recorder:
             effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
             dose = engine.dose_response()
         rows = folder / "rows.parquet"
-        moved = kept.statistics.drift
+        moved, unseen = kept.statistics.drift, kept.statistics.unseen
         return replace(
             kept.statistics,
             drift=None if moved is None else replace(moved, customers=distinct_customers(rows, moved.n)),
+            unseen=None if unseen is None else with_customers(unseen, rows),
             effects=effects,
             dose=dose,
             quality=row_quality(rows, self.facts, self.judged),

@@ -128,6 +128,11 @@ class ProfileRows:
     parts: Mapping[str, slice] = field(default_factory=lambda: PART_SLICES)
     """Columns of each part."""
 
+    def take(self, index: NDArray[np.int64]) -> ProfileRows:
+        """Some of the rows."""
+        classes, present = ({k: v[index] for k, v in d.items()} for d in (self.classes, self.present))
+        return ProfileRows(self.features[index], classes, present, self.segment[index], self.parts)
+
 
 def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
     """The rows of a batch. `decoded=False`: fields that are not in the batch were left out by its reader, only what presence

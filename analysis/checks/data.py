@@ -86,8 +86,19 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Columns and class ids whose population stability index says that they moved, and feeds that thinned out or appeared."""
     if s.drift is None or s.trained is None:
         raise NotMeasured("There is no training reference to compare with.")
-    need_rows(s.drift.n, t)
-    d = compare(s.drift, s.trained, t.min_rows)
+    if s.unseen is None:
+        raise NotMeasured("This analysis is older: run `ple diagnose` again to compare the newest rows with training.")
+    if not s.unseen.groups:
+        raise NotMeasured("All rows are of the training split: there are none to compare with it.")
+    group = s.unseen.judged(t.min_rows)
+    if group is None:
+        split, cutoff, newest = s.unseen.newest_first()[0]
+        raise NotMeasured(
+            f"Not enough rows outside training at one cut-off: {newest.n} {split} rows at {cutoff}, {t.min_rows} needed."
+        )
+    split, cutoff, rows = group
+    d = compare(rows, s.trained, t.min_rows)
+    seen = Evidence("customers of the rows compared", float(rows.customers), None, d.n, f"{split} {cutoff}")
     known = int(np.isfinite(d.psi).sum())
     if not known:
         raise NotMeasured("Not enough rows to compare columns with training.")
@@ -105,13 +116,15 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "DATA-DRIFT",
             "warning" if share > t.drift_columns or feeds else "info",
             f"features:{part}",
-            f"{len(moved)} of {known} columns have drifted from training, most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
+            f"{len(moved)} of {known} columns of the {split} rows at {cutoff} have drifted from training, "
+            f"most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
             (
                 Evidence("share of drifted columns", share, t.drift_columns, d.n),
                 Evidence("largest population stability index", float(d.psi[worst]), t.drift_psi, d.n),
                 Evidence("its Kolmogorov-Smirnov distance", float(d.ks[worst]), float(d.ks_chance[worst]), d.n),
                 Evidence("further columns worth watching", float(watched), None, d.n),
                 Evidence("parts that moved as a whole", float(len(feeds)), None, d.n, ", ".join(feeds)),
+                seen,
             ),
             "data.drift",
             cause,
@@ -124,10 +137,12 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 "DATA-DRIFT",
                 "warning",
                 field,
-                f"The classes of `{field}` are shared out differently from training (PSI {value:.2f}).",
+                f"The classes of `{field}` are shared out differently from training in the {split} rows at {cutoff} "
+                f"(PSI {value:.2f}).",
                 (
                     Evidence("population stability index", value, t.drift_psi, d.n),
                     Evidence("chi-square over its degrees of freedom", d.class_chi2[field], None, d.n),
+                    seen,
                 ),
                 "data.drift",
                 cause,
@@ -141,11 +156,12 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "DATA-DRIFT",
             "warning",
             changed[0],
-            f"`{changed[0]}` is there in {now:.0%} of rows, in training it was in {before:.0%}"
+            f"`{changed[0]}` is there in {now:.0%} of the {split} rows at {cutoff}, in training it was in {before:.0%}"
             + (f"; {len(changed) - 1} more inputs changed." if len(changed) > 1 else "."),
             (
                 Evidence("change of the share of rows that have it", abs(now - before), t.drift_presence, d.n),
                 Evidence("inputs that changed", float(len(changed)), None, d.n, ", ".join(changed[:6])),
+                seen,
             ),
             "data.drift",
             "A feed delivers for other customers than it did in training.",

@@ -86,8 +86,9 @@ def pack(value: Any) -> tuple[str, dict[str, NDArray[Any]]]:
 
 def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, np.ndarray):
-        arrays[path] = value
-        return {"@array": path}
+        shared = next((p for p, a in arrays.items() if a is value), path)  # bins that several counts share are stored once
+        arrays[shared] = value
+        return {"@array": shared}
     if isinstance(value, np.generic):
         return value.item()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -11,7 +11,10 @@ customer at several cut-offs resemble each other: chance is reckoned with custom
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +33,10 @@ from ple_model.profile import (
 
 CHANCE = 3.7190
 """Standard normal quantile of 1 - 1e-4: one column in ten thousand is beyond it by chance."""
+
+
+GROUPS = 16
+"""Groups of rows by split and cut-off that are told apart at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +128,42 @@ def measure(rows: ProfileRows, edges: NDArray[np.float32]) -> DriftStats:
         present={k: by_segment(v, rows.segment) for k, v in rows.present.items()},
         segments=by_segment(np.ones(n, dtype=np.bool_), rows.segment),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class DriftGroups(Statistic):
+    """Rows that were not trained on, by split and cut-off; of very many cut-offs the newest `GROUPS` are kept."""
+
+    groups: dict[str, DriftStats]
+    """"<cut-off> <split>" -> counts"""
+
+    def __add__(self, other: DriftGroups) -> DriftGroups:
+        merged = super().__add__(other)
+        return DriftGroups({k: merged.groups[k] for k in sorted(merged.groups, key=_age, reverse=True)[:GROUPS]})
+
+    def newest_first(self) -> list[tuple[str, str, DriftStats]]:
+        """(split, cut-off, counts); of one cut-off the test rows first."""
+        named = [(*reversed(k.split(" ", 1)), self.groups[k]) for k in sorted(self.groups, key=_age, reverse=True)]
+        return [(split, cutoff, counts) for split, cutoff, counts in named]
+
+    def judged(self, min_rows: int) -> tuple[str, str, DriftStats] | None:
+        """The newest group that has enough rows; None: no group has."""
+        return next((g for g in self.newest_first() if g[2].n >= min_rows), None)
+
+
+def _age(key: str) -> tuple[str, bool]:
+    cutoff, split = key.split(" ", 1)
+    return cutoff, split == "test"
+
+
+def grouped(
+    rows: ProfileRows, edges: NDArray[np.float32], split: Sequence[str], cutoff: Sequence[str]
+) -> tuple[DriftStats, DriftGroups]:
+    """(counts of all rows, counts of those that no model is trained on, by split and cut-off)."""
+    names = np.array([f"{c} {s}" for s, c in zip(split, cutoff, strict=True)])
+    parts = {str(k): measure(rows.take(np.flatnonzero(names == k)), edges) for k in np.unique(names)}
+    whole = reduce(add, parts.values())
+    return whole, DriftGroups({}) + DriftGroups({k: v for k, v in parts.items() if not k.endswith(" train")})
 
 
 def of_profile(profile: Profile) -> DriftStats:

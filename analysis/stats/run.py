@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.stats.base import Array, Statistic
-from analysis.stats.drift import DriftStats
+from analysis.stats.drift import DriftGroups, DriftStats
 from analysis.stats.effects import EffectStats
 from analysis.stats.evidence import TaskEvidence
 from analysis.stats.expert import ExpertStats
@@ -118,7 +118,9 @@ class Statistics(Statistic):
     reference: InputStats | None = None
     """Input moments of the run's own sample: what it had of each feed."""
     drift: DriftStats | None = None
-    """Counts on the bins of the training reference."""
+    """Counts of all rows on the bins of the training reference."""
+    unseen: DriftGroups | None = None
+    """The same of the rows that were not trained on, by split and cut-off: what is compared with training."""
     finite: FiniteStats | None = None
     """Rows that are no numbers."""
     trained: DriftStats | None = None

@@ -10,7 +10,7 @@ from analysis.checks.thresholds import Thresholds
 from analysis.contents import column_bins, column_rows, label_rows, part_drift
 from analysis.figures import data as figures
 from analysis.stats.base import MIN_ROWS
-from analysis.stats.drift import Drift, DriftStats, compare
+from analysis.stats.drift import Drift, DriftGroups, DriftStats, compare
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -85,21 +85,49 @@ def _columns(stats: DriftStats, drift: Drift | None, schema: FeatureSchema) -> N
     )
 
 
-def _drift(frame: Frame, stats: DriftStats, trained: DriftStats, drift: Drift) -> None:
+def _groups(unseen: DriftGroups, trained: DriftStats) -> None:
+    """Every group of rows that were not trained on against training, the newest first."""
+    limits = Thresholds()
+    lines = []
+    for split, cutoff, rows in unseen.newest_first():
+        found = compare(rows, trained, limits.min_rows)
+        known = found.psi[np.isfinite(found.psi)]
+        lines.append(
+            {
+                t("data.of_split"): t(f"split.{split}"),
+                t("data.cutoff"): cutoff,
+                t("data.rows"): rows.n,
+                t("data.customers"): rows.customers,
+                t("data.largest_psi"): float(known.max()) if len(known) else None,
+                t("data.moved_columns"): int(found.moved(limits.drift_psi).sum()) if len(known) else None,
+            }
+        )
+    table(
+        pd.DataFrame(lines),
+        "drift-groups",
+        title=t("data.groups_title"),
+        caption=t("data.groups_help", minimum=limits.min_rows),
+        height="content",
+        column_config={t("data.largest_psi"): st.column_config.NumberColumn(format="%.3f", help=t("data.psi_help"))},
+    )
+
+
+def _drift(frame: Frame, group: tuple[str, str, DriftStats], trained: DriftStats, drift: Drift) -> None:
     """Parts by their most drifted column, and one column's distribution then and now."""
     limits = Thresholds()
-    put.subheader(t("data.drift"), anchor=False)
+    split, cutoff, stats = group
     parts = part_drift(drift, limits.drift_psi, frame.run.context().parts)
     if not parts:
         put.info(t("data.drift_few", n=f"{stats.n:,}", minimum=MIN_ROWS), icon=cards.ICONS["unknown"])
         return
+    rows = {"split": t(f"split.{split}"), "cutoff": cutoff, "n": f"{drift.n:,}", "customers": f"{stats.customers:,}"}
     left, right = st.columns(2, gap="small")
     with left:
         show(
             figures.part_drift(parts, limits.drift_psi_watch, limits.drift_psi),
             "data-drift",
             title=t("data.parts"),
-            caption=t("data.parts_help", n=f"{drift.n:,}", trained=f"{drift.reference_n:,}"),
+            caption=t("data.parts_help", **rows, trained=f"{drift.reference_n:,}"),
         )
     with right:
         columns = frame.run.context().schema.columns
@@ -162,10 +190,20 @@ def render(frame: Frame) -> None:
     if s.drift is None:
         put.info(t("guard.not_measured"))
     else:
-        drift = compare(s.drift, s.trained, Thresholds().min_rows) if s.trained is not None else None
+        group = s.unseen.judged(Thresholds().min_rows) if s.unseen is not None else None
+        drift = compare(group[2], s.trained, Thresholds().min_rows) if s.trained is not None and group is not None else None
         _columns(s.drift, drift, frame.run.context().schema)
-        if s.trained is not None and drift is not None:
-            _drift(frame, s.drift, s.trained, drift)
+        if s.trained is not None:
+            put.subheader(t("data.drift"), anchor=False)
+            if s.unseen is None or not s.unseen.groups:
+                put.info(t("data.drift_older" if s.unseen is None else "data.drift_none"), icon=cards.ICONS["unknown"])
+            else:
+                if group is None or drift is None:
+                    newest = s.unseen.newest_first()[0][2].n
+                    put.info(t("data.drift_few", n=f"{newest:,}", minimum=MIN_ROWS), icon=cards.ICONS["unknown"])
+                else:
+                    _drift(frame, group, s.trained, drift)
+                _groups(s.unseen, s.trained)
         _presence(s.drift)
     _labels(frame, dataset)
 

@@ -93,6 +93,7 @@ class World:
             n=n,
             inputs=inputs,
             drift=drift.measure(of_rows(self.features, self.absent), edges),
+            unseen=drift.DriftGroups({"2025-05-01 test": drift.measure(of_rows(self.features, self.absent), edges)}),
             trained=drift.measure(trained, edges),
             experts=expert.measure(self.outputs, self.present),
             gates=gate.measure(facts.tasks, facts.experts, self.weights, np.stack(list(self.present.values()), 1)),

@@ -139,13 +139,13 @@ def of_drift(found: tuple[Finding, ...]) -> list[Finding]:
     return [f for f in found if f.id == "DATA-DRIFT"]
 
 
-def moved(dataset: Dataset, out: Path, part: str, by: float, hide: float = 0.0) -> Dataset:
-    """The dataset with one part of features moved, and the transactions of a share of rows gone."""
+def moved(dataset: Dataset, out: Path, part: str, by: float, hide: float = 0.0, split: str = "") -> Dataset:
+    """The dataset with one part of features moved (of one split), and the transactions of a share of rows gone."""
     writer, rng = DatasetWriter(out), np.random.default_rng(0)
     for file in dataset.manifest.files:
         columns = dict(decode(dataset.part_table(file), dataset.path / file.name))
         features = np.array(columns["features"])
-        features[:, PART_SLICES[part]] += by
+        features[:, PART_SLICES[part]] += by if split in ("", file.split) else 0.0
         columns["features"] = features
         if hide:
             columns["p_txn_seq"] = np.asarray(columns["p_txn_seq"]) & (rng.random(len(features)) >= hide)
@@ -171,13 +171,67 @@ def test_a_moved_part_and_a_thinner_feed_are_named(tiny_run: Run, tiny_dataset: 
     assert result.statistics.drift.presence("txn_seq") == pytest.approx(0.6, abs=0.08)
 
 
+def test_drift_of_a_quarter_of_the_rows_the_newest_is_an_alarm(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    """The test rows moved, the rest did not: among all rows the change is a third of what it is among the newest."""
+    other = moved(tiny_dataset, tmp_path / "newest", "credit", 0.14, split="test")  # PSI 0.5 to 1.2
+    result = diagnose(tiny_run, other)
+    found = {f.subject: f for f in of_drift(result.findings)}["features:credit"]
+    assert found.severity == "warning"
+    assert "test rows at 2025-05-01" in found.verdict
+    stats, trained = result.statistics, result.statistics.trained
+    assert stats.drift is not None
+    assert stats.unseen is not None
+    assert trained is not None
+    where = PART_SLICES["credit"]
+    diluted = drift.compare(stats.drift, trained)
+    assert not diluted.moved(Thresholds().drift_psi)[where].any()
+    newest = stats.unseen.judged(100)
+    assert newest is not None
+    assert newest[:2] == ("test", "2025-05-01")
+    assert (newest[2].n, newest[2].customers) == (160, len(set(tiny_dataset.load("test").customer_id)))
+    assert drift.compare(newest[2], trained).moved(Thresholds().drift_psi)[where].all()
+    assert [g[:2] for g in stats.unseen.newest_first()] == [("test", "2025-05-01"), ("validation", "2025-04-01")]
+
+
+def test_training_rows_alone_are_unknown_and_so_are_too_few(tiny_run: Run) -> None:
+    statistics = diagnose(tiny_run).statistics
+    assert statistics.unseen is not None
+    few = {k: replace(g, n=60) for k, g in statistics.unseen.groups.items()}
+    for groups, word in (({}, "training split"), (few, "60 test rows at 2025-05-01")):
+        found = run_check(checks()["DATA-DRIFT"], replace(statistics, unseen=drift.DriftGroups(groups)), Thresholds())
+        assert [f.severity for f in found] == ["unknown"]
+        assert word in found[0].verdict
+
+
+def test_groups_add_up_and_the_newest_are_kept() -> None:
+    whole = rows(40, 3)
+    cutoffs = [f"2025-{1 + i % 10:02d}-{1 + i % 4:02d}" for i in range(40)]
+    splits = ["test" if i % 3 else "train" for i in range(40)]
+    at = np.arange(40)
+    parts = [
+        drift.grouped(whole.take(at[s]), EDGES, splits[s], cutoffs[s]) for s in (slice(0, 13), slice(13, 30), slice(30, None))
+    ]
+    (one, a), (two, b), (three, c) = parts
+    everything, groups = drift.grouped(whole, EDGES, splits, cutoffs)
+    assert (one + two + three).n == everything.n == 40
+    merged = a + (b + c)
+    assert list(merged.groups) == list(groups.groups)
+    assert len(groups.groups) == drift.GROUPS < len({c for c, s in zip(cutoffs, splits, strict=True) if s == "test"})
+    for key, found in groups.groups.items():
+        np.testing.assert_array_equal(merged.groups[key].counts, found.counts)
+        assert key.endswith(" test")
+    assert min(groups.groups) > min(f"{c} test" for c in cutoffs)
+
+
 def test_a_single_shifted_column_is_information(tiny_run: Run) -> None:
     statistics = diagnose(tiny_run).statistics
-    assert statistics.drift is not None
-    counts = statistics.drift.counts.copy()
+    assert statistics.unseen is not None
+    split, cutoff, rows = statistics.unseen.newest_first()[0]
+    counts = rows.counts.copy()
     counts[0] = 0
-    counts[0, 0] = statistics.drift.n
-    found = run_check(checks()["DATA-DRIFT"], replace(statistics, drift=replace(statistics.drift, counts=counts)), Thresholds())
+    counts[0, 0] = rows.n
+    unseen = drift.DriftGroups({f"{cutoff} {split}": replace(rows, counts=counts)})
+    found = run_check(checks()["DATA-DRIFT"], replace(statistics, unseen=unseen), Thresholds())
     assert [(f.severity, f.subject) for f in found] == [("info", "features:rfm")]
 
 
