@@ -143,8 +143,8 @@ class DriftGroups(Statistic):
 
     def newest_first(self) -> list[tuple[str, str, DriftStats]]:
         """(split, cut-off, counts); of one cut-off the test rows first."""
-        named = [(*reversed(k.split(" ", 1)), self.groups[k]) for k in sorted(self.groups, key=_age, reverse=True)]
-        return [(split, cutoff, counts) for split, cutoff, counts in named]
+        keys = sorted(self.groups, key=_age, reverse=True)
+        return [(key.split(" ", 1)[1], key.split(" ", 1)[0], self.groups[key]) for key in keys]
 
     def judged(self, min_rows: int) -> tuple[str, str, DriftStats] | None:
         """The newest group that has enough rows; None: no group has."""
