@@ -130,7 +130,7 @@ class ProfileRows:
 
     def take(self, index: NDArray[np.int64]) -> ProfileRows:
         """Some of the rows."""
-        classes, present = ({k: v[index] for k, v in d.items()} for d in (self.classes, self.present))
+        classes, present = {k: v[index] for k, v in self.classes.items()}, {k: v[index] for k, v in self.present.items()}
         return ProfileRows(self.features[index], classes, present, self.segment[index], self.parts)
 
 
