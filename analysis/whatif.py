@@ -174,11 +174,13 @@ class CustomerWhatIf:
         return asdict(self)
 
     def __str__(self) -> str:
+        from analysis.explain.wording import quantity
+
         lines = [f"{self.intervention} (customer {self.customer_id}, {self.cutoff})"]
         lines.append(f"{'task':<20}{'before':>28}{'after':>28}  moved, of customers' mean distance")
         for t in self.tasks:
             before, after = (
-                f"{v:,.4g} {t.unit}".rstrip() if t.kind == "regression" else f"{label} {v:.1%}".strip()
+                quantity(v, t.unit) if t.kind == "regression" else f"{label} {v:.1%}".strip()
                 for v, label in ((t.before, t.label_before), (t.after, t.label_after))
             )
             lines.append(f"{t.task:<20}{before:>28}{after:>28}  {t.distance:.2f}{' flips' if t.flips else ''}")

@@ -198,7 +198,7 @@ class TrainingColumns:
 
 def _span(known: ColumnRange, unit: str, language: Language) -> str:
     """`1 to 252 days`, the unit once."""
-    low = quantity(known.low, unit, language) if unit in ("share", "flag") else number(known.low)
+    low = quantity(known.low, unit, language) if unit in ("share", "flag") or is_money(unit) else number(known.low)
     return f"{low}{' ~ ' if language == 'ko' else ' to '}{quantity(known.high, unit, language)}"
 
 

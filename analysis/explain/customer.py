@@ -24,7 +24,7 @@ from analysis.explain.result import (
     TaskPrediction,
     TransferStep,
 )  # fmt: skip
-from analysis.explain.wording import EXPERT_TITLES, number, title
+from analysis.explain.wording import EXPERT_TITLES, quantity, title
 from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import Condition
 
@@ -328,7 +328,7 @@ class _Story:
                     edges.append(edge)
                     wanted.append(edge.source)
         found = self._predictions(output) if edges else ()
-        texts = {p.task: _said(p) if self._learned(p.task) else "no label in training" for p in found}
+        texts = {p.task: p.said() if self._learned(p.task) else "no label in training" for p in found}
         steps = []
         for edge in edges:
             with torch.no_grad():
@@ -357,7 +357,7 @@ class _Story:
                 y = float(labels[i])
                 if kind == "regression" and np.isfinite(y):
                     outcome = float(np.expm1(y)) if e.model.tasks[self.task].log_scale else y
-                    text = number(outcome)
+                    text = quantity(outcome, e.model.tasks[self.task].unit)
                 elif kind != "regression" and y >= 0:
                     outcome = y
                     text = ("yes" if y else "no") if kind == "binary" else _name(names, int(y))
@@ -427,13 +427,6 @@ def _ranked(values: Mapping[str, float], named: Any, kind: Any) -> tuple[Contrib
 
 def _name(names: Sequence[str], index: int) -> str:
     return names[index] if index < len(names) else f"class {index}"
-
-
-def _said(p: TaskPrediction) -> str:
-    """One prediction in a few words."""
-    if p.kind == "regression":
-        return f"{number(p.value)} {p.unit}".rstrip()
-    return f"{p.label} {p.value:.1%}".strip()
 
 
 def _absent(absent: tuple[str, ...], own: bool) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Subject:
                 what = what if self.target_name else task_title(self.task, "ko") or what
                 return f"{what} 확률을 {points}%p {'높입니다' if contribution > 0 else '낮춥니다'}"
             return f"{'raises' if contribution > 0 else 'lowers'} the probability of {what} by {points} points"
-        amount = f"{size:,.3g} {self.unit}".rstrip()
+        amount = quantity(size, self.unit, "ko" if language == "ko" else "en")
         if language == "ko":
             return f"예측을 {amount} {'높입니다' if contribution > 0 else '낮춥니다'}"
         return f"{'raises' if contribution > 0 else 'lowers'} the prediction by {amount}"

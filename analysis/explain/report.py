@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from analysis.explain.result import Contribution, Explanation
-from analysis.explain.wording import Language, given_title, number, quantity, statement, task_title, title
+from analysis.explain.wording import Language, given_title, quantity, statement, task_title, title
 from analysis.report_policy import REPORT_POLICY
 from ple_model.tasks import TASKS
 
@@ -78,16 +78,16 @@ def to_html(found: Explanation, language: Language = "en") -> str:
     sections = [
         f"<h1>{_e(w['why'])}</h1>",
         f"<p>{_e(found.customer_id)} · {_e(found.cutoff)} · {_e(found.segment)} · {_e(aim)}</p>",
-        _key(found, w),
+        _key(found, language, w),
         _badge(found, language),
         _reasons(found, language, w),
         _offers(found, w),
-        _section(w["groups"], _bars(found, [(title(g.key, language), g) for g in found.groups[:12]])),
+        _section(w["groups"], _bars(found, language, [(title(g.key, language), g) for g in found.groups[:12]])),
         _features(found, language, w),
-        _section(w["experts"], _bars(found, [(g.title, g) for g in found.experts])),
-        _section(w["concepts"], _bars(found, [(g.title, g) for g in found.concepts])) if found.concepts else "",
+        _section(w["experts"], _bars(found, language, [(g.title, g) for g in found.experts])),
+        _section(w["concepts"], _bars(found, language, [(g.title, g) for g in found.concepts])) if found.concepts else "",
         _transfer(found, language, w),
-        _similar(found, w),
+        _similar(found, language, w),
         _counterfactual(found, language, w),
         _checks(found, language, w),
         _all(found, language, w),
@@ -114,9 +114,9 @@ def _section(heading: str, body: str) -> str:
     return f"<h2>{_e(heading)}</h2>{body}"
 
 
-def _key(found: Explanation, w: dict[str, str]) -> str:
-    cards = [(w["prediction"], found.shown(found.prediction)), (w["typical"], found.shown(found.typical)),
-             (w["population"], found.shown(found.population))]  # fmt: skip
+def _key(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    cards = [(w["prediction"], found.shown(found.prediction, language)), (w["typical"], found.shown(found.typical, language)),
+             (w["population"], found.shown(found.population, language))]  # fmt: skip
     own = next((p for p in found.predictions if p.task == found.task), None)
     if own is not None and own.uncertainty is not None:
         kind = w["epistemic"] if own.kind == "regression" else w["vacuity"]
@@ -147,22 +147,22 @@ def _offers(found: Explanation, w: dict[str, str]) -> str:
     return _section(w["offers"], f"<table>{rows}</table>") if rows else ""
 
 
-def _bars(found: Explanation, rows: Sequence[tuple[str, Contribution]]) -> str:
+def _bars(found: Explanation, language: Language, rows: Sequence[tuple[str, Contribution]]) -> str:
     if found.withheld:
         return "<p>–</p>"
     most = max((abs(c.value) for _, c in rows), default=0.0) or 1.0
     lines = "".join(
         f'<tr><td style="width:38%">{_e(name)}</td><td><div class="bar {"up" if c.value >= 0 else "down"}" '
-        f'style="width:{100 * abs(c.value) / most:.1f}%"></div></td><td class=n>{_signed(found, c.value)}</td></tr>'
+        f'style="width:{100 * abs(c.value) / most:.1f}%"></div></td><td class=n>{_signed(found, c.value, language)}</td></tr>'
         for name, c in rows
     )
     return f"<table>{lines}</table>"
 
 
-def _signed(found: Explanation, value: float) -> str:
+def _signed(found: Explanation, value: float, language: Language) -> str:
     if found.score_unit == "probability":
-        return f"{100 * value:+.2f} %p"
-    return _e(f"{value:+,.3g} {found.unit}".rstrip())
+        return f"{0.0 if abs(value) < 5e-5 else 100 * value:+.2f} %p"
+    return _e(found.shown(value, language, signed=True))
 
 
 def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
@@ -174,7 +174,7 @@ def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
         f"<br><small>{_e(f.name)}</small></td>"
         f"<td class=n>{_e(quantity(f.value, f.unit, language))}</td>"
         f"<td class=n>{_e(quantity(f.typical, f.unit, language))}</td>"
-        f"<td class=n>{_signed(found, f.contribution)}</td></tr>"
+        f"<td class=n>{_signed(found, f.contribution, language)}</td></tr>"
         for f in found.features[:10]
     )
     return _section(w["features"], f"<table>{head}{rows}</table>")
@@ -183,17 +183,17 @@ def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
 def _transfer(found: Explanation, language: Language, w: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td>{_e(task_title(t.source, language) or t.source)} → {_e(task_title(t.target, language) or t.target)}</td>"
-        f"<td>{_e(t.source_text)}</td><td class=n>{_e(w['cut'])}: {_signed(found, -t.effect)}</td></tr>"
+        f"<td>{_e(found.entered(t, language))}</td><td class=n>{_e(w['cut'])}: {_signed(found, -t.effect, language)}</td></tr>"
         for t in found.transfer
     )
     return _section(w["transfer"], f"<table>{rows}</table>") if rows else ""
 
 
-def _similar(found: Explanation, w: dict[str, str]) -> str:
+def _similar(found: Explanation, language: Language, w: dict[str, str]) -> str:
     head = f"<tr><th></th><th>{_e(w['distance'])}</th><th>{_e(w['prediction'])}</th><th>{_e(w['outcome'])}</th></tr>"
     rows = "".join(
         f"<tr><td>{_e(s.customer_id)} <small>{_e(s.cutoff)}</small></td><td class=n>{s.distance:.2f}</td>"
-        f"<td class=n>{_e(found.shown(s.prediction))}</td><td>{_e(s.outcome_text)}</td></tr>"
+        f"<td class=n>{_e(found.shown(s.prediction, language))}</td><td>{_e(found.outcome(s, language))}</td></tr>"
         for s in found.similar
     )
     return _section(w["similar"], f"<table>{head}{rows}</table>") if rows else ""
@@ -208,7 +208,7 @@ def _counterfactual(found: Explanation, language: Language, w: dict[str, str]) -
         f"<td class=n>{_e(quantity(x.before, x.unit, language))} → {_e(quantity(x.after, x.unit, language))}</td></tr>"
         for x in c.changes
     )
-    end = f"<p>{_e(found.shown(c.before))} → {_e(found.shown(c.after))} {_e(c.label_after)}</p>"
+    end = f"<p>{_e(found.shown(c.before, language))} → {_e(found.shown(c.after, language))} {_e(c.label_after)}</p>"
     note = "" if c.flips else f"<p>{_e(w['noflip'])}</p>"
     return _section(w["counterfactual"], f"{note}<table>{rows}</table>{end}")
 
@@ -227,7 +227,7 @@ def _checks(found: Explanation, language: Language, w: dict[str, str]) -> str:
 def _all(found: Explanation, language: Language, w: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td>{_e(given_title(p.task, p.title) or task_title(p.task, language) or p.title)}</td><td>{_e(p.label)}</td>"
-        f"<td class=n>{f'{number(p.value)} {_e(p.unit)}' if p.kind == 'regression' else f'{p.value:.1%}'}</td>"
+        f"<td class=n>{_e(quantity(p.value, p.unit, language)) if p.kind == 'regression' else f'{p.value:.1%}'}</td>"
         f"<td class=n>{'' if p.uncertainty is None else f'{p.uncertainty:.2f}'}</td></tr>"
         for p in found.predictions
     )

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from analysis.explain.wording import Language, percent, quantity
+
 ScoreUnit = Literal["probability", "value"]
 
 
@@ -43,6 +45,12 @@ class TaskPrediction:
     """Expected entropy in nats (classes); standard deviation of the noise, standardised (regression)."""
     rank: float | None
     """Share of the reference customers whose uncertainty is lower: 0.9 is among the least certain tenth."""
+
+    def said(self, language: Language = "en") -> str:
+        """The prediction in a few words: `$1,234.50`, `fund 34.0%`."""
+        if self.kind == "regression":
+            return quantity(self.value, self.unit, language)
+        return f"{self.label} {percent(self.value)}".strip()
 
 
 @dataclass(frozen=True)
@@ -256,9 +264,22 @@ class Explanation:
             lines += [f"{i}. {r.en}" for i, r in enumerate(self.reasons, 1)]
         return "\n".join(lines)
 
-    def shown(self, value: float) -> str:
-        """A prediction or a difference in the unit of this task."""
-        return f"{value:.1%}" if self.score_unit == "probability" else f"{value:,.4g} {self.unit}".rstrip()
+    def shown(self, value: float, language: Language = "en", *, signed: bool = False) -> str:
+        """A prediction in the unit of this task, or a difference (`signed`: with a plus where it is one)."""
+        if self.score_unit == "probability":
+            return f"+{percent(value)}" if signed and value > 0 else percent(value)
+        return quantity(value, self.unit, language, signed=signed)
+
+    def entered(self, step: TransferStep, language: Language = "en") -> str:
+        """The prediction that entered at a step of the transfer chain, for a reader of `language`."""
+        found = next((p for p in self.predictions if p.task == step.source), None)
+        return step.source_text if found is None else found.said(language)
+
+    def outcome(self, one: Similar, language: Language = "en") -> str:
+        """What happened with a similar customer, for a reader of `language`."""
+        if one.outcome is not None and self.score_unit == "value":
+            return quantity(one.outcome, self.unit, language)
+        return one.outcome_text
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from ple_model.money import is_money, money
 from ple_model.tasks import TASKS
 
 Language = Literal["en", "ko"]
@@ -92,10 +93,11 @@ TASK_TITLES_KO: dict[str, str] = {
 OPAQUE = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn")
 """Parts whose single columns say nothing to a reviewer: they are given as one reason."""
 _UNITS = {
-    "currency": ("{} (currency)", "{}(통화 단위)"), "count": ("{} (count)", "{}건"), "days": ("{} days", "{}일"),
+    "count": ("{} (count)", "{}건"), "days": ("{} days", "{}일"),
     "hours": ("{} hours", "{}시간"), "minutes": ("{} minutes", "{}분"), "score": ("{} (score)", "{}(점수)"),
     "ratio": ("{} (ratio)", "{}(비율)"), "nats": ("{} nats", "{} nats"), "per month": ("{} per month", "월 {}"),
-    "log currency": ("{} (log currency)", "{}(로그 통화)"), "log ratio": ("{} (log ratio)", "{}(로그 비율)"),
+    "log currency": ("{} (log of the amount)", "{}(금액의 로그)"), "active days": ("{} active days", "활동 {}일"),
+    "log ratio": ("{} (log ratio)", "{}(로그 비율)"),
     "log days": ("{} (log days)", "{}(로그 일수)"),
 }  # fmt: skip
 
@@ -112,8 +114,20 @@ def number(value: float) -> str:
     return "0" if size < 5e-4 else f"{value:.2f}" if size >= 0.05 else f"{value:.3f}"
 
 
-def quantity(value: float, unit: str, language: Language = "en") -> str:
-    """A feature's value with its unit: `12 days`, `34%`, `yes`."""
+def percent(value: float) -> str:
+    """A probability to a tenth of a percent; what rounds to nothing has no sign."""
+    return f"{0.0 if abs(value) < 5e-4 else value:.1%}"
+
+
+def quantity(value: float, unit: str, language: Language = "en", *, signed: bool = False) -> str:
+    """A value with its unit: `12 days`, `34%`, `yes`, `$1,234.50`. `signed`: a difference, with a plus where it is one."""
+    if is_money(unit):
+        return money(value, unit, language, signed=signed)
+    text = _quantity(value, unit, language)
+    return f"+{text}" if signed and value > 0 else text
+
+
+def _quantity(value: float, unit: str, language: Language) -> str:
     if unit == "share":
         value = 0.0 if abs(value) < 5e-4 else value  # nothing, up to the rounding of a normaliser
         return f"{value:.0%}" if abs(value) >= 0.095 or value == 0 else f"{value:.1%}"
@@ -121,7 +135,7 @@ def quantity(value: float, unit: str, language: Language = "en") -> str:
         yes = value >= 0.5
         return ("yes" if yes else "no") if language == "en" else ("예" if yes else "아니요")
     form = _UNITS.get(unit, ("{} " + unit, "{} " + unit))[language == "ko"]
-    return form.format(number(value))
+    return form.format(number(value)).rstrip()
 
 
 def title(group: str, language: Language = "en") -> str:

@@ -53,4 +53,4 @@ def concepts(found: Explanation) -> go.Figure:
 
 
 def _unit(found: Explanation) -> str:
-    return "probability" if found.score_unit == "probability" else found.unit or "value"
+    return "probability" if found.score_unit == "probability" else "value" if found.unit in ("", UNKNOWN) else found.unit

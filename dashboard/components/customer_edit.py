@@ -21,6 +21,7 @@ from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.edits import exact
 from ple_model.errors import UserError
+from ple_model.money import is_money
 from ple_model.schema import FeatureSchema
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _row(c: ColumnNow) -> float | None:
             part = title(c.column.part, lang)
             st.caption(f":orange[{cards.ICONS['unknown']}] {t('edit.absent', part=part)}")
         else:
-            st.caption(_standing(c, quantity(c.value, unit, lang)))
+            st.caption(put.literal(_standing(c, quantity(c.value, unit, lang))))
     value = right.number_input(
         t("edit.value", unit=maybe(f"edit.unit.{unit}", unit)), value=None, key=_key(c.column.name), bind="query-params",
         step=_step(c), format="%g", placeholder="" if c.value is None else f"{c.value:.6g}",
@@ -128,7 +129,8 @@ def _standing(c: ColumnNow, now: str) -> str:
         return t("edit.constant", value=now)
     if math.isnan(c.percentile):
         return t("edit.now", value=now)
-    low, high = (quantity(v, c.column.unit, _language()) if c.column.unit == "share" else number(v) for v in (c.low, c.high))
+    unit = c.column.unit
+    low, high = (quantity(v, unit, _language()) if unit == "share" or is_money(unit) else number(v) for v in (c.low, c.high))
     who = t("edit.trained" if c.trained else "edit.sampled", n=f"{c.n:,}")
     span = t("edit.range" if c.whole else "edit.range_sample", low=low, high=high)
     return t("edit.stands", value=now, share=f"{c.percentile:.0%}", who=who, range=span)
@@ -145,15 +147,15 @@ def _step(c: ColumnNow) -> float:
 def result(e: Explanation, found: CustomerWhatIf) -> None:
     """Before and after of the explained task, and the tasks that move most."""
     difference = found.after - found.before
-    delta = f"{difference * 100:+.2f} {t('edit.points')}" if e.score_unit == "probability" else f"{difference:+,.4g} {e.unit}"
+    delta = f"{difference * 100:+.2f} {t('edit.points')}" if e.score_unit == "probability" else e.shown(difference, _language(), signed=True)
     what = "; ".join(label(part) for part in found.intervention.split("; "))
     with st.container(border=True):
         put.markdown(f"**{t('edit.done', what=what)}**")
         left, right = st.columns([2, 3], gap="medium")
         with left:
-            put.metric(t("edit.before"), e.shown(found.before), border=True)
+            put.metric(t("edit.before"), e.shown(found.before, _language()), border=True)
             # off: whether more of it is good depends on the task
-            put.metric(t("edit.after"), e.shown(found.after), delta, border=True, delta_color="off")
+            put.metric(t("edit.after"), e.shown(found.after, _language()), delta, border=True, delta_color="off")
             whatif.warn(found.notes)
         with right:
             moved = [m for m in found.tasks if m.distance > 0][:SHOWN]
@@ -174,5 +176,5 @@ def _move(m: TaskMove) -> dict[str, object]:
 
 def _answer(m: TaskMove, value: float, label: str) -> str:
     if m.kind == "regression":
-        return f"{cards.number(value)} {m.unit}".rstrip()
+        return quantity(value, m.unit, _language())
     return f"{label} {value:.1%}".strip()

@@ -15,7 +15,7 @@ from analysis.figures.style import bars
 from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
-from dashboard.i18n import language, t
+from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.files import plain
 
@@ -26,15 +26,19 @@ def _said(korean: str, english: str) -> str:
     return korean if language() == "ko" else english
 
 
+def _language() -> Language:
+    return "ko" if language() == "ko" else "en"
+
+
 def headline(e: Explanation) -> None:
     """What is predicted, beside a typical customer, and how far the explanation may be trusted."""
     put.saved_only(t("export.person"), "warning")
     put.chosen(t("why.customer"), e.customer_id)
     own = next((p for p in e.predictions if p.task == e.task), None)
     with st.container(horizontal=True, gap="small"):
-        put.metric(f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction), border=True)
-        put.metric(t("why.typical"), e.shown(e.typical), border=True, help=t("why.typical_help"))
-        put.metric(t("why.population"), e.shown(e.population), border=True)
+        put.metric(f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction, _language()), border=True)
+        put.metric(t("why.typical"), e.shown(e.typical, _language()), border=True, help=t("why.typical_help"))
+        put.metric(t("why.population"), e.shown(e.population, _language()), border=True)
         if own is not None and own.uncertainty is not None:
             rank = t("why.rank", share=f"{own.rank:.0%}") if own.rank is not None else None
             put.metric(t("why.uncertainty"), cards.number(own.uncertainty), border=True, help=rank)
@@ -99,11 +103,11 @@ def alternatives(frame: Frame, e: Explanation) -> None:
 
 
 def _counterfactual(e: Explanation, c: Counterfactual) -> None:
-    lang: Language = "ko" if language() == "ko" else "en"
+    lang = _language()
     with st.container(border=True):
         put.markdown(f"**{t('why.counterfactual')}**")
         key = "why.no_flip" if not c.flips else "why.flips" if c.label_after else "why.flips_plain"
-        put.caption(t(key, before=e.shown(c.before), after=e.shown(c.after), label=c.label_after))
+        put.caption(t(key, before=e.shown(c.before, lang), after=e.shown(c.after, lang), label=c.label_after))
         for change in c.changes:
             text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))
             put.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
@@ -130,9 +134,9 @@ def evidence(e: Explanation) -> None:
     """The parts that add up, single features in real units, the transfer chain, similar customers, the checks."""
     left, right = st.columns(2, gap="small")
     with left:
-        _parts(e.groups, "groups", t("why.groups_help", difference=e.shown(e.difference)))
+        _parts(e.groups, "groups", t("why.groups_help", difference=e.shown(e.difference, _language())))
     with right:
-        _parts(e.experts, "experts", t("why.experts_help", typical=e.shown(e.experts_typical)))
+        _parts(e.experts, "experts", t("why.experts_help", typical=e.shown(e.experts_typical, _language())))
         if e.concepts:
             _parts(e.concepts, "concepts", t("why.concepts_help"))
     table(
@@ -140,9 +144,9 @@ def evidence(e: Explanation) -> None:
             [
                 {
                     t("why.feature"): _said(f.sentence_ko, f.sentence_en),
-                    t("why.value"): f.value,
-                    t("why.usual"): f.typical,
-                    t("why.unit"): f.unit,
+                    t("why.value"): quantity(f.value, f.unit, _language()),
+                    t("why.usual"): quantity(f.typical, f.unit, _language()),
+                    t("why.unit"): maybe(f"edit.unit.{f.unit}", f.unit),
                     t("why.part"): f.contribution,
                     t("why.column"): f.name,
                 }
@@ -161,7 +165,7 @@ def _tables(e: Explanation) -> None:
     with left:
         if e.transfer:
             rows = [
-                {t("transfer.edge"): s.edge.replace(":", " → "), t("why.entered"): s.source_text, t("why.effect"): s.effect}
+                {t("transfer.edge"): s.edge.replace(":", " → "), t("why.entered"): e.entered(s, _language()), t("why.effect"): s.effect}
                 for s in e.transfer
             ]
             table(pd.DataFrame(rows), "why-transfer", title=t("why.transfer"), height="content")
@@ -170,8 +174,8 @@ def _tables(e: Explanation) -> None:
                 {
                     t("why.customer"): s.customer_id,
                     t("why.distance"): s.distance,
-                    t("why.prediction"): e.shown(s.prediction),
-                    t("why.outcome"): s.outcome_text or "–",
+                    t("why.prediction"): e.shown(s.prediction, _language()),
+                    t("why.outcome"): e.outcome(s, _language()) or "–",
                 }
                 for s in e.similar
             ]

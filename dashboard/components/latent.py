@@ -110,13 +110,14 @@ def _near(one: LatentPage) -> None:
 
 
 def _raised(one: LatentPage) -> None:
+    lang: Language = "ko" if language() == "ko" else "en"
     rows = [
         {
             t("why.feature"): f.sentence_ko if language() == "ko" else f.sentence_en,
             t("latent.difference"): f.difference,
-            t("latent.mean_top"): f.mean_top,
-            t("latent.mean_rest"): f.mean_rest,
-            t("why.unit"): f.unit,
+            t("latent.mean_top"): quantity(f.mean_top, f.unit, lang),
+            t("latent.mean_rest"): quantity(f.mean_rest, f.unit, lang),
+            t("why.unit"): maybe(f"edit.unit.{f.unit}", f.unit),
             t("why.column"): f.name,
         }
         for f in one.raised

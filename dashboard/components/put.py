@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as text_of
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,12 @@ import streamlit as st
 
 from dashboard.harmless import harmless
 from dashboard.page import Kind, Number, Text, current, record
+CODE_OR_DOLLAR = re.compile(r"(`[^`]*`)|\$")
+
+
+def literal(body: str) -> str:
+    """Text of a page whose dollars are dollars: between two of them Streamlit would set a formula."""
+    return CODE_OR_DOLLAR.sub(lambda m: m[1] or r"\$", body)
 
 
 def _text(kind: Kind, body: object) -> None:
@@ -30,13 +37,13 @@ def subheader(body: str, **options: Any) -> None:
 
 def markdown(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.markdown(body, **_options(options))
+    st.markdown(literal(body), **_options(options))
     _text("text", body)
 
 
 def caption(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.caption(body, **_options(options))
+    st.caption(literal(body), **_options(options))
     _text("caption", body)
 
 
@@ -52,32 +59,32 @@ def json(body: Any, **options: Any) -> None:
 
 def success(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.success(body, **_options(options))
+    st.success(literal(body), **_options(options))
     _text("success", body)
 
 
 def info(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.info(body, **_options(options))
+    st.info(literal(body), **_options(options))
     _text("info", body)
 
 
 def warning(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.warning(body, **_options(options))
+    st.warning(literal(body), **_options(options))
     _text("warning", body)
 
 
 def error(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.error(body, **_options(options))
+    st.error(literal(body), **_options(options))
     _text("error", body)
 
 
 def metric(label: str, value: Any, delta: Any = None, **options: Any) -> None:
     label, options = harmless(label), _options(options)
     value, delta = (harmless(v) if isinstance(v, str) else v for v in (value, delta))
-    st.metric(label, value, delta, **options)
+    st.metric(literal(label), *(literal(v) if isinstance(v, str) else v for v in (value, delta)), **options)
     about = options.get("delta_description") or options.get("help") or ""
     record(Number(label, str(value), "" if delta is None else str(delta), str(about)))
 

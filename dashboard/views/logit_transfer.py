@@ -21,7 +21,8 @@ def _sweep(frame: Frame, edge: str) -> None:
     with st.spinner(t("transfer.sweeping"), show_time=True):
         found = state.strength_sweep(frame.run.path, edge)
     name = edge.replace(":", " → ")
-    own = frame.run.config.tasks[found.target].unit if frame.statistics.facts.kinds[found.target] == "regression" else ""
+    tasks = frame.run.context().named(frame.run.config.tasks)
+    own = tasks[found.target].unit if frame.statistics.facts.kinds[found.target] == "regression" else ""
     n, unit = f"{found.n:,}", maybe(f"edit.unit.{own}", own) if own else label(found.change_unit)
     columns = st.columns(2, gap="small") if found.metric else [st.container()]
     if found.metric:
