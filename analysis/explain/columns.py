@@ -19,6 +19,7 @@ from analysis.explain.wording import Language, number, quantity, title
 from analysis.whatif import Note
 from ple_model.data.normalize import CLIP, CONSTANT, RAW, Normalizer
 from ple_model.edits import FeatureEdit, column_values, one_column, removed_keys
+from ple_model.money import is_money
 from ple_model.profile import Profile
 from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
 

@@ -267,7 +267,7 @@ class Explanation:
     def shown(self, value: float, language: Language = "en", *, signed: bool = False) -> str:
         """A prediction in the unit of this task, or a difference (`signed`: with a plus where it is one)."""
         if self.score_unit == "probability":
-            return f"+{percent(value)}" if signed and value > 0 else percent(value)
+            return f"+{percent(value)}" if signed and value >= 5e-4 else percent(value)
         return quantity(value, self.unit, language, signed=signed)
 
     def entered(self, step: TransferStep, language: Language = "en") -> str:

@@ -124,7 +124,7 @@ def quantity(value: float, unit: str, language: Language = "en", *, signed: bool
     if is_money(unit):
         return money(value, unit, language, signed=signed)
     text = _quantity(value, unit, language)
-    return f"+{text}" if signed and value > 0 else text
+    return f"+{text}" if signed and value > 0 and number(value) != "0" else text
 
 
 def _quantity(value: float, unit: str, language: Language) -> str:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.explain.result import Contribution, Explanation
 from analysis.figures.style import ROW, figure
+from ple_model.money import UNKNOWN
 
 SHOWN = 12
 

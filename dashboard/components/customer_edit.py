@@ -118,10 +118,15 @@ def _row(c: ColumnNow) -> float | None:
             st.caption(put.literal(_standing(c, quantity(c.value, unit, lang))))
     value = right.number_input(
         t("edit.value", unit=maybe(f"edit.unit.{unit}", unit)), value=None, key=_key(c.column.name), bind="query-params",
-        step=_step(c), format="%g", placeholder="" if c.value is None else f"{c.value:.6g}",
+        step=_step(c), format="%g", placeholder="" if c.value is None else _plain(c.value),
         disabled=c.value is None,
     )  # fmt: skip
     return None if c.value is None or value is None else float(value)
+
+
+def _plain(value: float) -> str:
+    """At the precision that matters, never as a power of ten."""
+    return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
 
 
 def _standing(c: ColumnNow, now: str) -> str:
@@ -147,7 +152,11 @@ def _step(c: ColumnNow) -> float:
 def result(e: Explanation, found: CustomerWhatIf) -> None:
     """Before and after of the explained task, and the tasks that move most."""
     difference = found.after - found.before
-    delta = f"{difference * 100:+.2f} {t('edit.points')}" if e.score_unit == "probability" else e.shown(difference, _language(), signed=True)
+    delta = (
+        f"{difference * 100:+.2f} {t('edit.points')}"
+        if e.score_unit == "probability"
+        else e.shown(difference, _language(), signed=True)
+    )
     what = "; ".join(label(part) for part in found.intervention.split("; "))
     with st.container(border=True):
         put.markdown(f"**{t('edit.done', what=what)}**")

@@ -36,7 +36,9 @@ def headline(e: Explanation) -> None:
     put.chosen(t("why.customer"), e.customer_id)
     own = next((p for p in e.predictions if p.task == e.task), None)
     with st.container(horizontal=True, gap="small"):
-        put.metric(f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction, _language()), border=True)
+        put.metric(
+            f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction, _language()), border=True
+        )
         put.metric(t("why.typical"), e.shown(e.typical, _language()), border=True, help=t("why.typical_help"))
         put.metric(t("why.population"), e.shown(e.population, _language()), border=True)
         if own is not None and own.uncertainty is not None:
@@ -165,7 +167,11 @@ def _tables(e: Explanation) -> None:
     with left:
         if e.transfer:
             rows = [
-                {t("transfer.edge"): s.edge.replace(":", " → "), t("why.entered"): e.entered(s, _language()), t("why.effect"): s.effect}
+                {
+                    t("transfer.edge"): s.edge.replace(":", " → "),
+                    t("why.entered"): e.entered(s, _language()),
+                    t("why.effect"): s.effect,
+                }
                 for s in e.transfer
             ]
             table(pd.DataFrame(rows), "why-transfer", title=t("why.transfer"), height="content")

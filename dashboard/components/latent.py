@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
+from analysis.explain.wording import Language, quantity
 from analysis.figures import sae as figures
 from analysis.latents import LatentPage, Latents, TopRow, load_labels, save_label
 from dashboard.components import put

@@ -69,7 +69,19 @@ def _columns(stats: DriftStats, drift: Drift | None, schema: FeatureSchema) -> N
         c = r.column
         text = f"{c.name} {c.part} {c.unit} {c.sentence_en} {c.sentence_ko}".lower()
         if (group is None or c.group == group) and all(w in text for w in wanted):
-            rows.append((c.index, c.name, c.part, maybe(f"edit.unit.{c.unit}", c.unit), c.sentence(language()), r.present, r.psi, r.ks, r.moved))
+            rows.append(
+                (
+                    c.index,
+                    c.name,
+                    c.part,
+                    maybe(f"edit.unit.{c.unit}", c.unit),
+                    c.sentence(language()),
+                    r.present,
+                    r.psi,
+                    r.ks,
+                    r.moved,
+                )
+            )
     names = ("index", "column", "part", "unit", "sentence", "present", "psi", "ks", "moved")
     table(
         pd.DataFrame(rows, columns=[t(f"data.{n}") for n in names]),

@@ -110,7 +110,9 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
 
 def test_a_reason_for_a_regression_is_in_its_unit() -> None:
     reason = of_group("txn_seq", -25.0, Subject("ltv", "Lifetime value", "", False, "currency"))
-    assert reason.en == "Day-by-day transactions: unlike a typical customer's; this lowers the prediction by 25 currency."
+    assert reason.en == "Day-by-day transactions: unlike a typical customer's; this lowers the prediction by 25."
+    reason = of_group("txn_seq", 1810.0, Subject("ltv", "Lifetime value", "", False, "KRW"))
+    assert reason.ko == "일별 거래 흐름이 일반적인 고객과 다릅니다. 예측을 ₩1,810 높입니다."
 
 
 def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explanation) -> None:
@@ -137,7 +139,10 @@ def test_every_part_has_a_title_in_both_languages() -> None:
 
 def test_quantities_are_written_with_their_unit() -> None:
     assert quantity(0.345, "share") == "34%"
-    assert quantity(1234.4, "currency") == "1,234 (currency)"
+    assert quantity(1234.4, "currency") == quantity(1234.4, "currency", "ko") == "1,234.4"
+    assert (quantity(1234.4, "USD"), quantity(1234.4, "KRW", "ko")) == ("$1,234.40", "₩1,234")
+    assert quantity(2.0, "log currency") == "2 (log of the amount)"
+    assert [quantity(v, "days", signed=True) for v in (2, -2, 1e-17)] == ["+2 days", "-2 days", "0 days"]
     assert quantity(3.0, "count", "ko") == "3건"
     assert quantity(1, "flag") == "yes"
     assert quantity(float("nan"), "days") == "unknown days"
