@@ -44,7 +44,8 @@ def test_the_report_says_every_amount_as_the_language_does(found: Explanation, u
     own = tuple(replace(p, unit=unit) if p.unit == "USD" else p for p in found.predictions)
     checks = tuple(replace(c, passed=True) for c in found.faithfulness.checks)
     told = replace(
-        found, unit=unit, prediction=1.81e6, features=money, predictions=own, faithfulness=replace(found.faithfulness, checks=checks),
+        found, unit=unit, prediction=1.81e6, features=money, predictions=own,
+        faithfulness=replace(found.faithfulness, checks=checks),
         audit={}, reasons=(), against=(), counterfactual=None,
     )  # fmt: skip
     page = to_html(told, lang).split("</style>")[1]
