@@ -12,6 +12,7 @@ import streamlit as st
 
 from dashboard.harmless import harmless
 from dashboard.page import Kind, Number, Text, current, record
+
 CODE_OR_DOLLAR = re.compile(r"(`[^`]*`)|\$")
 
 
