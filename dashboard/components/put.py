@@ -85,7 +85,8 @@ def error(body: str, **options: Any) -> None:
 def metric(label: str, value: Any, delta: Any = None, **options: Any) -> None:
     label, options = harmless(label), _options(options)
     value, delta = (harmless(v) if isinstance(v, str) else v for v in (value, delta))
-    st.metric(literal(label), *(literal(v) if isinstance(v, str) else v for v in (value, delta)), **options)
+    amount, change = (literal(v) if isinstance(v, str) else v for v in (value, delta))
+    st.metric(literal(label), amount, change, **options)
     about = options.get("delta_description") or options.get("help") or ""
     record(Number(label, str(value), "" if delta is None else str(delta), str(about)))
 
