@@ -260,6 +260,7 @@ def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
             source.open_questions.append(
                 f"'{one_line(name)}' holds {len(counts)} currencies ({shares(counts)}), which are not"
                 " added: write keep or drop for each under rows; keep several only where the amount column is in one currency"
+                f" (to convert instead: no rows, but currency: {{column: {scalar(name)}, to: USD, rates: {{...}}}})"
             )
     return replace(found, rows=rules)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import duckdb
 
+from ple_model.data.currency_rule import MONEY, apply_rule, currency_of
 from ple_model.data.events import (
     TABLES,
     ColumnSpec,
@@ -54,7 +55,9 @@ class Select:
     dropped: int = 0
     """Rows left out because a value is missing that every row needs."""
     notes: tuple[str, ...] = ()
-    """What the map's `rows` did."""
+    """What the map's `rows` and `currency` did."""
+    currency: str = ""
+    """Code of the amounts; empty where nothing names one."""
 
 
 def import_tables(
@@ -81,6 +84,7 @@ def import_tables(
             name: _select(con, name, place, mapping.tables.get(name, TableMap()), partial, problems)
             for name, place in files.items()
         }
+        code = _one_currency(selects, mapping, problems)
         if problems:
             hint = f"; {HINT}" if any(" has no column for " in p for p in problems) else ""
             raise UserError(f"'{source}' cannot be imported: {'; '.join(problems)}{hint}")
@@ -119,6 +123,7 @@ def import_tables(
             defaults=_defaults(mapping, notes),
             absent_columns=absent,
             absent_tables=tuple(t for t in TABLES if t not in rows),
+            currency=code,
         )
         manifest.save(partial)
         if out.exists():
@@ -128,6 +133,17 @@ def import_tables(
     finally:
         con.close()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _one_currency(selects: Mapping[str, Select], mapping: SourceMap, problems: list[str]) -> str:
+    """The currency of the whole source; tables of different ones are a problem."""
+    named = {name: select.currency for name, select in selects.items() if select.currency}
+    if mapping.currency:
+        named = {"the map": mapping.currency, **named}
+    if len(set(named.values())) > 1:
+        said = ", ".join(f"{name} {code}" for name, code in named.items())
+        problems.append(f"amounts are in different currencies ({said}); convert them by 'currency' of each table of the map")
+    return next(iter(named.values()), "")
 
 
 def _defaults(mapping: SourceMap, notes: list[str]) -> Defaults:
@@ -238,8 +254,13 @@ def _select(
         problems.append(f"{file} cannot be read: {str(e).splitlines()[0][:160]}")
         return Select("")
     scan, notes = picked(con, scan, found, table.rows, f"{file}: tables.{name}.rows", problems)
+    where = f"tables.{name}.currency"
+    scan, factor, more = apply_rule(con, scan, found, table.currency, file, where, problems)
+    notes += more
     if name == "transactions":
         problems += mixed_currencies(con, scan, found, table, file)
+    amounts = tuple(o for c in MONEY & {s.name for s in spec.columns} for o in table.columns.get(c, (c,)))
+    currency = currency_of(con, scan, found, table.currency, amounts, file, where, problems) if amounts else ""
     types = {c.name: c.sql_type for c in spec.columns}
     names = [*types, *(c for c in (*table.columns, *table.constants) if c not in types)]
     expressions: dict[str, str] = {}
@@ -275,11 +296,11 @@ def _select(
             _check(con, kept, expression, converted, kind, f"{file}: {name}.{column}", problems)
             if kind == "VARCHAR" and spec.column(column).key:
                 problems += lost_digits(con, kept, expression, f"{file}: {name}.{column}")
-            expression = converted
+            expression = f"{converted} * {factor}" if factor and column in MONEY else converted
         wanted.append(f"{expression} AS {quote(column)}")
     if spec.free_columns:
         wanted += [_free(con, spec, kept, c, found[c]) for c in found if c not in used and c not in names]
-    return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped, tuple(notes))
+    return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped, tuple(notes), currency)
 
 
 def _free(con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, column: str, found: str) -> str:

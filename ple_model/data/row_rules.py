@@ -53,12 +53,14 @@ def mixed_currencies(
     """Amounts of several currencies that would be added up, unless the map says of each whether it is kept."""
     problems = []
     for column, counts in currency_columns(con, scan, found).items():
-        if len(counts) > 1 and column not in table.rows:
+        if len(counts) > 1 and column not in table.rows and column != table.currency.column:
             most = next(iter(counts))
             rule = ", ".join(f"{k}: {'keep' if k == most else 'drop'}" for k in counts)
+            rates = ", ".join(f"{k}: ..." for k in counts if k != most)
             problems.append(
                 f"{file} has {len(counts)} currencies in '{column}' ({shares(counts)}), and amounts of different currencies are"
-                f" not added; say which count, for example rows: {{{column}: {{{rule}}}}} under tables.transactions of the map"
+                f" not added; under tables.transactions of the map, say which count (rows: {{{column}: {{{rule}}}}})"
+                f" or convert them (currency: {{column: {column}, to: {most}, rates: {{{rates}}}}})"
             )
     for column in table.columns.get("amount", ("amount",)):
         if found.get(column) == "VARCHAR" and len(counts := signs(con, scan, quote(column))) > 1:

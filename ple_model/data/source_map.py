@@ -2,6 +2,7 @@
 
     name: our bank
     cutoffs: [2024-07-01, 2024-08-01]
+    currency: KRW                          # of all amounts; default: the one that the files name, if they name one
     horizon_days: 84                       # default: up to the last event
     tables:
       transactions:
@@ -14,6 +15,7 @@
         values: {mcc_l1: {Food: groceries, Gas: fuel and transport, Other: ~}}
         drop_incomplete: true              # leave out rows without a customer, date or amount
         rows: {status: {BOOKED: keep, DECLINED: drop}}   # rows by the values of a column of the source
+        currency: {column: cur, to: USD, rates: {KRW: 0.00075}}   # or {column: cur, keep: USD}, or a code
 
 Keys of `columns` are ours, values are the source's; a list is joined with a space. `~` among `values` is unknown, and `"?"`
 anywhere is an open question: the import refuses until it is answered.
@@ -28,9 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from ple_model.arguments import MAX_HORIZON, shown
+from ple_model.data.currency_rule import CurrencyRule, parse_rule
 from ple_model.data.events import EXTRA_TABLES, TABLES, TableSpec
 from ple_model.data.text_encoding import text_encoding
 from ple_model.errors import UserError, did_you_mean
+from ple_model.money import require_currency
 from ple_model.yaml_text import parse_yaml
 
 OPEN = "?"
@@ -60,6 +64,7 @@ class TableMap:
     drop_incomplete: bool = False
     rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The source's column -> its value -> keep or drop."""
+    currency: CurrencyRule = field(default_factory=CurrencyRule)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class SourceMap:
     horizon_days: int | None = None
     """Days after each cut-off that the source covers; None: up to its last event."""
     tables: Mapping[str, TableMap] = field(default_factory=dict)
+    currency: str = ""
+    """ISO 4217 code of all amounts."""
 
     def open_places(self) -> list[str]:
         """Where the map still holds a question, with what is asked where that is short."""
@@ -98,7 +105,7 @@ def load_map(path: Path) -> SourceMap:
         raise UserError(f"the map '{path}' does not exist; `ple import map FILE {path}` writes a starter") from e
     except (OSError, UnicodeDecodeError) as e:
         raise UserError(f"the map '{path}' cannot be read: {' '.join(str(e).split())[:200]}") from e
-    top = _mapping(path, "the map", plain, ("name", "cutoffs", "horizon_days", "tables"))
+    top = _mapping(path, "the map", plain, ("name", "cutoffs", "horizon_days", "currency", "tables"))
     cutoffs = top.get("cutoffs") or []
     if not isinstance(cutoffs, list):
         raise UserError(f"{path}: cutoffs is {cutoffs!r}; give a list of dates")
@@ -108,7 +115,8 @@ def load_map(path: Path) -> SourceMap:
     tables = {}
     for name, entry in _mapping(path, "tables", top.get("tables") or {}, IMPORTABLE).items():
         tables[name] = _table_map(path, name, entry or {})
-    return SourceMap(str(top.get("name", "plain tables")), tuple(_iso(path, c) for c in cutoffs), horizon, tables)
+    currency = require_currency(f"{path}: currency", top.get("currency"))
+    return SourceMap(str(top.get("name", "plain tables")), tuple(_iso(path, c) for c in cutoffs), horizon, tables, currency)
 
 
 def _mapping(path: Path, where: str, value: Any, allowed: Mapping[str, Any] | tuple[str, ...] | None) -> dict[str, Any]:
@@ -155,6 +163,7 @@ def _table_map(path: Path, name: str, entry: Any) -> TableMap:
         sheet=None if parts.get("sheet") is None else _text(path, f"{here}.sheet", parts["sheet"]),
         drop_incomplete=_flag(path, f"{here}.drop_incomplete", parts.get("drop_incomplete", False)),
         rows=_rows(path, f"{here}.rows", parts.get("rows") or {}),
+        currency=parse_rule(f"{path}: {here}.currency", parts.get("currency")),
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from ple_model.cli import main
-from ple_model.data.events import connect
+from ple_model.data.events import EventsManifest, connect
 
 Row = tuple[str, date, float, str, str]
 KINDS = ("Restaurants", "Pharmacy", "Hospitality", "Vehicle Fuel")
@@ -399,3 +399,58 @@ def test_a_zip_says_what_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[
         archive.writestr("january.csv", "a,b\n")
     assert main(["import", "map", str(tmp_path / "x.csv"), str(tmp_path / "map.yaml")]) == 2
     assert "a zip archive (in it: january.csv); unpack it first" in capsys.readouterr().err
+
+
+def test_a_map_chooses_one_currency_or_converts_by_its_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = [(d, c, m, k, a, "KRW" if int(c) % 3 == 0 else "usd") for c, d, a, m, k in payments()]
+    file = write(tmp_path / "x.csv", (*HEADER, "cur"), ((d.isoformat(), c, m, k, str(a), u) for d, c, m, k, a, u in found))
+
+    def imported(name: str, rule: str, top: str = "") -> tuple[int, str, Path]:
+        plan, out = tmp_path / f"{name}.yaml", tmp_path / name
+        columns = "columns: {customer_id: card number, ts: date}"
+        plan.write_text(f"{top}\ntables: {{transactions: {{{columns}, currency: {rule}}}}}\n")
+        code = main(["import", "tables", str(file), str(out), "--map", str(plan)])
+        return code, capsys.readouterr().err, out
+
+    def total(out: Path) -> float:
+        with connect(out) as store:
+            return float(store.con.execute("SELECT sum(amount) FROM transactions").fetchall()[0][0])
+
+    code, said, out = imported("kept", "{column: cur, keep: USD}")
+    assert code == 0, said
+    assert EventsManifest.load(out).currency == "USD"
+    assert total(out) == pytest.approx(sum(a for _, _, _, _, a, u in found if u == "usd"))
+    assert "rows in another currency than USD were left out" in " ".join(EventsManifest.load(out).defaults.notes)
+
+    code, said, out = imported("converted", "{column: cur, to: USD, rates: {KRW: 0.00075, USD: 1}}")
+    assert code == 0, said
+    assert EventsManifest.load(out).currency == "USD"
+    assert total(out) == pytest.approx(sum(a * (0.00075 if u == "KRW" else 1) for _, _, _, _, a, u in found))
+
+    refused = {
+        "USD": "2 currencies in 'cur' (usd 67%, KRW 33%)",
+        "{column: cur, to: USD, rates: {EUR: 1.1}}": "gives no rate for KRW (80 rows)",
+        "{column: cur, keep: EUR}": "has no row in EUR",
+        "{column: cur, keep: KWR}": "did you mean 'KRW'?",
+        "{column: curr, keep: USD}": "did you mean 'cur'?",
+        "{column: cur, to: USD, rates: {KRW: 0}}": "rates.KRW is 0; give a number above 0",
+        "{column: cur}": "give 'column' and either",
+    }
+    for n, (rule, sentence) in enumerate(refused.items()):
+        code, said, out = imported(f"refused{n}", rule)
+        assert (code, sentence in said, out.exists()) == (2, True, False), said
+    code, said, _ = imported("other", "{column: cur, keep: USD}", "currency: KRW")
+    assert (code, "amounts are in different currencies (the map KRW, transactions USD)" in said) == (2, True), said
+
+
+def test_the_one_currency_that_a_file_names_is_that_of_its_amounts(tmp_path: Path) -> None:
+    rows = [(d.isoformat(), c, m, k, str(a)) for c, d, a, m, k in payments()]
+    column = write(tmp_path / "column" / "x.csv", (*HEADER, "cur"), ((*r, "KRW") for r in rows))
+    beside = write(tmp_path / "beside" / "x.csv", HEADER, ((*r[:4], f"€{float(r[4]) * 100:,.2f}") for r in rows))
+    silent = write(tmp_path / "silent" / "x.csv", HEADER, iter(rows))
+    for file, code in ((column, "KRW"), (beside, "EUR"), (silent, "")):
+        plan = file.with_name("map.yaml")
+        assert main(["import", "map", str(file), str(plan)]) in (0, 1)
+        answered(plan)
+        assert main(["import", "tables", str(file), str(file.with_name("events")), "--map", str(plan)]) == 0
+        assert EventsManifest.load(file.with_name("events")).currency == code
