@@ -40,7 +40,7 @@ def _run(args: argparse.Namespace) -> int:
         print(
             "\n".join(
                 [
-                    str(found).splitlines()[0],
+                    found.headline("ko"),
                     found.faithfulness.verdict_ko,
                     *(r.ko for r in found.reasons if not found.withheld),
                 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from analysis.cohort import CohortFilter
 from analysis.stats.base import Array, ratio
 from analysis.stats.drift import Drift, DriftStats
 from analysis.store import AnalysisStore
+from ple_model.money import is_money, money
 from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ class ColumnBins:
     measured: Array
 
 
-def column_bins(index: int, sample: DriftStats, reference: DriftStats, normalizer: Normalizer | None) -> ColumnBins:
+def column_bins(
+    index: int, sample: DriftStats, reference: DriftStats, normalizer: Normalizer | None, unit: str = "", korean: bool = False
+) -> ColumnBins:
     """The bins of column `index`; without a normaliser the bounds stay in the model's scale."""
     p, q = sample.counts[index], reference.counts[index]
     edges = sample.edges[index].astype(np.float64)
@@ -103,12 +106,14 @@ def column_bins(index: int, sample: DriftStats, reference: DriftStats, normalize
         edges = np.where(finite, normalizer.inverse(table)[:, index], np.inf)
     low, high = np.concatenate([[-np.inf], edges]), np.concatenate([edges, [np.inf]])
     used = np.flatnonzero((p + q) > 0)
-    labels = [_bounds(float(low[j]), float(high[j])) for j in used]
+    amounts = normalizer is not None and is_money(unit)
+    written: Callable[[float], str] = (lambda v: money(v, unit, "ko" if korean else "en")) if amounts else "{:,.4g}".format
+    labels = [_bounds(float(low[j]), float(high[j]), written) for j in used]
     return ColumnBins(labels, np.asarray(ratio(q[used], q.sum())), np.asarray(ratio(p[used], p.sum())))
 
 
-def _bounds(low: float, high: float) -> str:
-    one, two = (f"{v:,.4g}" for v in (low, high))
+def _bounds(low: float, high: float, written: Callable[[float], str]) -> str:
+    one, two = written(low), written(high)
     if one == two:
         return f"= {one}"
     return f"< {two}" if low == -np.inf else f"≥ {one}" if high == np.inf else f"{one} – {two}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from analysis.explain.wording import Language, percent, quantity
+from analysis.explain.wording import Language, given_title, percent, quantity, task_title
 
 ScoreUnit = Literal["probability", "value"]
 
@@ -244,11 +244,7 @@ class Explanation:
         return found
 
     def __str__(self) -> str:
-        from ple_model.data.own.table import NO_CUTOFF
-
-        at = "" if self.cutoff == NO_CUTOFF else f" at {self.cutoff}"
-        head = f"{self.customer_id}{at} · {self.title}: {self.target_name} {self.shown(self.prediction)}"
-        lines = [head.rstrip(), f"typical customer {self.shown(self.typical)}; {self.faithfulness.verdict_en}"]
+        lines = [self.headline(), f"typical customer {self.shown(self.typical)}; {self.faithfulness.verdict_en}"]
         if self.statistic:
             adds = "means add up over customers" if self.statistic == "mean" else "half of such customers stay below it"
             lines.append(f"the amount is a {self.statistic}: {adds}")
@@ -263,6 +259,15 @@ class Explanation:
         else:
             lines += [f"{i}. {r.en}" for i, r in enumerate(self.reasons, 1)]
         return "\n".join(lines)
+
+    def headline(self, language: Language = "en") -> str:
+        """Customer, task and prediction in one line."""
+        from ple_model.data.own.table import NO_CUTOFF
+
+        at = "" if self.cutoff == NO_CUTOFF else f" · {self.cutoff}" if language == "ko" else f" at {self.cutoff}"
+        title = given_title(self.task, self.title) or task_title(self.task, language) or self.title
+        answer = f"{self.target_name} {self.shown(self.prediction, language)}".strip()
+        return f"{self.customer_id}{at} · {title}: {answer}"
 
     def shown(self, value: float, language: Language = "en", *, signed: bool = False) -> str:
         """A prediction in the unit of this task, or a difference (`signed`: with a plus where it is one)."""

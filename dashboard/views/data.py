@@ -153,7 +153,7 @@ def _drift(frame: Frame, group: tuple[str, str, DriftStats], trained: DriftStats
         except UserError:
             normalizer = None
         show(
-            figures.column(column_bins(chosen.index, stats, trained, normalizer)),
+            figures.column(column_bins(chosen.index, stats, trained, normalizer, chosen.unit, language() == "ko")),
             "data-column",
             title=f"{chosen.name} ({maybe(f'edit.unit.{chosen.unit}', chosen.unit)})",
             caption=chosen.sentence(language()),

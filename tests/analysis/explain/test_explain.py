@@ -172,7 +172,8 @@ def test_the_report_is_one_page_without_scripts_in_both_languages(found: Explana
     english, korean = to_html(found), to_html(found, "ko")
     for page in (english, korean):
         assert "<script" not in page
-        assert "http" not in page
+        assert "http:" not in page
+        assert "https:" not in page
         assert found.customer_id in page
         assert found.audit["weights_sha256"] in page
         assert len(page.encode()) < 200_000
