@@ -106,10 +106,11 @@ def test_faults_of_the_table_are_one_sentence(tmp_path: Path, changes: dict[str,
 
 def test_files_that_are_no_feature_table_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"customer_id": ["a"], "x": [1.0]}), tmp_path / "f.parquet")
-    with pytest.raises(UserError, match="is it a feature table"):
+    with pytest.raises(UserError, match=r"has 0 of the .* feature columns; for a table of other columns, --schema"):
         import_features(tmp_path / "f.parquet", tmp_path / "out")
-    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
-    with pytest.raises(UserError, match="cannot be read"):
-        import_features(tmp_path / "bad.parquet", tmp_path / "out")
+    for content, sentence in ((b"no parquet", "is no Parquet file"), (b"PAR1 broken inside PAR1", "cannot be read")):
+        (tmp_path / "bad.parquet").write_bytes(content)
+        with pytest.raises(UserError, match=sentence):
+            import_features(tmp_path / "bad.parquet", tmp_path / "out")
     with pytest.raises(UserError, match="does not exist"):
         import_features(tmp_path / "nothing", tmp_path / "out")
