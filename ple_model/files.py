@@ -7,17 +7,18 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from ple_model import safe_text
 from ple_model.disk import writing
 from ple_model.errors import UserError
 from ple_model.safe_paths import check_file, open_file, write_bytes
+
+if TYPE_CHECKING:  # imported late: a stored analysis is read without torch
+    import torch
+    from torch import Tensor
 
 
 def plain(value: Any) -> Any:
@@ -50,6 +51,8 @@ def read_json(path: Path) -> Any:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """A safetensors file, atomically. Tensors are copied to contiguous CPU memory, so that views may be given."""
+    from safetensors.torch import save_file
+
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
     with writing(path, sum(v.numel() * v.element_size() for v in whole.values())):

@@ -104,7 +104,7 @@ def _no_number(name: str, module: str, what: str, tensor: str) -> None:
         "weight",
         f"One number of {what} is NaN.",
         levels=(FULL,),
-        required=(Expect("WEIGHTS-NONFINITE", module, "error"),),
+        required=(Expect("WEIGHTS-NONFINITE", module, "error"), *((Expect("OUTPUT-NONFINITE"),) if name == "tower" else ())),
         permitted=(*POISONED, Expect("EVI-MISCALIBRATED"), Expect("EVI-UNINFORMATIVE"), Expect("HMM-ALL-DEFAULT")),
     )
     def _planted(_: float) -> Plant:

@@ -156,7 +156,7 @@ def test_a_saved_page_says_what_it_is_about_and_asks_nothing_of_a_network(
     assert re.search(r"@import|url\(", document.STYLE) is None
     assert all(part in seen.text for part in ("first", "second", "run=first", "compare=second"))
     if next(v for v in views() if v.name == name).needs == "analysis":
-        assert re.search(r"[\d,]+ of [\d,]+ customers \(Segment: warm_start\)", seen.text)
+        assert re.search(r"[\d,]+ of [\d,]+ rows, [\d,]+ customers \(Segment: warm_start\)", seen.text)
 
 
 def test_customers_rows_stay_out_of_a_saved_page(two_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +165,7 @@ def test_customers_rows_stay_out_of_a_saved_page(two_runs: Path, monkeypatch: py
     text = to_html(shown)
     assert names
     assert [n for n in names if n in text] == []
-    assert Seen(text).text.count("Rows of this table are single customers") == 2
+    assert Seen(text).text.count("Rows of this table are of single customers") == 2
 
 
 def test_the_passed_and_quiet_checks_are_there_though_folded(two_runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

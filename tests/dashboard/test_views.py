@@ -96,10 +96,14 @@ def test_an_unreadable_run_is_one_sentence(measured: Path, tmp_path: Path, monke
     assert "no_such_key" in app.error[0].value
 
 
-def test_the_run_stays_in_the_url_and_an_unknown_one_falls_back(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_stays_in_the_url_and_an_unknown_one_is_not_taken_for_another(
+    measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app = opened(measured, monkeypatch, "overview", run="tiny")
     assert app.selectbox(key="run").value == "tiny"
     app = opened(measured, monkeypatch, "overview", run="gone")
+    assert "`gone`" in app.error[0].value
+    app.button(key="forget-run").click().run()
     assert app.selectbox(key="run").value == "tiny"
 
 

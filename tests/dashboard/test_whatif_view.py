@@ -58,9 +58,7 @@ def test_a_column_of_the_customer_is_offered_with_its_value_and_standing(
     assert len(chosen.value) == 1, "the one that matters most is there to start with"
     assert any(o.startswith("recency_days · ") for o in chosen.options)
     assert len(chosen.options) == 734
-    assert re.search(
-        r"Now .*\. That is above \d+% of \d+ training customers in the run's sample; training went from", said(app)
-    )
+    assert re.search(r"Now .*\. That is above \d+% of \d+ training rows in the run's sample; training went from", said(app))
     assert words("en", "edit.none") in said(app)
     assert words("en", "edit.before") not in [m.label for m in app.metric]
     chosen.set_value(["recency_days", "purchase_count_7d"]).run()
