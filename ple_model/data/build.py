@@ -342,8 +342,9 @@ def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
         WITH s AS (SELECT * FROM spine WHERE row_id >= {first} AND row_id < {stop}),
         c AS (SELECT customer_id, birth_year, age_band, region, joined_on FROM customers t WHERE {mine}),
         t AS (
-            SELECT row_id, min(s.cutoff - t.ts::DATE) AS recency, sum(amount) FILTER (t.ts >= s.cutoff - 28) AS spend,
-                   count(*) FILTER (t.ts >= s.cutoff - 90) AS n
+            SELECT row_id, min(s.cutoff - t.ts::DATE) FILTER (amount > 0) AS recency,
+                   greatest(sum(amount) FILTER (t.ts >= s.cutoff - 28), 0) AS spend,
+                   count(*) FILTER (amount > 0 AND t.ts >= s.cutoff - 90) AS n
             FROM s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
             WHERE coalesce(kind, 'card') = 'card' AND {mine} GROUP BY 1),
         e AS (SELECT row_id, count(*) AS n FROM s JOIN sessions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff

@@ -33,7 +33,7 @@ from ple_model.data.work import Array, Work, digest, new_array, read_array
 from ple_model.schema import PARTS, load_schema
 
 CHUNK = 4096
-STEP_VERSIONS = {"features": 2, "sequences": 2, "segments": 2, "topology": 2}
+STEP_VERSIONS = {"features": 3, "sequences": 3, "segments": 2, "topology": 2}
 """Raise a number when the step's code gives other values: stored steps of the old one are then not reused."""
 PART_NAMES = tuple(part for _, part, _ in PARTS)
 Share = Callable[[float], None]

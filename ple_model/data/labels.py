@@ -152,9 +152,9 @@ def _sql(store: EventStore, s: LabelSettings) -> str:
             SELECT row_id, {_index("mcc_l1", SPENDING_CATEGORIES)} AS c, sum(amount) AS v FROM label_buys GROUP BY 1, 2
         ) WHERE c IS NOT NULL AND v > 0 GROUP BY 1
     ), merchant AS (
-        SELECT row_id, max(v) / sum(v) AS share, sum(n) AS n FROM (
-            SELECT row_id, merchant_id, sum(amount) AS v, count(*) AS n FROM label_buys
-            WHERE merchant_id IS NOT NULL AND amount > 0 GROUP BY 1, 2
+        SELECT row_id, max(v) / nullif(sum(v), 0) AS share, sum(n) AS n FROM (
+            SELECT row_id, merchant_id, greatest(sum(amount), 0) AS v, count(*) FILTER (amount > 0) AS n FROM label_buys
+            WHERE merchant_id IS NOT NULL GROUP BY 1, 2
         ) GROUP BY 1
     ), gaps AS (
         SELECT row_id, d - lag(d) OVER (PARTITION BY row_id ORDER BY d) AS g

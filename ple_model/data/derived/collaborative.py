@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from ple_model.data.conditions import PURCHASE
 from ple_model.data.events import EventStore
 from ple_model.data.spine import within
 
@@ -53,7 +54,7 @@ def read_pairs(store: EventStore, first: int, stop: int) -> tuple[NDArray[np.int
     """Distinct (row - first, merchant id) of spine rows `first` <= row_id < `stop`, card purchases of the last 365 days."""
     table = store.con.sql(f"""
         SELECT DISTINCT row_id - {first} AS r, merchant_id FROM spine s JOIN transactions t ON t.customer_id = s.customer_id
-         AND t.ts < s.cutoff AND t.ts >= s.cutoff - 365 AND t.merchant_id IS NOT NULL AND coalesce(t.kind, 'card') = 'card'
+         AND t.ts < s.cutoff AND t.ts >= s.cutoff - 365 AND t.merchant_id IS NOT NULL AND {PURCHASE}
         WHERE row_id >= {first} AND row_id < {stop} AND {within(store.con, first, stop)} ORDER BY 1, 2""").to_arrow_table()
     return table.column(0).to_numpy().astype(np.int64), np.array(table.column(1).to_pylist(), dtype=np.str_)
 
@@ -65,7 +66,7 @@ def fit_merchants(store: EventStore, seed: int = 0) -> MerchantTable | None:
                      ORDER BY md5('{seed}' || customer_id) LIMIT {SAMPLE_CUSTOMERS}),
         begin AS (SELECT min(cutoff) AS cutoff FROM spine WHERE split = 'train')
         SELECT DISTINCT customer_id, merchant_id FROM transactions t JOIN who USING (customer_id), begin
-        WHERE t.ts < begin.cutoff AND t.ts >= begin.cutoff - 365 AND merchant_id IS NOT NULL AND coalesce(kind, 'card') = 'card'
+        WHERE t.ts < begin.cutoff AND t.ts >= begin.cutoff - 365 AND merchant_id IS NOT NULL AND {PURCHASE}
         ORDER BY 1, 2""").to_arrow_table()
     if table.num_rows < MIN_PAIRS:
         return None

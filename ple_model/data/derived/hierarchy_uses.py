@@ -1,9 +1,9 @@
 """Which leaves of the three trees the rows use, from SQL: the weights under customers' hyperbolic midpoints.
 
-MCC: card spend by category path. Product: card spend by product (log), and products held at the last statement before the
-cut-off (log balance). Region: the customer's own with weight 1, and its spend shares by the merchants' regions. Product and
-region names may be paths with '/'. Only the `MAX_LEAVES` most used paths of a tree become nodes; others count for their
-deepest known ancestor.
+MCC: card spend (net of refunds) by category path. Product: card spend by product (log), and products held at the last
+statement before the cut-off (log balance). Region: the customer's own with weight 1, and its spend shares by the merchants'
+regions. Product and region names may be paths with '/'. Only the `MAX_LEAVES` most used paths of a tree become nodes; others
+count for their deepest known ancestor.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ def _query(ball: str, days: int, weight: str, where: str, mine: str = "true") ->
     """SQL of (row, path as text with '\x1f' between the levels, weight); `mine` bounds `customer_id` of what is joined."""
     card = f"""FROM spine s JOIN (FROM transactions WHERE {mine}) t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
                 AND t.ts >= s.cutoff - {days} LEFT JOIN {_MERCHANT} m USING (merchant_id)
-               WHERE {where} AND coalesce(t.kind, 'card') = 'card' AND t.amount > 0"""
+               WHERE {where} AND coalesce(t.kind, 'card') = 'card'"""
     if ball == "mcc":
         return f"""SELECT row_id, concat_ws(chr(31), l1, l2, l3) AS path, {weight} AS w
-                   FROM (SELECT s.row_id, {_CATEGORY}, t.amount {card}) WHERE l1 IS NOT NULL GROUP BY ALL"""
+                   FROM (SELECT s.row_id, {_CATEGORY}, t.amount {card}) WHERE l1 IS NOT NULL GROUP BY ALL HAVING {weight} > 0"""
     if ball == "product":
         return f"""SELECT row_id, replace(product, '/', chr(31)) AS path, sum(w) AS w FROM (
                        SELECT s.row_id, t.product, ln(1 + {weight}) AS w
                        FROM spine s JOIN (FROM transactions WHERE {mine}) t ON t.customer_id = s.customer_id
                         AND t.ts < s.cutoff AND t.ts >= s.cutoff - {days}
-                       WHERE {where} AND t.product IS NOT NULL AND t.amount > 0 GROUP BY ALL
+                       WHERE {where} AND t.product IS NOT NULL AND (coalesce(t.kind, 'card') = 'card' OR t.amount > 0)
+                       GROUP BY ALL HAVING {weight} > 0
                        UNION ALL
                        SELECT s.row_id, h.product, 1 + ln(1 + abs(coalesce(arg_max(h.balance, h.as_of), 0)))
                        FROM spine s JOIN (FROM holdings WHERE {mine}) h ON h.customer_id = s.customer_id AND h.as_of < s.cutoff
@@ -51,7 +52,8 @@ def _query(ball: str, days: int, weight: str, where: str, mine: str = "true") ->
                    WHERE {where}
                    UNION ALL
                    SELECT row_id, region, w / sum(w) OVER (PARTITION BY row_id) FROM (
-                       SELECT s.row_id, m.region, {weight} AS w {card} AND m.region IS NOT NULL GROUP BY ALL)
+                       SELECT s.row_id, m.region, {weight} AS w {card} AND m.region IS NOT NULL
+                       GROUP BY ALL HAVING {weight} > 0)
                ) WHERE region IS NOT NULL GROUP BY ALL"""
 
 
@@ -69,7 +71,7 @@ def fit_forest(store: EventStore) -> Forest:
 
 def read_uses(store: EventStore, forest: Forest, first: int, stop: int, *, days: int, by: str) -> Uses:
     """(row - first, node, weight) of spine rows `first` <= row_id < `stop` by ball; `by` is 'spend' or 'visits'."""
-    weight = "sum(amount)" if by == "spend" else "count(*)"
+    weight = "sum(amount)" if by == "spend" else "count(*) FILTER (WHERE amount > 0)"
     out: Uses = {}
     mine = within(store.con, first, stop, "customer_id")
     for ball in BALLS:

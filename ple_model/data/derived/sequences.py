@@ -78,10 +78,12 @@ def read_sequences(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Seq
 
 
 _HOUR = "sin(avg(hour) {f} * pi() / 12), cos(avg(hour) {f} * pi() / 12)"
-_CARD, _DEPOSIT = "FILTER (kind = 'card')", "FILTER (kind = 'deposit')"
+_NET, _CARD, _DEPOSIT = "FILTER (kind = 'card')", "FILTER (kind = 'card' AND amount > 0)", "FILTER (kind = 'deposit')"
+_ACTIVE = "FILTER (kind <> 'card' OR amount > 0)"
+"""Spend is net of refunds, all else is of purchases alone."""
 _TXN = f"""
     SELECT r, {TXN_STEPS} - back AS step,
-        ln(1 + greatest(sum(amount) {_CARD}, 0)), ln(1 + count(*) {_CARD}), ln(1 + greatest(max(amount) {_CARD}, 0)),
+        ln(1 + greatest(sum(amount) {_NET}, 0)), ln(1 + count(*) {_CARD}), ln(1 + greatest(max(amount) {_CARD}, 0)),
         {_HOUR.format(f=_CARD)},
         count(DISTINCT merchant_id) {_CARD}, count(DISTINCT mcc_l1) {_CARD},
         avg((channel IN ('app', 'web'))::INT) {_CARD},
@@ -100,9 +102,10 @@ _SESSION = f"""
                  date_diff('second', lag(ts) OVER (PARTITION BY r ORDER BY ts, duration, events), ts) / 86400.0 AS gap
           FROM seq_session) WHERE place <= {SESSION_STEPS}"""
 _DAILY = f"""
-    SELECT r, {DAILY_STEPS} - back AS step, sum(spend), sum(purchases), sum(sessions), sum(deposit) FROM (
-        SELECT r, back, CASE WHEN kind = 'card' THEN greatest(amount, 0) ELSE 0 END AS spend, (kind = 'card')::INT AS purchases,
-               0 AS sessions, CASE WHEN kind = 'deposit' THEN greatest(amount, 0) ELSE 0 END AS deposit FROM seq_txn
+    SELECT r, {DAILY_STEPS} - back AS step, greatest(sum(spend), 0), sum(purchases), sum(sessions), sum(deposit) FROM (
+        SELECT r, back, CASE WHEN kind = 'card' THEN amount ELSE 0 END AS spend,
+               (kind = 'card' AND amount > 0)::INT AS purchases, 0 AS sessions,
+               CASE WHEN kind = 'deposit' THEN greatest(amount, 0) ELSE 0 END AS deposit FROM seq_txn
         UNION ALL SELECT r, back, 0, 0, 1, 0 FROM seq_session
     ) GROUP BY r, back"""
 _APP_EVENTS = f"""
@@ -111,13 +114,13 @@ _MONTHLY = f"""
     WITH m AS (SELECT r, (back - 1) // 30 AS month, back, * EXCLUDE (r, back) FROM seq_txn WHERE back <= {30 * MONTHS}),
     share AS (
         SELECT r, month, -sum(p * ln(p)) AS entropy, max(p) AS top FROM (
-            SELECT r, month, sum(amount) / sum(sum(amount)) OVER (PARTITION BY r, month) AS p FROM m
-            WHERE kind = 'card' AND amount > 0 GROUP BY r, month, mcc_l1
+            SELECT r, month, greatest(sum(amount), 0) / sum(greatest(sum(amount), 0)) OVER (PARTITION BY r, month) AS p FROM m
+            WHERE kind = 'card' GROUP BY r, month, mcc_l1
         ) WHERE p > 0 GROUP BY r, month),
     t AS (
-        SELECT r, month, ln(1 + greatest(sum(amount) {_CARD}, 0)) AS spend, ln(1 + count(*) {_CARD}) AS n,
-            count(DISTINCT back) AS days, ln(1 + sum(greatest(amount, 0)) {_DEPOSIT}) AS deposit,
-            ln(1 + count(DISTINCT merchant_id)) AS merchants, avg((channel IN ('app', 'web'))::INT) {_CARD} AS online,
+        SELECT r, month, ln(1 + greatest(sum(amount) {_NET}, 0)) AS spend, ln(1 + count(*) {_CARD}) AS n,
+            count(DISTINCT back) {_ACTIVE} AS days, ln(1 + sum(greatest(amount, 0)) {_DEPOSIT}) AS deposit,
+            ln(1 + count(DISTINCT merchant_id) {_ACTIVE}) AS merchants, avg((channel IN ('app', 'web'))::INT) {_CARD} AS online,
             avg(weekend::INT) {_CARD} AS weekend, avg((hour >= 21 OR hour < 6)::INT) {_CARD} AS night,
             ln(1 + greatest(avg(amount) {_CARD}, 0)) AS mean_amount
         FROM m GROUP BY r, month),

@@ -80,6 +80,16 @@ def total(expr: str, filter_: str = "") -> str:
     return f"coalesce(sum({expr}) {filter_}, 0)"
 
 
+def net(filter_: str = "") -> str:
+    """Card spend over `allcard`: purchases less refunds, never below 0."""
+    return f"greatest(coalesce(sum(amount) {filter_}, 0), 0)"
+
+
+def net_share(part: str, whole: str = "") -> str:
+    """The share of the spend of `whole` (a FILTER) that the spend of `part` is; empty where nothing was spent."""
+    return div(f"least({net(part)}, {net(whole)})", net(whole))
+
+
 def count(filter_: str = "") -> str:
     return f"count(*) {filter_}".strip()
 

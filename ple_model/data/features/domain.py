@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ple_model.data.features.column import Column, Part, between, div, helper, last, total
+from ple_model.data.features.column import Column, Part, between, div, helper, last, net, net_share, total
 
 
 def _c(name: str, unit: str, en: str, ko: str, source: str, sql: str) -> Column:
@@ -53,12 +53,11 @@ FINANCIAL_BEHAVIOR = Part(
            div("_card_90d", "_inflow_90d")),
         _c("essential_share_90d", "share",
            "Share of spend on necessities (groceries, fuel and transport, health, education) in the last 90 days.",
-           "최근 90일 지출 중 필수재(식료품, 주유·교통, 건강, 교육) 비중입니다.", "card",
-           div(total("amount", last(90, "essential")), f"sum(amount) {last(90)}")),
+           "최근 90일 지출 중 필수재(식료품, 주유·교통, 건강, 교육) 비중입니다.", "allcard",
+           net_share(last(90, "essential"), last(90))),
         _c("essential_share_shift_28d", "share", "Change of the share of necessities, last 28 days against the last year.",
-           "필수재 비중의 변화로, 최근 28일과 최근 1년을 비교한 값입니다.", "card",
-           f"{div(total('amount', last(28, 'essential')), f'sum(amount) {last(28)}')}"
-           f" - {div(total('amount', last(365, 'essential')), 'sum(amount)')}"),
+           "필수재 비중의 변화로, 최근 28일과 최근 1년을 비교한 값입니다.", "allcard",
+           f"{net_share(last(28, 'essential'), last(28))} - {net_share(last(365, 'essential'))}"),
         _c("spend_income_correlation", "score", "Whether spending rises and falls with income from four weeks to four weeks.",
            "4주 단위로 지출이 소득을 따라 오르내리는 정도입니다.", "block", "corr(spend, inflow)"),
         _c("consumption_smoothing", "ratio",
@@ -80,7 +79,7 @@ FINANCIAL_BEHAVIOR = Part(
            "ln(1 + sum(s90)) - ln(1 + sum(median_spend))"),
     ),
     helpers=(
-        helper("card_90d", "card", f"sum(amount) {last(90)}"), helper("inflow_90d", "dep",
+        helper("card_90d", "allcard", net(last(90))), helper("inflow_90d", "dep",
           f"sum(amount) {last(90, 'amount > 0')}"),
         helper("savings", "hold", "sum(balance) FILTER (WHERE is_open AND coalesce(credit_limit, 0) = 0)"),
         helper("monthly_spend", "block", "nullif(avg(spend), 0)"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ple_model.data.features.column import Column, Part, between, count, div, entropy, helper, last, total
+from ple_model.data.features.column import Column, Part, between, count, div, entropy, helper, last, net, net_share, total
 
 
 def _c(name: str, unit: str, en: str, ko: str, source: str, sql: str) -> Column:
@@ -176,7 +176,7 @@ OVERSEAS = Part(
            "최근 1년 전체 지출 중 해외 지출의 비중입니다.", "final",
            "coalesce(_overseas, 0) / nullif(coalesce(_overseas, 0) + coalesce(_card_365d, 0), 0)"),
     ),
-    helpers=(helper("overseas", "ovs", "sum(amount)"), helper("card_365d", "card", "sum(amount)")),
+    helpers=(helper("overseas", "ovs", "sum(amount)"), helper("card_365d", "allcard", net())),
     zero_known=True,
 )  # fmt: skip
 
@@ -222,8 +222,7 @@ OTHER_CHANNEL = Part(
            f"avg((ch IN ('app', 'web'))::INT) {last(90)}"),
         _c("channel_online_spend_share_90d", "share", "Share of the last 90 days' spend made through app or web.",
            "최근 90일 지출 중 앱·웹에서 쓴 비중입니다.",
-           "card", div(f"coalesce(sum(amount) {last(90, _ONLINE)}, 0)",
-                       f"sum(amount) {last(90, 'ch IS NOT NULL')}")),
+           "allcard", net_share(last(90, _ONLINE), last(90, "ch IS NOT NULL"))),
         _c("channel_contact_count_365d", "count", "Contacts through any channel in the last year.",
            "최근 1년 전체 접점 수입니다.", "touch", "count(*)"),
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ple_model.data.features.column import Column, Part, between, count, div, entropy, helper, last, total
+from ple_model.data.features.column import Column, Part, between, count, div, entropy, helper, last, net, total
 
 
 def _c(name: str, unit: str, en: str, ko: str, source: str, sql: str) -> Column:
@@ -184,7 +184,7 @@ CREDIT = Part(
              "coalesce(_spend_28d, 0) / nullif(_limit_total, 0)"),
         )
     ),
-    helpers=(helper("spend_28d", "card", f"sum(amount) {last(28)}"), helper("limit_total", "line", "sum(credit_limit)")),
+    helpers=(helper("spend_28d", "allcard", net(last(28))), helper("limit_total", "line", "sum(credit_limit)")),
 )  # fmt: skip
 
 DIGITAL = Part(

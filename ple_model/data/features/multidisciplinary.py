@@ -8,7 +8,7 @@ like waves. Crime: routine-activity anomalies, the mismatch of a purchase with t
 
 from __future__ import annotations
 
-from ple_model.data.features.column import Column, Part, div, last
+from ple_model.data.features.column import Column, Part, div, last, net_share
 
 
 def _c(name: str, unit: str, en: str, ko: str, source: str, sql: str) -> Column:
@@ -126,8 +126,8 @@ CRIME = Part(
         _c("crime_velocity_max_28d", "count", "Most purchases within an hour of each other in the last 28 days.",
            "최근 28일 중 한 시간 안에 이뤄진 최다 구매 건수입니다.", "seq", f"max(hour_count) {last(28)}"),
         _c("crime_unguarded_share_90d", "share", "Share of the last 90 days' spend between midnight and 05:00.",
-           "최근 90일 지출 중 자정~05시의 비중입니다.", "card", div(f"coalesce(sum(amount) {last(90, 'h < 5')}, 0)",
-           f"sum(amount) {last(90)}")),
+           "최근 90일 지출 중 자정~05시의 비중입니다.", "allcard",
+           net_share(last(90, "h < 5"), last(90))),
     ),
 )  # fmt: skip
 PARTS = (CHEMICAL, EPIDEMIC, INTERFERENCE, CRIME)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ple_model.data.features.category import NAMED
-from ple_model.data.features.column import Column, Part, count, last, total
+from ple_model.data.features.column import Column, Part, count, last, net, total
 
 _WINDOWS = (7, 14, 28, 56, 90, 180, 365)
 _ORDINAL = ((2, "Second"), (3, "Third"), (4, "Fourth"), (5, "Fifth"))
@@ -54,11 +54,10 @@ _OTHER_SOURCES = (
 RAW_POWER_LAW = Part(
     "raw_power_law", ("transactions",), ("card", "count(*) > 0"), "0 and absent: no purchase in the last 365 days",
     (
-        *(_c(f"spend_{w}d", "currency", f"Amount spent in the last {w} days, in its own scale.",
-             f"최근 {w}일 지출 금액(원래 척도)입니다.", "card",
-             total("amount", last(w))) for w in _WINDOWS),
+        *(_c(f"spend_{w}d", "currency", f"Amount spent in the last {w} days, refunds taken off, in its own scale.",
+             f"최근 {w}일 지출 금액(환불 차감, 원래 척도)입니다.", "allcard", net(last(w))) for w in _WINDOWS),
         _c("spend_ever", "currency", "Amount ever spent, in its own scale.", "지금까지의 총지출(원래 척도)입니다.", "ever",
-           "sum(amount)"),
+           net()),
         *(_c(f"purchase_count_{w}d", "count", f"Number of purchases in the last {w} days, in its own scale.",
              f"최근 {w}일 구매 건수(원래 척도)입니다.", "card", count(last(w))) for w in _WINDOWS),
         *(_c(f"max_ticket_{w}d", "currency", f"Largest purchase in the last {w} days, in its own scale.",

@@ -6,6 +6,10 @@ counts days back: 1 is the day before the cut-off.
 Each relation is made by set-based SQL in one pass over its input, so cost is linear in events. Events at or after the cut-off
 never enter.
 
+Refunds: `card` holds purchases alone (amount above 0), and counts, gaps, recencies and the sizes of purchases come from it;
+`allcard` holds refunds beside them, and every sum of spend (of a window, day, week, category, merchant or brand) is net of the
+refunds in it, never below 0. A refund alone makes no visit, no active day and no category, merchant or brand of a customer.
+
 Conventions of the event tables: a card amount is money spent (negative: a refund); a deposit amount is positive for money in
 and negative for money out; `holdings` are statements; session `duration` is in seconds; a time of exactly 00:00:00 means that
 the hour is unknown.
@@ -13,7 +17,7 @@ the hour is unknown.
 
 from __future__ import annotations
 
-from ple_model.data.features.column import HISTORY_DAYS, count, last, total
+from ple_model.data.features.column import HISTORY_DAYS, count, last, net
 from ple_model.tasks import SPENDING_CATEGORIES
 
 ESSENTIAL = tuple(
@@ -54,14 +58,18 @@ _CARD_COLUMNS = (
     f"{_channel('e.channel')} AS ch, {_hour('e.ts')} AS h, isodow(e.ts) AS wd, day(e.ts) AS dom"
 )
 _SPANS = (28, 90, 180, 365)
+_BOUGHT = "FILTER (WHERE amount > 0)"
 _GROUP_SUMS = (
-    ", ".join(f"{total('amount', last(w))} AS s{w}, {count(last(w))} AS n{w}" for w in _SPANS)
-    + ", max(d) AS first_d, min(d) AS last_d, max(amount) AS max_amount"
+    ", ".join(f"{net(last(w))} AS s{w}, {count(last(w, 'amount > 0'))} AS n{w}" for w in _SPANS)
+    + f", max(d) {_BOUGHT} AS first_d, min(d) {_BOUGHT} AS last_d, max(amount) AS max_amount"
 )
 
 
 def _grouped(column: str) -> str:
-    return f"SELECT k, {column}, {_GROUP_SUMS} FROM card WHERE {column} IS NOT NULL GROUP BY k, {column}"
+    return (
+        f"SELECT k, {column}, {_GROUP_SUMS} FROM allcard WHERE {column} IS NOT NULL GROUP BY k, {column} "
+        f"HAVING count(*) {_BOUGHT} > 0"
+    )
 
 
 def _by_kind(source: str) -> str:
@@ -81,8 +89,10 @@ SELECT *, y - y_lag1 AS dy, y - 2 * y_lag1 + y_lag2 AS ddy, (y > mean_y) <> (y_l
 """
 _WEEK = """
 WITH grid AS (SELECT k, w::INT AS w FROM (SELECT DISTINCT k FROM card), range(0, 26) r(w)),
-sums AS (SELECT k, (d - 1) // 7 AS w, count(*) AS n, sum(amount) AS spend, sum(amount) FILTER (WHERE essential) AS essential,
-                sum(amount) FILTER (WHERE wd >= 6) AS weekend FROM card WHERE d <= 182 GROUP BY ALL),
+sums AS (SELECT k, (d - 1) // 7 AS w, count(*) FILTER (WHERE amount > 0) AS n, greatest(sum(amount), 0) AS spend,
+                least(spend, greatest(sum(amount) FILTER (WHERE essential), 0)) AS essential,
+                least(spend, greatest(sum(amount) FILTER (WHERE wd >= 6), 0)) AS weekend
+         FROM allcard WHERE d <= 182 GROUP BY ALL),
 filled AS (SELECT k, w, coalesce(n, 0) AS n, coalesce(spend, 0) AS spend, coalesce(essential, 0) AS essential,
                   coalesce(weekend, 0) AS weekend FROM grid LEFT JOIN sums USING (k, w))
 SELECT *, lag(spend, 1) OVER t AS spend_lag1, lag(spend, 2) OVER t AS spend_lag2, lag(spend, 4) OVER t AS spend_lag4
@@ -90,7 +100,8 @@ FROM filled WINDOW t AS (PARTITION BY k ORDER BY w DESC)
 """
 _BLOCK = """
 WITH grid AS (SELECT k, b::INT AS b FROM (SELECT k FROM card UNION SELECT k FROM dep), range(0, 13) r(b)),
-spent AS (SELECT k, (d - 1) // 28 AS b, count(*) AS n, sum(amount) AS spend FROM card GROUP BY ALL),
+spent AS (SELECT k, (d - 1) // 28 AS b, count(*) FILTER (WHERE amount > 0) AS n, greatest(sum(amount), 0) AS spend
+          FROM allcard GROUP BY ALL),
 flow AS (SELECT k, (d - 1) // 28 AS b, sum(amount) FILTER (WHERE amount > 0) AS inflow,
                 -sum(amount) FILTER (WHERE amount < 0) AS outflow FROM dep GROUP BY ALL)
 SELECT k, b, coalesce(n, 0) AS n, coalesce(spend, 0) AS spend, coalesce(inflow, 0) AS inflow, coalesce(outflow, 0) AS outflow
@@ -155,10 +166,12 @@ _ROLE = (
 )
 
 RELATIONS: dict[str, str] = {
-    "allcard": _events("transactions", "ts", _CARD_COLUMNS, "coalesce(e.kind, 'card') <> 'deposit'",
-    "LEFT JOIN merchants s USING (merchant_id)"),
-    "card": f"SELECT *, c IN {ESSENTIAL} AS essential FROM allcard WHERE amount >= 0",
-    "cardday": "SELECT k, d::INT AS d, count(*) AS n, sum(amount) AS amount FROM card GROUP BY ALL",
+    "allcard": f"SELECT *, c IN {ESSENTIAL} AS essential FROM (" + _events(
+        "transactions", "ts", _CARD_COLUMNS, "coalesce(e.kind, 'card') <> 'deposit'",
+        "LEFT JOIN merchants s USING (merchant_id)") + ")",
+    "card": "SELECT * FROM allcard WHERE amount > 0",
+    "cardday": f"SELECT k, d::INT AS d, count(*) {_BOUGHT} AS n, greatest(sum(amount), 0) AS amount FROM allcard "
+               f"GROUP BY k, d HAVING count(*) {_BOUGHT} > 0",
     "seq": _SEQ,
     "cat": _grouped("c"),
     "mer": _grouped("m"),
@@ -179,7 +192,7 @@ RELATIONS: dict[str, str] = {
     "income": "SELECT k, inflow, median(inflow) OVER (PARTITION BY k) AS middle_inflow FROM block",
     "payday": _PAYDAY,
     "ever": f"SELECT k, {_age('e.ts')} AS d, e.amount FROM keys JOIN transactions e USING (customer_id) "
-            "WHERE e.customer_id BETWEEN $low AND $high AND e.ts < cutoff::TIMESTAMP AND e.amount >= 0 "
+            "WHERE e.customer_id BETWEEN $low AND $high AND e.ts < cutoff::TIMESTAMP "
             "AND coalesce(e.kind, 'card') <> 'deposit'",
     "relation": "SELECT k, CASE WHEN joined_on < cutoff THEN date_diff('day', joined_on, cutoff) END AS tenure "
                 "FROM keys JOIN (SELECT customer_id, joined_on FROM customers) USING (customer_id)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ple_model.data.features.column import Column, Part, between, count, div, last, total
+from ple_model.data.features.column import Column, Part, between, count, div, last, net, net_share
 
 _N = (7, 14, 28, 56, 90, 180, 365)
 _DAYS = (7, 28, 90, 180, 365)
@@ -21,8 +21,8 @@ RFM = Part(
              count(last(w))) for w in _N),
         *(_c(f"active_days_{w}d", "days", f"Number of days with a purchase in the last {w} days.",
              f"최근 {w}일 중 구매가 있었던 날의 수입니다.", count(last(w)), "cardday") for w in _DAYS),
-        *(_c(f"spend_{w}d", "currency", f"Amount spent in the last {w} days.", f"최근 {w}일 동안의 구매 금액입니다.",
-             total("amount", last(w))) for w in _N),
+        *(_c(f"spend_{w}d", "currency", f"Amount spent in the last {w} days, refunds taken off.",
+             f"최근 {w}일 동안의 구매 금액(환불 차감)입니다.", net(last(w)), "allcard") for w in _N),
         *(_c(f"avg_ticket_{w}d", "currency", f"Average amount of a purchase in the last {w} days.",
              f"최근 {w}일 동안의 건당 평균 구매 금액입니다.", f"avg(amount) {last(w)}") for w in (28, 90, 365)),
         *(_c(f"max_ticket_{w}d", "currency", f"Largest single purchase in the last {w} days.",
@@ -30,17 +30,17 @@ RFM = Part(
         _c("spend_ratio_28d_to_previous_28d", "ratio",
            "Spend of the last 28 days relative to the 28 days before, from -1 (stopped) to 1 (new).",
            "최근 28일의 지출을 그 이전 28일과 비교한 값으로, -1(중단)에서 1(신규)까지입니다.",
-           div(f"{total('amount', last(28))} - {total('amount', between(29, 56))}", total("amount", last(56)))),
+           div(f"{net(last(28))} - {net(between(29, 56))}", f"{net(last(28))} + {net(between(29, 56))}"), "allcard"),
         _c("spend_ratio_90d_to_previous_90d", "ratio",
            "Spend of the last 90 days relative to the 90 days before, from -1 (stopped) to 1 (new).",
            "최근 90일의 지출을 그 이전 90일과 비교한 값으로, -1(중단)에서 1(신규)까지입니다.",
-           div(f"{total('amount', last(90))} - {total('amount', between(91, 180))}", total("amount", last(180)))),
+           div(f"{net(last(90))} - {net(between(91, 180))}", f"{net(last(90))} + {net(between(91, 180))}"), "allcard"),
         _c("count_ratio_28d_to_previous_28d", "ratio",
            "Purchases of the last 28 days relative to the 28 days before, from -1 (stopped) to 1 (new).",
            "최근 28일의 구매 건수를 그 이전 28일과 비교한 값으로, -1(중단)에서 1(신규)까지입니다.",
            div(f"{count(last(28))} - {count(between(29, 56))}", count(last(56)))),
         _c("spend_share_28d_of_365d", "share", "Share of the year's spend that falls in the last 28 days.",
-           "최근 1년 지출 중 마지막 28일이 차지하는 비중입니다.", div(total("amount", last(28)), "sum(amount)")),
+           "최근 1년 지출 중 마지막 28일이 차지하는 비중입니다.", net_share(last(28)), "allcard"),
         _c("first_purchase_days", "days", "Days since the first purchase of the last 365 days.",
            "최근 365일 중 첫 구매 후 지난 일수입니다.",
            "max(d)"),
