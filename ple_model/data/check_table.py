@@ -340,7 +340,9 @@ class TableCheck:
         if "amount" in names:
             card = "coalesce(kind, 'card') = 'card'" if "kind" in names else "true"
             refund = f"{card} AND amount < 0"
-            self._each("amount", refund, "refund", "warning", "negative card amounts", "They count as refunds.")
+            self._each(
+                "amount", refund, "refund", "warning", "negative card amounts", "They count as refunds: spend is net of them."
+            )
 
     def _each(
         self, column: str, where: str, kind: str, severity: Severity, message: str, handling: str = NOTHING_BUILT

@@ -11,8 +11,8 @@ Conventions every source keeps:
 * Timestamps are naive; a source with time zones is converted to UTC on reading.
 * Ids are text: a whole number stored as a float is that number (12.0 is '12'). In other text, blanks and the words in
   `BLANK_WORDS` are NULL, and a known category may differ in capitals and outer blanks. `read_expression` says it in SQL.
-* `transactions.kind = 'card'`: `amount` is money spent (a negative amount is a refund). `kind = 'deposit'`: positive is money
-  in, negative is money out.
+* `transactions.kind = 'card'`: `amount` is money spent; a negative amount is a refund, which spend is net of and which is no
+  purchase. `kind = 'deposit'`: positive is money in, negative is money out.
 * `campaigns`: one row an exposure; `clicked_at` / `converted_at` are NULL where it did not happen. A response is a click or a
   conversion.
 * `holdings`: one row a customer, product and `as_of` (a monthly statement); `balance` of a credit product is the amount in use

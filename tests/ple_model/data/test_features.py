@@ -44,16 +44,16 @@ def rows(market: Market) -> dict[str, Row]:
 A: dict[str, dict[str, float | None]] = {
     "rfm": {
         "recency_days": 1, "purchase_count_28d": 3, "purchase_count_90d": 4, "purchase_count_365d": 5, "active_days_28d": 2,
-        "spend_28d": 60, "spend_90d": 100, "spend_365d": 200, "avg_ticket_28d": 20, "max_ticket_90d": 40,
-        "spend_ratio_28d_to_previous_28d": 1, "spend_share_28d_of_365d": 0.3, "first_purchase_days": 184,
+        "spend_28d": 55, "spend_90d": 95, "spend_365d": 195, "avg_ticket_28d": 20, "max_ticket_90d": 40,
+        "spend_ratio_28d_to_previous_28d": 1, "spend_share_28d_of_365d": 55 / 195, "first_purchase_days": 184,
         "recency_to_usual_gap": 1 / 61, "expected_shopping_days_28d": 28 * 4 / 184, "probability_alive": (183 / 184) ** 4,
         "spend_per_active_day_90d": 100 / 3,
     },
     "category": {
-        "category_share_groceries_90d": 0.5, "category_share_travel_90d": 0.4, "category_share_home_90d": 0,
-        "category_share_groceries_365d": 0.75, "category_count_groceries_90d": 2, "category_trend_groceries_90d": 1,
+        "category_share_groceries_90d": 45 / 95, "category_share_travel_90d": 40 / 95, "category_share_home_90d": 0,
+        "category_share_groceries_365d": 145 / 195, "category_count_groceries_90d": 2, "category_trend_groceries_90d": 1,
         "category_trend_home_90d": None, "category_recency_clothing": 365, "category_recency_travel": 61,
-        "category_entropy_90d": -sum(p * math.log(p) for p in (0.5, 0.4, 0.1)), "category_top_share_90d": 0.5,
+        "category_entropy_90d": -sum(p * math.log(p) for p in (45 / 95, 40 / 95, 10 / 95)), "category_top_share_90d": 45 / 95,
         "category_used_90d": 3,
     },
     "transaction_stats": {
@@ -61,16 +61,16 @@ A: dict[str, dict[str, float | None]] = {
         "gap_max_90d": 2962, "gap_median_90d": (168 + 1260) / 2, "gap_min_90d": 0.5, "quick_repeat_share_90d": 0.25,
         "round_amount_share_90d": 1, "top1_purchase_share_90d": 0.4, "top3_purchase_share_90d": 0.9, "purchase_gini_365d": 0.4,
         "large_purchase_share_90d": 0, "small_purchase_share_90d": 0.25, "refund_count_365d": 1, "refund_share_365d": 0.025,
-        "repeated_amount_share_365d": 0, "weekly_spend_mean_26w": 100 / 26, "weekly_silent_share_26w": 23 / 26,
-        "monthly_spend_mean_13m": 200 / 13, "monthly_spend_last_to_mean": 3.9, "monthly_silent_share_13m": 10 / 13,
+        "repeated_amount_share_365d": 0, "weekly_spend_mean_26w": 95 / 26, "weekly_silent_share_26w": 23 / 26,
+        "monthly_spend_mean_13m": 195 / 13, "monthly_spend_last_to_mean": 55 * 13 / 195, "monthly_silent_share_13m": 10 / 13,
         "daily_count_max_28d": 2, "daily_spend_median_90d": 30,
     },
     "temporal": {
         "hour_share_morning_90d": 0.75, "hour_share_late_evening_90d": 0.25, "weekday_share_sunday_90d": 0.75,
         "weekend_share_365d": 0.8, "overnight_share_90d": 0.25, "month_end_share_90d": 0.75, "payday_share_90d": 0.75,
         "longest_silence_90d": 52, "longest_streak_90d": 1, "active_week_streak": 2, "active_week_share_12w": 0.25,
-        "active_day_share_90d": 3 / 90, "week_01_spend_share": 0.3, "month_02_spend_ratio": 0,
-        "month_03_spend_ratio": 40 * 13 / 200,
+        "active_day_share_90d": 3 / 90, "week_01_spend_share": 30 / 95, "month_02_spend_ratio": 0,
+        "month_03_spend_ratio": 40 * 13 / 195,
         "weekend_ticket_ratio_365d": 1, "days_to_expected_purchase": 60,
     },
     "deposit": {
@@ -82,7 +82,7 @@ A: dict[str, dict[str, float | None]] = {
     "membership": {
         "membership_tenure_days": 365, "membership_first_purchase_delay": 181, "membership_first_year": 0,
         "membership_days_to_anniversary": 365, "membership_active_months_3m": 2, "membership_month_streak": 1,
-        "membership_lapses_365d": 2, "membership_longest_lapse_365d": 2962 / 24, "membership_spend_per_tenure_year": 200,
+        "membership_lapses_365d": 2, "membership_longest_lapse_365d": 2962 / 24, "membership_spend_per_tenure_year": 195,
         "membership_products_per_tenure_year": 3,
     },
     "investment": {
@@ -93,7 +93,7 @@ A: dict[str, dict[str, float | None]] = {
     },
     "credit": {
         "credit_limit_total": 1000, "credit_utilisation": 0.9, "credit_lines_stretched": 1, "credit_headroom": 100,
-        "credit_utilisation_change_84d": 0.4, "credit_spend_to_limit_28d": 0.06, "credit_oldest_line_days": 1095,
+        "credit_utilisation_change_84d": 0.4, "credit_spend_to_limit_28d": 0.055, "credit_oldest_line_days": 1095,
     },
     "digital": {
         "session_count_28d": 2, "session_minutes_28d": 15, "session_recency_days": 2, "session_app_share_90d": 2 / 3,
@@ -110,8 +110,8 @@ A: dict[str, dict[str, float | None]] = {
         "income_payments_per_month": 2 / 13, "income_payday_concentration": 1, "income_recency_days": 7,
     },
     "financial_behavior": {
-        "spend_to_income_90d": 0.05, "essential_share_90d": 0.5, "payday_week_spend_share_365d": 0,
-        "new_merchant_spend_share_90d": 0.5, "liquidity_months": 195, "lifestyle_premium_90d": 0,
+        "spend_to_income_90d": 0.0475, "essential_share_90d": 45 / 95, "payday_week_spend_share_365d": 0,
+        "new_merchant_spend_share_90d": 50 / 95, "liquidity_months": 200, "lifestyle_premium_90d": math.log(46 / 51),
     },
     "chemical": {
         "chemical_reaction_rate": 0.75, "chemical_forward_rate": 2 / 3, "chemical_backward_rate": 1,
@@ -146,23 +146,23 @@ A: dict[str, dict[str, float | None]] = {
         "campaign_offers_365d": 2,
     },
     "overseas": {"overseas_spend_90d": 60, "overseas_count_365d": 1, "overseas_recency_days": 27,
-    "overseas_share_365d": 60 / 260},
+    "overseas_share_365d": 60 / 255},
     "other_channel": {
         "channel_app_count_90d": 4, "channel_app_share_365d": 0.4, "channel_web_share_365d": 0.2,
         "channel_contact_share_365d": 0.2,
-        "channel_store_recency_days": 8, "channel_online_spend_share_90d": 0.7, "channel_contact_count_365d": 10,
+        "channel_store_recency_days": 8, "channel_online_spend_share_90d": 65 / 95, "channel_contact_count_365d": 10,
     },
     "mcc_l1": {"mcc_l1_count_365d": 3, "mcc_l1_new_90d": 2, "mcc_l1_switch_rate_365d": 0.75, "mcc_l1_visit_hhi_180d": 6 / 16},
-    "mcc_l2": {"mcc_l2_count_90d": 3, "mcc_l2_top_share_90d": 0.5, "mcc_l2_new_90d": 2},
+    "mcc_l2": {"mcc_l2_count_90d": 3, "mcc_l2_top_share_90d": 45 / 95, "mcc_l2_new_90d": 2},
     "merchant_brand": {
         "brand_count_90d": 3, "brand_loyalty_90d": 0.5, "brand_switch_rate_365d": 0, "brand_favourite_recency_days": 1,
         "brand_repeat_share_365d": 1 / 3,
     },
-    "merchant_stats": {"merchant_count_90d": 3, "merchant_top_share_90d": 0.5, "merchant_new_share_90d": 2 / 3},
+    "merchant_stats": {"merchant_count_90d": 3, "merchant_top_share_90d": 45 / 95, "merchant_new_share_90d": 2 / 3},
     "radius": {"merchant_activity_radius": math.exp(-0.8 * math.log(0.8) - 0.2 * math.log(0.2))},
     "raw_power_law": {
-        "raw_spend_365d": 200, "raw_spend_ever": 200, "raw_ticket_rank_2_365d": 40, "raw_max_daily_spend_365d": 100,
-        "raw_spend_groceries_365d": 150, "raw_max_ticket_travel_365d": 40, "raw_deposit_inflow_365d": 2000,
+        "raw_spend_365d": 195, "raw_spend_ever": 195, "raw_ticket_rank_2_365d": 40, "raw_max_daily_spend_365d": 100,
+        "raw_spend_groceries_365d": 145, "raw_max_ticket_travel_365d": 40, "raw_deposit_inflow_365d": 2000,
         "raw_balance_largest": 3000, "raw_merchant_count_365d": 3, "raw_insurance_claim_365d": 30,
         "raw_session_minutes_365d": 16,
     },
@@ -336,7 +336,7 @@ def test_a_market_file_from_before_there_were_folds_is_read_by_everybody(tmp_pat
     with bank(WITH_DAILY) as con:
         found = table(con, Market.load(path))
     assert found[("A", CUTOFF)]["epidemic_exposure_90d"] == pytest.approx(0.5)
-    assert found[("A", CUTOFF)]["lifestyle_premium_90d"] == pytest.approx(math.log(51 / 26))
+    assert found[("A", CUTOFF)]["lifestyle_premium_90d"] == pytest.approx(math.log(46 / 26))
 
 
 def test_a_market_file_comes_back_equal_and_a_damaged_one_is_named(market: Market, tmp_path: Path) -> None:
