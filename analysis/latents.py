@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +148,8 @@ class Latents:
     """[tasks] mean absolute change of the shown prediction when the reconstruction stands in for the representation."""
     own_columns: tuple[Sequence[str], ...] = ()
     """(name, part, unit, English, Korean) of the columns of a table of one's own; empty: the package's."""
+    unlearned: tuple[str, ...] = ()
+    """Tasks that had no label in training."""
 
     @property
     def n_latents(self) -> int:
@@ -176,8 +178,10 @@ class Latents:
 
     @cached_property
     def relative_effect(self) -> Array:
-        """[Z, tasks] effect in spreads of the task's prediction, so that tasks of different units compare."""
-        return np.asarray(self.effect / np.where(self.effect_scale > 0, self.effect_scale, np.inf))
+        """[Z, tasks] effect in spreads of the task's prediction, so that tasks of different units compare; 0 for tasks that
+        never learned, of which it would be chance alone."""
+        learned = np.array([t not in self.unlearned for t in self.tasks], dtype=bool)
+        return np.asarray(self.effect / np.where((self.effect_scale > 0) & learned, self.effect_scale, np.inf))
 
     def state(self, j: int) -> str:
         d = self.density[j]
@@ -306,12 +310,16 @@ def latents(
 
     folder = opened.path / "analysis" / f"latents-{FORMAT}-{fingerprint(opened, data, rows, seed)}"
     if not force and is_file(folder / "latents.json"):
-        return _load(folder)
+        return replace(_load(folder), unlearned=_unlearned(opened))
     from analysis.explain.concepts import measure
 
-    found = measure(opened, data, rows, seed, progress)
+    found = replace(measure(opened, data, rows, seed, progress), unlearned=_unlearned(opened))
     _save(found, folder)
     return found
+
+
+def _unlearned(run: Run) -> tuple[str, ...]:
+    return tuple(t for t in run.config.tasks if not run.context().learned(t))
 
 
 def clamp(run: Run | Path | str, latent: int, *, rows: int = 512) -> dict[str, tuple[float, float]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.loss import unlabelled
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.evidence import TaskEvidence
@@ -17,7 +18,10 @@ from analysis.stats.run import RowQuality, Statistics
 def _tasks(s: Statistics, t: Thresholds) -> Iterator[tuple[str, TaskEvidence]]:
     if not s.evidence:
         raise NotMeasured("The model has no evidential heads, or they were not measured.")
-    enough = [(k, e) for k, e in s.evidence.items() if e.n >= t.min_rows]
+    silent = unlabelled(s)
+    enough = [(k, e) for k, e in s.evidence.items() if e.n >= t.min_rows and k not in silent]
+    if not enough and any(e.n >= t.min_rows for e in s.evidence.values()):
+        raise NotMeasured("No task with an evidential head had a label in training.")
     if not enough:
         raise NotMeasured(f"Not enough rows to say: {max(e.n for e in s.evidence.values())}, {t.min_rows} needed.")
     yield from enough
@@ -75,10 +79,11 @@ def miscalibrated(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def uninformative(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Uncertainty does not rank errors: a warning where it clearly points the wrong way, else information where it is worse
     than chance beyond its own noise, which heads of healthy runs can be, since evidence counts observations."""
+    silent = unlabelled(s)
     judged = {
         k: q
         for k, q in s.quality.items()
-        if q.n >= t.ece_rows and np.isfinite(q.error_auroc) and s.facts.kinds.get(k) == "multiclass"
+        if k not in silent and q.n >= t.ece_rows and np.isfinite(q.error_auroc) and s.facts.kinds.get(k) == "multiclass"
     }
     if not judged:
         raise NotMeasured("Not enough labelled rows outside training to hold uncertainty against errors.")

@@ -27,6 +27,12 @@ def _gates(s: Statistics, t: Thresholds) -> GateStats:
     return s.gates
 
 
+def _learned(s: Statistics, g: GateStats) -> list[int]:
+    """Numbers of the tasks that had labels: the gate of another is moved by nothing but the entropy term."""
+    silent = unlabelled(s)
+    return [i for i, task in enumerate(g.tasks) if task not in silent]
+
+
 def _lambda(s: Statistics) -> float:
     return float(s.facts.get("cgc.entropy_lambda", 0.01))
 
@@ -38,7 +44,8 @@ def collapse(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if len(g.experts) < 2:
         return
     old = _lambda(s)
-    for i, task in enumerate(g.tasks):
+    for i in _learned(s, g):
+        task = g.tasks[i]
         j = int(g.mean[i].argmax())
         weight = float(g.mean[i, j])
         if weight >= t.gate_collapse:
@@ -91,10 +98,8 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if n < 2:
         return
     old = _lambda(s)
-    silent = unlabelled(s)
-    for i, task in enumerate(g.tasks):
-        if task in silent:  # nothing but the entropy term moves its gate: LOSS-TASK-ZERO says so
-            continue
+    for i in _learned(s, g):
+        task = g.tasks[i]
         off = float(np.abs(g.mean[i] - 1 / n).max())
         if g.normalised_entropy[i] > t.gate_uniform and off < t.gate_uniform_spread:
             yield Finding(
@@ -122,8 +127,9 @@ def unmoved(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         return
     distance = g.distance_to(s.facts.prior())
     # a row-dependent gate has learned, even where its mean is still the prior
-    still = [i for i in range(len(g.tasks)) if distance[i] < t.gate_unmoved and g.std[i].max() < t.gate_unmoved]
-    if len(still) <= len(g.tasks) / 2:
+    judged = _learned(s, g)
+    still = [i for i in judged if distance[i] < t.gate_unmoved and g.std[i].max() < t.gate_unmoved]
+    if not judged or len(still) <= len(judged) / 2:
         return
     freeze = int(s.facts.get("adatt.freeze_epoch", 1))
     epochs = len(s.training) if s.training is not None else 0
@@ -140,15 +146,15 @@ def unmoved(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "Raise the learning rate or train longer.",
         )
     )
-    strongest = float(g.mean.max())
+    strongest = float(g.mean[judged].max())
     yield Finding(
         "CGC-UNMOVED",
         "info" if expected else "warning",
         "gates",
-        f"{len(still)} of {len(g.tasks)} gates are still at their prior (largest mean weight {strongest:.2f}"
+        f"{len(still)} of {len(judged)} gates are still at their prior (largest mean weight {strongest:.2f}"
         + (f"): expected, they are frozen at the end of epoch {freeze}." if expected else ")."),
         (
-            Evidence("median distance to the prior (Jensen-Shannon)", float(np.median(distance)), t.gate_unmoved, g.n),
+            Evidence("median distance to the prior (Jensen-Shannon)", float(np.median(distance[judged])), t.gate_unmoved, g.n),
             Evidence("freeze epoch", float(freeze)),
             Evidence("epochs trained", float(epochs)),
         ),
@@ -162,7 +168,8 @@ def unmoved(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def off_domain(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """High weight on an expert outside domain_experts: information, often a real cross-domain pattern."""
     g = _gates(s, t)
-    for i, task in enumerate(g.tasks):
+    for i in _learned(s, g):
+        task = g.tasks[i]
         domain = s.facts.domain_experts.get(task, ())
         for j, expert in enumerate(g.experts):
             weight = float(g.mean[i, j])
@@ -193,7 +200,8 @@ def late_shift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     start = int(np.ceil(t.late_share * len(epochs)))
     worst, where, task_of = 0.0, 0.0, ""
     restarts = {int(k) + 1 for k in np.flatnonzero(np.diff(s.training.phase()))}
-    for task in s.facts.tasks:
+    silent = unlabelled(s)
+    for task in (k for k in s.facts.tasks if k not in silent):
         history = s.training.gates(task)
         for k in range(max(1, start), len(history)):
             if np.isfinite(history[k - 1 : k + 1]).all() and history.shape[1]:
@@ -228,12 +236,15 @@ def late_shift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def dilution(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """High weight on an expert that falls back to zero: the rest of the representation shrinks."""
     g = _gates(s, t)
+    judged = _learned(s, g)
+    if not judged:
+        return
     for j, expert in enumerate(g.experts):
         share = float(g.fallback[j]) / g.n
-        i = int(g.dilution[:, j].argmax())
+        i = judged[int(g.dilution[judged, j].argmax())]
         weight = float(g.dilution[i, j])
         if weight >= t.dilution:
-            tasks = [task for k, task in enumerate(g.tasks) if g.dilution[k, j] >= t.dilution]
+            tasks = [g.tasks[k] for k in judged if g.dilution[k, j] >= t.dilution]
             yield Finding(
                 "CGC-DILUTION",
                 "warning",
@@ -255,10 +266,11 @@ def dilution(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def dead_expert(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """An expert that no task weighs."""
     g = _gates(s, t)
-    if len(g.experts) < 2:
+    judged = _learned(s, g)
+    if len(g.experts) < 2 or not judged:
         return
     for j, expert in enumerate(g.experts):
-        best = float(g.mean[:, j].max())
+        best = float(g.mean[judged, j].max())
         if best < t.dead_importance:
             effect = (
                 float(np.nanmax(s.effects.of(f"ablate.{expert}=mean"))) if s.effects is not None and _ran(s, expert) else None

@@ -133,11 +133,11 @@ def skipped_epochs(h: TrainingStats) -> NDArray[np.bool_]:
 
 
 def unlabelled(s: Statistics) -> tuple[str, ...]:
-    """Tasks that had no label in any recorded epoch; none where no step was taken at all."""
-    if s.training is None or skipped_epochs(s.training).all():
-        return ()
-    counts = s.training.table("train", "n")
-    return tuple(t for t in s.facts.tasks if t in counts and np.nansum(counts[t]) == 0)
+    """Tasks that had no label in training: none in any recorded epoch (where steps were taken), or none by the run's own word.
+    What is said of their gates, edges and heads would be of chance alone: LOSS-TASK-ZERO says so, the other checks pass by."""
+    stepped = s.training is not None and not skipped_epochs(s.training).all()
+    counts = s.training.table("train", "n") if s.training is not None and stepped else {}
+    return tuple(t for t in s.facts.tasks if t in s.facts.unlearned or (t in counts and np.nansum(counts[t]) == 0))
 
 
 def _several_unlabelled(tasks: tuple[str, ...], s: Statistics, epochs: int) -> Finding:

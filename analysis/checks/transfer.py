@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.loss import unlabelled
 from analysis.checks.registry import NotMeasured, check, need_rows
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.run import Statistics
@@ -27,8 +28,11 @@ def overreliance(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The transferred part outweighs the target's own representation, or cutting it flips many decisions."""
     x = _transfer(s, t)
     old = float(s.facts.get("task_relationships.transfer_strength", 0.5))
+    silent = unlabelled(s)
     for i, edge in enumerate(x.edges):
         source, target = edge.split(":")
+        if target in silent:
+            continue
         ratio, flips = float(x.mean_ratio[i]), float("nan")
         e = s.effects
         if e is not None and f"edge.{edge}=0" in e.interventions and e.n >= t.min_rows:
@@ -71,7 +75,10 @@ def inactive(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     strength = float(s.facts.get("task_relationships.transfer_strength", 0.5))
     if s.transfer is None:
         return
+    silent = unlabelled(s)
     for i, name in enumerate(s.transfer.edges):
+        if set(name.split(":")) & set(silent):
+            continue
         ratio = float(s.transfer.mean_ratio[i])
         if s.transfer.n >= t.min_rows and ratio < 1e-6:
             yield Finding(
@@ -115,7 +122,10 @@ def scale_free(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """LayerNorm over a one-dimensional source can ignore its size: information, with the dose-response as evidence."""
     if not s.dose:
         raise NotMeasured("The dose-response of the edges was not measured.")
+    silent = unlabelled(s)
     for edge, d in s.dose.items():
+        if set(edge.split(":")) & set(silent):
+            continue
         if d.n >= t.min_rows and d.relative_range < t.scale_free:
             source, target = edge.split(":")
             yield Finding(

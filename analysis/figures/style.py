@@ -132,3 +132,23 @@ def lines(
     out.update_xaxes(title_text=x_title)
     out.update_yaxes(title_text=y_title, type="log" if log else "linear")
     return out
+
+
+def learned_first(drawn: go.Figure, unlearned: Sequence[str], why: str = "no label in training") -> go.Figure:
+    """A figure whose vertical axis names tasks (and perhaps the horizontal one): those that never learned go last, under grey,
+    and their names say why."""
+    silent = set(unlearned)
+    for key in ("x", "y"):
+        values = [v for trace in drawn.data for v in (getattr(trace, key) if getattr(trace, key) is not None else ())]
+        names = list(dict.fromkeys(v for v in values if isinstance(v, str)))
+        order = sorted(names, key=lambda name: name in silent)
+        first = sum(name not in silent for name in names)
+        if first == len(names):
+            continue
+        said = [f"<span style='color:{GREY}'>{n} ({why})</span>" if n in silent else n for n in order]
+        axis = {"categoryorder": "array", "categoryarray": order, "tickmode": "array", "tickvals": order, "ticktext": said}
+        drawn.update_layout({f"{key}axis": axis})
+        ends = {f"{key}0": first - 0.5, f"{key}1": len(names) - 0.5, f"{key}ref": key}
+        across = {"x0": 0, "x1": 1, "xref": "paper"} if key == "y" else {"y0": 0, "y1": 1, "yref": "paper"}
+        drawn.add_shape(type="rect", fillcolor=GREY, opacity=0.7, line={"width": 0, "color": GREY}, **ends, **across)
+    return drawn

@@ -31,18 +31,21 @@ class EdgeEffect:
     change: float
     flips: float
     dose_range: float
+    learned: bool = True
+    """False: one end had no label in training, and the numbers are of chance alone."""
 
 
 def edges_info(s: Statistics) -> list[EdgeEffect]:
-    """Every active edge with its measured numbers; NaN where not measured."""
+    """Every active edge with its measured numbers; NaN where not measured. Edges of tasks that never learned come last."""
     out = []
     for i, edge in enumerate(s.transfer.edges if s.transfer is not None else ()):
         source, target = edge.split(":")
         change, flips = _cut(s.effects, edge, target, s.facts.kinds.get(target, ""))
         dose = s.dose.get(edge)
         ratio = float(s.transfer.mean_ratio[i]) if s.transfer is not None else float("nan")
-        out.append(EdgeEffect(edge, source, target, ratio, change, flips, dose.relative_range if dose else float("nan")))
-    return out
+        reach = dose.relative_range if dose else float("nan")
+        out.append(EdgeEffect(edge, source, target, ratio, change, flips, reach, s.facts.learned_edge(edge)))
+    return sorted(out, key=lambda e: not e.learned)
 
 
 def _short(value: float) -> str:
@@ -72,14 +75,15 @@ def layout(edges: Sequence[tuple[str, str]]) -> dict[str, tuple[float, float]]:
     return {n: (float(depth[n]), -float(chain[n])) for n in names}
 
 
-def dag(info: Sequence[EdgeEffect]) -> go.Figure:
-    """Tasks left to right in execution order; an edge is as wide as the target's change when it is cut."""
+def dag(info: Sequence[EdgeEffect], unlearned: Sequence[str] = (), why: str = "no label in training") -> go.Figure:
+    """Tasks left to right in execution order; an edge is as wide as the target's change when it is cut. Tasks that never
+    learned and their edges are pale, without a number."""
     where = layout([(e.source, e.target) for e in info])
     out = figure(120 + 70 * (1 + int(max((-y for _, y in where.values()), default=0))), showlegend=False)
-    largest = max((e.change for e in info if np.isfinite(e.change)), default=0.0) or 1.0
+    largest = max((e.change for e in info if np.isfinite(e.change) and e.learned), default=0.0) or 1.0
     for e in info:
         (x0, y0), (x1, y1) = where[e.source], where[e.target]
-        width = 1.5 + 7 * (e.change / largest if np.isfinite(e.change) else 0.0)
+        width = 1.5 + 7 * (e.change / largest if np.isfinite(e.change) and e.learned else 0.0)
         out.add_annotation(
             x=x1 - 0.12,
             y=y1,
@@ -95,20 +99,22 @@ def dag(info: Sequence[EdgeEffect]) -> go.Figure:
             arrowsize=0.8,
             arrowwidth=width,
             arrowcolor=GREY,
-            opacity=0.7,
+            opacity=0.7 if e.learned else 0.3,
         )
         out.add_trace(
             go.Scatter(
                 x=[(x0 + x1) / 2],
                 y=[(y0 + y1) / 2],
                 mode="markers+text",
-                text=[_short(e.change)],
+                text=[_short(e.change) if e.learned else ""],
                 textposition="top center",
                 marker={"size": 18, "opacity": 0},
                 textfont={"color": GREY},
                 customdata=[[e.edge.replace(":", " -> "), e.ratio, e.flips]],
                 hovertemplate="%{customdata[0]}<br>alpha |proj| / |h| %{customdata[1]:.3f}<br>"
-                "flips when cut %{customdata[2]:.1%}<extra></extra>",
+                "flips when cut %{customdata[2]:.1%}<extra></extra>"
+                if e.learned
+                else f"%{{customdata[0]}}: {why}<extra></extra>",
             )
         )
     out.add_trace(
@@ -116,9 +122,9 @@ def dag(info: Sequence[EdgeEffect]) -> go.Figure:
             x=[p[0] for p in where.values()],
             y=[p[1] for p in where.values()],
             mode="markers+text",
-            text=list(where),
+            text=[f"<span style='color:{GREY}'>{n} ({why})</span>" if n in unlearned else n for n in where],
             textposition="bottom center",
-            marker={"size": 20, "color": NODE},
+            marker={"size": 20, "color": [GREY if n in unlearned else NODE for n in where]},
             hoverinfo="text",
         )
     )

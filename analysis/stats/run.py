@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,8 +54,18 @@ class Facts:
     """what holes in the events take from the dataset's cut-offs; None where its build did not look for holes"""
     own_parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """part -> first and last + 1 of its columns, where the columns are those of a table of one's own"""
+    unlearned: tuple[str, ...] = ()
+    """tasks that had no label in training: their towers, gates and edges say nothing"""
     run: dict[str, Any] = field(default_factory=dict)
     """the manifest, without paths"""
+
+    def learned_first(self, tasks: Iterable[str]) -> list[str]:
+        """The tasks in their order, those that never learned last."""
+        return sorted(tasks, key=lambda task: task in self.unlearned)
+
+    def learned_edge(self, edge: str) -> bool:
+        """Both ends of "source:target" had labels in training."""
+        return not set(edge.split(":")) & set(self.unlearned)
 
     @property
     def own(self) -> bool:

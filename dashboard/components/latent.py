@@ -10,7 +10,7 @@ import streamlit as st
 from analysis.explain.wording import Language, quantity
 from analysis.figures import sae as figures
 from analysis.latents import LatentPage, Latents, TopRow, load_labels, save_label
-from dashboard.components import put
+from dashboard.components import learned, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
@@ -85,7 +85,8 @@ def page(frame: Frame, found: Latents, latent: int) -> None:
         _lift(one.segments, "segments")
     with right:
         scale = dict(zip(found.tasks, found.effect_scale.tolist(), strict=True))
-        show(figures.effects(one, scale), "latent-effects", title=t("latent.effects"), caption=t("latent.effects_help"))
+        drawn = learned.grey(frame.run, figures.effects(one, scale))
+        show(drawn, "latent-effects", title=t("latent.effects"), caption=t("latent.effects_help"))
     _raised(one)
     left, right = st.columns(2, gap="small")
     with left:

@@ -13,7 +13,7 @@ from analysis import TaskEffect, WhatIfResult
 from analysis.checks.finding import Finding
 from analysis.whatif import Note
 from dashboard import state
-from dashboard.components import put
+from dashboard.components import learned, put
 from dashboard.components.cards import ICONS, number
 from dashboard.components.figure import table
 from dashboard.frame import Frame
@@ -72,7 +72,7 @@ def panel(frame: Frame, hint: str) -> None:
     except (UserError, ValueError) as e:
         put.error(str(e), icon=":material/error:")
         return
-    _show(result)
+    _show(frame, result)
 
 
 def warn(notes: Sequence[Note]) -> None:
@@ -82,15 +82,19 @@ def warn(notes: Sequence[Note]) -> None:
         put.warning(said[0] if len(said) == 1 else "\n".join(f"- {s}" for s in said), icon=ICONS["warning"])
 
 
-def _show(result: WhatIfResult) -> None:
+def _show(frame: Frame, result: WhatIfResult) -> None:
     what = "; ".join(label(part) for part in result.intervention.split("; "))
     put.markdown(t("whatif.done", what=what, n=f"{result.n:,}", seconds=f"{result.seconds:.1f}"))
     warn(result.notes)
-    ranked = sorted(result.tasks, key=_size, reverse=True)
-    for column, effect in zip(st.columns(3, gap="small"), [e for e in ranked if e.difference is not None][:3], strict=False):
+    silent = learned.unlearned(frame.run)
+    ranked = learned.last(frame.run, sorted(result.tasks, key=_size, reverse=True), lambda e: e.task)
+    measured = [e for e in ranked if e.difference is not None and e.task not in silent]
+    for column, effect in zip(st.columns(3, gap="small"), measured[:3], strict=False):
         with column:
             _metric(effect)
-    table(pd.DataFrame([_row(e) for e in ranked]), "whatif", title=t("whatif.by_task"), caption=t("whatif.by_task_help"))
+    learned.note(frame.run)
+    rows = [_row(e) | {t("whatif.task"): learned.name(frame.run, e.task)} for e in ranked]
+    table(pd.DataFrame(rows), "whatif", title=t("whatif.by_task"), caption=t("whatif.by_task_help"))
 
 
 def _size(effect: TaskEffect) -> float:

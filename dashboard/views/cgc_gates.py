@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.figures import gates as figures
 from analysis.figures import training as history
-from dashboard.components import cards, compare, put, whatif
+from dashboard.components import cards, compare, learned, put, whatif
 from dashboard.components.figure import show
 from dashboard.components.linked import require
 from dashboard.frame import Frame
@@ -19,7 +19,10 @@ def _cell(frame: Frame) -> None:
     require("task", facts.tasks, t("gates.task"))
     require("expert", facts.experts, t("gates.expert"))
     with st.container(horizontal=True):
-        task = st.selectbox(t("gates.task"), facts.tasks, key="task", bind="query-params", width=240)
+        task = st.selectbox(
+            t("gates.task"), learned.tasks(frame.run, facts.tasks), key="task", bind="query-params", width=240,
+            format_func=lambda name: learned.name(frame.run, name),
+        )  # fmt: skip
         expert = st.selectbox(t("gates.expert"), facts.experts, key="expert", bind="query-params", width=240)
     left, right = st.columns([2, 3], gap="small")
     with left:
@@ -64,19 +67,45 @@ def render(frame: Frame) -> None:
     cards.cards(frame.found.of("CGC-"), whatif.try_finding)
     whatif.top(frame)
     compare.section(frame, "gates")
+    learned.note(frame.run)
     left, right = st.columns(2, gap="small")
     with left:
-        show(figures.weights(gates), "gates-weights", title=t("gates.weights"), caption=t("gates.weights_help"))
+        show(
+            learned.grey(frame.run, figures.weights(gates)),
+            "gates-weights",
+            title=t("gates.weights"),
+            caption=t("gates.weights_help"),
+        )
     with right:
-        show(figures.effective(gates), "gates-effective", title=t("gates.effective"), caption=t("gates.effective_help"))
+        show(
+            learned.grey(frame.run, figures.effective(gates)),
+            "gates-effective",
+            title=t("gates.effective"),
+            caption=t("gates.effective_help"),
+        )
     left, right = st.columns(2, gap="small")
     with left:
-        show(figures.prior_shift(gates, facts.prior()), "gates-moved", title=t("gates.moved"), caption=t("gates.moved_help"))
+        show(
+            learned.grey(frame.run, figures.prior_shift(gates, facts.prior())),
+            "gates-moved",
+            title=t("gates.moved"),
+            caption=t("gates.moved_help"),
+        )
     with right:
-        show(figures.dilution(gates), "gates-dilution", title=t("gates.dilution"), caption=t("gates.dilution_help"))
+        show(
+            learned.grey(frame.run, figures.dilution(gates)),
+            "gates-dilution",
+            title=t("gates.dilution"),
+            caption=t("gates.dilution_help"),
+        )
     left, right = st.columns(2, gap="small")
     with left:
-        show(figures.collapse(gates), "gates-collapse", title=t("gates.collapse"), caption=t("gates.collapse_help"))
+        show(
+            learned.grey(frame.run, figures.collapse(gates)),
+            "gates-collapse",
+            title=t("gates.collapse"),
+            caption=t("gates.collapse_help"),
+        )
     with right:
         show(
             figures.importance(gates),
@@ -84,7 +113,12 @@ def render(frame: Frame) -> None:
             title=t("gates.use"),
             caption=t("gates.use_help", cv=f"{gates.load_variation:.2f}"),
         )
-        show(figures.task_distance(gates), "gates-tasks", title=t("gates.tasks"), caption=t("gates.tasks_help"))
+        show(
+            learned.grey(frame.run, figures.task_distance(gates)),
+            "gates-tasks",
+            title=t("gates.tasks"),
+            caption=t("gates.tasks_help"),
+        )
     _cell(frame)
     whatif.bottom(frame, "gate_temperature=2")
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.figures import transfer as figures
 from dashboard import state
-from dashboard.components import cards, compare, put, whatif
+from dashboard.components import cards, compare, learned, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
 from dashboard.frame import Frame
@@ -56,9 +56,10 @@ def render(frame: Frame) -> None:
     if not s.facts.edges:
         put.info(t("transfer.none"))
         return
+    learned.note(frame.run)
     info = figures.edges_info(s)
     show(
-        figures.dag(info),
+        figures.dag(info, s.facts.unlearned, t("learned.why")),
         "transfer-dag",
         title=t("transfer.dag"),
         caption=t("transfer.dag_help", n=f"{s.effects.n if s.effects else 0:,}", order=" → ".join(s.facts.execution_order)),
@@ -68,7 +69,7 @@ def render(frame: Frame) -> None:
         pd.DataFrame(
             [
                 {
-                    t("transfer.edge"): e.edge.replace(":", " → "),
+                    t("transfer.edge"): learned.name(frame.run, e.edge),
                     t("transfer.strength"): frame.cohort.transfer.get(e.edge),
                     t("transfer.change"): e.change,
                     t("transfer.flips"): e.flips,
@@ -86,21 +87,23 @@ def render(frame: Frame) -> None:
     )
     put.subheader(t("transfer.dose"), anchor=False)
     put.caption(t("transfer.dose_help"))
-    edges = [e for e in s.facts.edges if e in s.dose]
+    edges = learned.tasks(frame.run, (e for e in s.facts.edges if e in s.dose))
     for i in range(0, len(edges), 3):
         for column, edge in zip(st.columns(3, gap="small"), edges[i : i + 3], strict=False):
             with column:
                 show(
                     figures.dose(s.dose[edge]),
                     f"dose-{edge}",
-                    title=edge.replace(":", " → "),
+                    title=learned.name(frame.run, edge),
                     caption=t("card.n", n=s.dose[edge].n),
                 )
     put.subheader(t("transfer.sweep"), anchor=False)
     put.caption(t("transfer.sweep_help"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         require("edge", s.facts.edges, t("transfer.edge"))
-        edge = st.selectbox(t("transfer.edge"), s.facts.edges, key="edge", bind="query-params", width=260)
+        edge = st.selectbox(
+            t("transfer.edge"), learned.tasks(frame.run, s.facts.edges), key="edge", bind="query-params", width=260,
+        )  # fmt: skip
         factor = st.slider(t("transfer.scale"), 0.0, 2.0, 0.0, 0.1, key="scale", bind="query-params", width=260)
         st.button(t("transfer.try"), icon=":material/science:", on_click=whatif.choose, args=(f"edge.{edge}={factor:g}",))
         measure = st.toggle(t("transfer.measure"), key="sweep", bind="query-params", help=t("transfer.measure_help"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from analysis.checks.finding import SEVERITIES, Severity
 from analysis.compare import config_changes
 from analysis.stats.base import MIN_ROWS
-from dashboard.components import cards, compare, metrics, put, whatif
+from dashboard.components import cards, compare, learned, metrics, put, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
@@ -66,6 +68,10 @@ def _identity(frame: Frame) -> None:
         put.code(frame.run.config.to_yaml(), language="yaml", height=360)
 
 
+def _task_of(row: dict[str, Any]) -> str:
+    return str(row["task"])
+
+
 def _metrics(frame: Frame) -> None:
     splits = metrics.splits(frame.run)
     put.subheader(t("overview.metrics"), anchor=False)
@@ -82,10 +88,11 @@ def _metrics(frame: Frame) -> None:
         label_visibility="collapsed",
         format_func=lambda s: maybe(f"split.{s}", s),
     )
-    found = pd.DataFrame(metrics.rows(frame.run, split))
+    lines = learned.last(frame.run, metrics.rows(frame.run, split), _task_of)
+    found = pd.DataFrame(lines)
     shown = pd.DataFrame(
         {
-            t("overview.task"): found["task"],
+            t("overview.task"): [learned.name(frame.run, task) for task in found["task"]],
             t("overview.metric"): [t(f"metric.{m}") for m in found["metric"]],
             t("overview.value"): found["value"],
             t("overview.constant"): found["constant"],

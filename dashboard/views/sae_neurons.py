@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.figures import sae as figures
 from analysis.latents import Latents
 from dashboard import state
-from dashboard.components import cards, put, whatif
+from dashboard.components import cards, learned, put, whatif
 from dashboard.components.figure import show
 from dashboard.components.latent import browser, page
 from dashboard.components.linked import require
@@ -49,6 +49,7 @@ def render(frame: Frame) -> None:
     if s is None:
         put.info(t("sae.absent"))
         return
+    learned.note(frame.run)
     _summary(frame)
     try:
         with st.spinner(t("sae.working"), show_time=True):

@@ -10,7 +10,7 @@ from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
 from analysis.uncertainty import TaskUncertainty
 from dashboard import state
-from dashboard.components import cards, compare, put
+from dashboard.components import cards, compare, learned, put
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -25,11 +25,12 @@ CLUSTERS = 12
 def _table(frame: Frame) -> pd.DataFrame:
     s = frame.statistics
     rows = []
-    for task, e in s.evidence.items():
+    for task in learned.tasks(frame.run, s.evidence):
+        e = s.evidence[task]
         q = s.quality.get(task)
         rows.append(
             {
-                t("uncertainty.task"): task,
+                t("uncertainty.task"): learned.name(frame.run, task),
                 t("uncertainty.kind"): t(f"kind.{e.kind}"),
                 t("uncertainty.mean"): frame.cohort.uncertainty.get(task, (np.nan,))[0],
                 t("uncertainty.zero"): e.zero_share,
@@ -133,7 +134,11 @@ def render(frame: Frame) -> None:
         },
     )
     require("task", s.evidence, t("uncertainty.task"), known=s.facts.tasks)
-    task = st.selectbox(t("uncertainty.task"), list(s.evidence), key="task", bind="query-params", width=260)
+    learned.note(frame.run)
+    task = st.selectbox(
+        t("uncertainty.task"), learned.tasks(frame.run, s.evidence), key="task", bind="query-params", width=260,
+        format_func=lambda name: learned.name(frame.run, name),
+    )  # fmt: skip
     put.chosen(t("uncertainty.task"), task)
     _task(frame, task)
     chooser(frame, task)
