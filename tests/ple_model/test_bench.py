@@ -138,7 +138,7 @@ def test_a_disagreement_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch, c
     [
         (["bench", "scna"], "did you mean 'scan'"),
         (["bench", "gpu"], "has no benchmark yet"),
-        (["bench", "scan", "--rounds", "2"], "--rounds 2"),
+        (["bench", "scan", "--rounds", "2"], "--rounds: 2 is not valid"),
     ],
 )
 def test_wrong_use_is_one_line(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:

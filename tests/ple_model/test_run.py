@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from ple_model import run as run_module
 from ple_model.cli import main
 from ple_model.data.dataset import Dataset
+from ple_model.disk import DiskFull
 from ple_model.errors import UserError
 from ple_model.files import plain, read_json, write_json, write_tensors
 from ple_model.run import FORMAT_VERSION, Run, list_runs, load_run
@@ -209,7 +210,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError("no space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(DiskFull, match="no space left on"):
         write_json(tmp_path / "a.json", {"x": 2})
     assert read_json(tmp_path / "a.json") == {"x": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

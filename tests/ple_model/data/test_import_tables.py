@@ -175,7 +175,7 @@ def test_all_unreadable_values_of_all_tables_are_named_at_once(source: Path, tmp
         ("horizon_days: 28", "horizon_days: soon", "horizon_days is 'soon'"),
         ("[2024-02-01]", "[someday]", "cut-off 'someday' is no date"),
         ("[2024-02-01]", "2024-02-01", "give a list of dates"),
-        ("name: our bank", "name: [", "cannot be read as YAML"),
+        ("name: our bank", "name: [", "not valid YAML"),
         ("    constants:", "    thousands: x\n    constants:", "thousands is 'x'; give one of"),
         ("    constants:", "    skip_lines: -1\n    constants:", "skip_lines is -1; give how many lines"),
         ("    constants:", "    delimiter: abc\n    constants:", "delimiter is 'abc'; give one character"),

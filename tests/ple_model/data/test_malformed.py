@@ -353,13 +353,13 @@ def test_a_handful_of_like_customers_builds_or_is_one_sentence(people: int, tmp_
     [
         (["build", "{events}", "{events}"], "holds the event tables"),
         (["build", "{events}", "{file}"], "is a file"),
-        (["build", "{file}", "{out}"], "not a folder"),
+        (["build", "{file}", "{out}"], "a folder is expected"),
         (["build", "{events}", "{out}", "--cutoff", "01/03/2024"], "'01/03/2024' is not a date"),
         (["build", "{events}", "{out}", "--cutoff", "1990-01-01"], "no customer has joined"),
         (["build", "{events}", "{out}", "--horizon-days", "0"], "must be at least 1"),
         (["build", "{events}", "{out}", "--workers", "0"], "--workers"),
         (["build", "{events}", "{out}", "--seed", "-1"], "--seed"),
-        (["validate", "{file}"], "not a folder"),
+        (["validate", "{file}"], "a folder is expected"),
     ],
     ids=lambda v: v if isinstance(v, str) else " ".join(v),
 )
@@ -587,5 +587,8 @@ def test_other_categories_missing_tables_and_newer_dates_are_scored_and_said(tmp
         assert said in notes
     scores = pq.read_table(tmp_path / "scores.parquet")
     assert scores.num_rows == PEOPLE
-    for name in ("churn", "ltv", "nba_p", "churn_uncertainty"):
+    for name in ("ltv", "nba_p", "ltv_uncertainty"):
         assert np.isfinite(scores.column(name).to_numpy()).all(), name
+    # nobody was active in the 28 days before a cut-off that lies long after the last event: churn is not defined for anyone
+    assert scores.column("churn").null_count == PEOPLE
+    assert scores.column("churn_reason").null_count == 0
