@@ -57,8 +57,11 @@ def disk_full(error: BaseException, path: Path | None = None, needed: int | None
 
 
 def named_file(error: BaseException) -> Path | None:
-    """The file that the error itself names."""
-    named = getattr(error, "filename", None) or next(iter(QUOTED.findall(str(error))), None)
+    """The file that the error itself names; of a copy, the one that was to be written."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
+        return Path(str(error.args[0][0][1]))
+    named = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    named = named or next(iter(QUOTED.findall(str(error))), None)
     return Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else None
 
 

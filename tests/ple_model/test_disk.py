@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ple_model import train as training
 from ple_model.cli import main
 from ple_model.data.dataset import Dataset
 from ple_model.data.work import new_array
-from ple_model.disk import DiskFull, is_disk_full, writing
+from ple_model.disk import DiskFull, disk_full, is_disk_full, writing
 from ple_model.errors import UserError
 from ple_model.files import write_tensors
 from ple_model.progress import ProgressWriter, read_progress
@@ -56,6 +57,17 @@ def test_a_memory_map_is_promised_by_the_disk_before_it_is_filled(small_disk: Pa
     fits = new_array(small_disk, "fits", (50_000,), np.float64)
     fits[:] = 1.0
     assert fits.sum() == 50_000
+
+
+def test_a_copy_that_does_not_fit_names_the_file_that_was_to_be_written(small_disk: Path, tmp_path: Path) -> None:
+    source, one = tmp_path / "source", tmp_path / "source" / "big"
+    source.mkdir()
+    one.write_bytes(bytes(2_000_000))
+    for copy, where in ((lambda: shutil.copytree(source, small_disk / "to"), "to/big"),
+                        (lambda: shutil.copyfile(one, small_disk / "alone"), "alone")):  # fmt: skip
+        with pytest.raises(OSError, match="No space left") as said:
+            copy()
+        assert f"no space left on {small_disk} while writing {small_disk / where}: " in str(disk_full(said.value))
 
 
 def test_a_line_of_progress_is_whole_or_not_there(small_disk: Path) -> None:
