@@ -33,8 +33,8 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def cohort_badge(page: Page, language: str) -> Locator:
-    """The note of how many customers are chosen, of how many."""
-    words = re.split(r"{n}|{total}", catalogue(language)["frame.cohort_some"])
+    """The note of how many rows are chosen, of how many, and of how many customers."""
+    words = re.split(r"{n}|{total}|{customers}", catalogue(language)["frame.cohort_some"])
     return page.get_by_text(re.compile(r"[\d,]+".join(map(re.escape, words)))).first
 
 
