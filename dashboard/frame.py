@@ -19,6 +19,7 @@ from dashboard.components import put
 from dashboard.components.cards import number
 from dashboard.components.linked import require
 from dashboard.document import file_of
+from dashboard.harmless import harmless
 from dashboard.i18n import t
 from dashboard.page import recorder
 from ple_model.errors import UserError
@@ -283,7 +284,7 @@ def _cohort_note(frame: Frame) -> None:
     try:
         n = frame.store.count(frame.filters)
     except UserError as e:
-        st.error(str(e), icon=":material/error:")
+        st.error(harmless(str(e)), icon=":material/error:")
         st.stop()
     if frame.filters and n == 0:
         st.warning(t("frame.cohort_empty"), icon=":material/filter_alt_off:")

@@ -18,6 +18,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.guarded import guarded
+from dashboard.harmless import harmless
 from dashboard.i18n import t
 from dashboard.jobs import Job, Training, progress
 from ple_model.arguments import folder_in
@@ -130,7 +131,7 @@ def _yaml_dialog(preset: str) -> None:
                 raise UserError(t("train.yaml_mapping"))
             config_from_dict(merge(preset_dict(preset), raw))
         except UserError as e:
-            st.error(str(e), icon=":material/error:")
+            st.error(harmless(str(e)), icon=":material/error:")
         else:
             st.session_state["train_yaml"] = text
             st.rerun()
@@ -245,7 +246,7 @@ def _start(training: Training) -> None:
     try:
         state.jobs().start(training)
     except (UserError, OSError) as e:
-        st.error(str(e), icon=":material/error:")
+        st.error(harmless(str(e)), icon=":material/error:")
         return
     st.session_state.pop("train_name", None)
     st.rerun()
@@ -272,7 +273,7 @@ def _job_card(job: Job) -> None:
     latest = next((line for line in reversed(lines) if line.get("event") in ("epoch", "step")), None)
     with st.container(border=True, gap="xsmall", key=f"job-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{job.label}**")
+            st.markdown(harmless(f"**{job.label}**"))
             st.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
         if job.active:
             _live(job, epochs, latest)
@@ -379,6 +380,6 @@ def sidebar() -> None:
     try:
         busy = any(j.active for j in state.jobs().jobs())
     except UserError as e:  # the list of jobs is no reason to show no runs
-        st.error(str(e), icon=":material/error:")
+        st.error(harmless(str(e)), icon=":material/error:")
         return
     st.fragment(_jobs_panel, run_every="2s" if busy else None)()

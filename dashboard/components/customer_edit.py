@@ -17,6 +17,7 @@ from dashboard import state
 from dashboard.components import cards, put, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
+from dashboard.harmless import harmless
 from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.edits import exact
@@ -110,7 +111,7 @@ def _row(c: ColumnNow) -> float | None:
     left, right = st.columns([3, 2], gap="small", vertical_alignment="bottom")
     unit, lang = c.column.unit, _language()
     with left:
-        st.markdown(f"{c.column.sentence(language()).rstrip('.')} `{c.column.name}`")
+        st.markdown(harmless(f"{c.column.sentence(language()).rstrip('.')} `{c.column.name}`"))
         if c.value is None:
             part = title(c.column.part, lang)
             st.caption(f":orange[{cards.ICONS['unknown']}] {t('edit.absent', part=part)}")

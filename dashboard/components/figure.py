@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.style import GREY
+from dashboard.harmless import harmless
 from dashboard.i18n import t
 from dashboard.i18n.sentences import label
 from dashboard.page import Figure, Table, current, record
@@ -65,7 +66,7 @@ def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool =
     For the saved page: `points`: its marks are single customers; `wide`: it takes the full width, as on the page.
     """
     with st.container(border=True, key=f"figure-{key}", gap="small"):
-        st.markdown(f"**{title}**")
+        st.markdown(harmless(f"**{title}**"))
         if caption:
             st.caption(caption)
         figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8}, colorway=palette() or None)
@@ -111,7 +112,7 @@ def table(
     page, formats = current(), options.get("column_config") or {}
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         if title:
-            st.markdown(f"**{title}**", width="stretch")
+            st.markdown(harmless(f"**{title}**"), width="stretch")
         elif caption:
             st.caption(caption, width="stretch")
         st.download_button(
