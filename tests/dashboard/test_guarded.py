@@ -56,6 +56,7 @@ def test_with_debug_the_exception_is_shown(tmp_path: Path, monkeypatch: pytest.M
 def test_settings_typed_into_the_form_end_in_a_sentence(
     tmp_path: Path, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(train_form, "datasets", lambda: [str(tiny_dataset.path)])
     app = opened(tmp_path, monkeypatch)
     app.session_state["train_data"] = str(tiny_dataset.path)
     for typed in TYPED:

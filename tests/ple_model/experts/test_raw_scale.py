@@ -9,8 +9,11 @@ import torch
 
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
-from ple_model.experts.raw_scale import N_RAW, RawScale, RawScaleParams
+from ple_model.experts.raw_scale import RawScale, RawScaleParams
+from ple_model.schema import load_schema
 from tests.factories import random_inputs
+
+N_RAW = len(load_schema().names[load_schema().raw])
 
 
 def test_standardisation_is_the_signed_log_by_training_statistics() -> None:
