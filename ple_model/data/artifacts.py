@@ -27,7 +27,7 @@ from ple_model.data.derived.hierarchy_uses import fit_forest, read_uses
 from ple_model.data.derived.hmm import HmmModel, fit_hmm
 from ple_model.data.derived.sequences import BEHAVIOR, LIFECYCLE, SequenceScale
 from ple_model.data.events import EventStore
-from ple_model.data.folds import read_folds
+from ple_model.data.folds import FOLDS, read_folds
 from ple_model.data.normalize import Normalizer
 from ple_model.data.work import Array
 from ple_model.errors import UserError
@@ -220,7 +220,7 @@ class Fitted:
                 normalizer=Normalizer.load(folder),
                 global_normalizer=Normalizer.load(folder / "global_stats"),
                 scale=SequenceScale(scale["txn"], scale["session"]),
-                gmm=GmmModel(**_load(folder / "gmm.npz", GMM_SHAPES, k=20)),
+                gmm=_load_gmm(folder / "gmm.npz"),
                 hmms={m: HmmModel(**_load(folder / f"hmm_{m}.npz", HMM_SHAPES)) for m in modes},
                 forest=Forest.of(tree),
                 merchants=MerchantTable(**_load(table)) if is_file(table := folder / "merchants.npz") else None,
@@ -292,6 +292,13 @@ def _notes(path: Path) -> tuple[str, ...]:
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     write_npz(path, arrays)
+
+
+def _load_gmm(path: Path) -> GmmModel:
+    gmm = GmmModel(**_load(path, GMM_SHAPES, k=20))
+    if not gmm.folds_fit(FOLDS):
+        raise UserError(f"{path} is damaged: its folds are not of its components")
+    return gmm
 
 
 def _load(path: Path, shapes: Mapping[str, str] = MappingProxyType({}), **known: int) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A table of one's own columns and its schema file -> a dataset; new rows of the same columns -> a dataset to be scored.
 
 Customers are split 70 / 15 / 15 by a seeded hash of their id (or by a column of the kind split); recipe, normaliser and the
-Gaussian mixture over the normalised columns are fitted on the training rows alone. Everything else that the model can read
-(sequences, diagrams, HMM states, hierarchy) is absent.
+Gaussian mixture over the normalised columns are fitted on the training rows alone, the mixture by folds (`data.folds`).
+Everything else that the model can read (sequences, diagrams, HMM states, hierarchy) is absent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.context import LabelScaler, ModelContext, OwnLabel
-from ple_model.data.derived.gmm import GmmModel, fit_gmm
+from ple_model.data.derived.gmm import ARRAYS, FOLD_ARRAYS, GmmModel, fit_gmm
+from ple_model.data.folds import FOLDS, folds_of
 from ple_model.data.manifest import DatasetManifest
 from ple_model.data.normalize import Normalizer, signed_log
 from ple_model.data.own.labels import read_labels
@@ -62,7 +63,8 @@ def import_own(file: Path, out: Path, schema: Path, *, seed: int = 0) -> Dataset
     values = recipe.values(rows, columns)
     normalizer = Normalizer.fit(values[train], scales=tuple(c.scale for c in columns.columns))
     normalized = columns.normalized
-    gmm = fit_gmm(normalizer.transform(values[train])[:, normalized], seed=seed)
+    fold = folds_of([str(c) for c in rows.customer_id[train]])
+    gmm = fit_gmm(normalizer.transform(values[train])[:, normalized], fold=fold, seed=seed)
     mean, std = _raw_statistics(values[train][:, columns.raw])
     context = ModelContext(
         raw_mean=mean, raw_std=std, class_names=classes, own=columns,
@@ -104,7 +106,7 @@ class Fitted:
             raise UserError(f"{folder}: columns.json and table.json are not of one table")
         try:
             with np.load(folder / GMM, allow_pickle=False) as z:
-                gmm = GmmModel(**{k: z[k] for k in ("centre", "axes", "weights", "means", "precision_chol")})
+                gmm = GmmModel(**{k: z[k] for k in (*ARRAYS, *(FOLD_ARRAYS if FOLD_ARRAYS[0] in z else ()))})
         except (OSError, ValueError, KeyError) as e:
             raise UserError(f"{folder / GMM} is missing or damaged: {e}") from e
         normalizer = Normalizer.load(folder)
@@ -112,6 +114,8 @@ class Fitted:
             raise UserError(f"{folder}: normalizer.npz has {len(normalizer.kind)} columns, columns.json has {len(own.columns)}")
         if gmm.centre.shape != (own.normalized.stop,) or gmm.axes.shape[:1] != gmm.centre.shape:
             raise UserError(f"{folder / GMM} is not of the columns of columns.json")
+        if not gmm.folds_fit(FOLDS):
+            raise UserError(f"{folder / GMM} is damaged: its folds are not of its components")
         return Fitted(recipe, own, normalizer, gmm)
 
     def write(
@@ -125,7 +129,8 @@ class Fitted:
         for first in range(0, len(values), CHUNK):
             here = slice(first, first + CHUNK)
             features = self.normalizer.transform(values[here])
-            posterior = self.gmm.posterior(features[:, self.columns.normalized])
+            fold = folds_of([str(c) for c in rows.customer_id[here]])
+            posterior = self.gmm.posterior(features[:, self.columns.normalized], fold)
             there = np.asarray(known[here].any(axis=1))
             chunk: dict[str, Array] = {
                 "customer_id": rows.customer_id[here], "cutoff": rows.cutoff[here], "split": split[here], "features": features,

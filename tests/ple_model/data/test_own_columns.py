@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from scipy.stats import ks_2samp
 from streamlit.testing.v1 import AppTest
 
 from analysis.checks.registry import run_checks
@@ -22,7 +23,8 @@ from dashboard.server import DEBUG, RUNS_VARIABLE
 from ple_model.cli import main
 from ple_model.config import load_config
 from ple_model.data.dataset import Dataset
-from ple_model.data.own.dataset import import_own
+from ple_model.data.folds import folds_of
+from ple_model.data.own.dataset import Fitted, import_own
 from ple_model.data.own.starter import write_starter
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
@@ -105,6 +107,22 @@ def test_the_width_is_the_tables_own(place: Path) -> None:
     np.testing.assert_array_equal(batch.inputs.present("features:workclass").numpy(), ~unknown)
     assert batch.inputs.targets is not None
     assert batch.inputs.targets["churn"].tolist() == [int(table["income"][i] == ">50K") for i in row]
+
+
+def test_no_customer_is_told_to_be_of_training_by_the_clusters(place: Path) -> None:
+    """The mixture's certainty, by folds; with the components that everybody's rows shaped the training rows lie nearer."""
+    data, fitted = Dataset.open(place / "data"), Fitted.load(place / "data" / "artifacts")
+    train, others = data.load("train"), [data.load(s) for s in ("validation", "test")]
+    probs = [np.asarray(b.inputs.cluster_probs) for b in (train, *others)]
+    known, unknown = probs[0], np.concatenate(probs[1:])
+    told = [ks_2samp(known[:, j], unknown[:, j]).pvalue for j in range(20)]
+    told.append(ks_2samp(known.max(1), unknown.max(1)).pvalue)
+    assert min(told) > 0.002 / len(told)
+    x = [np.asarray(b.inputs.features)[:, fitted.columns.normalized] for b in (train, *others)]
+    common = [fitted.gmm.posterior(v).max(1) for v in x]
+    assert ks_2samp(common[0], np.concatenate(common[1:])).pvalue < 1e-20
+    new = folds_of(train.customer_id[:50])
+    np.testing.assert_allclose(fitted.gmm.posterior(x[0][:50], new), known[:50], atol=1e-6)
 
 
 def test_a_model_of_it_has_only_experts_and_tasks_that_the_table_feeds(run: Run) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 from sklearn.mixture import GaussianMixture
 
 from ple_model.data.derived.gmm import fit_gmm
-from ple_model.data.folds import fold_of, folds_of
+from ple_model.data.folds import FOLDS, fold_of, folds_of
 
 
 def blobs(n: int = 600, seed: int = 0) -> np.ndarray:
@@ -69,3 +71,13 @@ def test_training_rows_lie_no_nearer_to_their_components_than_others() -> None:
     same = fold_of("c0")
     assert (fold == same).any()
     assert model.posterior(x[:1], fold[:1]) == pytest.approx(of["folds"][:1, :20])
+
+
+def test_folds_of_other_components_are_known_by_their_shape() -> None:
+    x = blobs(300)
+    model = fit_gmm(x, fold=folds_of([f"c{i}" for i in range(300)]), n_components=6)
+    assert model.folds_fit(FOLDS)
+    assert fit_gmm(x, n_components=6).folds_fit(FOLDS)
+    assert model.fold_means is not None
+    assert not replace(model, fold_means=model.fold_means[:, :3]).folds_fit(FOLDS)
+    assert not replace(model, fold_precision_chol=None).folds_fit(FOLDS)
