@@ -125,9 +125,18 @@ class TaskExpertsConfig:
     cluster_embed_dim: int = key(32, "Width of the cluster embedding.")
     output_dim: int = key(32, "Width of a task expert's output, the tower's input.")
     legacy_hidden_dim: int = key(15, "Hidden width of a legacy sub-head (per task and cluster).")
+    enabled_tasks: list[str] | None = key(
+        None,
+        "The model's tasks, in the order of its gates; null: those that this release switches on. A run keeps its own list.",
+    )
     tasks: dict[str, TaskOverride] = key({}, "Overrides by task.")
 
     def __post_init__(self) -> None:
+        for i, name in enumerate(self.enabled_tasks or ()):
+            if name not in TASKS:
+                raise UserError(f"task_experts.enabled_tasks[{i}]: no task '{shown_key(name)}'{did_you_mean(name, TASKS)}")
+            if name in (self.enabled_tasks or ())[:i]:
+                raise UserError(f"task_experts.enabled_tasks[{i}]: task '{name}' is given twice")
         for name in ("group_hidden_dim", "group_output_dim", "cluster_embed_dim", "output_dim", "legacy_hidden_dim"):
             _require(getattr(self, name) >= 1, f"task_experts.{name}", getattr(self, name), "it must be at least 1")
         for name, o in self.tasks.items():
@@ -301,6 +310,9 @@ class Config:
     def __post_init__(self) -> None:
         if not self.shared_experts:
             raise UserError("shared_experts: at least one expert is needed")
+        # the list stands in the config from here on: what a later release switches on is no task of this one
+        listed = dataclasses.replace(self.task_experts, enabled_tasks=self._enabled())
+        object.__setattr__(self, "task_experts", listed)
         for name, p in self.shared_experts.items():
             _require(p.output_dim >= 1, f"shared_experts.{name}.output_dim", p.output_dim, "it must be at least 1")
         if not self.tasks:
@@ -313,15 +325,21 @@ class Config:
                             f"task_experts.tasks.{task}.{name}: no expert '{expert}'{did_you_mean(expert, self.shared_experts)}"
                         )
 
+    def _enabled(self) -> list[str]:
+        """The list of tasks with each task's own `enabled` applied; what a switch adds to a list that is given stands last."""
+        listed, switch = self.task_experts.enabled_tasks, {n: o.enabled for n, o in self.task_experts.tasks.items()}
+        if listed is None:
+            return [n for n, spec in TASKS.items() if (spec.enabled if switch.get(n) is None else switch[n])]
+        added = [n for n in TASKS if switch.get(n) and n not in listed]
+        return [*(n for n in listed if switch.get(n) is not False), *added]
+
     @property
     def tasks(self) -> dict[str, TaskSpec]:
-        """The enabled tasks in canonical order, with the config's overrides and HMM routing applied."""
+        """The tasks of this config in its own order, with its overrides and HMM routing applied."""
         mode_of = {t: m for m, c in self.hmm_triple_mode.modes.items() for t in c.target_tasks}
         out: dict[str, TaskSpec] = {}
-        for name, spec in TASKS.items():
-            o = self.task_experts.tasks.get(name, TaskOverride())
-            if not (spec.enabled if o.enabled is None else o.enabled):
-                continue
+        for name in self.task_experts.enabled_tasks or ():
+            spec, o = TASKS[name], self.task_experts.tasks.get(name, TaskOverride())
             experts = spec.domain_experts if o.domain_experts is None else tuple(o.domain_experts)
             out[name] = dataclasses.replace(
                 spec,

@@ -1,7 +1,7 @@
 """The run folder: the only contract between training and the app.
 
     manifest.json      what was trained, on what, with what, and how it ended
-    config.yaml        the whole merged config
+    config.yaml        the whole merged config, the list of the model's tasks included
     model.safetensors  the best weights so far
     progress.jsonl     losses, gates, gradients by epoch
     metrics.json       metrics by task on the validation and the test split
@@ -47,12 +47,32 @@ if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
     from ple_model.model import PLEClusterAdaTT
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 Status = Literal["running", "finished", "stopped", "failed"]
 STATUSES: tuple[Status, ...] = typing.get_args(Status)
 
 Migration = Callable[[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, Any]]]
-MIGRATIONS: dict[int, Migration] = {}
+TASKS_OF_FORMAT_1 = (
+    "ctr", "cvr", "engagement", "uplift", "churn", "retention", "life_stage", "ltv", "balance_util", "channel", "timing", "nba",
+    "spending_category", "consumption_cycle", "spending_bucket", "category_uplift", "brand_prediction", "merchant_affinity",
+)  # fmt: skip
+OFF_IN_FORMAT_1 = ("uplift", "category_uplift")
+"""Tasks that were off unless the config switched them on."""
+
+
+def _list_tasks(manifest: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Format 1 left out which tasks the model has: all that the release had then, in its order. Format 2 lists them. What is no
+    mapping stays as it is, for the config to refuse it."""
+    section = config.get("task_experts") or {}
+    given = (section.get("tasks") or {}) if isinstance(section, Mapping) else None
+    if not isinstance(section, Mapping) or not isinstance(given, Mapping) or "enabled_tasks" in section:
+        return manifest, config
+    switch = {t: o.get("enabled") for t, o in given.items() if isinstance(o, Mapping)}
+    on = [t for t in TASKS_OF_FORMAT_1 if (t not in OFF_IN_FORMAT_1 if switch.get(t) is None else switch[t])]
+    return manifest, {**config, "task_experts": {**section, "enabled_tasks": on}}
+
+
+MIGRATIONS: dict[int, Migration] = {1: _list_tasks}
 """By version n: (manifest, config) as plain data of version n to the same of version n + 1."""
 
 

@@ -221,6 +221,7 @@ class Trainer:
     def run_to_end(self) -> Run:
         try:
             self._announce()
+            write_config(self.run.path, self.config)  # of a run that is resumed in a newer format than it was started in
             self._save_manifest(
                 status="running", finished=None, reason=None, device=self.device.type, amp=self.precision.amp
             )  # fmt: skip
