@@ -32,9 +32,10 @@ from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Statistics
 from analysis.store import FORMAT, VECTOR_ROWS, AnalysisStore, StoreWriter, write_statistics
-from ple_model.batch import OPTIONAL_FIELDS, SEGMENTS, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.errors import UserError
+from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 from ple_model.finite import bad_inputs, bad_labels, bad_rows
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ple_model.batch import FIELD_SHAPES, SEGMENTS, PLEClusterInput
+from ple_model.batch import PLEClusterInput
+from ple_model.fields import FIELD_SHAPES, SEGMENTS
 
 SOURCES = {"cold_start": "coldstart_features", "anonymous": "anonymous_features"}
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ple_model.batch import N_FEATURES, N_NORMALIZED
 from ple_model.errors import UserError
+from ple_model.fields import N_FEATURES, N_NORMALIZED
 from ple_model.money import UNKNOWN, require_currency
 from ple_model.own_schema import load_own, save_own
 from ple_model.safe_arrays import read_npz, take, write_npz

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ple_model.batch import OPTIONAL_FIELDS, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import OPTIONAL_FIELDS
 from ple_model.schema import FeatureSchema, load_schema
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ple_model.batch import FIELD_SHAPES, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.errors import UserError
+from ple_model.fields import FIELD_SHAPES
 from ple_model.output import PLEClusterOutput
 
 NAMED = 3

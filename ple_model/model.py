@@ -27,12 +27,13 @@ from ple_model.adatt import AdaTT
 from ple_model.amounts import AmountMap, Statistic
 from ple_model.auxiliary import SOURCES, AuxiliaryProjection
 from ple_model.basket import ClusterTaskExpertBasket, GroupTaskExpertBasket, cluster_weights
-from ple_model.batch import FIELD_SHAPES, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.config import Config
 from ple_model.context import ModelContext
 from ple_model.errors import UserError, did_you_mean
 from ple_model.evidential import EvidentialLayers, EvidentialOutput, evidential_loss
 from ple_model.experts.base import Expert, ExpertAux
+from ple_model.fields import FIELD_SHAPES
 from ple_model.gate import CGCGate, entropy_loss
 from ple_model.hmm import HMMProjectors, apply_override
 from ple_model.intervention import Intervention

@@ -37,7 +37,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ple_model.batch import SEGMENTS
 from ple_model.calibration import CalibrationMap
 from ple_model.data.build import BuildSettings, transform
 from ple_model.data.dataset import Batch, Dataset
@@ -45,6 +44,7 @@ from ple_model.data.own.dataset import rows_to_score
 from ple_model.data.own.table import NO_CUTOFF
 from ple_model.data.work import Progress
 from ple_model.errors import UserError
+from ple_model.fields import SEGMENTS
 from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import PLEClusterOutput

@@ -137,7 +137,7 @@ class ProfileRows:
 def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
     """The rows of a batch. `decoded=False`: fields that are not in the batch were left out by its reader, only what presence
     says counts."""
-    from ple_model.batch import OPTIONAL_FIELDS, SEGMENTS
+    from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 
     keys = [*OPTIONAL_FIELDS, *(f"features:{p}" for p in inputs.parts)]
     said = inputs.presence or {}

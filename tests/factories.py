@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ple_model.batch import FIELD_SHAPES, N_FEATURES, N_NORMALIZED, OPTIONAL_FIELDS, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import BALL_DIMS, BALLS, HierarchyTree, LabelScaler, ModelContext
+from ple_model.fields import FIELD_SHAPES, N_FEATURES, N_NORMALIZED, OPTIONAL_FIELDS
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import TASKS
 

@@ -20,8 +20,8 @@ from analysis.explain.effects import concat_encoded, slim
 from analysis.explain.explainer import Explainer, private
 from analysis.explain.score import Score, shown
 from analysis.latents import RAISED, Latents
-from ple_model.batch import SEGMENTS
 from ple_model.calibration import CalibrationMap
+from ple_model.fields import SEGMENTS
 from ple_model.finite import require_finite_inputs
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT

@@ -165,7 +165,7 @@ class _Story:
         from analysis.explain.reasons import Subject, feature_contributions, reasons
         from analysis.explain.reference import Path as InputPath
         from analysis.explain.score import Score, class_names, distribution
-        from ple_model.batch import SEGMENTS
+        from ple_model.fields import SEGMENTS
         from ple_model.finite import require_finite
 
         e, task = self.explainer, self.task

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ple_model.batch import FIELD_SHAPES, OPTIONAL_FIELDS, PLEClusterInput
+from ple_model.batch import PLEClusterInput
+from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
 from ple_model.schema import PART_SLICES
 
 DIAGRAMS = {"tda_short_diagrams": "tda_short_mask", "tda_long_diagrams": "tda_long_mask"}

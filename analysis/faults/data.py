@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.faults.fault import Columns, Expect, Level, Plant, RowChange, fault
 from analysis.faults.rows import changed, remove, some
-from ple_model.batch import FIELD_SHAPES
+from ple_model.fields import FIELD_SHAPES
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import HMM_MODES
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ple_model.batch import FIELD_SHAPES, N_NORMALIZED, OPTIONAL_FIELDS, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import LabelScaler, ModelContext
+from ple_model.fields import FIELD_SHAPES, N_NORMALIZED, OPTIONAL_FIELDS
 from ple_model.tasks import TASKS
 
 BRANDS = 100

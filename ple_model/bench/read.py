@@ -11,12 +11,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from ple_model.batch import FIELD_SHAPES
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Row, Settings, Target, agree, interleave
 from ple_model.bench.registry import Benchmark
 from ple_model.data.columns import KEYS, column_shape
 from ple_model.data.dataset import Batch, Dataset, write_dataset
+from ple_model.fields import FIELD_SHAPES
 
 BATCH = 1024
 

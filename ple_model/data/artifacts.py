@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES, N_NORMALIZED
 from ple_model.context import HierarchyTree
 from ple_model.data.collect import PART_NAMES, Collected
 from ple_model.data.derived.collaborative import MerchantTable, fit_merchants, read_pairs
@@ -31,6 +30,7 @@ from ple_model.data.folds import FOLDS, read_folds
 from ple_model.data.normalize import Normalizer
 from ple_model.data.work import Array
 from ple_model.errors import UserError
+from ple_model.fields import FIELD_SHAPES, N_NORMALIZED
 from ple_model.safe_arrays import fit_shapes, read_npz, write_npz
 from ple_model.safe_paths import check_tree, is_file, write_bytes
 from ple_model.safe_text import read_json

@@ -372,5 +372,7 @@ def _places(word: str, text: str) -> list[int]:
     """Where a word stands in a text: Korean ones anywhere, others as whole words or their plural."""
     if not word.isascii():
         return [m.start() for m in re.finditer(re.escape(word), text)]
+    if word.removesuffix("y") not in text:
+        return []  # nearly always: no pattern is made
     stem = re.escape(word[:-1]) + "(?:y|ies)" if word.endswith("y") else re.escape(word) + "(?:s|es)?"
     return [m.start() for m in re.finditer(rf"(?<![^\W_]){stem}(?![^\W_])", text)]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ple_model.batch import N_FEATURES
 from ple_model.data.derived.segments import ANONYMOUS_WIDTH, COLD_WIDTH, read_segments
 from ple_model.data.derived.sequences import (
     DAILY,
@@ -30,6 +29,7 @@ from ple_model.data.events import EventStore
 from ple_model.data.features import Market, compute_features
 from ple_model.data.spine import within
 from ple_model.data.work import Array, Work, digest, new_array, read_array
+from ple_model.fields import N_FEATURES
 from ple_model.schema import PARTS, load_schema
 
 CHUNK = 4096

@@ -15,7 +15,6 @@ from ple_model.data.currencies import is_currency
 from ple_model.data.events import literal, quote
 from ple_model.data.read_dates import date_readings
 from ple_model.data.read_numbers import number_reading
-from ple_model.data.row_rules import value_counts
 from ple_model.data.status_words import is_status
 
 SAMPLE = 2_000
@@ -61,12 +60,17 @@ def profile_columns(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[st
 
 def _profile(con: duckdb.DuckDBPyConnection, scan: str, name: str, kind: str) -> Profile:
     value = f"nullif(trim(CAST({quote(name)} AS VARCHAR)), '')"
-    filled, distinct = con.execute(f"SELECT count({value}), count(DISTINCT {value}) FROM {scan}").fetchall()[0]
-    values = tuple(value_counts(con, scan, name, FEW))
+    # the rows are read once; what follows looks at the different values
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE column_values AS SELECT v, count(*) AS n FROM (SELECT {value} AS v FROM {scan})"
+        " WHERE v IS NOT NULL GROUP BY v"
+    )
+    filled, distinct = con.execute("SELECT coalesce(sum(n), 0), count(*) FROM column_values").fetchall()[0]
     if not filled:
         return Profile(name, EMPTY, 0, 0)
-    some = f"(SELECT v FROM (SELECT DISTINCT {value} AS v FROM {scan} WHERE v IS NOT NULL) ORDER BY hash(v) LIMIT {SAMPLE})"
-    found, remark = _kind(con, some, kind, int(filled), int(distinct), values)
+    values = tuple(v for (v,) in con.execute(f"SELECT v FROM column_values ORDER BY n DESC, v LIMIT {FEW}").fetchall())
+    con.execute(f"CREATE OR REPLACE TEMP TABLE some_values AS SELECT v FROM column_values ORDER BY hash(v) LIMIT {SAMPLE}")
+    found, remark = _kind(con, "some_values", kind, int(filled), int(distinct), values)
     return Profile(name, found, int(filled), int(distinct), remark, values)
 
 

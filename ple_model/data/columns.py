@@ -1,6 +1,6 @@
 """Columns of a dataset's Parquet parts: arrow types, encoding and decoding, without a Python loop over rows.
 
-Vectors and sequences are `fixed_size_list<float>` of the flattened shape in `batch.FIELD_SHAPES`; masks are lists of bool, ids
+Vectors and sequences are `fixed_size_list<float>` of the flattened shape in `fields.FIELD_SHAPES`; masks are lists of bool, ids
 int32. Labels are `y_<task>` (int32 with -1, or float32 with NaN, in original units), presence `p_<field>` and
 `p_features:<part>` (bool), `p_task:<task>` (bool: the task is defined for the row), human-readable columns `raw:<name>`.
 """
@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES, N_FEATURES
 from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import FIELD_SHAPES, N_FEATURES
 from ple_model.tasks import TASK_PRESENCE, TASKS
 
 KEYS = ("customer_id", "cutoff", "split")

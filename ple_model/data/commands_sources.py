@@ -217,10 +217,11 @@ def _run_validate(arguments: Arguments) -> int:
 
 def validate_any(path: Path) -> ValidationReport:
     """Check an events folder, a dataset (checksums of all parts) or a run (manifest, weights, sample)."""
-    from ple_model.data.check_finite import dataset_faults, run_faults
     from ple_model.data.validation import Fault, ValidationReport, validate
 
+    # event tables are checked without torch, which takes longer to load than most of them to check
     if (path / "dataset.json").exists():
+        from ple_model.data.check_finite import dataset_faults
         from ple_model.data.dataset import Dataset
 
         dataset, faults, rows = None, [], {}
@@ -239,6 +240,7 @@ def validate_any(path: Path) -> ValidationReport:
                 faults += dataset_faults(dataset)
         return ValidationReport(str(path), rows, tuple(faults))
     if (path / "manifest.json").exists():
+        from ple_model.data.check_finite import run_faults
         from ple_model.run import load_run
 
         faults = []

@@ -86,26 +86,31 @@ def is_currency(text: str) -> bool:
 def currency_columns(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[str, str]) -> dict[str, dict[str, int]]:
     """Text columns that hold nothing but currencies: their values by number of rows, most frequent first."""
     out: dict[str, dict[str, int]] = {}
-    for name in (n for n, kind in found.items() if kind == "VARCHAR"):
-        value = f"nullif(trim({quote(name)}), '')"
-        longest, different = con.execute(f"SELECT max(length({value})), approx_count_distinct({value}) FROM {scan}").fetchall()[
-            0
-        ]
-        if longest is None or longest > 3 or different > 2 * FEW:
+    texts = {n: f"nullif(trim({quote(n)}), '')" for n, kind in found.items() if kind == "VARCHAR"}
+    if not texts:
+        return out
+    longest = con.execute(f"SELECT {', '.join(f'max(length({v}))' for v in texts.values())} FROM {scan}").fetchall()[0]
+    for (name, value), length in zip(texts.items(), longest, strict=True):
+        if length is None or length > 3:
+            continue
+        if con.execute(f"SELECT approx_count_distinct({value}) FROM {scan}").fetchall()[0][0] > 2 * FEW:
             continue
         rows = con.execute(
-            f"SELECT {value} AS v, count(*) AS n FROM {scan} WHERE v IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {FEW + 1}"
+            f"SELECT v, count(*) AS n FROM (SELECT {value} AS v FROM {scan}) WHERE v IS NOT NULL"
+            f" GROUP BY v ORDER BY n DESC, v LIMIT {FEW + 1}"
         ).fetchall()
         if len(rows) <= FEW and all(is_currency(v) for v, _ in rows):
             out[name] = {v: int(n) for v, n in rows}
     return out
 
 
-def signs(con: duckdb.DuckDBPyConnection, scan: str, expression: str) -> dict[str, int]:
-    """Currency signs and codes written beside the numbers of a text column, by number of rows."""
+def signs(con: duckdb.DuckDBPyConnection, scan: str, expression: str, weight: str = "1") -> dict[str, int]:
+    """Currency signs and codes written beside the numbers of a text column, by number of rows; `weight` is how many rows one
+    of the relation stands for. Values of digits alone are passed over: the pattern is slow."""
     rows = con.execute(
-        f"SELECT upper(s) AS k, count(*) AS n FROM (SELECT unnest(list_distinct(regexp_extract_all({expression},"
-        f" {literal(PATTERN)}))) AS s FROM {scan}) GROUP BY k ORDER BY n DESC, k"
+        f"SELECT upper(s) AS k, sum(r) AS c FROM (SELECT unnest(list_distinct(regexp_extract_all({expression},"
+        f" {literal(PATTERN)}))) AS s, {weight} AS r FROM {scan} WHERE translate({expression}, '0123456789., -', '') <> '')"
+        " GROUP BY k ORDER BY c DESC, k"
     ).fetchall()
     merged: dict[str, int] = {}
     for sign, n in rows:

@@ -74,7 +74,9 @@ def apply_rule(
         problems.append(f"{file} has no column '{rule.column}' for {where}.column{did_you_mean(rule.column, found)}")
         return scan, "", []
     value = f"nullif(trim(CAST({quote(rule.column)} AS VARCHAR)), '')"
-    rows = con.execute(f"SELECT {value} AS v, count(*) AS n FROM {scan} GROUP BY v ORDER BY n DESC, v LIMIT {MOST}").fetchall()
+    rows = con.execute(
+        f"SELECT v, count(*) AS n FROM (SELECT {value} AS v FROM {scan}) GROUP BY v ORDER BY n DESC, v LIMIT {MOST}"
+    ).fetchall()
     counts = {str(v): int(n) for v, n in rows if v is not None}
     empty = sum(int(n) for v, n in rows if v is None)
     codes = {v: WORDS.get(v, v.upper()) for v in counts}

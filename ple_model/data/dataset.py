@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES, N_FEATURES, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.data import order
 from ple_model.data.cache import fill_cache, has_column, open_column
@@ -27,6 +27,7 @@ from ple_model.data.manifest import DatasetManifest, PartFile, sha256_file
 from ple_model.data.normalize import Normalizer
 from ple_model.data.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import FIELD_SHAPES, N_FEATURES
 from ple_model.own_schema import load_own
 from ple_model.safe_arrays import open_parquet
 from ple_model.safe_paths import check_file, check_tree

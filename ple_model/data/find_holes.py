@@ -15,7 +15,7 @@ from datetime import date, timedelta
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
+from scipy.special import pdtr
 
 from ple_model.data.holes import Hole
 
@@ -101,10 +101,11 @@ def _within(inner: Hole, outer: Hole) -> bool:
     return outer.first <= inner.first and inner.last <= outer.last
 
 
-def table_span(con: duckdb.DuckDBPyConnection, table: str, source: str, moment: str) -> Span | None:
-    """The span of the rows of `source` (SQL of a relation) by `moment` (SQL of a timestamp or date in it)."""
+def table_span(con: duckdb.DuckDBPyConnection, table: str, source: str, moment: str, rows: str = "1") -> Span | None:
+    """The span of the rows of `source` (SQL of a relation) by `moment` (SQL of a timestamp or date in it); `rows` is how many
+    rows one of the relation stands for."""
     found = con.execute(
-        f"SELECT d, count(*) FROM (SELECT ({moment})::DATE AS d FROM {source}) WHERE d IS NOT NULL AND isfinite(d)"
+        f"SELECT d, sum(r) FROM (SELECT ({moment})::DATE AS d, {rows} AS r FROM {source}) WHERE d IS NOT NULL AND isfinite(d)"
         " GROUP BY d ORDER BY d"
     ).fetchall()
     return span_of(table, [d for d, _ in found], [int(n) for _, n in found])
@@ -153,7 +154,7 @@ def _holes(table: str, first: date, daily: Counts) -> list[Hole]:
             continue
         observed, expected = (np.convolve(x, np.ones(width), "valid") for x in (daily, usual))
         spread = _dispersion(observed, expected)
-        thin = (observed < THIN * expected) & (poisson.cdf(observed / spread, expected / spread) < CHANCE)
+        thin = (observed < THIN * expected) & (pdtr(np.floor(observed / spread), expected / spread) < CHANCE)
         for start in np.flatnonzero(thin):
             inside[start : start + width] = True
     edges = np.flatnonzero(np.diff(np.r_[0, inside.astype(int), 0]))

@@ -13,7 +13,7 @@ import duckdb
 from ple_model.data.category_words import guess_category
 from ple_model.data.column_profile import Profile
 from ple_model.data.currencies import shares, signs
-from ple_model.data.events import ColumnSpec
+from ple_model.data.events import ColumnSpec, quote
 from ple_model.data.import_tables import converted_sql, source_sql
 from ple_model.data.map_text import one_line
 from ple_model.data.read_dates import date_readings
@@ -35,6 +35,23 @@ class Source:
     profiles: dict[str, Profile]
     lines: list[str] = field(default_factory=list)
     open_questions: list[str] = field(default_factory=list)
+    _distinct: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+
+    def distinct(self, originals: tuple[str, ...]) -> str:
+        """A relation of the different values `v` of the joined columns, as `source_sql` reads them, and their rows `n`. The
+        rows of the file are read once for it."""
+        key = (self.scan, originals)
+        if key not in self._distinct:
+            name = f"distinct_{len(self._distinct)}"
+            columns = {f"c{k}": self.found[o] for k, o in enumerate(originals)}
+            raw = ", ".join(f"{quote(o)} AS c{k}" for k, o in enumerate(originals))
+            counted = f"SELECT *, count(*) AS n FROM (SELECT {raw} FROM {self.scan}) GROUP BY ALL"
+            self.con.execute(
+                f"CREATE TEMP TABLE {name} AS SELECT v, sum(n)::BIGINT AS n FROM"
+                f" (SELECT {source_sql(columns, tuple(columns))} AS v, n FROM ({counted})) WHERE v IS NOT NULL GROUP BY v"
+            )
+            self._distinct[key] = name
+        return self._distinct[key]
 
     def one(self, sql: str) -> tuple[object, ...]:
         """The first row of a query."""
@@ -54,15 +71,14 @@ def plain_name(name: str) -> str:
 def guess_writing(source: Source, found: TableMap, column: ColumnSpec) -> tuple[TableMap, str]:
     """How the values of a column are written, added to the map; and a remark."""
     originals = found.columns[column.name]
-    expression = source_sql(source.found, originals)
-    distinct = f"(SELECT DISTINCT {expression} AS v FROM {source.scan} WHERE v IS NOT NULL)"
+    distinct = source.distinct(originals)
     if column.allowed:
-        return _values(source, found, column, expression)
+        return _values(source, found, column, distinct)
     if column.sql_type in ("DATE", "TIMESTAMP"):
-        return _dates(source, found, column, expression, distinct)
+        return _dates(source, found, column, distinct)
     if column.sql_type in ("DOUBLE", "INTEGER") and source.text(originals):
-        return _numbers(source, found, column, expression, distinct)
-    n = int(str(source.one(f"SELECT count(DISTINCT {expression}) FROM {source.scan}")[0]))
+        return _numbers(source, found, column, distinct)
+    n = int(str(source.one(f"SELECT count(*) FROM {distinct}")[0]))
     remark = f"{n:,} different"
     if column.name == "customer_id" and source.one(
         f"SELECT count(*) FROM {distinct} WHERE regexp_matches(regexp_replace(v::VARCHAR, '[- ]', '', 'g'), '^[0-9]{{13,19}}$')"
@@ -71,12 +87,12 @@ def guess_writing(source: Source, found: TableMap, column: ColumnSpec) -> tuple[
     return found, remark
 
 
-def _dates(source: Source, found: TableMap, column: ColumnSpec, expression: str, distinct: str) -> tuple[TableMap, str]:
+def _dates(source: Source, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
     originals = found.columns[column.name]
     name = one_line(originals[0])
     if not source.text(originals):
-        moment = f"TRY_CAST({expression} AS {column.sql_type})"
-        first, last = source.one(f"SELECT min({moment})::DATE, max({moment})::DATE FROM {source.scan}")
+        moment = f"TRY_CAST(v AS {column.sql_type})"
+        first, last = source.one(f"SELECT min({moment})::DATE, max({moment})::DATE FROM {distinct}")
         if first is None:
             source.open_questions.append(f"'{name}' holds no readable date for '{column.name}'")
         return found, f"{first} to {last}" if first is not None else "not readable as dates"
@@ -103,7 +119,7 @@ def _dates(source: Source, found: TableMap, column: ColumnSpec, expression: str,
     return found, remark
 
 
-def _numbers(source: Source, found: TableMap, column: ColumnSpec, expression: str, distinct: str) -> tuple[TableMap, str]:
+def _numbers(source: Source, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
     name = one_line(found.columns[column.name][0])
     reading = number_reading(source.con, distinct)
     if reading is None:
@@ -119,8 +135,10 @@ def _numbers(source: Source, found: TableMap, column: ColumnSpec, expression: st
             found, thousands="", decimal=OPEN
         ), f"'{reading.example}' is one number or a thousand times it: see decimal"
     kept = replace(found, thousands=reading.thousands, decimal=reading.decimal)
-    number = converted_sql(expression, True, column.name, column.sql_type, kept)
-    low, high, below = source.one(f"SELECT min({number}), max({number}), count(*) FILTER ({number} < 0) FROM {source.scan}")
+    number = converted_sql("v", True, column.name, column.sql_type, kept)
+    low, high, below = source.one(
+        f"SELECT min(x), max(x), coalesce(sum(n) FILTER (x < 0), 0) FROM (SELECT {number} AS x, n FROM {distinct})"
+    )
     if low is None:
         source.open_questions.append(f"'{name}' holds no readable number for '{column.name}'")
         return found, "not readable as numbers"
@@ -133,7 +151,7 @@ def _numbers(source: Source, found: TableMap, column: ColumnSpec, expression: st
         remark += f"; '{reading.decimal}' for decimals"
     if reading.read < reading.total:
         remark += f"; {reading.total - reading.read:,} different values are no such numbers"
-    beside = signs(source.con, source.scan, expression) if column.name == "amount" else {}
+    beside = signs(source.con, distinct, "v", "n") if column.name == "amount" else {}
     if len(beside) > 1:
         source.open_questions.append(
             f"'{name}' holds amounts of {len(beside)} currencies ({shares(beside)}), which are not added: give a file of one"
@@ -146,11 +164,8 @@ def _number(value: object) -> str:
     return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
 
 
-def _values(source: Source, found: TableMap, column: ColumnSpec, expression: str) -> tuple[TableMap, str]:
-    names = source.con.execute(
-        f"SELECT CAST({expression} AS VARCHAR) AS v, count(*) AS n FROM {source.scan} WHERE v IS NOT NULL"
-        " GROUP BY 1 ORDER BY n DESC, v"
-    ).fetchall()
+def _values(source: Source, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
+    names = source.con.execute(f"SELECT v::VARCHAR AS word, n FROM {distinct} ORDER BY n DESC, word").fetchall()
     if all(v in column.allowed for v, _ in names):
         return found, f"{len(names)} values, all known"
     pairs: dict[str, str | None] = {}

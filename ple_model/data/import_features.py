@@ -21,7 +21,6 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.batch import N_NORMALIZED
 from ple_model.context import LabelScaler, ModelContext
 from ple_model.data.check_features import feature_faults
 from ple_model.data.columns import RAW, is_class_task
@@ -35,6 +34,7 @@ from ple_model.data.source_map import TableMap
 from ple_model.data.splits import customer_split, in_two_splits
 from ple_model.data.writer import DatasetWriter
 from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import N_NORMALIZED
 from ple_model.schema import PART_SLICES, PARTS, load_schema
 from ple_model.sql_paths import to_read, to_write
 from ple_model.tasks import TASKS

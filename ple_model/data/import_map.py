@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from ple_model.data.column_profile import AMOUNT, STATUS, profile_columns
+from ple_model.data.column_profile import AMOUNT, CURRENCY, STATUS, profile_columns
 from ple_model.data.currencies import currency_columns, shares
 from ple_model.data.events import ColumnSpec, open_connection, quote
 from ple_model.data.find_holes import table_span
@@ -254,7 +254,8 @@ def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
             source.open_questions.append(
                 f"do rows count whose '{one_line(name)}' is {' or '.join(unsure[:6])}? write keep or drop under rows"
             )
-    for name, counts in currency_columns(source.con, source.scan, source.found).items():
+    named = {n: kind for n, kind in source.found.items() if source.profiles[n].kind == CURRENCY}
+    for name, counts in currency_columns(source.con, source.scan, named).items():
         if len(counts) > 1 and name not in used:
             rules[name] = dict.fromkeys(counts, OPEN)
             source.open_questions.append(
@@ -344,8 +345,8 @@ def _head(source: Source, found: TableMap, name: str) -> tuple[tuple[str, ...], 
     horizon, remark = LabelSettings.horizon_days, ""
     if found.columns.get("ts", (OPEN,)) != (OPEN,) and found.formats.get("ts") != OPEN:
         originals = found.columns["ts"]
-        ts = converted_sql(source_sql(source.found, originals), source.text(originals), "ts", "TIMESTAMP", found)
-        span = table_span(source.con, "transactions", source.scan, ts)
+        ts = converted_sql("v", source.text(originals), "ts", "TIMESTAMP", found)
+        span = table_span(source.con, "transactions", source.distinct(originals), ts, "n")
         if span is not None:
             cutoffs, horizon = suggest_cutoffs(span.first, span.last, span.holes)
             source.lines += [f"  hole         {hole}; cut-offs keep their labels out of it" for hole in span.holes]

@@ -207,7 +207,10 @@ def _text(value: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return rf"nullif(trim(regexp_replace({text}, '\s*[\r\n\t]\s*', ' ', 'g')), '')"
+    """SQL; nearly every value is in one line already, and a search for single characters costs a tenth of the pattern."""
+    broken = " OR ".join(f"contains({text}, chr({code}))" for code in (9, 10, 13))
+    joined = rf"regexp_replace({text}, '\s*[\r\n\t]\s*', ' ', 'g')"
+    return f"nullif(trim(CASE WHEN {broken} THEN {joined} ELSE {text} END), '')"
 
 
 def source_sql(found: Mapping[str, str], originals: tuple[str, ...]) -> str:

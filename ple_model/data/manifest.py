@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ple_model.batch import FIELD_SHAPES
 from ple_model.data.columns import SPLITS
 from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import FIELD_SHAPES
 from ple_model.safe_paths import open_file, plain_name, write_bytes
 from ple_model.safe_text import read_json
 from ple_model.stored import Stored, shown

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.batch import N_FEATURES
 from ple_model.errors import UserError
+from ple_model.fields import N_FEATURES
 from ple_model.safe_arrays import read_npz, take, write_npz
 
 CONSTANT, LINEAR, SIGNED_LOG, RAW = 0, 1, 2, 3

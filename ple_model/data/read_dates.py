@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import product
 
 import duckdb
@@ -54,25 +53,27 @@ def parsed(way: str, kind: str = "TIMESTAMP", value: str = "v") -> str:
     return f"(CASE WHEN year({moment}) BETWEEN {FIRST_YEAR} AND {LAST_YEAR} THEN {moment} END)"
 
 
-def _likely(values: list[str]) -> list[str]:
+def _likely(con: duckdb.DuckDBPyConnection, values: list[str], kind: str) -> list[str]:
     """ISO, and the ways that read nearly as many of some values as the best does."""
-    counts = {way: sum(_reads(way, v) for v in values) for way in FORMATS}
-    best = max(counts.values(), default=0)
-    return ["", *(way for way, n in counts.items() if n and n >= 0.9 * best)]
+    # most ways are ruled out by their marks, without an attempt
+    there = {marks: any(_has_marks(marks, v) for v in values) for marks in set(_MARKS.values())}
+    possible = [way for way in FORMATS if there[_MARKS[way]]]
+    if not possible:
+        return [""]
+    tried = ", ".join(f"count({parsed(way, kind)})" for way in possible)
+    counts = con.execute(f"SELECT {tried} FROM (SELECT unnest(?::VARCHAR[]) AS v)", [values]).fetchall()[0]
+    best = max(counts)
+    return ["", *(way for way, n in zip(possible, counts, strict=True) if n and n >= 0.9 * best)]
 
 
-def _reads(way: str, value: str) -> bool:
-    if not all(mark in value for mark in _MARKS[way]) or (":" in value) != (":" in way):
-        return False  # strptime compiles a pattern each time: most ways are ruled out by their marks
-    try:
-        return FIRST_YEAR <= datetime.strptime(value, way).year <= LAST_YEAR
-    except ValueError:
-        return False
+def _has_marks(marks: str, value: str) -> bool:
+    return all(mark in value for mark in marks) and (":" in value) == (":" in marks)
 
 
 def date_readings(con: duckdb.DuckDBPyConnection, distinct: str, kind: str = "TIMESTAMP") -> list[DateReading]:
     """The ways that read the most of the values `v` of the relation `distinct`, all different; most plausible first."""
-    likely = _likely([str(v) for (v,) in con.execute(f"SELECT v FROM {distinct} ORDER BY hash(v) LIMIT {SAMPLE}").fetchall()])
+    some = [str(v) for (v,) in con.execute(f"SELECT v FROM {distinct} ORDER BY hash(v) LIMIT {SAMPLE}").fetchall()]
+    likely = _likely(con, some, kind)
     found = []
     for way in likely:
         moment = parsed(way, kind)

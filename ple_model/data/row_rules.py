@@ -16,7 +16,7 @@ from ple_model.errors import did_you_mean
 def value_counts(con: duckdb.DuckDBPyConnection, scan: str, column: str, limit: int) -> dict[str, int]:
     """The most frequent values of a column as text, with their rows."""
     rows = con.execute(
-        f"SELECT trim(CAST({quote(column)} AS VARCHAR)) AS v, count(*) AS n FROM {scan}"
+        f"SELECT v, count(*) AS n FROM (SELECT trim(CAST({quote(column)} AS VARCHAR)) AS v FROM {scan})"
         f" WHERE nullif(v, '') IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {limit}"
     ).fetchall()
     return {str(v): int(n) for v, n in rows}

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES, N_FEATURES
 from ple_model.context import ModelContext
 from ple_model.data.columns import KEYS, RAW, SPLITS, decode_column, encode, is_class_task
 from ple_model.data.manifest import SCHEMA_VERSION, DatasetManifest, PartFile, fingerprint, sha256_file
 from ple_model.data.normalize import Normalizer
 from ple_model.disk import writing
 from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import FIELD_SHAPES, N_FEATURES
 
 GROUP_ROWS = 1024
 PART_ROWS = 32_768

@@ -13,10 +13,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ple_model.batch import FIELD_SHAPES, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
 from ple_model.experts.reads import cleared
+from ple_model.fields import FIELD_SHAPES
 from ple_model.layers.persistence import PersLayer, pack
 from ple_model.layers.precision import full_precision, widen
 

@@ -14,11 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ple_model.batch import FIELD_SHAPES, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams
 from ple_model.experts.reads import cleared
+from ple_model.fields import FIELD_SHAPES
 from ple_model.layers.liquid import CfC, elapsed_steps
 from ple_model.layers.patch_transformer import PatchTransformer
 from ple_model.layers.precision import full_precision, widen

@@ -17,9 +17,9 @@ from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, 
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Facts, RowQuality, Statistics
 from analysis.stats.transfer import DoseResponse
-from ple_model.batch import OPTIONAL_FIELDS
 from ple_model.config import load_config
 from ple_model.data.holes import Hole, costs
+from ple_model.fields import OPTIONAL_FIELDS
 from ple_model.profile import ProfileRows, quantile_edges
 from ple_model.schema import PART_SLICES
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ple_model.batch import FIELD_SHAPES, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.config import PRESETS, load_config
 from ple_model.experts.base import Expert
+from ple_model.fields import FIELD_SHAPES
 from ple_model.registry import expert_classes
 from ple_model.schema import PART_SLICES
 from tests.factories import random_context, random_inputs, without

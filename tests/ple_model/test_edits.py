@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ple_model.batch import FIELD_SHAPES, N_NORMALIZED, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.data.normalize import Normalizer
 from ple_model.edits import FIELDS, FeatureEdit, changed_keys, check, edit, removable
 from ple_model.errors import UserError
+from ple_model.fields import FIELD_SHAPES, N_NORMALIZED
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from analysis.faults.rows import changed, rewrite
-from ple_model.batch import FIELD_SHAPES
 from ple_model.calibration import fit_calibration
 from ple_model.cli import main
 from ple_model.data.commands_sources import validate_any
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
+from ple_model.fields import FIELD_SHAPES
 from ple_model.files import read_tensors, write_tensors
 from ple_model.finite import Tally, bad_inputs
 from ple_model.predict import score_to_parquet

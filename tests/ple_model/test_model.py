@@ -5,10 +5,11 @@ import torch
 
 import ple_model
 from ple_model.auxiliary import AuxiliaryProjection
-from ple_model.batch import OPTIONAL_FIELDS, PLEClusterInput
+from ple_model.batch import PLEClusterInput
 from ple_model.config import PRESETS, load_config
 from ple_model.context import LabelScaler, ModelContext
 from ple_model.errors import UserError
+from ple_model.fields import OPTIONAL_FIELDS
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from tests.factories import random_context, random_inputs

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.batch import FIELD_SHAPES
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, OwnTable, parse_table
 from ple_model.data.own.table import Rows
 from ple_model.edits import FIELDS
 from ple_model.errors import UserError
+from ple_model.fields import FIELD_SHAPES
 from ple_model.files import read_json, write_json
 from ple_model.own_schema import own_schema
 from ple_model.schema import PARTS, FeatureColumn, FeatureSchema

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import torch
 
-from ple_model.batch import FIELD_SHAPES, OPTIONAL_FIELDS
 from ple_model.data.arithmetic import flushes_subnormals
 from ple_model.data.build import BuildSettings, build, transform
 from ple_model.data.dataset import Dataset
 from ple_model.data.labels import LABEL_TASKS
 from ple_model.errors import UserError
+from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
 from ple_model.schema import PARTS, load_schema
 from ple_model.tasks import EVERYONE, SPENDING_CATEGORIES, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events

@@ -21,7 +21,6 @@ import pytest
 import torch
 
 import ple_model.data.build as build_module
-from ple_model.batch import FIELD_SHAPES
 from ple_model.cli import main
 from ple_model.data.build import BuildSettings, build, transform
 from ple_model.data.coverage import coverage
@@ -35,6 +34,7 @@ from ple_model.data.source_map import load_map
 from ple_model.data.spine import create_spine
 from ple_model.data.validation import validate
 from ple_model.errors import UserError
+from ple_model.fields import FIELD_SHAPES
 from ple_model.predict import predict
 from ple_model.run import load_run
 from tests.ple_model.data import malformed

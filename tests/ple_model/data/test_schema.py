@@ -7,11 +7,11 @@ import re
 import pytest
 import yaml
 
-from ple_model.batch import N_FEATURES, N_NORMALIZED
 from ple_model.data.features.compute import STAGES
 from ple_model.data.features.declared import DECLARED, entries
 from ple_model.data.features.relations import RELATIONS, SHARED
 from ple_model.errors import UserError
+from ple_model.fields import N_FEATURES, N_NORMALIZED
 from ple_model.schema import MERCHANT_SLICE_PARTS, PARTS, SCHEMA_PATH, load_schema, parse_schema
 
 
