@@ -8,11 +8,13 @@ from analysis.checks import Evidence, Finding, Fix, Thresholds
 from analysis.cohort import CohortFilter
 from analysis.diagnose import Diagnosis, diagnose, load_diagnosis
 from analysis.explain.customer import explain
-from analysis.explain.result import Explanation
-from analysis.latents import Latents, latents
+from analysis.latents import latents
+from analysis.results.explanation import Explanation
+from analysis.results.latents import Latents
+from analysis.results.whatif import CustomerWhatIf, TaskEffect, WhatIfResult
 from analysis.store import AnalysisStore, CohortStatistics
 from analysis.uncertainty import TaskUncertainty, uncertainty
-from analysis.whatif import CustomerWhatIf, TaskEffect, WhatIfResult, whatif, whatif_customer
+from analysis.whatif import whatif, whatif_customer
 
 __all__ = [
     "AnalysisStore", "CohortFilter", "CohortStatistics", "CustomerWhatIf", "Diagnosis", "Evidence", "Explanation", "Finding",

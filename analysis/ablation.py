@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from analysis.explain.effects import CHUNK, MIN_LABELS, Engine, Prediction
-from analysis.explain.paired import PairedBootstrap
-from analysis.whatif import Interval
+from analysis.engine.effects import CHUNK, MIN_LABELS, Engine, Prediction
+from analysis.engine.paired import PairedBootstrap
+from analysis.results.whatif import Interval
 from ple_model.errors import UserError, did_you_mean
 from ple_model.losses import standardise
 

@@ -6,7 +6,6 @@ them on every load, because thresholds may differ between readers. Torch is impo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 from analysis.checks import run_checks
 from analysis.checks.finding import SEVERITIES, Finding, Severity
 from analysis.checks.thresholds import Thresholds
+from analysis.results.progress import Progress
 from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, stored
 
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
     from ple_model.run import Run
-
-Progress = Callable[[float, str], None]
-"""(share done in [0, 1], what is being done); raise from it to stop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +96,7 @@ def diagnose(
     sample: use at most this many rows, chosen with `seed`; None: all. A stored result with the same fingerprint is returned at
     once unless `force`. Raises `UserError` when the run or the data cannot be read.
     """
-    from analysis.record import record
+    from analysis.record import record  # torch
 
     store = record(run, dataset, sample=sample, seed=seed, progress=progress, force=force)
     statistics = store.statistics

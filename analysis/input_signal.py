@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.ablation import JOINT, MIN_POSITIVES, SMALLEST, Ablation, Cell
-from analysis.explain.effects import MIN_LABELS
-from analysis.explain.paired import PairedBootstrap
+from analysis.engine.effects import MIN_LABELS
+from analysis.engine.paired import PairedBootstrap
 from ple_model.baselines import BOOSTING_ROWS, fit_boosting
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError, did_you_mean

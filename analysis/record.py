@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 from torch import Tensor
 
-from analysis.diagnose import Progress
-from analysis.explain.effects import Engine, concat_encoded, slim
+from analysis.engine.effects import Engine, concat_encoded, slim
 from analysis.facts import facts_of
+from analysis.opening import opened_dataset, opened_run
 from analysis.quality import distinct_customers, row_quality, with_customers
 from analysis.reference import rescale, training_profile
+from analysis.results.progress import Progress
 from analysis.stats import drift, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
@@ -40,7 +41,7 @@ from ple_model.finite import bad_inputs, bad_labels, bad_rows
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.profile import rows_of
-from ple_model.run import Run, load_run
+from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
 from ple_model.safe_paths import is_file, open_file
 
@@ -63,8 +64,8 @@ def record(
     force: bool = False,
 ) -> AnalysisStore:
     """Measure and store, or return what is stored already under the same fingerprint."""
-    opened = run if isinstance(run, Run) else load_run(run)
-    data = opened.sample() if dataset is None else dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    opened = opened_run(run)
+    data = opened_dataset(opened, dataset)
     if data.manifest.rows == 0:
         raise UserError(f"{data.path} has no rows")
     name = fingerprint(opened, data, sample, seed)

@@ -22,15 +22,16 @@ from analysis import AnalysisStore, CohortFilter, CustomerWhatIf, Diagnosis, Wha
 from analysis.cohort import from_url, to_url
 from analysis.compare import Profile
 from analysis.explain.customer import explain
-from analysis.explain.result import Explanation
-from analysis.latents import Latents, latents
+from analysis.latents import latents
 from analysis.record import fingerprint as analysis_fingerprint
 from analysis.replicates import profile
+from analysis.results.explanation import Explanation
+from analysis.results.latents import Latents
+from analysis.results.whatif import StrengthSweep
 from analysis.stats.expert import ExpertStats
 from analysis.stats.hmm import HmmStats
 from analysis.uncertainty import TaskUncertainty, uncertainty
 from analysis.vectors import expert_statistics, hmm_statistics
-from analysis.whatif import StrengthSweep
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.server import ROOT, RUNS_VARIABLE
 from ple_model.errors import UserError
@@ -332,7 +333,7 @@ def customer_what_if(path: Path, customer: str, task: str, target: int | None, a
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _strength_sweep(path: str, mark: str, edge: str) -> StrengthSweep:
-    from analysis.explain.effects import Engine
+    from analysis.engine.effects import Engine
 
     with model_lock(Path(path)):
         return Engine.cached(run(Path(path))).sweep(edge)

@@ -470,7 +470,7 @@ class PLEClusterAdaTT(nn.Module):
 
     def summary(self) -> ModelSummary:
         """Parameters by module next to the reference's estimates; print it."""
-        return summarise(self)
+        return summarise(self.config, self.blocks())
 
     # ------------------------------------------------------------------- units
 

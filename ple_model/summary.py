@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ple_model.model import PLEClusterAdaTT
+from torch import nn
+
+from ple_model.config import Config, load_config
 
 REFERENCE: dict[str, int] = {
     "unified_hgcn": 200_000, "perslay": 50_000, "deepfm": 169_000, "temporal": 500_000, "lightgcn": 20_000, "causal": 100_000,
@@ -64,16 +65,14 @@ class ModelSummary:
         return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
-def summarise(model: PLEClusterAdaTT) -> ModelSummary:
-    """The summary of a model; a module more than a third away from its estimate carries a sentence that says why."""
-    from ple_model.config import load_config
-
+def summarise(config: Config, blocks: Mapping[str, Sequence[nn.Module]]) -> ModelSummary:
+    """The summary of a model by its blocks; one more than a third away from its estimate carries a sentence that says why."""
     default = load_config("v3_14")
-    same = model.config.task_experts == default.task_experts and all(
-        default.shared_experts.get(n) == p for n, p in model.config.shared_experts.items()
+    same = config.task_experts == default.task_experts and all(
+        default.shared_experts.get(n) == p for n, p in config.shared_experts.items()
     )
     rows = []
-    for name, modules in model.blocks().items():
+    for name, modules in blocks.items():
         count = sum(p.numel() for m in modules for p in m.parameters())
         estimate = REFERENCE.get(name)
         far = estimate is not None and abs(count - estimate) > estimate / 3

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 from analysis.bench.diagnose import make
-from analysis.explain.explainer import Explainer, single
-from analysis.explain.reference import Path as Between
-from analysis.explain.score import Score
+from analysis.engine.explainer import Explainer, single
+from analysis.engine.reference import Path as Between
+from analysis.engine.score import Score
 from ple_model.bench.measure import Disagreement, Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 

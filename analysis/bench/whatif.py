@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Tensor
 
-from analysis.explain.effects import Engine, slim
+from analysis.engine.effects import Engine, slim
 from ple_model.batch import PLEClusterInput
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Row, Settings, Target, agree, interleave

@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from analysis.checks.finding import Finding, sort_findings
 from analysis.checks.thresholds import Thresholds
@@ -52,10 +53,8 @@ def check(id: str, passed: str, figure: str | None = None) -> Callable[[CheckFun
 @cache
 def checks() -> dict[str, Check]:
     """Every check under `analysis.checks`, by id."""
-    import analysis.checks as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{module.name}")
     return dict(sorted(_CHECKS.items()))
 
 

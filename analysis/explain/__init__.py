@@ -1,0 +1,1 @@
+"""Why this, for this customer: reasons, their test of themselves, counterfactuals, edits."""

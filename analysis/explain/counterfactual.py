@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from analysis.explain.result import Change, Counterfactual, FeatureContribution
+from analysis.results.explanation import Change, Counterfactual, FeatureContribution
 
 if TYPE_CHECKING:
-    from analysis.explain.explainer import Explainer
-    from analysis.explain.reference import Path
-    from analysis.explain.score import Score
+    from analysis.engine.explainer import Explainer
+    from analysis.engine.reference import Path
+    from analysis.engine.score import Score
 
 IMMUTABLE_PARTS = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn", "bandit")
 IMMUTABLE_WORDS = ("tenure", "_age_", "age_days")
@@ -60,7 +60,7 @@ def counterfactual(
         after = score(output).double().numpy()
     label: Any = None
     if score.target is not None and spec.kind in ("multiclass", "contrastive"):
-        from analysis.explain.score import distribution
+        from analysis.engine.score import distribution
 
         label = distribution(model, output, score.task).argmax(1).numpy()
         flipped = label != score.target

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from analysis.explain.columns import Rows, TrainingColumns
-from analysis.explain.customer import _find, _name, _task
-from analysis.explain.explainer import Explainer, single
-from analysis.explain.score import Score, answer, class_names, distance, shown
-from analysis.whatif import CustomerWhatIf, Note, TaskMove
+from analysis.engine.columns import Rows, TrainingColumns
+from analysis.engine.explainer import Explainer, single
+from analysis.engine.score import Score, answer, class_names, distance, shown
+from analysis.explain.lookup import chosen_task, class_name, find
+from analysis.opening import opened_run
+from analysis.results.whatif import CustomerWhatIf, Note, TaskMove
 from ple_model.edits import changed_keys, edit
 from ple_model.errors import UserError
 from ple_model.finite import require_finite
 from ple_model.intervention import Intervention
 from ple_model.output import Encoded
-from ple_model.run import Run, load_run
+from ple_model.run import Run
 from ple_model.schema import FeatureColumn
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def columns(
     dataset: Dataset | Path | str | None = None,
 ) -> tuple[ColumnNow, ...]:
     """What these columns of a customer are now. `UserError` for an unknown customer or column."""
-    opened = run if isinstance(run, Run) else load_run(run)
-    data, row = _find(opened, customer_id, cutoff, dataset)
+    opened = opened_run(run)
+    data, row = find(opened, customer_id, cutoff, dataset)
     training, normalizer = TrainingColumns.cached(opened), data.normalizer()
     own = Rows.of([data.take([row]).inputs])
     found = []
@@ -97,9 +98,9 @@ def try_on(
     target: int | None = None,
 ) -> CustomerWhatIf:
     """See `analysis.whatif.whatif_customer`."""
-    opened = run if isinstance(run, Run) else load_run(run)
-    chosen = _task(opened, task)
-    data, row = _find(opened, customer_id, cutoff, dataset)
+    opened = opened_run(run)
+    chosen = chosen_task(opened, task)
+    data, row = find(opened, customer_id, cutoff, dataset)
     e = Explainer.cached(opened)
     model, batch = e.model, data.take([row])
     change = _parse(e, intervention)
@@ -123,7 +124,7 @@ def try_on(
                 continue
             names = class_names(model, name)
             (a, top_a), (b, top_b) = (shown(model, output, name, e.calibration) for output in (before, after))
-            labels = ["" if top is None else _name(names, int(top[0])) for top in (top_a, top_b)]
+            labels = ["" if top is None else class_name(names, int(top[0])) for top in (top_a, top_b)]
             one, two = (answer(model, output, name, e.calibration)[0] for output in (before, after))
             spread = e.spread[name]
             apart = float(distance(spec.kind, one, two))
@@ -150,7 +151,7 @@ def try_on(
         intervention=change.describe(),
         arguments=tuple(change.to_strings()),
         task=chosen,
-        target_name="" if target is None or spec.kind == "binary" else _name(names, target),
+        target_name="" if target is None or spec.kind == "binary" else class_name(names, target),
         before=values[0],
         after=values[1],
         tasks=tuple(sorted(moves, key=lambda m: -m.distance)),

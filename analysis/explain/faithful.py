@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from analysis.explain.result import Faithfulness, FaithfulnessCheck
+from analysis.results.explanation import Faithfulness, FaithfulnessCheck
 
 Array = NDArray[np.float64]
 Value = Callable[[NDArray[np.bool_]], Array]

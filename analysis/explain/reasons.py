@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.explain.result import FeatureContribution, Reason
-from analysis.explain.wording import FIELD_TITLES, OPAQUE, particle, quantity, statement, task_title, title
+from analysis.results.explanation import FeatureContribution, Reason
+from analysis.wording import FIELD_TITLES, OPAQUE, particle, quantity, statement, task_title, title
 from ple_model.schema import FeatureSchema
 
 Array = NDArray[np.float64]

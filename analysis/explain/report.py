@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from analysis.explain.result import Contribution, Explanation
-from analysis.explain.wording import Language, given_title, quantity, statement, task_title, title
 from analysis.report_policy import REPORT_POLICY
+from analysis.results.explanation import Contribution, Explanation
+from analysis.wording import Language, given_title, quantity, statement, task_title, title
 from ple_model.tasks import TASKS
 
 WORDS: dict[str, tuple[str, str]] = {

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.explain.result import Contribution, Explanation
 from analysis.figures.style import ROW, figure
+from analysis.results.explanation import Contribution, Explanation
 from ple_model.money import UNKNOWN
 
 SHOWN = 12

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.figures.gates import histogram
 from analysis.figures.style import bars, figure
-from analysis.latents import LatentPage, Latents
+from analysis.results.latents import LatentPage, Latents
 from analysis.stats.sae import SaeStats
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import GREY, bars, figure, lines
+from analysis.results.whatif import StrengthSweep
 from analysis.stats.effects import EffectStats
 from analysis.stats.run import Statistics
 from analysis.stats.transfer import DoseResponse
-from analysis.whatif import StrengthSweep
 
 NODE = "#3B6FE0"
 BAND = "rgba(59, 111, 224, 0.16)"

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import bars, figure
-from analysis.whatif import WhatIfResult
+from analysis.results.whatif import WhatIfResult
 
 
 def change(result: WhatIfResult) -> go.Figure:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from analysis.explain.result import Explanation
-from analysis.explain.wording import Language, number, quantity, title
-from analysis.whatif import CustomerWhatIf, TaskMove
+from analysis.results.explanation import Explanation
+from analysis.results.whatif import CustomerWhatIf, TaskMove
+from analysis.wording import Language, number, quantity, title
 from dashboard import state
 from dashboard.components import cards, put, whatif
 from dashboard.components.figure import table

@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from analysis.explain.report import to_html
-from analysis.explain.result import Contribution, Counterfactual, Explanation, Reason
-from analysis.explain.wording import Language, quantity, title
 from analysis.figures.style import bars
+from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
+from analysis.wording import Language, quantity, title
 from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from analysis.explain.wording import Language, quantity
 from analysis.figures import sae as figures
-from analysis.latents import LatentPage, Latents, TopRow, load_labels, save_label
+from analysis.results.labels import load_labels, save_label
+from analysis.results.latents import LatentPage, Latents, TopRow
+from analysis.wording import Language, quantity
 from dashboard.components import learned, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame

@@ -11,7 +11,7 @@ import streamlit as st
 
 from analysis import TaskEffect, WhatIfResult
 from analysis.checks.finding import Finding
-from analysis.whatif import Note
+from analysis.results.whatif import Note
 from dashboard import state
 from dashboard.components import learned, put
 from dashboard.components.cards import ICONS, number

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.figures import sae as figures
-from analysis.latents import Latents
+from analysis.results.latents import Latents
 from dashboard import state
 from dashboard.components import cards, learned, put, whatif
 from dashboard.components.figure import show

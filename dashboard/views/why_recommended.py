@@ -7,7 +7,7 @@ import random
 import numpy as np
 import streamlit as st
 
-from analysis.explain.customer import Undefined, default_task
+from analysis.explain.lookup import Undefined, default_task
 from dashboard import state
 from dashboard.components import explanation, put
 from dashboard.components.linked import require

@@ -9,8 +9,8 @@ import pytest
 
 from analysis.figures import data, evidence, experts, gates, hmm, sae, transfer, whatif
 from analysis.report import figures_of
+from analysis.results.whatif import Interval, StrengthSweep, TaskEffect, WhatIfResult
 from analysis.stats.run import Facts, Statistics
-from analysis.whatif import Interval, StrengthSweep, TaskEffect, WhatIfResult
 from tests.analysis.planted import PLANTED, healthy
 
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.explain.concepts import _effects, _expert_share, _lift, _raised, silenced
-from analysis.explain.explainer import Explainer
+from analysis.engine.concepts import _effects, _expert_share, _lift, _raised, silenced
+from analysis.engine.explainer import Explainer
 from analysis.figures import sae as figures
-from analysis.latents import Latents, clamp, latents, load_labels, save_label
+from analysis.latents import clamp, latents
+from analysis.results.labels import load_labels, save_label
+from analysis.results.latents import Latents
 from analysis.stats.sae import measure as sae_statistics
 from ple_model.errors import UserError
 from ple_model.run import Run

@@ -12,9 +12,9 @@ import torch
 
 from analysis import whatif, whatif_customer
 from analysis.commands import intervention_items
-from analysis.explain.columns import Rows, TrainingColumns
-from analysis.explain.effects import Engine
-from analysis.explain.paired import PairedBootstrap
+from analysis.engine.columns import Rows, TrainingColumns
+from analysis.engine.effects import Engine
+from analysis.engine.paired import PairedBootstrap
 from ple_model.cli import main
 from ple_model.context import ModelContext
 from ple_model.data.dataset import write_dataset

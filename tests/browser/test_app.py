@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from analysis.latents import load_labels
+from analysis.results.labels import load_labels
 from dashboard.browser import CONTENT, DRAWN, WAIT_MS, ready
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore, jobs_root

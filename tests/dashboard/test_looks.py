@@ -9,7 +9,7 @@ import pytest
 
 from analysis.checks.finding import Evidence
 from analysis.figures import transfer
-from analysis.whatif import TaskEffect
+from analysis.results.whatif import TaskEffect
 from dashboard.components import cards
 from dashboard.i18n import catalogue, sentences
 

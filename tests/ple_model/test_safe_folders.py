@@ -163,7 +163,7 @@ OUTSIDE_RUNS = {
     "analysis/faults/base.py": "the benchmark's own runs",
     "analysis/ablation.py": "a file the person names",
     "analysis/bench/diagnose.py": "a benchmark of runs it made",
-    "analysis/explain/effects.py": "opens a dataset, which opens files by the one way",
+    "analysis/engine/effects.py": "opens a dataset, which opens files by the one way",
     "ple_model/data/validation.py": "opens the check of a table, no file",
     "analysis/report.py": "writes the report the person names",
     "dashboard/i18n/__init__.py": "the package's own catalogues",

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.explain.attribution import Tensors, integrate, integrate_until, quadrature
-from analysis.explain.customer import _find
-from analysis.explain.explainer import Explainer, single
-from analysis.explain.reference import Path as InputPath
-from analysis.explain.score import Score
+from analysis.engine.attribution import Tensors, integrate, integrate_until, quadrature
+from analysis.engine.explainer import Explainer, single
+from analysis.engine.reference import Path as InputPath
+from analysis.engine.score import Score
+from analysis.explain.lookup import find
 from ple_model.run import Run
 
 
@@ -134,7 +134,7 @@ def test_a_row_is_found_by_customer_and_latest_cutoff(tiny_run: Run) -> None:
     table = tiny_run.sample().table(["customer_id", "cutoff"])
     ids, dates = table.column("customer_id").to_pylist(), table.column("cutoff").to_pylist()
     name = max(set(ids), key=ids.count)
-    data, row = _find(tiny_run, name, None, None)
+    data, row = find(tiny_run, name, None, None)
     assert data.take([row]).cutoff == [max(d for i, d in zip(ids, dates, strict=True) if i == name)]
 
 

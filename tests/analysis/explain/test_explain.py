@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.explain.customer import customers, default_task, explain
+from analysis.explain.customer import explain
+from analysis.explain.lookup import customers, default_task
 from analysis.explain.reasons import Subject, of_feature, of_group
 from analysis.explain.report import to_html
-from analysis.explain.result import Explanation, FeatureContribution
-from analysis.explain.wording import FIELD_TITLES, PART_TITLES, particle, quantity, statement
 from analysis.figures import explain as figures
+from analysis.results.explanation import Explanation, FeatureContribution
+from analysis.wording import FIELD_TITLES, PART_TITLES, particle, quantity, statement
 from ple_model.cli import main
 from ple_model.errors import UserError
 from ple_model.run import Run, load_run
@@ -77,9 +78,9 @@ def test_a_binary_prediction_is_the_calibrated_one(tiny_run: Run, customer: str)
     import torch
 
     x = explain(tiny_run, customer, "churn")
-    from analysis.explain.customer import _find
+    from analysis.explain.lookup import find
 
-    data, row = _find(tiny_run, customer, None, None)
+    data, row = find(tiny_run, customer, None, None)
     with torch.no_grad():
         raw = tiny_run.model()(data.take([row]).inputs).predictions["churn"]
     assert x.prediction == pytest.approx(float(tiny_run.calibration["churn"](raw.numpy())[0]), abs=1e-5)
@@ -125,9 +126,9 @@ def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explan
 
 
 def test_feature_values_are_in_real_units(tiny_run: Run, found: Explanation, customer: str) -> None:
-    from analysis.explain.customer import _find
+    from analysis.explain.lookup import find
 
-    data, row = _find(tiny_run, customer, None, None)
+    data, row = find(tiny_run, customer, None, None)
     real = data.normalizer().inverse(data.take([row]).inputs.features.numpy())[0]
     first = found.features[0]
     assert first.value == pytest.approx(real[load_schema().index[first.name]])
@@ -185,7 +186,7 @@ def test_a_withheld_explanation_shows_no_reasons(found: Explanation) -> None:
     from dataclasses import replace
 
     from analysis.explain.faithful import judge
-    from analysis.explain.result import Reason
+    from analysis.results.explanation import Reason
 
     secret = Reason("SECRET-REASON", "SECRET-REASON", ("x",), 1.0)
     bad = replace(found, reasons=(secret,), against=(), faithfulness=judge(0.5, None, None, enough=True))

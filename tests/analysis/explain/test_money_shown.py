@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.explain.customer import customers, explain
+from analysis.explain.customer import explain
+from analysis.explain.lookup import customers
 from analysis.explain.report import to_html
-from analysis.explain.result import Explanation
-from analysis.explain.wording import quantity
+from analysis.results.explanation import Explanation
+from analysis.wording import quantity
 from ple_model.run import Run
 
 POWER = re.compile(r"\d[eE][+-]\d")

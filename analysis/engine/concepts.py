@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.explain.effects import concat_encoded, slim
-from analysis.explain.explainer import Explainer, private
-from analysis.explain.score import Score, shown
-from analysis.latents import RAISED, Latents
+from analysis.engine.effects import concat_encoded, slim
+from analysis.engine.explainer import Explainer, private
+from analysis.engine.score import Score, shown
+from analysis.results.latents import RAISED, Latents
 from ple_model.calibration import CalibrationMap
 from ple_model.fields import SEGMENTS
 from ple_model.finite import require_finite_inputs
@@ -151,7 +151,7 @@ def _same(
     model: PLEClusterAdaTT, before: Any, after: Any, task: str, calibration: Mapping[str, CalibrationMap]
 ) -> tuple[Tensor, Tensor]:
     """The shown prediction of two outputs; of a class task, the probability of the class that was most probable before."""
-    from analysis.explain.score import distribution
+    from analysis.engine.score import distribution
 
     if model.tasks[task].kind in ("multiclass", "contrastive"):
         p, q = distribution(model, before, task), distribution(model, after, task)

@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.explain.columns import Rows, TrainingColumns
-from analysis.explain.paired import PairedBootstrap
+from analysis.engine.columns import Rows, TrainingColumns
+from analysis.engine.paired import PairedBootstrap
+from analysis.opening import opened_dataset, opened_run
+from analysis.results.whatif import Note, StrengthSweep, TaskEffect, WhatIfResult
 from analysis.stats.effects import EffectStats, row_change, row_flips
 from analysis.stats.effects import measure as measure_effects
 from analysis.stats.transfer import DoseResponse
-from analysis.whatif import Note, StrengthSweep, TaskEffect, WhatIfResult
 from ple_model.calibration import CalibrationMap
 from ple_model.edits import FeatureEdit, changed_keys, edit
 from ple_model.errors import UserError
@@ -33,7 +34,7 @@ from ple_model.finite import Tally
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
-from ple_model.run import Run, load_run
+from ple_model.run import Run
 from ple_model.scoring import brand_ranks
 from ple_model.towers import predict
 
@@ -132,10 +133,9 @@ class Engine:
     @staticmethod
     def cached(run: Run | Path | str, *, dataset: Dataset | Path | None = None, sample: int = 10_000, seed: int = 0) -> Engine:
         """The engine of a run's sample (or of `dataset`), kept for the next question; the two most recent are kept."""
-        from ple_model.data.dataset import Dataset
 
-        opened = run if isinstance(run, Run) else load_run(run)
-        data = opened.sample() if dataset is None else dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+        opened = opened_run(run)
+        data = opened_dataset(opened, dataset)
         weights = (opened.path / "model.safetensors").stat()
         key = (str(opened.path.resolve()), weights.st_mtime_ns, weights.st_size, data.manifest.fingerprint, sample, seed)
         with _CACHE_LOCK:

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.explain.attribution import Attribution, Method, Tensors, integrate, integrate_until
-from analysis.explain.effects import concat_encoded, slim
-from analysis.explain.reference import Path, Reference
-from analysis.explain.score import Score, answer, distance, shown
+from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
+from analysis.engine.effects import concat_encoded, slim
+from analysis.engine.reference import Path, Reference
+from analysis.engine.score import Score, answer, distance, shown
 from ple_model.batch import PLEClusterInput
 from ple_model.finite import require_finite_inputs
 from ple_model.model import PLEClusterAdaTT

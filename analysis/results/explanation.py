@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from analysis.explain.wording import Language, given_title, percent, quantity, task_title
+from analysis.wording import Language, given_title, percent, quantity, task_title
 
 ScoreUnit = Literal["probability", "value"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.explain.wording import Language, number, quantity, title
-from analysis.whatif import Note
+from analysis.results.whatif import Note
+from analysis.wording import Language, number, quantity, title
 from ple_model.data.normalize import CLIP, CONSTANT, RAW, Normalizer
 from ple_model.edits import FeatureEdit, column_values, one_column, removed_keys
 from ple_model.money import is_money

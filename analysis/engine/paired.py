@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.whatif import Interval
+from analysis.results.whatif import Interval
 
 Array = NDArray[np.float64]
 Weighted = Callable[[Array], float]

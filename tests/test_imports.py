@@ -1,0 +1,69 @@
+"""Imports go one way: no module of the project knows, by any path, a module that knows it; imports inside functions and for type
+checking count. In `analysis` the layers stand in a fixed order."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("ple_model", "analysis", "dashboard")
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"wording", "nullable", "cohort", "reference", "opening", "report_policy", "stats"}),
+    frozenset({"results", "store", "facts", "quality", "checks", "compare"}),
+    frozenset({"engine", "vectors", "uncertainty", "contents", "embedding"}),
+    frozenset({"record", "explain", "ablation", "replicates", "figures"}),
+    frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench"}),
+    frozenset({"report", "__init__"}),
+    frozenset({"commands", "commands_ablate", "commands_explain", "commands_faults"}),
+)
+"""Of `analysis`, lowest first: a module imports from its own layer or a lower one."""
+
+
+def module_name(path: Path) -> str:
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+FILES = {module_name(p): p for package in PACKAGES for p in (ROOT / package).rglob("*.py")}
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """Modules of the project that a file imports anywhere."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            module = node.module or ""
+            found |= {f"{module}.{a.name}" if f"{module}.{a.name}" in FILES else module for a in node.names}
+    return {f for f in found if f in FILES and f != name}
+
+
+GRAPH = {name: imports(name, path) for name, path in FILES.items()}
+
+
+def test_no_module_knows_one_that_knows_it() -> None:
+    try:
+        TopologicalSorter(GRAPH).prepare()
+    except CycleError as e:
+        pytest.fail(f"modules import each other in a circle: {' <- '.join(e.args[1])}")
+
+
+def area(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def test_the_analysis_keeps_the_order_of_its_layers() -> None:
+    level = {name: i for i, layer in enumerate(LAYERS) for name in layer}
+    inside = {
+        m: {t for t in found if t.split(".")[0] == "analysis"} for m, found in GRAPH.items() if m.split(".")[0] == "analysis"
+    }
+    unplaced = {area(m) for m in inside} - set(level)
+    assert not unplaced, f"say in LAYERS where these belong: {sorted(unplaced)}"
+    upward = [f"{m} -> {t}" for m, found in inside.items() for t in found if level[area(t)] > level[area(m)]]
+    assert not upward
