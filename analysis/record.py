@@ -89,7 +89,7 @@ def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int) -> str:
         here / "record.py",
         here / "facts.py",
         here / "reference.py",
-        here / "explain" / "effects.py",
+        here / "engine" / "effects.py",
         *sorted((here / "stats").glob("*.py")),
     ]
     for path in measured_by:
