@@ -1,7 +1,8 @@
 """The healthy runs that faults are planted in: of each seed a synthetic bank, a `small` run and a tiny run, kept for later.
 
-Neither is the bank of the bundled runs (seed 7), on which some thresholds were looked at. A healthy run is rebuilt when the
-code of the model, its configuration or the bank changes.
+Neither is the bank of the bundled runs (seed 7), on which some thresholds were looked at. A bank is generated anew when the
+source files of the generator change, a healthy run is trained anew when those of the training, its configuration or the bank
+do.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ple_model.config import Config, load_config
-from ple_model.data import synth
 from ple_model.data.build import BuildSettings, build
 from ple_model.data.dataset import Dataset
 from ple_model.data.spine import SplitSettings
 from ple_model.data.synth import generate
 from ple_model.finish import write_sample
 from ple_model.run import Run, load_run
+from ple_model.sources import source_digest
 from ple_model.train import Options, train
 
 SPLIT = SplitSettings(train=0.45, validation=0.15)
@@ -62,6 +63,9 @@ TINY_ROWS = 1800
 TINY_CUSTOMERS = 250
 BASE_CUSTOMERS = 900
 
+OPTIONS = Options(sample_customers=10)
+"""Of every training here; the sample is written afterwards, mostly of customers that the run never saw."""
+
 Say = Callable[[str], None]
 
 
@@ -97,19 +101,22 @@ def prepare(workdir: Path, seed: int, customers: int, say: Say) -> Bench:
 
 def bank_rows(bank: Path, seed: int, customers: int, say: Say) -> Dataset:
     """The built dataset of a seed's bank. `build` itself returns what is there when neither events nor code changed."""
-    generator, code = bank / "generator", _digest(sorted(Path(synth.__file__).parent.glob("*.py")))
+    generator, code = bank / "generator", source_digest(generate.__module__)
     if not (bank / "events" / "events.json").exists() or not generator.exists() or generator.read_text() != code:
+        if generator.exists():
+            say(f"seed {seed}: the generator has changed since the bank that is kept was made")
         say(f"seed {seed}: generating a bank of {customers} customers")
         shutil.rmtree(bank / "events", ignore_errors=True)
         bank.mkdir(parents=True, exist_ok=True)
         generate(bank / "events", customers, seed)
         generator.write_text(code)
     say(f"seed {seed}: features")
-    return build(bank / "events", bank / "dataset", settings=BuildSettings(split=SPLIT, workers=1, threads=1))
+    return build(bank / "events", bank / "dataset", settings=BuildSettings(split=SPLIT, workers=1, threads=1), tell=say)
 
 
 def _few_rows(bank: Path, rows: Dataset) -> Dataset:
-    out = bank / f"rows-{rows.manifest.fingerprint[:12]}-{TINY_ROWS}"
+    by = source_digest(Dataset.__module__)
+    out = bank / f"rows-{rows.manifest.fingerprint[:12]}-{by[:8]}-{TINY_ROWS}"
     if not (out / "dataset.json").exists():
         shutil.rmtree(out, ignore_errors=True)
         rows.extract(out, limit=min(TINY_ROWS, rows.manifest.rows))
@@ -117,12 +124,17 @@ def _few_rows(bank: Path, rows: Dataset) -> Dataset:
 
 
 def _healthy(bank: Path, name: str, config: Config, rows: Dataset, customers: int, say: Say) -> Run:
-    key = hashlib.sha256(f"{config.to_yaml()}|{rows.manifest.fingerprint}|{source_digest()}|{customers}".encode()).hexdigest()
+    by = source_digest(train.__module__, write_sample.__module__)
+    settings = f"{config.to_yaml()}|{rows.manifest.fingerprint}|{by}|{customers}|{OPTIONS}|{SHARES}"
+    key = hashlib.sha256(settings.encode()).hexdigest()
     path = bank / f"{name}-{key[:12]}"
     if (path / "healthy").exists():
+        say(f"{bank.name}: the healthy {name} run is kept from before")
         return load_run(path)
-    say(f"{bank.name}: training the healthy {name} run")
-    for old in bank.glob(f"{name}-*"):
+    older = list(bank.glob(f"{name}-*"))
+    since = ": the program, its configuration or the bank has changed since the one that is kept" if older else ""
+    say(f"{bank.name}: training the healthy {name} run{since}")
+    for old in older:
         shutil.rmtree(old, ignore_errors=True)
     run = train_run(rows, path, config, customers)
     (path / "healthy").touch()
@@ -132,29 +144,6 @@ def _healthy(bank: Path, name: str, config: Config, rows: Dataset, customers: in
 def train_run(rows: Dataset, path: Path, config: Config, customers: int) -> Run:
     """A run from start to end, its sample mostly customers that it never saw."""
     shutil.rmtree(path, ignore_errors=True)
-    run = train(rows, path, config, preset="small", device="cpu", options=Options(sample_customers=10))
+    run = train(rows, path, config, preset="small", device="cpu", options=OPTIONS)
     write_sample(run.path, rows, customers, shares=SHARES)
     return run
-
-
-def source_digest() -> str:
-    """A digest of the code that decides what a training gives (the data's code is `build`'s own affair)."""
-    import ple_model
-
-    return _digest(_model_sources(Path(ple_model.__file__).parent))
-
-
-def _digest(files: Sequence[Path]) -> str:
-    h = hashlib.sha256()
-    for path in files:
-        h.update(path.read_bytes())
-    return h.hexdigest()
-
-
-def _model_sources(root: Path) -> Sequence[Path]:
-    named = (
-        "adatt", "auxiliary", "basket", "calibration", "config", "constants", "evidential", "finish", "gate", "hmm", "losses",
-        "model", "sae", "stacked", "tasks", "towers", "train", "transfer",
-    )  # fmt: skip
-    folders = [*(root / "experts").glob("*.py"), *(root / "layers").glob("*.py"), *(root / "configs").glob("*.yaml")]
-    return sorted([*(root / f"{n}.py" for n in named), *folders])

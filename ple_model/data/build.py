@@ -2,7 +2,7 @@
 
 Steps: rows (customers x cut-offs), SQL features, sequences, static features, topology (all kept by content hash until the
 build is done, so that a killed build goes on where it was), then the fits, then all columns in chunks, written as Parquet. A
-dataset that was built from the same events with the same settings is returned as it is.
+dataset that was built from the same events with the same settings by the same source files is returned as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ple_model.context import LabelScaler, ModelContext
 from ple_model.data.arithmetic import subnormals_flushed
 from ple_model.data.artifacts import Fitted
-from ple_model.data.collect import CHUNK, STEP_VERSIONS, chunks, collect
+from ple_model.data.collect import CHUNK, chunks, collect
 from ple_model.data.columns import RAW
 from ple_model.data.conditions import load_own, save_own
 from ple_model.data.coverage import coverage, event_spans, own_tables
@@ -28,16 +28,14 @@ from ple_model.data.events import TABLES, EventStore, connect, table_files
 from ple_model.data.features import Market, fit_market
 from ple_model.data.find_holes import Span, distinct
 from ple_model.data.labels import Labels, LabelSettings, compute_labels
-from ple_model.data.manifest import sha256_file
 from ple_model.data.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs, within
 from ple_model.data.validation import validate
-from ple_model.data.work import Array, Progress, Work, digest, digest_files
+from ple_model.data.work import Array, Progress, Tell, Work, digest, digest_files
 from ple_model.data.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError
-from ple_model.schema import SCHEMA_PATH
+from ple_model.sources import source_digest
 from ple_model.tasks import TASK_PRESENCE, TASKS
 
-BUILD_VERSION = 3
 MAX_BRANDS = 2048
 SEGMENT_NAMES = ("anonymous", "cold start", "warm", "dormant")
 
@@ -58,8 +56,20 @@ class BuildSettings:
                 raise UserError(f"--{name}: {value} is not valid, it must be at least {least}")
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What decides a dataset: digests of its events and settings, and of the source files that build it."""
+
+    made_of: str
+    made_by: str
+
+
 def _silent(step: str, share: float) -> None:
     """No progress report."""
+
+
+def _mute(sentence: str) -> None:
+    """Nobody wants to know."""
 
 
 @subnormals_flushed()
@@ -69,22 +79,23 @@ def build(
     cutoffs: Sequence[str] | None = None,
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
+    tell: Tell = _mute,
 ) -> Dataset:
-    """The dataset of an events folder at `out`. Cut-offs: those given, else the source's defaults. `UserError` on bad input."""
+    """The dataset of an events folder at `out`. Cut-offs: those given, else the source's defaults. `UserError` on bad input.
+
+    `tell` hears what is reused, and why a dataset that is there is not."""
     settings = settings or BuildSettings()
     out = Path(out)
     _place(out, Path(events))
     with _open(Path(events), settings.threads) as store:
         dates = _cutoffs(store, cutoffs)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
-        key = digest(
-            [_events_key(store), dates, asdict(settings.split), settings.seed, BUILD_VERSION, sha256_file(SCHEMA_PATH)]
-        )
-        whole = digest([key, asdict(settings.labels), STEP_VERSIONS])
-        existing = _existing(out, whole)
+        key = digest([_events_key(store), dates, asdict(settings.split), settings.seed])
+        made = _Made(digest([key, asdict(settings.labels)]), source_digest(__name__))
+        existing = _existing(out, made, tell)
         if existing is not None:
             return existing
-        work = Work(out / ".build", progress or _silent)
+        work = Work(out / ".build", progress or _silent, tell)
         faults = _validated(store.path, work)
         spans = event_spans(store)
         notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days, spans), *faults)
@@ -112,7 +123,7 @@ def build(
         market.save(out / "artifacts" / "market.json")
         save_own(out / "artifacts", labels.own)
         work.progress("fit", 1.0)
-        record = {"key": whole, "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
+        record = {**asdict(made), "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
         record |= {"labels": asdict(settings.labels), "currency": context.currency}
         record |= _holes(store, spans, settings.labels.horizon_days)
         _write(work, store, collected.rows, fitted, context, labels, collected, out, record, notes)
@@ -128,6 +139,7 @@ def transform(
     cutoffs: Sequence[str] | None = None,
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
+    tell: Tell = _mute,
 ) -> Dataset:
     """A dataset of new customers with the artifacts of another dataset (its `artifacts/`, a run's `preprocess/`) applied
     unchanged.
@@ -148,17 +160,17 @@ def transform(
                 "convert them when they are imported"
             )
         settings = replace(settings, labels=_label_settings(store, settings.labels))
-        work = Work(out / ".build", progress or _silent)
+        work = Work(out / ".build", progress or _silent, tell)
         notes = _validated(store.path, work)
         spans = event_spans(store)
         notes = (*coverage(store, dates, spans=spans), *notes)
         rows = create_spine(store.con, dates, settings.split, only="test")
-        key = digest([_events_key(store), dates, "transform", BUILD_VERSION, sha256_file(SCHEMA_PATH)])
+        key = digest([_events_key(store), dates, "transform"])
         collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
         labels = compute_labels(store, settings.labels, load_own(artifacts))
         copy_artifacts(artifacts, out / "artifacts")
         record = {
-            "key": key,
+            **asdict(_Made(key, source_digest(__name__))),
             "horizon_days": settings.labels.horizon_days,
             "labels": asdict(settings.labels),
             "transformed": True,
@@ -289,15 +301,26 @@ def _currency(store: EventStore) -> str:
     return store.manifest.currency if store.manifest else ""
 
 
-def _existing(out: Path, key: str) -> Dataset | None:
-    """The finished dataset at `out` if it was made from the same; a half-made or other one is built anew."""
+def _existing(out: Path, made: _Made, tell: Tell) -> Dataset | None:
+    """The finished dataset at `out` if it was made from the same by the same; a half-made or other one is built anew."""
     if not (out / "dataset.json").exists():
         return None
     try:
         found = Dataset.open(out)
-    except UserError:
+    except UserError as e:
+        tell(f"'{out}' is built anew: {e}")
         return None
-    return found if found.manifest.settings.get("key") == key else None
+    of, by = (found.manifest.settings.get(k) for k in ("made_of", "made_by"))
+    if (of, by) == (made.made_of, made.made_by):
+        tell(f"'{out}' is reused: it was built from these events with these settings by this very program")
+        return found
+    if of == made.made_of:
+        tell(f"'{out}' is built anew: the program has changed since it was built")
+    elif of is None:
+        tell(f"'{out}' is built anew: it does not say what it was built from, or with which program")
+    else:
+        tell(f"'{out}' is built anew: it was built from other events, cut-offs or settings")
+    return None
 
 
 def _made(folder: Path) -> Path:

@@ -31,10 +31,9 @@ from ple_model.data.spine import within
 from ple_model.data.work import Array, Work, digest, new_array, read_array
 from ple_model.fields import N_FEATURES
 from ple_model.schema import PARTS, load_schema
+from ple_model.sources import source_digest
 
 CHUNK = 4096
-STEP_VERSIONS = {"features": 3, "sequences": 3, "segments": 2, "topology": 2}
-"""Raise a number when the step's code gives other values: stored steps of the old one are then not reused."""
 PART_NAMES = tuple(part for _, part, _ in PARTS)
 Share = Callable[[float], None]
 
@@ -58,27 +57,28 @@ def chunks(rows: int, size: int = CHUNK) -> Iterator[tuple[int, int]]:
 
 def collect(work: Work, store: EventStore, rows: int, key: str, market: Market, market_key: str, workers: int) -> Collected:
     """Run (or find again) every step for the table `spine` of `store`; `key` says what events and rows these are."""
+    key = digest([key, source_digest(__name__)])
     folders = {
         "features": work.step(
             "features",
-            digest([key, market_key, STEP_VERSIONS["features"]]),
+            digest([key, market_key]),
             lambda f: _features(f, store, rows, market, lambda x: work.progress("features", x)),
         ),
         "sequences": work.step(
             "sequences",
-            digest([key, STEP_VERSIONS["sequences"]]),
+            key,
             lambda f: _sequences(f, store, rows, lambda x: work.progress("sequences", x)),
         ),
         "segments": work.step(
             "segments",
-            digest([key, STEP_VERSIONS["segments"]]),
+            key,
             lambda f: _segments(f, store, rows, lambda x: work.progress("segments", x)),
         ),
     }
     daily, app_events = (read_array(folders["sequences"], n) for n in ("daily", "app_events"))
     folders["topology"] = work.step(
         "topology",
-        digest([key, STEP_VERSIONS["sequences"], STEP_VERSIONS["topology"]]),
+        key,
         lambda f: _topology(f, daily, app_events, workers, lambda x: work.progress("topology", x)),
     )
     arrays = {p.stem: read_array(folder, p.stem) for folder in folders.values() for p in sorted(folder.glob("*.npy"))}

@@ -46,17 +46,23 @@ def _run_build(args: argparse.Namespace) -> int:
         SplitSettings(seed=args.seed), LabelSettings(horizon_days=args.horizon_days), seed=args.seed, workers=args.workers
     )
     start = time.monotonic()
+    told: list[str] = []
+
+    def tell(sentence: str) -> None:
+        told.append(sentence)
+        print(sentence, file=sys.stderr, flush=True)  # at once: a long build begins with its reason
+
     bar, cutoffs = _bar(sys.stderr.isatty()), args.cutoff or None
     if args.like is not None:
-        dataset = transform(args.events, load_run(args.like).preprocess, args.dataset, cutoffs, bar, settings)
+        dataset = transform(args.events, load_run(args.like).preprocess, args.dataset, cutoffs, bar, settings, tell)
     else:
-        dataset = build(args.events, args.dataset, cutoffs, bar, settings)
+        dataset = build(args.events, args.dataset, cutoffs, bar, settings, tell)
     m = dataset.manifest
     report = {
         "dataset": str(args.dataset), "rows": m.rows, "splits": m.splits, "cutoffs": list(m.cutoffs),
         "fingerprint": m.fingerprint,
         "seconds": round(time.monotonic() - start, 1), "labels": m.label_counts, "absent_sources": list(m.absent_sources),
-        "notes": list(m.notes),
+        "notes": list(m.notes), "reuse": told,
     }  # fmt: skip
     if args.json:
         print(json.dumps(report, ensure_ascii=False))

@@ -1,7 +1,7 @@
 """Steps of a build that can be repeated: each is keyed by the content of what it reads, and kept until the build is done.
 
 A step writes arrays into a folder of its own which is renamed when it is complete. A build that was killed finds the finished
-steps again; one with other events or settings has other keys.
+steps again; one with other events, settings or program code has other keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from ple_model.disk import preallocate, writing
 Array = NDArray[Any]
 Progress = Callable[[str, float], None]
 """Called with the step's name and the share done (0 to 1)."""
+Tell = Callable[[str], None]
+"""Called with a sentence on what is reused, or why it is not."""
 
 
 def digest(value: object) -> str:
@@ -42,11 +44,14 @@ class Work:
 
     folder: Path
     progress: Progress
+    tell: Tell = field(default=lambda sentence: None)
 
     def step(self, name: str, key: str, run: Callable[[Path], None]) -> Path:
         """Folder of a finished step; `run(folder)` fills it unless a finished one with this key is there."""
         done = self.folder / f"{name}-{key}"
-        if not done.is_dir():
+        if done.is_dir():
+            self.tell(f"step '{name}' is kept from the build that was stopped")
+        else:
             partial = self.folder / f"{name}-{key}.partial"
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from ple_model import sources
 from ple_model.data.arithmetic import flushes_subnormals
 from ple_model.data.build import BuildSettings, build, transform
 from ple_model.data.dataset import Dataset
@@ -134,11 +135,40 @@ def test_planted_future_events_and_age_move_no_input(tmp_path: Path) -> None:
     assert not torch.equal(plain.inputs.targets["ltv"], future.inputs.targets["ltv"])  # the plant is seen where it may be
 
 
-def test_a_build_that_is_there_is_kept(events: Path, built: Dataset) -> None:
+def test_a_build_that_is_there_is_kept_and_said_to_be(events: Path, built: Dataset) -> None:
     steps: list[str] = []
-    again = build(events, built.path, progress=lambda s, _: steps.append(s), settings=ONE)
+    told: list[str] = []
+    again = build(events, built.path, progress=lambda s, _: steps.append(s), settings=ONE, tell=told.append)
     assert not steps
     assert again.manifest == built.manifest
+    assert [s.split(":")[0] for s in told] == [f"'{built.path}' is reused"]
+
+
+def test_a_build_that_is_there_is_made_anew_when_the_code_of_a_label_has_changed(
+    events: Path, built: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(built.path, tmp_path / "dataset")
+    shutil.copytree(sources.BASE / "ple_model", tmp_path / "ple_model", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "ple_model" / "data" / "labels.py").open("a") as f:
+        f.write("# another definition\n")
+    monkeypatch.setattr(sources, "BASE", tmp_path)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(step: str, share: float) -> None:
+        raise Stopped  # it would be built: that is all there is to know
+
+    told: list[str] = []
+    with pytest.raises(Stopped):
+        build(events, tmp_path / "dataset", progress=stop, settings=ONE, tell=told.append)
+    assert told == [f"'{tmp_path / 'dataset'}' is built anew: the program has changed since it was built"]
+    monkeypatch.undo()
+    other = BuildSettings(workers=1, seed=5)
+    with pytest.raises(Stopped):
+        build(events, tmp_path / "dataset", progress=stop, settings=other, tell=told.append)
+    assert told[1].endswith("it was built from other events, cut-offs or settings")
+    assert Dataset.open(tmp_path / "dataset").manifest == built.manifest  # until the new one is there
 
 
 def test_a_killed_build_goes_on_with_its_finished_steps(events: Path, built: Dataset, tmp_path: Path) -> None:
@@ -154,16 +184,20 @@ def test_a_killed_build_goes_on_with_its_finished_steps(events: Path, built: Dat
     with pytest.raises(UserError, match="is not a dataset"):
         Dataset.open(tmp_path / "dataset")
     steps: list[tuple[str, float]] = []
+    told: list[str] = []
     before = flushes_subnormals()
     torch.set_flush_denormal(not before)  # the caller's floating-point mode has no say
     try:
-        resumed = build(events, tmp_path / "dataset", progress=lambda s, x: steps.append((s, x)), settings=ONE)
+        resumed = build(
+            events, tmp_path / "dataset", progress=lambda s, x: steps.append((s, x)), settings=ONE, tell=told.append
+        )  # fmt: skip
         assert flushes_subnormals() is not before
     finally:
         torch.set_flush_denormal(before)
     assert ("features", 0.0) not in steps
     assert ("sequences", 0.0) not in steps
     assert ("topology", 0.0) in steps
+    assert [s.split("'")[1] for s in told] == ["features", "sequences", "segments"]
     assert resumed.manifest.fingerprint == built.manifest.fingerprint
     assert not (tmp_path / "dataset" / ".build").exists()
 
