@@ -101,7 +101,7 @@ def prepare(workdir: Path, seed: int, customers: int, say: Say) -> Bench:
 
 def bank_rows(bank: Path, seed: int, customers: int, say: Say) -> Dataset:
     """The built dataset of a seed's bank. `build` itself returns what is there when neither events nor code changed."""
-    generator, code = bank / "generator", source_digest(generate.__module__)
+    generator, code = bank / "generator", source_digest("ple_model.data.synth")
     if not (bank / "events" / "events.json").exists() or not generator.exists() or generator.read_text() != code:
         if generator.exists():
             say(f"seed {seed}: the generator has changed since the bank that is kept was made")

@@ -154,6 +154,7 @@ OUTSIDE_RUNS = {
     "ple_model/safe_arrays.py": "npz and Parquet by the one way",
     "ple_model/files.py": "safetensors takes names only: check_file stands before it",
     "ple_model/schema.py": "the package's own schema",
+    "ple_model/sources.py": "the program's own source files, hashed",
     "ple_model/run.py": "the commit of the program's own checkout",
     "ple_model/bench/measure.py": "/proc",
     "ple_model/data/work.py": "the build's own temporary folder",
