@@ -15,6 +15,7 @@ import numpy as np
 
 from analysis.checks.finding import Evidence, Finding
 from analysis.diagnose import Diagnosis
+from analysis.harmless import harmless, harmless_figure
 from analysis.report_policy import REPORT_POLICY
 from analysis.stats.run import Statistics
 
@@ -152,14 +153,14 @@ def _figures(s: Statistics) -> Iterator[str]:
     first = True
     for title, draw in figures_of(s):
         figure: Any = draw()
-        figure.update_layout(template="plotly_white")
+        harmless_figure(figure).update_layout(template="plotly_white")
         inner = plotly_html(figure, include_plotlyjs=first, full_html=False, config={"displaylogo": False})
         first = False
         yield f"<figure><figcaption>{html.escape(title)}</figcaption>{inner}</figure>"
 
 
 def to_markdown(found: Diagnosis) -> str:
-    """Findings as Markdown, loudest first."""
+    """Findings as Markdown, loudest first; what comes from the run makes no link or image of its own."""
     name = found.statistics.facts.run.get("name") or found.run.name
     counts = ", ".join(f"{len(f)} {s}" for s, f in found.by_severity().items())
     lines = [f"# {name}", "", f"{found.statistics.n} rows; {counts}.", ""]
@@ -179,7 +180,7 @@ def to_markdown(found: Diagnosis) -> str:
             change = f" `{f.fix.key}`: {f.fix.old} to {f.fix.new}." if f.fix.key else ""
             lines += [f"Fix: {f.fix.text}{change}", ""]
     lines += ["## Passed", "", *[f"- {f.id}: {f.verdict}" for f in found.findings if f.severity == "ok"], ""]
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 def to_json(found: Diagnosis) -> str:

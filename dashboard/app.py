@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import streamlit as st
 import torch
 
-from dashboard import state, train_form
+from dashboard import state, train_form, ui
 from dashboard.frame import Frame, analysed, export, guard, no_runs, toolbar
 from dashboard.guarded import guarded
 from dashboard.i18n import DEFAULT, LANGUAGES, language, t
@@ -27,15 +27,15 @@ def _frame(view: View) -> Frame | None:
     """
     entries = state.entries()
     if not entries:
-        st.title(t(f"{view.name}.question"), anchor=False)
+        ui.title(t(f"{view.name}.question"), anchor=False)
         no_runs()
         return None
     bar = st.container(horizontal=True, vertical_alignment="bottom", key="toolbar")
     with bar:
         entry, other_entry = toolbar(entries)
-    st.title(t(f"{view.name}.question"), anchor=False)
+    ui.title(t(f"{view.name}.question"), anchor=False)
     if entry is None:
-        st.info(t("guard.choose"))
+        ui.info(t("guard.choose"))
         return None
     run = guard(entry)
     frame = Frame(run, guard(other_entry) if other_entry else None)
@@ -77,14 +77,14 @@ def main(start: str = "overview") -> None:
     def render(view: View) -> Callable[[], None]:
         return lambda: view.render(shown["frame"])
 
-    pages: dict[str, Sequence[str | Path | Callable[[], None] | st.Page]] = {}
+    pages: dict[str, Sequence[str | Path | Callable[[], None] | ui.Page]] = {}
     known: dict[str, View] = {}
     for section in SECTIONS:
         members = [v for v in views() if v.section == section]
         known |= {t(f"{v.name}.title"): v for v in members}
         if members:
             pages[t(f"section.{section}")] = [
-                st.Page(
+                ui.Page(
                     render(v),
                     title=t(f"{v.name}.title"),
                     icon=v.icon,
@@ -96,13 +96,13 @@ def main(start: str = "overview") -> None:
             ]
     # The page that opens first lives at `/`; a link that names it must open it too.
     first = next(v for v in views() if v.name == start)
-    hidden = st.Page(render(first), title=t(f"{first.name}.title"), url_path=first.name, visibility="hidden")
+    hidden = ui.Page(render(first), title=t(f"{first.name}.title"), url_path=first.name, visibility="hidden")
     pages[t(f"section.{first.section}")] = [*pages[t(f"section.{first.section}")], hidden]
     page = st.navigation(pages, expanded=True)
     with st.sidebar:
         with guarded():
             train_form.sidebar()
-        st.segmented_control(  # the URL holds the option as it is shown, so the options are the codes
+        ui.segmented_control(  # the URL holds the option as it is shown, so the options are the codes
             t("frame.language"),
             list(LANGUAGES),
             default=DEFAULT,

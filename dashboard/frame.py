@@ -14,12 +14,11 @@ from analysis.report import to_html
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from analysis.store import stored
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import put
 from dashboard.components.cards import number
 from dashboard.components.linked import require
 from dashboard.document import file_of
-from dashboard.harmless import harmless
 from dashboard.i18n import t
 from dashboard.page import recorder
 from ple_model.errors import UserError
@@ -67,7 +66,7 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
     require("run", names, t("frame.run"))
     if st.session_state.get("run") not in names and st.query_params.get("run") not in names:
         start_with("run", next((e.name for e in entries if e.error is None), names[0]))
-    chosen = st.selectbox(
+    chosen = ui.selectbox(
         t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=210
     )
     others = [n for n in names if n != chosen and by_name[n].error is None]
@@ -75,7 +74,7 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
         st.session_state["compare"] = None
     elif st.query_params.get("compare") != chosen:
         require("compare", others, t("frame.compare"))
-    other = st.selectbox(
+    other = ui.selectbox(
         t("frame.compare"),
         others,
         index=None,
@@ -93,7 +92,7 @@ def guard(entry: RunEntry) -> Run:
     """The run, opened; an unreadable one ends the page with the sentence that says why."""
     reason = entry.error or state.readable(entry.path)
     if reason is not None:
-        st.error(t("guard.unreadable", name=entry.name, reason=reason), icon=":material/error:")
+        ui.error(t("guard.unreadable", name=entry.name, reason=reason), icon=":material/error:")
         st.stop()
     return state.run(entry.path)
 
@@ -101,15 +100,15 @@ def guard(entry: RunEntry) -> Run:
 def no_runs() -> None:
     """The state before the first run: what to do, in the words of the shell and of the sidebar."""
     with st.container(border=True):
-        st.subheader(t("empty.title"))
-        st.markdown(t("empty.body", folders=", ".join(f"`{f}`" for f in state.folders())))
+        ui.subheader(t("empty.title"))
+        ui.markdown(t("empty.body", folders=", ".join(f"`{f}`" for f in state.folders())))
         st.code(
             "ple synth events --customers 5000 --seed 0\n"
             "ple build events data/bank\n"
             "ple train data/bank runs/first --preset small",
             language="bash",
         )
-        st.caption(t("empty.sidebar"))
+        ui.caption(t("empty.sidebar"))
 
 
 def analysed(frame: Frame, bar: Any) -> Frame:
@@ -134,8 +133,8 @@ def _measuring(run: Run) -> None:
     task = state.measurement(run.path)
     if task.error is not None:
         if task.error:
-            st.error(t("guard.no_analysis", reason=task.error), icon=":material/error:")
-        st.button(t("guard.measure"), icon=":material/play_arrow:", on_click=state.measure_again, args=(run.path,))
+            ui.error(t("guard.no_analysis", reason=task.error), icon=":material/error:")
+        ui.button(t("guard.measure"), icon=":material/play_arrow:", on_click=state.measure_again, args=(run.path,))
         return
 
     @st.fragment(run_every=1.0)
@@ -143,9 +142,9 @@ def _measuring(run: Run) -> None:
         if task.result is not None or task.error is not None:
             st.rerun()
         with st.container(border=True):
-            st.markdown(t("guard.analysing"))
-            st.progress(min(max(task.share, 0.0), 1.0), text=task.what or " ")
-            if st.button(t("job.stop"), icon=":material/stop:", disabled=task.stop):
+            ui.markdown(t("guard.analysing"))
+            ui.progress(min(max(task.share, 0.0), 1.0), text=task.what or " ")
+            if ui.button(t("job.stop"), icon=":material/stop:", disabled=task.stop):
                 task.stop = True
 
     poll()
@@ -154,25 +153,25 @@ def _measuring(run: Run) -> None:
 def cohort_filter(store: AnalysisStore) -> tuple[CohortFilter, ...]:
     """The cohort widgets, in a popover; the filters they stand for."""
     filters: list[CohortFilter] = []
-    with st.popover(t("frame.cohort"), icon=":material/group:", help=t("frame.cohort_help")):
+    with ui.popover(t("frame.cohort"), icon=":material/group:", help=t("frame.cohort_help")):
         for column, key in (("segment", "segment"), ("cluster", "cluster")):
             if column in store.columns:
                 _keep_in_url(key)
                 options = sorted((v for v, _ in store.distinct(column)), key=lambda v: (isinstance(v, str), v))
                 require(key, options, t(f"frame.{column}"))
-                chosen = st.multiselect(t(f"frame.{column}"), options, key=key, bind="query-params", format_func=str)
+                chosen = ui.multiselect(t(f"frame.{column}"), options, key=key, bind="query-params", format_func=str)
                 if chosen:
                     filters.append(CohortFilter(column, "in", tuple(chosen)))
         columns = [c for c in store.filter_columns if c not in ("segment", "cluster")]
         require("column", columns, t("frame.column"))
         _keep_in_url("column")
-        other = st.selectbox(
+        other = ui.selectbox(
             t("frame.column"), columns, index=None, key="column", bind="query-params", placeholder=t("frame.column_none")
         )
         if other is not None:
             filters += _column_filter(store, other)
-        st.button(t("frame.clear"), on_click=clear_cohort, width="stretch", disabled=not filters)
-    st.badge(cohort_words(store, filters), color="blue" if filters else "gray")
+        ui.button(t("frame.clear"), on_click=clear_cohort, width="stretch", disabled=not filters)
+    ui.badge(cohort_words(store, filters), color="blue" if filters else "gray")
     return tuple(filters)
 
 
@@ -209,11 +208,11 @@ def _column_filter(store: AnalysisStore, column: str) -> list[CohortFilter]:
         if not low < high:
             return []
         _keep_in_url(f"range:{column}")
-        chosen = st.slider(t("frame.range"), low, high, (low, high), key=f"range:{column}", bind="query-params")
+        chosen = ui.slider(t("frame.range"), low, high, (low, high), key=f"range:{column}", bind="query-params")
         return [CohortFilter(column, "between", chosen)] if chosen != (low, high) else []
     _keep_in_url(f"value:{column}")
     values = [v for v, _ in store.distinct(column)]
-    picked = st.multiselect(t("frame.values"), values, key=f"value:{column}", bind="query-params", format_func=str)
+    picked = ui.multiselect(t("frame.values"), values, key=f"value:{column}", bind="query-params", format_func=str)
     return [CohortFilter(column, "in", tuple(picked))] if picked else []
 
 
@@ -224,7 +223,7 @@ def export(frame: Frame) -> None:
     if page is not None:
         page.run, page.facts = frame.run.name, _facts(frame)
     name = page.file_name(".html") if page is not None else f"{frame.run.name}.html"
-    with st.popover(t("frame.export"), icon=":material/download:", help=t("frame.export_help")):
+    with ui.popover(t("frame.export"), icon=":material/download:", help=t("frame.export_help")):
         _save("page", lambda: file_of(kept.last()), name)
         if frame.diagnosis is not None or any(stored(frame.run.path)):
             _save("run", lambda: _report(frame), f"{frame.run.name}.html")
@@ -238,7 +237,7 @@ def _report(frame: Frame) -> bytes:
 
 
 def _save(what: str, make: Callable[[], bytes], name: str) -> None:
-    st.download_button(
+    ui.download_button(
         t(f"frame.export_{what}"), make, name, "text/html", key=f"export-{what}", on_click="ignore", width="stretch",
         help=t(f"frame.export_{what}_help"),
     )  # fmt: skip
@@ -284,11 +283,11 @@ def _cohort_note(frame: Frame) -> None:
     try:
         n = frame.store.count(frame.filters)
     except UserError as e:
-        st.error(harmless(str(e)), icon=":material/error:")
+        ui.error(str(e), icon=":material/error:")
         st.stop()
     if frame.filters and n == 0:
-        st.warning(t("frame.cohort_empty"), icon=":material/filter_alt_off:")
-        st.button(t("frame.clear"), key="clear-empty", on_click=clear_cohort)
+        ui.warning(t("frame.cohort_empty"), icon=":material/filter_alt_off:")
+        ui.button(t("frame.clear"), key="clear-empty", on_click=clear_cohort)
         st.stop()
     if n < MIN_ROWS:
         put.info(t("guard.few_rows", n=n, minimum=MIN_ROWS), icon=":material/help:")

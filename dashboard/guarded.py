@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from dashboard import ui
 from dashboard.i18n import t
 from dashboard.server import DEBUG
 from ple_model.errors import UserError
@@ -29,9 +30,9 @@ def guarded() -> Iterator[None]:
             raise
         words = " ".join(str(e).split()) or type(e).__name__
         if isinstance(e, UserError):
-            st.error(t("guard.failed"), icon=":material/error:")
+            ui.error(t("guard.failed"), icon=":material/error:")
         else:
             _log.exception("a part of the page could not be shown")
-            st.error(t("guard.broken"), icon=":material/error:")
+            ui.error(t("guard.broken"), icon=":material/error:")
             words = f"{type(e).__name__}: {words}"
         st.text(words[:500])  # plain: the words may come from a file

@@ -16,9 +16,8 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from dashboard import state
+from dashboard import state, ui
 from dashboard.guarded import guarded
-from dashboard.harmless import harmless
 from dashboard.i18n import t
 from dashboard.jobs import Job, Training, progress
 from ple_model.arguments import folder_in
@@ -117,25 +116,29 @@ def _follow_preset() -> None:
     st.session_state.pop("train_yaml", None)
 
 
-@st.dialog(" ", width="large")
+@ui.dialog(" ", width="large")
 def _yaml_dialog(preset: str) -> None:
-    st.subheader(t("train.yaml_title", preset=preset))
-    st.caption(t("train.yaml_help"))
+    ui.subheader(t("train.yaml_title", preset=preset))
+    ui.caption(t("train.yaml_help"))
     start = st.session_state.get("train_yaml") or load_config(preset, overrides=_overrides(preset)).to_yaml()
-    text = st.text_area(t("train.yaml_title", preset=preset), start, height=460, label_visibility="collapsed")
+    text = ui.text_area(t("train.yaml_title", preset=preset), start, height=460, label_visibility="collapsed")
     left, right = st.columns(2)
-    if left.button(t("train.yaml_use"), type="primary", width="stretch"):
+    with left:
+        use = ui.button(t("train.yaml_use"), type="primary", width="stretch")
+    with right:
+        reset = ui.button(t("train.yaml_reset"), width="stretch")
+    if use:
         try:
             raw = parse_yaml(text, "YAML")
             if not isinstance(raw, dict):
                 raise UserError(t("train.yaml_mapping"))
             config_from_dict(merge(preset_dict(preset), raw))
         except UserError as e:
-            st.error(harmless(str(e)), icon=":material/error:")
+            ui.error(str(e), icon=":material/error:")
         else:
             st.session_state["train_yaml"] = text
             st.rerun()
-    if right.button(t("train.yaml_reset"), width="stretch"):
+    if reset:
         st.session_state.pop("train_yaml", None)
         st.rerun()
 
@@ -144,9 +147,9 @@ def _form() -> None:
     if "train_preset" not in st.session_state:
         st.session_state["train_preset"] = "small"
         _follow_preset()
-    preset = st.selectbox(t("train.preset"), PRESETS, key="train_preset", on_change=_follow_preset, help=t("train.preset_help"))
+    preset = ui.selectbox(t("train.preset"), PRESETS, key="train_preset", on_change=_follow_preset, help=t("train.preset_help"))
     known = datasets()
-    dataset = st.selectbox(
+    dataset = ui.selectbox(
         t("train.data"),
         known,
         index=0 if known else None,
@@ -157,14 +160,16 @@ def _form() -> None:
         placeholder=t("train.data_none"),
     )
     st.session_state.setdefault("train_name", time.strftime("run-%m%d-%H%M"))
-    name = st.text_input(t("train.name"), key="train_name", help=t("train.name_help"))
+    name = ui.text_input(t("train.name"), key="train_name", help=t("train.name_help"))
     left, right = st.columns(2)
-    left.number_input(t("train.phase1"), 1, 1000, key="train_phase1", help=t("train.phase1_help"))
-    right.number_input(t("train.phase2"), 0, 1000, key="train_phase2", help=t("train.phase2_help"))
-    left.number_input(t("train.lr"), 1e-6, 1.0, format="%.5f", step=1e-4, key="train_lr", help=t("train.lr_help"))
-    right.number_input(t("train.seed"), 0, 2**31 - 1, key="train_seed", help=t("train.seed_help"))
-    st.text_area(t("train.set"), key="train_set", height=80, placeholder="cgc.entropy_lambda=0.02", help=t("train.set_help"))
-    if st.button(
+    with left:
+        ui.number_input(t("train.phase1"), 1, 1000, key="train_phase1", help=t("train.phase1_help"))
+        ui.number_input(t("train.lr"), 1e-6, 1.0, format="%.5f", step=1e-4, key="train_lr", help=t("train.lr_help"))
+    with right:
+        ui.number_input(t("train.phase2"), 0, 1000, key="train_phase2", help=t("train.phase2_help"))
+        ui.number_input(t("train.seed"), 0, 2**31 - 1, key="train_seed", help=t("train.seed_help"))
+    ui.text_area(t("train.set"), key="train_set", height=80, placeholder="cgc.entropy_lambda=0.02", help=t("train.set_help"))
+    if ui.button(
         t("train.yaml_edited") if st.session_state.get("train_yaml") else t("train.yaml"),
         icon=":material/edit_note:",
         width="stretch",
@@ -172,12 +177,12 @@ def _form() -> None:
         _yaml_dialog(preset)
     problem, training = _check(preset, dataset, name)
     if training is None:
-        st.caption(problem or "")
+        ui.caption(problem or "")
     else:
-        st.caption(t("train.preview"))
+        ui.caption(t("train.preview"))
         st.code(_shell(state.jobs().command(training)), language="bash", wrap_lines=True)
         _show_estimate(preset, dataset)
-    if st.button(t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", disabled=training is None):
+    if ui.button(t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", disabled=training is None):
         assert training is not None  # the button is disabled without one
         _start(training)
 
@@ -233,11 +238,11 @@ def _shell(words: tuple[str, ...]) -> str:
 def _show_estimate(preset: str, dataset: str | None) -> None:
     known, rows = estimate(preset), _rows(dataset or "")
     if known is None or rows is None:
-        st.caption(t("train.no_estimate"))
+        ui.caption(t("train.no_estimate"))
         return
     speed, memory, runs = known
     epochs = int(st.session_state["train_phase1"]) + int(st.session_state["train_phase2"])
-    st.caption(
+    ui.caption(
         t("train.estimate", time=duration(rows * epochs / speed), memory=f"{memory / 1024:.1f}", runs=runs, rows=f"{rows:,}")
     )
 
@@ -246,7 +251,7 @@ def _start(training: Training) -> None:
     try:
         state.jobs().start(training)
     except (UserError, OSError) as e:
-        st.error(harmless(str(e)), icon=":material/error:")
+        ui.error(str(e), icon=":material/error:")
         return
     st.session_state.pop("train_name", None)
     st.rerun()
@@ -273,11 +278,11 @@ def _job_card(job: Job) -> None:
     latest = next((line for line in reversed(lines) if line.get("event") in ("epoch", "step")), None)
     with st.container(border=True, gap="xsmall", key=f"job-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(harmless(f"**{job.label}**"))
-            st.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
+            ui.markdown(f"**{job.label}**")
+            ui.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
         if job.active:
             _live(job, epochs, latest)
-            st.button(
+            ui.button(
                 t("job.stop"),
                 icon=":material/stop:",
                 key=f"stop-{job.id}",
@@ -288,18 +293,18 @@ def _job_card(job: Job) -> None:
             )
         else:
             if epochs:
-                st.caption(_epoch_line(epochs[-1]))
+                ui.caption(_epoch_line(epochs[-1]))
             if job.status == "failed" and (reason := _reason(job)):
-                st.error(t("job.why"))
+                ui.error(t("job.why"))
                 st.text(reason)  # plain: the words may come from a file
             with st.container(horizontal=True, gap="xsmall"):
                 if job.status in ("stopped", "lost", "failed") and (job.run / "state").is_dir():
-                    st.button(t("job.resume"), icon=":material/resume:", key=f"resume-{job.id}", on_click=_resume, args=(job,))
+                    ui.button(t("job.resume"), icon=":material/resume:", key=f"resume-{job.id}", on_click=_resume, args=(job,))
                 if (job.run / "manifest.json").exists():
-                    st.button(
+                    ui.button(
                         t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,)
                     )
-        with st.expander(t("job.log")):
+        with ui.expander(t("job.log")):
             st.code(state.jobs().log_tail(job.id, 3000) or t("job.log_empty"), language=None, height=180)
 
 
@@ -328,7 +333,7 @@ def _spark(series: list[float]) -> dict[str, Any]:
 
 def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None) -> None:
     if job.status == "queued":
-        st.caption(t("job.waiting"))
+        ui.caption(t("job.waiting"))
         return
     eta = latest.get("eta_s") if latest else None
     elapsed = time.time() - (job.started or job.created)
@@ -340,14 +345,14 @@ def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None)
         if eta is not None
         else t("job.running_no_eta")
     )
-    st.progress(min(share, 1.0), text=text)
+    ui.progress(min(share, 1.0), text=text)
     if epochs:
-        st.caption(_epoch_line(epochs[-1]))
+        ui.caption(_epoch_line(epochs[-1]))
         series = [v for e in epochs if (v := (e.get("valid") or {}).get("mean_ratio")) is not None]
         if len(series) > 1:
             st.vega_lite_chart(_spark(series), height=90, alt=t("job.chart_alt"))
     if latest and latest.get("samples_per_s"):
-        st.caption(t("job.speed", n=f"{float(latest['samples_per_s']):,.0f}"))
+        ui.caption(t("job.speed", n=f"{float(latest['samples_per_s']):,.0f}"))
 
 
 def _jobs_panel() -> None:
@@ -359,7 +364,7 @@ def _jobs_panel() -> None:
 def _jobs() -> None:
     error = st.session_state.pop("job_error", None)
     if error:
-        st.error(error, icon=":material/error:")
+        ui.error(error, icon=":material/error:")
     jobs = [j for j in state.jobs().jobs() if j.active or time.time() - (j.ended or 0) < RECENT_S]
     before, now = st.session_state.get("active_jobs"), [j.id for j in jobs if j.active]
     st.session_state["active_jobs"] = now
@@ -374,12 +379,12 @@ def _jobs() -> None:
 
 def sidebar() -> None:
     """The form and the jobs; live while something trains."""
-    with st.expander(t("train.title"), icon=":material/model_training:", key="train_open", on_change="rerun") as panel:
+    with ui.expander(t("train.title"), icon=":material/model_training:", key="train_open", on_change="rerun") as panel:
         if panel.open:
             _form()
     try:
         busy = any(j.active for j in state.jobs().jobs())
     except UserError as e:  # the list of jobs is no reason to show no runs
-        st.error(harmless(str(e)), icon=":material/error:")
+        ui.error(str(e), icon=":material/error:")
         return
     st.fragment(_jobs_panel, run_every="2s" if busy else None)()

@@ -9,9 +9,9 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.checks.finding import Evidence, Finding, Severity
-from dashboard import train_form
+from analysis.harmless import harmless
+from dashboard import train_form, ui
 from dashboard.components import put
-from dashboard.harmless import harmless
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
 from dashboard.page import Card, record
@@ -86,14 +86,14 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
     if shown:
         for column, item in zip(st.columns(NUMBERS, gap="small"), shown, strict=False):
             with column:
-                st.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), written(item, item.value))
+                ui.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), written(item, item.value))
                 if caption := _evidence_caption(item):
-                    st.caption(caption)
+                    ui.caption(caption)
     named = [
         f"{maybe(f'evidence.{e.name}', e.name.replace('_', ' '))}: {e.text}" for e in evidence if e.value is None and e.text
     ]
     if named:
-        st.caption(" · ".join(named))
+        ui.caption(" · ".join(named))
 
 
 def _plain(finding: Finding) -> Finding:
@@ -113,18 +113,18 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
     key = f"{finding.id}-{finding.subject}"
     with st.container(border=True, gap="small", key=f"card-{finding.severity}-{key}", height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
-            st.markdown(f"**{finding.subject}**", width="content")
-            st.caption(finding.id, width="content", help=maybe(f"check.{finding.id}", finding.id))
-        st.markdown(finding.verdict)
+            ui.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
+            ui.markdown(f"**{finding.subject}**", width="content")
+            ui.caption(finding.id, width="content", help=maybe(f"check.{finding.id}", finding.id))
+        ui.markdown(finding.verdict)
         _numbers(finding.evidence)
         if finding.cause:
-            st.caption(f"{t('card.cause')}: {finding.cause}")
+            ui.caption(f"{t('card.cause')}: {finding.cause}")
         override = finding.fix.override() if finding.fix else None
         if finding.fix is not None and override is None and finding.fix.text:
-            st.caption(f"{t('card.fix')}: {finding.fix.text}")
+            ui.caption(f"{t('card.fix')}: {finding.fix.text}")
         if finding.fix is not None and override is not None:
-            st.caption(f"{t('card.fix')}: {finding.fix.text}" if finding.fix.text else t("card.fix"))
+            ui.caption(f"{t('card.fix')}: {finding.fix.text}" if finding.fix.text else t("card.fix"))
             st.code(
                 f"- {finding.fix.key}: {finding.fix.old}\n+ {finding.fix.key}: {finding.fix.new}",
                 language="diff",
@@ -133,9 +133,9 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
         if override is not None or (finding.whatif and try_it is not None):
             with st.container(horizontal=True, gap="small"):
                 if finding.whatif and try_it is not None:
-                    st.button(t("card.try"), icon=":material/science:", key=f"try-{key}", on_click=try_it, args=(finding,))
+                    ui.button(t("card.try"), icon=":material/science:", key=f"try-{key}", on_click=try_it, args=(finding,))
                 if override is not None:
-                    st.button(
+                    ui.button(
                         t("card.train"),
                         icon=":material/model_training:",
                         key=f"train-{key}",
@@ -169,7 +169,7 @@ def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None 
     if quiet:
         with put.expander(t("card.quiet", n=len(quiet)), icon=ICONS["info"]):
             for finding in quiet:
-                st.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
+                ui.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
                 put.markdown(f"**{finding.subject}** · {finding.verdict}")
                 put.caption(" · ".join(filter(None, (finding.id, finding.cause))))
     if passed:

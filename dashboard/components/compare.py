@@ -15,7 +15,7 @@ from analysis.figures import compare as figures
 from analysis.replicates import gaps
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.training import TrainingStats
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import put
 from dashboard.components.cards import ICONS
 from dashboard.components.figure import show, table
@@ -103,7 +103,7 @@ def offer(run: Run) -> None:
     task = state.known_measurement(run.path)
     if task is None:
         put.info(t("compare.not_measured", other=run.name), icon=":material/hourglass_empty:")
-        st.button(
+        ui.button(
             t("compare.measure"),
             key="measure-other",
             icon=":material/play_arrow:",
@@ -116,7 +116,7 @@ def offer(run: Run) -> None:
             put.error(t("compare.no_analysis", other=run.name, reason=task.error), icon=ICONS["error"])
         else:
             put.info(t("compare.not_measured", other=run.name), icon=":material/hourglass_empty:")
-        st.button(t("compare.measure"), key="measure-other", icon=":material/play_arrow:", on_click=_again, args=(run,))
+        ui.button(t("compare.measure"), key="measure-other", icon=":material/play_arrow:", on_click=_again, args=(run,))
         return
 
     @st.fragment(run_every=1.0)
@@ -124,9 +124,9 @@ def offer(run: Run) -> None:
         if task.result is not None or task.error is not None:
             st.rerun()
         with st.container(border=True):
-            st.markdown(t("compare.measuring", other=run.name))
-            st.progress(min(max(task.share, 0.0), 1.0), text=task.what or " ")
-            if st.button(t("job.stop"), key="stop-other", icon=":material/stop:", disabled=task.stop):
+            ui.markdown(t("compare.measuring", other=run.name))
+            ui.progress(min(max(task.share, 0.0), 1.0), text=task.what or " ")
+            if ui.button(t("job.stop"), key="stop-other", icon=":material/stop:", disabled=task.stop):
                 task.stop = True
 
     poll()

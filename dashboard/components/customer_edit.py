@@ -13,11 +13,10 @@ import streamlit as st
 from analysis.results.explanation import Explanation
 from analysis.results.whatif import CustomerWhatIf, TaskMove
 from analysis.wording import Language, number, quantity, title
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import cards, put, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
-from dashboard.harmless import harmless
 from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.edits import exact
@@ -69,16 +68,16 @@ def clear() -> None:
 def panel(frame: Frame, e: Explanation) -> CustomerWhatIf | None:
     """Pick columns and give them values; what the model says then, once there are some."""
     with st.container(border=True):
-        st.markdown(f"**{t('edit.title')}**")
-        st.caption(t("edit.help"))
+        ui.markdown(f"**{t('edit.title')}**")
+        ui.caption(t("edit.help"))
         names = _columns(e, frame.run.context().schema)
         try:
             now = state.customer_columns(frame.run.path, e.customer_id, tuple(names))
             edits = {c.column.name: value for c in now if (value := _row(c)) is not None}
             if not edits:
-                st.caption(t("edit.none"))
+                ui.caption(t("edit.none"))
                 return None
-            st.button(t("edit.clear"), icon=":material/undo:", type="tertiary", on_click=clear)
+            ui.button(t("edit.clear"), icon=":material/undo:", type="tertiary", on_click=clear)
             items = tuple(f"feature.{name}={exact(value)}" for name, value in edits.items())
             return state.customer_what_if(frame.run.path, e.customer_id, e.task, e.target, items)
         except UserError as error:
@@ -97,7 +96,7 @@ def _columns(e: Explanation, schema: FeatureSchema) -> list[str]:
     if _chosen_key() not in st.session_state:
         asked = [n for n in st.query_params.get(KEY, "").split(",") if n in schema.index]
         st.session_state[_chosen_key()] = asked[:MOST] or first[:1]
-    names = st.multiselect(
+    names = ui.multiselect(
         t("edit.columns"), options, key=_chosen_key(), format_func=said, max_selections=MOST, placeholder=t("edit.search"),
         label_visibility="collapsed",
     )  # fmt: skip
@@ -111,17 +110,18 @@ def _row(c: ColumnNow) -> float | None:
     left, right = st.columns([3, 2], gap="small", vertical_alignment="bottom")
     unit, lang = c.column.unit, _language()
     with left:
-        st.markdown(harmless(f"{c.column.sentence(language()).rstrip('.')} `{c.column.name}`"))
+        ui.markdown(f"{c.column.sentence(language()).rstrip('.')} `{c.column.name}`")
         if c.value is None:
             part = title(c.column.part, lang)
-            st.caption(f":orange[{cards.ICONS['unknown']}] {t('edit.absent', part=part)}")
+            ui.caption(f":orange[{cards.ICONS['unknown']}] {t('edit.absent', part=part)}")
         else:
-            st.caption(put.literal(_standing(c, quantity(c.value, unit, lang))))
-    value = right.number_input(
-        t("edit.value", unit=maybe(f"edit.unit.{unit}", unit)), value=None, key=_key(c.column.name), bind="query-params",
-        step=_step(c), format="%g", placeholder="" if c.value is None else _plain(c.value),
-        disabled=c.value is None,
-    )  # fmt: skip
+            ui.caption(put.literal(_standing(c, quantity(c.value, unit, lang))))
+    with right:
+        value = ui.number_input(
+            t("edit.value", unit=maybe(f"edit.unit.{unit}", unit)), value=None, key=_key(c.column.name), bind="query-params",
+            step=_step(c), format="%g", placeholder="" if c.value is None else _plain(c.value),
+            disabled=c.value is None,
+        )  # fmt: skip
     return None if c.value is None or value is None else float(value)
 
 

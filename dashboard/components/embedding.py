@@ -8,7 +8,7 @@ import streamlit as st
 from analysis import embedding
 from analysis.figures import embedding as figures
 from analysis.vectors import sampled
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -26,12 +26,12 @@ def section(frame: Frame) -> None:
         return
     task = state.drawing(frame.store.path, SEED)
     with st.container(border=True, key="figure-experts-map"):
-        st.markdown(f"**{t('map.title')}**")
-        st.caption(t("map.none"))
+        ui.markdown(f"**{t('map.title')}**")
+        ui.caption(t("map.none"))
         if task is None or not task.alive:
             if task is not None and task.error:
-                st.error(task.error, icon=":material/error:")
-            st.button(t("map.draw"), icon=":material/scatter_plot:", on_click=state.draw, args=(frame.store.path, SEED))
+                ui.error(task.error, icon=":material/error:")
+            ui.button(t("map.draw"), icon=":material/scatter_plot:", on_click=state.draw, args=(frame.store.path, SEED))
             return
         _progress(task)
 
@@ -41,13 +41,13 @@ def _progress(task: state.Drawing) -> None:
     if not task.alive:
         st.rerun()
     done = embedding.STAGES.index(task.stage) if task.stage in embedding.STAGES else 0
-    st.progress((done + 1) / (len(embedding.STAGES) + 1), text=t(f"map.stage_{embedding.STAGES[done]}"))
-    st.button(t("job.stop"), icon=":material/stop:", key="map-stop", on_click=task.end)
+    ui.progress((done + 1) / (len(embedding.STAGES) + 1), text=t(f"map.stage_{embedding.STAGES[done]}"))
+    ui.button(t("job.stop"), icon=":material/stop:", key="map-stop", on_click=task.end)
 
 
 def _map(frame: Frame, row: np.ndarray, xy: np.ndarray) -> None:
     columns = frame.store.filter_columns
-    colour = st.selectbox(t("map.colour"), columns, key="map_colour", bind="query-params", width=320)
+    colour = ui.selectbox(t("map.colour"), columns, key="map_colour", bind="query-params", width=320)
     inside = sampled(frame.store, [colour], frame.filters)
     where = {int(r): i for i, r in enumerate(row)}
     at = np.array([where.get(int(frame.store.vectors["row"][i]), -1) for i in inside.index], dtype=int)

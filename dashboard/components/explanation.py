@@ -12,6 +12,7 @@ from analysis.explain.report import to_html
 from analysis.figures.style import bars
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
 from analysis.wording import Language, quantity, title
+from dashboard import ui
 from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -116,7 +117,7 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
         if c.immutable:
             put.caption(t("why.immutable", names=", ".join(c.immutable)))
         values = {change.name: change.after for change in c.changes}
-        st.button(t("edit.start"), icon=":material/tune:", on_click=customer_edit.start, args=(values,))
+        ui.button(t("edit.start"), icon=":material/tune:", on_click=customer_edit.start, args=(values,))
 
 
 def _title(c: Contribution) -> str:
@@ -199,7 +200,7 @@ def _tables(e: Explanation) -> None:
         ]
         table(pd.DataFrame(rows), "why-checks", title=t("why.checks"), caption=t("why.checks_help"), height="content")
     with st.container(horizontal=True):
-        st.download_button(
+        ui.download_button(
             t("why.report"),
             lambda: to_html(e, "ko" if language() == "ko" else "en").encode(),
             f"{e.customer_id}-{e.task}.html",
@@ -207,7 +208,7 @@ def _tables(e: Explanation) -> None:
             icon=":material/print:",
             on_click="ignore",
         )
-        st.download_button(
+        ui.download_button(
             t("why.save"),
             json.dumps(plain(e.to_dict()), ensure_ascii=False, indent=1).encode(),
             f"{e.customer_id}-{e.task}.json",

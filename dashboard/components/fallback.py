@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.checks.thresholds import Thresholds
 from analysis.figures.evidence import coverage
 from analysis.uncertainty import judged_split
+from dashboard import ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -70,7 +71,7 @@ def chooser(frame: Frame, task: str) -> None:
             caption=t("fallback.curve_help", n=f"{n:,}"),
         )
     with right:
-        share = st.slider(t("fallback.coverage"), 0.5, 1.0, 0.9, 0.01, format="percent", key="coverage", bind="query-params")
+        share = ui.slider(t("fallback.coverage"), 0.5, 1.0, 0.9, 0.01, format="percent", key="coverage", bind="query-params")
         put.chosen(t("fallback.coverage"), f"{share:.0%}")
         threshold = float(np.quantile(found.uncertainty, share))
         kept = found.uncertainty <= threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.style import GREY
-from dashboard.harmless import harmless
+from dashboard import ui
 from dashboard.i18n import t
 from dashboard.i18n.sentences import label
 from dashboard.page import Figure, Table, current, record
 
+FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.,]*%?$)")
+"""How a cell begins that is no plain number and that a spreadsheet would calculate."""
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "toImageButtonOptions": {"format": "png", "scale": 2},
@@ -66,12 +69,12 @@ def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool =
     For the saved page: `points`: its marks are single customers; `wide`: it takes the full width, as on the page.
     """
     with st.container(border=True, key=f"figure-{key}", gap="small"):
-        st.markdown(harmless(f"**{title}**"))
+        ui.markdown(f"**{title}**")
         if caption:
-            st.caption(caption)
+            ui.caption(caption)
         figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8}, colorway=palette() or None)
         figure.for_each_shape(_visible)
-        st.plotly_chart(
+        ui.plotly_chart(
             localise(figure),
             key=key,
             config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
@@ -85,7 +88,12 @@ def csv(rows: pd.DataFrame, formats: Mapping[str, Any] | None = None, units: Map
     share of 1 in the file."""
     named = {str(c): _unit(str(c), formats or {}, units or {}) for c in rows.columns}
     heads = {c: f"{c} [{unit}]" for c, unit in named.items() if unit}
-    return rows.rename(columns=heads).to_csv(index=False).encode("utf-8-sig")
+    return rows.rename(columns=heads).map(_no_formula).to_csv(index=False).encode("utf-8-sig")
+
+
+def _no_formula(value: Any) -> Any:
+    """A name out of the data that a spreadsheet would run as a formula is kept as text by the mark that spreadsheets know."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def _unit(column: str, formats: Mapping[str, Any], units: Mapping[str, str]) -> str:
@@ -112,10 +120,10 @@ def table(
     page, formats = current(), options.get("column_config") or {}
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
         if title:
-            st.markdown(harmless(f"**{title}**"), width="stretch")
+            ui.markdown(f"**{title}**", width="stretch")
         elif caption:
-            st.caption(caption, width="stretch")
-        st.download_button(
+            ui.caption(caption, width="stretch")
+        ui.download_button(
             t("table.csv"),
             csv(rows, formats, units),
             f"{page.run}-{key}.csv" if page and page.run else f"{key}.csv",
@@ -126,9 +134,9 @@ def table(
             on_click="ignore",
         )
     if title and caption:
-        st.caption(caption)
+        ui.caption(caption)
     if static:
-        st.table(rows.set_index(rows.columns[0]))
+        ui.table(rows.set_index(rows.columns[0]))
     else:
-        st.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)
+        ui.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)
     record(Table(key, rows, title, caption, formats, units or {}, customers))

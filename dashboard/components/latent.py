@@ -11,6 +11,7 @@ from analysis.figures import sae as figures
 from analysis.results.labels import load_labels, save_label
 from analysis.results.latents import LatentPage, Latents, TopRow
 from analysis.wording import Language, quantity
+from dashboard import ui
 from dashboard.components import learned, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -31,7 +32,7 @@ def _select(shown: list[int]) -> None:
 
 def browser(frame: Frame, found: Latents) -> None:
     """The latents that fire, densest first; dense ones can be hidden. A click on a row opens its page."""
-    hide = st.toggle(t("sae.hide_dense"), key="hide_dense", bind="query-params")
+    hide = ui.toggle(t("sae.hide_dense"), key="hide_dense", bind="query-params")
     rows = pd.DataFrame(found.table(hide_dense=hide, language=language()))
     labels, shown = load_labels(frame.run), [int(j) for j in rows["latent"]]
     rows.insert(1, "label", [labels.get(j, "") for j in rows["latent"]])
@@ -72,7 +73,7 @@ def page(frame: Frame, found: Latents, latent: int) -> None:
     if proposal:
         put.caption(t("latent.proposed", text=proposal))
     st.session_state["latent_label"] = load_labels(frame.run).get(latent, "")
-    st.text_input(
+    ui.text_input(
         t("latent.label"), key="latent_label", on_change=_keep, args=(frame, latent), placeholder=t("latent.own"), width=420
     )
     left, right = st.columns(2, gap="small")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import streamlit as st
 
+from dashboard import ui
 from dashboard.components import put
 from dashboard.i18n import t
 
@@ -45,5 +46,5 @@ def require(key: str, options: Collection[object], title: str, known: Collection
         return
     named = ", ".join(map(quoted, sorted(here)[:SHOWN])) + (" …" if len(here) > SHOWN else "")
     put.error(t("guard.not_here", what=title, value=", ".join(map(quoted, missing)), valid=named or "–"))
-    st.button(t("guard.show_here"), key=f"forget-{key}", on_click=_forget, args=([key],), icon=":material/link_off:")
+    ui.button(t("guard.show_here"), key=f"forget-{key}", on_click=_forget, args=([key],), icon=":material/link_off:")
     st.stop()

@@ -10,7 +10,8 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.harmless import harmless
+from analysis.harmless import harmless
+from dashboard import ui
 from dashboard.page import Kind, Number, Text, current, record
 
 CODE_OR_DOLLAR = re.compile(r"(`[^`]*`)|\$")
@@ -25,26 +26,21 @@ def _text(kind: Kind, body: object) -> None:
     record(Text(kind, str(body)))
 
 
-def _options(options: dict[str, Any]) -> dict[str, Any]:
-    """Tooltips and the like are Markdown too."""
-    return {k: harmless(v) if isinstance(v, str) else v for k, v in options.items()}
-
-
 def subheader(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.subheader(body, **_options(options))
+    ui.subheader(body, **options)
     _text("heading", body)
 
 
 def markdown(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.markdown(literal(body), **_options(options))
+    ui.markdown(literal(body), **options)
     _text("text", body)
 
 
 def caption(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.caption(literal(body), **_options(options))
+    ui.caption(literal(body), **options)
     _text("caption", body)
 
 
@@ -60,33 +56,33 @@ def json(body: Any, **options: Any) -> None:
 
 def success(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.success(literal(body), **_options(options))
+    ui.success(literal(body), **options)
     _text("success", body)
 
 
 def info(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.info(literal(body), **_options(options))
+    ui.info(literal(body), **options)
     _text("info", body)
 
 
 def warning(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.warning(literal(body), **_options(options))
+    ui.warning(literal(body), **options)
     _text("warning", body)
 
 
 def error(body: str, **options: Any) -> None:
     body = harmless(body)
-    st.error(literal(body), **_options(options))
+    ui.error(literal(body), **options)
     _text("error", body)
 
 
 def metric(label: str, value: Any, delta: Any = None, **options: Any) -> None:
-    label, options = harmless(label), _options(options)
+    label = harmless(label)
     value, delta = (harmless(v) if isinstance(v, str) else v for v in (value, delta))
     amount, change = (literal(v) if isinstance(v, str) else v for v in (value, delta))
-    st.metric(literal(label), amount, change, **options)
+    ui.metric(literal(label), amount, change, **options)
     about = options.get("delta_description") or options.get("help") or ""
     record(Number(label, str(value), "" if delta is None else str(delta), str(about)))
 
@@ -105,7 +101,7 @@ def chosen(label: str, value: object) -> None:
 def expander(label: str, **options: Any) -> Iterator[None]:
     """Folded on the page and in the saved one."""
     page, label = current(), harmless(label)
-    with st.expander(label, **options):
+    with ui.expander(label, **options):
         if page is None:
             yield
         else:

@@ -12,7 +12,7 @@ import streamlit as st
 from analysis import TaskEffect, WhatIfResult
 from analysis.checks.finding import Finding
 from analysis.results.whatif import Note
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import learned, put
 from dashboard.components.cards import ICONS, number
 from dashboard.components.figure import table
@@ -53,10 +53,10 @@ def bottom(frame: Frame, hint: str) -> None:
 
 def panel(frame: Frame, hint: str) -> None:
     """The changes, and the result once there are some. `hint` is an example in the placeholder."""
-    drawn = put if active() else st  # a saved page has no use for a panel in which nothing was tried
+    drawn = put if active() else ui  # a saved page has no use for a panel in which nothing was tried
     drawn.subheader(t("whatif.title"), anchor="what-if")
     drawn.caption(t("whatif.help"))
-    text = st.text_input(
+    text = ui.text_input(
         t("whatif.arguments"),
         key=KEY,
         bind="query-params",
@@ -67,7 +67,7 @@ def panel(frame: Frame, hint: str) -> None:
     if not text:
         return
     try:
-        with st.spinner(t("whatif.running"), show_time=True):
+        with ui.spinner(t("whatif.running"), show_time=True):
             result = state.what_if(frame.run.path, tuple(shlex.split(text)))
     except (UserError, ValueError) as e:
         put.error(str(e), icon=":material/error:")

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from dashboard.harmless import harmless
+from analysis.harmless import harmless
 
 LANGUAGES: dict[str, str] = {"en": "English", "ko": "한국어"}
 DEFAULT = "en"

@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.figures import gates as figures
 from analysis.figures import training as history
+from dashboard import ui
 from dashboard.components import cards, compare, learned, put, whatif
 from dashboard.components.figure import show
 from dashboard.components.linked import require
@@ -19,11 +20,11 @@ def _cell(frame: Frame) -> None:
     require("task", facts.tasks, t("gates.task"))
     require("expert", facts.experts, t("gates.expert"))
     with st.container(horizontal=True):
-        task = st.selectbox(
+        task = ui.selectbox(
             t("gates.task"), learned.tasks(frame.run, facts.tasks), key="task", bind="query-params", width=240,
             format_func=lambda name: learned.name(frame.run, name),
         )  # fmt: skip
-        expert = st.selectbox(t("gates.expert"), facts.experts, key="expert", bind="query-params", width=240)
+        expert = ui.selectbox(t("gates.expert"), facts.experts, key="expert", bind="query-params", width=240)
     left, right = st.columns([2, 3], gap="small")
     with left:
         edges, counts = frame.store.histogram(f"g:{task}:{expert}", frame.filters, bins=40)
@@ -46,15 +47,15 @@ def _cell(frame: Frame) -> None:
                 caption=t("gates.history_help"),
             )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        factor = st.number_input(t("gates.temperature"), 0.1, 20.0, 2.0, 0.5, key="temperature", bind="query-params", width=200)
-        st.button(
+        factor = ui.number_input(t("gates.temperature"), 0.1, 20.0, 2.0, 0.5, key="temperature", bind="query-params", width=200)
+        ui.button(
             t("gates.try_temperature"),
             icon=":material/science:",
             on_click=whatif.choose,
             args=(f"gate_temperature={factor:g}",),
         )
-        weight = st.number_input(t("gates.pin"), 0.0, 1.0, 0.5, 0.1, key="pin", bind="query-params", width=200)
-        st.button(
+        weight = ui.number_input(t("gates.pin"), 0.0, 1.0, 0.5, 0.1, key="pin", bind="query-params", width=200)
+        ui.button(
             t("gates.try_pin", task=task, expert=expert),
             icon=":material/push_pin:",
             on_click=whatif.choose,

@@ -11,6 +11,7 @@ from analysis.contents import column_bins, column_rows, label_rows, part_drift
 from analysis.figures import data as figures
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.drift import Drift, DriftGroups, DriftStats, compare
+from dashboard import ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -55,11 +56,13 @@ def _columns(stats: DriftStats, drift: Drift | None, schema: FeatureSchema) -> N
     left, right = st.columns([2, 3], gap="small")
     groups = list(dict.fromkeys(c.group for c in schema.columns))
     require("feature_group", groups, t("data.group"))
-    group = left.selectbox(
-        t("data.group"), groups, index=None, key="feature_group", bind="query-params", placeholder=t("data.all_groups"),
-        format_func=lambda g: maybe(f"data.group_name.{g}", g),
-    )  # fmt: skip
-    words = right.text_input(t("data.search"), key="feature", bind="query-params", placeholder=t("data.search_help"))
+    with left:
+        group = ui.selectbox(
+            t("data.group"), groups, index=None, key="feature_group", bind="query-params", placeholder=t("data.all_groups"),
+            format_func=lambda g: maybe(f"data.group_name.{g}", g),
+        )  # fmt: skip
+    with right:
+        words = ui.text_input(t("data.search"), key="feature", bind="query-params", placeholder=t("data.search_help"))
     if group or words:
         put.chosen(t("data.group"), maybe(f"data.group_name.{group}", group) if group else t("data.all_groups"))
         put.chosen(t("data.search"), words or "–")
@@ -146,7 +149,7 @@ def _drift(frame: Frame, group: tuple[str, str, DriftStats], trained: DriftStats
         order = [int(i) for i in np.argsort(-np.nan_to_num(drift.psi, nan=-1.0), kind="stable") if np.isfinite(drift.psi[i])]
         names = [columns[i].name for i in order]
         require("drifted", names, t("data.column"))
-        name = st.selectbox(t("data.column"), names, key="drifted", bind="query-params")
+        name = ui.selectbox(t("data.column"), names, key="drifted", bind="query-params")
         chosen = frame.run.context().schema.column(name or names[0])
         try:
             normalizer = Normalizer.load(frame.run.preprocess)

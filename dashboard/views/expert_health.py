@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import experts as figures
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import cards, compare, embedding, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -57,7 +57,7 @@ def _shares() -> dict[str, Any]:
 
 
 def _groups(frame: Frame) -> None:
-    by = st.segmented_control(
+    by = ui.segmented_control(
         t("experts.by"),
         ["segment", "cluster"],
         default="segment",
@@ -129,9 +129,9 @@ def render(frame: Frame) -> None:
     embedding.section(frame)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         require("expert", s.facts.experts, t("experts.pick"))
-        expert = st.selectbox(t("experts.pick"), s.facts.experts, key="expert", bind="query-params", width=240)
+        expert = ui.selectbox(t("experts.pick"), s.facts.experts, key="expert", bind="query-params", width=240)
         for how in ("zero", "mean"):
-            st.button(
+            ui.button(
                 t(f"experts.ablate_{how}"),
                 key=f"ablate-{how}",
                 icon=":material/science:",

@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.figures import hmm as figures
 from analysis.stats.hmm import HmmStats
 from analysis.vectors import sampled
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import cards, compare, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -110,9 +110,9 @@ def render(frame: Frame) -> None:
         )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         require("mode", h.modes, t("hmm.mode"))
-        mode = st.selectbox(t("hmm.mode"), h.modes, key="mode", bind="query-params", width=220)
+        mode = ui.selectbox(t("hmm.mode"), h.modes, key="mode", bind="query-params", width=220)
         for how in ("default", "zero"):
-            st.button(
+            ui.button(
                 t(f"hmm.force_{how}"),
                 key=f"force-{how}",
                 icon=":material/science:",

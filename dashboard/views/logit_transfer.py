@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import transfer as figures
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import cards, compare, learned, put, whatif
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -18,7 +18,7 @@ from dashboard.view import View
 
 def _sweep(frame: Frame, edge: str) -> None:
     """The edge's strength from nothing to twice the trained one: the target's metric, and how far its predictions move."""
-    with st.spinner(t("transfer.sweeping"), show_time=True):
+    with ui.spinner(t("transfer.sweeping"), show_time=True):
         found = state.strength_sweep(frame.run.path, edge)
     name = edge.replace(":", " → ")
     tasks = frame.run.context().named(frame.run.config.tasks)
@@ -101,12 +101,12 @@ def render(frame: Frame) -> None:
     put.caption(t("transfer.sweep_help"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         require("edge", s.facts.edges, t("transfer.edge"))
-        edge = st.selectbox(
+        edge = ui.selectbox(
             t("transfer.edge"), learned.tasks(frame.run, s.facts.edges), key="edge", bind="query-params", width=260,
         )  # fmt: skip
-        factor = st.slider(t("transfer.scale"), 0.0, 2.0, 0.0, 0.1, key="scale", bind="query-params", width=260)
-        st.button(t("transfer.try"), icon=":material/science:", on_click=whatif.choose, args=(f"edge.{edge}={factor:g}",))
-        measure = st.toggle(t("transfer.measure"), key="sweep", bind="query-params", help=t("transfer.measure_help"))
+        factor = ui.slider(t("transfer.scale"), 0.0, 2.0, 0.0, 0.1, key="scale", bind="query-params", width=260)
+        ui.button(t("transfer.try"), icon=":material/science:", on_click=whatif.choose, args=(f"edge.{edge}={factor:g}",))
+        measure = ui.toggle(t("transfer.measure"), key="sweep", bind="query-params", help=t("transfer.measure_help"))
     if measure:
         _sweep(frame, edge)
     whatif.bottom(frame, "edge.ctr:cvr=0")

@@ -10,6 +10,7 @@ import streamlit as st
 from analysis.checks.finding import SEVERITIES, Severity
 from analysis.compare import config_changes
 from analysis.stats.base import MIN_ROWS
+from dashboard import ui
 from dashboard.components import cards, compare, learned, metrics, put, whatif
 from dashboard.components.figure import table
 from dashboard.frame import Frame
@@ -78,7 +79,7 @@ def _metrics(frame: Frame) -> None:
     if not splits:
         put.caption(t("overview.no_metrics"))
         return
-    split = st.segmented_control(
+    split = ui.segmented_control(
         t("overview.split"),
         splits,
         default=splits[0],

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.figures import sae as figures
 from analysis.results.latents import Latents
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import cards, learned, put, whatif
 from dashboard.components.figure import show
 from dashboard.components.latent import browser, page
@@ -52,7 +52,7 @@ def render(frame: Frame) -> None:
     learned.note(frame.run)
     _summary(frame)
     try:
-        with st.spinner(t("sae.working"), show_time=True):
+        with ui.spinner(t("sae.working"), show_time=True):
             found = state.dictionary(frame.run.path)
     except UserError as e:
         put.error(str(e), icon=":material/error:")
@@ -62,9 +62,9 @@ def render(frame: Frame) -> None:
         show(figures.density(s), "sae-density", title=t("sae.histogram"), caption=t("sae.histogram_help"))
         first = _telling(found)
         require("latent", range(found.n_latents), t("sae.latent"))
-        latent = st.number_input(t("sae.latent"), 0, found.n_latents - 1, first, key="latent", bind="query-params")
-        value = st.number_input(t("sae.clamp"), value=0.0, step=0.5, key="clamp", bind="query-params", help=t("sae.clamp_help"))
-        st.button(t("sae.try"), icon=":material/science:", on_click=whatif.choose, args=(f"latent.{latent}={value:g}",))
+        latent = ui.number_input(t("sae.latent"), 0, found.n_latents - 1, first, key="latent", bind="query-params")
+        value = ui.number_input(t("sae.clamp"), value=0.0, step=0.5, key="clamp", bind="query-params", help=t("sae.clamp_help"))
+        ui.button(t("sae.try"), icon=":material/science:", on_click=whatif.choose, args=(f"latent.{latent}={value:g}",))
     with right:
         browser(frame, found)
     if found.enough:

@@ -9,7 +9,7 @@ import streamlit as st
 from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
 from analysis.uncertainty import TaskUncertainty
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import cards, compare, learned, put
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
@@ -135,7 +135,7 @@ def render(frame: Frame) -> None:
     )
     require("task", s.evidence, t("uncertainty.task"), known=s.facts.tasks)
     learned.note(frame.run)
-    task = st.selectbox(
+    task = ui.selectbox(
         t("uncertainty.task"), learned.tasks(frame.run, s.evidence), key="task", bind="query-params", width=260,
         format_func=lambda name: learned.name(frame.run, name),
     )  # fmt: skip

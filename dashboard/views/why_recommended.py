@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.explain.lookup import Undefined, default_task
-from dashboard import state
+from dashboard import state, ui
 from dashboard.components import explanation, put
 from dashboard.components.linked import require
 from dashboard.frame import Frame, start_with
@@ -41,21 +41,21 @@ def render(frame: Frame) -> None:
     require("why_task", facts.tasks, t("why.task"))
     require("order", ORDERS, t("why.order"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        task = st.selectbox(t("why.task"), facts.tasks, index=default, key="why_task", bind="query-params", width=200)
-        order = st.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
+        task = ui.selectbox(t("why.task"), facts.tasks, index=default, key="why_task", bind="query-params", width=200)
+        order = ui.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
         options = _customers(frame, task, order)
         if "customer" not in st.session_state and "customer" not in st.query_params and options:
             start_with("customer", options[0])
         asked = st.session_state.get("customer") or st.query_params.get("customer")
         shown = options if asked in options or not asked else [asked, *options]
-        customer = st.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=200,
+        customer = ui.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=200,
                                 accept_new_options=True, help=t("why.customer_help"))  # fmt: skip
-        st.button(t("why.random"), icon=":material/casino:", on_click=_draw, args=(options,), disabled=not options)
+        ui.button(t("why.random"), icon=":material/casino:", on_click=_draw, args=(options,), disabled=not options)
     if not customer:
         put.info(t("why.choose"))
         return
     try:
-        with st.spinner(t("why.working"), show_time=True):
+        with ui.spinner(t("why.working"), show_time=True):
             found = state.explanation(frame.run.path, customer, task)
     except Undefined as e:
         condition = e.condition.ko if language() == "ko" else e.condition.en

@@ -188,9 +188,9 @@ def test_nothing_is_drawn_past_the_saved_page(path: Path) -> None:
     kinds = NUMBERS | TEXT if path.parent.name == "views" else NUMBERS  # a component may have words around its buttons
     tree = ast.parse(path.read_text(encoding="utf-8"))
     past = [
-        f"line {n.lineno}: st.{n.attr}, use put.{n.attr}, figure.show or figure.table"
+        f"line {n.lineno}: {n.value.id}.{n.attr}, use put.{n.attr}, figure.show or figure.table"
         for n in ast.walk(tree)
-        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "st" and n.attr in kinds
+        if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id in ("st", "ui") and n.attr in kinds
     ]
     assert past == []
 
@@ -295,6 +295,12 @@ def test_a_csv_opens_in_excel_with_korean_and_says_its_units() -> None:
     read = pd.read_csv(io.BytesIO(data), encoding="utf-8-sig")
     assert list(read.columns) == ["고객", "Rate [share of 1]", "Effect [standard deviations]"]
     assert read.iloc[0].tolist() == ["가", 0.25, 1.5]
+
+
+@pytest.mark.parametrize("text", ['=HYPERLINK("http://127.0.0.1:9/","x")', "@SUM(1)", "+1+cmd|' /C x'!A0", "-2+3", "\t=1"])
+def test_a_name_is_no_formula_in_a_spreadsheet(text: str) -> None:
+    read = pd.read_csv(io.BytesIO(csv(pd.DataFrame({"a": [text, "-1.5", "+3%", "plain"]}))), dtype=str)
+    assert read["a"].tolist() == [f"'{text}", "-1.5", "+3%", "plain"]
 
 
 @pytest.mark.parametrize("name", NAMES)

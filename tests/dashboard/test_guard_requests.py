@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from analysis.harmless import harmless
 from analysis.report_policy import REPORT_POLICY
 from dashboard.guard_requests import POLICY, GuardRequests, allowed, host_of
-from dashboard.harmless import harmless
 
 HOSTILE = (
     "![](http://evil.example/x.png)",
@@ -19,6 +19,8 @@ HOSTILE = (
     "<img src=x onerror=alert(1)>",
     "https://evil.example",
     "www.evil.example",
+    "someone@evil.example",
+    "mailto:someone@evil.example",
     "a ![b](data:image/png;base64,x) c",
     "[a][b]",
 )
@@ -91,7 +93,7 @@ def test_the_policies_let_nothing_load_from_elsewhere() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_foreign_words_make_no_image_link_or_tag(text: str) -> None:
     plain = harmless(text)
-    assert not any(mark in plain for mark in ("![", "](", "][", "]:", "://", "<img", "www."))
+    assert not any(mark in plain for mark in ("![", "](", "][", "]:", "://", "<img", "www.", "e@", "mailto:s"))
     assert plain.replace(" ", "") == text.replace(" ", "")
 
 

@@ -30,7 +30,9 @@ from typing import Any
 import numpy as np
 
 SECRET = "the canary's own words"
-LIMIT_S = 60
+CPU_LIMIT_S = 60
+WALL_LIMIT_S = 600
+"""A hang is a minute of this process's own work, or ten minutes of waiting: another process's load makes none."""
 Spoil = Callable[[Path, Path], None]
 """(run folder, canary) -> None."""
 
@@ -302,17 +304,20 @@ class Late(BaseException):
 
 
 @contextlib.contextmanager
-def _limited(seconds: int) -> Iterator[None]:
+def _limited() -> Iterator[None]:
     def late(number: int, frame: FrameType | None) -> None:
         raise Late
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
+    before = {number: signal.signal(number, late) for number in (signal.SIGALRM, signal.SIGPROF)}
+    signal.alarm(WALL_LIMIT_S)
+    signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)
@@ -337,7 +342,7 @@ def attempt(case: str, command: str, words: list[str], canary: Path) -> Outcome:
 
     before, said, fault = _state(canary), io.StringIO(), ""
     try:
-        with _limited(LIMIT_S), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with _limited(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = main(words)
             fault = "" if code in (0, 1, 2) else "traceback"
     except Late:
@@ -362,7 +367,7 @@ def app_list(run: Path, canary: Path, case: str) -> Outcome:
     before = _state(canary)
     fault, said = "", ""
     try:
-        with _limited(LIMIT_S):
+        with _limited():
             found = {e.name: e for e in list_runs(run.parent)}
             said = str(found)
             if "good" not in found or found["good"].error is not None:
@@ -406,11 +411,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, default=Path(__file__).resolve().parents[2] / "sample_runs" / "healthy")
     parser.add_argument("--cases", type=int, help="a seeded choice of this many")
+    parser.add_argument("--part", help="I/N: the I-th of N parts of all cases, in a seeded order")
     parser.add_argument("--only", nargs="*", help="these commands alone")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     every = cases()
     chosen = every if args.cases is None else random.Random(0).sample(every, min(args.cases, len(every)))
+    if args.part:
+        part, parts = (int(n) for n in args.part.split("/"))
+        chosen = random.Random(0).sample(every, len(every))[part - 1 :: parts]
     begun = time.monotonic()
 
     def tell(o: Outcome) -> None:
