@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 from torch import Tensor
 
-from analysis.engine.effects import Engine, concat_encoded, slim
+from analysis.engine.effects import Engine, concat_encoded, rows_alone
 from analysis.facts import facts_of
 from analysis.opening import opened_dataset, opened_run
 from analysis.quality import distinct_customers, row_quality, with_customers
@@ -376,7 +376,7 @@ class _Recorder:
         chosen = np.flatnonzero(self.in_effects[rows] & whole)
         if len(chosen):
             index = torch.from_numpy(chosen)
-            kept.encoded.append(slim(output.encoded, index))
+            kept.encoded.append(rows_alone(output.encoded, index))
             kept.customers += [batch.customer_id[i] for i in chosen]
             for task, label in (batch.inputs.targets or {}).items():
                 kept.targets.setdefault(task, []).append(label[index])

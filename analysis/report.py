@@ -11,33 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from analysis.checks.finding import Evidence, Finding
 from analysis.diagnose import Diagnosis
 from analysis.harmless import harmless, harmless_figure
-from analysis.report_policy import REPORT_POLICY
+from analysis.html_page import asset, html_page
 from analysis.stats.run import Statistics
+from analysis.wording import statistic
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 MAX_BYTES = 8_000_000
 COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "unknown": "#5f6368", "info": "#0b57d0", "ok": "#146c2e"}
-STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881}
-body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .6rem}
-.card{border:1px solid var(--line);border-left-width:5px;border-radius:8px;padding:.7rem 1rem;margin:.6rem 0}
-.badge{color:#fff;border-radius:4px;padding:.1rem .45rem;font-size:.75rem;font-weight:600;text-transform:uppercase}
-.id{font-family:ui-monospace,monospace;font-size:.85rem;opacity:.75}.verdict{font-weight:600;margin:.35rem 0}
-table{border-collapse:collapse;font-size:.88rem}
-td,th{border-bottom:1px solid var(--line);padding:.25rem .6rem;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}code{background:var(--soft);padding:.05rem .3rem;border-radius:4px}
-figure{background:#fff;border:1px solid var(--line);border-radius:8px;margin:1rem 0;padding:.5rem}
-figcaption{color:#333;font-weight:600}
-@media print{.card{break-inside:avoid}}
-"""
 
 
 def to_html(found: Diagnosis) -> str:
@@ -56,11 +41,7 @@ def to_html(found: Diagnosis) -> str:
         f"<h2>Figures</h2>{''.join(_figures(found.statistics))}"
         f"<h2>Passed checks</h2><table>{passed}</table><h2>Run</h2><table>{rows}</table>"
     )
-    page = (
-        f"<!doctype html><html lang=en><head><meta charset=utf-8>"
-        f'<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}"><title>{name}: diagnosis</title>'
-        f"<style>{STYLE}</style></head><body>{body}</body></html>"
-    )
+    page = html_page(f"{run.get('name') or found.run.name}: diagnosis", body, asset("analysis", "diagnosis.css"))
     if len(page.encode()) > MAX_BYTES:
         raise RuntimeError(f"the report has {len(page.encode())} bytes, more than {MAX_BYTES}")
     return page
@@ -69,7 +50,7 @@ def to_html(found: Diagnosis) -> str:
 def _card(f: Finding) -> str:
     colour = COLOURS[f.severity]
     evidence = "".join(
-        f"<tr><td>{html.escape(e.name)}</td><td class=n>{_value(e)}</td><td class=n>{_number(e.threshold)}</td>"
+        f"<tr><td>{html.escape(e.name)}</td><td class=n>{_value(e)}</td><td class=n>{statistic(e.threshold, '')}</td>"
         f"<td class=n>{e.n if e.n is not None else ''}</td></tr>"
         for e in f.evidence
     )
@@ -94,14 +75,7 @@ def _fix(f: Finding) -> str:
 
 
 def _value(e: Evidence) -> str:
-    return html.escape(e.text) if e.text else _number(e.value)
-
-
-def _number(value: float | None) -> str:
-    if value is None or not np.isfinite(value):
-        return ""
-    value = 0.0 if abs(value) < 1e-12 else value  # what rounding leaves of nothing
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+    return html.escape(e.text) if e.text else statistic(e.value, "")
 
 
 def figures_of(s: Statistics) -> Iterator[tuple[str, Callable[[], go.Figure]]]:
@@ -171,8 +145,8 @@ def to_markdown(found: Diagnosis) -> str:
         if f.evidence:
             lines += ["| evidence | value | threshold | n |", "|---|---|---|---|"]
             for e in f.evidence:
-                shown = e.text.replace("|", "\\|") if e.text else _number(e.value)
-                lines.append(f"| {e.name.replace('|', chr(92) + '|')} | {shown} | {_number(e.threshold)} | {e.n or ''} |")
+                shown = e.text.replace("|", "\\|") if e.text else statistic(e.value, "")
+                lines.append(f"| {e.name.replace('|', chr(92) + '|')} | {shown} | {statistic(e.threshold, '')} | {e.n or ''} |")
             lines.append("")
         if f.cause:
             lines += [f"Likely cause: {f.cause}", ""]

@@ -92,6 +92,8 @@ TASK_TITLES_KO: dict[str, str] = {
 }
 OPAQUE = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn")
 """Parts whose single columns say nothing to a reviewer: they are given as one reason."""
+ROUNDING = 1e-12
+"""What arithmetic in double precision leaves of nothing."""
 _UNITS = {
     "count": ("{} (count)", "{}건"), "days": ("{} days", "{}일"),
     "hours": ("{} hours", "{}시간"), "minutes": ("{} minutes", "{}분"), "score": ("{} (score)", "{}(점수)"),
@@ -112,6 +114,19 @@ def number(value: float) -> str:
     if size >= 1:
         return f"{value:,.1f}"
     return "0" if size < 5e-4 else f"{value:.2f}" if size >= 0.05 else f"{value:.3f}"
+
+
+def statistic(value: float | None, none: str = "–") -> str:
+    """A statistic in a card, a table or a report: three significant digits, thousands separated; `none` where there is none."""
+    if value is None or not math.isfinite(value):
+        return none
+    if abs(value) < ROUNDING:
+        return "0"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def percent(value: float) -> str:

@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.checks.finding import Evidence, Finding
+from analysis.html_page import asset, html_page
 from analysis.report import COLOURS, MAX_BYTES
-from analysis.report_policy import REPORT_POLICY
 from dashboard.components.cards import NUMBERS, number, written
 from dashboard.i18n import catalogue
 from dashboard.page import Card, Figure, Fold, Item, Number, Page, Table, Text
@@ -43,78 +43,6 @@ INK, MUTED, LINE = "#182230", "#5B6675", "#DDE3EC"
 FONT = 'system-ui,"Segoe UI","Noto Sans KR","Apple SD Gothic Neo","Malgun Gothic",sans-serif'
 SPECIAL = {32: "#15803D", 33: "#C8372D", 34: "#66707F", 36: MUTED, 37: INK, 38: "#FFFFFF", 39: LINE, 40: "#F4F6FA"}
 """What the app's template asks the browser to colour, by the number it stands in for."""
-
-STYLE = (
-    """
-:root{color-scheme:light}
-*{box-sizing:border-box}
-body{font:.9375rem/1.55 FONT;color:INK;background:#fff;max-width:1160px;margin:2.2rem auto 3rem;padding:0 1.25rem}
-header{border-bottom:2px solid INK;padding-bottom:1rem;margin-bottom:1.4rem}
-header p{margin:0;color:MUTED;font-size:.85rem;letter-spacing:.02em}
-h1{font-size:1.7rem;line-height:1.25;margin:.15rem 0 .9rem}
-h2{font-size:1.2rem;margin:2.2rem 0 .5rem}h3{font-size:1rem;margin:0}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.1rem;margin:0;font-size:.88rem}
-dt{color:MUTED}dd{margin:0;overflow-wrap:anywhere}
-p{margin:.4rem 0}ul,ol{margin:.3rem 0;padding-left:1.3rem}
-.caption{color:MUTED;font-size:.86rem}
-.note{border-left:4px solid var(--c);background:#F4F6FA;border-radius:4px;padding:.5rem .8rem;margin:.7rem 0}
-.card{border:1px solid LINE;border-left:5px solid var(--c);border-radius:8px;padding:.7rem 1rem;margin:.7rem 0}
-.card>p{margin:.3rem 0}
-.badge{background:var(--c);color:#fff;border-radius:4px;padding:.1rem .5rem;font-size:.75rem;font-weight:600}
-.id{font:.8rem ui-monospace,monospace;color:MUTED;margin-left:.4rem}
-.numbers{display:flex;flex-wrap:wrap;gap:.6rem;margin:.7rem 0}
-.numbers div{border:1px solid LINE;border-radius:8px;padding:.45rem .9rem;min-width:8.5rem}
-.card .numbers div{border:0;padding:0 1.2rem 0 0}
-.numbers span{display:block;font-size:.8rem;color:MUTED}.numbers b{font-size:1.25rem;font-variant-numeric:tabular-nums}
-.numbers i{font-style:normal;font-size:.85rem;margin-left:.4rem}
-figure{border:1px solid LINE;border-radius:8px;margin:1rem 0;padding:.8rem 1rem .6rem;min-width:0}
-.figures{display:grid;grid-template-columns:1fr 1fr;gap:.8rem;margin:1rem 0}.figures figure{margin:0}
-.figures>:last-child:nth-child(odd){grid-column:1/-1}
-@media (max-width:820px),print{.figures{display:block}.figures figure{margin:1rem 0}}
-.plot{margin-top:.4rem}
-.table{margin:1.2rem 0;overflow-x:auto}
-table{border-collapse:collapse;font-size:.85rem;width:100%;margin-top:.4rem}
-th{text-align:left;font-weight:600;color:MUTED;vertical-align:bottom;border-bottom:1.5px solid #AEB7C4}
-th small{display:block;font-weight:400}
-td,th{padding:.28rem .6rem}td{border-bottom:1px solid LINE;vertical-align:top}.long{overflow-wrap:anywhere}
-th:first-child,td:first-child{padding-left:0}
-td.n,th.n{text-align:right}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}td.words{min-width:15rem}
-table.wide{font-size:.8rem}.wide td,.wide th{padding:.28rem .4rem}
-.bar{min-width:4.5rem;height:4px;margin-top:.1rem;background:linear-gradient(to right,#8FB1F2 var(--w),#E6ECF6 var(--w))}
-pre,code{font:.82rem/1.5 ui-monospace,monospace;background:#F4F6FA;border-radius:4px}
-pre{padding:.7rem .9rem;white-space:pre-wrap;overflow-wrap:anywhere}code{padding:.05rem .3rem}
-details{border:1px solid LINE;border-radius:8px;padding:.5rem .9rem;margin:.7rem 0}summary{cursor:pointer;font-weight:600}
-footer{border-top:1px solid LINE;margin-top:2.5rem;padding-top:.6rem;color:MUTED;font-size:.8rem}
-.orange{color:#9A5200}.green{color:#146c2e}.red{color:#b3261e}.blue{color:#1F4FB8}.gray{color:MUTED}
-@page{size:A4;margin:14mm 12mm}
-@media print{html{font-size:12.5px}body{margin:0;padding:0;max-width:none}.card,.numbers,tr,figure{break-inside:avoid}
-h2,h3,.head{break-after:avoid}.table{overflow:visible}table.wide{font-size:.68rem}td,th,.wide td,.wide th{padding:.2rem .3rem}
-td.words{min-width:8.5rem}.wide .bar{min-width:2.5rem}
-*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
-""".replace("FONT", FONT)
-    .replace("INK", INK)
-    .replace("MUTED", MUTED)
-    .replace("LINE", LINE)
-)
-SCRIPT = """
-const shared = JSON.parse(document.getElementById('template').textContent);
-const plots = [...document.querySelectorAll('.plot')];
-for (const at of plots) {
-  const figure = JSON.parse(at.nextElementSibling.textContent);
-  figure.layout.template = shared;
-  Plotly.newPlot(at, figure.data, figure.layout, {responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d'],
-    toImageButtonOptions: {format: 'png', scale: 2, filename: at.id}});
-}
-// Paper is narrower than the window, and figures do not follow by themselves; what is folded would be lost.
-addEventListener('beforeprint', () => {
-  for (const fold of document.querySelectorAll('details')) fold.open = true;
-  for (const at of plots) Plotly.relayout(at, {width: PAPER, autosize: false});
-});
-addEventListener('afterprint', () => {
-  for (const at of plots) Plotly.relayout(at, {width: null, autosize: true});
-});
-""".replace("PAPER", "660")
 
 
 def to_html(page: Page, limit: int = MAX_BYTES) -> str:
@@ -165,18 +93,17 @@ class _Writer:
         library = _library() if len(self.left_out) < len(self.drawn) else ""
         scripts = (
             f'<script type="application/json" id="template">{_template()}</script><script>{library}</script>'
-            f"<script>{SCRIPT}</script>"
+            f"<script>{asset('dashboard', 'document.js')}</script>"
             if library
             else ""
         )
-        return (
-            f'<!doctype html><html lang="{page.language}"><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}">'
-            '<meta name="viewport" content="width=device-width">'
-            f"<title>{_e(' · '.join(filter(None, (page.title, page.run))))}</title><style>{STYLE}</style></head><body>"
+        return html_page(
+            " · ".join(filter(None, (page.title, page.run))),
             f"<header><p>{_e(page.title)}</p><h1>{_e(page.question)}</h1><dl>{listed}</dl></header>"
             f"<main>{self.items(page.items)}</main><footer>{_e(self.t('export.footer', program=program, made=made))}</footer>"
-            f"{scripts}</body></html>"
+            f"{scripts}",
+            asset("dashboard", "document.css"),
+            page.language,
         )
 
     def items(self, items: Sequence[Item]) -> str:

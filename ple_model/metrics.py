@@ -87,14 +87,22 @@ def weighted_ranks(values: ArrayLike, weight: ArrayLike | None = None) -> Array:
 
 def auc(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Area under the ROC curve (Mann-Whitney); ties count one half."""
+    return auc_of(y, p)(_weights(len(np.asarray(y)), weight))
+
+
+def auc_of(y: ArrayLike, p: ArrayLike) -> Callable[[Array], float]:
+    """weights [n] -> AUC, with the sort done once: for each distinct score its positives against the negatives below it, ties
+    half. NaN where either class has no weight."""
     label = np.asarray(y, dtype=np.float64)
-    w = _weights(len(label), weight)
-    positive, negative = float((w * label).sum()), float((w * (1 - label)).sum())
-    if positive == 0 or negative == 0:
-        return NAN
-    ranks = weighted_ranks(worst_score(label, p), w)
-    # the mid-rank of a positive counts the other positives too; their share of the sum is positive (positive + 1) / 2
-    return (float((w * label * ranks).sum()) - positive * (positive + 1) / 2) / (positive * negative)
+    distinct, group = np.unique(worst_score(label, p), return_inverse=True)
+
+    def area(weight: Array) -> float:
+        positive = np.bincount(group, weight * label, minlength=len(distinct))
+        negative = np.bincount(group, weight * (1 - label), minlength=len(distinct))
+        pairs = positive.sum() * negative.sum()
+        return float(positive @ (np.cumsum(negative) - negative / 2) / pairs) if pairs > 0 else NAN
+
+    return area
 
 
 def average_precision(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:

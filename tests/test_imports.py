@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ple_model", "analysis", "dashboard")
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"wording", "nullable", "cohort", "reference", "opening", "report_policy", "stats"}),
+    frozenset({"wording", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}),
     frozenset({"results", "store", "facts", "quality", "checks", "compare"}),
-    frozenset({"engine", "vectors", "uncertainty", "contents", "embedding"}),
+    frozenset({"engine", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench"}),
     frozenset({"report", "__init__"}),

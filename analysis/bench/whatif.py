@@ -8,7 +8,7 @@ import time
 import torch
 from torch import Tensor
 
-from analysis.engine.effects import Engine, slim
+from analysis.engine.effects import Engine, rows_alone
 from ple_model.batch import PLEClusterInput
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Row, Settings, Target, agree, interleave
@@ -24,7 +24,7 @@ BATCH = 512
 @torch.no_grad()
 def encode(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> Engine:
     """An engine over these customers."""
-    encoded = slim(model.encode(inputs), slice(None))
+    encoded = rows_alone(model.encode(inputs), slice(None))
     return Engine(model, encoded, dict(inputs.targets or {}), [f"{i}" for i in range(len(inputs))], {})
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.engine.effects import concat_encoded, slim
+from analysis.engine.effects import concat_encoded, rows_alone
 from analysis.engine.explainer import Explainer, private
 from analysis.engine.score import Score, shown
 from analysis.results.latents import RAISED, Latents
@@ -57,7 +57,7 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
     require_finite_inputs(str(data.path), batch.inputs, batch.customer_id)
     pieces: list[Encoded] = []
     for i in range(0, len(batch), CHUNK):
-        pieces.append(slim(model.encode(batch.inputs.rows(slice(i, i + CHUNK))), slice(None)))
+        pieces.append(rows_alone(model.encode(batch.inputs.rows(slice(i, i + CHUNK))), slice(None)))
         tick(0.6 * min(i + CHUNK, len(batch)) / len(batch), f"{min(i + CHUNK, len(batch))} customers")
     encoded = concat_encoded(pieces)
     sae = model.sae

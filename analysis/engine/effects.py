@@ -74,7 +74,7 @@ def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
     )
 
 
-def slim(encoded: Encoded, index: Tensor | slice) -> Encoded:
+def rows_alone(encoded: Encoded, index: Tensor | slice) -> Encoded:
     """These rows without the experts' internals, detached and on the CPU."""
     return replace(encoded, expert_aux={}).rows(index).map(lambda t: t.detach().cpu().clone())
 
@@ -165,7 +165,7 @@ class Engine:
         tally = Tally(str(dataset.path))
         for names, inputs in origin.batches():
             tally.add_inputs(inputs, names)
-            parts.append(slim(model.encode(inputs), slice(None)))
+            parts.append(rows_alone(model.encode(inputs), slice(None)))
             customers += names
             for task, value in (inputs.targets or {}).items():
                 targets.setdefault(task, []).append(value)
@@ -210,7 +210,7 @@ class Engine:
             known = self.encoded.rows(slice(first, first + len(inputs)))
             first += len(inputs)
             again = self.model.encode_again(edit(inputs, edits, normalizer, self.model.context.own), known, changed)
-            parts.append(slim(again, slice(None)))
+            parts.append(rows_alone(again, slice(None)))
         return concat_encoded(parts)
 
     def notes(self, edits: Mapping[str, FeatureEdit]) -> tuple[Note, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
-from analysis.engine.effects import concat_encoded, slim
+from analysis.engine.effects import concat_encoded, rows_alone
 from analysis.engine.reference import Path, Reference
 from analysis.engine.score import Score, answer, distance, shown
 from ple_model.batch import PLEClusterInput
@@ -51,7 +51,7 @@ class Explainer:
         pieces = [batch.inputs.rows(slice(i, i + CHUNK)) for i in range(0, len(batch), CHUNK)]
         self.reference = Reference.of(pieces)
         with torch.no_grad():
-            self.encoded = concat_encoded([slim(self.model.encode(p), slice(None)) for p in pieces])
+            self.encoded = concat_encoded([rows_alone(self.model.encode(p), slice(None)) for p in pieces])
         self._lock = threading.Lock()
 
     @staticmethod

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.results.whatif import Interval
+from ple_model.metrics import auc_of
 
 Array = NDArray[np.float64]
 Weighted = Callable[[Array], float]
@@ -34,7 +35,7 @@ class PairedBootstrap:
     @staticmethod
     def of_auc(positive: NDArray[np.bool_], before: Array, after: Array, customers: Sequence[str]) -> PairedBootstrap:
         """Areas under the ROC curve of two scores of the same labels."""
-        return PairedBootstrap(_auc(positive, before), _auc(positive, after), _groups(customers))
+        return PairedBootstrap(auc_of(positive, before), auc_of(positive, after), _groups(customers))
 
     def run(self, rounds: int, seed: int = 0) -> tuple[Interval, Interval, Interval]:
         """(before, after, difference); with fewer than two customers or no rounds the bounds are NaN."""
@@ -65,17 +66,3 @@ def _interval(value: float, draws: Array) -> Interval:
 
 def _mean(values: Array) -> Weighted:
     return lambda weight: float(np.dot(values, weight) / weight.sum())
-
-
-def _auc(positive: NDArray[np.bool_], score: Array) -> Weighted:
-    """Weighted AUC with the sort done once: for each distinct score, positives against the negatives below it, ties half."""
-    distinct, group = np.unique(score, return_inverse=True)
-    k = len(distinct)
-
-    def area(weight: Array) -> float:
-        pos = np.bincount(group, weight * positive, minlength=k)
-        neg = np.bincount(group, weight * ~positive, minlength=k)
-        total = pos.sum() * neg.sum()
-        return float(np.dot(pos, np.cumsum(neg) - neg / 2) / total) if total > 0 else float("nan")
-
-    return area

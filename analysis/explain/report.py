@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from analysis.report_policy import REPORT_POLICY
+from analysis.html_page import asset, html_page
 from analysis.results.explanation import Contribution, Explanation
 from analysis.wording import Language, given_title, quantity, statement, task_title, title
 from ple_model.tasks import TASKS
@@ -52,22 +52,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "failed": ("failed", "실패"), "undecided": ("not decided", "판단 불가"), "outcome": ("outcome", "실제 결과"),
     "distance": ("distance", "거리"), "task": ("task", "과제"), "cut": ("without it", "제거 시 변화"),
 }  # fmt: skip
-STYLE = """
-:root{color-scheme:light dark;--line:#8885;--up:#0b57d0;--down:#b3261e;--soft:#8881}
-body{font:15px/1.55 system-ui,"Noto Sans KR",sans-serif;max-width:860px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.45rem;margin:0}h2{font-size:1.05rem;margin:1.8rem 0 .5rem}p{margin:.3rem 0}
-.key{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
-.key div{border:1px solid var(--line);border-radius:8px;padding:.5rem .9rem}
-.key b{display:block;font-size:1.25rem;font-variant-numeric:tabular-nums}.key span{font-size:.8rem;opacity:.75}
-.badge{display:inline-block;border-radius:6px;padding:.25rem .7rem;color:#fff;font-weight:600;font-size:.85rem}
-.ok{background:#146c2e}.unknown{background:#5f6368}.withheld{background:#b3261e}
-ol{padding-left:1.3rem}li{margin:.35rem 0}table{border-collapse:collapse;width:100%;font-size:.87rem}
-td,th{border-bottom:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top}
-td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.bar{height:.75rem;border-radius:2px;min-width:1px}.up{background:var(--up)}.down{background:var(--down)}
-small{opacity:.75}details{margin:.6rem 0}
-@media print{body{margin:0;font-size:11px}h2{break-after:avoid}tr{break-inside:avoid}details>*{display:revert}}
-"""
 
 
 def to_html(found: Explanation, language: Language = "en") -> str:
@@ -94,12 +78,7 @@ def to_html(found: Explanation, language: Language = "en") -> str:
         _section(w["absent"], f"<p>{_e(', '.join(_absent(a, language) for a in found.absent))}</p>") if found.absent else "",
         _audit(found, w),
     ]
-    return (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{REPORT_POLICY}">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{_e(found.customer_id)}: {_e(aim)}</title><style>{STYLE}</style></head><body>{''.join(sections)}</body></html>"
-    )
+    return html_page(f"{found.customer_id}: {aim}", "".join(sections), asset("analysis", "explanation.css"), language)
 
 
 def _words(language: Language) -> dict[str, str]:

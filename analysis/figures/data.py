@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from analysis.contents import ColumnBins
+from analysis.column_contents import ColumnBins
 from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
 from analysis.stats.inputs import CAUSES, InputStats
@@ -46,7 +46,7 @@ def diagrams(stats: InputStats) -> go.Figure:
 
 
 def part_drift(parts: Sequence[tuple[str, float, float]], watch: float, shifted: float) -> go.Figure:
-    """Largest population stability index of a column by part (see `analysis.contents.part_drift`), with the two thresholds."""
+    """Largest population stability index of a column by part (`analysis.column_contents.part_drift`), with the two thresholds."""
     out = bars([p[0] for p in parts], {"largest PSI": [p[1] for p in parts]}, x_title="largest PSI of a column")
     for x in (watch, shifted):
         out.add_vline(x=x, line={"dash": "dot", "width": 1})

@@ -11,6 +11,7 @@ import streamlit as st
 from analysis.checks.finding import Evidence, Finding, Severity
 from analysis.harmless import harmless
 from dashboard import train_form, ui
+from analysis.wording import statistic as number
 from dashboard.components import put
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
@@ -32,8 +33,6 @@ ICONS: dict[Severity, str] = {
 }
 NUMBERS = 3
 TINY = 1e-3
-ROUNDING = 1e-12
-"""What arithmetic in double precision leaves of nothing."""
 SHARES = frozenset(
     (
         "absent share", "zero fallback share", "txn_seq absent", "mean weight", "largest mean weight",
@@ -47,19 +46,6 @@ SHARES = frozenset(
     )
 )  # fmt: skip
 """Evidence that is a part of a whole."""
-
-
-def number(value: float | None) -> str:
-    """A number a person can read: three significant digits, thousands separated, – for none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if abs(value) < ROUNDING:
-        return "0"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if 0 < abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def written(item: Evidence, value: float | None) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.checks.thresholds import Thresholds
-from analysis.contents import column_bins, column_rows, label_rows, part_drift
+from analysis.column_contents import column_bins, column_rows, label_rows, part_drift
 from analysis.figures import data as figures
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.drift import Drift, DriftGroups, DriftStats, compare

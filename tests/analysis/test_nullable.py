@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from analysis.cohort import CohortFilter
-from analysis.contents import label_rows
+from analysis.column_contents import label_rows
 from analysis.nullable import filled
 from analysis.quality import row_quality
 from analysis.store import FORMAT, AnalysisStore

@@ -10,7 +10,7 @@ import pytest
 
 from analysis import diagnose
 from analysis.checks.thresholds import Thresholds
-from analysis.contents import column_bins, column_rows, label_rows, part_drift
+from analysis.column_contents import column_bins, column_rows, label_rows, part_drift
 from analysis.figures import data as figures
 from analysis.stats.drift import compare
 from analysis.stats.run import Statistics

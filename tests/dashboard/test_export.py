@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import diagnose
 from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.html_page import asset
 from analysis.report import MAX_BYTES
 from dashboard import document
 from dashboard.components.figure import csv
@@ -153,7 +154,7 @@ def test_a_saved_page_says_what_it_is_about_and_asks_nothing_of_a_network(
     assert len(text.encode()) <= MAX_BYTES
     assert [a for _, a in seen.tags if {"src", "href", "action", "data"} & a.keys()] == []
     assert "default-src 'none'" in text
-    assert re.search(r"@import|url\(", document.STYLE) is None
+    assert re.search(r"@import|url\(", asset("dashboard", "document.css")) is None
     assert all(part in seen.text for part in ("first", "second", "run=first", "compare=second"))
     if next(v for v in views() if v.name == name).needs == "analysis":
         assert re.search(r"[\d,]+ of [\d,]+ rows, [\d,]+ customers \(Segment: warm_start\)", seen.text)

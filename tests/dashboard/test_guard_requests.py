@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.harmless import harmless
-from analysis.report_policy import REPORT_POLICY
+from analysis.html_page import REPORT_POLICY
 from dashboard.guard_requests import POLICY, GuardRequests, allowed, host_of
 
 HOSTILE = (
