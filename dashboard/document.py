@@ -24,7 +24,8 @@ import pandas as pd
 from analysis.checks.finding import Evidence, Finding
 from analysis.html_page import asset, html_page
 from analysis.report import COLOURS, MAX_BYTES
-from dashboard.components.cards import NUMBERS, number, written
+from analysis.wording import statistic
+from dashboard.components.cards import NUMBERS, written
 from dashboard.i18n import catalogue
 from dashboard.page import Card, Figure, Fold, Item, Number, Page, Table, Text
 from ple_model.errors import UserError
@@ -292,7 +293,7 @@ def formatted(value: Any, how: str | None) -> str:
         return f"{value:.1%}"
     if how and "%" in how:
         return str(how % value)
-    return number(float(value))
+    return statistic(float(value))
 
 
 @cache

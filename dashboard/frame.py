@@ -14,9 +14,9 @@ from analysis.report import to_html
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from analysis.store import stored
+from analysis.wording import statistic
 from dashboard import state, ui
 from dashboard.components import put
-from dashboard.components.cards import number
 from dashboard.components.linked import require
 from dashboard.document import file_of
 from dashboard.i18n import t
@@ -267,7 +267,7 @@ def _identity(run: Run) -> str:
 def _in_words(chosen: CohortFilter) -> str:
     name = t(f"frame.{chosen.column}") if chosen.column in ("segment", "cluster") else chosen.column.removeprefix("raw:")
     if chosen.op == "between":
-        low, high = (number(float(v)) for v in chosen.values)
+        low, high = (statistic(float(v)) for v in chosen.values)
         return f"{name}: {t('export.between', low=low, high=high)}"
     return f"{name}: {', '.join(map(str, chosen.values))}"
 

@@ -46,7 +46,7 @@ def diagrams(stats: InputStats) -> go.Figure:
 
 
 def part_drift(parts: Sequence[tuple[str, float, float]], watch: float, shifted: float) -> go.Figure:
-    """Largest population stability index of a column by part (`analysis.column_contents.part_drift`), with the two thresholds."""
+    """Largest population stability index of a column by part (`analysis.column_contents.part_drift`), with both thresholds."""
     out = bars([p[0] for p in parts], {"largest PSI": [p[1] for p in parts]}, x_title="largest PSI of a column")
     for x in (watch, shifted):
         out.add_vline(x=x, line={"dash": "dot", "width": 1})

@@ -10,8 +10,8 @@ import streamlit as st
 
 from analysis.checks.finding import Evidence, Finding, Severity
 from analysis.harmless import harmless
+from analysis.wording import statistic
 from dashboard import train_form, ui
-from analysis.wording import statistic as number
 from dashboard.components import put
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
@@ -55,7 +55,7 @@ def written(item: Evidence, value: float | None) -> str:
             return f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
         if 0 < abs(value) < TINY and (item.threshold is None or abs(item.threshold) >= TINY):
             return f"{'<' if value > 0 else '>'} {math.copysign(TINY, value)}"
-    return number(value)
+    return statistic(value)
 
 
 def _evidence_caption(item: Evidence) -> str:

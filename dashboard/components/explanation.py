@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.explain.report import to_html
 from analysis.figures.style import bars
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
-from analysis.wording import Language, quantity, title
+from analysis.wording import Language, quantity, statistic, title
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
@@ -44,7 +44,7 @@ def headline(e: Explanation) -> None:
         put.metric(t("why.population"), e.shown(e.population, _language()), border=True)
         if own is not None and own.uncertainty is not None:
             rank = t("why.rank", share=f"{own.rank:.0%}") if own.rank is not None else None
-            put.metric(t("why.uncertainty"), cards.number(own.uncertainty), border=True, help=rank)
+            put.metric(t("why.uncertainty"), statistic(own.uncertainty), border=True, help=rank)
         put.metric(t("frame.segment"), e.segment, border=True)
     if e.statistic:
         put.caption(t(f"why.{e.statistic}"))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.checks.thresholds import Thresholds
 from analysis.figures.evidence import coverage
 from analysis.uncertainty import judged_split
+from analysis.wording import statistic
 from dashboard import ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
@@ -77,9 +78,9 @@ def chooser(frame: Frame, task: str) -> None:
         kept = found.uncertainty <= threshold
         risk, whole = float(found.error[kept].mean()), float(found.error.mean())
         with st.container(horizontal=True, gap="small"):
-            put.metric(t("fallback.threshold"), cards.number(threshold), border=True)
-            put.metric(t("fallback.risk"), cards.number(risk), border=True, help=t("fallback.risk_help"))
-            put.metric(t("fallback.risk_all"), cards.number(whole), border=True)
+            put.metric(t("fallback.threshold"), statistic(threshold), border=True)
+            put.metric(t("fallback.risk"), statistic(risk), border=True, help=t("fallback.risk_help"))
+            put.metric(t("fallback.risk_all"), statistic(whole), border=True)
         groups = sorted(set(found.segment))
         table(
             pd.DataFrame(

@@ -12,9 +12,10 @@ import streamlit as st
 from analysis import TaskEffect, WhatIfResult
 from analysis.checks.finding import Finding
 from analysis.results.whatif import Note
+from analysis.wording import statistic
 from dashboard import state, ui
 from dashboard.components import learned, put
-from dashboard.components.cards import ICONS, number
+from dashboard.components.cards import ICONS
 from dashboard.components.figure import table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
@@ -109,7 +110,7 @@ def _metric(effect: TaskEffect) -> None:
     inside = d.low <= 0 <= d.high
     put.metric(
         f"{effect.task} · {maybe(f'metric.{effect.metric}', effect.metric)}",
-        number(after.value),
+        statistic(after.value),
         f"{d.value:+.4f}",
         border=True,
         delta_color="off" if inside else "inverse" if effect.metric in ("mae", "rmse", "ece") else "normal",

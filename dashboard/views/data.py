@@ -11,6 +11,7 @@ from analysis.column_contents import column_bins, column_rows, label_rows, part_
 from analysis.figures import data as figures
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.drift import Drift, DriftGroups, DriftStats, compare
+from analysis.wording import statistic
 from dashboard import ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
@@ -189,7 +190,7 @@ def _labels(frame: Frame, dataset: Dataset | None) -> None:
             t("data.kind"): t(f"kind.{r.kind}"),
             **{t(f"split.{s}"): counts.get(r.task, {}).get(s, 0) for s in ("train", "validation", "test")},
             t("data.labelled"): r.n,
-            t("data.rate"): cards.number(r.rate) if r.kind == "regression" else "–" if r.rate != r.rate else f"{r.rate:.1%}",
+            t("data.rate"): statistic(r.rate) if r.kind == "regression" else "–" if r.rate != r.rate else f"{r.rate:.1%}",
             t("data.commonest"): r.commonest,
         }
         for r in label_rows(frame.store, frame.filters, names)

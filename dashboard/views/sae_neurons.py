@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.figures import sae as figures
 from analysis.results.latents import Latents
+from analysis.wording import statistic
 from dashboard import state, ui
 from dashboard.components import cards, learned, put, whatif
 from dashboard.components.figure import show
@@ -23,14 +24,14 @@ def _summary(frame: Frame) -> None:
     assert s is not None
     with st.container(horizontal=True, gap="small"):
         put.metric(t("sae.latents"), f"{len(s.active):,}", border=True)
-        put.metric(t("sae.l0"), cards.number(s.l0), border=True, help=t("sae.l0_help"))
-        put.metric(t("sae.fve"), cards.number(s.fve), border=True, help=t("sae.fve_help"))
+        put.metric(t("sae.l0"), statistic(s.l0), border=True, help=t("sae.l0_help"))
+        put.metric(t("sae.fve"), statistic(s.fve), border=True, help=t("sae.fve_help"))
         put.metric(t("sae.dead"), f"{s.dead_share:.0%}", border=True, help=t("sae.dead_help"))
         put.metric(t("sae.dense"), f"{s.dense_share():.0%}", border=True, help=t("sae.dense_help"))
         if e is not None:
             put.metric(
                 t("sae.lost"),
-                cards.number(float(np.nanmean(e.of("replace_shared=true")))),
+                statistic(float(np.nanmean(e.of("replace_shared=true")))),
                 border=True,
                 help=t("sae.lost_help"),
             )

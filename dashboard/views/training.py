@@ -7,6 +7,7 @@ import streamlit as st
 from analysis import load_diagnosis
 from analysis.figures import training as figures
 from analysis.stats.training import TrainingStats, measure
+from analysis.wording import statistic
 from dashboard.components import cards, compare, put
 from dashboard.components.figure import show
 from dashboard.frame import Frame
@@ -23,13 +24,13 @@ def _facts(frame: Frame, stats: TrainingStats) -> None:
         ratio = stats.series("valid", "mean_ratio")
         put.metric(
             t("training.best"),
-            cards.number(float(ratio[ratio == ratio].min())) if (ratio == ratio).any() else "–",
+            statistic(float(ratio[ratio == ratio].min())) if (ratio == ratio).any() else "–",
             border=True,
             help=t("training.best_help"),
         )
         put.metric(t("training.time"), t("unit.minutes", n=f"{seconds / 60:.1f}"), border=True)
-        put.metric(t("training.speed"), cards.number(last.get("samples_per_s")), border=True)
-        put.metric(t("training.memory"), t("training.mb", n=cards.number(last.get("rss_mb"))), border=True)
+        put.metric(t("training.speed"), statistic(last.get("samples_per_s")), border=True)
+        put.metric(t("training.memory"), t("training.mb", n=statistic(last.get("rss_mb"))), border=True)
         put.metric(t("identity.status"), t(f"run_state.{frame.run.state}"), border=True)
 
 

@@ -20,8 +20,8 @@ from streamlit.testing.v1.element_tree import Block
 
 from analysis import diagnose, explain, load_diagnosis
 from analysis.explain.report import to_html as explained
+from analysis.html_page import REPORT_POLICY
 from analysis.report import to_html, to_markdown
-from analysis.report_policy import REPORT_POLICY
 from dashboard import train_form
 from dashboard.document import to_html as saved
 from dashboard.page import KEY
