@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 from ple_model.money import is_money, money
+from ple_model.registry import expert_classes
 from ple_model.tasks import TASKS
 
 Language = Literal["en", "ko"]
@@ -64,12 +65,13 @@ FIELD_TITLES: dict[str, tuple[str, str]] = {
     "coldstart_features": ("what is known of a new customer", "신규 고객 정보"),
     "anonymous_features": ("what is known of an anonymous visitor", "비식별 방문자 정보"),
 }
-EXPERT_TITLES: dict[str, str] = {
-    "unified_hgcn": "hierarchy graph (unified_hgcn)", "perslay": "shape of activity (perslay)",
-    "deepfm": "feature interactions (deepfm)",
-    "temporal": "sequences (temporal)", "lightgcn": "collaborative graph (lightgcn)", "causal": "causal variables (causal)",
-    "optimal_transport": "prototype distances (optimal_transport)", "raw_scale": "raw amounts (raw_scale)",
-}  # fmt: skip
+MODULE_TITLES: dict[str, tuple[str, str]] = {
+    "journey": ("daily behaviour states (journey)", "일별 행동 상태 (journey)"),
+    "lifecycle": ("life-cycle states", "생애주기 상태"),
+    "behavior": ("behaviour states", "행동 상태"),
+    "cluster": ("customer cluster", "고객 군집"),
+}
+"""What adds to a prediction beside the experts, whose titles stand in their classes."""
 TASK_TITLES_KO: dict[str, str] = {
     "ctr": "클릭",
     "cvr": "전환",
@@ -157,6 +159,15 @@ def title(group: str, language: Language = "en") -> str:
     """A feature part's or input field's name for a reviewer."""
     found = PART_TITLES.get(group) or FIELD_TITLES.get(group)
     return found[language == "ko"] if found else group.replace("_", " ")
+
+
+def module_title(module: str, language: Language = "en") -> str:
+    """A shared expert's name for a reviewer with its name in the configuration; the title of an HMM mode or of the cluster."""
+    found = MODULE_TITLES.get(module)
+    if found is not None:
+        return found[language == "ko"]
+    known = expert_classes().get(module)
+    return f"{known.title[language == 'ko']} ({module})" if known is not None else module
 
 
 def task_title(task: str, language: Language = "en") -> str:

@@ -21,7 +21,7 @@ import yaml
 
 from ple_model.arguments import MAX_SEED, shown
 from ple_model.errors import UserError, did_you_mean
-from ple_model.experts.base import ExpertParams
+from ple_model.experts.base import ExpertParams, require_valid
 from ple_model.registry import expert_class
 from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, LOGIT_TRANSFERS, TASKS, TaskSpec
 from ple_model.yaml_text import MAX_DEPTH, parse_yaml
@@ -315,6 +315,7 @@ class Config:
         object.__setattr__(self, "task_experts", listed)
         for name, p in self.shared_experts.items():
             _require(p.output_dim >= 1, f"shared_experts.{name}.output_dim", p.output_dim, "it must be at least 1")
+            require_valid(name, p)
         if not self.tasks:
             raise UserError("task_experts.tasks: every task is switched off; at least one is needed")
         for task, o in self.task_experts.tasks.items():

@@ -8,23 +8,27 @@ from dataclasses import dataclass
 from torch import nn
 
 from ple_model.config import Config, load_config
+from ple_model.experts.base import Reference
+from ple_model.registry import expert_class
 
-REFERENCE: dict[str, int] = {
-    "unified_hgcn": 200_000, "perslay": 50_000, "deepfm": 169_000, "temporal": 500_000, "lightgcn": 20_000, "causal": 100_000,
-    "optimal_transport": 100_000, "raw_scale": 12_000, "cgc": 75_000, "hmm": 5_000, "basket": 362_000, "towers": 80_000,
-    "adatt": 10_000, "sae": 2_700_000, "evidential": 30_000, "auxiliary": 40_000,
-}  # fmt: skip
-"""The reference's estimates for its default configuration."""
-
-WHY: dict[str, str] = {
-    "hmm": "three Linear(16, 32) with LayerNorm and a default embedding are 1,920 parameters by count; the estimate is rough.",
-    "adatt": "affinity and transfer are measured from gradients and kept as buffers; nothing is trained.",
-    "sae": "tied weights (W_dec = W_enc^T) count the big matrix once; the estimate is that of untied weights.",
-    "evidential": "one Linear(32, K) a task (2 for binary, 4 for regression) is 3,168 by count; the estimate is rough.",
-    "perslay": "the point transformations and the pooling are shared by every diagram point, which needs few weights.",
-    "raw_scale": "the reference's figure is that of a plain 90 -> 64 MLP; widths of its hidden layers are not given there.",
+REFERENCE: dict[str, Reference] = {
+    "cgc": Reference(75_000),
+    "hmm": Reference(
+        5_000,
+        "three Linear(16, 32) with LayerNorm and a default embedding are 1,920 parameters by count; the estimate is rough.",
+    ),
+    "basket": Reference(362_000),
+    "towers": Reference(80_000),
+    "adatt": Reference(10_000, "affinity and transfer are measured from gradients and kept as buffers; nothing is trained."),
+    "sae": Reference(
+        2_700_000, "tied weights (W_dec = W_enc^T) count the big matrix once; the estimate is that of untied weights."
+    ),
+    "evidential": Reference(
+        30_000, "one Linear(32, K) a task (2 for binary, 4 for regression) is 3,168 by count; the estimate is rough."
+    ),
+    "auxiliary": Reference(40_000),
 }
-"""Why a module is more than a third away from the estimate in the default configuration."""
+"""The reference's estimates of what is no expert; an expert's stands in its class (`Expert.reference`)."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +73,19 @@ def summarise(config: Config, blocks: Mapping[str, Sequence[nn.Module]]) -> Mode
     """The summary of a model by its blocks; one more than a third away from its estimate carries a sentence that says why."""
     default = load_config("v3_14")
     same = config.task_experts == default.task_experts and all(
-        default.shared_experts.get(n) == p for n, p in config.shared_experts.items()
+        p == expert_class(n).Params() for n, p in config.shared_experts.items() if expert_class(n).reference is not None
     )
     rows = []
     for name, modules in blocks.items():
         count = sum(p.numel() for m in modules for p in m.parameters())
-        estimate = REFERENCE.get(name)
-        far = estimate is not None and abs(count - estimate) > estimate / 3
-        rows.append(SummaryRow(name, count, estimate, _explanation(name, same) if far else ""))
+        known = expert_class(name).reference if name in config.shared_experts else REFERENCE.get(name)
+        far = known is not None and abs(count - known.parameters) > known.parameters / 3
+        said = _explanation(name, known, same) if known is not None and far else ""
+        rows.append(SummaryRow(name, count, None if known is None else known.parameters, said))
     return ModelSummary(tuple(rows), same)
 
 
-def _explanation(name: str, default_size: bool) -> str:
+def _explanation(name: str, known: Reference, default_size: bool) -> str:
     if not default_size and name not in ("adatt", "sae"):
         return "the configuration has other widths than the reference's default."
-    return WHY.get(name, "the reference gives an outline of this module, not its widths; ours follow from its description.")
+    return known.why or "the reference gives an outline of this module, not its widths; ours follow from its description."

@@ -33,7 +33,7 @@ from analysis.results.explanation import (
     TransferStep,
 )  # fmt: skip
 from analysis.results.labels import load_labels
-from analysis.wording import EXPERT_TITLES, quantity, title
+from analysis.wording import module_title, quantity, title
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.errors import UserError
 from ple_model.fields import SEGMENTS
@@ -41,10 +41,7 @@ from ple_model.finite import require_finite
 from ple_model.intervention import Intervention
 from ple_model.output import PLEClusterOutput
 from ple_model.run import Run
-
-HMM_TITLES = {
-    "journey": "daily behaviour states (journey)", "lifecycle": "life-cycle states", "behavior": "behaviour states",
-}  # fmt: skip
+from ple_model.tasks import HMM_MODES
 
 
 def assemble(run: Run, data: Dataset, batch: Batch, task: str, target: int | None, seed: int) -> Explanation:
@@ -125,7 +122,7 @@ class Assembly:
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
             reasons=reasons(every, groups, subject, sign),
             against=reasons(every, groups, subject, -sign),
-            groups=_ranked(groups, lambda g: title(g), lambda g: "part" if g not in path.fields else "field"),
+            groups=_ranked(groups, title, lambda g: "part" if g not in path.fields else "field"),
             features=every[:30],
             experts=self._experts(expert_names, experts.values),
             experts_typical=experts.baseline,
@@ -174,14 +171,14 @@ class Assembly:
         for expert, width in zip(model.expert_names, model.dims, strict=True):
             parts[expert] = float(by_name["shared"][:, start : start + width].double().sum())
             start += width
-        modes = {m: float(by_name[m].double().sum()) for m in names if m in HMM_TITLES}
+        modes = {m: float(by_name[m].double().sum()) for m in names if m in HMM_MODES}
         cluster = float(by_name["cluster_embedding"].double().sum() + by_name["cluster_weights"].double().sum())
         parts |= {m: v for m, v in modes.items() if v != 0} | {"cluster": cluster}
 
         def kind(key: str) -> str:
             return "hmm" if key in modes else "cluster" if key == "cluster" else "expert"
 
-        return _ranked(parts, lambda k: EXPERT_TITLES.get(k) or HMM_TITLES.get(k) or "customer cluster", kind)
+        return _ranked(parts, module_title, kind)
 
     def _concepts(self, encoded: Any, gradient: Any, values: Any, limit: int = 8) -> tuple[Contribution, ...]:
         """SAE latents' parts: the step from the mean representation, written as latents plus what the SAE leaves."""

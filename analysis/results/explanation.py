@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from analysis.wording import Language, given_title, percent, quantity, task_title
+from analysis.wording import Language, given_title, module_title, percent, quantity, task_title, title
 
 ScoreUnit = Literal["probability", "value"]
 
@@ -63,6 +63,12 @@ class Contribution:
     value: float
     share: float
     """|value| as a share of all groups' |value|."""
+
+    def named(self, language: Language) -> str:
+        """The title in this language; own labels of latents stay as they were written."""
+        if self.kind in ("part", "field"):
+            return title(self.key, language)
+        return module_title(self.key, language) if self.kind in ("expert", "hmm", "cluster") else self.title
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.explain.report import to_html
 from analysis.figures.style import bars
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
-from analysis.wording import Language, quantity, statistic, title
+from analysis.wording import Language, quantity, statistic
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
@@ -122,7 +122,7 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
 
 def _title(c: Contribution) -> str:
     """A part's name in the reader's language; own labels of latents stay as they were written."""
-    return title(c.key, "ko") if language() == "ko" and c.kind in ("part", "field") else label(c.title)
+    return label(c.title) if c.kind in ("latent", "rest") else c.named(_language())
 
 
 def _parts(found: Sequence[Contribution], key: str, caption: str) -> None:

@@ -7,14 +7,17 @@ absent, `encode` works on the rest (an absent field is `None` for the batch, or 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ple_model.arguments import shown
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
+from ple_model.errors import UserError
 from ple_model.experts.reads import read_in
 
 
@@ -28,25 +31,58 @@ class ExpertAux:
 
 @dataclass(frozen=True)
 class ExpertParams:
-    """Base of an expert's own config section; each field carries its help text in `metadata["help"]`."""
+    """Base of an expert's own config section. A field's `metadata` holds its help text (`help`) and, where they are not those
+    of its kind (`config.BOUNDS`), its least and largest value (`low`, `high`); a rule that needs more than bounds goes into
+    `wrong`."""
 
     output_dim: int = field(default=64, metadata={"help": "Width of the expert's output block in shared_concat."})
 
+    def wrong(self) -> Iterator[tuple[str, str]]:
+        """(field, what it must be) for each value that gives no expert: `yield "patch", "it must be at most txn_days (30)"`.
+
+        The one hook for rules beyond bounds. Whoever reads a configuration or builds an expert calls it through
+        `require_valid`, which names the key and the value."""
+        yield from ()
+
+
+def require_valid(expert: str, params: ExpertParams) -> None:
+    """`UserError` with the key, the value and the rule for the first wrong parameter of this expert."""
+    for name, rule in params.wrong():
+        raise UserError(f"shared_experts.{expert}.{name}: {shown(getattr(params, name))} is not valid, {rule}")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the technical reference says of an expert's size at its default widths."""
+
+    parameters: int
+    """Its estimate of the parameter count."""
+    why: str = ""
+    """Why ours is more than a third away from it, as a sentence; empty where it is not."""
+
 
 class Expert(nn.Module, ABC):
-    """A shared expert. Subclasses set `name`, `reads`, `Params`, build layers in `__init__` and implement `encode`."""
+    """A shared expert, all of it in one file: what it is called and reads, its parameters and their rules, its layers.
+
+    A subclass sets `name`, `title`, `reads` and `Params`, builds its layers in `__init__`, and implements `encode` and
+    `last_layer`. Its file stands in `ple_model/experts`, where `registry` finds it; `shared_experts.<name>: {}` in a
+    configuration switches it on. Summaries, explanations, statistics, checks and pages know it by what the class says."""
 
     name: ClassVar[str]
+    title: ClassVar[tuple[str, str]]
+    """What it stands for in a few words, for a reviewer who reads an explanation: English, Korean."""
     reads: tuple[str, ...]
     """Input fields, `features:<part>` for parts of `features`. A class declares it for the package's columns; an instance reads
     the same of its context's (`reads.read_in`)."""
-    title: ClassVar[str]
-    reference_parameters: ClassVar[int]
-    """The reference's estimate of the parameter count at the default preset."""
+    stands_in: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """A field that is read only in rows where these others are absent."""
+    reference: ClassVar[Reference | None] = None
+    """The reference's estimate; None for an expert that it does not know."""
     Params: ClassVar[type[ExpertParams]] = ExpertParams
 
     def __init__(self, params: Any, context: ModelContext, dropout: float) -> None:
         super().__init__()
+        require_valid(self.name, params)
         self.params = params
         self.reads = read_in(type(self).reads, context)
         self.n_normalized = context.n_normalized

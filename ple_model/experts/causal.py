@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.notears import acyclicity
 from ple_model.layers.precision import full_precision, widen
@@ -27,13 +27,16 @@ class CausalParams(ExpertParams):
     hidden_dim: int = field(default=128, metadata={"help": "Hidden width of the encoder from features to causal variables."})
     variables: int = field(default=32, metadata={"help": "d: number of causal variables."})
     reconstruction_weight: float = field(
-        default=0.1, metadata={"help": "Coefficient of the mean over variables of (Z - ZA)^2."}
+        default=0.1, metadata={"help": "Coefficient of the mean over variables of (Z - ZA)^2.", "low": 0}
     )
-    acyclicity_weight: float = field(default=1.0, metadata={"help": "Coefficient of h(A)."})
+    acyclicity_weight: float = field(default=1.0, metadata={"help": "Coefficient of h(A).", "low": 0})
     acyclicity_square_weight: float = field(
-        default=5.0, metadata={"help": "Coefficient of h(A)^2 / 2, the quadratic penalty of the augmented Lagrangian."}
+        default=5.0,
+        metadata={"help": "Coefficient of h(A)^2 / 2, the quadratic penalty of the augmented Lagrangian.", "low": 0},
     )
-    sparsity_weight: float = field(default=0.001, metadata={"help": "Coefficient of the L1 norm of A (sum of magnitudes)."})
+    sparsity_weight: float = field(
+        default=0.001, metadata={"help": "Coefficient of the L1 norm of A (sum of magnitudes).", "low": 0}
+    )
 
 
 class Causal(Expert):
@@ -41,8 +44,8 @@ class Causal(Expert):
 
     name: ClassVar[str] = "causal"
     reads: tuple[str, ...] = NORMALIZED_PARTS
-    title: ClassVar[str] = "Causal (learned directed acyclic graph)"
-    reference_parameters: ClassVar[int] = 100_000
+    title: ClassVar[tuple[str, str]] = ("causal variables", "인과 변수")
+    reference: ClassVar[Reference | None] = Reference(100_000)
     Params: ClassVar[type[ExpertParams]] = CausalParams
     off_diagonal: Tensor
 

@@ -8,6 +8,7 @@ back into the ball, and the customer attends to the nodes of each ball by hyperb
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import BALL_DIMS, BALLS, HierarchyTree, ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
 from ple_model.experts.reads import MERCHANT_PARTS, cleared
 from ple_model.layers.poincare import distance, expmap0, logmap0, pairwise_distance
 from ple_model.layers.precision import full_precision, widen
@@ -38,6 +39,10 @@ class HGCNParams(ExpertParams):
     merchant_dim: int = field(default=64, metadata={"help": "Width of the merchant slice's own projection."})
     fusion_dims: list[int] = field(default_factory=lambda: [256, 256], metadata={"help": "Hidden widths after attention."})
     min_curvature: float = field(default=0.05, metadata={"help": "Smallest learned curvature: below it a ball is flat."})
+
+    def wrong(self) -> Iterator[tuple[str, str]]:
+        if not 0 < self.min_curvature < 1:
+            yield "min_curvature", "it must be between 0 and 1, the curvature at the start"
 
 
 class TreeMessages(nn.Module):
@@ -76,8 +81,8 @@ class UnifiedHGCN(Expert):
 
     name: ClassVar[str] = "unified_hgcn"
     reads: tuple[str, ...] = ("hierarchy_features", *MERCHANT_PARTS)
-    title: ClassVar[str] = "Hyperbolic GCN (category, product and region trees)"
-    reference_parameters: ClassVar[int] = 200_000
+    title: ClassVar[tuple[str, str]] = ("hierarchy graph", "계층 그래프")
+    reference: ClassVar[Reference | None] = Reference(200_000)
     Params: ClassVar[type[ExpertParams]] = HGCNParams
     node_coordinates: Tensor
     node_ball: Tensor

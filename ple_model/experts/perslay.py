@@ -7,6 +7,7 @@ the phase-transition numbers join either way.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
 from ple_model.experts.reads import cleared
 from ple_model.fields import FIELD_SHAPES
 from ple_model.layers.persistence import PersLayer, pack
@@ -44,8 +45,9 @@ class PersLay(Expert):
     reads: tuple[str, ...] = (
         "tda_short_diagrams", "tda_long_diagrams", "tda_features", "tda_global_stats", "tda_phase_transition",
     )  # fmt: skip
-    title: ClassVar[str] = "PersLay (topological shape of behaviour)"
-    reference_parameters: ClassVar[int] = 50_000
+    stands_in: ClassVar[Mapping[str, tuple[str, ...]]] = {"tda_features": ("tda_short_diagrams", "tda_long_diagrams")}
+    title: ClassVar[tuple[str, str]] = ("shape of activity", "활동의 형태")
+    reference: ClassVar[Reference | None] = Reference(50_000)
     Params: ClassVar[type[ExpertParams]] = PersLayParams
 
     def __init__(self, params: PersLayParams, context: ModelContext, dropout: float) -> None:

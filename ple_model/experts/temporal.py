@@ -8,6 +8,7 @@ last ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,8 +17,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.errors import UserError
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
 from ple_model.experts.reads import cleared
 from ple_model.fields import FIELD_SHAPES
 from ple_model.layers.liquid import CfC, elapsed_steps
@@ -48,18 +48,14 @@ class TemporalParams(ExpertParams):
     patch: int = field(default=6, metadata={"help": "Steps in one patch."})
     mix_dim: int = field(default=64, metadata={"help": "Width in which the streams are mixed."})
 
-    def __post_init__(self) -> None:
+    def wrong(self) -> Iterator[tuple[str, str]]:
         limits = {"txn_days": FIELD_SHAPES["txn_seq"][0], "sessions": FIELD_SHAPES["session_seq"][0]}
         for name, limit in limits.items():
             if not 1 <= getattr(self, name) <= limit:
-                value = getattr(self, name)
-                raise UserError(f"shared_experts.temporal.{name}: {value!r} is not valid, it must be in 1..{limit}")
+                yield name, f"it must be in 1..{limit}"
         for width, heads in (("mamba_dim", "mamba_heads"), ("transformer_dim", "transformer_heads")):
             if getattr(self, width) % getattr(self, heads):
-                raise UserError(
-                    f"shared_experts.temporal.{width}: {getattr(self, width)} is not a multiple of {heads} "
-                    f"({getattr(self, heads)})"
-                )
+                yield width, f"it must be a multiple of {heads} ({getattr(self, heads)})"
 
 
 class SequenceEncoders(nn.Module):
@@ -100,8 +96,8 @@ class Temporal(Expert):
 
     name: ClassVar[str] = "temporal"
     reads: tuple[str, ...] = SEQUENCES
-    title: ClassVar[str] = "Temporal (Mamba, liquid network, Transformer)"
-    reference_parameters: ClassVar[int] = 500_000
+    title: ClassVar[tuple[str, str]] = ("sequences", "시퀀스")
+    reference: ClassVar[Reference | None] = Reference(500_000)
     Params: ClassVar[type[ExpertParams]] = TemporalParams
 
     def __init__(self, params: TemporalParams, context: ModelContext, dropout: float) -> None:

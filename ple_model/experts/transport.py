@@ -8,6 +8,7 @@ The cost is the squared distance of support points divided by its largest value,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,8 +17,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.errors import UserError
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
 from ple_model.layers.sinkhorn import couple
@@ -35,13 +35,9 @@ class TransportParams(ExpertParams):
     epsilon: float = field(default=0.1, metadata={"help": "Entropic regularisation, relative to the largest cost of 1."})
     iterations: int = field(default=10, metadata={"help": "Sinkhorn iterations."})
 
-    def __post_init__(self) -> None:
+    def wrong(self) -> Iterator[tuple[str, str]]:
         if self.epsilon <= 0:
-            raise UserError(f"shared_experts.optimal_transport.epsilon: {self.epsilon!r} is not valid, it must be positive")
-        if self.iterations < 1:
-            raise UserError(
-                f"shared_experts.optimal_transport.iterations: {self.iterations!r} is not valid, at least 1 is needed"
-            )
+            yield "epsilon", "it must be positive"
 
 
 class OptimalTransport(Expert):
@@ -49,8 +45,8 @@ class OptimalTransport(Expert):
 
     name: ClassVar[str] = "optimal_transport"
     reads: tuple[str, ...] = NORMALIZED_PARTS
-    title: ClassVar[str] = "Optimal transport (distance to typical customers)"
-    reference_parameters: ClassVar[int] = 100_000
+    title: ClassVar[tuple[str, str]] = ("prototype distances", "원형과의 거리")
+    reference: ClassVar[Reference | None] = Reference(100_000)
     Params: ClassVar[type[ExpertParams]] = TransportParams
 
     def __init__(self, params: TransportParams, context: ModelContext, dropout: float) -> None:

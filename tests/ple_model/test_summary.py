@@ -2,7 +2,10 @@ import pytest
 
 from ple_model.config import load_config
 from ple_model.model import PLEClusterAdaTT
-from ple_model.summary import REFERENCE, WHY
+from ple_model.registry import expert_classes
+from ple_model.summary import REFERENCE
+
+KNOWN = REFERENCE | {n: c.reference for n, c in expert_classes().items() if c.reference is not None}
 
 
 @pytest.fixture(scope="module")
@@ -16,14 +19,14 @@ def test_the_summary_counts_every_parameter_once(default: PLEClusterAdaTT) -> No
 
 def test_every_module_of_the_reference_is_listed_with_its_estimate(default: PLEClusterAdaTT) -> None:
     rows = {r.module: r for r in default.summary().rows}
-    assert {k: rows[k].reference for k in REFERENCE} == REFERENCE
+    assert {k: rows[k].reference for k in KNOWN} == {k: known.parameters for k, known in KNOWN.items()}
 
 
 def test_exactly_what_is_a_third_away_is_explained(default: PLEClusterAdaTT) -> None:
     for row in default.summary().rows:
         far = row.reference is not None and not 2 / 3 <= row.parameters / row.reference <= 4 / 3
         assert bool(row.explanation) == far, row
-        assert not far or row.explanation == WHY[row.module]
+        assert not far or row.explanation == KNOWN[row.module].why
 
 
 def test_counts_that_the_configuration_fixes(default: PLEClusterAdaTT) -> None:
