@@ -340,9 +340,15 @@ class TableCheck:
         if "amount" in names:
             card = "coalesce(kind, 'card') = 'card'" if "kind" in names else "true"
             refund = f"{card} AND amount < 0"
-            self._each(
-                "amount", refund, "refund", "warning", "negative card amounts", "They count as refunds: spend is net of them."
-            )
+            signs = f"SELECT count(*) FILTER ({refund}), count(*) FILTER ({card} AND amount > 0) FROM {self.view}"
+            below, above = self.con.execute(signs).fetchall()[0]
+            if below > above:
+                message = f"negative card amounts, more than the {above:,} positive ones"
+                handling = "Negative is a refund: turn the sign of the amounts (spending: negative in the map of an import)."
+                self._each("amount", refund, "spending_negative", "error", message, handling)
+            else:
+                handling = "They count as refunds: spend is net of them."
+                self._each("amount", refund, "refund", "warning", "negative card amounts", handling)
 
     def _each(
         self, column: str, where: str, kind: str, severity: Severity, message: str, handling: str = NOTHING_BUILT

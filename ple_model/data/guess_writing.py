@@ -136,15 +136,19 @@ def _numbers(source: Source, found: TableMap, column: ColumnSpec, distinct: str)
         ), f"'{reading.example}' is one number or a thousand times it: see decimal"
     kept = replace(found, thousands=reading.thousands, decimal=reading.decimal)
     number = converted_sql("v", True, column.name, column.sql_type, kept)
-    low, high, below = source.one(
-        f"SELECT min(x), max(x), coalesce(sum(n) FILTER (x < 0), 0) FROM (SELECT {number} AS x, n FROM {distinct})"
+    low, high, below, rows = source.one(
+        "SELECT min(x), max(x), coalesce(sum(n) FILTER (x < 0), 0), coalesce(sum(n) FILTER (x <> 0), 0)"
+        f" FROM (SELECT {number} AS x, n FROM {distinct})"
     )
     if low is None:
         source.open_questions.append(f"'{name}' holds no readable number for '{column.name}'")
         return found, "not readable as numbers"
     remark = f"{_number(low)} to {_number(high)}"
     if below:
-        remark += f", {below:,} below 0" + (" (refunds)" if column.name == "amount" else "")
+        remark += f", {below:,} below 0"
+        if column.name == "amount":
+            kept, meant = _spending(source, kept, name, below / rows)
+            remark += meant
     if reading.thousands:
         remark += f"; '{reading.thousands}' for thousands" + (f", since {reading.why}" if reading.why else "")
     if reading.decimal != ".":
@@ -157,6 +161,21 @@ def _numbers(source: Source, found: TableMap, column: ColumnSpec, distinct: str)
             f"'{name}' holds amounts of {len(beside)} currencies ({shares(beside)}), which are not added: give a file of one"
         )
     return kept, remark
+
+
+MANY_NEGATIVE = 0.3
+"""More negative amounts than this are not taken for refunds unasked: of card payments a few in a hundred come back."""
+
+
+def _spending(source: Source, found: TableMap, name: str, share: float) -> tuple[TableMap, str]:
+    """Whether money spent is written with a minus, as statements of accounts do: asked where refunds would be that many."""
+    if share <= MANY_NEGATIVE:
+        return found, " (refunds)"
+    source.open_questions.append(
+        f"{share:.0%} of the amounts in '{name}' are below 0: is money spent written with a minus (spending: negative), or are"
+        f" these refunds (spending: positive)?"
+    )
+    return replace(found, spending=OPEN), " (spending or refunds: see spending)"
 
 
 def _number(value: object) -> str:

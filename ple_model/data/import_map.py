@@ -309,6 +309,8 @@ def _writing_lines(found: TableMap) -> list[str]:
         lines.append(f"    thousands: {scalar(found.thousands)}")
     if found.decimal != ".":
         lines.append(f"    decimal: {scalar(found.decimal)}")
+    if found.spending != "positive":
+        lines.append(f"    spending: {scalar(found.spending)}  # the sign of money spent: positive or negative")
     if found.drop_incomplete:
         lines.append("    drop_incomplete: true  # rows without one of the columns every row needs, such as a total at the end")
     if found.rows:

@@ -300,10 +300,17 @@ def _select(
             if kind == "VARCHAR" and spec.column(column).key:
                 problems += lost_digits(con, kept, expression, f"{file}: {name}.{column}")
             expression = f"{converted} * {factor}" if factor and column in MONEY else converted
+            if column == "amount" and table.spending == "negative":
+                expression = f"CASE WHEN {_is_card(expressions)} THEN -({expression}) ELSE {expression} END"
         wanted.append(f"{expression} AS {quote(column)}")
     if spec.free_columns:
         wanted += [_free(con, spec, kept, c, found[c]) for c in found if c not in used and c not in names]
     return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped, tuple(notes), currency)
+
+
+def _is_card(expressions: Mapping[str, str]) -> str:
+    """SQL: is a row spending by card? A row without a kind is."""
+    return f"coalesce({expressions['kind']}, 'card') = 'card'" if "kind" in expressions else "true"
 
 
 def _free(con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, column: str, found: str) -> str:

@@ -11,6 +11,7 @@
         columns: {customer_id: client, ts: [day, time], amount: value, mcc_l1: category}
         formats: {ts: "%d.%m.%Y"}          # default: 2024-07-01 and 2024/07/01, with or without a time
         thousands: ","                     # default: numbers have no thousands separator
+        spending: negative                 # money spent is written with a minus; default: positive
         constants: {kind: card}            # the same value in every row
         values: {mcc_l1: {Food: groceries, Gas: fuel and transport, Other: ~}}
         drop_incomplete: true              # leave out rows without a customer, date or amount
@@ -56,6 +57,8 @@ class TableMap:
     """Date column -> its strptime format."""
     thousands: str = ""
     decimal: str = "."
+    spending: str = "positive"
+    """The sign of money spent by card in the source; amounts of the other sign are refunds."""
     encoding: str | None = None
     delimiter: str | None = None
     skip_lines: int | None = None
@@ -87,7 +90,7 @@ class SourceMap:
 def _open_places(here: str, table: TableMap) -> list[str]:
     places = [f"{here}.columns.{c}" for c, originals in table.columns.items() if OPEN in originals]
     places += [f"{here}.formats.{c}" for c, text in table.formats.items() if text == OPEN]
-    places += [f"{here}.{part}" for part in ("thousands", "decimal", "sheet") if getattr(table, part) == OPEN]
+    places += [f"{here}.{part}" for part in ("thousands", "decimal", "spending", "sheet") if getattr(table, part) == OPEN]
     named = {**{f"values.{k}": v for k, v in table.values.items()}, **{f"rows.{k}": v for k, v in table.rows.items()}}
     for part, pairs in named.items():
         asked = [k for k, v in pairs.items() if v == OPEN]
@@ -157,6 +160,7 @@ def _table_map(path: Path, name: str, entry: Any) -> TableMap:
         formats={k: _text(path, f"{here}.formats.{k}", v) for k, v in formats.items()},
         thousands=_separator(path, f"{here}.thousands", parts.get("thousands", ""), (",", ".", " ", "'", "", OPEN)),
         decimal=_separator(path, f"{here}.decimal", parts.get("decimal", "."), (".", ",", OPEN)),
+        spending=_spending(path, name, parts.get("spending", "positive")),
         encoding=None if parts.get("encoding") is None else _encoding(path, f"{here}.encoding", parts["encoding"]),
         delimiter=None if parts.get("delimiter") is None else _delimiter(path, f"{here}.delimiter", parts["delimiter"]),
         skip_lines=None if parts.get("skip_lines") is None else _count(path, f"{here}.skip_lines", parts["skip_lines"]),
@@ -193,6 +197,17 @@ def _encoding(path: Path, where: str, value: Any) -> str:
 def _separator(path: Path, where: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise UserError(f"{path}: {where} is {value!r}; give one of {', '.join(repr(a) for a in allowed if a != OPEN)}")
+    return str(value)
+
+
+def _spending(path: Path, table: str, value: Any) -> str:
+    where = f"{path}: tables.{table}.spending"
+    if value not in ("positive", "negative", OPEN):
+        raise UserError(
+            f"{where} is {shown(value)}; give positive or negative{did_you_mean(str(value), ('positive', 'negative'))}"
+        )
+    if table != "transactions" and value != "positive":
+        raise UserError(f"{where}: only transactions have money spent and refunds; remove it")
     return str(value)
 
 

@@ -147,8 +147,9 @@ def fit_gmm(
     bad = np.flatnonzero((mixture.weights_ < DEGENERATE_WEIGHT) | (smallest <= 1.01 * REG_COVAR))
     if len(bad):
         notes.append(
-            f"gmm: components {bad.tolist()} are degenerate"
-            f" (weight below {DEGENERATE_WEIGHT} or covariance at the floor {REG_COVAR})"
+            f"gmm: {len(bad)} of {n_components} customer clusters hold almost nobody (numbers {bad.tolist()}: weight below"
+            f" {DEGENERATE_WEIGHT} or covariance at the floor {REG_COVAR}); usual where customers are few or much alike, and"
+            " harmless: hardly any customer is assigned to them"
         )
     weights = np.maximum(mixture.weights_, 1e-12)
     model = GmmModel(

@@ -140,7 +140,10 @@ def repaired(model: HmmModel, name: str, share: Float64) -> HmmModel:
         notes.append(f"hmm {name}: start probabilities were not finite, made uniform")
     empty = np.flatnonzero(~(share > EMPTY_SHARE))
     if len(empty):
-        notes.append(f"hmm {name}: states {empty.tolist()} hold less than {EMPTY_SHARE:.0e} of the training steps")
+        notes.append(
+            f"hmm {name}: {len(empty)} of {k} states of customers' behaviour are all but unused (numbers {empty.tolist()}: less"
+            f" than {EMPTY_SHARE:.2%} of the steps); usual where customers are few or their histories short, and harmless"
+        )
     return HmmModel(start / start.sum(), transition, mean, np.maximum(var, MIN_COVAR), model.centre, model.scale, tuple(notes))
 
 

@@ -454,3 +454,52 @@ def test_the_one_currency_that_a_file_names_is_that_of_its_amounts(tmp_path: Pat
         answered(plan)
         assert main(["import", "tables", str(file), str(file.with_name("events")), "--map", str(plan)]) == 0
         assert EventsManifest.load(file.with_name("events")).currency == code
+
+
+def turned(path: Path) -> Path:
+    """The payments as an account's statement writes them: money spent with a minus, refunds without."""
+    rows = ((d.isoformat(), c, m, k, str(-a)) for c, d, a, m, k in payments())
+    return write(path, HEADER, rows)
+
+
+def test_spending_written_with_a_minus_is_asked_and_then_turned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, events = tmp_path / "map.yaml", tmp_path / "events"
+    source = turned(tmp_path / "statement.csv")
+    assert main(["import", "map", str(source), str(plan)]) in (0, 1)
+    assert "95% of the amounts in 'amount' are below 0: is money spent written with a minus" in capsys.readouterr().out
+    answered(plan)
+    assert main(["import", "tables", str(source), str(events), "--map", str(plan)]) == 2
+    assert "tables.transactions.spending" in capsys.readouterr().err
+    plan.write_text(plan.read_text(encoding="utf-8").replace("spending: '?'", "spending: negative"), encoding="utf-8")
+    assert main(["import", "tables", str(source), str(events), "--map", str(plan)]) == 0, capsys.readouterr().err
+    with connect(events) as store:
+        found = sorted(a for (a,) in store.con.execute("SELECT amount FROM transactions").fetchall())
+    assert found == sorted(a for _, _, a, _, _ in payments())
+
+
+def test_more_refunds_than_purchases_are_no_card_payments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, events = tmp_path / "map.yaml", tmp_path / "events"
+    source = turned(tmp_path / "statement.csv")
+    main(["import", "map", str(source), str(plan)])
+    answered(plan)
+    plan.write_text(plan.read_text(encoding="utf-8").replace("spending: '?'", "spending: positive"), encoding="utf-8")
+    codes = [main(["import", "tables", str(source), str(events), "--map", str(plan)])]
+    codes += [main(["validate", str(events)])] if codes == [0] else []
+    said = capsys.readouterr()
+    assert codes[-1] != 0
+    assert "negative card amounts, more than the 12 positive ones" in said.out + said.err
+    assert "spending: negative in the map" in said.out + said.err
+
+
+def test_refunds_as_usual_are_not_asked_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "map.yaml"
+    main(["import", "map", str(plain(tmp_path / "payments.csv")), str(plan)])
+    assert "12 below 0 (refunds)" in capsys.readouterr().out
+    assert "spending" not in yaml.safe_load(plan.read_text(encoding="utf-8"))["tables"]["transactions"]
+
+
+def test_a_sign_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, plan = plain(tmp_path / "payments.csv"), tmp_path / "map.yaml"
+    plan.write_text("tables: {transactions: {spending: negativ}}", encoding="utf-8")
+    assert main(["import", "tables", str(source), str(tmp_path / "events"), "--map", str(plan)]) == 2
+    assert "tables.transactions.spending is 'negativ'" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_an_empty_state_and_nan_rows_are_repaired_and_told() -> None:
     text = " ".join(model.notes)
     assert "transition rows of states [1, 2]" in text
     assert "emissions of states [2]" in text
-    assert "states [2] hold less than" in text
+    assert "1 of 3 states of customers' behaviour are all but unused (numbers [2]" in text
 
 
 def test_constant_observations_do_not_break_the_fit() -> None:
