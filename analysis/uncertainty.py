@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from analysis.stats import evidence
 from ple_model.errors import UserError, did_you_mean
+from ple_model.wilson import wilson
 
 if TYPE_CHECKING:
     from analysis.cohort import CohortFilter
@@ -224,7 +225,7 @@ def reliability(kind: str, p: Array, y: Array, hit: Array) -> Reliability:
     hits = np.bincount(index, observed, minlength=evidence.BINS)
     full = count >= MIN_BIN
     c, share = count[full], hits[full] / count[full]
-    low, high = wilson(share, c)
+    low, high = wilson(hits[full], c)
     q = np.clip(p, 1e-7, 1 - 1e-7)
     return Reliability(
         shown=confidence[full] / c,
@@ -237,13 +238,6 @@ def reliability(kind: str, p: Array, y: Array, hit: Array) -> Reliability:
         brier=float(((p - observed) ** 2).mean()),
         nll=float(-(observed * np.log(q) + (1 - observed) * np.log1p(-q)).mean()),
     )
-
-
-def wilson(share: Array, n: NDArray[np.integer[Any]], z: float = 1.96) -> tuple[Array, Array]:
-    """Wilson's 95 % interval of a share (Wilson 1927): honest in small bins, unlike the normal one."""
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
 def risk(u: Array, error: Array, wrong: NDArray[np.bool_]) -> RiskCoverage:

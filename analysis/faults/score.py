@@ -8,15 +8,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.checks.finding import Finding
 from analysis.faults.fault import UNPLANTABLE, Expect, Fault, Level
+from ple_model.wilson import wilson
 
-Z95 = 1.959964
 HEALTHY = "healthy"
 
 
@@ -127,7 +126,10 @@ class Ratio:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        return wilson(self.hits, self.n) if self.n else None
+        if not self.n:
+            return None
+        low, high = wilson(self.hits, self.n)
+        return float(low), float(high)
 
     def to_dict(self) -> dict[str, Any]:
         return {"value": self.value, "interval": self.interval, "hits": self.hits, "n": self.n}
@@ -136,15 +138,6 @@ class Ratio:
         if self.value is None or self.interval is None:
             return "not measured"
         return f"{self.value:.3f} ({self.hits} of {self.n}; 95 % {self.interval[0]:.3f} to {self.interval[1]:.3f})"
-
-
-def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a share; it stays inside [0, 1] and is honest at 0 and 1."""
-    p = hits / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    # at 0 and 1 the bound is exact; rounding would put it a hair beside
-    return 0.0 if hits == 0 else centre - half, 1.0 if hits == n else centre + half
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from ple_model.data.events import (
 )
 from ple_model.data.fault import NOTHING_BUILT, UNKNOWN, Fault, Severity, first_line, show
 from ple_model.errors import did_you_mean
+from ple_model.wilson import wilson
 
 HUGE = 1e12
 """Amounts beyond this are taken for damage, not for money."""
@@ -342,7 +343,7 @@ class TableCheck:
             refund = f"{card} AND amount < 0"
             signs = f"SELECT count(*) FILTER ({refund}), count(*) FILTER ({card} AND amount > 0) FROM {self.view}"
             below, above = self.con.execute(signs).fetchall()[0]
-            if below > above:
+            if below and wilson(below, below + above)[0] > 0.5:  # refunds are a few in a hundred; most amounts are never
                 message = f"negative card amounts, more than the {above:,} positive ones"
                 handling = "Negative is a refund: turn the sign of the amounts (spending: negative in the map of an import)."
                 self._each("amount", refund, "spending_negative", "error", message, handling)

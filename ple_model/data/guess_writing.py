@@ -19,6 +19,7 @@ from ple_model.data.map_text import one_line
 from ple_model.data.read_dates import date_readings
 from ple_model.data.read_numbers import number_reading
 from ple_model.data.source_map import OPEN, TableMap
+from ple_model.wilson import wilson
 
 MAX_VALUES = 300
 """Category names that are listed; a source with more has them listed by their number of rows, the rest is unknown."""
@@ -147,7 +148,7 @@ def _numbers(source: Source, found: TableMap, column: ColumnSpec, distinct: str)
     if below:
         remark += f", {below:,} below 0"
         if column.name == "amount":
-            kept, meant = _spending(source, kept, name, below / rows)
+            kept, meant = _spending(source, kept, name, int(str(below)), int(str(rows)))
             remark += meant
     if reading.thousands:
         remark += f"; '{reading.thousands}' for thousands" + (f", since {reading.why}" if reading.why else "")
@@ -167,13 +168,13 @@ MANY_NEGATIVE = 0.3
 """More negative amounts than this are not taken for refunds unasked: of card payments a few in a hundred come back."""
 
 
-def _spending(source: Source, found: TableMap, name: str, share: float) -> tuple[TableMap, str]:
+def _spending(source: Source, found: TableMap, name: str, below: int, rows: int) -> tuple[TableMap, str]:
     """Whether money spent is written with a minus, as statements of accounts do: asked where refunds would be that many."""
-    if share <= MANY_NEGATIVE:
+    if wilson(below, rows)[0] <= MANY_NEGATIVE:
         return found, " (refunds)"
     source.open_questions.append(
-        f"{share:.0%} of the amounts in '{name}' are below 0: is money spent written with a minus (spending: negative), or are"
-        f" these refunds (spending: positive)?"
+        f"{below / rows:.0%} of the amounts in '{name}' are below 0: is money spent written with a minus (spending: negative),"
+        " or are these refunds (spending: positive)?"
     )
     return replace(found, spending=OPEN), " (spending or refunds: see spending)"
 
