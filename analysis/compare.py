@@ -10,7 +10,7 @@ nothing of the seed: two seeds of one configuration are two models.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -29,8 +29,9 @@ SAME = 1e-5
 ABSOLUTE = frozenset(("share", "probability", "variation", "deviations", "angle", "ratio", "constant", "vacuity"))
 """Units with a natural one of their own (a whole, a standard deviation, the own norm, the constant's loss)."""
 
-Verdict = Literal["differs", "same", "size", "few"]
-"""`size`: no interval can be had, so its place in the order is by size alone; `few`: too few rows to judge."""
+Verdict = Literal["differs", "same", "size", "few", "chance"]
+"""`size`: no interval can be had, so its place in the order is by size alone; `few`: too few rows to judge; `chance`: of a task
+that had no label in the training of one of the runs, so that nothing is judged."""
 
 
 class Key(NamedTuple):
@@ -123,7 +124,7 @@ class Comparison:
     parts_only_a: tuple[str, ...] = ()
     parts_only_b: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
-    """What both have, in the runs' own order."""
+    """What both have, in the runs' own order; tasks that never learned, and edges to or from them, last."""
 
     @property
     def shown(self) -> tuple[Difference, ...]:
@@ -132,7 +133,12 @@ class Comparison:
     @property
     def judged(self) -> int:
         """Comparisons with an interval."""
-        return sum(r.verdict != "few" and not math.isnan(r.low) for r in self.rows)
+        return sum(not math.isnan(r.low) for r in self.rows)
+
+    @property
+    def chance(self) -> tuple[Difference, ...]:
+        """What differs of tasks that never learned."""
+        return tuple(r for r in self.rows if r.verdict == "chance" and not math.isclose(r.a, r.b, rel_tol=SAME, abs_tol=1e-12))
 
     @property
     def few(self) -> tuple[Difference, ...]:
@@ -147,7 +153,7 @@ class Comparison:
     @property
     def alike(self) -> bool:
         """Does nothing differ, with something judged?"""
-        unknown = len(self.few) == len(self.rows)
+        unknown = all(r.verdict in ("few", "chance") for r in self.rows)
         return not self.shown and not unknown and not (self.only_a or self.only_b or self.parts_only_a or self.parts_only_b)
 
     def of(self, measure: str) -> tuple[Difference, ...]:
@@ -180,10 +186,14 @@ def interval(a: Estimate, b: Estimate, comparisons: int = 1) -> tuple[float, flo
     return (d - reach, d + reach)
 
 
-def compare(a: Profile, b: Profile, min_rows: int = MIN_ROWS) -> Comparison:
-    """What differs between two runs. `min_rows`: fewer rows in either are no ground for a verdict."""
+def compare(a: Profile, b: Profile, min_rows: int = MIN_ROWS, unlearned: Collection[str] = ()) -> Comparison:
+    """What differs between two runs. `min_rows`: fewer rows in either are no ground for a verdict. `unlearned`: tasks that had
+    no label in the training of either."""
     both = [k for k in a.estimates if k in b.estimates]
-    known = {k: _judgeable(a.estimates[k], b.estimates[k], min_rows) for k in both}
+    silent = {s for s in (*a.subjects(), *b.subjects()) if not set(s.split(":")).isdisjoint(unlearned)}
+    known: dict[Key, Verdict] = {
+        k: "chance" if k.subject in silent else _judgeable(a.estimates[k], b.estimates[k], min_rows) for k in both
+    }
     tested = sum(v == "differs" for v in known.values())
     rows = [_difference(k, a.estimates[k], b.estimates[k], known[k], tested) for k in both]
     subjects, parts = (a.subjects(), b.subjects()), (a.parts(), b.parts())
@@ -195,7 +205,7 @@ def compare(a: Profile, b: Profile, min_rows: int = MIN_ROWS) -> Comparison:
         tuple(s for s in subjects[1] if s not in subjects[0]),
         tuple(p for p in parts[0] if p not in parts[1]),
         tuple(p for p in parts[1] if p not in parts[0]),
-        tuple(s for s in subjects[0] if s in subjects[1]),
+        tuple(sorted((s for s in subjects[0] if s in subjects[1]), key=silent.__contains__)),
     )
 
 
@@ -210,7 +220,7 @@ def _difference(key: Key, a: Estimate, b: Estimate, verdict: Verdict, tested: in
     low = high = math.nan
     if verdict == "differs":
         low, high = interval(a, b, tested)
-    if verdict != "few" and (math.isclose(a.value, b.value, rel_tol=SAME, abs_tol=1e-12) or low <= 0 <= high):
+    if verdict not in ("few", "chance") and (math.isclose(a.value, b.value, rel_tol=SAME, abs_tol=1e-12) or low <= 0 <= high):
         verdict = "same"
     return Difference(key, a.unit, a.value, b.value, a.n, b.n, low, high, verdict)
 

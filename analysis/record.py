@@ -24,6 +24,7 @@ from torch import Tensor
 from analysis.engine.effects import Engine, concat_encoded, rows_alone
 from analysis.facts import facts_of
 from analysis.opening import opened_dataset, opened_run
+from analysis.performance import rows_performance
 from analysis.quality import distinct_customers, row_quality, with_customers
 from analysis.reference import rescale, training_profile
 from analysis.results.progress import Progress
@@ -33,6 +34,7 @@ from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Statistics
 from analysis.store import FORMAT, VECTOR_ROWS, AnalysisStore, StoreWriter, write_statistics
+from ple_model import amounts, baselines, metrics
 from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.errors import UserError
@@ -44,6 +46,7 @@ from ple_model.profile import rows_of
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
 from ple_model.safe_paths import is_file, open_file
+from ple_model.scoring import brand_ranks, labelled
 
 BATCH = 512
 ROW_GROUP = 16_384
@@ -87,6 +90,7 @@ def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int) -> str:
     here = Path(__file__).parent
     measured_by = [
         here / "record.py",
+        here / "performance.py",
         here / "facts.py",
         here / "reference.py",
         here / "engine" / "effects.py",
@@ -94,7 +98,12 @@ def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int) -> str:
     ]
     for path in measured_by:
         h.update(path.read_bytes())
-    for path in (run.path / "config.yaml", run.path / "progress.jsonl"):
+    defined_by = [Path(str(m.__file__)) for m in (amounts, baselines, metrics)]
+    known = sorted(p for p in run.preprocess.iterdir() if p.is_file()) if run.preprocess.is_dir() else []
+    for path in defined_by:
+        h.update(path.read_bytes())
+    for path in (run.path / "config.yaml", run.path / "progress.jsonl", *known):
+        h.update(path.name.encode())
         h.update(_digest(path) if is_file(path) else b"-")
     weights = run.path / "model.safetensors"
     if not is_file(weights):
@@ -326,6 +335,7 @@ class _Recorder:
                 _f32(e if e.dim() == 1 else e.mean(1)),
             )
             columns |= self._head_columns(task, label, output)
+        judged = {} if label is None else self._judged(task, label, value)
         defined = _np(inputs.defined(task))
         if not defined.all():  # what the tower says of a row that the task is not defined for is no prediction
             empty = pa.array(defined)
@@ -337,7 +347,33 @@ class _Recorder:
             else:
                 y_int = _np(label).astype(np.int32)
                 columns[f"y:{task}"] = pa.array(y_int, mask=y_int < 0)
-        return columns
+        return columns | judged
+
+    def _judged(self, task: str, label: Tensor, value: Tensor) -> dict[str, Any]:
+        """What metrics need beside p:, c: and y:. z:<task> predicted logarithm; z:<task>:<k> and l:<task>:<k> prediction and
+        label of each of several outputs; o:<task> probability of the label's class; r:<task> its rank from 1, or that of the
+        label's brand: infinite where its score is no number, NULL for a brand that the model does not know."""
+        spec = self.model.tasks[task]
+        if spec.kind == "regression":
+            told = self.model.to_label(task, value)
+            if told.dim() == 1:
+                return {f"z:{task}": _f32(told)} if spec.log_scale else {}
+            pairs = [(f"z:{task}:{k}", told[:, k]) for k in range(told.shape[1])]
+            pairs += [(f"l:{task}:{k}", label[:, k]) for k in range(told.shape[1])]
+            return {name: _f32(column) for name, column in pairs}
+        if spec.kind == "binary":
+            return {}
+        there = labelled(label)
+        if spec.kind == "contrastive":
+            scores = self.model.brand_logits(value)
+            there &= label < scores.shape[1]
+            rank = torch.full(label.shape, torch.inf)
+            rank[there] = brand_ranks(scores[there], label[there]).to(rank.dtype)
+            return {f"r:{task}": pa.array(_f32(rank), mask=~_np(there))}
+        own = value.gather(1, label.clamp(0, value.shape[1] - 1)[:, None])
+        above = (value > own).sum(dim=1) + 1
+        mask = ~_np(there & torch.isfinite(value).all(dim=1))
+        return {f"o:{task}": pa.array(_f32(own[:, 0]), mask=mask), f"r:{task}": pa.array(_f32(above), mask=mask)}
 
     def _head_columns(self, task: str, label: Tensor | None, output: PLEClusterOutput) -> dict[str, Any]:
         """a:<task> aleatoric uncertainty; q:<task> predictive distribution at the label (regression); s:<task>:<class>
@@ -398,6 +434,7 @@ class _Recorder:
             effects=effects,
             dose=dose,
             quality=row_quality(rows, self.facts, self.judged),
+            performance=rows_performance(rows, self.facts),
             training=training.measure(self.run_folder.progress(steps=False)),
             reference=self._reference(kept.statistics.inputs),
             trained=None if self.profile is None else drift.of_profile(self.profile),

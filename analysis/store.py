@@ -9,8 +9,8 @@ g:<task>:<expert>, per gate h:<task> (entropy, nats), k:<task> (number of the to
 p:<task> (binary: calibrated probability, multiclass: top probability, regression: original units), c:<task> (most probable
 class or brand), u:<task> (vacuity or epistemic variance), e:<task> (total evidence), y:<task> (label, original units),
 a:<task> (aleatoric uncertainty), q:<task> (regression: the head's predictive distribution at the label), s:<task>:<class>
-(probabilities of a three-class task); d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE
-latents).
+(probabilities of a three-class task); o:, r:, z:, l: of labelled rows, what metrics are drawn from (`record._judged`);
+d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE latents).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from ple_model.safe_text import read_object, read_text
 from ple_model.shapes import NUMBER, TEXT, WHOLE, Keys, ListOf, MapOf, misfit
 from ple_model.sql_paths import to_read
 
-FORMAT = 3
+FORMAT = 4
 META = Keys(
     {"fingerprint": TEXT, "rows": WHOLE, "created": NUMBER, "uncertainty": MapOf(ListOf(NUMBER)), "judged_split": TEXT},
     ("fingerprint", "rows"),

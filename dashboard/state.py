@@ -23,6 +23,7 @@ from analysis.cohort import from_url, to_url
 from analysis.compare import Profile
 from analysis.explain.customer import explain
 from analysis.latents import latents
+from analysis.performance import performance
 from analysis.record import fingerprint as analysis_fingerprint
 from analysis.replicates import profile
 from analysis.results.explanation import Explanation
@@ -30,6 +31,7 @@ from analysis.results.latents import Latents
 from analysis.results.whatif import StrengthSweep
 from analysis.stats.expert import ExpertStats
 from analysis.stats.hmm import HmmStats
+from analysis.stats.run import SplitPerformance
 from analysis.uncertainty import TaskUncertainty, uncertainty
 from analysis.vectors import expert_statistics, hmm_statistics
 from dashboard.jobs import JobStore, jobs_root
@@ -352,6 +354,16 @@ def _uncertainty(folder: str, task: str, cohort: str, _store: AnalysisStore) -> 
 def task_uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> TaskUncertainty:
     """The uncertainty of one task in one cohort; an analysis folder never changes once it is written."""
     return _uncertainty(str(store.path), task, to_url(filters), store)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _split_performance(folder: str, split: str, cohort: str, _store: AnalysisStore) -> SplitPerformance:
+    return performance(_store, split, from_url(cohort))
+
+
+def split_performance(store: AnalysisStore, split: str, filters: Sequence[CohortFilter]) -> SplitPerformance:
+    """How well the run predicts on one split of one cohort, as it was measured here."""
+    return _split_performance(str(store.path), split, to_url(filters), store)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

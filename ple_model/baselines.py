@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ple_model.amounts import amount_metrics
 from ple_model.data.dataset import Dataset
-from ple_model.metrics import BY_KIND, Metrics, auc, average_precision, weighted_ranks
+from ple_model.metrics import BY_KIND, Metrics, auc, average_precision, class_metrics, weighted_ranks
 from ple_model.scoring import TaskRows
 from ple_model.tasks import TaskSpec
 
@@ -164,19 +164,36 @@ def training_labels(dataset: Dataset) -> Mapping[str, Array]:
 
 def constant(rows: TaskRows, label: Array) -> Metrics:
     """What the best constant answer of the training split, whose labels are `label` [m], reaches on `rows`."""
-    kind, n = rows.spec.kind, len(rows)
-    if kind == "contrastive":
-        brands = int(max(label.max(), rows.label.max())) + 1
-        counts = np.bincount(label.astype(np.int64), minlength=brands).astype(np.float64)
+    return constant_metrics(rows.spec.kind, rows.spec.log_scale and rows.label.ndim == 1, rows.label, label)
+
+
+def constant_metrics(kind: str, logs: bool, label: Array, trained: Array) -> Metrics:
+    """The same from the labels alone: `label` [n] of the rows, `trained` [m] of the training split; `logs`: they are
+    logarithms of amounts."""
+    n = len(label)
+    if kind in ("contrastive", "multiclass"):
+        classes = int(max(trained.max(), label.max())) + 1
+        counts = np.bincount(trained.astype(np.int64), minlength=classes).astype(np.float64)
+        y = label.astype(np.int64)
+        if kind == "multiclass":
+            share, best = counts / len(trained), int(counts.argmax())
+            above = (counts[None, :] > counts[:, None]).sum(axis=1)
+            return class_metrics(y, np.full(n, best), np.full(n, share[best]), share[y], above[y])
         rank = len(counts) + 1 - weighted_ranks(counts)
-        return BY_KIND[kind](rows.label, rank[rows.label.astype(np.int64)], None)
-    if kind == "multiclass":
-        share = np.bincount(label.astype(np.int64), minlength=rows.prediction.shape[1]) / len(label)
-        return BY_KIND[kind](rows.label, np.tile(share, (n, 1)), None)
-    found = dict(BY_KIND[kind](rows.label, np.full(n, label.mean()), None))
-    if rows.spec.log_scale and rows.label.ndim == 1:
-        found |= amount_metrics(np.expm1(rows.label), np.full(n, np.expm1(label).mean()))
+        return BY_KIND[kind](label, rank[y], None)
+    found = dict(BY_KIND[kind](label, np.full(n, trained.mean()), None))
+    if logs:
+        found |= amount_metrics(np.expm1(label), np.full(n, np.expm1(trained).mean()))
     return found
+
+
+def commonest_share(kind: str, label: Array) -> float | None:
+    """Share of positives (binary), or of the commonest class or brand, among labels [n]; None for a regression."""
+    if not len(label) or kind == "regression":
+        return None
+    if kind == "binary":
+        return float(label.mean())
+    return float(np.bincount(label.astype(np.int64)).max() / len(label))
 
 
 def _told(label: Array, column: Array) -> float:

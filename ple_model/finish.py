@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.amounts import AmountMap, amount_metrics, fit_amounts
-from ple_model.baselines import constant, training_labels
+from ple_model.baselines import commonest_share, constant, training_labels
 from ple_model.calibration import CalibrationMap, fit_calibration
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
@@ -107,11 +107,7 @@ def split_metrics(scores: Scores, known: Mapping[str, NDArray[np.float64]], amou
 
 def base_rate(rows: TaskRows) -> float | None:
     """Share of positives (binary) or of the commonest class or brand; None for a regression, whose baseline is its constant."""
-    if not len(rows) or rows.spec.kind == "regression":
-        return None
-    if rows.spec.kind == "binary":
-        return float(rows.label.mean())
-    return float(np.bincount(rows.label.astype(np.int64)).max() / len(rows))
+    return commonest_share(rows.spec.kind, rows.label)
 
 
 def write_sample(

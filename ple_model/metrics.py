@@ -215,16 +215,26 @@ def binary_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) 
 def multiclass_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> Metrics:
     """y [n] class index, p [n, K] probabilities."""
     label = np.asarray(y, dtype=np.int64)
-    w = _weights(len(label), weight)
     if len(label) == 0:
         return dict.fromkeys(("accuracy", "top3_accuracy", "macro_f1", "log_loss", "ece"), NAN)
     q = worst_classes(label, p)
-    guess, own = q.argmax(axis=1), q[np.arange(len(label)), label]
-    better = np.where(np.isfinite(p).all(axis=1), (q > own[:, None]).sum(axis=1), q.shape[1])
+    own = q[np.arange(len(label)), label]
+    above = np.where(np.isfinite(p).all(axis=1), (q > own[:, None]).sum(axis=1), q.shape[1])
+    return class_metrics(label, q.argmax(axis=1), q.max(axis=1), own, above, weight)
+
+
+def class_metrics(
+    y: ArrayLike, guess: ArrayLike, top: ArrayLike, own: ArrayLike, above: ArrayLike, weight: ArrayLike | None = None
+) -> Metrics:
+    """The same from five numbers a row: y, the most probable class and its probability, the probability of y, and how many
+    classes are more probable than y."""
+    label, chosen = np.asarray(y, dtype=np.int64), np.asarray(guess, dtype=np.int64)
+    w = _weights(len(label), weight)
     return {
-        "accuracy": _mean(guess == label, w), "top3_accuracy": _mean(better < 3, w), "macro_f1": macro_f1(label, guess, w),
-        "log_loss": _mean(-np.log(np.clip(own, CLAMP, 1.0)), w),
-        "ece": expected_calibration_error(guess == label, q.max(axis=1), w),
+        "accuracy": _mean(chosen == label, w), "top3_accuracy": _mean(np.asarray(above) < 3, w),
+        "macro_f1": macro_f1(label, chosen, w),
+        "log_loss": _mean(-np.log(np.clip(np.asarray(own, dtype=np.float64), CLAMP, 1.0)), w),
+        "ece": expected_calibration_error(chosen == label, top, w),
     }  # fmt: skip
 
 

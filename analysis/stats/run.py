@@ -47,6 +47,12 @@ class Facts:
     """names of parameters, buffers and scalers with a NaN or Inf"""
     nonfinite_values: dict[str, float] = field(default_factory=dict)
     """tensor -> share of its values that are NaN or Inf"""
+    classes: dict[str, int] = field(default_factory=dict)
+    """number of classes of each multiclass task"""
+    log_scale: tuple[str, ...] = ()
+    """tasks whose label is the logarithm of an amount"""
+    amount_means: tuple[str, ...] = ()
+    """tasks whose predicted logarithm has a map to the mean amount"""
     brand_temperature: float = 0.07
     absent_sources: tuple[str, ...] = ()
     """event tables that the dataset says it never had"""
@@ -107,10 +113,35 @@ class RowQuality:
 
 
 @dataclass(frozen=True, eq=False)
+class TaskPerformance:
+    """How well one task is predicted on the labelled rows of one split."""
+
+    kind: str
+    n: int
+    """Rows that the metrics are drawn from."""
+    customers: int
+    base_rate: float | None
+    metrics: dict[str, float]
+    """As `ple evaluate` has them; NaN where the rows cannot say."""
+    constant: dict[str, float]
+    """The same of the best constant of the training rows; empty where there are none."""
+
+
+@dataclass(frozen=True, eq=False)
+class SplitPerformance:
+    """How well a run predicts on the rows of one split, with the weights and rows that were measured."""
+
+    split: str
+    rows: int
+    customers: int
+    tasks: dict[str, TaskPerformance]
+
+
+@dataclass(frozen=True, eq=False)
 class Statistics(Statistic):
     """All statistics of one run over one set of rows. Areas that were not measured are None."""
 
-    SAME = frozenset({"facts", "dose", "quality", "training", "reference", "trained"})
+    SAME = frozenset({"facts", "dose", "quality", "performance", "training", "reference", "trained"})
 
     facts: Facts
     n: int
@@ -124,6 +155,8 @@ class Statistics(Statistic):
     effects: EffectStats | None = None
     dose: dict[str, DoseResponse] = field(default_factory=dict)
     quality: dict[str, RowQuality] = field(default_factory=dict)
+    performance: dict[str, SplitPerformance] = field(default_factory=dict)
+    """By split, those with rows."""
     training: TrainingStats | None = None
     reference: InputStats | None = None
     """Input moments of the run's own sample: what it had of each feed."""

@@ -12,11 +12,12 @@ import streamlit as st
 from analysis import AnalysisStore
 from analysis.compare import Comparison, Difference, compare, config_changes, training_profile
 from analysis.figures import compare as figures
+from analysis.figures.style import learned_first
 from analysis.replicates import gaps
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.training import TrainingStats
 from dashboard import state, ui
-from dashboard.components import put
+from dashboard.components import learned, put
 from dashboard.components.cards import ICONS
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -44,6 +45,8 @@ SUBJECTS = {
     "experts": "experts.expert", "gates": "gates.task", "hmm": "hmm.mode", "transfer": "transfer.edge",
     "predictions": "overview.task", "uncertainty": "uncertainty.task", "training": "compare.subject",
 }  # fmt: skip
+OF_TASKS = ("gates", "transfer", "predictions", "uncertainty")
+"""Areas whose subjects are tasks, or edges between them."""
 ROWS_IN_FULL = 12
 """A table of at most so many rows is shown in full height."""
 
@@ -77,17 +80,21 @@ def _compared(frame: Frame, run: Run, area: str, called: tuple[str, str]) -> Non
     other = frame.other_diagnosis.store
     if not _cohort_fits(frame, other, called[1]):
         return
-    found = compare(state.compared(frame.store, area, frame.filters), state.compared(other, area, frame.filters))
+    silent = learned.unlearned_of(frame.run, run) if area in OF_TASKS else ()
+    mine, theirs = (state.compared(store, area, frame.filters) for store in (frame.store, other))
+    found = compare(mine, theirs, unlearned=silent)
     if not found.enough:
         put.info(t("compare.few", **_n(found, called), minimum=MIN_ROWS), icon=ICONS["unknown"])
         return
     _said(found, called)
+    if area == "predictions" or set(silent) - set(learned.unlearned(frame.run)):  # else the page itself says so
+        learned.note(frame.run, run)
     if frame.store.meta["data"]["fingerprint"] != other.meta["data"]["fingerprint"]:
         put.caption(t("compare.data"))
     if area == "gates":
-        _gates(found, frame, other, called)
+        _gates(found, frame, other, called, silent)
     elif area != "predictions":  # its subjects have one measure each
-        _pairs(found, area, called)
+        _pairs(found, area, called, silent)
     said = [t("compare.table_help", run=called[0], other=called[1])]
     if area == "transfer" and frame.filters:
         said.append(t("compare.measured_all"))
@@ -95,7 +102,7 @@ def _compared(frame: Frame, run: Run, area: str, called: tuple[str, str]) -> Non
         said.insert(
             0, t("compare.judged_split", split=maybe(f"split.{other.meta['judged_split']}", other.meta["judged_split"]))
         )
-    _table(found, area, called, " ".join(said))
+    _table(found, area, called, " ".join(said), silent)
 
 
 def offer(run: Run) -> None:
@@ -188,15 +195,14 @@ def _labels(mine: Sequence[str], theirs: Sequence[str], only: Mapping[str, str])
     return {x: t("compare.alone", name=x, run=only[x]) if x in only else x for x in dict.fromkeys((*mine, *theirs))}
 
 
-def _pairs(found: Comparison, area: str, called: tuple[str, str]) -> None:
+def _pairs(found: Comparison, area: str, called: tuple[str, str], silent: Sequence[str]) -> None:
     measures = {m: t(key) for m, key in MEASURES[area].items()}
-    subjects = {s: s.replace(":", " → ") for s in found.subjects}
-    drawn = figures.pairs(found, measures, subjects, called)
+    drawn = figures.pairs(found, measures, {s: learned.named(s, silent) for s in found.subjects}, called)
     if drawn is not None:
         show(drawn, f"compare-{area}", title=t("compare.pairs"), caption=t("compare.pairs_help", **_n(found, called)))
 
 
-def _gates(found: Comparison, frame: Frame, other: AnalysisStore, called: tuple[str, str]) -> None:
+def _gates(found: Comparison, frame: Frame, other: AnalysisStore, called: tuple[str, str], silent: Sequence[str]) -> None:
     if not found.shown and not (found.only_a or found.only_b or found.parts_only_a or found.parts_only_b):
         return
     ours, theirs = frame.statistics.facts, other.statistics.facts
@@ -204,22 +210,24 @@ def _gates(found: Comparison, frame: Frame, other: AnalysisStore, called: tuple[
     experts = dict.fromkeys(found.parts_only_a, called[0]) | dict.fromkeys(found.parts_only_b, called[1])
     left, right = st.columns([3, 2], gap="small")
     with left:
+        labels = _labels(ours.tasks, theirs.tasks, tasks)
+        drawn = figures.gates(found, labels, _labels(ours.experts, theirs.experts, experts))
         show(
-            figures.gates(found, _labels(ours.tasks, theirs.tasks, tasks), _labels(ours.experts, theirs.experts, experts)),
+            learned_first(drawn, [labels[s] for s in silent if s in labels], t("learned.why")),
             "compare-gates",
             title=t("compare.weights", run=called[0], other=called[1]),
             caption=t("compare.weights_help", **_n(found, called)),
         )
-    drawn = figures.pairs(found, {"effective": ""}, {s: s for s in found.subjects}, called)
-    if drawn is not None:
+    pairs = figures.pairs(found, {"effective": ""}, {s: learned.named(s, silent) for s in found.subjects}, called)
+    if pairs is not None:
         with right:
             show(
-                drawn, "compare-effective", title=t("gates.effective"), caption=t("compare.effective_help", **_n(found, called))
+                pairs, "compare-effective", title=t("gates.effective"), caption=t("compare.effective_help", **_n(found, called))
             )
 
 
-def _table(found: Comparison, area: str, called: tuple[str, str], caption: str) -> None:
-    rows = [_row(r, area, called) for r in found.shown]
+def _table(found: Comparison, area: str, called: tuple[str, str], caption: str, silent: Sequence[str]) -> None:
+    rows = [_row(r, area, called, silent) for r in (*found.shown, *found.chance)]
     if not rows:
         return
     numbers: dict[str, Any] = {c: st.column_config.NumberColumn(format="%.4g") for c in _in(called)}
@@ -240,13 +248,13 @@ def _in(called: tuple[str, str]) -> tuple[str, str]:
     return t("compare.in", run=called[0]), t("compare.in", run=called[1])
 
 
-def _row(r: Difference, area: str, called: tuple[str, str]) -> dict[str, Any]:
+def _row(r: Difference, area: str, called: tuple[str, str], silent: Sequence[str]) -> dict[str, Any]:
     """One difference as the table shows it; shares in percent. Digits that the difference has no use for are cut."""
     scale = 100.0 if r.unit == "share" else 1.0
     size = abs(r.difference) * scale
     digits = 4 - math.floor(math.log10(size)) if size > 0 else 4
     a, b, difference = (round(v * scale, digits) for v in (r.a, r.b, r.difference))
-    row: dict[str, Any] = {t(SUBJECTS[area]): r.key.subject.replace(":", " → ") or t("compare.whole")}
+    row: dict[str, Any] = {t(SUBJECTS[area]): learned.named(r.key.subject, silent) or t("compare.whole")}
     if area == "gates":
         row[t("gates.expert")] = r.key.part or "–"
     first, second = _in(called)
@@ -276,13 +284,16 @@ def training(frame: Frame, stats: TrainingStats, other: TrainingStats | None) ->
             title=t("compare.curves"),
             caption=t("compare.curves_help", run=called[0], other=called[1], n=len(stats), n_other=len(other)),
         )
-        found = compare(training_profile(stats), training_profile(other), min_rows=1)
+        silent = learned.unlearned_of(frame.run, frame.other)
+        found = compare(training_profile(stats), training_profile(other), min_rows=1, unlearned=silent)
         if found.alike:
             put.success(t("compare.same_training", n=len(found.rows)), icon=ICONS["ok"])
         for name, alone in zip(called, (found.only_a, found.only_b), strict=True):
             if alone:
                 put.info(t("compare.only", run=name, names=", ".join(alone)), icon=":material/difference:")
-        _table(found, "training", called, t("compare.training_help"))
+        if set(silent) - set(learned.unlearned(frame.run)):
+            learned.note(frame.run, frame.other)
+        _table(found, "training", called, t("compare.training_help"), silent)
     _config(changes, called)
     put.subheader(t("compare.itself", run=called[0]), anchor=False)
 

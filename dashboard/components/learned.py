@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeVar
 
 import plotly.graph_objects as go
@@ -21,6 +21,11 @@ def unlearned(run: Run) -> tuple[str, ...]:
     return tuple(task for task in run.config.tasks if not context.learned(task))
 
 
+def unlearned_of(*runs: Run | None) -> tuple[str, ...]:
+    """Tasks that had no label in the training of any one of these runs."""
+    return tuple(dict.fromkeys(task for run in runs if run is not None for task in unlearned(run)))
+
+
 def last(run: Run, rows: Iterable[Row], task: Callable[[Row], str]) -> list[Row]:
     """The rows in their order, those of tasks (or edges "source:target") that never learned at the end."""
     silent = set(unlearned(run))
@@ -34,8 +39,13 @@ def tasks(run: Run, names: Iterable[str]) -> list[str]:
 
 def name(run: Run, task: str) -> str:
     """The task or edge as tables and selectors call it."""
+    return named(task, unlearned(run))
+
+
+def named(task: str, silent: Collection[str]) -> str:
+    """The same, for tasks that are known not to have learned."""
     plain = task.replace(":", " → ")
-    return t("learned.named", name=plain) if set(unlearned(run)) & set(task.split(":")) else plain
+    return plain if set(task.split(":")).isdisjoint(silent) else t("learned.named", name=plain)
 
 
 def grey(run: Run, figure: go.Figure) -> go.Figure:
@@ -43,7 +53,7 @@ def grey(run: Run, figure: go.Figure) -> go.Figure:
     return learned_first(figure, unlearned(run), t("learned.why"))
 
 
-def note(run: Run) -> None:
-    """Which tasks of this page never learned; nothing where all did."""
-    if silent := unlearned(run):
+def note(*runs: Run | None) -> None:
+    """Which tasks of this page never learned, in any one of these runs; nothing where all did."""
+    if silent := unlearned_of(*runs):
         put.caption(t("learned.note", tasks=", ".join(silent)))

@@ -13,7 +13,7 @@ from analysis.stats.base import MIN_ROWS
 from analysis.stats.drift import Drift, DriftGroups, DriftStats, compare
 from analysis.wording import statistic
 from dashboard import ui
-from dashboard.components import cards, put
+from dashboard.components import cards, learned, put
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
 from dashboard.frame import Frame
@@ -186,15 +186,16 @@ def _labels(frame: Frame, dataset: Dataset | None) -> None:
     counts = dataset.manifest.label_counts if dataset is not None else {}
     rows = [
         {
-            t("data.task"): r.task,
+            t("data.task"): learned.name(frame.run, r.task),
             t("data.kind"): t(f"kind.{r.kind}"),
             **{t(f"split.{s}"): counts.get(r.task, {}).get(s, 0) for s in ("train", "validation", "test")},
             t("data.labelled"): r.n,
             t("data.rate"): statistic(r.rate) if r.kind == "regression" else "–" if r.rate != r.rate else f"{r.rate:.1%}",
             t("data.commonest"): r.commonest,
         }
-        for r in label_rows(frame.store, frame.filters, names)
+        for r in learned.last(frame.run, label_rows(frame.store, frame.filters, names), lambda r: r.task)
     ]
+    learned.note(frame.run)
     table(pd.DataFrame(rows), "labels", title=t("data.labels"), caption=t("data.labels_help"), height="content")
 
 

@@ -9,10 +9,12 @@ import streamlit as st
 
 from analysis.checks.finding import SEVERITIES, Severity
 from analysis.compare import config_changes
+from analysis.replicates import gaps
 from analysis.stats.base import MIN_ROWS
-from dashboard import ui
+from dashboard import state, ui
 from dashboard.components import cards, compare, learned, metrics, put, whatif
 from dashboard.components.figure import table
+from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import say
@@ -74,11 +76,13 @@ def _task_of(row: dict[str, Any]) -> str:
 
 
 def _metrics(frame: Frame) -> None:
-    splits = metrics.splits(frame.run)
+    """Of the weights and rows at hand, the chosen rows where a cohort is chosen; what training wrote is on its own page."""
     put.subheader(t("overview.metrics"), anchor=False)
+    splits = list(frame.statistics.performance)
     if not splits:
         put.caption(t("overview.no_metrics"))
         return
+    require("split", splits, t("overview.split"))
     split = ui.segmented_control(
         t("overview.split"),
         splits,
@@ -89,23 +93,45 @@ def _metrics(frame: Frame) -> None:
         label_visibility="collapsed",
         format_func=lambda s: maybe(f"split.{s}", s),
     )
-    lines = learned.last(frame.run, metrics.rows(frame.run, split), _task_of)
-    found = pd.DataFrame(lines)
-    shown = pd.DataFrame(
+    found = state.split_performance(frame.store, split, frame.filters)
+    numbers = {"rows": f"{found.rows:,}", "customers": f"{found.customers:,}", "split": t(f"split.{split}")}
+    put.caption(t("overview.measured_cohort" if frame.filters else "overview.measured", **numbers))
+    if split == "train":
+        put.caption(f":orange[{cards.ICONS['warning']}] {t('overview.flattered')}")
+    lines = learned.last(frame.run, metrics.rows(found), _task_of)
+    if not lines:
+        put.info(t("overview.no_labels"), icon=cards.ICONS["unknown"])
+        return
+    shown = _table(frame, lines)
+    shown[t("overview.ece")] = [r["ece"] for r in lines]
+    shown[t("overview.n")] = [r["n"] for r in lines]
+    if (other := _of_other(frame, split)) is not None and frame.other is not None:
+        shown.insert(3, frame.other.name, [other.get((r["task"], r["metric"])) for r in lines])
+    table(shown, "metrics", caption=t("overview.metrics_help"), height="content")
+    with put.expander(t("overview.every_metric"), icon=":material/table_rows:"):
+        table(_table(frame, learned.last(frame.run, metrics.every(found), _task_of)), "every-metric")
+
+
+def _table(frame: Frame, lines: list[metrics.Row]) -> pd.DataFrame:
+    return pd.DataFrame(
         {
-            t("overview.task"): [learned.name(frame.run, task) for task in found["task"]],
-            t("overview.metric"): [t(f"metric.{m}") for m in found["metric"]],
-            t("overview.value"): found["value"],
-            t("overview.constant"): found["constant"],
-            t("overview.ece"): found["ece"],
-            t("overview.n"): found["n"],
+            t("overview.task"): [learned.name(frame.run, r["task"]) for r in lines],
+            t("overview.metric"): [t(f"metric.{r['called']}") for r in lines],
+            t("overview.value"): [r["value"] for r in lines],
+            t("overview.constant"): [r["constant"] for r in lines],
         }
     )
-    if frame.other is not None:
-        other = {(r["task"], r["metric"]): r["value"] for r in metrics.rows(frame.other, split)}
-        pairs = zip(found["task"], found["metric"], strict=True)
-        shown.insert(3, frame.other.name, [other.get(pair) for pair in pairs])
-    table(shown, "metrics", caption=t("overview.metrics_help"), height="content")
+
+
+def _of_other(frame: Frame, split: str) -> dict[tuple[str, str], float] | None:
+    """The compared run's values on its own rows of the same split and cohort; None where they cannot be had."""
+    if frame.other_diagnosis is None:
+        return None
+    store = frame.other_diagnosis.store
+    if any(gap.kind == "column" for gap in gaps(store, frame.filters)):
+        return None
+    found = state.split_performance(store, split, frame.filters)
+    return {(r["task"], r["metric"]): r["value"] for r in metrics.rows(found)}
 
 
 def _changes(frame: Frame) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from analysis import load_diagnosis
 from analysis.figures import training as figures
 from analysis.stats.training import TrainingStats, measure
 from analysis.wording import statistic
-from dashboard.components import cards, compare, put
-from dashboard.components.figure import show
+from dashboard.components import cards, compare, learned, metrics, put
+from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -34,6 +35,24 @@ def _facts(frame: Frame, stats: TrainingStats) -> None:
         put.metric(t("identity.status"), t(f"run_state.{frame.run.state}"), border=True)
 
 
+def _at_the_end(frame: Frame) -> None:
+    """What training measured when it ended, said to be that."""
+    splits = metrics.kept_splits(frame.run)
+    if not splits:
+        return
+    lines = learned.last(frame.run, metrics.kept(frame.run, splits[0]), lambda row: str(row["task"]))
+    rows = {
+        t("overview.task"): [learned.name(frame.run, r["task"]) for r in lines],
+        t("overview.metric"): [t(f"metric.{r['called']}") for r in lines],
+        t("overview.value"): [r["value"] for r in lines],
+        t("overview.constant"): [r["constant"] for r in lines],
+        t("overview.ece"): [r["ece"] for r in lines],
+        t("overview.n"): [r["n"] for r in lines],
+    }
+    put.subheader(t("training.at_end"), anchor=False)
+    table(pd.DataFrame(rows), "at-end", caption=t("training.at_end_help", split=t(f"split.{splits[0]}")), height="content")
+
+
 def render(frame: Frame) -> None:
     stats = measure(frame.run.progress(steps=False))
     if not len(stats):
@@ -46,6 +65,8 @@ def render(frame: Frame) -> None:
     _facts(frame, stats)
     other = measure(frame.other.progress(steps=False)) if frame.other else None
     compare.training(frame, stats, other)
+    put.caption(t("training.written"))
+    learned.note(frame.run)
     left, right = st.columns([3, 2], gap="small")
     with left:
         show(
@@ -58,10 +79,15 @@ def render(frame: Frame) -> None:
         show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=t("training.lr_help"))
     left, right = st.columns(2, gap="small")
     with left:
-        show(figures.task_ratio(stats), "training-tasks", title=t("training.tasks"), caption=t("training.tasks_help"))
+        show(
+            learned.grey(frame.run, figures.task_ratio(stats)),
+            "training-tasks",
+            title=t("training.tasks"),
+            caption=t("training.tasks_help"),
+        )
     with right:
         show(
-            figures.log_vars(stats, frame.run.config.training.log_var_limit),
+            learned.grey(frame.run, figures.log_vars(stats, frame.run.config.training.log_var_limit)),
             "training-s",
             title=t("training.s"),
             caption=t("training.s_help", limit=frame.run.config.training.log_var_limit),
@@ -77,10 +103,16 @@ def render(frame: Frame) -> None:
         if affinity is None:
             put.caption(t("training.no_affinity"))
         else:
-            show(affinity, "training-affinity", title=t("training.affinity"), caption=t("training.affinity_help"))
+            show(
+                learned.grey(frame.run, affinity),
+                "training-affinity",
+                title=t("training.affinity"),
+                caption=t("training.affinity_help"),
+            )
             show(
                 figures.conflict(stats), "training-conflict", title=t("training.conflict"), caption=t("training.conflict_help")
             )
+    _at_the_end(frame)
 
 
 VIEW = View("training", "train", 0, ":material/show_chart:", "run", render)

@@ -115,7 +115,7 @@ def test_the_constant_answer_has_no_rank(found: Evaluation) -> None:
     assert 0 < brand.baselines["constant"]["mrr"] <= 1
 
 
-def test_the_overview_and_evaluate_compare_with_one_constant(tiny_run: Run, found: Evaluation) -> None:
+def test_training_and_evaluate_compare_with_one_constant(tiny_run: Run, found: Evaluation) -> None:
     kept = tiny_run.metrics()["splits"]["test"]
     assert set(kept) == {t.task for t in found.tasks}
     for task in found.tasks:
@@ -123,7 +123,7 @@ def test_the_overview_and_evaluate_compare_with_one_constant(tiny_run: Run, foun
             shown = kept[task.task]["constant"][name]  # JSON has null for what is not a number
             assert (float("nan") if shown is None else shown) == pytest.approx(value, nan_ok=True), (task.task, name)
     by_task = {t.task: t.baselines["constant"] for t in found.tasks}
-    for row in metrics.rows(tiny_run, "test"):
+    for row in metrics.kept(tiny_run, "test"):
         assert row["constant"] == pytest.approx(by_task[row["task"]][row["metric"]]), row["task"]
 
 
