@@ -7,7 +7,7 @@ only the sample's vectors (at most 20,000 rows) and the what-if sample (at most 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Statistics
-from analysis.store import FORMAT, VECTOR_ROWS, AnalysisStore, StoreWriter, write_statistics
+from analysis.store import FORMAT, NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, write_statistics
 from ple_model import amounts, baselines, metrics
 from ple_model.batch import PLEClusterInput
+from ple_model.data.columns import infinite, known_numbers
 from ple_model.data.dataset import Batch, Dataset
 from ple_model.errors import UserError
 from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
@@ -52,8 +53,6 @@ BATCH = 512
 ROW_GROUP = 16_384
 """Rows of a Parquet row group: small ones make every query slow."""
 EFFECT_ROWS = 2_000
-NOBODY = 255
-"""Number of the top expert where the gate's weights are no numbers."""
 DIAGRAMS = {"tda_short_diagrams": "tda_short_mask", "tda_long_diagrams": "tda_long_mask"}
 
 
@@ -190,7 +189,7 @@ class _Recorder:
                 parquet.close()
         if kept.statistics is None:
             raise UserError(f"{self.data.path} has no rows to measure")
-        statistics = self._finish(kept, writer.folder)
+        statistics = self._finish(kept, writer.folder, raw.infinite)
         write_statistics(writer.folder, statistics)
         vectors = {k: np.concatenate(v) for k, v in kept.vectors.items()}
         write_npz(writer.folder / "vectors.npz", vectors, packed=True)
@@ -417,8 +416,9 @@ class _Recorder:
             for task, label in (batch.inputs.targets or {}).items():
                 kept.targets.setdefault(task, []).append(label[index])
 
-    def _finish(self, kept: _Kept, folder: Path) -> Statistics:
+    def _finish(self, kept: _Kept, folder: Path, infinite: Mapping[str, float]) -> Statistics:
         assert kept.statistics is not None
+        lost = kept.statistics.finite
         targets = {t: torch.cat(v) for t, v in kept.targets.items()}
         effects, dose = None, {}
         if kept.encoded:
@@ -429,6 +429,7 @@ class _Recorder:
         moved, unseen = kept.statistics.drift, kept.statistics.unseen
         return replace(
             kept.statistics,
+            finite=None if lost is None else replace(lost, inputs={**lost.inputs, **infinite}),
             drift=None if moved is None else replace(moved, customers=distinct_customers(rows, moved.n)),
             unseen=None if unseen is None else with_customers(unseen, rows),
             effects=effects,
@@ -549,6 +550,8 @@ class _Raw:
         self.names = [c if c.startswith("raw:") else f"raw:{c}" for c in data.manifest.raw_columns]
         self.files = data.tables(["customer_id", *self.names])
         self.first, self.held = 0, pa.table({})
+        self.infinite: dict[str, float] = {}
+        """Rows by column that hold an infinite number."""
 
     def add(self, columns: dict[str, Any], rows: NDArray[np.int64], customers: Sequence[str]) -> None:
         """Put the columns of the rows numbered `rows` (ascending) beside what is there."""
@@ -567,7 +570,10 @@ class _Raw:
         if part.column("customer_id").to_pylist() != list(customers):
             raise RuntimeError("the dataset's table and its batches are not in the same order")
         for name in self.names:
-            columns[name] = part.column(name)
+            bad = int(infinite(part.column(name)).sum())
+            if bad:
+                self.infinite[name] = self.infinite.get(name, 0.0) + bad
+            columns[name] = known_numbers(part.column(name))
 
 
 def _np(t: Tensor) -> NDArray[Any]:

@@ -50,6 +50,8 @@ META = Keys(
     {"fingerprint": TEXT, "rows": WHOLE, "created": NUMBER, "uncertainty": MapOf(ListOf(NUMBER)), "judged_split": TEXT},
     ("fingerprint", "rows"),
 )
+NOBODY = 255
+"""k:<task> where the gate's weights are no numbers."""
 STATISTICS_BYTES = 64 << 20
 VECTOR_ROWS = 20_000
 EXACT_ROWS = 100_000
@@ -231,24 +233,31 @@ class AnalysisStore:
             select += [f"sum({q(f'h:{t}')})", f"sum({q(f'm:{t}')})"]
             for j, e in enumerate(experts):
                 select += [f"sum({q(f'g:{t}:{e}')})", f"count_if({q(f'k:{t}')} = {j})"]
-        select += [f"avg({q(f'd:{m}')}::INT)" for m in modes]
-        select += [f"avg({q(f't:{e}')})" for e in edges]
-        found = _numbers(self._query(select, filters)[0])
-        cells = len(tasks) * (2 + 2 * len(experts))
-        gate = found[:cells].reshape(len(tasks), -1)
-        hmm = dict(zip(modes, found[cells : cells + len(modes)].tolist(), strict=True))
-        transfer = dict(zip(edges, found[cells + len(modes) :].tolist(), strict=True))
-        wasted = np.zeros((len(tasks), len(experts)))
+        # a row with a gate that is no number is left out of all gates, as in the recorded statistics, and counted
+        whole = self.statistics.gates
+        broken = whole is not None and bool(whole.nonfinite.any())
+        sound = " AND ".join(f"{q(f'k:{t}')} <> {NOBODY}" for t in tasks) if broken else ""
+        counted, lost = n, np.zeros(len(tasks))
+        if broken:
+            counted = int(self._query(["count(*)"], filters, also=sound)[0][0])
+            lost = _numbers(self._query([f"count_if({q(f'k:{t}')} = {NOBODY})" for t in tasks], filters)[0])
+        gate = _numbers(self._query(select, filters, also=sound)[0]).reshape(len(tasks), -1)
+        select = [f"avg({q(f'd:{m}')}::INT)" for m in modes] + [f"avg({q(f't:{e}')})" for e in edges]
+        found = _numbers(self._query(select, filters)[0]) if select else np.zeros(0)
+        hmm = dict(zip(modes, found[: len(modes)].tolist(), strict=True))
+        transfer = dict(zip(edges, found[len(modes) :].tolist(), strict=True))
+        wasted, fallback = np.zeros((len(tasks), len(experts))), np.zeros(len(experts))
         starved = self._starved()
         for j, e in enumerate(experts):
             if e in starved and per_expert[j, 3] > 0:
-                fallen = f"{q(f'f:{e}')} AND NOT aux"
-                wasted[:, j] = _numbers(self._query([f"sum({q(f'g:{t}:{e}')})" for t in tasks], filters, also=fallen)[0])
+                fallen = f"{q(f'f:{e}')} AND NOT aux" + (f" AND {sound}" if sound else "")
+                asked = ["count(*)", *(f"sum({q(f'g:{t}:{e}')})" for t in tasks)]
+                fallback[j], *wasted[:, j] = _numbers(self._query(asked, filters, also=fallen)[0])
         down = np.nan_to_num(per_expert[:, 0])
         gates = GateStats(
             tasks=tuple(tasks),
             experts=tuple(experts),
-            n=n,
+            n=counted,
             weight_sum=np.nan_to_num(gate[:, 2::2]),
             weight_sq=np.full(wasted.shape, np.nan),
             histogram=np.zeros((*wasted.shape, BINS)),
@@ -256,8 +265,8 @@ class AnalysisStore:
             top=np.nan_to_num(gate[:, 3::2]),
             top_weight=np.nan_to_num(gate[:, 1]),
             wasted=np.nan_to_num(wasted),
-            fallback=np.nan_to_num(per_expert[:, 3]),
-            nonfinite=np.zeros(len(tasks)),
+            fallback=fallback,
+            nonfinite=np.nan_to_num(lost),
         )
         uncertainty = {}
         if uncertain:

@@ -69,6 +69,8 @@ def render(frame: Frame) -> None:
     whatif.top(frame)
     compare.section(frame, "gates")
     learned.note(frame.run)
+    if lost := frame.cohort.n - gates.n:
+        put.caption(t("gates.left_out", n=f"{lost:,}", total=f"{frame.cohort.n:,}"))
     left, right = st.columns(2, gap="small")
     with left:
         show(

@@ -7,8 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from ple_model.data.columns import KEYS, RAW, infinite
 from ple_model.data.dataset import Dataset
 from ple_model.data.fault import Fault
 from ple_model.data.normalize import Normalizer
@@ -18,6 +20,7 @@ from ple_model.finite import bad_inputs, bad_labels
 if TYPE_CHECKING:
     from ple_model.run import Run
 
+BLANK = "It is left out of what pages draw and filter by."
 UNUSED = "Nothing is scored, explained or measured from such rows; a training skips their batches."
 
 
@@ -36,7 +39,7 @@ class _Found:
 
 
 def dataset_faults(dataset: Dataset, table: str = "dataset") -> list[Fault]:
-    """One fault a field with NaN or Inf, one a label that is infinite, one for what the artifacts hold."""
+    """One fault a field with NaN or Inf, one a label or readable column that is infinite, one for what the artifacts hold."""
     inputs, labels = _Found(), _Found()
     for batch in dataset.batches(None, 1024):
         inputs.add(bad_inputs(batch.inputs), batch.customer_id, batch.cutoff)
@@ -49,11 +52,24 @@ def dataset_faults(dataset: Dataset, table: str = "dataset") -> list[Fault]:
     for name, n in labels.rows.items():
         message = f"an infinite label in {n / share:.2%} of rows"
         faults.append(Fault(table, f"y_{name}", "nonfinite", "error", n, labels.example[name], message, UNUSED))
+    for name, n in (raw := _infinite_columns(dataset)).rows.items():
+        message = f"an infinite number in {n / share:.2%} of rows"
+        faults.append(Fault(table, name, "nonfinite", "error", n, raw.example[name], message, BLANK))
     faults += [
         Fault(table, name, "nonfinite", "error", 0, "", "the artifacts hold NaN or Inf here", "It cannot be used.")
         for name in dataset.context().nonfinite
     ]
     return faults
+
+
+def _infinite_columns(dataset: Dataset) -> _Found:
+    """Readable columns with an infinite number; NaN is an empty cell there."""
+    found, names = _Found(), [RAW + n.removeprefix(RAW) for n in dataset.manifest.raw_columns]
+    for part in dataset.tables([*KEYS, *names]) if names and dataset.rows() else ():
+        bad = {n: torch.from_numpy(rows) for n in names if (rows := infinite(part.column(n))).any()}
+        customers, cutoffs = (part.column(k).to_pylist() if bad else [] for k in ("customer_id", "cutoff"))
+        found.add(bad, customers, cutoffs)
+    return found
 
 
 def run_faults(run: Run) -> list[Fault]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError, did_you_mean
@@ -21,6 +22,20 @@ from ple_model.tasks import TASK_PRESENCE, TASKS
 KEYS = ("customer_id", "cutoff", "split")
 SPLITS = ("train", "validation", "test")
 RAW = "raw:"
+
+
+def infinite(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """[n] rows of a readable column that hold an infinite number."""
+    if not pa.types.is_floating(column.type):
+        return np.zeros(len(column), dtype=bool)
+    return np.asarray(pc.fill_null(pc.is_inf(column), False))
+
+
+def known_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column, empty where it is no number: SQL would take NaN and Inf into every mean."""
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
 
 
 def is_class_task(task: str) -> bool:
