@@ -16,7 +16,7 @@ PACKAGES = ("ple_model", "analysis", "dashboard")
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"wording", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}),
     frozenset({"results", "store", "facts", "quality", "checks", "compare"}),
-    frozenset({"engine", "vectors", "uncertainty", "column_contents", "embedding"}),
+    frozenset({"engine", "performance", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench"}),
     frozenset({"report", "__init__"}),
