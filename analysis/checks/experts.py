@@ -17,6 +17,7 @@ from analysis.stats.inputs import CAUSE_TEXT, InputStats
 from analysis.stats.run import Statistics
 
 HEALTH = "experts.health"
+COORDINATES = "hierarchy_features"
 
 
 def _experts(s: Statistics, t: Thresholds) -> ExpertStats:
@@ -31,6 +32,11 @@ def _inputs(s: Statistics, t: Thresholds) -> InputStats:
         raise NotMeasured("Inputs were not measured.")
     need_rows(s.inputs.n, t)
     return s.inputs
+
+
+def _readers(s: Statistics, field: str) -> list[str]:
+    """Experts that read this field: what can go wrong with it concerns them, whatever they are called."""
+    return [n for n in s.facts.experts if field in s.facts.reads.get(n, ())]
 
 
 def _alive(s: Statistics, t: Thresholds) -> Iterator[tuple[int, str]]:
@@ -101,15 +107,16 @@ def zero_input(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def temporal_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The reference's own row: temporal is zero because txn_seq is not loaded."""
     e, inputs = _experts(s, t), _inputs(s, t)
-    if "temporal" not in e.names:
-        return
-    absent, share = inputs.absent_share("txn_seq"), s.share("temporal")
-    if absent >= t.field_absent:
+    absent = inputs.absent_share("txn_seq")
+    for name in _readers(s, "txn_seq"):
+        if absent < t.field_absent:
+            continue
+        share = s.share(name)
         yield Finding(
             "EXP-TEMPORAL-ZERO",
             "error",
-            "temporal",
-            f"`txn_seq` is absent in {absent:.0%} of rows; temporal falls back to zero in {share:.0%}.",
+            name,
+            f"`txn_seq` is absent in {absent:.0%} of rows; {name} falls back to zero in {share:.0%}.",
             (
                 Evidence("txn_seq absent", absent, t.field_absent, inputs.n),
                 Evidence("zero fallback share", share, t.fallback_error, e.n),
@@ -117,7 +124,7 @@ def temporal_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             HEALTH,
             "The sequences were not loaded or not built.",
             Fix("", None, None, "Build the dataset with the transactions table, and load `txn_seq` with each batch."),
-            ("ablate.temporal=zero",),
+            (f"ablate.{name}=zero",),
         )
 
 
@@ -177,7 +184,7 @@ def _nonfinite(id: str, s: Statistics, t: Thresholds, names: tuple[str, ...]) ->
             fix = Fix(
                 "", None, None, "`ple validate` on the dataset names rows and customers; repair the feed and build again."
             )
-        elif name == "unified_hgcn" and s.inputs is not None:
+        elif s.inputs is not None and name in _readers(s, COORDINATES):
             radius = max(s.inputs.radius_max.values(), default=0.0)
             outside = sum(s.inputs.outside.values())
             evidence += [
@@ -201,18 +208,19 @@ def _nonfinite(id: str, s: Statistics, t: Thresholds, names: tuple[str, ...]) ->
 
 @check("EXP-HGCN-NAN", "unified_hgcn is finite on every row.", HEALTH)
 def hgcn_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """unified_hgcn NaN/Inf, or coordinates that will make it so."""
-    e = _experts(s, t)
-    if "unified_hgcn" not in e.names:
-        return
-    found = list(_nonfinite("EXP-HGCN-NAN", s, t, ("unified_hgcn",)))
+    """unified_hgcn NaN/Inf, or coordinates that will make it so; the same of any other expert that reads them."""
+    _experts(s, t)
+    readers = _readers(s, COORDINATES)
+    found = list(_nonfinite("EXP-HGCN-NAN", s, t, tuple(readers)))
     yield from found
     outside = sum(s.inputs.outside.values()) if s.inputs is not None else 0.0
-    if not found and s.inputs is not None and outside > 0:
+    if found or s.inputs is None or outside <= 0:
+        return
+    for name in readers:
         yield Finding(
             "EXP-HGCN-NAN",
             "warning",
-            "unified_hgcn",
+            name,
             f"{int(outside)} rows have hierarchy coordinates on or outside the unit ball; the expert projected them back.",
             (
                 Evidence("rows outside the ball", outside, 0.0, s.inputs.n),
@@ -227,18 +235,17 @@ def hgcn_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 @check("EXP-NONFINITE", "No expert puts out NaN or Inf.", HEALTH)
 def nonfinite(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """NaN or Inf in any other expert."""
-    e = _experts(s, t)
-    yield from _nonfinite("EXP-NONFINITE", s, t, tuple(n for n in e.names if n != "unified_hgcn"))
+    e, elsewhere = _experts(s, t), _readers(s, COORDINATES)
+    yield from _nonfinite("EXP-NONFINITE", s, t, tuple(n for n in e.names if n not in elsewhere))
 
 
 @check("EXP-PERSLAY-PAD", "Persistence diagrams are padded and masked as they should be.", "data.diagrams")
 def perslay_pad(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Padding counted as points, points masked away, or death before birth."""
     inputs = _inputs(s, t)
-    if "perslay" not in s.facts.experts:
-        return
     for field, (rows, valid, backwards, empty) in inputs.points.items():
-        if rows < t.min_rows:
+        readers = _readers(s, field)
+        if rows < t.min_rows or not readers:
             continue
         capacity = rows * inputs.capacity[field]
         filled = valid / capacity
@@ -253,12 +260,12 @@ def perslay_pad(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             problems.append(f"only {filled:.2%} of the slots are valid")
         if wrong > t.death_before_birth:
             problems.append(f"{wrong:.1%} of the points die before they are born")
-        if problems:
-            mask = field.replace("diagrams", "mask")
+        mask = field.replace("diagrams", "mask")
+        for name in readers if problems else ():
             yield Finding(
                 "EXP-PERSLAY-PAD",
                 "error",
-                f"perslay.{field}",
+                f"{name}.{field}",
                 f"`{field}`: {'; '.join(problems)}.",
                 (
                     Evidence("valid share of the mask", filled, t.mask_valid_full, int(rows)),
@@ -266,14 +273,14 @@ def perslay_pad(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                     Evidence("valid points at (0, 0)", blank, t.mask_empty_points, int(valid)),
                 ),
                 "data.diagrams",
-                "The diagrams' padding or their mask is wrong, so perslay pools points that are not there.",
+                f"The diagrams' padding or their mask is wrong, so {name} pools points that are not there.",
                 Fix(
                     "",
                     None,
                     None,
                     f"Rebuild `{field}` and `{mask}`: valid slots hold birth <= death, the mask is False on padding.",
                 ),
-                ("ablate.perslay=zero",),
+                (f"ablate.{name}=zero",),
             )
 
 

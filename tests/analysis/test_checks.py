@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from analysis.checks import Finding, run_checks
+from analysis.checks import Finding, checks, run_checks
 from analysis.checks.registry import Check, NotMeasured, run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats import training
 from analysis.stats.run import RowQuality
-from tests.analysis.planted import EXPERTS, World, set_config, world
+from tests.analysis.planted import EXPERTS, PLANTED, World, set_config, world
 
 
 def found(w: World, id: str) -> list[Finding]:
@@ -183,3 +184,22 @@ def test_an_uncertainty_worse_than_chance_is_not_called_good(auroc: float, n: in
     w = world()
     w.quality["nba"] = RowQuality(n, 0.02, 0.3, 0.1, auroc, 0.4)
     assert [f.severity for f in found(w, "EVI-UNINFORMATIVE")] == [severity]
+
+
+@pytest.mark.parametrize(
+    ("id", "known"),
+    [("EXP-TEMPORAL-ZERO", "temporal"), ("EXP-HGCN-NAN", "unified_hgcn"), ("EXP-PERSLAY-PAD", "perslay")],
+)
+def test_what_is_wrong_with_a_field_is_said_of_whichever_expert_reads_it(id: str, known: str) -> None:
+    s = PLANTED[id]().statistics
+    assert s.experts is not None
+
+    def renamed(names: Iterable[str]) -> tuple[str, ...]:
+        return tuple("newcomer" if n == known else n for n in names)
+
+    reads = dict(zip(renamed(s.facts.reads), s.facts.reads.values(), strict=True))
+    facts = replace(s.facts, experts=renamed(s.facts.experts), reads=reads)
+    other = replace(s, facts=facts, experts=replace(s.experts, names=renamed(s.experts.names)))
+    said = [[f.subject for f in run_check(checks()[id], each, Thresholds()) if f.alarm] for each in (s, other)]
+    assert said[0]
+    assert said[1] == [subject.replace(known, "newcomer") for subject in said[0]]
