@@ -4,9 +4,9 @@ Events -> features with the artifacts in the run's `preprocess/` (nothing is fit
 customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
 
 * binary: `T` the calibrated probability; regression: `T` in the label's unit, a mean. Of a label that is a logarithm `T`
-  adds up over customers, and `T_median` is what about half of such customers stay below (a run that kept no map of means has
-  the median in both: the file's metadata says `statistic`); multiclass and brand: `T` the likeliest class and `T_p` its
-  probability (of a brand: among the brands the model knows).
+  adds up over customers, and `T_median` is what about half of such customers stay below, at most the mean (a run that kept no
+  map of means has the median in both: the file's metadata says `statistic`); multiclass and brand: `T` the likeliest class and
+  `T_p` its probability (of a brand: among the brands the model knows).
 * `T_uncertainty`: vacuity or epistemic variance of the evidential head; `T_fallback`: it lies above the run's threshold, so a
   reader should fall back on what was done before there was a model.
 * A task that had no label in training keeps its columns, empty: its tower says nothing about anybody. So does a task for a row
@@ -249,7 +249,7 @@ class _Scorer:
         segment = batch.inputs.customer_segment
         columns: dict[str, Any] = {
             "customer_id": pa.array(batch.customer_id, pa.string()),
-            "cutoff": pa.array(batch.cutoff, pa.string()),
+            "cutoff": pa.array([None if c == NO_CUTOFF else c for c in batch.cutoff], pa.string()),
             "segment": pa.array([None] * len(batch) if segment is None else [SEGMENTS[int(i)] for i in segment], pa.string()),
         }
         dormant = np.zeros(len(batch), np.bool_) if segment is None else segment.cpu().numpy() == SEGMENTS.index("dormant")
@@ -281,7 +281,8 @@ class _Scorer:
         elif spec.kind == "regression":
             shown = self.model.to_units(task, value)
             if spec.log_scale:
-                columns[f"{task}_median"] = _numpy(torch.expm1(self.model.to_label(task, value)))
+                median = torch.expm1(self.model.to_label(task, value))  # amounts are skewed to the right: never above the mean
+                columns[f"{task}_median"] = _numpy(torch.minimum(median, shown))
             columns[task] = _numpy(shown) if shown.dim() == 1 else pa.array(_numpy(shown).tolist(), pa.list_(pa.float32()))
         else:
             scores = torch.softmax(self.model.brand_logits(value), dim=1) if spec.kind == "contrastive" else value

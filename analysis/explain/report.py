@@ -27,8 +27,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "vacuity": ("vacuity", "공백도(vacuity)"),
     "epistemic": ("epistemic standard deviation, label standardised", "인식적 표준편차(표준화된 라벨)"),
     "among": ("higher than for {:.0%} of the sample", "표본의 {:.0%}보다 높음"),
-    "reasons": ("Main reasons", "주요 이유"),
-    "against": ("What speaks against", "반대로 작용한 요인"),
+    "for": ("What speaks for it", "이 예측을 뒷받침하는 요인"),
+    "against": ("What speaks against it", "반대로 작용한 요인"),
+    "raises": ("What raises it", "예측을 높인 요인"),
+    "lowers": ("What lowers it", "예측을 낮춘 요인"),
     "withheld": ("The reasons are withheld", "이유를 표시하지 않음"),
     "offers": ("Most probable", "확률 순위"),
     "groups": ("Share of each group of inputs", "입력 그룹별 기여"),
@@ -114,10 +116,10 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
     if found.withheld:
         return _section(w["withheld"], "")
     out = ""
-    for heading, reasons in ((w["reasons"], found.reasons), (w["against"], found.against)):
+    for side, reasons in zip(found.sides, (found.reasons, found.against), strict=True):
         if reasons:
             items = "".join(f"<li>{_e(r.ko if language == 'ko' else r.en)}</li>" for r in reasons)
-            out += _section(heading, f"<ol>{items}</ol>")
+            out += _section(w[side], f"<ol>{items}</ol>")
     return out
 
 

@@ -243,6 +243,19 @@ class Explanation:
     def difference(self) -> float:
         return self.prediction - self.typical
 
+    @property
+    def sides(self) -> tuple[str, str]:
+        """What `reasons` and `against` do: ("for", "against") a class that is named, else ("raises", "lowers") the number or
+        probability, in the order that tells of the difference to a typical customer first."""
+        if self.target is not None:
+            return "for", "against"
+        return ("raises", "lowers") if self.difference >= 0 else ("lowers", "raises")
+
+    @property
+    def dormant(self) -> bool:
+        """No activity in the year before the cut-off: a model has seen few such customers, and scores mark them."""
+        return self.segment == "dormant"
+
     def to_dict(self) -> dict[str, Any]:
         found = asdict(self)
         found["faithfulness"]["withheld"] = self.withheld
@@ -254,6 +267,8 @@ class Explanation:
         if self.statistic:
             adds = "means add up over customers" if self.statistic == "mean" else "half of such customers stay below it"
             lines.append(f"the amount is a {self.statistic}: {adds}")
+        if self.dormant:
+            lines.append("no activity in the year before the cut-off: the model has seen few such customers")
         own = next((p for p in self.predictions if p.task == self.task), None)
         if own is not None and own.uncertainty is not None:
             word = "epistemic deviation" if own.kind == "regression" else "vacuity"

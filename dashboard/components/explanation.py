@@ -60,13 +60,16 @@ def _sentences(reasons: Sequence[Reason]) -> str:
 
 def _sides(e: Explanation) -> None:
     with st.container(border=True):
-        put.markdown(f"**{t('why.for')}**")
+        first, second = e.sides
+        if e.dormant:
+            put.caption(t("why.dormant"))
+        put.markdown(f"**{t(f'why.{first}')}**")
         if e.withheld:
             put.markdown(t("why.withheld"))
         else:
             put.markdown(_sentences(e.reasons) or t("why.no_reason"))
             if e.against:
-                put.markdown(f"**{t('why.against')}**")
+                put.markdown(f"**{t(f'why.{second}')}**")
                 put.markdown(_sentences(e.against))
         if e.absent:
             put.caption(t("why.absent", names=", ".join(e.absent)))

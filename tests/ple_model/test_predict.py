@@ -115,6 +115,16 @@ def test_each_row_has_probabilities_names_and_the_asked_number_of_offers(
         assert offers[0] == best
 
 
+def test_a_median_of_amounts_is_never_above_their_mean(scored: tuple[Prediction, pd.DataFrame]) -> None:
+    found = scored[1]
+    amounts = [c.removesuffix("_median") for c in found.columns if c.endswith("_median")]
+    assert amounts
+    for task in amounts:
+        known = found[task].notna()
+        assert known.any()
+        assert (found[f"{task}_median"][known] <= found[task][known]).all()
+
+
 def test_a_mark_means_more_uncertain_than_the_stored_validation_quantile(
     run: Run, scored: tuple[Prediction, pd.DataFrame]
 ) -> None:

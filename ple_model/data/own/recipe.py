@@ -78,7 +78,7 @@ class Recipe:
                     name = _named(f"{part}_is_{OTHER if word is None else word}", names)
                     plain.append({**common, "name": name, "unit": "flag", "scale": "linear", **_about(sentence, word)})
                 continue
-            said = {"sentence_en": sentence["en"], "sentence_ko": sentence["ko"], "unit": column.unit or "score"}
+            said = {"sentence_en": sentence["en"], "sentence_ko": sentence["ko"], "unit": column.unit}
             scale = "log" if column.kind == "raw" else "linear"
             plain.append({**common, "name": part, "scale": scale, **said})
             if column.kind == "raw":

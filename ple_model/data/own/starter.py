@@ -177,13 +177,11 @@ def _number(f: Facts) -> tuple[OwnColumn, str]:
     span = f"numbers from {f.low:,.6g} to {f.high:,.6g}"
     if f.distinct == 2 and (f.low, f.high) == (0.0, 1.0):
         return OwnColumn(f.name, "numeric", unit="flag", sentence_en=_sentence(f.name)), "0 and 1"
-    if f.heavy:
-        return OwnColumn(f.name, "raw", unit=unit or "currency", sentence_en=_sentence(f.name)), f"{span}, heavy-tailed"
-    said = span
-    if f.whole == f.numbers and f.distinct <= 12:
+    said = f"{span}, heavy-tailed" if f.heavy else span
+    if f.whole == f.numbers and f.distinct <= 12 and not f.heavy:
         said += f", {f.distinct} different whole numbers: if they are codes, make it categorical"
-    unit = unit or ("count" if f.whole == f.numbers and f.low >= 0 else "score")
-    return OwnColumn(f.name, "numeric", unit=unit, sentence_en=_sentence(f.name)), f"{said}; unit '{unit}' is a guess"
+    guess = f"unit '{unit}' by its name" if unit else "no unit: its name says none"
+    return OwnColumn(f.name, "raw" if f.heavy else "numeric", unit=unit, sentence_en=_sentence(f.name)), f"{said}; {guess}"
 
 
 def _label(f: Facts, tasks: tuple[str, ...]) -> OwnColumn | None:
@@ -214,7 +212,7 @@ def _label_words(label: OwnColumn, f: Facts) -> str:
 
 
 def _sentence(name: str) -> str:
-    text = re.sub(r"[\W_]+", " ", name).strip() or name
+    text = re.sub(r"[\s_]+", " ", name).strip() or name
     return f"{text[:1].upper()}{text[1:]}."
 
 

@@ -196,6 +196,24 @@ def test_a_withheld_explanation_shows_no_reasons(found: Explanation) -> None:
     assert "SECRET-REASON" in to_html(replace(bad, faithfulness=judge(0.0, None, None, enough=True)))
 
 
+def test_the_sides_of_a_number_say_what_they_do_to_it(found: Explanation) -> None:
+    trusted = replace(found, faithfulness=judge(0.0, None, None, enough=True))
+    lower = replace(trusted, target=None, prediction=0.1, typical=0.5)
+    higher = replace(lower, prediction=0.9)
+    assert lower.sides == ("lowers", "raises")
+    assert higher.sides == ("raises", "lowers")
+    assert replace(lower, target=2).sides == ("for", "against")
+    text = to_html(replace(lower, reasons=found.reasons or found.against))
+    assert "What lowers it" in text
+    assert "What speaks for it" not in text
+
+
+def test_a_customer_who_did_nothing_for_a_year_is_said_to_be_one(found: Explanation) -> None:
+    said = "no activity in the year before the cut-off"
+    assert said in str(replace(found, segment="dormant"))
+    assert said not in str(replace(found, segment="warm_start"))
+
+
 def test_the_command_prints_json_and_writes_the_report(
     tiny_run: Run, customer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
