@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analysis.explain.customer import explain
+from analysis.explain.faithful import judge
 from analysis.explain.lookup import customers, default_task
 from analysis.explain.reasons import Subject, of_feature, of_group
 from analysis.explain.report import to_html
