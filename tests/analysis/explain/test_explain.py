@@ -185,8 +185,6 @@ def test_the_report_is_one_page_without_scripts_in_both_languages(found: Explana
 
 
 def test_a_withheld_explanation_shows_no_reasons(found: Explanation) -> None:
-    from dataclasses import replace
-
     from analysis.explain.faithful import judge
     from analysis.results.explanation import Reason
 
