@@ -20,6 +20,7 @@ from analysis.ablation import JOINT, MIN_POSITIVES, SMALLEST, Ablation, Cell
 from analysis.engine.effects import MIN_LABELS
 from analysis.engine.paired import PairedBootstrap
 from ple_model.baselines import BOOSTING_ROWS, fit_boosting
+from ple_model.data.columns import is_wide_task
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError, did_you_mean
 from ple_model.schema import MERCHANT_SLICE_PARTS, RAW_PART
@@ -69,7 +70,7 @@ def input_signal(
     """Extra loss of a gradient boosting on the rows outside the training split when it does not see an input, by domain and
     task. `sample`: training rows at most. `UserError` for an unknown task or a dataset without rows outside the training split.
     """
-    known = [t.name for t in TASKS.values() if t.enabled and t.kind != "contrastive"]
+    known = [t.name for t in TASKS.values() if t.kind != "contrastive" and not is_wide_task(t.name)]
     for task in tasks or ():
         if task not in known:
             raise UserError(f"no task '{task}' that a boosting can learn{did_you_mean(task, known)}")
@@ -84,7 +85,7 @@ def input_signal(
             f"'{dataset.path}' has one kind of input only ({', '.join(train)}): there is no other to compare it with"
         )
     customers = [c for c, keep in zip(held.customer_id, outside, strict=True) if keep]
-    chosen = [t for t in known if tasks is None or t in tasks]
+    chosen = [t for t in known if (TASKS[t].enabled if tasks is None else t in tasks)]
     cells: list[Cell] = []
     for i, task in enumerate(chosen):
         y, z = _labels(batch.inputs, task), _labels(held.inputs, task)

@@ -72,26 +72,6 @@ MODULE_TITLES: dict[str, tuple[str, str]] = {
     "cluster": ("customer cluster", "고객 군집"),
 }
 """What adds to a prediction beside the experts, whose titles stand in their classes."""
-TASK_TITLES_KO: dict[str, str] = {
-    "ctr": "클릭",
-    "cvr": "전환",
-    "engagement": "참여",
-    "uplift": "업리프트",
-    "churn": "이탈",
-    "retention": "유지",
-    "life_stage": "생애 단계",
-    "ltv": "생애 가치",
-    "balance_util": "한도 사용률",
-    "channel": "채널",
-    "timing": "시점",
-    "nba": "다음 최적 제안",
-    "spending_category": "소비 업종",
-    "consumption_cycle": "소비 주기",
-    "spending_bucket": "소비 백분위",
-    "category_uplift": "업종별 업리프트",
-    "brand_prediction": "다음 브랜드",
-    "merchant_affinity": "가맹점 선호",
-}
 OPAQUE = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn")
 """Parts whose single columns say nothing to a reviewer: they are given as one reason."""
 ROUNDING = 1e-12
@@ -172,7 +152,7 @@ def module_title(module: str, language: Language = "en") -> str:
 
 def task_title(task: str, language: Language = "en") -> str:
     """A task's name in Korean; empty for other languages (the task record has it) and unknown tasks."""
-    return TASK_TITLES_KO.get(task, "") if language == "ko" else ""
+    return TASKS[task].title_ko if language == "ko" and task in TASKS else ""
 
 
 def given_title(task: str, title: str) -> str:

@@ -54,7 +54,7 @@ def sequence(g: torch.Generator, n: int, steps: int, width: int, rate: float = 0
 
 
 def random_targets(g: torch.Generator, n: int, *, brands: int = 30, missing: float = 0.1) -> dict[str, Tensor]:
-    """Labels of all 18 tasks in original units: int64 with -1 missing, float32 with NaN missing."""
+    """Labels of all tasks in original units: int64 with -1 missing, float32 with NaN missing."""
     targets: dict[str, Tensor] = {}
     for name, spec in TASKS.items():
         gone = torch.rand(n, generator=g) < missing
@@ -65,7 +65,7 @@ def random_targets(g: torch.Generator, n: int, *, brands: int = 30, missing: flo
             targets[name] = y
             continue
         if spec.kind == "binary":
-            label = (torch.rand(n, generator=g) < BASE_RATES[name]).long()
+            label = (torch.rand(n, generator=g) < BASE_RATES.get(name, 0.1)).long()
         else:
             label = torch.randint(0, brands if spec.kind == "contrastive" else spec.out_dim, (n,), generator=g)
         label[gone] = -1

@@ -61,7 +61,7 @@ def _binary(score: Tensor, rate: float, g: torch.Generator) -> Tensor:
 
 
 def planted_targets(inputs: PLEClusterInput, seed: int, missing: float = 0.1) -> dict[str, Tensor]:
-    """Labels of all 18 tasks in original units that follow feature columns 0 to 5; `missing` of each are not there."""
+    """Labels of all tasks in original units that follow feature columns 0 to 5; `missing` of each are not there."""
     g = torch.Generator().manual_seed(seed + 1)
     n, x = len(inputs), inputs.features
     out: dict[str, Tensor] = {}
@@ -69,7 +69,7 @@ def planted_targets(inputs: PLEClusterInput, seed: int, missing: float = 0.1) ->
         score = x[:, i % SIGNAL]
         gone = torch.rand(n, generator=g) < missing
         if spec.kind == "binary":
-            y = _binary(score, RATES[name], g)
+            y = _binary(score, RATES.get(name, 0.2), g)
         elif spec.kind == "regression":
             noise = 0.5 * torch.randn(n, spec.out_dim, generator=g)
             y = (3.0 + score[:, None] + noise).squeeze(1) if spec.out_dim == 1 else score[:, None] + noise

@@ -79,7 +79,8 @@ def _reference_routing(s: Statistics) -> Fix:
     """Back to the reference's tasks by mode; where the run has them already, moving tasks is a decision of its own."""
     given = s.facts.get("hmm_triple_mode.modes") or {}
     old = {m: {"target_tasks": list((given[m] or {}).get("target_tasks", []))} for m in given}
-    new = {m: {"target_tasks": [t.name for t in TASKS.values() if t.hmm_mode == m]} for m in HMM_MODES}
+    named = {*s.facts.tasks, *(t for m in old.values() for t in m["target_tasks"])}
+    new = {m: {"target_tasks": [t.name for t in TASKS.values() if t.hmm_mode == m and t.name in named]} for m in HMM_MODES}
     if old == new:
         return Fix("", None, None, "Move tasks to the weaker mode (hmm_triple_mode.modes).")
     return Fix("hmm_triple_mode.modes", old, new, "Give each mode the tasks that the reference gives it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ple_model.data.check_table import NUMBER_TYPES, TEXT_TYPES, TableCheck
-from ple_model.data.columns import is_class_task
+from ple_model.data.columns import is_class_task, is_wide_task
 from ple_model.data.events import EventsManifest, is_blank, quote, scan, sql_list
 from ple_model.data.fault import NOTHING_BUILT
 from ple_model.errors import did_you_mean
@@ -21,7 +21,7 @@ def classes_of(task: str) -> int:
 
 def check_labels(table: TableCheck, manifest: EventsManifest | None) -> None:
     """Add the faults of the columns beside `customer_id` and `cutoff`, and of cut-offs that the source does not name."""
-    tasks = {n: s for n, s in TASKS.items() if s.enabled}
+    tasks = TASKS
     found = False
     for name, stored in table.types.items():
         if name in ("customer_id", "cutoff") or name.endswith(PROXY):
@@ -59,7 +59,14 @@ def _column(table: TableCheck, spec: TaskSpec, stored: str) -> None:
     text = plain in TEXT_TYPES
     if stored == '"NULL"':
         return
-    if spec.name == "brand_prediction":
+    if is_wide_task(spec.name):
+        if not stored.endswith("]") or stored[: stored.index("[")].split("(")[0] not in NUMBER_TYPES:
+            message = f"type {stored}, expected lists of {spec.out_dim} numbers"
+            table.add(spec.name, "wrong_type", "error", table.rows, _example(table, name, f"{name} IS NOT NULL"), message)
+        else:
+            _count(table, spec.name, f"len({name}) != {spec.out_dim}", "wrong_length", f"not a list of {spec.out_dim} numbers")
+        return
+    if spec.kind == "contrastive":
         if not text:
             message = f"type {stored}, expected brand names"
             table.add(spec.name, "wrong_type", "error", table.rows, _example(table, name, f"{name} IS NOT NULL"), message)
@@ -68,7 +75,7 @@ def _column(table: TableCheck, spec: TaskSpec, stored: str) -> None:
         message = f"type {stored}, expected numbers"
         table.add(spec.name, "wrong_type", "error", table.rows, _example(table, name, f"{name} IS NOT NULL"), message)
         return
-    if text and spec.classes:
+    if text and spec.kind == "multiclass" and spec.classes:
         bad = f"NOT {is_blank(f'{name}::VARCHAR')} AND {name}::VARCHAR NOT IN ({sql_list(spec.classes)})"
         _count(table, spec.name, bad, "wrong_class", f"no class of task '{spec.name}'", spec.classes)
         return

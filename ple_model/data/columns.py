@@ -43,13 +43,18 @@ def is_class_task(task: str) -> bool:
     return TASKS[task].kind in ("binary", "multiclass", "contrastive")
 
 
+def is_wide_task(task: str) -> bool:
+    """Is the label a list of numbers? Otherwise it is one value."""
+    return TASKS[task].kind == "regression" and TASKS[task].out_dim > 1
+
+
 def column_shape(name: str, width: int = N_FEATURES) -> tuple[int, ...]:
     """Shape of one row of a field or label column; `width`: columns of `features`."""
     if name == "features":
         return (width,)
     if name in FIELD_SHAPES:
         return FIELD_SHAPES[name]
-    if name.startswith("y_") and TASKS[name[2:]].kind == "regression" and TASKS[name[2:]].out_dim > 1:
+    if name.startswith("y_") and is_wide_task(name[2:]):
         return (TASKS[name[2:]].out_dim,)
     return ()
 

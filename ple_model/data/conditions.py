@@ -28,7 +28,7 @@ Defined = dict[str, NDArray[np.bool_]]
 
 def defined(store: EventStore, own: Iterable[str] = ()) -> Defined:
     """task -> [rows of `spine`] bool, of the tasks that have a condition and are not among `own`."""
-    tasks = {t: s for t, s in TASKS.items() if s.enabled and s.condition is not EVERYONE and t not in set(own)}
+    tasks = {t: s for t, s in TASKS.items() if s.condition is not EVERYONE and t not in set(own)}
     if not tasks:
         return {}
     found = store.con.execute(f"""
@@ -36,12 +36,15 @@ def defined(store: EventStore, own: Iterable[str] = ()) -> Defined:
                        ON a.customer_id = s.customer_id AND a.day < s.cutoff GROUP BY 1),
         line AS (SELECT DISTINCT s.row_id FROM spine s JOIN holdings h ON h.customer_id = s.customer_id
                   AND h.as_of < s.cutoff AND (h.opened_on IS NULL OR h.opened_on < s.cutoff)
-                  AND (h.closed_on IS NULL OR h.closed_on >= s.cutoff) AND h.credit_limit > 0)
-        SELECT (s.cutoff - last.day)::DOUBLE AS idle, line.row_id IS NOT NULL AS line
-        FROM spine s LEFT JOIN last USING (row_id) LEFT JOIN line USING (row_id) ORDER BY s.row_id""").fetchnumpy()
-    idle = np.ma.filled(np.ma.asarray(found["idle"]).astype(np.float64), np.nan)
+                  AND (h.closed_on IS NULL OR h.closed_on >= s.cutoff) AND h.credit_limit > 0),
+        shown AS (SELECT s.row_id, max(c.exposed_at)::DATE AS day FROM spine s JOIN campaigns c
+                   ON c.customer_id = s.customer_id AND c.exposed_at < s.cutoff GROUP BY 1)
+        SELECT (s.cutoff - last.day)::DOUBLE AS idle, line.row_id IS NOT NULL AS line, (s.cutoff - shown.day)::DOUBLE AS shown
+        FROM spine s LEFT JOIN last USING (row_id) LEFT JOIN line USING (row_id) LEFT JOIN shown USING (row_id)
+        ORDER BY s.row_id""").fetchnumpy()
+    idle, shown = (np.ma.filled(np.ma.asarray(found[k]).astype(np.float64), np.nan) for k in ("idle", "shown"))
     line = np.asarray(np.ma.filled(found["line"], False), dtype=np.bool_)
-    return {t: s.condition.holds(idle, line) for t, s in tasks.items()}
+    return {t: s.condition.holds(idle, line, shown) for t, s in tasks.items()}
 
 
 def save_own(folder: Path, own: Iterable[str]) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ple_model.context import LabelScaler, ModelContext
 from ple_model.data.check_features import feature_faults
-from ple_model.data.columns import RAW, is_class_task
+from ple_model.data.columns import RAW, is_class_task, is_wide_task
 from ple_model.data.derived.gmm import behaviour, fit_gmm
 from ple_model.data.events import ColumnSpec, is_blank, open_connection, quote, read_expression
 from ple_model.data.folds import folds_of
@@ -134,7 +134,7 @@ def _read(file: Path) -> tuple[dict[str, Array], dict[str, Array], dict[str, Arr
         n = int(con.execute("SELECT count(*) FROM source").fetchall()[0][0])
         if not n:
             raise UserError(f"'{file}' has no rows")
-        tasks = [c for c in types if c in TASKS and TASKS[c].enabled]
+        tasks = [c for c in types if c in TASKS and not is_wide_task(c)]
         if faults := feature_faults(con, types, features, tasks):
             raise UserError(f"'{file}' cannot be used: {'; '.join(faults)}")
         values = np.full((n, len(schema.names)), np.nan, np.float32)
@@ -178,7 +178,7 @@ def _text(con: duckdb.DuckDBPyConnection, column: str) -> Array:
 
 
 def _label(con: duckdb.DuckDBPyConnection, task: str) -> Array:
-    if task == "brand_prediction":
+    if TASKS[task].kind == "contrastive":
         return _text(con, task)
     found = con.execute(f"SELECT TRY_CAST({quote(task)} AS DOUBLE) AS v FROM source").fetchnumpy()["v"]
     y = np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan)

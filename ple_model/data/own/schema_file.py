@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ple_model.data.columns import is_wide_task
 from ple_model.errors import UserError, did_you_mean
 from ple_model.money import require_currency
 from ple_model.tasks import TASKS
@@ -44,8 +45,11 @@ TOP = ("version", "missing", "currency", "columns")
 KEYS = ("name", "kind", "unit", "sentence_en", "sentence_ko", "group", "task", "positive", "classes")
 LONGEST = 1000
 """Characters of a text in the file."""
-LABELS = tuple(t.name for t in TASKS.values() if t.kind in ("binary", "multiclass", "regression") and t.out_dim and t.enabled)
-"""Tasks that a column can feed."""
+
+
+def label_tasks() -> tuple[str, ...]:
+    """Tasks that a column can feed: those whose label is one value, and no brand."""
+    return tuple(n for n, spec in TASKS.items() if spec.kind != "contrastive" and not is_wide_task(n))
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,8 @@ def _column(entry: Any, i: int, faults: list[str]) -> OwnColumn | None:
     positive, classes = (_words(entry.get(k), name, k, faults) for k in ("positive", "classes"))
     task = entry.get("task") or ""
     if kind == "label":
-        if task not in LABELS:
-            faults.append(f"column '{name}' is a label of no task ({task!r}){did_you_mean(str(task), LABELS)}")
+        if task not in label_tasks():
+            faults.append(f"column '{name}' is a label of no task ({task!r}){did_you_mean(str(task), label_tasks())}")
             return None
         spec = TASKS[task]
         if spec.kind == "multiclass" and len(classes) > spec.out_dim:

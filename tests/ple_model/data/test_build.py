@@ -14,7 +14,6 @@ from ple_model import sources
 from ple_model.data.arithmetic import flushes_subnormals
 from ple_model.data.build import BuildSettings, build, transform
 from ple_model.data.dataset import Dataset
-from ple_model.data.labels import LABEL_TASKS
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
 from ple_model.schema import PARTS, load_schema
@@ -22,7 +21,7 @@ from ple_model.tasks import EVERYONE, SPENDING_CATEGORIES, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
 ONE = BuildSettings(workers=1)
-CONDITIONS = {f"task:{t}" for t, s in TASKS.items() if s.enabled and s.condition is not EVERYONE}
+CONDITIONS = {f"task:{t}" for t, s in TASKS.items() if s.condition is not EVERYONE}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def test_every_field_part_and_label_is_there_and_finite(built: Dataset) -> None:
     m = built.manifest
     assert m.fields == tuple(FIELD_SHAPES)
     assert set(m.presence) == {*OPTIONAL_FIELDS, *(f"features:{p}" for _, p, _ in PARTS), *CONDITIONS}
-    assert set(m.tasks) == set(LABEL_TASKS)
+    assert set(m.tasks) == set(TASKS)
     inputs = built.load().inputs
     inputs.validate()
     for name in FIELD_SHAPES:

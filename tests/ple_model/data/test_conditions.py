@@ -18,7 +18,7 @@ from ple_model.tasks import EVERYONE, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
 ONE = BuildSettings(workers=1)
-CONDITIONED = {t: s.condition for t, s in TASKS.items() if s.enabled and s.condition is not EVERYONE}
+CONDITIONED = {t: s.condition for t, s in TASKS.items() if s.condition is not EVERYONE}
 CUT = pd.Timestamp(CUTOFFS[1])
 
 
