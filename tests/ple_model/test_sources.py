@@ -80,20 +80,26 @@ def _is_module(name: str) -> bool:
 
 @pytest.mark.parametrize(
     "changed",
-    ["ple_model/data/labels.py", "ple_model/data/features/rfm.py", "ple_model/feature_schema.yaml", "ple_model/tasks.py"],
+    [
+        "ple_model/data/labels.py",
+        "ple_model/data/features/rfm.py",
+        "ple_model/feature_schema.yaml",
+        "ple_model/tasks/engagement.py",
+    ],
 )
 def test_a_change_of_any_file_changes_the_digest_of_what_depends_on_it(program: Path, changed: str) -> None:
     build, synth = digest(program, "ple_model.data.build"), digest(program, "ple_model.data.synth")
     with (program / changed).open("a") as f:
         f.write("# another\n")
     assert digest(program, "ple_model.data.build") != build
-    assert (digest(program, "ple_model.data.synth") != synth) == (changed == "ple_model/tasks.py")
+    assert (digest(program, "ple_model.data.synth") != synth) == (changed == "ple_model/tasks/engagement.py")
 
 
-def test_a_new_expert_counts_though_nothing_imports_it(program: Path) -> None:
-    before = digest(program, "ple_model.train")
-    (program / "ple_model" / "experts" / "another.py").write_text("X = 1\n")
-    assert digest(program, "ple_model.train") != before
+@pytest.mark.parametrize(("folder", "root"), [("experts", "ple_model.train"), ("tasks", "ple_model.data.build")])
+def test_a_new_expert_or_task_counts_though_nothing_imports_it(program: Path, folder: str, root: str) -> None:
+    before = digest(program, root)
+    (program / "ple_model" / folder / "another.py").write_text("X = 1\n")
+    assert digest(program, root) != before
 
 
 def test_the_place_and_the_compiled_files_do_not_count(program: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
