@@ -100,6 +100,7 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
     starter.add_argument(
         "--table", default="transactions", metavar="NAME", help="which event table the file is (default: transactions)"
     )
+    starter.add_argument("--encoding", metavar="NAME", help="how a text file is written, for example cp1252 (default: found)")
     tables = sub.add_parser("tables", help="Parquet or CSV files in the shape of the event tables, or mapped to it")
     tables.add_argument(
         "folder",
@@ -190,7 +191,7 @@ def _run_map(arguments: Arguments) -> int:
     from ple_model.data.import_map import write_starter
     from ple_model.data.source_files import folder_of
 
-    starter = write_starter(arguments.file, arguments.out, arguments.table)
+    starter = write_starter(arguments.file, arguments.out, arguments.table, arguments.encoding)
     if arguments.json:
         plain: dict[str, Any] = {"path": str(starter.path), "cutoffs": list(starter.cutoffs)}
         plain["columns"] = {k: list(v) for k, v in starter.table.columns.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from ple_model.sql_paths import to_read
 
 DELIMITERS = (",", ";", "\t", "|")
 HEAD_LINES = 200
+_VALUE = re.compile(r"[^\W\d_]{0,3}[\W_]*\d[\W\d_]*$")
+"""Digits and marks, with a currency before them at most: a number, a date or a clock time, and no name."""
 LONGEST_CELL = 20
 """Lines in one cell beyond which a quote is taken for left open."""
 
@@ -64,7 +67,7 @@ def require_encoding(path: Path, encoding: str | None) -> str:
 
 def guess_shape(path: Path, encoding: str = "utf-8") -> CsvShape:
     """Delimiter and header line: the delimiter under which most of the first rows have the same number of fields, at least
-    two; the header is the first row with that many filled fields. One field everywhere: a comma and no lines to skip."""
+    two; which of these is the header, `_header` says. One field everywhere: a comma and no lines to skip."""
     lines = _head(path, encoding)
     best, found = (0.0, 0), CsvShape(encoding)
     for delimiter in DELIMITERS:
@@ -73,12 +76,24 @@ def guess_shape(path: Path, encoding: str = "utf-8") -> CsvShape:
         if not widths:
             continue
         width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
-        fitting = [(start, r) for start, r in rows if len(r) == width]
-        header = next((start for start, r in fitting if all(f.strip() for f in r)), fitting[0][0])
+        header = _header([(start, r) for start, r in rows if len(r) == width])
         # of rows, not of lines: a quoted cell may hold the line's end
         if (score := (count / len(rows), width)) > best:
             best, found = score, CsvShape(encoding, delimiter, header)
     return found
+
+
+def _header(rows: list[tuple[int, list[str]]]) -> int:
+    """The line of the header: of the rows above the first with numbers or dates that is as full as most, the one with the most
+    different names. A column may lack its name (an index), and titles or a row of merged cells may stand above. Where no such
+    row is there, the first without an empty field."""
+    filled = [sum(bool(f.strip()) for f in r) for _, r in rows]
+    usual = sorted(filled)[len(filled) // 2]
+    data = next((k for k, (_, r) in enumerate(rows) if filled[k] >= usual and any(map(_VALUE.match, r))), 0)
+    above = [(len({f.strip() for f in r} - {""}), -start) for start, r in rows[:data]]
+    if above and max(above)[0] > 1:
+        return -max(above)[1]
+    return next((start for start, r in rows if all(f.strip() for f in r)), rows[0][0])
 
 
 def _rows(lines: list[str], delimiter: str) -> list[tuple[int, list[str]]]:

@@ -14,25 +14,28 @@ from ple_model.data.column_profile import AMOUNT, CLOCK, DATE, ID, NAMES, NUMBER
 
 HINTS: dict[str, tuple[str, ...]] = {
     "customer_id": (
-        "card", "karte", "carte", "tarjeta", "cust", "client", "kunde", "cliente", "account", "konto", "compte", "cuenta",
+        "card", "kart", "carte", "tarjeta", "cartão", "cartao", "kort", "kárty", "κάρτ", "כרטיס", "بطاقة",
+        "บัตร", "cust", "client", "kunde", "cliente", "account", "konto", "compte", "cuenta",
         "member",
         "user", "카드", "고객", "회원", "カード", "会員", "卡", "客户", "карт",
     ),
     "ts": (
-        "date", "datum", "fecha", "tag", "data", "day", "time", "posted", "일자", "일시", "날짜", "日付", "日期",
+        "date", "datum", "dátum", "fecha", "tag", "data", "tarih", "day", "time", "posted", "일자", "일시",
+        "날짜", "日付", "日期",
         "利用日", "дата",
     ),
     "amount": (
-        "amount", "amt", "betrag", "montant", "importe", "kwota", "valor", "value", "total", "price", "금액",
+        "amount", "amt", "betrag", "montant", "importe", "kwota", "částka", "összeg", "tutar", "belopp",
+        "bedrag", "valor", "value", "total", "price", "금액",
         "金額", "金额", "сумма",
     ),
     "merchant_id": (
         "merchant", "shop", "store", "vendor", "supplier", "payee", "händler", "haendler", "laden", "empfänger", "commer",
-        "comerc",
+        "comerc", "akceptant", "sklep", "obchod", "keresked", "negozio", "estabelec", "butik", "işyeri", "winkel",
         "가맹점", "이용처", "加盟店", "店", "商户", "магазин",
     ),
     "mcc_l1": (
-        "categ", "kateg", "industry", "branche", "segment", "sector", "desc", "mcc", "업종", "분류",
+        "categ", "catég", "kateg", "industry", "branche", "segment", "sector", "desc", "mcc", "업종", "분류",
         "カテゴリ", "分類", "类别", "分类",
         "катег",
     ),

@@ -8,6 +8,7 @@ every guess and the report repeats it; nothing is guessed later, when the tables
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from ple_model.data.source_files import find_files, folder_of, passed_over
 from ple_model.data.source_map import IMPORTABLE, OPEN, TableMap, load_map
 from ple_model.data.spine import suggest_cutoffs
 from ple_model.data.status_words import guess_row
+from ple_model.data.text_encoding import text_encoding
 from ple_model.errors import UserError, did_you_mean
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -105,28 +107,32 @@ class Starter:
         return "\n".join((*self.lines, *(f"  STILL OPEN: {q}" for q in self.open_questions)))
 
 
-def write_starter(file: Path, out: Path, table: str = "transactions") -> Starter:
-    """Write a map for `file` to `out`, or add the table to the map that is there; `UserError` where it already has it."""
+def write_starter(file: Path, out: Path, table: str = "transactions", encoding: str | None = None) -> Starter:
+    """Write a map for `file` to `out`, or add the table to the map that is there; `UserError` where it already has it. The
+    encoding is found where it is not given."""
     file, out = Path(file), Path(out)
     if table not in IMPORTABLE:
         raise UserError(f"--table {table} is no event table{did_you_mean(table, IMPORTABLE)}")
+    encoding = encoding if encoding is None else text_encoding(encoding, "--encoding")
     existing = load_map(out) if out.exists() else None
     if existing is not None and table in existing.tables:
         raise UserError(f"'{out}' already maps the table '{table}'; give a new file, or another --table")
     files = find_files(file)
     folder = folder_of(file)
     name = file.resolve().name if file.exists() else os.path.relpath(file, folder)
-    shape, how = guess_layout(files, name)
+    shape, how, question = guess_layout(files, name, encoding)
     con = open_connection()
     with tempfile.TemporaryDirectory(prefix="ple-map-") as scratch:
         try:
             scan = scan_source(con, files, shape, Path(scratch))
             found = {str(r[0]): str(r[1]) for r in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
+            _require_header(file, found)
             rows = int(con.execute(f"SELECT count(*) FROM {scan}").fetchall()[0][0])
             if not rows:
                 raise UserError(f"'{file}' has a header and no rows")
             source = Source(con, scan, found, rows, profile_columns(con, scan, found))
-            block, guessed = _guess_table(source, table, name, shape)
+            source.open_questions += [question] if question else []
+            block, guessed = _guess_table(source, table, name, shape, bool(question))
             cutoffs, head = _head(source, guessed, name) if existing is None else ((), "")
         except duckdb.Error as e:
             raise UserError(f"'{file}' cannot be read: {str(e).splitlines()[0][:160]}") from e
@@ -140,6 +146,16 @@ def write_starter(file: Path, out: Path, table: str = "transactions") -> Starter
     over = passed_over(file)
     lines = (first, *([f"  not read: {', '.join(over)}"] if over else []), *source.lines)
     return Starter(out, guessed, cutoffs, lines, tuple(source.open_questions))
+
+
+def _require_header(file: Path, found: Mapping[str, str]) -> None:
+    """`UserError` where the names of the columns are the values of a first row: a day is no name."""
+    day = next((n for n in found if re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b", n)), None)
+    if day is not None:
+        raise UserError(
+            f"'{file}' has no line of column names: its first row is {one_line(', '.join(list(found)[:5]))!r}; write a name for"
+            " each column above it, for example card,date,amount"
+        )
 
 
 def _save(out: Path, text: str, table: str) -> None:
@@ -168,7 +184,7 @@ def guess_columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, 
     return out
 
 
-def _guess_table(source: Source, table: str, name: str, shape: TableMap) -> tuple[str, TableMap]:
+def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure: bool) -> tuple[str, TableMap]:
     """The table's block of the map as text, and as what it means."""
     spec = IMPORTABLE[table]
     ours = tuple(c.name for c in spec.columns)
@@ -199,7 +215,7 @@ def _guess_table(source: Source, table: str, name: str, shape: TableMap) -> tupl
         remarks["brand"] = "the same column: it gives 'Next brand' its labels"
     if columns.get("mcc_l2") == columns.get("mcc_l1") and "mcc_l2" in columns:
         remarks["mcc_l2"] = "the source's own names, kept as sub-industry"
-    lines = [f"  {table}:", f"    file: {scalar(name)}", *_file_lines(found), "    columns:"]
+    lines = [f"  {table}:", f"    file: {scalar(name)}", *_file_lines(found, unsure), "    columns:"]
     for c in spec.columns:
         lines += _column_lines(source, c, columns, remarks, roles)
     asked = {c: (OPEN,) for c in ours if c not in columns and (c in roles.open or spec.column(c).required)}
@@ -266,9 +282,11 @@ def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
     return replace(found, rows=rules)
 
 
-def _file_lines(found: TableMap) -> list[str]:
+def _file_lines(found: TableMap, unsure: bool) -> list[str]:
     lines = []
-    if found.encoding not in (None, "utf-8"):
+    if unsure:
+        lines.append(f"    encoding: {scalar(OPEN)}  # {found.encoding}, if the letters are right")
+    elif found.encoding not in (None, "utf-8"):
         lines.append(f"    encoding: {found.encoding}")
     if found.delimiter not in (None, ","):
         lines.append(f"    delimiter: {scalar(str(found.delimiter))}")

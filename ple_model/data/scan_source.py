@@ -30,16 +30,22 @@ def scan_source(con: duckdb.DuckDBPyConnection, files: Sequence[Path], table: Ta
     return f"read_parquet({to_read_all(parts)}, union_by_name=true)"
 
 
-def guess_layout(files: Sequence[Path], name: str) -> tuple[TableMap, str]:
-    """How the files are written, and the same in words."""
+def guess_layout(files: Sequence[Path], name: str, encoding: str | None = None) -> tuple[TableMap, str, str]:
+    """How the files are written, the same in words, and what is asked where the encoding is not sure (empty: it is)."""
     kinds = [file_kind(f) for f in files]
     texts = [f for f, kind in zip(files, kinds, strict=True) if kind == TEXT]
     books = [f for f, kind in zip(files, kinds, strict=True) if kind == EXCEL]
-    shape, how = TableMap(file=name), ""
+    shape, how, question = TableMap(file=name), "", ""
     if texts:
-        guesses = [_encoding(f) for f in texts]
+        guesses = [_encoding(f, encoding) for f in texts]
         # a file of plain letters alone is valid in most encodings: the others say which one it is
         kept = next((k for k, g in enumerate(guesses) if g.encoding != "utf-8"), 0)
+        if guesses[kept].others:
+            others = " or ".join(f"--encoding {name}" for name in guesses[kept].others)
+            question = (
+                f"which letters are right: {guesses[kept]}? Write encoding: {guesses[kept].encoding} if the first are; else"
+                f" delete this map and write it again with {others}"
+            )
         csv = guess_shape(texts[kept], guesses[kept].encoding)
         shape = replace(shape, encoding=guesses[kept].encoding, delimiter=csv.delimiter, skip_lines=csv.skip_lines)
         how = f", {guesses[kept]}, separated by {'tab' if csv.delimiter == chr(9) else repr(csv.delimiter)}"
@@ -50,10 +56,12 @@ def guess_layout(files: Sequence[Path], name: str) -> tuple[TableMap, str]:
             others = ", ".join(sheet.name for sheet in there if sheet != largest)
             shape = replace(shape, sheet=largest.name)
             how += f", sheet '{largest.name}' with the most rows (not read: {others})"
-    return shape, how
+    return shape, how, question
 
 
-def _encoding(file: Path) -> EncodingGuess:
+def _encoding(file: Path, given: str | None) -> EncodingGuess:
+    if given is not None:
+        return EncodingGuess(require_encoding(file, given))
     guess = guess_encoding(file)
     require_text(file, guess.encoding if guess else None)
     if guess is None:

@@ -90,7 +90,8 @@ class SourceMap:
 def _open_places(here: str, table: TableMap) -> list[str]:
     places = [f"{here}.columns.{c}" for c, originals in table.columns.items() if OPEN in originals]
     places += [f"{here}.formats.{c}" for c, text in table.formats.items() if text == OPEN]
-    places += [f"{here}.{part}" for part in ("thousands", "decimal", "spending", "sheet") if getattr(table, part) == OPEN]
+    asked_once = ("encoding", "thousands", "decimal", "spending", "sheet")
+    places += [f"{here}.{part}" for part in asked_once if getattr(table, part) == OPEN]
     named = {**{f"values.{k}": v for k, v in table.values.items()}, **{f"rows.{k}": v for k, v in table.rows.items()}}
     for part, pairs in named.items():
         asked = [k for k, v in pairs.items() if v == OPEN]

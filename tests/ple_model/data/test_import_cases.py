@@ -503,3 +503,50 @@ def test_a_sign_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     plan.write_text("tables: {transactions: {spending: negativ}}", encoding="utf-8")
     assert main(["import", "tables", str(source), str(tmp_path / "events"), "--map", str(plan)]) == 2
     assert "tables.transactions.spending is 'negativ'" in capsys.readouterr().err
+
+
+HEADS = {
+    "an index without a name": (",", ",".join(HEADER), 0),
+    "titles": ("", "Statement,,,,\n,,,,\nPeriod,2023-01-01,,,\n" + ",".join(HEADER), 3),
+    "merged cells": ("", "Payment,Payment,Shop,Shop,Payment\n" + ",".join(HEADER), 1),
+    "short titles": ("", "Statement of 2023\nprinted 2024-01-02\n\n" + ",".join(HEADER), 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_header_is_found_under_titles_and_with_a_name_missing(tmp_path: Path, importer: Importer, name: str) -> None:
+    index, head, skip = HEADS[name]
+    rows = (f"{k if index else ''}{index}{d},{c},{m},{kind},{a}\n" for k, (c, d, a, m, kind) in enumerate(payments()))
+    (tmp_path / "x.csv").write_text(index + head + "\n" + "".join(rows))
+    _, table, found = importer(tmp_path / "x.csv")
+    assert table.get("skip_lines", 0) == skip
+    assert sorted(found) == expected()
+
+
+def test_a_file_without_a_header_loses_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("".join(f"{c},{d},{a},{m},{k}\n" for c, d, a, m, k in payments()))
+    assert main(["import", "map", str(tmp_path / "x.csv"), str(tmp_path / "map.yaml")]) == 2
+    assert "has no line of column names: its first row is '000000, 2023-" in capsys.readouterr().err
+
+
+def test_a_hidden_card_number_is_the_card_and_a_reference_is_no_amount(tmp_path: Path, importer: Importer) -> None:
+    """Of a Polish export: the card was taken for the merchant, the reference for an amount."""
+    header = ("Data transakcji", "Nr referencyjny", "Nr karty", "Akceptant", "Kwota rozliczenia")
+    rows = [
+        (d.isoformat(), f"{(k * 7919 + 13) * 104729 % 10**12:012d}", f"4251 25** **** {c[2:]}", m, str(a))
+        for k, (c, d, a, m, _) in enumerate(payments())
+    ]
+    said, table, _ = importer(write(tmp_path / "x.csv", header, iter(rows), ";"))
+    wanted = {"customer_id": header[2], "ts": header[0], "amount": header[4], "merchant_id": header[3], "brand": header[3]}
+    assert {k: table["columns"].get(k) for k in wanted} == wanted
+    assert "left out: Nr referencyjny: a number of the row" in said
+
+
+def test_ranges_are_of_the_whole_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [(f"c{k % 50}", f"2023-01-01 {k // 3600:02d}:{k // 60 % 60:02d}:{k % 60:02d}", f"{k + 0.25}") for k in range(9000)]
+    file = write(tmp_path / "x.csv", ("card", "ts", "amount"), ((*r, r[1], f"{float(r[2]) * 2}") for r in rows))
+    file.write_text(file.read_text().replace("card,ts,amount", "card,ts,amount,until,another"))
+    assert main(["import", "map", str(file), str(tmp_path / "map.yaml")]) == 1
+    said = capsys.readouterr().out
+    assert "amounts, 0.25 to 8,999.25" in said
+    assert "amounts, 0.50 to 17,998.50" in said
