@@ -23,6 +23,7 @@ from analysis.explain import faithful
 from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.reasons import Subject, feature_contributions, reasons
+from analysis.explain.source_columns import by_source
 from analysis.results.explanation import (
     Contribution,
     Counterfactual,
@@ -92,6 +93,7 @@ class Assembly:
         own = normalizer.inverse(inputs.features.numpy())[0]
         typical = normalizer.inverse(path.starts[position].numpy())[0]
         every = feature_contributions(model.context.schema, columns, own, typical, limit=None)
+        sources = by_source(model.context.schema, every)
         target_name = class_name(names, self.target) if self.target is not None else ""
         label = model.context.own_labels.get(task)
         said = target_name if target_name or label is None else label.title
@@ -120,8 +122,8 @@ class Assembly:
             offers=offers,
             predictions=tuple(p for p in self._predictions(output) if self._learned(p.task) and p.task not in undefined),
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
-            reasons=reasons(every, groups, subject, sign),
-            against=reasons(every, groups, subject, -sign),
+            reasons=reasons(sources, groups, subject, sign),
+            against=reasons(sources, groups, subject, -sign),
             groups=_ranked(groups, title, lambda g: "part" if g not in path.fields else "field"),
             features=every[:30],
             experts=self._experts(expert_names, experts.values),

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from analysis.explain.source_columns import as_changed, by_source, columns_of
 from analysis.results.explanation import Change, Counterfactual, FeatureContribution
 
 if TYPE_CHECKING:
     from analysis.engine.explainer import Explainer
     from analysis.engine.reference import Path
     from analysis.engine.score import Score
+    from ple_model.schema import FeatureSchema
 
 IMMUTABLE_PARTS = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn", "bandit")
 IMMUTABLE_WORDS = ("tenure", "_age_", "age_days")
@@ -29,7 +31,10 @@ SHOWN = 5
 """Changes that are given where none of them turns the decision."""
 
 
-def changeable(f: FeatureContribution) -> bool:
+def changeable(f: FeatureContribution, schema: FeatureSchema) -> bool:
+    """Of a table of one's own, its schema file says what is fixed; the package's columns say it by part and name."""
+    if schema.own:
+        return f.name not in schema.fixed
     return f.part not in IMMUTABLE_PARTS and not any(w in f.name for w in IMMUTABLE_WORDS)
 
 
@@ -45,15 +50,16 @@ def counterfactual(
     with torch.no_grad():
         before = float(score(model(path.customer))[0])
     sign = 1.0 if score.target is not None or before >= line else -1.0
-    chosen = [f for f in features if changeable(f) and f.contribution * sign > 0][:LIMIT]
+    schema = model.context.schema
+    chosen = [f for f in by_source(schema, features) if changeable(f, schema) and f.contribution * sign > 0][:LIMIT]
     if not chosen:
         return None
-    schema = model.context.schema
-    index = [schema.index[f.name] for f in chosen]
+    moved = [columns_of(schema, f.name) for f in chosen]
     position = path.fields.index("features")
     rows = path.ends[position].expand(len(chosen), -1).clone()
     for i in range(len(chosen)):
-        rows[i, index[: i + 1]] = path.starts[position][0, index[: i + 1]]
+        index = [k for columns in moved[: i + 1] for k in columns]
+        rows[i, index] = path.starts[position][0, index]
     tensors = tuple(rows if i == position else t.expand(len(chosen), *t.shape[1:]) for i, t in enumerate(path.ends))
     with torch.no_grad():
         output = model(path.inputs(tensors))
@@ -69,7 +75,8 @@ def counterfactual(
     # without a flip: as far as it helps to go
     last = int(np.argmax(flipped)) if flipped.any() else min(int(np.argmin(sign * after)), SHOWN - 1)
     changes = tuple(
-        Change(f.name, f.value, f.typical, f.unit, f.sentence_en, f.sentence_ko) for f in chosen[: last + 1]
+        Change(f.name, f.value, f.typical, f.unit, f.sentence_en, f.sentence_ko)
+        for chosen_one in chosen[: last + 1] for f in as_changed(schema, chosen_one, features)
     )  # fmt: skip
     name = ""
     if label is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.explain.source_columns import CATEGORY
 from analysis.results.explanation import FeatureContribution, Reason
 from analysis.wording import FIELD_TITLES, OPAQUE, particle, quantity, statement, task_title, title
 from ple_model.schema import FeatureSchema
@@ -89,6 +90,9 @@ def reasons(
 
 def of_feature(f: FeatureContribution, subject: Subject) -> Reason:
     """`Days since the last purchase: 12 days, where 34 days is typical; this raises ... by 3.2 points.`"""
+    if f.unit == CATEGORY:
+        en = f"{f.sentence_en.rstrip('.')}; this {subject.effect(f.contribution, 'en')}."
+        return Reason(en, f"{f.sentence_ko.rstrip('.')}. {subject.effect(f.contribution, 'ko')}.", (f.name,), f.contribution)
     own, typical = quantity(f.value, f.unit), quantity(f.typical, f.unit)
     en = f"{statement(f.sentence_en)}: {own}, where {typical} is typical; this {subject.effect(f.contribution, 'en')}."
     own, typical = quantity(f.value, f.unit, "ko"), quantity(f.typical, f.unit, "ko")

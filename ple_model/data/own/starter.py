@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ple_model.data.columns import SPLITS
@@ -33,6 +33,13 @@ UNITS = (("age", "years"), ("year", "years"), ("weeks", "weeks"), ("days", "days
          ("wage", "currency"), ("income", "currency"), ("amount", "currency"), ("balance", "currency"), ("price", "currency"),
          ("salary", "currency"), ("gain", "currency"), ("loss", "currency"), ("num", "count"), ("count", "count"))  # fmt: skip
 """A word of the name -> a unit."""
+
+
+FIXED = re.compile(
+    r"(^|_)(age|birth|born|dob|yob|sex|gender|race|ethnicity|nationality|native|country_of_birth|native_country|alter|geburt\w*|"
+    r"geschlecht|naissance|sexe|edad|nacimiento|sexo|wiek|plec|płeć|tenure|customer_since|joined)(_|$)|나이|연령|출생|생년|성별|국적"
+)
+"""Names of what nobody can change about themselves."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,8 @@ def _guess(facts: list[Facts], found: Starter) -> None:
     left = dict.fromkeys((*BINARY, *CLASSES, *AMOUNTS))
     for f in facts:
         column, why = _kind(f, key, left)
+        if column.kind in FEATURES and FIXED.search(_plain(f.name)):
+            column, why = replace(column, fixed=True), f"{why}; fixed: by its name nobody can change it"
         if column.task:
             left.pop(column.task)
         found.columns.append(column)
@@ -221,6 +230,7 @@ def _text(file: Path, found: Starter) -> str:
     lines = [
         f"# A starter schema for {json.dumps(file.name, ensure_ascii=False)}: every line is a guess. Read it and correct it.",
         "# kind: id, cutoff, split, numeric, raw (a heavy-tailed amount), categorical, label or ignored.",
+        "# fixed: true where nobody can change it: what would have to differ for another decision never names it.",
         "# unit and sentence_en (sentence_ko) are what explanations say; task: what a label feeds; positive: what counts as 1.",
         "version: 1",
         f"missing: {json.dumps(list(found.missing), ensure_ascii=False)}",
@@ -237,6 +247,8 @@ def _text(file: Path, found: Starter) -> str:
                 lines.append(f"  classes: {json.dumps(list(column.classes), ensure_ascii=False)}")
         if column.kind in FEATURES and column.unit:
             lines.append(f"  unit: {json.dumps(column.unit, ensure_ascii=False)}")
+        if column.fixed:
+            lines.append("  fixed: true")
         if column.sentence_en:
             lines.append(f"  sentence_en: {json.dumps(column.sentence_en, ensure_ascii=False)}")
     return "\n".join(lines) + "\n"

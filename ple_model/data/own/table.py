@@ -66,7 +66,9 @@ class Source:
 def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[Source]:
     """The file for reading; `UserError` where it cannot be read."""
     files = find_files(file)
-    layout, _ = guess_layout(files, file.name)
+    layout, _, question = guess_layout(files, file.name)
+    if question:
+        raise UserError(f"'{file}' may be written in several encodings ({question.split('?')[0]}); save it as UTF-8")
     con = open_connection()
     scratch = Path(tempfile.mkdtemp(prefix="ple-table-"))
     try:

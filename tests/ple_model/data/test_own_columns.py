@@ -38,7 +38,7 @@ from tests.ple_model.data import own_table
 N = 700
 MARRIED = {"name": "married", "kind": "label", "task": "retention", "positive": "yes", "sentence_en": "Married."}
 AGE = {
-    "name": "age", "kind": "numeric", "unit": "years", "sentence_en": "Age at the interview.",
+    "name": "age", "kind": "numeric", "unit": "years", "fixed": True, "sentence_en": "Age at the interview.",
     "sentence_ko": "조사 때 나이입니다.",
 }  # fmt: skip
 
@@ -78,6 +78,8 @@ def test_the_starter_says_what_each_column_looks_like(tmp_path: Path, capsys: py
     kinds = {c["name"]: c["kind"] for c in yaml.safe_load(schema.read_text())["columns"]}
     assert kinds["person_id"] == "id"
     assert kinds["age"] == kinds["answer 3"] == "numeric"
+    assert {c["name"] for c in yaml.safe_load(schema.read_text())["columns"] if c.get("fixed")} == {"age"}
+    assert "fixed: by its name nobody can change it" in said
     assert kinds["capital gain"] == "raw"
     assert kinds["workclass"] == kinds["category"] == "categorical"
     assert kinds["note"] == kinds["batch"] == "ignored"
@@ -150,6 +152,23 @@ def test_reasons_name_the_columns_with_unit_and_sentence(run: Run) -> None:
     assert "조사 때 나이: " in " ".join(r.ko for e in told for r in e.reasons)
     known = set(run.context().schema.names)
     assert {f.name for e in told for f in e.features} <= known
+
+
+def test_a_column_is_one_reason_and_nobody_is_told_to_be_younger(run: Run) -> None:
+    schema = run.context().schema
+    assert schema.fixed == {"age"}
+    found = [explain(run, c, task="churn") for c in run.sample().load().customer_id[:8]]
+    moved: list[str] = []
+    for e in found:
+        told = [schema.columns[schema.index[c]].how for r in e.reasons for c in r.sources if c in schema.index]
+        assert len(told) == len(set(told))
+        if e.counterfactual is not None:
+            moved += [c.name for c in e.counterfactual.changes]
+            flags = [c for c in e.counterfactual.changes if c.name.startswith("education_is_")]
+            assert sum(c.before for c in flags) <= 1
+            assert sum(c.after for c in flags) <= 1
+    assert moved
+    assert "age" not in moved
 
 
 def test_a_what_if_takes_the_columns_by_name(run: Run) -> None:
@@ -276,6 +295,8 @@ INCOME = entry("income", kind="label", task="churn", positive=">50K")
         ([entry("age"), entry("batch", kind="label", task="churn")], "label 'batch' has one value .1. among the training rows"),
         ([entry("age"), INCOME, MARRIED | {"task": "churn"}], "2 labels feed the task 'churn'"),
         ([entry("age")], "names no label"),
+        ([entry("age", fixed="yes"), INCOME], "column 'age': fixed is 'yes'; give true or false"),
+        ([entry("age"), INCOME | {"fixed": True}], "'income' is fixed, but its kind is 'label'"),
         ([entry("education"), INCOME], "'education' has 200 values that are no number"),
         ([entry("age"), INCOME, entry("workclass", kind="id")], "ids stand in several rows"),
         ([entry("age", units="years"), INCOME], "'units' is no key; did you mean 'unit'"),
