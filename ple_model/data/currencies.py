@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
@@ -81,6 +82,16 @@ def is_currency(text: str) -> bool:
     """Whether a text is a currency's code or sign and nothing else."""
     bare = text.strip()
     return bare.upper() in CODES or bare in WORDS or bare in ("$", "¥", "元", "kr", "Fr.")
+
+
+def paired_with(amount: str, columns: Sequence[str]) -> str | None:
+    """The only currency column that shares a word with an amount's header: 'Kwota rozliczenia' and 'Waluta rozliczenia'."""
+    alike = [c for c in columns if _words(amount) & _words(c)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _words(name: str) -> set[str]:
+    return {w for w in re.split(r"[\W_]+", name.lower()) if len(w) > 2} - {"amount", "currency"}
 
 
 def currency_columns(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[str, str]) -> dict[str, dict[str, int]]:

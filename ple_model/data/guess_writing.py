@@ -36,14 +36,15 @@ class Source:
     profiles: dict[str, Profile]
     lines: list[str] = field(default_factory=list)
     open_questions: list[str] = field(default_factory=list)
-    _distinct: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+    tables: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+    """Those of `distinct`."""
 
     def distinct(self, originals: tuple[str, ...]) -> str:
         """A relation of the different values `v` of the joined columns, as `source_sql` reads them, and their rows `n`. The
         rows of the file are read once for it."""
         key = (self.scan, originals)
-        if key not in self._distinct:
-            name = f"distinct_{len(self._distinct)}"
+        if key not in self.tables:
+            name = f"distinct_{len(self.tables)}"
             columns = {f"c{k}": self.found[o] for k, o in enumerate(originals)}
             raw = ", ".join(f"{quote(o)} AS c{k}" for k, o in enumerate(originals))
             counted = f"SELECT *, count(*) AS n FROM (SELECT {raw} FROM {self.scan}) GROUP BY ALL"
@@ -51,8 +52,8 @@ class Source:
                 f"CREATE TEMP TABLE {name} AS SELECT v, sum(n)::BIGINT AS n FROM"
                 f" (SELECT {source_sql(columns, tuple(columns))} AS v, n FROM ({counted})) WHERE v IS NOT NULL GROUP BY v"
             )
-            self._distinct[key] = name
-        return self._distinct[key]
+            self.tables[key] = name
+        return self.tables[key]
 
     def one(self, sql: str) -> tuple[object, ...]:
         """The first row of a query."""

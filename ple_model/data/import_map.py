@@ -17,8 +17,8 @@ from pathlib import Path
 
 import duckdb
 
-from ple_model.data.column_profile import AMOUNT, CURRENCY, STATUS, profile_columns
-from ple_model.data.currencies import currency_columns, shares
+from ple_model.data.column_profile import AMOUNT, CONSTANT, CURRENCY, STATUS, profile_columns
+from ple_model.data.currencies import currency_columns, is_currency, paired_with, shares
 from ple_model.data.events import ColumnSpec, open_connection, quote
 from ple_model.data.find_holes import table_span
 from ple_model.data.guess_roles import Roles, clock_of, guess_roles, rivals
@@ -132,8 +132,8 @@ def write_starter(file: Path, out: Path, table: str = "transactions", encoding: 
                 raise UserError(f"'{file}' has a header and no rows")
             source = Source(con, scan, found, rows, profile_columns(con, scan, found))
             source.open_questions += [question] if question else []
-            block, guessed = _guess_table(source, table, name, shape, bool(question))
-            cutoffs, head = _head(source, guessed, name) if existing is None else ((), "")
+            block, guessed, dates = _guess_table(source, table, name, shape, bool(question))
+            cutoffs, head = _head(source, guessed, dates, name) if existing is None else ((), "")
         except duckdb.Error as e:
             raise UserError(f"'{file}' cannot be read: {str(e).splitlines()[0][:160]}") from e
         finally:
@@ -184,8 +184,9 @@ def guess_columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, 
     return out
 
 
-def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure: bool) -> tuple[str, TableMap]:
-    """The table's block of the map as text, and as what it means."""
+def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure: bool) -> tuple[str, TableMap, tuple[str, ...]]:
+    """The table's block of the map as text, and as what it means; and the columns of dates that cut-offs are told by: where
+    several may be the right one and are written alike, the first."""
     spec = IMPORTABLE[table]
     ours = tuple(c.name for c in spec.columns)
     roles, reasons = _roles(source, table)
@@ -193,7 +194,8 @@ def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure:
     if "customer_id" in columns:
         for problem in lost_digits(source.con, source.scan, quote(columns["customer_id"][0]), f"{name}: customer_id"):
             raise UserError(problem)
-    complete = _only_complete(source, columns, [c.name for c in spec.columns if c.key], table)
+    likely = {**{c: (names[0],) for c, names in roles.open.items()}, **columns}
+    complete = _only_complete(source, likely, [c.name for c in spec.columns if c.key], table)
     if "ts" in columns:
         clock = clock_of(source.profiles, set(roles.columns.values())) or next(
             (n for n in source.found if plain_name(n) in map(plain_name, TIMES) and (n,) not in columns.values()), None
@@ -208,6 +210,8 @@ def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure:
     if table == "transactions":
         found = _row_rules(source, found, used)
     remarks: dict[str, str] = {}
+    for column in (c for c in spec.columns if c.name in roles.open):
+        found = _written_alike(source, found, column, roles.open[column.name])
     for column in (c for c in spec.columns if c.name in columns):
         found, remarks[column.name] = guess_writing(source, found, column)
         remarks[column.name] += f"; {reasons[column.name]}" if column.name in reasons else ""
@@ -226,7 +230,18 @@ def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure:
         looks = f"{kept}: {column_name}: {source.profiles[column_name]}"
         source.lines.append(f"  {one_line(looks)}")
         lines.append(f"    {comment(looks)}")
-    return "\n".join(lines) + "\n", found
+    return "\n".join(lines) + "\n", found, columns.get("ts", likely.get("ts", ()))
+
+
+def _written_alike(source: Source, found: TableMap, column: ColumnSpec, candidates: tuple[str, ...]) -> TableMap:
+    """How the values of an open column are written, where all that it may be are written in one way: then only its name is left
+    to say."""
+    ways = []
+    for name in candidates:
+        quiet = Source(source.con, source.scan, source.found, source.rows, source.profiles, tables=source.tables)
+        way, _ = guess_writing(quiet, replace(found, columns={column.name: (name,)}), column)
+        ways.append(replace(way, columns=found.columns))
+    return ways[0] if all(way == ways[0] for way in ways) else found
 
 
 def _roles(source: Source, table: str) -> tuple[Roles, dict[str, str]]:
@@ -270,13 +285,22 @@ def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
             source.open_questions.append(
                 f"do rows count whose '{one_line(name)}' is {' or '.join(unsure[:6])}? write keep or drop under rows"
             )
+    single = {n: p.values[0] for n, p in source.profiles.items() if p.kind == CONSTANT and is_currency(p.values[0])}
     named = {n: kind for n, kind in source.found.items() if source.profiles[n].kind == CURRENCY}
     for name, counts in currency_columns(source.con, source.scan, named).items():
         if len(counts) > 1 and name not in used:
             rules[name] = dict.fromkeys(counts, OPEN)
+            several = [name, *single]
+            by = {n: paired_with(n, several) for n, p in source.profiles.items() if p.kind == AMOUNT}
+            all_kept = "".join(
+                f"; keep all where amount is '{one_line(a)}', in {single[c]} by '{one_line(c)}'"
+                for a, c in by.items()
+                if c in single
+            )
             source.open_questions.append(
                 f"'{one_line(name)}' holds {len(counts)} currencies ({shares(counts)}), which are not"
-                " added: write keep or drop for each under rows; keep several only where the amount column is in one currency"
+                f" added: write keep or drop for each under rows; keep several only where the amount column is in one"
+                f" currency{all_kept}"
                 f" (to convert instead: no rows, but currency: {{column: {scalar(name)}, to: USD, rates: {{...}}}})"
             )
     return replace(found, rows=rules)
@@ -359,14 +383,13 @@ def _only_complete(source: Source, columns: Mapping[str, tuple[str, ...]], keys:
     return not lacking
 
 
-def _head(source: Source, found: TableMap, name: str) -> tuple[tuple[str, ...], str]:
+def _head(source: Source, found: TableMap, dates: tuple[str, ...], name: str) -> tuple[tuple[str, ...], str]:
     """The top of the map, with the cut-offs that the dates allow."""
     cutoffs: tuple[str, ...] = ()
     horizon, remark = LabelSettings.horizon_days, ""
-    if found.columns.get("ts", (OPEN,)) != (OPEN,) and found.formats.get("ts") != OPEN:
-        originals = found.columns["ts"]
-        ts = converted_sql("v", source.text(originals), "ts", "TIMESTAMP", found)
-        span = table_span(source.con, "transactions", source.distinct(originals), ts, "n")
+    if dates and found.formats.get("ts") != OPEN:
+        ts = converted_sql("v", source.text(dates), "ts", "TIMESTAMP", found)
+        span = table_span(source.con, "transactions", source.distinct(dates), ts, "n")
         if span is not None:
             cutoffs, horizon = suggest_cutoffs(span.first, span.last, span.holes)
             source.lines += [f"  hole         {hole}; cut-offs keep their labels out of it" for hole in span.holes]
@@ -375,6 +398,7 @@ def _head(source: Source, found: TableMap, name: str) -> tuple[tuple[str, ...], 
             if cutoffs:
                 history = (date.fromisoformat(cutoffs[0]) - span.first).days
                 remark = f"{history} days of history before the first, {horizon} of labels after the last"
+                remark += f", by '{one_line(' + '.join(dates))}'" if found.columns.get("ts") != dates else ""
                 source.lines.append(f"  cut-offs     {', '.join(cutoffs)}: {remark}")
             else:
                 reach = f"{span.first} to {span.last}{' without its holes' if span.holes else ''}"

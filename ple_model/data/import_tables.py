@@ -32,6 +32,8 @@ from ple_model.data.events import (
     read_expression,
 )
 from ple_model.data.numbers import number_sql
+from ple_model.data.read_dates import date_readings
+from ple_model.data.read_numbers import NumberReading, number_reading
 from ple_model.data.row_rules import lost_digits, mixed_currencies, picked
 from ple_model.data.scan_source import scan_source
 from ple_model.data.source_files import find_files, folder_of, is_pattern
@@ -87,7 +89,7 @@ def import_tables(
         code = _one_currency(selects, mapping, problems)
         if problems:
             hint = f"; {HINT}" if any(" has no column for " in p for p in problems) else ""
-            raise UserError(f"'{source}' cannot be imported: {'; '.join(problems)}{hint}")
+            raise UserError(f"'{alone or source}' cannot be imported: {'; '.join(problems)}{hint}")
         rows: dict[str, int] = {}
         absent: dict[str, tuple[str, ...]] = {}
         notes: list[str] = []
@@ -361,6 +363,20 @@ def _zones(con: duckdb.DuckDBPyConnection, scan: str, text: str, where: str, pro
         problems.append(f"{where} has {plain:,} moments without a time zone beside {zoned:,} with one, for example {example!r}")
 
 
+def _number_keys(reading: NumberReading | None) -> str:
+    """The keys of the map that read most of the values."""
+    if reading is None or 2 * reading.read <= reading.total:
+        return "for example thousands: ',' or decimal: ','"
+    ways = [reading, *([reading.rival] if reading.rival is not None else [])]
+    said = [
+        " and ".join(
+            [f"thousands: '{w.thousands}'"] * bool(w.thousands) + [f"decimal: '{w.decimal}'"] * (w.decimal != ".")
+        ) or "without thousands and decimal"
+        for w in ways
+    ]  # fmt: skip
+    return " or ".join(f"as {s}" for s in said)
+
+
 def _check(
     con: duckdb.DuckDBPyConnection, scan: str, expression: str, converted: str, kind: str, where: str, problems: list[str]
 ) -> None:
@@ -382,8 +398,11 @@ def _check(
     if count:
         column = where.rsplit(".", 1)[1]
         hint = ""
+        values = f"(SELECT v FROM (SELECT DISTINCT CAST({expression} AS VARCHAR) AS v FROM {scan}) WHERE v IS NOT NULL)"
         if kind in ("DATE", "TIMESTAMP"):
-            hint = f" (how dates are written goes into the map, for example formats: {{{column}: '%d.%m.%Y'}})"
+            ways = [r.format for r in date_readings(con, values) if r.format and 2 * r.read > r.total]
+            shown = " or ".join(f"formats: {{{column}: '{way}'}}" for way in ways[:2]) or f"formats: {{{column}: '%d.%m.%Y'}}"
+            hint = f" (how dates are written goes into the map, {'as' if ways else 'for example'} {shown})"
         elif any(mark in example for mark in ",. ") or not example.isascii():
-            hint = " (how numbers are written goes into the map, for example thousands: ',')"
+            hint = f" (how numbers are written goes into the map, {_number_keys(number_reading(con, values))})"
         problems.append(f"{where} has {count:,} values that are no {kind}, for example {example[:40]!r}{hint}")

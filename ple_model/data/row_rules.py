@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import duckdb
 
-from ple_model.data.currencies import currency_columns, shares, signs
+from ple_model.data.currencies import currency_columns, paired_with, shares, signs
 from ple_model.data.events import literal, quote
 from ple_model.data.numbers import LOST_DIGITS
 from ple_model.data.source_map import TableMap
@@ -62,6 +62,17 @@ def mixed_currencies(
                 f" not added; under tables.transactions of the map, say which count (rows: {{{column}: {{{rule}}}}})"
                 f" or convert them (currency: {{column: {column}, to: {most}, rates: {{{rates}}}}})"
             )
+    there = currency_columns(con, scan, found)
+    for column, counts in there.items():
+        others = [c for c, n in there.items() if len(n) == 1]
+        for amount in table.columns.get("amount", ("amount",)):
+            if len(counts) > 1 and others and column in table.rows and paired_with(amount, [column, *others]) == column:
+                code = next(iter(there[others[0]]))
+                problems.append(
+                    f"{file}: amount is '{amount}', whose currency by its name is '{column}', and rows of {len(counts)}"
+                    f" currencies are kept ({shares(counts)}); name the amount that is in {code} by '{others[0]}', or keep one"
+                    " currency"
+                )
     for column in table.columns.get("amount", ("amount",)):
         if found.get(column) == "VARCHAR" and len(counts := signs(con, scan, quote(column))) > 1:
             problems.append(

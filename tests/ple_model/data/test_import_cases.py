@@ -550,3 +550,64 @@ def test_ranges_are_of_the_whole_column(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert "amounts, 0.25 to 8,999.25" in said
     assert "amounts, 0.50 to 17,998.50" in said
+
+
+POLISH = (
+    "Nr karty", "Data transakcji", "Data księgowania", "Kwota transakcji", "Waluta transakcji", "Kwota rozliczenia",
+    "Waluta rozliczenia",
+)  # fmt: skip
+
+
+def billed(path: Path) -> Path:
+    """Payments abroad beside what was billed for them in zloty, with a total at the end."""
+
+    def comma(value: float) -> str:
+        return f"{value:.2f}".replace(".", ",")
+
+    rows = [
+        (
+            c, d.strftime("%d/%m/%Y"), (d + timedelta(days=2)).strftime("%d/%m/%Y"), comma(a / 4 if k % 9 == 0 else a),
+            "EUR" if k % 9 == 0 else "PLN", comma(a), "PLN",
+        )
+        for k, (c, d, a, _, _) in enumerate(payments())
+    ]  # fmt: skip
+    return write(path, POLISH, iter([*rows, ("Razem", "", "", "", "", comma(sum(a for _, _, a, _, _ in payments())), "")]), ";")
+
+
+def test_of_an_open_column_only_the_name_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, plan, events = billed(tmp_path / "x.csv"), tmp_path / "map.yaml", tmp_path / "events"
+    assert main(["import", "map", str(file), str(plan)]) == 1
+    said = capsys.readouterr().out
+    assert "keep all where amount is 'Kwota rozliczenia', in PLN by 'Waluta rozliczenia'" in said
+    table = answered(plan, PLN="keep", EUR="keep")
+    assert table["columns"]["ts"] == table["columns"]["amount"] == "?"
+    assert (table["formats"], table["decimal"], table["drop_incomplete"]) == ({"ts": "%d/%m/%Y"}, ",", True)
+    whole = yaml.safe_load(plan.read_text(encoding="utf-8"))
+    assert len(whole["cutoffs"]) == 4
+    table = whole["tables"]["transactions"]
+    table["columns"] |= {"ts": POLISH[1], "amount": POLISH[5]}
+    plan.write_text(yaml.safe_dump(whole, allow_unicode=True), encoding="utf-8")
+    assert main(["import", "tables", str(file), str(events), "--map", str(plan)]) == 0, capsys.readouterr().err
+    assert EventsManifest.load(events).currency == "PLN"
+    with connect(events) as store:
+        total = store.con.execute("SELECT round(sum(amount), 2) FROM transactions").fetchall()[0][0]
+    assert total == round(sum(a for _, _, a, _, _ in payments()), 2)
+    table["columns"]["amount"] = POLISH[3]  # in zloty and euros
+    plan.write_text(yaml.safe_dump(whole, allow_unicode=True), encoding="utf-8")
+    assert main(["import", "tables", str(file), str(tmp_path / "other"), "--map", str(plan)]) == 2
+    assert "rows of 2 currencies are kept" in (said := capsys.readouterr().err)
+    assert "name the amount that is in PLN by 'Waluta rozliczenia'" in said
+
+
+def test_what_is_written_otherwise_is_said_with_the_keys_that_read_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, plan = billed(tmp_path / "x.csv"), tmp_path / "map.yaml"
+    columns = {"customer_id": POLISH[0], "ts": POLISH[1], "amount": POLISH[5]}
+    table = {"delimiter": ";", "columns": columns, "drop_incomplete": True, "rows": {POLISH[4]: {"PLN": "keep", "EUR": "keep"}}}
+    plan.write_text(yaml.safe_dump({"tables": {"transactions": table}}, allow_unicode=True), encoding="utf-8")
+    assert main(["import", "tables", str(file), str(tmp_path / "e"), "--map", str(plan)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"'{file}' cannot be imported")
+    assert "as formats: {ts: '%d/%m/%Y'}" in said
+    assert "decimal: ','" in said
