@@ -188,7 +188,7 @@ def _labels(frame: Frame, dataset: Dataset | None) -> None:
         {
             t("data.task"): learned.name(frame.run, r.task),
             t("data.kind"): t(f"kind.{r.kind}"),
-            **{t(f"split.{s}"): counts.get(r.task, {}).get(s, 0) for s in ("train", "validation", "test")},
+            **{t(f"split_rows.{s}"): counts.get(r.task, {}).get(s, 0) for s in ("train", "validation", "test")},
             t("data.labelled"): r.n,
             t("data.rate"): statistic(r.rate) if r.kind == "regression" else "–" if r.rate != r.rate else f"{r.rate:.1%}",
             t("data.commonest"): r.commonest,

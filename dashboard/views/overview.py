@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
@@ -12,7 +10,7 @@ from analysis.compare import config_changes
 from analysis.replicates import gaps
 from analysis.stats.base import MIN_ROWS
 from dashboard import state, ui
-from dashboard.components import cards, compare, learned, metrics, put, whatif
+from dashboard.components import cards, compare, metric_table, metrics, put, whatif
 from dashboard.components.figure import table
 from dashboard.components.linked import require
 from dashboard.frame import Frame
@@ -71,10 +69,6 @@ def _identity(frame: Frame) -> None:
         put.code(frame.run.config.to_yaml(), language="yaml", height=360)
 
 
-def _task_of(row: dict[str, Any]) -> str:
-    return str(row["task"])
-
-
 def _metrics(frame: Frame) -> None:
     """Of the weights and rows at hand, the chosen rows where a cohort is chosen; what training wrote is on its own page."""
     put.subheader(t("overview.metrics"), anchor=False)
@@ -94,33 +88,19 @@ def _metrics(frame: Frame) -> None:
         format_func=lambda s: maybe(f"split.{s}", s),
     )
     found = state.split_performance(frame.store, split, frame.filters)
-    numbers = {"rows": f"{found.rows:,}", "customers": f"{found.customers:,}", "split": t(f"split.{split}")}
-    put.caption(t("overview.measured_cohort" if frame.filters else "overview.measured", **numbers))
+    title = t("overview.of_rows", rows=f"{found.rows:,}", customers=f"{found.customers:,}")
+    said = [t("overview.measured_cohort" if frame.filters else "overview.measured")]
     if split == "train":
-        put.caption(f":orange[{cards.ICONS['warning']}] {t('overview.flattered')}")
-    lines = learned.last(frame.run, metrics.rows(found), _task_of)
+        said.append(t("overview.flattered"))
+    lines = metrics.rows(found)
     if not lines:
-        put.info(t("overview.no_labels"), icon=cards.ICONS["unknown"])
+        put.info(f"{title}. {t('overview.no_labels')}", icon=cards.ICONS["unknown"])
         return
-    shown = _table(frame, lines)
-    shown[t("overview.ece")] = [r["ece"] for r in lines]
-    shown[t("overview.n")] = [r["n"] for r in lines]
-    if (other := _of_other(frame, split)) is not None and frame.other is not None:
-        shown.insert(3, frame.other.name, [other.get((r["task"], r["metric"])) for r in lines])
-    table(shown, "metrics", caption=t("overview.metrics_help"), height="content")
+    values = _of_other(frame, split)
+    other = None if frame.other is None or values is None else (frame.other.name, values)
+    metric_table.show(frame.run, lines, "metrics", title=title, caption=" ".join(said), other=other)
     with put.expander(t("overview.every_metric"), icon=":material/table_rows:"):
-        table(_table(frame, learned.last(frame.run, metrics.every(found), _task_of)), "every-metric")
-
-
-def _table(frame: Frame, lines: list[metrics.Row]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            t("overview.task"): [learned.name(frame.run, r["task"]) for r in lines],
-            t("overview.metric"): [t(f"metric.{r['called']}") for r in lines],
-            t("overview.value"): [r["value"] for r in lines],
-            t("overview.constant"): [r["constant"] for r in lines],
-        }
-    )
+        metric_table.show(frame.run, metrics.every(found), "every-metric", title=title)
 
 
 def _of_other(frame: Frame, split: str) -> dict[tuple[str, str], float] | None:
@@ -194,7 +174,7 @@ def render(frame: Frame) -> None:
     if alarms:
         cards.cards(alarms, whatif.try_finding)
     whatif.top(frame)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([2, 1], gap="medium")
     with left:
         _metrics(frame)
     with right:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
 from analysis import load_diagnosis
 from analysis.figures import training as figures
 from analysis.stats.training import TrainingStats, measure
 from analysis.wording import statistic
-from dashboard.components import cards, compare, learned, metrics, put
-from dashboard.components.figure import show, table
+from dashboard.components import cards, compare, learned, metric_table, metrics, put
+from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -40,17 +39,13 @@ def _at_the_end(frame: Frame) -> None:
     splits = metrics.kept_splits(frame.run)
     if not splits:
         return
-    lines = learned.last(frame.run, metrics.kept(frame.run, splits[0]), lambda row: str(row["task"]))
-    rows = {
-        t("overview.task"): [learned.name(frame.run, r["task"]) for r in lines],
-        t("overview.metric"): [t(f"metric.{r['called']}") for r in lines],
-        t("overview.value"): [r["value"] for r in lines],
-        t("overview.constant"): [r["constant"] for r in lines],
-        t("overview.ece"): [r["ece"] for r in lines],
-        t("overview.n"): [r["n"] for r in lines],
-    }
-    put.subheader(t("training.at_end"), anchor=False)
-    table(pd.DataFrame(rows), "at-end", caption=t("training.at_end_help", split=t(f"split.{splits[0]}")), height="content")
+    metric_table.show(
+        frame.run,
+        metrics.kept(frame.run, splits[0]),
+        "at-end",
+        title=t("training.at_end", split=t(f"split.{splits[0]}")),
+        caption=t("training.at_end_help"),
+    )
 
 
 def render(frame: Frame) -> None:

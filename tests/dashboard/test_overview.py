@@ -41,7 +41,7 @@ def runs(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def values(app: AppTest) -> pd.DataFrame:
     """The table of metrics, by task and metric."""
-    found = next(d.value for d in app.dataframe if EN["overview.ece"] in d.value.columns)
+    found = next(d.value for d in app.dataframe if {EN["overview.ece"], EN["overview.n"]} <= set(d.value.columns))
     return found.set_index([EN["overview.task"], EN["overview.metric"]])
 
 
@@ -62,12 +62,13 @@ def test_it_says_which_rows_they_are_of(runs: Path, monkeypatch: pytest.MonkeyPa
     sample = load_run(runs / "tiny").sample()
     app = opened(runs, monkeypatch, "overview", run="tiny")
     customers = len(set(sample.table(["customer_id"], "test").column(0).to_pylist()))
-    assert f"{sample.rows('test'):,} stored rows of {customers:,} customers" in text(app)
+    assert f"**{sample.rows('test'):,} rows of {customers:,} customers**" in text(app)
+    assert EN["overview.measured"] in text(app)
     assert EN["overview.flattered"] not in text(app)
     app.session_state["split"] = "train"
     app.run()
     assert EN["overview.flattered"] in text(app)
-    assert f"{sample.rows('train'):,} stored rows" in text(app)
+    assert f"**{sample.rows('train'):,} rows of " in text(app)
 
 
 def test_a_chosen_segment_has_metrics_of_its_own(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +79,8 @@ def test_a_chosen_segment_has_metrics_of_its_own(runs: Path, monkeypatch: pytest
     rows = store.rows(["y:churn", "split", "segment"])
     here = (rows["split"] == "test") & (rows["segment"] == "warm_start")
     auc = ("churn", EN["metric.auc"])
-    assert "Of the chosen rows only" in text(app)
-    assert f"on {here.sum():,} of them" in text(app)
+    assert EN["overview.measured_cohort"] in text(app)
+    assert f"**{here.sum():,} rows of " in text(app)
     assert warm.loc[auc, EN["overview.n"]] == np.isfinite(rows["y:churn"][here].astype(float)).sum()
     assert warm.loc[auc, EN["overview.n"]] < whole.loc[auc, EN["overview.n"]]
     assert warm.loc[auc, EN["overview.value"]] != whole.loc[auc, EN["overview.value"]]
@@ -93,7 +94,8 @@ def test_logarithms_and_amounts_are_both_there_and_named(runs: Path, monkeypatch
         assert shown.loc[("ltv", EN[f"metric.{name}"]), EN["overview.value"]] == pytest.approx(performance[metric])
     assert EN["metric.r2_log"] != EN["metric.r2_amount"] != EN["metric.r2"]
     assert ("merchant_affinity", EN["metric.r2"]) in shown.index
-    every = next(d.value for d in app.dataframe if EN["metric.log_loss"] in list(d.value.get(EN["overview.metric"], ())))
+    metric = EN["overview.metric"]
+    every = next(d.value for d in app.dataframe if metric in d.value.columns and EN["metric.log_loss"] in set(d.value[metric]))
     assert len(every) > len(shown)
 
 
