@@ -6,7 +6,7 @@ them on every load, because thresholds may differ between readers. Torch is impo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class Diagnosis:
             "fingerprint": self.store.fingerprint,
             "worst": self.worst,
             "counts": counts,
+            "performance": {split: asdict(x) for split, x in self.statistics.performance.items()},
             "findings": [f.to_dict() for f in self.findings],
         }
 

@@ -38,6 +38,7 @@ def to_html(found: Diagnosis) -> str:
     body = (
         f"<h1>{name}</h1><p>{found.statistics.n} rows · {counts}</p>"
         f"<h2>Findings</h2>{alarms or '<p>Nothing to report.</p>'}"
+        f"<h2>How well it predicts</h2>{_performance(found.statistics)}"
         f"<h2>Figures</h2>{''.join(_figures(found.statistics))}"
         f"<h2>Passed checks</h2><table>{passed}</table><h2>Run</h2><table>{rows}</table>"
     )
@@ -45,6 +46,22 @@ def to_html(found: Diagnosis) -> str:
     if len(page.encode()) > MAX_BYTES:
         raise RuntimeError(f"the report has {len(page.encode())} bytes, more than {MAX_BYTES}")
     return page
+
+
+def _performance(s: Statistics) -> str:
+    """Every metric of the measured rows, by split and task, each with what a constant reaches."""
+    out = ""
+    for split, x in s.performance.items():
+        rows = ""
+        for task in s.facts.learned_first(x.tasks):
+            mine = x.tasks[task]
+            said = [f"{name} {statistic(value)} ({statistic(mine.constant.get(name))})" for name, value in mine.metrics.items()]
+            name = f"{task} (no label in training)" if task in s.facts.unlearned else task
+            numbers = html.escape(" · ".join(said))
+            rows += f"<tr><td>{html.escape(name)}</td><td class=n>{mine.n}</td><td>{numbers}</td></tr>"
+        head = "<tr><th>task</th><th>labelled rows</th><th>metrics (what a constant reaches)</th></tr>"
+        out += f"<p>{html.escape(split)}: {x.rows} rows of {x.customers} customers</p><table>{head}{rows}</table>"
+    return out or "<p>No row was measured.</p>"
 
 
 def _card(f: Finding) -> str:

@@ -18,6 +18,7 @@ from analysis.record import record
 from analysis.report import MAX_BYTES, to_html, to_json, to_markdown
 from analysis.stats.base import pack
 from analysis.store import AnalysisStore, stored
+from analysis.wording import statistic
 from ple_model.cli import main
 from ple_model.data.dataset import Batch, Dataset, write_dataset
 from ple_model.errors import UserError
@@ -248,6 +249,11 @@ def test_the_report_opens_offline_and_stays_small(found: Diagnosis) -> None:
     assert found.findings[0].id in page
     assert json.loads(to_json(found))["findings"][0]["id"] == found.findings[0].id
     assert to_markdown(found).startswith("# ")
+    test = found.statistics.performance["test"]
+    assert f"<p>test: {test.rows} rows of {test.customers} customers</p>" in page
+    said = json.loads(to_json(found))["performance"]["test"]["tasks"]["churn"]
+    assert said["metrics"]["auc"] == test.tasks["churn"].metrics["auc"]
+    assert f"auc {statistic(said['metrics']['auc'])} (0.5)" in page
 
 
 @pytest.fixture
