@@ -28,12 +28,18 @@ def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
 
 def _run_diagnose(args: argparse.Namespace) -> int:
     from analysis.diagnose import diagnose
+    from analysis.fingerprint import SENTENCES, Why
 
     thresholds = _thresholds(args.thresholds)
     tick = _ticker(quiet=args.json)
+
+    def tell(why: Why) -> None:
+        if why != "first":
+            print(SENTENCES[why], file=sys.stderr, flush=True)
+
     found = diagnose(
-        args.run, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, force=args.force
-    )  # fmt: skip
+        args.run, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, force=args.force, tell=tell
+    )
     if args.html is not None or args.markdown is not None:
         from analysis.report import to_html, to_markdown, write_report
 

@@ -1,11 +1,12 @@
 """`diagnose(run)`: measure a run once, store what was found, and say what is wrong in findings.
 
-The statistics are cached by a fingerprint of the weights, the data and the code that measures; findings are recomputed from
+The statistics are kept under a fingerprint of the run, the data and all source files that measure; findings are computed from
 them on every load, because thresholds may differ between readers. Torch is imported only when something must be measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.checks import run_checks
 from analysis.checks.finding import SEVERITIES, Finding, Severity
 from analysis.checks.thresholds import Thresholds
+from analysis.fingerprint import SENTENCES, Why, code_digest, run_digest
 from analysis.results.progress import Progress
 from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, stored
@@ -30,6 +32,8 @@ class Diagnosis:
     statistics: Statistics
     findings: tuple[Finding, ...]
     store: AnalysisStore
+    why: Why = "reused"
+    """Why it was measured, or that it was read back (`SENTENCES` of `analysis.fingerprint`)."""
 
     @property
     def alarms(self) -> tuple[Finding, ...]:
@@ -57,6 +61,7 @@ class Diagnosis:
             "run": str(self.run),
             "rows": self.statistics.n,
             "fingerprint": self.store.fingerprint,
+            "reuse": SENTENCES[self.why],
             "worst": self.worst,
             "counts": counts,
             "performance": {split: asdict(x) for split, x in self.statistics.performance.items()},
@@ -74,9 +79,13 @@ class Diagnosis:
 
 
 def load_diagnosis(run: Path | str, thresholds: Thresholds | None = None) -> Diagnosis | None:
-    """The newest stored diagnosis of a run folder, or None when there is none. Never measures, never imports torch."""
+    """The newest stored diagnosis of a run folder that still holds: neither the run nor the program that measures has changed
+    since. None when there is none. Never measures, never imports torch."""
     path = Path(run)
+    now = (run_digest(path), code_digest())
     for store in stored(path):
+        if (store.made_of.get("run"), store.made_of.get("code")) != now:
+            continue
         statistics = store.statistics
         return Diagnosis(path, statistics, run_checks(statistics, thresholds), store)
     return None
@@ -91,14 +100,21 @@ def diagnose(
     seed: int = 0,
     thresholds: Thresholds | None = None,
     force: bool = False,
+    tell: Callable[[Why], None] = lambda why: None,
 ) -> Diagnosis:
     """Measure a run on `dataset` (default: the run's own sample) and check it.
 
     sample: use at most this many rows, chosen with `seed`; None: all. A stored result with the same fingerprint is returned at
-    once unless `force`. Raises `UserError` when the run or the data cannot be read.
+    once unless `force`; `tell` hears at once which it is, and why. Raises `UserError` when the run or the data cannot be read.
     """
     from analysis.record import record  # torch
 
-    store = record(run, dataset, sample=sample, seed=seed, progress=progress, force=force)
+    told: list[Why] = []
+
+    def hear(why: Why) -> None:
+        told.append(why)
+        tell(why)
+
+    store = record(run, dataset, sample=sample, seed=seed, progress=progress, force=force, tell=hear)
     statistics = store.statistics
-    return Diagnosis(store.path.parent.parent, statistics, run_checks(statistics, thresholds), store)
+    return Diagnosis(store.path.parent.parent, statistics, run_checks(statistics, thresholds), store, told[-1])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from analysis.store import AnalysisStore
 from ple_model.errors import UserError
 from ple_model.safe_arrays import read_npz, take, write_npz
+from ple_model.sources import source_digest
 
 NEIGHBOURS = 15
 DIRECTIONS = 50
@@ -28,14 +29,18 @@ STAGES = ("reading", "neighbours", "loading", "drawing")
 
 
 def path(folder: Path, seed: int) -> Path:
-    """Where the map of the analysis in `folder` is kept: beside it, because an analysis never changes once it is written."""
-    return folder.parent / f"umap-{folder.name}-{seed}.npz"
+    """Where the map of the analysis in `folder` is kept: beside it, because an analysis is replaced whole or not at all. The
+    name holds a digest of the source files that draw it."""
+    return folder.parent / f"umap-{folder.name}-{source_digest('analysis.embedding')[:8]}-{seed}.npz"
 
 
 def load(store: AnalysisStore, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-    """(row [n], xy [n, 2]) of a map drawn before, or None."""
+    """(row [n], xy [n, 2]) of a map drawn before of this very measurement, or None."""
+    file = path(store.path, seed)
     try:
-        found = read_npz(path(store.path, seed), MAP_BYTES)
+        if file.stat().st_mtime < float(store.meta.get("created") or 0):
+            return None  # of one whose place this one took
+        found = read_npz(file, MAP_BYTES)
         row, xy = take(found, store.path, "row", "xy")
     except (OSError, UserError):  # what is damaged is drawn anew
         return None

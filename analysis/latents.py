@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.fingerprint import fingerprint
 from analysis.opening import opened_dataset, opened_run
 from analysis.results.latents import Latents
 from ple_model.errors import UserError
@@ -24,8 +25,6 @@ from ple_model.safe_text import read_object
 if TYPE_CHECKING:
     from ple_model.data.dataset import Dataset
     from ple_model.run import Run
-
-FORMAT = 1
 
 
 def latents(
@@ -45,9 +44,7 @@ def latents(
     if not opened.config.sae.enabled:
         raise UserError(f"{opened.name} has no sparse autoencoder: sae.enabled is false in its config")
     data = opened_dataset(opened, dataset)
-    from analysis.record import fingerprint  # torch
-
-    folder = opened.path / "analysis" / f"latents-{FORMAT}-{fingerprint(opened, data, rows, seed)}"
+    folder = opened.path / "analysis" / f"latents-{fingerprint(opened, data, rows, seed, __name__).name}"
     if not force and is_file(folder / "latents.json"):
         return replace(_load(folder), unlearned=_unlearned(opened))
     from analysis.engine.concepts import measure  # torch
@@ -76,6 +73,7 @@ def _save(found: Latents, folder: Path) -> None:
     """Arrays in one npz, the rest in JSON, which is written last and marks the folder as whole."""
     make_folder(folder.parent)
     make_folder(folder)
+    (folder / "latents.json").unlink(missing_ok=True)  # until the arrays are the new ones too
     arrays: dict[str, Any] = {}
     plain: dict[str, Any] = {}
     for f in fields(found):

@@ -6,8 +6,7 @@ only the sample's vectors (at most 20,000 rows) and the what-if sample (at most 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from analysis.engine.effects import Engine, concat_encoded, rows_alone
 from analysis.facts import facts_of
+from analysis.fingerprint import Fingerprint, Why, fingerprint
 from analysis.opening import opened_dataset, opened_run
 from analysis.performance import rows_performance
 from analysis.quality import distinct_customers, row_quality, with_customers
@@ -33,8 +33,7 @@ from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Statistics
-from analysis.store import FORMAT, NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, write_statistics
-from ple_model import amounts, baselines, metrics
+from analysis.store import NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, stored, write_statistics
 from ple_model.batch import PLEClusterInput
 from ple_model.data.columns import infinite, known_numbers
 from ple_model.data.dataset import Batch, Dataset
@@ -46,7 +45,6 @@ from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.profile import rows_of
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
-from ple_model.safe_paths import is_file, open_file
 from ple_model.scoring import brand_ranks, labelled
 
 BATCH = 512
@@ -64,59 +62,34 @@ def record(
     seed: int = 0,
     progress: Progress | None = None,
     force: bool = False,
+    tell: Callable[[Why], None] = lambda why: None,
 ) -> AnalysisStore:
-    """Measure and store, or return what is stored already under the same fingerprint."""
+    """Measure and store, or return what is stored already under the same fingerprint; `tell` hears at once which, and why."""
     opened = opened_run(run)
     data = opened_dataset(opened, dataset)
     if data.manifest.rows == 0:
         raise UserError(f"{data.path} has no rows")
-    name = fingerprint(opened, data, sample, seed)
+    made_of = fingerprint(opened, data, sample, seed)
     if not force:
         try:
-            return AnalysisStore(opened.path / "analysis" / name)
+            found = AnalysisStore(opened.path / "analysis" / made_of.name)
         except UserError:
             pass
-    writer = StoreWriter(opened.path, name)
+        else:
+            tell("reused")
+            return found
+    tell("forced" if force else made_of.why(_older(opened.path, data)))
+    writer = StoreWriter(opened.path, made_of.name)
     try:
-        return _Recorder(opened, data, sample, seed, progress).run(writer)
+        return _Recorder(opened, data, sample, seed, progress).run(writer, made_of, replace=force)
     finally:
         writer.discard()
 
 
-def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int) -> str:
-    """16 hex digits over the weights, the data, the training record, and the code that measures."""
-    h = hashlib.sha256(f"{FORMAT}|{data.manifest.fingerprint}|{sample}|{seed}".encode())
-    here = Path(__file__).parent
-    measured_by = [
-        here / "record.py",
-        here / "performance.py",
-        here / "facts.py",
-        here / "reference.py",
-        here / "engine" / "effects.py",
-        *sorted((here / "stats").glob("*.py")),
-    ]
-    for path in measured_by:
-        h.update(path.read_bytes())
-    defined_by = [Path(str(m.__file__)) for m in (amounts, baselines, metrics)]
-    known = sorted(p for p in run.preprocess.iterdir() if p.is_file()) if run.preprocess.is_dir() else []
-    for path in defined_by:
-        h.update(path.read_bytes())
-    for path in (run.path / "config.yaml", run.path / "progress.jsonl", *known):
-        h.update(path.name.encode())
-        h.update(_digest(path) if is_file(path) else b"-")
-    weights = run.path / "model.safetensors"
-    if not is_file(weights):
-        raise UserError(f"{run.path} has no weights yet: model.safetensors is written after the first epoch")
-    with open_file(weights) as f:
-        while block := f.read(1 << 20):
-            h.update(block)
-    return h.hexdigest()[:16]
-
-
-def _digest(path: Path) -> bytes:
-    """Of a file of any size."""
-    with open_file(path) as f:
-        return hashlib.file_digest(f, "sha256").digest()
+def _older(run: Path, data: Dataset) -> list[dict[str, str]]:
+    """What the stored analyses of the same data were made of."""
+    same = (s for s in stored(run) if (s.meta.get("data") or {}).get("fingerprint") == data.manifest.fingerprint)
+    return [s.made_of for s in same]
 
 
 @dataclass
@@ -159,7 +132,7 @@ class _Recorder:
         self.judged = next((s for s in ("test", "validation") if splits.get(s, 0) >= 1), "train")
 
     @torch.no_grad()
-    def run(self, writer: StoreWriter) -> AnalysisStore:
+    def run(self, writer: StoreWriter, made_of: Fingerprint, *, replace: bool) -> AnalysisStore:
         """The whole pass, then the interventions on the bounded sample; publishes the folder."""
         kept = _Kept()
         raw = _Raw(self.data)
@@ -196,10 +169,11 @@ class _Recorder:
         extra = {
             "data": {"name": self.data.manifest.name, "fingerprint": self.data.manifest.fingerprint},
             "seed": self.seed,
+            "made_of": made_of.to_dict(),
             "judged_split": self.judged,
             "own_sample": self.data.path == self.run_folder.path / "sample",
         }
-        store = writer.publish(statistics.n, extra)
+        store = writer.publish(statistics.n, extra, replace=replace)
         self.progress(1.0, "done")
         return store
 

@@ -1,7 +1,8 @@
 """The analysis store: what one diagnose pass left in a run's `analysis/<fingerprint>/`, queried by cohort.
 
-A folder is written once under a temporary name and then renamed, so that a reader never sees half of it and an open handle
-never goes stale. `rows.parquet` holds the scalars of every row; a cohort is a DuckDB query over it, whatever their number.
+A folder is written under a temporary name and then renamed, so that a reader never sees half of it; it is never changed, only
+replaced by a whole new one when it is measured again on purpose (`AnalysisStore.mark` tells the two apart). `rows.parquet`
+holds the scalars of every row; a cohort is a DuckDB query over it, whatever their number.
 
 Columns of a row: row, customer_id, cutoff, split, segment, cluster, raw:<name>, aux (the representation holds static
 cold-start or anonymous features); per expert n:<expert> (norm) and f:<expert> (zero fallback); per gate cell
@@ -22,7 +23,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +48,14 @@ from ple_model.sql_paths import to_read
 
 FORMAT = 4
 META = Keys(
-    {"fingerprint": TEXT, "rows": WHOLE, "created": NUMBER, "uncertainty": MapOf(ListOf(NUMBER)), "judged_split": TEXT},
+    {
+        "fingerprint": TEXT,
+        "rows": WHOLE,
+        "created": NUMBER,
+        "uncertainty": MapOf(ListOf(NUMBER)),
+        "judged_split": TEXT,
+        "made_of": MapOf(TEXT),
+    },
     ("fingerprint", "rows"),
 )
 NOBODY = 255
@@ -104,6 +112,7 @@ class AnalysisStore:
         wrong = misfit(self.meta, META)
         if wrong is not None:
             raise UserError(f"{meta} is damaged: {wrong}; run `ple diagnose` again")
+        self._opened = _identity(meta)
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._all_customers: int | None = None
@@ -114,6 +123,21 @@ class AnalysisStore:
     @property
     def fingerprint(self) -> str:
         return str(self.meta["fingerprint"])
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """What it was measured from and by (`Fingerprint.to_dict`); empty in an older one."""
+        return dict(self.meta.get("made_of") or {})
+
+    @property
+    def mark(self) -> str:
+        """Another one for another measurement, also where it took the place of this one: the key of what is derived from it."""
+        return f"{self.path}|{self.meta.get('created')}"
+
+    @property
+    def replaced(self) -> bool:
+        """Whether another measurement has taken this one's place since it was opened."""
+        return _identity(self.path / "meta.json") != self._opened
 
     @property
     def n(self) -> int:
@@ -358,6 +382,14 @@ class AnalysisStore:
         return {c: filled(v) for c, v in found.items()}
 
 
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(file)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def _numbers(row: Sequence[Any]) -> Array:
     """A query's row; NULL is NaN."""
     return np.array([np.nan if v is None else v for v in row], dtype=np.float64)
@@ -371,7 +403,7 @@ def write_statistics(folder: Path, statistics: Statistics) -> None:
 
 
 class StoreWriter:
-    """A private folder; `publish` writes meta.json and renames it into place, or drops it after a lost race."""
+    """A private folder; `publish` writes meta.json and renames it into place."""
 
     def __init__(self, run: Path, fingerprint: str) -> None:
         self.final = run / "analysis" / fingerprint
@@ -383,30 +415,42 @@ class StoreWriter:
         self._held: int | None = descriptor
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # while its writer lives, no other sweeps it
 
-    def publish(self, rows: int, extra: dict[str, Any]) -> AnalysisStore:
+    def publish(self, rows: int, extra: dict[str, Any], *, replace: bool = False) -> AnalysisStore:
+        """The store in its place. Where one is there already, the other process that measured the same was quicker, and this
+        one is dropped; with `replace`, and where what is there is damaged, it takes its place."""
         meta = {"format": FORMAT, "fingerprint": self.fingerprint, "rows": rows, "created": time.time(), **extra}
         write_json(self.folder / "meta.json", meta)
         whole = AnalysisStore(self.folder).cohort()  # once here, so that no page waits for it
         meta["uncertainty"] = whole.uncertainty
         write_json(self.folder / "meta.json", meta)
-        try:
+        with _alone(self.final.parent):
+            if not replace:
+                with contextlib.suppress(UserError):
+                    return AnalysisStore(self.final)
+            aside = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.final.parent))
+            with contextlib.suppress(FileNotFoundError):  # mostly nothing is there
+                os.replace(self.final, aside / self.final.name)  # whole: a reader sees all of it or none
             os.replace(self.folder, self.final)
-        except OSError:
-            try:  # another process published the same fingerprint first: its folder is as good as ours
-                store = AnalysisStore(self.final)
-            except UserError:  # what lies there is damaged: make room
-                shutil.rmtree(self.final)
-                os.replace(self.folder, self.final)
-                return AnalysisStore(self.final)
-            self.discard()
-            return store
-        return AnalysisStore(self.final)
+            store = AnalysisStore(self.final)
+        shutil.rmtree(aside, ignore_errors=True)
+        return store
 
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+
+@contextlib.contextmanager
+def _alone(analyses: Path) -> Iterator[None]:
+    """No other process puts an analysis into place meanwhile."""
+    held = os.open(analyses, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _sweep(analyses: Path) -> None:

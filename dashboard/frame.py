@@ -143,6 +143,8 @@ def _measuring(run: Run) -> None:
             st.rerun()
         with st.container(border=True):
             ui.markdown(t("guard.analysing"))
+            if task.why in ("program", "changed"):
+                ui.caption(t(f"guard.anew_{task.why}"))
             ui.progress(min(max(task.share, 0.0), 1.0), text=task.what or " ")
             if ui.button(t("job.stop"), icon=":material/stop:", disabled=task.stop):
                 task.stop = True

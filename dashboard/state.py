@@ -6,7 +6,6 @@ finished, is read anew without any clearing.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -22,9 +21,10 @@ from analysis import AnalysisStore, CohortFilter, CustomerWhatIf, Diagnosis, Wha
 from analysis.cohort import from_url, to_url
 from analysis.compare import Profile
 from analysis.explain.customer import explain
+from analysis.fingerprint import Why, files_mark
+from analysis.fingerprint import fingerprint as analysis_fingerprint
 from analysis.latents import latents
 from analysis.performance import performance
-from analysis.record import fingerprint as analysis_fingerprint
 from analysis.replicates import profile
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
@@ -41,8 +41,6 @@ from ple_model.run import Run, RunEntry, list_runs, load_run
 
 if TYPE_CHECKING:
     from analysis.explain.customer_edit import ColumnNow
-
-READ_FILES = ("manifest.json", "config.yaml", "model.safetensors")
 
 
 def folders() -> tuple[Path, ...]:
@@ -79,19 +77,6 @@ def refresh_entries() -> None:
     _entries.clear()
 
 
-def fingerprint(path: Path) -> str:
-    """Changes whenever one of the run's files does, its sample and what it knows of its data included."""
-    digest = hashlib.sha256(str(path).encode())
-    below = (p.relative_to(path).as_posix() for folder in ("preprocess", "sample") for p in (path / folder).rglob("*"))
-    for name in (*READ_FILES, *sorted(below)):
-        try:
-            stat = (path / name).stat()
-            digest.update(f"{name}:{stat.st_size}:{stat.st_mtime_ns}".encode())
-        except OSError:
-            digest.update(f"{name}:-".encode())
-    return digest.hexdigest()[:16]
-
-
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _run(path: str, mark: str) -> Run:
     return load_run(path)
@@ -99,7 +84,7 @@ def _run(path: str, mark: str) -> Run:
 
 def run(path: Path) -> Run:
     """The run at `path`; `UserError` if it cannot be read."""
-    return _run(str(path), fingerprint(path))
+    return _run(str(path), files_mark(path))
 
 
 @st.cache_resource(show_spinner=False)
@@ -138,6 +123,8 @@ class Measuring:
     stop: bool = False
     error: str | None = None
     result: Diagnosis | None = None
+    why: Why | None = None
+    """Why it measures, as soon as it is known."""
     thread: threading.Thread | None = field(default=None, repr=False)
 
     @property
@@ -149,10 +136,13 @@ class Measuring:
         if self.stop:
             raise Stopped
 
+    def hear(self, why: Why) -> None:
+        self.why = why
+
     def work(self) -> None:
         try:
             with model_lock(self.path):
-                self.result = diagnose(run(self.path), progress=self.note)
+                self.result = diagnose(run(self.path), progress=self.note, tell=self.hear)
         except Stopped:
             self.error = ""
         except UserError as e:
@@ -169,9 +159,10 @@ def _measurements() -> dict[str, Measuring]:
 
 def measurement(path: Path) -> Measuring:
     """The measurement of the run as it is on disk now; started if there is none. Stored results come back at once."""
-    mark = fingerprint(path)
+    mark = files_mark(path)
     known = _measurements()
-    if mark not in known:
+    done = known[mark].result if mark in known else None
+    if mark not in known or (done is not None and done.store.replaced):
         for old in [k for k, m in known.items() if m.path == path and not m.alive]:
             del known[old]
         task = known[mark] = Measuring(path)
@@ -184,12 +175,12 @@ def measurement(path: Path) -> Measuring:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _analysis_name(path: str, mark: str) -> str:
     opened = run(Path(path))
-    return analysis_fingerprint(opened, opened.sample(), None, 0)
+    return analysis_fingerprint(opened, opened.sample(), None, 0).name
 
 
 def known_measurement(path: Path) -> Measuring | None:
     """The run's measurement if it is stored, was asked for or is on its way; nothing is started."""
-    mark = fingerprint(path)
+    mark = files_mark(path)
     if mark not in _measurements():
         try:
             stored = path / "analysis" / _analysis_name(str(path), mark) / "meta.json"
@@ -202,7 +193,7 @@ def known_measurement(path: Path) -> Measuring | None:
 
 def measure_again(path: Path) -> None:
     """Forget a measurement that failed or was stopped."""
-    _measurements().pop(fingerprint(path), None)
+    _measurements().pop(files_mark(path), None)
 
 
 @dataclass
@@ -257,33 +248,33 @@ def draw(folder: Path, seed: int) -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _cohort_experts(folder: str, cohort: str, _store: AnalysisStore) -> ExpertStats | None:
+def _cohort_experts(mark: str, cohort: str, _store: AnalysisStore) -> ExpertStats | None:
     return expert_statistics(_store, from_url(cohort))
 
 
 def cohort_experts(store: AnalysisStore, filters: Sequence[CohortFilter]) -> ExpertStats | None:
     """The experts' statistics: of everyone as measured, of a cohort from the sampled vectors."""
-    return _cohort_experts(str(store.path), to_url(filters), store) if filters else store.statistics.experts
+    return _cohort_experts(store.mark, to_url(filters), store) if filters else store.statistics.experts
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _cohort_hmm(folder: str, cohort: str, _store: AnalysisStore) -> HmmStats | None:
+def _cohort_hmm(mark: str, cohort: str, _store: AnalysisStore) -> HmmStats | None:
     return hmm_statistics(_store, from_url(cohort))
 
 
 def cohort_hmm(store: AnalysisStore, filters: Sequence[CohortFilter]) -> HmmStats | None:
     """The HMM projections' statistics: of everyone as measured, of a cohort from the sampled vectors."""
-    return _cohort_hmm(str(store.path), to_url(filters), store) if filters else store.statistics.hmm
+    return _cohort_hmm(store.mark, to_url(filters), store) if filters else store.statistics.hmm
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _compared(folder: str, area: str, cohort: str, _store: AnalysisStore) -> Profile:
+def _compared(mark: str, area: str, cohort: str, _store: AnalysisStore) -> Profile:
     return profile(_store, area, from_url(cohort))
 
 
 def compared(store: AnalysisStore, area: str, filters: Sequence[CohortFilter]) -> Profile:
     """One run's numbers of a page, to be set beside another run's; `area` is a key of `PROFILES`."""
-    return _compared(str(store.path), area, to_url(filters), store)
+    return _compared(store.mark, area, to_url(filters), store)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -294,7 +285,7 @@ def _whatif(path: str, mark: str, arguments: tuple[str, ...]) -> WhatIfResult:
 
 def what_if(path: Path, arguments: tuple[str, ...]) -> WhatIfResult:
     """Before and after of one intervention, given as arguments of `ple whatif`. `UserError` if it names something unknown."""
-    return _whatif(str(path), fingerprint(path), arguments)
+    return _whatif(str(path), files_mark(path), arguments)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -305,7 +296,7 @@ def _explanation(path: str, mark: str, customer: str, task: str) -> Explanation:
 
 def explanation(path: Path, customer: str, task: str) -> Explanation:
     """Why this run predicts what it predicts for one customer. `UserError` for an unknown customer or task."""
-    return _explanation(str(path), fingerprint(path), customer, task)
+    return _explanation(str(path), files_mark(path), customer, task)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -317,7 +308,7 @@ def _customer_columns(path: str, mark: str, customer: str, names: tuple[str, ...
 
 def customer_columns(path: Path, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
     """What these columns of a customer are, and where they stand among the training customers."""
-    return _customer_columns(str(path), fingerprint(path), customer, names)
+    return _customer_columns(str(path), files_mark(path), customer, names)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -330,7 +321,7 @@ def _customer_what_if(
 
 def customer_what_if(path: Path, customer: str, task: str, target: int | None, arguments: tuple[str, ...]) -> CustomerWhatIf:
     """One customer's predictions before and after. `UserError` if anything named is unknown."""
-    return _customer_what_if(str(path), fingerprint(path), customer, task, target, arguments)
+    return _customer_what_if(str(path), files_mark(path), customer, task, target, arguments)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -343,27 +334,27 @@ def _strength_sweep(path: str, mark: str, edge: str) -> StrengthSweep:
 
 def strength_sweep(path: Path, edge: str) -> StrengthSweep:
     """What an edge's target does while the edge's strength goes from nothing to twice the configured one."""
-    return _strength_sweep(str(path), fingerprint(path), edge)
+    return _strength_sweep(str(path), files_mark(path), edge)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _uncertainty(folder: str, task: str, cohort: str, _store: AnalysisStore) -> TaskUncertainty:
+def _uncertainty(mark: str, task: str, cohort: str, _store: AnalysisStore) -> TaskUncertainty:
     return uncertainty(_store, task, from_url(cohort))
 
 
 def task_uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> TaskUncertainty:
-    """The uncertainty of one task in one cohort; an analysis folder never changes once it is written."""
-    return _uncertainty(str(store.path), task, to_url(filters), store)
+    """The uncertainty of one task in one cohort."""
+    return _uncertainty(store.mark, task, to_url(filters), store)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _split_performance(folder: str, split: str, cohort: str, _store: AnalysisStore) -> SplitPerformance:
+def _split_performance(mark: str, split: str, cohort: str, _store: AnalysisStore) -> SplitPerformance:
     return performance(_store, split, from_url(cohort))
 
 
 def split_performance(store: AnalysisStore, split: str, filters: Sequence[CohortFilter]) -> SplitPerformance:
     """How well the run predicts on one split of one cohort, as it was measured here."""
-    return _split_performance(str(store.path), split, to_url(filters), store)
+    return _split_performance(store.mark, split, to_url(filters), store)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -374,4 +365,4 @@ def _latents(path: str, mark: str) -> Latents:
 
 def dictionary(path: Path) -> Latents:
     """Every latent of the run's autoencoder, read back where it is stored. `UserError` for a run without one."""
-    return _latents(str(path), fingerprint(path))
+    return _latents(str(path), files_mark(path))

@@ -6,8 +6,6 @@ training rows in the run's sample, or from all of its rows where it has too few 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.fingerprint import files_mark
+from analysis.kept import Kept
 from analysis.results.whatif import Note
 from analysis.wording import Language, number, quantity, title
 from ple_model.data.normalize import CLIP, CONSTANT, RAW, Normalizer
@@ -102,15 +102,7 @@ class TrainingColumns:
     @staticmethod
     def cached(run: Run) -> TrainingColumns:
         """Kept for the next question; the two most recent are kept."""
-        file = (run.path / "sample" / "dataset.json").stat()
-        key = (str(run.path.resolve()), file.st_mtime_ns, file.st_size)
-        with _LOCK:
-            if key not in _CACHE:
-                _CACHE[key] = TrainingColumns.of(run)
-            _CACHE.move_to_end(key)
-            while len(_CACHE) > 2:
-                _CACHE.popitem(last=False)
-            return _CACHE[key]
+        return _KEPT.get(files_mark(run.path), lambda: TrainingColumns.of(run))
 
     def range(self, name: str) -> ColumnRange:
         column = self.schema.column(name)
@@ -228,5 +220,4 @@ def _nothing_to_take_here(name: str) -> Note:
     return Note(f"This customer had no {name} to begin with.", f"이 고객은 처음부터 {name} 이(가) 없습니다.")
 
 
-_CACHE: OrderedDict[tuple[str, int, int], TrainingColumns] = OrderedDict()
-_LOCK = threading.Lock()
+_KEPT: Kept[TrainingColumns] = Kept()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from torch import Tensor
 
 from analysis.engine.columns import Rows, TrainingColumns
 from analysis.engine.paired import PairedBootstrap
+from analysis.fingerprint import files_mark
+from analysis.kept import Kept
 from analysis.opening import opened_dataset, opened_run
 from analysis.results.whatif import Note, StrengthSweep, TaskEffect, WhatIfResult
 from analysis.stats.effects import EffectStats, row_change, row_flips
@@ -136,15 +137,8 @@ class Engine:
 
         opened = opened_run(run)
         data = opened_dataset(opened, dataset)
-        weights = (opened.path / "model.safetensors").stat()
-        key = (str(opened.path.resolve()), weights.st_mtime_ns, weights.st_size, data.manifest.fingerprint, sample, seed)
-        with _CACHE_LOCK:
-            if key not in _CACHE:
-                _CACHE[key] = Engine.build(opened, data, sample, seed)
-            _CACHE.move_to_end(key)
-            while len(_CACHE) > 2:
-                _CACHE.popitem(last=False)
-            return _CACHE[key]
+        key = (files_mark(opened.path), data.path, data.manifest.fingerprint, sample, seed)
+        return _KEPT.get(key, lambda: Engine.build(opened, data, sample, seed))
 
     @staticmethod
     @torch.no_grad()
@@ -454,5 +448,4 @@ def _scalar_answers(kind: str, answers: Sequence[Tensor], base: Tensor) -> tuple
     return tuple(float(a.mean()) for a in answers), float(base.std()), scale
 
 
-_CACHE: OrderedDict[tuple[Any, ...], Engine] = OrderedDict()
-_CACHE_LOCK = threading.Lock()
+_KEPT: Kept[Engine] = Kept()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -23,6 +22,8 @@ from analysis.engine.attribution import Attribution, Method, Tensors, integrate,
 from analysis.engine.effects import concat_encoded, rows_alone
 from analysis.engine.reference import Path, Reference
 from analysis.engine.score import Score, answer, distance, shown
+from analysis.fingerprint import files_mark
+from analysis.kept import Kept
 from ple_model.batch import PLEClusterInput
 from ple_model.finite import require_finite_inputs
 from ple_model.model import PLEClusterAdaTT
@@ -58,15 +59,8 @@ class Explainer:
     def cached(run: Run, sample: Dataset | None = None) -> Explainer:
         """The explainer of a run, kept for the next question; the two most recent are kept."""
         data = sample if sample is not None else run.sample()
-        weights = (run.path / "model.safetensors").stat()
-        key = (str(run.path.resolve()), weights.st_mtime_ns, weights.st_size, data.manifest.fingerprint)
-        with _LOCK:
-            if key not in _CACHE:
-                _CACHE[key] = Explainer(run, run.model(), data)
-            _CACHE.move_to_end(key)
-            while len(_CACHE) > 2:
-                _CACHE.popitem(last=False)
-            return _CACHE[key]
+        key = (files_mark(run.path), data.path, data.manifest.fingerprint)
+        return _KEPT.get(key, lambda: Explainer(run, run.model(), data))
 
     @cached_property
     def population(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64] | None]]:
@@ -226,5 +220,4 @@ def single(inputs: PLEClusterInput) -> PLEClusterInput:
     return replace(inputs.rows(slice(0, 1)), targets=None)
 
 
-_CACHE: OrderedDict[tuple[str, int, int, str], Explainer] = OrderedDict()
-_LOCK = threading.Lock()
+_KEPT: Kept[Explainer] = Kept()

@@ -7,6 +7,7 @@ import streamlit as st
 from analysis import load_diagnosis
 from analysis.figures import training as figures
 from analysis.stats.training import TrainingStats, measure
+from analysis.store import stored
 from analysis.wording import statistic
 from dashboard.components import cards, compare, learned, metric_table, metrics, put
 from dashboard.components.figure import show
@@ -57,6 +58,8 @@ def render(frame: Frame) -> None:
     findings = known.of(*CHECKS) if known else ()
     if known:
         cards.cards(findings)
+    elif any(stored(frame.run.path)):
+        put.caption(t("training.stale"))
     _facts(frame, stats)
     other = measure(frame.other.progress(steps=False)) if frame.other else None
     compare.training(frame, stats, other)
