@@ -15,6 +15,7 @@ from ple_model.cli import build_parser, gather, main
 from ple_model.data.dataset import Dataset
 from ple_model.data.events import TABLES, connect
 from ple_model.data.source_map import TableMap, load_map
+from ple_model.tasks import TASKS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "bring-your-own-data.md"
 CARDS = 24
@@ -65,6 +66,21 @@ def test_every_key_of_a_map_and_every_table_is_in_the_guide() -> None:
     text = GUIDE.read_text(encoding="utf-8")
     assert [k for k in ("name", "cutoffs", "horizon_days", *TableMap.__dataclass_fields__) if f"`{k}`" not in text] == []
     assert [t for t in TABLES if f"`{t}`" not in text] == []
+
+
+def test_the_guide_defines_every_task() -> None:
+    table = GUIDE.read_text(encoding="utf-8").split("### What each task asks")[1].split("**Mean or median.**")[0]
+    lines = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    rows = {name: cells for cells in lines for name in re.findall(r"`(\w+)`", cells[1])}
+    assert set(TASKS) == set(rows)
+    for name, spec in TASKS.items():
+        if not spec.enabled:
+            continue
+        days = spec.condition.idle_days
+        who = f"active in the {days} days before" if days else "credit line" if spec.condition.credit_line else "all"
+        shown = {"binary": "probability", "regression": "mean" if spec.log_scale else ""}.get(spec.kind, "likel")
+        assert who in rows[name][4], name
+        assert shown in rows[name][5], name
 
 
 def test_the_guide_leads_from_one_file_of_transactions_to_a_dataset(
