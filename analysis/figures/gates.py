@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import plotly.graph_objects as go
 
@@ -117,8 +115,3 @@ def task_distance(stats: GateStats) -> go.Figure:
         bar="distance",
         show=len(stats.tasks) <= 8,
     )
-
-
-def by_group(groups: Sequence[object], experts: Sequence[str], means: Array) -> go.Figure:
-    """[group, expert] mean weight of one task by segment or cluster."""
-    return heatmap(means, list(experts), [str(g) for g in groups], hover="%{y}, %{x}: %{z:.3f}", low=0, high=1, bar="weight")

@@ -6,8 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.gates import histogram
-from analysis.figures.style import bars, figure
-from analysis.results.latents import LatentPage, Latents
+from analysis.figures.style import bars
+from analysis.results.latents import LatentPage
 from analysis.stats.sae import SaeStats
 
 
@@ -33,33 +33,6 @@ def effects(page: LatentPage, scale: dict[str, float]) -> go.Figure:
     order = sorted(found, key=lambda t: -abs(found[t]))
     out = bars(order, {"effect": [found[t] for t in order]}, x_title="spreads of the prediction")
     out.update_layout(showlegend=False)
-    return out
-
-
-def overview(z: Latents) -> go.Figure:
-    """All living latents: density against the strongest effect on any task; colour is the expert the decoder writes to most."""
-    alive = np.flatnonzero(z.density > 0)
-    strongest = np.abs(z.relative_effect[alive])
-    task = strongest.argmax(1) if strongest.size else np.zeros(0, int)
-    expert = z.expert_share[alive].argmax(1)
-    out = figure(380)
-    trace = go.Scattergl if len(alive) > 1000 else go.Scatter
-    for i, name in enumerate(z.experts):
-        mine = expert == i
-        if not mine.any():
-            continue
-        text = [[str(j), z.tasks[t]] for j, t in zip(alive[mine], task[mine], strict=True)]
-        out.add_trace(
-            trace(
-                x=z.density[alive[mine]], y=strongest[mine].max(1), mode="markers", name=name,
-                marker={"size": 6, "opacity": 0.7},
-                customdata=text,
-                hovertemplate="latent %{customdata[0]}: active in %{x:.2%}, moves %{customdata[1]} by %{y:.3f} spreads"
-                f"<extra>{name}</extra>",
-            )
-        )  # fmt: skip
-    out.update_xaxes(title_text="share of rows where the latent is active", type="log", tickformat=".0%")
-    out.update_yaxes(title_text="strongest effect (spreads of a prediction)")
     return out
 
 

@@ -141,18 +141,6 @@ def affinity(stats: TrainingStats) -> go.Figure | None:
     )
 
 
-def transfer_factor(stats: TrainingStats) -> go.Figure | None:
-    """adaTT's factor c on each task's loss by epoch; None if it was never measured."""
-    known = [(e["epoch"], e["adatt"]["c"]) for e in stats.epochs if isinstance(e.get("adatt"), dict) and e["adatt"].get("c")]
-    if not known:
-        return None
-    tasks = list(known[0][1])
-    z = np.array([[c.get(t, np.nan) for _, c in known] for t in tasks], dtype=np.float64)
-    out = heatmap(z, [str(e) for e, _ in known], tasks, hover="%{y}, epoch %{x}: c = %{z:.3f}", bar="c")
-    out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
-    return out
-
-
 def speed(stats: TrainingStats) -> go.Figure:
     """Rows a second by epoch."""
     return lines(

@@ -159,9 +159,6 @@ class Latents:
         """log10; NaN for a dead latent."""
         return np.log10(np.where(self.density > 0, self.density, np.nan))
 
-    def lost_by_task(self) -> dict[str, float]:
-        return dict(zip(self.tasks, self.lost.tolist(), strict=True))
-
     @cached_property
     def relative_effect(self) -> Array:
         """[Z, tasks] effect in spreads of the task's prediction, so that tasks of different units compare; 0 for tasks that

@@ -8,7 +8,6 @@ accuracy. A bin is closed on the left, the last one on both sides, so that a con
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,15 +45,6 @@ class TaskEvidence(Statistic):
     @property
     def mean_uncertainty(self) -> float:
         return float(ratio(self.uncertainty_sum, self.n))
-
-    @property
-    def std_uncertainty(self) -> float:
-        variance = ratio(self.uncertainty_sq, self.n) - self.mean_uncertainty**2
-        return float(np.sqrt(max(variance, 0))) if self.n else float("nan")
-
-    @property
-    def mean_strength(self) -> float:
-        return float(ratio(self.strength_sum, self.n))
 
     @property
     def zero_share(self) -> float:
@@ -166,14 +156,3 @@ def auroc(score: Array, positive: NDArray[np.bool_]) -> float:
     _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2  # mean rank of each distinct score
     return float((rank[inverse][positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
-
-
-def nig_calibration(
-    gamma: Array, std: Array, y: Array, levels: Sequence[float] = (0.1, 0.25, 0.5, 0.75, 0.9)
-) -> tuple[Array, Array]:
-    """(expected, observed) quantile levels of a regression head, with the predictive distribution taken as normal."""
-    from statistics import NormalDist
-
-    z = (y - gamma) / np.maximum(std, 1e-12)
-    observed = [float(np.mean(z <= NormalDist().inv_cdf(q))) if len(z) else float("nan") for q in levels]
-    return np.asarray(levels, dtype=np.float64), np.asarray(observed)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from analysis.stats.base import Array, Statistic
 from analysis.stats.drift import DriftGroups, DriftStats
 from analysis.stats.effects import EffectStats
@@ -174,9 +172,3 @@ class Statistics(Statistic):
         if self.experts is None or expert not in self.experts.names:
             return float("nan")
         return float(self.experts.fallback_share[self.experts.names.index(expert)])
-
-    def gate_cell(self, task: str, expert: str) -> float:
-        """Mean gate weight of one cell."""
-        if self.gates is None:
-            return float("nan")
-        return float(np.asarray(self.gates.mean)[self.gates.tasks.index(task), self.gates.experts.index(expert)])

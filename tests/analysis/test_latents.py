@@ -158,6 +158,6 @@ def test_own_labels_are_kept_and_removed(tiny_run: Run, tmp_path: Path) -> None:
 def test_figures_of_latents_render(z: Latents) -> None:
     page = z.page(int(z.density.argmax()))
     scale = dict(zip(z.tasks, z.effect_scale.tolist(), strict=True))
-    for drawn in (figures.activation(page), figures.effects(page, scale), figures.overview(z), figures.lift(page.segments),
+    for drawn in (figures.activation(page), figures.effects(page, scale), figures.lift(page.segments),
                   figures.experts(page)):  # fmt: skip
         assert drawn.data
