@@ -107,6 +107,7 @@ def test_the_guide_leads_from_one_file_of_transactions_to_a_dataset(
         assert known == [("dining",), ("fuel and transport",), ("groceries",), ("online",), (None,)]
     assert main([*build, "--workers", "1"]) == 0
     said = capsys.readouterr().out
-    assert "no labels for: ctr, cvr, uplift, life_stage, balance_util, channel, nba, category_uplift" in said
-    assert "no labels for: ctr, cvr, uplift, life_stage, balance_util, channel, nba, category_uplift" in GUIDE.read_text(encoding="utf-8")
+    unlabelled = "no labels for: ctr, cvr, uplift, life_stage, balance_util, channel, nba, category_uplift"
+    assert unlabelled in said
+    assert unlabelled in GUIDE.read_text(encoding="utf-8")
     assert Dataset.open(tmp_path / "dataset").manifest.cutoffs == shown.cutoffs
