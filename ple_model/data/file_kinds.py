@@ -12,7 +12,7 @@ PARQUET, EXCEL, TEXT = "parquet", "excel", "text"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _EXPORT = "export the list as CSV or Excel (.xlsx)"
 _STATEMENTS = (
-    (r"OFXHEADER|<OFX>|<\?OFX", "an OFX bank file, made for accounting programs"),
+    (r"OFXHEADER|<OFX>|<\?OFX|<\?xml[^>]*>\s*<\??OFX", "an OFX bank file, made for accounting programs"),
     (r"!(Type|Account|Option|Clear):", "a QIF file, made for accounting programs"),
     (r":20:[^\n]*\s+:25:", "an MT940 bank statement"),
     (r"<\?xml[^>]*>\s*<Document[^>]*camt\.05", "a CAMT bank statement in XML"),

@@ -353,6 +353,29 @@ def test_a_spreadsheet_is_read_whatever_its_name(tmp_path: Path, importer: Impor
     assert sorted(found) == expected()
 
 
+def test_a_real_xls_with_a_cover_titles_and_merged_cells(tmp_path: Path, importer: Importer) -> None:
+    """Written by xlwt, which writes what Excel 97 to 2003 does."""
+    xlwt = pytest.importorskip("xlwt")
+    book = xlwt.Workbook(encoding="utf-8")
+    book.add_sheet("Cover").write(0, 0, "Statement")
+    sheet = book.add_sheet("Payments")
+    sheet.write_merge(0, 0, 0, 4, "Card payments of 2023")
+    sheet.write_merge(1, 1, 0, 2, "Payment")
+    sheet.write_merge(1, 1, 3, 4, "Shop")
+    day = xlwt.easyxf(num_format_str="DD.MM.YYYY")
+    for k, name in enumerate(HEADER):
+        sheet.write(2, k, name)
+    for i, (c, d, a, m, kind) in enumerate(payments(), 3):
+        sheet.write(i, 0, d, day)
+        for k, value in enumerate((c, m, kind, a), 1):
+            sheet.write(i, k, value)
+    book.save(str(tmp_path / "x.xls"))
+    assert (tmp_path / "x.xls").read_bytes().startswith(b"\xd0\xcf\x11\xe0")
+    said, _, found = importer(tmp_path / "x.xls")
+    assert "sheet 'Payments' with the most rows (not read: Cover)" in said
+    assert sorted(found) == expected()
+
+
 def test_card_numbers_that_a_spreadsheet_holds_as_numbers_have_lost_digits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -368,7 +391,7 @@ def test_card_numbers_that_a_spreadsheet_holds_as_numbers_have_lost_digits(
     ("name", "content", "sentence"),
     [
         ("a.ofx", b"OFXHEADER:100\nDATA:OFXSGML\n", "an OFX bank file"),
-        ("a.csv", b'<?xml version="1.0"?>\n<?OFX OFXHEADER="200"?>', "an XML file"),
+        ("a.csv", b'<?xml version="1.0"?>\n<?OFX OFXHEADER="200"?>', "an OFX bank file"),
         ("a.qif", b"!Type:CCard\nD1/2/23\nT-5\n^\n", "a QIF file"),
         ("a.sta", b":20:1\n:25:12/3\n", "an MT940 bank statement"),
         ("a.pdf", b"%PDF-1.7\n", "a PDF: its pages hold drawn text"),
