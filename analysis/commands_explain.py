@@ -36,18 +36,8 @@ def _run(args: argparse.Namespace) -> int:
         write_report(args.html, to_html(found, args.language))
     if args.json:
         print(dump(found.to_dict()))
-    elif args.language == "ko":
-        print(
-            "\n".join(
-                [
-                    found.headline("ko"),
-                    found.faithfulness.verdict_ko,
-                    *(r.ko for r in found.reasons if not found.withheld),
-                ]
-            )
-        )
     else:
-        print(found)
+        print(found.text(args.language))
     return 1 if found.withheld else 0
 
 

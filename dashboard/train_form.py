@@ -19,6 +19,7 @@ import streamlit as st
 from dashboard import state, ui
 from dashboard.guarded import guarded
 from dashboard.i18n import t
+from dashboard.i18n.sentences import say
 from dashboard.jobs import Job, Training, progress
 from ple_model.arguments import folder_in
 from ple_model.config import PRESETS, config_from_dict, load_config, merge, preset_dict
@@ -225,9 +226,9 @@ def _reason(job: Job) -> str:
     with suppress(UserError, OSError):
         said = read_object(job.run / "manifest.json")
         if said.get("status") == "failed" and isinstance(said.get("reason"), str):
-            return str(said["reason"])[:500]
+            return say(str(said["reason"])[:500])
     lines = [line.strip() for line in state.jobs().log_tail(job.id, 3000).splitlines() if line.strip()]
-    return lines[-1][:500] if lines else ""
+    return say(lines[-1][:500]) if lines else ""
 
 
 def _shell(words: tuple[str, ...]) -> str:

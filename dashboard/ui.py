@@ -41,13 +41,14 @@ if TYPE_CHECKING:  # the types of Streamlit's own
         spinner,
         subheader,
         success,
-        table,
         text_area,
         text_input,
         title,
         toggle,
         warning,
     )
+
+    table = st.table
 
 WORDS = frozenset({"label", "body", "help", "text", "caption", "delta", "delta_description", "placeholder", "title"})
 """Arguments that an element reads as Markdown, or shows as they are. What is typed into a field (`value`) stays as it is."""

@@ -15,6 +15,7 @@ from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, device, folder_
 from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
+from ple_model.translation import training_sentence
 
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,9 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
+    parser.add_argument(
+        "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
+    )
     parser.add_argument("--sample", type=COUNT, default=2000, metavar="N", help="customers stored with the run (default: 2000)")
 
 
@@ -49,18 +53,21 @@ def _train(arguments: Arguments) -> int:
     threads = arguments.threads or (load_run(arguments.run).manifest.threads if resuming else None)
     if threads:
         torch.set_num_threads(threads)
-    bar = None if arguments.quiet else ProgressBar()
-    with _stop_on_signals() as stop:
+    bar = None if arguments.quiet else ProgressBar(language=arguments.language)
+    with _stop_on_signals(arguments.language) as stop:
         try:
             run = train(
                 dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
                 options=Options(device=arguments.device, sample_customers=arguments.sample),
             )  # fmt: skip
+        except UserError as e:
+            raise type(e)(training_sentence(str(e), arguments.language)) from e
         finally:
             if bar is not None:
                 bar.close()
     if run.manifest.status == "stopped":
-        print(f"stopped; `ple train {arguments.dataset} {arguments.run} --resume` goes on", file=sys.stderr)
+        said = f"stopped; `ple train {arguments.dataset} {arguments.run} --resume` goes on"
+        print(training_sentence(said, arguments.language), file=sys.stderr)
     else:
         print(run.path)
     return 0
@@ -75,14 +82,15 @@ class _StopFlag:
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[_StopFlag]:
+def _stop_on_signals(language: str) -> Iterator[_StopFlag]:
     """The first SIGINT or SIGTERM asks the training to stop after its step; the second one acts as usual."""
     flag = _StopFlag()
     old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         flag.seen = True
-        print("\nstopping after this step; once more to break off", file=sys.stderr)
+        said = training_sentence("stopping after this step; once more to break off", language)
+        print(f"\n{said}", file=sys.stderr)
         signal.signal(number, old[signal.Signals(number)])
 
     for s in old:

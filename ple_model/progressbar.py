@@ -9,15 +9,18 @@ import shutil
 import sys
 from typing import Any, TextIO
 
+from ple_model.translation import training_sentence
+
 WIDTH = 24
 FULL, EMPTY = "█", "░"
 
 
 class ProgressBar:
-    """A `progress` callback of `train`. Writes to `stream` (stderr by default), never to stdout."""
+    """A `progress` callback of `train`. Writes to `stream` (stderr by default), never to stdout, in `language`."""
 
-    def __init__(self, stream: TextIO | None = None, *, live: bool | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, live: bool | None = None, language: str = "en") -> None:
         self._stream = stream or sys.stderr
+        self._language = language
         self._live = self._stream.isatty() if live is None else live
         self._planned = 0
         self._open = False
@@ -54,11 +57,13 @@ class ProgressBar:
             self._stream.flush()
 
     def _rewrite(self, text: str) -> None:
+        text = training_sentence(text, self._language)
         self._stream.write("\r" + text[: shutil.get_terminal_size().columns - 1] + "\x1b[K")
         self._stream.flush()
         self._open = True
 
     def _line(self, text: str) -> None:
+        text = training_sentence(text.rstrip(), self._language)
         self._stream.write(("\r\x1b[K" if self._open else "") + text + "\n")
         self._open = False
         self._stream.flush()

@@ -460,9 +460,9 @@ class Trainer:
             nonfinite_steps=train_part.nonfinite, onlooker_nonfinite=self._lost(), adatt_time_share=self._measuring_share(),
         )  # fmt: skip
         if train_part.nonfinite > self._allowed:
-            why = f"; {p.skipped_why}" if p.skipped_why else ""
             self._warn(
-                f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite{why}"
+                f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite; "
+                f"{p.skipped_why or 'the cause is not known'}"
             )
         for name, steps in self._lost().items():
             self._warn(

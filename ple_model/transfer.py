@@ -42,9 +42,9 @@ def active_edges(transfers: Sequence[TransferEdge], tasks: Mapping[str, TaskSpec
     for e in transfers:
         off = [name for name in (e.source, e.target) if name not in tasks]
         if off:
-            names = " and ".join(f"'{n}'" for n in off)
             warnings.append(
-                f"logit transfer {e.source} -> {e.target} is skipped: {names} {'is' if len(off) == 1 else 'are'} disabled"
+                f"logit transfer {e.source} -> {e.target} is skipped: "
+                + (f"'{off[0]}' is disabled" if len(off) == 1 else f"'{off[0]}' and '{off[1]}' are disabled")
             )
         else:
             edges.append(Edge(e.source, e.target, e.type))

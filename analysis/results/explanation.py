@@ -183,6 +183,26 @@ class Counterfactual:
     """Parts that were held fixed."""
 
 
+TEXT: dict[str, tuple[str, str]] = {
+    "typical": ("typical customer", "일반적인 고객"),
+    "mean": ("the amount is a mean: means add up over customers", "금액은 평균입니다. 평균은 고객에 걸쳐 더할 수 있습니다"),
+    "median": (
+        "the amount is a median: half of such customers stay below it",
+        "금액은 중앙값입니다. 비슷한 고객의 절반이 이보다 적습니다",
+    ),
+    "uncertainty": ("uncertainty of the evidential head", "evidential head 의 불확실성"),
+    "epistemic": ("epistemic deviation", "인식적 편차"),
+    "vacuity": ("vacuity", "공백도"),
+    "top": ("top", "상위"),
+    "dormant": (
+        "no activity in the year before the cut-off: the model has seen few such customers",
+        "기준일 이전 1년 동안 활동이 없습니다. 모델이 본 적이 적은 고객입니다",
+    ),
+    "withheld": ("The reasons are withheld.", "이유를 표시하지 않습니다."),
+}
+"""The words of the report as text, English and Korean."""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """See the module docstring. `print(explanation)` gives the report as text; `to_dict` what `ple explain --json` prints."""
@@ -263,22 +283,27 @@ class Explanation:
         return found
 
     def __str__(self) -> str:
-        lines = [self.headline(), f"typical customer {self.shown(self.typical)}; {self.faithfulness.verdict_en}"]
+        return self.text()
+
+    def text(self, language: Language = "en") -> str:
+        """The report as text: the prediction beside a typical customer's, how far to trust it, and the reasons."""
+        ko = language == "ko"
+        verdict = self.faithfulness.verdict_ko if ko else self.faithfulness.verdict_en
+        lines = [self.headline(language), f"{TEXT['typical'][ko]} {self.shown(self.typical, language)}; {verdict}"]
         if self.statistic:
-            adds = "means add up over customers" if self.statistic == "mean" else "half of such customers stay below it"
-            lines.append(f"the amount is a {self.statistic}: {adds}")
+            lines.append(TEXT[self.statistic][ko])
         if self.dormant:
-            lines.append("no activity in the year before the cut-off: the model has seen few such customers")
+            lines.append(TEXT["dormant"][ko])
         own = next((p for p in self.predictions if p.task == self.task), None)
         if own is not None and own.uncertainty is not None:
-            word = "epistemic deviation" if own.kind == "regression" else "vacuity"
-            lines.append(f"uncertainty of the evidential head: {word} {own.uncertainty:.3f}")
+            word = TEXT["epistemic" if own.kind == "regression" else "vacuity"][ko]
+            lines.append(f"{TEXT['uncertainty'][ko]}: {word} {own.uncertainty:.3f}")
         if self.offers:
-            lines.append("top: " + ", ".join(f"{o.name} {o.probability:.1%}" for o in self.offers[:3]))
+            lines.append(f"{TEXT['top'][ko]}: " + ", ".join(f"{o.name} {o.probability:.1%}" for o in self.offers[:3]))
         if self.withheld:
-            lines.append("The reasons are withheld.")
+            lines.append(TEXT["withheld"][ko])
         else:
-            lines += [f"{i}. {r.en}" for i, r in enumerate(self.reasons, 1)]
+            lines += [f"{i}. {r.ko if ko else r.en}" for i, r in enumerate(self.reasons, 1)]
         return "\n".join(lines)
 
     def headline(self, language: Language = "en") -> str:

@@ -1,4 +1,4 @@
-"""What the checks say, in the reader's language.
+"""What the checks and a training say, in the reader's language.
 
 Findings keep their English sentences, which JSON, Markdown and the command line print. As in gettext the English sentence is
 the key: `findings.<language>.yaml` holds it with {} for each value, and the values are read back out of the finished sentence,
@@ -8,7 +8,6 @@ go the same way (`figure_text` in the catalogue).
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from functools import cache
 from importlib import resources
@@ -17,8 +16,7 @@ import yaml
 
 from analysis.checks.finding import Evidence, Finding
 from dashboard.i18n import catalogue, language
-
-HOLE = "{}"
+from ple_model.translation import Catalogue, training_words
 
 
 @cache
@@ -32,33 +30,22 @@ def labels(lang: str) -> dict[str, str]:
 def templates(lang: str) -> dict[str, str]:
     """English sentence with holes -> the same in `lang`, with {0}, {1}, ... for the values; nothing for English."""
     file = resources.files("dashboard") / "i18n" / f"findings.{lang}.yaml"
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    return {**training_words(lang), **(yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {})}
 
 
 @cache
-def _patterns(lang: str, figures: bool) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The most specific first: the one with the most fixed text."""
-    known = labels(lang) if figures else templates(lang)
-    holed = sorted((k for k in known if HOLE in k), key=lambda k: -len(k.replace(HOLE, "")))
-    made = [("(.+?)".join(map(re.escape, k.split(HOLE))), known[k]) for k in holed]
-    return tuple((re.compile(pattern, re.DOTALL), text) for pattern, text in made)
+def _catalogue(lang: str, figures: bool) -> Catalogue:
+    return Catalogue(labels(lang) if figures else templates(lang))
 
 
 @cache
 def translate(sentence: str, lang: str, figures: bool = False) -> str:
     """`sentence` in `lang`, values filled in and translated themselves where they are phrases; unknown text stays as it is."""
-    known = labels(lang) if figures else templates(lang)
-    if sentence in known:
-        return known[sentence]
-    for pattern, text in _patterns(lang, figures):
-        if match := pattern.fullmatch(sentence):
-            values = ["; ".join(translate(part, lang, figures) for part in value.split("; ")) for value in match.groups()]
-            return text.format(*values)
-    return sentence
+    return _catalogue(lang, figures).say(sentence)
 
 
 def say(sentence: str) -> str:
-    """A check's sentence in the session's language."""
+    """A sentence of a check or a training in the session's language."""
     return translate(sentence, language())
 
 

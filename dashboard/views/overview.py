@@ -64,7 +64,7 @@ def _identity(frame: Frame) -> None:
     rows = {t("overview.key"): [t(f"identity.{k}") for k in facts], t("overview.is"): list(facts.values())}
     table(pd.DataFrame(rows), "identity", static=True)
     for warning in m.warnings:
-        put.caption(f":orange[{cards.ICONS['warning']}] {warning}")
+        put.caption(f":orange[{cards.ICONS['warning']}] {say(warning)}")
     with put.expander(t("overview.config"), icon=":material/settings:"):
         put.code(frame.run.config.to_yaml(), language="yaml", height=360)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +50,29 @@ def starved(run: Run, tiny_dataset: Dataset, tmp_path: Path) -> Dataset:
     batch = tiny_dataset.load(None)
     inputs = without(batch.inputs, ("session_seq", "collaborative_features", "features:insurance"))
     return write_dataset(tmp_path / "starved", [replace(batch, inputs=inputs)], context=tiny_dataset.context(), name="starved")
+
+
+def test_what_a_killed_measurement_left_is_swept_by_the_next(tiny_run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(tiny_run.path, path, ignore=shutil.ignore_patterns("analysis"))
+    words = [sys.executable, "-m", "ple_model", "diagnose", str(path)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        while process.poll() is None and not (left := list((path / "analysis").glob(".tmp-*"))):
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
+    assert [p.exists() for p in left] == [True]
+    other = path / "analysis" / ".tmp-alive"
+    other.mkdir()
+    held = os.open(other, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)  # a measurement that is under way
+        diagnose(path)
+    finally:
+        os.close(held)
+    assert [p.name for p in (path / "analysis").glob(".tmp-*")] == [other.name]
+    assert load_diagnosis(path) is not None
 
 
 def test_every_row_of_the_sample_is_measured(run: Run, found: Diagnosis) -> None:

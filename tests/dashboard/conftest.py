@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
+from analysis import diagnose
 from dashboard.server import DEBUG
+from ple_model.run import Run
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +23,12 @@ def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
 def exceptions_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that fails fails its test, instead of ending in a sentence."""
     monkeypatch.setenv(DEBUG, "1")
+
+
+@pytest.fixture(scope="session")
+def measured(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one measured tiny run."""
+    runs = tmp_path_factory.mktemp("shown")
+    shutil.copytree(tiny_run.path, runs / "tiny")
+    diagnose(runs / "tiny")
+    return runs

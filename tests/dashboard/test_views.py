@@ -41,15 +41,6 @@ def text(app: AppTest) -> str:
 
 
 @pytest.fixture(scope="session")
-def measured(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one measured tiny run."""
-    runs = tmp_path_factory.mktemp("shown")
-    shutil.copytree(tiny_run.path, runs / "tiny")
-    diagnose(runs / "tiny")
-    return runs
-
-
-@pytest.fixture(scope="session")
 def few(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same run with a sample of a dozen customers: too few for any verdict."""
     runs = tmp_path_factory.mktemp("few")

@@ -6,6 +6,8 @@ import ast
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -139,6 +141,30 @@ def test_a_long_line_of_progress_is_passed_over_and_lines_of_another_shape_are_l
     assert [line.get("epoch") for line in read_progress(tmp_path / "progress.jsonl")] == [None, 3]
 
 
+READ_LONG = """
+import resource, sys
+from pathlib import Path
+from ple_model.progress import read_progress
+from dashboard.jobs import progress
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before, path = peak(), Path(sys.argv[1])
+found = [[line.get("epoch") for line in lines] for lines in (read_progress(path), progress(path.parent))]
+print(*found, peak() - before)
+"""
+
+
+def test_a_line_of_a_gigabyte_costs_no_memory(tmp_path: Path) -> None:
+    with (tmp_path / "progress.jsonl").open("wb") as file:
+        file.write(b'{"event": "start"}\n{"event": "epoch", "epoch": 1, "x": "')
+        file.seek(1 << 30, 1)  # a hole: it takes no room on the disk, and reads as a gigabyte without a newline
+        file.write(b'"}\n{"event": "epoch", "epoch": 2}\n')
+    words = [sys.executable, "-c", READ_LONG, str(tmp_path / "progress.jsonl")]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    *read, megabytes = done.stdout.rsplit(maxsplit=1)
+    assert read == ["[None, 2] [2]"]
+    assert int(megabytes) < 64
+
+
 @pytest.mark.parametrize("raw", [[], {"splits": []}, {"splits": {"test": {"ctr": {"kind": "x", "n": 1, "metrics": {}}}}}, None])
 def test_metrics_of_another_shape_are_named(raw: object) -> None:
     with pytest.raises(UserError, match=r"metrics\.json is damaged"):
@@ -167,6 +193,8 @@ OUTSIDE_RUNS = {
     "analysis/engine/effects.py": "opens a dataset, which opens files by the one way",
     "ple_model/data/validation.py": "opens the check of a table, no file",
     "analysis/report.py": "writes the report the person names",
+    "ple_model/translation.py": "the package's own catalogue",
+    "analysis/html_page.py": "the package's own styles",
     "dashboard/i18n/__init__.py": "the package's own catalogues",
     "dashboard/i18n/sentences.py": "the package's own catalogues",
     "dashboard/bench.py": "a benchmark's own files",
