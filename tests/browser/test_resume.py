@@ -69,6 +69,7 @@ def test_stopped_resumed_and_left_by_its_server_a_training_ends_with_the_same_bi
         resumed = store.jobs()[0]
         process.kill()
         process.wait(20)
+        assert store.get(resumed.id).active, "the training goes on without its server"
     with server(shown_runs, tmp_path / "second.log") as (address, process):
         page.goto(f"{address}/training?run=healthy")
         expect(card).to_contain_text(EN["job.finished"], timeout=WAIT_MS)
