@@ -32,8 +32,10 @@ def with_training_statistics(context: ModelContext, dataset: Dataset, config: Co
     for name, spec in config.tasks.items():
         labels = _labels(dataset, name)
         if not len(labels):
-            needs = f" (a label needs {spec.needs})" if spec.needs else ""
-            warnings.append(f"task '{name}' has no labels in the training split: it is not trained{needs}")
+            warnings.append(
+                f"task '{name}' has no labels in the training split: it is not trained"
+                + (f" (a label needs {spec.needs})" if spec.needs else "")
+            )
             continue
         if spec.kind == "regression":
             scalers.setdefault(name, LabelScaler(float(labels.mean()), float(labels.std()) or 1.0))

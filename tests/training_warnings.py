@@ -42,6 +42,11 @@ def every_warning() -> list[str]:
         "tasks left out, for want of labels in this dataset: ctr, nba",
         *_edges(),
         "task 'ctr' has no labels in the training split: it is not trained",
+        *(
+            f"task '{n}' has no labels in the training split: it is not trained (a label needs {s.needs})"
+            for n, s in TASKS.items()
+            if s.needs
+        ),
         "task 'ctr' has one and the same label in the whole training split: there is nothing to learn",
         *(str(Cost("2023-08-06", hole, *days)) for days in ((5, 28, 0), (0, 28, 3), (5, 28, 3))),
         "resumed with 2 threads, the run was started with 1: last bits may differ",
