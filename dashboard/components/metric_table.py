@@ -33,7 +33,7 @@ def show(
     if errors:
         shown[t("overview.ece")] = [r["ece"] for r in rows]
     shown[t("overview.n")] = [r["n"] for r in rows]
-    widths = {t("overview.task"): 140, t("overview.metric"): 150}
+    widths = {t("overview.task"): 132, t("overview.metric"): 150}
     columns: dict[str, Any] = {
         name: st.column_config.NumberColumn(format="%.3f", width=70)
         for name in (t("overview.value"), *([] if other is None else [other[0]]))
