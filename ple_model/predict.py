@@ -48,6 +48,8 @@ from ple_model.fields import SEGMENTS
 from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import PLEClusterOutput
+from ple_model.profile import DORMANT as DORMANT_ROW
+from ple_model.profile import Profile
 from ple_model.run import Run
 from ple_model.tasks import EVERYONE
 from ple_model.uncertainty import MIN_ROWS, quantiles_of, row_uncertainty
@@ -58,6 +60,9 @@ OFFER_TASK = "nba"
 TOP = 3
 FALLBACK_SHARE = 0.05
 DORMANT = "dormant: no purchase, deposit or session in the 365 days before the cut-off"
+MIN_DORMANT = 20
+"""Fewer dormant rows among those that training profiled: a model cannot know what becomes of such customers, so they get no
+score (of 20 rows without an event a rate of up to 16 % would still be plausible)."""
 UNLEARNED = "no label in training"
 
 
@@ -146,7 +151,8 @@ def score_to_parquet(
     silent = tuple(t for t in model.tasks if not model.context.learned(t))
     thresholds = {t: q.threshold(fallback_share) for t, q in known.items() if t not in silent}
     tally = Tally(str(data.path))
-    scorer = _Scorer(model, run.calibration, thresholds, top, tally)
+    unseen = _dormant_unseen(run)
+    scorer = _Scorer(model, run.calibration, thresholds, top, tally, unseen)
     if thresholds:
         said = f"fallback marks: uncertainty above its {1 - fallback_share:.0%} quantile on validation customers ({origin})"
     else:
@@ -202,13 +208,22 @@ def score_to_parquet(
         for task, n in undefined.items() if n
     )  # fmt: skip
     if dormant:
-        notes += (f"{dormant:,} of {rows:,} rows are dormant and marked as a fallback for every task",)
+        scores = f" and left without scores, {unseen}" if unseen else ""
+        notes += (f"{dormant:,} of {rows:,} rows are dormant and marked as a fallback for every task{scores}",)
     absent = tuple(f"no table '{t}': what it feeds is absent" for t in data.manifest.absent_sources)
     warned = tuple(n for n in data.manifest.notes if n.startswith(("validation, ", "cut-off")))
     return Prediction(
         out, rows, customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent), thresholds, said,
         {t: n / rows for t, n in marked.items()}, calibrated, (*notes, *absent, *warned),
     )  # fmt: skip
+
+
+def _dormant_unseen(run: Run) -> str:
+    """Why dormant customers get no score from this run; empty where training had enough of them, or did not keep how many."""
+    profile = Profile.load(run.preprocess)
+    if profile is None or len(profile.segments) <= DORMANT_ROW or profile.segments[DORMANT_ROW] >= MIN_DORMANT:
+        return ""
+    return f"training had {int(profile.segments[DORMANT_ROW])} such rows, fewer than {MIN_DORMANT}"
 
 
 def _grouped(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -232,6 +247,8 @@ class _Scorer:
     thresholds: Mapping[str, float]
     top: int
     tally: Tally
+    unseen: str = ""
+    """Why dormant rows get no score; empty: they get one."""
     classes: dict[str, NDArray[np.object_]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -257,7 +274,8 @@ class _Scorer:
         for task in self.model.tasks:
             columns |= self._task(task, output, batch.inputs.defined(task).cpu().numpy(), dormant)
         if OFFER_TASK in self.model.tasks:
-            columns |= self._offers(output)
+            offers = self._offers(output)
+            columns |= {k: _where(~dormant, v) for k, v in offers.items()} if self.unseen else offers
         return _emptied(pa.table(columns), tuple(t for t in self.model.tasks if not self.model.context.learned(t)))
 
     def _task(
@@ -266,10 +284,13 @@ class _Scorer:
         """The task's columns; NULL where it is not defined, with the reason."""
         learned = self.model.context.learned(task)
         reason = (None if learned else UNLEARNED, self.model.tasks[task].condition.unmet())
-        columns = {k: _where(defined, v) for k, v in self._scores(task, output).items()}
+        unseen = dormant & defined if self.unseen else np.zeros(len(defined), np.bool_)
+        columns = {k: _where(defined & ~unseen, v) for k, v in self._scores(task, output).items()}
         high = columns.pop(f"{task}_high", pa.array(np.zeros(len(defined), np.bool_))).fill_null(False)
         columns[f"{task}_fallback"] = pa.array(high.to_numpy(zero_copy_only=False) | dormant | ~defined)
-        columns[f"{task}_reason"] = pa.array([reason[0] if x else reason[1] for x in defined], pa.string())
+        why = [reason[0] if x else reason[1] for x in defined]
+        why = [self.unseen if u and learned else y for y, u in zip(why, unseen, strict=True)]
+        columns[f"{task}_reason"] = pa.array(why, pa.string())
         return columns
 
     def _scores(self, task: str, output: PLEClusterOutput) -> dict[str, Any]:

@@ -107,7 +107,8 @@ def test_each_row_has_probabilities_names_and_the_asked_number_of_offers(
     found, rows = scored
     assert found.rows == len(rows) == rows["customer_id"].nunique() == found.customers
     assert rows["churn"].dropna().between(0, 1).all()
-    assert (rows["ltv"] > -1).all()
+    assert (rows["ltv"].dropna() > -1).all()
+    rows = rows[rows["segment"] != "dormant"]
     assert set(rows["nba"]) <= set(OFFERS)
     for offers, p, best in zip(rows["offers"], rows["offers_p"], rows["nba"], strict=True):
         assert len(set(offers)) == len(p) == 4
@@ -157,14 +158,28 @@ def test_outside_its_condition_a_task_has_no_score_but_a_reason_and_a_mark(score
         assert silent[[c for c in (task, f"{task}_p", f"{task}_uncertainty") if c in rows]].isna().all()
         assert silent[f"{task}_fallback"]
         assert silent[f"{task}_reason"] == TASKS[task].condition.unmet()
-    for task in ("ltv", "retention", "nba"):  # defined for everyone, and still nothing to rest on
-        assert pd.notna(silent[task])
+    for task in ("ltv", "retention", "nba"):  # defined for everyone, but training had hardly anybody like this
+        assert pd.isna(silent[task])
         assert silent[f"{task}_fallback"]
-        assert pd.isna(silent[f"{task}_reason"])
+        assert "such rows, fewer than 20" in silent[f"{task}_reason"]
+    assert silent["offers"] is None
     empty = int(rows["churn"].isna().sum())
     assert 0 < empty < len(rows)
     assert f"churn: left empty in {empty:,} of {len(rows):,} rows, it is for customers active in the 28 days" in str(found)
     assert "dormant and marked as a fallback for every task" in str(found)
+
+
+def test_dormant_customers_are_scored_where_training_knew_enough_of_them(
+    run: Run, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ple_model.predict.MIN_DORMANT", 0)
+    predict(run, events, tmp_path / "scores.parquet", CUTOFFS[-1:], workers=1)
+    rows = pd.read_parquet(tmp_path / "scores.parquet")
+    silent = rows[rows["segment"] == "dormant"]
+    assert len(silent)
+    assert silent["ltv"].notna().all()
+    assert silent["ltv_fallback"].all()
+    assert silent["ltv_reason"].isna().all()
 
 
 def test_the_file_says_which_run_and_thresholds_it_comes_from(scored: tuple[Prediction, pd.DataFrame]) -> None:
@@ -196,7 +211,7 @@ def test_a_task_without_labels_in_training_keeps_its_columns_empty(run: Run, dat
     scores = pd.read_parquet(tmp_path / "out.parquet")
     silent = ["ctr", "ctr_uncertainty", "nba", "nba_p", "nba_uncertainty", "offers", "offers_p"]
     assert scores[silent].isna().all().all()
-    assert scores[["cvr", "ltv"]].notna().all().all()
+    assert scores.loc[scores["segment"] != "dormant", ["cvr", "ltv"]].notna().all().all()
     assert set(scores["nba_reason"]) == {"no label in training"}
     for task in ("churn", "spending_category"):
         assert (scores[task].notna() == scores[f"{task}_reason"].isna()).all()
