@@ -7,6 +7,7 @@ A currency is an ISO 4217 code, empty where it is not known. Signs, digits and g
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
 from functools import cache
 from typing import Literal
@@ -68,4 +69,5 @@ def money(value: float, unit: str, language: Language = "en", *, signed: bool = 
     amount = round(Decimal(repr(float(value))), get_currency_precision(unit) if known else 2)
     amount = amount if amount else Decimal(0)  # what rounds to nothing has no sign
     text = format_currency(amount, unit, locale=language) if known else format_decimal(amount, "#,##0.##", locale=language)
+    text = re.sub(r"(?<=[A-Za-z])(?=\d)", "\u00a0", text)  # as CLDR parts a code from the digits; Babel leaves it out
     return f"+{text}" if signed and amount > 0 else str(text)

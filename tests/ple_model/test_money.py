@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ple_model.errors import UserError
-from ple_model.money import is_money, money, require_currency
+from ple_model.money import Language, is_money, money, require_currency
 
 GOLDEN = {
     # unit: value -> (English, Korean)
@@ -39,3 +39,11 @@ def test_a_code_is_taken_in_any_case_and_another_word_is_refused_with_the_neares
 
 def test_units_that_are_money() -> None:
     assert [u for u in ("KRW", "currency", "days", "NBA", "log currency", "") if is_money(u)] == ["KRW", "currency"]
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_code_stands_apart_from_its_digits(language: Language) -> None:
+    assert money(438.891, "PLN", language) == "PLN\u00a0438.89"
+    assert money(-1234.5, "CHF", language) == "-CHF\u00a01,234.50"
+    assert money(5, "PLN", language, signed=True) == "+PLN\u00a05.00"
+    assert money(1234.5, "USD", language).endswith("$1,234.50")
