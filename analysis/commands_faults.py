@@ -74,7 +74,7 @@ def _say(line: str) -> None:
 
 def _listing(request: object, *, as_json: bool) -> str:
     from analysis.faults.bench import Request
-    from analysis.faults.fault import UNPLANTABLE
+    from analysis.faults.fault import unplantable
     from ple_model.run import dump
 
     assert isinstance(request, Request)
@@ -86,9 +86,9 @@ def _listing(request: object, *, as_json: bool) -> str:
         for f in request.chosen()
     ]  # fmt: skip
     if as_json:
-        return dump({"faults": rows, "unplantable": dict(UNPLANTABLE)})
+        return dump({"faults": rows, "unplantable": unplantable()})
     lines = [f"{r['fault']:<24} {r['kind']:<9} {', '.join(r['required'])}\n    {r['summary']}" for r in rows]
-    return "\n".join([*lines, *(f"not plantable: {i}: {why}" for i, why in UNPLANTABLE.items())])
+    return "\n".join([*lines, *(f"not plantable: {i}: {why}" for i, why in unplantable().items())])
 
 
 COMMANDS: tuple[Command, ...] = (

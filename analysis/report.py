@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.checks.finding import Evidence, Finding
 from analysis.diagnose import Diagnosis
@@ -17,9 +17,6 @@ from analysis.harmless import harmless, harmless_figure
 from analysis.html_page import asset, html_page
 from analysis.stats.run import Statistics
 from analysis.wording import statistic
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 MAX_BYTES = 8_000_000
 COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "unknown": "#5f6368", "info": "#0b57d0", "ok": "#146c2e"}
@@ -95,51 +92,10 @@ def _value(e: Evidence) -> str:
     return html.escape(e.text) if e.text else statistic(e.value, "")
 
 
-def figures_of(s: Statistics) -> Iterator[tuple[str, Callable[[], go.Figure]]]:
-    """(title, how to draw it) of every figure that these statistics allow."""
-    from analysis.figures import data, evidence, experts, gates, hmm, sae, training, transfer
-
-    if s.experts is not None and s.experts.n:
-        e = s.experts
-        yield "Expert health", lambda: experts.health(experts.health_info(s))
-        yield "Redundancy between experts (linear CKA)", lambda: experts.cka(e)
-        yield "Effective rank", lambda: experts.rank(e)
-        yield "Missing inputs by expert", lambda: experts.absence(s)
-    if s.gates is not None and s.gates.n:
-        g = s.gates
-        yield "Gate weights", lambda: gates.weights(g)
-        yield "Learned minus prior", lambda: gates.prior_shift(g, s.facts.prior())
-        yield "Collapse against specialisation", lambda: gates.collapse(g)
-        yield "Attention spent on empty inputs", lambda: gates.dilution(g)
-        if s.effects is not None and s.effects.n:
-            cells = experts.mass_effect_info(g, s.effects)
-            if cells:
-                yield "Gate mass against causal effect", lambda: experts.mass_effect(cells)
-    if s.hmm is not None and s.hmm.n:
-        h = s.hmm
-        rates = dict(zip(h.modes, h.default_rate.tolist(), strict=True))
-        yield "Rows on the default HMM embedding", lambda: hmm.default_rate(rates)
-    if s.transfer is not None and s.transfer.n:
-        yield "Logit transfer", lambda: transfer.dag(transfer.edges_info(s))
-        for response in s.dose.values():
-            yield f"Dose-response of {response.edge.replace(':', ' -> ')}", lambda r=response: transfer.dose(r)  # type: ignore[misc]
-    if s.sae is not None and s.sae.n:
-        z = s.sae
-        yield "Density of SAE latents", lambda: sae.density(z)
-    for task, t in s.evidence.items():
-        if t.labelled:
-            yield f"Reliability of {task}", lambda t=t: evidence.reliability(t)  # type: ignore[misc]
-    if s.training is not None and len(s.training):
-        h_ = s.training
-        yield "Validation loss", lambda: training.loss(h_)
-        yield "Gradient norms", lambda: training.gradients(h_)
-    if s.inputs is not None and s.inputs.n:
-        i = s.inputs
-        yield "Missing fields by cause", lambda: data.presence(i)
-
-
 def _figures(s: Statistics) -> Iterator[str]:
     from plotly.io import to_html as plotly_html
+
+    from analysis.figures.registry import figures_of  # plotly, which findings alone do without
 
     first = True
     for title, draw in figures_of(s):

@@ -11,7 +11,12 @@ from analysis.stats.run import Statistics
 from ple_model.data.holes import HISTORY_DAYS, Cost
 
 
-@check("DATA-HOLE", "No cut-off has a hole of the events in its labels or in the 28 days before it.", "data.presence")
+@check(
+    "DATA-HOLE",
+    "No cut-off has a hole of the events in its labels or in the 28 days before it.",
+    "data.presence",
+    unplantable="a hole is in the events, before a dataset is built of them; tests/ple_model/data/test_holes.py digs one",
+)
 def hole(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """One finding a hole: a warning where labels look into it, since the silence in it is not the customers'."""
     by_hole: dict[tuple[str, str, str], list[Cost]] = {}

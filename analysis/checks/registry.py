@@ -26,25 +26,29 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """`passed` is the sentence of the `ok` finding; `figure` shows what was looked at."""
+    """`passed` is the sentence of the `ok` finding; `figure` shows what was looked at; `unplantable` says why `analysis.faults`
+    cannot plant what it finds, empty where a fault does."""
 
     id: str
     passed: str
     run: CheckFunction
     figure: str | None
     area: str
+    unplantable: str = ""
 
 
 _CHECKS: dict[str, Check] = {}
 
 
-def check(id: str, passed: str, figure: str | None = None) -> Callable[[CheckFunction], CheckFunction]:
+def check(
+    id: str, passed: str, figure: str | None = None, *, unplantable: str = ""
+) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check under its stable id."""
 
     def register(function: CheckFunction) -> CheckFunction:
         if id in _CHECKS:
             raise RuntimeError(f"two checks are named '{id}'")
-        _CHECKS[id] = Check(id, passed, function, figure, function.__module__.rsplit(".", 1)[-1])
+        _CHECKS[id] = Check(id, passed, function, figure, function.__module__.rsplit(".", 1)[-1], unplantable)
         return function
 
     return register

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.checks.finding import SEVERITIES, Finding, Severity
+from analysis.checks.registry import checks
 
 if TYPE_CHECKING:
     from ple_model.batch import PLEClusterInput
@@ -105,10 +106,10 @@ class Fault:
         return tuple(dict.fromkeys(e.id for e in self.required))
 
 
-UNPLANTABLE: Mapping[str, str] = {
-    "DATA-HOLE": "a hole is in the events, before a dataset is built of them; tests/ple_model/data/test_holes.py digs one",
-}
-"""Checks without an injector, and why: said in the output instead of faked."""
+def unplantable() -> dict[str, str]:
+    """Checks without an injector, and why: said in the output instead of faked."""
+    return {id: c.unplantable for id, c in checks().items() if c.unplantable}
+
 
 _FAULTS: dict[str, Fault] = {}
 

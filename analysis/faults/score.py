@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.checks.finding import Finding
-from analysis.faults.fault import UNPLANTABLE, Expect, Fault, Level
+from analysis.faults.fault import Expect, Fault, Level, unplantable
 from ple_model.wilson import wilson
 
 HEALTHY = "healthy"
@@ -218,7 +218,7 @@ class Score:
             "healthy_alarms": sum(len(c.false_alarms) for c in healthy),
             "fixes_tried": fixes.n,
             "fixes_that_clear": fixes.hits,
-            "unplantable": dict(UNPLANTABLE),
+            "unplantable": unplantable(),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -271,4 +271,4 @@ def _false(score: Score) -> list[str]:
 
 
 def _unplantable() -> list[str]:
-    return [f"{id}: {why}" for id, why in UNPLANTABLE.items()]
+    return [f"{id}: {why}" for id, why in unplantable().items()]

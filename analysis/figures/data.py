@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import plotly.graph_objects as go
 
 from analysis.column_contents import ColumnBins
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
 from analysis.stats.inputs import CAUSES, InputStats
+from analysis.stats.run import Statistics
 
 
 def presence(stats: InputStats, *, parts: bool = False) -> go.Figure:
@@ -66,3 +69,9 @@ def column(bins: ColumnBins) -> go.Figure:
 def segment_presence(keys: Sequence[str], shares: Array, segments: Sequence[str]) -> go.Figure:
     """Share of each segment's rows that have a field or part: keys x segments."""
     return heatmap(shares, segments, keys, hover="%{y}, %{x}: %{z:.1%}", low=0.0, high=1.0, bar="present")
+
+
+@reported(80)
+def _of_inputs(s: Statistics) -> Iterator[Drawing]:
+    if s.inputs is not None and s.inputs.n:
+        yield "Missing fields by cause", partial(presence, s.inputs)

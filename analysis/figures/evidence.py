@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.gates import histogram
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import figure, lines
 from analysis.stats.base import Array, ratio
 from analysis.stats.evidence import BINS, TaskEvidence, risk_coverage, uncertainty_bins
+from analysis.stats.run import Statistics
 
 
 def uncertainty(stats: TaskEvidence) -> go.Figure:
@@ -57,3 +62,10 @@ def coverage(uncertain: Array, error: Array, points: int = 200) -> go.Figure:
     out.update_traces(mode="lines")
     out.update_xaxes(tickformat=".0%")
     return out
+
+
+@reported(60)
+def _of_evidence(s: Statistics) -> Iterator[Drawing]:
+    for task, found in s.evidence.items():
+        if found.labelled:
+            yield f"Reliability of {task}", partial(reliability, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.checks.thresholds import Thresholds
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
 from analysis.stats.effects import EffectStats
@@ -222,3 +223,21 @@ def effect_heatmap(effects: EffectStats, experts: Sequence[str]) -> go.Figure:
 def group_means(groups: Sequence[object], experts: Sequence[str], means: Array) -> go.Figure:
     """[group, expert] mean norm by segment or cluster."""
     return heatmap(means, list(experts), [str(g) for g in groups], hover="%{y}, %{x}: norm %{z:.3f}", bar="norm")
+
+
+@reported(10)
+def _of_experts(s: Statistics) -> Iterator[Drawing]:
+    if s.experts is not None and s.experts.n:
+        e = s.experts
+        yield "Expert health", lambda: health(health_info(s))
+        yield "Redundancy between experts (linear CKA)", lambda: cka(e)
+        yield "Effective rank", lambda: rank(e)
+        yield "Missing inputs by expert", lambda: absence(s)
+
+
+@reported(25)
+def _of_mass_and_effect(s: Statistics) -> Iterator[Drawing]:
+    if s.gates is not None and s.gates.n and s.effects is not None and s.effects.n:
+        cells = mass_effect_info(s.gates, s.effects)
+        if cells:
+            yield "Gate mass against causal effect", lambda: mass_effect(cells)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
 from analysis.stats.gate import GateStats
+from analysis.stats.run import Statistics
 
 
 def weights(stats: GateStats) -> go.Figure:
@@ -115,3 +119,13 @@ def task_distance(stats: GateStats) -> go.Figure:
         bar="distance",
         show=len(stats.tasks) <= 8,
     )
+
+
+@reported(20)
+def _of_gates(s: Statistics) -> Iterator[Drawing]:
+    if s.gates is not None and s.gates.n:
+        g = s.gates
+        yield "Gate weights", lambda: weights(g)
+        yield "Learned minus prior", lambda: prior_shift(g, s.facts.prior())
+        yield "Collapse against specialisation", lambda: collapse(g)
+        yield "Attention spent on empty inputs", lambda: dilution(g)

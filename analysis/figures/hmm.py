@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
 from analysis.stats.effects import EffectStats
 from analysis.stats.hmm import HmmStats
+from analysis.stats.run import Statistics
 
 GL_ABOVE = 1000
 """Points above which WebGL draws."""
@@ -119,3 +121,10 @@ def projection(info: ProjectionMap) -> go.Figure:
     out.update_xaxes(title_text=f"first axis ({info.explained[0]:.0%} of variance)", zeroline=False)
     out.update_yaxes(title_text=f"second axis ({info.explained[1]:.0%} of variance)", zeroline=False)
     return out
+
+
+@reported(30)
+def _of_modes(s: Statistics) -> Iterator[Drawing]:
+    if s.hmm is not None and s.hmm.n:
+        rates = dict(zip(s.hmm.modes, s.hmm.default_rate.tolist(), strict=True))
+        yield "Rows on the default HMM embedding", lambda: default_rate(rates)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.gates import histogram
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import bars
 from analysis.results.latents import LatentPage
+from analysis.stats.run import Statistics
 from analysis.stats.sae import SaeStats
 
 
@@ -53,3 +58,9 @@ def experts(page: LatentPage) -> go.Figure:
     out = bars(order, {"share": [page.experts[e] for e in order]}, x_title="share of the decoder direction", percent=True)
     out.update_layout(showlegend=False)
     return out
+
+
+@reported(50)
+def _of_latents(s: Statistics) -> Iterator[Drawing]:
+    if s.sae is not None and s.sae.n:
+        yield "Density of SAE latents", partial(density, s.sae)

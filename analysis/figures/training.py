@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import figure, heatmap, lines
+from analysis.stats.run import Statistics
 from analysis.stats.training import TrainingStats
 
 
@@ -172,3 +177,10 @@ def gate_history(stats: TrainingStats, task: str, experts: tuple[str, ...]) -> g
     out.update_xaxes(title_text="epoch")
     out.update_yaxes(title_text="mean gate weight", range=[0, 1])
     return marks(out, stats)
+
+
+@reported(70)
+def _of_training(s: Statistics) -> Iterator[Drawing]:
+    if s.training is not None and len(s.training):
+        yield "Validation loss", partial(loss, s.training)
+        yield "Gradient norms", partial(gradients, s.training)

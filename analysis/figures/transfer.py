@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.figures.registry import Drawing, reported
 from analysis.figures.style import GREY, bars, figure, lines
 from analysis.results.whatif import StrengthSweep
 from analysis.stats.effects import EffectStats
@@ -185,3 +187,11 @@ def sweep(found: StrengthSweep, what: Literal["metric", "change"] = "metric") ->
     if not measured:
         out.update_yaxes(rangemode="tozero")
     return out
+
+
+@reported(40)
+def _of_edges(s: Statistics) -> Iterator[Drawing]:
+    if s.transfer is not None and s.transfer.n:
+        yield "Logit transfer", lambda: dag(edges_info(s))
+        for response in s.dose.values():
+            yield f"Dose-response of {response.edge.replace(':', ' -> ')}", partial(dose, response)

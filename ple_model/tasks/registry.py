@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 
-import ple_model.tasks as package
 from ple_model.tasks.record import TaskSpec
 
 GROUP_STRENGTH: dict[str, float] = {"Engagement": 0.8, "Lifecycle": 0.7, "Value": 0.6, "Consumption": 0.7}
@@ -15,12 +15,12 @@ GROUP_STRENGTH: dict[str, float] = {"Engagement": 0.8, "Lifecycle": 0.7, "Value"
 def discovered() -> dict[str, TaskSpec]:
     """Every record of the package's modules. A name that two give, or a group that is none, is a mistake of the code."""
     found: dict[str, TaskSpec] = {}
-    for module in pkgutil.iter_modules(package.__path__):
+    for module in pkgutil.iter_modules(sys.modules[__package__].__path__):
         if module.name == "registry":
             continue
-        for spec in getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "TASKS", ()):
+        for spec in getattr(importlib.import_module(f"{__package__}.{module.name}"), "TASKS", ()):
             if spec.name in found:
-                raise RuntimeError(f"two tasks are named '{spec.name}'; one is in {package.__name__}.{module.name}")
+                raise RuntimeError(f"two tasks are named '{spec.name}'; one is in {__package__}.{module.name}")
             if spec.group not in GROUP_STRENGTH:
                 raise RuntimeError(f"task '{spec.name}' is in the group '{spec.group}', none of {list(GROUP_STRENGTH)}")
             if spec.kind == "contrastive" and any(t.kind == "contrastive" for t in found.values()):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.figures import data, evidence, experts, gates, hmm, sae, transfer, whatif
-from analysis.report import figures_of
+from analysis.figures.registry import figures_of
 from analysis.results.whatif import Interval, StrengthSweep, TaskEffect, WhatIfResult
 from analysis.stats.run import Facts, Statistics
 from tests.analysis.planted import PLANTED, healthy

@@ -1,0 +1,31 @@
+"""Files in the shape of the event tables, or mapped to it."""
+
+from __future__ import annotations
+
+import argparse
+
+from ple_model.arguments import file_in, folder_out, path
+from ple_model.commands import Arguments
+from ple_model.sources.source import Source, imported, progress
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder",
+        type=path,
+        metavar="SOURCE",
+        help="folder of <table>.parquet or <table>.csv files; or the transactions: a file, a mapped folder, a pattern",
+    )
+    parser.add_argument("out", type=folder_out, metavar="OUT", help="new folder for the event tables")
+    parser.add_argument("--map", type=file_in, metavar="FILE", help="YAML that says which file and column is which")
+
+
+def _run(arguments: Arguments) -> int:
+    from ple_model.data.import_tables import import_tables
+    from ple_model.data.source_map import load_map
+
+    mapping = load_map(arguments.map) if arguments.map is not None else None
+    return imported(import_tables(arguments.folder, arguments.out, mapping, progress("tables")), arguments)
+
+
+SOURCE = Source("tables", 3, "Parquet or CSV files in the shape of the event tables, or mapped to it", _configure, _run)
