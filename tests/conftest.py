@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from ple_model.data.dataset import Dataset
-from ple_model.run import Run
+from ple_model.run import Run, load_run
 from tests.fakes import make_dataset, tiny_config
+
+MADE = "PLE_TINY_RUN"
+"""Environment variable: the folder of a tiny run that is there already."""
 
 
 def pytest_configure() -> None:
@@ -32,11 +35,16 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_dataset: Dataset) -> Run:
-    """A finished run folder of a tiny model, trained for real: progress, metrics, calibration and sample included."""
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Run:
+    """A finished run folder of a tiny model, trained for real: progress, metrics, calibration and sample included.
+
+    Tests of a copy of the project take the run of the tests that made the copy (`MADE`)."""
     from ple_model.train import train
 
-    return train(tiny_dataset, tmp_path_factory.mktemp("runs") / "tiny", tiny_config(), preset="small", device="cpu")
+    if MADE in os.environ:
+        return load_run(os.environ[MADE])
+    data: Dataset = request.getfixturevalue("tiny_dataset")
+    return train(data, tmp_path_factory.mktemp("runs") / "tiny", tiny_config(), preset="small", device="cpu")
 
 
 @pytest.fixture

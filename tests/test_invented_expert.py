@@ -19,48 +19,10 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.registry import expert_classes
 from ple_model.run import Run
 from ple_model.train import train
+from tests.docs.examples import examples
 from tests.fakes import make_dataset, tiny_config
 
-SOURCE = '''
-"""An expert of one linear layer over the monthly behaviour states."""
-
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-
-from torch import nn
-
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams
-from ple_model.experts.reads import cleared
-
-
-@dataclass(frozen=True)
-class HabitParams(ExpertParams):
-    hidden_dim: int = field(default=64, metadata={"help": "Width of the hidden layer."})
-
-    def wrong(self) -> Iterator[tuple[str, str]]:
-        if self.hidden_dim < self.output_dim:
-            yield "hidden_dim", f"it must be at least output_dim ({self.output_dim})"
-
-
-class Habit(Expert):
-    name = "habit"
-    title = ("habits over the months", "월별 습관")
-    reads = ("hmm_behavior",)
-    Params = HabitParams
-
-    def __init__(self, params, context, dropout):
-        super().__init__(params, context, dropout)
-        self.body = nn.Sequential(nn.Linear(16, params.hidden_dim), nn.SiLU(), nn.Dropout(dropout))
-        self.out = nn.Linear(params.hidden_dim, params.output_dim)
-
-    def last_layer(self):
-        return self.out
-
-    def encode(self, inputs):
-        if inputs.hmm_behavior is None:
-            return self.out.bias.expand(len(inputs), -1), ExpertAux()
-        return self.out(self.body(cleared(inputs.hmm_behavior, self.present(inputs)))), ExpertAux()
-'''
+SOURCE = next(e.text for e in examples() if e.path == "ple_model/experts/habit.py")
 HABIT = {"habit": {"output_dim": 4, "hidden_dim": 8}, "temporal": None, "optimal_transport": None, "perslay": None}
 """In place of the experts that take longest."""
 

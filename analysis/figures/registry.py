@@ -32,7 +32,8 @@ def reported(place: float) -> Callable[[Reported], Reported]:
 
 
 @cache
-def _in_order() -> tuple[Reported, ...]:
+def reported_figures() -> tuple[Reported, ...]:
+    """Every function that `reported` decorates under `analysis.figures`, in the order of the report."""
     import analysis.figures as package
 
     for module in pkgutil.iter_modules(package.__path__):
@@ -42,5 +43,5 @@ def _in_order() -> tuple[Reported, ...]:
 
 def figures_of(s: Statistics) -> Iterator[Drawing]:
     """(title, how to draw it) of every figure that these statistics allow."""
-    for function in _in_order():
+    for function in reported_figures():
         yield from function(s)

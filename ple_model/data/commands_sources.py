@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ple_model.arguments import COUNT, SEED, folder_in, folder_out, whole
 from ple_model.commands import Arguments, Command, add_json
 from ple_model.errors import UserError
-from ple_model.sources.source import progress, report_events, sources
+from ple_model.importers.importer import importers, progress, report_events
 
 if TYPE_CHECKING:
     from ple_model.data.validation import ValidationReport
@@ -39,7 +39,7 @@ def _run_synth(arguments: Arguments) -> int:
 
 def _configure_import(parser: argparse.ArgumentParser) -> None:
     sub = parser.add_subparsers(dest="source", metavar="SOURCE", required=True, title="sources")
-    for source in sources().values():
+    for source in importers().values():
         one = sub.add_parser(source.name, help=source.help)
         source.configure(one)
         one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
@@ -47,7 +47,7 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_import(arguments: Arguments) -> int:
-    return sources()[arguments.source].run(arguments)
+    return importers()[arguments.source].run(arguments)
 
 
 def validate_any(path: Path) -> ValidationReport:

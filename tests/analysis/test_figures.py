@@ -10,7 +10,7 @@ import pytest
 from analysis.figures import data, evidence, experts, gates, hmm, sae, transfer, whatif
 from analysis.figures.registry import figures_of
 from analysis.results.whatif import Interval, StrengthSweep, TaskEffect, WhatIfResult
-from analysis.stats.run import Facts, Statistics
+from analysis.stats.run import Statistics
 from tests.analysis.planted import PLANTED, healthy
 
 
@@ -148,11 +148,6 @@ def test_every_report_figure_renders_with_faults(id: str) -> None:
     drawn = [draw() for _, draw in figures_of(PLANTED[id]().statistics)]
     assert len(drawn) > 10
     assert all(f.data for f in drawn)
-
-
-def test_nothing_measured_draws_nothing() -> None:
-    empty = Statistics(facts=Facts({}, (), {}, {}, {}, (), {}), n=0)
-    assert list(figures_of(empty)) == []
 
 
 def swept(metric: str) -> StrengthSweep:

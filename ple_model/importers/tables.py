@@ -6,7 +6,7 @@ import argparse
 
 from ple_model.arguments import file_in, folder_out, path
 from ple_model.commands import Arguments
-from ple_model.sources.source import Source, imported, progress
+from ple_model.importers.importer import Importer, imported, progress
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -28,4 +28,4 @@ def _run(arguments: Arguments) -> int:
     return imported(import_tables(arguments.folder, arguments.out, mapping, progress("tables")), arguments)
 
 
-SOURCE = Source("tables", 3, "Parquet or CSV files in the shape of the event tables, or mapped to it", _configure, _run)
+IMPORTER = Importer("tables", 3, "Parquet or CSV files in the shape of the event tables, or mapped to it", _configure, _run)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class Importer:
     """`ple import NAME ...`. `configure` declares its arguments (`--json` and `--debug` are there); `run` imports, and returns
     the exit code: 0, or 1 where what was written has faults. `order` is its place in the help."""
 
@@ -32,12 +32,12 @@ class Source:
 
 
 @cache
-def sources() -> dict[str, Source]:
-    """Every source under `ple_model.sources`, by name."""
-    import ple_model.sources as package
+def importers() -> dict[str, Importer]:
+    """Every source under `ple_model.importers`, by name."""
+    import ple_model.importers as package
 
     modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
-    found: list[Source] = [m.SOURCE for m in modules if hasattr(m, "SOURCE")]
+    found: list[Importer] = [m.IMPORTER for m in modules if hasattr(m, "IMPORTER")]
     return {s.name: s for s in sorted(found, key=lambda s: (s.order, s.name))}
 
 

@@ -8,7 +8,7 @@ import shlex
 
 from ple_model.arguments import SEED, file_in, folder_out
 from ple_model.commands import Arguments
-from ple_model.sources.source import Source
+from ple_model.importers.importer import Importer
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,7 @@ def _run_starter(arguments: Arguments) -> int:
     return 0
 
 
-SOURCE = Source(
+IMPORTER = Importer(
     "features",
     4,
     "a table of the feature columns, or of any columns of one's own, made into a dataset without events",

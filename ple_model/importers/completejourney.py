@@ -6,7 +6,7 @@ import argparse
 
 from ple_model.arguments import folder_in, folder_out
 from ple_model.commands import Arguments
-from ple_model.sources.source import Source, imported, progress
+from ple_model.importers.importer import Importer, imported, progress
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +26,6 @@ def _run(arguments: Arguments) -> int:
     return imported(found, arguments)
 
 
-SOURCE = Source(
+IMPORTER = Importer(
     "completejourney", 1, "the real grocery data (84.51 Complete Journey), a folder of Parquet files", _configure, _run
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ple_model.arguments import file_out, path
 from ple_model.commands import Arguments
-from ple_model.sources.source import Source
+from ple_model.importers.importer import Importer
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -43,4 +43,4 @@ def _run(arguments: Arguments) -> int:
     return 1 if starter.open_questions else 0
 
 
-SOURCE = Source("map", 2, "write a starter map for a file of your own, with every guess shown", _configure, _run)
+IMPORTER = Importer("map", 2, "write a starter map for a file of your own, with every guess shown", _configure, _run)

@@ -1,0 +1,71 @@
+"""CONTRIBUTING.md is followed: every example is written into a copy of the project, and the tests that it names pass there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as Tree
+from pathlib import Path
+
+import pytest
+
+from ple_model.run import Run
+from tests.conftest import MADE
+from tests.docs.examples import GUIDE, Example, commands, examples
+
+ROOT = GUIDE.parent
+PARTS = ("ple_model", "analysis", "dashboard", "tests", ".streamlit")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with every example in it."""
+    copy = tmp_path_factory.mktemp("project")
+    for part in PARTS:
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", "old_runs", "assets"))
+    shutil.copytree(ROOT / "dashboard" / "assets", copy / "dashboard" / "assets")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    for example in examples():
+        example.write(copy)
+    return copy
+
+
+def test_the_examples_pass_the_tests_that_the_guide_names(project: Path, tiny_run: Run) -> None:
+    files = sorted({f for names, _ in commands() for f in names})
+    chosen = " or ".join(f"({k})" for _, k in commands() if k)
+    whole = [Path(f).stem for names, k in commands() if not k for f in names]
+    report = project / "report.xml"
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--junitxml={report}", *files]
+    words += ["-k", " or ".join([chosen, *whole])]
+    env = {**os.environ, "PYTHONPATH": str(project), MADE: str(tiny_run.path)}
+    done = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    ran = {f"{case.get('classname')}::{case.get('name')}" for case in Tree.parse(report).iter("testcase")}
+    for names, k in commands():
+        for file in names:
+            module = file.removesuffix(".py").replace("/", ".")
+            assert any(r.startswith(f"{module}::") for r in ran), f"{file} -k {k!r} ran nothing"
+
+
+def test_the_examples_are_linted_as_the_project_is(project: Path) -> None:
+    new = [e.path for e in examples() if e.path.endswith(".py")]
+    words = [sys.executable, "-m", "ruff", "check", "--no-cache", *new]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_an_addition_is_one_or_two_files_and_its_words() -> None:
+    """A new file of code, or two where the second is its test; beside them only catalogues and the planted fault."""
+    for section in GUIDE.read_text(encoding="utf-8").split("\n## ")[1:]:
+        made = [e for e in examples() if f"# {e.path}" in section and not e.where]
+        assert len(made) <= 2, section.splitlines()[0]
+
+
+def test_a_block_that_goes_under_a_missing_line_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("x:\n  y: 1\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match="has no line 'z:'"):
+        Example("a.yaml", "z:", "  q: 1\n").write(tmp_path)
+    with pytest.raises(FileExistsError):
+        Example("a.yaml", "", "").write(tmp_path)
