@@ -39,6 +39,8 @@ def said(source: str) -> set[str]:
     def walk(node: ast.AST) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Evidence", "RuntimeError"):
             return
+        if isinstance(node, ast.keyword) and node.arg == "unplantable":  # said by `ple faults`, which speaks English
+            return
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             return
         if isinstance(node, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.IfExp)):
