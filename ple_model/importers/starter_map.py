@@ -23,13 +23,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--table", default="transactions", metavar="NAME", help="which event table the file is (default: transactions)"
     )
+    parser.add_argument("--encoding", metavar="NAME", help="how a text file is written, for example cp1252 (default: found)")
 
 
 def _run(arguments: Arguments) -> int:
     from ple_model.data.import_map import write_starter
     from ple_model.data.source_files import folder_of
 
-    starter = write_starter(arguments.file, arguments.out, arguments.table)
+    starter = write_starter(arguments.file, arguments.out, arguments.table, arguments.encoding)
     if arguments.json:
         plain: dict[str, Any] = {"path": str(starter.path), "cutoffs": list(starter.cutoffs)}
         plain["columns"] = {k: list(v) for k, v in starter.table.columns.items()}
