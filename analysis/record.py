@@ -42,6 +42,7 @@ from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 from ple_model.finite import bad_inputs, bad_labels, bad_rows
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
+from ple_model.own_rows import ROWS, OwnRows, columns_of, compare
 from ple_model.profile import rows_of
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
@@ -101,6 +102,14 @@ class _Kept:
     encoded: list[Encoded] = field(default_factory=list)
     targets: dict[str, list[Tensor]] = field(default_factory=dict)
     customers: list[str] = field(default_factory=list)
+    columns: list[tuple[str, str]] = field(default_factory=list)
+    values: list[NDArray[np.float32]] = field(default_factory=list)
+    """what the model reads of the rows on which training rows are held against others"""
+    split: list[str] = field(default_factory=list)
+    cutoff: list[str] = field(default_factory=list)
+
+    def own_rows(self) -> OwnRows | None:
+        return compare(np.concatenate(self.values), self.columns, self.split, self.cutoff) if self.values else None
 
 
 class _Recorder:
@@ -127,6 +136,9 @@ class _Recorder:
         self.in_vectors[vector_rows] = True
         self.in_effects = np.zeros(total, dtype=bool)
         self.in_effects[vector_rows[:EFFECT_ROWS]] = True
+        self.compared = np.zeros(total, dtype=bool)
+        self.compared[vector_rows[:ROWS]] = True
+        self.names = [c.name for c in data.schema.columns]
         # labels of rows that trained the model flatter it: judge on what it has not seen, where there is any
         splits = data.manifest.splits
         self.judged = next((s for s in ("test", "validation") if splits.get(s, 0) >= 1), "train")
@@ -389,6 +401,12 @@ class _Recorder:
             kept.customers += [batch.customer_id[i] for i in chosen]
             for task, label in (batch.inputs.targets or {}).items():
                 kept.targets.setdefault(task, []).append(label[index])
+        drawn = np.flatnonzero(self.compared[rows])
+        if len(drawn):
+            kept.columns, values = columns_of(batch.inputs.rows(torch.from_numpy(drawn)), self.names)
+            kept.values.append(values)
+            kept.split += [batch.split[i] for i in drawn]
+            kept.cutoff += [batch.cutoff[i] for i in drawn]
 
     def _finish(self, kept: _Kept, folder: Path, infinite: Mapping[str, float]) -> Statistics:
         assert kept.statistics is not None
@@ -413,6 +431,7 @@ class _Recorder:
             training=training.measure(self.run_folder.progress(steps=False)),
             reference=self._reference(kept.statistics.inputs),
             trained=None if self.profile is None else drift.of_profile(self.profile),
+            own_rows=kept.own_rows(),
         )
 
     def _reference(self, own: InputStats | None) -> InputStats | None:

@@ -187,6 +187,26 @@ class Thresholds:
     )
     drift_presence: float = _t(0.1, "Change of the share of rows that have a field, from training.", JUDGEMENT)
     drift_columns: float = _t(0.02, "Share of columns that may drift before it is a warning.", JUDGEMENT)
+    own_rows_alpha: float = _t(
+        0.001,
+        "Chance that any column of a healthy data set tells training rows from others.",
+        "one data set in a thousand: Bonferroni over all columns, both tests and all cut-offs",
+    )
+    own_rows_area: float = _t(
+        0.05,
+        "Distance of an AUC from 0.5, beyond chance, from which a column that tells training rows is a warning.",
+        JUDGEMENT,
+    )
+    own_rows_reach: float = _t(
+        0.2,
+        "Distance of an AUC from 0.5 that chance alone may reach; with fewer rows nothing is said.",
+        "a brand's spread that counted each training customer's own first purchase told them at an AUC of 0.72",
+    )
+    own_rows_columns: float = _t(
+        0.25,
+        "Share of columns that tell training rows, above which the split is the reason and not a column.",
+        "the widest input has 90 of 1,239 columns, a fourteenth",
+    )
     part_absent: float = _t(
         0.99, "Share of rows without a feature part at which its feed is empty.", REFERENCE + " (input is None)"
     )

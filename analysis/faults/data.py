@@ -7,7 +7,7 @@ import numpy as np
 from analysis.faults.fault import Columns, Expect, Level, Plant, RowChange, fault
 from analysis.faults.rows import changed, remove, some
 from ple_model.fields import FIELD_SHAPES
-from ple_model.schema import PART_SLICES
+from ple_model.schema import PART_SLICES, load_schema
 from ple_model.tasks import HMM_MODES
 
 WHOLE = Level("whole", 1.0)
@@ -157,6 +157,22 @@ def _clusters(share: float) -> Plant:
         changed(columns, "cluster_ids")[moved] = 3
         if "cluster_probs" in columns:
             changed(columns, "cluster_probs")[moved] = np.eye(columns["cluster_probs"].shape[1], dtype=np.float32)[3]
+
+    return Plant(rows=change)
+
+
+@fault(
+    "fitted-on-own-rows",
+    "data",
+    "A figure of the training split counts each training customer in: theirs is off by a number of standard deviations.",
+    levels=(Level("0.77 sd", 0.77), Level("1.5 sd", 1.5), Level("0.1 sd", 0.1, clear=False)),
+    required=(Expect("DATA-OWN-ROWS", "features:epidemic"),),
+)
+def _own_rows(by: float) -> Plant:
+    def change(columns: Columns, rng: np.random.Generator) -> None:
+        there = columns.get("p_features:epidemic", np.ones(len(columns["features"]), dtype=bool)).astype(bool)
+        column = load_schema().column("epidemic_early_adoption").index
+        changed(columns, "features")[there & (columns["split"] == "train"), column] += np.float32(by)
 
     return Plant(rows=change)
 

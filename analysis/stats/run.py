@@ -19,6 +19,7 @@ from analysis.stats.sae import SaeStats
 from analysis.stats.training import TrainingStats
 from analysis.stats.transfer import DoseResponse, TransferStats
 from ple_model.data.holes import Cost
+from ple_model.own_rows import OwnRows
 from ple_model.schema import PART_SLICES
 
 
@@ -139,7 +140,7 @@ class SplitPerformance:
 class Statistics(Statistic):
     """All statistics of one run over one set of rows. Areas that were not measured are None."""
 
-    SAME = frozenset({"facts", "dose", "quality", "performance", "training", "reference", "trained"})
+    SAME = frozenset({"facts", "dose", "quality", "performance", "training", "reference", "trained", "own_rows"})
 
     facts: Facts
     n: int
@@ -166,6 +167,8 @@ class Statistics(Statistic):
     """Rows that are no numbers."""
     trained: DriftStats | None = None
     """The training reference."""
+    own_rows: OwnRows | None = None
+    """Training rows against others of their cut-off, by every column; of the rows themselves, so not mergeable."""
 
     def share(self, expert: str) -> float:
         """Share of rows where the expert is on zero fallback; NaN where experts were not measured."""

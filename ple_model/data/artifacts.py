@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ple_model.context import HierarchyTree
 from ple_model.data.collect import PART_NAMES, Collected
-from ple_model.data.derived.collaborative import MerchantTable, fit_merchants, read_pairs
+from ple_model.data.derived.collaborative import HALVES, MerchantTable, fit_merchants, read_pairs
 from ple_model.data.derived.encoder import SequenceEncoder, fit_encoder
 from ple_model.data.derived.gmm import GmmModel, behaviour, fit_gmm
 from ple_model.data.derived.hierarchy import Forest, customer_points
@@ -187,7 +187,7 @@ class Fitted:
         if self.merchants is None:
             n = stop - first
             return np.zeros((n, *FIELD_SHAPES["collaborative_features"]), np.float32), np.zeros(n, np.bool_)
-        return self.merchants.customers(*read_pairs(store, first, stop), stop - first)
+        return self.merchants.customers(*read_pairs(store, first, stop), read_folds(store.con, first, stop, HALVES))
 
     def _hmm_vectors(self, rows: dict[str, Array], mode: str, there: NDArray[np.bool_]) -> FloatArray:
         out = np.zeros((len(there), 16), np.float32)
@@ -223,7 +223,7 @@ class Fitted:
                 gmm=_load_gmm(folder / "gmm.npz"),
                 hmms={m: HmmModel(**_load(folder / f"hmm_{m}.npz", HMM_SHAPES)) for m in modes},
                 forest=Forest.of(tree),
-                merchants=MerchantTable(**_load(table)) if is_file(table := folder / "merchants.npz") else None,
+                merchants=_load_merchants(folder / "merchants.npz"),
                 encoder=SequenceEncoder.load(path) if is_file(path := folder / "encoder.safetensors") else None,
                 notes=_notes(folder / "notes.json"),
             )
@@ -292,6 +292,15 @@ def _notes(path: Path) -> tuple[str, ...]:
 
 def _save(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     write_npz(path, arrays)
+
+
+def _load_merchants(path: Path) -> MerchantTable | None:
+    if not is_file(path):
+        return None
+    table = MerchantTable(**_load(path))
+    if not table.fits:
+        raise UserError(f"{path} is damaged: {len(table.merchants)} merchants, embedding {table.embedding.shape}")
+    return table
 
 
 def _load_gmm(path: Path) -> GmmModel:

@@ -35,8 +35,10 @@ def folds_of(customer_ids: Sequence[str], folds: int = FOLDS) -> NDArray[np.int8
     return np.fromiter((fold_of(c, folds) for c in customer_ids), np.int8, len(customer_ids))
 
 
-def read_folds(con: duckdb.DuckDBPyConnection, first: int = 0, stop: int | None = None) -> NDArray[np.int8]:
+def read_folds(con: duckdb.DuckDBPyConnection, first: int = 0, stop: int | None = None, folds: int = FOLDS) -> NDArray[np.int8]:
     """[n] folds of spine rows `first` <= row_id < `stop` (None: to the end)."""
     bound = f" AND row_id < {stop}" if stop is not None else ""
-    found = con.execute(f"SELECT {fold_sql()} AS fold FROM spine WHERE row_id >= {first}{bound} ORDER BY row_id").fetchnumpy()
+    found = con.execute(
+        f"SELECT {fold_sql(folds=folds)} AS fold FROM spine WHERE row_id >= {first}{bound} ORDER BY row_id"
+    ).fetchnumpy()
     return np.asarray(found["fold"], dtype=np.int8)

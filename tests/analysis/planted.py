@@ -20,8 +20,9 @@ from analysis.stats.transfer import DoseResponse
 from ple_model.config import load_config
 from ple_model.data.holes import Hole, costs
 from ple_model.fields import OPTIONAL_FIELDS
+from ple_model.own_rows import OwnRows, compare
 from ple_model.profile import ProfileRows, quantile_edges
-from ple_model.schema import PART_SLICES
+from ple_model.schema import PART_SLICES, load_schema
 
 EXPERTS = ("unified_hgcn", "perslay", "deepfm", "temporal", "lightgcn", "causal", "optimal_transport", "raw_scale")
 READS = {
@@ -112,7 +113,17 @@ class World:
             quality=self.quality,
             training=training.measure(self.epochs),
             reference=measure_inputs(reference.features, self.absent, np.ones((n, 734), bool)),
+            own_rows=held_apart(self.features),
         )
+
+
+def held_apart(features: NDArray[Any]) -> OwnRows:
+    """Every other row is of the training split; of the columns the first hundred."""
+    first = PART_SLICES["category"].stop
+    where = {j: p for p, c in PART_SLICES.items() for j in range(c.start, c.stop)}
+    columns = [(f"features:{where[c.index]}", c.name) for c in load_schema().columns[:first]]
+    split = [("train", "validation")[i % 2] for i in range(len(features))]
+    return compare(features[:, :first].astype(np.float32), columns, split, ["2025-04-01"] * len(features))
 
 
 @cache
@@ -490,6 +501,11 @@ def _not_a_number(w: World) -> None:
 def _drift(w: World) -> None:
     w.features[:, PART_SLICES["credit"]] += 3
     w.features[:, PART_SLICES["deposit"]] += 2
+
+
+@planted("DATA-OWN-ROWS", "features:rfm", "warning")
+def _fitted_on_its_own_rows(w: World) -> None:
+    w.features[::2, 4] += 0.77
 
 
 @planted("DATA-HOLE", "transactions", "warning")

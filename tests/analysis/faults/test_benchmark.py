@@ -42,7 +42,8 @@ def case(planter: Planter, name: str) -> Case:
 
 
 @pytest.mark.parametrize(
-    "name", ["feed-collaborative", "expert-dead", "sae-dead", "expert-nan", "nan-hmm-behavior", "nan-brands"]
+    "name",
+    ["feed-collaborative", "fitted-on-own-rows", "expert-dead", "sae-dead", "expert-nan", "nan-hmm-behavior", "nan-brands"],
 )
 def test_a_fault_in_rows_or_weights_is_named_by_its_check(planter: Planter, name: str) -> None:
     found = case(planter, name)
