@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.amounts import AmountMap, amount_metrics, fit_amounts
+from ple_model.amounts import AmountMap, MeanShift, amount_metrics, fit_amounts, fit_shift
 from ple_model.baselines import commonest_share, constant, training_labels
 from ple_model.calibration import CalibrationMap, fit_calibration
 from ple_model.data.dataset import Dataset
@@ -27,7 +27,7 @@ from ple_model.finite import bad_tensors, tensors_sentence
 from ple_model.metrics import BY_KIND
 from ple_model.model import PLEClusterAdaTT
 from ple_model.profile import write_profile
-from ple_model.run import write_amounts, write_calibration
+from ple_model.run import write_amounts, write_calibration, write_shifts
 from ple_model.scoring import Scores, TaskRows, score
 from ple_model.uncertainty import measure_and_write
 
@@ -45,12 +45,16 @@ def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: in
     main = {k: v for k, v in bad.items() if not k.startswith(onlookers)}
     if main:
         raise UserError(f"{tensors_sentence('the trained weights', main)}; lower training.learning_rate")
+    model.shifts = {}  # a finish that was killed does all of it again
     validation = score(model, dataset, "validation")
     said = [validation.tally.sentence()]
     maps = calibrate(validation)
     write_calibration(run, maps)
     model.amounts = fit_all_amounts(validation)
     write_amounts(run, model.amounts)
+    model.shifts = fit_all_shifts(validation)
+    write_shifts(run, model.shifts)
+    validation = shifted(validation, model.shifts)
     measure_and_write(run, model, dataset)
     write_profile(run, dataset)
     known = training_labels(dataset)
@@ -88,6 +92,18 @@ def fit_all_amounts(scores: Scores) -> dict[str, AmountMap]:
     """A map for each task whose label is a logarithm and that has validation labels."""
     logs = {k: r for k, r in scores.tasks.items() if r.spec.log_scale and len(r) and r.label.ndim == 1}
     return {k: m for k, r in logs.items() if (m := fit_amounts(r.prediction, r.label)) is not None}
+
+
+def fit_all_shifts(scores: Scores) -> dict[str, MeanShift]:
+    """A shift for each regression of one number that is no logarithm and has validation labels."""
+    plain = {k: r for k, r in scores.tasks.items() if r.spec.kind == "regression" and not r.spec.log_scale}
+    single = {k: r for k, r in plain.items() if len(r) and r.label.ndim == 1}
+    return {k: s for k, r in single.items() if (s := fit_shift(r.prediction, r.label)) is not None}
+
+
+def shifted(scores: Scores, shifts: Mapping[str, MeanShift]) -> Scores:
+    tasks = {k: replace(r, prediction=shifts[k](r.prediction)) if k in shifts else r for k, r in scores.tasks.items()}
+    return replace(scores, tasks=tasks)
 
 
 def split_metrics(scores: Scores, known: Mapping[str, NDArray[np.float64]], amounts: Mapping[str, AmountMap]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from ple_model.adatt import AdaTT
-from ple_model.amounts import AmountMap, Statistic
+from ple_model.amounts import AmountMap, MeanShift, Statistic
 from ple_model.auxiliary import SOURCES, AuxiliaryProjection
 from ple_model.basket import ClusterTaskExpertBasket, GroupTaskExpertBasket, cluster_weights
 from ple_model.batch import PLEClusterInput
@@ -58,6 +58,7 @@ class PLEClusterAdaTT(nn.Module):
         super().__init__()
         self.config = config
         self.amounts: dict[str, AmountMap] = {}
+        self.shifts: dict[str, MeanShift] = {}
         """By task whose label is a logarithm: predicted logarithm -> mean amount; set by who opens a finished run."""
         self.context = context if context is not None else ModelContext()
         self.tasks = self.context.named(config.tasks)
@@ -475,9 +476,11 @@ class PLEClusterAdaTT(nn.Module):
     # ------------------------------------------------------------------- units
 
     def to_label(self, task: str, value: Tensor) -> Tensor:
-        """A standardised regression prediction in the label's own units (logarithmic for tasks with `log_scale`)."""
+        """A standardised regression prediction in the label's own units (logarithmic for tasks with `log_scale`); a label that
+        is no logarithm as its mean, where the run has the shift that makes predictions add up."""
         scaler = self.context.label_scalers.get(self._regression(task))
-        return value if scaler is None else value * scaler.std + scaler.mean
+        label = value if scaler is None else value * scaler.std + scaler.mean
+        return label + self.shifts[task].shift if task in self.shifts else label
 
     def to_units(self, task: str, value: Tensor) -> Tensor:
         """A standardised regression prediction in the unit that pages show: as `to_label`, and where `log_scale` the mean
@@ -488,9 +491,12 @@ class PLEClusterAdaTT(nn.Module):
         return self.amounts[task].of(label) if task in self.amounts else torch.expm1(label)
 
     def shows(self, task: str) -> Statistic:
-        """Whether `to_units` of a regression is a mean or a median. A squared or Huber loss on the label itself aims at the
-        mean."""
-        return "median" if self.tasks[self._regression(task)].log_scale and task not in self.amounts else "mean"
+        """Whether `to_units` of a regression is a mean or about a median. A squared loss on the label itself aims at the mean;
+        a logarithm and Huber's loss do not, and a run of before their maps were kept shows what these aim at."""
+        spec = self.tasks[self._regression(task)]
+        if spec.log_scale:
+            return "mean" if task in self.amounts else "median"
+        return "median" if spec.loss == "huber" and task not in self.shifts else "mean"
 
     def _regression(self, task: str) -> str:
         if task not in self.tasks:

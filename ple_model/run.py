@@ -30,7 +30,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ple_model.amounts import AmountMap, checked
+from ple_model.amounts import AmountMap, MeanShift, checked, checked_shifts
 from ple_model.calibration import CalibrationMap
 from ple_model.config import Config, config_from_dict
 from ple_model.context import ModelContext
@@ -211,6 +211,7 @@ class Run:
             named = listed(self.context().nonfinite)
             raise UserError(f"{self.preprocess}: {named} hold NaN or Inf; `ple diagnose {self.path}` says what they reach")
         model.amounts = {k: v for k, v in self.amounts.items() if k in model.tasks}
+        model.shifts = {k: v for k, v in self.shifts.items() if k in model.tasks}
         return model.to(pick_device(device)).eval()
 
     def sample(self) -> Dataset:
@@ -264,6 +265,13 @@ class Run:
         runs of before it was kept, whose amounts are medians."""
         path = self.preprocess / "amounts.json"
         return checked(read_json(path), str(path)) if is_file(path) else {}
+
+    @cached_property
+    def shifts(self) -> dict[str, MeanShift]:
+        """What makes predictions of a label that is no logarithm add up, by task; empty until the training has ended, and for
+        runs of before it was kept."""
+        path = self.preprocess / "shifts.json"
+        return checked_shifts(read_json(path), str(path)) if is_file(path) else {}
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -370,6 +378,10 @@ def list_runs(folder: Path | str) -> list[RunEntry]:
 
 def write_amounts(run: Path, maps: Mapping[str, AmountMap]) -> None:
     write_json(run / "preprocess" / "amounts.json", {k: m.to_dict() for k, m in maps.items()})
+
+
+def write_shifts(run: Path, shifts: Mapping[str, MeanShift]) -> None:
+    write_json(run / "preprocess" / "shifts.json", {k: s.to_dict() for k, s in shifts.items()})
 
 
 def write_calibration(run: Path, maps: Mapping[str, CalibrationMap]) -> None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ple_model.calibration import CalibrationMap
-from ple_model.context import LabelScaler
 from ple_model.data.dataset import Dataset
 from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
@@ -85,8 +84,7 @@ def score(
             if spec.kind == "contrastive":
                 label, prediction, rows = _ranked(model, prediction, label, rows)
             elif spec.kind == "regression":
-                scaler = model.context.label_scalers.get(name, LabelScaler(0.0, 1.0))
-                label, prediction = label[rows], prediction[rows] * scaler.std + scaler.mean
+                label, prediction = label[rows], model.to_label(name, prediction[rows])
             else:
                 label, prediction = label[rows], prediction[rows]
             pieces[name].append((rows.cpu().numpy() + len(customers), _array(label), _array(prediction)))

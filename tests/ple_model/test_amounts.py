@@ -12,10 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ple_model.amounts import FEW, AmountMap, amount_metrics, fit_amounts
+from ple_model.amounts import FEW, AmountMap, MeanShift, amount_metrics, fit_amounts, fit_shift
+from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.run import Run, load_run
+from ple_model.scoring import score
 
 
 def planted(n: int, seed: int, spread: float = 1.3) -> tuple[np.ndarray, np.ndarray]:
@@ -105,8 +107,57 @@ def test_a_run_of_before_shows_medians_and_says_so(tiny_run: Run, tmp_path: Path
     model = load_run(old).model()
     assert model.shows("ltv") == "median"
     assert model.shows("balance_util") == "mean"
+    (old / "preprocess" / "shifts.json").unlink()
+    model = load_run(old).model()
+    assert (model.shows("balance_util"), model.shifts) == ("median", {})
     value = torch.tensor([0.5])
     assert float(model.to_units("ltv", value)[0]) == pytest.approx(float(torch.expm1(model.to_label("ltv", value))[0]))
+
+
+def test_huber_tasks_fall_short_and_their_shift_adds_up_on_rows_not_seen() -> None:
+    """A skewed label whose predictions are medians given the customer."""
+
+    def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(seed)
+        middle = rng.uniform(0.1, 0.6, n)
+        return middle, middle * np.exp(0.5 * rng.normal(size=n))
+
+    guess, label = draw(2000, 1)
+    found = fit_shift(guess, label)
+    assert found is not None
+    assert found.sum_ratio_before == pytest.approx(guess.sum() / label.sum())
+    assert found.sum_ratio_before < 0.92
+    assert found(guess).sum() / label.sum() == pytest.approx(1, abs=1e-12)
+    unseen, what_was = draw(2000, 2)
+    assert found(unseen).sum() / what_was.sum() == pytest.approx(1, abs=0.04)
+    assert fit_shift([np.nan, 1.0], [1.0, np.nan]) is None
+    assert fit_shift([np.nan, 1.0], [1.0, 3.0]) == MeanShift(2.0, 1, pytest.approx(1 / 3))
+
+
+def test_shown_values_of_plain_labels_add_up_on_validation_wherever_they_are_shown(
+    tiny_run: Run, tiny_dataset: Dataset
+) -> None:
+    model = tiny_run.model()
+    plain = {k for k, s in model.tasks.items() if s.kind == "regression" and not s.log_scale and s.out_dim == 1}
+    assert set(tiny_run.shifts) == plain >= {"balance_util", "merchant_affinity"}
+    validation = score(model, tiny_dataset, "validation")
+    batch = tiny_dataset.load("validation")
+    with torch.no_grad():
+        output = model(batch.inputs)
+    for task in plain:
+        rows = validation.tasks[task]
+        assert rows.prediction.sum() == pytest.approx(rows.label.sum(), rel=1e-4, abs=1e-3)
+        shown = model.to_units(task, output.predictions[task]).numpy()
+        np.testing.assert_allclose(shown[rows.row], rows.prediction, rtol=1e-4, atol=1e-4)
+        assert model.shows(task) == "mean"
+
+
+@pytest.mark.parametrize("bad", [{"shift": "x"}, {"shift": 1}, 3, {"shift": float("inf"), "n": 1, "sum_ratio_before": 1}])
+def test_a_damaged_shift_is_named(bad: object, tiny_run: Run, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    (run / "preprocess" / "shifts.json").write_text(json.dumps({"balance_util": bad}))
+    with pytest.raises(UserError, match=r"shifts\.json"):
+        _ = load_run(run).shifts
 
 
 @pytest.mark.parametrize("bad", [{"a": "x"}, {"a": 1, "b": 0, "n": 1, "sum_ratio_before": 1}, 3, {"a": 1e999, "b": 1}])
