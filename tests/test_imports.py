@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ple_model", "analysis", "dashboard")
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"wording", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}),
+    frozenset(
+        {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
+    ),
     frozenset({"results", "store", "facts", "quality", "checks", "compare"}),
     frozenset({"engine", "performance", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),
