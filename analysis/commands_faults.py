@@ -44,7 +44,7 @@ def seeds_of(text: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
 def _run(args: argparse.Namespace) -> int:
     from analysis.faults.base import cache_dir
     from analysis.faults.bench import QUICK, SEEDS, Request, run_benchmark
-    from analysis.faults.score import Score
+    from analysis.faults.score import BenchmarkScore
     from ple_model.files import write_json
     from ple_model.run import dump
 
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
         print(_listing(request, as_json=args.json))
         return 0
 
-    def keep(score: Score) -> None:
+    def keep(score: BenchmarkScore) -> None:
         if args.out is not None:
             write_json(args.out, score.to_dict())
 

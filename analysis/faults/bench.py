@@ -22,9 +22,9 @@ import torch
 from analysis.checks import run_checks
 from analysis.checks.finding import Finding
 from analysis.faults.base import TINY_CUSTOMERS, Bench, Say, prepare, tiny_config, train_run
-from analysis.faults.fault import Fault, Level, ModelChange, Plant, faults
+from analysis.faults.fault import Level, ModelChange, Plant, PlantedFault, faults
 from analysis.faults.rows import rewrite
-from analysis.faults.score import Case, Hit, Score, judge, judge_healthy
+from analysis.faults.score import BenchmarkScore, Case, Hit, judge, judge_healthy
 from analysis.record import record
 from ple_model.config import Config
 from ple_model.data.dataset import Dataset
@@ -51,7 +51,7 @@ class Request:
     customers: int = CUSTOMERS
     fixes: bool = True
 
-    def chosen(self) -> tuple[Fault, ...]:
+    def chosen(self) -> tuple[PlantedFault, ...]:
         """The faults asked for; `UserError` names one that is not there."""
         known = faults()
         ids = {i for f in known.values() for i in f.checks}
@@ -61,7 +61,9 @@ class Request:
         return tuple(f for f in known.values() if not self.only or f.name in self.only or set(f.checks) & set(self.only))
 
 
-def run_benchmark(request: Request, workdir: Path, say: Say, keep: Callable[[Score], None] | None = None) -> Score:
+def run_benchmark(
+    request: Request, workdir: Path, say: Say, keep: Callable[[BenchmarkScore], None] | None = None
+) -> BenchmarkScore:
     """Every case of a request. `keep` gets the score so far after each case; an interrupt ends the benchmark with what it
     has."""
     chosen = request.chosen()
@@ -86,10 +88,10 @@ def run_benchmark(request: Request, workdir: Path, say: Say, keep: Callable[[Sco
                         more = f", {len(case.false_alarms)} false alarms" if case.false_alarms else ""
                         say(f"[{done}/{total}] {fault.name} ({level.name}), seed {seed}: {word}{more}, {case.seconds:.0f} s")
                         if keep is not None:
-                            keep(Score(tuple(cases)))
+                            keep(BenchmarkScore(tuple(cases)))
     except KeyboardInterrupt:
         say(f"interrupted after {done} of {total} cases")
-    return Score(tuple(cases))
+    return BenchmarkScore(tuple(cases))
 
 
 class Planter:
@@ -104,7 +106,7 @@ class Planter:
         seed = self.bench.seed
         return [judge_healthy("small", seed, self.base), judge_healthy("tiny", seed, self.tiny)]
 
-    def case(self, fault: Fault, level: Level, *, fixes: bool = True) -> Case:
+    def case(self, fault: PlantedFault, level: Level, *, fixes: bool = True) -> Case:
         """One fault at one level. An error that stops the run is part of the result, not of the benchmark."""
         began = time.monotonic()
         plant = fault.plant(level.strength)
@@ -183,7 +185,7 @@ class Planter:
         return replace(hit, fix_clears=not still)
 
     @staticmethod
-    def _raised(fault: Fault, hit: Hit, error: str | None) -> Hit:
+    def _raised(fault: PlantedFault, hit: Hit, error: str | None) -> Hit:
         named = error is not None and all(word in error for word in fault.raises)
         return replace(hit, found=named, alarm=named, already=False)
 

@@ -88,7 +88,7 @@ class Plant:
 
 
 @dataclass(frozen=True)
-class Fault:
+class PlantedFault:
     """A named injector. `raises`: words that the error must contain, for a fault that must stop a run before it trains."""
 
     name: str
@@ -111,7 +111,7 @@ def unplantable() -> dict[str, str]:
     return {id: c.unplantable for id, c in checks().items() if c.unplantable}
 
 
-_FAULTS: dict[str, Fault] = {}
+_FAULTS: dict[str, PlantedFault] = {}
 
 
 def fault(
@@ -129,14 +129,14 @@ def fault(
     def register(plant: Callable[[float], Plant]) -> Callable[[float], Plant]:
         if name in _FAULTS:
             raise RuntimeError(f"two faults are named '{name}'")
-        _FAULTS[name] = Fault(name, kind, summary, plant, levels, required, permitted, raises)
+        _FAULTS[name] = PlantedFault(name, kind, summary, plant, levels, required, permitted, raises)
         return plant
 
     return register
 
 
 @cache
-def faults() -> dict[str, Fault]:
+def faults() -> dict[str, PlantedFault]:
     """Every injector under `analysis.faults`, by name."""
     import analysis.faults as package
 

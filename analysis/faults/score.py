@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.checks.finding import Finding
-from analysis.faults.fault import Expect, Fault, Level, unplantable
+from analysis.faults.fault import Expect, Level, PlantedFault, unplantable
 from ple_model.wilson import wilson
 
 HEALTHY = "healthy"
@@ -81,7 +81,7 @@ class Case:
         return {**asdict(self), "found": self.found if self.hits else None, "void": self.void}
 
 
-def judge(fault: Fault, level: Level, seed: int, findings: Sequence[Finding], healthy: Sequence[Finding]) -> Case:
+def judge(fault: PlantedFault, level: Level, seed: int, findings: Sequence[Finding], healthy: Sequence[Finding]) -> Case:
     """The case of a planted fault from what was found, beside what the healthy run of the same seed shows."""
     hits = tuple(_hit(e, findings, healthy) for e in fault.required)
     asked, allowed = fault.required, fault.permitted
@@ -141,7 +141,7 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Score:
+class BenchmarkScore:
     """All cases, and what they come to."""
 
     cases: tuple[Case, ...]
@@ -231,7 +231,7 @@ class Score:
     __repr__ = __str__
 
 
-def _table(score: Score) -> Iterable[str]:
+def _table(score: BenchmarkScore) -> Iterable[str]:
     s = score.summary()
     seeds = ", ".join(map(str, s["seeds"]))
     yield f"{s['faults']} faults in {s['cases']} cases on seeds {seeds}; {s['healthy_runs']} healthy runs"
@@ -256,13 +256,13 @@ def _table(score: Score) -> Iterable[str]:
             yield from (f"  {line}" for line in lines)
 
 
-def _misses(score: Score) -> list[str]:
+def _misses(score: BenchmarkScore) -> list[str]:
     return [
         f"{h.id} {h.subject}: {c.fault} ({c.level}), seed {c.seed}{f'; {c.error}' if c.error else ''}" for c, h in score.misses
     ]
 
 
-def _false(score: Score) -> list[str]:
+def _false(score: BenchmarkScore) -> list[str]:
     on = "also on the healthy run"
     return [
         f"{a.severity} {a.id} {a.subject}: {c.fault} ({c.level}), seed {c.seed}{f'; {on}' if a.healthy and c.hits else ''}"

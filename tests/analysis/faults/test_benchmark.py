@@ -13,9 +13,9 @@ from analysis.faults import base
 from analysis.faults import bench as benchmark
 from analysis.faults.base import Bench
 from analysis.faults.bench import Planter, Request, built_wrong, run_benchmark
-from analysis.faults.fault import Expect, Fault, Level, Plant, faults
+from analysis.faults.fault import Expect, Level, Plant, PlantedFault, faults
 from analysis.faults.feeds import cut_feed
-from analysis.faults.score import Case, Score
+from analysis.faults.score import BenchmarkScore, Case
 from ple_model.cli import main
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
@@ -76,10 +76,12 @@ def test_a_fault_that_must_stop_the_run_is_found_in_the_error(planter: Planter) 
 
 
 def test_a_run_that_is_not_broken_is_a_miss(planter: Planter) -> None:
-    nothing = Fault("nothing", "data", "Nothing.", lambda s: Plant(limit=10**6), (Level("none", 0.0),), (Expect("EXP-DEAD"),))
+    nothing = PlantedFault(
+        "nothing", "data", "Nothing.", lambda s: Plant(limit=10**6), (Level("none", 0.0),), (Expect("EXP-DEAD"),)
+    )
     found = planter.case(nothing, nothing.levels[0])
     assert not found.found
-    assert Score((found,)).recall.value == 0.0
+    assert BenchmarkScore((found,)).recall.value == 0.0
 
 
 def test_a_model_that_was_built_wrong_is_built_right_again_afterwards() -> None:
@@ -93,9 +95,9 @@ def test_a_model_that_was_built_wrong_is_built_right_again_afterwards() -> None:
 
 def test_an_interrupt_leaves_what_was_measured(material: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "prepare", lambda *_: material)
-    kept: list[Score] = []
+    kept: list[BenchmarkScore] = []
 
-    def keep(score: Score) -> None:
+    def keep(score: BenchmarkScore) -> None:
         kept.append(score)
         raise KeyboardInterrupt
 

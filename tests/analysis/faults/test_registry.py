@@ -13,7 +13,7 @@ from analysis.checks import checks
 from analysis.commands_faults import seeds_of
 from analysis.faults.base import TINY_CUSTOMERS, tiny_config
 from analysis.faults.bench import QUICK, Planter, Request
-from analysis.faults.fault import Fault, Level, faults, unplantable
+from analysis.faults.fault import Level, PlantedFault, faults, unplantable
 from ple_model.cli import main
 from ple_model.data.columns import decode
 from ple_model.data.dataset import Dataset
@@ -41,7 +41,7 @@ def test_every_check_is_planted_or_said_to_be_unplantable() -> None:
 
 
 @pytest.mark.parametrize("fault", [pytest.param(f, id=f.name) for f in faults().values()])
-def test_a_fault_has_a_clear_level_first_and_expects_checks_that_exist(fault: Fault) -> None:
+def test_a_fault_has_a_clear_level_first_and_expects_checks_that_exist(fault: PlantedFault) -> None:
     assert fault.levels[0].clear
     assert fault.required
     assert len({v.name for v in fault.levels}) == len(fault.levels)
@@ -51,7 +51,7 @@ def test_a_fault_has_a_clear_level_first_and_expects_checks_that_exist(fault: Fa
 
 
 @pytest.mark.parametrize(("fault", "level"), EACH)
-def test_an_injector_changes_what_it_says(fault: Fault, level: Level, tiny_dataset: Dataset, tiny_run: Run) -> None:
+def test_an_injector_changes_what_it_says(fault: PlantedFault, level: Level, tiny_dataset: Dataset, tiny_run: Run) -> None:
     plant = fault.plant(level.strength)
     assert plant.trains == (fault.kind in ("config", "training"))
     for change in (plant.rows, plant.training_rows):

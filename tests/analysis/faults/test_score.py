@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from analysis.checks.finding import Finding, Fix, Severity
-from analysis.faults.fault import Expect, Fault, Level, Plant
-from analysis.faults.score import Case, Score, judge, judge_healthy
+from analysis.faults.fault import Expect, Level, Plant, PlantedFault
+from analysis.faults.score import BenchmarkScore, Case, judge, judge_healthy
 from ple_model.wilson import wilson
 
 CLEAR, SUBTLE = Level("clear", 1.0), Level("subtle", 0.1, clear=False)
 
 
-def fault(*required: Expect, permitted: tuple[Expect, ...] = ()) -> Fault:
-    return Fault("broken", "data", "Something is broken.", lambda s: Plant(), (CLEAR, SUBTLE), required, permitted)
+def fault(*required: Expect, permitted: tuple[Expect, ...] = ()) -> PlantedFault:
+    return PlantedFault("broken", "data", "Something is broken.", lambda s: Plant(), (CLEAR, SUBTLE), required, permitted)
 
 
 def finding(id: str, subject: str = "run", severity: Severity = "warning", fix: Fix | None = None) -> Finding:
@@ -23,7 +23,9 @@ def finding(id: str, subject: str = "run", severity: Severity = "warning", fix: 
 DEAD = Expect("EXP-DEAD", "causal")
 
 
-def case(found: list[Finding], healthy: list[Finding] | None = None, level: Level = CLEAR, of: Fault | None = None) -> Case:
+def case(
+    found: list[Finding], healthy: list[Finding] | None = None, level: Level = CLEAR, of: PlantedFault | None = None
+) -> Case:
     return judge(of or fault(DEAD), level, 1, found, healthy or [])
 
 
@@ -55,13 +57,13 @@ def test_permitted_alarms_count_on_neither_side() -> None:
     lenient = fault(DEAD, permitted=(Expect("SAE-*"), Expect("SAE-DEAD", "sae")))
     c = case([finding("EXP-DEAD", "causal", "error"), finding("SAE-DEAD", "sae")], of=lenient)
     assert c.permitted == ("SAE-DEAD sae",)
-    assert Score((c,)).precision.to_dict()["hits"] == Score((c,)).precision.n == 1
+    assert BenchmarkScore((c,)).precision.to_dict()["hits"] == BenchmarkScore((c,)).precision.n == 1
 
 
 def test_what_the_healthy_run_has_already_proves_nothing() -> None:
     c = case([finding("EXP-DEAD", "causal")], [finding("EXP-DEAD", "causal")])
     assert c.void
-    assert Score((c,)).recall.n == 0
+    assert BenchmarkScore((c,)).recall.n == 0
 
 
 def test_a_subject_that_the_healthy_run_lacks_is_evidence_although_another_subject_was_there() -> None:
@@ -75,7 +77,7 @@ def test_a_subject_that_the_healthy_run_lacks_is_evidence_although_another_subje
 
 def test_recall_counts_clear_levels_alone_and_precision_counts_all() -> None:
     hit = finding("EXP-DEAD", "causal", "error")
-    score = Score((
+    score = BenchmarkScore((
         case([hit]),
         case([]),
         case([], level=SUBTLE),
@@ -94,7 +96,7 @@ def test_an_alarm_of_the_healthy_run_is_counted_and_marked() -> None:
     old = finding("EXP-LOW-RANK", "perslay")
     c = case([finding("EXP-DEAD", "causal"), old], [old])
     assert [a.healthy for a in c.false_alarms] == [True]
-    score = Score((judge_healthy("small", 1, [old]), c, c))
+    score = BenchmarkScore((judge_healthy("small", 1, [old]), c, c))
     assert (score.precision.hits, score.precision.n) == (2, 5)
     assert (score.precision_once.hits, score.precision_once.n) == (2, 3)
 
@@ -109,14 +111,14 @@ def test_wilsons_interval_agrees_with_the_published_example_and_stays_inside_the
 
 
 def test_nothing_measured_is_null_and_not_perfect() -> None:
-    s = Score(()).summary()
+    s = BenchmarkScore(()).summary()
     assert s["recall"] is None
     assert s["precision"] is None
-    assert "not measured" in str(Score(()))
+    assert "not measured" in str(BenchmarkScore(()))
 
 
 def test_the_table_names_misses_and_false_alarms() -> None:
-    text = str(Score((case([finding("LT-INACTIVE", "ctr:cvr")]),)))
+    text = str(BenchmarkScore((case([finding("LT-INACTIVE", "ctr:cvr")]),)))
     assert "EXP-DEAD causal: broken (clear), seed 1" in text
     assert "LT-INACTIVE ctr:cvr: broken (clear), seed 1" in text
 
