@@ -15,7 +15,7 @@ from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from analysis.store import stored
 from analysis.wording import statistic
-from dashboard import state, ui
+from dashboard import background, state, ui
 from dashboard.components import put
 from dashboard.components.linked import require
 from dashboard.document import file_of
@@ -113,13 +113,13 @@ def no_runs() -> None:
 
 def analysed(frame: Frame, bar: Any) -> Frame:
     """The frame with its measurements and the cohort filter (drawn into `bar`); ends the page while they are not there."""
-    task = state.measurement(frame.run.path)
+    task = background.measurement(frame.run.path)
     if task.result is None:
         _measuring(frame.run)
         st.stop()
     diagnosis = task.result
     assert diagnosis is not None
-    known = state.known_measurement(frame.other.path) if frame.other else None
+    known = background.known_measurement(frame.other.path) if frame.other else None
     compared = known.result if known is not None else None
     with bar:
         filters = cohort_filter(diagnosis.store)
@@ -130,11 +130,11 @@ def analysed(frame: Frame, bar: Any) -> Frame:
 
 def _measuring(run: Run) -> None:
     """Progress of the measurement, polled; a failure or a stop says so and offers to try again."""
-    task = state.measurement(run.path)
+    task = background.measurement(run.path)
     if task.error is not None:
         if task.error:
             ui.error(t("guard.no_analysis", reason=task.error), icon=":material/error:")
-        ui.button(t("guard.measure"), icon=":material/play_arrow:", on_click=state.measure_again, args=(run.path,))
+        ui.button(t("guard.measure"), icon=":material/play_arrow:", on_click=background.measure_again, args=(run.path,))
         return
 
     @st.fragment(run_every=1.0)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from dashboard import state, ui
+from dashboard import background, state, ui
 from dashboard.guarded import guarded
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
@@ -181,7 +181,7 @@ def _form() -> None:
         ui.caption(problem or "")
     else:
         ui.caption(t("train.preview"))
-        st.code(_shell(state.jobs().command(training)), language="bash", wrap_lines=True)
+        st.code(_shell(background.jobs().command(training)), language="bash", wrap_lines=True)
         _show_estimate(preset, dataset)
     if ui.button(t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", disabled=training is None):
         assert training is not None  # the button is disabled without one
@@ -227,7 +227,7 @@ def _reason(job: Job) -> str:
         said = read_object(job.run / "manifest.json")
         if said.get("status") == "failed" and isinstance(said.get("reason"), str):
             return say(str(said["reason"])[:500])
-    lines = [line.strip() for line in state.jobs().log_tail(job.id, 3000).splitlines() if line.strip()]
+    lines = [line.strip() for line in background.jobs().log_tail(job.id, 3000).splitlines() if line.strip()]
     return say(lines[-1][:500]) if lines else ""
 
 
@@ -250,7 +250,7 @@ def _show_estimate(preset: str, dataset: str | None) -> None:
 
 def _start(training: Training) -> None:
     try:
-        state.jobs().start(training)
+        background.jobs().start(training)
     except (UserError, OSError) as e:
         ui.error(str(e), icon=":material/error:")
         return
@@ -268,7 +268,7 @@ def duration(seconds: float) -> str:
 def _resume(job: Job) -> None:
     """Go on with a run (a callback)."""
     try:
-        state.jobs().resume(job.id)
+        background.jobs().resume(job.id)
     except (UserError, OSError) as e:
         st.session_state["job_error"] = str(e)
 
@@ -287,7 +287,7 @@ def _job_card(job: Job) -> None:
                 t("job.stop"),
                 icon=":material/stop:",
                 key=f"stop-{job.id}",
-                on_click=state.jobs().stop,
+                on_click=background.jobs().stop,
                 args=(job.id,),
                 disabled=job.stop,
                 width="stretch",
@@ -306,7 +306,7 @@ def _job_card(job: Job) -> None:
                         t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,)
                     )
         with ui.expander(t("job.log")):
-            st.code(state.jobs().log_tail(job.id, 3000) or t("job.log_empty"), language=None, height=180)
+            st.code(background.jobs().log_tail(job.id, 3000) or t("job.log_empty"), language=None, height=180)
 
 
 def _open(name: str) -> None:
@@ -366,7 +366,7 @@ def _jobs() -> None:
     error = st.session_state.pop("job_error", None)
     if error:
         ui.error(error, icon=":material/error:")
-    jobs = [j for j in state.jobs().jobs() if j.active or time.time() - (j.ended or 0) < RECENT_S]
+    jobs = [j for j in background.jobs().jobs() if j.active or time.time() - (j.ended or 0) < RECENT_S]
     before, now = st.session_state.get("active_jobs"), [j.id for j in jobs if j.active]
     st.session_state["active_jobs"] = now
     if before is not None and set(before) != set(now):
@@ -384,7 +384,7 @@ def sidebar() -> None:
         if panel.open:
             _form()
     try:
-        busy = any(j.active for j in state.jobs().jobs())
+        busy = any(j.active for j in background.jobs().jobs())
     except UserError as e:  # the list of jobs is no reason to show no runs
         ui.error(str(e), icon=":material/error:")
         return

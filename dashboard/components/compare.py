@@ -16,7 +16,7 @@ from analysis.figures.style import learned_first
 from analysis.replicates import gaps
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.training import TrainingStats
-from dashboard import state, ui
+from dashboard import background, state, ui
 from dashboard.components import learned, put
 from dashboard.components.cards import ICONS
 from dashboard.components.figure import show, table
@@ -107,7 +107,7 @@ def _compared(frame: Frame, run: Run, area: str, called: tuple[str, str]) -> Non
 
 def offer(run: Run) -> None:
     """The compared run is not measured: say so, and measure it here with progress."""
-    task = state.known_measurement(run.path)
+    task = background.known_measurement(run.path)
     if task is None:
         put.info(t("compare.not_measured", other=run.name), icon=":material/hourglass_empty:")
         ui.button(
@@ -143,8 +143,8 @@ def offer(run: Run) -> None:
 
 def _again(run: Run) -> None:
     """Measure, also after a failure or a stop (a callback)."""
-    state.measure_again(run.path)
-    state.measurement(run.path)
+    background.measure_again(run.path)
+    background.measurement(run.path)
 
 
 def _cohort_fits(frame: Frame, other: AnalysisStore, name: str) -> bool:

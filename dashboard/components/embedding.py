@@ -8,7 +8,7 @@ import streamlit as st
 from analysis import embedding
 from analysis.figures import embedding as figures
 from analysis.vectors import sampled
-from dashboard import state, ui
+from dashboard import background, ui
 from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -24,20 +24,20 @@ def section(frame: Frame) -> None:
     if found is not None:
         _map(frame, *found)
         return
-    task = state.drawing(frame.store.path, SEED)
+    task = background.drawing(frame.store.path, SEED)
     with st.container(border=True, key="figure-experts-map"):
         ui.markdown(f"**{t('map.title')}**")
         ui.caption(t("map.none"))
         if task is None or not task.alive:
             if task is not None and task.error:
                 ui.error(task.error, icon=":material/error:")
-            ui.button(t("map.draw"), icon=":material/scatter_plot:", on_click=state.draw, args=(frame.store.path, SEED))
+            ui.button(t("map.draw"), icon=":material/scatter_plot:", on_click=background.draw, args=(frame.store.path, SEED))
             return
         _progress(task)
 
 
 @st.fragment(run_every=1.0)
-def _progress(task: state.Drawing) -> None:
+def _progress(task: background.Drawing) -> None:
     if not task.alive:
         st.rerun()
     done = embedding.STAGES.index(task.stage) if task.stage in embedding.STAGES else 0

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
 from analysis import diagnose
-from dashboard import state
+from dashboard import background
 from dashboard.components.compare import names
 from dashboard.i18n import catalogue
 from dashboard.server import RUNS_VARIABLE
@@ -134,9 +134,9 @@ def test_a_run_that_nobody_measured_is_measured_on_request(runs: Path, tmp_path:
     assert "has not been measured yet" in text(opened(tmp_path, monkeypatch, "overview", compare="new"))
     app = opened(tmp_path, monkeypatch, "cgc_gates", compare="new")
     assert "has not been measured yet" in text(app)
-    assert state.known_measurement(tmp_path / "new") is None
+    assert background.known_measurement(tmp_path / "new") is None
     app.button(key="measure-other").click().run()
-    task = state.known_measurement(tmp_path / "new")
+    task = background.known_measurement(tmp_path / "new")
     assert task is not None
     assert task.thread is not None
     task.thread.join()
@@ -147,8 +147,8 @@ def test_a_run_that_nobody_measured_is_measured_on_request(runs: Path, tmp_path:
 def test_a_stopped_measurement_can_be_asked_for_again(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "new"):
         shutil.copytree(runs / name, tmp_path / name)
-    stopped = state.Measuring(tmp_path / "new", error="")
-    monkeypatch.setattr(state, "known_measurement", lambda path: stopped)
+    stopped = background.Measuring(tmp_path / "new", error="")
+    monkeypatch.setattr(background, "known_measurement", lambda path: stopped)
     app = opened(tmp_path, monkeypatch, "hmm", compare="new")
     assert "has not been measured yet" in text(app)
     assert app.button(key="measure-other").label == EN["compare.measure"]

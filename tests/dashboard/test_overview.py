@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import diagnose
-from dashboard import state
+from dashboard import background
 from dashboard.i18n import catalogue
 from ple_model.evaluate import evaluate
 from ple_model.files import read_tensors, write_tensors
@@ -102,12 +102,12 @@ def test_logarithms_and_amounts_are_both_there_and_named(runs: Path, monkeypatch
 def test_without_alarms_it_is_healthy_and_carries_no_card(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = diagnose(runs / "tiny")
     kept = replace(found, findings=tuple(f for f in found.findings if not f.alarm and f.severity != "unknown"))
-    monkeypatch.setattr(state, "diagnose", lambda run, **options: kept)
-    state._measurements.clear()
+    monkeypatch.setattr(background, "diagnose", lambda run, **options: kept)
+    background._measurements.clear()
     try:
         app = opened(runs, monkeypatch, "overview", run="tiny")
     finally:
-        state._measurements.clear()
+        background._measurements.clear()
     (verdict,) = [s.value for s in app.success]
     assert verdict == f"**{EN['overview.verdict_ok'].format(passed=len(kept.by_severity()['ok']), unknown=0)}**"
     assert not [*app.warning, *app.error, *app.info]

@@ -1,0 +1,163 @@
+"""What runs beside the pages, for all sessions of the server: trainings, measurements in threads, maps in processes.
+
+Nothing here is a cache: `_measurements` and `_drawings` list the work that was asked for, so that any tab can follow and stop
+it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import streamlit as st
+
+from analysis import Diagnosis, diagnose
+from analysis.fingerprint import Why, files_mark
+from dashboard import state
+from dashboard.jobs import JobStore, jobs_root
+from dashboard.model_lock import model_lock
+from dashboard.server import ROOT
+from ple_model.errors import UserError
+
+
+def jobs() -> JobStore:
+    """The training jobs of the folder that takes new runs."""
+    return JobStore(jobs_root(state.folders()[-1]))
+
+
+class Stopped(Exception):
+    """The reader stopped a measurement."""
+
+
+@dataclass
+class Measuring:
+    """One measurement of a run in a thread of its own, so that its progress shows and it can be stopped from any tab.
+
+    A thread cannot see the session, so pages poll this record.
+    """
+
+    path: Path
+    share: float = 0.0
+    what: str = ""
+    stop: bool = False
+    error: str | None = None
+    result: Diagnosis | None = None
+    why: Why | None = None
+    """Why it measures, as soon as it is known."""
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def note(self, share: float, what: str) -> None:
+        self.share, self.what = share, what
+        if self.stop:
+            raise Stopped
+
+    def hear(self, why: Why) -> None:
+        self.why = why
+
+    def work(self) -> None:
+        try:
+            with model_lock(self.path):
+                self.result = diagnose(state.run(self.path), progress=self.note, tell=self.hear)
+        except Stopped:
+            self.error = ""
+        except UserError as e:
+            self.error = str(e)
+        except Exception as e:  # a fault of ours must be shown, not swallowed by a thread
+            self.error = f"{type(e).__name__}: {e}"
+            raise
+
+
+@st.cache_resource(show_spinner=False)
+def _measurements() -> dict[str, Measuring]:
+    return {}
+
+
+def measurement(path: Path) -> Measuring:
+    """The measurement of the run as it is on disk now; started if there is none. Stored results come back at once."""
+    mark = files_mark(path)
+    known = _measurements()
+    done = known[mark].result if mark in known else None
+    if mark not in known or (done is not None and done.store.replaced):
+        for old in [k for k, m in known.items() if m.path == path and not m.alive]:
+            del known[old]
+        task = known[mark] = Measuring(path)
+        task.thread = threading.Thread(target=task.work, name=f"measure {path.name}", daemon=True)
+        task.thread.start()
+        task.thread.join(0.7)  # what is stored needs no progress bar
+    return known[mark]
+
+
+def known_measurement(path: Path) -> Measuring | None:
+    """The run's measurement if it is stored, was asked for or is on its way; nothing is started."""
+    mark = files_mark(path)
+    if mark not in _measurements():
+        try:
+            stored = path / "analysis" / state.analysis_name(path) / "meta.json"
+        except UserError:  # no weights or no sample yet: asking to measure it says so
+            return None
+        if not stored.exists():
+            return None
+    return measurement(path)
+
+
+def measure_again(path: Path) -> None:
+    """Forget a measurement that failed or was stopped."""
+    _measurements().pop(files_mark(path), None)
+
+
+@dataclass
+class Drawing:
+    """One map of the experts' outputs, drawn by a process of its own, so that it can be stopped."""
+
+    process: subprocess.Popen[str]
+    stage: str = ""
+    error: str = ""
+    stopped: bool = False
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def follow(self) -> None:
+        """Read the stages until the process ends (in a thread)."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.stage = line.strip() or self.stage
+        said = self.process.stderr.read() if self.process.stderr is not None else ""
+        if self.process.wait() and not self.stopped:
+            self.error = said.strip().splitlines()[-1] if said.strip() else f"the map ended with {self.process.returncode}"
+
+    def end(self) -> None:
+        """Stop it (a callback)."""
+        self.stopped = True
+        self.process.terminate()
+
+
+@st.cache_resource(show_spinner=False)
+def _drawings() -> dict[tuple[str, int], Drawing]:
+    return {}
+
+
+def drawing(folder: Path, seed: int) -> Drawing | None:
+    """The map of this analysis that was asked for last, if any."""
+    return _drawings().get((str(folder), seed))
+
+
+def draw(folder: Path, seed: int) -> None:
+    """Start to draw the map of an analysis (a callback); nothing if it is being drawn already."""
+    known = drawing(folder, seed)
+    if known is not None and known.alive:
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis.embedding", str(folder), str(seed)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    task = _drawings()[str(folder), seed] = Drawing(process)
+    threading.Thread(target=task.follow, name=f"map {folder.name}", daemon=True).start()
