@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ple_model.batch import PLEClusterInput
-from ple_model.config import Config, config_from_dict, merge, preset_dict
+from ple_model.config import Config, config_from_dict, load_config, merge, preset_dict
 from ple_model.data.dataset import Batch, Dataset, write_dataset
 from ple_model.fields import N_NORMALIZED
 from ple_model.tasks import TASKS
@@ -48,6 +48,18 @@ TINY = {
     "training": {"phase1_epochs": 3, "phase2_epochs": 1, "batch_size": 32, "learning_rate": 5e-3},
 }  # fmt: skip
 """A model of a few thousand parameters: the `small` preset with every width cut down."""
+
+
+REFERENCE_TASKS = (
+    "ctr", "cvr", "engagement", "churn", "retention", "life_stage", "ltv", "balance_util", "channel", "timing", "nba",
+    "spending_category", "consumption_cycle", "spending_bucket", "brand_prediction", "merchant_affinity",
+)  # fmt: skip
+"""The tasks that the reference's own numbers are of, whatever tasks are added."""
+
+
+def reference_config(*overrides: str) -> Config:
+    """`v3_14` with the reference's tasks and no other."""
+    return load_config("v3_14", overrides=[f"task_experts.enabled_tasks=[{','.join(REFERENCE_TASKS)}]", *overrides])
 
 
 def tiny_config(over: dict[str, object] | None = None) -> Config:

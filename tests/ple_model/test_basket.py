@@ -6,6 +6,7 @@ from ple_model.config import load_config
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
 from tests.factories import random_context, random_inputs
+from tests.fakes import reference_config
 from tests.ple_model.conftest import shake
 from tests.ple_model.plain import plain_decode
 
@@ -72,8 +73,8 @@ def test_soft_routing_mixes_cluster_embeddings(model: PLEClusterAdaTT) -> None:
 
 
 def test_parameters_are_397k_grouped_and_3m_legacy() -> None:
-    grouped = PLEClusterAdaTT(load_config("v3_14"))
-    legacy = PLEClusterAdaTT(load_config("v3_14", overrides=["task_experts.use_group_encoder=false"]))
+    grouped = PLEClusterAdaTT(reference_config())
+    legacy = PLEClusterAdaTT(reference_config("task_experts.use_group_encoder=false"))
     count = {m: sum(p.numel() for p in x.basket.parameters()) for m, x in (("grouped", grouped), ("legacy", legacy))}
     assert count["grouped"] + 20 * 32 == pytest.approx(397_000, rel=0.005)
     assert count["legacy"] == pytest.approx(3.0e6, rel=0.05)

@@ -83,10 +83,11 @@ def test_aleatoric_entropy_of_a_sharp_dirichlet_is_that_of_its_mean() -> None:
 
 def layers() -> tuple[EvidentialLayers, torch.Tensor]:
     torch.manual_seed(0)
-    made = EvidentialLayers(load_config("v3_14").tasks, 32)
+    tasks = load_config("v3_14").tasks
+    made = EvidentialLayers(tasks, 32)
     with torch.no_grad():
         made.bias.normal_()
-    return made, torch.randn(5, 16, 32)
+    return made, torch.randn(5, len(tasks), 32)
 
 
 def test_the_padded_product_equals_one_linear_layer_a_task() -> None:

@@ -3,10 +3,10 @@ from dataclasses import replace
 import torch
 from torch.nn import functional as F
 
-from ple_model.config import load_config
 from ple_model.hmm import HMMProjectors, apply_override
 from ple_model.tasks import HMM_MODES
 from tests.factories import random_inputs
+from tests.fakes import reference_config
 
 
 def projectors() -> HMMProjectors:
@@ -69,7 +69,7 @@ def test_the_default_embedding_learns_from_absent_rows_only() -> None:
 
 
 def test_tasks_read_the_modes_of_the_reference() -> None:
-    modes = {n: t.hmm_mode for n, t in load_config("v3_14").tasks.items()}
+    modes = {n: t.hmm_mode for n, t in reference_config().tasks.items()}
     assert {n for n, m in modes.items() if m == "journey"} == {"ctr", "cvr", "engagement"}
     assert {n for n, m in modes.items() if m == "lifecycle"} == {"churn", "retention", "life_stage", "ltv"}
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 from torch.nn import functional as F
 
-from ple_model.config import load_config
 from ple_model.context import LabelScaler
 from ple_model.losses import BrandTable, LossWeighting, focal, huber, label_mask, masked_mean, mse, nll, standardise, task_loss
 from ple_model.tasks import TASKS
+from tests.fakes import reference_config
 
 RNG = np.random.default_rng(0)
 
@@ -212,7 +212,7 @@ def test_fixed_weights_leave_s_out() -> None:
 
 
 def test_focal_alphas_and_weights_are_those_of_the_reference() -> None:
-    tasks = load_config("v3_14").tasks
+    tasks = reference_config().tasks
     assert {n: t.focal_alpha for n, t in tasks.items() if t.kind == "binary"} == {
         "ctr": 0.25, "cvr": 0.20, "churn": 0.60, "retention": 0.20,
     }  # fmt: skip

@@ -159,10 +159,11 @@ def test_adatt_multiplies_the_whole_weighted_term() -> None:
     x = random_inputs(16)
     out = model(x)
     before = model.losses(out, x.targets or {}, epoch=1).weighted
-    model.adatt.coefficients.copy_(torch.linspace(1, 2, 16))
+    coefficients = torch.linspace(1, 2, len(model.tasks))
+    model.adatt.coefficients.copy_(coefficients)
     assert model.losses(out, x.targets or {}, epoch=1).weighted["nba"].item() == before["nba"].item()
     after = model.losses(out, x.targets or {}, epoch=2).weighted
-    for c, name in zip(torch.linspace(1, 2, 16).tolist(), model.tasks, strict=True):
+    for c, name in zip(coefficients.tolist(), model.tasks, strict=True):
         assert after[name].item() == pytest.approx(c * before[name].item(), rel=1e-5)
 
 

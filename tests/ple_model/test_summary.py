@@ -4,13 +4,14 @@ from ple_model.config import load_config
 from ple_model.model import PLEClusterAdaTT
 from ple_model.registry import expert_classes
 from ple_model.summary import REFERENCE
+from tests.fakes import reference_config
 
 KNOWN = REFERENCE | {n: c.reference for n, c in expert_classes().items() if c.reference is not None}
 
 
 @pytest.fixture(scope="module")
 def default() -> PLEClusterAdaTT:
-    return PLEClusterAdaTT(load_config("v3_14"))
+    return PLEClusterAdaTT(reference_config())
 
 
 def test_the_summary_counts_every_parameter_once(default: PLEClusterAdaTT) -> None:

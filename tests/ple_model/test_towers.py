@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from ple_model.config import load_config
 from ple_model.tasks import TASKS
 from ple_model.towers import TaskTowers, predict
+from tests.fakes import reference_config
 
-TASKS_16 = load_config("v3_14").tasks
+TASKS_16 = reference_config().tasks
 
 
 def towers() -> TaskTowers:
