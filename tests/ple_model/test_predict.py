@@ -13,15 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from analysis import explain
 from ple_model.cli import main
 from ple_model.data.build import BuildSettings, build
 from ple_model.data.dataset import Dataset
 from ple_model.data.normalize import Normalizer
 from ple_model.data.spine import SplitSettings
 from ple_model.errors import UserError
+from ple_model.evaluate import evaluate
 from ple_model.predict import Prediction, predict, score_to_parquet
 from ple_model.run import Run, load_run
-from ple_model.tasks import OFFERS, TASKS
+from ple_model.tasks import OFFERS, SPENDING_CATEGORIES, TASKS
 from ple_model.train import train
 from tests.fakes import tiny_config
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
@@ -51,9 +53,10 @@ def dataset(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run without its dataset's place: what can be sent to somebody else."""
+    """A run of every task there is, without its dataset's place: what can be sent to somebody else."""
     folder = tmp_path_factory.mktemp("runs") / "bank"
-    short = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 1}})
+    all_tasks = {"task_experts": {"enabled_tasks": list(TASKS)}}
+    short = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 1}, **all_tasks})
     train(dataset, folder, short, preset="small", device="cpu")
     shutil.rmtree(folder / "state")
     return load_run(folder)
@@ -180,6 +183,28 @@ def test_dormant_customers_are_scored_where_training_knew_enough_of_them(
     assert silent["ltv"].notna().all()
     assert silent["ltv_fallback"].all()
     assert silent["ltv_reason"].isna().all()
+
+
+def test_uplift_goes_the_whole_way_from_events_to_labels_scores_and_reasons(
+    run: Run, dataset: Dataset, scored: tuple[Prediction, pd.DataFrame]
+) -> None:
+    measured = {t.task: t for t in evaluate(run, dataset, bootstrap_rounds=5, boosting=False).tasks}
+    rows = scored[1]
+    for task in ("uplift", "category_uplift"):
+        assert run.context().learned(task)
+        assert np.isfinite(measured[task].metrics["rmse"])
+        defined = rows[f"{task}_reason"].isna()
+        assert 0 < defined.sum() < len(rows)
+        assert (rows[task].notna() == defined).all()
+        assert TASKS[task].condition.unmet() in set(rows[f"{task}_reason"].dropna())
+    wide = np.stack(rows["category_uplift"].dropna().tolist())
+    assert wide.shape[1] == len(SPENDING_CATEGORIES)
+    assert np.isfinite(wide).all()
+    there = dataset.table(["customer_id", "y_uplift"], "test").to_pandas()
+    who = there["customer_id"][np.isfinite(there["y_uplift"])].iloc[0]
+    found = explain(run, who, "category_uplift", dataset=dataset, target=SPENDING_CATEGORIES.index("travel"))
+    assert (found.target_name, found.unit) == ("travel", "log ratio")
+    assert np.isfinite(explain(run, who, "uplift", dataset=dataset).prediction)
 
 
 def test_the_file_says_which_run_and_thresholds_it_comes_from(scored: tuple[Prediction, pd.DataFrame]) -> None:
