@@ -26,7 +26,7 @@ from ple_model.train import train
 from tests.fakes import make_dataset, tiny_config
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
-NEW = "big_ticket"
+NEW = "task_of_a_test"
 MODULE = '''
 """Large purchases."""
 
@@ -34,7 +34,7 @@ from ple_model.tasks.record import ACTIVE_365, TaskSpec
 
 TASKS = (
     TaskSpec(
-        "big_ticket", "Big ticket", "Consumption", "binary", "focal", 1, "behavior", 0.8, ("raw_scale",), focal_alpha=0.25,
+        "task_of_a_test", "Big ticket", "Consumption", "binary", "focal", 1, "behavior", 0.8, ("raw_scale",), focal_alpha=0.25,
         title_ko="고액 구매", question="Will the customer make a purchase above 100?", condition=ACTIVE_365,
         label="""
             SELECT row_id, coalesce(bool_or(amount > 100), false)::INT AS label
@@ -47,8 +47,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The module lies in the package's folder, as far as the program can tell; it is gone afterwards."""
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The tasks before it. The module lies in the package's folder, as far as the program can tell; it is gone afterwards."""
     folder = tmp_path_factory.mktemp("added")
     (folder / "large_purchases.py").write_text(MODULE)
     before = dict(TASKS)
@@ -57,7 +57,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         now = discovered()
         TASKS.clear()
         TASKS.update(now)
-        yield
+        yield list(before)
     finally:
         package.__path__.remove(str(folder))
         TASKS.clear()
@@ -76,10 +76,10 @@ def run(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(data, tmp_path_factory.mktemp("runs") / "new", config, preset="small")
 
 
-def test_it_is_one_more_task_of_every_preset() -> None:
+def test_it_is_one_more_task_of_every_preset(known: list[str]) -> None:
     assert NEW in load_config("v3_14").tasks
     assert NEW in load_config("small").hmm_triple_mode.modes["behavior"].target_tasks
-    assert [n for n in TASKS if n != NEW] == list(TASKS_OF_FORMAT_1)
+    assert [n for n in TASKS if n != NEW] == known
 
 
 @pytest.mark.parametrize("path", OLD, ids=str)

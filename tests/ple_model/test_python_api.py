@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ple_model import constants
 from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset import Dataset
 from ple_model.errors import UserError
@@ -123,6 +124,18 @@ def test_uplift_tasks_train_to_the_end(tiny_dataset: Dataset, tmp_path: Path) ->
     (task,) = [t for t in found.tasks if t.task == "category_uplift"]
     assert task.metrics["rmse_low"] <= task.metrics["rmse"] <= task.metrics["rmse_high"]
     assert "category_uplift" in found.table()
+
+
+def test_training_says_what_a_label_of_uplift_needs(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config({"task_experts": {"enabled_tasks": ["ltv", "uplift"]}})
+    told = constants._labels
+    monkeypatch.setattr(constants, "_labels", lambda data, task: told(data, task)[: 0 if task == "uplift" else None])
+    context, warnings = constants.with_training_statistics(tiny_dataset.context(), tiny_dataset, config)
+    assert not context.learned("uplift")
+    assert warnings == [
+        "task 'uplift' has no labels in the training split: it is not trained (a label needs customers who were shown a "
+        "campaign in the week from a cut-off on, and others who were not)"
+    ]
 
 
 def test_rows_of_a_batch_keep_their_labels_when_others_are_refused(model: PLEClusterAdaTT, batch: PLEClusterInput) -> None:
