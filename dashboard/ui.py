@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # the types of Streamlit's own
         badge,
         button,
         caption,
-        dataframe,
         dialog,
         download_button,
         error,
@@ -48,7 +47,7 @@ if TYPE_CHECKING:  # the types of Streamlit's own
         warning,
     )
 
-    table = st.table
+    dataframe, table = st.dataframe, st.table
 
 WORDS = frozenset({"label", "body", "help", "text", "caption", "delta", "delta_description", "placeholder", "title"})
 """Arguments that an element reads as Markdown, or shows as they are. What is typed into a field (`value`) stays as it is."""

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ple_model", "analysis", "dashboard")
 LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"i18n"}),
     frozenset(
         {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
     ),

@@ -6,7 +6,7 @@ training rows in the run's sample, or from all of its rows where it has too few 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.fingerprint import files_mark
+from analysis.i18n import phrase
 from analysis.kept import Kept
 from analysis.results.whatif import Note
 from analysis.wording import Language, number, quantity, title
@@ -131,18 +132,17 @@ class TrainingColumns:
 
     def notes(self, edits: Mapping[str, FeatureEdit], rows: Rows, normalizer: Normalizer) -> Iterator[Note]:
         """What to know of `edits` of `rows`, whose features `normalizer` made."""
-        many = len(rows) > 1
         for name, edit in edits.items():
             if edit.how == "absent":
                 parts = [k.removeprefix("features:") for k in removed_keys(name, self.schema) if k.startswith("features:")]
                 gone = int((~np.stack([rows.has(p) for p in parts]).any(0)).sum()) if parts else 0
                 if gone:
-                    yield _nothing_to_take(name, gone, len(rows)) if many else _nothing_to_take_here(name)
+                    yield _nothing_to_take(name, gone, len(rows))
                 continue
             column = self.schema.column(name)
             here = rows.has(column.part)
             if not here.all():
-                yield _lacking(column, int((~here).sum()), len(rows)) if many else _lacking_here(column)
+                yield _lacking(column, int((~here).sum()), len(rows))
             if here.any():
                 yield from self._value_notes(column, edit, edit.apply(rows.values(column, normalizer)), normalizer)
 
@@ -150,10 +150,7 @@ class TrainingColumns:
         self, column: FeatureColumn, edit: FeatureEdit, after: NDArray[np.float64], normalizer: Normalizer
     ) -> Iterator[Note]:
         if int(normalizer.kind[column.index]) == CONSTANT:
-            yield Note(
-                f"{column.name} was the same for every training customer, so the model reads nothing of it.",
-                f"{column.name} 은(는) 모든 학습 고객에서 같았으므로 모델이 읽지 않습니다.",
-            )
+            yield _note("constant", lambda language: {"name": column.name})
             return
         known = self.range(column.name)
         if known.n:
@@ -168,56 +165,41 @@ class TrainingColumns:
         if int(one.kind[0]) != RAW and beyond.any():
             edge = float(one.inverse(read[beyond][:1])[0, 0])
             if not np.isclose(edge, after[beyond][0], rtol=SAME):
-                yield Note(
-                    f"{column.name}: the model reads whatever lies beyond {quantity(edge, column.unit)} as that.",
-                    f"{column.name}: {quantity(edge, column.unit, 'ko')} 을(를) 넘는 값은 모델이 그 값으로 읽습니다.",
-                )
+                yield _note("beyond", lambda language: {"name": column.name, "edge": quantity(edge, column.unit, language)})
 
     def _outside(self, column: FeatureColumn, known: ColumnRange, value: float | None, share: float) -> Note:
-        who = f"{known.n:,} {'training' if known.whole or self.trained else 'sampled'} customers"
-        who += "" if known.whole else " in the run's sample"
-        who_ko = f"{'' if known.whole else '실행 표본의 '}{'학습 ' if known.whole or self.trained else ''}고객 {known.n:,}명"
-        en, ko = (_span(known, column.unit, language) for language in LANGUAGES)
-        if value is not None:
-            return Note(
-                f"{column.name} of {quantity(value, column.unit)} is outside what {who} have ({en}).",
-                f"{column.name} {quantity(value, column.unit, 'ko')}: {who_ko}의 범위({ko})를 벗어납니다.",
-            )
-        return Note(
-            f"{share:.1%} of the customers then have a {column.name} outside what {who} have ({en}).",
-            f"고객의 {share:.1%} 에서 {column.name} 이(가) {who_ko}의 범위({ko})를 벗어납니다.",
-        )
+        who = "trained_all" if known.whole else "trained_sample" if self.trained else "sample"
+
+        def values(language: Language) -> Mapping[str, object]:
+            said = {"name": column.name, "range": _span(known, column.unit, language)}
+            said["who"] = phrase(f"note.{who}", language, n=known.n)
+            return {**said, "share": share, "value": "" if value is None else quantity(value, column.unit, language)}
+
+        return _note("outside_share" if value is None else "outside", values)
 
 
 def _span(known: ColumnRange, unit: str, language: Language) -> str:
     """`1 to 252 days`, the unit once."""
     low = quantity(known.low, unit, language) if unit in ("share", "flag") or is_money(unit) else number(known.low)
-    return f"{low}{' ~ ' if language == 'ko' else ' to '}{quantity(known.high, unit, language)}"
+    return phrase("note.range", language, low=low, high=quantity(known.high, unit, language))
+
+
+def _note(key: str, values: Callable[[Language], Mapping[str, object]]) -> Note:
+    """One sentence in both languages; its values are worded in each."""
+    en, ko = (phrase(f"note.{key}", language, **values(language)) for language in LANGUAGES)
+    return Note(en, ko)
 
 
 def _lacking(column: FeatureColumn, k: int, n: int) -> Note:
-    return Note(
-        f"{k:,} of {n:,} customers have nothing in {column.part} ({title(column.part)}): their {column.name} stays empty.",
-        f"고객 {n:,}명 중 {k:,}명은 {column.part}({title(column.part, 'ko')}) 정보가 없어 {column.name} 이(가) 비어 있습니다.",
-    )
-
-
-def _lacking_here(column: FeatureColumn) -> Note:
-    return Note(
-        f"This customer has nothing in {column.part} ({title(column.part)}): {column.name} stays empty.",
-        f"이 고객은 {column.part}({title(column.part, 'ko')}) 정보가 없어 {column.name} 이(가) 비어 있습니다.",
+    """`k` of `n` customers lack the column's part; of one customer it is said without numbers."""
+    return _note(
+        "lacking" if n > 1 else "lacking_here",
+        lambda language: {"name": column.name, "part": column.part, "title": title(column.part, language), "k": k, "n": n},
     )
 
 
 def _nothing_to_take(name: str, k: int, n: int) -> Note:
-    return Note(
-        f"{k:,} of {n:,} customers had no {name} to begin with.",
-        f"고객 {n:,}명 중 {k:,}명은 처음부터 {name} 이(가) 없습니다.",
-    )
-
-
-def _nothing_to_take_here(name: str) -> Note:
-    return Note(f"This customer had no {name} to begin with.", f"이 고객은 처음부터 {name} 이(가) 없습니다.")
+    return _note("nothing_to_take" if n > 1 else "nothing_to_take_here", lambda language: {"name": name, "k": k, "n": n})
 
 
 _KEPT: Kept[TrainingColumns] = Kept()

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from analysis.results.explanation import Faithfulness, FaithfulnessCheck
+from analysis.i18n import phrase
+from analysis.results.explanation import Faithfulness, FaithfulnessCheck, Test
 
 Array = NDArray[np.float64]
 Value = Callable[[NDArray[np.bool_]], Array]
@@ -96,51 +97,22 @@ def alike(own: Array, other: Array) -> float:
 
 def judge(gap: float, removed: Removal | None, likeness: float | None, *, enough: bool) -> Faithfulness:
     """The badge. `enough`: the prediction differs enough from the typical one for a ranking to mean anything."""
-    checks = [
-        FaithfulnessCheck(
-            "completeness", gap, GAP_LIMIT, bool(np.isfinite(gap) and gap <= GAP_LIMIT),
-            f"The parts add up to the difference within {gap:.2%}.", f"기여도의 합이 예측 차이와 {gap:.2%} 이내로 일치합니다.",
-        )
-    ]  # fmt: skip
+    checks = [_check("completeness", gap, GAP_LIMIT, bool(np.isfinite(gap) and gap <= GAP_LIMIT), gap=gap)]
     if removed is not None:
         both = (removed.deletion + removed.insertion) / 2
         passed = bool(both >= BEATS) if enough else None
         checks += [
-            FaithfulnessCheck(
-                "deletion", removed.deletion, BEATS, passed,
-                f"Taking away the strongest groups first beats {removed.deletion:.0%} of random orders.",
-                f"기여가 큰 항목부터 제거하면 무작위 순서의 {removed.deletion:.0%}보다 예측이 더 빨리 움직입니다.",
-            ),
-            FaithfulnessCheck(
-                "insertion", removed.insertion, BEATS, passed,
-                f"Adding the strongest groups first beats {removed.insertion:.0%} of random orders.",
-                f"기여가 큰 항목부터 추가하면 무작위 순서의 {removed.insertion:.0%}보다 예측이 더 빨리 움직입니다.",
-            ),
-            FaithfulnessCheck(
-                "infidelity", removed.infidelity, None, None,
-                f"Error when the parts foretell the effect of a removal: {removed.infidelity:.2f} (1: no better than silence).",
-                f"기여도로 제거 효과를 예측할 때의 오차: {removed.infidelity:.2f} (1이면 예측하지 않은 것과 같음).",
-            ),
-        ]  # fmt: skip
+            _check("deletion", removed.deletion, BEATS, passed, share=removed.deletion),
+            _check("insertion", removed.insertion, BEATS, passed, share=removed.insertion),
+            _check("infidelity", removed.infidelity, None, None, error=removed.infidelity),
+        ]
     if likeness is not None:
-        known = bool(np.isfinite(likeness))
-        checks.append(
-            FaithfulnessCheck(
-                "randomisation", likeness, ALIKE, bool(likeness <= ALIKE) if known else None,
-                f"Rank correlation with the explanation of an untrained model: {likeness:.2f}.",
-                f"학습하지 않은 모델의 설명과의 순위 상관: {likeness:.2f}.",
-            )
-        )  # fmt: skip
+        passed = bool(likeness <= ALIKE) if np.isfinite(likeness) else None
+        checks.append(_check("randomisation", likeness, ALIKE, passed, likeness=likeness))
     draft = Faithfulness(tuple(checks), "", "")
-    english, korean = {
-        "ok": ("The explanation passed its checks.", "설명이 모든 검증을 통과했습니다."),
-        "unknown": (
-            "The prediction is close to the typical one, so the order of the reasons cannot be tested.",
-            "예측이 일반적인 고객과 비슷하여 이유의 순서를 검증할 수 없습니다.",
-        ),
-        "withheld": (
-            "The explanation failed a check of itself, so its reasons are withheld.",
-            "설명이 자체 검증을 통과하지 못하여 이유를 보여주지 않습니다.",
-        ),
-    }[draft.level]
-    return Faithfulness(draft.checks, english, korean)
+    return Faithfulness(draft.checks, *(phrase(f"faithfulness.{draft.level}", language) for language in ("en", "ko")))
+
+
+def _check(name: Test, value: float, limit: float | None, passed: bool | None, **values: float) -> FaithfulnessCheck:
+    en, ko = (phrase(f"faithfulness.{name}", language, **values) for language in ("en", "ko"))
+    return FaithfulnessCheck(name, value, limit, passed, en, ko)

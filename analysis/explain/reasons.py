@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.explain.source_columns import CATEGORY
+from analysis.i18n import phrase
 from analysis.results.explanation import FeatureContribution, Reason
-from analysis.wording import FIELD_TITLES, OPAQUE, particle, quantity, statement, task_title, title
+from analysis.wording import OPAQUE, Language, is_field, particle, quantity, statement, task_title, title
 from ple_model.schema import FeatureSchema
 
 Array = NDArray[np.float64]
@@ -31,20 +31,14 @@ class Subject:
     probability: bool
     unit: str
 
-    def effect(self, contribution: float, language: str) -> str:
+    def effect(self, contribution: float, language: Language) -> str:
         """`raises the probability of 'fund' by 3.2 points`."""
-        size = abs(contribution)
-        if self.probability:
-            points = f"{100 * size:.1f}" if size >= 0.0005 else f"{100 * size:.2g}"
-            what = f"'{self.target_name}'" if self.target_name else self.task_title.lower()
-            if language == "ko":
-                what = what if self.target_name else task_title(self.task, "ko") or what
-                return f"{what} 확률을 {points}%p {'높입니다' if contribution > 0 else '낮춥니다'}"
-            return f"{'raises' if contribution > 0 else 'lowers'} the probability of {what} by {points} points"
-        amount = quantity(size, self.unit, "ko" if language == "ko" else "en")
-        if language == "ko":
-            return f"예측을 {amount} {'높입니다' if contribution > 0 else '낮춥니다'}"
-        return f"{'raises' if contribution > 0 else 'lowers'} the prediction by {amount}"
+        size, direction = abs(contribution), "raises" if contribution > 0 else "lowers"
+        if not self.probability:
+            return phrase(f"reason.{direction}_value", language, amount=quantity(size, self.unit, language))
+        points = f"{100 * size:.1f}" if size >= 0.0005 else f"{100 * size:.2g}"
+        what = f"'{self.target_name}'" if self.target_name else task_title(self.task, language) or self.task_title.lower()
+        return phrase(f"reason.{direction}_probability", language, what=what, points=points)
 
 
 def feature_contributions(
@@ -75,7 +69,7 @@ def reasons(
         if f.part not in OPAQUE and f.contribution * sign > 0:
             candidates.append((abs(f.contribution), f.part, lambda f=f: of_feature(f, subject)))  # type: ignore[misc]
     for group, value in groups.items():
-        if (group in OPAQUE or group in FIELD_TITLES) and value * sign > 0:
+        if (group in OPAQUE or is_field(group)) and value * sign > 0:
             candidates.append((abs(value), group, lambda g=group, v=value: of_group(g, v, subject)))  # type: ignore[misc]
     candidates.sort(key=lambda c: -c[0])
     candidates = [c for c in candidates if c[0] >= LEAST * candidates[0][0]]
@@ -90,20 +84,21 @@ def reasons(
 
 def of_feature(f: FeatureContribution, subject: Subject) -> Reason:
     """`Days since the last purchase: 12 days, where 34 days is typical; this raises ... by 3.2 points.`"""
-    if f.unit == CATEGORY:
-        en = f"{f.sentence_en.rstrip('.')}; this {subject.effect(f.contribution, 'en')}."
-        return Reason(en, f"{f.sentence_ko.rstrip('.')}. {subject.effect(f.contribution, 'ko')}.", (f.name,), f.contribution)
-    own, typical = quantity(f.value, f.unit), quantity(f.typical, f.unit)
-    en = f"{statement(f.sentence_en)}: {own}, where {typical} is typical; this {subject.effect(f.contribution, 'en')}."
-    own, typical = quantity(f.value, f.unit, "ko"), quantity(f.typical, f.unit, "ko")
-    ko = f"{statement(f.sentence_ko, 'ko')}: {own}(일반적인 고객은 {typical}). {subject.effect(f.contribution, 'ko')}."
-    return Reason(en, ko, (f.name,), f.contribution)
+
+    def said(sentence: str, language: Language) -> str:
+        own, typical = quantity(f.value, f.unit, language), quantity(f.typical, f.unit, language)
+        effect = subject.effect(f.contribution, language)
+        return phrase("reason.feature", language, column=statement(sentence, language), own=own, typical=typical, effect=effect)
+
+    return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)
 
 
 def of_group(group: str, contribution: float, subject: Subject) -> Reason:
     """One sentence for an input that has no single value: how it differs from the typical customer's."""
-    en_title, ko_title = title(group), title(group, "ko")
-    en = f"{en_title[:1].upper()}{en_title[1:]}: unlike a typical customer's; this {subject.effect(contribution, 'en')}."
-    josa = particle(ko_title, "이", "가")
-    ko = f"{ko_title}{josa} 일반적인 고객과 다릅니다. {subject.effect(contribution, 'ko')}."
-    return Reason(en, ko, (group,), contribution)
+
+    def said(language: Language) -> str:
+        name, pair = title(group, language), phrase("grammar.subject", language)
+        named = f"{name}{particle(name, *pair.split('/'))}" if pair else f"{name[:1].upper()}{name[1:]}"
+        return phrase("reason.group", language, group=named, effect=subject.effect(contribution, language))
+
+    return Reason(said("en"), said("ko"), (group,), contribution)

@@ -6,59 +6,15 @@ import html
 from collections.abc import Sequence
 
 from analysis.html_page import asset, html_page
+from analysis.i18n import section
 from analysis.results.explanation import Contribution, Explanation
 from analysis.wording import Language, given_title, quantity, statement, task_title, title
 from ple_model.tasks import TASKS
 
-WORDS: dict[str, tuple[str, str]] = {
-    "why": ("Why this, for this customer", "이 고객에게 왜 이 결과인가"),
-    "prediction": ("Prediction", "예측"),
-    "mean": (
-        "The amount is a mean: over many customers such amounts add up.",
-        "금액은 평균이며, 여러 고객에 대해 더하면 합이 맞습니다.",
-    ),
-    "median": (
-        "The amount is about a median: half of such customers stay below it, and such amounts do not add up.",
-        "금액은 대략 중앙값이며, 비슷한 고객의 절반이 이보다 적습니다. 더해도 합이 맞지 않습니다.",
-    ),
-    "typical": ("Typical customer", "일반적인 고객"),
-    "population": ("Mean of the sample", "표본 평균"),
-    "uncertainty": ("Uncertainty (evidential head)", "불확실성 (evidential head)"),
-    "vacuity": ("vacuity", "공백도(vacuity)"),
-    "epistemic": ("epistemic standard deviation, label standardised", "인식적 표준편차(표준화된 라벨)"),
-    "among": ("higher than for {:.0%} of the sample", "표본의 {:.0%}보다 높음"),
-    "for": ("What speaks for it", "이 예측을 뒷받침하는 요인"),
-    "against": ("What speaks against it", "반대로 작용한 요인"),
-    "raises": ("What raises it", "예측을 높인 요인"),
-    "lowers": ("What lowers it", "예측을 낮춘 요인"),
-    "withheld": ("The reasons are withheld", "이유를 표시하지 않음"),
-    "offers": ("Most probable", "확률 순위"),
-    "groups": ("Share of each group of inputs", "입력 그룹별 기여"),
-    "features": ("Single features", "개별 변수"),
-    "experts": ("Shared experts", "공유 전문가"),
-    "concepts": ("Concepts of the sparse autoencoder", "희소 오토인코더의 개념"),
-    "transfer": ("Predictions that entered", "반영된 다른 예측"),
-    "similar": ("Similar customers", "비슷한 고객"),
-    "counterfactual": ("What would change the decision", "결정을 바꾸는 조건"),
-    "noflip": ("No small set of changeable features turns the decision; these move it most.",
-               "바꿀 수 있는 소수의 변수로는 결정이 바뀌지 않으며, 다음이 가장 크게 움직입니다."),
-    "checks": ("How far this can be trusted", "이 설명의 신뢰도 검증"),
-    "absent": ("Not known of this customer, so never a reason", "이 고객에게 없는 정보(이유가 될 수 없음)"),
-    "audit": ("Audit record", "감사 기록"),
-    "all": ("All predictions", "전체 예측"),
-    "undefined": (
-        "not defined for this customer: the task is for customers {condition}",
-        "이 고객에게는 정의되지 않음: {condition} 고객을 위한 과제입니다",
-    ),
-    "value": ("value", "값"), "usual": ("typical", "일반"), "effect": ("effect", "기여"), "passed": ("passed", "통과"),
-    "failed": ("failed", "실패"), "undecided": ("not decided", "판단 불가"), "outcome": ("outcome", "실제 결과"),
-    "distance": ("distance", "거리"), "task": ("task", "과제"), "cut": ("without it", "제거 시 변화"),
-}  # fmt: skip
-
 
 def to_html(found: Explanation, language: Language = "en") -> str:
     """The page; every visible sentence in `language`."""
-    w = _words(language)
+    w = section("page", language)
     name = given_title(found.task, found.title) or task_title(found.task, language) or found.title
     aim = f"{name}: {found.target_name}" if found.target_name else name
     sections = [
@@ -83,10 +39,6 @@ def to_html(found: Explanation, language: Language = "en") -> str:
     return html_page(f"{found.customer_id}: {aim}", "".join(sections), asset("analysis", "explanation.css"), language)
 
 
-def _words(language: Language) -> dict[str, str]:
-    return {k: v[language == "ko"] for k, v in WORDS.items()}
-
-
 def _e(text: object) -> str:
     return html.escape(str(text))
 
@@ -101,7 +53,7 @@ def _key(found: Explanation, language: Language, w: dict[str, str]) -> str:
     own = next((p for p in found.predictions if p.task == found.task), None)
     if own is not None and own.uncertainty is not None:
         kind = w["epistemic"] if own.kind == "regression" else w["vacuity"]
-        rank = "" if own.rank is None else f"; {w['among'].format(own.rank)}"
+        rank = "" if own.rank is None else f"; {w['among'].format(share=own.rank)}"
         cards.append((f"{w['uncertainty']}: {kind}{rank}", f"{own.uncertainty:.2f}"))
     said = f"<p>{_e(w[found.statistic])}</p>" if found.statistic else ""
     return '<div class="key">' + "".join(f"<div><b>{_e(v)}</b><span>{_e(k)}</span></div>" for k, v in cards) + "</div>" + said

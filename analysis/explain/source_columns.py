@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.i18n import phrase
 from analysis.results.explanation import FeatureContribution
 from ple_model.schema import FeatureSchema
 
@@ -55,6 +56,6 @@ def _one(schema: FeatureSchema, features: list[FeatureContribution]) -> FeatureC
         return replace(shown, contribution=total)
     en, ko = own.sentence_en.rstrip("."), own.sentence_ko.rstrip(".")
     if typical is not None:
-        en += f", where {typical.sentence_en.rstrip('.').rpartition(': ')[2]} is typical"
-        ko += f"(일반적인 고객은 {typical.sentence_ko.rstrip('.').rpartition(': ')[2]})"
+        en += phrase("reason.typical", "en", value=typical.sentence_en.rstrip(".").rpartition(": ")[2])
+        ko += phrase("reason.typical", "ko", value=typical.sentence_ko.rstrip(".").rpartition(": ")[2])
     return replace(own, contribution=total, unit=CATEGORY, sentence_en=f"{en}.", sentence_ko=f"{ko}.")

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from analysis.i18n import section
 from analysis.wording import Language, given_title, module_title, percent, quantity, task_title, title
 
 ScoreUnit = Literal["probability", "value"]
+Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Similar:
 class FaithfulnessCheck:
     """One test of the explanation. `passed` None: not decided (too little to test)."""
 
-    name: Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
+    name: Test
     value: float
     threshold: float | None
     passed: bool | None
@@ -181,26 +183,6 @@ class Counterfactual:
     flips: bool
     immutable: tuple[str, ...]
     """Parts that were held fixed."""
-
-
-TEXT: dict[str, tuple[str, str]] = {
-    "typical": ("typical customer", "일반적인 고객"),
-    "mean": ("the amount is a mean: means add up over customers", "금액은 평균입니다. 평균은 고객에 걸쳐 더할 수 있습니다"),
-    "median": (
-        "the amount is a median: half of such customers stay below it",
-        "금액은 중앙값입니다. 비슷한 고객의 절반이 이보다 적습니다",
-    ),
-    "uncertainty": ("uncertainty of the evidential head", "evidential head 의 불확실성"),
-    "epistemic": ("epistemic deviation", "인식적 편차"),
-    "vacuity": ("vacuity", "공백도"),
-    "top": ("top", "상위"),
-    "dormant": (
-        "no activity in the year before the cut-off: the model has seen few such customers",
-        "기준일 이전 1년 동안 활동이 없습니다. 모델이 본 적이 적은 고객입니다",
-    ),
-    "withheld": ("The reasons are withheld.", "이유를 표시하지 않습니다."),
-}
-"""The words of the report as text, English and Korean."""
 
 
 @dataclass(frozen=True)
@@ -287,21 +269,21 @@ class Explanation:
 
     def text(self, language: Language = "en") -> str:
         """The report as text: the prediction beside a typical customer's, how far to trust it, and the reasons."""
-        ko = language == "ko"
+        ko, words = language == "ko", section("text", language)
         verdict = self.faithfulness.verdict_ko if ko else self.faithfulness.verdict_en
-        lines = [self.headline(language), f"{TEXT['typical'][ko]} {self.shown(self.typical, language)}; {verdict}"]
+        lines = [self.headline(language), f"{words['typical']} {self.shown(self.typical, language)}; {verdict}"]
         if self.statistic:
-            lines.append(TEXT[self.statistic][ko])
+            lines.append(words[self.statistic])
         if self.dormant:
-            lines.append(TEXT["dormant"][ko])
+            lines.append(words["dormant"])
         own = next((p for p in self.predictions if p.task == self.task), None)
         if own is not None and own.uncertainty is not None:
-            word = TEXT["epistemic" if own.kind == "regression" else "vacuity"][ko]
-            lines.append(f"{TEXT['uncertainty'][ko]}: {word} {own.uncertainty:.3f}")
+            word = words["epistemic" if own.kind == "regression" else "vacuity"]
+            lines.append(f"{words['uncertainty']}: {word} {own.uncertainty:.3f}")
         if self.offers:
-            lines.append(f"{TEXT['top'][ko]}: " + ", ".join(f"{o.name} {o.probability:.1%}" for o in self.offers[:3]))
+            lines.append(f"{words['top']}: " + ", ".join(f"{o.name} {o.probability:.1%}" for o in self.offers[:3]))
         if self.withheld:
-            lines.append(TEXT["withheld"][ko])
+            lines.append(words["withheld"])
         else:
             lines += [f"{i}. {r.ko if ko else r.en}" for i, r in enumerate(self.reasons, 1)]
         return "\n".join(lines)

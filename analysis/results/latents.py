@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.i18n import phrase
 from analysis.wording import statement
 from ple_model.errors import UserError
 from ple_model.schema import load_schema
@@ -214,11 +215,8 @@ class Latents:
         for f in self.raised(j):
             if abs(f.difference) >= 0.5 and f.part not in parts and len(said) < 2:
                 parts.add(f.part)
-                high = f.difference > 0
-                if language == "ko":
-                    said.append(f"{'높음' if high else '낮음'}: {statement(f.sentence_ko, 'ko')}")
-                else:
-                    said.append(f"{'high' if high else 'low'}: {statement(f.sentence_en)}")
+                column = statement(f.sentence_ko if language == "ko" else f.sentence_en, language)
+                said.append(phrase("latent.high" if f.difference > 0 else "latent.low", language, column=column))
         return "; ".join(said)
 
     def page(self, j: int) -> LatentPage:

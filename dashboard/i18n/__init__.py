@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib import resources
-from typing import Any
-
 import streamlit as st
-import yaml
 
 from analysis.harmless import harmless
+from analysis.i18n import catalogue as strings_of
 
-LANGUAGES: dict[str, str] = {"en": "English", "ko": "한국어"}
 DEFAULT = "en"
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", str(value)
-
-
-@cache
 def catalogue(language: str) -> dict[str, str]:
     """All strings of one language by dotted key."""
-    text = (resources.files("dashboard") / "i18n" / f"{language}.yaml").read_text(encoding="utf-8")
-    return dict(_flatten(yaml.safe_load(text)))
+    return strings_of(language, "dashboard")
+
+
+LANGUAGES: dict[str, str] = {code: catalogue(code)["language_name"] for code in ("en", "ko")}
 
 
 def language() -> str:

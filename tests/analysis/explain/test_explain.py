@@ -15,8 +15,9 @@ from analysis.explain.lookup import customers, default_task
 from analysis.explain.reasons import Subject, of_feature, of_group
 from analysis.explain.report import to_html
 from analysis.figures import explain as figures
+from analysis.i18n import section
 from analysis.results.explanation import Explanation, FeatureContribution
-from analysis.wording import FIELD_TITLES, PART_TITLES, particle, quantity, statement
+from analysis.wording import particle, quantity, statement
 from ple_model.cli import main
 from ple_model.errors import UserError
 from ple_model.run import Run, load_run
@@ -119,7 +120,7 @@ def test_a_reason_for_a_regression_is_in_its_unit() -> None:
 
 
 def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explanation) -> None:
-    known = set(load_schema().index) | set(PART_TITLES) | set(FIELD_TITLES)
+    known = set(load_schema().index) | set(section("part", "en")) | set(section("field", "en"))
     assert found.reasons
     sign = 1 if found.difference >= 0 else -1
     assert all(set(r.sources) <= known and r.contribution * sign > 0 for r in found.reasons)
@@ -137,7 +138,7 @@ def test_feature_values_are_in_real_units(tiny_run: Run, found: Explanation, cus
 
 
 def test_every_part_has_a_title_in_both_languages() -> None:
-    assert set(PART_TITLES) == set(PART_SLICES)
+    assert set(section("part", "en")) == set(PART_SLICES)
 
 
 def test_quantities_are_written_with_their_unit() -> None:
