@@ -25,7 +25,7 @@ from ple_model.errors import UserError, did_you_mean
 from ple_model.losses import standardise
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.model import PLEClusterAdaTT
     from ple_model.run import Run
 

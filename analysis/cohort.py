@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
-from urllib.parse import quote, unquote
+from urllib.parse import quote as percent_encoded
+from urllib.parse import unquote
 
 from ple_model.errors import UserError, did_you_mean
+from ple_model.sql_text import quote
 
 Op = Literal["in", "not_in", "eq", "ne", "lt", "le", "gt", "ge", "between"]
 OPS: tuple[str, ...] = get_args(Op)
 _SQL = {"eq": "=", "ne": "<>", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 Value = str | float | bool
-
-
-def quote_identifier(name: str) -> str:
-    """A column name as a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class CohortFilter:
 
     def sql(self) -> tuple[str, list[Value]]:
         """(condition with placeholders, parameters). Values never enter the SQL text."""
-        column = quote_identifier(self.column)
+        column = quote(self.column)
         if self.op == "between":
             return f"{column} BETWEEN ? AND ?", list(self.values)
         if self.op in ("in", "not_in"):
@@ -56,7 +53,7 @@ def to_url(filters: Sequence[CohortFilter]) -> str:
     parts = []
     for f in filters:
         values = ",".join(_encode(v) for v in f.values)
-        parts.append(f"{quote(f.column, safe='')}:{f.op}:{values}")
+        parts.append(f"{percent_encoded(f.column, safe='')}:{f.op}:{values}")
     return ";".join(parts)
 
 
@@ -84,8 +81,8 @@ def _encode(value: Value) -> str:
     if isinstance(value, bool):
         return "b!" + ("1" if value else "0")
     if isinstance(value, (int, float)):
-        return "n!" + quote(repr(float(value)), safe="")
-    return quote(value, safe="")  # a '!' inside text is encoded, so that the number mark cannot be forged
+        return "n!" + percent_encoded(repr(float(value)), safe="")
+    return percent_encoded(value, safe="")  # a '!' inside text is encoded, so that the number mark cannot be forged
 
 
 def _decode(text: str) -> Value:

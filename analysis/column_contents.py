@@ -16,7 +16,7 @@ from ple_model.money import is_money, money
 from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
 
 if TYPE_CHECKING:
-    from ple_model.data.normalize import Normalizer
+    from ple_model.data.dataset.normalize import Normalizer
 
 LABEL_ROWS = 20_000
 

@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace) -> int:
 def _run_signal(args: argparse.Namespace) -> int:
     from analysis.ablation import planted_pairs
     from analysis.input_signal import input_signal
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
 
     found = input_signal(
         Dataset.open(args.dataset), tasks=args.task, planted=planted_pairs(args.truth) if args.truth else frozenset(),

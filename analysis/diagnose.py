@@ -20,7 +20,7 @@ from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, stored
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.stats.run import Facts
-from ple_model.data.holes import stored_costs
+from ple_model.data.events.holes import stored_costs
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.model import PLEClusterAdaTT
     from ple_model.run import Run
 
@@ -49,7 +49,7 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
 
 def nonfinite_of(run: Run, model: PLEClusterAdaTT) -> dict[str, float]:
     """Weights, buffers, scalers and calibration maps with a NaN or Inf -> share of their values."""
-    from ple_model.data.normalize import Normalizer
+    from ple_model.data.dataset.normalize import Normalizer
     from ple_model.errors import UserError
     from ple_model.finite import bad_tensors
 

@@ -18,7 +18,7 @@ from ple_model.safe_paths import is_file, is_folder, open_file
 from ple_model.sources import source_digest
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
 RUN_FILES = ("manifest.json", "config.yaml", "model.safetensors", "progress.jsonl", "metrics.json")

@@ -20,8 +20,8 @@ from analysis.ablation import JOINT, MIN_POSITIVES, SMALLEST, Ablation, Cell
 from analysis.engine.effects import MIN_LABELS
 from analysis.engine.paired import PairedBootstrap
 from ple_model.baselines import BOOSTING_ROWS, fit_boosting
-from ple_model.data.columns import is_wide_task
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.columns import is_wide_task
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
 from ple_model.schema import MERCHANT_SLICE_PARTS, RAW_PART
 from ple_model.tasks import TASKS, TaskSpec

@@ -23,7 +23,7 @@ from ple_model.safe_paths import is_file, make_folder, write_bytes
 from ple_model.safe_text import read_object
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
 
@@ -28,6 +28,6 @@ def opened_dataset(run: Run, dataset: Dataset | Path | str | None) -> Dataset:
         return run.sample()
     if not isinstance(dataset, str | Path):
         return dataset
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
 
     return Dataset.open(Path(dataset))

@@ -13,7 +13,6 @@ import duckdb
 import numpy as np
 
 from analysis.cohort import CohortFilter, where
-from analysis.cohort import quote_identifier as q
 from analysis.nullable import filled
 from analysis.stats.base import Array
 from analysis.stats.run import Facts, SplitPerformance, TaskPerformance
@@ -22,6 +21,7 @@ from ple_model.amounts import amount_metrics
 from ple_model.baselines import commonest_share, constant_metrics
 from ple_model.metrics import BY_KIND, Metrics, class_metrics
 from ple_model.sql_paths import to_read
+from ple_model.sql_text import quote as q
 
 SPLITS = ("test", "validation", "train")
 """In the order in which they tell most: a model has seen the last."""

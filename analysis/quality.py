@@ -8,13 +8,13 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from analysis.cohort import quote_identifier as q
 from analysis.nullable import filled
 from analysis.stats import evidence
 from analysis.stats.drift import DriftGroups
 from analysis.stats.run import Facts, RowQuality
 from ple_model.metrics import worst_probability
 from ple_model.sql_paths import to_read
+from ple_model.sql_text import quote as q
 
 LIMIT = 100_000
 

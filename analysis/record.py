@@ -35,8 +35,8 @@ from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Statistics
 from analysis.store import NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, stored, write_statistics
 from ple_model.batch import PLEClusterInput
-from ple_model.data.columns import infinite, known_numbers
-from ple_model.data.dataset import Batch, Dataset
+from ple_model.data.dataset.columns import infinite, known_numbers
+from ple_model.data.dataset.reader import Batch, Dataset
 from ple_model.errors import UserError
 from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 from ple_model.finite import bad_inputs, bad_labels, bad_rows

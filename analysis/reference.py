@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.data.dataset import Dataset
-from ple_model.data.normalize import Normalizer
+from ple_model.data.dataset.normalize import Normalizer
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.profile import Profile, profile_of
 from ple_model.run import Run

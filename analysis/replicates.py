@@ -16,13 +16,14 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.cohort import CohortFilter, quote_identifier, where
+from analysis.cohort import CohortFilter, where
 from analysis.compare import GROUPS, Estimate, Key, Profile, leave_one_out
 from analysis.stats import expert, hmm
 from analysis.stats.base import Array, Statistic
 from analysis.store import AnalysisStore
 from analysis.vectors import sampled
 from ple_model.errors import UserError
+from ple_model.sql_text import literal, quote
 
 S = TypeVar("S", bound=Statistic)
 CHANGE_UNITS = {"binary": "probability", "multiclass": "variation", "regression": "deviations", "contrastive": "angle"}
@@ -74,7 +75,7 @@ class Mean:
 
     def sql(self) -> str:
         """The number of each row; NULL for a row that does not count."""
-        names = [f"{quote_identifier(c)}::DOUBLE" for c in self.columns]
+        names = [f"{quote(c)}::DOUBLE" for c in self.columns]
         x = f"({' + '.join(names)}) / {len(names)}"
         if self.error:
             predicted, happened = names
@@ -85,9 +86,9 @@ class Mean:
             }[self.error]
         kept = [f"isfinite({x})"]
         if self.unless:
-            kept.append(f"NOT {quote_identifier(self.unless)}")
+            kept.append(f"NOT {quote(self.unless)}")
         if self.split:
-            kept.append("split = '" + self.split.replace("'", "''") + "'")
+            kept.append(f"split = {literal(self.split)}")
         return f"CASE WHEN {' AND '.join(kept)} THEN {x} END"
 
 

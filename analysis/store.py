@@ -33,7 +33,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.cohort import CohortFilter, quote_identifier, where
+from analysis.cohort import CohortFilter, where
 from analysis.nullable import filled
 from analysis.stats.base import MIN_ROWS, Array, pack, ratio, unpack
 from analysis.stats.gate import BINS, GateStats
@@ -45,6 +45,7 @@ from ple_model.safe_paths import check_tree, is_file, is_folder, make_folder, wr
 from ple_model.safe_text import read_object, read_text
 from ple_model.shapes import NUMBER, TEXT, WHOLE, Keys, ListOf, MapOf, misfit
 from ple_model.sql_paths import to_read
+from ple_model.sql_text import quote
 
 FORMAT = 4
 META = Keys(
@@ -227,7 +228,7 @@ class AnalysisStore:
     def distinct(self, column: str, limit: int = 200) -> list[tuple[Any, int]]:
         """(value, rows), most frequent first."""
         self._check((), [column])
-        name = quote_identifier(column)
+        name = quote(column)
         return [
             (r[0], int(r[1]))
             for r in self._query([name, "count(*) AS n"], (), f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}")
@@ -242,7 +243,7 @@ class AnalysisStore:
         modes = [c[2:] for c in self.columns if c.startswith("d:")]
         edges = [c[2:] for c in self.columns if c.startswith("t:")]
         uncertain = [c[2:] for c in self.columns if c.startswith("u:")]
-        q = quote_identifier
+        q = quote
         # An aggregate a cell adds up over a million rows, and one with a FILTER slows down all others of its query: those of an
         # expert's fallen rows are asked for where it falls back at all, in a query of its own.
         n = self.count(filters)
@@ -337,10 +338,8 @@ class AnalysisStore:
     ) -> tuple[list[Any], NDArray[np.int64], Array]:
         """(groups, rows [G], means [G, len(columns)]) of scalar columns by a grouping column, largest group first."""
         self._check((), [*columns, by])
-        means = [f"avg({quote_identifier(c)}::DOUBLE)" for c in columns]
-        rows = self._query(
-            [quote_identifier(by), "count(*) AS n", *means], filters, f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}"
-        )
+        means = [f"avg({quote(c)}::DOUBLE)" for c in columns]
+        rows = self._query([quote(by), "count(*) AS n", *means], filters, f"GROUP BY 1 ORDER BY n DESC, 1 LIMIT {int(limit)}")
         values = np.array([[np.nan if v is None else v for v in r[2:]] for r in rows], dtype=np.float64).reshape(
             len(rows), len(columns)
         )
@@ -351,7 +350,7 @@ class AnalysisStore:
     ) -> tuple[Array, NDArray[np.int64]]:
         """(edges [bins + 1], counts [bins]) of a numeric column, aggregated in the query; NaN left out."""
         self._check((), [column])
-        c = f"{quote_identifier(column)}::DOUBLE"
+        c = f"{quote(column)}::DOUBLE"
         if span is None:
             low, high = self._query([f"min({c}) FILTER (isfinite({c}))", f"max({c}) FILTER (isfinite({c}))"], filters)[0]
             span = (0.0, 1.0) if low is None else (float(low), float(high))
@@ -374,7 +373,7 @@ class AnalysisStore:
         None (`filled`)."""
         self._check(filters, columns)
         condition, values = where(filters)
-        names = ", ".join(quote_identifier(c) for c in columns)
+        names = ", ".join(quote(c) for c in columns)
         order = (
             f"ORDER BY hash(row + {int(seed)} * 1000003) LIMIT {int(limit)}" if "row" in self.columns else f"LIMIT {int(limit)}"
         )

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.cohort import CohortFilter, quote_identifier, where
+from analysis.cohort import CohortFilter, where
 from analysis.nullable import filled
 from analysis.stats.expert import ExpertStats, measure
 from analysis.stats.hmm import HmmStats
 from analysis.stats.hmm import measure as measure_hmm
 from analysis.store import AnalysisStore
+from ple_model.sql_text import quote
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ def sampled(store: AnalysisStore, columns: Sequence[str] = (), filters: Sequence
         return Sampled(np.zeros(0, np.int64), {c: np.zeros(0) for c in columns})
     store.count(filters)  # names an unknown column or a value that does not fit
     condition, values = where(filters)
-    names = ", ".join(f"{quote_identifier(c)} AS c{i}" for i, c in enumerate(columns))
+    names = ", ".join(f"{quote(c)} AS c{i}" for i, c in enumerate(columns))
     query = (
         f"SELECT row{', ' if names else ''}{names} FROM rows {condition} {'AND' if condition else 'WHERE'} "
         "row IN (SELECT unnest(?::BIGINT[])) ORDER BY row"

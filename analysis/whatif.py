@@ -14,7 +14,7 @@ from analysis.results.whatif import CustomerWhatIf, WhatIfResult
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.intervention import Intervention
     from ple_model.run import Run
 

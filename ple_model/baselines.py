@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.amounts import amount_metrics
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.metrics import BY_KIND, Metrics, auc, average_precision, class_metrics, weighted_ranks
 from ple_model.scoring import TaskRows
 from ple_model.tasks import TaskSpec

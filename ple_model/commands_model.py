@@ -36,7 +36,7 @@ def _train(arguments: Arguments) -> int:
     import torch
 
     from ple_model.config import load_config
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.progressbar import ProgressBar
     from ple_model.run import load_run
     from ple_model.train import Options, train
@@ -117,7 +117,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
 def _evaluate(arguments: Arguments) -> int:
     import torch
 
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.evaluate import evaluate
     from ple_model.run import dump, load_run
 

@@ -17,7 +17,7 @@ from scipy.optimize import minimize_scalar
 
 from ple_model.config import Config
 from ple_model.context import LabelScaler, ModelContext
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.tasks import TaskSpec
 
 Array = NDArray[np.float64]

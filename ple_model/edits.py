@@ -25,7 +25,7 @@ from ple_model.schema import FeatureSchema, load_schema
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ple_model.data.normalize import Normalizer
+    from ple_model.data.dataset.normalize import Normalizer
 
 How = Literal["set", "times", "plus", "absent"]
 FIELDS: tuple[str, ...] = tuple(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ple_model.batch import PLEClusterInput
 from ple_model.constants import ratios
 from ple_model.context import ModelContext
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision
 from ple_model.finite import Tally, bad_inputs, bad_labels
 from ple_model.gate import gate_entropy

@@ -13,7 +13,7 @@ import numpy as np
 
 from ple_model.amounts import AmountMap, amount_metrics
 from ple_model.baselines import Baselines
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.finish import base_rate
 from ple_model.metrics import BY_KIND, Metrics, bootstrap

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ple_model.amounts import AmountMap, MeanShift, amount_metrics, fit_amounts, fit_shift
 from ple_model.baselines import commonest_share, constant, training_labels
 from ple_model.calibration import CalibrationMap, fit_calibration
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.files import write_json
 from ple_model.finite import bad_tensors, tensors_sentence

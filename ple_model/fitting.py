@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ple_model.config import Config, TaskOverride
 from ple_model.context import ModelContext
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.experts.reads import read_in
 from ple_model.registry import expert_class

@@ -38,11 +38,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ple_model.calibration import CalibrationMap
-from ple_model.data.build import BuildSettings, transform
-from ple_model.data.dataset import Batch, Dataset
+from ple_model.data.build.build import BuildSettings, transform
+from ple_model.data.build.steps import Progress
+from ple_model.data.dataset.reader import Batch, Dataset
 from ple_model.data.own.dataset import rows_to_score
 from ple_model.data.own.table import NO_CUTOFF
-from ple_model.data.work import Progress
 from ple_model.errors import UserError
 from ple_model.fields import SEGMENTS
 from ple_model.finite import Tally

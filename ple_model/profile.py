@@ -21,7 +21,7 @@ from ple_model.schema import PART_SLICES
 
 if TYPE_CHECKING:
     from ple_model.batch import PLEClusterInput
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
 
 FILE = "profile.npz"
 BINS = 10

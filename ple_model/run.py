@@ -44,7 +44,7 @@ from ple_model.stored import Stored, shown
 from ple_model.stored_metrics import checked_metrics
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.model import PLEClusterAdaTT
 
 FORMAT_VERSION = 2
@@ -216,7 +216,7 @@ class Run:
 
     def sample(self) -> Dataset:
         """The customers stored with the run, as a small dataset."""
-        from ple_model.data.dataset import Dataset
+        from ple_model.data.dataset.reader import Dataset
 
         if not is_file(self.path / "sample" / "dataset.json"):
             raise UserError(f"{self.path} has no sample yet: it is written when the training ends")
@@ -224,7 +224,7 @@ class Run:
 
     def dataset(self) -> Dataset | None:
         """The dataset it was trained on, if it is still where it was and its fingerprint is the same; else None."""
-        from ple_model.data.dataset import Dataset
+        from ple_model.data.dataset.reader import Dataset
 
         try:
             place = Stored.of(self.path, read_json(self.path / "state" / "dataset.json")).text("path")

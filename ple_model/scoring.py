@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ple_model.calibration import CalibrationMap
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.tasks import TaskSpec

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ple_model.errors import UserError
+from ple_model.sql_text import literal
 
 _MARKS = re.compile(r"([\[*?])")
 
@@ -17,16 +18,12 @@ def _here(path: Path | str) -> str:
     return f"./{text}" if text.startswith("~") else text
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def to_read(path: Path | str) -> str:
     """SQL text of the one file of this name, for `read_csv` and `read_parquet`."""
     text = _here(path)
     if _MARKS.search(text) and "\\" in text:  # beside such marks DuckDB takes a backslash for the end of a folder's name
         raise UserError(f"'{path}': a path with a backslash beside [, * or ? cannot be read; rename the file or its folder")
-    return _quoted(_MARKS.sub(r"[\1]", text))
+    return literal(_MARKS.sub(r"[\1]", text))
 
 
 def to_read_all(paths: Iterable[Path | str]) -> str:
@@ -36,4 +33,4 @@ def to_read_all(paths: Iterable[Path | str]) -> str:
 
 def to_write(path: Path | str) -> str:
     """SQL text of this name, for `COPY ... TO`, which takes it as it is."""
-    return _quoted(_here(path))
+    return literal(_here(path))

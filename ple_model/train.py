@@ -32,8 +32,8 @@ from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_
 from ple_model.config import Config
 from ple_model.constants import with_training_statistics
 from ple_model.context import ModelContext
-from ple_model.data.dataset import Dataset
-from ple_model.data.holes import stored_costs
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.holes import stored_costs
 from ple_model.device import Precision, memory_mb, pick_device
 from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.epochlog import EpochSums, GradientNorms, Validation, validate

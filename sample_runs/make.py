@@ -20,8 +20,8 @@ import torch
 
 from analysis.faults.feeds import cut_feed
 from ple_model.config import load_config
-from ple_model.data.build import build
-from ple_model.data.dataset import Dataset
+from ple_model.data.build.build import build
+from ple_model.data.dataset.reader import Dataset
 from ple_model.data.synth import generate
 from ple_model.finish import write_sample
 from ple_model.train import Options, train

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run, load_run
 from tests.fakes import make_dataset, tiny_config
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ple_model.batch import PLEClusterInput
 from ple_model.config import Config, config_from_dict, load_config, merge, preset_dict
-from ple_model.data.dataset import Batch, Dataset, write_dataset
+from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.fields import N_NORMALIZED
 from ple_model.tasks import TASKS
 from tests.factories import random_context, random_inputs

@@ -14,10 +14,10 @@ import ple_model.tasks as package
 from analysis import explain
 from analysis.explain.report import to_html
 from ple_model.config import load_config
-from ple_model.data.dataset import Dataset
-from ple_model.data.events import connect
-from ple_model.data.labels import LabelSettings, compute_labels
-from ple_model.data.spine import SplitSettings, create_spine
+from ple_model.data.build.spine import SplitSettings, create_spine
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.connect import connect
+from ple_model.data.labels.labels import LabelSettings, compute_labels
 from ple_model.evaluate import evaluate
 from ple_model.run import TASKS_OF_FORMAT_1, Run, load_run
 from ple_model.tasks import TASKS

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from ple_model.cli import main
-from ple_model.data.events import EventsManifest, connect
+from ple_model.data.events.connect import connect
+from ple_model.data.events.manifest import EventsManifest
 from tests.dashboard.test_views import opened
 
 CARDS, SILENT = 26, 8

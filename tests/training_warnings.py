@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ple_model.badstep import BadStep
 from ple_model.config import TransferEdge
-from ple_model.data.holes import Cost, Hole
+from ple_model.data.events.holes import Cost, Hole
 from ple_model.finite import Tally, tensors_sentence
 from ple_model.tasks import TASKS
 from ple_model.train import TITLES

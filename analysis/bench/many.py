@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ple_model.data.dataset import Dataset
-from ple_model.data.writer import DatasetWriter, copy_artifacts
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
 from ple_model.run import Run, load_run
 
 PIECE = 4096

@@ -8,7 +8,7 @@ from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.run import Statistics
-from ple_model.data.holes import HISTORY_DAYS, Cost
+from ple_model.data.events.holes import HISTORY_DAYS, Cost
 
 
 @check(

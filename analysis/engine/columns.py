@@ -18,7 +18,7 @@ from analysis.i18n import phrase
 from analysis.kept import Kept
 from analysis.results.whatif import Note
 from analysis.wording import Language, number, quantity, title
-from ple_model.data.normalize import CLIP, CONSTANT, RAW, Normalizer
+from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, Normalizer
 from ple_model.edits import FeatureEdit, column_values, one_column, removed_keys
 from ple_model.money import is_money
 from ple_model.profile import Profile

@@ -30,7 +30,7 @@ from ple_model.sae import SparseAutoencoder
 from ple_model.schema import FeatureSchema
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
 CHUNK = 512

@@ -41,7 +41,7 @@ from ple_model.towers import predict
 
 if TYPE_CHECKING:
     from ple_model.batch import PLEClusterInput
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
 
 CHUNK = 4096
 MIN_LABELS = 50

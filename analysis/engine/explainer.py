@@ -32,7 +32,7 @@ from ple_model.run import Run
 from ple_model.safe_paths import open_file
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
 
 ROWS = 1024
 """Rows of the sample that stand for the population."""

@@ -10,7 +10,7 @@ from analysis.opening import opened_run
 from analysis.results.explanation import Explanation
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
 

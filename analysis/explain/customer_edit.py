@@ -28,7 +28,7 @@ from ple_model.run import Run
 from ple_model.schema import FeatureColumn
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import Condition
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
 DEFAULT_TASK = "nba"

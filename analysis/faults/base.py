@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ple_model.config import Config, load_config
-from ple_model.data.build import BuildSettings, build
-from ple_model.data.dataset import Dataset
-from ple_model.data.spine import SplitSettings
+from ple_model.data.build.build import BuildSettings, build
+from ple_model.data.build.spine import SplitSettings
+from ple_model.data.dataset.reader import Dataset
 from ple_model.data.synth import generate
 from ple_model.finish import write_sample
 from ple_model.run import Run, load_run

@@ -27,7 +27,7 @@ from analysis.faults.rows import rewrite
 from analysis.faults.score import BenchmarkScore, Case, Hit, judge, judge_healthy
 from analysis.record import record
 from ple_model.config import Config
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
 from ple_model.files import write_tensors
 from ple_model.model import PLEClusterAdaTT

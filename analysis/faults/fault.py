@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["data", "weight", "config", "training"]
 Columns = dict[str, NDArray[Any]]
 RowChange = Callable[[Columns, np.random.Generator], None]
-"""Changes decoded dataset columns (`ple_model.data.columns`) in place; called once for each part file."""
+"""Changes decoded dataset columns (`ple_model.data.dataset.columns`) in place; called once for each part file."""
 ModelChange = Callable[["PLEClusterAdaTT"], None]
 """Changes a model in place, without gradients."""
 Refit = Callable[["PLEClusterAdaTT", "PLEClusterInput"], None]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.faults.fault import Columns
 from analysis.faults.rows import remove, rewrite
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from analysis.faults.fault import Columns, RowChange
-from ple_model.data.columns import column_shape, decode
-from ple_model.data.dataset import Dataset
-from ple_model.data.writer import DatasetWriter, copy_artifacts
+from ple_model.data.dataset.columns import column_shape, decode
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
 from ple_model.schema import PART_SLICES
 
 

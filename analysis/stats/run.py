@@ -18,7 +18,7 @@ from analysis.stats.inputs import InputStats
 from analysis.stats.sae import SaeStats
 from analysis.stats.training import TrainingStats
 from analysis.stats.transfer import DoseResponse, TransferStats
-from ple_model.data.holes import Cost
+from ple_model.data.events.holes import Cost
 from ple_model.own_rows import OwnRows
 from ple_model.schema import PART_SLICES
 

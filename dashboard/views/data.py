@@ -19,8 +19,8 @@ from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
 from dashboard.view import View
-from ple_model.data.dataset import Dataset
-from ple_model.data.normalize import Normalizer
+from ple_model.data.dataset.normalize import Normalizer
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.schema import FeatureSchema
 

@@ -23,7 +23,7 @@ FLAT = 1.10
 CHILD = """
 import json, resource, sys, time
 from ple_model.bench.measure import own_peak_mb
-from ple_model.data.build import build
+from ple_model.data.build.build import build
 from ple_model.data.synth import world
 if __name__ == "__main__":
     last = first = time.perf_counter()

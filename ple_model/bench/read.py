@@ -14,8 +14,8 @@ from torch import Tensor
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Row, Settings, Target, agree, interleave
 from ple_model.bench.registry import Benchmark
-from ple_model.data.columns import KEYS, column_shape
-from ple_model.data.dataset import Batch, Dataset, write_dataset
+from ple_model.data.dataset.columns import KEYS, column_shape
+from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.fields import FIELD_SHAPES
 
 BATCH = 1024

@@ -12,7 +12,7 @@ from ple_model.arguments import HORIZON, PROCESSES, SEED, day, folder_in, folder
 from ple_model.commands import Command, add_json
 
 if TYPE_CHECKING:
-    from ple_model.data.work import Progress
+    from ple_model.data.build.steps import Progress
 
 
 def _configure_build(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +37,9 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_build(args: argparse.Namespace) -> int:
-    from ple_model.data.build import BuildSettings, build, transform
-    from ple_model.data.labels import LabelSettings
-    from ple_model.data.spine import SplitSettings
+    from ple_model.data.build.build import BuildSettings, build, transform
+    from ple_model.data.build.spine import SplitSettings
+    from ple_model.data.labels.labels import LabelSettings
     from ple_model.run import load_run
 
     settings = BuildSettings(

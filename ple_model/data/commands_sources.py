@@ -14,7 +14,7 @@ from ple_model.errors import UserError
 from ple_model.importers.importer import importers, progress, report_events
 
 if TYPE_CHECKING:
-    from ple_model.data.validation import ValidationReport
+    from ple_model.data.checking.validation import ValidationReport
 
 
 def _configure_synth(parser: argparse.ArgumentParser) -> None:
@@ -52,12 +52,12 @@ def _run_import(arguments: Arguments) -> int:
 
 def validate_any(path: Path) -> ValidationReport:
     """Check an events folder, a dataset (checksums of all parts) or a run (manifest, weights, sample)."""
-    from ple_model.data.validation import Fault, ValidationReport, validate
+    from ple_model.data.checking.validation import Fault, ValidationReport, validate
 
     # event tables are checked without torch, which takes longer to load than most of them to check
     if (path / "dataset.json").exists():
-        from ple_model.data.check_finite import dataset_faults
-        from ple_model.data.dataset import Dataset
+        from ple_model.data.checking.finite import dataset_faults
+        from ple_model.data.dataset.reader import Dataset
 
         dataset, faults, rows = None, [], {}
         try:
@@ -75,7 +75,7 @@ def validate_any(path: Path) -> ValidationReport:
                 faults += dataset_faults(dataset)
         return ValidationReport(str(path), rows, tuple(faults))
     if (path / "manifest.json").exists():
-        from ple_model.data.check_finite import run_faults
+        from ple_model.data.checking.finite import run_faults
         from ple_model.run import load_run
 
         faults = []

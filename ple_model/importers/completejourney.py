@@ -18,7 +18,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    from ple_model.data.import_completejourney import import_completejourney
+    from ple_model.data.importers.completejourney import import_completejourney
 
     found = import_completejourney(
         arguments.folder, arguments.out, proxy_labels=arguments.proxy_labels, progress=progress("tables")

@@ -28,7 +28,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    from ple_model.data.import_features import import_features
+    from ple_model.data.importers.features import import_features
 
     if arguments.schema is not None and not arguments.schema.exists():
         return _run_starter(arguments)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ple_model.commands import Arguments
 
 if TYPE_CHECKING:
-    from ple_model.data.events import EventsManifest
+    from ple_model.data.events.manifest import EventsManifest
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def progress(what: str) -> Callable[[int, int], None]:
 
 def imported(manifest: EventsManifest, arguments: Arguments) -> int:
     """Say what event tables were written to `arguments.out`, and check them: the exit code."""
-    from ple_model.data.validation import validate
+    from ple_model.data.checking.validation import validate
 
     report_events(manifest, arguments.out, arguments.json)
     report = validate(arguments.out)

@@ -27,8 +27,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    from ple_model.data.import_map import write_starter
-    from ple_model.data.source_files import folder_of
+    from ple_model.data.importers.source_files import folder_of
+    from ple_model.data.importers.starter_map import write_starter
 
     starter = write_starter(arguments.file, arguments.out, arguments.table, arguments.encoding)
     if arguments.json:

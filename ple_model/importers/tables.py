@@ -21,8 +21,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    from ple_model.data.import_tables import import_tables
-    from ple_model.data.source_map import load_map
+    from ple_model.data.importers.source_map import load_map
+    from ple_model.data.importers.tables import import_tables
 
     mapping = load_map(arguments.map) if arguments.map is not None else None
     return imported(import_tables(arguments.folder, arguments.out, mapping, progress("tables")), arguments)

@@ -8,6 +8,7 @@ The label is one SELECT of `row_id` and `label` over what `data.labels` lays rea
 
 `$horizon_days` and the other windows of `data.labels.LabelSettings` stand for their days, `$purchase` for the condition of a
 purchase in `transactions`. A row that the SELECT leaves out, or gives NULL, has no label. By kind a label is a whole number
+from ple_model.sql_text import sql_list
 from 0 on (binary, multiclass), a number, or a list of `out_dim` numbers (regression), a brand's name (contrastive).
 """
 
@@ -102,5 +103,4 @@ class TaskSpec:
 
 def position(column: str, names: Sequence[str]) -> str:
     """SQL: position of a column's value among `names`, NULL where it is none of them."""
-    listed = ", ".join("'" + x.replace("'", "''") + "'" for x in names)
-    return f"nullif(list_position([{listed}], {column}), 0) - 1"
+    return f"nullif(list_position([{sql_list(names)}], {column}), 0) - 1"

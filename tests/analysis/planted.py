@@ -18,7 +18,7 @@ from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Facts, RowQuality, Statistics
 from analysis.stats.transfer import DoseResponse
 from ple_model.config import load_config
-from ple_model.data.holes import Hole, costs
+from ple_model.data.events.holes import Hole, costs
 from ple_model.fields import OPTIONAL_FIELDS
 from ple_model.own_rows import OwnRows, compare
 from ple_model.profile import ProfileRows, quantile_edges

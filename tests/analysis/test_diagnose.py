@@ -24,7 +24,7 @@ from analysis.stats.base import pack
 from analysis.store import AnalysisStore, stored
 from analysis.wording import statistic
 from ple_model.cli import main
-from ple_model.data.dataset import Batch, Dataset, write_dataset
+from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.errors import UserError
 from ple_model.run import Run, load_run
 from tests.factories import without

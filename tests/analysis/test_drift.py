@@ -16,10 +16,10 @@ from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.reference import rescale
 from analysis.stats import drift
-from ple_model.data.columns import decode
-from ple_model.data.dataset import Dataset
-from ple_model.data.normalize import Normalizer
-from ple_model.data.writer import DatasetWriter, copy_artifacts
+from ple_model.data.dataset.columns import decode
+from ple_model.data.dataset.normalize import Normalizer
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
 from ple_model.profile import ProfileRows, quantile_edges
 from ple_model.run import Run
 from ple_model.schema import PART_SLICES

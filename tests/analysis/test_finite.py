@@ -14,8 +14,8 @@ from analysis.diagnose import Diagnosis, diagnose
 from analysis.faults.data import FLOAT_FIELDS
 from analysis.faults.fault import faults
 from analysis.faults.rows import changed, rewrite
-from ple_model.data.check_finite import dataset_faults
-from ple_model.data.dataset import Dataset
+from ple_model.data.checking.finite import dataset_faults
+from ple_model.data.dataset.reader import Dataset
 from ple_model.files import read_tensors, write_tensors
 from ple_model.run import Run, load_run
 

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.input_signal import COLUMNS, DOMAINS, _cells, _flat, blocks, input_signal
 from ple_model.cli import main
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.tasks import TASKS
 
@@ -82,7 +82,7 @@ def test_an_unknown_task_is_named_with_the_nearest(tiny_dataset: Dataset) -> Non
 
 
 def test_a_dataset_of_training_rows_only_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    from ple_model.data.dataset import write_dataset
+    from ple_model.data.dataset.reader import write_dataset
 
     batch = tiny_dataset.load("train")
     only = write_dataset(tmp_path / "only", [batch])

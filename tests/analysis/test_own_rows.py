@@ -16,7 +16,7 @@ from analysis.checks.thresholds import Thresholds
 from analysis.faults.fault import Columns, faults
 from analysis.faults.rows import changed, rewrite
 from analysis.stats.run import Statistics
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run
 
 

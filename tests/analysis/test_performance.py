@@ -17,7 +17,7 @@ import pytest
 from analysis import CohortFilter, Diagnosis, diagnose
 from analysis.performance import performance, rows_performance
 from analysis.record import fingerprint
-from ple_model.data.dataset import write_dataset
+from ple_model.data.dataset.reader import write_dataset
 from ple_model.evaluate import Evaluation, evaluate
 from ple_model.files import read_tensors, write_tensors
 from ple_model.metrics import regression_metrics

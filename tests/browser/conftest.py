@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 from analysis import diagnose
 from dashboard.browser import CHROMIUM, WAIT_MS, app, launch
 from dashboard.server import DEBUG, ROOT
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 
 BUNDLED = ("healthy", "cut-feed")
 

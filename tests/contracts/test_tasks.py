@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ple_model.config import load_config
-from ple_model.data.columns import is_class_task, is_wide_task
-from ple_model.data.events import connect
-from ple_model.data.labels import Labels, LabelSettings, _words, compute_labels
-from ple_model.data.spine import SplitSettings, create_spine
+from ple_model.data.build.spine import SplitSettings, create_spine
+from ple_model.data.dataset.columns import is_class_task, is_wide_task
+from ple_model.data.events.connect import connect
+from ple_model.data.labels.labels import Labels, LabelSettings, _words, compute_labels
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import LossBreakdown, PLEClusterOutput
 from ple_model.registry import expert_classes

@@ -14,7 +14,7 @@ from analysis.column_contents import column_bins, column_rows, label_rows, part_
 from analysis.figures import data as figures
 from analysis.stats.drift import compare
 from analysis.stats.run import Statistics
-from ple_model.data.normalize import Normalizer
+from ple_model.data.dataset.normalize import Normalizer
 from ple_model.run import Run
 from ple_model.schema import PART_SLICES, load_schema
 from tests.dashboard.test_views import measured, opened, text

@@ -12,7 +12,7 @@ import yaml
 
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.jobs import JobStore, Training, jobs_root
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from tests.dashboard.test_jobs import until
 from tests.dashboard.test_views import opened
 from tests.drills.disk_full import mount, unmount

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import train_form
 from dashboard.i18n import catalogue
 from dashboard.server import DEBUG, RUNS_VARIABLE
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 
 EN = catalogue("en")
 TYPED = (

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from ple_model.cli import build_parser, gather, main
-from ple_model.data.dataset import Dataset
-from ple_model.data.events import TABLES, connect
-from ple_model.data.source_map import TableMap, load_map
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.connect import connect
+from ple_model.data.events.spec import TABLES
+from ple_model.data.importers.source_map import TableMap, load_map
 from ple_model.tasks import TASKS
 
 GUIDE = Path(__file__).parents[2] / "docs" / "bring-your-own-data.md"

@@ -82,7 +82,7 @@ def ple(words: Sequence[str], log: Path, *, file_limit: int | None = None) -> En
 
 def warm_up() -> None:
     """Import what children need, once."""
-    import ple_model.data.build
+    import ple_model.data.build.build
     import ple_model.data.synth
     import ple_model.predict
     import ple_model.train  # noqa: F401

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.run import load_run
 from ple_model.train import Options, train
 from tests.fakes import tiny_config

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ple_model.amounts import FEW, AmountMap, MeanShift, amount_metrics, fit_amounts, fit_shift
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.run import Run, load_run

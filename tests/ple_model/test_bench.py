@@ -92,7 +92,7 @@ def test_one_measurement_changes_no_gradient_of_the_step() -> None:
 
 def test_the_cache_and_duckdb_read_the_same_rows(tmp_path: Path) -> None:
     from ple_model.bench import read
-    from ple_model.data.dataset import Dataset
+    from ple_model.data.dataset.reader import Dataset
 
     made = read.make(tmp_path / "data", 40, 20, seed=0)
     cached = Dataset.open(made.path, cache=tmp_path / "cache")

@@ -12,7 +12,7 @@ import yaml
 
 from ple_model.cli import gather, main
 from ple_model.config import config_from_dict
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.run import Run, load_run
 from tests.fakes import tiny_config

@@ -16,8 +16,8 @@ import torch
 
 from ple_model import train as training
 from ple_model.cli import main
-from ple_model.data.dataset import Dataset
-from ple_model.data.work import new_array
+from ple_model.data.build.steps import new_array
+from ple_model.data.dataset.reader import Dataset
 from ple_model.disk import DiskFull, disk_full, is_disk_full, writing
 from ple_model.errors import UserError
 from ple_model.files import write_tensors

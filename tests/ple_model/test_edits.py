@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ple_model.batch import PLEClusterInput
-from ple_model.data.normalize import Normalizer
+from ple_model.data.dataset.normalize import Normalizer
 from ple_model.edits import FIELDS, FeatureEdit, changed_keys, check, edit, removable
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES, N_NORMALIZED

@@ -13,7 +13,7 @@ import pytest
 from dashboard.components import metrics
 from ple_model.baselines import MIN_HELD_OUT, Baselines, fit_boosting, held_out
 from ple_model.cli import main
-from ple_model.data.dataset import Dataset, write_dataset
+from ple_model.data.dataset.reader import Dataset, write_dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import Evaluation, evaluate
 from ple_model.run import Run, load_run

@@ -14,7 +14,7 @@ from analysis.faults.rows import changed, rewrite
 from ple_model.calibration import fit_calibration
 from ple_model.cli import main
 from ple_model.data.commands_sources import validate_any
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.fields import FIELD_SHAPES

@@ -15,10 +15,10 @@ import torch
 
 from analysis import explain
 from ple_model.cli import main
-from ple_model.data.build import BuildSettings, build
-from ple_model.data.dataset import Dataset
-from ple_model.data.normalize import Normalizer
-from ple_model.data.spine import SplitSettings
+from ple_model.data.build.build import BuildSettings, build
+from ple_model.data.build.spine import SplitSettings
+from ple_model.data.dataset.normalize import Normalizer
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.predict import Prediction, predict, score_to_parquet

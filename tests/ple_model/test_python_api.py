@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ple_model import constants
 from ple_model.batch import PLEClusterInput
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.metrics import regression_metrics

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ple_model import run as run_module
 from ple_model.cli import main
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.disk import DiskFull
 from ple_model.errors import UserError
 from ple_model.files import plain, read_json, write_json, write_tensors

@@ -15,7 +15,7 @@ from ple_model.sources import source_digest, source_files
 
 BY_IMPORT = {
     "analysis.record": ("analysis.quality", "analysis.stats.gate", "ple_model.experts.perslay", "ple_model.layers.sinkhorn"),
-    "ple_model.data.build": ("ple_model.data.labels", "ple_model.data.derived.gmm", "ple_model.data.features.rfm"),
+    "ple_model.data.build.build": ("ple_model.data.labels.labels", "ple_model.data.derived.gmm", "ple_model.data.features.rfm"),
     "ple_model.train": ("ple_model.losses", "ple_model.experts.temporal", "ple_model.baselines", "ple_model.metrics"),
     "ple_model.data.synth": ("ple_model.data.synth.people", "ple_model.tasks"),
 }
@@ -81,21 +81,21 @@ def _is_module(name: str) -> bool:
 @pytest.mark.parametrize(
     "changed",
     [
-        "ple_model/data/labels.py",
+        "ple_model/data/labels/labels.py",
         "ple_model/data/features/rfm.py",
         "ple_model/feature_schema.yaml",
         "ple_model/tasks/engagement.py",
     ],
 )
 def test_a_change_of_any_file_changes_the_digest_of_what_depends_on_it(program: Path, changed: str) -> None:
-    build, synth = digest(program, "ple_model.data.build"), digest(program, "ple_model.data.synth")
+    build, synth = digest(program, "ple_model.data.build.build"), digest(program, "ple_model.data.synth")
     with (program / changed).open("a") as f:
         f.write("# another\n")
-    assert digest(program, "ple_model.data.build") != build
+    assert digest(program, "ple_model.data.build.build") != build
     assert (digest(program, "ple_model.data.synth") != synth) == (changed == "ple_model/tasks/engagement.py")
 
 
-@pytest.mark.parametrize(("folder", "root"), [("experts", "ple_model.train"), ("tasks", "ple_model.data.build")])
+@pytest.mark.parametrize(("folder", "root"), [("experts", "ple_model.train"), ("tasks", "ple_model.data.build.build")])
 def test_a_new_expert_or_task_counts_though_nothing_imports_it(program: Path, folder: str, root: str) -> None:
     before = digest(program, root)
     (program / "ple_model" / folder / "another.py").write_text("X = 1\n")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from analysis.faults.bench import built_wrong
 from analysis.faults.rows import changed, rewrite
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.epochlog import EpochSums
 from ple_model.errors import UserError
 from ple_model.files import read_tensors

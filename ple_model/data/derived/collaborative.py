@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from ple_model.data.conditions import PURCHASE
-from ple_model.data.events import EventStore
-from ple_model.data.folds import folds_of
-from ple_model.data.spine import within
+from ple_model.data.build.folds import folds_of
+from ple_model.data.build.spine import within
+from ple_model.data.events.connect import EventStore
+from ple_model.data.labels.conditions import PURCHASE
 
 FloatArray = NDArray[np.float32]
 WIDTH = 64

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from ple_model.data.folds import FOLDS
+from ple_model.data.build.folds import FOLDS
 from ple_model.schema import PART_SLICES
 
 FloatArray = NDArray[np.float32]

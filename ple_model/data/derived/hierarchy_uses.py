@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ple_model.context import BALLS
+from ple_model.data.build.spine import within
 from ple_model.data.derived.hierarchy import Forest, build_forest
-from ple_model.data.events import EventStore
-from ple_model.data.spine import within
+from ple_model.data.events.connect import EventStore
 
 MAX_LEAVES = 400
 Uses = dict[str, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]

@@ -15,10 +15,11 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.data.conditions import PURCHASE
-from ple_model.data.events import EventStore, quote
+from ple_model.data.build.spine import within
+from ple_model.data.events.connect import EventStore
 from ple_model.data.features.column import HISTORY_DAYS
-from ple_model.data.spine import within
+from ple_model.data.labels.conditions import PURCHASE
+from ple_model.sql_text import quote
 from ple_model.tasks import CHANNELS, SPENDING_CATEGORIES
 
 FloatArray = NDArray[np.float32]

@@ -18,7 +18,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.data.spine import within
+from ple_model.data.build.spine import within
 
 FloatArray = NDArray[np.float32]
 TXN_STEPS, TXN_WIDTH = 180, 16

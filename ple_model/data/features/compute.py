@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ple_model.data.events import literal
+from ple_model.data.build.folds import fold_sql
 from ple_model.data.features.column import LOG_UNITS
 from ple_model.data.features.declared import DECLARED
 from ple_model.data.features.market import Market
 from ple_model.data.features.relations import RELATIONS, SHARED
-from ple_model.data.folds import fold_sql
+from ple_model.sql_text import literal
 
 TABLES = (
     "customers", "transactions", "sessions", "holdings", "campaigns", "merchants", "insurance", "consultation", "overseas",

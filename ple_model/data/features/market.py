@@ -14,8 +14,8 @@ from pathlib import Path
 
 import duckdb
 
+from ple_model.data.build.folds import FOLDS, fold_sql
 from ple_model.data.features.relations import CATEGORY_NUMBER
-from ple_model.data.folds import FOLDS, fold_sql
 from ple_model.errors import UserError
 from ple_model.safe_paths import write_bytes
 from ple_model.safe_text import read_json

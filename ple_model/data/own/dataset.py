@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.context import LabelScaler, ModelContext, OwnLabel
+from ple_model.data.build.folds import FOLDS, folds_of
+from ple_model.data.build.splits import customer_split, in_two_splits
+from ple_model.data.dataset.manifest import DatasetManifest
+from ple_model.data.dataset.normalize import Normalizer, signed_log
+from ple_model.data.dataset.writer import DatasetWriter
 from ple_model.data.derived.gmm import ARRAYS, FOLD_ARRAYS, GmmModel, fit_gmm
-from ple_model.data.folds import FOLDS, folds_of
-from ple_model.data.manifest import DatasetManifest
-from ple_model.data.normalize import Normalizer, signed_log
 from ple_model.data.own.labels import read_labels
 from ple_model.data.own.recipe import Recipe
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, load_table
 from ple_model.data.own.table import Rows, opened, read_rows
-from ple_model.data.splits import customer_split, in_two_splits
-from ple_model.data.writer import DatasetWriter
 from ple_model.errors import UserError
 from ple_model.schema import FeatureSchema
 from ple_model.tasks import TASKS

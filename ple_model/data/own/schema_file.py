@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ple_model.data.columns import is_wide_task
+from ple_model.data.dataset.columns import is_wide_task
 from ple_model.errors import UserError, did_you_mean
 from ple_model.money import require_currency
 from ple_model.tasks import TASKS

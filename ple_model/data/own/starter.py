@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ple_model.data.columns import SPLITS
-from ple_model.data.events import quote, sql_list
+from ple_model.data.dataset.columns import SPLITS
 from ple_model.data.own.schema_file import FEATURES, OwnColumn
 from ple_model.data.own.table import Source, opened
 from ple_model.errors import UserError
 from ple_model.safe_paths import write_bytes
+from ple_model.sql_text import quote, sql_list
 from ple_model.tasks import TASKS
 
 IDS = ("customer_id", "customerid", "id", "person_id", "client_id", "user_id", "account_id", "member_id", "uid", "key")

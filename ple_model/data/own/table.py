@@ -14,12 +14,14 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.data.columns import SPLITS
-from ple_model.data.events import is_blank, open_connection, quote, sql_list
+from ple_model.data.dataset.columns import SPLITS
+from ple_model.data.events.connect import open_connection
+from ple_model.data.events.sql import is_blank
+from ple_model.data.importers.scan_source import guess_layout, scan_source
+from ple_model.data.importers.source_files import find_files
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, OwnTable
-from ple_model.data.scan_source import guess_layout, scan_source
-from ple_model.data.source_files import find_files
 from ple_model.errors import UserError, did_you_mean
+from ple_model.sql_text import quote, sql_list
 
 LARGEST = float(np.finfo(np.float32).max)
 NO_CUTOFF = "1970-01-01"

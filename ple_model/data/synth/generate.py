@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ple_model.data.events import Defaults, EventsManifest, TableEntry
+from ple_model.data.events.manifest import Defaults, EventsManifest, TableEntry
 from ple_model.data.synth import activity, bank, world
 from ple_model.data.synth.activity import SECONDS, Events
 from ple_model.data.synth.people import Ints, People, Story, draw_people, draw_story

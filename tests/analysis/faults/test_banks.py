@@ -8,7 +8,7 @@ import pytest
 
 from analysis.faults import base
 from ple_model.config import Config, load_config
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run
 
 

@@ -17,7 +17,7 @@ from analysis.faults.fault import Expect, Level, Plant, PlantedFault, faults
 from analysis.faults.feeds import cut_feed
 from analysis.faults.score import BenchmarkScore, Case
 from ple_model.cli import main
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run, load_run

@@ -15,8 +15,8 @@ from analysis.faults.base import TINY_CUSTOMERS, tiny_config
 from analysis.faults.bench import QUICK, Planter, Request
 from analysis.faults.fault import Level, PlantedFault, faults, unplantable
 from ple_model.cli import main
-from ple_model.data.columns import decode
-from ple_model.data.dataset import Dataset
+from ple_model.data.dataset.columns import decode
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run

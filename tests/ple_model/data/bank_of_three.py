@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from ple_model.data.events import TABLES
+from ple_model.data.events.spec import TABLES
 
 CUTOFF = "2024-01-01"
 

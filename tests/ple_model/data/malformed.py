@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ple_model.data.events import EXTRA_TABLES, TABLES, ColumnSpec, Defaults, EventsManifest, TableSpec
+from ple_model.data.events.manifest import Defaults, EventsManifest
+from ple_model.data.events.spec import EXTRA_TABLES, TABLES, ColumnSpec, TableSpec
 from tests.ple_model.data import tiny_events
 
 CUTOFF = "2024-03-01"

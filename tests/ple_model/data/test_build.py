@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from ple_model import sources
-from ple_model.data.arithmetic import flushes_subnormals
-from ple_model.data.build import BuildSettings, build, transform
-from ple_model.data.dataset import Dataset
+from ple_model.data.build.build import BuildSettings, build, transform
+from ple_model.data.build.floating_point import flushes_subnormals
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
 from ple_model.schema import PARTS, load_schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ple_model.data.build import BuildSettings, build
+from ple_model.data.build.build import BuildSettings, build
 from tests.ple_model.data.tiny_events import tables, write_events
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ple_model.data.build import BuildSettings, build, transform
-from ple_model.data.columns import is_class_task
-from ple_model.data.conditions import load_own, save_own
-from ple_model.data.dataset import Dataset
-from ple_model.data.events import connect
-from ple_model.data.labels import LabelSettings, compute_labels
-from ple_model.data.spine import SplitSettings, create_spine
+from ple_model.data.build.build import BuildSettings, build, transform
+from ple_model.data.build.spine import SplitSettings, create_spine
+from ple_model.data.dataset.columns import is_class_task
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.connect import connect
+from ple_model.data.labels.conditions import load_own, save_own
+from ple_model.data.labels.labels import LabelSettings, compute_labels
 from ple_model.tasks import EVERYONE, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ple_model.context import ModelContext
-from ple_model.data.build import BuildSettings, build, transform
-from ple_model.data.dataset import Dataset
-from ple_model.data.events import EventsManifest
+from ple_model.data.build.build import BuildSettings, build, transform
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.manifest import EventsManifest
 from ple_model.errors import UserError
 from ple_model.tasks import TASKS
 from tests.ple_model.data.tiny_events import tables, write_events

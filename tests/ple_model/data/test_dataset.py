@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from ple_model.batch import PLEClusterInput
-from ple_model.data.dataset import Batch, Dataset, write_dataset
-from ple_model.data.manifest import sha256_file
+from ple_model.data.dataset.manifest import sha256_file
+from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.errors import UserError
 from tests.factories import random_context, random_inputs
 

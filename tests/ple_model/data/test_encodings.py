@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ple_model.cli import main
-from ple_model.data.encodings import EncodingGuess, guess_encoding
+from ple_model.data.importers.encodings import EncodingGuess, guess_encoding
 from tests.ple_model.data.languages import LANGUAGES
 
 WESTERN = ("cp1252", "iso8859_15", "iso8859_1", "cp850", "mac_roman")

@@ -15,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ple_model.data.events import EXTRA_TABLES, TABLES, Defaults, EventsManifest, TableEntry, connect
-from ple_model.data.validation import Fault, validate
+from ple_model.data.checking.validation import Fault, validate
+from ple_model.data.events.connect import connect
+from ple_model.data.events.manifest import Defaults, EventsManifest, TableEntry
+from ple_model.data.events.spec import EXTRA_TABLES, TABLES
 from ple_model.errors import UserError
 
 Rows = dict[str, list[Any]]

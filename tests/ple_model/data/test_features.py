@@ -10,9 +10,9 @@ import duckdb
 import numpy as np
 import pytest
 
+from ple_model.data.build.folds import FOLDS, fold_of
 from ple_model.data.features import Market, compute_features, fit_market
 from ple_model.data.features.declared import DECLARED
-from ple_model.data.folds import FOLDS, fold_of
 from ple_model.errors import UserError
 from ple_model.schema import load_schema
 from tests.ple_model.data.bank_of_three import CUTOFF, EVENTS, FUTURE, bank, daily, wave

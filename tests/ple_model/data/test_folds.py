@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import numpy as np
 
-from ple_model.data.folds import FOLDS, fold_sql, folds_of
+from ple_model.data.build.folds import FOLDS, fold_sql, folds_of
 
 
 def test_sql_and_python_agree_and_the_split_knows_nothing_of_the_fold() -> None:

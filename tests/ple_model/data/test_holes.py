@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ple_model.data.build import build
-from ple_model.data.dataset import Dataset
-from ple_model.data.find_holes import Span, distinct, span_of, table_spans
-from ple_model.data.holes import Hole, costs, stored_costs
-from ple_model.data.spine import suggest_cutoffs
-from ple_model.data.validation import validate
+from ple_model.data.build.build import build
+from ple_model.data.build.spine import suggest_cutoffs
+from ple_model.data.checking.validation import validate
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.find_holes import Span, distinct, span_of, table_spans
+from ple_model.data.events.holes import Hole, costs, stored_costs
 from ple_model.errors import UserError
 
 FIRST = date(2022, 1, 1)

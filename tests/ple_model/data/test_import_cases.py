@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from ple_model.cli import main
-from ple_model.data.events import EventsManifest, connect
+from ple_model.data.events.connect import connect
+from ple_model.data.events.manifest import EventsManifest
 
 Row = tuple[str, date, float, str, str]
 KINDS = ("Restaurants", "Pharmacy", "Hospitality", "Vehicle Fuel")

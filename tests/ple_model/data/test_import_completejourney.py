@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ple_model.data.completejourney_categories import DEPARTMENTS, PRODUCT_CATEGORIES
-from ple_model.data.events import EventsManifest, EventStore, connect
-from ple_model.data.import_completejourney import DAY_ZERO, WINDOW, default_cutoffs, import_completejourney
-from ple_model.data.validation import validate
+from ple_model.data.checking.validation import validate
+from ple_model.data.events.connect import EventStore, connect
+from ple_model.data.events.manifest import EventsManifest
+from ple_model.data.importers.completejourney import DAY_ZERO, WINDOW, default_cutoffs, import_completejourney
+from ple_model.data.importers.completejourney_categories import DEPARTMENTS, PRODUCT_CATEGORIES
 from ple_model.errors import UserError
 from ple_model.tasks import SPENDING_CATEGORIES
 

@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from ple_model.data import import_map
-from ple_model.data.import_map import write_starter
+from ple_model.data.importers import starter_map as import_map
+from ple_model.data.importers.starter_map import write_starter
 
 HEAVY = ("torch", "scipy.stats", "sklearn", "pandas", "streamlit", "plotly", "captum")
 COMMANDS = """

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ple_model.data.dataset import Dataset
-from ple_model.data.import_features import import_features
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.importers.features import import_features
 from ple_model.errors import UserError
 from ple_model.schema import PART_SLICES, load_schema
 

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ple_model.cli import main
-from ple_model.data.events import EventsManifest, connect, open_connection
-from ple_model.data.import_tables import import_tables
-from ple_model.data.numbers import number_sql
-from ple_model.data.source_map import SourceMap, load_map
-from ple_model.data.validation import validate
+from ple_model.data.checking.validation import validate
+from ple_model.data.events.connect import connect, open_connection
+from ple_model.data.events.manifest import EventsManifest
+from ple_model.data.importers.numbers import number_sql
+from ple_model.data.importers.source_map import SourceMap, load_map
+from ple_model.data.importers.tables import import_tables
 from ple_model.errors import UserError
 
 CUSTOMERS = "customer_id,region,joined_on,colour\n007,N,2020-01-01,red\n8,,2021-05-05,blue\n"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ple_model.data.events import connect
-from ple_model.data.labels import Labels, LabelSettings, compute_labels
+from ple_model.data.events.connect import connect
+from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
 from ple_model.errors import UserError
 from ple_model.tasks import LIFE_STAGES, OFFERS
 from tests.ple_model.data.tiny_events import write_events

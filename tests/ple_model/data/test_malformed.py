@@ -20,19 +20,21 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-import ple_model.data.build as build_module
+import ple_model.data.build.build as build_module
 from ple_model.cli import main
-from ple_model.data.build import BuildSettings, build, transform
-from ple_model.data.coverage import coverage
-from ple_model.data.dataset import Dataset
-from ple_model.data.events import EXTRA_TABLES, TABLES, Defaults, connect
-from ple_model.data.fault import ValidationReport
-from ple_model.data.import_features import import_features
-from ple_model.data.import_tables import import_tables
-from ple_model.data.labels import Labels, LabelSettings, compute_labels
-from ple_model.data.source_map import load_map
-from ple_model.data.spine import create_spine
-from ple_model.data.validation import validate
+from ple_model.data.build.build import BuildSettings, build, transform
+from ple_model.data.build.coverage import coverage
+from ple_model.data.build.spine import create_spine
+from ple_model.data.checking.fault import ValidationReport
+from ple_model.data.checking.validation import validate
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.connect import connect
+from ple_model.data.events.manifest import Defaults
+from ple_model.data.events.spec import EXTRA_TABLES, TABLES
+from ple_model.data.importers.features import import_features
+from ple_model.data.importers.source_map import load_map
+from ple_model.data.importers.tables import import_tables
+from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES
 from ple_model.predict import predict

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ple_model.data.import_map import _writing_lines
-from ple_model.data.map_text import LONGEST_KEY, comment, key_lines, one_line, scalar
-from ple_model.data.source_map import OPEN, TableMap, load_map
+from ple_model.data.importers.map_text import LONGEST_KEY, comment, key_lines, one_line, scalar
+from ple_model.data.importers.source_map import OPEN, TableMap, load_map
+from ple_model.data.importers.starter_map import _writing_lines
 
 AWKWARD = (
     "", " ", "a\nb", "a\r\nb", "\x85\u2028\u2029", "\ufeff", "\x00\x1b\x7f", "it's: \"x\" # y", "- a", "? a", "<<", "=", "~",

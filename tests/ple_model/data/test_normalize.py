@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ple_model.data.normalize import CLIP, CONSTANT, LINEAR, RAW, SIGNED_LOG, Normalizer
+from ple_model.data.dataset.normalize import CLIP, CONSTANT, LINEAR, RAW, SIGNED_LOG, Normalizer
 from ple_model.errors import UserError
 
 VALUES = st.one_of(st.floats(-1e12, 1e12, allow_nan=False, allow_subnormal=False), st.just(float("nan")), st.just(0.0))

@@ -22,8 +22,8 @@ from analysis.whatif import whatif_customer
 from dashboard.server import DEBUG, RUNS_VARIABLE
 from ple_model.cli import main
 from ple_model.config import load_config
-from ple_model.data.dataset import Dataset
-from ple_model.data.folds import folds_of
+from ple_model.data.build.folds import folds_of
+from ple_model.data.dataset.reader import Dataset
 from ple_model.data.own.dataset import Fitted, import_own
 from ple_model.data.own.starter import write_starter
 from ple_model.errors import UserError

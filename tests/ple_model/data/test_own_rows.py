@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from ple_model.data.artifacts import Fitted
-from ple_model.data.build import BuildSettings, build
-from ple_model.data.dataset import Batch, Dataset
+from ple_model.data.build.artifacts import Fitted
+from ple_model.data.build.build import BuildSettings, build
+from ple_model.data.build.folds import FOLDS, folds_of, read_folds
+from ple_model.data.build.spine import SplitSettings, create_spine
+from ple_model.data.dataset.reader import Batch, Dataset
 from ple_model.data.derived.collaborative import HALVES, read_pairs
 from ple_model.data.derived.gmm import behaviour
-from ple_model.data.events import connect
+from ple_model.data.events.connect import connect
 from ple_model.data.features import Market, compute_features
-from ple_model.data.folds import FOLDS, folds_of, read_folds
-from ple_model.data.spine import SplitSettings, create_spine
 from ple_model.data.synth import generate
 from ple_model.fields import FIELD_SHAPES
 from ple_model.own_rows import OwnRows, areas, columns_of, compare

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ple_model.data.build import _raw
+from ple_model.data.build.build import _raw
 from ple_model.data.derived.segments import read_segments
 from ple_model.data.derived.sequences import DAILY, read_sequences
-from ple_model.data.events import EventStore, connect
+from ple_model.data.events.connect import EventStore, connect
 from ple_model.data.features import compute_features
-from ple_model.data.labels import LabelSettings, compute_labels
+from ple_model.data.labels.labels import LabelSettings, compute_labels
 from tests.ple_model.data.tiny_events import write_events
 
 CUT = pd.Timestamp("2024-06-03")

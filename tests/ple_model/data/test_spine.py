@@ -7,7 +7,7 @@ from datetime import date
 import duckdb
 import pytest
 
-from ple_model.data.spine import within
+from ple_model.data.build.spine import within
 
 
 @pytest.fixture

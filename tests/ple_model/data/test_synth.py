@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ple_model.data.events import EventStore, connect
+from ple_model.data.checking.validation import validate
+from ple_model.data.events.connect import EventStore, connect
 from ple_model.data.synth import BLOCK, Block, generate, simulate_block
 from ple_model.data.synth.activity import category_weights, loop_factor, mean_gap, visit_days
 from ple_model.data.synth.truth import CAUSE_EXPERT, truth_rows
@@ -23,7 +24,6 @@ from ple_model.data.synth.world import (
     WEEKS,
     Strengths,
 )
-from ple_model.data.validation import validate
 from ple_model.errors import UserError
 from ple_model.tasks import CHANNELS, TASKS
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ple_model.data.source_map import load_map
-from ple_model.data.text_encoding import text_encoding
+from ple_model.data.importers.source_map import load_map
+from ple_model.data.importers.text_encoding import text_encoding
 from ple_model.errors import UserError
 
 WRONG = (

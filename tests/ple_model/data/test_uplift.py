@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ple_model.data.events import connect
-from ple_model.data.labels import Labels, LabelSettings, compute_labels
-from ple_model.data.spine import SplitSettings, create_spine
-from ple_model.data.validation import validate
+from ple_model.data.build.spine import SplitSettings, create_spine
+from ple_model.data.checking.validation import validate
+from ple_model.data.events.connect import connect
+from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
 from ple_model.errors import UserError
 from ple_model.tasks import SPENDING_CATEGORIES
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ple_model.data.events import Defaults, EventsManifest
+from ple_model.data.events.manifest import Defaults, EventsManifest
 from ple_model.tasks import CHANNELS, OFFERS, SPENDING_CATEGORIES
 
 START = pd.Timestamp("2023-01-01")

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import ks_2samp
 from sklearn.mixture import GaussianMixture
 
+from ple_model.data.build.folds import FOLDS, fold_of, folds_of
 from ple_model.data.derived.gmm import fit_gmm
-from ple_model.data.folds import FOLDS, fold_of, folds_of
 
 
 def blobs(n: int = 600, seed: int = 0) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Events -> dataset: rows, folds, fitted steps, each kept by what it depends on."""

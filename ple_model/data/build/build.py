@@ -1,0 +1,393 @@
+"""Events -> dataset. `build` fits on the training split and applies; `transform` applies stored artifacts to other customers.
+
+Steps: rows (customers x cut-offs), SQL features, sequences, static features, topology (all kept by content hash until the
+build is done, so that a killed build goes on where it was), then the fits, then all columns in chunks, written as Parquet. A
+dataset that was built from the same events with the same settings by the same source files is returned as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ple_model.context import LabelScaler, ModelContext
+from ple_model.data.build.artifacts import Fitted
+from ple_model.data.build.collect import CHUNK, chunks, collect
+from ple_model.data.build.coverage import coverage, event_spans, own_tables
+from ple_model.data.build.floating_point import subnormals_flushed
+from ple_model.data.build.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs, within
+from ple_model.data.build.steps import Array, Progress, Tell, Work, digest, digest_files
+from ple_model.data.checking.validation import validate
+from ple_model.data.dataset.columns import RAW
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
+from ple_model.data.events.connect import EventStore, connect, table_files
+from ple_model.data.events.find_holes import Span, distinct
+from ple_model.data.events.spec import TABLES
+from ple_model.data.features import Market, fit_market
+from ple_model.data.labels.conditions import load_own, save_own
+from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
+from ple_model.errors import UserError
+from ple_model.sources import source_digest
+from ple_model.tasks import TASK_PRESENCE, TASKS
+
+MAX_BRANDS = 2048
+SEGMENT_NAMES = ("anonymous", "cold start", "warm", "dormant")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What decides a dataset beside its events. `workers` and `threads` change the speed only."""
+
+    split: SplitSettings = field(default_factory=SplitSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    seed: int = 0
+    workers: int = 2
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("seed", self.seed, 0), ("workers", self.workers, 1), ("threads", self.threads, 1)):
+            if value < least:
+                raise UserError(f"--{name}: {value} is not valid, it must be at least {least}")
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What decides a dataset: digests of its events and settings, and of the source files that build it."""
+
+    made_of: str
+    made_by: str
+
+
+def _silent(step: str, share: float) -> None:
+    """No progress report."""
+
+
+def _mute(sentence: str) -> None:
+    """Nobody wants to know."""
+
+
+@subnormals_flushed()
+def build(
+    events: Path | str,
+    out: Path | str,
+    cutoffs: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    settings: BuildSettings | None = None,
+    tell: Tell = _mute,
+) -> Dataset:
+    """The dataset of an events folder at `out`. Cut-offs: those given, else the source's defaults. `UserError` on bad input.
+
+    `tell` hears what is reused, and why a dataset that is there is not."""
+    settings = settings or BuildSettings()
+    out = Path(out)
+    _place(out, Path(events))
+    with _open(Path(events), settings.threads) as store:
+        dates = _cutoffs(store, cutoffs)
+        settings = replace(settings, labels=_label_settings(store, settings.labels))
+        key = digest([_events_key(store), dates, asdict(settings.split), settings.seed])
+        made = _Made(digest([key, asdict(settings.labels)]), source_digest(__name__))
+        existing = _existing(out, made, tell)
+        if existing is not None:
+            return existing
+        work = Work(out / ".build", progress or _silent, tell)
+        faults = _validated(store.path, work)
+        spans = event_spans(store)
+        notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days, spans), *faults)
+        rows = create_spine(store.con, dates, settings.split)
+        train = _rows_of(store, "train")
+        if not len(train):
+            raise UserError(
+                f"'{store.path}' has no customer for the training split at {', '.join(dates)}: give more customers or cut-offs"
+            )
+        store.con.execute(f"SET temp_directory = '{str(work.folder / 'spill').replace(chr(39), chr(39) * 2)}'")
+        market = fit_market(store.con)
+        collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
+        work.progress("fit", 0.0)
+        fitted = Fitted.fit(store, collected, train, settings.seed)
+        labels = compute_labels(store, settings.labels)
+        brands = _brands(labels, train)
+        mean, std = fitted.raw_statistics(collected, train)
+        context = ModelContext(
+            hierarchy=fitted.forest.tree, raw_mean=mean, raw_std=std, brands=tuple(b for b, _ in brands),
+            brand_counts=tuple(n for _, n in brands), label_scalers=_scalers(labels, train),
+            class_names={t.name: t.classes for t in TASKS.values() if t.kind == "multiclass" and t.classes},
+            currency=_currency(store),
+        )  # fmt: skip
+        fitted.save(_made(out / "artifacts"))
+        market.save(out / "artifacts" / "market.json")
+        save_own(out / "artifacts", labels.own)
+        work.progress("fit", 1.0)
+        record = {**asdict(made), "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
+        record |= {"labels": asdict(settings.labels), "currency": context.currency}
+        record |= _holes(store, spans, settings.labels.horizon_days)
+        _write(work, store, collected.rows, fitted, context, labels, collected, out, record, notes)
+        work.clear()
+    return Dataset.open(out)
+
+
+@subnormals_flushed()
+def transform(
+    events: Path | str,
+    artifacts: Path | str,
+    out: Path | str,
+    cutoffs: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    settings: BuildSettings | None = None,
+    tell: Tell = _mute,
+) -> Dataset:
+    """A dataset of new customers with the artifacts of another dataset (its `artifacts/`, a run's `preprocess/`) applied
+    unchanged.
+
+    All rows are in the split 'test'; nothing is fitted. Labels are there as far as the events reach beyond the cut-off.
+    """
+    settings = settings or BuildSettings()
+    out, artifacts = Path(out), Path(artifacts)
+    _place(out, Path(events))
+    context = ModelContext.load(artifacts)
+    fitted = Fitted.load(artifacts, context.hierarchy)
+    market = Market.load(artifacts / "market.json")
+    with _open(Path(events), settings.threads) as store:
+        dates = _cutoffs(store, cutoffs)
+        if context.currency and _currency(store) not in ("", context.currency):
+            raise UserError(
+                f"{store.path} has amounts in {_currency(store)}, but the model learned from amounts in {context.currency}: "
+                "convert them when they are imported"
+            )
+        settings = replace(settings, labels=_label_settings(store, settings.labels))
+        work = Work(out / ".build", progress or _silent, tell)
+        notes = _validated(store.path, work)
+        spans = event_spans(store)
+        notes = (*coverage(store, dates, spans=spans), *notes)
+        rows = create_spine(store.con, dates, settings.split, only="test")
+        key = digest([_events_key(store), dates, "transform"])
+        collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
+        labels = compute_labels(store, settings.labels, load_own(artifacts))
+        copy_artifacts(artifacts, out / "artifacts")
+        record = {
+            **asdict(_Made(key, source_digest(__name__))),
+            "horizon_days": settings.labels.horizon_days,
+            "labels": asdict(settings.labels),
+            "transformed": True,
+            "currency": context.currency,
+            **_holes(store, spans, settings.labels.horizon_days),
+        }
+        _write(work, store, rows, fitted, context, labels, collected, out, record, notes)
+        work.clear()
+    return Dataset.open(out)
+
+
+def _write(
+    work: Work, store: EventStore, rows: int, fitted: Fitted, context: ModelContext, labels: Labels, collected: Any, out: Path,
+    record: dict[str, Any], told: tuple[str, ...],
+) -> None:  # fmt: skip
+    """All columns in chunks, then the manifest, whose notes hold what validation warned of."""
+    columns = {f"y_{t}": v for t, v in labels.with_brands(context.brands).items()}
+    columns |= {f"p_{TASK_PRESENCE}{t}": v for t, v in labels.defined.items()}
+    writer = DatasetWriter(out)
+    try:
+        _write_rows(writer, work, store, rows, fitted, columns, collected)
+        _close(writer, store, fitted, context, record, told)
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _write_rows(
+    writer: DatasetWriter, work: Work, store: EventStore, rows: int, fitted: Fitted, columns: Mapping[str, Any], collected: Any
+) -> None:
+    work.progress("write", 0.0)
+    for first, stop in chunks(rows, CHUNK):
+        keys = _keys(store, first, stop)
+        chunk = fitted.apply(store, collected, first, stop)
+        chunk |= {name: v[first:stop] for name, v in columns.items()}
+        chunk |= {RAW + k: v for k, v in _raw(store, first, stop).items()}
+        chunk[RAW + "segment"] = np.array(SEGMENT_NAMES, dtype=object)[chunk["customer_segment"]]
+        writer.write(keys | chunk)
+        work.progress("write", stop / rows)
+
+
+def _close(
+    writer: DatasetWriter, store: EventStore, fitted: Fitted, context: ModelContext, record: dict[str, Any],
+    told: tuple[str, ...],
+) -> None:  # fmt: skip
+    manifest = store.manifest
+    absent = tuple(t for t in TABLES if t not in store.present)
+    notes = (
+        *fitted.notes,
+        *(f"no table '{t}': what it feeds is absent" for t in absent),
+        *(manifest.defaults.notes if manifest else ()),
+        *told,
+    )
+    writer.close(
+        name=manifest.name if manifest else store.path.name, source=manifest.source if manifest else "tables", context=context,
+        normalizer=fitted.normalizer, absent_sources=absent, settings=record,
+        notes=notes,
+    )  # fmt: skip
+
+
+def _cutoffs(store: EventStore, given: Sequence[str] | None) -> tuple[str, ...]:
+    dates = tuple(given or (store.manifest.defaults.cutoffs if store.manifest else ()))
+    if not dates:
+        raise UserError(f"'{store.path}' names no cut-offs: give --cutoff DATE, once or more{_suggestion(store)}")
+    return parse_cutoffs(dates)
+
+
+def _suggestion(store: EventStore) -> str:
+    """What the reach of the transactions and their holes allow, ready to paste."""
+    spans = event_spans(store)
+    if "transactions" not in spans:
+        return ""
+    first, last, holes = spans["transactions"].first, spans["transactions"].last, distinct(spans.values())
+    reach = f"; the transactions reach from {first} to {last}" + "".join(f"; {h}" for h in holes)
+    found, horizon = suggest_cutoffs(first, last, holes)
+    if not found:
+        without = " without a hole" if holes else ""
+        return f"{reach}, too short for 28 days of history and 28 of labels{without}"
+    shorter = "" if horizon == LabelSettings.horizon_days else f" --horizon-days {horizon}"
+    return f"{reach}, which allows --cutoff {' --cutoff '.join(found)}{shorter}"
+
+
+def _holes(store: EventStore, spans: Mapping[str, Span], horizon_days: int) -> dict[str, Any]:
+    """What the dataset keeps of holes: those found, and how many days after a cut-off its labels read from the events."""
+    own_labels = store.manifest is not None and store.manifest.defaults.label_policy != "derived"
+    return {"holes": [h.to_json() for h in distinct(spans.values())], "label_days": 0 if own_labels else horizon_days}
+
+
+def _label_settings(store: EventStore, settings: LabelSettings) -> LabelSettings:
+    """No horizon beyond what the source says it covers."""
+    declared = store.manifest.defaults.horizon_days if store.manifest else None
+    return settings if declared is None else replace(settings, horizon_days=min(settings.horizon_days, declared))
+
+
+def _place(out: Path, events: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"'{out}' is a file; name a folder for the dataset")
+    if out.resolve() == events.resolve():
+        raise UserError(f"'{out}' holds the event tables; name another folder for the dataset")
+
+
+def _open(events: Path, threads: int) -> EventStore:
+    """An open store. Where the tables cannot even be opened, the report says how many faults there are beside the first."""
+    try:
+        return connect(events, threads=threads)
+    except UserError:
+        if events.is_dir():
+            validate(events).raise_errors()
+        raise
+
+
+def _validated(events: Path, work: Work) -> tuple[str, ...]:
+    """What validation warns of, as notes; `UserError` with its first error, before anything is written."""
+    report = validate(events, lambda done, total: work.progress("validate", 0.99 * done / total))
+    report.raise_errors()
+    work.progress("validate", 1.0)
+    return tuple(f"validation, {f}" for f in report.faults)
+
+
+def _events_key(store: EventStore) -> str:
+    names = [*TABLES, "exact_spend", "labels"]
+    tables = {t: digest_files(table_files(store.path, t)) for t in names}
+    defaults = asdict(store.manifest.defaults) if store.manifest else {}
+    return digest([tables, defaults, *([_currency(store)] if _currency(store) else [])])
+
+
+def _currency(store: EventStore) -> str:
+    return store.manifest.currency if store.manifest else ""
+
+
+def _existing(out: Path, made: _Made, tell: Tell) -> Dataset | None:
+    """The finished dataset at `out` if it was made from the same by the same; a half-made or other one is built anew."""
+    if not (out / "dataset.json").exists():
+        return None
+    try:
+        found = Dataset.open(out)
+    except UserError as e:
+        tell(f"'{out}' is built anew: {e}")
+        return None
+    of, by = (found.manifest.settings.get(k) for k in ("made_of", "made_by"))
+    if (of, by) == (made.made_of, made.made_by):
+        tell(f"'{out}' is reused: it was built from these events with these settings by this very program")
+        return found
+    if of == made.made_of:
+        tell(f"'{out}' is built anew: the program has changed since it was built")
+    elif of is None:
+        tell(f"'{out}' is built anew: it does not say what it was built from, or with which program")
+    else:
+        tell(f"'{out}' is built anew: it was built from other events, cut-offs or settings")
+    return None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _rows_of(store: EventStore, split: str) -> NDArray[np.int64]:
+    found = store.con.execute("SELECT row_id FROM spine WHERE split = ? ORDER BY row_id", [split]).fetchnumpy()["row_id"]
+    return np.asarray(found, dtype=np.int64)
+
+
+def _brands(labels: Labels, train: NDArray[np.int64]) -> list[tuple[str, int]]:
+    """Brands of the training labels, most frequent first, with their counts."""
+    counts = Counter(b for b in labels.brand[train] if b is not None)
+    return sorted(counts.items(), key=lambda x: (-x[1], x[0]))[:MAX_BRANDS]
+
+
+def _scalers(labels: Labels, train: NDArray[np.int64]) -> dict[str, LabelScaler]:
+    out = {}
+    for task, values in labels.columns.items():
+        if TASKS[task].kind == "regression":
+            there = values[train].astype(np.float64)
+            there = there[np.isfinite(there)]
+            if len(there):
+                out[task] = LabelScaler(float(there.mean()), float(there.std()) or 1.0)
+    return out
+
+
+def _keys(store: EventStore, first: int, stop: int) -> dict[str, Array]:
+    table = store.con.sql(
+        "SELECT customer_id, cutoff::VARCHAR AS cutoff, split FROM spine"
+        f" WHERE row_id >= {first} AND row_id < {stop} ORDER BY row_id"
+    ).to_arrow_table()
+    return {k: np.array(table.column(k).to_pylist(), dtype=object) for k in ("customer_id", "cutoff", "split")}
+
+
+def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
+    """Columns people filter by. The age band is here for cohorts only: no input holds it."""
+    mine = within(store.con, first, stop)
+    table = store.con.sql(f"""
+        WITH s AS (SELECT * FROM spine WHERE row_id >= {first} AND row_id < {stop}),
+        c AS (SELECT customer_id, birth_year, age_band, region, joined_on FROM customers t WHERE {mine}),
+        t AS (
+            SELECT row_id, min(s.cutoff - t.ts::DATE) FILTER (amount > 0) AS recency,
+                   greatest(sum(amount) FILTER (t.ts >= s.cutoff - 28), 0) AS spend,
+                   count(*) FILTER (amount > 0 AND t.ts >= s.cutoff - 90) AS n
+            FROM s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
+            WHERE coalesce(kind, 'card') = 'card' AND {mine} GROUP BY 1),
+        e AS (SELECT row_id, count(*) AS n FROM s JOIN sessions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
+              AND t.ts >= s.cutoff - 90 AND {mine} GROUP BY 1),
+        x AS (SELECT customer_id, cutoff, any_value(prior_spend_28d) AS v FROM exact_spend t WHERE {mine} GROUP BY 1, 2)
+        SELECT region, coalesce(age_band, CASE WHEN birth_year IS NULL THEN NULL
+                 ELSE ['under 25', '25-34', '35-44', '45-54', '55-64', '65 and over']
+                      [1 + greatest(0, least(5, (year(s.cutoff) - birth_year - 15) // 10))] END) AS age_band,
+               (s.cutoff - joined_on)::DOUBLE AS tenure_days, t.recency::DOUBLE AS recency_days,
+               coalesce(t.spend, 0)::DOUBLE AS spend_28d, coalesce(t.n, 0)::DOUBLE AS n_transactions_90d,
+               coalesce(e.n, 0)::DOUBLE AS n_sessions_90d, x.v::DOUBLE AS prior_spend_28d
+        FROM s LEFT JOIN c USING (customer_id) LEFT JOIN t USING (row_id) LEFT JOIN e USING (row_id)
+        LEFT JOIN x ON x.customer_id = s.customer_id AND x.cutoff = s.cutoff ORDER BY row_id""").to_arrow_table()
+    out: dict[str, Array] = {}
+    for name in table.column_names:
+        if name == "prior_spend_28d" and "exact_spend" not in store.present:
+            continue
+        if name in ("region", "age_band"):
+            out[name] = np.array(table.column(name).to_pylist(), dtype=object)
+        else:
+            out[name] = table.column(name).to_numpy().astype(np.float64)
+    return out

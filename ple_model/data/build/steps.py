@@ -1,0 +1,86 @@
+"""Steps of a build that can be repeated: each is keyed by the content of what it reads, and kept until the build is done.
+
+A step writes arrays into a folder of its own which is renamed when it is complete. A build that was killed finds the finished
+steps again; one with other events, settings or program code has other keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ple_model.data.dataset.manifest import sha256_file
+from ple_model.disk import preallocate, writing
+
+Array = NDArray[Any]
+Progress = Callable[[str, float], None]
+"""Called with the step's name and the share done (0 to 1)."""
+Tell = Callable[[str], None]
+"""Called with a sentence on what is reused, or why it is not."""
+
+
+def digest(value: object) -> str:
+    """Short content hash of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Content hash of files, by name and checksum."""
+    return digest([(p.name, sha256_file(p)) for p in sorted(paths)])
+
+
+@dataclass(frozen=True)
+class Work:
+    """The folder of a build's steps."""
+
+    folder: Path
+    progress: Progress
+    tell: Tell = field(default=lambda sentence: None)
+
+    def step(self, name: str, key: str, run: Callable[[Path], None]) -> Path:
+        """Folder of a finished step; `run(folder)` fills it unless a finished one with this key is there."""
+        done = self.folder / f"{name}-{key}"
+        if done.is_dir():
+            self.tell(f"step '{name}' is kept from the build that was stopped")
+        else:
+            partial = self.folder / f"{name}-{key}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            self.progress(name, 0.0)
+            try:
+                run(partial)
+                os.replace(partial, done)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        self.progress(name, 1.0)
+        return done
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """A memory-mapped `.npy` of zeros to fill. `DiskFull` if the disk cannot hold it."""
+    return new_map(folder / f"{name}.npy", shape, dtype)
+
+
+def new_map(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """The same, at this path."""
+    with writing(path, int(np.prod(shape)) * np.dtype(dtype).itemsize):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+    preallocate(path)  # a page that cannot be had when it is filled would kill the process
+    return array
+
+
+def read_array(folder: Path, name: str) -> Array:
+    """A memory-mapped `.npy`, read only."""
+    return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))

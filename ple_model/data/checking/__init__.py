@@ -1,0 +1,1 @@
+"""Every fault of event tables, label tables and datasets, as sentences."""

@@ -1,0 +1,437 @@
+"""`Dataset`: a folder of Parquet parts -> batches of `PLEClusterInput`, streamed in bounded memory.
+
+Reading is by row group; a window of a few thousand rows is held and shuffled (see `order`). A dataset that fits `memory_mb` is
+decoded once and stays in memory. A part's size is checked when the dataset is opened, its checksum when it is first read.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from ple_model.batch import PLEClusterInput
+from ple_model.context import ModelContext
+from ple_model.data.dataset import order
+from ple_model.data.dataset.cache import fill_cache, has_column, open_column
+from ple_model.data.dataset.columns import KEYS, RAW, SPLITS, column_type, decode, is_class_task
+from ple_model.data.dataset.manifest import DatasetManifest, PartFile, sha256_file
+from ple_model.data.dataset.normalize import Normalizer
+from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
+from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import FIELD_SHAPES, N_FEATURES
+from ple_model.own_schema import load_own
+from ple_model.safe_arrays import open_parquet
+from ple_model.safe_paths import check_file, check_tree
+from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
+
+Columns = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows with their keys. Regression targets are in original units (training standardises with `context.label_scalers`)."""
+
+    inputs: PLEClusterInput
+    customer_id: list[str]
+    cutoff: list[str]
+    split: list[str]
+    raw: Mapping[str, list[object]] = field(default_factory=dict)
+    """Human-readable columns by name, for those who write a dataset; empty when read in batches (use `Dataset.table`)."""
+
+    def __len__(self) -> int:
+        return len(self.customer_id)
+
+
+@dataclass
+class _Group:
+    """One row group of a part, where it lies."""
+
+    part: PartFile
+    index: int
+    size: int
+
+
+class Dataset:
+    """See the module docstring. Open with `Dataset.open(path)`."""
+
+    def __init__(self, path: Path, manifest: DatasetManifest, memory_mb: int, cache: Path | None) -> None:
+        self.path, self.manifest, self._cache = path, manifest, cache
+        self._budget = memory_mb << 20
+        self._held: OrderedDict[tuple[str, int], Columns] = OrderedDict()
+        self._held_bytes = 0
+        self._verified: set[str] = set()
+        self._maps: Columns = {}
+
+    @staticmethod
+    def open(path: Path | str, *, memory_mb: int = 1024, cache: Path | None = None) -> Dataset:
+        """The dataset in folder `path`; `UserError` names a file that is missing or has another size than recorded.
+
+        `cache`: a folder for decoded, memory-mapped columns (see `cache`), made on first use: for datasets beyond `memory_mb`
+        that are read many times. Batches are the same with and without it.
+        """
+        path = Path(path)
+        check_tree(path)
+        manifest = DatasetManifest.load(path)
+        for part in manifest.files:
+            _check_size(path, part)
+            _check_rows(path, part)
+        return Dataset(path, manifest, memory_mb, cache)
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        return f"Dataset({m.name!r}, {m.rows} rows {m.splits}, {len(m.tasks)} tasks, {m.fingerprint[:8]})"
+
+    def rows(self, split: str | None = None) -> int:
+        return self.manifest.rows if split is None else self.manifest.splits[_split(split)]
+
+    def context(self) -> ModelContext:
+        return ModelContext.load(self.path / "artifacts")
+
+    @cached_property
+    def own(self) -> FeatureSchema | None:
+        """The columns of `features` where they came with the dataset; None: the package's."""
+        return load_own(self.path / "artifacts")
+
+    @property
+    def width(self) -> int:
+        """Columns of `features`."""
+        return N_FEATURES if self.own is None else len(self.own.columns)
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """The columns of `features`."""
+        return load_schema() if self.own is None else self.own
+
+    @property
+    def parts(self) -> Mapping[str, slice]:
+        """Columns of each part of `features`."""
+        return PART_SLICES if self.own is None else self.own.parts
+
+    def normalizer(self) -> Normalizer:
+        return Normalizer.load(self.path / "artifacts")
+
+    def verify(self) -> None:
+        """Read every part against its checksum; `UserError` names the first that differs."""
+        for part in self.manifest.files:
+            self._verify(part)
+
+    def batches(
+        self,
+        split: str | None,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        window_rows: int = 8192,
+        fields: Sequence[str] | None = None,
+    ) -> Iterator[Batch]:
+        """Batches of an epoch in a reproducible order, from the `start`-th on; the last may be smaller.
+
+        `split` None reads all splits (train, validation, test). `rank` of `world` readers gets every `world`-th row.
+        `fields` limits the input fields that are decoded (`features` and `cluster_ids` always are).
+        """
+        if batch_size < 1:
+            raise UserError(f"batch_size: {batch_size} is not valid, it must be at least 1")
+        groups = self._groups(split)
+        plan = order.windows([g.size for g in groups], window_rows, shuffle=shuffle, seed=seed, epoch=epoch)
+        names = self._columns(fields)
+        skip = start * batch_size
+        carried: list[Columns] = []
+        count = 0
+        for window in order.needed(plan, rank=rank, world=world, skip=skip):
+            mine = order.shard(window, rank=rank, world=world, skip=skip)
+            if not len(mine):
+                continue
+            fetch = self._fetcher(split, groups, window.groups, names)
+            position = 0
+            while position < len(mine):
+                take = mine[position : position + batch_size - count]
+                carried.append(fetch(take))
+                position, count = position + len(take), count + len(take)
+                if count == batch_size:
+                    yield _to_batch(_concat(carried), self.parts)
+                    carried, count = [], 0
+        if count:
+            yield _to_batch(_concat(carried), self.parts)
+
+    def load(self, split: str | None = None, limit: int | None = None, seed: int = 0) -> Batch:
+        """All rows of a split (of the dataset) as one batch, or a seeded sample of `limit` of them, in file order."""
+        groups = self._groups(split)
+        return self._gather(groups, _sample(sum(g.size for g in groups), limit, seed), f"split '{split}' has no rows")
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The rows at these positions of the file order (that of `table`), in ascending order; reads only their row groups."""
+        chosen = np.unique(np.asarray(rows, dtype=np.int64))
+        if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < self.manifest.rows):
+            raise UserError(f"{self.path}: rows {chosen[0]} to {chosen[-1]} asked for, it has 0 to {self.manifest.rows - 1}")
+        return self._gather(self._groups(None), chosen, "no rows asked for")
+
+    def _gather(self, groups: list[_Group], chosen: NDArray[np.int64], none: str) -> Batch:
+        pieces: list[Columns] = []
+        names = self._columns(None)
+        first = 0
+        for g in groups:
+            mine = chosen[(chosen >= first) & (chosen < first + g.size)] - first
+            first += g.size
+            if len(mine):
+                pieces.append({k: v[mine] for k, v in self._read(g, names).items()})
+        if not pieces:
+            raise UserError(f"{self.path}: {none}")
+        return _to_batch(_concat(pieces), self.parts)
+
+    def table(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
+        """Scalar columns (keys, `y_*`, `p_*`, `raw:*`, ids) in file order, all by default. `UserError` on an unknown name."""
+        return pa.concat_tables(self.tables(columns, split))
+
+    def tables(self, columns: Sequence[str] | None = None, split: str | None = None) -> Iterator[pa.Table]:
+        """The same, one file at a time."""
+        parts = [p for p in self.manifest.files if split is None or p.split == _split(split)]
+        if not parts:
+            raise UserError(f"{self.path}: split '{split}' has no rows")
+        with open_parquet(self.path / self.manifest.files[0].name) as file:
+            have = file.schema_arrow
+        scalars = [n for n in have.names if not pa.types.is_fixed_size_list(have.field(n).type)]
+        for name in columns or ():
+            if name not in have.names:
+                raise UserError(f"{self.path} has no column '{name}'{did_you_mean(name, have.names)}")
+        wanted = list(columns) if columns is not None else scalars
+        return (self._arrow(p, wanted) for p in parts)
+
+    def extract(
+        self, out: Path | str, customers: Sequence[str] | None = None, limit: int | None = None, seed: int = 0
+    ) -> Dataset:
+        """A small dataset in the same format at `out`: the rows of `customers`, or a seeded sample of `limit` rows, or both."""
+        out = Path(out)
+        writer = DatasetWriter(out, width=self.width)
+        keys = self.table(["customer_id"]).column("customer_id")
+        keep = np.arange(len(keys))
+        if customers is not None:
+            wanted = np.asarray(pc.is_in(keys, value_set=pa.array(list(customers), pa.string())))
+            keep = keep[wanted.astype(bool)]
+            if not len(keep):
+                raise UserError(f"{self.path} has none of the {len(customers)} customers asked for")
+        keep = keep[_sample(len(keep), limit, seed)]
+        first = 0
+        for part in self.manifest.files:
+            mine = keep[(keep >= first) & (keep < first + part.rows)] - first
+            first += part.rows
+            if len(mine):
+                writer.append(self._arrow(part, None).take(pa.array(mine)))
+        m = self.manifest
+        writer.close(
+            name=m.name, source=m.source, context=self.context(), normalizer=self.normalizer(), absent_sources=m.absent_sources,
+            settings={**m.settings, "extracted_from": m.fingerprint, "source_rows": m.rows}, notes=m.notes,
+        )  # fmt: skip
+        copy_artifacts(self.path / "artifacts", out / "artifacts")
+        return Dataset.open(out)
+
+    # --- reading
+
+    def _fetcher(
+        self, split: str | None, groups: list[_Group], window: tuple[int, ...], names: tuple[str, ...]
+    ) -> Callable[[NDArray[np.int64]], Columns]:
+        """Rows of a window's groups by position: from the held, decoded groups or from the memory-mapped cache."""
+        if self._cache is None:
+            held = _concat([self._read(groups[g], names) for g in window])
+            return lambda take: {k: v.take(take, axis=0) for k, v in held.items()}
+        mapped = self._mapped(split, groups, names)
+        starts = np.cumsum([0, *(g.size for g in groups)])
+        place = np.concatenate([np.arange(starts[g], starts[g + 1]) for g in window])
+        # take copies whole rows where indexing walks their elements
+        return lambda take: {k: np.asarray(v).take(place[take], axis=0) for k, v in mapped.items()}
+
+    def _mapped(self, split: str | None, groups: list[_Group], names: tuple[str, ...]) -> Columns:
+        """The split's columns as memory maps, decoded into the cache folder if they are not there yet."""
+        assert self._cache is not None
+        folder = self._cache / self.manifest.fingerprint / (split or "all")
+        missing = tuple(n for n in names if f"{split}/{n}" not in self._maps and not has_column(folder, n))
+        if missing:
+            rows = sum(g.size for g in groups)
+            fill_cache(folder, missing, rows, (self._decode(g, missing) for g in groups))
+        for name in names:
+            if (key := f"{split}/{name}") not in self._maps:
+                self._maps[key] = open_column(folder, name)
+        return {n: self._maps[f"{split}/{n}"] for n in names}
+
+    def part_table(self, part: PartFile) -> pa.Table:
+        """One part file whole, its size and checksum verified."""
+        return self._arrow(part, None)
+
+    def _groups(self, split: str | None) -> list[_Group]:
+        if split is not None:
+            _split(split)
+        return [
+            _Group(part, i, size)
+            for part in self.manifest.files
+            if split is None or part.split == split
+            for i, size in enumerate(part.group_rows)
+        ]
+
+    def _columns(self, fields: Sequence[str] | None) -> tuple[str, ...]:
+        """Columns to decode: keys, fields, labels, presence; not the human-readable ones."""
+        for name in fields or ():
+            if name not in FIELD_SHAPES:
+                raise UserError(f"no input field '{name}'{did_you_mean(name, FIELD_SHAPES)}")
+        have = [f for f in self.manifest.fields if fields is None or f in fields or f in ("features", "cluster_ids")]
+        presence = [f"p_{k}" for k in self.manifest.presence]
+        return (*KEYS, *have, *(f"y_{t}" for t in self.manifest.tasks), *presence)
+
+    def _read(self, group: _Group, names: tuple[str, ...]) -> Columns:
+        key = (f"{group.part.name}#{group.index}", hash(names))
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        columns = self._decode(group, names)
+        size = sum(v.nbytes for v in columns.values())
+        # a dataset beyond the budget is streamed: keeping a part of it would only evict what comes next
+        if size / max(1, group.size) * self.manifest.rows <= self._budget:
+            self._held[key] = columns
+            self._held_bytes += size
+            while self._held_bytes > self._budget:
+                _, old = self._held.popitem(last=False)
+                self._held_bytes -= sum(v.nbytes for v in old.values())
+        return columns
+
+    def _decode(self, group: _Group, names: tuple[str, ...]) -> Columns:
+        self._verify(group.part)
+        path = self.path / group.part.name
+        return decode(_read_parquet(path, names, group.index, self.width), path, self.width)
+
+    def _arrow(self, part: PartFile, names: Sequence[str] | None) -> pa.Table:
+        self._verify(part)
+        return _read_parquet(self.path / part.name, names, None, self.width)
+
+    def _verify(self, part: PartFile) -> None:
+        if part.name in self._verified:
+            return
+        _check_size(self.path, part)
+        path = self.path / part.name
+        if sha256_file(path) != part.sha256:
+            raise UserError(f"{path} was altered: its checksum is not the one in dataset.json; rebuild the dataset")
+        self._verified.add(part.name)
+
+
+def _check_size(folder: Path, part: PartFile) -> None:
+    path = folder / part.name
+    try:
+        size = check_file(path)
+    except FileNotFoundError as e:
+        raise UserError(f"{path} is missing, dataset.json lists it") from e
+    if size != part.bytes:
+        word = "truncated" if size < part.bytes else "altered"
+        raise UserError(f"{path} is {word}: {size} bytes, dataset.json says {part.bytes}")
+
+
+def _check_rows(folder: Path, part: PartFile) -> None:
+    """What dataset.json says of a part against the part's own footer, before anything of that size is allocated."""
+    with open_parquet(folder / part.name) as f:
+        groups = tuple(f.metadata.row_group(i).num_rows for i in range(f.metadata.num_row_groups))
+    if groups != part.group_rows:
+        raise UserError(
+            f"{folder / 'dataset.json'} does not fit {part.name}: it says {part.rows} rows in {len(part.group_rows)} row "
+            f"groups, the file has {sum(groups)} in {len(groups)}"
+        )
+
+
+def _read_parquet(path: Path, names: Sequence[str] | None, group: int | None, width: int) -> pa.Table:
+    with open_parquet(path) as f:
+        for name in names or ():
+            if name not in f.schema_arrow.names:
+                raise UserError(f"{path}: column '{name}' is missing{did_you_mean(name, f.schema_arrow.names)}")
+            kind = column_type(name, width)
+            found = f.schema_arrow.field(name).type
+            if kind is not None and found != kind:
+                raise UserError(f"{path}: column '{name}' is {found}, expected {kind}")
+        columns = list(names) if names is not None else None
+        return f.read(columns) if group is None else f.read_row_group(group, columns)
+
+
+def _split(name: str) -> str:
+    if name not in SPLITS:
+        raise UserError(f"no split '{name}'{did_you_mean(name, SPLITS)}")
+    return name
+
+
+def _sample(total: int, limit: int | None, seed: int) -> NDArray[np.int64]:
+    """Sorted row numbers: all, or a seeded sample of `limit`."""
+    if limit is None or limit >= total:
+        return np.arange(total, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False)).astype(np.int64)
+
+
+def _concat(pieces: list[Columns]) -> Columns:
+    if len(pieces) == 1:
+        return pieces[0]
+    return {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
+
+
+def _to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
+    """Arrays -> tensors. The arrays of a batch are copies of the held ones, so a batch may be changed in place."""
+    keys = {k: [str(v) for v in columns[k]] for k in KEYS}
+    fields: dict[str, torch.Tensor] = {}
+    targets: dict[str, torch.Tensor] = {}
+    presence: dict[str, torch.Tensor] = {}
+    for name, values in columns.items():
+        if name in FIELD_SHAPES:
+            fields[name] = _tensor(values, integer=not FIELD_SHAPES[name])
+        elif name.startswith("y_"):
+            targets[name[2:]] = _tensor(values, integer=is_class_task(name[2:]))
+        elif name.startswith("p_"):
+            presence[name[2:]] = _tensor(values)
+    inputs = PLEClusterInput(**fields, targets=targets or None, presence=presence or None, parts=parts)
+    return Batch(inputs, keys["customer_id"], keys["cutoff"], keys["split"])
+
+
+def _tensor(values: NDArray[np.generic], *, integer: bool = False) -> torch.Tensor:
+    writable = values if values.flags.writeable and values.flags.c_contiguous else values.copy()
+    tensor = torch.from_numpy(writable)
+    return tensor.long() if integer else tensor
+
+
+def write_dataset(
+    out: Path | str,
+    batches: Sequence[Batch],
+    *,
+    context: ModelContext | None = None,
+    normalizer: Normalizer | None = None,
+    name: str = "dataset",
+    source: str = "tensors",
+    group_rows: int = 1024,
+) -> Dataset:
+    """A dataset folder from batches in memory (tests, samples), all with the same fields; targets in original units."""
+    width = context.n_features if context is not None else N_FEATURES
+    writer = DatasetWriter(Path(out), group_rows=group_rows, width=width)
+    for batch in batches:
+        writer.write(_to_columns(batch))
+    writer.close(
+        name=name, source=source, context=context or ModelContext(), normalizer=normalizer or Normalizer.identity(width)
+    )
+    return Dataset.open(out)
+
+
+def _to_columns(batch: Batch) -> Columns:
+    columns: Columns = {k: np.asarray(getattr(batch, k), dtype=object) for k in KEYS}
+    for name in FIELD_SHAPES:
+        value = getattr(batch.inputs, name)
+        if value is not None:
+            columns[name] = value.cpu().numpy()
+    for task, value in (batch.inputs.targets or {}).items():
+        columns[f"y_{task}"] = value.cpu().numpy().astype(np.int32 if is_class_task(task) else np.float32)
+    for key, value in (batch.inputs.presence or {}).items():
+        columns[f"p_{key}"] = value.cpu().numpy()
+    for key, values in batch.raw.items():
+        columns[RAW + key] = np.asarray(values, dtype=object)
+    return columns

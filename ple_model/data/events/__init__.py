@@ -1,0 +1,1 @@
+"""Event tables on disk: what they hold, and a DuckDB connection over them."""

@@ -1,0 +1,1 @@
+"""Sources of other people as event tables: files, encodings, maps, and every guess said aloud."""

@@ -1,0 +1,417 @@
+"""`ple import map FILE MAP.yaml`: a starter map for a file, with every guess written out for a person to correct.
+
+Columns are guessed by their names (English and Korean), then read as what they would become: how dates and numbers are
+written, which category is which, which rows lack what every row needs, and which cut-offs the dates allow. The map holds
+every guess and the report repeats it; nothing is guessed later, when the tables are imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from ple_model.data.build.spine import suggest_cutoffs
+from ple_model.data.events.connect import open_connection
+from ple_model.data.events.find_holes import table_span
+from ple_model.data.events.spec import ColumnSpec
+from ple_model.data.importers.column_profile import AMOUNT, CONSTANT, CURRENCY, STATUS, profile_columns
+from ple_model.data.importers.currencies import currency_columns, is_currency, paired_with, shares
+from ple_model.data.importers.guess_roles import Roles, clock_of, guess_roles, rivals
+from ple_model.data.importers.guess_writing import MAX_VALUES, Source, guess_writing, plain_name
+from ple_model.data.importers.map_text import comment, key_lines, one_line, scalar
+from ple_model.data.importers.row_rules import lost_digits, value_counts
+from ple_model.data.importers.scan_source import guess_layout, scan_source
+from ple_model.data.importers.source_files import find_files, folder_of, passed_over
+from ple_model.data.importers.source_map import IMPORTABLE, OPEN, TableMap, load_map
+from ple_model.data.importers.status_words import guess_row
+from ple_model.data.importers.tables import converted_sql, source_sql
+from ple_model.data.importers.text_encoding import text_encoding
+from ple_model.data.labels.labels import LabelSettings
+from ple_model.errors import UserError, did_you_mean
+from ple_model.sql_text import quote
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "customer_id": (
+        "customer", "client", "client id", "cust id", "card number", "card no", "card", "card id", "account", "account number",
+        "account id", "member", "member id", "user", "user id", "고객번호", "고객id", "고객", "회원번호", "카드번호",
+        "이용카드", "계좌번호",
+    ),
+    "ts": (
+        "date", "datetime", "timestamp", "time stamp", "transaction date", "transaction time", "posted", "posting date",
+        "booking date",
+        "purchase date", "거래일자", "거래일시", "거래일", "이용일자", "이용일시", "이용일", "승인일자", "승인일시", "승인일",
+        "매출일자", "일자", "날짜",
+    ),
+    "amount": (
+        "amt", "value", "sum", "total", "price", "transaction amount", "purchase amount", "spend", "이용금액", "거래금액",
+        "승인금액",
+        "결제금액", "매출금액", "사용금액", "금액",
+    ),
+    "merchant_id": (
+        "merchant", "merchant name", "store", "store name", "shop", "payee", "counterparty", "가맹점명", "가맹점",
+        "이용가맹점", "이용처", "사용처",
+        "상호",
+    ),
+    "brand": ("brand name", "chain", "브랜드", "브랜드명"),
+    "mcc": ("mcc code", "merchant category code", "업종코드"),
+    "mcc_l1": (
+        "category", "merchant category", "spending category", "category name", "main category", "업종", "업종명",
+        "가맹점업종", "카테고리",
+        "분류", "대분류",
+    ),
+    "mcc_l2": ("subcategory", "sub category", "중분류", "소분류"),
+    "product": ("product name", "상품", "상품명"),
+    "channel": ("채널",),
+    "birth_year": ("year of birth", "yob", "출생연도", "출생년도"),
+    "age_band": ("age group", "age", "연령대"),
+    "region": ("city", "province", "area", "지역", "시도", "거주지"),
+    "joined_on": ("joined", "join date", "customer since", "since", "가입일", "가입일자"),
+    "as_of": ("statement date", "month", "기준일", "기준일자"),
+    "balance": ("outstanding", "잔액"),
+    "credit_limit": ("limit", "한도"),
+    "duration": ("seconds", "체류시간"),
+    "campaign_id": ("campaign", "캠페인", "캠페인id"),
+    "offer": ("action", "제안"),
+    "exposed_at": ("sent at", "shown at", "발송일시", "노출일시"),
+    "clicked_at": ("clicked", "클릭일시"),
+    "converted_at": ("converted", "responded at", "전환일시"),
+}  # fmt: skip
+"""What sources call our columns, beside our own names; compared without case, spaces and punctuation."""
+
+TIMES = ("time", "transaction time", "purchase time", "거래시간", "이용시간", "승인시간", "시간")
+"""A column of its own for the time of day, joined to the date."""
+
+CLAIMED = ("balance", "credit_limit", "duration", "birth_year", "age_band")
+"""Numbers whose header says that they are no amount of a purchase."""
+BY_VALUES = ("ts", "amount", "customer_id", "merchant_id", "mcc_l1")
+"""What is found by values alone where no header proposes it."""
+
+
+@dataclass(frozen=True)
+class Starter:
+    """The written map: where it is, and what was guessed, as lines for a person."""
+
+    path: Path
+    table: TableMap
+    cutoffs: tuple[str, ...]
+    lines: tuple[str, ...]
+    open_questions: tuple[str, ...]
+    """What has to be filled in before the import can work."""
+
+    def __str__(self) -> str:
+        return "\n".join((*self.lines, *(f"  STILL OPEN: {q}" for q in self.open_questions)))
+
+
+def write_starter(file: Path, out: Path, table: str = "transactions", encoding: str | None = None) -> Starter:
+    """Write a map for `file` to `out`, or add the table to the map that is there; `UserError` where it already has it. The
+    encoding is found where it is not given."""
+    file, out = Path(file), Path(out)
+    if table not in IMPORTABLE:
+        raise UserError(f"--table {table} is no event table{did_you_mean(table, IMPORTABLE)}")
+    encoding = encoding if encoding is None else text_encoding(encoding, "--encoding")
+    existing = load_map(out) if out.exists() else None
+    if existing is not None and table in existing.tables:
+        raise UserError(f"'{out}' already maps the table '{table}'; give a new file, or another --table")
+    files = find_files(file)
+    folder = folder_of(file)
+    name = file.resolve().name if file.exists() else os.path.relpath(file, folder)
+    shape, how, question = guess_layout(files, name, encoding)
+    con = open_connection()
+    with tempfile.TemporaryDirectory(prefix="ple-map-") as scratch:
+        try:
+            scan = scan_source(con, files, shape, Path(scratch))
+            found = {str(r[0]): str(r[1]) for r in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
+            _require_header(file, found)
+            rows = int(con.execute(f"SELECT count(*) FROM {scan}").fetchall()[0][0])
+            if not rows:
+                raise UserError(f"'{file}' has a header and no rows")
+            source = Source(con, scan, found, rows, profile_columns(con, scan, found))
+            source.open_questions += [question] if question else []
+            block, guessed, dates = _guess_table(source, table, name, shape, bool(question))
+            cutoffs, head = _head(source, guessed, dates, name) if existing is None else ((), "")
+        except duckdb.Error as e:
+            raise UserError(f"'{file}' cannot be read: {str(e).splitlines()[0][:160]}") from e
+        finally:
+            con.close()
+    before = head if existing is None else out.read_text(encoding="utf-8").rstrip("\n") + "\n"
+    _save(out, before + block, table)
+    done = "added to" if existing is not None else "written to"
+    many = f"{len(files)} files of one layout, " if len(files) > 1 else ""
+    first = f"{name}: {many}{rows:,} rows, {len(found)} columns{how}; the map of '{table}' was {done} {out}"
+    over = passed_over(file)
+    lines = (first, *([f"  not read: {', '.join(over)}"] if over else []), *source.lines)
+    return Starter(out, guessed, cutoffs, lines, tuple(source.open_questions))
+
+
+def _require_header(file: Path, found: Mapping[str, str]) -> None:
+    """`UserError` where the names of the columns are the values of a first row: a day is no name."""
+    day = next((n for n in found if re.match(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b", n)), None)
+    if day is not None:
+        raise UserError(
+            f"'{file}' has no line of column names: its first row is {one_line(', '.join(list(found)[:5]))!r}; write a name for"
+            " each column above it, for example card,date,amount"
+        )
+
+
+def _save(out: Path, text: str, table: str) -> None:
+    temporary = out.with_name(out.name + ".tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_text(text, encoding="utf-8")
+    try:
+        if table not in load_map(temporary).tables:
+            raise UserError(f"'{out}': 'tables' is not its last key; move it to the end, then the table can be added")
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def guess_columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, str]:
+    """Our column -> the source's, by name; of several that fit, the one whose word stands first in `NAMES`."""
+    plain: dict[str, str] = {}
+    for name in names:
+        plain.setdefault(plain_name(name), name)
+    out: dict[str, str] = {}
+    for column in wanted:
+        words = (column, *NAMES.get(column, ()))
+        hit = next((plain[p] for p in map(plain_name, words) if p in plain and plain[p] not in out.values()), None)
+        if hit is not None:
+            out[column] = hit
+    return out
+
+
+def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure: bool) -> tuple[str, TableMap, tuple[str, ...]]:
+    """The table's block of the map as text, and as what it means; and the columns of dates that cut-offs are told by: where
+    several may be the right one and are written alike, the first."""
+    spec = IMPORTABLE[table]
+    ours = tuple(c.name for c in spec.columns)
+    roles, reasons = _roles(source, table)
+    columns: dict[str, tuple[str, ...]] = {c: (o,) for c, o in roles.columns.items()}
+    if "customer_id" in columns:
+        for problem in lost_digits(source.con, source.scan, quote(columns["customer_id"][0]), f"{name}: customer_id"):
+            raise UserError(problem)
+    likely = {**{c: (names[0],) for c, names in roles.open.items()}, **columns}
+    complete = _only_complete(source, likely, [c.name for c in spec.columns if c.key], table)
+    if "ts" in columns:
+        clock = clock_of(source.profiles, set(roles.columns.values())) or next(
+            (n for n in source.found if plain_name(n) in map(plain_name, TIMES) and (n,) not in columns.values()), None
+        )
+        columns |= {"ts": (*columns["ts"], clock)} if clock is not None else {}
+    if table == "transactions":
+        columns |= {"brand": columns["merchant_id"]} if "merchant_id" in columns and "brand" not in columns else {}
+        columns |= {"mcc_l1": columns["mcc"]} if "mcc" in columns and "mcc_l1" not in columns else {}
+        columns |= {"mcc_l2": columns["mcc_l1"]} if {"mcc_l1", "mcc_l2", "mcc"} & set(columns) == {"mcc_l1"} else {}
+    found = replace(shape, columns=columns, drop_incomplete=not complete)
+    used = {o for originals in columns.values() for o in originals}
+    if table == "transactions":
+        found = _row_rules(source, found, used)
+    remarks: dict[str, str] = {}
+    for column in (c for c in spec.columns if c.name in roles.open):
+        found = _written_alike(source, found, column, roles.open[column.name])
+    for column in (c for c in spec.columns if c.name in columns):
+        found, remarks[column.name] = guess_writing(source, found, column)
+        remarks[column.name] += f"; {reasons[column.name]}" if column.name in reasons else ""
+    if table == "transactions" and columns.get("brand") == columns.get("merchant_id") and "brand" in columns:
+        remarks["brand"] = "the same column: it gives 'Next brand' its labels"
+    if columns.get("mcc_l2") == columns.get("mcc_l1") and "mcc_l2" in columns:
+        remarks["mcc_l2"] = "the source's own names, kept as sub-industry"
+    lines = [f"  {table}:", f"    file: {scalar(name)}", *_file_lines(found, unsure), "    columns:"]
+    for c in spec.columns:
+        lines += _column_lines(source, c, columns, remarks, roles)
+    asked = {c: (OPEN,) for c in ours if c not in columns and (c in roles.open or spec.column(c).required)}
+    found = replace(found, columns={**found.columns, **asked})
+    lines += _writing_lines(found)
+    kept = "kept as it is" if spec.free_columns else "left out"
+    for column_name in (n for n in source.found if n not in used and n not in found.rows):
+        looks = f"{kept}: {column_name}: {source.profiles[column_name]}"
+        source.lines.append(f"  {one_line(looks)}")
+        lines.append(f"    {comment(looks)}")
+    return "\n".join(lines) + "\n", found, columns.get("ts", likely.get("ts", ()))
+
+
+def _written_alike(source: Source, found: TableMap, column: ColumnSpec, candidates: tuple[str, ...]) -> TableMap:
+    """How the values of an open column are written, where all that it may be are written in one way: then only its name is left
+    to say."""
+    ways = []
+    for name in candidates:
+        quiet = Source(source.con, source.scan, source.found, source.rows, source.profiles, tables=source.tables)
+        way, _ = guess_writing(quiet, replace(found, columns={column.name: (name,)}), column)
+        ways.append(replace(way, columns=found.columns))
+    return ways[0] if all(way == ways[0] for way in ways) else found
+
+
+def _roles(source: Source, table: str) -> tuple[Roles, dict[str, str]]:
+    """Our columns by headers and values; what was found by values alone says so. Two columns of amounts are asked."""
+    spec = IMPORTABLE[table]
+    named = guess_columns(tuple(source.found), tuple(c.name for c in spec.columns))
+    claimed = guess_columns(tuple(n for n in source.found if n not in named.values()), CLAIMED)
+    others = {f"another table's {k}": v for k, v in claimed.items()}
+    wanted = [c.name for c in spec.columns if table == "transactions" or c.required or c.key]
+    roles = guess_roles(
+        source.profiles,
+        {**named, **others},
+        tuple(c for c in BY_VALUES if c in wanted and not (c == "mcc_l1" and "mcc" in named)),
+    )
+    columns = {k: v for k, v in roles.columns.items() if k not in others}
+    asked = dict(roles.open)
+    if table == "transactions" and "amount" in columns and source.profiles[columns["amount"]].kind == AMOUNT:
+        first = columns["amount"]
+        second = [n for n in rivals(source.profiles, first, set(roles.columns.values())) if _differ(source, first, n)]
+        if second:
+            asked["amount"] = (columns.pop("amount"), *second)
+    return Roles(columns, asked), {c: "found by its values" for c, o in columns.items() if named.get(c) != o}
+
+
+def _differ(source: Source, one: str, other: str) -> bool:
+    return source.one(f"SELECT count(*) FROM {source.scan} WHERE {quote(one)} IS DISTINCT FROM {quote(other)}") != (0,)
+
+
+def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
+    """A status and several currencies decide which rows count: what is sure is proposed, the rest is asked."""
+    rules: dict[str, dict[str, str]] = {}
+    for name, profile in source.profiles.items():
+        if name in used or profile.kind != STATUS:
+            continue
+        counts = value_counts(source.con, source.scan, name, MAX_VALUES)
+        rules[name] = {v: guess_row(v) or OPEN for v in counts}
+        shown = ", ".join(f"{one_line(v)} ({n:,} rows): {rules[name][v]}" for v, n in counts.items())
+        source.lines.append(f"  rows         by the status '{one_line(name)}': {shown}")
+        unsure = [one_line(v) for v, to in rules[name].items() if to == OPEN]
+        if unsure:
+            source.open_questions.append(
+                f"do rows count whose '{one_line(name)}' is {' or '.join(unsure[:6])}? write keep or drop under rows"
+            )
+    single = {n: p.values[0] for n, p in source.profiles.items() if p.kind == CONSTANT and is_currency(p.values[0])}
+    named = {n: kind for n, kind in source.found.items() if source.profiles[n].kind == CURRENCY}
+    for name, counts in currency_columns(source.con, source.scan, named).items():
+        if len(counts) > 1 and name not in used:
+            rules[name] = dict.fromkeys(counts, OPEN)
+            several = [name, *single]
+            by = {n: paired_with(n, several) for n, p in source.profiles.items() if p.kind == AMOUNT}
+            all_kept = "".join(
+                f"; keep all where amount is '{one_line(a)}', in {single[c]} by '{one_line(c)}'"
+                for a, c in by.items()
+                if c in single
+            )
+            source.open_questions.append(
+                f"'{one_line(name)}' holds {len(counts)} currencies ({shares(counts)}), which are not"
+                f" added: write keep or drop for each under rows; keep several only where the amount column is in one"
+                f" currency{all_kept}"
+                f" (to convert instead: no rows, but currency: {{column: {scalar(name)}, to: USD, rates: {{...}}}})"
+            )
+    return replace(found, rows=rules)
+
+
+def _file_lines(found: TableMap, unsure: bool) -> list[str]:
+    lines = []
+    if unsure:
+        lines.append(f"    encoding: {scalar(OPEN)}  # {found.encoding}, if the letters are right")
+    elif found.encoding not in (None, "utf-8"):
+        lines.append(f"    encoding: {found.encoding}")
+    if found.delimiter not in (None, ","):
+        lines.append(f"    delimiter: {scalar(str(found.delimiter))}")
+    if found.skip_lines:
+        lines.append(f"    skip_lines: {found.skip_lines}  # lines above the header")
+    if found.sheet:
+        lines.append(f"    sheet: {scalar(found.sheet)}")
+    return lines
+
+
+def _column_lines(
+    source: Source, column: ColumnSpec, columns: Mapping[str, tuple[str, ...]], remarks: Mapping[str, str], roles: Roles
+) -> list[str]:
+    if column.name in columns:
+        originals = columns[column.name]
+        shown = scalar(originals[0]) if len(originals) == 1 else f"[{', '.join(scalar(o) for o in originals)}]"
+        remark = one_line(remarks.get(column.name, ""))
+        source.lines.append(f"  {column.name:<12} <- {one_line(' + '.join(originals)):<20} {remark}".rstrip())
+        return [f"      {column.name}: {shown}" + (f"  {comment(remark)}" if remark else "")]
+    if column.name in roles.open:
+        fitting = one_line("; ".join(f"{c} ({source.profiles[c]})" for c in roles.open[column.name]))
+        none = "" if column.required else ", or take the line out"
+        source.open_questions.append(f"several columns may be '{column.name}': {fitting}; name the right one{none}")
+        return [f"      {column.name}: {scalar(OPEN)}  {comment(f'which of: {fitting}')}"]
+    if column.required:
+        choices = one_line(", ".join(source.found))
+        source.open_questions.append(f"no column looks like '{column.name}'; put one of these in its place: {choices}")
+        return [f"      {column.name}: {scalar(OPEN)}  {comment(f'which of: {choices}')}"]
+    return []
+
+
+def _writing_lines(found: TableMap) -> list[str]:
+    lines = []
+    if found.formats:
+        lines.append("    formats:")
+        lines += [f"      {c}: {scalar(f)}" for c, f in found.formats.items()]
+    if found.thousands:
+        lines.append(f"    thousands: {scalar(found.thousands)}")
+    if found.decimal != ".":
+        lines.append(f"    decimal: {scalar(found.decimal)}")
+    if found.spending != "positive":
+        lines.append(f"    spending: {scalar(found.spending)}  # the sign of money spent: positive or negative")
+    if found.drop_incomplete:
+        lines.append("    drop_incomplete: true  # rows without one of the columns every row needs, such as a total at the end")
+    if found.rows:
+        lines.append("    rows:  # keep or drop; a row whose cell is empty is kept")
+        for name, rule in found.rows.items():
+            lines += key_lines("      ", name, None)
+            for value, to in rule.items():
+                lines += key_lines("        ", value, scalar(to) if to == OPEN else to)
+    if found.values:
+        lines.append("    values:")
+        for name, pairs in found.values.items():
+            allowed = next(c.allowed for spec in IMPORTABLE.values() for c in spec.columns if c.name == name and c.allowed)
+            lines.append(f"      {name}:  # one of: {', '.join(allowed)}; ~ is unknown")
+            for value, meant in pairs.items():
+                lines += key_lines("        ", value, "~" if meant is None else scalar(meant) if meant == OPEN else meant)
+    return lines
+
+
+def _only_complete(source: Source, columns: Mapping[str, tuple[str, ...]], keys: list[str], table: str) -> bool:
+    """Whether every row has the columns every row needs; what follows looks at those rows alone."""
+    there = [f"{source_sql(source.found, columns[k])} IS NOT NULL" for k in keys if k in columns]
+    where = " AND ".join(there) or "true"
+    lacking = int(str(source.one(f"SELECT count(*) FROM {source.scan} WHERE NOT ({where})")[0]))
+    if lacking:
+        rows = "1 row lacks" if lacking == 1 else f"{lacking:,} rows lack"
+        source.lines.append(f"  {rows} {' or '.join(keys)}: drop_incomplete leaves it out of '{table}'")
+        source.scan = f"(SELECT * FROM {source.scan} WHERE {where})"
+    return not lacking
+
+
+def _head(source: Source, found: TableMap, dates: tuple[str, ...], name: str) -> tuple[tuple[str, ...], str]:
+    """The top of the map, with the cut-offs that the dates allow."""
+    cutoffs: tuple[str, ...] = ()
+    horizon, remark = LabelSettings.horizon_days, ""
+    if dates and found.formats.get("ts") != OPEN:
+        ts = converted_sql("v", source.text(dates), "ts", "TIMESTAMP", found)
+        span = table_span(source.con, "transactions", source.distinct(dates), ts, "n")
+        if span is not None:
+            cutoffs, horizon = suggest_cutoffs(span.first, span.last, span.holes)
+            source.lines += [f"  hole         {hole}; cut-offs keep their labels out of it" for hole in span.holes]
+            for day, rows in span.apart:
+                source.lines.append(f"  apart        {rows:,} rows from {day} on, far from all others: is that date right?")
+            if cutoffs:
+                history = (date.fromisoformat(cutoffs[0]) - span.first).days
+                remark = f"{history} days of history before the first, {horizon} of labels after the last"
+                remark += f", by '{one_line(' + '.join(dates))}'" if found.columns.get("ts") != dates else ""
+                source.lines.append(f"  cut-offs     {', '.join(cutoffs)}: {remark}")
+            else:
+                reach = f"{span.first} to {span.last}{' without its holes' if span.holes else ''}"
+                source.open_questions.append(f"{reach} is too short: 28 days of history and 28 of labels are needed")
+    text = (
+        comment(f"A starter for {name}: every value is a guess. Read it, correct it, then import with --map.")
+        + f"\nname: {scalar(Path(name).name.split('.')[0] or 'my bank')}\n"
+        + f"cutoffs: [{', '.join(cutoffs)}]"
+        + (f"  # {remark}" if remark else "")
+        + "\n"
+        + (f"horizon_days: {horizon}\n" if horizon != LabelSettings.horizon_days else "")
+        + "tables:\n"
+    )
+    return cutoffs, text

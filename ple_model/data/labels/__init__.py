@@ -1,0 +1,1 @@
+"""What a task is taught and where it is defined, in SQL."""
