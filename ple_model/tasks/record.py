@@ -8,7 +8,6 @@ The label is one SELECT of `row_id` and `label` over what `data.labels` lays rea
 
 `$horizon_days` and the other windows of `data.labels.LabelSettings` stand for their days, `$purchase` for the condition of a
 purchase in `transactions`. A row that the SELECT leaves out, or gives NULL, has no label. By kind a label is a whole number
-from ple_model.sql_text import sql_list
 from 0 on (binary, multiclass), a number, or a list of `out_dim` numbers (regression), a brand's name (contrastive).
 """
 
@@ -20,6 +19,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ple_model.sql_text import sql_list
 
 Kind = Literal["binary", "regression", "multiclass", "contrastive"]
 LossName = Literal["focal", "mse", "huber", "nll", "infonce"]

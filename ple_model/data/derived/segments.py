@@ -19,7 +19,7 @@ from ple_model.data.build.spine import within
 from ple_model.data.events.connect import EventStore
 from ple_model.data.features.column import HISTORY_DAYS
 from ple_model.data.labels.conditions import PURCHASE
-from ple_model.sql_text import quote
+from ple_model.sql_text import literal, quote
 from ple_model.tasks import CHANNELS, SPENDING_CATEGORIES
 
 FloatArray = NDArray[np.float32]
@@ -49,7 +49,7 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     n = stop - first
     static = usable_static(store.static_columns)
     # several static columns share a few buckets: a hash of name and value, summed
-    hashed = ", ".join(f"hash('{_plain(c)}' || coalesce(static_{k}, '')) % {STATIC_BUCKETS}" for k, c in enumerate(static))
+    hashed = ", ".join(f"hash({literal(c)} || coalesce(static_{k}, '')) % {STATIC_BUCKETS}" for k, c in enumerate(static))
     renamed = "".join(f", {quote(c)}::VARCHAR AS static_{k}" for k, c in enumerate(static))  # any name, 'cutoff' as well
     mine = within(con, first, stop, "customer_id")
     con.execute(f"""
@@ -124,10 +124,6 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
         np.log1p(other[:, 0]), np.log1p(other[:, 1]), np.log1p(e[:, 12]), np.log1p(e[:, 11]),
     ]  # fmt: skip
     return Segments(segment, np.concatenate(cold, axis=1).astype(np.float32), np.stack(anonymous, axis=1).astype(np.float32))
-
-
-def _plain(name: str) -> str:
-    return name.replace("'", "''")
 
 
 def _dense(result: duckdb.DuckDBPyConnection, n: int) -> NDArray[np.float64]:
