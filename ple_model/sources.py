@@ -65,7 +65,7 @@ def _files(base: Path, modules: tuple[str, ...]) -> tuple[Path, ...]:
         package = module if path.name == "__init__.py" else module.rpartition(".")[0]
         imports = _imports(base, text, package, own)
         if "pkgutil.iter_modules(" in text:
-            imports |= {m for name in imports for m in _modules(base, name, own)}
+            imports |= {m for name in (*imports, package) for m in _modules(base, name, own)}
         waiting += imports
         beside.update(p for name in _FILE.findall(text) if not name.endswith(".py") and (p := path.parent / name).is_file())
     missing = [m for m in modules if m not in found]

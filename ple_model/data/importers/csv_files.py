@@ -62,7 +62,8 @@ def require_encoding(path: Path, encoding: str | None) -> str:
     if not zeros and readable_as(path, wanted):
         return wanted
     guess = guess_encoding(path)
-    hint = f"; it can be read as {guess}: write 'encoding: {guess.encoding}' under its table in the map" if guess else ""
+    which = "the one whose words are right, as " if guess and guess.others else ""
+    hint = f"; it can be read as {guess}: write {which}'encoding: {guess.encoding}' under its table in the map" if guess else ""
     raise UserError(f"{path.name} is not written in {wanted}{hint}")
 
 
