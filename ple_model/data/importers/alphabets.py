@@ -5,6 +5,7 @@ A reading in the wrong encoding has letters of several languages in one word, si
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -72,7 +73,11 @@ def _strange(text: str, letters: str) -> int:
             strange += c not in _APOSTROPHES and before.isalpha() and after.isalpha()
         else:
             strange += 1
-    return strange
+    return strange + sum(len(m) for m in _NO_THAI.findall(text)) if "ก" in letters else strange
+
+
+_NO_THAI = re.compile(r"[ก-ฮ]{6,}|(?<=[ก-ฮ])[๐-๙]|[๐-๙](?=[ก-ฮ])")
+"""Six consonants and no vowel, or a digit within a word: Korean bytes, read as Thai, are made of these."""
 
 
 def _latin(c: str) -> bool:

@@ -138,13 +138,22 @@ def test_an_encoding_is_guessed_only_where_the_whole_file_is_valid_in_it(tmp_pat
 
 
 def test_where_two_encodings_read_a_word_neither_is_taken_for_right(tmp_path: Path) -> None:
-    (tmp_path / "transactions.csv").write_bytes("customer_id,ts,amount,brand\na,2024-01-01,5,이마트\n".encode("cp949"))
-    with pytest.raises(UserError, match=r"or cp949 \('이마트'\): write the one whose words are right, as 'encoding: "):
+    (tmp_path / "transactions.csv").write_bytes("customer_id,ts,amount,brand\na,2024-01-01,5,בית קפה\n".encode("cp1255"))
+    with pytest.raises(UserError, match=r" or .*: write the one whose words are right, as 'encoding: "):
         import_tables(tmp_path, tmp_path / "events")
 
 
 def test_without_a_map_a_file_in_another_encoding_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "transactions.csv").write_bytes("customer_id,ts,amount,brand\na,2024-01-01,5,스타벅스 강남점\n".encode("cp949"))
+    brands = (
+        "스타벅스 강남점",
+        "이마트 역삼점",
+        "교보문고 광화문점",
+        "서울시 지하철",
+        "김밥천국 신촌점",
+        "현대백화점 무역센터점",
+    )
+    lines = "".join(f"a,2024-01-0{k},5,{brand}\n" for k, brand in enumerate(brands, 1))
+    (tmp_path / "transactions.csv").write_bytes(f"customer_id,ts,amount,brand\n{lines}".encode("cp949"))
     with pytest.raises(UserError, match=r"not written in utf-8; it can be read as cp949 .*: write 'encoding: cp949'"):
         import_tables(tmp_path, tmp_path / "events")
 
