@@ -238,48 +238,52 @@ class AnalysisStore:
         """Statistics of a cohort; zero rows is a valid answer (NaN everywhere). No filter reads what was recorded, at once."""
         if not filters and "uncertainty" in self.meta:
             return self._everyone()
-        facts = self.statistics.facts
-        tasks, experts = facts.tasks, facts.experts
-        modes = [c[2:] for c in self.columns if c.startswith("d:")]
-        edges = [c[2:] for c in self.columns if c.startswith("t:")]
-        uncertain = [c[2:] for c in self.columns if c.startswith("u:")]
-        q = quote
-        # An aggregate a cell adds up over a million rows, and one with a FILTER slows down all others of its query: those of an
-        # expert's fallen rows are asked for where it falls back at all, in a query of its own.
         n = self.count(filters)
-        normed = []
+        per_expert = self._experts_of(filters)
+        hmm, transfer = self._means_of("d:", filters, "::INT"), self._means_of("t:", filters)
+        return CohortStatistics(
+            tuple(filters),
+            n,
+            self.n,
+            tuple(self.statistics.facts.experts),
+            np.asarray(ratio(np.nan_to_num(per_expert[:, 0]), np.full(len(per_expert), n))),
+            per_expert[:, 1],
+            per_expert[:, 2],
+            self._gates_of(filters, n, per_expert[:, 3]),
+            hmm,
+            self._uncertainty_of(filters),
+            transfer,
+        )
+
+    # An aggregate a cell adds up over a million rows, and one with a FILTER slows down all others of its query: those of an
+    # expert's fallen rows are asked for where it falls back at all, in a query of its own.
+    def _experts_of(self, filters: Sequence[CohortFilter]) -> Array:
+        """[experts, 4]: rows where it falls back, mean and deviation of its norm elsewhere, fallen rows of the main sample."""
+        experts, asked = self.statistics.facts.experts, []
         for e in experts:
-            fell, norm = q(f"f:{e}"), q(f"n:{e}")
-            normed += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
-            normed.append(f"count_if({fell} AND NOT aux)")
-        per_expert = _numbers(self._query(normed, filters)[0]).reshape(len(experts), 4)
-        select = []
+            fell, norm = quote(f"f:{e}"), quote(f"n:{e}")
+            asked += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
+            asked.append(f"count_if({fell} AND NOT aux)")
+        return _numbers(self._query(asked, filters)[0]).reshape(len(experts), 4)
+
+    def _gates_of(self, filters: Sequence[CohortFilter], n: int, fallen: Array) -> GateStats:
+        """The gates; a row with a gate that is no number is left out of all, as in the recorded statistics, and counted."""
+        tasks, experts = self.statistics.facts.tasks, self.statistics.facts.experts
+        q, whole = quote, self.statistics.gates
+        asked = []
         for t in tasks:
-            select += [f"sum({q(f'h:{t}')})", f"sum({q(f'm:{t}')})"]
+            asked += [f"sum({q(f'h:{t}')})", f"sum({q(f'm:{t}')})"]
             for j, e in enumerate(experts):
-                select += [f"sum({q(f'g:{t}:{e}')})", f"count_if({q(f'k:{t}')} = {j})"]
-        # a row with a gate that is no number is left out of all gates, as in the recorded statistics, and counted
-        whole = self.statistics.gates
+                asked += [f"sum({q(f'g:{t}:{e}')})", f"count_if({q(f'k:{t}')} = {j})"]
         broken = whole is not None and bool(whole.nonfinite.any())
         sound = " AND ".join(f"{q(f'k:{t}')} <> {NOBODY}" for t in tasks) if broken else ""
         counted, lost = n, np.zeros(len(tasks))
         if broken:
             counted = int(self._query(["count(*)"], filters, also=sound)[0][0])
             lost = _numbers(self._query([f"count_if({q(f'k:{t}')} = {NOBODY})" for t in tasks], filters)[0])
-        gate = _numbers(self._query(select, filters, also=sound)[0]).reshape(len(tasks), -1)
-        select = [f"avg({q(f'd:{m}')}::INT)" for m in modes] + [f"avg({q(f't:{e}')})" for e in edges]
-        found = _numbers(self._query(select, filters)[0]) if select else np.zeros(0)
-        hmm = dict(zip(modes, found[: len(modes)].tolist(), strict=True))
-        transfer = dict(zip(edges, found[len(modes) :].tolist(), strict=True))
-        wasted, fallback = np.zeros((len(tasks), len(experts))), np.zeros(len(experts))
-        starved = self._starved()
-        for j, e in enumerate(experts):
-            if e in starved and per_expert[j, 3] > 0:
-                fallen = f"{q(f'f:{e}')} AND NOT aux" + (f" AND {sound}" if sound else "")
-                asked = ["count(*)", *(f"sum({q(f'g:{t}:{e}')})" for t in tasks)]
-                fallback[j], *wasted[:, j] = _numbers(self._query(asked, filters, also=fallen)[0])
-        down = np.nan_to_num(per_expert[:, 0])
-        gates = GateStats(
+        gate = _numbers(self._query(asked, filters, also=sound)[0]).reshape(len(tasks), -1)
+        wasted, fallback = self._wasted_of(filters, fallen, sound)
+        return GateStats(
             tasks=tuple(tasks),
             experts=tuple(experts),
             n=counted,
@@ -293,27 +297,39 @@ class AnalysisStore:
             fallback=fallback,
             nonfinite=np.nan_to_num(lost),
         )
-        uncertainty = {}
-        if uncertain:
-            asked = [f"avg({q(f'u:{t}')})" for t in uncertain]
-            asked += [f"approx_quantile({q(f'u:{t}')}, [0.05, 0.25, 0.5, 0.75, 0.95])" for t in uncertain]
-            answer = self._query(asked, filters)[0]
-            for t, mean, quantiles in zip(uncertain, answer, answer[len(uncertain) :], strict=False):
-                uncertainty[t] = (float(mean), *(float(x) for x in quantiles)) if quantiles else (float("nan"),) * 6
-        share = np.asarray(ratio(down, np.full(len(experts), n)))
-        return CohortStatistics(
-            tuple(filters),
-            n,
-            self.n,
-            tuple(experts),
-            share,
-            per_expert[:, 1],
-            per_expert[:, 2],
-            gates,
-            hmm,
-            uncertainty,
-            transfer,
-        )
+
+    def _wasted_of(self, filters: Sequence[CohortFilter], fallen: Array, sound: str) -> tuple[Array, Array]:
+        """Weight [tasks, experts] that gates give to an expert on its fallen rows, and how many these are [experts]."""
+        tasks, experts = self.statistics.facts.tasks, self.statistics.facts.experts
+        q, starved = quote, self._starved()
+        wasted, fallback = np.zeros((len(tasks), len(experts))), np.zeros(len(experts))
+        for j, e in enumerate(experts):
+            if e in starved and fallen[j] > 0:
+                rows = f"{q(f'f:{e}')} AND NOT aux" + (f" AND {sound}" if sound else "")
+                asked = ["count(*)", *(f"sum({q(f'g:{t}:{e}')})" for t in tasks)]
+                fallback[j], *wasted[:, j] = _numbers(self._query(asked, filters, also=rows)[0])
+        return wasted, fallback
+
+    def _means_of(self, prefix: str, filters: Sequence[CohortFilter], cast: str = "") -> dict[str, float]:
+        """Mean of every column with this prefix, by what follows it."""
+        names = [c.removeprefix(prefix) for c in self.columns if c.startswith(prefix)]
+        if not names:
+            return {}
+        found = _numbers(self._query([f"avg({quote(prefix + name)}{cast})" for name in names], filters)[0])
+        return dict(zip(names, found.tolist(), strict=True))
+
+    def _uncertainty_of(self, filters: Sequence[CohortFilter]) -> dict[str, tuple[float, ...]]:
+        """task -> mean and the 5, 25, 50, 75 and 95 % quantiles."""
+        names = [c.removeprefix("u:") for c in self.columns if c.startswith("u:")]
+        if not names:
+            return {}
+        asked = [f"avg({quote(f'u:{t}')})" for t in names]
+        asked += [f"approx_quantile({quote(f'u:{t}')}, [0.05, 0.25, 0.5, 0.75, 0.95])" for t in names]
+        answer = self._query(asked, filters)[0]
+        return {
+            t: (float(mean), *(float(x) for x in quantiles)) if quantiles else (float("nan"),) * 6
+            for t, mean, quantiles in zip(names, answer, answer[len(names) :], strict=False)
+        }
 
     def _everyone(self) -> CohortStatistics:
         """The whole analysis from the recorded statistics, without touching a row."""

@@ -165,29 +165,60 @@ def score_to_parquet(
         "currency": model.context.currency,
         "statistic": {t: model.shows(t) for t, s in model.tasks.items() if s.kind == "regression"},
     }
+    conditional = (t for t, s in model.tasks.items() if s.condition is not EVERYONE and t not in silent)
+    written = _Written(dict.fromkeys(thresholds, 0), dict.fromkeys(conditional, 0))
+    _write(_grouped(scorer.table(b) for b in data.batches(None, BATCH)), data, out, about, written, tally, progress)
+    calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration and t not in silent)
+    return Prediction(
+        out, written.rows, written.customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent),
+        thresholds, said, {t: n / written.rows for t, n in written.marked.items()}, calibrated,
+        (*_notes(run, model, silent, written, unseen), *_notes_of_data(data)),
+    )  # fmt: skip
+
+
+@dataclass
+class _Written:
+    """What was written so far."""
+
+    marked: dict[str, int]
+    """Rows with a fallback mark, by task."""
+    undefined: dict[str, int]
+    """Rows that a task is not defined for."""
+    rows: int = 0
+    customers: int = 0
+    dormant: int = 0
+    last: str | None = None
+    """The customer of the last row: rows come by customer, then cut-off."""
+
+    def add(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        ids = table.column("customer_id").to_pylist()
+        self.customers += sum(a != b for a, b in zip(ids, [self.last, *ids], strict=False))
+        self.last = ids[-1]
+        self.dormant += table.num_rows - table.column("fallback_reason").null_count
+        for task in self.undefined:
+            self.undefined[task] += table.num_rows - table.column(f"{task}_reason").null_count
+        for task in self.marked:
+            self.marked[task] += int(table.column(f"{task}_fallback").to_numpy().sum())
+
+
+def _write(
+    tables: Iterator[pa.Table], data: Dataset, out: Path, about: Mapping[str, Any], written: _Written, tally: Tally,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """Row groups into a file beside `out`, which takes its name when all were numbers; counted in `written`."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     writer: pq.ParquetWriter | None = None
-    rows, customers, last, total = 0, 0, None, max(1, data.rows())
-    marked = dict.fromkeys(thresholds, 0)
-    undefined = dict.fromkeys((t for t, s in model.tasks.items() if s.condition is not EVERYONE and t not in silent), 0)
-    dormant = 0
+    total = max(1, data.rows())
     try:
-        for table in _grouped(scorer.table(b) for b in data.batches(None, BATCH)):
+        for table in tables:
             if writer is None:
                 schema = table.schema.with_metadata({"ple": json.dumps(about)})
                 writer = pq.ParquetWriter(temporary, schema, compression="zstd")
             writer.write_table(table.cast(writer.schema))
-            rows += table.num_rows
-            ids = table.column("customer_id").to_pylist()  # rows come by customer, then cut-off
-            customers += sum(a != b for a, b in zip(ids, [last, *ids], strict=False))
-            last = ids[-1]
-            dormant += table.num_rows - table.column("fallback_reason").null_count
-            for task in undefined:
-                undefined[task] += table.num_rows - table.column(f"{task}_reason").null_count
-            for task in marked:
-                marked[task] += int(table.column(f"{task}_fallback").to_numpy().sum())
+            written.add(table)
             if progress is not None:
-                progress("score", rows / total)
+                progress("score", written.rows / total)
         if writer is None:
             raise UserError(f"{data.path} has no rows to score")
         tally.raise_if_any()
@@ -197,25 +228,32 @@ def score_to_parquet(
         if writer is not None:
             writer.close()
         temporary.unlink(missing_ok=True)
-    calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration and t not in silent)
-    plain = [t for t, s in model.tasks.items() if s.kind == "binary" and t not in run.calibration and t not in silent]
-    notes: tuple[str, ...] = (f"not calibrated, for want of validation labels: {', '.join(plain)}",) if plain else ()
+
+
+def _notes(run: Run, model: PLEClusterAdaTT, silent: Sequence[str], written: _Written, unseen: str) -> Iterator[str]:
+    """What to know of the scores."""
     if silent:
         also = ", and offers" if OFFER_TASK in silent else ""
-        notes = (f"left empty, for want of labels in training: {', '.join(silent)}{also}", *notes)
-    notes += tuple(
-        f"{task}: left empty in {n:,} of {rows:,} rows, it is for customers {model.tasks[task].condition.en}"
-        for task, n in undefined.items() if n
-    )  # fmt: skip
-    if dormant:
+        yield f"left empty, for want of labels in training: {', '.join(silent)}{also}"
+    plain = [t for t, s in model.tasks.items() if s.kind == "binary" and t not in run.calibration and t not in silent]
+    if plain:
+        yield f"not calibrated, for want of validation labels: {', '.join(plain)}"
+    rows = written.rows
+    for task, n in written.undefined.items():
+        if n:
+            yield f"{task}: left empty in {n:,} of {rows:,} rows, it is for customers {model.tasks[task].condition.en}"
+    if written.dormant:
         scores = f" and left without scores, {unseen}" if unseen else ""
-        notes += (f"{dormant:,} of {rows:,} rows are dormant and marked as a fallback for every task{scores}",)
-    absent = tuple(f"no table '{t}': what it feeds is absent" for t in data.manifest.absent_sources)
-    warned = tuple(n for n in data.manifest.notes if n.startswith(("validation, ", "cut-off")))
-    return Prediction(
-        out, rows, customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent), thresholds, said,
-        {t: n / rows for t, n in marked.items()}, calibrated, (*notes, *absent, *warned),
-    )  # fmt: skip
+        yield f"{written.dormant:,} of {rows:,} rows are dormant and marked as a fallback for every task{scores}"
+
+
+def _notes_of_data(data: Dataset) -> Iterator[str]:
+    """What to know of the events behind the scores."""
+    for table in data.manifest.absent_sources:
+        yield f"no table '{table}': what it feeds is absent"
+    for note in data.manifest.notes:
+        if note.startswith(("validation, ", "cut-off")):
+            yield note
 
 
 def _dormant_unseen(run: Run) -> str:

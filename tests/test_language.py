@@ -16,7 +16,17 @@ KOREAN = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 RECORDS = ("ple_model.experts", "ple_model.tasks", "ple_model.data.features", "ple_model.data.own", "ple_model.money")
 """Whose records carry English and Korean side by side: titles, conditions, columns and the amount that is not known."""
 DATA = frozenset(
-    {"alphabets", "category_words", "currencies", "guess_roles", "import_map", "read_dates", "read_numbers", "status_words"}
+    {
+        "alphabets",
+        "category_words",
+        "currencies",
+        "guess_roles",
+        "import_map",
+        "read_dates",
+        "read_numbers",
+        "starter_map",
+        "status_words",
+    }
 )
 """Modules of words and signs that are recognised in tables from elsewhere."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check, need_rows
 from analysis.checks.thresholds import Thresholds
-from analysis.stats.drift import compare
+from analysis.stats.drift import Drift, compare
 from analysis.stats.inputs import CAUSE_TEXT, InputStats
 from analysis.stats.run import Statistics
 
@@ -98,38 +99,61 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         )
     split, cutoff, rows = group
     d = compare(rows, s.trained, t.min_rows)
-    seen = Evidence("customers of the rows compared", float(rows.customers), None, d.n, f"{split} {cutoff}")
-    known = int(np.isfinite(d.psi).sum())
-    if not known:
+    if not np.isfinite(d.psi).any():
         raise NotMeasured("Not enough rows to compare columns with training.")
-    cause = "The customers, the season or the pipeline changed since training."
-    fix = Fix("", None, None, "Compare the source of these columns with training; retrain if the change is real.")
-    moved = np.flatnonzero(d.moved(t.drift_psi))
+    seen = Evidence("customers of the rows compared", float(rows.customers), None, d.n, f"{split} {cutoff}")
+    compared = Compared(split, cutoff, seen)
+    yield from _drifted_columns(s, d, t, compared)
+    yield from _drifted_classes(d, t, compared)
+    yield from _changed_feeds(d, t, compared)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The rows that are compared with training."""
+
+    split: str
+    cutoff: str
+    seen: Evidence
+
+
+CHANGED = (
+    "The customers, the season or the pipeline changed since training.",
+    Fix("", None, None, "Compare the source of these columns with training; retrain if the change is real."),
+)
+"""Cause and fix of columns and classes that moved."""
+
+
+def _drifted_columns(s: Statistics, d: Drift, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+    shifted, known = d.moved(t.drift_psi), int(np.isfinite(d.psi).sum())
+    moved = np.flatnonzero(shifted)
+    if not len(moved):
+        return
     watched = int(d.moved(t.drift_psi_watch).sum()) - len(moved)
-    if len(moved):
-        share = len(moved) / known
-        worst = int(moved[np.argmax(d.psi[moved])])
-        part = next((p for p, c in s.facts.parts.items() if c.start <= worst < c.stop), "features")
-        shifted = d.moved(t.drift_psi)
-        feeds = [p for p, c in s.facts.parts.items() if shifted[c].sum() >= max(3, t.drift_part * np.isfinite(d.psi[c]).sum())]
-        yield Finding(
-            "DATA-DRIFT",
-            "warning" if share > t.drift_columns or feeds else "info",
-            f"features:{part}",
-            f"{len(moved)} of {known} columns of the {split} rows at {cutoff} have drifted from training, "
-            f"most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
-            (
-                Evidence("share of drifted columns", share, t.drift_columns, d.n),
-                Evidence("largest population stability index", float(d.psi[worst]), t.drift_psi, d.n),
-                Evidence("its Kolmogorov-Smirnov distance", float(d.ks[worst]), float(d.ks_chance[worst]), d.n),
-                Evidence("further columns worth watching", float(watched), None, d.n),
-                Evidence("parts that moved as a whole", float(len(feeds)), None, d.n, ", ".join(feeds)),
-                seen,
-            ),
-            "data.drift",
-            cause,
-            fix,
-        )
+    share = len(moved) / known
+    worst = int(moved[np.argmax(d.psi[moved])])
+    part = next((p for p, c in s.facts.parts.items() if c.start <= worst < c.stop), "features")
+    feeds = [p for p, c in s.facts.parts.items() if shifted[c].sum() >= max(3, t.drift_part * np.isfinite(d.psi[c]).sum())]
+    yield Finding(
+        "DATA-DRIFT",
+        "warning" if share > t.drift_columns or feeds else "info",
+        f"features:{part}",
+        f"{len(moved)} of {known} columns of the {rows.split} rows at {rows.cutoff} have drifted from training, "
+        f"most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
+        (
+            Evidence("share of drifted columns", share, t.drift_columns, d.n),
+            Evidence("largest population stability index", float(d.psi[worst]), t.drift_psi, d.n),
+            Evidence("its Kolmogorov-Smirnov distance", float(d.ks[worst]), float(d.ks_chance[worst]), d.n),
+            Evidence("further columns worth watching", float(watched), None, d.n),
+            Evidence("parts that moved as a whole", float(len(feeds)), None, d.n, ", ".join(feeds)),
+            rows.seen,
+        ),
+        "data.drift",
+        *CHANGED,
+    )
+
+
+def _drifted_classes(d: Drift, t: Thresholds, rows: Compared) -> Iterator[Finding]:
     for field in d.moved_classes(t.drift_psi):
         value = d.class_psi[field]
         if np.isfinite(value):
@@ -137,18 +161,20 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 "DATA-DRIFT",
                 "warning",
                 field,
-                f"The classes of `{field}` are shared out differently from training in the {split} rows at {cutoff} "
+                f"The classes of `{field}` are shared out differently from training in the {rows.split} rows at {rows.cutoff} "
                 f"(PSI {value:.2f}).",
                 (
                     Evidence("population stability index", value, t.drift_psi, d.n),
                     Evidence("chi-square over its degrees of freedom", d.class_chi2[field], None, d.n),
-                    seen,
+                    rows.seen,
                 ),
                 "data.drift",
-                cause,
-                fix,
+                *CHANGED,
             )
-    # what is gone altogether is DATA-EMPTY-FEED's and EXP-ZERO-INPUT's to say
+
+
+def _changed_feeds(d: Drift, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+    """Feeds that thinned out or appeared; what is gone altogether is DATA-EMPTY-FEED's and EXP-ZERO-INPUT's to say."""
     changed = [k for k in d.lost(t.drift_presence) if d.presence[k][0] > 1 - t.field_absent]
     if changed:
         now, before = d.presence[changed[0]]
@@ -156,12 +182,12 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "DATA-DRIFT",
             "warning",
             changed[0],
-            f"`{changed[0]}` is there in {now:.0%} of the {split} rows at {cutoff}, in training it was in {before:.0%}"
-            + (f"; {len(changed) - 1} more inputs changed." if len(changed) > 1 else "."),
+            f"`{changed[0]}` is there in {now:.0%} of the {rows.split} rows at {rows.cutoff}, "
+            f"in training it was in {before:.0%}" + (f"; {len(changed) - 1} more inputs changed." if len(changed) > 1 else "."),
             (
                 Evidence("change of the share of rows that have it", abs(now - before), t.drift_presence, d.n),
                 Evidence("inputs that changed", float(len(changed)), None, d.n, ", ".join(changed[:6])),
-                seen,
+                rows.seen,
             ),
             "data.drift",
             "A feed delivers for other customers than it did in training.",

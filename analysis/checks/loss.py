@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,26 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     skipped = sum(int(e.get("nonfinite_steps", 0) or 0) for e in h.epochs)
     said = [e for e in h.events if e.get("event") in ("warning", "failed")]
     warned = [e for e in said if "finite" in str(e.get("message", e.get("text", e.get("reason", ""))))]
+    for name, steps in _onlooker_steps(h).items():
+        yield _onlooker(name, steps, len(h))
+    bad = _not_finite(h)
+    if bad or skipped or warned:
+        gave_up = any(e.get("event") == "failed" for e in warned)
+        yield _main_path(s, h, bad, skipped, len(warned), gave_up=gave_up)
+
+
+def _onlooker_steps(h: TrainingStats) -> dict[str, int]:
+    """Steps in which an onlooker alone was not finite, by onlooker."""
     alone: dict[str, int] = {}
     for e in h.epochs:
         for name, steps in (e.get("onlooker_nonfinite") or {}).items():
             alone[name] = alone.get(name, 0) + int(steps)
-    for name, steps in alone.items():
-        yield _onlooker(name, steps, len(h))
-    stepped = h.event("skipped")
-    gave_up = any(e.get("event") == "failed" for e in warned)
-    bad = []
+    return alone
+
+
+def _not_finite(h: TrainingStats) -> list[tuple[str, float]]:
+    """(loss, epoch) of every recorded loss that is no number: Inf in a series, an empty total, NaN in a line."""
+    bad: list[tuple[str, float]] = []
     for name, values in {"total": h.series("train", "total"), **h.table("train", "tasks"), **h.table("valid", "tasks")}.items():
         raw = np.isinf(values)
         if raw.any():
@@ -54,33 +65,41 @@ def loss_nan(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     bad += [("total", float(e["epoch"])) for e in explicit]
     for e in h.epochs:
         bad += [(task, float(e["epoch"])) for task, v in (e.get("train", {}).get("tasks") or {}).items() if _is_nan(v)]
-    if bad or skipped or warned:
-        name, epoch = bad[0] if bad else ("total", 1.0)
-        first = stepped[0] if stepped else {}
-        named = [str(task) for task in first.get("tasks") or ()]
-        if not bad and named:
-            name = named[0] if len(named) == 1 else "tasks"
-        at = first.get("step")
-        where = (
-            f"The loss of {name} is not finite in epoch {epoch:.0f}."
-            if bad
-            else f"{skipped or len(stepped)} steps were skipped, the first in epoch {first.get('epoch')}, step {at}."
-            if first
-            else f"{skipped or len(warned)} steps had a loss that is not finite."
-        )
-        yield Finding(
-            "LOSS-NAN",
-            "error" if bad or gave_up or skipped > 0.01 * sum(int(e.get("steps", 0) or 0) for e in h.epochs) else "warning",
-            name,
-            where,
-            (
-                Evidence("epochs with NaN or Inf", float(len({e for _, e in bad})), 0.0, len(h)),
-                Evidence("skipped steps", float(skipped), 0.0),
-                *((Evidence("tasks of the first", float(len(named)), text=", ".join(named)),) if first else ()),
-            ),
-            LOSSES,
-            *_why_not_finite(s, first),
-        )
+    return bad
+
+
+def _main_path(
+    s: Statistics, h: TrainingStats, bad: Sequence[tuple[str, float]], skipped: int, warnings: int, *, gave_up: bool
+) -> Finding:
+    """Losses that were not finite, or the steps that were skipped for one."""
+    stepped = h.event("skipped")
+    first = stepped[0] if stepped else {}
+    named = [str(task) for task in first.get("tasks") or ()]
+    name, epoch = bad[0] if bad else ("total", 1.0)
+    if not bad and named:
+        name = named[0] if len(named) == 1 else "tasks"
+    at = first.get("step")
+    where = (
+        f"The loss of {name} is not finite in epoch {epoch:.0f}."
+        if bad
+        else f"{skipped or len(stepped)} steps were skipped, the first in epoch {first.get('epoch')}, step {at}."
+        if first
+        else f"{skipped or warnings} steps had a loss that is not finite."
+    )
+    often = skipped > 0.01 * sum(int(e.get("steps", 0) or 0) for e in h.epochs)
+    return Finding(
+        "LOSS-NAN",
+        "error" if bad or gave_up or often else "warning",
+        name,
+        where,
+        (
+            Evidence("epochs with NaN or Inf", float(len({e for _, e in bad})), 0.0, len(h)),
+            Evidence("skipped steps", float(skipped), 0.0),
+            *((Evidence("tasks of the first", float(len(named)), text=", ".join(named)),) if first else ()),
+        ),
+        LOSSES,
+        *_why_not_finite(s, first),
+    )
 
 
 def _onlooker(which: str, steps: int, epochs: int) -> Finding:

@@ -28,6 +28,7 @@ from analysis.results.explanation import (
     Contribution,
     Counterfactual,
     Explanation,
+    FeatureContribution,
     Offer,
     Similar,
     TaskPrediction,
@@ -72,32 +73,17 @@ class Assembly:
         if not bool(inputs.defined(task)[0]):
             raise Undefined(task, self.batch.customer_id[0], self.batch.cutoff[0], spec.condition)
         names = class_names(model, task)
-        offers: tuple[Offer, ...] = ()
-        if spec.kind in ("multiclass", "contrastive"):
-            p = distribution(model, output, task)[0]
-            self.target = int(p.argmax()) if self.target is None else self._class(self.target, len(p), names)
-            offers = tuple(Offer(int(i), class_name(names, int(i)), float(p[i])) for i in p.argsort(descending=True)[:12])
-        elif spec.out_dim > 1:
-            self.target = self._class(self.target or 0, spec.out_dim, names)
-        else:
-            self.target = None
+        offers = self._choose_target(output, names)
         score = Score(model, task, self.target, e.calibration.get(task))
         undefined = {t: s.condition for t, s in model.tasks.items() if not bool(inputs.defined(t)[0])}
 
         path = InputPath.of(inputs, e.reference)
         found = e.of_inputs(path, score)
         groups = path.group_values(found.values)
-        position = path.fields.index("features")
-        columns = found.values[position][0].double().numpy()
-        normalizer = self.data.normalizer()
-        own = normalizer.inverse(inputs.features.numpy())[0]
-        typical = normalizer.inverse(path.starts[position].numpy())[0]
-        every = feature_contributions(model.context.schema, columns, own, typical, limit=None)
+        columns, every = self._columns(path, found.values, inputs.features)
         sources = by_source(model.context.schema, every)
         target_name = class_name(names, self.target) if self.target is not None else ""
-        label = model.context.own_labels.get(task)
-        said = target_name if target_name or label is None else label.title
-        subject = Subject(task, spec.title, said, spec.kind != "regression", spec.unit)
+        subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
         expert_names, experts = e.of_experts(encoded, score)
@@ -136,6 +122,33 @@ class Assembly:
             absent=_absent(path.absent, model.context.own is not None),
             audit=self._audit(found.nodes, experts.nodes),
         )
+
+    def _choose_target(self, output: PLEClusterOutput, names: Sequence[str]) -> tuple[Offer, ...]:
+        """The class that is explained, the likeliest where none was asked for; the likeliest classes as offers."""
+        spec = self.explainer.model.tasks[self.task]
+        if spec.kind in ("multiclass", "contrastive"):
+            p = distribution(self.explainer.model, output, self.task)[0]
+            self.target = int(p.argmax()) if self.target is None else self._class(self.target, len(p), names)
+            return tuple(Offer(int(i), class_name(names, int(i)), float(p[i])) for i in p.argsort(descending=True)[:12])
+        self.target = self._class(self.target or 0, spec.out_dim, names) if spec.out_dim > 1 else None
+        return ()
+
+    def _columns(
+        self, path: InputPath, values: Sequence[Any], features: torch.Tensor
+    ) -> tuple[NDArray[np.float64], tuple[FeatureContribution, ...]]:
+        """Every column's part in the difference, as numbers and told in real units."""
+        position = path.fields.index("features")
+        columns = values[position][0].double().numpy()
+        normalizer = self.data.normalizer()
+        own = normalizer.inverse(features.numpy())[0]
+        typical = normalizer.inverse(path.starts[position].numpy())[0]
+        return columns, feature_contributions(self.explainer.model.context.schema, columns, own, typical, limit=None)
+
+    def _subject(self, target_name: str) -> Subject:
+        """What the reasons' sentences speak of."""
+        spec, label = self.explainer.model.tasks[self.task], self.explainer.model.context.own_labels.get(self.task)
+        said = target_name if target_name or label is None else label.title
+        return Subject(self.task, spec.title, said, spec.kind != "regression", spec.unit)
 
     def _class(self, target: int, classes: int, names: Sequence[str]) -> int:
         if not 0 <= target < classes:

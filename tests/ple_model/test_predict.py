@@ -84,7 +84,7 @@ def test_a_customer_gets_the_same_predictions_as_from_the_dataset(
         if spec.kind == "binary":
             np.testing.assert_allclose(rows[task][there], run.calibration[task](value.numpy())[there], atol=1e-5)
         elif spec.kind == "regression":
-            mine, own = rows[task][there], model.to_units(task, value).numpy()[there]
+            mine, own = np.stack(rows[task][there].tolist()), model.to_units(task, value).numpy()[there]
             np.testing.assert_allclose(mine, own, rtol=1e-4, atol=1e-4)
         elif spec.kind == "multiclass":
             np.testing.assert_allclose(rows[f"{task}_p"][there], value.max(1).values.numpy()[there], atol=1e-5)
