@@ -195,6 +195,7 @@ OUTSIDE_RUNS = {
     "analysis/report.py": "writes the report the person names",
     "ple_model/translation.py": "the package's own catalogue",
     "analysis/html_page.py": "the package's own styles",
+    "analysis/i18n/__init__.py": "the package's own catalogues",
     "dashboard/i18n/__init__.py": "the package's own catalogues",
     "dashboard/i18n/sentences.py": "the package's own catalogues",
     "dashboard/bench.py": "a benchmark's own files",

@@ -14,7 +14,7 @@ import duckdb
 from ple_model.data.importers.currencies import is_currency
 from ple_model.data.importers.read_dates import DateReading, date_readings, parsed
 from ple_model.data.importers.read_numbers import number_reading
-from ple_model.data.importers.status_words import is_status
+from ple_model.data.importers.status_words import is_status, names_status
 from ple_model.sql_text import literal, quote
 
 SAMPLE = 2_000
@@ -59,6 +59,10 @@ class Profile:
         }[self.kind]  # fmt: skip
 
 
+MOST_STATES = 8
+"""States of a payment that a source tells apart, at most."""
+
+
 def profile_columns(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[str, str]) -> dict[str, Profile]:
     """The profile of every column of the relation."""
     return {name: _profile(con, scan, name, kind) for name, kind in found.items()}
@@ -77,6 +81,8 @@ def _profile(con: duckdb.DuckDBPyConnection, scan: str, name: str, kind: str) ->
     values = tuple(v for (v,) in con.execute(f"SELECT v FROM {ALL} ORDER BY n DESC, v LIMIT {FEW}").fetchall())
     con.execute(f"CREATE OR REPLACE TEMP TABLE some_values AS SELECT v FROM {ALL} ORDER BY hash(v) LIMIT {SAMPLE}")
     found, remark = _kind(con, "some_values", kind, int(filled), int(distinct), values)
+    if found == WORDS and distinct <= MOST_STATES and names_status(name):
+        found = STATUS  # in words that are not known: each is asked
     return Profile(name, found, int(filled), int(distinct), remark, values)
 
 

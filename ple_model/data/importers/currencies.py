@@ -84,6 +84,13 @@ def is_currency(text: str) -> bool:
     return bare.upper() in CODES or bare in WORDS or bare in ("$", "¥", "元", "kr", "Fr.")
 
 
+def in_header(name: str) -> str:
+    """The one currency that a header names, as 'Valor (R$)' or 'Amt (EUR)' does; empty where it names none or several."""
+    words = set(re.findall(r"R\$|[€£₩￦원円]|zł|Kč|(?<![A-Za-z])[A-Z]{3}(?![A-Za-z])", name))
+    codes = {WORDS.get(w, w if w in CODES else "") for w in words} - {""}
+    return codes.pop() if len(codes) == 1 else ""
+
+
 def paired_with(amount: str, columns: Sequence[str]) -> str | None:
     """The only currency column that shares a word with an amount's header: 'Kwota rozliczenia' and 'Waluta rozliczenia'."""
     alike = [c for c in columns if _words(amount) & _words(c)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from ple_model.data.importers.currencies import WORDS, currency_columns, shares, signs
+from ple_model.data.importers.currencies import WORDS, currency_columns, in_header, shares, signs
 from ple_model.errors import UserError, did_you_mean
 from ple_model.money import currencies, require_currency
 from ple_model.sql_text import literal, quote
@@ -114,6 +114,8 @@ def currency_of(
     for column in amounts:
         if found.get(column) == "VARCHAR" and len(beside := signs(con, scan, quote(column))) == 1:
             named[column] = next(iter(beside))
+        if column not in named and in_header(column):
+            named[column] = in_header(column)
     named = {c: code for c, code in named.items() if code in currencies()}
     if rule.code:
         other = next((c for c, code in named.items() if code != rule.code), None)

@@ -57,6 +57,9 @@ WRONG: dict[str, tuple[str, ...]] = {
 """Kinds that a header cannot make true while another column fits."""
 
 
+FEW_CATEGORIES = 5
+
+
 @dataclass(frozen=True)
 class Roles:
     """Our column -> the source's; and where several fit: our column -> those."""
@@ -79,6 +82,8 @@ def guess_roles(profiles: Mapping[str, Profile], named: Mapping[str, str], wante
         if theirs is not None and not candidates:
             continue  # nothing else fits: the header's column stays, and what is wrong with it is said
         columns.pop(ours, None)
+        if ours == "mcc_l1":  # two to four words are states or channels where another column has more
+            candidates = [c for c in candidates if profiles[c].distinct >= FEW_CATEGORIES] or candidates
         chosen = _one_of(ours, candidates) or _by_number(ours, candidates, profiles)
         if chosen is not None:
             columns[ours] = chosen

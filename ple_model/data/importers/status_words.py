@@ -121,18 +121,47 @@ PERHAPS = frozenset(
 )
 
 
+STEMS: dict[str, tuple[str, ...]] = {
+    "keep": (
+        "confirm", "aprob", "aprov", "approv", "approuv", "liquidad", "efetivad", "conclu", "pago", "pagat", "contabiliz",
+        "effectu", "complet", "zaksięgowan", "zrealizowan", "rozliczon", "voltooid", "verwerkt", "onaylan", "исполн", "провед",
+        "подтвержд",
+    ),
+    "drop": (
+        "negad", "negat", "recusad", "rejeitad", "rechaz", "denegad", "refus", "rifiut", "estornad", "stornat", "cancelad",
+        "anulad", "annul", "anulowan", "odrzucon", "fallid", "falhad", "rejet", "geweiger", "geannul", "reddedil", "iptal",
+        "отклон", "отказ", "отмен", "declin", "reject", "cancel", "revers",
+    ),
+    "?": ("pendent", "pendient", "processa", "attesa", "attente", "oczekuj", "openstaand", "beklem", "обработ", "author"),
+}  # fmt: skip
+"""How such words begin in other languages, whatever their ending."""
+HEADERS = ("status", "situação", "situacao", "stato", "statut", "durum", "статус", "상태", "状態", "状态")
+"""Headers of a column that says whether a payment happened."""
+
+
+def _meaning(word: str) -> str | None:
+    """keep, drop or ? (perhaps); None for a word that is not known."""
+    bare = _bare(word)
+    listed = next((k for k, words in (("keep", HAPPENED), ("drop", NOT), ("?", PERHAPS)) if bare in words), None)
+    return listed or next((k for k in ("drop", "?", "keep") if bare.startswith(STEMS[k])), None)
+
+
+def names_status(header: str) -> bool:
+    """Whether a header says that its column is a payment's state."""
+    return any(piece in header.casefold() for piece in HEADERS)
+
+
 def _bare(word: str) -> str:
     return word.strip().casefold()
 
 
 def is_status(values: Collection[str]) -> bool:
     """Whether most of the few values are words of a payment's state."""
-    known = [v for v in values if _bare(v) in HAPPENED | NOT | PERHAPS]
+    known = [v for v in values if _meaning(v) is not None]
     return len(values) > 1 and 2 * len(known) > len(values)
 
 
 def guess_row(value: str) -> str | None:
     """keep or drop; None: it is for a person to say."""
-    if _bare(value) in HAPPENED:
-        return "keep"
-    return "drop" if _bare(value) in NOT else None
+    meaning = _meaning(value)
+    return None if meaning == "?" else meaning

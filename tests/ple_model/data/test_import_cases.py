@@ -19,6 +19,7 @@ import yaml
 from ple_model.cli import main
 from ple_model.data.events.connect import connect
 from ple_model.data.events.manifest import EventsManifest
+from ple_model.data.importers.currencies import in_header
 
 Row = tuple[str, date, float, str, str]
 KINDS = ("Restaurants", "Pharmacy", "Hospitality", "Vehicle Fuel")
@@ -635,3 +636,41 @@ def test_what_is_written_otherwise_is_said_with_the_keys_that_read_it(
     assert said.startswith(f"'{file}' cannot be imported")
     assert "as formats: {ts: '%d/%m/%Y'}" in said
     assert "decimal: ','" in said
+
+
+def brazilian(
+    path: Path, states: tuple[str, str, str] = ("CONFIRMADA", "ESTORNADA", "NEGADA"), header: str = "Situação"
+) -> Path:
+    """A statement with a state, 16 categories, and the currency in a header."""
+    kinds = [f"Ramo {k}" for k in "ABCDEFGHIJKLMNOP"]
+    rows = (
+        (d.strftime("%d/%m/%Y"), f"5162 {c} **** 1234", m, kinds[n % 16], states[0 if n % 10 else 1 + n % 20 // 10], f"{a:.2f}")
+        for n, (c, d, a, m, _) in enumerate(payments())
+    )
+    return write(path, ("Data", "Cartão", "Estabelecimento", "Ramo de Atividade", header, "Valor (R$)"), rows, ";", "latin-1")
+
+
+def test_a_state_in_another_language_is_no_category(tmp_path: Path, importer: Importer) -> None:
+    _, table, rows = importer(brazilian(tmp_path / "extrato.csv"))
+    assert table["rows"] == {"Situação": {"CONFIRMADA": "keep", "ESTORNADA": "drop", "NEGADA": "drop"}}
+    assert table["columns"]["mcc_l1"] == "Ramo de Atividade"
+    assert len(rows) == sum(1 for n in range(len(payments())) if n % 10)
+    assert EventsManifest.load(tmp_path / "events").currency == "BRL"
+
+
+def test_a_state_in_unknown_words_is_asked_by_its_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "map.yaml"
+    source = brazilian(tmp_path / "extrato.csv", ("xaa", "xbb", "xcc"), "Status")
+    assert main(["import", "map", str(source), str(plan)]) in (0, 1)
+    assert "do rows count whose 'Status' is xaa or" in capsys.readouterr().out
+    assert (
+        yaml.safe_load(plan.read_text(encoding="utf-8"))["tables"]["transactions"]["columns"]["mcc_l1"] == "Ramo de Atividade"
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [("Valor (R$)", "BRL"), ("Amt (EUR)", "EUR"), ("Kwota zł", "PLN"), ("Open amount", ""), ("EUR / USD", "")],
+)
+def test_a_header_names_its_currency(header: str, code: str) -> None:
+    assert in_header(header) == code
