@@ -78,8 +78,10 @@ class Prediction:
     thresholds: dict[str, float]
     thresholds_from: str
     """Where the thresholds come from, in words."""
-    fallback: dict[str, float]
-    """Share of rows marked, by task."""
+    fallback: dict[str, float | None]
+    """Share of the scored rows that are marked, by task; None where none is scored."""
+    scored: dict[str, int]
+    """Rows with a score, by task that has a threshold."""
     calibrated: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -89,7 +91,10 @@ class Prediction:
     def __str__(self) -> str:
         dates = "" if self.cutoffs == (NO_CUTOFF,) else f" at {', '.join(self.cutoffs)}"
         lines = [f"{self.customers:,} customers, {self.rows:,} rows{dates} -> {self.path}", f"  {self.thresholds_from}"]
-        lines += [f"  {t:<20} marked above {v:.4g}: {self.fallback[t]:.1%}" for t, v in self.thresholds.items()]
+        for t, v in self.thresholds.items():
+            share = self.fallback[t]
+            said = "no row is scored" if share is None else f"{share:.1%} of {self.scored[t]:,} scored rows"
+            lines.append(f"  {t:<20} marked above {v:.4g}: {said}")
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
 
 
@@ -166,12 +171,13 @@ def score_to_parquet(
         "statistic": {t: model.shows(t) for t, s in model.tasks.items() if s.kind == "regression"},
     }
     conditional = (t for t, s in model.tasks.items() if s.condition is not EVERYONE and t not in silent)
-    written = _Written(dict.fromkeys(thresholds, 0), dict.fromkeys(conditional, 0))
+    written = _Written(dict.fromkeys(thresholds, 0), dict.fromkeys(conditional, 0), dict.fromkeys(thresholds, 0))
     _write(_grouped(scorer.table(b) for b in data.batches(None, BATCH)), data, out, about, written, tally, progress)
     calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration and t not in silent)
     return Prediction(
         out, written.rows, written.customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent),
-        thresholds, said, {t: n / written.rows for t, n in written.marked.items()}, calibrated,
+        thresholds, said, {t: n / written.scored[t] if written.scored[t] else None for t, n in written.marked.items()},
+        written.scored, calibrated,
         (*_notes(run, model, silent, written, unseen), *_notes_of_data(data)),
     )  # fmt: skip
 
@@ -181,9 +187,11 @@ class _Written:
     """What was written so far."""
 
     marked: dict[str, int]
-    """Rows with a fallback mark, by task."""
+    """Scored rows with a fallback mark, by task."""
     undefined: dict[str, int]
     """Rows that a task is not defined for."""
+    scored: dict[str, int]
+    """Rows with a score, by task."""
     rows: int = 0
     customers: int = 0
     dormant: int = 0
@@ -199,7 +207,9 @@ class _Written:
         for task in self.undefined:
             self.undefined[task] += table.num_rows - table.column(f"{task}_reason").null_count
         for task in self.marked:
-            self.marked[task] += int(table.column(f"{task}_fallback").to_numpy().sum())
+            scored = table.column(task).is_valid()
+            self.scored[task] += pc.sum(scored).as_py() or 0
+            self.marked[task] += pc.sum(pc.and_(scored, table.column(f"{task}_fallback"))).as_py() or 0
 
 
 def _write(

@@ -142,7 +142,7 @@ def _counterfactual(found: Explanation, language: Language, w: dict[str, str]) -
         for x in c.changes
     )
     end = f"<p>{_e(found.shown(c.before, language))} → {_e(found.shown(c.after, language))} {_e(c.label_after)}</p>"
-    note = "" if c.flips else f"<p>{_e(w['noflip'])}</p>"
+    note = "" if c.flips else f"<p>{_e(w['nomove' if found.score_unit == 'value' else 'noflip'])}</p>"
     return _section(w["counterfactual"], f"{note}<table>{rows}</table>{end}")
 
 

@@ -11,16 +11,19 @@ import streamlit as st
 from analysis.explain.report import to_html
 from analysis.figures.style import bars
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
-from analysis.wording import Language, quantity, statistic
+from analysis.wording import Language, quantity, statistic, title
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
+from ple_model.data.own.table import NO_CUTOFF
 from ple_model.files import plain
 
 PARTS = 12
+NAMED = 12
+"""Names listed in a line; of more it says how many."""
 
 
 def _said(korean: str, english: str) -> str:
@@ -35,6 +38,8 @@ def headline(e: Explanation) -> None:
     """What is predicted, beside a typical customer, and how far the explanation may be trusted."""
     put.saved_only(t("export.person"), "warning")
     put.chosen(t("why.customer"), e.customer_id)
+    if e.cutoff != NO_CUTOFF:
+        put.caption(t("why.row", customer=e.customer_id, cutoff=e.cutoff))
     own = next((p for p in e.predictions if p.task == e.task), None)
     with st.container(horizontal=True, gap="small"):
         put.metric(
@@ -45,7 +50,7 @@ def headline(e: Explanation) -> None:
         if own is not None and own.uncertainty is not None:
             rank = t("why.rank", share=f"{own.rank:.0%}") if own.rank is not None else None
             put.metric(t("why.uncertainty"), statistic(own.uncertainty), border=True, help=rank)
-        put.metric(t("frame.segment"), e.segment, border=True)
+        put.metric(t("frame.segment"), maybe(f"segment_name.{e.segment}", e.segment), border=True)
     if e.statistic:
         put.caption(t(f"why.{e.statistic}"))
     badge = _said(e.faithfulness.verdict_ko, e.faithfulness.verdict_en)
@@ -72,7 +77,7 @@ def _sides(e: Explanation) -> None:
                 put.markdown(f"**{t(f'why.{second}')}**")
                 put.markdown(_sentences(e.against))
         if e.absent:
-            put.caption(t("why.absent", names=", ".join(e.absent)))
+            put.caption(t("why.absent", names=_named(e.absent)))
 
 
 def reasons(e: Explanation) -> None:
@@ -112,15 +117,23 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
     lang = _language()
     with st.container(border=True):
         put.markdown(f"**{t('why.counterfactual')}**")
-        key = "why.no_flip" if not c.flips else "why.flips" if c.label_after else "why.flips_plain"
+        still = "why.no_move" if e.score_unit == "value" else "why.no_flip"  # an amount has no decision to flip
+        key = still if not c.flips else "why.flips" if c.label_after else "why.flips_plain"
         put.caption(t(key, before=e.shown(c.before, lang), after=e.shown(c.after, lang), label=c.label_after))
         for change in c.changes:
             text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))
             put.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
         if c.immutable:
-            put.caption(t("why.immutable", names=", ".join(c.immutable)))
+            put.caption(t("why.immutable", names=_named(c.immutable)))
         values = {change.name: change.after for change in c.changes}
         ui.button(t("edit.start"), icon=":material/tune:", on_click=customer_edit.start, args=(values,))
+
+
+def _named(groups: Sequence[str]) -> str:
+    """Parts and fields by the names a reviewer knows, the first of many."""
+    names = list(dict.fromkeys(title(g.removeprefix("features:"), _language()) for g in groups))
+    more = [t("why.rest", n=len(names) - NAMED)] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])
 
 
 def _title(c: Contribution) -> str:

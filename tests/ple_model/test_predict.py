@@ -140,7 +140,9 @@ def test_a_mark_means_more_uncertain_than_the_stored_validation_quantile(
     stored = json.loads((run.preprocess / "uncertainty.json").read_text())
     assert "stored" in found.thresholds_from
     assert found.thresholds["churn"] == pytest.approx(stored["churn"]["values"][95])
-    assert found.fallback["churn"] == pytest.approx(rows["churn_fallback"].mean())
+    scored = rows[rows["churn"].notna()]
+    assert 0 < found.scored["churn"] == len(scored) < len(rows)  # a row without a score is marked, but above no threshold
+    assert found.fallback["churn"] == pytest.approx(scored["churn_fallback"].mean())
     rows = rows[rows["churn_reason"].isna() & rows["fallback_reason"].isna()]
     marked = rows["churn_fallback"]
     assert marked.any()

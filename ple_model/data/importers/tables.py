@@ -30,6 +30,7 @@ from ple_model.data.importers.scan_source import scan_source
 from ple_model.data.importers.source_files import find_files, folder_of, is_pattern
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, TableMap
 from ple_model.errors import UserError, did_you_mean
+from ple_model.money import UNKNOWN, money
 from ple_model.sql_paths import to_read, to_write
 from ple_model.sql_text import literal, quote
 from ple_model.tasks import TASKS
@@ -108,6 +109,8 @@ def import_tables(
             )
             absent["customers"] = tuple(c.name for c in TABLES["customers"].columns if c.name != "customer_id")
             notes.append(f"no customers table: the customers are the {rows['customers']:,} different customer_id of the others")
+        if "transactions" in rows:
+            notes.append(_totals(con, partial / "transactions.parquet", code))
         for raw in partial.glob("*.raw"):
             raw.unlink()
         manifest = EventsManifest(
@@ -127,6 +130,22 @@ def import_tables(
     finally:
         con.close()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _totals(con: duckdb.DuckDBPyConnection, path: Path, code: str) -> str:
+    """What a person can hold against the books: purchases, refunds, net spend, first and last day."""
+    names = {str(r[0]) for r in con.execute(f"DESCRIBE SELECT * FROM read_parquet({to_read(path)})").fetchall()}
+    card = "coalesce(kind, 'card') = 'card'" if "kind" in names else "true"
+    bought, returned, spent, back, first, last = con.execute(
+        "SELECT count(*) FILTER (amount > 0), count(*) FILTER (amount < 0), coalesce(sum(amount) FILTER (amount > 0), 0),"
+        " coalesce(-sum(amount) FILTER (amount < 0), 0), min(ts)::DATE, max(ts)::DATE"
+        f" FROM read_parquet({to_read(path)}) WHERE {card}"
+    ).fetchall()[0]
+    net, refunds = (money(v, code or UNKNOWN) for v in (spent - back, back))
+    return (
+        f"transactions: net card spend {net} ({bought:,} purchases, {returned:,} refunds of {refunds}), {first} to {last}:"
+        " hold it against your own sums"
+    )
 
 
 def _one_currency(selects: Mapping[str, Select], mapping: SourceMap, problems: list[str]) -> str:

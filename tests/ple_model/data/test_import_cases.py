@@ -20,6 +20,7 @@ from ple_model.cli import main
 from ple_model.data.events.connect import connect
 from ple_model.data.events.manifest import EventsManifest
 from ple_model.data.importers.currencies import in_header
+from ple_model.money import money
 
 Row = tuple[str, date, float, str, str]
 KINDS = ("Restaurants", "Pharmacy", "Hospitality", "Vehicle Fuel")
@@ -655,7 +656,12 @@ def test_a_state_in_another_language_is_no_category(tmp_path: Path, importer: Im
     assert table["rows"] == {"Situação": {"CONFIRMADA": "keep", "ESTORNADA": "drop", "NEGADA": "drop"}}
     assert table["columns"]["mcc_l1"] == "Ramo de Atividade"
     assert len(rows) == sum(1 for n in range(len(payments())) if n % 10)
-    assert EventsManifest.load(tmp_path / "events").currency == "BRL"
+    manifest = EventsManifest.load(tmp_path / "events")
+    assert manifest.currency == "BRL"
+    kept = [a for n, (_, _, a, _, _) in enumerate(payments()) if n % 10]
+    back = -sum(a for a in kept if a < 0)
+    said = f"net card spend {money(sum(kept), 'BRL')} ({sum(a > 0 for a in kept)} purchases, {sum(a < 0 for a in kept)} refunds"
+    assert any(note.startswith(f"transactions: {said} of {money(back, 'BRL')})") for note in manifest.defaults.notes)
 
 
 def test_a_state_in_unknown_words_is_asked_by_its_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
