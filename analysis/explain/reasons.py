@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.results.explanation import FeatureContribution, Reason
 from analysis.wording import OPAQUE, Language, is_field, particle, quantity, statement, task_title, title
@@ -86,8 +87,10 @@ def of_feature(f: FeatureContribution, subject: Subject) -> Reason:
     """`Days since the last purchase: 12 days, where 34 days is typical; this raises ... by 3.2 points.`"""
 
     def said(sentence: str, language: Language) -> str:
-        own, typical = quantity(f.value, f.unit, language), quantity(f.typical, f.unit, language)
         effect = subject.effect(f.contribution, language)
+        if f.unit == CATEGORY:  # its sentence holds the values
+            return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
+        own, typical = quantity(f.value, f.unit, language), quantity(f.typical, f.unit, language)
         return phrase("reason.feature", language, column=statement(sentence, language), own=own, typical=typical, effect=effect)
 
     return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)

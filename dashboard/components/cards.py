@@ -40,7 +40,7 @@ SHARES = frozenset(
         "dead dimensions", "rows with NaN or Inf", "valid share of the mask", "death before birth", "valid points at (0, 0)",
         "variance outside the leading direction", "rows without evidence", "ECE, 15 equal-width bins", "ECE, adaptive bins",
         "dead latents", "dense latents", "fraction of variance explained", "share of drifted columns", "default rate",
-        "share of the usual events",
+        "share of the usual events", "share of columns that tell",
         "conflicting pairs", "share of the KL", "mean rise of task losses", "median change of task losses",
         "decisions flipped by the cut",
     )

@@ -30,7 +30,7 @@ TASKS = (
             SELECT row_id, coalesce({position("age_band", LIFE_STAGES)}, CASE
                 WHEN birth_year IS NULL THEN NULL WHEN year(cutoff) - birth_year < 25 THEN 0
                 ELSE least(5, (year(cutoff) - birth_year - 15) // 10) END) AS label
-            FROM label_spine JOIN customers USING (customer_id)""",
+            FROM label_spine JOIN (SELECT customer_id, age_band, birth_year FROM customers) USING (customer_id)""",
     ),
     TaskSpec(
         "ltv", "Lifetime value", "Lifecycle", "regression", "huber", 1, "lifecycle", 1.5, ("temporal", "deepfm"),

@@ -17,9 +17,7 @@ from analysis.stats.run import Statistics
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.run import Run
 from ple_model.schema import PART_SLICES, load_schema
-from tests.dashboard.test_views import measured, opened, text
-
-__all__ = ["measured"]
+from tests.dashboard.test_views import opened, text
 
 
 @pytest.fixture(scope="module")

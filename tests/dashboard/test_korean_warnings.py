@@ -46,6 +46,7 @@ def test_what_an_older_run_wrote_still_shows(warned: Path, tmp_path: Path, monke
     run = Path(shutil.copytree(warned / "tiny", tmp_path / "tiny"))
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps(manifest | {"warnings": [OLDER]}))
+    diagnose(run)
     assert OLDER in text(opened(tmp_path, monkeypatch, "overview", lang="ko"))
 
 

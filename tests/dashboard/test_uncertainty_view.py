@@ -24,6 +24,7 @@ def test_a_cohort_asks_for_its_own_rows(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(state, "uncertainty", lambda store, task, filters: asked.append((task, tuple(filters))))
     store = object.__new__(AnalysisStore)
     store.path = tmp_path  # type: ignore[assignment]
+    store.meta = {"fingerprint": "f"}
     chosen = (CohortFilter("cluster", "in", (3.0,)), CohortFilter("segment", "in", ("warm_start",)))
     for filters in ((), chosen, chosen):
         state.task_uncertainty(store, "ctr", filters)

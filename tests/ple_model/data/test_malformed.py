@@ -589,8 +589,12 @@ def test_other_categories_missing_tables_and_newer_dates_are_scored_and_said(tmp
         assert said in notes
     scores = pq.read_table(tmp_path / "scores.parquet")
     assert scores.num_rows == PEOPLE
+    dormant = scores.column("segment").to_pylist().count("dormant")
     for name in ("ltv", "nba_p", "ltv_uncertainty"):
-        assert np.isfinite(scores.column(name).to_numpy()).all(), name
+        found_here = scores.column(name)
+        assert found_here.null_count == dormant, name
+        assert np.isfinite(found_here.drop_null().to_numpy()).all(), name
+    assert scores.column("ltv_reason").null_count == PEOPLE - dormant
     # nobody was active in the 28 days before a cut-off that lies long after the last event: churn is not defined for anyone
     assert scores.column("churn").null_count == PEOPLE
     assert scores.column("churn_reason").null_count == 0

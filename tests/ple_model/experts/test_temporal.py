@@ -10,6 +10,7 @@ import torch
 from ple_model.config import load_config
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
+from ple_model.experts.base import require_valid
 from ple_model.experts.temporal import STREAMS, Temporal, TemporalParams
 from tests.factories import random_inputs
 
@@ -71,4 +72,4 @@ def test_only_the_last_days_and_sessions_are_read() -> None:
 )
 def test_impossible_settings_name_their_key(change: dict[str, int], word: str) -> None:
     with pytest.raises(UserError, match=rf"shared_experts\.temporal\.{word}"):
-        TemporalParams(**change)  # type: ignore[arg-type]
+        require_valid("temporal", TemporalParams(**change))  # type: ignore[arg-type]

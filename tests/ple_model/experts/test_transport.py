@@ -12,6 +12,7 @@ import torch
 from ple_model.config import load_config
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
+from ple_model.experts.base import require_valid
 from ple_model.experts.transport import OptimalTransport, TransportParams, lifted
 from tests.factories import random_inputs
 
@@ -47,4 +48,4 @@ def test_prototypes_start_apart() -> None:
 
 def test_impossible_settings_name_their_key() -> None:
     with pytest.raises(UserError, match=r"shared_experts\.optimal_transport\.epsilon"):
-        TransportParams(epsilon=0.0)
+        require_valid("optimal_transport", TransportParams(epsilon=0.0))
