@@ -79,6 +79,10 @@ def _measurements() -> dict[str, Measuring]:
     return {}
 
 
+READ_SECONDS = 20.0
+"""A stored measurement is waited for: on a busy machine reading it takes seconds, and no page should say that it measures."""
+
+
 def measurement(path: Path) -> Measuring:
     """The measurement of the run as it is on disk now; started if there is none. Stored results come back at once."""
     mark = files_mark(path)
@@ -90,21 +94,22 @@ def measurement(path: Path) -> Measuring:
         task = known[mark] = Measuring(path)
         task.thread = threading.Thread(target=task.work, name=f"measure {path.name}", daemon=True)
         task.thread.start()
-        task.thread.join(0.7)  # what is stored needs no progress bar
+        task.thread.join(READ_SECONDS if _is_stored(path) else 0.7)  # what is stored needs no progress bar
     return known[mark]
 
 
 def known_measurement(path: Path) -> Measuring | None:
     """The run's measurement if it is stored, was asked for or is on its way; nothing is started."""
-    mark = files_mark(path)
-    if mark not in _measurements():
-        try:
-            stored = path / "analysis" / state.analysis_name(path) / "meta.json"
-        except UserError:  # no weights or no sample yet: asking to measure it says so
-            return None
-        if not stored.exists():
-            return None
-    return measurement(path)
+    return measurement(path) if files_mark(path) in _measurements() or _is_stored(path) else None
+
+
+def _is_stored(path: Path) -> bool:
+    """Whether a measurement of the run as it is can be read back. A run without weights or sample has none; asking to measure
+    it says why."""
+    try:
+        return (path / "analysis" / state.analysis_name(path) / "meta.json").exists()
+    except UserError:
+        return False
 
 
 def measure_again(path: Path) -> None:
