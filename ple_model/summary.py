@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -29,6 +29,8 @@ REFERENCE: dict[str, Reference] = {
     "auxiliary": Reference(40_000),
 }
 """The reference's estimates of what is no expert; an expert's stands in its class (`Expert.reference`)."""
+TASKS = 16
+"""Tasks that the reference's estimates count."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,13 @@ class ModelSummary:
 def summarise(config: Config, blocks: Mapping[str, Sequence[nn.Module]]) -> ModelSummary:
     """The summary of a model by its blocks; one more than a third away from its estimate carries a sentence that says why."""
     default = load_config("v3_14")
-    same = config.task_experts == default.task_experts and all(
-        p == expert_class(n).Params() for n, p in config.shared_experts.items() if expert_class(n).reference is not None
+    # by number and widths, not by the list that this release has on: a task added later makes no reference size "other"
+    same = (
+        len(config.tasks) == TASKS
+        and replace(config.task_experts, enabled_tasks=None) == replace(default.task_experts, enabled_tasks=None)
+        and all(
+            p == expert_class(n).Params() for n, p in config.shared_experts.items() if expert_class(n).reference is not None
+        )
     )
     rows = []
     for name, modules in blocks.items():

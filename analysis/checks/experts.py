@@ -79,7 +79,14 @@ def zero_input(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 ),
                 HEALTH,
                 f"The input is missing ({CAUSE_TEXT.get(cause, cause)}), so it falls back; its weights are not the cause.",
-                Fix("", None, None, f"Fill `{field}` in the dataset (see its source tables), or switch the expert off."),
+                Fix(
+                    "",
+                    None,
+                    None,
+                    f"Fill `{field}` in the dataset (see its source tables), or switch the expert off."
+                    if share > 0.005
+                    else f"Fill `{field}` in the dataset (see its source tables).",
+                ),
                 (f"ablate.{name}=zero",),
             )
         if missing or share < t.fallback_warning:
