@@ -16,6 +16,7 @@ from analysis.stats.gate import GateStats, prior_weights
 from analysis.stats.hmm import HmmStats
 from analysis.stats.inputs import InputStats
 from analysis.stats.sae import SaeStats
+from analysis.stats.skill import TaskSkill
 from analysis.stats.training import TrainingStats
 from analysis.stats.transfer import DoseResponse, TransferStats
 from ple_model.data.events.holes import Cost
@@ -140,7 +141,7 @@ class SplitPerformance:
 class Statistics(Statistic):
     """All statistics of one run over one set of rows. Areas that were not measured are None."""
 
-    SAME = frozenset({"facts", "dose", "quality", "performance", "training", "reference", "trained", "own_rows"})
+    SAME = frozenset({"facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "own_rows"})
 
     facts: Facts
     n: int
@@ -156,6 +157,8 @@ class Statistics(Statistic):
     quality: dict[str, RowQuality] = field(default_factory=dict)
     performance: dict[str, SplitPerformance] = field(default_factory=dict)
     """By split, those with rows."""
+    skill: dict[str, dict[str, TaskSkill]] = field(default_factory=dict)
+    """By split (test, validation; train only where nothing else is there) and task."""
     training: TrainingStats | None = None
     reference: InputStats | None = None
     """Input moments of the run's own sample: what it had of each feed."""

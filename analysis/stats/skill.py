@@ -1,0 +1,69 @@
+"""Skill: how much better than a constant a run predicts each task, beside what simpler answers reach on the same rows.
+
+`1 - mean loss / mean loss of the constant` by the row losses of `ple_model.skill`; 0 is a constant, below 0 is worse than one.
+Intervals resample customers, and pair what is compared (`ple_model.skill`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.stats.base import MIN_ROWS
+
+if TYPE_CHECKING:
+    from analysis.stats.run import Statistics
+
+SPLITS = ("test", "validation", "train")
+"""In the order in which they tell most: a model has seen the last."""
+PAIRED = ("linear", "boosting", "reachable")
+"""What a model is held against row by row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """A value with its 95 % interval; the bounds are NaN where there are too few customers for one."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSkill:
+    """One task on the labelled rows of one split."""
+
+    task: str
+    kind: str
+    loss: str
+    """log_loss, huber, squared_error or brand_log_loss."""
+    rows: int
+    customers: int
+    losses: dict[str, float]
+    """Mean loss on these rows: constant, recency, prior_spend, linear, boosting, reachable, model; absent: not known."""
+    skill: Interval
+    """The model's."""
+    baseline_skill: dict[str, float]
+    """1 - loss / loss of the constant, of the others."""
+    behind: dict[str, Interval]
+    """(model's loss - other's loss) / constant's loss, paired by row, of `PAIRED`; above 0: the model is behind."""
+    trained_on: int = 0
+    """Labelled training rows that the baselines were fitted on; 0: there are none but the constant."""
+
+
+def judged_skill(statistics: Statistics) -> dict[str, TaskSkill]:
+    """By task, on the split that tells most: test, else validation, else train."""
+    found: dict[str, TaskSkill] = {}
+    for split in SPLITS:
+        for task, one in statistics.skill.get(split, {}).items():
+            found.setdefault(task, one)
+    return found
+
+
+def has_skill(one: TaskSkill) -> bool | None:
+    """Whether the whole interval lies above 0; None where there are too few rows to say."""
+    if one.rows < MIN_ROWS or not np.isfinite(one.skill.low):
+        return None
+    return one.skill.low > 0
