@@ -7,14 +7,11 @@ Intervals resample customers, and pair what is compared (`ple_model.skill`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from analysis.stats.base import MIN_ROWS
-
-if TYPE_CHECKING:
-    from analysis.stats.run import Statistics
 
 SPLITS = ("test", "validation", "train")
 """In the order in which they tell most: a model has seen the last."""
@@ -53,7 +50,14 @@ class TaskSkill:
     """Labelled training rows that the baselines were fitted on; 0: there are none but the constant."""
 
 
-def judged_skill(statistics: Statistics) -> dict[str, TaskSkill]:
+class Measured(Protocol):
+    """`Statistics`, which knows this module."""
+
+    @property
+    def skill(self) -> dict[str, dict[str, TaskSkill]]: ...
+
+
+def judged_skill(statistics: Measured) -> dict[str, TaskSkill]:
     """By task, on the split that tells most: test, else validation, else train."""
     found: dict[str, TaskSkill] = {}
     for split in SPLITS:
