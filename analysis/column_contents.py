@@ -13,6 +13,7 @@ from analysis.stats.base import Array, ratio
 from analysis.stats.drift import Drift, DriftStats
 from analysis.store import AnalysisStore
 from ple_model.money import is_money, money
+from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def column_rows(
     psi, ks = (drift.psi, drift.ks) if drift is not None else (nothing, nothing)
     moved = drift.moved(threshold) if drift is not None else np.zeros(len(nothing), dtype=bool)
     return [
-        ColumnRow(c, stats.presence(f"features:{c.part}"), float(psi[c.index]), float(ks[c.index]), bool(moved[c.index]))
+        ColumnRow(c, stats.presence(part_key(c.part)), float(psi[c.index]), float(ks[c.index]), bool(moved[c.index]))
         for c in schema.columns
     ]
 

@@ -43,6 +43,7 @@ from ple_model.finite import bad_inputs, bad_labels, bad_rows
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.own_rows import ROWS, OwnRows, columns_of, compare
+from ple_model.presence import Absence, fallback_column, is_part, part_key
 from ple_model.profile import rows_of
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
@@ -272,7 +273,7 @@ class _Recorder:
         }  # fmt: skip
         for name, value in encoded.expert_outputs.items():
             columns[f"n:{name}"] = _f32(value.norm(dim=1))
-            columns[f"f:{name}"] = ~_np(encoded.expert_present[name])
+            columns[fallback_column(name)] = ~_np(encoded.expert_present[name])
         weights = output.gate_weights.float().numpy()
         spread = entropy(weights).astype(np.float32)
         for i, task in enumerate(self.model.task_names):
@@ -454,7 +455,7 @@ def finite_of(model: PLEClusterAdaTT, inputs: PLEClusterInput, output: PLECluste
     found = {k: _np(v) for k, v in bad_inputs(inputs).items()}
     if "features" in found:
         wrong = ~np.isfinite(_np(inputs.features))
-        parts = {f"features:{p}": wrong[:, c].any(1) for p, c in inputs.parts.items()}
+        parts = {part_key(p): wrong[:, c].any(1) for p, c in inputs.parts.items()}
         found = {**{k: v for k, v in parts.items() if v.any()}, **{k: v for k, v in found.items() if k != "features"}}
     found |= {f"label {t}": _np(v) for t, v in bad_labels(inputs.targets or {}).items()}
     experts = {e: _np(bad_rows(v)) for e, v in output.encoded.expert_outputs.items()}
@@ -485,27 +486,27 @@ def inputs_of(inputs: PLEClusterInput, tasks: Sequence[str], *, only_features: b
     """Input statistics of one batch; `only_features` leaves fields out that were not decoded."""
     n = len(inputs)
     absent: dict[str, NDArray[np.generic]] = {}
-    for key in (*OPTIONAL_FIELDS, *(f"features:{p}" for p in inputs.parts)):
-        if only_features and not key.startswith("features:"):
+    for key in (*OPTIONAL_FIELDS, *(part_key(p) for p in inputs.parts)):
+        if only_features and not is_part(key):
             continue
         there = _np(inputs.present(key))
         whole = getattr(inputs, key.split(":")[0]) is None
-        code = np.where(there, 0, 1 if whole else 2)
+        code = np.where(there, Absence.NONE, Absence.FIELD if whole else Absence.ROW)
         mask_name = DIAGRAMS.get(key)
         if mask_name is not None and getattr(inputs, mask_name) is not None:
-            code = np.where((code == 0) & ~_np(getattr(inputs, mask_name)).astype(bool).any(1), 3, code)
+            code = np.where((code == Absence.NONE) & ~_np(getattr(inputs, mask_name)).astype(bool).any(1), Absence.MASK, code)
         absent[key] = code.astype(np.int8)
     column_present = np.ones((n, inputs.features.shape[1]), dtype=bool)
     for part, columns in inputs.parts.items():
-        column_present[:, columns] = (absent[f"features:{part}"] == 0)[:, None]
+        column_present[:, columns] = (absent[part_key(part)] == Absence.NONE)[:, None]
     diagrams = {
-        d: (_np(getattr(inputs, d)), _np(getattr(inputs, m)).astype(bool), absent[d] != 2)
+        d: (_np(getattr(inputs, d)), _np(getattr(inputs, m)).astype(bool), absent[d] != Absence.ROW)
         for d, m in DIAGRAMS.items()
         if d in absent and getattr(inputs, d) is not None and getattr(inputs, m) is not None
     }
     hierarchy = None
     if not only_features and inputs.hierarchy_features is not None:
-        hierarchy = (_np(inputs.hierarchy_features), absent["hierarchy_features"] == 0)
+        hierarchy = (_np(inputs.hierarchy_features), absent["hierarchy_features"] == Absence.NONE)
     labels = {t: _labelled(v) for t, v in (inputs.targets or {}).items() if t in tasks}
     segments = {}
     if inputs.customer_segment is not None:

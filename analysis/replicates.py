@@ -23,6 +23,7 @@ from analysis.stats.base import Array, Statistic
 from analysis.store import AnalysisStore
 from analysis.vectors import sampled
 from ple_model.errors import UserError
+from ple_model.presence import fallback_column
 from ple_model.sql_text import literal, quote
 
 S = TypeVar("S", bound=Statistic)
@@ -143,17 +144,17 @@ def experts(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profi
     facts = store.statistics.facts
     wanted: dict[Key, tuple[Mean, str]] = {}
     for e in facts.experts:
-        wanted[Key(e, "fallback")] = Mean((f"f:{e}",)), "share"
+        wanted[Key(e, "fallback")] = Mean((fallback_column(e),)), "share"
         wanted[Key(e, "weight")] = Mean(tuple(f"g:{t}:{e}" for t in facts.tasks)), "share"
-        wanted[Key(e, "norm")] = Mean((f"n:{e}",), unless=f"f:{e}"), "length"
+        wanted[Key(e, "norm")] = Mean((f"n:{e}",), unless=fallback_column(e)), "length"
     found = _estimates(store, wanted, filters)
     whole = store.statistics.experts
     if whole is not None and "experts" in store.vectors:
-        kept = sampled(store, ["customer_id", *(f"f:{e}" for e in whole.names)], filters)
+        kept = sampled(store, ["customer_id", *(fallback_column(e) for e in whole.names)], filters)
         groups = customer_groups(kept.columns["customer_id"])
         vectors = store.vectors["experts"][kept.index].astype(np.float32)
         for e, s in whole.slices().items():
-            there = ~kept.columns[f"f:{e}"].astype(bool)
+            there = ~kept.columns[fallback_column(e)].astype(bool)
             x = vectors[:, s]
             parts = [expert.measure({e: x[groups == g]}, {e: there[groups == g]}) for g in range(GROUPS)]
             one = reduce(add, parts) if filters else whole

@@ -40,6 +40,7 @@ from analysis.stats.gate import BINS, GateStats
 from analysis.stats.run import Statistics
 from ple_model.errors import UserError, did_you_mean
 from ple_model.files import write_json
+from ple_model.presence import fallback_column
 from ple_model.safe_arrays import open_parquet, read_npz, write_npz
 from ple_model.safe_paths import check_tree, is_file, is_folder, make_folder, write_bytes
 from ple_model.safe_text import read_object, read_text
@@ -261,7 +262,7 @@ class AnalysisStore:
         """[experts, 4]: rows where it falls back, mean and deviation of its norm elsewhere, fallen rows of the main sample."""
         experts, asked = self.statistics.facts.experts, []
         for e in experts:
-            fell, norm = quote(f"f:{e}"), quote(f"n:{e}")
+            fell, norm = quote(fallback_column(e)), quote(f"n:{e}")
             asked += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
             asked.append(f"count_if({fell} AND NOT aux)")
         return _numbers(self._query(asked, filters)[0]).reshape(len(experts), 4)
@@ -305,7 +306,7 @@ class AnalysisStore:
         wasted, fallback = np.zeros((len(tasks), len(experts))), np.zeros(len(experts))
         for j, e in enumerate(experts):
             if e in starved and fallen[j] > 0:
-                rows = f"{q(f'f:{e}')} AND NOT aux" + (f" AND {sound}" if sound else "")
+                rows = f"{q(fallback_column(e))} AND NOT aux" + (f" AND {sound}" if sound else "")
                 asked = ["count(*)", *(f"sum({q(f'g:{t}:{e}')})" for t in tasks)]
                 fallback[j], *wasted[:, j] = _numbers(self._query(asked, filters, also=rows)[0])
         return wasted, fallback

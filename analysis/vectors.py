@@ -15,6 +15,7 @@ from analysis.stats.expert import ExpertStats, measure
 from analysis.stats.hmm import HmmStats
 from analysis.stats.hmm import measure as measure_hmm
 from analysis.store import AnalysisStore
+from ple_model.presence import fallback_column
 from ple_model.sql_text import quote
 
 
@@ -52,10 +53,10 @@ def expert_statistics(store: AnalysisStore, filters: Sequence[CohortFilter] = ()
     whole = store.statistics.experts
     if whole is None or "experts" not in store.vectors:
         return None
-    found = sampled(store, [f"f:{e}" for e in whole.names], filters)
+    found = sampled(store, [fallback_column(e) for e in whole.names], filters)
     vectors = store.vectors["experts"][found.index].astype(np.float32)
     outputs = {e: vectors[:, s] for e, s in whole.slices().items()}
-    return measure(outputs, {e: ~found.columns[f"f:{e}"].astype(bool) for e in whole.names})
+    return measure(outputs, {e: ~found.columns[fallback_column(e)].astype(bool) for e in whole.names})
 
 
 def hmm_statistics(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> HmmStats | None:

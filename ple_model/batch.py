@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES
+from ple_model.presence import task_key
 from ple_model.schema import PART_SLICES
-from ple_model.tasks import TASK_PRESENCE
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class PLEClusterInput:
 
     def defined(self, task: str) -> Tensor:
         """[B] bool: is the task defined for each row? For all rows where the source of the rows does not say."""
-        said = None if self.presence is None else self.presence.get(f"{TASK_PRESENCE}{task}")
+        said = None if self.presence is None else self.presence.get(task_key(task))
         return torch.ones(len(self), dtype=torch.bool, device=self.device) if said is None else said
 
     def any_present(self, names: Sequence[str]) -> Tensor:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ple_model.batch import PLEClusterInput
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import OPTIONAL_FIELDS
+from ple_model.presence import part_key
 from ple_model.schema import FeatureSchema, load_schema
 
 if TYPE_CHECKING:
@@ -117,17 +118,17 @@ def check(edits: Mapping[str, FeatureEdit], schema: FeatureSchema | None = None)
         if name not in columns:
             raise UserError(f"feature.{name}: no such feature column{did_you_mean(name, columns)}")
         part = schema.column(name).part
-        if f"features:{part}" in gone:
+        if part_key(part) in gone:
             raise UserError(f"feature.{name}={edit}: its part '{part}' is taken away by the same what-if")
 
 
 def removed_keys(name: str, schema: FeatureSchema) -> tuple[str, ...]:
     """Presence keys that `feature.<name>=absent` takes away."""
     if name in schema.parts:
-        return (f"features:{name}",)
+        return (part_key(name),)
     if name in FIELDS:
         return (name,)
-    return tuple(f"features:{p}" for p in groups_of(schema)[name])
+    return tuple(part_key(p) for p in groups_of(schema)[name])
 
 
 def changed_keys(edits: Mapping[str, FeatureEdit], schema: FeatureSchema | None = None) -> frozenset[str]:
@@ -136,7 +137,7 @@ def changed_keys(edits: Mapping[str, FeatureEdit], schema: FeatureSchema | None 
     return frozenset(
         key
         for name, e in edits.items()
-        for key in (removed_keys(name, schema) if e.how == "absent" else (f"features:{schema.column(name).part}",))
+        for key in (removed_keys(name, schema) if e.how == "absent" else (part_key(schema.column(name).part),))
     )
 
 
@@ -165,7 +166,7 @@ def edit(
                 presence[key] = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
             continue
         column = schema.column(name)
-        rows = inputs.present(f"features:{column.part}")
+        rows = inputs.present(part_key(column.part))
         before = column_values(features[rows, column.index].cpu().numpy(), column.index, normalizer)
         after = model_values(e.apply(before), column.index, normalizer, f"feature.{name}={e}")
         features[rows, column.index] = torch.from_numpy(after).to(features)

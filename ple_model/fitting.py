@@ -10,6 +10,7 @@ from ple_model.context import ModelContext
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.experts.reads import read_in
+from ple_model.presence import part_key
 from ple_model.registry import expert_class
 
 
@@ -18,7 +19,7 @@ def fitted_to(config: Config, dataset: Dataset, context: ModelContext) -> tuple[
     columns leaves it as it is: a feed that is missing there may come."""
     if context.own is None:
         return config, ()
-    there = {*dataset.manifest.fields, *(f"features:{p}" for p in context.parts)} - {"features"}
+    there = {*dataset.manifest.fields, *(part_key(p) for p in context.parts)} - {"features"}
     blind = [n for n in config.shared_experts if there.isdisjoint(read_in(expert_class(n).reads, context))]
     counts = dataset.manifest.label_counts
     mute = [n for n in config.tasks if not counts.get(n, {}).get("train")]

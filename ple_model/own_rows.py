@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
+from ple_model.presence import part_key
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +135,7 @@ def columns_of(inputs: PLEClusterInput, names: Sequence[str]) -> tuple[list[tupl
 
     features = _np(inputs.features)
     for part, where in inputs.parts.items():
-        add(f"features:{part}", names[where], features[:, where], _np(inputs.present(f"features:{part}")))
+        add(part_key(part), names[where], features[:, where], _np(inputs.present(part_key(part))))
     cluster = _np(inputs.cluster_ids)
     add("cluster_ids", [f"cluster_ids = {k}" for k in range(CLASSES)], cluster[:, None] == np.arange(CLASSES), cluster >= 0)
     for field in OPTIONAL_FIELDS:
@@ -151,7 +152,7 @@ def columns_of(inputs: PLEClusterInput, names: Sequence[str]) -> tuple[list[tupl
             add(field, *_of_sequence(field, block), there)
         else:
             add(field, [f"{field}[{j}]" for j in range(block.shape[1])], block, there)
-    keys = [*(f"features:{p}" for p in inputs.parts), *(f for f in OPTIONAL_FIELDS if getattr(inputs, f) is not None)]
+    keys = [*(part_key(p) for p in inputs.parts), *(f for f in OPTIONAL_FIELDS if getattr(inputs, f) is not None)]
     everyone = np.ones(len(inputs), dtype=np.bool_)
     for key in keys:
         add(key, [f"{key} is there"], _np(inputs.present(key))[:, None], everyone)

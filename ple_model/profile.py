@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError
+from ple_model.presence import is_part, part_key
 from ple_model.safe_arrays import read_npz
 from ple_model.schema import PART_SLICES
 
@@ -112,8 +113,8 @@ def column_use(
     """[rows, columns] bool: the column's part is there; parts that `present` does not name are."""
     use = np.ones((rows, columns), dtype=np.bool_)
     for part, where in parts.items():
-        if f"features:{part}" in present:
-            use[:, where] = present[f"features:{part}"][:, None]
+        if part_key(part) in present:
+            use[:, where] = present[part_key(part)][:, None]
     return use
 
 
@@ -139,9 +140,9 @@ def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
     says counts."""
     from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 
-    keys = [*OPTIONAL_FIELDS, *(f"features:{p}" for p in inputs.parts)]
+    keys = [*OPTIONAL_FIELDS, *(part_key(p) for p in inputs.parts)]
     said = inputs.presence or {}
-    counted = [k for k in keys if decoded or k in said or k.startswith("features:") or getattr(inputs, k) is not None]
+    counted = [k for k in keys if decoded or k in said or is_part(k) or getattr(inputs, k) is not None]
     segment = inputs.customer_segment
     classes = {f: np.asarray(v.cpu().numpy()) for f in CLASS_FIELDS if (v := getattr(inputs, f)) is not None}
     group = np.full(len(inputs), UNKNOWN) if segment is None else np.asarray(segment.cpu().numpy())

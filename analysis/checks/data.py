@@ -13,6 +13,7 @@ from analysis.checks.thresholds import Thresholds
 from analysis.stats.drift import Drift, compare
 from analysis.stats.inputs import CAUSE_TEXT, InputStats
 from analysis.stats.run import Statistics
+from ple_model.presence import is_part, part_key, plain_name
 
 
 def _inputs(s: Statistics, t: Thresholds) -> InputStats:
@@ -26,11 +27,11 @@ def _inputs(s: Statistics, t: Thresholds) -> InputStats:
 def empty_feed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """A part of `features` that is absent everywhere. Information where the source says that it never had the table."""
     x = _inputs(s, t)
-    for key in sorted(k for k in x.absent if k.startswith("features:")):
+    for key in sorted(k for k in x.absent if is_part(k)):
         share = x.absent_share(key)
         if share < t.part_absent:
             continue
-        part = key.removeprefix("features:")
+        part = plain_name(key)
         where = s.facts.parts.get(part)
         columns = where.stop - where.start if where is not None else 0
         trained = s.reference is not None and s.reference.n >= t.min_rows and s.reference.absent_share(key) < t.part_absent
@@ -137,7 +138,7 @@ def _drifted_columns(s: Statistics, d: Drift, t: Thresholds, rows: Compared) -> 
     yield Finding(
         "DATA-DRIFT",
         "warning" if share > t.drift_columns or feeds else "info",
-        f"features:{part}",
+        part_key(part),
         f"{len(moved)} of {known} columns of the {rows.split} rows at {rows.cutoff} have drifted from training, "
         f"most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
         (

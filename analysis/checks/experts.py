@@ -15,6 +15,7 @@ from analysis.checks.thresholds import Thresholds
 from analysis.stats.expert import ExpertStats
 from analysis.stats.inputs import CAUSE_TEXT, InputStats
 from analysis.stats.run import Statistics
+from ple_model.presence import is_part
 
 HEALTH = "experts.health"
 COORDINATES = "hierarchy_features"
@@ -50,7 +51,7 @@ def _alive(s: Statistics, t: Thresholds) -> Iterator[tuple[int, str]]:
 def _starved(s: Statistics, t: Thresholds, expert: str) -> list[tuple[str, float, str]]:
     """(field, absent share, cause) of the inputs of `expert` that are missing nearly everywhere, feature parts left out."""
     found = _inputs(s, t)
-    fields = [f for f in s.facts.reads.get(expert, ()) if not f.startswith("features:")]
+    fields = [f for f in s.facts.reads.get(expert, ()) if not is_part(f)]
     return [(f, found.absent_share(f), found.cause(f)) for f in fields if found.absent_share(f) >= t.field_absent]
 
 

@@ -21,6 +21,7 @@ from analysis.wording import Language, number, quantity, title
 from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, Normalizer
 from ple_model.edits import FeatureEdit, column_values, one_column, removed_keys
 from ple_model.money import is_money
+from ple_model.presence import is_part, part_key, plain_name
 from ple_model.profile import Profile
 from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
 
@@ -51,7 +52,7 @@ class Rows:
         for inputs in batches:
             parts = tuple(inputs.parts)
             features.append(np.asarray(inputs.features.float().cpu().numpy()))
-            present.append(np.stack([inputs.present(f"features:{p}").cpu().numpy() for p in parts], 1).astype(bool))
+            present.append(np.stack([inputs.present(part_key(p)).cpu().numpy() for p in parts], 1).astype(bool))
         return Rows(np.concatenate(features), np.concatenate(present), parts)
 
     def __len__(self) -> int:
@@ -134,7 +135,7 @@ class TrainingColumns:
         """What to know of `edits` of `rows`, whose features `normalizer` made."""
         for name, edit in edits.items():
             if edit.how == "absent":
-                parts = [k.removeprefix("features:") for k in removed_keys(name, self.schema) if k.startswith("features:")]
+                parts = [plain_name(k) for k in removed_keys(name, self.schema) if is_part(k)]
                 gone = int((~np.stack([rows.has(p) for p in parts]).any(0)).sum()) if parts else 0
                 if gone:
                     yield _nothing_to_take(name, gone, len(rows))

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ple_model.batch import PLEClusterInput
 from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
+from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES
 
 DIAGRAMS = {"tda_short_diagrams": "tda_short_mask", "tda_long_diagrams": "tda_long_mask"}
@@ -53,7 +54,7 @@ class Reference:
         for inputs in batches:
             rows += len(inputs)
             features.append(inputs.features)
-            parts.append(torch.stack([inputs.present(f"features:{p}") for p in inputs.parts], 1))
+            parts.append(torch.stack([inputs.present(part_key(p)) for p in inputs.parts], 1))
             where = inputs.parts
             for name in FIELDS:
                 value: Tensor | None = getattr(inputs, name)
@@ -75,7 +76,7 @@ class Reference:
         if name == "features":
             value = self.values[name].to(own).clone()
             for part, columns in inputs.parts.items():
-                if not bool(inputs.present(f"features:{part}")[0]):
+                if not bool(inputs.present(part_key(part))[0]):
                     value[:, columns] = own[:, columns]
             return value
         if name in DIAGRAMS and name in self.diagrams:
@@ -103,9 +104,9 @@ class Path:
         ends = tuple(getattr(customer, n) for n in there)
         starts = tuple(reference.baseline(n, customer) for n in there)
         absent = [n for n in FIELDS if n != "features" and n not in there]
-        absent += [f"features:{p}" for p in customer.parts if not bool(customer.present(f"features:{p}")[0])]
+        absent += [part_key(p) for p in customer.parts if not bool(customer.present(part_key(p))[0])]
         presence = {n: customer.present(n) for n in OPTIONAL_FIELDS}
-        presence |= {f"features:{p}": customer.present(f"features:{p}") for p in customer.parts}
+        presence |= {part_key(p): customer.present(part_key(p)) for p in customer.parts}
         plain = replace(customer, presence={**(customer.presence or {}), **presence}, targets=None)
         return Path(plain, tuple(there), ends, starts, tuple(absent))
 
@@ -129,7 +130,7 @@ class Path:
     @property
     def groups(self) -> tuple[str, ...]:
         """What is added or taken away as one: parts of the features that the customer has, and the other fields."""
-        parts = [p for p in self.customer.parts if f"features:{p}" not in self.absent]
+        parts = [p for p in self.customer.parts if part_key(p) not in self.absent]
         return (*parts, *(f for f in self.fields if f != "features"))
 
     def mix(self, keep: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[Tensor, ...]:

@@ -42,6 +42,7 @@ from ple_model.fields import SEGMENTS
 from ple_model.finite import require_finite
 from ple_model.intervention import Intervention
 from ple_model.output import PLEClusterOutput
+from ple_model.presence import is_part, plain_name
 from ple_model.run import Run
 from ple_model.tasks import HMM_MODES
 
@@ -316,4 +317,4 @@ def _ranked(values: Mapping[str, float], named: Any, kind: Any) -> tuple[Contrib
 
 def _absent(absent: tuple[str, ...], own: bool) -> tuple[str, ...]:
     """What this customer lacks; of a table of one's own columns only its empty cells: no customer there has anything else."""
-    return tuple(a.removeprefix("features:") for a in absent if a.startswith("features:")) if own else absent
+    return tuple(plain_name(a) for a in absent if is_part(a)) if own else absent

@@ -9,6 +9,7 @@ from analysis.html_page import asset, html_page
 from analysis.i18n import section
 from analysis.results.explanation import Contribution, Explanation
 from analysis.wording import Language, given_title, quantity, statement, task_title, title
+from ple_model.presence import plain_name
 from ple_model.tasks import TASKS
 
 
@@ -173,7 +174,7 @@ def _all(found: Explanation, language: Language, w: dict[str, str]) -> str:
 
 
 def _absent(name: str, language: Language) -> str:
-    return title(name.removeprefix("features:"), language)
+    return title(plain_name(name), language)
 
 
 def _audit(found: Explanation, w: dict[str, str]) -> str:

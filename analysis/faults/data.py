@@ -7,6 +7,7 @@ import numpy as np
 from analysis.faults.fault import Columns, Expect, Level, Plant, RowChange, fault
 from analysis.faults.rows import changed, remove, some
 from ple_model.fields import FIELD_SHAPES
+from ple_model.presence import part_key, presence_column
 from ple_model.schema import PART_SLICES, load_schema
 from ple_model.tasks import HMM_MODES
 
@@ -103,11 +104,11 @@ def _topology(share: float) -> Plant:
     "data",
     "The insurance table was not joined: its columns are empty.",
     levels=(WHOLE,),
-    required=(Expect("DATA-EMPTY-FEED", "features:insurance"),),
+    required=(Expect("DATA-EMPTY-FEED", part_key("insurance")),),
     permitted=(Expect("DATA-DRIFT"),),
 )
 def _insurance(share: float) -> Plant:
-    return Plant(rows=_cut_share(share, "features:insurance"))
+    return Plant(rows=_cut_share(share, part_key("insurance")))
 
 
 @fault(
@@ -123,7 +124,7 @@ def _thinner(share: float) -> Plant:
 
 
 def _shift(columns: Columns, part: str, by: float) -> None:
-    there = columns.get(f"p_features:{part}", np.ones(len(columns["features"]), dtype=bool)).astype(bool)
+    there = columns.get(presence_column(part_key(part)), np.ones(len(columns["features"]), dtype=bool)).astype(bool)
     block = changed(columns, "features")
     block[np.ix_(there, np.arange(734)[PART_SLICES[part]])] += np.float32(by)
 
@@ -133,7 +134,7 @@ def _shift(columns: Columns, part: str, by: float) -> None:
     "data",
     "The spending statistics moved by a number of standard deviations since training (another currency, another season).",
     levels=(Level("1 sd", 1.0), Level("2 sd", 2.0), Level("0.25 sd", 0.25, clear=False)),
-    required=(Expect("DATA-DRIFT", "features:transaction_stats"),),
+    required=(Expect("DATA-DRIFT", part_key("transaction_stats")),),
     permitted=(Expect("EVI-MISCALIBRATED"), Expect("EVI-UNINFORMATIVE"), Expect("SAE-LOW-FVE")),
 )
 def _drift(by: float) -> Plant:
@@ -166,11 +167,11 @@ def _clusters(share: float) -> Plant:
     "data",
     "A figure of the training split counts each training customer in: theirs is off by a number of standard deviations.",
     levels=(Level("0.77 sd", 0.77), Level("1.5 sd", 1.5), Level("0.1 sd", 0.1, clear=False)),
-    required=(Expect("DATA-OWN-ROWS", "features:epidemic"),),
+    required=(Expect("DATA-OWN-ROWS", part_key("epidemic")),),
 )
 def _own_rows(by: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:
-        there = columns.get("p_features:epidemic", np.ones(len(columns["features"]), dtype=bool)).astype(bool)
+        there = columns.get(presence_column(part_key("epidemic")), np.ones(len(columns["features"]), dtype=bool)).astype(bool)
         column = load_schema().column("epidemic_early_adoption").index
         changed(columns, "features")[there & (columns["split"] == "train"), column] += np.float32(by)
 
@@ -231,7 +232,9 @@ def _outside(share: float) -> Plant:
         hit[0] = True
         x = changed(columns, "hierarchy_features")
         x[hit] = np.sign(x[hit]) + (x[hit] == 0)  # each coordinate 1: a norm of 2 to 2.8 in a ball of radius 1
-        columns["p_hierarchy_features"] = columns.get("p_hierarchy_features", np.ones(len(hit), dtype=bool)) | hit
+        columns[presence_column("hierarchy_features")] = (
+            columns.get(presence_column("hierarchy_features"), np.ones(len(hit), dtype=bool)) | hit
+        )
 
     return Plant(rows=change)
 
@@ -301,7 +304,7 @@ def _constant(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:
         x = changed(columns, "hmm_behavior")
         x[some(columns, share, rng)] = np.full(x.shape[1], 0.1, dtype=np.float32)
-        columns["p_hmm_behavior"] = np.ones(len(x), dtype=bool)
+        columns[presence_column("hmm_behavior")] = np.ones(len(x), dtype=bool)
 
     return Plant(rows=change)
 

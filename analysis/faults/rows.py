@@ -10,6 +10,7 @@ from analysis.faults.fault import Columns, RowChange
 from ple_model.data.dataset.columns import column_shape, decode
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
+from ple_model.presence import presence_column
 from ple_model.schema import PART_SLICES
 
 
@@ -48,9 +49,9 @@ def remove(columns: Columns, key: str, share: float, rng: np.random.Generator) -
         block = np.zeros_like(block)
     values[gone] = block
     columns[base] = values.reshape(len(gone), *column_shape(base))
-    presence = columns.get(f"p_{key}")
+    presence = columns.get(presence_column(key))
     before = np.ones(len(gone), dtype=bool) if presence is None else presence.astype(bool)
-    columns[f"p_{key}"] = before & ~gone
+    columns[presence_column(key)] = before & ~gone
 
 
 def changed(columns: Columns, name: str) -> np.ndarray:

@@ -13,12 +13,13 @@ from analysis.figures.style import bars, figure, heatmap
 from analysis.stats.base import Array
 from analysis.stats.inputs import CAUSES, InputStats
 from analysis.stats.run import Statistics
+from ple_model.presence import is_part, plain_name
 
 
 def presence(stats: InputStats, *, parts: bool = False) -> go.Figure:
     """Share of rows without each field (or, with `parts`, each part of features), by cause."""
-    keys = [k for k in stats.absent if k.startswith("features:") == parts]
-    names = [k.removeprefix("features:") for k in keys]
+    keys = [k for k in stats.absent if is_part(k) == parts]
+    names = [plain_name(k) for k in keys]
     n = max(stats.n, 1)
     series = {c: [stats.absent[k][i] / n for k in keys] for i, c in enumerate(CAUSES)}
     named = {"field absent": series["field"], "row empty": series["row"], "mask empty": series["mask"]}

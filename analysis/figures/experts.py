@@ -17,6 +17,7 @@ from analysis.stats.effects import EffectStats
 from analysis.stats.expert import ExpertStats
 from analysis.stats.gate import GateStats
 from analysis.stats.run import Statistics
+from ple_model.presence import is_part
 
 State = Literal["alive", "starved", "dead", "not finite", "unknown"]
 STATE_COLOURS: dict[State, str] = {
@@ -150,7 +151,7 @@ def variance(stats: ExpertStats, expert: str) -> go.Figure:
 def absence(s: Statistics) -> go.Figure:
     """[input, expert] share of rows where the input is absent; blank where the expert does not read it. Parts of features are
     left to the data page."""
-    fields = [f for f in dict.fromkeys(f for r in s.facts.reads.values() for f in r) if not f.startswith("features:")]
+    fields = [f for f in dict.fromkeys(f for r in s.facts.reads.values() for f in r) if not is_part(f)]
     z = np.full((len(fields), len(s.facts.experts)), np.nan)
     if s.inputs is not None:
         for i, field in enumerate(fields):

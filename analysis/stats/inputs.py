@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.base import Array, Statistic, ratio
+from ple_model.presence import Absence
 
-CAUSES = ("field", "row", "mask")
+CAUSES = tuple(a.name.lower() for a in Absence if a)
 CAUSE_TEXT = {
     "field": "the field is absent from the data",
     "row": "the row has no value",
@@ -87,7 +88,7 @@ def measure(
     labels: Mapping[str, NDArray[np.bool_]] | None = None,
     segments: Mapping[str, int] | None = None,
 ) -> InputStats:
-    """features: [B, C]; absent: key -> [B] int8, 0 present, else 1 + index of the cause; column_present: [B, C] bool;
+    """features: [B, C]; absent: key -> [B] int8 of `Absence`; column_present: [B, C] bool;
     diagrams: field -> (points [B, P, 3], mask [B, P], present [B]); hierarchy: (coordinates [B, 20], present [B]);
     labels: task -> [B] bool, is there a label.
     """
@@ -112,7 +113,9 @@ def measure(
             outside[ball] = float(bad.sum())
     return InputStats(
         n=len(x),
-        absent={k: np.bincount(np.asarray(v, dtype=int), minlength=4)[1:].astype(np.float64) for k, v in absent.items()},
+        absent={
+            k: np.bincount(np.asarray(v, dtype=int), minlength=len(Absence))[1:].astype(np.float64) for k, v in absent.items()
+        },
         column_n=use.sum(0).astype(np.float64),
         column_sum=x.sum(0),
         column_sq=(x**2).sum(0),

@@ -20,6 +20,7 @@ from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.data.own.table import NO_CUTOFF
 from ple_model.files import plain
+from ple_model.presence import plain_name
 
 PARTS = 12
 NAMED = 12
@@ -131,7 +132,7 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
 
 def _named(groups: Sequence[str]) -> str:
     """Parts and fields by the names a reviewer knows, the first of many."""
-    names = list(dict.fromkeys(title(g.removeprefix("features:"), _language()) for g in groups))
+    names = list(dict.fromkeys(title(plain_name(g), _language()) for g in groups))
     more = [t("why.rest", n=len(names) - NAMED)] if len(names) > NAMED else []
     return ", ".join([*names[:NAMED], *more])
 

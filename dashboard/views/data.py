@@ -22,6 +22,7 @@ from dashboard.view import View
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
+from ple_model.presence import plain_name
 from ple_model.schema import FeatureSchema
 
 SEGMENTS = ("anonymous", "cold_start", "warm_start", "unknown", "dormant")
@@ -172,7 +173,7 @@ def _presence(stats: DriftStats) -> None:
         t("frame.group", name=t(f"data.segment_name.{SEGMENTS[i]}"), n=f"{int(stats.segments[i]):,}") for i in there.tolist()
     ]
     show(
-        figures.segment_presence([keys[i].removeprefix("features:") for i in order], shares[order][:, there], labels),
+        figures.segment_presence([plain_name(keys[i]) for i in order], shares[order][:, there], labels),
         "data-presence",
         title=t("data.presence"),
         caption=t("data.presence_help"),

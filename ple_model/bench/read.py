@@ -17,6 +17,7 @@ from ple_model.bench.registry import Benchmark
 from ple_model.data.dataset.columns import KEYS, column_shape
 from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.fields import FIELD_SHAPES
+from ple_model.presence import presence_column, presence_columns
 
 BATCH = 1024
 
@@ -34,7 +35,7 @@ def make(folder: Path, rows: int, distinct: int, seed: int) -> Dataset:
 def from_duckdb(dataset: Dataset, batch_size: int) -> Iterator[dict[str, Tensor]]:
     """The plain way: a query a dataset, record batches to arrays to tensors, in file order."""
     m = dataset.manifest
-    names = [*KEYS, *m.fields, *(f"y_{t}" for t in m.tasks), *(f"p_{k}" for k in m.presence)]
+    names = [*KEYS, *m.fields, *(f"y_{t}" for t in m.tasks), *(presence_column(k) for k in m.presence)]
     files = [str(dataset.path / p.name) for p in m.files]
     with duckdb.connect() as con:
         con.execute(f"SET threads = {torch.get_num_threads()}")
@@ -54,7 +55,7 @@ def from_cache(dataset: Dataset, batch_size: int, *, shuffle: bool) -> Iterator[
     for batch in dataset.batches("train", batch_size, shuffle=shuffle):
         found = {f: getattr(batch.inputs, f) for f in FIELD_SHAPES if getattr(batch.inputs, f) is not None}
         found |= {f"y_{t}": v for t, v in (batch.inputs.targets or {}).items()}
-        yield found | {f"p_{k}": v for k, v in (batch.inputs.presence or {}).items()}
+        yield found | presence_columns(batch.inputs.presence or {})
 
 
 def joined(batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 
 from ple_model.context import ModelContext
+from ple_model.presence import is_part, part_key
 from ple_model.schema import MERCHANT_SLICE_PARTS, PARTS, RAW_PART
 
-NORMALIZED_PARTS: tuple[str, ...] = tuple(f"features:{part}" for group, part, _ in PARTS if group != "raw_power_law")
+NORMALIZED_PARTS: tuple[str, ...] = tuple(part_key(part) for group, part, _ in PARTS if group != "raw_power_law")
 """The parts of the normalised columns, in the package's schema."""
 
-MERCHANT_PARTS: tuple[str, ...] = tuple(f"features:{part}" for part in MERCHANT_SLICE_PARTS)
+MERCHANT_PARTS: tuple[str, ...] = tuple(part_key(part) for part in MERCHANT_SLICE_PARTS)
 """The parts of the merchant slice, 27 columns."""
 
-RAW_PARTS: tuple[str, ...] = (f"features:{RAW_PART}",)
+RAW_PARTS: tuple[str, ...] = (part_key(RAW_PART),)
 
 
 def read_in(declared: tuple[str, ...], context: ModelContext) -> tuple[str, ...]:
@@ -24,10 +25,10 @@ def read_in(declared: tuple[str, ...], context: ModelContext) -> tuple[str, ...]
         return declared
     split = context.n_normalized
     ours = {
-        NORMALIZED_PARTS: tuple(f"features:{p}" for p, where in context.parts.items() if where.stop <= split),
-        RAW_PARTS: tuple(f"features:{p}" for p, where in context.parts.items() if where.start >= split),
+        NORMALIZED_PARTS: tuple(part_key(p) for p, where in context.parts.items() if where.stop <= split),
+        RAW_PARTS: tuple(part_key(p) for p, where in context.parts.items() if where.start >= split),
     }
-    return ours.get(declared, tuple(r for r in declared if not r.startswith("features:")))
+    return ours.get(declared, tuple(r for r in declared if not is_part(r)))
 
 
 def cleared(value: Tensor, present: Tensor) -> Tensor:

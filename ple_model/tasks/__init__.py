@@ -15,7 +15,6 @@ from ple_model.tasks.record import (
     EVERYONE,
     HMM_MODES,
     SHOWN_84,
-    TASK_PRESENCE,
     Condition,
     HmmMode,
     Kind,
@@ -28,5 +27,5 @@ from ple_model.tasks.value import CHANNELS
 __all__ = [
     "ACTIVE_28", "ACTIVE_84", "ACTIVE_365", "CHANNELS", "CREDIT_LINE", "CYCLES", "CYCLE_GAPS", "EVERYONE", "GROUP_STRENGTH",
     "HMM_MODES", "IRREGULAR_CV", "LIFE_STAGES", "LOGIT_TRANSFERS", "OFFERS", "SHOWN_84", "SPENDING_CATEGORIES", "TASKS",
-    "TASK_PRESENCE", "Condition", "HmmMode", "Kind", "LossName", "TaskSpec",
+    "Condition", "HmmMode", "Kind", "LossName", "TaskSpec",
 ]  # fmt: skip

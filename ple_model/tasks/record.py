@@ -65,8 +65,6 @@ CREDIT_LINE = Condition("credit_line", "with an open credit line at the cut-off"
 SHOWN_84 = Condition(
     "shown_84d", "shown a campaign in the 84 days before the cut-off", "기준일 이전 84일 안에 캠페인이 노출된", shown_days=84
 )
-TASK_PRESENCE = "task:"
-"""Presence key of a task: `task:churn` says which rows it is defined for; without the key it is defined for all."""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from ple_model.data.derived.sequences import BEHAVIOR, LIFECYCLE, SequenceScale
 from ple_model.data.events.connect import EventStore
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES, N_NORMALIZED
+from ple_model.presence import part_key, presence_columns
 from ple_model.safe_arrays import fit_shapes, read_npz, write_npz
 from ple_model.safe_paths import check_tree, is_file, write_bytes
 from ple_model.safe_text import read_json
@@ -100,7 +101,7 @@ class Fitted:
         fold = read_folds(store.con)
         gmm = fit_gmm(behaviour(first.transform(values)), fold=fold[chosen], seed=seed)
         _fill_gmm(values, rows, gmm, first, fold[chosen])
-        either = rows["has_short"] | rows["has_long"]
+        either = rows["p_tda_short_diagrams"] | rows["p_tda_long_diagrams"]
         statistics = np.where(either[:, None], rows["global_stats"], np.nan)
         return Fitted(
             normalizer=Normalizer.fit(values, scales=scales),
@@ -132,7 +133,7 @@ class Fitted:
         _fill_encoder(values, rows, self.encoder)
         probabilities = _fill_gmm(values, rows, self.gmm, self.normalizer, read_folds(store.con, first, stop))
         features = self.normalizer.transform(values)
-        short, long = rows["has_short"], rows["has_long"]
+        short, long = rows["p_tda_short_diagrams"], rows["p_tda_long_diagrams"]
         spend = read_uses(store, self.forest, first, stop, days=365, by="spend")
         visits = read_uses(store, self.forest, first, stop, days=90, by="visits")
         used = np.zeros(n, np.bool_)
@@ -174,14 +175,18 @@ class Fitted:
         presence |= dict.fromkeys(("tda_short_diagrams", "tda_short_mask"), short)
         presence |= dict.fromkeys(("tda_long_diagrams", "tda_long_mask", "tda_phase_transition"), long)
         presence |= {f"hmm_{m}": modes[m] for m in MODES}
-        presence |= {"txn_seq": rows["has_txn"], "session_seq": rows["has_session"], "collaborative_features": knows_merchant}
+        presence |= {
+            "txn_seq": rows["p_txn_seq"],
+            "session_seq": rows["p_session_seq"],
+            "collaborative_features": knows_merchant,
+        }
         parts = {name: rows["parts"][:, j] for j, name in enumerate(PART_NAMES)}
         parts |= {"tda_short": short, "tda_long": long, "phase_transition": long, "gmm": presence["cluster_probs"]}
         parts |= {
             "hmm_summary": modes["journey"] | modes["lifecycle"],
             "mamba_temporal": recent(rows) if self.encoder is not None else ~everyone,
         }
-        return fields | {f"p_{k}": v for k, v in presence.items()} | {f"p_features:{k}": v for k, v in parts.items()}
+        return fields | presence_columns(presence | {part_key(k): v for k, v in parts.items()})
 
     def _collaborative(self, store: EventStore, first: int, stop: int) -> tuple[FloatArray, NDArray[np.bool_]]:
         if self.merchants is None:
@@ -233,9 +238,9 @@ class Fitted:
 
 def _fill_topology(values: FloatArray, rows: dict[str, Array]) -> None:
     for part, name, there in (
-        ("tda_short", "short_stats", "has_short"),
-        ("tda_long", "long_stats", "has_long"),
-        ("phase_transition", "phase", "has_long"),
+        ("tda_short", "short_stats", "p_tda_short_diagrams"),
+        ("tda_long", "long_stats", "p_tda_long_diagrams"),
+        ("phase_transition", "phase", "p_tda_long_diagrams"),
     ):
         values[:, PART_SLICES[part]] = np.where(rows[there][:, None], rows[name], np.nan)
 

@@ -34,8 +34,9 @@ from ple_model.data.features import Market, fit_market
 from ple_model.data.labels.conditions import load_own, save_own
 from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
 from ple_model.errors import UserError
+from ple_model.presence import presence_columns, task_key
 from ple_model.sources import source_digest
-from ple_model.tasks import TASK_PRESENCE, TASKS
+from ple_model.tasks import TASKS
 
 MAX_BRANDS = 2048
 SEGMENT_NAMES = ("anonymous", "cold start", "warm", "dormant")
@@ -189,7 +190,7 @@ def _write(
 ) -> None:  # fmt: skip
     """All columns in chunks, then the manifest, whose notes hold what validation warned of."""
     columns = {f"y_{t}": v for t, v in labels.with_brands(context.brands).items()}
-    columns |= {f"p_{TASK_PRESENCE}{t}": v for t, v in labels.defined.items()}
+    columns |= presence_columns({task_key(t): v for t, v in labels.defined.items()})
     writer = DatasetWriter(out)
     try:
         _write_rows(writer, work, store, rows, fitted, columns, collected)

@@ -30,6 +30,7 @@ from ple_model.data.derived.tda import compute_topology
 from ple_model.data.events.connect import EventStore
 from ple_model.data.features import Market, compute_features
 from ple_model.fields import N_FEATURES
+from ple_model.presence import part_key, presence_column
 from ple_model.schema import PARTS, load_schema
 from ple_model.sources import source_digest
 
@@ -91,7 +92,7 @@ def _features(folder: Path, store: EventStore, rows: int, market: Market, share:
     features = new_array(folder, "features", (rows, N_FEATURES), np.float32)
     parts = new_array(folder, "parts", (rows, len(PART_NAMES)), np.bool_)
     names = ", ".join(f'f."{n}"' for n in load_schema().names)
-    flags = ", ".join(f'coalesce(f."p:{p}", false)' for p in PART_NAMES)
+    flags = ", ".join(f'coalesce(f."{presence_column(part_key(p))}", false)' for p in PART_NAMES)
     for first, stop in chunks(rows):
         table = con.sql(
             f"SELECT {names}, {flags} FROM spine s LEFT JOIN"
@@ -116,7 +117,7 @@ def _sequences(folder: Path, store: EventStore, rows: int, share: Share) -> None
         "monthly": (MONTHS, len(MONTHLY)),
     }
     out = {k: new_array(folder, k, (rows, *s), np.float32) for k, s in shapes.items()}
-    out |= {k: new_array(folder, k, (rows,), np.bool_) for k in ("has_txn", "has_session")}
+    out |= {k: new_array(folder, k, (rows,), np.bool_) for k in ("p_txn_seq", "p_session_seq")}
     for first, stop in chunks(rows):
         found = read_sequences(store.con, first, stop)
         for name, array in out.items():

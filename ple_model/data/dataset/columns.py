@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
-from ple_model.tasks import TASK_PRESENCE, TASKS
+from ple_model.presence import presence_key, task_of
+from ple_model.tasks import TASKS
 
 KEYS = ("customer_id", "cutoff", "split")
 SPLITS = ("train", "validation", "test")
@@ -73,15 +74,11 @@ def column_type(name: str, width: int = N_FEATURES) -> pa.DataType | None:
         if column_shape(name):
             return _list_type(name, width)
         return pa.int32() if is_class_task(name[2:]) else pa.float32()
-    if name.startswith("p_") and (name[2:].split(":", 1)[0] in FIELD_SHAPES or _is_task(name[2:])):
+    if (key := presence_key(name)) is not None and (key.split(":", 1)[0] in FIELD_SHAPES or task_of(key) in TASKS):
         return pa.bool_()
     if name.startswith(RAW):
         return None
     raise UserError(f"no dataset column '{name}'{did_you_mean(name, [*KEYS, *FIELD_SHAPES, *(f'y_{t}' for t in TASKS)])}")
-
-
-def _is_task(key: str) -> bool:
-    return key.startswith(TASK_PRESENCE) and key.removeprefix(TASK_PRESENCE) in TASKS
 
 
 def encode(columns: Mapping[str, NDArray[np.generic]], width: int = N_FEATURES) -> pa.Table:

@@ -29,6 +29,7 @@ from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
 from ple_model.own_schema import load_own
+from ple_model.presence import presence_column, presence_columns, presence_key
 from ple_model.safe_arrays import open_parquet
 from ple_model.safe_paths import check_file, check_tree
 from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
@@ -286,7 +287,7 @@ class Dataset:
             if name not in FIELD_SHAPES:
                 raise UserError(f"no input field '{name}'{did_you_mean(name, FIELD_SHAPES)}")
         have = [f for f in self.manifest.fields if fields is None or f in fields or f in ("features", "cluster_ids")]
-        presence = [f"p_{k}" for k in self.manifest.presence]
+        presence = [presence_column(k) for k in self.manifest.presence]
         return (*KEYS, *have, *(f"y_{t}" for t in self.manifest.tasks), *presence)
 
     def _read(self, group: _Group, names: tuple[str, ...]) -> Columns:
@@ -389,8 +390,8 @@ def _to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
             fields[name] = _tensor(values, integer=not FIELD_SHAPES[name])
         elif name.startswith("y_"):
             targets[name[2:]] = _tensor(values, integer=is_class_task(name[2:]))
-        elif name.startswith("p_"):
-            presence[name[2:]] = _tensor(values)
+        elif (key := presence_key(name)) is not None:
+            presence[key] = _tensor(values)
     inputs = PLEClusterInput(**fields, targets=targets or None, presence=presence or None, parts=parts)
     return Batch(inputs, keys["customer_id"], keys["cutoff"], keys["split"])
 
@@ -430,8 +431,7 @@ def _to_columns(batch: Batch) -> Columns:
             columns[name] = value.cpu().numpy()
     for task, value in (batch.inputs.targets or {}).items():
         columns[f"y_{task}"] = value.cpu().numpy().astype(np.int32 if is_class_task(task) else np.float32)
-    for key, value in (batch.inputs.presence or {}).items():
-        columns[f"p_{key}"] = value.cpu().numpy()
+    columns |= presence_columns({k: v.cpu().numpy() for k, v in (batch.inputs.presence or {}).items()})
     for key, values in batch.raw.items():
         columns[RAW + key] = np.asarray(values, dtype=object)
     return columns

@@ -20,6 +20,7 @@ from ple_model.data.dataset.normalize import Normalizer
 from ple_model.disk import writing
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
+from ple_model.presence import presence_key
 
 GROUP_ROWS = 1024
 PART_ROWS = 32_768
@@ -76,8 +77,8 @@ class DatasetWriter:
     def _count(self, table: pa.Table, split: str) -> None:
         self._rows[split] = self._rows.get(split, 0) + table.num_rows
         for name in table.column_names:
-            if name.startswith("p_"):
-                self._present[name[2:]] = self._present.get(name[2:], 0) + int(table.column(name).to_numpy().sum())
+            if (key := presence_key(name)) is not None:
+                self._present[key] = self._present.get(key, 0) + int(table.column(name).to_numpy().sum())
             elif name.startswith("y_"):
                 values = decode_column(table.column(name), name, self.out)
                 first = values.astype(np.float32).reshape(len(values), -1)[:, 0]

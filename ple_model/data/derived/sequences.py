@@ -44,8 +44,8 @@ class Sequences:
     app_events: FloatArray
     """Events within the day's sessions; a session that does not count them is one."""
     monthly: FloatArray
-    has_txn: NDArray[np.bool_]
-    has_session: NDArray[np.bool_]
+    p_txn_seq: NDArray[np.bool_]
+    p_session_seq: NDArray[np.bool_]
 
 
 def read_sequences(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Sequences:
@@ -72,8 +72,8 @@ def read_sequences(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Seq
         daily=_scatter(con, _DAILY, n, DAILY_STEPS, len(DAILY)),
         app_events=_scatter(con, _APP_EVENTS, n, DAILY_STEPS, 1),
         monthly=_scatter(con, _MONTHLY, n, MONTHS, len(MONTHLY)),
-        has_txn=_exists(con, "transactions", first, stop),
-        has_session=_exists(con, "sessions", first, stop),
+        p_txn_seq=_exists(con, "transactions", first, stop),
+        p_session_seq=_exists(con, "sessions", first, stop),
     )
 
 

@@ -50,8 +50,8 @@ class Topology:
     long_stats: FloatArray
     phase: FloatArray
     global_stats: FloatArray
-    has_short: NDArray[np.bool_]
-    has_long: NDArray[np.bool_]
+    p_tda_short_diagrams: NDArray[np.bool_]
+    p_tda_long_diagrams: NDArray[np.bool_]
 
 
 def delay_embedding(series: Float64, dimension: int, lag: int) -> Float64:
@@ -219,26 +219,26 @@ def _block(daily: FloatArray, app_events: FloatArray) -> Topology:
     spend = daily[:, 1:, 0].astype(np.float64)
     activity = (daily[:, :, 1] + daily[:, :, 2]).astype(np.float64)
     weekly = np.log1p(spend.reshape(n, 52, 7).sum(axis=2))
-    has_short = (activity[:, -90:] > 0).sum(axis=1) >= MIN_ACTIVE
-    has_long = (weekly > 0).sum(axis=1) >= MIN_ACTIVE
+    short = (activity[:, -90:] > 0).sum(axis=1) >= MIN_ACTIVE
+    long = (weekly > 0).sum(axis=1) >= MIN_ACTIVE
     moving = busyness(daily[:, :, 1].astype(np.float64) + app_events, activity > 0, 90)
     out = Topology(
         np.zeros((n, SHORT_POINTS, 3), np.float32), np.zeros((n, SHORT_POINTS), np.bool_),
         np.zeros((n, LONG_POINTS, 3), np.float32), np.zeros((n, LONG_POINTS), np.bool_),
         np.zeros((n, 24), np.float32), np.zeros((n, 36), np.float32),
-        np.zeros((n, 10), np.float32), np.zeros((n, 30), np.float32), has_short, has_long,
+        np.zeros((n, 10), np.float32), np.zeros((n, 30), np.float32), short, long,
     )  # fmt: skip
-    if has_short.any():
-        diagram, mask = diagrams(delay_embedding(standardised(moving[has_short]), 3, 7), SHORT_DIMS, SHORT_POINTS)
+    if short.any():
+        diagram, mask = diagrams(delay_embedding(standardised(moving[short]), 3, 7), SHORT_DIMS, SHORT_POINTS)
         stats = summaries(diagram, mask, SHORT_DIMS)
-        out.short_diagrams[has_short], out.short_mask[has_short], out.short_stats[has_short] = diagram, mask, stats
-        out.global_stats[has_short, :12] = global_stats(diagram, mask, SHORT_DIMS, stats)
-    if has_long.any():
-        diagram, mask = diagrams(delay_embedding(standardised(weekly[has_long, -50:]), 3, 1), LONG_DIMS, LONG_POINTS)
+        out.short_diagrams[short], out.short_mask[short], out.short_stats[short] = diagram, mask, stats
+        out.global_stats[short, :12] = global_stats(diagram, mask, SHORT_DIMS, stats)
+    if long.any():
+        diagram, mask = diagrams(delay_embedding(standardised(weekly[long, -50:]), 3, 1), LONG_DIMS, LONG_POINTS)
         stats = summaries(diagram, mask, LONG_DIMS)
-        out.long_diagrams[has_long], out.long_mask[has_long], out.long_stats[has_long] = diagram, mask, stats
-        out.global_stats[has_long, 12:] = global_stats(diagram, mask, LONG_DIMS, stats)
-        out.phase[has_long] = phase_numbers(standardised(np.log1p(spend[has_long])), weekly[has_long])
+        out.long_diagrams[long], out.long_mask[long], out.long_stats[long] = diagram, mask, stats
+        out.global_stats[long, 12:] = global_stats(diagram, mask, LONG_DIMS, stats)
+        out.phase[long] = phase_numbers(standardised(np.log1p(spend[long])), weekly[long])
     return out
 
 

@@ -18,6 +18,7 @@ from ple_model.data.features.column import LOG_UNITS
 from ple_model.data.features.declared import DECLARED
 from ple_model.data.features.market import Market
 from ple_model.data.features.relations import RELATIONS, SHARED
+from ple_model.presence import part_key, presence_column
 from ple_model.sql_text import literal
 
 TABLES = (
@@ -95,7 +96,7 @@ def _assemble(values: dict[str, NDArray[np.float64]], keys: pa.Table, present: C
                 value = np.nan_to_num(value, nan=0.0, posinf=np.inf, neginf=-np.inf)
             empty = ~known | ~(np.abs(value) <= _LARGEST)
             columns[column.name] = pa.array(np.where(empty, 0, value).astype(np.float32), mask=empty)
-        flags[f"p:{part.name}"] = pa.array(known)
+        flags[presence_column(part_key(part.name))] = pa.array(known)
     return pa.table(columns | flags)
 
 
@@ -141,7 +142,8 @@ def compute_features(
     chunk_rows: int = CHUNK_ROWS,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Create `features_base(customer_id, cutoff, <734 FLOAT columns>, "p:<part>" BOOLEAN ...)` from event views and `spine`.
+    """Create `features_base(customer_id, cutoff, <734 FLOAT columns>, "p_features:<part>" BOOLEAN ...)` from event
+    views and `spine`.
 
     `market` comes from `fit_market` (none: the few columns that compare with the market stay empty). `present` names the tables
     that the source has (default: those with rows); it decides whether silence in an event log is a zero or an absence.

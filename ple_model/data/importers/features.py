@@ -37,6 +37,7 @@ from ple_model.data.importers.scan_source import scan_source
 from ple_model.data.importers.source_map import TableMap
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import N_NORMALIZED
+from ple_model.presence import part_key, presence_columns
 from ple_model.schema import PART_SLICES, PARTS, load_schema
 from ple_model.sql_paths import to_read, to_write
 from ple_model.sql_text import quote
@@ -93,10 +94,10 @@ def import_features(file: Path, out: Path, *, seed: int = 0) -> DatasetManifest:
             "features": features,
             "cluster_ids": posterior.argmax(1).astype(np.int32),
             "cluster_probs": posterior,
-            "p_features": np.asarray(known[rows].any(axis=1)),
-            "p_cluster_probs": np.asarray(known[rows].any(axis=1)),
         }
-        chunk |= {f"p_features:{part}": np.asarray(known[rows, PART_SLICES[part]].any(axis=1)) for _, part, _ in PARTS}
+        presence = dict.fromkeys(("features", "cluster_probs"), np.asarray(known[rows].any(axis=1)))
+        presence |= {part_key(part): np.asarray(known[rows, PART_SLICES[part]].any(axis=1)) for _, part, _ in PARTS}
+        chunk |= presence_columns(presence)
         chunk |= {f"y_{task}": y[rows] for task, y in labels.items()}
         chunk |= {RAW + name: v[rows] for name, v in raw.items()}
         writer.write(chunk)

@@ -28,6 +28,7 @@ from ple_model.data.own.recipe import Recipe
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, load_table
 from ple_model.data.own.table import Rows, opened, read_rows
 from ple_model.errors import UserError
+from ple_model.presence import part_key, presence_columns
 from ple_model.schema import FeatureSchema
 from ple_model.tasks import TASKS
 
@@ -131,13 +132,13 @@ class Fitted:
             features = self.normalizer.transform(values[here])
             fold = folds_of([str(c) for c in rows.customer_id[here]])
             posterior = self.gmm.posterior(features[:, self.columns.normalized], fold)
-            there = np.asarray(known[here].any(axis=1))
             chunk: dict[str, Array] = {
                 "customer_id": rows.customer_id[here], "cutoff": rows.cutoff[here], "split": split[here], "features": features,
-                "cluster_ids": posterior.argmax(1).astype(np.int32), "cluster_probs": posterior, "p_features": there,
-                "p_cluster_probs": there,
+                "cluster_ids": posterior.argmax(1).astype(np.int32), "cluster_probs": posterior,
             }  # fmt: skip
-            chunk |= {f"p_features:{p}": np.asarray(known[here, w].any(axis=1)) for p, w in self.columns.parts.items()}
+            presence = dict.fromkeys(("features", "cluster_probs"), np.asarray(known[here].any(axis=1)))
+            presence |= {part_key(p): np.asarray(known[here, w].any(axis=1)) for p, w in self.columns.parts.items()}
+            chunk |= presence_columns(presence)
             chunk |= {f"y_{task}": y[here] for task, y in labels.items()}
             writer.write(chunk)
         artifacts = out / "artifacts"

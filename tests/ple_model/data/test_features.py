@@ -172,7 +172,7 @@ A: dict[str, dict[str, float | None]] = {
 @pytest.mark.parametrize("part", sorted(A))
 def test_columns_of_a_part_have_the_values_worked_out_by_hand(rows: dict[str, Row], part: str) -> None:
     row = rows["A"]
-    assert row[f"p:{part}"] is True
+    assert row[f"p_features:{part}"] is True
     for name, expected in A[part].items():
         assert load_schema().column(name).part == part
         assert row[name] == (None if expected is None else pytest.approx(expected, rel=1e-5, abs=1e-6)), name
@@ -194,10 +194,10 @@ def test_a_missing_brand_is_taken_from_the_merchant_table_and_midnight_has_no_ho
 
 def test_silence_is_zero_in_an_event_log_and_absence_elsewhere(rows: dict[str, Row]) -> None:
     c = rows["C"]
-    assert {k for k, v in c.items() if v is True} == {"p:membership", "p:consultation", "p:overseas"}
+    assert {k for k, v in c.items() if v is True} == {"p_features:membership", "p_features:consultation", "p_features:overseas"}
     assert (c["overseas_spend_365d"], c["consultation_count_90d"], c["overseas_recency_days"]) == (0, 0, None)
     assert c["membership_tenure_days"] == 31
-    assert rows["B"]["p:membership"] is False
+    assert rows["B"]["p_features:membership"] is False
     assert rows["B"]["membership_active_months_3m"] is None
 
 
@@ -205,7 +205,7 @@ def test_columns_of_an_absent_part_are_empty(rows: dict[str, Row]) -> None:
     schema = load_schema()
     for row in rows.values():
         for column in schema.columns:
-            assert row[f"p:{column.part}"] or row[column.name] is None, column.name
+            assert row[f"p_features:{column.part}"] or row[column.name] is None, column.name
 
 
 def test_values_are_finite_or_empty_and_the_columns_are_the_schema(market: Market) -> None:
@@ -213,7 +213,7 @@ def test_values_are_finite_or_empty_and_the_columns_are_the_schema(market: Marke
         compute_features(con, market)
         described = con.execute("DESCRIBE features_base").fetchall()
         schema = load_schema()
-        assert [r[0] for r in described] == ["customer_id", "cutoff", *schema.names, *(f"p:{p}" for p in schema.parts)]
+        assert [r[0] for r in described] == ["customer_id", "cutoff", *schema.names, *(f"p_features:{p}" for p in schema.parts)]
         assert {r[1] for r in described[2:736]} == {"FLOAT"}
         for name, column in con.execute("SELECT * FROM features_base").fetchnumpy().items():
             if name in schema.index:
@@ -290,7 +290,7 @@ def test_chunks_and_several_cutoffs_give_the_same_rows(rows: dict[str, Row], mar
     for who in "ABCD":
         assert built[(who, CUTOFF)] == rows[who]
     assert built[("A", "2023-12-15")]["recency_days"] == 44
-    assert built[("B", "2023-12-15")]["p:rfm"] is False
+    assert built[("B", "2023-12-15")]["p_features:rfm"] is False
     assert built[("A", "2023-12-15")]["epidemic_exposure_90d"] is None  # the market was fitted on later events
 
 
@@ -299,7 +299,7 @@ def test_empty_tables_leave_every_part_absent() -> None:
     with bank({"customers": customers}) as con:
         row = table(con)[("A", CUTOFF)]
     assert not any(row.values())
-    assert {v for k, v in row.items() if k.startswith("p:")} == {False}
+    assert {v for k, v in row.items() if k.startswith("p_")} == {False}
 
 
 def test_the_age_of_the_customer_enters_no_feature(rows: dict[str, Row], market: Market) -> None:

@@ -109,9 +109,9 @@ def test_a_cycle_of_sessions_draws_a_longer_loop_than_the_same_days_shuffled() -
 
 def test_a_silent_customer_is_absent_and_everything_is_finite() -> None:
     found = compute_topology(*year(6))
-    assert found.has_short.tolist() == [False] + [True] * 5
+    assert found.p_tda_short_diagrams.tolist() == [False] + [True] * 5
     assert not found.short_mask[0].any()
-    assert not found.has_long[0]
+    assert not found.p_tda_long_diagrams[0]
     for name, values in vars(found).items():
         assert np.isfinite(values).all(), name
     assert found.short_stats.shape == (6, 24)
