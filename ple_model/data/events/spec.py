@@ -1,10 +1,10 @@
 """Raw event tables: their columns and types.
 
 An events folder holds `events.json`, one Parquet file a table (`<table>.parquet`, or a folder of that name or `<table>/` with
-its parts), and optionally `labels.parquet` (labels that override the derived ones), `exact_spend.parquet` and `truth.parquet`
-(synthetic bank). Only `customers` and `transactions` must be there. `connect` gives every table as a view with all its columns:
-a column the source lacks is NULL, a table it lacks is an empty view, and `EventStore` says which those are: an empty feed stays
-visible.
+its parts), and optionally `labels.parquet` (labels that override the derived ones), `exact_spend.parquet`, and of the synthetic
+bank `truth.parquet` and `probabilities.parquet`. Only `customers` and `transactions` must be there. `connect` gives every table
+as a view with all its columns: a column the source lacks is NULL, a table it lacks is an empty view, and `EventStore` says
+which those are: an empty feed stays visible.
 
 Conventions every source keeps:
 
@@ -204,4 +204,18 @@ TRUTH = TableSpec(
 )
 """Synthetic bank only: which cause moved which label of which customer, never read by features or labels."""
 
-EXTRA_TABLES: dict[str, TableSpec] = {t.name: t for t in (EXACT_SPEND, LABELS, TRUTH)}
+PROBABILITIES = TableSpec(
+    "probabilities",
+    (
+        _id(),
+        ColumnSpec("cutoff", "DATE", required=True, key=True),
+        ColumnSpec("task", "VARCHAR", required=True, key=True, allowed=tuple(TASKS)),
+        ColumnSpec("class", "INTEGER", minimum=0),
+        ColumnSpec("p", "DOUBLE", required=True, key=True, minimum=0.0),
+    ),
+    unique=("customer_id", "cutoff", "task", "class"),
+)
+"""Synthetic bank only: the planted probability of a task's class at a cut-off (NULL: of a binary task's yes), never read by
+features or labels. What no model can beat is measured with it."""
+
+EXTRA_TABLES: dict[str, TableSpec] = {t.name: t for t in (EXACT_SPEND, LABELS, TRUTH, PROBABILITIES)}

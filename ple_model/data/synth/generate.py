@@ -76,6 +76,7 @@ def simulate_block(seed: int, number: int, strengths: Strengths = Strengths()) -
         ),
         "campaigns": _campaigns(shown, ids),
         "truth": _truth(truth_rows(people, story, strengths), ids),
+        "probabilities": _probabilities(bank.planted(people, story, strengths), ids),
     }
     for name, side in sides.items():
         tables[name] = pa.table(
@@ -136,10 +137,11 @@ def _write(partial: Path, customers: int, seed: int, name: str, workers: int, pr
         tables={t: TableEntry(n) for t, n in sorted(rows.items())},
         defaults=Defaults(
             cutoffs=tuple(c.isoformat() for c in world.CUTOFFS),
-            horizon_days=84,
+            horizon_days=world.HORIZON,
             notes=(
                 "Generated data: no person behind it.",
                 "Causes act on events only; truth.parquet says which moved which label.",
+                "probabilities.parquet holds the planted probability of ctr, cvr and nba.",
             ),
         ),
         currency="USD",
@@ -280,6 +282,18 @@ def _truth(truth: Truth, ids: pa.Array) -> pa.Table:
             "effect": truth.effect,
             "since": _dates(truth.since),
             "until": _dates(truth.until),
+        }
+    )
+
+
+def _probabilities(planted: bank.Planted, ids: pa.Array) -> pa.Table:
+    return pa.table(
+        {
+            "customer_id": ids.take(pa.array(planted.customer)),
+            "cutoff": _dates(planted.day),
+            "task": _choose(planted.task, planted.code),
+            "class": pa.array(planted.label.astype(np.int32), mask=planted.label < 0),
+            "p": planted.p,
         }
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ple_model.data.synth import world
 from ple_model.data.synth.activity import mean_gap
-from ple_model.data.synth.bank import conversion_sign, interaction_sign
+from ple_model.data.synth.bank import conversion_sign, interaction_sign, offer_taste
 from ple_model.data.synth.people import EPISODE_WEEKS, EXPLORE_WEEKS, Bools, Floats, Ints, People, Story
 from ple_model.data.synth.world import DAYS, Strengths
 
@@ -81,6 +81,7 @@ def truth_rows(people: People, story: Story, s: Strengths) -> Truth:
     rows.add("age", ("life_stage",), everyone, people.age)
     rows.add("savings_x_evening", ("ctr", "nba"), everyone, s.interaction * interaction_sign(people))
     rows.add("credit_x_premium", ("cvr",), everyone, s.conversion_interaction * conversion_sign(people))
+    rows.add("offer_taste", ("nba",), everyone, np.ptp(offer_taste(people, s), axis=1))
     rows.add("click_propensity", ("ctr", "cvr"), everyone, people.propensity)
     tail = np.nonzero(people.heavy_tail)[0]
     # Mean of the capped Pareto burst is about 23; log of the mean factor it puts on spend.

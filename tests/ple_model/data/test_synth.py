@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,7 +27,7 @@ from ple_model.data.synth.world import (
     Strengths,
 )
 from ple_model.errors import UserError
-from ple_model.tasks import CHANNELS, TASKS
+from ple_model.tasks import CHANNELS, OFFERS, TASKS
 
 CUSTOMERS = 4000
 
@@ -70,7 +72,7 @@ def _day(block: Block, table: str, name: str = "ts") -> np.ndarray:
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         generate(tmp_path / name, 60, seed)
-    for table in ("customers", "transactions", "campaigns", "truth"):
+    for table in ("customers", "transactions", "campaigns", "truth", "probabilities"):
         a, b, c = ((tmp_path / n / f"{table}.parquet").read_bytes() for n in "abc")
         assert a == b
         assert a != c
@@ -346,7 +348,7 @@ def test_clicks_follow_the_interaction_and_neither_factor_alone(blocks: list[Blo
 
 def test_an_income_shock_runs_down_the_chain_salary_utilisation_consultation_response(blocks: list[Block]) -> None:
     shock = [e.name for e in LIFE_EVENTS].index("income_shock")
-    early, late, salary_before, salary_after, debt, offers = [], [], [], [], 0, []
+    early, late, salary_before, salary_after, debt, offers, before = [], [], [], [], 0, [], []
     hit = 0
     for block in blocks:
         day = block.story.event_day[:, shock]
@@ -371,12 +373,14 @@ def test_an_income_shock_runs_down_the_chain_salary_utilisation_consultation_res
             }
         )
         w, e = _who(block, "campaigns"), _day(block, "campaigns", "exposed_at")
-        responded = ~np.isnat(_column(block, "campaigns", "clicked_at")) & (e >= day[w] + 10) & (e < day[w] + 180)
-        offers += np.array(block.tables["campaigns"]["offer"].to_pylist())[responded].tolist()
+        responded = ~np.isnat(_column(block, "campaigns", "clicked_at"))
+        answered = np.array(block.tables["campaigns"]["offer"].to_pylist())
+        offers += answered[responded & (e >= day[w] + 10) & (e < day[w] + 180)].tolist()
+        before += answered[responded & (e < day[w])].tolist()
     assert np.concatenate(late).mean() - np.concatenate(early).mean() > 0.2
     assert np.median(np.concatenate(salary_after)) < 0.6 * np.median(np.concatenate(salary_before))
     assert 0.3 < debt / hit < 0.8
-    assert offers.count("instalment loan") / len(offers) > 0.3
+    assert offers.count("instalment loan") / len(offers) > 3 * before.count("instalment loan") / len(before)
 
 
 def test_silent_customers_leave_no_trace_at_all(blocks: list[Block]) -> None:
@@ -385,3 +389,46 @@ def test_silent_customers_leave_no_trace_at_all(blocks: list[Block]) -> None:
         who, day = _who(block, table), _day(block, table)
         assert not (block.story.regime[who, day // 7] == 3).any()
         assert (day >= np.maximum(block.people.joined[who], 0)).all()
+
+
+# planted probabilities
+
+
+def test_the_planted_probabilities_are_what_happens(blocks: list[Block]) -> None:
+    """Of `ctr` and `nba`: as many clicks as they say, and which offer is answered better than the shares of the offers say."""
+    expected, seen, loss, constant = 0.0, 0, [], []
+    for block in blocks:
+        con = duckdb.connect()
+        con.register("campaigns", block.tables["campaigns"])
+        con.register("planted", block.tables["probabilities"])
+        con.execute("CREATE VIEW cutoffs AS SELECT DISTINCT customer_id, cutoff FROM planted")
+        within = "JOIN cutoffs USING (customer_id) WHERE exposed_at >= cutoff AND exposed_at < cutoff + 84"
+        found = con.execute(f"""
+            SELECT sum(p), sum(clicked), count(*) FROM planted JOIN (
+                SELECT customer_id, cutoff, arg_min((clicked_at IS NOT NULL)::INT, exposed_at) AS clicked
+                FROM campaigns {within} GROUP BY ALL) USING (customer_id, cutoff) WHERE task = 'ctr'""").fetchall()[0]
+        expected, seen = expected + found[0], seen + found[1]
+        answered = con.execute(f"""
+            SELECT p FROM (
+                SELECT customer_id, cutoff, list_position({list(OFFERS)}, arg_min(offer, clicked_at)) - 1 AS class
+                FROM campaigns {within} AND clicked_at < cutoff + 84 GROUP BY ALL
+            ) JOIN planted USING (customer_id, cutoff, class) WHERE task = 'nba'""").fetchnumpy()["p"]
+        loss.append(-np.log(answered))
+        sums = con.execute("SELECT customer_id, cutoff, sum(p) FROM planted WHERE task = 'nba' GROUP BY ALL").fetchnumpy()
+        np.testing.assert_allclose(sums["sum(p)"], 1, rtol=1e-9)
+        constant.append(np.full(len(answered), np.log(len(OFFERS))))
+    assert seen == pytest.approx(expected, rel=4 / np.sqrt(seen))
+    gain = np.concatenate(constant) - np.concatenate(loss)
+    assert gain.mean() / np.log(len(OFFERS)) > 0.15
+
+
+def test_taste_moves_which_offer_is_answered_and_not_how_many() -> None:
+    with_taste, without = (simulate_block(3, 0, Strengths(offer_taste=x)) for x in (1.25, 0.0))
+    clicks = [b.tables["campaigns"]["clicked_at"].null_count / b.tables["campaigns"].num_rows for b in (with_taste, without)]
+    assert clicks[0] == pytest.approx(clicks[1], abs=0.01)
+    share = [
+        b.tables["probabilities"].filter(pc.equal(b.tables["probabilities"]["task"], "nba"))["p"].to_numpy()
+        for b in (with_taste, without)
+    ]
+    entropy = [-(p * np.log(p)).sum() for p in share]
+    assert entropy[0] < 0.9 * entropy[1]
