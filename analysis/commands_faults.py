@@ -1,11 +1,13 @@
-"""`ple faults`: plant known faults in healthy runs, see whether the checks name them. Exit 1 when a clear one was missed."""
+"""`ple faults`: plant known faults in healthy runs, see whether the checks name them. Exit 1 when a clear one was missed, a
+harmful one led to no usable cause, or (`--healthy`) a healthy run raised an alarm."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from ple_model.arguments import MAX_SEED, file_out, folder_out
+from analysis.faults.seeds import FRESH, LOOKED_AT, ONCE, require_allowed
+from ple_model.arguments import MAX_SEED, file_out, folder_out, whole
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
 
@@ -17,9 +19,14 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a fault, or a check whose faults are meant; may be repeated",
+        help="a fault, a kind (join, labels, units, ...), or a check whose faults are meant; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="a fault of every area on one seed: minutes instead of an hour")
+    parser.add_argument(
+        "--healthy", type=whole(1, len(FRESH)), metavar="N",
+        help="no faults: how many alarms do N healthy runs of fresh seeds raise?",
+    )  # fmt: skip
+    parser.add_argument("--once", action="store_true", help=f"the seed that is kept to be run once, at the end: {ONCE}")
     parser.add_argument(
         "--no-fixes", action="store_true", help="do not train again with the suggested fixes (tried on the first seed)"
     )
@@ -43,14 +50,13 @@ def seeds_of(text: str | None, default: tuple[int, ...]) -> tuple[int, ...]:
 
 def _run(args: argparse.Namespace) -> int:
     from analysis.faults.base import cache_dir
-    from analysis.faults.bench import QUICK, SEEDS, Request, run_benchmark
+    from analysis.faults.bench import QUICK, Request, run_benchmark
     from analysis.faults.score import BenchmarkScore
     from ple_model.files import write_json
     from ple_model.run import dump
 
     only = tuple(args.only) or (QUICK if args.quick else ())
-    seeds = seeds_of(args.seeds, SEEDS[:1] if args.quick else SEEDS)
-    request = Request(seeds=seeds, only=only, fixes=not (args.no_fixes or args.quick))
+    request = Request(seeds=_seeds(args), only=only, fixes=not (args.no_fixes or args.quick), healthy=args.healthy is not None)
     request.chosen()
     if args.list:
         print(_listing(request, as_json=args.json))
@@ -65,7 +71,24 @@ def _run(args: argparse.Namespace) -> int:
     score = run_benchmark(request, args.workdir or cache_dir(), _say, keep)
     keep(score)
     print(dump(score.to_dict()) if args.json else score)
-    return 1 if score.misses else 0
+    alarms = request.healthy and any(c.false_alarms for c in score.cases)
+    return 1 if score.misses or score.untold or alarms else 0
+
+
+def _seeds(args: argparse.Namespace) -> tuple[int, ...]:
+    """The seeds that are meant; `UserError` where two ways of naming them are used at once."""
+    if args.healthy is not None and (args.only or args.quick or args.once or args.list):
+        raise UserError("--healthy runs no fault: leave out --only, --quick, --once and --list")
+    if args.once and args.seeds is not None and seeds_of(args.seeds, ()) != (ONCE,):
+        raise UserError(f"--seeds {args.seeds} and --once: --once stands for seed {ONCE} alone")
+    default: tuple[int, ...] = LOOKED_AT[:1] if args.quick else LOOKED_AT
+    if args.healthy is not None:
+        default = FRESH[: args.healthy]
+    elif args.once:
+        default = (ONCE,)
+    seeds = seeds_of(args.seeds, default)
+    require_allowed(seeds, once=args.once)
+    return seeds
 
 
 def _say(line: str) -> None:
@@ -75,19 +98,25 @@ def _say(line: str) -> None:
 def _listing(request: object, *, as_json: bool) -> str:
     from analysis.faults.bench import Request
     from analysis.faults.fault import unplantable
+    from analysis.faults.oracle import oracle_of
     from ple_model.run import dump
 
     assert isinstance(request, Request)
     rows = [
         {
-            "fault": f.name, "kind": f.kind, "summary": f.summary, "levels": [v.name for v in f.levels],
+            "fault": f.name, "kind": f.family, "planted_in": f.kind, "summary": f.summary,
+            "levels": [v.name for v in f.levels],
             "required": [f"{e.id} {e.subject}" for e in f.required],
+            "usable": [f"{a.id} {a.subject}" for a in oracle_of(f).usable],
         }
         for f in request.chosen()
     ]  # fmt: skip
     if as_json:
         return dump({"faults": rows, "unplantable": unplantable()})
-    lines = [f"{r['fault']:<24} {r['kind']:<9} {', '.join(r['required'])}\n    {r['summary']}" for r in rows]
+    lines = [
+        f"{r['fault']:<40} {r['kind']:<12} {r['planted_in']:<8} {', '.join(r['required'] or r['usable'])}\n    {r['summary']}"
+        for r in rows
+    ]
     return "\n".join([*lines, *(f"not plantable: {i}: {why}" for i, why in unplantable().items())])
 
 

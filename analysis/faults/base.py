@@ -93,11 +93,18 @@ def tiny_config(overrides: Iterable[str] = (), seed: int = 0) -> Config:
 def prepare(workdir: Path, seed: int, customers: int, say: Say) -> Bench:
     """The bank, its dataset, and both healthy runs of one seed: taken from `workdir`, or made there."""
     bank = workdir / f"bank-{customers}-{seed}"
-    rows = bank_rows(bank, seed, customers, say)
-    few = _few_rows(bank, rows)
-    base = _healthy(bank, "base", load_config("small", overrides=(*BASE, f"training.seed={seed}")), rows, BASE_CUSTOMERS, say)
+    base = prepare_small(workdir, seed, customers, say)
+    few = _few_rows(bank, Dataset.open(bank / "dataset"))
     tiny = _healthy(bank, "tiny", tiny_config(seed=seed), few, TINY_CUSTOMERS, say)
     return Bench(seed, base, tiny, few)
+
+
+def prepare_small(workdir: Path, seed: int, customers: int, say: Say) -> Run:
+    """The healthy `small` run of one seed alone."""
+    bank = workdir / f"bank-{customers}-{seed}"
+    rows = bank_rows(bank, seed, customers, say)
+    config = load_config("small", overrides=(*BASE, f"training.seed={seed}"))
+    return _healthy(bank, "base", config, rows, BASE_CUSTOMERS, say)
 
 
 def bank_rows(bank: Path, seed: int, customers: int, say: Say) -> Dataset:

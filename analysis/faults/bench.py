@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,44 +22,53 @@ import torch
 
 from analysis.checks import run_checks
 from analysis.checks.finding import Finding
-from analysis.faults.base import TINY_CUSTOMERS, Bench, Say, prepare, tiny_config, train_run
-from analysis.faults.fault import Level, ModelChange, Plant, PlantedFault, faults
-from analysis.faults.rows import rewrite
+from analysis.faults.base import TINY_CUSTOMERS, Bench, Say, prepare, prepare_small, tiny_config, train_run
+from analysis.faults.causes import Told
+from analysis.faults.fault import FAMILIES, Columns, Level, ModelChange, Plant, PlantedFault, faults
+from analysis.faults.harm import STOPPED, Harm, Losses, constant_losses, harm, losses, scored
+from analysis.faults.oracle import oracle_of, with_changed
+from analysis.faults.rows import in_units, rewrite
 from analysis.faults.score import BenchmarkScore, Case, Hit, judge, judge_healthy
+from analysis.faults.seeds import LOOKED_AT, ONCE, note_use
 from analysis.record import record
 from ple_model.config import Config
+from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
 from ple_model.files import write_tensors
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run, load_run
 
-SEEDS = (11, 12, 13)
+SEEDS = LOOKED_AT
 CUSTOMERS = 2000
 QUICK = (
     "feed-collaborative", "nan-features", "hmm-absent-journey", "drift-columns", "expert-dead", "gate-collapsed",
-    "gate-uniform", "transfer-silent", "sae-dead", "evidence-gone", "transfer-cycle", "labels-missing",
+    "gate-uniform", "transfer-silent", "sae-dead", "evidence-gone", "transfer-cycle", "labels-missing", "labels-shifted",
+    "sentinel", "rows-duplicated", "expert-reinitialised", "rate-high",
 )  # fmt: skip
 """A fault of every area, one of which trains: the subset for a continuous integration."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to run. `only`: names of faults, or ids of checks whose faults are meant; empty: all."""
+    """What to run. `only`: names of faults, kinds (`join`), or ids of checks whose faults are meant; empty: all. `healthy`: no
+    fault, the healthy runs of the seeds alone."""
 
     seeds: tuple[int, ...] = SEEDS
     only: tuple[str, ...] = ()
     customers: int = CUSTOMERS
     fixes: bool = True
+    healthy: bool = False
 
     def chosen(self) -> tuple[PlantedFault, ...]:
         """The faults asked for; `UserError` names one that is not there."""
         known = faults()
-        ids = {i for f in known.values() for i in f.checks}
+        words = {f.name: {f.name, f.family, *f.checks, *oracle_of(f).ids} for f in known.values()}
+        every = dict.fromkeys([*known, *FAMILIES, *sorted(set().union(*words.values()))])
         for name in self.only:
-            if name not in known and name not in ids:
-                raise UserError(f"--only {name}: no such fault or check{did_you_mean(name, [*known, *sorted(ids)])}")
-        return tuple(f for f in known.values() if not self.only or f.name in self.only or set(f.checks) & set(self.only))
+            if name not in every:
+                raise UserError(f"--only {name}: no such fault, kind or check{did_you_mean(name, every)}")
+        return tuple(f for f in known.values() if not self.only or words[f.name] & set(self.only))
 
 
 def run_benchmark(
@@ -69,29 +79,67 @@ def run_benchmark(
     chosen = request.chosen()
     torch.set_flush_denormal(True)
     workdir.mkdir(parents=True, exist_ok=True)
+    once = tuple(note_use(workdir, datetime.now().isoformat(timespec="minutes"))) if ONCE in request.seeds else ()
     cases: list[Case] = []
-    total = len(request.seeds) * sum(len(f.levels) for f in chosen)
-    done = 0
+    work = [] if request.healthy else [(f, v) for f in chosen for v in f.levels]
+    clock = Clock(len(request.seeds) * len(work))
     try:
         for seed in request.seeds:
+            if request.healthy:
+                cases.append(_healthy_alone(workdir, seed, request.customers, say))
+                continue
             bench = prepare(workdir, seed, request.customers, say)
             with tempfile.TemporaryDirectory(dir=workdir, prefix="case-") as folder:
                 planter = Planter(bench, Path(folder))
                 cases += planter.healthy_cases()
-                for fault in chosen:
-                    for level in fault.levels:
-                        fix = request.fixes and seed == request.seeds[0] and level == fault.levels[0]
-                        case = planter.case(fault, level, fixes=fix)
-                        cases.append(case)
-                        done += 1
-                        word = "void" if case.void else "found" if case.found else "missed" if level.clear else "not found"
-                        more = f", {len(case.false_alarms)} false alarms" if case.false_alarms else ""
-                        say(f"[{done}/{total}] {fault.name} ({level.name}), seed {seed}: {word}{more}, {case.seconds:.0f} s")
-                        if keep is not None:
-                            keep(BenchmarkScore(tuple(cases)))
+                for fault, level in work:
+                    fix = request.fixes and seed == request.seeds[0] and level == fault.levels[0]
+                    case = planter.case(fault, level, fixes=fix)
+                    cases.append(case)
+                    say(f"{clock.tick(case.seconds)} {_line(case)}")
+                    if keep is not None:
+                        keep(BenchmarkScore(tuple(cases), once))
     except KeyboardInterrupt:
-        say(f"interrupted after {done} of {total} cases")
-    return BenchmarkScore(tuple(cases))
+        say(f"interrupted after {clock.done} of {clock.total} cases")
+    return BenchmarkScore(tuple(cases), once)
+
+
+def _healthy_alone(workdir: Path, seed: int, customers: int, say: Say) -> Case:
+    """The healthy `small` run of a seed: whatever alarms is false."""
+    case = judge_healthy("small", seed, findings_of(prepare_small(workdir, seed, customers, say)))
+    said = ", ".join(f"{a.severity} {a.id} {a.subject}" for a in case.false_alarms)
+    say(f"seed {seed}: {len(case.false_alarms)} alarms{f': {said}' if said else ''}")
+    return case
+
+
+@dataclass
+class Clock:
+    """Where a benchmark is, and how long the rest takes if it goes on as it did."""
+
+    total: int
+    done: int = 0
+    seconds: float = 0.0
+
+    def tick(self, seconds: float) -> str:
+        """`[3/40, about 12 min left]`, after a case of so many seconds."""
+        self.done, self.seconds = self.done + 1, self.seconds + seconds
+        left = self.seconds / self.done * (self.total - self.done)
+        return f"[{self.done}/{self.total}, about {left / 60:.0f} min left]"
+
+
+def _line(case: Case) -> str:
+    if case.void:
+        word = "void"
+    elif case.hits:
+        word = "found" if case.found else "missed" if case.clear else "not found"
+    elif not case.harmful:
+        word = "does no harm"
+    else:
+        assert case.told is not None
+        t = case.told
+        word = f"cause {t.named}" if t.cause else "right subject" if t.subject else "an alarm" if t.alarm else "silent"
+    more = f", {len(case.false_alarms)} false alarms" if case.false_alarms else ""
+    return f"{case.fault} ({case.level}), seed {case.seed}: {word}{more}, {case.seconds:.0f} s"
 
 
 class Planter:
@@ -101,6 +149,11 @@ class Planter:
         self.bench, self.folder = bench, folder
         self.base = findings_of(bench.run)
         self.tiny = findings_of(bench.tiny)
+        self.changed: tuple[str, ...] = ()
+        """tensors and files that the last fault changed"""
+        self.planted: tuple[Run, Dataset] | None = None
+        """the run and the rows in which it lies; None: it left no run"""
+        self._losses: dict[bool, tuple[Losses, dict[str, float]]] = {}
 
     def healthy_cases(self) -> list[Case]:
         seed = self.bench.seed
@@ -113,34 +166,77 @@ class Planter:
         healthy = self.tiny if plant.trains else self.base
         error: str | None = None
         found: Sequence[Finding] = ()
+        self.changed, self.planted = (), None
         try:
             found = self._trained(plant) if plant.trains else self._edited(plant)
         except UserError as e:
             error = str(e)
-        case = judge(fault, level, self.bench.seed, found, healthy)
+        oracle = with_changed(oracle_of(fault), self.changed)
+        case = judge(fault, level, self.bench.seed, found, healthy, oracle)
+        if fault.family != "mechanics":
+            case = replace(case, harm=self._harm(plant))
         if fault.raises:
-            case = replace(case, hits=tuple(self._raised(fault, h, error) for h in case.hits))
+            case = self._raised(fault, case, error)
         elif fixes and plant.trains:
             case = replace(case, hits=tuple(self._with_fix(plant, h) for h in case.hits))
         self._clear()
         return replace(case, seconds=time.monotonic() - began, error=error)
+
+    def _harm(self, plant: Plant) -> Harm:
+        """What the fault does to the losses on held-out customers; those of a training with true inputs and labels."""
+        if self.planted is None:
+            return STOPPED
+        run, data = self.planted
+        healthy, scale = self._healthy_losses(tiny=plant.trains)
+        if plant.trains:
+            data = self.bench.tiny.sample()
+        elif "normalizer.npz" in self.changed:
+            theirs, ours = data.normalizer(), Normalizer.load(run.preprocess)
+
+            def again(columns: Columns, rng: np.random.Generator) -> None:
+                columns["features"] = ours.transform(theirs.inverse(columns["features"]))
+
+            data = rewrite(data, self.folder / "renormalised", again)  # as raw events would be scored
+        return harm(healthy, losses(scored(run, data)), scale, self.bench.seed)
+
+    def _healthy_losses(self, *, tiny: bool) -> tuple[Losses, dict[str, float]]:
+        """Of the healthy run on its own sample: (losses, those of the constant)."""
+        if tiny not in self._losses:
+            run = self.bench.tiny if tiny else self.bench.run
+            scores = scored(run, run.sample())
+            self._losses[tiny] = losses(scores), constant_losses(self.bench.rows, scores)
+        return self._losses[tiny]
 
     # --- faults in a finished run
 
     def _edited(self, plant: Plant) -> tuple[Finding, ...]:
         run = self._copy()
         data = run.sample()
+        if plant.units is not None:
+            data = rewrite(data, self.folder / "units", in_units(data.normalizer(), plant.units), seed=self.bench.seed)
         if plant.rows is not None:
             data = rewrite(data, self.folder / "rows", plant.rows, seed=self.bench.seed)
         if plant.weights is not None or plant.refit is not None:
-            model = run.model()
-            with torch.no_grad():
-                if plant.weights is not None:
-                    plant.weights(model)
-            if plant.refit is not None:
-                plant.refit(model, data.load(None).inputs)
-            write_tensors(run.path / "model.safetensors", model.state_dict(), {"format": "pt"})
-        return findings_of(run, None if plant.rows is None else data, plant.limit)
+            self.changed = self._damaged(run, plant, data)
+        if plant.files is not None:
+            self.changed += plant.files(run, self.bench.tiny)
+            run = load_run(run.path)
+        self.planted = run, data
+        own = plant.rows is None and plant.units is None
+        return findings_of(run, None if own else data, plant.limit)
+
+    @staticmethod
+    def _damaged(run: Run, plant: Plant, data: Dataset) -> tuple[str, ...]:
+        """Change the stored weights; names of the tensors that are others now."""
+        model = run.model()
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        with torch.no_grad():
+            if plant.weights is not None:
+                plant.weights(model)
+        if plant.refit is not None:
+            plant.refit(model, data.load(None).inputs)
+        write_tensors(run.path / "model.safetensors", model.state_dict(), {"format": "pt"})
+        return tuple(k for k, v in model.state_dict().items() if not torch.equal(v, before[k]))
 
     def _copy(self) -> Run:
         """The healthy run, by hard links: writing replaces a link and leaves the original alone."""
@@ -160,6 +256,8 @@ class Planter:
         with built_wrong(plant.built), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a fault may well make numpy or torch complain
             run = self._train(rows, path, config)
+            if not fix:
+                self.planted = run, rows
             # a training that failed leaves no sample: look at what it did on the rows that it had
             return findings_of(run, None if (path / "sample" / "dataset.json").exists() else rows)
 
@@ -185,9 +283,12 @@ class Planter:
         return replace(hit, fix_clears=not still)
 
     @staticmethod
-    def _raised(fault: PlantedFault, hit: Hit, error: str | None) -> Hit:
+    def _raised(fault: PlantedFault, case: Case, error: str | None) -> Case:
+        """The fault must stop the run: what the error says is what is told."""
         named = error is not None and all(word in error for word in fault.raises)
-        return replace(hit, found=named, alarm=named, already=False)
+        hits = tuple(replace(h, found=named, alarm=named, already=False) for h in case.hits)
+        true = tuple(f"{h.id} {h.subject}" for h in hits if h.alarm)
+        return replace(case, hits=hits, true_alarms=true, told=Told(error is not None, named, named, named, error or ""))
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():

@@ -185,6 +185,7 @@ def _own_rows(by: float) -> Plant:
     levels=(Level("one row in five", 0.2), Level("a few rows", 0.01)),
     required=(Expect("DATA-NONFINITE", "features[[]40]"),),
     permitted=POISONED,
+    family="nan",
 )
 def _nan(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:
@@ -200,9 +201,10 @@ def _nan_field(field: str) -> None:
         f"nan-{field.replace('_', '-')}",
         "data",
         f"What makes {field} put out NaN for some customers.",
-        levels=(Level("one row in twenty", 0.05),),
+        levels=(Level("one row in twenty", 0.05), Level("every second row", 0.5)),
         required=(Expect("INPUT-NONFINITE", field, "error"),),
         permitted=(*POISONED, Expect("DATA-DRIFT"), Expect("EXP-PERSLAY-PAD"), Expect("EVI-UNINFORMATIVE")),
+        family="nan",
     )
     def _planted(share: float) -> Plant:
         def change(columns: Columns, rng: np.random.Generator) -> None:

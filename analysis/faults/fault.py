@@ -3,6 +3,9 @@
 A fault never touches a statistic: it changes what the pipeline reads, and the real pipeline measures the rest. `required` are
 the findings that must appear (id and subject), `permitted` those that may rightly come with them. A level says how strong the
 fault is and whether it is *clear*: recall is judged on clear levels, the others show where detection begins.
+
+A fault that is not drawn from one check (every family but `mechanics`) requires nothing: what counts as a usable cause of it is
+in `oracle`, and a level at which it does no harm is no miss (`harm`).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +27,22 @@ from analysis.checks.registry import checks
 if TYPE_CHECKING:
     from ple_model.batch import PLEClusterInput
     from ple_model.model import PLEClusterAdaTT
+    from ple_model.run import Run
 
 Kind = Literal["data", "weight", "config", "training"]
+Family = Literal["mechanics", "nan", "join", "labels", "units", "duplicates", "partial load", "optimiser"]
+"""What sort of mishap it is; scores are also told apart by it. `mechanics`: drawn from the check that must name it, as the
+reference lists symptoms; all others are drawn from what goes wrong around a model."""
+FAMILIES: tuple[Family, ...] = get_args(Family)
 Columns = dict[str, NDArray[Any]]
 RowChange = Callable[[Columns, np.random.Generator], None]
 """Changes decoded dataset columns (`ple_model.data.dataset.columns`) in place; called once for each part file."""
 ModelChange = Callable[["PLEClusterAdaTT"], None]
 """Changes a model in place, without gradients."""
+UnitChange = Callable[[NDArray[np.float64], np.random.Generator], None]
+"""Changes feature columns [rows, columns] in their original units, in place: what a source delivers, before normalisation."""
+FileChange = Callable[["Run", "Run"], tuple[str, ...]]
+"""Replaces files of the first run's folder by those of the second, which is another run; returns their names."""
 Refit = Callable[["PLEClusterAdaTT", "PLEClusterInput"], None]
 """Fits a part of a trained model to something else, on these customers."""
 
@@ -69,6 +81,10 @@ class Plant:
 
     rows: RowChange | None = None
     """on the customers that are diagnosed"""
+    units: UnitChange | None = None
+    """on their feature columns, in original units"""
+    files: FileChange | None = None
+    """on what lies in the run folder beside the weights"""
     weights: ModelChange | None = None
     """on the trained weights"""
     refit: Refit | None = None
@@ -96,13 +112,14 @@ class PlantedFault:
     summary: str
     plant: Callable[[float], Plant]
     levels: tuple[Level, ...]
-    required: tuple[Expect, ...]
+    required: tuple[Expect, ...] = ()
     permitted: tuple[Expect, ...] = ()
     raises: tuple[str, ...] = ()
+    family: Family = "mechanics"
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """Ids of the checks that must fire."""
+        """Ids of the checks that must fire, whatever else does."""
         return tuple(dict.fromkeys(e.id for e in self.required))
 
 
@@ -120,16 +137,17 @@ def fault(
     summary: str,
     *,
     levels: tuple[Level, ...],
-    required: tuple[Expect, ...],
+    required: tuple[Expect, ...] = (),
     permitted: tuple[Expect, ...] = (),
     raises: tuple[str, ...] = (),
+    family: Family = "mechanics",
 ) -> Callable[[Callable[[float], Plant]], Callable[[float], Plant]]:
     """Register an injector: a function from a level's strength to what is done."""
 
     def register(plant: Callable[[float], Plant]) -> Callable[[float], Plant]:
         if name in _FAULTS:
             raise RuntimeError(f"two faults are named '{name}'")
-        _FAULTS[name] = PlantedFault(name, kind, summary, plant, levels, required, permitted, raises)
+        _FAULTS[name] = PlantedFault(name, kind, summary, plant, levels, required, permitted, raises, family)
         return plant
 
     return register

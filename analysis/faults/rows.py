@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.faults.fault import Columns, RowChange
+from analysis.faults.fault import Columns, RowChange, UnitChange
 from ple_model.data.dataset.columns import column_shape, decode
+from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
 from ple_model.presence import presence_column
@@ -58,3 +59,24 @@ def changed(columns: Columns, name: str) -> np.ndarray:
     """A column that may be written to: decoded columns may be read-only views."""
     columns[name] = np.array(columns[name])
     return columns[name]
+
+
+def present(columns: Columns, key: str) -> np.ndarray:
+    """[rows] bool: who received `key` (a field or `features:<part>`)."""
+    return np.asarray(columns.get(f"p_{key}", np.ones(len(columns["customer_id"]), dtype=bool))).astype(bool)
+
+
+def in_units(normalizer: Normalizer, change: UnitChange) -> RowChange:
+    """`change`, made in the units of the source and normalised as everything else; absent parts stay empty."""
+
+    def apply(columns: Columns, rng: np.random.Generator) -> None:
+        features = changed(columns, "features")
+        before = normalizer.inverse(features)
+        values = before.copy()
+        change(values, rng)
+        touched = values != before
+        for part, place in PART_SLICES.items():
+            touched[:, place] &= present(columns, f"features:{part}")[:, None]
+        features[touched] = normalizer.transform(values)[touched]
+
+    return apply

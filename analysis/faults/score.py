@@ -1,22 +1,31 @@
-"""Scoring: recall over clear faults, precision over all alarms, each with Wilson's interval (Wilson 1927).
+"""Scoring: recall over clear faults, three scores a fault (`causes`), precision over all alarms, each with Wilson's interval
+(Wilson 1927).
 
 - A clear case is found when every required finding is there, with its subject and at least its severity. A required finding
   that the healthy run has already proves nothing: such a case is *void* and counts neither way.
-- An alarm (warning, error) that is neither required nor permitted is false, on faulty and on healthy runs alike. Precision is
-  required alarms that fired over those plus false alarms; permitted alarms count on neither side.
+- A harmful fault is scored by what a reader learns: an alarm, the right subject, a usable cause. Harm is measured for faults of
+  all families but `mechanics`, whose clear levels are taken to be harmful.
+- An alarm (warning, error) is true if it is required or the oracle admits it. One that is neither true nor permitted, nor
+  folded under a true one, is false, on faulty and on healthy runs alike. Precision is true alarms, each answer once, over those
+  plus false alarms; permitted and folded alarms count on neither side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.checks.finding import Finding
-from analysis.faults.fault import Expect, Level, PlantedFault, unplantable
+from analysis.faults.causes import Told, excused, follows, name, tell
+from analysis.faults.fault import FAMILIES, Expect, Level, PlantedFault, unplantable
+from analysis.faults.harm import Harm
+from analysis.faults.oracle import Oracle, oracle_of
+from analysis.faults.seeds import role
 from ple_model.wilson import wilson
 
 HEALTHY = "healthy"
+SCORES = ("alarm", "subject", "cause", "first")
 
 
 @dataclass(frozen=True)
@@ -63,10 +72,21 @@ class Case:
     permitted: tuple[str, ...] = ()
     seconds: float = 0.0
     error: str | None = None
+    family: str = "none"
+    told: Told | None = None
+    true_alarms: tuple[str, ...] = ()
+    """one for each answer that fits the fault, however many subjects it came with"""
+    harm: Harm | None = None
+    """None: not measured"""
+
+    @property
+    def harmful(self) -> bool:
+        """Counts for alarm, subject and cause."""
+        return self.told is not None and not self.void and (self.clear if self.harm is None else self.harm.harmful)
 
     @property
     def void(self) -> bool:
-        return any(h.already for h in self.hits)
+        return any(h.already for h in self.hits) or (self.told is not None and self.told.already)
 
     @property
     def found(self) -> bool:
@@ -78,17 +98,36 @@ class Case:
         return self.clear and bool(self.hits) and not self.void
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "found": self.found if self.hits else None, "void": self.void}
+        return {**asdict(self), "found": self.found if self.hits else None, "void": self.void, "harmful": self.harmful}
 
 
-def judge(fault: PlantedFault, level: Level, seed: int, findings: Sequence[Finding], healthy: Sequence[Finding]) -> Case:
-    """The case of a planted fault from what was found, beside what the healthy run of the same seed shows."""
+def judge(
+    fault: PlantedFault,
+    level: Level,
+    seed: int,
+    findings: Sequence[Finding],
+    healthy: Sequence[Finding],
+    oracle: Oracle | None = None,
+) -> Case:
+    """The case of a planted fault from what was found, beside what the healthy run of the same seed shows. `oracle`: that
+    of the fault, with what is known only once it is planted."""
+    answers = oracle_of(fault) if oracle is None else oracle
     hits = tuple(_hit(e, findings, healthy) for e in fault.required)
     asked, allowed = fault.required, fault.permitted
-    alarms = [f for f in findings if f.alarm and not any(e.matches(f) for e in asked)]
-    false = tuple(_alarm(f, healthy) for f in alarms if not any(e.matches(f) for e in allowed))
-    permitted = tuple(sorted({f"{f.id} {f.subject}" for f in alarms if any(e.matches(f) for e in allowed)}))
-    return Case(fault.name, fault.kind, level.name, level.strength, level.clear, seed, hits, false, permitted)
+    alarms = [f for f in findings if f.alarm]
+    true = [f for f in alarms if any(e.matches(f) for e in asked) or answers.admits(f)]
+    named = {name(f) for f in true}
+    rest = [f for f in alarms if name(f) not in named and not excused(f, findings, named)]
+    false = tuple(_alarm(f, healthy) for f in rest if not any(e.matches(f) for e in allowed))
+    permitted = tuple(sorted({name(f) for f in rest if any(e.matches(f) for e in allowed)}))
+    also = {f.id: name(f) for f in true if not follows(f) and f.id not in fault.checks}
+    once = {f"{h.id} {h.subject}" for h in hits if h.alarm} | set(also.values())
+    rings = not asked or any(e.severity in ("warning", "error") for e in asked)
+    told = tell(answers, findings, healthy) if rings else None
+    return Case(
+        fault.name, fault.kind, level.name, level.strength, level.clear, seed, hits, false, permitted,
+        family=fault.family, told=told, true_alarms=tuple(sorted(once)),
+    )  # fmt: skip
 
 
 def judge_healthy(name: str, seed: int, findings: Sequence[Finding]) -> Case:
@@ -145,6 +184,8 @@ class BenchmarkScore:
     """All cases, and what they come to."""
 
     cases: tuple[Case, ...]
+    once: tuple[dict[str, Any], ...] = ()
+    """when the seed that is run once had been run before, if it is among the seeds"""
 
     @property
     def recall(self) -> Ratio:
@@ -153,7 +194,7 @@ class BenchmarkScore:
 
     @property
     def precision(self) -> Ratio:
-        true = sum(h.alarm for c in self.cases for h in c.hits)
+        true = sum(len(c.true_alarms) for c in self.cases)
         return Ratio(true, true + len(self.false_alarms))
 
     @property
@@ -175,6 +216,33 @@ class BenchmarkScore:
     def fixes(self) -> Ratio:
         tried = [h.fix_clears for c in self.cases for h in c.hits if h.fix_clears is not None]
         return Ratio(sum(map(bool, tried)), len(tried))
+
+    def share(self, of: str, family: str | None = None) -> Ratio:
+        """Harmful faults that were told: `of` is `alarm`, `subject`, `cause` or `first`."""
+        told = [c.told for c in self.cases if c.harmful and family in (None, c.family) and c.told is not None]
+        return Ratio(sum(bool(getattr(t, of)) for t in told), len(told))
+
+    def by_kind(self) -> list[dict[str, Any]]:
+        """A line a family of faults: the three scores over its harmful cases, and the precision of all its alarms."""
+        return [self._family(f) for f in FAMILIES if any(c.family == f for c in self.cases)]
+
+    def _family(self, family: str) -> dict[str, Any]:
+        own = [c for c in self.cases if c.family == family]
+        true, false = sum(len(c.true_alarms) for c in own), sum(len(c.false_alarms) for c in own)
+        return {
+            "kind": family,
+            "faults": len({c.fault for c in own}),
+            "cases": len(own),
+            "harmful": sum(c.harmful for c in own),
+            "harmless": sum(c.told is not None and not c.void and not c.harmful for c in own),
+            **{of: self.share(of, family).to_dict() for of in SCORES},
+            "precision": Ratio(true, true + false).to_dict(),
+        }
+
+    @property
+    def untold(self) -> tuple[Case, ...]:
+        """Harmful cases without a usable cause."""
+        return tuple(c for c in self.cases if c.harmful and c.told is not None and not c.told.cause)
 
     def by_check(self) -> list[dict[str, Any]]:
         """A line a check: how often it was planted clearly and found, its false alarms, whether its fix clears it."""
@@ -213,7 +281,11 @@ class BenchmarkScore:
             "faults": len({c.fault for c in self.cases if c.fault != HEALTHY}),
             "cases": len(self.cases) - len(healthy),
             "void": sum(c.void for c in self.cases),
+            **{of: self.share(of).to_dict() for of in SCORES},
+            "harmful": sum(c.harmful for c in self.cases),
             "seeds": sorted({c.seed for c in self.cases}),
+            "seed_roles": {str(s): role(s) for s in sorted({c.seed for c in self.cases})},
+            "once_before": list(self.once),
             "healthy_runs": len(healthy),
             "healthy_alarms": sum(len(c.false_alarms) for c in healthy),
             "fixes_tried": fixes.n,
@@ -223,52 +295,16 @@ class BenchmarkScore:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `ple faults --json`."""
-        return {"summary": self.summary(), "by_check": self.by_check(), "cases": [c.to_dict() for c in self.cases]}
+        return {
+            "summary": self.summary(),
+            "by_kind": self.by_kind(),
+            "by_check": self.by_check(),
+            "cases": [c.to_dict() for c in self.cases],
+        }
 
     def __str__(self) -> str:
-        return "\n".join(_table(self))
+        from analysis.faults.table import lines
+
+        return "\n".join(lines(self))
 
     __repr__ = __str__
-
-
-def _table(score: BenchmarkScore) -> Iterable[str]:
-    s = score.summary()
-    seeds = ", ".join(map(str, s["seeds"]))
-    yield f"{s['faults']} faults in {s['cases']} cases on seeds {seeds}; {s['healthy_runs']} healthy runs"
-    yield f"recall of clear faults  {score.recall}"
-    yield f"precision of alarms     {score.precision}"
-    yield f"  each healthy one once {score.precision_once}"
-    yield f"fixes that clear        {score.fixes}"
-    yield ""
-    yield f"{'check':<22} {'clear':>5} {'found':>5} {'subtle':>8} {'void':>4} {'false':>5} {'fix':>6}  planted by"
-    for c in score.by_check():
-        subtle = f"{c['subtle_found']}/{c['subtle']}" if c["subtle"] else ""
-        fix = f"{c['fix_clears']}/{c['fix_tried']}" if c["fix_tried"] else ""
-        void = c["void"] or ""
-        yield (
-            f"{c['check']:<22} {c['clear']:>5} {c['found']:>5} {subtle:>8} {void:>4} {c['false_alarms'] or '':>5} {fix:>6}  "
-            f"{', '.join(c['faults'])}"
-        )
-    for title, lines in (("missed", _misses(score)), ("false alarms", _false(score)), ("not plantable", _unplantable())):
-        if lines:
-            yield ""
-            yield f"{title}:"
-            yield from (f"  {line}" for line in lines)
-
-
-def _misses(score: BenchmarkScore) -> list[str]:
-    return [
-        f"{h.id} {h.subject}: {c.fault} ({c.level}), seed {c.seed}{f'; {c.error}' if c.error else ''}" for c, h in score.misses
-    ]
-
-
-def _false(score: BenchmarkScore) -> list[str]:
-    on = "also on the healthy run"
-    return [
-        f"{a.severity} {a.id} {a.subject}: {c.fault} ({c.level}), seed {c.seed}{f'; {on}' if a.healthy and c.hits else ''}"
-        for c, a in score.false_alarms
-    ]
-
-
-def _unplantable() -> list[str]:
-    return [f"{id}: {why}" for id, why in unplantable().items()]
