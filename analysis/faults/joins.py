@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.faults.fault import Columns, Level, Plant, fault
 from analysis.faults.rows import changed, present, some
+from ple_model.presence import is_part, part_key, plain_name, presence_column
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import TASKS
 
@@ -45,7 +46,7 @@ def _training_shifted(strength: float) -> Plant:
 
 
 def _shuffled(key: str) -> None:
-    base, _, part = key.partition(":")
+    base, part = ("features", plain_name(key)) if is_part(key) else (key, "")
 
     @fault(
         f"rows-shuffled-{(part or base).replace('_', '-')}",
@@ -64,12 +65,12 @@ def _shuffled(key: str) -> None:
         return Plant(rows=change)
 
 
-for _key in ("txn_seq", "hmm_behavior", "collaborative_features", "features:transaction_stats", "features:rfm"):
+for _key in ("txn_seq", "hmm_behavior", "collaborative_features", part_key("transaction_stats"), part_key("rfm")):
     _shuffled(_key)
 
 
 def _permuted(key: str) -> None:
-    base, _, part = key.partition(":")
+    base, part = ("features", plain_name(key)) if is_part(key) else (key, "")
 
     @fault(
         f"columns-permuted-{(part or base).replace('_', '-')}",
@@ -93,7 +94,7 @@ def _permuted(key: str) -> None:
         return Plant(rows=change)
 
 
-for _key in ("collaborative_features", "hmm_journey", "features:rfm"):
+for _key in ("collaborative_features", "hmm_journey", part_key("rfm")):
     _permuted(_key)
 
 
@@ -129,8 +130,8 @@ _reversed("session_seq")
 def _swapped(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:
         rows = some(columns, share, rng)
-        for prefix in ("", "p_"):
-            names = [f"{prefix}hmm_{mode}" for mode in ("journey", "behavior")]
+        modes = [f"hmm_{mode}" for mode in ("journey", "behavior")]
+        for names in (modes, [presence_column(m) for m in modes]):
             if all(n in columns for n in names):
                 one, other = (changed(columns, n) for n in names)
                 one[rows], other[rows] = other[rows].copy(), one[rows].copy()

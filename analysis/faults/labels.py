@@ -6,6 +6,7 @@ import numpy as np
 
 from analysis.faults.fault import Columns, Level, Plant, fault
 from analysis.faults.rows import changed, some
+from ple_model.presence import part_key, presence_column
 from ple_model.schema import load_schema
 
 
@@ -118,6 +119,6 @@ def _leak(share: float) -> Plant:
         told = some(columns, share, rng) & (y >= 0)
         drawn = rng.permutation(y)
         changed(columns, "features")[:, leaking_column()] = np.where(told, y, np.maximum(drawn, 0))
-        columns["p_features:campaign"] = np.ones(len(y), dtype=bool)
+        columns[presence_column(part_key("campaign"))] = np.ones(len(y), dtype=bool)
 
     return Plant(training_rows=change)

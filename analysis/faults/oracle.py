@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 
 from analysis.checks.finding import Finding
 from analysis.faults.fault import PlantedFault
+from ple_model.presence import is_part, part_key, plain_name
 from ple_model.tasks import TASKS
 
 
@@ -77,9 +78,8 @@ WORTHLESS = (Answer("SKILL-NONE|SKILL-HARMFUL|SKILL-BEHIND"),)
 
 def _field(*keys: str) -> tuple[str, ...]:
     """Subjects that lead to an input field: itself, a column of it, an expert's reading of it."""
-    parts = [k.partition(":")[2] for k in keys if ":" in k]
-    bare = [k for k in keys if ":" not in k]
-    return (*keys, *(f"{k}*" for k in keys), *(f"*.{k}" for k in (*bare, *keys)), *(f"*{p}*" for p in parts))
+    parts = [plain_name(k) for k in keys if is_part(k)]
+    return (*keys, *(f"{k}*" for k in keys), *(f"*.{k}" for k in keys), *(f"*{p}*" for p in parts))
 
 
 def _joined(*keys: str, drifts: bool = False) -> Oracle:
@@ -103,6 +103,7 @@ SHIFTED = Oracle(
     (*WORTHLESS, Answer("EVI-UNINFORMATIVE")),
 )
 INVERTED_CHURN = Oracle(("churn", "label churn"), (Answer("SKILL-HARMFUL|LABEL-*", "churn", ("label", INVERTED)),), WORTHLESS)
+SPENDING = "|".join((part_key("rfm"), part_key("raw_power_law")))
 TWO_UNITS = _label("LABEL-UNIT", "ltv")
 # A rate that is wrong is told by naming the key; that nothing moved or everything ran away is true of such a training.
 RATE = Oracle(
@@ -117,11 +118,11 @@ ORACLES: dict[str, Oracle] = {
     "rows-shuffled-txn-seq": _joined("txn_seq"),
     "rows-shuffled-hmm-behavior": _joined("hmm_behavior"),
     "rows-shuffled-collaborative-features": _joined("collaborative_features"),
-    "rows-shuffled-transaction-stats": _joined("features:transaction_stats"),
-    "rows-shuffled-rfm": _joined("features:rfm"),
+    "rows-shuffled-transaction-stats": _joined(part_key("transaction_stats")),
+    "rows-shuffled-rfm": _joined(part_key("rfm")),
     "columns-permuted-collaborative-features": _joined("collaborative_features", drifts=True),
     "columns-permuted-hmm-journey": _joined("hmm_journey", drifts=True),
-    "columns-permuted-rfm": _joined("features:rfm", drifts=True),
+    "columns-permuted-rfm": _joined(part_key("rfm"), drifts=True),
     "sequence-reversed-txn-seq": _joined("txn_seq"),
     "sequence-reversed-session-seq": _joined("session_seq"),
     "hmm-modes-swapped": _joined("hmm_journey", "hmm_behavior", drifts=True),
@@ -135,17 +136,17 @@ ORACLES: dict[str, Oracle] = {
         ("churn", "features*", "campaign*", "*campaign*"), (Answer("LABEL-LEAK", says=("churn", "campaign|column|features")),)
     ),
     "units-in-thousands": Oracle(
-        _field("features:rfm", "features:raw_power_law"),
+        _field(part_key("rfm"), part_key("raw_power_law")),
         (
             Answer("INPUT-*", says=_column("spend", part="rfm")),
-            Answer("DATA-DRIFT", "features:rfm|features:raw_power_law", ("spend", "unit|currency|scale|thousand")),
+            Answer("DATA-DRIFT", SPENDING, ("spend", "unit|currency|scale|thousand")),
         ),
-        (Answer("DATA-DRIFT", "features:rfm|features:raw_power_law"),),
+        (Answer("DATA-DRIFT", SPENDING),),
     ),
     "sentinel": Oracle(
-        _field("features:digital"),
+        _field(part_key("digital")),
         (Answer("INPUT-SENTINEL", says=_column("session", part="digital")),),
-        (Answer("DATA-DRIFT|INPUT-JOIN", "features:digital"),),
+        (Answer("DATA-DRIFT|INPUT-JOIN", part_key("digital")),),
     ),
     "rows-duplicated": Oracle(("run", "rows", "customer*", "data", "dataset", "sample"), (Answer("INPUT-DUPLICATE"),)),
     "expert-reinitialised": Oracle(

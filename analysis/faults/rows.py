@@ -11,7 +11,7 @@ from ple_model.data.dataset.columns import column_shape, decode
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
-from ple_model.presence import presence_column
+from ple_model.presence import part_key, presence_column
 from ple_model.schema import PART_SLICES
 
 
@@ -63,7 +63,7 @@ def changed(columns: Columns, name: str) -> np.ndarray:
 
 def present(columns: Columns, key: str) -> np.ndarray:
     """[rows] bool: who received `key` (a field or `features:<part>`)."""
-    return np.asarray(columns.get(f"p_{key}", np.ones(len(columns["customer_id"]), dtype=bool))).astype(bool)
+    return np.asarray(columns.get(presence_column(key), np.ones(len(columns["customer_id"]), dtype=bool))).astype(bool)
 
 
 def in_units(normalizer: Normalizer, change: UnitChange) -> RowChange:
@@ -76,7 +76,7 @@ def in_units(normalizer: Normalizer, change: UnitChange) -> RowChange:
         change(values, rng)
         touched = values != before
         for part, place in PART_SLICES.items():
-            touched[:, place] &= present(columns, f"features:{part}")[:, None]
+            touched[:, place] &= present(columns, part_key(part))[:, None]
         features[touched] = normalizer.transform(values)[touched]
 
     return apply

@@ -13,7 +13,7 @@ from analysis.checks import checks
 from analysis.commands_faults import seeds_of
 from analysis.faults.base import TINY_CUSTOMERS, tiny_config
 from analysis.faults.bench import QUICK, Planter, Request
-from analysis.faults.fault import FAMILIES, Columns, Level, PlantedFault, faults, unplantable
+from analysis.faults.fault import FAMILIES, Level, PlantedFault, faults, unplantable
 from analysis.faults.oracle import ORACLES, oracle_of
 from analysis.faults.rows import in_units
 from ple_model.cli import main
