@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ple_model.baseline_folder import FOLDER
 from ple_model.errors import UserError
 from ple_model.safe_paths import is_file, is_folder, open_file
 from ple_model.sources import source_digest
@@ -66,7 +67,7 @@ def fingerprint(run: Run, data: Dataset, sample: int | None, seed: int, module: 
     """Of what `module` makes of `sample` rows of `data` (None: all). `UserError` for a run without weights."""
     if not is_file(run.path / "model.safetensors"):
         raise UserError(f"{run.path} has no weights yet: model.safetensors is written after the first epoch")
-    files = [data.path / "dataset.json", *_below(data.path / "artifacts")]
+    files = [data.path / "dataset.json", *_below(data.path / "artifacts"), *_below(data.path / FOLDER)]
     rows = f"{data.manifest.fingerprint}|{sample}|{seed}|{_contents(data.path, files)}"
     return Fingerprint(run_digest(run.path), _short(rows), code_digest(module))
 

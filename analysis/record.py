@@ -23,11 +23,13 @@ from torch import Tensor
 from analysis.engine.effects import Engine, concat_encoded, rows_alone
 from analysis.facts import facts_of
 from analysis.fingerprint import Fingerprint, Why, fingerprint
+from analysis.judging import Judge
 from analysis.opening import opened_dataset, opened_run
 from analysis.performance import rows_performance
 from analysis.quality import distinct_customers, row_quality, with_customers
 from analysis.reference import rescale, training_profile
 from analysis.results.progress import Progress
+from analysis.skill import rows_skill
 from analysis.stats import drift, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
@@ -122,6 +124,7 @@ class _Recorder:
         self.model = run.model(finite=False)  # what is broken is to be said, not refused
         self.facts = facts_of(run, self.model, data)
         self.calibration = {} if "calibration" in self.facts.nonfinite_values else run.calibration
+        self.judge = Judge(run, self.model, data, self.calibration)
         self.profile = training_profile(run)
         self.rescale = rescale(run, data)
         total = data.manifest.rows
@@ -285,6 +288,7 @@ class _Recorder:
             columns[f"m:{task}"] = weights[:, i].max(1)
         for task in self.model.task_names:
             columns |= self._task_columns(task, inputs, output)
+            columns |= self.judge.columns(task, rows, inputs.targets or {}, output.predictions[task].float())
         for mode, flag in encoded.hmm_default.items():
             columns[f"d:{mode}"] = _np(flag)
         added = {k: _np(v) for k, v in output.transfer.items()}
@@ -429,6 +433,7 @@ class _Recorder:
             dose=dose,
             quality=row_quality(rows, self.facts, self.judged),
             performance=rows_performance(rows, self.facts),
+            skill=rows_skill(rows, self.judge.yardsticks, self.judge.trained_on),
             training=training.measure(self.run_folder.progress(steps=False)),
             reference=self._reference(kept.statistics.inputs),
             trained=None if self.profile is None else drift.of_profile(self.profile),

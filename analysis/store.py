@@ -11,6 +11,7 @@ p:<task> (binary: calibrated probability, multiclass: top probability, regressio
 class or brand), u:<task> (vacuity or epistemic variance), e:<task> (total evidence), y:<task> (label, original units),
 a:<task> (aleatoric uncertainty), q:<task> (regression: the head's predictive distribution at the label), s:<task>:<class>
 (probabilities of a three-class task); o:, r:, z:, l: of labelled rows, what metrics are drawn from (`record._judged`);
+w:<task>:<whose> loss of the row (model, constant and stored baselines, `judging`);
 d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE latents).
 """
 
@@ -48,7 +49,7 @@ from ple_model.shapes import NUMBER, TEXT, WHOLE, Keys, ListOf, MapOf, misfit
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote
 
-FORMAT = 4
+FORMAT = 5
 META = Keys(
     {
         "fingerprint": TEXT,

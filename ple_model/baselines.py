@@ -1,29 +1,43 @@
 """What simpler things reach on the rows that a model is measured on: the one place where a constant and a baseline are defined.
 
 Each is fitted on the training split alone:
-- `constant`: the training base rate, class shares, mean, or brand popularity;
-- `recency`, `prior_spend`: one column by itself, for binary tasks (in its direction on the training split); AUC, PR-AUC. Of
-  several windows of spend the one that tells most on the training split counts;
-- `gradient_boosting`: scikit-learn's HistGradientBoosting on the feature columns of up to `BOOSTING_ROWS` training rows,
-  stopped early on customers that it does not learn from.
+- `constant`: the training base rate, class shares, mean, or brand popularity (`row_loss.Yardstick`);
+- `recency`, `prior_spend`: one column by itself, for binary tasks by logistic regression, `prior_spend` for amounts too by
+  least squares. Of several windows of spend the one that tells most on the training split counts;
+- `linear`: ridge or logistic regression on the feature columns (`linear`);
+- `boosting`: scikit-learn's HistGradientBoosting on every input that is no sequence (`flat_inputs`) of up to `BOOSTING_ROWS`
+  training rows, stopped early on customers that it does not learn from;
+- `reachable`: on the synthetic bank, the planted probability itself, where it is known.
+Answers to a task that learns by Huber's loss get the offset that this loss asks for on the training rows.
 """
 
 from __future__ import annotations
 
 import re
+import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from ple_model import baseline_folder as folder
 from ple_model.amounts import amount_metrics
+from ple_model.baseline_folder import SplitBaselines, StoredBaselines, TaskBaselines
+from ple_model.data.dataset.columns import KEYS
 from ple_model.data.dataset.reader import Dataset
-from ple_model.metrics import BY_KIND, Metrics, auc, average_precision, class_metrics, weighted_ranks
+from ple_model.errors import UserError
+from ple_model.flat_inputs import FLAT_FIELDS, flat
+from ple_model.linear import Matrix, Predict, Standardiser, fit_linear
+from ple_model.metrics import BY_KIND, Metrics, auc, class_metrics, spearman, weighted_ranks
+from ple_model.row_loss import Yardstick, centre, yardstick
+from ple_model.schema import RAW_PART
 from ple_model.scoring import TaskRows
-from ple_model.tasks import TaskSpec
+from ple_model.sources import source_digest
+from ple_model.tasks import TASKS, TaskSpec
 
 BOOSTING_ROWS = 100_000
 """Training rows of the baselines at most, drawn at random."""
@@ -35,98 +49,226 @@ BLIND_ROUNDS = 50
 SPEND = re.compile(r"(prior_)?spend_\d+d")
 
 Array = NDArray[np.float64]
-Predict = Callable[[NDArray[np.float32]], Array]
+Progress = Callable[[float, str], None]
+"""Share done, and what is being done."""
 
 
-class Baselines:
-    """The simple answers, fitted on a dataset's training split."""
+def measure_all(
+    dataset: Dataset, progress: Progress | None = None, *, seed: int = 0, keep: bool = True, quick: bool = False
+) -> StoredBaselines:
+    """Fit every baseline of every task of `dataset` and measure it on the validation and test rows; kept with the dataset if
+    `keep`. `quick`: only the constant and the single columns, never kept. `UserError` without training rows or any others."""
+    if not dataset.rows("train"):
+        raise UserError(f"{dataset.path} has no training rows: there is nothing to fit baselines on")
+    if not sum(dataset.rows(s) for s in folder.SPLITS):
+        raise UserError(f"{dataset.path} has no rows outside its training split to measure baselines on")
+    began = time.monotonic()
+    tell = progress or (lambda share, what: None)
+    tell(0.0, "reading the rows")
+    fitting = _Fitting(dataset, seed, quick)
+    tasks = [t for t in dataset.manifest.tasks if t in TASKS]
+    columns: dict[str, Array] = {}
+    found: dict[str, TaskBaselines] = {}
+    for i, task in enumerate(tasks):
+        one = fitting.task(TASKS[task], lambda what, i=i, task=task: tell((i + 0.5) / len(tasks), f"{task}: {what}"))  # type: ignore[misc]
+        if one is not None:
+            found[task] = one[0]
+            columns |= one[1]
+        tell((i + 1) / len(tasks), f"{task} done")
+    rows = _table(dataset, columns)
+    mark = dataset.manifest.fingerprint
+    result = StoredBaselines(
+        mark, mark, source_digest(folder.MADE_BY), round(time.monotonic() - began, 1), found,
+        {s: dataset.rows(s) for s in folder.SPLITS}, rows, folder.reachable_mark(dataset.path), tuple(fitting.notes),
+    )  # fmt: skip
+    if quick or not keep:
+        return result
+    try:
+        folder.write(dataset.path, result, rows)
+    except (UserError, OSError) as e:
+        return replace(result, unkept=" ".join(str(e).split()))
+    return folder.read(dataset.path, dataset.manifest)
 
-    def __init__(self, dataset: Dataset, split: str, *, boosting: bool, seed: int) -> None:
+
+def _table(dataset: Dataset, columns: Mapping[str, Array]) -> pa.Table:
+    """The validation and test rows' keys and these columns, in file order; NaN is null."""
+    keys = pa.concat_tables([dataset.table(list(KEYS), s) for s in folder.SPLITS if dataset.rows(s)])
+    arrays = {k: keys.column(k) for k in KEYS}
+    return pa.table({**arrays, **{k: pa.array(v.astype(np.float32), from_pandas=True) for k, v in columns.items()}})
+
+
+class _Fitting:
+    """The rows of a dataset in memory, and the answers fitted on its training split."""
+
+    def __init__(self, dataset: Dataset, seed: int, quick: bool) -> None:
         self.notes: list[str] = []
-        self._seed = seed
-        rows = dataset.rows("train")
-        if rows == 0:
-            self.notes.append("no training rows at hand: no baselines")
-        self._train = _read(dataset, "train", min(rows, BOOSTING_ROWS), seed) if rows else None
-        self._test = _read(dataset, split, None, seed)
-        self._boosting = boosting
-        if rows > BOOSTING_ROWS:
-            self.notes.append(f"baselines are fitted on {BOOSTING_ROWS:,} of {rows:,} training rows")
+        self.dataset, self.seed, self.quick = dataset, seed, quick
+        total = dataset.rows("train")
+        self.train = _read(dataset, ("train",), min(total, BOOSTING_ROWS), seed, quick)
+        self.rest = _read(dataset, folder.SPLITS, None, seed, quick)
+        self.sizes = {s: dataset.rows(s) for s in folder.SPLITS}
+        if total > BOOSTING_ROWS:
+            self.notes.append(f"baselines are fitted on {BOOSTING_ROWS:,} of {total:,} training rows")
+        self.width = dataset.width
+        self.scalers = dataset.context().label_scalers
+        self.brands = len(dataset.context().brands)
+        self.watch = held_out(self.train.customers, seed)
+        if not quick:
+            scale = Standardiser.fit(self.train.matrix[:, : self.width], dataset.parts.get(RAW_PART, slice(0, 0)))
+            self.train_columns, self.rest_columns = (scale(r.matrix[:, : self.width]) for r in (self.train, self.rest))
 
-    def measure(self, rows: TaskRows) -> dict[str, Metrics]:
-        """By baseline, metrics on the same rows as the model's."""
-        if self._train is None or rows.spec.name not in self._train.labels:
-            return {}
-        label = self._train.labels[rows.spec.name]
-        known = np.isfinite(label)
-        if not known.any():
-            return {}
-        out = {"constant": constant(rows, label[known])}
-        if rows.spec.kind == "binary":
-            for name in ("recency", "prior_spend"):
-                found = self._single(rows, name, label, known)
-                if found is not None:
-                    out[name] = found
-        if self._boosting and rows.spec.kind != "contrastive":
-            customers = self._train.customers[known]
-            fitted = fit_boosting(rows.spec, self._train.features[known], label[known], self._seed, customers)
-            if fitted is None:
-                self.notes.append(f"gradient_boosting of {rows.spec.name}: its training labels are all of one class")
-            else:
-                predicted = fitted(self._test.features[rows.row])
-                out["gradient_boosting"] = BY_KIND[rows.spec.kind](rows.label, predicted, None)
+    def task(self, spec: TaskSpec, tell: Callable[[str], None]) -> tuple[TaskBaselines, dict[str, Array]] | None:
+        """Its mean losses, and its columns of the validation and test rows; None without training labels."""
+        label, rest = self.train.labels[spec.name], self.rest.labels[spec.name]
+        scaler = self.scalers.get(spec.name)
+        judge = yardstick(
+            spec, label, classes=self.brands if spec.kind == "contrastive" else 0,
+            scale=None if scaler is None else (scaler.mean, scaler.std),
+        )  # fmt: skip
+        if judge is None:
+            return None
+        known, there = judge.known(label), judge.known(rest)
+        columns = {f"constant:{spec.name}": _spread(judge.of_constant(rest[there]), there)}
+        for name, answer in self._answers(spec, judge, label, known, there, tell):
+            of = judge.of_amounts if spec.kind == "regression" else judge.of_probabilities
+            columns[f"{name}:{spec.name}"] = _spread(of(rest[there], answer), there)
+            columns |= {k: _spread(v, there) for k, v in _for_metrics(f"{name}:{spec.name}", spec, rest[there], answer).items()}
+        return TaskBaselines(judge, int(known.sum()), self._splits(spec.name, columns, there)), columns
+
+    def _splits(self, task: str, columns: Mapping[str, Array], there: NDArray[np.bool_]) -> dict[str, SplitBaselines]:
+        out, first = {}, 0
+        for split, size in self.sizes.items():
+            rows = slice(first, first + size)
+            first += size
+            mine = there[rows]
+            if mine.any():
+                loss = {b: float(columns[f"{b}:{task}"][rows][mine].mean()) for b in folder.ORDER if f"{b}:{task}" in columns}
+                customers = len(np.unique(self.rest.customers[rows][mine].astype(str)))
+                out[split] = SplitBaselines(int(mine.sum()), customers, loss)
         return out
 
-    def _single(self, rows: TaskRows, baseline: str, label: Array, known: NDArray[np.bool_]) -> Metrics | None:
-        """The column of this baseline that tells most on the training rows, by itself."""
-        assert self._train is not None
-        best: tuple[float, str] | None = None
-        for name, column in self._train.single.items():
+    def _answers(
+        self, spec: TaskSpec, judge: Yardstick, label: Array, known: NDArray[np.bool_], there: NDArray[np.bool_],
+        tell: Callable[[str], None],
+    ) -> Iterator[tuple[str, Array]]:  # fmt: skip
+        """(baseline, its predictions of the judged rows) of those that are defined for the task."""
+        y = label[known]
+        if spec.kind == "binary" or (spec.kind == "regression" and y.ndim == 1):
+            for baseline in ("recency", "prior_spend") if spec.kind == "binary" else ("prior_spend",):
+                chosen = self._column(spec, baseline, y, known)
+                if chosen is not None:
+                    fitted = fit_column(judge, self.train.single[chosen][known], y)
+                    if fitted is not None:
+                        yield baseline, fitted(self.rest.single[chosen][there])
+        if self.quick or spec.kind == "contrastive":
+            return
+        tell("linear")
+        x, t = self.train_columns[known], self.rest_columns[there]
+        linear = fit_linear(judge, x, y, self.watch[known])
+        if linear is not None:
+            yield "linear", _offset(judge, linear, x, y)(t)
+        tell("boosting")
+        customers = self.train.customers[known]
+        x, t = self.train.matrix[known], self.rest.matrix[there]
+        outputs = [y] if y.ndim == 1 else [y[:, k] for k in range(y.shape[1])]
+        fits = [fit_boosting(spec, x, one, self.seed, customers) for one in outputs]
+        if fits[0] is None:
+            self.notes.append(f"boosting of {spec.name}: its training labels are all of one class")
+        elif y.ndim == 1:
+            yield "boosting", _offset(judge, fits[0], x, y)(t)
+        else:
+            yield "boosting", np.stack([one(t) for one in fits if one is not None], axis=1)
+
+    def _column(self, spec: TaskSpec, baseline: str, y: Array, known: NDArray[np.bool_]) -> str | None:
+        """The column of this baseline that tells most on the training rows."""
+        best = (0.0, "")
+        for name, column in self.train.single.items():
             if _baseline_of(name) == baseline:
-                told = _told(label[known], column[known])
-                best = max(best or (0.0, ""), (told, name))
-        if best is None or not best[1]:
-            return None
-        name = best[1]
-        if baseline == "prior_spend":
-            self.notes.append(f"prior_spend of {rows.spec.name}: {name} tells most on the training rows")
-        return single_column(rows, self._train.single[name][known], label[known], self._test.single[name][rows.row])
+                best = max(best, (_told(spec.kind, y, column[known]), name))
+        if best[1] and baseline == "prior_spend":
+            self.notes.append(f"prior_spend of {spec.name}: {best[1]} tells most on the training rows")
+        return best[1] or None
+
+
+def _spread(values: Array, there: NDArray[np.bool_]) -> Array:
+    """[m] values of the rows `there` [n] -> [n], NaN elsewhere."""
+    out = np.full(len(there), np.nan)
+    out[there] = values
+    return out
+
+
+def _offset(judge: Yardstick, predict: Predict, x: Matrix, y: Array) -> Predict:
+    """The same, moved by the offset with the lowest loss on the training rows: what is fitted by least squares aims at a mean,
+    and Huber's loss does not."""
+    if judge.kind != "regression" or judge.loss != "huber" or y.ndim > 1:
+        return predict
+    move = centre((y - predict(x)) / max(judge.std, 1e-12), judge.loss, judge.delta) * judge.std
+    return lambda t: predict(t) + move
+
+
+def _for_metrics(name: str, spec: TaskSpec, label: Array, answer: Array) -> dict[str, Array]:
+    """What the metrics of a row are drawn from, by column."""
+    if answer.ndim == 1:
+        return {f"{name}:value": answer}
+    if spec.kind != "multiclass":
+        return {}
+    own = np.take_along_axis(answer, label.astype(np.int64)[:, None], axis=1)
+    above = (answer > own).sum(axis=1)
+    return {f"{name}:guess": answer.argmax(axis=1), f"{name}:top": answer.max(axis=1), f"{name}:above": above}
+
+
+def metrics_of(found: StoredBaselines, spec: TaskSpec, split: str, rows: NDArray[np.int64], label: Array) -> dict[str, Metrics]:
+    """By baseline but the constant, the metrics on `rows` (positions in the split) whose labels are `label` [n]."""
+    out: dict[str, Metrics] = {}
+    for baseline, loss in found.losses(spec.name, split).items():
+        if baseline == "constant" or not len(rows):
+            continue
+        key = f"{baseline}:{spec.name}"
+        if np.isnan(loss[rows]).any():
+            continue
+        if spec.kind == "multiclass" and f"{key}:top" in found.names:
+            guess, top, above = (found.column(f"{key}:{k}", split)[rows] for k in ("guess", "top", "above"))
+            out[baseline] = class_metrics(label, guess, top, np.exp(-loss[rows]), above)
+        elif f"{key}:value" in found.names:
+            out[baseline] = BY_KIND[spec.kind](label, found.column(f"{key}:value", split)[rows], None)
+    return out
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """features [n, F]; customer ids [n]; labels by task [n], NaN where missing; single columns by name [n]."""
+    """Inputs [n, F], `features` first; customer ids [n]; labels by task [n] or [n, outputs], NaN where missing; single columns
+    by name [n]."""
 
-    features: NDArray[np.float32]
+    matrix: NDArray[np.float32]
     customers: NDArray[np.object_]
     labels: dict[str, Array]
     single: dict[str, Array]
 
 
-def _read(dataset: Dataset, split: str, limit: int | None, seed: int) -> _Rows:
-    """A split's features and labels in file order, or a seeded sample of `limit` rows of it."""
-    total = dataset.rows(split)
+def _read(dataset: Dataset, splits: Sequence[str], limit: int | None, seed: int, quick: bool) -> _Rows:
+    """The rows of these splits in file order, or a seeded sample of `limit` rows of one split. `quick`: the columns alone."""
+    total = sum(dataset.rows(s) for s in splits)
     keep = np.arange(total)
     if limit is not None and limit < total:
         keep = np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))
     chosen = np.zeros(total, dtype=bool)
     chosen[keep] = True
-    features: list[NDArray[np.float32]] = []
+    pieces: list[NDArray[np.float32]] = []
     customers: list[str] = []
     labels: dict[str, list[Array]] = {}
     first = 0
-    for batch in dataset.batches(split, 4096, fields=("features",)):
+    fields = ("features",) if quick else tuple(f for f in FLAT_FIELDS if f in dataset.manifest.fields)
+    for batch in (b for s in splits if dataset.rows(s) for b in dataset.batches(s, 4096, window_rows=4096, fields=fields)):
         mine = chosen[first : first + len(batch)]
         first += len(batch)
-        features.append(batch.inputs.features.numpy()[mine])
+        pieces.append((batch.inputs.features.numpy() if quick else flat(batch.inputs))[mine])
         customers += [c for c, taken in zip(batch.customer_id, mine, strict=True) if taken]
         for task, value in (batch.inputs.targets or {}).items():
-            if value.dim() == 1:
-                y = value.numpy()[mine].astype(np.float64)
-                labels.setdefault(task, []).append(y if value.is_floating_point() else np.where(y < 0, np.nan, y))
-    matrix = np.concatenate(features)
+            y = value.numpy()[mine].astype(np.float64)
+            labels.setdefault(task, []).append(y if value.is_floating_point() else np.where(y < 0, np.nan, y))
+    matrix = np.concatenate(pieces)
     joined = {k: np.concatenate(v) for k, v in labels.items()}
-    return _Rows(matrix, np.array(customers, dtype=object), joined, _single_columns(dataset, split, matrix, keep))
+    return _Rows(matrix, np.array(customers, dtype=object), joined, _single_columns(dataset, splits, matrix, keep))
 
 
 def _baseline_of(column: str) -> str | None:
@@ -134,13 +276,16 @@ def _baseline_of(column: str) -> str | None:
     return "recency" if name == "recency_days" else "prior_spend" if SPEND.fullmatch(name) else None
 
 
-def _single_columns(dataset: Dataset, split: str, features: NDArray[np.float32], keep: NDArray[np.int64]) -> dict[str, Array]:
+def _single_columns(
+    dataset: Dataset, splits: Sequence[str], features: NDArray[np.float32], keep: NDArray[np.int64]
+) -> dict[str, Array]:
     """By name: the readable columns (`raw:`) and those of the schema that a single-column baseline may use, for the rows
     `keep`. A readable column stands for the schema's of the same name."""
     readable = ["raw:" + n.removeprefix("raw:") for n in dataset.manifest.raw_columns]
     found: dict[str, Array] = {}
     for name in (n for n in readable if _baseline_of(n)):
-        found[name] = np.asarray(dataset.table([name], split).column(0).to_pandas(), dtype=np.float64)[keep]
+        whole = pa.chunked_array([c for s in splits if dataset.rows(s) for c in dataset.table([name], s).column(0).chunks])
+        found[name] = np.asarray(whole.to_pandas(), dtype=np.float64)[keep]
     for name, index in dataset.schema.index.items():
         if _baseline_of(name) and f"raw:{name}" not in found:
             found[name] = features[:, index].astype(np.float64)
@@ -196,25 +341,35 @@ def commonest_share(kind: str, label: Array) -> float | None:
     return float(np.bincount(label.astype(np.int64)).max() / len(label))
 
 
-def _told(label: Array, column: Array) -> float:
-    """How far the AUC of a column by itself lies from one half; 0 where it says nothing."""
+def _told(kind: str, label: Array, column: Array) -> float:
+    """How far a column by itself ranks the labels: the AUC's distance from one half, or the size of the rank correlation; 0
+    where it says nothing."""
     there = np.isfinite(column)
     if not there.any():
         return 0.0
     whole = np.where(there, column, np.median(column[there]))
-    found = auc(label, whole)
-    return abs(found - 0.5) if whole.min() < whole.max() and np.isfinite(found) else 0.0
+    if whole.min() == whole.max():
+        return 0.0
+    found = abs(auc(label, whole) - 0.5) if kind == "binary" else abs(spearman(label, whole))
+    return found if np.isfinite(found) else 0.0
 
 
-def single_column(rows: TaskRows, column: Array, label: Array, test: Array) -> Metrics | None:
-    """AUC and PR-AUC of one column by itself, in the direction that it has on the training rows; empty cells get the median."""
-    if not _told(label, column):
-        return None
+def fit_column(judge: Yardstick, column: Array, y: Array) -> Callable[[Array], Array] | None:
+    """One column by itself, through sign(x) log(1 + |x|): logistic regression, or least squares for an amount; empty cells get
+    the median of the training rows. It ranks as the column does, in the direction that it has there."""
     middle = np.nanmedian(np.where(np.isfinite(column), column, np.nan))
-    column, test = np.where(np.isfinite(column), column, middle), np.where(np.isfinite(test), test, middle)
-    train_auc = auc(label, column)
-    value = test if train_auc >= 0.5 else -test
-    return {"auc": auc(rows.label, value), "pr_auc": average_precision(rows.label, value)}
+
+    def shaped(values: Array) -> Matrix:
+        x = np.where(np.isfinite(values), values, middle)
+        return (np.sign(x) * np.log1p(np.abs(x))).astype(np.float32)[:, None]
+
+    scale = Standardiser.fit(shaped(column), slice(0, 0))
+    x = scale(shaped(column))
+    fitted = fit_linear(judge, x, y, np.zeros(len(y), dtype=bool), fallback=1e-6)
+    if fitted is None:
+        return None
+    whole = _offset(judge, fitted, x, y)
+    return lambda values: whole(scale(shaped(values)))
 
 
 def held_out(customers: NDArray[np.object_], seed: int) -> NDArray[np.bool_]:

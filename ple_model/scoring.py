@@ -30,6 +30,8 @@ class TaskRows:
     """Position in the split's order, for joining other columns."""
     label: NDArray[np.float64]
     prediction: NDArray[np.float64]
+    own: NDArray[np.float64] | None = None
+    """[n] of the brand task: the probability of the row's brand among all."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -70,6 +72,7 @@ def score(
     customers: list[str] = []
     cutoffs: list[str] = []
     pieces: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]] = {t: [] for t in model.tasks}
+    own: dict[str, list[NDArray[np.float64]]] = {t: [] for t in model.tasks}
     for batch in dataset.batches(split, batch_size):
         inputs = batch.inputs.to(device)
         tally.add_inputs(inputs, batch.customer_id)
@@ -82,7 +85,8 @@ def score(
             prediction = output.predictions[name]
             rows = labelled(label).nonzero().flatten()
             if spec.kind == "contrastive":
-                label, prediction, rows = _ranked(model, prediction, label, rows)
+                label, prediction, rows, p = _ranked(model, prediction, label, rows)
+                own[name].append(_array(p))
             elif spec.kind == "regression":
                 label, prediction = label[rows], model.to_label(name, prediction[rows])
             else:
@@ -97,7 +101,7 @@ def score(
         row, label_array, predicted = (np.concatenate(p) for p in zip(*parts, strict=True))
         if calibration and name in calibration:
             predicted = calibration[name](predicted)
-        tasks[name] = TaskRows(model.tasks[name], row, label_array, predicted)
+        tasks[name] = TaskRows(model.tasks[name], row, label_array, predicted, np.concatenate(own[name]) if own[name] else None)
     return Scores(split, customers, cutoffs, tasks, tally)
 
 
@@ -105,11 +109,12 @@ def _array(t: Tensor) -> NDArray[np.float64]:
     return t.detach().cpu().double().numpy()
 
 
-def _ranked(model: PLEClusterAdaTT, query: Tensor, label: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(label, mid-rank of the true brand from 1, rows) of the rows whose brand the model knows."""
+def _ranked(model: PLEClusterAdaTT, query: Tensor, label: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(label, mid-rank of the true brand from 1, rows, its probability) of the rows whose brand the model knows."""
     scores = model.brand_logits(query[rows])
     rows, scores = rows[label[rows] < scores.shape[1]], scores[label[rows] < scores.shape[1]]
-    return label[rows], brand_ranks(scores, label[rows]), rows
+    p = torch.softmax(scores.double(), dim=1).gather(1, label[rows][:, None])[:, 0]
+    return label[rows], brand_ranks(scores, label[rows]), rows, p
 
 
 def brand_ranks(scores: Tensor, label: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
+from ple_model.baseline_folder import carry
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.data.dataset import order
@@ -214,7 +215,8 @@ class Dataset:
     def extract(
         self, out: Path | str, customers: Sequence[str] | None = None, limit: int | None = None, seed: int = 0
     ) -> Dataset:
-        """A small dataset in the same format at `out`: the rows of `customers`, or a seeded sample of `limit` rows, or both."""
+        """A small dataset in the same format at `out`: the rows of `customers`, or a seeded sample of `limit` rows, or both;
+        with what its baselines lose on these rows, where it has any."""
         out = Path(out)
         writer = DatasetWriter(out, width=self.width)
         keys = self.table(["customer_id"]).column("customer_id")
@@ -237,7 +239,9 @@ class Dataset:
             settings={**m.settings, "extracted_from": m.fingerprint, "source_rows": m.rows}, notes=m.notes,
         )  # fmt: skip
         copy_artifacts(self.path / "artifacts", out / "artifacts")
-        return Dataset.open(out)
+        made = Dataset.open(out)
+        carry(self.path, m, keep, out, made.manifest)
+        return made
 
     # --- reading
 

@@ -1,0 +1,102 @@
+"""Skill of the recorded rows or of a cohort, from the losses that were recorded for each row (`analysis.judging`).
+
+While a page waits nothing is fitted: the model, the constant and the stored baselines were all judged when the rows were
+recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from analysis.cohort import CohortFilter, where
+from analysis.nullable import filled
+from analysis.stats.base import Array
+from analysis.stats.skill import PAIRED, SPLITS, Interval, TaskSkill
+from analysis.store import AnalysisStore
+from ple_model.row_loss import Yardstick
+from ple_model.skill import ORDER, Resamples
+from ple_model.skill import Interval as Plain
+from ple_model.sql_paths import to_read
+from ple_model.sql_text import quote as q
+
+LIMIT = 1_000_000
+"""Rows of a split, about, at most; more are thinned by the hash of their number."""
+COHORT_LIMIT = 100_000
+"""The same while a page waits."""
+Skills = dict[str, dict[str, TaskSkill]]
+Told = tuple[str, str, int]
+"""Kind, loss and training rows of a task."""
+
+
+def rows_skill(rows: Path, yardsticks: Mapping[str, Yardstick], trained_on: Mapping[str, int]) -> Skills:
+    """By split: test and validation, or train where nothing else is there."""
+    told = {t: (y.kind, y.loss, trained_on.get(t, 0)) for t, y in yardsticks.items()}
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
+        found = {s: x for s in SPLITS[:2] if (x := _split(connection, told, s, (), LIMIT))}
+        return found or {s: x for s in SPLITS[2:] if (x := _split(connection, told, s, (), LIMIT))}
+
+
+def skill(store: AnalysisStore, split: str, filters: Sequence[CohortFilter] = ()) -> dict[str, TaskSkill]:
+    """By task, of the rows of `split` that pass the filters; without any, what was recorded."""
+    recorded = store.statistics.skill
+    if not filters:
+        return recorded.get(split, {})
+    store.count(filters)  # names an unknown column or a value that does not fit
+    told = {t: (x.kind, x.loss, x.trained_on) for tasks in recorded.values() for t, x in tasks.items()}
+    return _split(store.cursor(), told, split, filters, COHORT_LIMIT)
+
+
+def _split(
+    c: duckdb.DuckDBPyConnection, told: Mapping[str, Told], split: str, filters: Sequence[CohortFilter], limit: int
+) -> dict[str, TaskSkill]:
+    have = [str(r[0]) for r in c.execute("DESCRIBE rows").fetchall()]
+    condition, values = where([*filters, CohortFilter("split", "eq", (split,))])
+    rows = int(c.execute(f"SELECT count(*) FROM rows {condition}", values).fetchall()[0][0])
+    if rows > limit:
+        condition = f"{condition} AND hash(row) % {-(-rows // limit)} = 0"
+    customers = filled(c.execute(f"SELECT customer_id FROM rows {condition}", values).fetchnumpy()["customer_id"])
+    if not len(customers):
+        return {}
+    resamples = Resamples(customers.astype(str))
+    out: dict[str, TaskSkill] = {}
+    for task, (kind, loss, trained_on) in told.items():
+        names = [n for n in (*ORDER, "model") if f"w:{task}:{n}" in have]
+        if "constant" not in names or "model" not in names:
+            continue
+        columns = ", ".join(f"{q(f'w:{task}:{n}')}::DOUBLE AS {q(n)}" for n in names)
+        read = {n: filled(v) for n, v in c.execute(f"SELECT {columns} FROM rows {condition}", values).fetchnumpy().items()}
+        found = task_skill(task, kind, loss, read, customers, resamples, trained_on)
+        if found is not None:
+            out[task] = found
+    return out
+
+
+def task_skill(
+    task: str, kind: str, loss: str, losses: Mapping[str, Array], customers: Array, resamples: Resamples, trained_on: int = 0
+) -> TaskSkill | None:
+    """From row losses [n], NaN without a label. A baseline that lacks a labelled row is left out: means are of the same
+    rows."""
+    there = np.isfinite(losses["constant"]) & np.isfinite(losses["model"])
+    if not there.any():
+        return None
+    whole = {n: np.where(there, v, 0.0) for n, v in losses.items() if np.isfinite(v[there]).all()}
+    rows = int(there.sum())
+    means = {n: float(v.sum() / rows) for n, v in whole.items()}
+    base = means["constant"]
+    own = resamples.share(whole["model"], whole["constant"])
+    return TaskSkill(
+        task, kind, loss, rows, len(np.unique(customers[there].astype(str))), means,
+        Interval(1 - own.value, 1 - own.high, 1 - own.low),
+        {n: 1 - v / base for n, v in means.items() if n not in ("constant", "model") and base > 0},
+        {n: _same(resamples.share(whole["model"] - whole[n], whole["constant"])) for n in PAIRED if n in whole},
+        trained_on,
+    )  # fmt: skip
+
+
+def _same(found: Plain) -> Interval:
+    return Interval(found.value, found.low, found.high)

@@ -1,0 +1,257 @@
+"""`baselines/` of a dataset folder: what simpler answers lose on its validation and test rows, kept as it was measured.
+
+- `baselines.json`: by task the yardstick of the training labels and the mean losses by split; of which content (`rows_of`), of
+  which dataset's fit (`dataset`), by which source files (`made_of`).
+- `rows.parquet`: one row for each validation and test row in the dataset's file order: its keys; `NAME:TASK`, the row's loss
+  (null: no label); for metrics `NAME:TASK:value` (probability or amount), or `:guess`, `:top` and `:above` (most probable
+  class, its probability, how many classes are more probable than the right one).
+
+An extract carries the fit of the whole dataset with its own rows, also when the program has changed since: it cannot be made
+anew there. Otherwise a folder that does not fit is as good as none, and `why_not` says why.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ple_model.data.dataset.manifest import DatasetManifest, sha256_file
+from ple_model.disk import writing
+from ple_model.errors import UserError
+from ple_model.files import read_json, write_json
+from ple_model.row_loss import Yardstick, yardstick_of
+from ple_model.safe_arrays import open_parquet
+from ple_model.safe_paths import is_file, is_folder
+from ple_model.shapes import NUMBER, TEXT, WHOLE, Keys, ListOf, MapOf, misfit
+from ple_model.sources import source_digest
+from ple_model.staging import staged_folder
+
+FOLDER = "baselines"
+FORMAT = 1
+MADE_BY = "ple_model.baselines"
+REACHABLE = "reachable.parquet"
+SPLITS = ("validation", "test")
+ORDER = ("constant", "recency", "prior_spend", "linear", "boosting", "reachable")
+"""Of baselines, as they are shown."""
+Array = NDArray[np.float64]
+
+_YARDSTICK = Keys(
+    {
+        "task": TEXT, "kind": TEXT, "loss": TEXT, "rows": WHOLE, "constant": ListOf(NUMBER), "mean": NUMBER, "std": NUMBER,
+        "low": ListOf(NUMBER), "high": ListOf(NUMBER), "delta": NUMBER,
+    },
+    ("task", "kind", "loss", "rows", "constant", "mean", "std", "low", "high", "delta"),
+)  # fmt: skip
+_SPLIT = Keys({"rows": WHOLE, "customers": WHOLE, "loss": MapOf(NUMBER)}, ("rows", "customers", "loss"))
+_TASK = Keys(
+    {"kind": TEXT, "loss": TEXT, "train_rows": WHOLE, "yardstick": _YARDSTICK, "splits": MapOf(_SPLIT)},
+    ("kind", "loss", "train_rows", "yardstick", "splits"),
+)
+_FILE = Keys(
+    {
+        "format": WHOLE, "dataset": TEXT, "rows_of": TEXT, "made_of": TEXT, "seconds": NUMBER, "reachable": TEXT,
+        "notes": ListOf(TEXT), "tasks": MapOf(_TASK),
+    },
+    ("format", "dataset", "rows_of", "made_of", "seconds", "tasks"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SplitBaselines:
+    """Of one task: the labelled rows of a split of the dataset that was fitted on, and their mean loss by baseline."""
+
+    rows: int
+    customers: int
+    loss: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TaskBaselines:
+    yardstick: Yardstick
+    train_rows: int
+    splits: dict[str, SplitBaselines]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBaselines:
+    """See the module docstring; `rows` are read when they are asked for."""
+
+    dataset: str
+    """Fingerprint of the dataset that they were fitted on."""
+    rows_of: str
+    """Fingerprint of the dataset that the rows are of: the same, or an extract of it."""
+    made_of: str
+    seconds: float
+    tasks: dict[str, TaskBaselines]
+    sizes: dict[str, int]
+    """Rows of `validation` and `test`."""
+    source: Path | pa.Table = field(repr=False)
+    reachable: str = ""
+    notes: tuple[str, ...] = ()
+    unkept: str = ""
+    """Why they could not be kept; empty where they lie with the dataset."""
+    _read: dict[str, Array] = field(default_factory=dict, repr=False)
+
+    @property
+    def extract(self) -> bool:
+        return self.rows_of != self.dataset
+
+    @property
+    def current(self) -> bool:
+        """Whether the source files that measure are the same now."""
+        return self.made_of == source_digest(MADE_BY)
+
+    @property
+    def names(self) -> list[str]:
+        if isinstance(self.source, pa.Table):
+            return list(self.source.column_names)
+        with open_parquet(self.source) as f:
+            return list(f.schema_arrow.names)
+
+    def column(self, name: str, split: str) -> Array:
+        """[rows of the split, in its file order] of a numeric column; NaN where it is null."""
+        if name not in self._read:
+            if isinstance(self.source, pa.Table):
+                found = self.source.column(name)
+            else:
+                with open_parquet(self.source) as f:
+                    found = f.read([name]).column(0)
+            self._read[name] = np.asarray(found.to_numpy(), dtype=np.float64)
+        first = 0 if split == SPLITS[0] else self.sizes[SPLITS[0]]
+        return self._read[name][first : first + self.sizes[split]]
+
+    def losses(self, task: str, split: str) -> dict[str, Array]:
+        """By baseline, the loss of each row of the split in its file order; NaN: no label."""
+        if task not in self.tasks or split not in SPLITS:
+            return {}
+        have = set(self.names)
+        return {b: self.column(f"{b}:{task}", split) for b in ORDER if f"{b}:{task}" in have}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in `baselines.json`."""
+        tasks = {
+            t: {
+                "kind": b.yardstick.kind, "loss": b.yardstick.loss, "train_rows": b.train_rows,
+                "yardstick": b.yardstick.to_dict(),
+                "splits": {s: {"rows": x.rows, "customers": x.customers, "loss": x.loss} for s, x in b.splits.items()},
+            }
+            for t, b in self.tasks.items()
+        }  # fmt: skip
+        return {
+            "format": FORMAT, "dataset": self.dataset, "rows_of": self.rows_of, "made_of": self.made_of,
+            "seconds": self.seconds, "reachable": self.reachable, "notes": list(self.notes), "tasks": tasks,
+        }  # fmt: skip
+
+
+def read(folder: Path, manifest: DatasetManifest) -> StoredBaselines:
+    """What lies with the dataset in `folder`. `UserError` with the reason where there is none that fits it."""
+    path, rows = folder / FOLDER / "baselines.json", folder / FOLDER / "rows.parquet"
+    if not is_folder(folder / FOLDER) or not is_file(path):
+        raise UserError(f"{folder} has no baselines yet")
+    plain = read_json(path)
+    wrong = misfit(plain, _FILE)
+    if wrong is not None:
+        raise UserError(f"{path} is damaged: {wrong}")
+    if plain["format"] != FORMAT:
+        raise UserError(f"{path} has format {plain['format']}, this version reads {FORMAT}")
+    if plain["rows_of"] != manifest.fingerprint:
+        raise UserError(f"the baselines of {folder} are of other data: it has changed since")
+    extract = plain["dataset"] != plain["rows_of"]
+    if not extract and plain["made_of"] != source_digest(MADE_BY):
+        raise UserError(f"the baselines of {folder} were measured by another version of this program")
+    if not extract and plain.get("reachable", "") != reachable_mark(folder):
+        raise UserError(f"{folder / REACHABLE} is not the one that the baselines of {folder} were measured with")
+    tasks = {t: _task(v) for t, v in plain["tasks"].items()}
+    sizes = {s: manifest.splits[s] for s in SPLITS}
+    with open_parquet(rows) as f:
+        if f.metadata.num_rows != sum(sizes.values()):
+            raise UserError(f"{rows} is damaged: it has {f.metadata.num_rows} rows, the dataset {sum(sizes.values())}")
+    return StoredBaselines(
+        plain["dataset"], plain["rows_of"], plain["made_of"], float(plain["seconds"]), tasks, sizes, rows,
+        plain.get("reachable", ""), tuple(plain.get("notes", ())),
+    )  # fmt: skip
+
+
+def stored(folder: Path, manifest: DatasetManifest) -> StoredBaselines | None:
+    """The same; None where there is none that fits."""
+    try:
+        return read(folder, manifest)
+    except (UserError, FileNotFoundError):
+        return None
+
+
+def why_not(folder: Path, manifest: DatasetManifest) -> str:
+    """Why there is none; empty where there is."""
+    try:
+        read(folder, manifest)
+    except (UserError, FileNotFoundError) as e:
+        return str(e)
+    return ""
+
+
+def _task(plain: Mapping[str, Any]) -> TaskBaselines:
+    splits = {
+        s: SplitBaselines(x["rows"], x["customers"], {k: float(v) for k, v in x["loss"].items() if v is not None})
+        for s, x in plain["splits"].items()
+        if s in SPLITS
+    }
+    return TaskBaselines(yardstick_of(plain["yardstick"]), plain["train_rows"], splits)
+
+
+def reachable_mark(folder: Path) -> str:
+    """Digest of the planted probabilities that lie with a dataset; empty where there are none."""
+    path = folder / REACHABLE
+    return sha256_file(path)[:20] if is_file(path) else ""
+
+
+def write(folder: Path, found: StoredBaselines, rows: pa.Table) -> None:
+    """Put `baselines/` into the dataset in `folder`, in the place of an older one. `UserError` or `OSError` where it cannot."""
+    target = folder / FOLDER
+    aside: Path | None = None
+    try:
+        with staged_folder(target) as fresh:
+            write_json(fresh / "baselines.json", found.to_dict())
+            with writing(fresh / "rows.parquet"):
+                pq.write_table(
+                    rows, fresh / "rows.parquet", compression="zstd", use_dictionary=["customer_id", "cutoff", "split"]
+                )
+            if target.exists():
+                aside = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", suffix=".old", dir=folder))
+                os.replace(target, aside / FOLDER)
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def carry(source: Path, manifest: DatasetManifest, rows: NDArray[np.int64], out: Path, extract: DatasetManifest) -> bool:
+    """Put the baselines of the dataset in `source` into its extract in `out`, cut to the dataset's `rows` (ascending numbers in
+    file order). False where there are none that fit, or the rows are not those of the extract."""
+    found = stored(source, manifest)
+    if found is None:
+        return False
+    mine = rows[rows >= manifest.splits["train"]] - manifest.splits["train"]
+    if len(mine) != sum(extract.splits[s] for s in SPLITS):
+        return False
+    assert isinstance(found.source, Path)
+    with open_parquet(found.source) as f:
+        table = f.read().take(pa.array(mine))
+    write(out, copy_for(found, extract, table), table)
+    return True
+
+
+def copy_for(found: StoredBaselines, extract: DatasetManifest, rows: pa.Table) -> StoredBaselines:
+    """The fit of `found` with the rows of an extract."""
+    sizes = {s: extract.splits[s] for s in SPLITS}
+    return StoredBaselines(
+        found.dataset, extract.fingerprint, found.made_of, found.seconds, found.tasks, sizes, rows, found.reachable, found.notes
+    )

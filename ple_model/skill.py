@@ -1,0 +1,108 @@
+"""Is it any good? Skill, its intervals, and what simpler answers reach on the same rows (`baselines/` of a dataset).
+
+`skill = 1 - mean loss / mean loss of the constant`, both on the same rows by the losses of `row_loss`; 0 is a constant, below 0
+worse than one. Intervals are 95 % percentile bootstraps that resample customers; where two things are compared both see the
+same resamples. Nothing here loads torch or scikit-learn before something is measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ple_model import baseline_folder
+from ple_model.baseline_folder import FOLDER, ORDER, StoredBaselines
+from ple_model.row_loss import Yardstick, of_own, yardstick
+
+if TYPE_CHECKING:
+    from ple_model.baselines import Progress
+    from ple_model.data.dataset.reader import Dataset
+
+__all__ = ["FOLDER", "ORDER", "PAIRED", "Interval", "Resamples", "StoredBaselines", "Yardstick", "behind", "measure", "of_own",
+           "skill", "stored", "why_not", "yardstick"]  # fmt: skip
+
+Array = NDArray[np.float64]
+PAIRED = ("linear", "boosting", "reachable")
+"""What a model is held against row by row."""
+ROUNDS = 400
+GROUPS = 4000
+"""More customers than this are resampled in so many groups of them, drawn at random: the spread of a mean is the same."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % interval; NaN bounds: fewer than two customers."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+class Resamples:
+    """Seeded resamples of the customers of some rows, drawn once for all that is compared on them."""
+
+    def __init__(self, customers: ArrayLike, *, rounds: int = ROUNDS, seed: int = 0) -> None:
+        """`customers` [n]: of each row."""
+        ids, index = np.unique(np.asarray(customers), return_inverse=True)
+        self.customers = len(ids)
+        rng = np.random.default_rng(seed)
+        count = len(ids)
+        if count > GROUPS:
+            index, count = rng.permutation(np.arange(count) % GROUPS)[index], GROUPS
+        self.group: NDArray[np.int64] = np.asarray(index, dtype=np.int64).reshape(-1)
+        self.count = count
+        self.weight = np.zeros((rounds if count > 1 else 0, count), dtype=np.float32)
+        for one in self.weight:
+            one += np.bincount(rng.integers(0, count, count), minlength=count)
+
+    def _sums(self, values: Array) -> Array:
+        return np.bincount(self.group, values, minlength=self.count).astype(np.float64)
+
+    def share(self, part: ArrayLike, whole: ArrayLike) -> Interval:
+        """sum(part) / sum(whole) of row values [n]; NaN where the whole is 0."""
+        a, b = self._sums(np.asarray(part, dtype=np.float64)), self._sums(np.asarray(whole, dtype=np.float64))
+        if not b.sum():
+            return Interval(float("nan"))
+        value = float(a.sum() / b.sum())
+        with np.errstate(divide="ignore", invalid="ignore"):
+            draws = (self.weight @ a) / (self.weight @ b)
+        draws = draws[np.isfinite(draws)]
+        if len(draws) < max(2, len(self.weight) // 2):
+            return Interval(value)
+        low, high = np.percentile(draws, [2.5, 97.5])
+        return Interval(value, float(low), float(high))
+
+
+def skill(loss: ArrayLike, constant: ArrayLike, customers: ArrayLike, *, rounds: int = ROUNDS, seed: int = 0) -> Interval:
+    """Of row losses [n] against those of the constant on the same rows."""
+    found = Resamples(customers, rounds=rounds, seed=seed).share(loss, constant)
+    return Interval(1 - found.value, 1 - found.high, 1 - found.low)
+
+
+def behind(
+    loss: ArrayLike, other: ArrayLike, constant: ArrayLike, customers: ArrayLike, *, rounds: int = ROUNDS, seed: int = 0
+) -> Interval:
+    """(loss - other) / constant, paired by row; above 0: behind the other."""
+    gap = np.asarray(loss, dtype=np.float64) - np.asarray(other, dtype=np.float64)
+    return Resamples(customers, rounds=rounds, seed=seed).share(gap, constant)
+
+
+def stored(dataset: Dataset) -> StoredBaselines | None:
+    """The baselines that lie with a dataset; None where there are none of this very content."""
+    return baseline_folder.stored(dataset.path, dataset.manifest)
+
+
+def why_not(dataset: Dataset) -> str:
+    """Why it has none; empty where it has."""
+    return baseline_folder.why_not(dataset.path, dataset.manifest)
+
+
+def measure(dataset: Dataset, progress: Progress | None = None, *, seed: int = 0, keep: bool = True) -> StoredBaselines:
+    """Fit the baselines of a dataset and keep them with it; `unkept` says why where that could not be done. `UserError` for a
+    dataset without training rows, or without any others."""
+    from ple_model.baselines import measure_all
+
+    return measure_all(dataset, progress, seed=seed, keep=keep)
