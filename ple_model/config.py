@@ -227,6 +227,23 @@ class TowersConfig:
 
 
 @dataclass(frozen=True)
+class DirectPathConfig:
+    enabled: bool = key(False, "Add a direct path from the columns to every task's raw output (not in the reference).")
+    hidden_dims: list[int] = key([128, 64], "Hidden widths of its small network; empty: the linear map alone.")
+    dropout: float = key(0.3, "Dropout of its small network.")
+    column_dropout: float = key(0.0, "Share of columns that the linear map goes without in a training step.")
+    path_dropout: float = key(0.0, "Share of training rows that go without the path: the experts must answer them alone.")
+    learning_rate: float = key(3e-4, "Learning rate of the linear map; the small network has training.learning_rate.")
+    weight_decay: float = key(0.1, "Weight decay of the linear map.")
+
+    def __post_init__(self) -> None:
+        for name in ("dropout", "column_dropout", "path_dropout"):
+            _require(0 <= getattr(self, name) < 1, f"direct_path.{name}", getattr(self, name), "it must be in [0, 1)")
+        _require(self.learning_rate > 0, "direct_path.learning_rate", self.learning_rate, "it must be positive")
+        _require(self.weight_decay >= 0, "direct_path.weight_decay", self.weight_decay, "it must not be negative")
+
+
+@dataclass(frozen=True)
 class SaeConfig:
     enabled: bool = key(True, "Train the sparse autoencoder on shared_concat (detached, analysis only).")
     expansion: int = key(4, "Latents per dimension of shared_concat.")
@@ -265,6 +282,10 @@ class TrainingConfig:
     weight_decay: float = key(0.01, "AdamW weight decay.")
     batch_size: int | None = key(None, "Rows a step; null: min(16384, max(256, n / 32)).", low=2, high=2**24)
     grad_clip: float = key(5.0, "Clipping of the global gradient norm.")
+    schedule: Literal["warm_restarts", "cosine"] = key(
+        "warm_restarts", "Learning rate: cosine with warm restarts, or one cosine a phase that ends at zero with it."
+    )
+    phase2_rate: float = key(1.0, "Factor on every learning rate in phase 2.")
     scheduler_t0: int = key(10, "First period of the cosine schedule with warm restarts, in epochs.")
     scheduler_t_mult: int = key(2, "Factor between periods.")
     phase1_epochs: int = key(15, "Epochs of phase 1 (everything trains).")
@@ -282,7 +303,7 @@ class TrainingConfig:
     seed: int = key(0, "Seed of initialisation, shuffling and dropout.", low=0, high=MAX_SEED)
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "grad_clip", "temperature", "huber_delta", "log_var_limit"):
+        for name in ("learning_rate", "phase2_rate", "grad_clip", "temperature", "huber_delta", "log_var_limit"):
             _require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "it must be positive")
         for name in ("phase1_epochs", "max_epochs", "patience", "scheduler_t0", "scheduler_t_mult"):
             _require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "it must be at least 1")
@@ -303,6 +324,7 @@ class Config:
     adatt: AdattConfig = field(default_factory=AdattConfig)
     task_relationships: RelationshipsConfig = field(default_factory=RelationshipsConfig)
     task_towers: TowersConfig = field(default_factory=TowersConfig)
+    direct_path: DirectPathConfig = field(default_factory=DirectPathConfig)
     sae: SaeConfig = field(default_factory=SaeConfig)
     evidential: EvidentialConfig = field(default_factory=EvidentialConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

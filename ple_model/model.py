@@ -30,6 +30,7 @@ from ple_model.basket import ClusterTaskExpertBasket, GroupTaskExpertBasket, clu
 from ple_model.batch import PLEClusterInput
 from ple_model.config import Config
 from ple_model.context import ModelContext
+from ple_model.direct import DirectPath
 from ple_model.errors import UserError, did_you_mean
 from ple_model.evidential import EvidentialLayers, EvidentialOutput, evidential_loss
 from ple_model.experts.base import Expert, ExpertAux
@@ -114,6 +115,7 @@ class PLEClusterAdaTT(nn.Module):
         self.adatt = AdaTT(tasks, c.adatt, sum(p.numel() for p in self.last_layer_parameters()))
         self.sae = SparseAutoencoder(sum(self.dims), c.sae) if c.sae.enabled else None
         self.evidential = EvidentialLayers(tasks, e.output_dim) if c.evidential.enabled else None
+        self.direct = DirectPath(tasks, self.context, c.direct_path) if c.direct_path.enabled else None
         for level, names in enumerate(self.levels):
             index = torch.tensor([self.task_names.index(n) for n in names], dtype=torch.long)
             self.register_buffer(f"_level_{level}", index, persistent=False)
@@ -157,7 +159,10 @@ class PLEClusterAdaTT(nn.Module):
         # 4. Cluster embedding: mixed by the GMM's posteriors where they are known, looked up elsewhere.
         weights = self._cluster_weights(inputs).to(self.cluster_embedding.weight.dtype)
         clusters = weights @ self.cluster_embedding.weight  # [B, cluster_embed_dim]
-        return Encoded(outputs, present, aux, shared, hmm, hmm_default, clusters, weights)
+
+        # 5. What the columns say by themselves, where the config has a direct path.
+        direct = None if self.direct is None else self.direct(inputs)
+        return Encoded(outputs, present, aux, shared, hmm, hmm_default, clusters, weights, direct)
 
     def _require_columns(self, inputs: PLEClusterInput) -> None:
         """`UserError` where the rows are of another table than the one that the model was trained on."""
@@ -204,7 +209,15 @@ class PLEClusterAdaTT(nn.Module):
         if "cluster_probs" in changed:
             weights = self._cluster_weights(inputs)
             clusters = weights @ self.cluster_embedding.weight
-        return Encoded(outputs, present, {}, shared, hmm, hmm_default, clusters, weights)
+        direct = known.direct
+        if self.direct is not None and self._reads_columns(changed):
+            direct = self.direct(inputs)
+        return Encoded(outputs, present, {}, shared, hmm, hmm_default, clusters, weights, direct)
+
+    @staticmethod
+    def _reads_columns(changed: Collection[str]) -> bool:
+        """Whether `features` or a part of it is among what changed."""
+        return any(c.partition(":")[0] == "features" for c in changed)
 
     def _cluster_weights(self, inputs: PLEClusterInput) -> Tensor:
         n = self.config.global_.n_clusters
@@ -250,7 +263,7 @@ class PLEClusterAdaTT(nn.Module):
             x = task_first.index_select(0, index)  # [tasks of the level, B, O]
             if level > 0:  # every task of a later level has at least one source
                 x = x + torch.stack([self._received(n, predictions, transfer, what_if) for n in names]).to(x.dtype)
-            logits.update(self.towers(x, names, index))
+            logits.update(self._with_direct(self.towers(x, names, index), encoded.direct))
             tower_inputs.update(zip(names, x.unbind(0), strict=True))
             predictions.update({n: predict(self.tasks[n], logits[n]) for n in names})
 
@@ -286,6 +299,14 @@ class PLEClusterAdaTT(nn.Module):
     def forward(self, inputs: PLEClusterInput, intervention: Intervention | None = None) -> PLEClusterOutput:
         """`decode(encode(inputs))`."""
         return self.decode(self.encode(inputs), intervention)
+
+    def _with_direct(self, logits: dict[str, Tensor], direct: Tensor | None) -> dict[str, Tensor]:
+        """Raw outputs of some towers with what the direct path adds to them."""
+        if self.direct is None:
+            return logits
+        if direct is None:
+            raise ValueError("these customers were encoded by a model without a direct path")
+        return {n: v + direct[:, self.direct.slices[n]] if n in self.direct.slices else v for n, v in logits.items()}
 
     def _received(
         self, name: str, predictions: Mapping[str, Tensor], transfer: dict[str, Tensor], what_if: Intervention
@@ -422,6 +443,8 @@ class PLEClusterAdaTT(nn.Module):
         out["basket"] = [self.basket, self.cluster_embedding]
         out["transfer"] = [self.transfer]
         out["towers"] = [self.towers, *([self.brands] if self.brands is not None else [])]
+        if self.direct is not None:
+            out["direct_path"] = [self.direct]
         out["weighting"] = [self.weighting]
         out["adatt"] = [self.adatt]
         out["sae"] = [self.sae] if self.sae is not None else []

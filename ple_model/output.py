@@ -37,7 +37,7 @@ class Encoded:
 
     expert_outputs {expert: [B, D]} as the experts gave them; expert_present {expert: [B] bool}, false on fallback rows;
     shared_concat [B, width] after cold-start mixing; hmm_projected {mode: [B, P]}; hmm_default {mode: [B] bool};
-    cluster_embedding [B, C]; cluster_weights [B, clusters].
+    cluster_embedding [B, C]; cluster_weights [B, clusters]; direct [B, sum of out_dim] of the direct path, None without one.
     """
 
     expert_outputs: Mapping[str, Tensor]
@@ -48,6 +48,7 @@ class Encoded:
     hmm_default: Mapping[str, Tensor]
     cluster_embedding: Tensor
     cluster_weights: Tensor
+    direct: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.shared_concat.shape[0])

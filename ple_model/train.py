@@ -2,7 +2,7 @@
 
 - Phase 1 trains everything; phase 2 everything but the shared experts, which are in eval mode and out of the optimizer. A phase
   starts from the best weights so far, with a fresh optimizer and schedule.
-- AdamW, cosine schedule with warm restarts (stepped every batch), gradient clipping, fp16 on a GPU. The sparse autoencoder has
+- AdamW, a cosine schedule (stepped every batch; `schedule.py`), gradient clipping, fp16 on a GPU. The sparse autoencoder has
   its own parameter group and clipping: its input is detached, so neither its scale nor its gradient touches the model.
 - Epochs count from 1. At the **end** of `adatt.freeze_epoch` the adaTT coefficients and the CGC gates become constants.
 - Early stopping per phase on the mean over tasks of validation loss / constant-predictor loss. The evidential terms are left
@@ -25,7 +25,6 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
-from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from ple_model.badstep import LOGGED, bad_step
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
@@ -53,6 +52,7 @@ from ple_model.run import (
     lock_path,
     write_config,
 )
+from ple_model.schedule import schedule
 from ple_model.staging import staged_folder
 
 STEP_EVENT_SECONDS = 0.5
@@ -318,7 +318,7 @@ class Trainer:
         t = self.config.training
         self.model.freeze_shared(self.position.phase >= 2 and t.freeze_shared_in_phase2)
         self.optimizer = torch.optim.AdamW(optimizer_groups(self.model), lr=t.learning_rate, weight_decay=t.weight_decay)
-        self.scheduler = CosineAnnealingWarmRestarts(self.optimizer, t.scheduler_t0, t.scheduler_t_mult)
+        self.scheduler = schedule(self.optimizer, t, self.position.phase)
         self.scaler = self.precision.scaler()
 
     # --- one epoch
@@ -557,10 +557,14 @@ def optimizer_groups(model: PLEClusterAdaTT) -> list[dict[str, Any]]:
     sae = {id(q) for q in groups["sae"]}
     out = {id(q) for q in model.experts.parameters()} if model.shared_frozen else set()
     named = [(n, q) for n, q in model.named_parameters() if id(q) not in out]
-    decayed = [q for n, q in named if id(q) not in sae and not _is_offset(n, q)]
+    direct = {id(model.direct.linear.weight)} if model.direct is not None else set()
+    decayed = [q for n, q in named if id(q) not in sae | direct and not _is_offset(n, q)]
     plain = [q for n, q in named if id(q) not in sae and _is_offset(n, q)]
-    assert len(decayed) + len(plain) + len(sae) + len(out) == len(groups["main"]) + len(groups["sae"])
+    assert len(decayed) + len(plain) + len(direct) + len(sae) + len(out) == len(groups["main"]) + len(groups["sae"])
     found: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+    if model.direct is not None:
+        d = model.config.direct_path
+        found.append({"params": [model.direct.linear.weight], "lr": d.learning_rate, "weight_decay": d.weight_decay})
     if sae:
         found.append({"params": groups["sae"], "lr": model.config.sae.learning_rate, "weight_decay": 0.0})
     return found

@@ -63,6 +63,7 @@ def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
     def joined(name: str) -> dict[str, Tensor]:
         return {k: torch.cat([getattr(p, name)[k] for p in parts]) for k in getattr(parts[0], name)}
 
+    direct = [p.direct for p in parts if p.direct is not None]
     return Encoded(
         expert_outputs=joined("expert_outputs"),
         expert_present=joined("expert_present"),
@@ -72,6 +73,7 @@ def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
         hmm_default=joined("hmm_default"),
         cluster_embedding=torch.cat([p.cluster_embedding for p in parts]),
         cluster_weights=torch.cat([p.cluster_weights for p in parts]),
+        direct=torch.cat(direct) if direct else None,
     )
 
 

@@ -127,25 +127,28 @@ class Explainer:
     def of_experts(
         self, encoded: Encoded, score: Score, *, nodes: int = 12, method: Method = "gauss-legendre"
     ) -> tuple[tuple[str, ...], Attribution]:
-        """(names, attributions) over shared_concat, the HMM modes and the cluster, against the sample's mean representation."""
+        """(names, attributions) over shared_concat, the HMM modes, the cluster and what a direct path adds, against the
+        sample's mean representation."""
         modes = tuple(encoded.hmm_projected)
-        names = ("shared", *modes, "cluster_embedding", "cluster_weights")
+        direct = encoded.direct is not None
+        names = ("shared", *modes, "cluster_embedding", "cluster_weights", *(("direct_path",) if direct else ()))
         fixed = encoded.rows(slice(0, 1))
         slimmed = replace(fixed, expert_outputs={}, expert_present={}, expert_aux={}, hmm_default={})
 
         def assemble(tensors: Tensors) -> Encoded:
-            shared, *hmm = tensors[:-2]
-            projected = dict(zip(modes, hmm, strict=True))
+            given = dict(zip(names, tensors, strict=True))
             return replace(
-                slimmed, shared_concat=shared, hmm_projected=projected, cluster_embedding=tensors[-2],
-                cluster_weights=tensors[-1],
+                slimmed, shared_concat=given["shared"], hmm_projected={m: given[m] for m in modes},
+                cluster_embedding=given["cluster_embedding"], cluster_weights=given["cluster_weights"],
+                direct=given.get("direct_path"),
             )  # fmt: skip
 
         def value(tensors: Tensors) -> Tensor:
             return score(self.model.decode(assemble(tensors), sae=False, evidential=False))
 
         def both(e: Encoded) -> Tensors:
-            return (e.shared_concat, *(e.hmm_projected[m] for m in modes), e.cluster_embedding, e.cluster_weights)
+            found = (e.shared_concat, *(e.hmm_projected[m] for m in modes), e.cluster_embedding, e.cluster_weights)
+            return found if e.direct is None else (*found, e.direct)
 
         ends = tuple(t.detach() for t in both(fixed))
         starts = tuple(t.mean(0, keepdim=True) for t in both(self.encoded))

@@ -190,9 +190,12 @@ class Assembly:
         modes = {m: float(by_name[m].double().sum()) for m in names if m in HMM_MODES}
         cluster = float(by_name["cluster_embedding"].double().sum() + by_name["cluster_weights"].double().sum())
         parts |= {m: v for m, v in modes.items() if v != 0} | {"cluster": cluster}
+        if "direct_path" in by_name:
+            parts["direct_path"] = float(by_name["direct_path"].double().sum())
+        named: dict[str, str] = dict.fromkeys(modes, "hmm") | {"cluster": "cluster", "direct_path": "direct"}
 
         def kind(key: str) -> str:
-            return "hmm" if key in modes else "cluster" if key == "cluster" else "expert"
+            return named.get(key, "expert")
 
         return _ranked(parts, module_title, kind)
 

@@ -61,7 +61,7 @@ class Contribution:
 
     key: str
     title: str
-    kind: Literal["part", "field", "expert", "hmm", "cluster", "latent", "rest"]
+    kind: Literal["part", "field", "expert", "hmm", "cluster", "direct", "latent", "rest"]
     value: float
     share: float
     """|value| as a share of all groups' |value|."""
@@ -70,7 +70,7 @@ class Contribution:
         """The title in this language; own labels of latents stay as they were written."""
         if self.kind in ("part", "field"):
             return title(self.key, language)
-        return module_title(self.key, language) if self.kind in ("expert", "hmm", "cluster") else self.title
+        return module_title(self.key, language) if self.kind in ("expert", "hmm", "cluster", "direct") else self.title
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class RawScaleParams(ExpertParams):
     mlp_dim: int = field(default=64, metadata={"help": "Hidden width of the MLP after it."})
 
 
-def _statistics(values: tuple[float, ...], n: int, default: float, name: str) -> Tensor:
+def statistics(values: tuple[float, ...], n: int, default: float, name: str) -> Tensor:
     if not values:
         return torch.full((n,), default)
     if len(values) != n:
@@ -48,8 +48,8 @@ class RawScale(Expert):
     def __init__(self, params: RawScaleParams, context: ModelContext, dropout: float) -> None:
         super().__init__(params, context, dropout)
         n = context.n_features - context.n_normalized
-        std = _statistics(context.raw_std, n, 1.0, "raw_std")
-        self.register_buffer("raw_mean", _statistics(context.raw_mean, n, 0.0, "raw_mean"))
+        std = statistics(context.raw_std, n, 1.0, "raw_std")
+        self.register_buffer("raw_mean", statistics(context.raw_mean, n, 0.0, "raw_mean"))
         # a column that is constant on the training split says nothing: leave its scale alone instead of dividing by zero
         self.register_buffer("raw_std", torch.where(std > 1e-6, std, torch.ones_like(std)))
         self.body = nn.Sequential(

@@ -1,0 +1,86 @@
+"""A direct path from the columns to every task's raw output, beside the experts (`direct_path`).
+
+It is off in the reference's presets, which do not know it. Gates, group encoders and heads of a few units let through little of
+a plain effect of one column, which a linear model sees at once. So two simple answers are added to the towers': a linear map of
+all columns, and a small network shared by the tasks (a wide part beside a deep one: Cheng et al., DLRS 2016). What needs
+sequences, diagrams, graphs or hierarchies is left to the experts.
+
+Columns enter as they are normalised, raw amounts as signed logarithms in training standard deviations, both within `LIMIT`;
+parts that a row does not have are zero there. With `path_dropout` a share of the training rows goes without the path, so that
+the experts do not starve beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ple_model.batch import PLEClusterInput
+from ple_model.config import DirectPathConfig
+from ple_model.context import ModelContext
+from ple_model.experts.raw_scale import statistics
+from ple_model.experts.reads import cleared
+from ple_model.layers.precision import full_precision, widen
+from ple_model.tasks import TaskSpec
+
+LIMIT = 5.0
+"""Standard deviations beyond which a column counts as at the limit: one wild value must not decide a linear answer."""
+
+
+class DirectPath(nn.Module):
+    """`forward` gives what is added to the raw outputs of all towers, [B, sum of out_dim] in the order of tasks; `slices` says
+    which columns are a task's. A contrastive task has none: its query is a direction, to which a sum of columns adds little."""
+
+    raw_mean: Tensor
+    raw_std: Tensor
+
+    def __init__(self, tasks: Mapping[str, TaskSpec], context: ModelContext, params: DirectPathConfig) -> None:
+        super().__init__()
+        self.params = params
+        self.parts = dict(context.parts)
+        self.reads = tuple(f"features:{part}" for part in self.parts)
+        self.n_normalized = context.n_normalized
+        n_raw = context.n_features - context.n_normalized
+        std = statistics(context.raw_std, n_raw, 1.0, "raw_std")
+        self.register_buffer("raw_mean", statistics(context.raw_mean, n_raw, 0.0, "raw_mean"))
+        self.register_buffer("raw_std", torch.where(std > 1e-6, std, torch.ones_like(std)))
+        self.slices: dict[str, slice] = {}
+        start = 0
+        for name, spec in tasks.items():
+            if spec.kind != "contrastive":
+                self.slices[name] = slice(start, start + spec.out_dim)
+                start += spec.out_dim
+        self.width = start
+        self.linear = nn.Linear(context.n_features, start)
+        layers: list[nn.Module] = []
+        width = context.n_features
+        for hidden in params.hidden_dims:
+            layers += [nn.Linear(width, hidden), nn.SiLU(), nn.Dropout(params.dropout)]
+            width = hidden
+        self.body = nn.Sequential(*layers, nn.Linear(width, start)) if layers else None
+        with torch.no_grad():
+            self.linear.weight.mul_(0.1)  # what is not learnt yet says little
+
+    def columns(self, inputs: PLEClusterInput) -> Tensor:
+        """[B, columns] as the path reads them."""
+        x = inputs.features
+        if inputs.presence is not None:
+            x = torch.cat([cleared(x[:, where], inputs.present(f"features:{p}")) for p, where in self.parts.items()], dim=1)
+        with full_precision(x):
+            x = widen(x)
+            raw = x[:, self.n_normalized :]
+            raw = (raw.sign() * torch.log1p(raw.abs()) - self.raw_mean) / self.raw_std
+            found: Tensor = torch.cat([x[:, : self.n_normalized], raw], dim=1).clamp(-LIMIT, LIMIT)
+            return found
+
+    def forward(self, inputs: PLEClusterInput) -> Tensor:
+        x = self.columns(inputs).to(inputs.features.dtype)
+        out: Tensor = self.linear(F.dropout(x, self.params.column_dropout, self.training))
+        if self.body is not None:
+            out = out + self.body(x)
+        if self.training and self.params.path_dropout > 0:
+            out = out * (torch.rand(len(inputs), 1, device=out.device) >= self.params.path_dropout)
+        return out
