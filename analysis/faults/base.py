@@ -21,6 +21,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.data.synth import generate
 from ple_model.finish import write_sample
 from ple_model.run import Run, load_run
+from ple_model.skill import measure, stored
 from ple_model.sources import source_digest
 from ple_model.train import Options, train
 
@@ -103,6 +104,7 @@ def prepare_small(workdir: Path, seed: int, customers: int, say: Say) -> Run:
     """The healthy `small` run of one seed alone."""
     bank = workdir / f"bank-{customers}-{seed}"
     rows = bank_rows(bank, seed, customers, say)
+    with_baselines(rows, say)
     config = load_config("small", overrides=(*BASE, f"training.seed={seed}"))
     return _healthy(bank, "base", config, rows, BASE_CUSTOMERS, say)
 
@@ -120,6 +122,14 @@ def bank_rows(bank: Path, seed: int, customers: int, say: Say) -> Dataset:
         generator.write_text(code)
     say(f"seed {seed}: features")
     return build(bank / "events", bank / "dataset", settings=BuildSettings(split=SPLIT, workers=1, threads=1), tell=say)
+
+
+def with_baselines(rows: Dataset, say: Say) -> None:
+    """What simpler answers reach on these rows, kept with them and carried into every sample, for checks to compare with."""
+    found = stored(rows)
+    if found is None or not found.current:
+        say(f"{rows.path.parent.name}: linear model and boosting of every task")
+        measure(rows)
 
 
 def _few_rows(bank: Path, rows: Dataset) -> Dataset:

@@ -25,7 +25,7 @@ from analysis.checks.finding import Finding
 from analysis.faults.base import TINY_CUSTOMERS, Bench, Say, prepare, prepare_small, tiny_config, train_run
 from analysis.faults.causes import Told
 from analysis.faults.fault import FAMILIES, Columns, Level, ModelChange, Plant, PlantedFault, faults
-from analysis.faults.harm import STOPPED, Harm, Losses, constant_losses, harm, losses, scored
+from analysis.faults.harm import STOPPED, Harm, Losses, harm, losses, scored, yardsticks
 from analysis.faults.oracle import oracle_of, with_changed
 from analysis.faults.rows import in_units, rewrite
 from analysis.faults.score import BenchmarkScore, Case, Hit, judge, judge_healthy
@@ -37,6 +37,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
 from ple_model.files import write_tensors
 from ple_model.model import PLEClusterAdaTT
+from ple_model.row_loss import Yardstick
 from ple_model.run import Run, load_run
 
 SEEDS = LOOKED_AT
@@ -153,7 +154,7 @@ class Planter:
         """tensors and files that the last fault changed"""
         self.planted: tuple[Run, Dataset] | None = None
         """the run and the rows in which it lies; None: it left no run"""
-        self._losses: dict[bool, tuple[Losses, dict[str, float]]] = {}
+        self._losses: dict[bool, tuple[Losses, dict[str, Yardstick]]] = {}
 
     def healthy_cases(self) -> list[Case]:
         seed = self.bench.seed
@@ -187,7 +188,7 @@ class Planter:
         if self.planted is None:
             return STOPPED
         run, data = self.planted
-        healthy, scale = self._healthy_losses(tiny=plant.trains)
+        healthy, judges = self._healthy_losses(tiny=plant.trains)
         if plant.trains:
             data = self.bench.tiny.sample()
         elif "normalizer.npz" in self.changed:
@@ -197,14 +198,14 @@ class Planter:
                 columns["features"] = ours.transform(theirs.inverse(columns["features"]))
 
             data = rewrite(data, self.folder / "renormalised", again)  # as raw events would be scored
-        return harm(healthy, losses(scored(run, data)), scale, self.bench.seed)
+        return harm(healthy, losses(scored(run, data), judges), self.bench.seed)
 
-    def _healthy_losses(self, *, tiny: bool) -> tuple[Losses, dict[str, float]]:
-        """Of the healthy run on its own sample: (losses, those of the constant)."""
+    def _healthy_losses(self, *, tiny: bool) -> tuple[Losses, dict[str, Yardstick]]:
+        """Of the healthy run on its own sample, and by what they are judged."""
         if tiny not in self._losses:
             run = self.bench.tiny if tiny else self.bench.run
-            scores = scored(run, run.sample())
-            self._losses[tiny] = losses(scores), constant_losses(self.bench.rows, scores)
+            judges = yardsticks(run)
+            self._losses[tiny] = losses(scored(run, run.sample()), judges), judges
         return self._losses[tiny]
 
     # --- faults in a finished run

@@ -1,32 +1,32 @@
 """Does a planted fault do harm? A check that is silent about one that does none misses nothing.
 
 Harm is what a reader or a customer would get wrong: predictions that are no numbers, or a task whose loss on the held-out rows
-is another than that of the healthy run. Losses are those of the calibrated prediction in units of the constant predictor's; for
+is another than that of the healthy run. Losses are those of `ple_model.row_loss` in units of the constant's; for
 faults in inputs, weights and training the labels are the true ones, for faults in labels those that arrived. The interval
 resamples customers, the same for both sides, at 95 % over all tasks together (Bonferroni).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.baselines import training_labels
 from ple_model.data.dataset.reader import Dataset
 from ple_model.finish import calibrated
+from ple_model.row_loss import Yardstick, of_own
 from ple_model.run import Run
 from ple_model.scoring import Scores, TaskRows, score
+from ple_model.skill import stored
+from ple_model.yardsticks import of_run
 
 Array = NDArray[np.float64]
 LEAST = 0.01
 """In units of the constant's loss: what counts as level with another model (docs/learning.md)."""
 ROUNDS = 2000
 SPLIT = "test"
-EPS = 1e-7
-LAST = 1000.0
-"""Rank of a brand whose score is no number."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Losses:
 
     customers: dict[str, dict[str, tuple[float, int]]]
     lost: float
+    constant: dict[str, float]
+    """mean loss of the constant predictor on the same rows"""
 
 
 def scored(run: Run, dataset: Dataset) -> Scores:
@@ -67,44 +69,50 @@ def scored(run: Run, dataset: Dataset) -> Scores:
         return calibrated(score(run.model(finite=False), dataset, SPLIT), run.calibration)
 
 
-def losses(scores: Scores) -> Losses:
-    """Of those rows, by task and customer."""
+def yardsticks(run: Run) -> dict[str, Yardstick]:
+    """By which the predictions of a healthy run, and of those with a fault, are judged."""
+    sample = run.sample()
+    found = stored(sample)
+    judges = {t: of_run(run, sample, spec, found) for t, spec in run.model().tasks.items()}
+    return {t: judge for t, judge in judges.items() if judge is not None}
+
+
+def losses(scores: Scores, judges: Mapping[str, Yardstick]) -> Losses:
+    """Of those rows, by task and customer, in units of the constant's mean loss on the same rows."""
     found: dict[str, dict[str, tuple[float, int]]] = {}
+    constant: dict[str, float] = {}
     lost = total = 0
     for task, rows in scores.tasks.items():
-        value = row_loss(rows)
         bad = ~np.isfinite(rows.prediction.reshape(len(rows), -1)).all(1)
         lost, total = lost + int(bad.sum()), total + len(rows)
-        found[task] = by_customer(scores, task, value)
-    return Losses(found, lost / total if total else 0.0)
+        judge = judges.get(task)
+        there = np.zeros(len(rows), dtype=bool) if judge is None else judge.known(rows.label)
+        if judge is None or not there.any():
+            continue
+        constant[task] = float(judge.of_constant(rows.label[there]).mean())
+        found[task] = by_customer(np.array(scores.customers(task))[there], row_loss(rows, judge)[there])
+    return Losses(found, lost / total if total else 0.0, constant)
 
 
-def by_customer(scores: Scores, task: str, value: Array) -> dict[str, tuple[float, int]]:
-    out: dict[str, tuple[float, int]] = {}
-    for customer, x in zip(scores.customers(task), value.tolist(), strict=True):
-        total, n = out.get(customer, (0.0, 0))
-        out[customer] = (total + x, n + 1)
-    return out
+def by_customer(customers: NDArray[np.str_], value: Array) -> dict[str, tuple[float, int]]:
+    """(summed loss, rows) by customer."""
+    names, index = np.unique(customers, return_inverse=True)
+    total, n = np.bincount(index, value), np.bincount(index)
+    return {str(c): (float(x), int(k)) for c, x, k in zip(names, total, n, strict=True)}
 
 
-def row_loss(rows: TaskRows) -> Array:
-    """[n] loss of each row; a prediction that is no number counts as certain and wrong."""
-    y, p = rows.label, rows.prediction
-    if rows.spec.kind == "binary":
-        q = np.clip(np.where(np.isfinite(p), p, 1 - y), EPS, 1 - EPS)
-        return np.asarray(-np.log(np.where(y == 1, q, 1 - q)))
-    if rows.spec.kind == "multiclass":
-        own = p[np.arange(len(y)), y.astype(int)]
-        return np.asarray(-np.log(np.clip(np.where(np.isfinite(own), own, 0.0), EPS, 1)))
-    if rows.spec.kind == "contrastive":
-        own = np.where(np.isfinite(p), np.maximum(p, 1), LAST)  # p: rank of the true brand
-        return np.asarray(np.log(own))
-    gap = np.abs(np.where(np.isfinite(p), p, 0.0) - y)
-    return np.asarray(gap.reshape(len(y), -1).mean(1))
+def row_loss(rows: TaskRows, judge: Yardstick) -> Array:
+    """[n] loss of each row; a prediction that is no number is a miss."""
+    if rows.own is not None:
+        return of_own(rows.own)
+    if rows.spec.kind == "regression":
+        return judge.of_amounts(rows.label, rows.prediction)
+    return judge.of_probabilities(rows.label, rows.prediction)
 
 
-def harm(healthy: Losses, faulty: Losses, scale: dict[str, float], seed: int = 0) -> Harm:
-    """The task whose loss is surest another; `scale`: the constant predictor's loss by task."""
+def harm(healthy: Losses, faulty: Losses, seed: int = 0) -> Harm:
+    """The task whose loss is surest another, in units of what a constant loses on the healthy rows."""
+    scale = healthy.constant
     worst: Harm | None = None
     tasks = [t for t in healthy.customers if t in faulty.customers and scale.get(t)]
     for task in tasks:
@@ -143,30 +151,3 @@ def _change(
     low, high = np.percentile(known, [tail, 100 - tail]) if len(known) else (np.nan, np.nan)
     total = table.sum(0)
     return float(total[2] / total[3] - total[0] / total[1]), float(low), float(high)
-
-
-def constant_losses(trained: Dataset, scored: Scores) -> dict[str, float]:
-    """Mean loss of the best constant of the training rows, by task; a task without one is measured in units of the model's."""
-    known = training_labels(trained)
-    found: dict[str, float] = {}
-    for task, rows in scored.tasks.items():
-        if not len(rows):
-            continue
-        if not len(known.get(task, ())):
-            found[task] = float(row_loss(rows).mean())
-            continue
-        found[task] = float(row_loss(replace(rows, prediction=_constant(rows, np.asarray(known[task])))).mean())
-    return found
-
-
-def _constant(rows: TaskRows, trained: Array) -> Array:
-    n, y = len(rows), rows.label
-    if rows.spec.kind in ("binary", "regression"):
-        return np.full(y.shape, trained.mean())
-    classes = rows.spec.out_dim if rows.spec.kind == "multiclass" else int(max(trained.max(), y.max())) + 1
-    counts = np.bincount(trained.astype(np.int64), minlength=classes).astype(np.float64)
-    if rows.spec.kind == "multiclass":
-        return np.broadcast_to(counts / counts.sum(), (n, classes))
-    order = np.empty(classes)
-    order[np.argsort(-counts)] = np.arange(1, classes + 1)
-    return np.asarray(order[y.astype(np.int64)])

@@ -151,23 +151,27 @@ def sums(rng: np.random.Generator, mean: float) -> dict[str, tuple[float, int]]:
     return {f"c{i}": (float(x), 1) for i, x in enumerate(rng.normal(mean, 0.1, 300))}
 
 
+def of(churn: dict[str, tuple[float, int]], *, lost: float = 0.0, constant: float = 1.0) -> Losses:
+    return Losses({"churn": churn}, lost, {"churn": constant})
+
+
 def test_harm_is_a_change_beyond_the_interval_and_the_tolerance() -> None:
     rng = np.random.default_rng(0)
     base = sums(rng, 1.0)
     worse = {c: (x + 0.3, n) for c, (x, n) in base.items()}
     level = {c: (x + 0.001, n) for c, (x, n) in base.items()}
-    found = harm(Losses({"churn": base}, 0.0), Losses({"churn": worse}, 0.0), {"churn": 2.0})
+    found = harm(of(base, constant=2.0), of(worse))
     assert found.harmful
     assert found.change == pytest.approx(0.15)
-    assert not harm(Losses({"churn": base}, 0.0), Losses({"churn": level}, 0.0), {"churn": 2.0}).harmful
-    assert not harm(Losses({"churn": base}, 0.0), Losses({"churn": base}, 0.0), {"churn": 2.0}).harmful
+    assert not harm(of(base, constant=2.0), of(level)).harmful
+    assert not harm(of(base), of(base)).harmful
 
 
 def test_predictions_that_are_no_numbers_and_rows_counted_often_are_harm() -> None:
     rng = np.random.default_rng(1)
     base = sums(rng, 1.0)
-    assert harm(Losses({"churn": base}, 0.0), Losses({"churn": base}, 0.05), {"churn": 1.0}).harmful
+    assert harm(of(base), of(base, lost=0.05)).harmful
     # the same rows, those with a large loss five times
     often = {c: (5 * x, 5) if x > 1.1 else (x, n) for c, (x, n) in base.items()}
-    assert harm(Losses({"churn": base}, 0.0), Losses({"churn": often}, 0.0), {"churn": 1.0}).harmful
-    assert harm(Losses({"churn": base}, 0.0), Losses({}, 0.0), {"churn": 1.0}).harmful
+    assert harm(of(base), of(often)).harmful
+    assert harm(of(base), Losses({}, 0.0, {})).harmful
