@@ -22,6 +22,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="a fault, a kind (join, labels, units, ...), or a check whose faults are meant; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="a fault of every area on one seed: minutes instead of an hour")
+    parser.add_argument("--strong", action="store_true", help="the first, strongest level of each fault alone")
     parser.add_argument(
         "--healthy", type=whole(1, len(FRESH)), metavar="N",
         help="no faults: how many alarms do N healthy runs of fresh seeds raise?",
@@ -56,7 +57,10 @@ def _run(args: argparse.Namespace) -> int:
     from ple_model.run import dump
 
     only = tuple(args.only) or (QUICK if args.quick else ())
-    request = Request(seeds=_seeds(args), only=only, fixes=not (args.no_fixes or args.quick), healthy=args.healthy is not None)
+    request = Request(
+        seeds=_seeds(args), only=only, fixes=not (args.no_fixes or args.quick), healthy=args.healthy is not None,
+        strong=args.strong,
+    )  # fmt: skip
     request.chosen()
     if args.list:
         print(_listing(request, as_json=args.json))

@@ -60,6 +60,8 @@ class Request:
     customers: int = CUSTOMERS
     fixes: bool = True
     healthy: bool = False
+    strong: bool = False
+    """the first level of each fault alone"""
 
     def chosen(self) -> tuple[PlantedFault, ...]:
         """The faults asked for; `UserError` names one that is not there."""
@@ -82,7 +84,7 @@ def run_benchmark(
     workdir.mkdir(parents=True, exist_ok=True)
     once = tuple(note_use(workdir, datetime.now().isoformat(timespec="minutes"))) if ONCE in request.seeds else ()
     cases: list[Case] = []
-    work = [] if request.healthy else [(f, v) for f in chosen for v in f.levels]
+    work = [] if request.healthy else [(f, v) for f in chosen for v in (f.levels[:1] if request.strong else f.levels)]
     clock = Clock(len(request.seeds) * len(work))
     try:
         for seed in request.seeds:
