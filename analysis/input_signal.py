@@ -23,6 +23,7 @@ from ple_model.baselines import BOOSTING_ROWS, fit_boosting
 from ple_model.data.dataset.columns import is_wide_task
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
+from ple_model.flat_inputs import field_values
 from ple_model.schema import MERCHANT_SLICE_PARTS, RAW_PART
 from ple_model.tasks import TASKS, TaskSpec
 
@@ -123,12 +124,12 @@ def blocks(inputs: PLEClusterInput) -> dict[str, Matrix]:
 
 
 def _field(inputs: PLEClusterInput, name: str, n: int) -> Matrix:
+    if name not in ("txn_seq", "session_seq"):
+        return field_values(inputs, name)
     tensor = getattr(inputs, name)
     if tensor is None:
         return np.zeros((n, 0), np.float32)
-    values: Matrix = tensor.numpy().astype(np.float32)
-    if values.ndim == 3:
-        values = _flat(values, SESSIONS if name == "session_seq" else ACTIVE_DAYS)
+    values = _flat(tensor.numpy().astype(np.float32), SESSIONS if name == "session_seq" else ACTIVE_DAYS)
     present = inputs.presence.get(name) if inputs.presence is not None else None
     return values if present is None else np.where(present.numpy()[:, None], values, np.float32(np.nan))
 

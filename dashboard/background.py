@@ -1,11 +1,12 @@
 """What runs beside the pages, for all sessions of the server: trainings, measurements in threads, maps in processes.
 
-Nothing here is a cache: `_measurements` and `_drawings` list the work that was asked for, so that any tab can follow and stop
-it.
+Nothing here is a cache: `_measurements`, `_drawings` and `_fittings` list the work that was asked for, so that any tab can
+follow and stop it.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -20,6 +21,8 @@ from dashboard import state
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.model_lock import model_lock
 from dashboard.server import ROOT
+from ple_model.baseline_folder import why_not
+from ple_model.data.dataset.manifest import DatasetManifest
 from ple_model.errors import UserError
 
 
@@ -166,3 +169,74 @@ def draw(folder: Path, seed: int) -> None:
     )  # fmt: skip
     task = _drawings()[str(folder), seed] = Drawing(process)
     threading.Thread(target=task.follow, name=f"map {folder.name}", daemon=True).start()
+
+
+@dataclass
+class Fitting:
+    """The baselines of a run's dataset, or of its stored customers, measured by a process of its own, so that it can be
+    stopped."""
+
+    process: subprocess.Popen[str]
+    share: float = 0.0
+    what: str = ""
+    error: str = ""
+    stopped: bool = False
+    said: str = ""
+    """The last line that is no progress: a fault, or where it is kept."""
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def follow(self) -> None:
+        """Read the progress until the process ends (in a thread)."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if found := PROGRESS.match(line):
+                self.share, self.what = int(found[1]) / 100, found[2]
+            elif line.strip():
+                self.said = line.strip()
+        if self.process.wait() and not self.stopped:
+            self.error = self.said or f"the baselines ended with {self.process.returncode}"
+
+    def end(self) -> None:
+        """Stop it (a callback)."""
+        self.stopped = True
+        self.process.terminate()
+
+
+PROGRESS = re.compile(r"\s*(\d+)% (.+)")
+"""A line of `ple baselines`."""
+
+
+@st.cache_resource(show_spinner=False)
+def _fittings() -> dict[str, Fitting]:
+    return {}
+
+
+def fitting(path: Path) -> Fitting | None:
+    """The baselines of this run that were asked for last, if any were since the server started."""
+    return _fittings().get(str(path))
+
+
+def fit_baselines(path: Path) -> None:
+    """Start to measure a run's baselines (a callback); nothing if they are being measured already. When they are there, the
+    run's own measurement is of other files than before, and is made anew."""
+    known = fitting(path)
+    if known is not None and known.alive:
+        return
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ple_model", "baselines", str(path)],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    task = _fittings()[str(path)] = Fitting(process)
+    threading.Thread(target=task.follow, name=f"baselines {path.name}", daemon=True).start()
+
+
+def no_baselines(path: Path) -> str:
+    """Why the customers stored with a run have no baselines beside their predictions; empty where they have."""
+    folder = path / "sample"
+    try:
+        return why_not(folder, DatasetManifest.load(folder))
+    except UserError as e:
+        return str(e)

@@ -239,14 +239,20 @@ def carry(source: Path, manifest: DatasetManifest, rows: NDArray[np.int64], out:
     found = stored(source, manifest)
     if found is None:
         return False
-    mine = rows[rows >= manifest.splits["train"]] - manifest.splits["train"]
-    if len(mine) != sum(extract.splits[s] for s in SPLITS):
+    table = cut(found, manifest, rows)
+    if len(table) != sum(extract.splits[s] for s in SPLITS):
         return False
-    assert isinstance(found.source, Path)
-    with open_parquet(found.source) as f:
-        table = f.read().take(pa.array(mine))
     write(out, copy_for(found, extract, table), table)
     return True
+
+
+def cut(found: StoredBaselines, manifest: DatasetManifest, rows: NDArray[np.int64]) -> pa.Table:
+    """`rows.parquet` of some rows of the dataset (ascending numbers in file order)."""
+    mine = rows[rows >= manifest.splits["train"]] - manifest.splits["train"]
+    if isinstance(found.source, pa.Table):
+        return found.source.take(pa.array(mine))
+    with open_parquet(found.source) as f:
+        return f.read().take(pa.array(mine))
 
 
 def copy_for(found: StoredBaselines, extract: DatasetManifest, rows: pa.Table) -> StoredBaselines:

@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from ple_model.errors import UserError
 from ple_model.flat_inputs import FLAT_FIELDS, flat
 from ple_model.linear import Matrix, Predict, Standardiser, fit_linear
 from ple_model.metrics import BY_KIND, Metrics, auc, class_metrics, spearman, weighted_ranks
+from ple_model.reachable import Planted
 from ple_model.row_loss import Yardstick, centre, yardstick
 from ple_model.schema import RAW_PART
 from ple_model.scoring import TaskRows
@@ -113,6 +115,7 @@ class _Fitting:
         self.scalers = dataset.context().label_scalers
         self.brands = len(dataset.context().brands)
         self.watch = held_out(self.train.customers, seed)
+        self.planted = Planted(dataset.path, self.rest.customers, self.rest.cutoffs)
         if not quick:
             scale = Standardiser.fit(self.train.matrix[:, : self.width], dataset.parts.get(RAW_PART, slice(0, 0)))
             self.train_columns, self.rest_columns = (scale(r.matrix[:, : self.width]) for r in (self.train, self.rest))
@@ -131,7 +134,10 @@ class _Fitting:
         columns = {f"constant:{spec.name}": _spread(judge.of_constant(rest[there]), there)}
         for name, answer in self._answers(spec, judge, label, known, there, tell):
             of = judge.of_amounts if spec.kind == "regression" else judge.of_probabilities
-            columns[f"{name}:{spec.name}"] = _spread(of(rest[there], answer), there)
+            loss = of(rest[there], answer)
+            if name == "reachable":  # of a row that nothing is told of it is not known, which is no miss
+                loss = np.where(np.isfinite(answer) if answer.ndim == 1 else np.isfinite(answer).all(axis=1), loss, np.nan)
+            columns[f"{name}:{spec.name}"] = _spread(loss, there)
             columns |= {k: _spread(v, there) for k, v in _for_metrics(f"{name}:{spec.name}", spec, rest[there], answer).items()}
         return TaskBaselines(judge, int(known.sum()), self._splits(spec.name, columns, there)), columns
 
@@ -142,7 +148,9 @@ class _Fitting:
             first += size
             mine = there[rows]
             if mine.any():
-                loss = {b: float(columns[f"{b}:{task}"][rows][mine].mean()) for b in folder.ORDER if f"{b}:{task}" in columns}
+                have = [b for b in folder.ORDER if f"{b}:{task}" in columns]
+                means = {b: float(columns[f"{b}:{task}"][rows][mine].mean()) for b in have}
+                loss = {b: v for b, v in means.items() if np.isfinite(v)}
                 customers = len(np.unique(self.rest.customers[rows][mine].astype(str)))
                 out[split] = SplitBaselines(int(mine.sum()), customers, loss)
         return out
@@ -160,6 +168,9 @@ class _Fitting:
                     fitted = fit_column(judge, self.train.single[chosen][known], y)
                     if fitted is not None:
                         yield baseline, fitted(self.rest.single[chosen][there])
+        planted = self.planted.of(spec)
+        if planted is not None:
+            yield "reachable", planted[there]
         if self.quick or spec.kind == "contrastive":
             return
         tell("linear")
@@ -236,11 +247,12 @@ def metrics_of(found: StoredBaselines, spec: TaskSpec, split: str, rows: NDArray
 
 @dataclass(frozen=True)
 class _Rows:
-    """Inputs [n, F], `features` first; customer ids [n]; labels by task [n] or [n, outputs], NaN where missing; single columns
-    by name [n]."""
+    """Inputs [n, F], `features` first; customer ids and cut-offs [n]; labels by task [n] or [n, outputs], NaN where missing;
+    single columns by name [n]."""
 
     matrix: NDArray[np.float32]
     customers: NDArray[np.object_]
+    cutoffs: NDArray[np.object_]
     labels: dict[str, Array]
     single: dict[str, Array]
 
@@ -255,6 +267,7 @@ def _read(dataset: Dataset, splits: Sequence[str], limit: int | None, seed: int,
     chosen[keep] = True
     pieces: list[NDArray[np.float32]] = []
     customers: list[str] = []
+    cutoffs: list[str] = []
     labels: dict[str, list[Array]] = {}
     first = 0
     fields = ("features",) if quick else tuple(f for f in FLAT_FIELDS if f in dataset.manifest.fields)
@@ -263,12 +276,14 @@ def _read(dataset: Dataset, splits: Sequence[str], limit: int | None, seed: int,
         first += len(batch)
         pieces.append((batch.inputs.features.numpy() if quick else flat(batch.inputs))[mine])
         customers += [c for c, taken in zip(batch.customer_id, mine, strict=True) if taken]
+        cutoffs += [c for c, taken in zip(batch.cutoff, mine, strict=True) if taken]
         for task, value in (batch.inputs.targets or {}).items():
             y = value.numpy()[mine].astype(np.float64)
             labels.setdefault(task, []).append(y if value.is_floating_point() else np.where(y < 0, np.nan, y))
     matrix = np.concatenate(pieces)
     joined = {k: np.concatenate(v) for k, v in labels.items()}
-    return _Rows(matrix, np.array(customers, dtype=object), joined, _single_columns(dataset, splits, matrix, keep))
+    ids, dates = np.array(customers, dtype=object), np.array(cutoffs, dtype=object)
+    return _Rows(matrix, ids, dates, joined, _single_columns(dataset, splits, matrix, keep))
 
 
 def _baseline_of(column: str) -> str | None:
@@ -408,7 +423,8 @@ def fit_boosting(
     if not classify:
         regressor = HistGradientBoostingRegressor(max_iter=200 if stops else BLIND_ROUNDS, **common)
         regressor.fit(x[learn], y[learn], **watched)
-        return lambda t: np.asarray(regressor.predict(t), dtype=np.float64)
+        level = float(y[learn].mean())
+        return lambda t: _at_best(regressor, regressor.staged_predict, t, np.full(len(t), level))
     # each round grows one tree a class: fewer rounds keep the work of 28 classes near that of two
     rounds = max(30, 400 // len(np.unique(y[learn])))
     classifier = HistGradientBoostingClassifier(max_iter=rounds if stops else min(rounds, BLIND_ROUNDS), **common)
@@ -416,9 +432,10 @@ def fit_boosting(
         warnings.simplefilter("ignore", UserWarning)
         classifier.fit(x[learn], y[learn], **watched)
     position = np.asarray(classifier.classes_).astype(np.int64)
+    shares = np.unique(y[learn], return_counts=True)[1] / int(learn.sum())
 
     def predict(t: NDArray[np.float32]) -> Array:
-        p = np.asarray(classifier.predict_proba(t), dtype=np.float64)
+        p = _at_best(classifier, classifier.staged_predict_proba, t, np.tile(shares, (len(t), 1)))
         if spec.kind == "binary":
             return p[:, list(position).index(1)] if 1 in position else np.zeros(len(t))
         out = np.zeros((len(t), spec.out_dim))
@@ -426,3 +443,13 @@ def fit_boosting(
         return out
 
     return predict
+
+
+def _at_best(model: Any, staged: Callable[[Matrix], Iterator[Any]], t: Matrix, none: Array) -> Array:
+    """Predictions after the round at which the watched customers' loss was lowest: early stopping ends some rounds later, and
+    of what nobody can learn the best is no round at all, the constant `none`."""
+    scores = np.asarray(getattr(model, "validation_score_", ()))
+    best = int(scores.argmax()) if len(scores) else int(model.n_iter_)  # scores[0] is of before the first round
+    if best == 0:
+        return none
+    return np.asarray(next(islice(staged(t), best - 1, None)), dtype=np.float64)

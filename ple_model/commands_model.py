@@ -29,6 +29,9 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
     )
+    parser.add_argument(
+        "--no-baselines", action="store_true", help="do not measure at the end what simpler answers reach on the dataset"
+    )
     parser.add_argument("--sample", type=COUNT, default=2000, metavar="N", help="customers stored with the run (default: 2000)")
 
 
@@ -58,7 +61,9 @@ def _train(arguments: Arguments) -> int:
         try:
             run = train(
                 dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
-                options=Options(device=arguments.device, sample_customers=arguments.sample),
+                options=Options(
+                    device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines
+                ),
             )  # fmt: skip
         except UserError as e:
             raise type(e)(training_sentence(str(e), arguments.language)) from e
@@ -109,7 +114,11 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bootstrap", type=COUNT_OR_NONE, default=200, metavar="N", help="resamples (default: 200; 0: no intervals)"
     )
-    parser.add_argument("--no-boosting", action="store_true", help="leave out the gradient-boosting baseline, the slowest part")
+    parser.add_argument(
+        "--no-boosting",
+        action="store_true",
+        help="do not measure the linear model and the boosting where they are not kept with the dataset",
+    )
     parser.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
     add_json(parser)
 
@@ -125,10 +134,16 @@ def _evaluate(arguments: Arguments) -> int:
     dataset = Dataset.open(arguments.dataset) if arguments.dataset else None
     found = evaluate(
         load_run(arguments.run), dataset, arguments.split, bootstrap_rounds=arguments.bootstrap,
-        boosting=not arguments.no_boosting, device=arguments.device,
+        boosting=not arguments.no_boosting, device=arguments.device, progress=_said,
     )  # fmt: skip
     print(dump(found.to_dict()) if arguments.json else found.table())
     return 0
+
+
+def _said(share: float, what: str) -> None:
+    """A dataset's baselines are measured once: minutes, so each task is said."""
+    if what.endswith(" done") or share == 0:
+        print(f"baselines {share:4.0%} {what}", file=sys.stderr, flush=True)
 
 
 def _config(arguments: Arguments) -> int:

@@ -29,13 +29,16 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.profile import write_profile
 from ple_model.run import write_amounts, write_calibration, write_shifts
 from ple_model.scoring import Scores, TaskRows, score
+from ple_model.skill import StoredBaselines, lend, stored
 from ple_model.uncertainty import measure_and_write
 
 SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
 """Shares of the stored customers by split: test rows first, since pages measure on them."""
 
 
-def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000) -> tuple[str, ...]:
+def finish(
+    run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000, baselines: StoredBaselines | None = None
+) -> tuple[str, ...]:
     """Write preprocess/{calibration.json,uncertainty.json,profile.npz}, metrics.json and sample/. `model` is in eval mode.
 
     Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
@@ -64,7 +67,7 @@ def finish(run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: in
         splits["test"] = split_metrics(test, known, model.amounts)
         said.append(test.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
-    write_sample(run, dataset, customers)
+    write_sample(run, dataset, customers, baselines=baselines)
     return (
         *(f"{text}; such predictions count as misses" for text in said if text),
         *((f"{tensors_sentence('the trained weights', bad)}: no prediction depends on them",) if bad else ()),
@@ -127,9 +130,12 @@ def base_rate(rows: TaskRows) -> float | None:
 
 
 def write_sample(
-    run: Path, dataset: Dataset, customers: int, seed: int = 0, shares: Mapping[str, float] = SAMPLE_SHARES
-) -> None:
-    """Put `sample/` in place: all rows of up to `customers` customers, drawn by `shares`; a short split is filled up."""
+    run: Path, dataset: Dataset, customers: int, seed: int = 0, shares: Mapping[str, float] = SAMPLE_SHARES, *,
+    baselines: StoredBaselines | None = None,
+) -> None:  # fmt: skip
+    """Put `sample/` in place: all rows of up to `customers` customers, drawn by `shares`; a short split is filled up.
+
+    It carries what the baselines that lie with the dataset lose on its rows, or those given, which could not be kept there."""
     table = dataset.table(["customer_id", "split"])
     ids, splits = np.asarray(table.column("customer_id")).astype(str), np.asarray(table.column("split")).astype(str)
     rng = np.random.default_rng(seed)
@@ -142,7 +148,9 @@ def write_sample(
     fresh = run / ".sample.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        dataset.extract(fresh, customers=wanted)
+        made = dataset.extract(fresh, customers=wanted)
+        if baselines is not None and stored(made) is None:
+            lend(baselines, dataset, made)
         shutil.rmtree(run / "sample", ignore_errors=True)
         os.replace(fresh, run / "sample")
     finally:

@@ -47,6 +47,12 @@ class ProgressBar:
             self._line(f"epoch {event['epoch']:>3} frozen: {', '.join(event['what'])}")
         elif kind == "warning":
             self._line(f"warning: {event['text']}")
+        elif kind == "baselines":
+            text = f"baselines {event['share']:.0%}: {event['what']}"
+            if self._live:
+                self._rewrite(text)
+            elif event["what"].endswith(" done"):
+                self._line(text)
         elif kind == "resumed":
             self._line(f"resumed in epoch {event['epoch']} at step {event['step']}")
 

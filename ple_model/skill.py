@@ -15,14 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from ple_model import baseline_folder
 from ple_model.baseline_folder import FOLDER, ORDER, StoredBaselines
+from ple_model.errors import UserError
 from ple_model.row_loss import Yardstick, of_own, yardstick
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ple_model.baselines import Progress
     from ple_model.data.dataset.reader import Dataset
 
-__all__ = ["FOLDER", "ORDER", "PAIRED", "Interval", "Resamples", "StoredBaselines", "Yardstick", "behind", "measure", "of_own",
-           "skill", "stored", "why_not", "yardstick"]  # fmt: skip
+__all__ = ["FOLDER", "ORDER", "PAIRED", "Interval", "Resamples", "StoredBaselines", "Yardstick", "behind", "lend",
+           "measure", "of_own", "skill", "stored", "why_not", "yardstick"]  # fmt: skip
 
 Array = NDArray[np.float64]
 PAIRED = ("linear", "boosting", "reachable")
@@ -106,3 +109,44 @@ def measure(dataset: Dataset, progress: Progress | None = None, *, seed: int = 0
     from ple_model.baselines import measure_all
 
     return measure_all(dataset, progress, seed=seed, keep=keep)
+
+
+def rows_in(dataset: Dataset, sample: Dataset) -> NDArray[np.int64] | None:
+    """[rows of `sample`] their numbers in `dataset`'s file order; None where `sample` is no unchanged extract of it: other keys
+    or labels."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids, mine = (d.table(["customer_id"]).column(0) for d in (dataset, sample))
+    keep = np.flatnonzero(np.asarray(pc.is_in(ids, value_set=pa.chunked_array(mine.chunks, pa.string()).unique())))
+    names = ["customer_id", "cutoff", "split", *(f"y_{t}" for t in sample.manifest.tasks)]
+    if len(keep) != sample.manifest.rows or sample.manifest.tasks != dataset.manifest.tasks:
+        return None
+    whole = dataset.table(names).take(pa.array(keep))
+    return keep if _same(whole, sample.table(names)) else None
+
+
+def _same(one: pa.Table, other: pa.Table) -> bool:
+    """Equal column by column; missing numbers are equal to one another."""
+    for name in one.column_names:
+        a, b = (t.column(name).combine_chunks() for t in (one, other))
+        if hasattr(a, "flatten") and str(a.type).startswith("fixed_size_list"):
+            a, b = a.flatten(), b.flatten()
+        x, y = np.asarray(a.to_numpy(zero_copy_only=False)), np.asarray(b.to_numpy(zero_copy_only=False))
+        if x.shape != y.shape or not np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
+            return False
+    return True
+
+
+def lend(found: StoredBaselines, dataset: Dataset, sample: Dataset) -> bool:
+    """Keep with `sample` what the baselines of `dataset` lose on its rows; False where it is no extract of it, or cannot be
+    written to."""
+    keep = rows_in(dataset, sample)
+    if keep is None:
+        return False
+    rows = baseline_folder.cut(found, dataset.manifest, keep)
+    try:
+        baseline_folder.write(sample.path, baseline_folder.copy_for(found, sample.manifest, rows), rows)
+    except (UserError, OSError):
+        return False
+    return True

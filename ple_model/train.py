@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ple_model.badstep import LOGGED, bad_step
+from ple_model.baseline_folder import StoredBaselines
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.config import Config
 from ple_model.constants import with_training_statistics
@@ -77,6 +78,8 @@ class Options:
     checkpoint_steps: int | None = None
     """Save every so many steps too."""
     sample_customers: int = 2000
+    baselines: bool = False
+    """At the end, measure the dataset's baselines if it has none; without it what is there is carried."""
 
 
 def train(
@@ -545,8 +548,31 @@ class Trainer:
         self.model.eval()
         self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         self._write_best()
-        for text in finish(self.run.path, self.model, self.dataset, customers=self.options.sample_customers):
+        baselines = self._baselines() if self.options.baselines else None
+        customers = self.options.sample_customers
+        for text in finish(self.run.path, self.model, self.dataset, customers=customers, baselines=baselines):
             self._warn(text)
+
+    def _baselines(self) -> StoredBaselines | None:
+        """Those that lie with the dataset, or measured now; a training does not fail for want of them."""
+        from ple_model.skill import measure, stored
+
+        found = stored(self.dataset)
+        if found is not None:
+            return found
+
+        def tell(share: float, what: str) -> None:
+            self.log.write("baselines", share=round(share, 4), what=what)
+            self._check_stop()
+
+        try:
+            found = measure(self.dataset, tell)
+        except UserError as e:
+            self._warn(f"the baselines were not measured: {e}")
+            return None
+        if found.unkept:
+            self._warn(f"the baselines could not be kept with the dataset: {found.unkept}")
+        return found
 
 
 def optimizer_groups(model: PLEClusterAdaTT) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from ple_model.data.build.artifacts import Fitted
 from ple_model.data.build.collect import CHUNK, chunks, collect
 from ple_model.data.build.coverage import coverage, event_spans, own_tables
 from ple_model.data.build.floating_point import subnormals_flushed
+from ple_model.data.build.reachable import write_reachable
 from ple_model.data.build.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs, within
 from ple_model.data.build.steps import Array, Progress, Tell, Work, digest, digest_files
 from ple_model.data.checking.validation import validate
@@ -128,6 +129,7 @@ def build(
         record = {**asdict(made), "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
         record |= {"labels": asdict(settings.labels), "currency": context.currency}
         record |= _holes(store, spans, settings.labels.horizon_days)
+        write_reachable(store, settings.labels, out)
         _write(work, store, collected.rows, fitted, context, labels, collected, out, record, notes)
         work.clear()
     return Dataset.open(out)
@@ -179,6 +181,7 @@ def transform(
             "currency": context.currency,
             **_holes(store, spans, settings.labels.horizon_days),
         }
+        write_reachable(store, settings.labels, out)
         _write(work, store, rows, fitted, context, labels, collected, out, record, notes)
         work.clear()
     return Dataset.open(out)
@@ -293,7 +296,7 @@ def _validated(events: Path, work: Work) -> tuple[str, ...]:
 
 
 def _events_key(store: EventStore) -> str:
-    names = [*TABLES, "exact_spend", "labels"]
+    names = [*TABLES, "exact_spend", "labels", "probabilities"]
     tables = {t: digest_files(table_files(store.path, t)) for t in names}
     defaults = asdict(store.manifest.defaults) if store.manifest else {}
     return digest([tables, defaults, *([_currency(store)] if _currency(store) else [])])
