@@ -17,10 +17,12 @@ import pytest
 from analysis import CohortFilter, Diagnosis, diagnose
 from analysis.performance import performance, rows_performance
 from analysis.record import fingerprint
+from analysis.skill import skill
+from analysis.stats.skill import has_skill
 from ple_model.data.dataset.reader import write_dataset
 from ple_model.evaluate import Evaluation, evaluate
 from ple_model.files import read_tensors, write_tensors
-from ple_model.metrics import regression_metrics
+from ple_model.metrics import CLAMP, regression_metrics
 from ple_model.run import Run, load_run
 from tests.factories import random_context
 from tests.fakes import BRANDS, make_batch
@@ -49,6 +51,13 @@ def same(found: Diagnosis, expected: Evaluation) -> None:
         assert set(mine.metrics) == set(task.metrics), task.task
         for name, value in task.metrics.items():
             assert mine.metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-5, nan_ok=True), (task.task, name)
+        judged, told = found.statistics.skill[expected.split][task.task], task.skill
+        assert told is not None
+        assert (judged.loss, judged.rows) == (told.loss, task.n)
+        assert set(judged.losses) == set(told.losses) & {"constant", "model", "linear", "boosting", "reachable"}
+        for name in judged.losses:
+            assert judged.losses[name] == pytest.approx(told.losses[name], rel=1e-4, abs=1e-6), (task.task, name)
+        assert judged.skill.value == pytest.approx(told.skill.value, abs=1e-4)
         constant = task.baselines.get("constant", {})
         assert set(mine.constant) == set(constant), task.task
         for name, value in constant.items():
@@ -110,11 +119,18 @@ def test_a_prediction_that_is_no_number_is_a_miss(path: Path, found: Diagnosis, 
         if name.startswith("towers.") or name == "brands.keys":
             value.fill_(float("nan"))
     write_tensors(out / "model.safetensors", stored, meta)
-    tasks = diagnose(out).statistics.performance["test"].tasks
+    lost = diagnose(out)
+    tasks = lost.statistics.performance["test"].tasks
     assert tasks["churn"].metrics["auc"] == tasks["life_stage"].metrics["accuracy"] == 0.0
     assert tasks["brand_prediction"].metrics["recall_at_10"] == tasks["brand_prediction"].metrics["mrr"] == 0.0
     assert np.isnan(tasks["ltv"].metrics["r2"])
     assert tasks["churn"].n == found.statistics.performance["test"].tasks["churn"].n
+    skills = lost.statistics.skill["test"]
+    for task in ("churn", "life_stage", "brand_prediction"):
+        assert skills[task].losses["model"] == pytest.approx(-np.log(CLAMP), rel=1e-4)
+    assert skills["ltv"].losses["model"] > skills["ltv"].losses["constant"]
+    assert {t: x.rows for t, x in skills.items()} == {t: x.rows for t, x in found.statistics.skill["test"].items()}
+    assert not any(has_skill(x) for x in skills.values())
 
 
 def test_a_cohort_has_metrics_of_its_own_rows(path: Path, found: Diagnosis, tmp_path: Path) -> None:
@@ -127,10 +143,16 @@ def test_a_cohort_has_metrics_of_its_own_rows(path: Path, found: Diagnosis, tmp_
     few = write_dataset(tmp_path / "north", [sample.take(keep)], context=sample.context())
     expected = {t.task: t for t in evaluate(load_run(path), few, bootstrap_rounds=0, boosting=False).tasks}
     assert set(north.tasks) == set(expected)
+    skills = skill(found.store, "test", (CohortFilter("raw:region", "in", ("north",)),))
+    assert set(skills) == set(expected)
     for task, mine in north.tasks.items():
         assert mine.n == expected[task].n
         for name, value in expected[task].metrics.items():
             assert mine.metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-5, nan_ok=True), (task, name)
+        told, mean = expected[task].skill, skills[task].losses
+        assert told is not None
+        assert mean["model"] == pytest.approx(told.losses["model"], rel=1e-4, abs=1e-6), task
+        assert mean["constant"] == pytest.approx(told.losses["constant"], rel=1e-4, abs=1e-6), task
         for name, value in expected[task].baselines["constant"].items():
             assert mine.constant[name] == pytest.approx(value, rel=1e-4, abs=1e-5, nan_ok=True), (task, name)
     nobody = performance(found.store, "test", (CohortFilter("raw:region", "in", ("nowhere",)),))

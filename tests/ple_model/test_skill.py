@@ -23,14 +23,16 @@ from ple_model.baselines import fit_boosting, measure_all
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset, write_dataset
 from ple_model.errors import UserError
+from ple_model.evaluate import evaluate
 from ple_model.linear import Standardiser, fit_linear
 from ple_model.losses import huber
 from ple_model.metrics import CLAMP
 from ple_model.row_loss import Yardstick, centre, yardstick, yardstick_of
 from ple_model.skill import Resamples, behind, lend, measure, rows_in, skill, stored, why_not
 from ple_model.tasks import TASKS
+from ple_model.train import Options, train
 from tests.factories import random_context
-from tests.fakes import BRANDS, make_batch
+from tests.fakes import BRANDS, make_batch, tiny_config
 
 WORST = -np.log(CLAMP)
 SOME = ("churn", "ltv", "channel", "brand_prediction")
@@ -411,3 +413,30 @@ def test_rows_without_a_training_split_are_refused_in_one_sentence(tmp_path: Pat
     )
     with pytest.raises(UserError, match="no training rows"):
         measure(other)
+
+
+def test_a_training_measures_them_once_and_its_sample_carries_them(few: Dataset, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(few.path, tmp_path / "data", ignore=shutil.ignore_patterns("baselines")))
+    over = {"training": {"phase1_epochs": 1, "phase2_epochs": 0}}
+    lines: list[dict[str, object]] = []
+    options = Options(sample_customers=80, baselines=True)
+    run = train(Dataset.open(data), tmp_path / "run", tiny_config(over), device="cpu", progress=lines.append, options=options)
+    assert [e["what"] for e in lines if e["event"] == "baselines"][-1] == "brand_prediction done"
+    whole, found = stored(Dataset.open(data)), stored(run.sample())
+    assert whole is not None
+    assert found is not None
+    assert found.extract
+    assert found.tasks["ltv"] == whole.tasks["ltv"]
+    lines.clear()
+    again = train(
+        Dataset.open(data), tmp_path / "again", tiny_config(over), device="cpu", progress=lines.append, options=options
+    )
+    assert not any(e["event"] == "baselines" for e in lines)
+    carried = stored(again.sample())
+    assert carried is not None
+    found = evaluate(again, bootstrap_rounds=20)
+    churn = next(t for t in found.tasks if t.task == "churn")
+    assert churn.skill is not None
+    assert churn.skill.losses["linear"] == pytest.approx(whole.tasks["churn"].splits["test"].loss["linear"], rel=1e-5)
+    assert {"constant", "recency", "prior_spend", "linear", "gradient_boosting"} == set(churn.baselines)
+    assert any("kept with" in n for n in found.notes)
