@@ -12,7 +12,7 @@ import torch
 
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run, load_run
-from tests.fakes import make_dataset, tiny_config
+from tests.fakes import make_dataset, tiny_config, with_quick_baselines
 
 MADE = "PLE_TINY_RUN"
 """Environment variable: the folder of a tiny run that is there already."""
@@ -30,8 +30,8 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """A small dataset folder with planted signal (`tests/fakes.py`)."""
-    return make_dataset(tmp_path_factory.mktemp("data") / "planted")
+    """A small dataset folder with planted signal (`tests/fakes.py`) and baselines that cost nothing."""
+    return with_quick_baselines(make_dataset(tmp_path_factory.mktemp("data") / "planted"))
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["import", "tables", str(folder / "umsatz.csv"), str(folder / "events"), "--map", str(plan)],
         ["validate", str(folder / "events")],
         ["build", str(folder / "events"), str(folder / "data"), "--workers", "1"],
-        ["train", str(folder / "data"), str(folder / "runs" / "first"), "--preset", "small",
+        ["train", str(folder / "data"), str(folder / "runs" / "first"), "--preset", "small", "--no-baselines",
          "--set", "training.phase1_epochs=1", "--set", "training.phase2_epochs=1"],
         ["diagnose", str(folder / "runs" / "first")],
         ["predict", str(folder / "runs" / "first"), str(folder / "events"), str(folder / "scores.parquet"),

@@ -38,13 +38,16 @@ class Case:
 
 
 def cases(base: Path) -> tuple[Case, ...]:
-    train = ("train", f"{base}/dataset", "{at}/run", "--preset", "small", "--config", f"{base}/tiny.yaml", "--device", "cpu")
+    train = ("train", f"{base}/dataset", "{at}/run", "--preset", "small", "--config", f"{base}/tiny.yaml", "--device", "cpu",
+             "--no-baselines")  # fmt: skip
     quiet = ("--quiet", "--sample", "40")
     run = base / "runs" / "run"
     return (
         Case("synth", ("synth", "{at}/events", "--customers", "60", "--workers", "1")),
         Case("build", ("build", f"{base}/events", "{at}/data", "--workers", "1")),
-        Case("train", (*train, *quiet), None, ("train", f"{base}/dataset", "{at}/run", "--resume", "--quiet")),
+        Case(
+            "train", (*train, *quiet), None, ("train", f"{base}/dataset", "{at}/run", "--resume", "--quiet", "--no-baselines")
+        ),
         Case("predict", ("predict", f"{run}", f"{base}/events", "{at}/out.parquet", "--quiet", "--workers", "1")),
         Case("diagnose", ("diagnose", "{at}/run", "--json"), run),
         Case("explain", ("explain", f"{run}", "--customer", _customer(run), "--html", "{at}/why.html")),
@@ -65,7 +68,7 @@ def prepare(base: Path, log: Path) -> None:
         ["synth", f"{base}/events", "--customers", "120", "--workers", "1"],
         ["build", f"{base}/events", f"{base}/dataset", "--workers", "1"],
         ["train", f"{base}/dataset", f"{base}/runs/run", "--preset", "small", "--config", f"{base}/tiny.yaml", "--device",
-         "cpu", "--quiet", "--sample", "40"],
+         "cpu", "--quiet", "--sample", "40", "--no-baselines"],
     ):  # fmt: skip
         done = ple(words, log)
         if done.code != 0:

@@ -295,7 +295,7 @@ def commands(run: Path, out: Path) -> dict[str, list[str]]:
         "predict": ["predict", r, str(run / "sample"), str(out / "p.parquet")],
         "explain": ["explain", r, "--customer", "nobody"],
         "whatif": ["whatif", r, "--ablate", "perslay", "--json"],
-        "resume": ["train", str(run / "sample"), r, "--resume", "--quiet"],
+        "resume": ["train", str(run / "sample"), r, "--resume", "--quiet", "--no-baselines"],
     }
 
 
