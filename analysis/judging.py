@@ -42,7 +42,7 @@ class Judge:
             judge = of_run(run, data, spec, found)
             if judge is not None:
                 self.yardsticks[task] = judge
-            known = usable(run, task, found)
+            known = usable(run, spec, found)
             if found is not None and known is not None:
                 self.others[task] = {k: v for k, v in _rows(found, task).items() if k != "constant"}
                 self.trained_on[task] = known.train_rows

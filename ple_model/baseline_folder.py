@@ -126,6 +126,8 @@ class StoredBaselines:
             else:
                 with open_parquet(self.source) as f:
                     found = f.read([name]).column(0)
+            if not (pa.types.is_floating(found.type) or pa.types.is_integer(found.type)):
+                raise UserError(f"{self.source} is damaged: column '{name}' is {found.type}, not a number")
             self._read[name] = np.asarray(found.to_numpy(), dtype=np.float64)
         first = 0 if split == SPLITS[0] else self.sizes[SPLITS[0]]
         return self._read[name][first : first + self.sizes[split]]
@@ -171,7 +173,7 @@ def read(folder: Path, manifest: DatasetManifest) -> StoredBaselines:
         raise UserError(f"the baselines of {folder} were measured by another version of this program")
     if not extract and plain.get("reachable", "") != reachable_mark(folder):
         raise UserError(f"{folder / REACHABLE} is not the one that the baselines of {folder} were measured with")
-    tasks = {t: _task(v) for t, v in plain["tasks"].items()}
+    tasks = {t: _task(path, t, v) for t, v in plain["tasks"].items()}
     sizes = {s: manifest.splits[s] for s in SPLITS}
     with open_parquet(rows) as f:
         if f.metadata.num_rows != sum(sizes.values()):
@@ -199,13 +201,18 @@ def why_not(folder: Path, manifest: DatasetManifest) -> str:
     return ""
 
 
-def _task(plain: Mapping[str, Any]) -> TaskBaselines:
+def _task(path: Path, task: str, plain: Mapping[str, Any]) -> TaskBaselines:
     splits = {
         s: SplitBaselines(x["rows"], x["customers"], {k: float(v) for k, v in x["loss"].items() if v is not None})
         for s, x in plain["splits"].items()
         if s in SPLITS
     }
-    return TaskBaselines(yardstick_of(plain["yardstick"]), plain["train_rows"], splits)
+    judge = yardstick_of(plain["yardstick"])
+    numbers = (judge.mean, judge.std, judge.delta, *judge.constant, *judge.low, *judge.high)
+    ends = len(judge.constant) if judge.kind == "regression" else 0
+    if not judge.constant or not np.isfinite(numbers).all() or (len(judge.low), len(judge.high)) != (ends, ends):
+        raise UserError(f"{path} is damaged: the yardstick of '{task}' is none")
+    return TaskBaselines(judge, plain["train_rows"], splits)
 
 
 def reachable_mark(folder: Path) -> str:

@@ -223,7 +223,7 @@ def _skill(
     else:
         model = judge.of_probabilities(label, told)
     losses = {"constant": judge.of_constant(label)}
-    if baselines is not None and usable(run, name, baselines) is not None:
+    if baselines is not None and usable(run, rows.spec, baselines) is not None:
         kept = {k: v[rows.row][there] for k, v in baselines.losses(name, scores.split).items() if k != "constant"}
         losses |= {k: v for k, v in kept.items() if np.isfinite(v).all()}
     losses["model"] = model

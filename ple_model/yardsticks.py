@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ple_model.baseline_folder import StoredBaselines, TaskBaselines
 from ple_model.data.dataset.columns import decode_column
 from ple_model.errors import UserError
-from ple_model.row_loss import Yardstick, yardstick
+from ple_model.row_loss import Yardstick, loss_of, yardstick
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 def of_run(run: Run, data: Dataset, spec: TaskSpec, found: StoredBaselines | None) -> Yardstick | None:
     """Of one task; None where no training label is at hand. `found`: the baselines of `data`."""
-    known = usable(run, spec.name, found)
+    known = usable(run, spec, found)
     if known is not None:
         return known.yardstick
     context = run.context()
@@ -42,12 +42,16 @@ def of_run(run: Run, data: Dataset, spec: TaskSpec, found: StoredBaselines | Non
     return None
 
 
-def usable(run: Run, task: str, found: StoredBaselines | None) -> TaskBaselines | None:
+def usable(run: Run, spec: TaskSpec, found: StoredBaselines | None) -> TaskBaselines | None:
     """What the baselines say of a task, if it is by the loss that the run trains with."""
-    known = None if found is None else found.tasks.get(task)
-    if known is None or (known.yardstick.loss == "huber" and known.yardstick.delta != run.config.training.huber_delta):
+    known = None if found is None else found.tasks.get(spec.name)
+    if known is None:
         return None
-    return known
+    judge = known.yardstick
+    same = (judge.kind, judge.loss) == (spec.kind, loss_of(spec))
+    if spec.kind in ("regression", "multiclass"):
+        same = same and len(judge.constant) >= spec.out_dim
+    return known if same and (judge.loss != "huber" or judge.delta == run.config.training.huber_delta) else None
 
 
 def _sample(run: Run, data: Dataset) -> Dataset | None:

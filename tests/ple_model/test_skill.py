@@ -307,7 +307,9 @@ def test_they_are_reused_only_for_the_same_content_and_program(kept: Dataset, tm
     pq.write_table(pa.table({"any": ["thing"]}), copy / REACHABLE)
     assert REACHABLE in why_not(Dataset.open(copy))
     (copy / REACHABLE).unlink()
-    for broken in ("{", "[]", json.dumps({**plain, "tasks": 3}), json.dumps({**plain, "format": 99})):
+    none = {**plain["tasks"]["churn"], "yardstick": {**plain["tasks"]["churn"]["yardstick"], "constant": []}}
+    wrong = ({"tasks": 3}, {"format": 99}, {"tasks": {"churn": none}})
+    for broken in ("{", "[]", *(json.dumps({**plain, **part}) for part in wrong)):
         file.write_text(broken)
         assert stored(Dataset.open(copy)) is None
         assert str(file) in why_not(Dataset.open(copy))
