@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ple_model.data.dataset.columns import KEYS
 from ple_model.data.dataset.manifest import DatasetManifest, sha256_file
 from ple_model.disk import writing
 from ple_model.errors import UserError
@@ -126,8 +127,6 @@ class StoredBaselines:
             else:
                 with open_parquet(self.source) as f:
                     found = f.read([name]).column(0)
-            if not (pa.types.is_floating(found.type) or pa.types.is_integer(found.type)):
-                raise UserError(f"{self.source} is damaged: column '{name}' is {found.type}, not a number")
             self._read[name] = np.asarray(found.to_numpy(), dtype=np.float64)
         first = 0 if split == SPLITS[0] else self.sizes[SPLITS[0]]
         return self._read[name][first : first + self.sizes[split]]
@@ -178,6 +177,9 @@ def read(folder: Path, manifest: DatasetManifest) -> StoredBaselines:
     with open_parquet(rows) as f:
         if f.metadata.num_rows != sum(sizes.values()):
             raise UserError(f"{rows} is damaged: it has {f.metadata.num_rows} rows, the dataset {sum(sizes.values())}")
+        odd = [x.name for x in f.schema_arrow if x.name not in KEYS and not pa.types.is_floating(x.type)]
+        if odd:
+            raise UserError(f"{rows} is damaged: column '{odd[0]}' is {f.schema_arrow.field(odd[0]).type}, not a number")
     return StoredBaselines(
         plain["dataset"], plain["rows_of"], plain["made_of"], float(plain["seconds"]), tasks, sizes, rows,
         plain.get("reachable", ""), tuple(plain.get("notes", ())),
