@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
-RUN_FILES = ("manifest.json", "config.yaml", "model.safetensors", "progress.jsonl", "metrics.json")
+RUN_FILES = (
+    "manifest.json", "config.yaml", "model.safetensors", "progress.jsonl", "metrics.json", "fingerprint.json",
+    "sample/dataset.json",
+)  # fmt: skip
+"""The last two say what training wrote; the sample's own manifest holds the checksums of its rows."""
 MARKED = ("manifest.json", "config.yaml", "model.safetensors")
 """Of the single files those that an open run is read from: `progress.jsonl` grows with every step of a training."""
 MEASURED_BY = "analysis.record"
@@ -78,7 +82,7 @@ def code_digest(module: str = MEASURED_BY) -> str:
 
 
 def run_digest(run: Path) -> str:
-    """16 hex digits over the contents of what a run's numbers follow from, its sample and the state of its training aside."""
+    """16 hex digits over the contents of what a run's numbers follow from, the state of its training aside."""
     return _short(_contents(run, [*(run / f for f in RUN_FILES), *_below(run / "preprocess")]))
 
 

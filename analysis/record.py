@@ -36,6 +36,7 @@ from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Statistics
 from analysis.store import NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, stored, write_statistics
+from analysis.written import written
 from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset.columns import infinite, known_numbers
 from ple_model.data.dataset.reader import Batch, Dataset
@@ -438,6 +439,7 @@ class _Recorder:
             reference=self._reference(kept.statistics.inputs),
             trained=None if self.profile is None else drift.of_profile(self.profile),
             own_rows=kept.own_rows(),
+            written=written(self.run_folder, self.model),
         )
 
     def _reference(self, own: InputStats | None) -> InputStats | None:

@@ -28,6 +28,7 @@ from ple_model.metrics import BY_KIND
 from ple_model.model import PLEClusterAdaTT
 from ple_model.profile import write_profile
 from ple_model.run import write_amounts, write_calibration, write_shifts
+from ple_model.run_fingerprint import write_fingerprint
 from ple_model.scoring import Scores, TaskRows, score
 from ple_model.skill import StoredBaselines, lend, stored
 from ple_model.uncertainty import measure_and_write
@@ -39,7 +40,8 @@ SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
 def finish(
     run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000, baselines: StoredBaselines | None = None
 ) -> tuple[str, ...]:
-    """Write preprocess/{calibration.json,uncertainty.json,profile.npz}, metrics.json and sample/. `model` is in eval mode.
+    """Write preprocess/{calibration.json,uncertainty.json,profile.npz}, metrics.json, sample/ and, of all of it,
+    fingerprint.json. `model` is in eval mode.
 
     Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
     as misses. `UserError` if weights are not finite, or if no output of a task is."""
@@ -68,6 +70,7 @@ def finish(
         said.append(test.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
     write_sample(run, dataset, customers, baselines=baselines)
+    write_fingerprint(run)
     return (
         *(f"{text}; such predictions count as misses" for text in said if text),
         *((f"{tensors_sentence('the trained weights', bad)}: no prediction depends on them",) if bad else ()),

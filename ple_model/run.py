@@ -5,6 +5,7 @@
     model.safetensors  the best weights so far
     progress.jsonl     losses, gates, gradients by epoch
     metrics.json       metrics by task on the validation and the test split
+    fingerprint.json   hashes of all that training wrote, and what each part of the model said of the sample then
     preprocess/        what a new customer needs: context, normaliser, mixtures, HMMs, calibration.json
     sample/            a small dataset of customers, in the dataset format
     state/             resume state, lock, place of the dataset; left out of runs that are shipped

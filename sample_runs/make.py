@@ -24,6 +24,7 @@ from ple_model.data.build.build import build
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.synth import generate
 from ple_model.finish import write_sample
+from ple_model.run_fingerprint import write_fingerprint
 from ple_model.train import Options, train
 
 HERE = Path(__file__).parent
@@ -54,6 +55,7 @@ def one_run(dataset: Dataset, out: Path, overrides: tuple[str, ...], work: Path)
     scratch = work / f"run-{out.name}"
     run = train(dataset, scratch, config, preset="small", device="cpu", progress=_epoch, options=Options())
     write_sample(run.path, dataset, STORED_CUSTOMERS, shares=SHARES)
+    write_fingerprint(run.path)
     for folder in ("state", "analysis"):
         shutil.rmtree(run.path / folder, ignore_errors=True)
     shutil.rmtree(out, ignore_errors=True)

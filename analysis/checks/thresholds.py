@@ -25,6 +25,16 @@ class Thresholds:
     min_rows: int = _t(100, "Rows below which a check answers unknown.", "standard error of a share up to 5 points")
     min_epochs: int = _t(2, "Epochs below which a check of training answers unknown.", "a change needs two points")
 
+    # the run itself
+    run_differs: float = _t(
+        1e-5,
+        "Difference of a part's output from that at the end of training, as a share of its size, beyond rounding.",
+        "measured on a healthy run: two threads for one move no part by more than 1.3e-7 of its size, oneDNN off 1.8e-7, plain "
+        "instead of AVX2 instructions 4.2e-7, float64 for float32 (all of its rounding) 4.3e-7; twenty times the largest. "
+        "bfloat16 moves 6e-3",
+    )
+    run_differs_prediction: float = _t(0.01, "The same of a prediction, from which it is an error.", JUDGEMENT)
+
     # experts
     fallback_error: float = _t(
         0.95, "Share of rows on zero fallback at which an expert is starved.", REFERENCE + " (all-zero output)"

@@ -21,6 +21,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.data.synth import generate
 from ple_model.finish import write_sample
 from ple_model.run import Run, load_run
+from ple_model.run_fingerprint import write_fingerprint
 from ple_model.skill import measure, stored
 from ple_model.sources import source_digest
 from ple_model.train import Options, train
@@ -164,4 +165,5 @@ def train_run(rows: Dataset, path: Path, config: Config, customers: int) -> Run:
     shutil.rmtree(path, ignore_errors=True)
     run = train(rows, path, config, preset="small", device="cpu", options=OPTIONS)
     write_sample(run.path, rows, customers, shares=SHARES)
+    write_fingerprint(run.path)
     return run

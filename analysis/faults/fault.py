@@ -147,7 +147,8 @@ def fault(
     def register(plant: Callable[[float], Plant]) -> Callable[[float], Plant]:
         if name in _FAULTS:
             raise RuntimeError(f"two faults are named '{name}'")
-        _FAULTS[name] = PlantedFault(name, kind, summary, plant, levels, required, permitted, raises, family)
+        known = (*permitted, Expect("RUN-CHANGED")) if kind == "weight" else permitted  # whoever writes weights changes bytes
+        _FAULTS[name] = PlantedFault(name, kind, summary, plant, levels, required, known, raises, family)
         return plant
 
     return register

@@ -19,6 +19,7 @@ from analysis.stats.sae import SaeStats
 from analysis.stats.skill import TaskSkill
 from analysis.stats.training import TrainingStats
 from analysis.stats.transfer import DoseResponse, TransferStats
+from analysis.stats.written import Written
 from ple_model.data.events.holes import Cost
 from ple_model.own_rows import OwnRows
 from ple_model.schema import PART_SLICES
@@ -141,7 +142,9 @@ class SplitPerformance:
 class Statistics(Statistic):
     """All statistics of one run over one set of rows. Areas that were not measured are None."""
 
-    SAME = frozenset({"facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "own_rows"})
+    SAME = frozenset(
+        {"facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "own_rows", "written"}
+    )
 
     facts: Facts
     n: int
@@ -172,6 +175,9 @@ class Statistics(Statistic):
     """The training reference."""
     own_rows: OwnRows | None = None
     """Training rows against others of their cut-off, by every column; of the rows themselves, so not mergeable."""
+
+    written: Written | None = None
+    """Whether the run is what its training wrote, and still says the same."""
 
     def share(self, expert: str) -> float:
         """Share of rows where the expert is on zero fallback; NaN where experts were not measured."""

@@ -17,6 +17,7 @@ from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, 
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.run import Facts, RowQuality, Statistics
 from analysis.stats.transfer import DoseResponse
+from analysis.stats.written import TensorChange, Written
 from ple_model.config import load_config
 from ple_model.data.events.holes import Hole, costs
 from ple_model.fields import OPTIONAL_FIELDS
@@ -72,6 +73,7 @@ class World:
     """inputs, experts, tasks, heads -> name -> rows that are no numbers"""
     dose: dict[str, DoseResponse]
     quality: dict[str, RowQuality]
+    written: Written
 
     def measure(self) -> Statistics:
         n, facts = self.n, self.facts
@@ -114,6 +116,7 @@ class World:
             training=training.measure(self.epochs),
             reference=measure_inputs(reference.features, self.absent, np.ones((n, 734), bool)),
             own_rows=held_apart(self.features),
+            written=self.written,
         )
 
 
@@ -191,6 +194,17 @@ def world(n: int = 600, seed: int = 0) -> World:
         bad={"inputs": {}, "experts": {}, "tasks": {}, "heads": {}},
         dose={e: DoseResponse(e, (0.0, 0.5, 1.0), (0.1, 0.2, 0.3), 0.2, n) for e in facts.edges},
         quality={"nba": RowQuality(n, 0.02, 0.3, 0.1, 0.62, 0.4)},
+        written=as_written(facts),
+    )  # fmt: skip
+
+
+def as_written(facts: Facts) -> Written:
+    """A run that nobody touched: norms and gates as `world` makes them, outputs within rounding."""
+    parts = ["inputs.features", *(f"experts.{e}" for e in EXPERTS), "cgc", *(f"predictions.{t}" for t in facts.tasks)]
+    return Written(
+        modules={"perslay": 10, "towers": 4}, rows=512, outputs=dict.fromkeys(parts, 2e-7),
+        expert_norm=dict.fromkeys(EXPERTS, DIM**0.5), expert_spread=dict.fromkeys(EXPERTS, DIM**0.5),
+        gate_top=dict.fromkeys(facts.tasks, 0.4), gate_entropy=dict.fromkeys(facts.tasks, 1.6),
     )  # fmt: skip
 
 
@@ -519,3 +533,15 @@ def _few(w: World) -> None:
     few = world(40)
     for name in few.__dataclass_fields__:
         setattr(w, name, getattr(few, name))
+
+
+@planted("RUN-CHANGED", "perslay", "error")
+def _reinitialised(w: World) -> None:
+    change = TensorChange("perslay", "other", 64, size_then=0.4, size_now=0.1, start="same")
+    w.written = replace(w.written, tensors={"experts.perslay.out.weight": change})
+
+
+@planted("RUN-DIFFERS", "experts.deepfm", "error")
+def _another_program(w: World) -> None:
+    later = {k: 0.2 for k in w.written.outputs if k.startswith("predictions.")}
+    w.written = replace(w.written, outputs={**w.written.outputs, "experts.deepfm": 0.3, **later})

@@ -1,0 +1,146 @@
+"""Checks of the run itself: are these the bytes of its training, and does the program still say the same?
+
+What they find is certain: it needs no threshold but rounding, and explains everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.registry import NotMeasured, check
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.run import Statistics
+from analysis.stats.written import TensorChange, Written
+
+SHOWN = 6
+SMALL = 64
+"""Values below which a tensor's size says nothing about a fresh start."""
+
+
+def _written(s: Statistics) -> Written:
+    if s.written is None:
+        raise NotMeasured("It was not looked at whether the run is what its training wrote.")
+    if s.written.reason:
+        raise NotMeasured(s.written.reason)
+    return s.written
+
+
+@check("RUN-CHANGED", "Weights, configuration and preprocess/ are the bytes that training wrote.")
+def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """One finding a module, one a file of preprocess/, one for the configuration and the stored customers each."""
+    w = _written(s)
+    by_module: dict[str, dict[str, TensorChange]] = {}
+    for name, how in w.tensors.items():
+        by_module.setdefault(how.module, {})[name] = how
+    for module, tensors in by_module.items():
+        total = w.modules.get(module, len(tensors))
+        yield Finding(
+            "RUN-CHANGED",
+            "error",
+            module,
+            _how(module, tensors, total),
+            (
+                Evidence("tensors that changed", float(len(tensors)), 0.0, total, ", ".join(list(tensors)[:SHOWN])),
+                *(
+                    Evidence("root mean square of its values", c.size_now, c.size_then, c.values, k)
+                    for k, c in list(tensors.items())[:SHOWN]
+                    if not math.isnan(c.size_now)
+                ),
+            ),
+            None,
+            "The file of the weights was edited, partly loaded, merged or damaged after the training.",
+            Fix("", None, None, "Take model.safetensors from where it was trained, or train again."),
+        )
+    for file in (*w.files, *w.gone):
+        parts = w.files.get(file, ())
+        yield Finding(
+            "RUN-CHANGED",
+            "error",
+            f"preprocess/{file}",
+            f"`preprocess/{file}` is gone, although training wrote it."
+            if file in w.gone
+            else f"`preprocess/{file}` is not the file that training wrote; `{parts[0]}` changed, among {len(parts)}."
+            if parts
+            else f"`preprocess/{file}` is not the file that training wrote.",
+            (Evidence("parts that changed", float(len(parts)), 0.0, text=", ".join(parts[:SHOWN])),),
+            None,
+            "The file was edited, replaced by another run's, or damaged after the training.",
+            Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
+        )
+    if w.config:
+        yield Finding(
+            "RUN-CHANGED", "error", "config.yaml", "`config.yaml` is not the file that training wrote.",
+            (Evidence("files that changed", 1.0, 0.0, text="config.yaml"),), None,
+            "The configuration was edited after the training; the weights were trained with another.",
+            Fix("", None, None, "Put the training's own config.yaml back; a change of it needs another training."),
+        )  # fmt: skip
+    if w.sample == "changed":
+        yield Finding(
+            "RUN-CHANGED", "warning", "sample", "The stored customers are not those that training stored.",
+            (Evidence("files that changed", 1.0, 0.0, text="sample"),), None,
+            "Rows of sample/ were edited or replaced after the training: what is measured on them is of other rows.",
+            Fix("", None, None, "Take sample/ from where the run was trained, or name the dataset to measure on."),
+        )  # fmt: skip
+
+
+def _how(module: str, tensors: dict[str, TensorChange], total: int) -> str:
+    """What happened to a module, as far as its bytes prove it."""
+    n = len(tensors)
+    name, first = next(iter(tensors.items()))
+    if n == 1 and first.how == "value":
+        return f"One value of `{name}` in `{module}` is another than training wrote: {first.was:.6g} became {first.now:.6g}."
+    if all(c.how == "factor" and math.isclose(c.factor, first.factor, rel_tol=1e-3) for c in tensors.values()):
+        return (
+            f"{n} of {total} tensors of `{module}` were multiplied by {first.factor:.4g} after the training, `{name}` for one."
+        )
+    if all(c.start == "same" for c in tensors.values()):
+        return f"{n} of {total} tensors of `{module}` are this configuration's untrained start: the module was re-initialised."
+    fresh = [c for c in tensors.values() if c.start]
+    if fresh and all(c.start or c.values < SMALL for c in tensors.values()):
+        return (
+            f"{n} of {total} tensors of `{module}` are others, in size those of a fresh start: the module was re-initialised."
+        )
+    if all(c.how == "order" for c in tensors.values()):
+        return f"{n} of {total} tensors of `{module}` hold their values in another order than training wrote, `{name}` for one."
+    return f"{n} of {total} tensors of `{module}` are not those that training wrote, `{name}` for one."
+
+
+@check(
+    "RUN-DIFFERS", "The program says the same of the stored customers as at the end of training.",
+    unplantable="the program itself would have to be another one than the one that trained",
+)  # fmt: skip
+def differs(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """The first part along the way of the data whose output is another, although weights and rows are the same."""
+    w = _written(s)
+    if w.changed:
+        raise NotMeasured("The run's own files have changed: what its parts say follows from that.")
+    if w.sample != "same" or not w.outputs:
+        raise NotMeasured("The stored customers are not those of the training: outputs cannot be compared.")
+    apart = {k: v for k, v in w.outputs.items() if v > t.run_differs}
+    if not apart:
+        return
+    first = next(iter(apart))
+    told = [v for k, v in apart.items() if k.startswith("predictions.")]
+    largest = max(told, default=0.0)
+    moved = ", ".join(f"{k} {a} -> {b}" for k, (a, b) in w.environment.items())
+    yield Finding(
+        "RUN-DIFFERS",
+        "error" if largest > t.run_differs_prediction else "warning",
+        first,
+        f"The bytes are those of training, yet `{first}` is another for the same customers, by {apart[first]:.2g} of its size.",
+        (
+            Evidence("difference as a share of its size", min(apart[first], 1e9), t.run_differs, w.rows),
+            Evidence("parts that differ", float(len(apart)), 0.0, len(w.outputs), ", ".join(list(apart)[:SHOWN])),
+            Evidence("largest difference of a prediction", min(largest, 1e9), t.run_differs_prediction, w.rows),
+            Evidence("differs from the end of training", float(len(w.environment)), None, text=moved),
+        ),
+        None,
+        "The source of the program is another than at the end of training, and computes something else."
+        if "code" in w.environment
+        else "The library that computes is another version than at the end of training."
+        if {"torch", "numpy"} & set(w.environment)
+        else "The same program computes something else here: look at the device, its drivers and its precision.",
+        Fix("", None, None, "Open the run with the release that trained it, or train it again with this one."),
+    )

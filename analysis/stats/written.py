@@ -1,0 +1,60 @@
+"""Is a run still what its training wrote, and does it still say the same? Facts of its folder, not of measured rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TensorChange:
+    """One tensor of model.safetensors that is not the one that training wrote."""
+
+    module: str
+    how: str
+    """"value", "factor", "order" or "other" """
+    values: int = 0
+    factor: float = math.nan
+    place: int = -1
+    was: float = math.nan
+    now: float = math.nan
+    size_then: float = math.nan
+    """Root mean square of its values."""
+    size_now: float = math.nan
+    start: str = ""
+    """"same": the very start of this configuration; "like": of the size of a fresh start; empty: neither"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `fingerprint.json` says against the folder as it is."""
+
+    reason: str = ""
+    """Why nothing could be compared; empty where it was."""
+    modules: dict[str, int] = field(default_factory=dict)
+    """Tensors by module."""
+    tensors: dict[str, TensorChange] = field(default_factory=dict)
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Files of preprocess/ that changed, with the parts that did; no part: the whole, or the file is gone."""
+    gone: tuple[str, ...] = ()
+    config: bool = False
+    """config.yaml is another."""
+    sample: str = "same"
+    """"same", "changed", or "absent" """
+    rows: int = 0
+    outputs: dict[str, float] = field(default_factory=dict)
+    """Part of the model, along the way of the data -> how far its output is from that at the end of training, as a share of
+    its size."""
+    environment: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What differs: (at the end of training, now)."""
+    expert_norm: dict[str, float] = field(default_factory=dict)
+    """Mean norm of an expert's output at the end of training, on the stored rows."""
+    expert_spread: dict[str, float] = field(default_factory=dict)
+    gate_top: dict[str, float] = field(default_factory=dict)
+    """Mean largest weight of a task's gate then."""
+    gate_entropy: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Anything but the sample."""
+        return bool(self.tensors or self.files or self.gone or self.config)

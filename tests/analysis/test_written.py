@@ -1,0 +1,126 @@
+"""RUN-CHANGED and RUN-DIFFERS on a real run: what was altered is named, an untouched run is silent, an older one is unknown."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from analysis.checks import checks
+from analysis.checks.finding import Finding
+from analysis.checks.registry import run_check
+from analysis.checks.thresholds import Thresholds
+from analysis.facts import facts_of
+from analysis.fingerprint import run_digest
+from analysis.stats.run import Statistics
+from analysis.written import written
+from ple_model.files import read_json, read_tensors, write_json, write_tensors
+from ple_model.finish import write_sample
+from ple_model.model import PLEClusterAdaTT
+from ple_model.run import Run, load_run
+
+
+@pytest.fixture
+def copy(tiny_run: Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("analysis")))
+
+
+def said(path: Path, id: str, change: Callable[[PLEClusterAdaTT], None] | None = None) -> tuple[Finding, ...]:
+    run = load_run(path)
+    model = run.model(finite=False)
+    if change is not None:
+        with torch.no_grad():
+            change(model)
+    s = Statistics(facts=facts_of(run, model, run.sample()), n=1, written=written(run, model))
+    return run_check(checks()[id], s, Thresholds())
+
+
+def edit(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors, metadata = read_tensors(path / "model.safetensors")
+    change(tensors)
+    write_tensors(path / "model.safetensors", tensors, metadata)
+
+
+def test_an_untouched_run_passes_both(copy: Path) -> None:
+    assert [f.severity for id in ("RUN-CHANGED", "RUN-DIFFERS") for f in said(copy, id)] == ["ok", "ok"]
+
+
+def test_a_run_of_before_is_unknown_with_the_reason(copy: Path) -> None:
+    (copy / "fingerprint.json").unlink()
+    for id in ("RUN-CHANGED", "RUN-DIFFERS"):
+        (found,) = said(copy, id)
+        assert (found.severity, "before fingerprint.json" in found.verdict) == ("unknown", True)
+    (copy / "fingerprint.json").write_text("{")
+    assert "cannot be read" in said(copy, "RUN-CHANGED")[0].verdict
+
+
+def _start(tensors: dict[str, torch.Tensor], run: Run, module: str, seed: int | None = None) -> None:
+    config = run.config if seed is None else replace(run.config, training=replace(run.config.training, seed=seed))
+    fresh = PLEClusterAdaTT(config, run.context()).state_dict()
+    tensors.update({k: v for k, v in fresh.items() if k.startswith(module)})
+
+
+def _first(tensors: dict[str, torch.Tensor], module: str) -> str:
+    return next(k for k in tensors if k.startswith(module) and tensors[k].dim() == 2)
+
+
+@pytest.mark.parametrize(
+    ("subject", "words", "change"),
+    [
+        ("perslay", "untrained start", lambda t, run: _start(t, run, "experts.perslay")),
+        ("causal", "not those that training wrote", lambda t, run: t[_first(t, "experts.causal")].normal_()),
+        ("deepfm", "in size those of a fresh start", lambda t, run: _start(t, run, "experts.deepfm", seed=99)),
+        ("cgc", "multiplied by 20", lambda t, run: t["cgc.linear.weight"].mul_(20)),
+        ("towers", "One value of `towers.out_bias`", lambda t, run: t["towers.out_bias"].view(-1)[0].fill_(torch.nan)),
+    ],
+)
+def test_altered_weights_are_named_by_module_and_by_what_happened(
+    copy: Path, subject: str, words: str, change: Callable[[dict[str, torch.Tensor], Run], None]
+) -> None:
+    run = load_run(copy)
+    before = run_digest(copy)
+
+    edit(copy, lambda tensors: change(tensors, run))
+    found = [f for f in said(copy, "RUN-CHANGED") if f.alarm]
+    assert [(f.subject, f.severity) for f in found] == [(subject, "error")]
+    assert words in found[0].verdict
+    assert run_digest(copy) != before
+    assert said(copy, "RUN-DIFFERS")[0].severity == "unknown"  # it would only follow
+
+
+def test_an_altered_calibration_names_its_task_and_a_missing_file_is_one(copy: Path) -> None:
+    path = copy / "preprocess" / "calibration.json"
+    stored = read_json(path)
+    stored["churn"] = stored["ctr"]
+    write_json(path, stored)
+    (copy / "preprocess" / "uncertainty.json").unlink()
+    found = {f.subject: f for f in said(copy, "RUN-CHANGED") if f.alarm}
+    assert set(found) == {"preprocess/calibration.json", "preprocess/uncertainty.json"}
+    assert "churn" in found["preprocess/calibration.json"].evidence[0].text
+    assert "is gone" in found["preprocess/uncertainty.json"].verdict
+
+
+def test_an_edited_configuration_is_told(copy: Path) -> None:
+    path = copy / "config.yaml"
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert [f.subject for f in said(copy, "RUN-CHANGED") if f.alarm] == ["config.yaml"]
+
+
+def test_other_stored_customers_are_told_and_the_code_is_not_blamed(copy: Path, tiny_run: Run) -> None:
+    data = tiny_run.dataset()
+    assert data is not None
+    write_sample(copy, data, 40, seed=3)
+    assert [(f.subject, f.severity) for f in said(copy, "RUN-CHANGED")] == [("sample", "warning")]
+    assert said(copy, "RUN-DIFFERS")[0].severity == "unknown"
+
+
+def test_another_program_is_told_by_its_first_part(copy: Path) -> None:
+    def other_code(model: PLEClusterAdaTT) -> None:
+        model.cgc.temperature = 2.0
+
+    (found,) = said(copy, "RUN-DIFFERS", other_code)
+    assert (found.subject, found.alarm) == ("cgc", True)
