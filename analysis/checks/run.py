@@ -124,7 +124,6 @@ def differs(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     first = next(iter(apart))
     told = [v for k, v in apart.items() if k.startswith("predictions.")]
     largest = max(told, default=0.0)
-    moved = ", ".join(f"{k} {a} -> {b}" for k, (a, b) in w.environment.items())
     yield Finding(
         "RUN-DIFFERS",
         "error" if largest > t.run_differs_prediction else "warning",
@@ -134,7 +133,7 @@ def differs(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             Evidence("difference as a share of its size", min(apart[first], 1e9), t.run_differs, w.rows),
             Evidence("parts that differ", float(len(apart)), 0.0, len(w.outputs), ", ".join(list(apart)[:SHOWN])),
             Evidence("largest difference of a prediction", min(largest, 1e9), t.run_differs_prediction, w.rows),
-            Evidence("differs from the end of training", float(len(w.environment)), None, text=moved),
+            Evidence("differs from the end of training", float(len(w.environment)), None, text=w.moved),
         ),
         None,
         "The source of the program is another than at the end of training, and computes something else."

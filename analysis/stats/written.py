@@ -55,6 +55,11 @@ class Written:
     gate_entropy: dict[str, float] = field(default_factory=dict)
 
     @property
+    def moved(self) -> str:
+        """What of the environment differs, in words."""
+        return ", ".join(f"{k} {then} -> {now}" for k, (then, now) in self.environment.items())
+
+    @property
     def changed(self) -> bool:
         """Anything but the sample."""
         return bool(self.tensors or self.files or self.gone or self.config)
