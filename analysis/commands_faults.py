@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from analysis.faults.seeds import FRESH, LOOKED_AT, ONCE, require_allowed
+from analysis.faults.seeds import CUSTOMERS, FRESH, LOOKED_AT, ONCE, require_allowed
 from ple_model.arguments import MAX_SEED, file_out, folder_out, whole
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
@@ -22,6 +22,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="a fault, a kind (join, labels, units, ...), or a check whose faults are meant; may be repeated",
     )
     parser.add_argument("--quick", action="store_true", help="a fault of every area on one seed: minutes instead of an hour")
+    parser.add_argument(
+        "--customers", type=whole(500, 100_000), default=CUSTOMERS, metavar="N",
+        help=f"of each synthetic bank (default {CUSTOMERS}); with fewer the checks that need many rows say unknown",
+    )  # fmt: skip
     parser.add_argument("--strong", action="store_true", help="the first, strongest level of each fault alone")
     parser.add_argument(
         "--healthy", type=whole(1, len(FRESH)), metavar="N",
@@ -59,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     only = tuple(args.only) or (QUICK if args.quick else ())
     request = Request(
         seeds=_seeds(args), only=only, fixes=not (args.no_fixes or args.quick), healthy=args.healthy is not None,
-        strong=args.strong,
+        strong=args.strong, customers=args.customers,
     )  # fmt: skip
     request.chosen()
     if args.list:

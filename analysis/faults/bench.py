@@ -29,7 +29,7 @@ from analysis.faults.harm import STOPPED, Harm, Losses, harm, losses, scored, ya
 from analysis.faults.oracle import oracle_of, with_changed
 from analysis.faults.rows import in_units, rewrite
 from analysis.faults.score import BenchmarkScore, Case, Hit, judge, judge_healthy
-from analysis.faults.seeds import LOOKED_AT, ONCE, note_use
+from analysis.faults.seeds import CUSTOMERS, LOOKED_AT, ONCE, note_use
 from analysis.record import record
 from ple_model.config import Config
 from ple_model.data.dataset.normalize import Normalizer
@@ -41,7 +41,6 @@ from ple_model.row_loss import Yardstick
 from ple_model.run import Run, load_run
 
 SEEDS = LOOKED_AT
-CUSTOMERS = 2000
 QUICK = (
     "feed-collaborative", "nan-features", "hmm-absent-journey", "drift-columns", "expert-dead", "gate-collapsed",
     "gate-uniform", "transfer-silent", "sae-dead", "evidence-gone", "transfer-cycle", "labels-missing", "labels-shifted",

@@ -24,6 +24,9 @@ ONCE = 47
 FRESH = tuple(range(201, 231))
 """For healthy runs alone (`--healthy N` takes the first N)."""
 
+CUSTOMERS = 2000
+"""Of each bank."""
+
 LEDGER = "once.json"
 
 
