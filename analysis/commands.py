@@ -13,10 +13,14 @@ from ple_model.arguments import COUNT, COUNT_OR_NONE, SEED, file_in, file_out, f
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
 
+EXIT_CODES = "exit code: 0 without, 1 with a warning or an error among the findings, 2 where nothing could be measured"
+
 
 def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXIT_CODES
     parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
     parser.add_argument("--dataset", type=folder_in, metavar="D", help="measure on this dataset (default: the run's sample)")
+    parser.add_argument("--compare", type=folder_in, metavar="OTHER", help="say what differs from this run beyond noise")
     parser.add_argument("--sample", type=COUNT, metavar="N", help="use at most N rows, chosen with --seed")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the sample (default 0)")
     parser.add_argument("--thresholds", type=file_in, metavar="FILE", help="JSON file with thresholds to override, by name")
@@ -40,6 +44,12 @@ def _run_diagnose(args: argparse.Namespace) -> int:
     found = diagnose(
         args.run, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, force=args.force, tell=tell
     )
+    other = None
+    if args.compare is not None:
+        from analysis.against import against
+
+        theirs = diagnose(args.compare, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, tell=tell)
+        other = against(found, theirs)
     if args.html is not None or args.markdown is not None:
         from analysis.report import to_html, to_markdown, write_report
 
@@ -47,9 +57,15 @@ def _run_diagnose(args: argparse.Namespace) -> int:
             if path is not None:
                 write_report(path, render(found))
     if args.json:
-        print(_dump(found.to_dict()))
+        print(_dump(found.to_dict() | ({} if other is None else {"compare": other.to_dict()})))
     else:
         print(found)
+        if other is not None:
+            print(other)
+    if found.alarms:
+        errors = sum(f.severity == "error" for f in found.alarms)
+        said = f"errors: {errors}, warnings: {len(found.alarms) - errors}; exit code 1 says that there are some"
+        print(said, file=sys.stderr, flush=True)
     return 1 if found.alarms else 0
 
 

@@ -1,4 +1,5 @@
-"""`ple explain`: why this, for this customer. Exit 1 when the explanation failed a check of itself and is withheld."""
+"""`ple explain`: why this, for this customer. Exit 1 when the explanation failed a check of itself and is withheld; where the
+reasons are withheld because the task has no skill, the answer is whole, and the exit code 0."""
 
 from __future__ import annotations
 
@@ -21,14 +22,23 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--language", choices=("en", "ko"), default="en", help="language of the report (default: en)")
     parser.add_argument("--html", type=file_out, metavar="FILE", help="write a one-page report that opens offline")
+    parser.add_argument(
+        "--anyway", action="store_true", help="show the reasons, under a warning, also for a task that is not predicted better "
+        "than by its average",
+    )  # fmt: skip
     add_json(parser)
+    parser.epilog = (
+        'exit code: 1 where the explanation failed a check of itself. In --json "withheld" says whether reasons are held back, '
+        '"withheld_because" why ("skill": the task is not predicted better than by its average; "check"), and "skill" how well '
+        "the task is predicted (1 - loss / loss of a constant, with its interval)"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
     from analysis.explain.customer import explain
     from ple_model.run import dump
 
-    found = explain(args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target)
+    found = explain(args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target, anyway=args.anyway)
     if args.html is not None:
         from analysis.explain.report import to_html
         from analysis.report import write_report
@@ -38,7 +48,7 @@ def _run(args: argparse.Namespace) -> int:
         print(dump(found.to_dict()))
     else:
         print(found.text(args.language))
-    return 1 if found.withheld else 0
+    return 1 if found.faithfulness.withheld else 0
 
 
 COMMANDS: tuple[Command, ...] = (

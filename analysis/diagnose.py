@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.checks import run_checks
 from analysis.checks.finding import SEVERITIES, Finding, Severity
+from analysis.checks.order import Group, grouped
 from analysis.checks.thresholds import Thresholds
 from analysis.fingerprint import SENTENCES, Why, code_digest, run_digest
 from analysis.results.progress import Progress
 from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, stored
+from analysis.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
@@ -45,6 +48,15 @@ class Diagnosis:
         """The loudest severity found."""
         return max((f.severity for f in self.findings), key=SEVERITIES.index, default="unknown")
 
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Is it any good? The word, and how many tasks were learnt."""
+        return verdict(self.findings, self.statistics)
+
+    def groups(self) -> tuple[Group, ...]:
+        """Everything but what passed, each cause with what follows from it, the loudest first."""
+        return grouped(f for f in self.findings if f.severity != "ok")
+
     def by_severity(self) -> dict[Severity, tuple[Finding, ...]]:
         """Loudest severity first; severities without findings are left out."""
         groups = {s: tuple(f for f in self.findings if f.severity == s) for s in reversed(SEVERITIES)}
@@ -62,6 +74,8 @@ class Diagnosis:
             "rows": self.statistics.n,
             "fingerprint": self.store.fingerprint,
             "reuse": SENTENCES[self.why],
+            "verdict": self.verdict.word.replace("_", " "),
+            "tasks": self.verdict.to_dict(),
             "worst": self.worst,
             "counts": counts,
             "performance": {split: asdict(x) for split, x in self.statistics.performance.items()},
@@ -70,12 +84,24 @@ class Diagnosis:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{len(f)} {s}" for s, f in self.by_severity().items())
-        shown = [f for f in self.findings if f.severity != "ok"]
-        lines = [f"{self.run.name}: {self.statistics.n} rows; {counts}"]
-        lines += [f"  {f.severity:<8} {f.id:<22} {f.subject}: {f.verdict}" for f in shown]
+        lines = [f"{self.run.name}: {self.verdict.said()}", f"{self.statistics.n} rows; {counts}"]
+        for group in self.groups():
+            lines.append(_line(group.cause))
+            if group.followers:
+                lines.append(f"{'':11}{follow_from_this(len(group.followers))}:")
+                lines += [f"{'':11}{_line(f)}" for f in group.followers]
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def follow_from_this(n: int) -> str:
+    """What stands over the consequences of a finding."""
+    return f"{n} more finding{'s follow' if n > 1 else ' follows'} from this"
+
+
+def _line(f: Finding) -> str:
+    return f"  {f.severity:<8} {f.id:<22} {f.subject}: {f.verdict}"
 
 
 def load_diagnosis(run: Path | str, thresholds: Thresholds | None = None) -> Diagnosis | None:

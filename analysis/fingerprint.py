@@ -98,6 +98,20 @@ def files_mark(run: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def data_mark(data: Path | None) -> str:
+    """Changes whenever a dataset's content does, as its manifest tells it, or the baselines that lie with it; "" for none."""
+    if data is None:
+        return ""
+    digest = hashlib.sha256(str(data.resolve()).encode())
+    for path in (data / "dataset.json", *_below(data / FOLDER)):
+        try:
+            stat = path.stat()
+            digest.update(f"{path.relative_to(data)}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}".encode())
+        except OSError:
+            digest.update(f"{path.relative_to(data)}:-".encode())
+    return digest.hexdigest()[:16]
+
+
 def _below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if not is_folder(p)) if is_folder(folder) else []
 

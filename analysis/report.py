@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.checks.finding import Evidence, Finding
-from analysis.diagnose import Diagnosis
+from analysis.checks.order import Group
+from analysis.diagnose import Diagnosis, follow_from_this
 from analysis.harmless import harmless, harmless_figure
 from analysis.html_page import asset, html_page
 from analysis.stats.run import Statistics
@@ -28,12 +29,12 @@ def to_html(found: Diagnosis) -> str:
     counts = " · ".join(f"{len(f)} {s}" for s, f in found.by_severity().items())
     name = html.escape(str(run.get("name") or found.run.name))
     rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in run.items() if k != "name")
-    alarms = "".join(_card(f) for f in found.findings if f.severity != "ok")
+    alarms = "".join(_group(g) for g in found.groups())
     passed = "".join(
         f"<tr><td class=id>{f.id}</td><td>{html.escape(f.verdict)}</td></tr>" for f in found.findings if f.severity == "ok"
     )
     body = (
-        f"<h1>{name}</h1><p>{found.statistics.n} rows · {counts}</p>"
+        f"<h1>{name}</h1><p><b>{html.escape(found.verdict.said())}</b></p><p>{found.statistics.n} rows · {counts}</p>"
         f"<h2>Findings</h2>{alarms or '<p>Nothing to report.</p>'}"
         f"<h2>How well it predicts</h2>{_performance(found.statistics)}"
         f"<h2>Figures</h2>{''.join(_figures(found.statistics))}"
@@ -59,6 +60,15 @@ def _performance(s: Statistics) -> str:
         head = "<tr><th>task</th><th>labelled rows</th><th>metrics (what a constant reaches)</th></tr>"
         out += f"<p>{html.escape(split)}: {x.rows} rows of {x.customers} customers</p><table>{head}{rows}</table>"
     return out or "<p>No row was measured.</p>"
+
+
+def _group(group: Group) -> str:
+    """A finding, and folded beneath it what follows from it."""
+    if not group.followers:
+        return _card(group.cause)
+    followers = "".join(_card(f) for f in group.followers)
+    said = follow_from_this(len(group.followers))
+    return f"{_card(group.cause)}<details class=follows><summary>{said}</summary>{followers}</details>"
 
 
 def _card(f: Finding) -> str:
@@ -110,24 +120,31 @@ def to_markdown(found: Diagnosis) -> str:
     """Findings as Markdown, loudest first; what comes from the run makes no link or image of its own."""
     name = found.statistics.facts.run.get("name") or found.run.name
     counts = ", ".join(f"{len(f)} {s}" for s, f in found.by_severity().items())
-    lines = [f"# {name}", "", f"{found.statistics.n} rows; {counts}.", ""]
-    for f in found.findings:
-        if f.severity == "ok":
-            continue
-        lines += [f"## {f.severity}: {f.id} ({f.subject})", "", f.verdict, ""]
-        if f.evidence:
-            lines += ["| evidence | value | threshold | n |", "|---|---|---|---|"]
-            for e in f.evidence:
-                shown = e.text.replace("|", "\\|") if e.text else statistic(e.value, "")
-                lines.append(f"| {e.name.replace('|', chr(92) + '|')} | {shown} | {statistic(e.threshold, '')} | {e.n or ''} |")
-            lines.append("")
-        if f.cause:
-            lines += [f"Likely cause: {f.cause}", ""]
-        if f.fix is not None:
-            change = f" `{f.fix.key}`: {f.fix.old} to {f.fix.new}." if f.fix.key else ""
-            lines += [f"Fix: {f.fix.text}{change}", ""]
+    lines = [f"# {name}", "", f"**{found.verdict.said()}**", "", f"{found.statistics.n} rows; {counts}.", ""]
+    for group in found.groups():
+        lines += _section(group.cause, "##")
+        if group.followers:
+            lines += [f"{follow_from_this(len(group.followers))}:", ""]
+            lines += [line for f in group.followers for line in _section(f, "###")]
     lines += ["## Passed", "", *[f"- {f.id}: {f.verdict}" for f in found.findings if f.severity == "ok"], ""]
     return harmless("\n".join(lines))
+
+
+def _section(f: Finding, mark: str) -> list[str]:
+    """The lines of one finding."""
+    lines = [f"{mark} {f.severity}: {f.id} ({f.subject})", "", f.verdict, ""]
+    if f.evidence:
+        lines += ["| evidence | value | threshold | n |", "|---|---|---|---|"]
+        for e in f.evidence:
+            shown = e.text.replace("|", "\\|") if e.text else statistic(e.value, "")
+            lines.append(f"| {e.name.replace('|', chr(92) + '|')} | {shown} | {statistic(e.threshold, '')} | {e.n or ''} |")
+        lines.append("")
+    if f.cause:
+        lines += [f"Likely cause: {f.cause}", ""]
+    if f.fix is not None:
+        change = f" `{f.fix.key}`: {f.fix.old} to {f.fix.new}." if f.fix.key else ""
+        lines += [f"Fix: {f.fix.text}{change}", ""]
+    return lines
 
 
 def to_json(found: Diagnosis) -> str:

@@ -18,11 +18,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
     ),
-    frozenset({"results", "store", "facts", "quality", "checks", "compare"}),
+    frozenset({"results", "store", "facts", "quality", "checks", "compare", "verdict"}),
     frozenset({"engine", "performance", "skill", "judging", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench"}),
-    frozenset({"report", "__init__"}),
+    frozenset({"report", "against", "__init__"}),
     frozenset({"commands", "commands_ablate", "commands_explain", "commands_faults"}),
 )
 """Of `analysis`, lowest first: a module imports from its own layer or a lower one."""

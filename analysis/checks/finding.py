@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -56,6 +55,8 @@ class Finding:
     cause: str = ""
     fix: Fix | None = None
     whatif: tuple[str, ...] = ()
+    follows: str = ""
+    """"ID subject" of the finding that this one is a consequence of; set by `analysis.checks.order` alone."""
 
     @property
     def alarm(self) -> bool:
@@ -67,9 +68,5 @@ class Finding:
         plain = asdict(self)
         plain["evidence"] = [asdict(e) for e in self.evidence]
         plain["whatif"] = list(self.whatif)
+        plain["cause_id"] = self.follows.partition(" ")[0] or None
         return plain
-
-
-def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Loudest first, then by id and subject."""
-    return tuple(sorted(findings, key=lambda f: (-SEVERITIES.index(f.severity), f.id, f.subject)))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from analysis.checks.finding import Finding, sort_findings
+from analysis.checks.finding import Finding
+from analysis.checks.order import in_order
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.run import Statistics
 
@@ -73,16 +74,9 @@ def run_check(item: Check, statistics: Statistics, thresholds: Thresholds) -> tu
 
 
 def run_checks(statistics: Statistics, thresholds: Thresholds | None = None) -> tuple[Finding, ...]:
-    """All checks, loudest finding first."""
+    """All checks: loudest finding first, each with the cause it follows from, none beside one that contradicts it."""
     limits = thresholds or Thresholds()
-    return sort_findings(without_excuses(f for c in checks().values() for f in run_check(c, statistics, limits)))
-
-
-def without_excuses(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings without those that say of a subject that all may be well while an alarm of the same area is on it."""
-    found = list(findings)
-    alarmed = {(f.id.split("-")[0], f.subject) for f in found if f.alarm}
-    return [f for f in found if f.severity != "info" or (f.id.split("-")[0], f.subject) not in alarmed]
+    return in_order((f for c in checks().values() for f in run_check(c, statistics, limits)), statistics)
 
 
 def need_rows(n: int, thresholds: Thresholds, what: str = "rows") -> None:

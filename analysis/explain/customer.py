@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +24,20 @@ def explain(
     *,
     target: int | None = None,
     seed: int = 0,
+    anyway: bool = False,
 ) -> Explanation:
     """Why the model predicts what it predicts for one customer.
 
     `task` None: next best action, or the run's first task; `cutoff` None: the customer's latest; `target`: the class to explain
     (None: the most probable). The customer is looked for in `dataset`, else in the run's sample and in the dataset it
-    was trained on. `UserError` for an unknown customer (with the nearest id), task, cutoff or class.
+    was trained on. The reasons for a task without skill are withheld unless `anyway`. `UserError` for an unknown customer (with
+    the nearest id), task, cutoff or class.
     """
     opened = opened_run(run)
     chosen = chosen_task(opened, task)
     data, row = find(opened, customer_id, cutoff, dataset)
     from analysis.explain.assemble import assemble  # torch
+    from analysis.explain.standing import standing
 
-    return assemble(opened, data, data.take([row]), chosen, target, seed)
+    found = assemble(opened, data, data.take([row]), chosen, target, seed)
+    return replace(found, skill=standing(opened, chosen, data), anyway=anyway)

@@ -21,8 +21,9 @@ def to_html(found: Explanation, language: Language = "en") -> str:
     sections = [
         f"<h1>{_e(w['why'])}</h1>",
         f"<p>{_e(found.customer_id)} · {_e(found.cutoff)} · {_e(found.segment)} · {_e(aim)}</p>",
+        _badge(found, language) if found.unskilled else "",
         _key(found, language, w),
-        _badge(found, language),
+        "" if found.unskilled else _badge(found, language),
         _reasons(found, language, w),
         _offers(found, w),
         _section(w["groups"], _bars(found, language, [(g.named(language), g) for g in found.groups[:12]])),
@@ -61,6 +62,8 @@ def _key(found: Explanation, language: Language, w: dict[str, str]) -> str:
 
 
 def _badge(found: Explanation, language: Language) -> str:
+    if said := found.meaningless(language):
+        return f'<p><span class="badge withheld">{_e(said)}</span></p>'
     f = found.faithfulness
     return f'<p><span class="badge {f.level}">{_e(f.verdict_ko if language == "ko" else f.verdict_en)}</span></p>'
 
@@ -115,6 +118,8 @@ def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
 
 
 def _transfer(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    if found.withheld and found.unskilled:
+        return ""
     rows = "".join(
         f"<tr><td>{_e(task_title(t.source, language) or t.source)} → {_e(task_title(t.target, language) or t.target)}</td>"
         f"<td>{_e(found.entered(t, language))}</td><td class=n>{_e(w['cut'])}: {_signed(found, -t.effect, language)}</td></tr>"

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.registry import Drawing, reported
-from analysis.figures.style import figure, heatmap, lines
+from analysis.figures.style import ROW, figure, heatmap, lines
 from analysis.stats.run import Statistics
 from analysis.stats.training import TrainingStats
+from analysis.stats.turning import Turn, train_ratio
+
+OWN, WORSE = "#3B6FE0", "#E0872B"
+"""Seen on light and on dark."""
 
 
 def marks(out: go.Figure, stats: TrainingStats) -> go.Figure:
-    """Vertical marks where a phase begins (after the first) and where gates were frozen."""
+    """Vertical marks where a phase begins (after the first) and where gates were frozen. Their names run along the lines, one
+    kind from the top and one from the bottom: the lines may lie an epoch apart."""
     for event in stats.event("phase")[1:]:
         if event.get("phase") and "ended" not in event:
-            out.add_vline(
-                x=event["epoch"] - 0.5,
-                line={"dash": "dot", "width": 1},
-                annotation_text=f"phase {event['phase']}",
-                annotation_font_size=11,
-            )
+            _mark(out, event["epoch"] - 0.5, "dot", f"phase {event['phase']}", top=True)
     for event in stats.event("freeze"):
-        out.add_vline(
-            x=event["epoch"] + 0.5,
-            line={"dash": "dash", "width": 1},
-            annotation_text="gates frozen",
-            annotation_font_size=11,
-            annotation_position="top left",
-        )
+        _mark(out, event["epoch"] + 0.5, "dash", "gates frozen", top=False)
     return out
+
+
+def _mark(out: go.Figure, x: float, dash: str, text: str, *, top: bool) -> None:
+    out.add_vline(x=x, line={"dash": dash, "width": 1})
+    out.add_annotation(
+        x=x, y=1.0 if top else 0.0, yref="paper", text=text, textangle=-90, showarrow=False, font={"size": 11},
+        xanchor="right", yanchor="top" if top else "bottom",
+    )  # fmt: skip
 
 
 def loss(stats: TrainingStats, name: str = "") -> go.Figure:
@@ -79,6 +81,57 @@ def task_ratio(stats: TrainingStats) -> go.Figure:
     out.update_coloraxes(reversescale=True)  # better than a constant in blue, worse in orange
     out.update_xaxes(side="bottom", title_text="epoch", tickangle=0, type="category")
     return out
+
+
+def turning(found: Sequence[Turn]) -> go.Figure:
+    """[task] each task's own best epoch, the stretch after it, and the epoch whose weights were kept for all."""
+    out = figure(90 + ROW * len(found))
+    late = [t for t in found if not t.improving]
+    out.add_trace(
+        go.Scatter(
+            x=[v for t in late for v in (t.best_epoch, t.last_epoch, None)],
+            y=[v for t in late for v in (t.task, t.task, None)],
+            mode="lines",
+            name="its validation loss rose again",
+            line={"width": 3, "color": WORSE},
+            hoverinfo="skip",
+        )
+    )
+    for name, group, symbol in (
+        ("its own best epoch", late, "circle"),
+        ("still improving at the end", [t for t in found if t.improving], "triangle-right"),
+    ):
+        if group:
+            out.add_trace(
+                go.Scatter(
+                    x=[t.best_epoch for t in group],
+                    y=[t.task for t in group],
+                    mode="markers",
+                    name=name,
+                    marker={"size": 11, "symbol": symbol, "color": OWN},
+                    customdata=[[t.best, t.kept] for t in group],
+                    hovertemplate="%{y}: epoch %{x}, skill %{customdata[0]:.3f}, in the kept weights %{customdata[1]:.3f}"
+                    "<extra></extra>",
+                )
+            )
+    if found:
+        _mark(out, found[0].kept_epoch, "solid", "kept weights", top=True)
+    out.update_xaxes(title_text="epoch", dtick=1 if found and found[0].last_epoch <= 20 else None)
+    out.update_yaxes(autorange="reversed", categoryorder="array", categoryarray=[t.task for t in found])
+    return out
+
+
+def gap(stats: TrainingStats) -> go.Figure:
+    """Mean skill over tasks by epoch, of the training rows and of the validation rows; what lies between is learnt by heart."""
+    trained = train_ratio(stats)
+    mean = np.mean(list(trained.values()), axis=0) if trained else np.full(len(stats), np.nan)
+    out = lines(
+        stats.epoch,
+        {"training rows": 1 - mean, "validation rows": 1 - stats.series("valid", "mean_ratio")},
+        x_title="epoch",
+        y_title="skill, mean over tasks",
+    )
+    return marks(out, stats)
 
 
 def log_vars(stats: TrainingStats, limit: float) -> go.Figure:

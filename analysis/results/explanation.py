@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from analysis.i18n import section
+from analysis.i18n import phrase, section
 from analysis.wording import Language, given_title, module_title, percent, quantity, task_title, title
 
 ScoreUnit = Literal["probability", "value"]
@@ -161,6 +161,18 @@ class Faithfulness:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How well the explained task is predicted at all, on rows that the model did not learn from: skill, 1 - loss / loss of a
+    constant, with its 95 % interval. `has_skill` False: not beyond a constant; None: too few rows to say."""
+
+    value: float
+    low: float
+    high: float
+    rows: int
+    has_skill: bool | None
+
+
+@dataclass(frozen=True)
 class Change:
     """One feature moved in a counterfactual, in real units."""
 
@@ -183,6 +195,10 @@ class Counterfactual:
     flips: bool
     immutable: tuple[str, ...]
     """Parts that were held fixed."""
+
+
+REASONS = ("reasons", "against", "groups", "features", "experts", "concepts", "transfer")
+"""What of an explanation says why."""
 
 
 @dataclass(frozen=True)
@@ -235,11 +251,27 @@ class Explanation:
     """What is needed to repeat it: fingerprints, method, nodes, seeds, times."""
     undefined: dict[str, str] = field(default_factory=dict)
     """task -> why it has no prediction for this customer, in words (`tasks.Condition`)"""
+    skill: Standing | None = field(default=None, kw_only=True)
+    """None where it is not known."""
+    anyway: bool = field(default=False, kw_only=True)
+    """The reader asked for the reasons although the task has no skill."""
+
+    @property
+    def unskilled(self) -> bool:
+        """The task is not predicted better than by its average: no reason for a prediction means anything."""
+        return self.skill is not None and self.skill.has_skill is False
 
     @property
     def withheld(self) -> bool:
-        """True when the explanation failed a check of itself: show the prediction, not the reasons."""
-        return self.faithfulness.withheld
+        """Show the prediction, not the reasons: the task has no skill, or the explanation failed a check of itself."""
+        return self.faithfulness.withheld or (self.unskilled and not self.anyway)
+
+    def meaningless(self, language: Language = "en") -> str:
+        """Why nothing explains a prediction of a task without skill; empty for one with."""
+        if not self.unskilled:
+            return ""
+        title = given_title(self.task, self.title) or task_title(self.task, language) or self.title
+        return phrase("faithfulness.unskilled", language, title=title)
 
     @property
     def difference(self) -> float:
@@ -260,8 +292,13 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         found = asdict(self)
-        found["faithfulness"]["withheld"] = self.withheld
+        found["faithfulness"]["withheld"] = self.faithfulness.withheld
         found["faithfulness"]["level"] = self.faithfulness.level
+        found["withheld"] = self.withheld
+        found["withheld_because"] = None if not self.withheld else "skill" if self.unskilled and not self.anyway else "check"
+        found["warning"] = self.meaningless() or None
+        if found["withheld_because"] == "skill":
+            found |= {part: [] for part in REASONS} | {"counterfactual": None}
         return found
 
     def __str__(self) -> str:
@@ -271,7 +308,10 @@ class Explanation:
         """The report as text: the prediction beside a typical customer's, how far to trust it, and the reasons."""
         ko, words = language == "ko", section("text", language)
         verdict = self.faithfulness.verdict_ko if ko else self.faithfulness.verdict_en
-        lines = [self.headline(language), f"{words['typical']} {self.shown(self.typical, language)}; {verdict}"]
+        warning = self.meaningless(language)
+        typical = f"{words['typical']} {self.shown(self.typical, language)}"
+        lines = [warning] if warning and not self.withheld else []
+        lines += [self.headline(language), typical if warning else f"{typical}; {verdict}"]
         if self.statistic:
             lines.append(words[self.statistic])
         if self.dormant:
@@ -283,7 +323,7 @@ class Explanation:
         if self.offers:
             lines.append(f"{words['top']}: " + ", ".join(f"{o.name} {o.probability:.1%}" for o in self.offers[:3]))
         if self.withheld:
-            lines.append(words["withheld"])
+            lines.append(warning or words["withheld"])
         else:
             lines += [f"{i}. {r.ko if ko else r.en}" for i, r in enumerate(self.reasons, 1)]
         return "\n".join(lines)

@@ -18,7 +18,9 @@ import pytest
 import torch
 
 from analysis import CohortFilter, Diagnosis, Thresholds, diagnose, load_diagnosis
+from analysis.compare import compare
 from analysis.record import record
+from analysis.replicates import profile
 from analysis.report import MAX_BYTES, to_html, to_json, to_markdown
 from analysis.stats.base import pack
 from analysis.store import AnalysisStore, stored
@@ -26,6 +28,7 @@ from analysis.wording import statistic
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.errors import UserError
+from ple_model.files import read_tensors, write_tensors
 from ple_model.run import Run, load_run
 from tests.factories import without
 
@@ -298,6 +301,44 @@ def test_ple_diagnose_prints_json_and_says_by_its_exit_code_whether_something_is
     printed = json.loads(quiet.readouterr().out)
     assert code == (1 if found.alarms else 0)
     assert {"id", "severity", "subject", "verdict", "evidence", "cause", "fix"} <= set(printed["findings"][0])
+
+
+def test_ple_diagnose_says_the_verdict_and_why_it_ends_with_1(
+    run: Run, starved: Dataset, quiet: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["diagnose", str(run.path), "--dataset", str(starved.path)]) == 1
+    said = quiet.readouterr()
+    assert "exit code 1 says that there are some" in said.err
+    assert said.out.splitlines()[0].startswith(f"{run.path.name}: ")
+    assert "more finding" in said.out
+    with pytest.raises(SystemExit):
+        main(["diagnose", "--help"])
+    assert "exit code: 0 without" in quiet.readouterr().out
+
+
+def test_ple_diagnose_compares_as_the_pages_do(
+    run: Run, found: Diagnosis, tmp_path: Path, quiet: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run.path, tmp_path / "other", ignore=shutil.ignore_patterns("analysis", "state"))
+    file = tmp_path / "other" / "model.safetensors"
+    stored, meta = read_tensors(file)
+    for name, value in stored.items():
+        if name.startswith("experts.temporal."):
+            value.mul_(0.5)
+    write_tensors(file, stored, meta)
+    main(["diagnose", str(run.path), "--compare", str(tmp_path / "other"), "--json"])
+    said = json.loads(quiet.readouterr().out)["compare"]
+    theirs = diagnose(tmp_path / "other")
+    shown = compare(profile(found.store, "experts"), profile(theirs.store, "experts")).shown
+    assert [(r["subject"], r["measure"]) for r in said["areas"]["experts"]["differs"]] == [
+        (r.key.subject, r.key.measure) for r in shown
+    ]
+    assert "temporal" in {r["subject"] for r in said["areas"]["experts"]["differs"]}
+    assert said["areas"]["training"]["differs"] == said["config"] == []
+    main(["diagnose", str(run.path), "--compare", str(tmp_path / "other")])
+    text = quiet.readouterr().out
+    assert "Against other:" in text
+    assert "temporal norm" in text
 
 
 def test_ple_diagnose_reports_a_fault_with_exit_code_one(run: Run, starved: Dataset) -> None:

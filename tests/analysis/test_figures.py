@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from analysis.figures import data, evidence, experts, gates, hmm, sae, transfer, whatif
+from analysis.figures import skill as skill_figures
 from analysis.figures.registry import figures_of
 from analysis.results.whatif import Interval, StrengthSweep, TaskEffect, WhatIfResult
 from analysis.stats.run import Statistics
 from tests.analysis.planted import PLANTED, healthy
+from tests.analysis.test_verdict import of
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,21 @@ def test_mass_against_effect_has_one_point_a_cell() -> None:
     assert {m.expert for m in info} == {"temporal"}
     assert len(info) == len(s.gates.tasks)
     assert info[0].mass == pytest.approx(s.gates.mean[0, s.gates.experts.index("temporal")])
+
+
+def test_skill_has_model_and_simpler_answers_on_one_axis() -> None:
+    tasks = {"churn": of("churn", 0.3), "ctr": of("ctr", 0.05), "ltv": of("ltv", -3.0), "nba": of("nba", 0.1, rows=20)}
+    drawn = skill_figures.skill(tasks)
+    at = {trace.name: dict(zip(trace.y, trace.x, strict=True)) for trace in drawn.data}
+    assert at["boosting"] == dict.fromkeys(tasks, 0.3)
+    assert at["this model"] == {"churn": 0.3}
+    assert at["this model, too few rows"] == {"nba": 0.1}
+    # far below a constant the axis ends, and a triangle says that the value lies further on
+    assert at["this model, no better than a constant"] == {"ctr": 0.05, "ltv": skill_figures.LOWEST}
+    worse = next(trace for trace in drawn.data if trace.name == "this model, no better than a constant")
+    assert list(worse.marker.symbol) == ["circle", "triangle-left"]
+    assert worse.customdata[1][0] == -3.0
+    assert "linear" not in at
 
 
 def test_the_gate_heatmap_shows_the_mean_weights(well: Statistics) -> None:

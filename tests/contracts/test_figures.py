@@ -9,16 +9,22 @@ import pytest
 from analysis.figures.registry import Reported, figures_of, reported_figures
 from analysis.stats.run import Facts, Statistics
 from tests.analysis.planted import healthy
+from tests.analysis.test_verdict import of
 
 EACH = [pytest.param(f, id=f"{f.__module__.rsplit('.', 1)[-1]}.{f.__name__}") for f in reported_figures()]
 
 
 @pytest.fixture(scope="module")
 def well() -> Statistics:
-    """A healthy run whose first intervention is an expert's ablation, as a diagnosis has it."""
+    """A healthy run whose first intervention is an expert's ablation, as a diagnosis has it, and with a skill of each task."""
     s = healthy()
     assert s.effects is not None
-    return replace(s, effects=replace(s.effects, interventions=("ablate.temporal=mean", *s.effects.interventions[1:])))
+    known = {t: of(t, 0.2) for t in s.facts.tasks}
+    return replace(
+        s,
+        skill={"test": known},
+        effects=replace(s.effects, interventions=("ablate.temporal=mean", *s.effects.interventions[1:])),
+    )
 
 
 @pytest.mark.parametrize("function", EACH)
@@ -36,4 +42,8 @@ def test_nothing_measured_draws_nothing(function: Reported) -> None:
 def test_titles_tell_the_figures_of_a_report_apart(well: Statistics) -> None:
     titles = [title for title, _ in figures_of(well)]
     assert len(set(titles)) == len(titles)
-    assert titles[:2] == ["Expert health", "Redundancy between experts (linear CKA)"]
+    assert titles[:3] == [
+        "Skill of each task beside simpler answers",
+        "Expert health",
+        "Redundancy between experts (linear CKA)",
+    ]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analysis import diagnose
-from analysis.checks.finding import Finding
-from analysis.checks.registry import without_excuses
 from ple_model.run import Run
 from tests.dashboard.test_views import opened, text
 
@@ -68,11 +65,3 @@ def test_a_task_of_the_run_that_a_page_has_nothing_of_is_said(two_runs: Path, mo
     assert not app.error
     assert any("`brand_prediction`" in i.value for i in app.info)
     assert app.selectbox(key="task").value != "brand_prediction"
-
-
-def test_a_subject_with_an_alarm_carries_no_excuse() -> None:
-    alarm = Finding("CGC-COLLAPSE", "error", "nba:deepfm", "nba puts 97% of its attention on deepfm alone.")
-    excuse = Finding("CGC-OFF-DOMAIN", "info", "nba:deepfm", "It may be fine.")
-    other = replace(excuse, subject="ctr:deepfm")
-    kept = without_excuses([alarm, excuse, other])
-    assert [(f.id, f.subject) for f in kept] == [("CGC-COLLAPSE", "nba:deepfm"), ("CGC-OFF-DOMAIN", "ctr:deepfm")]

@@ -14,7 +14,7 @@ from dashboard.i18n import LANGUAGES, sentences
 from dashboard.i18n.sentences import localised, templates, translate
 
 CHECKS = Path(__file__).resolve().parents[2] / "analysis" / "checks"
-SOURCES = sorted(p for p in CHECKS.glob("*.py") if p.stem not in ("__init__", "thresholds", "finding"))
+SOURCES = sorted(p for p in CHECKS.glob("*.py") if p.stem not in ("__init__", "thresholds", "finding", "order", "reach"))
 OTHERS = sorted(set(LANGUAGES) - {"en"})
 HANGUL = re.compile(r"[가-힣]")
 

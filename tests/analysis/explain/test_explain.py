@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from analysis import diagnose
 from analysis.explain.customer import explain
 from analysis.explain.faithful import judge
 from analysis.explain.lookup import customers, default_task
 from analysis.explain.reasons import Subject, of_feature, of_group
 from analysis.explain.report import to_html
+from analysis.explain.standing import _measured, standing
 from analysis.figures import explain as figures
 from analysis.i18n import section
-from analysis.results.explanation import Explanation, FeatureContribution
+from analysis.results.explanation import Explanation, FeatureContribution, Standing
+from analysis.stats.skill import judged_skill
 from analysis.wording import particle, quantity, statement
 from ple_model.cli import main
 from ple_model.errors import UserError
@@ -104,7 +107,7 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
     f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
                             column.sentence_ko)  # fmt: skip
     reason = of_feature(f, Subject("churn", "Churn", "", True, ""))
-    value, effect = "12 days, where 34 days is typical", "this raises the probability of churn by 3.2 points"
+    value, effect = "12 days, where the median is 34 days", "this raises the probability of churn by 3.2 points"
     assert reason.en == f"Days since the last purchase: {value}; {effect}."
     assert "12일" in reason.ko
     assert "34일" in reason.ko
@@ -114,9 +117,9 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
 
 def test_a_reason_for_a_regression_is_in_its_unit() -> None:
     reason = of_group("txn_seq", -25.0, Subject("ltv", "Lifetime value", "", False, "currency"))
-    assert reason.en == "Day-by-day transactions: unlike a typical customer's; this lowers the prediction by 25."
+    assert reason.en == "Day-by-day transactions: unlike the reference profile's; this lowers the prediction by 25."
     reason = of_group("txn_seq", 1810.0, Subject("ltv", "Lifetime value", "", False, "KRW"))
-    assert reason.ko == "일별 거래 흐름이 일반적인 고객과 다릅니다. 예측을 ₩1,810 높입니다."
+    assert reason.ko == "일별 거래 흐름이 기준 프로필과 다릅니다. 예측을 ₩1,810 높입니다."
 
 
 def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explanation) -> None:
@@ -227,6 +230,70 @@ def test_the_command_prints_json_and_writes_the_report(
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert main(["explain", str(tiny_run.path), "--customer", "nobody"]) == 2
     assert "no customer 'nobody'" in capsys.readouterr().err
+
+
+def without_skill(x: Explanation, *, anyway: bool = False) -> Explanation:
+    """The same explanation of a task that is predicted no better than by its average, and that passes all its checks."""
+    passed = replace(x.faithfulness, checks=(), verdict_en="passed", verdict_ko="passed")
+    return replace(x, faithfulness=passed, skill=Standing(0.01, -0.02, 0.03, 400, has_skill=False), anyway=anyway)
+
+
+def test_a_task_without_skill_has_no_reasons_whatever_its_checks_say(found: Explanation) -> None:
+    x = without_skill(found)
+    said = 'This model does not predict "Lifetime value" better than its average; a reason for it would mean nothing.'
+    assert x.withheld
+    assert said in x.text()
+    assert "passed" not in x.text()
+    assert found.reasons[0].en not in x.text()
+    plain = x.to_dict()
+    assert (plain["withheld"], plain["withheld_because"], plain["warning"]) == (True, "skill", said)
+    assert plain["skill"] == {"value": 0.01, "low": -0.02, "high": 0.03, "rows": 400, "has_skill": False}
+    assert plain["reasons"] == plain["features"] == plain["experts"] == []
+    for language, why in (("en", said), ("ko", x.meaningless("ko"))):
+        page = to_html(x, "ko" if language == "ko" else "en").replace("&quot;", '"')
+        assert why in page
+        assert "badge ok" not in page
+        assert found.reasons[0].en not in page
+
+
+def test_the_reasons_can_be_asked_for_anyway_and_carry_the_warning_on_top(found: Explanation) -> None:
+    x = without_skill(found, anyway=True)
+    assert x.text().splitlines()[0] == x.meaningless()
+    assert found.reasons[0].en in x.text()
+    assert x.to_dict()["withheld_because"] is None
+    page = to_html(x)
+    assert page.index("better than its average") < page.index(section("page", "en")["prediction"])
+    assert "badge ok" not in page
+
+
+def test_what_is_withheld_for_want_of_skill_ends_with_exit_code_0(
+    found: Explanation, tiny_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bool] = []
+
+    def explained(*_: object, anyway: bool = False, **options: object) -> Explanation:
+        asked.append(anyway)
+        return without_skill(found, anyway=anyway)
+
+    monkeypatch.setattr("analysis.explain.customer.explain", explained)
+    words = ["explain", str(tiny_run.path), "--customer", found.customer_id]
+    assert main(words) == main([*words, "--anyway"]) == 0
+    assert asked == [False, True]
+    held, shown = capsys.readouterr().out.split(found.headline())[1:]
+    assert found.reasons[0].en not in held
+    assert found.reasons[0].en in shown
+
+
+def test_skill_is_the_same_whether_it_was_stored_or_is_measured_for_the_question(tiny_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("analysis", "state"))
+    run = load_run(tmp_path / "run")
+    stored = judged_skill(diagnose(run).statistics)["churn"]
+    read, measured = standing(run, "churn"), _measured(run, run.sample(), "churn")
+    assert read is not None
+    assert measured is not None
+    assert (read.value, read.low, read.rows) == (stored.skill.value, stored.skill.low, stored.rows)
+    assert (measured.value, measured.low, measured.high) == pytest.approx((read.value, read.low, read.high), abs=1e-4)
+    assert measured.rows == read.rows
 
 
 def test_customers_are_searched_by_a_piece_of_their_id(tiny_run: Run, customer: str) -> None:

@@ -52,8 +52,8 @@ def test_contributions_of_one_column_add_up() -> None:
 def test_a_category_is_one_sentence_with_both_values() -> None:
     subject = Subject("churn", "Churn", "", True, "")
     first, second, third = reasons(by_source(SCHEMA, FEATURES), {}, subject, 1.0)
-    assert first.en == "Job: 'b', where 'a' is typical; this raises the probability of churn by 45.0 points."
-    assert first.ko.startswith("Job: 'b'(일반적인 고객은 'a'). ")
+    assert first.en == "Job: 'b', where most have 'a'; this raises the probability of churn by 45.0 points."
+    assert first.ko.startswith("Job: 'b'(과반은 'a'). ")
     assert second.en.startswith("gain: 900")
     assert third.en.startswith("age: 20 years")
 
