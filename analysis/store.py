@@ -18,13 +18,10 @@ d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +45,7 @@ from ple_model.safe_text import read_object, read_text
 from ple_model.shapes import NUMBER, TEXT, WHOLE, Keys, ListOf, MapOf, misfit
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote
+from ple_model.staging import alone, private_folder, put
 
 FORMAT = 5
 META = Keys(
@@ -426,11 +424,8 @@ class StoreWriter:
         self.final = run / "analysis" / fingerprint
         self.fingerprint = fingerprint
         make_folder(self.final.parent)
-        _sweep(self.final.parent)
-        self.folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.final.parent))
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._held: int | None = descriptor
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # while its writer lives, no other sweeps it
+        self._open = contextlib.ExitStack()
+        self.folder = self._open.enter_context(private_folder(self.final, sweep="*"))
 
     def publish(self, rows: int, extra: dict[str, Any], *, replace: bool = False) -> AnalysisStore:
         """The store in its place. Where one is there already, the other process that measured the same was quicker, and this
@@ -440,48 +435,16 @@ class StoreWriter:
         whole = AnalysisStore(self.folder).cohort()  # once here, so that no page waits for it
         meta["uncertainty"] = whole.uncertainty
         write_json(self.folder / "meta.json", meta)
-        with _alone(self.final.parent):
+        with alone(self.final.parent):
             if not replace:
                 with contextlib.suppress(UserError):
                     return AnalysisStore(self.final)
-            aside = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.final.parent))
-            with contextlib.suppress(FileNotFoundError):  # mostly nothing is there
-                os.replace(self.final, aside / self.final.name)  # whole: a reader sees all of it or none
-            os.replace(self.folder, self.final)
-            store = AnalysisStore(self.final)
-        shutil.rmtree(aside, ignore_errors=True)
-        return store
+            put(self.folder, self.final, replace=True)
+            return AnalysisStore(self.final)
 
     def discard(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
-
-
-@contextlib.contextmanager
-def _alone(analyses: Path) -> Iterator[None]:
-    """No other process puts an analysis into place meanwhile."""
-    held = os.open(analyses, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
-
-
-def _sweep(analyses: Path) -> None:
-    """Remove what killed measurements left half written: folders whose writer no longer holds their lock."""
-    for left in analyses.glob(".tmp-*"):
-        if not is_folder(left):
-            continue
-        with contextlib.suppress(OSError):
-            held = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(held)
+        """Close the writer; what it did not publish is gone."""
+        self._open.close()
 
 
 def stored(run: Path) -> list[AnalysisStore]:

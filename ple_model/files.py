@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from ple_model import safe_text
-from ple_model.disk import writing
 from ple_model.errors import UserError
-from ple_model.safe_paths import check_file, open_file, write_bytes
+from ple_model.safe_paths import check_file, write_bytes
+from ple_model.staging import staged_file
 
 if TYPE_CHECKING:  # imported late: a stored analysis is read without torch
     import torch
@@ -53,16 +52,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """A safetensors file, atomically. Tensors are copied to contiguous CPU memory, so that views may be given."""
     from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
-    with writing(path, sum(v.numel() * v.element_size() for v in whole.values())):
-        try:
-            save_file(whole, temporary, dict(metadata or {}))
-            with open_file(temporary) as f:
-                os.fsync(f.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with staged_file(path, sum(v.numel() * v.element_size() for v in whole.values())) as temporary:
+        save_file(whole, temporary, dict(metadata or {}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

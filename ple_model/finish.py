@@ -7,8 +7,6 @@ Everything here follows from the best weights and the dataset, so that a trainin
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from ple_model.run import write_amounts, write_calibration, write_shifts
 from ple_model.run_fingerprint import write_fingerprint
 from ple_model.scoring import Scores, TaskRows, score
 from ple_model.skill import StoredBaselines, lend, stored
+from ple_model.staging import staged_folder
 from ple_model.uncertainty import measure_and_write
 
 SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
@@ -148,13 +147,7 @@ def write_sample(
         room = customers - sum(map(len, chosen.values()))
         chosen[split] += list(everyone[len(chosen[split]) :][:room])
     wanted = sorted({str(c) for group in chosen.values() for c in group})
-    fresh = run / ".sample.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
+    with staged_folder(run / "sample", replace=True) as fresh:
         made = dataset.extract(fresh, customers=wanted)
         if baselines is not None and stored(made) is None:
             lend(baselines, dataset, made)
-        shutil.rmtree(run / "sample", ignore_errors=True)
-        os.replace(fresh, run / "sample")
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)

@@ -21,9 +21,6 @@ predictions that are no numbers are an error that names field, task and share of
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +48,7 @@ from ple_model.output import PLEClusterOutput
 from ple_model.profile import DORMANT as DORMANT_ROW
 from ple_model.profile import Profile
 from ple_model.run import Run
+from ple_model.staging import private_folder, staged_file
 from ple_model.tasks import EVERYONE
 from ple_model.uncertainty import MIN_ROWS, quantiles_of, row_uncertainty
 
@@ -134,16 +132,13 @@ def predict(
         raise UserError(f"{events} is a file; {run.path} was trained on events and scores a folder of event tables")
     model = run.model(device)
     out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with private_folder(out) as scratch:
         if own:
-            rows_to_score(Path(events), run.preprocess, folder / "data")
-            data = Dataset.open(folder / "data")
+            rows_to_score(Path(events), run.preprocess, scratch / "data")
+            data = Dataset.open(scratch / "data")
         else:
-            data = transform(events, run.preprocess, folder / "data", cutoffs, progress, BuildSettings(workers=workers))
+            data = transform(events, run.preprocess, scratch / "data", cutoffs, progress, BuildSettings(workers=workers))
         return score_to_parquet(run, model, data, out, top=top, fallback_share=fallback_share, progress=progress)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def score_to_parquet(
@@ -217,27 +212,24 @@ def _write(
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Row groups into a file beside `out`, which takes its name when all were numbers; counted in `written`."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     writer: pq.ParquetWriter | None = None
     total = max(1, data.rows())
-    try:
-        for table in tables:
+    with staged_file(out) as temporary:
+        try:
+            for table in tables:
+                if writer is None:
+                    schema = table.schema.with_metadata({"ple": json.dumps(about)})
+                    writer = pq.ParquetWriter(temporary, schema, compression="zstd")
+                writer.write_table(table.cast(writer.schema))
+                written.add(table)
+                if progress is not None:
+                    progress("score", written.rows / total)
             if writer is None:
-                schema = table.schema.with_metadata({"ple": json.dumps(about)})
-                writer = pq.ParquetWriter(temporary, schema, compression="zstd")
-            writer.write_table(table.cast(writer.schema))
-            written.add(table)
-            if progress is not None:
-                progress("score", written.rows / total)
-        if writer is None:
-            raise UserError(f"{data.path} has no rows to score")
-        tally.raise_if_any()
-        writer.close()
-        os.replace(temporary, out)
-    finally:
-        if writer is not None:
-            writer.close()
-        temporary.unlink(missing_ok=True)
+                raise UserError(f"{data.path} has no rows to score")
+            tally.raise_if_any()
+        finally:
+            if writer is not None:
+                writer.close()
 
 
 def _notes(run: Run, model: PLEClusterAdaTT, silent: Sequence[str], written: _Written, unseen: str) -> Iterator[str]:

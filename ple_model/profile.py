@@ -6,7 +6,6 @@ every field and part the rows that had it, by segment. About 150 kB, made of at 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ple_model.errors import UserError
 from ple_model.presence import is_part, part_key
-from ple_model.safe_arrays import read_npz
+from ple_model.safe_arrays import read_npz, write_npz
 from ple_model.schema import PART_SLICES
 
 if TYPE_CHECKING:
@@ -52,18 +51,13 @@ class Profile:
     """Customers of these rows: the rows of one resemble each other. None in an older run"""
 
     def save(self, folder: Path) -> None:
-        """Write `profile.npz` (temporary file, then rename)."""
+        """Write `profile.npz`."""
         arrays: dict[str, NDArray[Any]] = {"edges": self.edges, "counts": self.counts, "segments": self.segments}
         arrays["rows"] = np.array(self.rows, dtype=np.int64)
         arrays |= {"extremes": self.extremes} if self.extremes is not None else {}
         arrays |= {"customers": np.array(self.customers, dtype=np.int64)} if self.customers is not None else {}
         arrays |= {f"class|{k}": v for k, v in self.classes.items()} | {f"present|{k}": v for k, v in self.present.items()}
-        temporary = folder / f".profile.{os.getpid()}.tmp.npz"
-        try:
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-            os.replace(temporary, folder / FILE)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_npz(folder / FILE, arrays, packed=True)
 
     @staticmethod
     def load(folder: Path) -> Profile | None:

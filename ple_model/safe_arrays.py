@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ple_model.errors import UserError
 from ple_model.safe_paths import create_file, open_file
+from ple_model.staging import staged_file
 
 NPZ_BYTES = 4 << 30
 """Unpacked, all arrays of one file together."""
@@ -92,13 +92,8 @@ def _array(path: Path, name: str, stream: BinaryIO, size: int) -> NDArray[Any]:
 
 def write_npz(path: Path, arrays: Mapping[str, Any], *, packed: bool = False) -> None:
     """An npz file, put in place by one rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with create_file(temporary) as file:
-            (np.savez_compressed if packed else np.savez)(file, **dict(arrays))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with staged_file(path) as temporary, create_file(temporary) as file:
+        (np.savez_compressed if packed else np.savez)(file, **dict(arrays))
 
 
 def take(arrays: dict[str, NDArray[Any]], path: Path, *names: str) -> list[NDArray[Any]]:

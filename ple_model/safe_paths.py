@@ -18,8 +18,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from ple_model.disk import writing
 from ple_model.errors import UserError
+from ple_model.staging import staged_file
 
 MAX_ENTRIES = 100_000
 """Files and folders below one run or dataset."""
@@ -157,18 +157,9 @@ def create_file(path: Path) -> BinaryIO:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` atomically; the parent folder must exist. A reader, or a kill at any moment, sees the old content or the
-    new one; a link of this name is replaced, not followed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path, len(data)):
-        try:
-            with create_file(temporary) as f:
-                f.write(data)
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    """Replace `path` by `staged_file`; the parent folder must exist."""
+    with staged_file(path, len(data)) as temporary, create_file(temporary) as f:
+        f.write(data)
 
 
 def make_folder(path: Path) -> Path:

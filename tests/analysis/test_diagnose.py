@@ -61,12 +61,12 @@ def test_what_a_killed_measurement_left_is_swept_by_the_next(tiny_run: Run, tmp_
     words = [sys.executable, "-m", "ple_model", "diagnose", str(path)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        while process.poll() is None and not (left := list((path / "analysis").glob(".tmp-*"))):
+        while process.poll() is None and not (left := list((path / "analysis").glob(".*.new"))):
             time.sleep(0.005)
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
     assert [p.exists() for p in left] == [True]
-    other = path / "analysis" / ".tmp-alive"
+    other = path / "analysis" / ".alive.of.new"
     other.mkdir()
     held = os.open(other, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -74,7 +74,7 @@ def test_what_a_killed_measurement_left_is_swept_by_the_next(tiny_run: Run, tmp_
         diagnose(path)
     finally:
         os.close(held)
-    assert [p.name for p in (path / "analysis").glob(".tmp-*")] == [other.name]
+    assert [p.name for p in (path / "analysis").glob(".*.new")] == [other.name]
     assert load_diagnosis(path) is not None
 
 

@@ -1,14 +1,19 @@
-"""A folder that two processes make at once is one's, whole; the other is refused and touches nothing."""
+"""A file or folder appears whole: one that two processes make at once is one's, and the other touches nothing."""
 
 from __future__ import annotations
 
+import ast
 import shutil
 from pathlib import Path
 
 import pytest
 
+from ple_model import staging
 from ple_model.errors import UserError
-from ple_model.staging import staged_folder
+from ple_model.staging import staged_file, staged_folder
+
+ROOT = Path(__file__).parents[2]
+RENAMES = {"os.replace", "os.rename", "os.renames", "shutil.move"}
 
 
 def test_the_first_to_finish_wins_and_the_other_touches_nothing(tmp_path: Path) -> None:
@@ -50,3 +55,48 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, place: str
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made"), staged_folder(tmp_path / place):
         pass
+
+
+def test_what_is_replaced_gives_way_whole(tmp_path: Path) -> None:
+    target = tmp_path / "sample"
+    for n in range(2):
+        with staged_folder(target, replace=True) as fresh:
+            (fresh / str(n)).write_text("")
+        assert [p.name for p in target.iterdir()] == [str(n)]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_is_the_old_or_the_new_one_and_a_link_is_replaced(tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / "file", tmp_path / "elsewhere"
+    elsewhere.write_text("theirs")
+    target.symlink_to(elsewhere)
+    with pytest.raises(ZeroDivisionError), staged_file(target) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        _ = 1 / 0
+    assert target.is_symlink()
+    with staged_file(target) as temporary:
+        temporary.write_text("whole")
+        assert target.read_text() == "theirs"
+    assert (target.read_text(), elsewhere.read_text()) == ("whole", "theirs")
+    assert sorted(tmp_path.iterdir()) == [elsewhere, target]
+
+
+def renames(path: Path) -> set[str]:
+    """Calls by which a file puts something in another's place."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in RENAMES:
+            found.add(ast.unparse(node))
+        if isinstance(node, ast.ImportFrom) and node.module in {"os", "shutil"}:
+            found |= {f"{node.module}.{a.name}" for a in node.names} & RENAMES
+        # a text's `replace` takes two arguments or more, a path's one
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) == 1 and not node.keywords:
+            found |= {f".{node.func.attr}()"} & {".replace()", ".rename()"}
+    return found
+
+
+def test_nothing_else_renames() -> None:
+    files = [f for p in ("ple_model", "analysis", "dashboard") for f in (ROOT / p).rglob("*.py")]
+    own = Path(staging.__file__)
+    assert renames(own) == {"os.replace"}
+    assert {str(f.relative_to(ROOT)): sorted(found) for f in files if f != own and (found := renames(f))} == {}

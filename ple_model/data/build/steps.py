@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ple_model.data.dataset.manifest import sha256_file
 from ple_model.disk import preallocate, writing
+from ple_model.staging import staged_folder
 
 Array = NDArray[Any]
 Progress = Callable[[str, float], None]
@@ -52,15 +52,9 @@ class Work:
         if done.is_dir():
             self.tell(f"step '{name}' is kept from the build that was stopped")
         else:
-            partial = self.folder / f"{name}-{key}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            self.progress(name, 0.0)
-            try:
-                run(partial)
-                os.replace(partial, done)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+            with staged_folder(done) as fresh:
+                self.progress(name, 0.0)
+                run(fresh)
         self.progress(name, 1.0)
         return done
 

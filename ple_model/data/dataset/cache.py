@@ -7,8 +7,8 @@ name holds the dataset's fingerprint, so an altered dataset has another cache. I
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ple_model.data.build.steps import new_map
 from ple_model.errors import UserError
+from ple_model.staging import staged_file
 
 TEXT_WIDTH = 64
 """Characters kept of a text column (customer ids, dates, splits)."""
@@ -39,36 +40,27 @@ def open_column(folder: Path, name: str) -> NDArray[Any]:
 def fill_cache(folder: Path, names: tuple[str, ...], rows: int, groups: Iterable[Mapping[str, NDArray[Any]]]) -> None:
     """Write these columns from decoded row groups, in order."""
     folder.mkdir(parents=True, exist_ok=True)
-    out: dict[str, NDArray[Any]] = {}
-    try:
-        _fill(folder, names, rows, groups, out)
-        for name, column in out.items():
+    with ExitStack() as written:
+        places = {n: written.enter_context(staged_file(_file(folder, n), durable=False)) for n in names}
+        for column in _fill(places, rows, groups).values():
             column.flush()  # type: ignore[attr-defined]
-            os.replace(_temporary(folder, name), _file(folder, name))
-    finally:
-        for name in names:
-            _temporary(folder, name).unlink(missing_ok=True)
 
 
-def _temporary(folder: Path, name: str) -> Path:
-    return _file(folder, name).with_suffix(f".{os.getpid()}.tmp")
-
-
-def _fill(
-    folder: Path, names: tuple[str, ...], rows: int, groups: Iterable[Mapping[str, NDArray[Any]]], out: dict[str, NDArray[Any]]
-) -> None:
+def _fill(places: Mapping[str, Path], rows: int, groups: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Each column as a memory map at its place."""
+    out: dict[str, NDArray[Any]] = {}
     first = 0
     for group in groups:
         stop = first
-        for name in names:
+        for name, place in places.items():
             values = group[name]
             if values.dtype == object:
                 if any(len(v) > TEXT_WIDTH for v in values):
                     raise UserError(f"column '{name}' holds a text of more than {TEXT_WIDTH} characters: no cache can hold it")
                 values = values.astype(f"U{TEXT_WIDTH}")
             if name not in out:
-                path = _temporary(folder, name)
-                out[name] = new_map(path, (rows, *values.shape[1:]), values.dtype)
+                out[name] = new_map(place, (rows, *values.shape[1:]), values.dtype)
             stop = first + len(values)
             out[name][first:stop] = values
         first = stop
+    return out

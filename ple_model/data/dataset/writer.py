@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,10 +16,10 @@ from ple_model.context import ModelContext
 from ple_model.data.dataset.columns import KEYS, RAW, SPLITS, decode_column, encode, is_class_task
 from ple_model.data.dataset.manifest import SCHEMA_VERSION, DatasetManifest, PartFile, fingerprint, sha256_file
 from ple_model.data.dataset.normalize import Normalizer
-from ple_model.disk import writing
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
 from ple_model.presence import presence_key
+from ple_model.staging import staged_file
 
 GROUP_ROWS = 1024
 PART_ROWS = 32_768
@@ -32,7 +31,7 @@ class DatasetWriter:
     def __init__(self, out: Path, *, group_rows: int = GROUP_ROWS, part_rows: int = PART_ROWS, width: int = N_FEATURES) -> None:
         self.out, self.group_rows, self.part_rows, self.width = out, group_rows, part_rows, width
         out.mkdir(parents=True, exist_ok=True)
-        for old in [out / "dataset.json", *out.glob("part-*.parquet*")]:
+        for old in [out / "dataset.json", *out.glob("part-*.parquet*"), *out.glob(".part-*.tmp")]:
             old.unlink(missing_ok=True)
         self._held: dict[str, list[pa.Table]] = {}
         self._files: list[PartFile] = []
@@ -88,14 +87,12 @@ class DatasetWriter:
 
     def _flush(self, split: str, table: pa.Table) -> None:
         name = f"part-{split}-{sum(f.split == split for f in self._files):05d}.parquet"
-        temporary = self.out / f"{name}.tmp"
         table = table.combine_chunks()
-        with writing(self.out / name):
+        with staged_file(self.out / name, durable=False) as temporary:
             pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=self.group_rows)
-        groups = pq.read_metadata(temporary)
-        sizes = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
-        part = PartFile(name, split, temporary.stat().st_size, sha256_file(temporary), table.num_rows, sizes)
-        os.replace(temporary, self.out / name)
+            groups = pq.read_metadata(temporary)
+            sizes = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
+            part = PartFile(name, split, temporary.stat().st_size, sha256_file(temporary), table.num_rows, sizes)
         self._files.append(part)
 
     def close(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import yaml
@@ -14,6 +13,7 @@ from ple_model.data.features.raw_power_law import RAW_POWER_LAW
 from ple_model.data.features.rfm import RFM
 from ple_model.data.features.temporal import TEMPORAL
 from ple_model.data.features.transaction_stats import TRANSACTION_STATS
+from ple_model.safe_paths import write_bytes
 from ple_model.schema import PARTS, SCHEMA_PATH
 
 _MODULES = (derived, multi_source, domain, multidisciplinary, model_derived, extended_source, merchant)
@@ -52,11 +52,7 @@ def entries() -> list[dict[str, str]]:
 
 
 def write(path: Path = SCHEMA_PATH) -> None:
-    """Write the YAML atomically."""
+    """Write the YAML."""
     text = yaml.safe_dump({"version": 1, "columns": entries()}, allow_unicode=True, sort_keys=False, width=10_000)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(
-        "# The columns of `features`, in order. Written from ple_model/data/features; a test holds the two equal.\n" + text,
-        encoding="utf-8",
-    )
-    os.replace(temporary, path)
+    head = "# The columns of `features`, in order. Written from ple_model/data/features; a test holds the two equal.\n"
+    write_bytes(path, (head + text).encode())

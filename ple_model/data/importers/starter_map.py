@@ -36,6 +36,7 @@ from ple_model.data.importers.text_encoding import text_encoding
 from ple_model.data.labels.labels import LabelSettings
 from ple_model.errors import UserError, did_you_mean
 from ple_model.sql_text import quote
+from ple_model.staging import staged_file
 
 NAMES: dict[str, tuple[str, ...]] = {
     "customer_id": (
@@ -161,15 +162,11 @@ def _require_header(file: Path, found: Mapping[str, str]) -> None:
 
 
 def _save(out: Path, text: str, table: str) -> None:
-    temporary = out.with_name(out.name + ".tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(text, encoding="utf-8")
-    try:
+    with staged_file(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
         if table not in load_map(temporary).tables:
             raise UserError(f"'{out}': 'tables' is not its last key; move it to the end, then the table can be added")
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def guess_columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, str]:

@@ -9,10 +9,9 @@ are left out only where the map says so; what was done is noted in `events.json`
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -33,6 +32,7 @@ from ple_model.errors import UserError, did_you_mean
 from ple_model.money import UNKNOWN, money
 from ple_model.sql_paths import to_read, to_write
 from ple_model.sql_text import literal, quote
+from ple_model.staging import staged_folder
 from ple_model.tasks import TASKS
 
 FRACTIONS = ("FLOAT", "DOUBLE", "DECIMAL")
@@ -59,77 +59,98 @@ def import_tables(
     source: Path, out: Path, mapping: SourceMap | None = None, progress: Callable[[int, int], None] | None = None
 ) -> EventsManifest:
     """Write the event tables found in `source` to `out` (new or empty); the manifest. Run `validate` on the result."""
-    source, out, mapping = Path(source), Path(out), mapping or SourceMap()
-    alone = None if source.is_dir() and not _is_table(source, mapping) else source
-    source = folder_of(source) if alone is not None else source
-    if alone is not None:
-        find_files(alone)
+    mapping, out = mapping or SourceMap(), Path(out)
+    source, alone = _given(Path(source), mapping)
     if asked := mapping.open_places():
         raise UserError(f'the map still has questions to answer, marked "{OPEN}": {"; ".join(asked)}')
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"'{out}' exists and is not an empty folder; give a new place")
     files = _files(source, alone, mapping)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    con = open_connection()
-    try:
-        problems: list[str] = []
-        selects = {
-            name: _select(con, name, place, mapping.tables.get(name, TableMap()), partial, problems)
-            for name, place in files.items()
-        }
-        code = _one_currency(selects, mapping, problems)
-        if problems:
-            hint = f"; {HINT}" if any(" has no column for " in p for p in problems) else ""
-            raise UserError(f"'{alone or source}' cannot be imported: {'; '.join(problems)}{hint}")
-        rows: dict[str, int] = {}
-        absent: dict[str, tuple[str, ...]] = {}
-        notes: list[str] = []
-        for k, (name, select) in enumerate(selects.items()):
-            try:
-                # by customer, so that a build reads of many customers only those of its chunk; by all, so that it is one order
-                rows[name] = _copy(con, f"FROM ({select.sql}) ORDER BY ALL", partial / f"{name}.parquet")
-            except duckdb.Error as e:
-                raise UserError(f"{files[name]} cannot be read: {str(e).splitlines()[0]}") from e
-            if select.missing:
-                absent[name] = select.missing
-            if select.dropped:
-                keys = " or ".join(c.name for c in IMPORTABLE[name].columns if c.key)
-                notes.append(f"{name}: {select.dropped:,} rows without {keys} were left out, as the map says")
-            notes += [f"{name}: {note}" for note in select.notes]
-            if progress is not None:
-                progress(k + 1, len(selects))
-        if "customers" not in rows:
-            known = " UNION ".join(
-                f"SELECT customer_id FROM read_parquet({to_read(partial / f'{t}.parquet')})" for t in _with_ids(rows)
-            )
-            rows["customers"] = _copy(
-                con, f"SELECT DISTINCT customer_id FROM ({known}) ORDER BY 1", partial / "customers.parquet"
-            )
-            absent["customers"] = tuple(c.name for c in TABLES["customers"].columns if c.name != "customer_id")
-            notes.append(f"no customers table: the customers are the {rows['customers']:,} different customer_id of the others")
-        if "transactions" in rows:
-            notes.append(_totals(con, partial / "transactions.parquet", code))
-        for raw in partial.glob("*.raw"):
+    with staged_folder(out) as fresh, closing(open_connection()) as con:
+        selects, code = _selects(con, files, mapping, alone or source, fresh)
+        written = _write(con, selects, files, fresh, progress)
+        if "customers" not in written.rows:
+            _name_customers(con, written, fresh)
+        written.notes.append(_totals(con, fresh / "transactions.parquet", code))
+        for raw in fresh.glob("*.raw"):
             raw.unlink()
         manifest = EventsManifest(
             source="tables",
             name=mapping.name,
-            tables={t: TableEntry(rows[t]) for t in IMPORTABLE if t in rows},
-            defaults=_defaults(mapping, notes),
-            absent_columns=absent,
-            absent_tables=tuple(t for t in TABLES if t not in rows),
+            tables={t: TableEntry(written.rows[t]) for t in IMPORTABLE if t in written.rows},
+            defaults=_defaults(mapping, written.notes),
+            absent_columns=written.absent,
+            absent_tables=tuple(t for t in TABLES if t not in written.rows),
             currency=code,
         )
-        manifest.save(partial)
-        if out.exists():
-            out.rmdir()
-        os.replace(partial, out)
-        return manifest
-    finally:
-        con.close()
-        shutil.rmtree(partial, ignore_errors=True)
+        manifest.save(fresh)
+    return manifest
+
+
+def _given(source: Path, mapping: SourceMap) -> tuple[Path, Path | None]:
+    """(the folder of the tables, the transactions where they alone were given: a file, a pattern or a folder of one layout)."""
+    if source.is_dir() and not _is_table(source, mapping):
+        return source, None
+    find_files(source)
+    return folder_of(source), source
+
+
+def _selects(
+    con: duckdb.DuckDBPyConnection, files: Mapping[str, Path], mapping: SourceMap, given: Path, scratch: Path
+) -> tuple[dict[str, Select], str]:
+    """(SQL of each table, the currency of all); `UserError` names everything that is wrong with them at once."""
+    problems: list[str] = []
+    selects = {
+        name: _select(con, name, place, mapping.tables.get(name, TableMap()), scratch, problems)
+        for name, place in files.items()
+    }
+    code = _one_currency(selects, mapping, problems)
+    if problems:
+        hint = f"; {HINT}" if any(" has no column for " in p for p in problems) else ""
+        raise UserError(f"'{given}' cannot be imported: {'; '.join(problems)}{hint}")
+    return selects, code
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What stands in the new folder."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    absent: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns that a table's source lacks."""
+    notes: list[str] = field(default_factory=list)
+
+
+def _write(
+    con: duckdb.DuckDBPyConnection, selects: Mapping[str, Select], files: Mapping[str, Path], out: Path,
+    progress: Callable[[int, int], None] | None,
+) -> _Written:  # fmt: skip
+    done = _Written()
+    for k, (name, select) in enumerate(selects.items()):
+        try:
+            # by customer, so that a build reads of many customers only those of its chunk; by all, so that it is one order
+            done.rows[name] = _copy(con, f"FROM ({select.sql}) ORDER BY ALL", out / f"{name}.parquet")
+        except duckdb.Error as e:
+            raise UserError(f"{files[name]} cannot be read: {str(e).splitlines()[0]}") from e
+        if select.missing:
+            done.absent[name] = select.missing
+        if select.dropped:
+            keys = " or ".join(c.name for c in IMPORTABLE[name].columns if c.key)
+            done.notes.append(f"{name}: {select.dropped:,} rows without {keys} were left out, as the map says")
+        done.notes.extend(f"{name}: {note}" for note in select.notes)
+        if progress is not None:
+            progress(k + 1, len(selects))
+    return done
+
+
+def _name_customers(con: duckdb.DuckDBPyConnection, done: _Written, out: Path) -> None:
+    """A source without customers has those of its other tables."""
+    tables = (t for t in done.rows if t in TABLES and t != "merchants")
+    known = " UNION ".join(f"SELECT customer_id FROM read_parquet({to_read(out / f'{t}.parquet')})" for t in tables)
+    n = _copy(con, f"SELECT DISTINCT customer_id FROM ({known}) ORDER BY 1", out / "customers.parquet")
+    done.rows["customers"] = n
+    done.absent["customers"] = tuple(c.name for c in TABLES["customers"].columns if c.name != "customer_id")
+    done.notes.append(f"no customers table: the customers are the {n:,} different customer_id of the others")
 
 
 def _totals(con: duckdb.DuckDBPyConnection, path: Path, code: str) -> str:
@@ -168,10 +189,6 @@ def _defaults(mapping: SourceMap, notes: list[str]) -> Defaults:
 def _copy(con: duckdb.DuckDBPyConnection, sql: str, path: Path) -> int:
     con.execute(f"COPY ({sql}) TO {to_write(path)} (FORMAT parquet, COMPRESSION zstd)")
     return int(con.execute(f"SELECT count(*) FROM read_parquet({to_read(path)})").fetchall()[0][0])
-
-
-def _with_ids(rows: Mapping[str, int]) -> list[str]:
-    return [t for t in rows if t in TABLES and t != "merchants"]
 
 
 def _is_table(folder: Path, mapping: SourceMap) -> bool:

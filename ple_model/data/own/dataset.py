@@ -7,7 +7,6 @@ Everything else that the model can read (sequences, diagrams, HMM states, hierar
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from ple_model.data.own.schema_file import FEATURES, OwnColumn, load_table
 from ple_model.data.own.table import Rows, opened, read_rows
 from ple_model.errors import UserError
 from ple_model.presence import part_key, presence_columns
+from ple_model.safe_arrays import write_npz
 from ple_model.schema import FeatureSchema
 from ple_model.tasks import TASKS
 
@@ -144,9 +144,7 @@ class Fitted:
         artifacts = out / "artifacts"
         artifacts.mkdir(parents=True, exist_ok=True)
         self.recipe.save(artifacts)
-        temporary = artifacts / ".gmm.tmp.npz"
-        np.savez(temporary, **self.gmm.arrays())  # type: ignore[arg-type]
-        os.replace(temporary, artifacts / GMM)
+        write_npz(artifacts / GMM, self.gmm.arrays())
         return writer.close(
             name=name, source=SOURCE, context=context, normalizer=self.normalizer, absent_sources=(),
             settings=settings, notes=notes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,9 +71,9 @@ def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[Source]:
     if question:
         raise UserError(f"'{file}' may be written in several encodings ({question.split('?')[0]}); save it as UTF-8")
     con = open_connection()
-    scratch = Path(tempfile.mkdtemp(prefix="ple-table-"))
+    scratch = tempfile.TemporaryDirectory(prefix="ple-table-", ignore_cleanup_errors=True)
     try:
-        con.execute(f"CREATE VIEW file AS FROM {scan_source(con, files, layout, scratch)}")
+        con.execute(f"CREATE VIEW file AS FROM {scan_source(con, files, layout, Path(scratch.name))}")
         types = {str(r[0]): str(r[1]) for r in con.execute("DESCRIBE file").fetchall()}
         source = Source(con, file, types, missing)
         if not source.rows:
@@ -84,7 +83,7 @@ def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[Source]:
         raise UserError(f"'{file}' cannot be read: {str(e).splitlines()[0][:200]}") from e
     finally:
         con.close()
-        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.cleanup()
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,7 +162,7 @@ def test_all_unreadable_values_of_all_tables_are_named_at_once(source: Path, tmp
     ):
         assert part in text
     assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "out.partial").exists()
+    assert not list(tmp_path.glob(".*.new"))
 
 
 @pytest.mark.parametrize(
