@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +15,7 @@ from ple_model.experts.base import Expert
 from ple_model.files import read_json, write_json
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
+from ple_model.staging import staged_file
 
 WEALTH = "spend_365d"
 
@@ -89,9 +89,8 @@ def _towers(strength: float) -> Plant:
 
 def _put(source: Path, target: Path) -> None:
     """Replace a file: the healthy run's own has another name for the same content."""
-    temporary = target.with_name(f".{target.name}.new")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    with staged_file(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 @fault(
