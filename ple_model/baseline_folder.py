@@ -12,9 +12,6 @@ anew there. Otherwise a folder that does not fit is as good as none, and `why_no
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,21 +222,10 @@ def reachable_mark(folder: Path) -> str:
 
 def write(folder: Path, found: StoredBaselines, rows: pa.Table) -> None:
     """Put `baselines/` into the dataset in `folder`, in the place of an older one. `UserError` or `OSError` where it cannot."""
-    target = folder / FOLDER
-    aside: Path | None = None
-    try:
-        with staged_folder(target) as fresh:
-            write_json(fresh / "baselines.json", found.to_dict())
-            with writing(fresh / "rows.parquet"):
-                pq.write_table(
-                    rows, fresh / "rows.parquet", compression="zstd", use_dictionary=["customer_id", "cutoff", "split"]
-                )
-            if target.exists():
-                aside = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", suffix=".old", dir=folder))
-                os.replace(target, aside / FOLDER)
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+    with staged_folder(folder / FOLDER, replace=True) as fresh:
+        write_json(fresh / "baselines.json", found.to_dict())
+        with writing(fresh / "rows.parquet"):
+            pq.write_table(rows, fresh / "rows.parquet", compression="zstd", use_dictionary=["customer_id", "cutoff", "split"])
 
 
 def carry(source: Path, manifest: DatasetManifest, rows: NDArray[np.int64], out: Path, extract: DatasetManifest) -> bool:
