@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.drills.kit import Outcome, Report, run_as_script
+from tests.drills.process import load_optimizers
 from tests.fakes import make_dataset
 from tests.ple_model.resume_driver import forked, one_training, result
 
@@ -59,6 +60,7 @@ def _moment(kind: str, run: Path, rng: random.Random, seconds: float) -> Callabl
 
 def run_cases(base: Path, seed: int, kills: int) -> Iterator[Outcome]:
     rng, data = random.Random(seed), make_dataset(base / "data").path
+    load_optimizers()
     began = time.monotonic()
     if forked(lambda: one_training(data, base / "whole")):
         raise RuntimeError("a training that nobody disturbs does not end well")

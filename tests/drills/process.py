@@ -80,8 +80,16 @@ def ple(words: Sequence[str], log: Path, *, file_limit: int | None = None) -> En
     return wait(start(words, log, file_limit=file_limit), log)
 
 
+def load_optimizers() -> None:
+    """What torch imports with the first optimizer of a process (three seconds), once instead of in every child."""
+    import torch
+
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+
+
 def warm_up() -> None:
     """Import what children need, once."""
+    load_optimizers()
     import ple_model.data.build.build
     import ple_model.data.synth
     import ple_model.predict

@@ -18,6 +18,7 @@ from ple_model.errors import UserError
 from ple_model.run import load_run
 from ple_model.train import Options, train
 from tests.drills.kit import Outcome, Report, run_as_script
+from tests.drills.process import load_optimizers
 from tests.fakes import make_dataset, tiny_config
 
 CONFIG = {"training": {"phase1_epochs": 1, "phase2_epochs": 0}}
@@ -54,7 +55,8 @@ def _judged(case: str, said: list[str], rest: str) -> Outcome:
 
 
 def trainings(base: Path, rng: random.Random, races: int) -> Iterator[Outcome]:
-    dataset = make_dataset(base / "data")
+    dataset = make_dataset(base / "data", train=64, validation=32, test=32)
+    load_optimizers()
 
     def one(run: Path, seed: int, pause: float) -> str:
         import torch

@@ -19,6 +19,7 @@ import torch
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import load_run
 from ple_model.train import Options, train
+from tests.drills.process import load_optimizers
 from tests.fakes import tiny_config
 
 OPTIONS = Options(device="cpu", checkpoint_steps=2, sample_customers=40)
@@ -88,6 +89,7 @@ def result(run: Path) -> dict[str, object]:
 
 def main(data: Path, out: Path) -> dict[str, object]:
     found: dict[str, object] = {}
+    load_optimizers()
     forked(lambda: one_training(data, out / "whole"))
     found["whole"] = result(out / "whole")
     scenarios: dict[str, list[Callable[[Path], None]]] = {
