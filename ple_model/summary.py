@@ -67,7 +67,8 @@ class ModelSummary:
         lines.append(f"{'total without SAE':<20}{self.trained:>12,}{1_700_000:>12,}")
         notes = [f"{r.module}: {r.explanation}" for r in self.rows if r.explanation]
         if not self.default_size:
-            notes.insert(0, "The estimates are those of the reference's default widths; this configuration has other widths.")
+            said = f"The estimates are those of the reference's default widths and its {TASKS} tasks"
+            notes.insert(0, f"{said}; this configuration has other widths or tasks.")
         return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
@@ -94,5 +95,5 @@ def summarise(config: Config, blocks: Mapping[str, Sequence[nn.Module]]) -> Mode
 
 def _explanation(name: str, known: Reference, default_size: bool) -> str:
     if not default_size and name not in ("adatt", "sae"):
-        return "the configuration has other widths than the reference's default."
+        return "the configuration has other widths or tasks than the reference's default."
     return known.why or "the reference gives an outline of this module, not its widths; ours follow from its description."

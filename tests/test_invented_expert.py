@@ -20,7 +20,7 @@ from ple_model.registry import expert_classes
 from ple_model.run import Run
 from ple_model.train import train
 from tests.docs.examples import examples
-from tests.fakes import make_dataset, tiny_config
+from tests.fakes import make_dataset, reference_config, tiny_config
 
 SOURCE = next(e.text for e in examples() if e.path == "ple_model/experts/habit.py")
 HABIT = {"habit": {"output_dim": 4, "hidden_dim": 8}, "temporal": None, "optimal_transport": None, "perslay": None}
@@ -71,7 +71,7 @@ def test_a_diagnosis_measures_it_and_names_it_when_its_weights_are_dead(run: Run
 
 
 def test_the_summary_counts_it_without_an_estimate_and_keeps_those_of_the_others() -> None:
-    rows = {r.module: r for r in PLEClusterAdaTT(load_config("v3_14", overrides=["shared_experts.habit={}"])).summary().rows}
+    rows = {r.module: r for r in PLEClusterAdaTT(reference_config("shared_experts.habit={}")).summary().rows}
     assert rows["habit"].parameters == 16 * 64 + 64 + 64 * 64 + 64
     assert rows["habit"].reference is None
     assert rows["deepfm"].reference == 169_000

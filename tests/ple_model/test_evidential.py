@@ -12,6 +12,7 @@ from ple_model.config import load_config
 from ple_model.context import LabelScaler
 from ple_model.evidential import EvidentialLayers, EvidentialOutput, dirichlet_kl, dirichlet_loss, evidential_loss, nig_nll
 from ple_model.tasks import TASKS
+from tests.fakes import reference_config
 
 alphas = st.lists(st.floats(1.0, 60.0), min_size=2, max_size=28)
 
@@ -98,18 +99,21 @@ def test_the_padded_product_equals_one_linear_layer_a_task() -> None:
         if spec.kind == "contrastive":
             assert name not in out
             continue
-        width = {"binary": 2, "multiclass": spec.out_dim, "regression": 4}[spec.kind]
+        width = {"binary": 2, "multiclass": spec.out_dim, "regression": 4 * spec.out_dim}[spec.kind]
         raw = x[:, i] @ made.weight[start : start + width].T + made.bias[start : start + width]
         start += width
         soft = torch.log1p(torch.exp(raw))
         if spec.kind == "regression":
-            torch.testing.assert_close(out[name].gamma, raw[:, 0])
-            torch.testing.assert_close(out[name].nu, soft[:, 1], atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(out[name].alpha, soft[:, 2] + 1, atol=1e-5, rtol=1e-5)
-            torch.testing.assert_close(out[name].beta, soft[:, 3], atol=1e-5, rtol=1e-5)
+            k = spec.out_dim
+            parts = (raw[:, :k], soft[:, k : 2 * k], soft[:, 2 * k : 3 * k] + 1, soft[:, 3 * k :])
+            for part, expected in zip(("gamma", "nu", "alpha", "beta"), parts, strict=True):
+                one = expected[:, 0] if k == 1 else expected
+                torch.testing.assert_close(getattr(out[name], part), one, atol=1e-5, rtol=1e-5)
         else:
             torch.testing.assert_close(out[name].alpha, soft + 1)
-    assert start * 33 == sum(p.numel() for p in made.parameters()) == 3168
+    assert start * 33 == sum(p.numel() for p in made.parameters())
+    reference = EvidentialLayers(reference_config().tasks, 32)
+    assert sum(p.numel() for p in reference.parameters()) == 3168
 
 
 def test_vacuity_lies_in_0_1_and_variances_are_positive() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from ple_model.config import load_config
+from ple_model.config import Config, load_config
 from ple_model.model import PLEClusterAdaTT
 from ple_model.registry import expert_classes
 from ple_model.summary import REFERENCE
@@ -46,6 +46,7 @@ def test_it_prints_as_a_table_with_its_reasons(default: PLEClusterAdaTT) -> None
     assert "other widths" not in text
 
 
-def test_another_size_says_that_the_estimates_are_not_for_it() -> None:
-    text = str(PLEClusterAdaTT(load_config("small")).summary())
-    assert "this configuration has other widths" in text
+@pytest.mark.parametrize("config", [load_config("small"), reference_config("task_experts.tasks.uplift.enabled=true")])
+def test_another_size_says_that_the_estimates_are_not_for_it(config: Config) -> None:
+    text = str(PLEClusterAdaTT(config).summary())
+    assert "this configuration has other widths or tasks" in text
