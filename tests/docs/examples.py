@@ -9,7 +9,7 @@ from pathlib import Path
 
 GUIDE = Path(__file__).parents[2] / "CONTRIBUTING.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-FIRST = re.compile(r"# (\S+\.\w+)(?: \((at the end|under (\S+))\))?\n")
+FIRST = re.compile(r"# (\S+\.\w+)(?: \((at the end|under ([^)]+))\))?\n")
 
 
 @dataclass(frozen=True)

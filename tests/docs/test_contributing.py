@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as Tree
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from analysis.stats.run import Statistics
+from dashboard.view import SECTIONS
+from ple_model.fields import FIELD_SHAPES
 from ple_model.run import Run
+from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, Kind, LossName
 from tests.conftest import MADE
 from tests.docs.examples import GUIDE, Example, commands, examples
 
 ROOT = GUIDE.parent
-PARTS = ("ple_model", "analysis", "dashboard", "tests", ".streamlit")
+PARTS = ("ple_model", "analysis", "dashboard", "docs", "tests", ".streamlit")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with every example in it."""
     copy = tmp_path_factory.mktemp("project")
     for part in PARTS:
-        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", "old_runs", "assets"))
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__", "old_runs", "assets", "*.png"))
     shutil.copytree(ROOT / "dashboard" / "assets", copy / "dashboard" / "assets")
     shutil.copy(ROOT / "pyproject.toml", copy)
     for example in examples():
@@ -61,6 +68,35 @@ def test_an_addition_is_one_or_two_files_and_its_words() -> None:
     for section in GUIDE.read_text(encoding="utf-8").split("\n## ")[1:]:
         made = [e for e in examples() if f"# {e.path}" in section and not e.where]
         assert len(made) <= 2, section.splitlines()[0]
+
+
+def _named(heading: str, row: str) -> set[str]:
+    """What the row of the table under this heading names in its second column."""
+    section = GUIDE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    (line,) = [line for line in section.splitlines() if line.startswith(f"| {row}")]
+    return set(re.findall(r"`(\w+)`", line.split("|")[2]))
+
+
+def test_the_guide_names_every_input_field_that_an_expert_may_read() -> None:
+    rows = ("columns", "sequences", "behaviour states", "hierarchy", "topology", "neighbours", "what kind")
+    assert set().union(*(_named("An expert", row) for row in rows)) - {"PART_SLICES"} == set(FIELD_SHAPES)
+
+
+def test_the_guide_names_what_a_task_may_choose() -> None:
+    assert _named("A task", "kind, loss") == {*get_args(Kind), *get_args(LossName)}
+    assert _named("A task", "group") == {*GROUP_STRENGTH, "GROUP_STRENGTH"}
+    assert _named("A task", "hmm_mode") == set(HMM_MODES)
+
+
+def test_the_guide_names_every_area_of_the_statistics_and_what_merges() -> None:
+    adds, same, rows = (_named("A check", row) for row in ("adds up", "says the same", "of the rows"))
+    assert same | rows == Statistics.SAME
+    assert adds == {f.name for f in dataclasses.fields(Statistics)} - Statistics.SAME
+
+
+def test_the_guide_names_the_sections_of_the_pages() -> None:
+    said = GUIDE.read_text(encoding="utf-8").split("\n## A page\n")[1].split("the section is ")[1].split(", the order")[0]
+    assert tuple(re.findall(r"`(\w+)`", said)) == SECTIONS
 
 
 def test_a_block_that_goes_under_a_missing_line_is_noticed(tmp_path: Path) -> None:
