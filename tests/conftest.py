@@ -13,6 +13,7 @@ import torch
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run, load_run
 from tests.fakes import make_dataset, tiny_config, with_quick_baselines
+from tests.shared import shared
 
 MADE = "PLE_TINY_RUN"
 """Environment variable: the folder of a tiny run that is there already."""
@@ -28,23 +29,36 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a test that is marked slow come first: one that begins last would keep a single worker busy at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """A small dataset folder with planted signal (`tests/fakes.py`) and baselines that cost nothing."""
-    return with_quick_baselines(make_dataset(tmp_path_factory.mktemp("data") / "planted"))
+    """A small dataset folder with planted signal (`tests/fakes.py`) and baselines that cost nothing, one for all workers."""
+    return Dataset.open(shared(tmp_path_factory, "planted", lambda folder: with_quick_baselines(make_dataset(folder))))
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Run:
-    """A finished run folder of a tiny model, trained for real: progress, metrics, calibration and sample included.
+    """A finished run folder of a tiny model, trained for real and measured: progress, metrics, calibration and sample included.
 
-    Tests of a copy of the project take the run of the tests that made the copy (`MADE`)."""
-    from ple_model.train import train
-
+    It is trained once for all workers; each has a copy, since what is measured of a run is kept in its folder. Tests of a copy
+    of the project take the run of the tests that made the copy (`MADE`)."""
     if MADE in os.environ:
         return load_run(os.environ[MADE])
     data: Dataset = request.getfixturevalue("tiny_dataset")
-    return train(data, tmp_path_factory.mktemp("runs") / "tiny", tiny_config(), preset="small", device="cpu")
+
+    def make(folder: Path) -> None:
+        from analysis import diagnose
+        from ple_model.train import train
+
+        diagnose(train(data, folder, tiny_config(), preset="small", device="cpu").path)
+
+    made = shared(tmp_path_factory, "tiny", make)
+    return load_run(Path(shutil.copytree(made, tmp_path_factory.mktemp("runs") / "tiny")))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import pytest
 from tests.drills.kit import Outcome, Report
 from tests.drills.races import jobs
 
+pytestmark = pytest.mark.slow
+
 
 def test_of_starts_at_the_same_moment_one_wins_and_the_others_are_refused() -> None:
     words = [sys.executable, "-m", "tests.drills.races", "--cases", "1"]  # in a process of its own: it forks

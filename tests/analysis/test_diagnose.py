@@ -32,6 +32,8 @@ from ple_model.files import read_tensors, write_tensors
 from ple_model.run import Run, load_run
 from tests.factories import without
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:

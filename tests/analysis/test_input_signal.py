@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.ablation import Ablation
 from analysis.input_signal import COLUMNS, DOMAINS, _cells, _flat, blocks, input_signal
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
@@ -66,14 +67,25 @@ def test_every_column_is_in_one_input_and_an_absent_row_is_missing(tiny_dataset:
 
 
 def test_the_command_prints_the_inputs_of_the_tasks_asked_for(
-    tiny_dataset: Dataset, capsys: pytest.CaptureFixture[str]
+    tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    found: dict[str, Ablation] = {}
+
+    def once(*data: Dataset, **settings: object) -> Ablation:
+        """As `input_signal`; the same question is not fitted twice."""
+        asked = repr({k: v for k, v in settings.items() if k != "progress"})
+        if asked not in found:
+            found[asked] = input_signal(*data, **settings)  # type: ignore[arg-type]
+        return found[asked]
+
+    monkeypatch.setattr("analysis.input_signal.input_signal", once)
     assert main(["signal", str(tiny_dataset.path), "--task", "ltv", "--bootstrap", "10", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert {c["task"] for c in told["cells"]} == {"ltv"}
     assert {c["expert"] for c in told["cells"]} == {*DOMAINS, COLUMNS}
     assert main(["signal", str(tiny_dataset.path), "--task", "ltv", "--bootstrap", "10"]) == 0
     assert "fitted without each expert's input" in capsys.readouterr().out
+    assert len(found) == 1
 
 
 def test_an_unknown_task_is_named_with_the_nearest(tiny_dataset: Dataset) -> None:

@@ -21,6 +21,8 @@ from dashboard.i18n import catalogue
 from dashboard.server import RUNS_VARIABLE
 from ple_model.run import Run, load_run
 
+pytestmark = pytest.mark.slow
+
 EN = catalogue("en")
 AREAS = {
     "expert_health": "experts",
@@ -62,7 +64,7 @@ def runs(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`one` and its `twin`; `moved`, whose weights were shaken; `new`, which nobody measured; `few`, of a dozen customers."""
     folder = tmp_path_factory.mktemp("compared")
     for name in ("one", "twin", "moved", "new", "few"):
-        shutil.copytree(tiny_run.path, folder / name, ignore=shutil.ignore_patterns("analysis"))
+        shutil.copytree(tiny_run.path, folder / name, ignore=None if name == "one" else shutil.ignore_patterns("analysis"))
     weights = load_file(folder / "moved" / "model.safetensors")
     rng = np.random.default_rng(0)
     matrices = {k: v for k, v in weights.items() if k.endswith(".weight") and v.ndim == 2}
@@ -70,8 +72,9 @@ def runs(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(weights | shaken, folder / "moved" / "model.safetensors")
     shutil.rmtree(folder / "few" / "sample")
     tiny_run.sample().extract(folder / "few" / "sample", limit=12)
-    for name in ("one", "twin", "moved", "few"):
+    for name in ("one", "moved", "few"):
         diagnose(folder / name)
+    shutil.copytree(folder / "one" / "analysis", folder / "twin" / "analysis")
     return folder
 
 

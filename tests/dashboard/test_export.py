@@ -30,6 +30,8 @@ from dashboard.view import views
 from ple_model.errors import UserError
 from ple_model.run import Run
 
+pytestmark = pytest.mark.slow
+
 DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
 SOURCES = sorted([*(DASHBOARD / "views").glob("*.py"), *(DASHBOARD / "components").glob("*.py")])
 NAMES = [v.name for v in views()]

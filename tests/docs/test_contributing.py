@@ -22,6 +22,8 @@ from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, Kind, LossName
 from tests.conftest import MADE
 from tests.docs.examples import GUIDE, Example, commands, examples
 
+pytestmark = pytest.mark.slow
+
 ROOT = GUIDE.parent
 PARTS = ("ple_model", "analysis", "dashboard", "docs", "tests", ".streamlit")
 

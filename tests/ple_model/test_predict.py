@@ -28,6 +28,8 @@ from ple_model.train import train
 from tests.fakes import tiny_config
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = 160
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.fakes import make_dataset
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -25,6 +25,8 @@ from ple_model.train import Options, Trainer, create_run, optimizer_groups, trai
 from tests.factories import random_context, random_inputs
 from tests.fakes import make_batch, make_dataset, tiny_config
 
+pytestmark = pytest.mark.slow
+
 FAST = Options(device="cpu", sample_customers=20)
 
 

@@ -25,6 +25,8 @@ from ple_model.scoring import score
 from ple_model.train import Options, train
 from tests.fakes import make_dataset, tiny_config
 
+pytestmark = pytest.mark.slow
+
 FAST = Options(device="cpu", sample_customers=20)
 ONE_EPOCH: dict[str, Any] = {"training": {"phase1_epochs": 1, "phase2_epochs": 0}}
 TWO_EPOCHS: dict[str, Any] = {"training": {"phase1_epochs": 2, "phase2_epochs": 0}}

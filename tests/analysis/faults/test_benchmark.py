@@ -23,6 +23,8 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run, load_run
 from tests.fakes import tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def material(tiny_run: Run, tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bench:

@@ -20,6 +20,8 @@ from ple_model.schema import PARTS, load_schema
 from ple_model.tasks import EVERYONE, SPENDING_CATEGORIES, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
+pytestmark = pytest.mark.slow
+
 ONE = BuildSettings(workers=1)
 CONDITIONS = {f"task:{t}" for t, s in TASKS.items() if s.condition is not EVERYONE}
 

@@ -16,6 +16,8 @@ from ple_model.errors import UserError
 from ple_model.tasks import TASKS
 from tests.ple_model.data.tiny_events import tables, write_events
 
+pytestmark = pytest.mark.slow
+
 ONE = BuildSettings(workers=1)
 
 

@@ -19,6 +19,8 @@ from ple_model.data.events.find_holes import Span, distinct, span_of, table_span
 from ple_model.data.events.holes import Hole, costs, stored_costs
 from ple_model.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 FIRST = date(2022, 1, 1)
 WEEKDAYS = np.array([1.0, 1.1, 1.0, 1.2, 1.4, 0.6, 0.0])
 """A week in which Sunday is closed."""
