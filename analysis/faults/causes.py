@@ -1,7 +1,8 @@
 """Three scores of a planted fault, as a reader would keep them: does anything ring, where does it point, does it say why.
 
-Only what the healthy run of the same seed does not show counts. A finding that is folded under another (`Finding.follows`) is
-no headline: it neither points nor says why, and is no false alarm where what it follows is true.
+Only what the healthy run of the same seed does not show counts. Headlines are the causes as they are shown (`order.grouped`),
+of groups in which something is new. What is folded under another neither points nor says why, and is no false alarm where what
+it follows is true.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.checks.finding import Finding
+from analysis.checks.order import grouped
 from analysis.faults.oracle import Oracle
 
 
@@ -34,11 +36,6 @@ class Told:
     """the healthy run names such a cause too: nothing is proved either way"""
 
 
-def follows(finding: Finding) -> str:
-    """ "ID subject" of what a finding is a consequence of; empty: a headline."""
-    return str(getattr(finding, "follows", ""))
-
-
 def name(finding: Finding) -> str:
     return f"{finding.id} {finding.subject}"
 
@@ -52,7 +49,9 @@ def new_alarms(findings: Iterable[Finding], healthy: Iterable[Finding]) -> list[
 def tell(oracle: Oracle, findings: Sequence[Finding], healthy: Sequence[Finding]) -> Told:
     """What a reader learns of a fault whose oracle this is."""
     alarms = new_alarms(findings, healthy)
-    heads = [f for f in alarms if not follows(f)]
+    new = {name(f) for f in alarms}
+    groups = [g for g in grouped(findings) if any(name(f) in new for f in (g.cause, *g.followers))]
+    heads = [g.cause for g in groups]
     usable = [f for f in heads if oracle.names(f)]
     return Told(
         alarm=bool(alarms),
@@ -61,7 +60,7 @@ def tell(oracle: Oracle, findings: Sequence[Finding], healthy: Sequence[Finding]
         first=bool(usable) and usable[0] is heads[0],
         named=name(usable[0]) if usable else "",
         headlines=tuple(map(name, heads)),
-        folded=len(alarms) - len(heads),
+        folded=sum(len(g.followers) for g in groups),
         already=not usable and any(f.alarm and oracle.names(f) for f in healthy),
     )
 
@@ -70,10 +69,10 @@ def excused(finding: Finding, findings: Sequence[Finding], true: Iterable[str]) 
     """Is it folded, at any depth, under a finding that is true of the fault (`true`: their "ID subject")?"""
     known, by_name = set(true), {name(f): f for f in findings}
     seen: set[str] = set()
-    root = follows(finding)
+    root = finding.follows
     while root and root not in seen:
         if root in known:
             return True
         seen.add(root)
-        root = follows(by_name[root]) if root in by_name else ""
+        root = by_name[root].follows if root in by_name else ""
     return False

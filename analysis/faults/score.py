@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.checks.finding import Finding
-from analysis.faults.causes import Told, excused, follows, name, tell
+from analysis.faults.causes import Told, excused, name, tell
 from analysis.faults.fault import FAMILIES, Expect, Level, PlantedFault, unplantable
 from analysis.faults.harm import Harm
 from analysis.faults.oracle import Oracle, oracle_of
@@ -120,7 +120,7 @@ def judge(
     rest = [f for f in alarms if name(f) not in named and not excused(f, findings, named)]
     false = tuple(_alarm(f, healthy) for f in rest if not any(e.matches(f) for e in allowed))
     permitted = tuple(sorted({name(f) for f in rest if any(e.matches(f) for e in allowed)}))
-    also = {f.id: name(f) for f in true if not follows(f) and f.id not in fault.checks}
+    also = {f.id: name(f) for f in true if not f.follows and f.id not in fault.checks}
     once = {f"{h.id} {h.subject}" for h in hits if h.alarm} | set(also.values())
     rings = not asked or any(e.severity in ("warning", "error") for e in asked)
     told = tell(answers, findings, healthy) if rings else None

@@ -18,9 +18,7 @@ FIELD = Oracle(("hmm_behavior", "*.hmm_behavior"), (Answer("INPUT-JOIN", "hmm_be
 def finding(
     id: str, subject: str = "run", cause: str = "", severity: Severity = "warning", fix: Fix | None = None, under: str = ""
 ) -> Finding:
-    found = Finding(id, severity, subject, "It is so.", cause=cause, fix=fix)
-    object.__setattr__(found, "follows", under)
-    return found
+    return Finding(id, severity, subject, "It is so.", cause=cause, fix=fix, follows=under)
 
 
 JOINED = finding("INPUT-JOIN", "hmm_behavior", "Its rows are those of other customers.")
@@ -54,14 +52,29 @@ def test_a_cause_that_is_folded_under_another_finding_is_not_read() -> None:
 
 
 def test_the_first_headline_is_told_apart() -> None:
-    assert tell(FIELD, [JOINED, BLAMED], []).first
-    assert not tell(FIELD, [BLAMED, JOINED], []).first
+    assert tell(FIELD, [BLAMED, JOINED], []).first, "inputs are asked about before probabilities"
+    louder = finding("EVI-MISCALIBRATED", "churn", severity="error")
+    told = tell(FIELD, [JOINED, louder], [])
+    assert told.cause
+    assert not told.first
     assert tell(FIELD, [finding("EVI-MISCALIBRATED", "churn", under="INPUT-JOIN hmm_behavior"), JOINED], []).first
 
 
 def test_what_the_healthy_run_says_too_is_no_alarm_and_its_cause_proves_nothing() -> None:
     told = tell(FIELD, [JOINED], [JOINED])
     assert (told.alarm, told.cause, told.already) == (False, False, True)
+
+
+def test_a_cause_that_only_informs_is_read_where_an_alarm_is_folded_under_it() -> None:
+    calm = finding("INPUT-JOIN", "hmm_behavior", "Rows of other customers.", "info")
+    told = tell(FIELD, [calm, finding("SKILL-NONE", "churn", under="INPUT-JOIN hmm_behavior")], [])
+    assert (told.alarm, told.cause, told.headlines) == (True, True, ("INPUT-JOIN hmm_behavior",))
+
+
+def test_an_alarm_that_is_folded_under_what_the_healthy_run_has_too_has_that_for_a_headline() -> None:
+    old = finding("FIT-OVER", "run")
+    told = tell(FIELD, [old, finding("EVI-MISCALIBRATED", "churn", under="FIT-OVER run")], [old])
+    assert (told.alarm, told.cause, told.headlines) == (True, False, ("FIT-OVER run",))
 
 
 def test_information_is_no_alarm() -> None:
