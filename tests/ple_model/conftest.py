@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import pytest
 import torch
 
 from ple_model.batch import PLEClusterInput
 from ple_model.config import load_config
+from ple_model.data.build import artifacts
+from ple_model.data.derived import encoder
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
 from tests.factories import random_context, random_inputs
+
+WHOLE_FIT = ("test_own_rows",)
+"""Modules whose bank is fitted as a user's is."""
 
 
 def shake(model: PLEClusterAdaTT, seed: int = 0) -> PLEClusterAdaTT:
@@ -19,6 +27,16 @@ def shake(model: PLEClusterAdaTT, seed: int = 0) -> PLEClusterAdaTT:
         for p in model.parameters():
             p.add_(0.05 * torch.randn(p.shape, generator=g))
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_encoder_fit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A build of a few dozen customers fits its sequence encoder in a fifth of the steps, which are a third of such a build.
+    How well it forecasts is the matter of its own tests, whether it learns training rows by heart that of `WHOLE_FIT`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__.rsplit(".", 1)[-1] not in WHOLE_FIT:
+            patch.setattr(artifacts, "fit_encoder", partial(encoder.fit_encoder, steps=encoder.STEPS // 5))
+        yield
 
 
 @pytest.fixture(scope="module")
