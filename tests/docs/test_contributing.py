@@ -94,7 +94,7 @@ def test_the_guide_names_every_area_of_the_statistics_and_what_merges() -> None:
     adds, same, rows = (_named("A check", row) for row in ("adds up", "says the same", "of the rows"))
     areas = {f.name for f in dataclasses.fields(Statistics)}
     assert areas - Statistics.SAME <= adds, "the table under 'A check' in CONTRIBUTING.md lacks an area that adds up"
-    assert Statistics.SAME <= same | rows, "the table under 'A check' in CONTRIBUTING.md lacks an area"
+    assert same | rows >= Statistics.SAME, "the table under 'A check' in CONTRIBUTING.md lacks an area"
     assert not adds & (same | rows)
 
 
