@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +45,26 @@ def latents(
     if not opened.config.sae.enabled:
         raise UserError(f"{opened.name} has no sparse autoencoder: sae.enabled is false in its config")
     data = opened_dataset(opened, dataset)
-    folder = opened.path / "analysis" / f"latents-{fingerprint(opened, data, rows, seed, __name__).name}"
+    made_of = fingerprint(opened, data, rows, seed, __name__)
+    folder = opened.path / "analysis" / f"latents-{made_of.name}"
     if not force and is_file(folder / "latents.json"):
-        return replace(_load(folder), unlearned=_unlearned(opened))
+        return replace(_load(folder), unlearned=_unlearned(opened), why="reused")
     from analysis.engine.concepts import measure  # torch
 
-    found = replace(measure(opened, data, rows, seed, progress), unlearned=_unlearned(opened))
+    why = "forced" if force else made_of.why(_older(folder.parent))
+    measured = measure(opened, data, rows, seed, progress)
+    found = replace(measured, unlearned=_unlearned(opened), made_of=made_of.to_dict(), why=why)
     _save(found, folder)
+    return found
+
+
+def _older(analyses: Path) -> list[dict[str, Any]]:
+    """What the stored ones of the run were made of; a damaged one is as good as none."""
+    found = []
+    for file in analyses.glob("latents-*/latents.json"):
+        with suppress(UserError, OSError):
+            made_of = read_object(file).get("made_of")
+            found.append(made_of if isinstance(made_of, dict) else {})
     return found
 
 

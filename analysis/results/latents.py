@@ -8,13 +8,14 @@ A latent's meaning is read from contrasts: standardised mean differences of feat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.fingerprint import Why
 from analysis.i18n import phrase
 from analysis.wording import statement
 from ple_model.errors import UserError
@@ -137,6 +138,10 @@ class Latents:
     """(name, part, unit, English, Korean) of the columns of a table of one's own; empty: the package's."""
     unlearned: tuple[str, ...] = ()
     """Tasks that had no label in training."""
+    made_of: dict[str, str] = field(default_factory=dict)
+    """What they depend on, as `Fingerprint.to_dict` says it."""
+    why: Why = "first"
+    """Why they were measured, or that they were read back (`SENTENCES` of `analysis.fingerprint`)."""
 
     @property
     def n_latents(self) -> int:

@@ -58,6 +58,7 @@ def render(frame: Frame) -> None:
     except UserError as e:
         put.error(str(e), icon=":material/error:")
         return
+    put.caption(t(f"sae.why_{found.why}"))
     left, right = st.columns([2, 5], gap="small")
     with left:
         show(figures.density(s), "sae-density", title=t("sae.histogram"), caption=t("sae.histogram_help"))

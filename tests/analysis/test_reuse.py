@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,12 +181,14 @@ def test_latents_are_measured_anew_by_another_program(run: Run, monkeypatch: pyt
         return found
 
     monkeypatch.setattr("analysis.engine.concepts.measure", measure)
-    latents(run, rows=ROWS)
+    said = [found.why, latents(run, rows=ROWS).why]
     assert not done
     another_program(monkeypatch)
-    latents(run, rows=ROWS)
-    latents(run, rows=ROWS, force=True)
+    said += [latents(run, rows=ROWS).why, latents(run, rows=ROWS).why, latents(run, rows=ROWS, force=True).why]
+    assert said == ["first", "reused", "program", "reused", "forced"]
     assert len(done) == 2
+    add_a_blank(run.path / "preprocess" / "calibration.json")
+    assert latents(run, rows=ROWS).why == "changed"
 
 
 def test_a_map_of_a_measurement_whose_place_was_taken_is_drawn_anew(run: Run) -> None:
@@ -224,3 +227,28 @@ def test_only_the_most_recent_are_kept() -> None:
     for key in ("a", "b", "a", "c", "a", "b"):
         assert make(key) == [key]
     assert made == ["a", "b", "c", "b"]
+
+
+def test_two_that_make_something_else_do_not_wait_for_one_another() -> None:
+    kept: Kept[str] = Kept()
+    both = threading.Barrier(2, timeout=30)
+
+    def make(key: str) -> str:
+        both.wait()  # passes only where the other one is made meanwhile
+        return key
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda key: kept.get(key, lambda: make(key)), "ab")) == ["a", "b"]
+
+
+def test_two_that_ask_for_the_same_have_it_made_once() -> None:
+    kept: Kept[list[int]] = Kept()
+    at_once, made = threading.Barrier(4, timeout=30), []
+
+    def ask(n: int) -> list[int]:
+        at_once.wait()
+        return kept.get("a", lambda: made.append(n) or [n])  # type: ignore[func-returns-value]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, range(4)))
+    assert found == [made] * 4
