@@ -211,11 +211,6 @@ def uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]
     )
 
 
-def fallback_at(store: AnalysisStore, task: str, threshold: float, filters: Sequence[CohortFilter] = ()) -> Choice:
-    """What withholding every prediction with more uncertainty than `threshold` would cost."""
-    return _choice(_read(store, task, filters), threshold)
-
-
 def reliability(kind: str, p: Array, y: Array, hit: Array) -> Reliability:
     """p [n] shown probability (binary: of y = 1; multiclass: of the top class), y [n] label, hit [n] 0 or 1 (multiclass)."""
     observed = y if kind == "binary" else hit

@@ -29,10 +29,6 @@ NAN = float("nan")
 CLAMP = 1e-7
 """Probabilities are clamped to [CLAMP, 1 - CLAMP] before a logarithm."""
 
-HIGHER_IS_BETTER = frozenset(
-    {"auc", "pr_auc", "accuracy", "top3_accuracy", "macro_f1", "r2", "spearman", "recall_at_10", "mrr"}
-)
-
 
 def _weights(n: int, weight: ArrayLike | None) -> Array:
     return np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)

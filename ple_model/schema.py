@@ -110,12 +110,6 @@ class FeatureSchema:
             raise UserError(f"no feature column '{name}'{did_you_mean(name, self.index)}")
         return self.columns[self.index[name]]
 
-    def part_names(self, part: str) -> tuple[str, ...]:
-        """Column names of one part, in order."""
-        if part not in self.parts:
-            raise UserError(f"no feature part '{part}'{did_you_mean(part, self.parts)}")
-        return self.names[self.parts[part]]
-
 
 def parse_schema(text: str, where: str = "feature_schema.yaml") -> FeatureSchema:
     """Schema from YAML text; one `UserError` for all faults (fields, repeated names, part widths, order)."""

@@ -9,7 +9,6 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-DIVERGING = "diverging"
 GREY = "#8A94A6"
 """Seen on light and on dark."""
 ROW = 26

@@ -156,10 +156,6 @@ class Latents:
     def dead(self) -> int:
         return int((self.density == 0).sum())
 
-    @property
-    def dense(self) -> int:
-        return int((self.density > DENSE).sum())
-
     @cached_property
     def log_density(self) -> Array:
         """log10; NaN for a dead latent."""

@@ -28,11 +28,8 @@ class TaskEvidence(Statistic):
     kind: str
     n: int
     uncertainty_sum: float
-    uncertainty_sq: float
     histogram: Array
     """[UNCERTAINTY_BINS]: vacuity over [0, 1]; log10 of the epistemic variance over [-6, 2]."""
-    strength_sum: float
-    """Sum of total evidence S - K (classes) or nu (regression)."""
     zero_evidence: int
     """Rows whose head has practically no evidence (vacuity above 0.99)."""
     labelled: int
@@ -101,9 +98,7 @@ def measure(
         kind=kind,
         n=len(u),
         uncertainty_sum=float(u.sum()),
-        uncertainty_sq=float((u**2).sum()),
         histogram=histogram,
-        strength_sum=float(s.sum()),
         zero_evidence=int((u > 0.99).sum()) if kind != "regression" else int((s < 1e-3).sum()),
         labelled=labelled,
         bin_count=count,

@@ -102,11 +102,6 @@ class GateStats(Statistic):
         """[T, N] mean weight (over all rows) that the task spends on the expert's zero fallback."""
         return np.asarray(ratio(self.wasted, np.full_like(self.wasted, self.n)))
 
-    @property
-    def fallback_weight(self) -> Array:
-        """[T, N] mean weight on the expert given that it is on fallback."""
-        return np.asarray(ratio(self.wasted, np.broadcast_to(self.fallback, self.wasted.shape)))
-
     def distance_to(self, prior: Array) -> Array:
         """[T] Jensen-Shannon distance of the mean weights to `prior` [T, N]."""
         return np.asarray(jensen_shannon(self.mean, prior))

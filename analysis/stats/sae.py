@@ -18,15 +18,9 @@ from analysis.stats.base import Array, Statistic, ratio
 class SaeStats(Statistic):
     """Z latents over inputs of width W (standardised, as the autoencoder sees them)."""
 
-    LARGEST = frozenset({"activation_max"})
-
     n: int
     active: Array
     """[Z] rows where the latent is above zero."""
-    activation_sum: Array
-    """[Z]"""
-    activation_max: Array
-    """[Z]"""
     input_sum: Array
     """[W]"""
     input_sq: float
@@ -43,11 +37,6 @@ class SaeStats(Statistic):
     def density(self) -> Array:
         """[Z] share of rows where the latent is active."""
         return np.asarray(ratio(self.active, np.full_like(self.active, self.n)))
-
-    @property
-    def mean_active(self) -> Array:
-        """[Z] mean activation where active; NaN for a dead latent."""
-        return np.asarray(ratio(self.activation_sum, self.active))
 
     @property
     def fve(self) -> float:
@@ -80,8 +69,6 @@ def measure(latent: NDArray[np.floating], x: NDArray[np.floating], reconstructio
     return SaeStats(
         n=len(z),
         active=(z > 0).sum(0).astype(np.float64),
-        activation_sum=z.sum(0),
-        activation_max=z.max(0) if len(z) else np.zeros(z.shape[1]),
         input_sum=h.sum(0),
         input_sq=float((h**2).sum()),
         residual_sq=float(((h - r) ** 2).sum()),

@@ -21,10 +21,6 @@ class TransferStats(Statistic):
     n: int
     ratio_sum: Array
     """[E]"""
-    ratio_sq: Array
-    """[E]"""
-    added_sum: Array
-    """[E] sum of alpha ||proj||."""
     nonfinite: Array = field(default_factory=lambda: np.zeros(1))
     """[E] rows whose addition or representation is no number: left out of the sums."""
 
@@ -36,10 +32,6 @@ class TransferStats(Statistic):
     @property
     def mean_ratio(self) -> Array:
         return np.asarray(ratio(self.ratio_sum, self.counted))
-
-    @property
-    def ratio_std(self) -> Array:
-        return np.asarray(np.sqrt(np.maximum(ratio(self.ratio_sq, self.counted) - self.mean_ratio**2, 0)))
 
 
 @dataclass(frozen=True)
@@ -80,14 +72,11 @@ def row_ratios(added: Mapping[str, NDArray[np.floating]], expert: Mapping[str, N
 def measure(added: Mapping[str, NDArray[np.floating]], expert: Mapping[str, NDArray[np.floating]], n: int) -> TransferStats:
     """One batch of n rows; see `row_ratios`."""
     ratios = row_ratios(added, expert)
-    size = {e: np.linalg.norm(v.astype(np.float64), axis=1) for e, v in added.items()}
-    known = {e: np.isfinite(r) & np.isfinite(size[e]) for e, r in ratios.items()}
+    known = {e: np.isfinite(r) for e, r in ratios.items()}
     ratios = {e: r[known[e]] for e, r in ratios.items()}
     return TransferStats(
         edges=tuple(added),
         n=n,
         ratio_sum=np.array([r.sum() for r in ratios.values()], dtype=np.float64),
-        ratio_sq=np.array([(r**2).sum() for r in ratios.values()], dtype=np.float64),
-        added_sum=np.array([size[e][known[e]].sum() for e in added], dtype=np.float64),
         nonfinite=np.array([(~k).sum() for k in known.values()], dtype=np.float64),
     )

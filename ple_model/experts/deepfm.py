@@ -61,11 +61,6 @@ class DeepFM(Expert):
     def last_layer(self) -> nn.Linear:
         return self.out
 
-    def interaction_strengths(self) -> Tensor:
-        """[columns, columns] <v_i, v_j>: how strongly each pair of columns interacts; the diagonal takes no part."""
-        v = self.field_embeddings.detach()
-        return (v @ v.T).fill_diagonal_(0.0)
-
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         x = cleared(inputs.features[:, : self.n_normalized], self.present(inputs))
         first = self.first_order(x)

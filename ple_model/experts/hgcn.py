@@ -131,7 +131,6 @@ class UnifiedHGCN(Expert):
         self.register_buffer("columns", torch.tensor(MERCHANT_COLUMNS), persistent=False)
         for i in range(len(BALLS)):
             self.register_buffer(f"nodes_{i}", torch.nonzero(ball == i)[:, 0], persistent=False)
-        self.node_names = tree.names
 
     def last_layer(self) -> nn.Linear:
         return self.out

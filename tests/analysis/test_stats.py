@@ -238,7 +238,6 @@ def test_dilution_counts_weight_on_absent_experts_only() -> None:
     w = np.array([[[0.8, 0.2]], [[0.6, 0.4]]])
     g = gate.measure(("t",), ("a", "b"), w, np.array([[False, True], [True, True]]))
     assert g.dilution[0] == pytest.approx([0.4, 0.0])
-    assert g.fallback_weight[0, 0] == pytest.approx(0.8)
 
 
 def test_the_mean_predictor_explains_nothing_and_the_identity_everything() -> None:

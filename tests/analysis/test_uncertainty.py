@@ -9,7 +9,7 @@ from analysis.cohort import CohortFilter
 from analysis.diagnose import diagnose
 from analysis.figures import uncertainty as figures
 from analysis.store import AnalysisStore
-from analysis.uncertainty import fallback_at, intervals, reliability, risk, uncertainty
+from analysis.uncertainty import _choice, _read, intervals, reliability, risk, uncertainty
 from ple_model.errors import UserError
 from ple_model.run import Run
 from ple_model.wilson import wilson
@@ -119,14 +119,15 @@ def test_labels_of_the_training_split_do_not_count(store: AnalysisStore) -> None
 
 
 def test_a_threshold_costs_the_rows_above_it(store: AnalysisStore) -> None:
-    everything = fallback_at(store, "churn", 1.0)
+    rows = _read(store, "churn", ())
+    everything = _choice(rows, 1.0)
     assert everything.coverage == 1
     assert set(everything.by_segment.values()) == {0.0}
-    nothing = fallback_at(store, "churn", 0.0)
+    nothing = _choice(rows, 0.0)
     assert nothing.kept == 0
     assert np.isnan(nothing.risk)
     middle = next(c for c in uncertainty(store, "churn").choices if c.coverage >= 0.75)
-    again = fallback_at(store, "churn", middle.threshold)
+    again = _choice(rows, middle.threshold)
     assert again.coverage == middle.coverage
     total = everything.risk * everything.kept
     assert total > 0

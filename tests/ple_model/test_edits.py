@@ -173,7 +173,7 @@ def test_encoding_again_is_encoding_the_edited_customers_anew(
 def test_experts_that_read_nothing_of_it_do_not_run(
     model: PLEClusterAdaTT, inputs: PLEClusterInput, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = of(**{load_schema().part_names("raw_power_law")[0]: "*2"})
+    asked = of(**{load_schema().names[load_schema().parts["raw_power_law"]][0]: "*2"})
     changed = changed_keys(asked)
     assert model.readers(changed) == ["raw_scale"]
     ran: list[str] = []

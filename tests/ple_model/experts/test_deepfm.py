@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ple_model.context import ModelContext
-from ple_model.experts.deepfm import DeepFM, DeepFMParams, fm_second_order
+from ple_model.experts.deepfm import fm_second_order
 
 
 def test_square_of_sum_agrees_with_the_double_loop_over_pairs() -> None:
@@ -23,10 +22,3 @@ def test_a_single_column_has_no_second_order() -> None:
     x = torch.zeros(1, 12)
     x[0, 5] = 3.0
     assert fm_second_order(x, torch.randn(12, 4)).abs().max() < 1e-5
-
-
-def test_interaction_strengths_are_symmetric_without_diagonal() -> None:
-    strengths = DeepFM(DeepFMParams(), ModelContext(), 0.0).interaction_strengths()
-    assert strengths.shape == (644, 644)
-    torch.testing.assert_close(strengths, strengths.T)
-    assert strengths.diagonal().abs().max() == 0
