@@ -16,7 +16,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis import Diagnosis, diagnose
-from analysis.fingerprint import Why, files_mark
+from analysis.fingerprint import Why, data_mark, files_mark
 from dashboard import state
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.model_lock import model_lock
@@ -43,6 +43,8 @@ class Measuring:
     """
 
     path: Path
+    data: Path | None = None
+    """The dataset whose customers it measures; None: the run's own sample."""
     share: float = 0.0
     what: str = ""
     stop: bool = False
@@ -67,7 +69,7 @@ class Measuring:
     def work(self) -> None:
         try:
             with model_lock(self.path):
-                self.result = diagnose(state.run(self.path), progress=self.note, tell=self.hear)
+                self.result = diagnose(state.run(self.path), self.data, progress=self.note, tell=self.hear)
         except Stopped:
             self.error = ""
         except UserError as e:
@@ -86,38 +88,43 @@ READ_SECONDS = 20.0
 """A stored measurement is waited for: on a busy machine reading it takes seconds, and no page should say that it measures."""
 
 
-def measurement(path: Path) -> Measuring:
-    """The measurement of the run as it is on disk now; started if there is none. Stored results come back at once."""
-    mark = files_mark(path)
+def _mark(path: Path, data: Path | None) -> str:
+    return files_mark(path) + data_mark(data)
+
+
+def measurement(path: Path, data: Path | None = None) -> Measuring:
+    """The measurement of the run as it is on disk now, on a dataset or its own sample; started if there is none. Stored results
+    come back at once."""
+    mark = _mark(path, data)
     known = _measurements()
     done = known[mark].result if mark in known else None
     if mark not in known or (done is not None and done.store.replaced):
-        for old in [k for k, m in known.items() if m.path == path and not m.alive]:
+        for old in [k for k, m in known.items() if (m.path, m.data) == (path, data) and not m.alive]:
             del known[old]
-        task = known[mark] = Measuring(path)
+        task = known[mark] = Measuring(path, data)
         task.thread = threading.Thread(target=task.work, name=f"measure {path.name}", daemon=True)
         task.thread.start()
-        task.thread.join(READ_SECONDS if _is_stored(path) else 0.7)  # what is stored needs no progress bar
+        task.thread.join(READ_SECONDS if _is_stored(path, data) else 0.7)  # what is stored needs no progress bar
     return known[mark]
 
 
-def known_measurement(path: Path) -> Measuring | None:
+def known_measurement(path: Path, data: Path | None = None) -> Measuring | None:
     """The run's measurement if it is stored, was asked for or is on its way; nothing is started."""
-    return measurement(path) if files_mark(path) in _measurements() or _is_stored(path) else None
+    return measurement(path, data) if _mark(path, data) in _measurements() or _is_stored(path, data) else None
 
 
-def _is_stored(path: Path) -> bool:
+def _is_stored(path: Path, data: Path | None) -> bool:
     """Whether a measurement of the run as it is can be read back. A run without weights or sample has none; asking to measure
     it says why."""
     try:
-        return (path / "analysis" / state.analysis_name(path) / "meta.json").exists()
+        return (path / "analysis" / state.analysis_name(path, data) / "meta.json").exists()
     except UserError:
         return False
 
 
-def measure_again(path: Path) -> None:
+def measure_again(path: Path, data: Path | None = None) -> None:
     """Forget a measurement that failed or was stopped."""
-    _measurements().pop(files_mark(path), None)
+    _measurements().pop(_mark(path, data), None)
 
 
 @dataclass

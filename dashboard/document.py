@@ -138,6 +138,9 @@ class _Writer:
         )
         named = [f"{self.evidence(e.name)}: {e.text}" for e in f.evidence if e.value is None and e.text]
         lines = [f"<div class=numbers>{numbers}</div>" if numbers else "", _p(" · ".join(named), "caption")]
+        if f.follows:
+            id, _, subject = f.follows.partition(" ")
+            lines.insert(0, _p(self.t("card.follows", id=id, subject=subject), "caption"))
         lines.append(_p(f"{self.t('card.cause')}: {f.cause}" if f.cause else "", "caption"))
         if f.fix is not None and (f.fix.text or f.fix.key):
             lines.append(_p(": ".join(filter(None, (self.t("card.fix"), f.fix.text))), "caption"))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,7 +16,7 @@ from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from analysis.store import stored
 from analysis.wording import statistic
-from dashboard import background, state, ui
+from dashboard import background, state, train_form, ui
 from dashboard.components import put
 from dashboard.components.linked import require
 from dashboard.document import file_of
@@ -36,6 +37,8 @@ class Frame:
     diagnosis: Diagnosis | None = None
     other_diagnosis: Diagnosis | None = None
     filters: tuple[CohortFilter, ...] = ()
+    data: Path | None = None
+    """The dataset whose customers are shown; None: the run's own sample."""
 
     @property
     def found(self) -> Diagnosis:
@@ -67,7 +70,7 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
     if st.session_state.get("run") not in names and st.query_params.get("run") not in names:
         start_with("run", next((e.name for e in entries if e.error is None), names[0]))
     chosen = ui.selectbox(
-        t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=210
+        t("frame.run"), names, index=None, key="run", bind="query-params", help=t("frame.run_help"), width=190
     )
     others = [n for n in names if n != chosen and by_name[n].error is None]
     if st.session_state.get("compare") == chosen:  # the compared run was opened: there is nothing left to compare it with
@@ -82,7 +85,7 @@ def toolbar(entries: list[RunEntry]) -> tuple[RunEntry | None, RunEntry | None]:
         bind="query-params",
         placeholder=t("frame.compare_none"),
         help=t("frame.compare_help"),
-        width=210,
+        width=180,
         disabled=not others,
     )
     return by_name.get(chosen or ""), by_name.get(other or "")
@@ -113,28 +116,72 @@ def no_runs() -> None:
 
 def analysed(frame: Frame, bar: Any) -> Frame:
     """The frame with its measurements and the cohort filter (drawn into `bar`); ends the page while they are not there."""
-    task = background.measurement(frame.run.path)
+    with bar:
+        frame = replace(frame, data=customers(frame.run))
+    _elsewhere(frame)
+    task = background.measurement(frame.run.path, frame.data)
     if task.result is None:
-        _measuring(frame.run)
+        _measuring(frame)
         st.stop()
     diagnosis = task.result
     assert diagnosis is not None
-    known = background.known_measurement(frame.other.path) if frame.other else None
+    known = background.known_measurement(frame.other.path, frame.data) if frame.other else None
     compared = known.result if known is not None else None
     with bar:
         filters = cohort_filter(diagnosis.store)
-    full = Frame(frame.run, frame.other, diagnosis, compared, filters)
+    full = replace(frame, diagnosis=diagnosis, other_diagnosis=compared, filters=filters)
     _cohort_note(full)
     return full
 
 
-def _measuring(run: Run) -> None:
+def customers(run: Run) -> Path | None:
+    """Whose customers the pages show: the run's own sample, or a dataset at hand. Only what is listed can be asked for."""
+    known = {str(p): p for p in map(Path, train_form.datasets()) if p != run.path / "sample"}
+    named = {_called(p, known.values()): p for p in known.values()}
+    _keep_in_url("data")
+    require("data", named, t("frame.data"))
+    chosen = ui.selectbox(
+        t("frame.data"),
+        list(named),
+        index=None,
+        key="data",
+        bind="query-params",
+        placeholder=t("frame.own_sample"),
+        help=t("frame.data_help"),
+        width=165,
+        disabled=not named,
+    )
+    return named.get(chosen or "")
+
+
+def _called(path: Path, others: Collection[Path]) -> str:
+    """A dataset's short name: its folder, with the one above it where that alone is not enough."""
+    alone = path.name != "sample" and sum(p.name == path.name for p in others) == 1
+    return path.name if alone else f"{path.parent.name}/{path.name}"
+
+
+def _elsewhere(frame: Frame) -> None:
+    """Whose customers these are, where they are not the run's own sample."""
+    if frame.data is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        put.caption(f":blue[:material/database:] {t('frame.elsewhere', data=str(frame.data))}")
+        ui.button(t("frame.back"), key="own-sample", type="tertiary", icon=":material/undo:", on_click=_own_sample)
+
+
+def _own_sample() -> None:
+    """Back to the run's own sample (a callback)."""
+    st.session_state["data"] = None
+
+
+def _measuring(frame: Frame) -> None:
     """Progress of the measurement, polled; a failure or a stop says so and offers to try again."""
-    task = background.measurement(run.path)
+    run, data = frame.run, frame.data
+    task = background.measurement(run.path, data)
     if task.error is not None:
         if task.error:
             ui.error(t("guard.no_analysis", reason=task.error), icon=":material/error:")
-        ui.button(t("guard.measure"), icon=":material/play_arrow:", on_click=background.measure_again, args=(run.path,))
+        ui.button(t("guard.measure"), icon=":material/play_arrow:", on_click=background.measure_again, args=(run.path, data))
         return
 
     @st.fragment(run_every=1.0)
@@ -142,7 +189,7 @@ def _measuring(run: Run) -> None:
         if task.result is not None or task.error is not None:
             st.rerun()
         with st.container(border=True):
-            ui.markdown(t("guard.analysing"))
+            ui.markdown(t("guard.analysing") if data is None else t("guard.analysing_data", data=str(data)))
             if task.why in ("program", "changed"):
                 ui.caption(t(f"guard.anew_{task.why}"))
             ui.progress(min(max(task.share, 0.0), 1.0), text=task.what or " ")
@@ -250,6 +297,8 @@ def _facts(frame: Frame) -> dict[str, str]:
     out = {t("frame.run"): _identity(frame.run)}
     if frame.other is not None:
         out[t("export.compared")] = _identity(frame.other)
+    if frame.data is not None:
+        out[t("frame.data")] = str(frame.data)
     if frame.diagnosis is not None:
         out[t("frame.cohort")] = chosen = cohort_words(frame.store, frame.filters)
         if frame.filters:

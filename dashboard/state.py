@@ -17,17 +17,20 @@ from analysis import AnalysisStore, CohortFilter, CustomerWhatIf, WhatIfResult, 
 from analysis.cohort import from_url, to_url
 from analysis.compare import Profile
 from analysis.explain.customer import explain
-from analysis.fingerprint import files_mark
+from analysis.fingerprint import data_mark, files_mark
 from analysis.fingerprint import fingerprint as analysis_fingerprint
 from analysis.latents import latents
+from analysis.opening import opened_dataset
 from analysis.performance import performance
 from analysis.replicates import profile
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
 from analysis.results.whatif import StrengthSweep
+from analysis.skill import skill
 from analysis.stats.expert import ExpertStats
 from analysis.stats.hmm import HmmStats
 from analysis.stats.run import SplitPerformance
+from analysis.stats.skill import TaskSkill
 from analysis.uncertainty import TaskUncertainty, uncertainty
 from analysis.vectors import expert_statistics, hmm_statistics
 from dashboard.model_lock import model_lock
@@ -87,15 +90,28 @@ def readable(path: Path) -> str | None:
     return None
 
 
+Data = tuple[str, str]
+"""A dataset's folder and mark; both empty for the run's own sample."""
+
+
+def _data(data: Path | None) -> Data:
+    return ("" if data is None else str(data), data_mark(data))
+
+
+def _folder(data: Data) -> Path | None:
+    return Path(data[0]) if data[0] else None
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
-def _analysis_name(path: str, mark: str) -> str:
+def _analysis_name(path: str, mark: str, data: Data) -> str:
     opened = run(Path(path))
-    return analysis_fingerprint(opened, opened.sample(), None, 0).name
+    return analysis_fingerprint(opened, opened_dataset(opened, _folder(data)), None, 0).name
 
 
-def analysis_name(path: Path) -> str:
-    """The folder that a measurement of the whole run is kept in. `UserError` for a run without weights or sample."""
-    return _analysis_name(str(path), files_mark(path))
+def analysis_name(path: Path, data: Path | None = None) -> str:
+    """The folder that a measurement of the whole run on a dataset (None: its own sample) is kept in. `UserError` for a run
+    without weights or sample."""
+    return _analysis_name(str(path), files_mark(path), _data(data))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -129,63 +145,65 @@ def compared(store: AnalysisStore, area: str, filters: Sequence[CohortFilter]) -
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _whatif(path: str, mark: str, arguments: tuple[str, ...]) -> WhatIfResult:
+def _whatif(path: str, mark: str, data: Data, arguments: tuple[str, ...]) -> WhatIfResult:
     with model_lock(Path(path)):
-        return whatif(run(Path(path)), arguments)
+        return whatif(run(Path(path)), arguments, dataset=_folder(data))
 
 
-def what_if(path: Path, arguments: tuple[str, ...]) -> WhatIfResult:
+def what_if(path: Path, arguments: tuple[str, ...], data: Path | None = None) -> WhatIfResult:
     """Before and after of one intervention, given as arguments of `ple whatif`. `UserError` if it names something unknown."""
-    return _whatif(str(path), files_mark(path), arguments)
+    return _whatif(str(path), files_mark(path), _data(data), arguments)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _explanation(path: str, mark: str, customer: str, task: str) -> Explanation:
+def _explanation(path: str, mark: str, data: Data, customer: str, task: str) -> Explanation:
     with model_lock(Path(path)):
-        return explain(run(Path(path)), customer, task)
+        return explain(run(Path(path)), customer, task, dataset=_folder(data))
 
 
-def explanation(path: Path, customer: str, task: str) -> Explanation:
+def explanation(path: Path, customer: str, task: str, data: Path | None = None) -> Explanation:
     """Why this run predicts what it predicts for one customer. `UserError` for an unknown customer or task."""
-    return _explanation(str(path), files_mark(path), customer, task)
+    return _explanation(str(path), files_mark(path), _data(data), customer, task)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _customer_columns(path: str, mark: str, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
+def _customer_columns(path: str, mark: str, data: Data, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
     from analysis.explain.customer_edit import columns
 
-    return columns(run(Path(path)), customer, names)
+    return columns(run(Path(path)), customer, names, dataset=_folder(data))
 
 
-def customer_columns(path: Path, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
+def customer_columns(path: Path, customer: str, names: tuple[str, ...], data: Path | None = None) -> tuple[ColumnNow, ...]:
     """What these columns of a customer are, and where they stand among the training customers."""
-    return _customer_columns(str(path), files_mark(path), customer, names)
+    return _customer_columns(str(path), files_mark(path), _data(data), customer, names)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _customer_what_if(
-    path: str, mark: str, customer: str, task: str, target: int | None, arguments: tuple[str, ...]
+    path: str, mark: str, data: Data, customer: str, task: str, target: int | None, arguments: tuple[str, ...]
 ) -> CustomerWhatIf:
     with model_lock(Path(path)):
-        return whatif_customer(run(Path(path)), customer, arguments, task, target=target)
+        return whatif_customer(run(Path(path)), customer, arguments, task, dataset=_folder(data), target=target)
 
 
-def customer_what_if(path: Path, customer: str, task: str, target: int | None, arguments: tuple[str, ...]) -> CustomerWhatIf:
+def customer_what_if(
+    path: Path, customer: str, task: str, target: int | None, arguments: tuple[str, ...], data: Path | None = None
+) -> CustomerWhatIf:
     """One customer's predictions before and after. `UserError` if anything named is unknown."""
-    return _customer_what_if(str(path), files_mark(path), customer, task, target, arguments)
+    return _customer_what_if(str(path), files_mark(path), _data(data), customer, task, target, arguments)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _strength_sweep(path: str, mark: str, edge: str) -> StrengthSweep:
+def _strength_sweep(path: str, mark: str, data: Data, edge: str) -> StrengthSweep:
     from analysis.engine.effects import Engine
 
     with model_lock(Path(path)):
-        return Engine.cached(run(Path(path))).sweep(edge)
+        return Engine.cached(run(Path(path)), dataset=_folder(data)).sweep(edge)
 
 
-def strength_sweep(path: Path, edge: str) -> StrengthSweep:
+def strength_sweep(path: Path, edge: str, data: Path | None = None) -> StrengthSweep:
     """What an edge's target does while the edge's strength goes from nothing to twice the configured one."""
-    return _strength_sweep(str(path), files_mark(path), edge)
+    return _strength_sweep(str(path), files_mark(path), _data(data), edge)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -208,12 +226,22 @@ def split_performance(store: AnalysisStore, split: str, filters: Sequence[Cohort
     return _split_performance(store.mark, split, to_url(filters), store)
 
 
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _split_skill(mark: str, split: str, cohort: str, _store: AnalysisStore) -> dict[str, TaskSkill]:
+    return skill(_store, split, from_url(cohort))
+
+
+def split_skill(store: AnalysisStore, split: str, filters: Sequence[CohortFilter]) -> dict[str, TaskSkill]:
+    """How good the run is on one split of one cohort, by task, beside a constant and simpler models."""
+    return _split_skill(store.mark, split, to_url(filters), store)
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _latents(path: str, mark: str) -> Latents:
+def _latents(path: str, mark: str, data: Data) -> Latents:
     with model_lock(Path(path)):
-        return latents(run(Path(path)))
+        return latents(run(Path(path)), _folder(data))
 
 
-def dictionary(path: Path) -> Latents:
+def dictionary(path: Path, data: Path | None = None) -> Latents:
     """Every latent of the run's autoencoder, read back where it is stored. `UserError` for a run without one."""
-    return _latents(str(path), files_mark(path))
+    return _latents(str(path), files_mark(path), _data(data))

@@ -57,9 +57,11 @@ RULES: tuple[Rule, ...] = (
     Rule(("INPUT-NONFINITE",), ("DATA-NONFINITE", "INPUT-JOIN", "INPUT-SENTINEL", "DATA-DRIFT", *PASSED_ON)),
     Rule(("INPUT-SENTINEL",), ("INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("DATA-EMPTY-FEED",), ("INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
+    Rule(("INPUT-DUPLICATE",), ("DATA-DRIFT", "DATA-OWN-ROWS")),
     Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", *PASSED_ON)),
     Rule(("DATA-NONFINITE",), PASSED_ON),
     Rule(("EXP-TEMPORAL-ZERO",), ("EXP-ZERO-INPUT",)),
+    Rule(("EXP-TEMPORAL-ZERO", "EXP-ZERO-INPUT"), ("EXP-SCALE", "GATE-JITTER")),
     # labels: what is wrong with one is wrong with what its task is judged by, and with all that it learnt from it
     Rule(("LABEL-JOIN",), ("SKILL-", "EVI-")),
     Rule(
@@ -80,6 +82,7 @@ RULES: tuple[Rule, ...] = (
     # modules: a starved or broken expert in the gates that weigh it, in the dictionary that reads it, in the tasks behind
     Rule(BROKEN_MODULE, ("EXP-LOW-RANK", "EXP-REDUNDANT", "CGC-DEAD-EXPERT", "CGC-DILUTION", "SAE-", "SKILL-", "EVI-")),
     Rule(("EXP-HGCN-NAN", "EXP-NONFINITE", "EXP-SCALE"), ("CGC-", "GATE-", "LT-", "OUTPUT-")),
+    Rule(("EXP-SCALE",), ("EXP-DEAD",)),
     Rule(("HMM-ALL-DEFAULT",), ("HMM-", "SKILL-", "EVI-")),
     Rule(("CGC-NONFINITE",), ("LT-", "SKILL-", "OUTPUT-", "EVI-")),
     Rule(("GATE-JITTER", "CGC-COLLAPSE"), ("CGC-UNMOVED", "CGC-LATE-SHIFT", "SKILL-", "EVI-")),
@@ -154,6 +157,8 @@ class _Links:
         """Whether what the cause is about leads to what the effect is about."""
         if cause.id == "LABEL-JOIN" and _inverted(effect):
             return False
+        if cause.id == "INPUT-JOIN" and effect.id == "LABEL-JOIN":  # labels go with the columns as a whole
+            return "features" in self.about[id(cause)]
         mine = self.reach[id(cause)]
         return EVERYTHING in mine or bool(mine & self.about[id(effect)])
 

@@ -39,7 +39,7 @@ PARTS_OF_MODEL: dict[str, frozenset[str]] = {
 is said by what is found in them."""
 FIELDS: dict[str, frozenset[str]] = {"EXP-TEMPORAL-ZERO": frozenset({"txn_seq"})}
 """Checks of one field whose subject is the expert that reads it."""
-WHOLE_RUN = ("RUN-", "WEIGHTS-", "FIT-", "LOSS-NAN", "LABEL-", "GRAD-CGC")
+WHOLE_RUN = ("INPUT-DUPLICATE", "RUN-", "WEIGHTS-", "FIT-", "LOSS-NAN", "LABEL-", "GRAD-CGC")
 """Checks that mean all of the run where they name no part of it."""
 
 

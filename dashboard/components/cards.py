@@ -9,6 +9,7 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.checks.finding import Evidence, Finding, Severity
+from analysis.checks.order import Group, grouped
 from analysis.harmless import harmless
 from analysis.wording import statistic
 from dashboard import train_form, ui
@@ -93,7 +94,8 @@ def _plain(finding: Finding) -> Finding:
 
 
 def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> None:
-    """One finding. `try_it` is called back with it when the reader wants the what-if."""
+    """One finding. `try_it` is called back with it when the reader wants the what-if. Of one whose cause is not on the page it
+    says what that is."""
     finding = _plain(localised(finding))
     record(Card(finding))
     key = f"{finding.id}-{finding.subject}"
@@ -103,6 +105,9 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
             ui.markdown(f"**{finding.subject}**", width="content")
             ui.caption(finding.id, width="content", help=maybe(f"check.{finding.id}", finding.id))
         ui.markdown(finding.verdict)
+        if finding.follows:
+            id, _, subject = finding.follows.partition(" ")
+            ui.caption(f":blue[:material/subdirectory_arrow_right:] {t('card.follows', id=id, subject=subject)}")
         _numbers(finding.evidence)
         if finding.cause:
             ui.caption(f"{t('card.cause')}: {finding.cause}")
@@ -130,11 +135,33 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
                     )
 
 
+def _group(group: Group, try_it: Callable[[Finding], None] | None) -> None:
+    """A cause, and folded beneath it what follows from it: what was found, without fixes of its own."""
+    card(group.cause, try_it)
+    if group.followers:
+        with put.expander(t("card.followers", n=len(group.followers)), icon=":material/subdirectory_arrow_right:"):
+            for finding in group.followers:
+                _line(finding)
+                numbers = [
+                    f"{maybe(f'evidence.{e.name}', e.name.replace('_', ' '))} {written(e, e.value)}"
+                    for e in finding.evidence
+                    if e.value is not None
+                ]
+                put.caption(" · ".join((finding.id, *numbers[:NUMBERS])))
+
+
+def _line(finding: Finding) -> None:
+    ui.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
+    put.markdown(f"**{finding.subject}** · {finding.verdict}")
+
+
 def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None = None) -> None:
-    """Alarms and unknowns as cards, two a row; information folded; what passed as one line."""
-    listed = [localised(f) for f in findings]
-    loud = [f for f in listed if f.alarm]
-    quiet = [f for f in listed if f.severity in ("info", "unknown")]
+    """Causes with an alarm as cards, two a row, what follows from each folded beneath it; information folded; what passed as
+    one line."""
+    groups = grouped(localised(f) for f in findings)
+    listed = [f for g in groups for f in (g.cause, *g.followers)]
+    loud = [g for g in groups if g.cause.alarm]
+    quiet = [f for g in groups if not g.cause.alarm for f in (g.cause, *g.followers) if f.severity in ("info", "unknown")]
     passed = [f for f in listed if f.severity == "ok"]
     if not listed:
         put.caption(t("card.none"))
@@ -145,18 +172,17 @@ def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None 
     elif not loud:
         put.success(t("card.calm_ok", n=len(passed)), icon=ICONS["ok"])
     if len(loud) == 1:
-        card(loud[0], try_it)
+        _group(loud[0], try_it)
         loud = []
     for i in range(0, len(loud), 2):
         pair = loud[i : i + 2]
-        for column, finding in zip(st.columns(2, gap="small"), pair, strict=False):
+        for column, group in zip(st.columns(2, gap="small"), pair, strict=False):
             with column:
-                card(finding, try_it)
+                _group(group, try_it)
     if quiet:
         with put.expander(t("card.quiet", n=len(quiet)), icon=ICONS["info"]):
             for finding in quiet:
-                ui.badge(t(f"severity.{finding.severity}"), icon=ICONS[finding.severity], color=COLOURS[finding.severity])
-                put.markdown(f"**{finding.subject}** · {finding.verdict}")
+                _line(finding)
                 put.caption(" · ".join(filter(None, (finding.id, finding.cause))))
     if passed:
         with put.expander(t("card.passed", n=len(passed)), icon=ICONS["ok"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -75,7 +76,7 @@ def predictions(frame: Frame) -> None:
 
 def _compared(frame: Frame, run: Run, area: str, called: tuple[str, str]) -> None:
     if frame.other_diagnosis is None:
-        offer(run)
+        offer(run, frame.data)
         return
     other = frame.other_diagnosis.store
     if not _cohort_fits(frame, other, called[1]):
@@ -105,9 +106,9 @@ def _compared(frame: Frame, run: Run, area: str, called: tuple[str, str]) -> Non
     _table(found, area, called, " ".join(said), silent)
 
 
-def offer(run: Run) -> None:
-    """The compared run is not measured: say so, and measure it here with progress."""
-    task = background.known_measurement(run.path)
+def offer(run: Run, data: Path | None) -> None:
+    """The compared run is not measured on these customers: say so, and measure it here with progress."""
+    task = background.known_measurement(run.path, data)
     if task is None:
         put.info(t("compare.not_measured", other=run.name), icon=":material/hourglass_empty:")
         ui.button(
@@ -115,7 +116,7 @@ def offer(run: Run) -> None:
             key="measure-other",
             icon=":material/play_arrow:",
             on_click=_again,
-            args=(run,),
+            args=(run, data),
         )
         return
     if task.error is not None:
@@ -123,7 +124,7 @@ def offer(run: Run) -> None:
             put.error(t("compare.no_analysis", other=run.name, reason=task.error), icon=ICONS["error"])
         else:
             put.info(t("compare.not_measured", other=run.name), icon=":material/hourglass_empty:")
-        ui.button(t("compare.measure"), key="measure-other", icon=":material/play_arrow:", on_click=_again, args=(run,))
+        ui.button(t("compare.measure"), key="measure-other", icon=":material/play_arrow:", on_click=_again, args=(run, data))
         return
 
     @st.fragment(run_every=1.0)
@@ -141,10 +142,10 @@ def offer(run: Run) -> None:
     poll()
 
 
-def _again(run: Run) -> None:
+def _again(run: Run, data: Path | None) -> None:
     """Measure, also after a failure or a stop (a callback)."""
-    background.measure_again(run.path)
-    background.measurement(run.path)
+    background.measure_again(run.path, data)
+    background.measurement(run.path, data)
 
 
 def _cohort_fits(frame: Frame, other: AnalysisStore, name: str) -> bool:

@@ -72,14 +72,14 @@ def panel(frame: Frame, e: Explanation) -> CustomerWhatIf | None:
         ui.caption(t("edit.help"))
         names = _columns(e, frame.run.context().schema)
         try:
-            now = state.customer_columns(frame.run.path, e.customer_id, tuple(names))
+            now = state.customer_columns(frame.run.path, e.customer_id, tuple(names), frame.data)
             edits = {c.column.name: value for c in now if (value := _row(c)) is not None}
             if not edits:
                 ui.caption(t("edit.none"))
                 return None
             ui.button(t("edit.clear"), icon=":material/undo:", type="tertiary", on_click=clear)
             items = tuple(f"feature.{name}={exact(value)}" for name, value in edits.items())
-            return state.customer_what_if(frame.run.path, e.customer_id, e.task, e.target, items)
+            return state.customer_what_if(frame.run.path, e.customer_id, e.task, e.target, items, frame.data)
         except UserError as error:
             put.error(str(error), icon=cards.ICONS["error"])
             return None

@@ -13,7 +13,7 @@ from analysis.figures.style import bars
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
 from analysis.wording import Language, quantity, statistic, title
 from dashboard import ui
-from dashboard.components import cards, customer_edit, put
+from dashboard.components import cards, customer_edit, put, skill
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
@@ -54,6 +54,9 @@ def headline(e: Explanation) -> None:
         put.metric(t("frame.segment"), maybe(f"segment_name.{e.segment}", e.segment), border=True)
     if e.statistic:
         put.caption(t(f"why.{e.statistic}"))
+    if said := e.meaningless(_language()):  # whatever its checks say: nothing green stands over a task without skill
+        put.error(said, icon=cards.ICONS["error"])
+        return
     badge = _said(e.faithfulness.verdict_ko, e.faithfulness.verdict_en)
     box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[e.faithfulness.level]
     icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[e.faithfulness.level]
@@ -71,7 +74,7 @@ def _sides(e: Explanation) -> None:
             put.caption(t("why.dormant"))
         put.markdown(f"**{t(f'why.{first}')}**")
         if e.withheld:
-            put.markdown(t("why.withheld"))
+            put.markdown(e.meaningless(_language()) or t("why.withheld"))
         else:
             put.markdown(_sentences(e.reasons) or t("why.no_reason"))
             if e.against:
@@ -79,6 +82,16 @@ def _sides(e: Explanation) -> None:
                 put.markdown(_sentences(e.against))
         if e.absent:
             put.caption(t("why.absent", names=_named(e.absent)))
+
+
+def withheld(frame: Frame, e: Explanation) -> None:
+    """In the place of reasons for a task without skill: the numbers that say so, and which tasks can be asked about."""
+    assert e.skill is not None
+    s = e.skill
+    put.caption(t("why.unskilled", skill=f"{s.value:.3f}", low=f"{s.low:.3f}", high=f"{s.high:.3f}", n=f"{s.rows:,}"))
+    skill.trust(frame)
+    with put.expander(t("why.audit"), icon=":material/policy:"):
+        put.json(plain(e.audit))
 
 
 def reasons(e: Explanation) -> None:

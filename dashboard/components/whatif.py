@@ -69,7 +69,7 @@ def panel(frame: Frame, hint: str) -> None:
         return
     try:
         with ui.spinner(t("whatif.running"), show_time=True):
-            result = state.what_if(frame.run.path, tuple(shlex.split(text)))
+            result = state.what_if(frame.run.path, tuple(shlex.split(text)), frame.data)
     except (UserError, ValueError) as e:
         put.error(str(e), icon=":material/error:")
         return

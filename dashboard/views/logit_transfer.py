@@ -19,7 +19,7 @@ from dashboard.view import View
 def _sweep(frame: Frame, edge: str) -> None:
     """The edge's strength from nothing to twice the trained one: the target's metric, and how far its predictions move."""
     with ui.spinner(t("transfer.sweeping"), show_time=True):
-        found = state.strength_sweep(frame.run.path, edge)
+        found = state.strength_sweep(frame.run.path, edge, frame.data)
     name = edge.replace(":", " → ")
     tasks = frame.run.context().named(frame.run.config.tasks)
     own = tasks[found.target].unit if frame.statistics.facts.kinds[found.target] == "regression" else ""

@@ -1,4 +1,4 @@
-"""Overview: is this run healthy? One verdict, the findings by severity, metrics by task, what the run is, what changed."""
+"""Overview: is it any good? Each task's skill and one verdict, then the mechanics, metrics, what the run is, what changed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import streamlit as st
 from analysis.checks.finding import SEVERITIES, Severity
 from analysis.compare import config_changes
 from analysis.replicates import gaps
-from analysis.stats.base import MIN_ROWS
 from dashboard import state, ui
-from dashboard.components import cards, compare, metric_table, metrics, put, whatif
+from dashboard.components import cards, compare, metric_table, metrics, put, skill, whatif
 from dashboard.components.figure import table
 from dashboard.components.linked import require
 from dashboard.frame import Frame
@@ -21,28 +20,17 @@ from dashboard.view import View
 SHOWN: tuple[Severity, ...] = ("error", "warning", "info", "unknown", "ok")
 
 
-def _worst(frame: Frame) -> Severity:
-    """The run's one verdict. Unknown is never called healthy: too few rows, or as many open questions as answers."""
-    n = {severity: len(found) for severity, found in frame.found.by_severity().items()}
-    loud: tuple[Severity, ...] = ("error", "warning")
-    for severity in loud:
-        if n.get(severity):
-            return severity
-    judged = frame.statistics.n >= MIN_ROWS and n.get("unknown", 0) < n.get("ok", 0)
-    return "ok" if judged else "unknown"
-
-
-def _verdict(frame: Frame) -> None:
+def _mechanics(frame: Frame) -> None:
+    """How many checks said what, then the causes that are alarms."""
     groups = frame.found.by_severity()
-    worst = _worst(frame)
-    box = {"error": put.error, "warning": put.warning, "unknown": put.info, "ok": put.success}[worst]
-    numbers = {"errors": "error", "warnings": "warning", "unknown": "unknown", "passed": "ok"}
-    counts = {name: len(groups.get(severity, ())) for name, severity in numbers.items()}  # type: ignore[call-overload]
-    box(f"**{t(f'overview.verdict_{worst}', **counts)}**", icon=cards.ICONS[worst])
+    put.subheader(t("overview.mechanics"), anchor="mechanics")
     with st.container(horizontal=True, gap="small"):
         for severity in SHOWN:
             n = len(groups.get(severity, ()))
             put.metric(t(f"severity.{severity}"), n, border=True, width="stretch", icon=cards.ICONS[severity])
+    shown = [f for f in frame.found.findings if f.alarm or f.follows]
+    if shown:
+        cards.cards(shown, whatif.try_finding)
 
 
 def _identity(frame: Frame) -> None:
@@ -138,7 +126,7 @@ def _changes(frame: Frame) -> None:
     else:
         put.caption(t("overview.no_change"))
     if frame.other_diagnosis is None:
-        compare.offer(frame.other)
+        compare.offer(frame.other, frame.data)
     else:
         mine = {(f.id, f.subject): f for f in frame.found.findings if f.alarm}
         theirs = {(f.id, f.subject): f for f in frame.other_diagnosis.findings if f.alarm}
@@ -162,6 +150,7 @@ def _checklist(frame: Frame) -> None:
                 t("overview.threshold"): cards.written(number, number.threshold)
                 if number and number.threshold is not None
                 else "–",
+                t("overview.follows"): f.follows or "–",
                 t("overview.finding"): say(f.verdict).replace("`", ""),  # a table shows text as it is
             }
         )
@@ -169,10 +158,9 @@ def _checklist(frame: Frame) -> None:
 
 
 def render(frame: Frame) -> None:
-    _verdict(frame)
-    alarms = [f for f in frame.found.findings if f.alarm]
-    if alarms:
-        cards.cards(alarms, whatif.try_finding)
+    skill.verdict(frame)
+    skill.section(frame)
+    _mechanics(frame)
     whatif.top(frame)
     left, right = st.columns([2, 1], gap="medium")
     with left:

@@ -9,7 +9,7 @@ from analysis.figures import sae as figures
 from analysis.results.latents import Latents
 from analysis.wording import statistic
 from dashboard import state, ui
-from dashboard.components import cards, learned, put, whatif
+from dashboard.components import cards, learned, put, skill, whatif
 from dashboard.components.figure import show
 from dashboard.components.latent import browser, page
 from dashboard.components.linked import require
@@ -51,10 +51,11 @@ def render(frame: Frame) -> None:
         put.info(t("sae.absent"))
         return
     learned.note(frame.run)
+    skill.remark(frame, *frame.statistics.facts.tasks)
     _summary(frame)
     try:
         with ui.spinner(t("sae.working"), show_time=True):
-            found = state.dictionary(frame.run.path)
+            found = state.dictionary(frame.run.path, frame.data)
     except UserError as e:
         put.error(str(e), icon=":material/error:")
         return

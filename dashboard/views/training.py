@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import streamlit as st
 
 from analysis import load_diagnosis
 from analysis.figures import training as figures
 from analysis.stats.training import TrainingStats, measure
+from analysis.stats.turning import Turn, turns
 from analysis.store import stored
 from analysis.wording import statistic
 from dashboard.components import cards, compare, learned, metric_table, metrics, put
-from dashboard.components.figure import show
+from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -33,6 +39,60 @@ def _facts(frame: Frame, stats: TrainingStats) -> None:
         put.metric(t("training.speed"), statistic(last.get("samples_per_s")), border=True)
         put.metric(t("training.memory"), t("training.mb", n=statistic(last.get("rss_mb"))), border=True)
         put.metric(t("identity.status"), t(f"run_state.{frame.run.state}"), border=True)
+
+
+def _turned(frame: Frame, stats: TrainingStats) -> None:
+    """Which tasks turned when, and how far what they learnt holds on customers that they did not learn from."""
+    found = turns(stats)
+    if not found:
+        return
+    late = sorted((x for x in found if not x.improving), key=lambda x: x.best_epoch)
+    put.subheader(t("training.turned"), anchor=False)
+    first, last = (late[0], late[-1]) if late else (None, None)
+    if first is not None and last is not None and first.best_epoch < last.best_epoch:
+        put.markdown(
+            t(
+                "training.turned_said",
+                first=first.task,
+                early=f"{first.best_epoch:.0f}",
+                n=len(found) - len(late),
+                total=len(found),
+                kept=f"{found[0].kept_epoch:.0f}",
+                lost=f"{float(np.mean([x.lost for x in found])):.3f}",
+            )
+        )
+    left, right = st.columns(2, gap="small")
+    with left:
+        show(
+            learned.grey(frame.run, figures.turning(found)),
+            "training-turned",
+            title=t("training.turned_figure"),
+            caption=t("training.turned_help"),
+        )
+    with right:
+        show(figures.gap(stats), "training-gap", title=t("training.gap"), caption=t("training.gap_help"))
+    with put.expander(t("training.turned_table"), icon=":material/table_rows:"):
+        _costs(frame, found)
+
+
+def _costs(frame: Frame, found: Sequence[Turn]) -> None:
+    rows = learned.last(frame.run, found, lambda x: x.task)
+    shown = pd.DataFrame(
+        {
+            t("overview.task"): [learned.name(frame.run, x.task) for x in rows],
+            t("training.own_epoch"): [x.best_epoch for x in rows],
+            t("training.own_skill"): [x.best for x in rows],
+            t("training.kept_skill"): [x.kept for x in rows],
+            t("training.lost"): [x.lost for x in rows],
+            t("training.gap_kept"): [x.gap for x in rows],
+        }
+    )
+    columns: dict[str, Any] = {
+        t(f"training.{name}"): st.column_config.NumberColumn(format="%.3f")
+        for name in ("own_skill", "kept_skill", "lost", "gap_kept")
+    }
+    columns[t("training.own_epoch")] = st.column_config.NumberColumn(format="%d")
+    table(shown, "turned", caption=t("training.turned_table_help"), height="content", column_config=columns)
 
 
 def _at_the_end(frame: Frame) -> None:
@@ -75,6 +135,7 @@ def render(frame: Frame) -> None:
         )
     with right:
         show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=t("training.lr_help"))
+    _turned(frame, stats)
     left, right = st.columns(2, gap="small")
     with left:
         show(

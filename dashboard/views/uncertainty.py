@@ -10,7 +10,7 @@ from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
 from analysis.uncertainty import TaskUncertainty
 from dashboard import state, ui
-from dashboard.components import cards, compare, learned, put
+from dashboard.components import cards, compare, learned, put, skill
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -140,6 +140,7 @@ def render(frame: Frame) -> None:
         format_func=lambda name: learned.name(frame.run, name),
     )  # fmt: skip
     put.chosen(t("uncertainty.task"), task)
+    skill.remark(frame, task)
     _task(frame, task)
     chooser(frame, task)
 

@@ -56,7 +56,7 @@ def render(frame: Frame) -> None:
         return
     try:
         with ui.spinner(t("why.working"), show_time=True):
-            found = state.explanation(frame.run.path, customer, task)
+            found = state.explanation(frame.run.path, customer, task, frame.data)
     except Undefined as e:
         condition = e.condition.ko if language() == "ko" else e.condition.en
         put.info(t("why.undefined", condition=condition), icon=":material/block:")
@@ -65,6 +65,9 @@ def render(frame: Frame) -> None:
         put.error(str(e), icon=":material/error:")
         return
     explanation.headline(found)
+    if found.unskilled:
+        explanation.withheld(frame, found)
+        return
     explanation.reasons(found)
     explanation.alternatives(frame, found)
     explanation.evidence(found)

@@ -57,6 +57,10 @@ CAUSED = [
         alarm("SKILL-NONE", "churn"),
     ),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("HMM-ALL-DEFAULT", "lifecycle")),
+    (alarm("INPUT-JOIN", "features"), alarm("LABEL-JOIN", "churn")),
+    (alarm("INPUT-SENTINEL", "txn_seq"), alarm("EXP-SCALE", "temporal", "warning")),
+    (alarm("INPUT-DUPLICATE", "rows"), alarm("DATA-OWN-ROWS", "run", "warning")),
+    (alarm("EXP-SCALE", "temporal", "warning"), alarm("EXP-DEAD", "temporal")),
     (alarm("DATA-DRIFT", "txn_seq", "warning"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),
     (alarm("EXP-TEMPORAL-ZERO", "temporal"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),
     (alarm("EXP-ZERO-INPUT", "temporal.txn_seq"), alarm("CGC-DILUTION", "temporal", "warning")),
@@ -86,6 +90,7 @@ def test_a_consequence_names_its_cause(cause: Finding, effect: Finding) -> None:
 APART = [
     (alarm("INPUT-NONFINITE", "txn_seq"), alarm("EXP-DEAD", "deepfm")),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("HMM-ALL-DEFAULT", "journey")),
+    (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("LABEL-JOIN", "churn")),
     (alarm("DATA-DRIFT", "session_seq", "warning"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),
     (alarm("EXP-DEAD", "temporal"), alarm("CGC-DEAD-EXPERT", "perslay", "warning")),
     (alarm("RUN-CHANGED", "calibration"), alarm("CGC-COLLAPSE", "ctr:deepfm")),

@@ -183,7 +183,7 @@ def saved(page: Page, button: Locator, to: Path) -> str:
 
 
 def test_the_report_of_an_explanation_and_of_the_whole_run_are_saved(address: str, page: Page, tmp_path: Path) -> None:
-    page.goto(f"{address}/why_recommended?run=healthy")
+    page.goto(f"{address}/why_recommended?run=healthy&why_task=churn")
     report = page.get_by_role("button", name=EN["why.report"])
     report.wait_for()
     ready(page)

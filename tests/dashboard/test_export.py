@@ -199,7 +199,7 @@ def test_nothing_is_drawn_past_the_saved_page(path: Path) -> None:
 
 
 def blank(*items: object) -> Page:
-    made = Page("overview", "Overview", "Is this run healthy?", "en")
+    made = Page("overview", "Overview", "Is this run any good?", "en")
     for item in items:
         made.add(item)  # type: ignore[arg-type]
     return made
