@@ -76,6 +76,11 @@ class DirectPath(nn.Module):
             found: Tensor = torch.cat([x[:, : self.n_normalized], raw], dim=1).clamp(-LIMIT, LIMIT)
             return found
 
+    def penalty(self) -> Tensor:
+        """Ridge penalty of the linear map. In the loss and not a decay of AdamW: that one is as strong on a weight which every
+        row pushes as on one that noise moves, and the map has hundreds of weights a class for few thousand rows."""
+        return self.params.ridge * widen(self.linear.weight).square().sum()
+
     def forward(self, inputs: PLEClusterInput) -> Tensor:
         x = self.columns(inputs).to(inputs.features.dtype)
         out: Tensor = self.linear(F.dropout(x, self.params.column_dropout, self.training))

@@ -113,9 +113,11 @@ class PLEClusterAdaTT(nn.Module):
         )
         self.weighting = LossWeighting(tasks, self.context.constant_loss, t.loss_weighting, t.log_var_limit)
         self.adatt = AdaTT(tasks, c.adatt, sum(p.numel() for p in self.last_layer_parameters()))
+        with torch.random.fork_rng(devices=[]):  # a start of its own: with the path or without, all others are the same
+            torch.manual_seed(t.seed + 1)
+            self.direct = DirectPath(tasks, self.context, c.direct_path) if c.direct_path.enabled else None
         self.sae = SparseAutoencoder(sum(self.dims), c.sae) if c.sae.enabled else None
         self.evidential = EvidentialLayers(tasks, e.output_dim) if c.evidential.enabled else None
-        self.direct = DirectPath(tasks, self.context, c.direct_path) if c.direct_path.enabled else None
         for level, names in enumerate(self.levels):
             index = torch.tensor([self.task_names.index(n) for n in names], dtype=torch.long)
             self.register_buffer(f"_level_{level}", index, persistent=False)
@@ -369,6 +371,8 @@ class PLEClusterAdaTT(nn.Module):
             weighted = self.weighting(torch.stack(raw), torch.stack(counts), self.adatt.c(epoch))
             entropy = zero if self.gates_frozen else self.config.cgc.entropy_lambda * entropy_loss(output.gate_weights)
             aux = {f"{x}.{k}": widen(v) for x, a in output.encoded.expert_aux.items() for k, v in a.losses.items()}
+            if self.direct is not None:
+                aux["direct_path.ridge"] = self.direct.penalty()
             sae = self.sae.loss(output.sae) if self.sae is not None and output.sae is not None else zero
             data, kl = e.loss_weight * data, e.loss_weight * kl
             main = weighted.sum() + entropy + sum(aux.values(), zero)

@@ -589,8 +589,9 @@ def optimizer_groups(model: PLEClusterAdaTT) -> list[dict[str, Any]]:
     assert len(decayed) + len(plain) + len(direct) + len(sae) + len(out) == len(groups["main"]) + len(groups["sae"])
     found: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
     if model.direct is not None:
-        d = model.config.direct_path
-        found.append({"params": [model.direct.linear.weight], "lr": d.learning_rate, "weight_decay": d.weight_decay})
+        # no decay: its penalty is a part of the loss (`DirectPath.penalty`)
+        rate = model.config.direct_path.learning_rate
+        found.append({"params": [model.direct.linear.weight], "lr": rate, "weight_decay": 0.0})
     if sae:
         found.append({"params": groups["sae"], "lr": model.config.sae.learning_rate, "weight_decay": 0.0})
     return found

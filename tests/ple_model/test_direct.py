@@ -98,13 +98,21 @@ def test_an_encoding_without_the_path_is_refused(both: tuple[PLEClusterAdaTT, PL
         on.decode(off.encode(random_inputs(4, seed=6, targets=False)))
 
 
-def test_the_linear_map_has_a_learning_rate_and_a_decay_of_its_own(both: tuple[PLEClusterAdaTT, PLEClusterAdaTT]) -> None:
+def test_the_linear_map_has_a_learning_rate_and_a_penalty_of_its_own(both: tuple[PLEClusterAdaTT, PLEClusterAdaTT]) -> None:
     model = both[0]
     assert model.direct is not None
     (group,) = [g for g in optimizer_groups(model) if any(p is model.direct.linear.weight for p in g["params"])]
     d = model.config.direct_path
-    assert (group["lr"], group["weight_decay"], len(group["params"])) == (d.learning_rate, d.weight_decay, 1)
+    assert (group["lr"], group["weight_decay"], len(group["params"])) == (d.learning_rate, 0.0, 1)
     assert "direct_path" in model.blocks()
+    inputs = random_inputs(8, seed=8)
+    assert inputs.targets is not None
+    found = model.losses(model(inputs), inputs.targets, epoch=1)
+    weight = model.direct.linear.weight
+    torch.testing.assert_close(found.aux["direct_path.ridge"], d.ridge * weight.square().sum())
+    off = both[1]
+    plain = off.losses(off(inputs), inputs.targets, epoch=1)
+    assert "direct_path.ridge" not in plain.aux
 
 
 def test_rows_go_without_the_path_in_training_only() -> None:
