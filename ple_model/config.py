@@ -233,13 +233,13 @@ class DirectPathConfig:
     dropout: float = key(0.3, "Dropout of its small network.")
     column_dropout: float = key(0.0, "Share of columns that the linear map goes without in a training step.")
     path_dropout: float = key(0.0, "Share of training rows that go without the path: the experts must answer them alone.")
-    learning_rate: float = key(3e-3, "Learning rate of the linear map; the small network has training.learning_rate.")
+    rate: float = key(0.5, "Factor on training.learning_rate for the linear map.")
     ridge: float = key(0.03, "Penalty on the squared weights of the linear map, as a part of the loss.", low=0.0)
 
     def __post_init__(self) -> None:
         for name in ("dropout", "column_dropout", "path_dropout"):
             _require(0 <= getattr(self, name) < 1, f"direct_path.{name}", getattr(self, name), "it must be in [0, 1)")
-        _require(self.learning_rate > 0, "direct_path.learning_rate", self.learning_rate, "it must be positive")
+        _require(self.rate > 0, "direct_path.rate", self.rate, "it must be positive")
 
 
 @dataclass(frozen=True)

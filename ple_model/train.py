@@ -590,7 +590,7 @@ def optimizer_groups(model: PLEClusterAdaTT) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
     if model.direct is not None:
         # no decay: its penalty is a part of the loss (`DirectPath.penalty`)
-        rate = model.config.direct_path.learning_rate
+        rate = model.config.direct_path.rate * model.config.training.learning_rate
         found.append({"params": [model.direct.linear.weight], "lr": rate, "weight_decay": 0.0})
     if sae:
         found.append({"params": groups["sae"], "lr": model.config.sae.learning_rate, "weight_decay": 0.0})

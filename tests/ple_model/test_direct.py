@@ -103,7 +103,7 @@ def test_the_linear_map_has_a_learning_rate_and_a_penalty_of_its_own(both: tuple
     assert model.direct is not None
     (group,) = [g for g in optimizer_groups(model) if any(p is model.direct.linear.weight for p in g["params"])]
     d = model.config.direct_path
-    assert (group["lr"], group["weight_decay"], len(group["params"])) == (d.learning_rate, 0.0, 1)
+    assert (group["lr"], group["weight_decay"], len(group["params"])) == (d.rate * model.config.training.learning_rate, 0.0, 1)
     assert "direct_path" in model.blocks()
     inputs = random_inputs(8, seed=8)
     assert inputs.targets is not None
@@ -127,7 +127,7 @@ def test_rows_go_without_the_path_in_training_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["direct_path.dropout=1", "direct_path.learning_rate=0", "training.phase2_rate=0", "training.schedule=cosin"]
+    "text", ["direct_path.dropout=1", "direct_path.rate=0", "training.phase2_rate=0", "training.schedule=cosin"]
 )
 def test_impossible_values_name_their_key(text: str) -> None:
     with pytest.raises(UserError, match=text.partition("=")[0]):
