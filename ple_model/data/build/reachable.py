@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from ple_model.baseline_folder import REACHABLE
 from ple_model.data.events.connect import EventStore
 from ple_model.data.labels.labels import LabelSettings
+from ple_model.staging import staged_file
 
 
 def write_reachable(store: EventStore, labels: LabelSettings, out: Path) -> None:
@@ -23,6 +24,5 @@ def write_reachable(store: EventStore, labels: LabelSettings, out: Path) -> None
         FROM probabilities p JOIN spine s ON s.customer_id = p.customer_id AND s.cutoff = p.cutoff
         ORDER BY s.row_id, p.task, p.class""").to_arrow_table()
     if len(table):
-        temporary = out / f".{REACHABLE}.tmp"
-        pq.write_table(table, temporary, compression="zstd")
-        temporary.replace(path)
+        with staged_file(path, durable=False) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
