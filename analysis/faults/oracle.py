@@ -144,9 +144,9 @@ ORACLES: dict[str, Oracle] = {
         (Answer("DATA-DRIFT", SPENDING),),
     ),
     "sentinel": Oracle(
-        _field(part_key("digital")),
-        (Answer("INPUT-SENTINEL", says=_column("session", part="digital")),),
-        (Answer("DATA-DRIFT|INPUT-JOIN", part_key("digital")),),
+        _field(part_key("digital"), part_key("rfm")),
+        (Answer("INPUT-SENTINEL", says=("session|digital|spend|purchase|recency|rfm",)),),
+        (Answer("DATA-DRIFT|INPUT-JOIN", f"{part_key('digital')}|{part_key('rfm')}"),),
     ),
     "rows-duplicated": Oracle(("run", "rows", "customer*", "data", "dataset", "sample"), (Answer("INPUT-DUPLICATE"),)),
     "expert-reinitialised": Oracle(

@@ -39,13 +39,13 @@ def _thousands(strength: float) -> Plant:
     "sentinel",
     "data",
     "Where a source knows nothing it writes -999, and the number was read as one.",
-    levels=(Level("strong: the digital columns of a third of the rows", 0.33), Level("weak: one column of a tenth", 0.1)),
+    levels=(Level("strong: the purchase columns of a third of the rows", 0.33), Level("weak: one column of a tenth", 0.1)),
     family="units",
 )
 def _sentinel(share: float) -> Plant:
     schema = load_schema()
     one = [schema.column(SENTINEL_COLUMN).index]
-    place = np.array(one if share < 0.2 else range(*schema.parts["digital"].indices(len(schema.columns))))
+    place = np.array(one if share < 0.2 else range(*schema.parts["rfm"].indices(len(schema.columns))))
 
     def change(values: NDArray[np.float64], rng: np.random.Generator) -> None:
         hit = rng.random(len(values)) < share

@@ -76,7 +76,7 @@ CHANGES = {
     "training-class-missing": {"y_life_stage"},
     "training-label-leak": {"features:campaign", "p_features:campaign"},
     "units-in-thousands": {"features:rfm", "features:raw_power_law"},
-    "sentinel": {"features:digital"},
+    "sentinel": {"features:digital", "features:rfm"},
 }
 ROWS = {"rows-duplicated", "few-rows-no-dropout"}
 """These repeat or drop rows as a whole."""
