@@ -115,8 +115,7 @@ def _task(facts: Facts, task: str, read: dict[str, Array], customers: int, train
 
 
 def _classes(label: Array, read: dict[str, Array], task: str, classes: int) -> Metrics:
-    """A row whose probabilities are no numbers counts as certain and wrong, as in `metrics.worst_classes`."""
+    """A row whose probabilities are no numbers is a miss in each, as in `metrics.multiclass_metrics`."""
     top, guess, own, rank = (read[f"{k}:{task}"] for k in ("p", "c", "o", "r"))
-    lost = ~np.isfinite(top)
-    wrong = np.where(lost, (label + 1) % classes, guess)
-    return class_metrics(label, wrong, np.where(lost, 1.0, top), np.where(lost, 0.0, own), np.where(lost, classes, rank - 1))
+    chosen = np.where(np.isfinite(top), guess, (label + 1) % classes)
+    return class_metrics(label, chosen, top, own, rank - 1, classes=classes)

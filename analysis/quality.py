@@ -70,7 +70,7 @@ def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:
     if kind == "regression" and lost.any():
         return RowQuality(len(y))
     if kind == "binary":
-        adaptive = evidence.adaptive_ece(p[~lost], y[~lost])
+        adaptive = _with_lost(evidence.adaptive_ece(p[~lost], y[~lost]), lost)
         p = worst_probability(y, p)
         error = np.abs(p - y)
         wrong = (p >= 0.5) != (y >= 0.5)
@@ -81,9 +81,18 @@ def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:
     else:
         wrong = values[f"c:{task}"] != y
         error = wrong.astype(np.float64)
-        adaptive, accuracy = evidence.adaptive_ece(p[~lost], 1 - error[~lost]), float(1 - error.mean())
+        wrong = wrong | lost
+        error = wrong.astype(np.float64)
+        adaptive = _with_lost(evidence.adaptive_ece(p[~lost], 1 - error[~lost]), lost)
+        accuracy = float(1 - error.mean())
     risk, excess, pointing = nan, nan, nan
     if u is not None and np.isfinite(u).all():
         risk, excess = evidence.aurc(u, error)
         pointing = evidence.auroc(u, wrong)
     return RowQuality(len(y), adaptive, risk, excess, pointing, accuracy, area)
+
+
+def _with_lost(error: float, lost: np.ndarray) -> float:
+    """A calibration error of the rows that state a probability, the others counted as gaps of 1."""
+    share = float(lost.mean())
+    return share if share == 1 else error * (1 - share) + share

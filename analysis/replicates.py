@@ -85,6 +85,8 @@ class Mean:
                 "absolute": f"abs({predicted} - {happened})",
                 "wrong": f"({predicted} <> {happened})::DOUBLE",
             }[self.error]
+            if self.error == "squared":  # a probability that is no number is as wrong as can be, and never left out
+                x = f"CASE WHEN {predicted} IS NULL AND {happened} IS NOT NULL THEN 1.0 ELSE {x} END"
         kept = [f"isfinite({x})"]
         if self.unless:
             kept.append(f"NOT {quote(self.unless)}")

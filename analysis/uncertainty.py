@@ -175,9 +175,17 @@ class _Rows:
     pit: Array | None
     classes: Array | None
 
+    lost: NDArray[np.bool_]
+    """Labelled rows whose prediction is no number: certain and wrong, whatever the head says (see `ple_model.metrics`)."""
+
     @property
     def judged(self) -> NDArray[np.bool_]:
-        return np.asarray(np.isfinite(self.error) & np.isfinite(self.u))
+        return np.asarray(np.isfinite(self.error) & (np.isfinite(self.u) | self.lost))
+
+    @property
+    def certainty(self) -> Array:
+        """`u` for an order of the judged rows: a lost one stands among the most certain."""
+        return np.where(self.lost, -np.inf, self.u)
 
 
 def uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter] = ()) -> TaskUncertainty:
@@ -202,8 +210,10 @@ def uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]
         by_cluster=_groups(r.cluster, r.u),
         edges=edges,
         histogram=np.histogram(values, edges)[0].astype(np.int64),
-        reliability=reliability(r.kind, r.p[used], r.y[used], 1 - r.wrong[used]) if not reason and not logs else None,
-        risk=None if reason else risk(r.u[used], r.error[used], r.wrong[used] > 0.5),
+        reliability=(
+            reliability(r.kind, r.p[used], r.y[used], 1 - r.wrong[used], r.lost[used]) if not reason and not logs else None
+        ),
+        risk=None if reason else risk(r.certainty[used], r.error[used], r.wrong[used] > 0.5),
         decomposition=_decomposition(r, logs=logs),
         intervals=None if r.pit is None or np.isfinite(r.pit).sum() < MIN_LABELS else intervals(r.pit[np.isfinite(r.pit)]),
         simplex=_simplex(store, task, r),
@@ -211,9 +221,16 @@ def uncertainty(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]
     )
 
 
-def reliability(kind: str, p: Array, y: Array, hit: Array) -> Reliability:
-    """p [n] shown probability (binary: of y = 1; multiclass: of the top class), y [n] label, hit [n] 0 or 1 (multiclass)."""
+def reliability(kind: str, p: Array, y: Array, hit: Array, lost: NDArray[np.bool_] | None = None) -> Reliability:
+    """p [n] shown probability (binary: of y = 1; multiclass: of the top class), y [n] label, hit [n] 0 or 1 (multiclass), lost
+    [n] whose p stands for a prediction that is no number: a gap of 1 each, and in no bin."""
     observed = y if kind == "binary" else hit
+    gone = int(lost.sum()) if lost is not None else 0
+    q = np.clip(p, 1e-7, 1 - 1e-7)
+    squared, logarithm = (p - observed) ** 2, -(observed * np.log(q) + (1 - observed) * np.log1p(-q))
+    total = max(len(p), 1)
+    if lost is not None and gone:
+        p, observed = p[~lost], observed[~lost]
     index = np.clip((p * evidence.BINS).astype(int), 0, evidence.BINS - 1)
     count = np.bincount(index, minlength=evidence.BINS)
     confidence = np.bincount(index, p, minlength=evidence.BINS)
@@ -221,17 +238,17 @@ def reliability(kind: str, p: Array, y: Array, hit: Array) -> Reliability:
     full = count >= MIN_BIN
     c, share = count[full], hits[full] / count[full]
     low, high = wilson(hits[full], c)
-    q = np.clip(p, 1e-7, 1 - 1e-7)
+    adaptive = evidence.adaptive_ece(p, observed) if len(p) else 0.0
     return Reliability(
         shown=confidence[full] / c,
         observed=share,
         count=c.astype(np.int64),
         low=low,
         high=high,
-        ece=float(np.abs(confidence - hits).sum() / max(len(p), 1)),
-        adaptive_ece=evidence.adaptive_ece(p, observed),
-        brier=float(((p - observed) ** 2).mean()),
-        nll=float(-(observed * np.log(q) + (1 - observed) * np.log1p(-q)).mean()),
+        ece=float((np.abs(confidence - hits).sum() + gone) / total),
+        adaptive_ece=float((adaptive * len(p) + gone) / total),
+        brier=float(squared.mean()),
+        nll=float(logarithm.mean()),
     )
 
 
@@ -295,6 +312,7 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
         np.nan,
         y,
     )
+    lost = np.isfinite(y) & ~np.isfinite(p)
     if kind == "binary":
         p = np.where(np.isfinite(p), p, 1.0 - y)  # a prediction that is no number is a miss, see ple_model.metrics
         error = np.abs(p - y)
@@ -305,18 +323,20 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
         wrong = np.where(np.isfinite(error), error > middle, np.nan).astype(np.float64)
     else:
         chosen = number(f"c:{task}")
-        wrong = np.where(np.isfinite(y), chosen != y, np.nan).astype(np.float64)
-        error = wrong
+        wrong = np.where(np.isfinite(y), (chosen != y) | lost, np.nan).astype(np.float64)
+        error, p = wrong, np.where(lost, 1.0, p)
     shares = [number(c) for c in classes]
     found = np.stack([s for s in shares if s is not None], 1) if shares else None
     pit = number(f"q:{task}")
     if pit is not None:
         pit = np.where(np.isfinite(y), pit, np.nan)
-    return _Rows(kind, raw["segment"], raw["cluster"], u, p, y, error, wrong, number(f"a:{task}"), pit, found)
+    return _Rows(kind, raw["segment"], raw["cluster"], u, p, y, error, wrong, number(f"a:{task}"), pit, found, lost)
 
 
 def _too_few(r: _Rows, labelled: int) -> str:
     """Why nothing can be judged; empty if it can."""
+    if r.kind == "regression" and r.lost.any():
+        return f"{int(r.lost.sum())} predictions are no numbers, and an amount has no worst error to count them with"
     if labelled < MIN_LABELS:
         return f"{labelled} labelled rows outside the training split, at least {MIN_LABELS} are needed"
     if r.kind == "binary":

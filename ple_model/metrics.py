@@ -11,9 +11,10 @@ Definitions where the literature has several:
 - `recall_at_10`, `mrr`: from the rank of the true brand among all brands, 1 is best, ties share the mean rank.
 A metric that the rows cannot say (one class only, no variance, no rows) is NaN.
 
-A prediction that is no number (NaN, Inf) is a miss, never left out: a probability counts as certain and wrong, in a ranking it
-stands on the wrong end, a brand whose own score is no number is found nowhere. An amount has no worst value, so one such
-prediction makes every metric of a regression NaN. Who reports metrics names the share of these rows (`finite.Tally`).
+A prediction that is no number (NaN, Inf) is a miss, never left out, and no metric is better for it: a probability counts as
+certain and wrong, in `ece` as a gap of 1 that no other row of a bin can make up for, in `macro_f1` against every class, in a
+ranking it stands on the wrong end, a brand whose own score is no number is found nowhere. An amount has no worst value, so one
+such prediction makes every metric of a regression NaN. Who reports metrics names the share of these rows (`finite.Tally`).
 """
 
 from __future__ import annotations
@@ -141,14 +142,15 @@ def _amounts(p: ArrayLike) -> Array:
 
 def expected_calibration_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None, *, bins: int = 15) -> float:
     """See the module docstring."""
-    label = np.asarray(y, dtype=np.float64)
-    q = worst_probability(label, p)
+    label, q = np.asarray(y, dtype=np.float64), np.asarray(p, dtype=np.float64)
     w = _weights(len(label), weight)
     if w.sum() == 0:
         return NAN
+    known = np.isfinite(q)
+    q, counted = np.where(known, q, 0.0), np.where(known, w, 0.0)
     index = np.clip((q * bins).astype(np.int64), 0, bins - 1)
-    gap = np.bincount(index, weights=w * (q - label), minlength=bins)
-    return float(np.abs(gap).sum() / w.sum())
+    gap = np.bincount(index, weights=counted * (q - label), minlength=bins)
+    return float((np.abs(gap).sum() + (w - counted).sum()) / w.sum())
 
 
 def mean_absolute_error(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -182,14 +184,21 @@ def spearman(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> flo
     return float(_mean(a * b, w) / scale) if scale > 0 else NAN
 
 
-def macro_f1(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> float:
+def macro_f1(
+    y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None, lost: ArrayLike | None = None, classes: int = 0
+) -> float:
+    """`lost` [n]: rows whose prediction is no number. Each counts as said of every class, and all `classes` count then: which
+    one it might have been, and that a class was never said, must not make the mean better."""
     label, guess = np.asarray(y, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
     w = _weights(len(label), weight)
     if w.sum() == 0:
         return NAN
-    classes = int(max(label.max(initial=0), guess.max(initial=0))) + 1
-    truth, said = np.bincount(label, w, classes), np.bincount(guess, w, classes)
-    hit = np.bincount(label, w * (label == guess), classes)
+    gone = np.zeros(len(label), dtype=bool) if lost is None else np.asarray(lost, dtype=bool)
+    classes = max(classes, int(max(label.max(initial=0), guess.max(initial=0))) + 1)
+    kept = np.where(gone, 0.0, w)
+    missing = float((w - kept).sum())
+    truth, said = np.bincount(label, w, classes), np.bincount(guess, kept, classes) + missing
+    hit = np.bincount(label, kept * (label == guess), classes)
     occurs = truth + said > 0
     return float(np.mean(2 * hit[occurs] / (truth + said)[occurs]))
 
@@ -215,20 +224,25 @@ def multiclass_metrics(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = No
         return dict.fromkeys(("accuracy", "top3_accuracy", "macro_f1", "log_loss", "ece"), NAN)
     q = worst_classes(label, p)
     own = q[np.arange(len(label)), label]
-    above = np.where(np.isfinite(p).all(axis=1), (q > own[:, None]).sum(axis=1), q.shape[1])
-    return class_metrics(label, q.argmax(axis=1), q.max(axis=1), own, above, weight)
+    lost = ~np.isfinite(p).all(axis=1)
+    above = np.where(lost, np.inf, (q > own[:, None]).sum(axis=1))
+    top = np.where(lost, NAN, q.max(axis=1))
+    return class_metrics(label, q.argmax(axis=1), top, own, above, weight, classes=q.shape[1])
 
 
 def class_metrics(
-    y: ArrayLike, guess: ArrayLike, top: ArrayLike, own: ArrayLike, above: ArrayLike, weight: ArrayLike | None = None
-) -> Metrics:
-    """The same from five numbers a row: y, the most probable class and its probability, the probability of y, and how many
-    classes are more probable than y."""
+    y: ArrayLike, guess: ArrayLike, top: ArrayLike, own: ArrayLike, above: ArrayLike, weight: ArrayLike | None = None, *,
+    classes: int = 0,
+) -> Metrics:  # fmt: skip
+    """The same from five numbers a row: y, the most probable class and its probability (NaN: a prediction that is no number,
+    whatever the others say), the probability of y, and how many classes are more probable than y."""
     label, chosen = np.asarray(y, dtype=np.int64), np.asarray(guess, dtype=np.int64)
+    lost = ~np.isfinite(np.asarray(top, dtype=np.float64))
+    own, above = np.where(lost, 0.0, own), np.where(lost, np.inf, above)
     w = _weights(len(label), weight)
     return {
-        "accuracy": _mean(chosen == label, w), "top3_accuracy": _mean(np.asarray(above) < 3, w),
-        "macro_f1": macro_f1(label, chosen, w),
+        "accuracy": _mean((chosen == label) & ~lost, w), "top3_accuracy": _mean(above < 3, w),
+        "macro_f1": macro_f1(label, chosen, w, lost, classes),
         "log_loss": _mean(-np.log(np.clip(np.asarray(own, dtype=np.float64), CLAMP, 1.0)), w),
         "ece": expected_calibration_error(chosen == label, top, w),
     }  # fmt: skip

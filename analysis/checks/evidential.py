@@ -58,14 +58,14 @@ def miscalibrated(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     for task, e in judged:
         q = s.quality.get(task)
         limit = t.ece if e.kind == "binary" else t.ece_multiclass
-        if e.ece > limit:
+        if e.stated_ece > limit:
             yield Finding(
                 "EVI-MISCALIBRATED",
                 "warning",
                 task,
-                f"Probabilities of {task} are off by {e.ece:.1%} on average.",
+                f"Probabilities of {task} are off by {e.stated_ece:.1%} on average.",
                 (
-                    Evidence("ECE, 15 equal-width bins", e.ece, limit, e.labelled),
+                    Evidence("ECE, 15 equal-width bins", e.stated_ece, limit, e.labelled),
                     Evidence("ECE, adaptive bins", q.adaptive_ece if q else None, limit, e.labelled),
                     Evidence("Brier score", e.brier, None, e.labelled),
                 ),

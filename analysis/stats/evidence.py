@@ -33,11 +33,14 @@ class TaskEvidence(Statistic):
     zero_evidence: int
     """Rows whose head has practically no evidence (vacuity above 0.99)."""
     labelled: int
+    """Labelled rows that state a probability."""
     bin_count: Array
     """[BINS] labelled rows by confidence of the shown (calibrated) probability."""
     bin_confidence: Array
     bin_hits: Array
     brier_sum: float
+    lost: int = 0
+    """Labelled rows whose probability is no number: each a gap of 1, and as wrong as can be."""
 
     @property
     def mean_uncertainty(self) -> float:
@@ -50,14 +53,19 @@ class TaskEvidence(Statistic):
     @property
     def ece(self) -> float:
         """Expected calibration error over 15 equal-width bins; NaN without labels."""
-        if self.labelled == 0:
-            return float("nan")
         gap = np.abs(self.bin_confidence - self.bin_hits)
-        return float(gap.sum() / self.labelled)
+        return float(ratio(gap.sum() + self.lost, self.labelled + self.lost))
+
+    @property
+    def stated_ece(self) -> float:
+        """The same of the rows that state a probability: whether the stated ones are right is another question than whether
+        all are stated."""
+        return float(ratio(np.abs(self.bin_confidence - self.bin_hits).sum(), self.labelled))
 
     @property
     def brier(self) -> float:
-        return float(ratio(self.brier_sum, self.labelled))
+        worst = 1.0 if self.kind == "binary" else 2.0
+        return float(ratio(self.brier_sum + worst * self.lost, self.labelled + self.lost))
 
 
 def uncertainty_bins(kind: str) -> Array:
@@ -80,12 +88,12 @@ def measure(
     seen = np.log10(np.maximum(u, 1e-12)) if kind == "regression" else u
     histogram = np.histogram(np.clip(seen, edges[0], edges[-1]), edges)[0].astype(np.float64)
     count: Array = np.zeros(BINS)
-    confidence, hits, brier, labelled = count, count, 0.0, 0
+    confidence, hits, brier, labelled, lost = count, count, 0.0, 0, 0
     if probability is not None and label is not None and kind in ("binary", "multiclass"):
         y = np.asarray(label)
         p = np.asarray(probability, dtype=np.float64)
-        # what is no number states no probability: such rows are counted by `stats.finite`, and are misses in every metric
         known = (y >= 0) & np.isfinite(p if p.ndim == 1 else p.sum(-1))
+        lost = int(((y >= 0) & ~known).sum())
         y, p = y[known].astype(int), p[known]
         labelled = len(y)
         conf, hit = confidence_and_hit(p, y)
@@ -105,6 +113,7 @@ def measure(
         bin_confidence=confidence,
         bin_hits=hits,
         brier_sum=brier,
+        lost=lost,
     )
 
 
