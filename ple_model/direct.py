@@ -24,6 +24,7 @@ from ple_model.context import ModelContext
 from ple_model.experts.raw_scale import statistics
 from ple_model.experts.reads import cleared
 from ple_model.layers.precision import full_precision, widen
+from ple_model.presence import part_key
 from ple_model.tasks import TaskSpec
 
 LIMIT = 5.0
@@ -41,7 +42,7 @@ class DirectPath(nn.Module):
         super().__init__()
         self.params = params
         self.parts = dict(context.parts)
-        self.reads = tuple(f"features:{part}" for part in self.parts)
+        self.reads = tuple(part_key(part) for part in self.parts)
         self.n_normalized = context.n_normalized
         n_raw = context.n_features - context.n_normalized
         std = statistics(context.raw_std, n_raw, 1.0, "raw_std")
@@ -68,7 +69,7 @@ class DirectPath(nn.Module):
         """[B, columns] as the path reads them."""
         x = inputs.features
         if inputs.presence is not None:
-            x = torch.cat([cleared(x[:, where], inputs.present(f"features:{p}")) for p, where in self.parts.items()], dim=1)
+            x = torch.cat([cleared(x[:, where], inputs.present(part_key(p))) for p, where in self.parts.items()], dim=1)
         with full_precision(x):
             x = widen(x)
             raw = x[:, self.n_normalized :]

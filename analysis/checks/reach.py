@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from analysis.checks.finding import Finding
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Facts, Statistics
+from ple_model.presence import is_part, part_key
 from ple_model.schema import PARTS
 from ple_model.tasks import HMM_MODES
 
@@ -72,8 +73,8 @@ def reach(finding: Finding, s: Statistics) -> frozenset[str]:
     parts = {n for p in mine & PARTS_OF_MODEL.keys() for n in PARTS_OF_MODEL[p]}
     if experts or "shared experts" in mine:
         parts |= READ_ALL
-    same = {f for f in _fields(facts) if f.startswith("features:")} if "features" in fields else set()
-    if any(f.startswith("features:") for f in fields):
+    same = {f for f in _fields(facts) if is_part(f)} if "features" in fields else set()
+    if any(is_part(f) for f in fields):
         same.add("features")
     tasks = _tasks(finding, mine, parts, experts, modes, s)
     learnt = finding.id.startswith(("LABEL-", "LOSS-"))  # what a label was wrong for in training, its gate learnt too
@@ -140,16 +141,16 @@ def _is_field(name: str, facts: Facts) -> bool:
 def _fields(facts: Facts) -> set[str]:
     parts = facts.own_parts or [part for _, part, _ in PARTS]
     read = {f for reads in facts.reads.values() for f in reads}
-    return read | {f"features:{p}" for p in parts} | {f"hmm_{m}" for m in HMM_MODES}
+    return read | {part_key(p) for p in parts} | {f"hmm_{m}" for m in HMM_MODES}
 
 
 def _part_at(column: int, facts: Facts) -> str:
-    return next((f"features:{p}" for p, where in facts.parts.items() if where.start <= column < where.stop), "features")
+    return next((part_key(p) for p, where in facts.parts.items() if where.start <= column < where.stop), "features")
 
 
 def _reads(facts: Facts, expert: str, field: str) -> bool:
     reads = facts.reads.get(expert, ())
-    return field in reads or (field == "features" and any(r.startswith("features:") for r in reads))
+    return field in reads or (field == "features" and any(is_part(r) for r in reads))
 
 
 def _weighing(s: Statistics, experts: set[str]) -> set[str]:
