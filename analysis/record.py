@@ -24,19 +24,26 @@ from analysis.engine.effects import Engine, concat_encoded, rows_alone
 from analysis.facts import facts_of
 from analysis.fingerprint import Fingerprint, Why, fingerprint
 from analysis.judging import Judge
+from analysis.labels import ReadRows, label_stats
 from analysis.opening import opened_dataset, opened_run
 from analysis.performance import rows_performance
+from analysis.probing import ProbedRows, probe, wanting
 from analysis.quality import distinct_customers, row_quality, with_customers
 from analysis.reference import rescale, training_profile
+from analysis.refound import found_at_training, in_doubt, refound
 from analysis.results.progress import Progress
 from analysis.skill import rows_skill
 from analysis.stats import drift, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
+from analysis.stats.labels import TaskLabels
+from analysis.stats.probes import TaskProbe
 from analysis.stats.run import Statistics
+from analysis.stats.skill import TaskSkill, best_split
 from analysis.store import NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, stored, write_statistics
 from analysis.written import written
+from ple_model import label_profile
 from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset.columns import infinite, known_numbers
 from ple_model.data.dataset.reader import Batch, Dataset
@@ -106,11 +113,17 @@ class _Kept:
     encoded: list[Encoded] = field(default_factory=list)
     targets: dict[str, list[Tensor]] = field(default_factory=dict)
     customers: list[str] = field(default_factory=list)
+    effect_split: list[str] = field(default_factory=list)
+    effect_row: list[NDArray[np.int64]] = field(default_factory=list)
     columns: list[tuple[str, str]] = field(default_factory=list)
+    drawn: list[NDArray[np.int64]] = field(default_factory=list)
     values: list[NDArray[np.float32]] = field(default_factory=list)
     """what the model reads of the rows on which training rows are held against others"""
     split: list[str] = field(default_factory=list)
     cutoff: list[str] = field(default_factory=list)
+
+    def read(self) -> ReadRows | None:
+        return ReadRows(np.concatenate(self.drawn), self.columns, np.concatenate(self.values)) if self.values else None
 
     def own_rows(self) -> OwnRows | None:
         return compare(np.concatenate(self.values), self.columns, self.split, self.cutoff) if self.values else None
@@ -405,12 +418,15 @@ class _Recorder:
             index = torch.from_numpy(chosen)
             kept.encoded.append(rows_alone(output.encoded, index))
             kept.customers += [batch.customer_id[i] for i in chosen]
+            kept.effect_split += [batch.split[i] for i in chosen]
+            kept.effect_row.append(rows[chosen])
             for task, label in (batch.inputs.targets or {}).items():
                 kept.targets.setdefault(task, []).append(label[index])
         drawn = np.flatnonzero(self.compared[rows])
         if len(drawn):
             kept.columns, values = columns_of(batch.inputs.rows(torch.from_numpy(drawn)), self.names)
             kept.values.append(values)
+            kept.drawn.append(rows[drawn])
             kept.split += [batch.split[i] for i in drawn]
             kept.cutoff += [batch.cutoff[i] for i in drawn]
 
@@ -423,6 +439,8 @@ class _Recorder:
             engine = Engine(self.model, concat_encoded(kept.encoded), targets, kept.customers, self.calibration)
             effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
             dose = engine.dose_response()
+        trained_as = training.measure(self.run_folder.progress(steps=False))
+        skill = rows_skill(folder / "rows.parquet", self.judge.yardsticks, self.judge.trained_on)
         rows = folder / "rows.parquet"
         moved, unseen = kept.statistics.drift, kept.statistics.unseen
         return replace(
@@ -434,13 +452,42 @@ class _Recorder:
             dose=dose,
             quality=row_quality(rows, self.facts, self.judged),
             performance=rows_performance(rows, self.facts),
-            skill=rows_skill(rows, self.judge.yardsticks, self.judge.trained_on),
-            training=training.measure(self.run_folder.progress(steps=False)),
+            skill=skill,
+            probes=self._probes(kept, targets, skill),
+            training=trained_as,
             reference=self._reference(kept.statistics.inputs),
             trained=None if self.profile is None else drift.of_profile(self.profile),
             own_rows=kept.own_rows(),
             written=written(self.run_folder, self.model),
+            labels=self._labels(rows, kept.read(), skill, trained_as),
         )
+
+    def _probes(self, kept: _Kept, targets: dict[str, Tensor], skill: dict[str, dict[str, TaskSkill]]) -> dict[str, TaskProbe]:
+        """Along the way of the tasks that need it."""
+        read = kept.read()
+        if not kept.encoded or read is None:
+            return {}
+        rows = ProbedRows(
+            concat_encoded(kept.encoded), targets, kept.customers, kept.effect_split, np.concatenate(kept.effect_row)
+        )
+        return probe(self.model, rows, read, self.calibration, wanting(skill))
+
+    def _labels(
+        self, rows: Path, read: ReadRows | None, skill: dict[str, dict[str, TaskSkill]], trained_as: training.TrainingStats
+    ) -> dict[str, TaskLabels]:
+        """What the labels are, and where the model finds nothing in them, whether anybody would."""
+        profile = label_profile.load(self.run_folder.preprocess)
+        labels = label_stats(rows, self.facts, read, profile, self._amounts())
+        found = found_at_training(trained_as)
+        doubted = in_doubt(best_split(skill), found, labels)
+        if read is None or not doubted:
+            return labels
+        again = refound(rows, read, self.model.tasks, doubted, found)
+        return {k: replace(v, refound=again.get(k)) for k, v in labels.items()}
+
+    def _amounts(self) -> dict[str, tuple[float, float]]:
+        """Mean and standard deviation of the training labels of each amount, on the label's own scale."""
+        return {task: (scaler.mean, scaler.std) for task, scaler in self.model.context.label_scalers.items()}
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""

@@ -30,7 +30,7 @@ def with_training_statistics(context: ModelContext, dataset: Dataset, config: Co
     scalers = dict(context.label_scalers)
     warnings: list[str] = []
     for name, spec in config.tasks.items():
-        labels = _labels(dataset, name)
+        labels = task_labels(dataset, name)
         if not len(labels):
             warnings.append(
                 f"task '{name}' has no labels in the training split: it is not trained"
@@ -83,7 +83,7 @@ def _constant_huber(labels: Array, delta: float) -> float:
     return mean_loss(low) if low == high else float(minimize_scalar(mean_loss, bounds=(low, high), method="bounded").fun)
 
 
-def _labels(dataset: Dataset, task: str) -> Array:
+def task_labels(dataset: Dataset, task: str) -> Array:
     """Training labels that are there, flat."""
     if task not in dataset.manifest.tasks:
         return np.empty(0)

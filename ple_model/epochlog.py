@@ -6,7 +6,7 @@ Sums stay on the device as one vector and are read once an epoch, so that measur
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,6 +176,42 @@ class GradientNorms:
             total = torch.linalg.vector_norm(torch.stack([norms[k] for k in blocks]))
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
         return torch.linalg.vector_norm(torch.stack(list(norms.values()))), by_name
+
+
+class StepSizes:
+    """How large the weights of each block are, and how far one step moves them: the norm of the change over that of the weights
+    before it. A rate that is too high makes the weights grow to several times what they began with, one that is too low leaves
+    them where they were."""
+
+    def __init__(self, model: PLEClusterAdaTT) -> None:
+        found = {k: [p for m in ms for p in m.parameters()] for k, ms in model.blocks().items()}
+        self._blocks = {k: ps for k, ps in found.items() if ps}
+        self._before: dict[str, list[Tensor]] = {}
+
+    def norms(self) -> dict[str, float]:
+        """L2 norm of the weights by block; those that are all 0, or no numbers, are left out."""
+        found = {k: float(_total(ps)) for k, ps in self._blocks.items()}
+        return {k: v for k, v in found.items() if math.isfinite(v) and v > 0}
+
+    def before(self) -> None:
+        """Keep the weights as they are."""
+        self._before = {k: [p.detach().clone() for p in ps] for k, ps in self._blocks.items()}
+
+    def after(self) -> dict[str, float]:
+        """By block; empty without `before`, and without blocks whose weights are all 0 or whose step is no number."""
+        out = {}
+        for name, before in self._before.items():
+            change = _total([p - q for p, q in zip(self._blocks[name], before, strict=True)])
+            share = float(change / _total(before))
+            if math.isfinite(share):
+                out[name] = share
+        self._before = {}
+        return out
+
+
+@torch.no_grad()
+def _total(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.sqrt(torch.stack([t.detach().square().sum() for t in tensors]).sum())
 
 
 def _norm(parameters: list[nn.Parameter]) -> Tensor:

@@ -26,17 +26,18 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from ple_model import label_profile
 from ple_model.badstep import LOGGED, bad_step
 from ple_model.baseline_folder import StoredBaselines
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.config import Config
-from ple_model.constants import with_training_statistics
+from ple_model.constants import ratios, with_training_statistics
 from ple_model.context import ModelContext
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.holes import stored_costs
 from ple_model.device import Precision, memory_mb, pick_device
 from ple_model.disk import DiskFull, disk_full, is_disk_full
-from ple_model.epochlog import EpochSums, GradientNorms, Validation, validate
+from ple_model.epochlog import EpochSums, GradientNorms, StepSizes, Validation, validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, write_json, write_tensors
 from ple_model.fitting import fitted_to
@@ -155,6 +156,7 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
         artifacts = dataset.path / "artifacts"
         shutil.copytree(artifacts, fresh / "preprocess")
         context.save(fresh / "preprocess")
+        label_profile.save(fresh / "preprocess", dataset, config)
         write_config(fresh, config)
         write_json(fresh / "state" / "dataset.json", {"path": str(dataset.path.resolve())})
         with torch.random.fork_rng():
@@ -210,6 +212,8 @@ class Trainer:
         self.measure_every = self.model.adatt.interval(self.steps)
         self.norms = GradientNorms(self.model)
         self.sums = EpochSums()
+        self.sizes = StepSizes(self.model)
+        self._step_size: dict[str, float] = {}
         self.best: dict[str, Tensor] = {}
         self.position = Position(warnings=list(self.manifest.warnings))
         self.resumed = self._restore()
@@ -259,7 +263,7 @@ class Trainer:
                 "start", preset=self.manifest.preset, parameters=self.manifest.parameters, steps_per_epoch=self.steps,
                 epochs=[t.phase1_epochs, t.phase2_epochs], max_epochs=t.max_epochs, batch_size=self.manifest.batch_size,
                 tasks=list(self.model.tasks), experts=list(self.model.expert_names), rows=dict(self.dataset.manifest.splits),
-                **common,
+                weight_norm=self.sizes.norms(), **common,
             )  # fmt: skip
             for text in self.manifest.warnings:
                 self.log.write("warning", text=text)
@@ -361,8 +365,13 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm, by_module = self.norms.clip()
         finite = bool(torch.isfinite(losses.main) & torch.isfinite(norm))
+        last = p.step == self.steps - 1  # of an epoch: no checkpoint lies between it and the epoch's line
+        if last:
+            self.sizes.before()
         if finite or self.scaler.is_enabled():  # the scaler skips such a step by itself and lowers its scale
             self.scaler.step(self.optimizer)
+        if last:
+            self._step_size = self.sizes.after()
         self.scaler.update()
         self.model.project()
         self.scheduler.step(p.phase_epoch + (p.step + 1) / self.steps)
@@ -454,13 +463,15 @@ class Trainer:
         p = self.position
         resident, gpu = memory_mb(self.device)
         train_part = self.sums.means()
+        learned = train_part.train | self._train_ratio(train_part.train["tasks"])
         self.log.write(
             "epoch", epoch=p.epoch, phase=p.phase, lr=self.optimizer.param_groups[0]["lr"], steps=self.steps,
             samples_per_s=train_part.rows / max(p.seconds, 1e-9), seconds=p.seconds, eta_s=self._eta(), rss_mb=resident,
-            device_mem_mb=gpu, train=train_part.train, valid=validation.to_dict(), s=self.model.log_variances(),
+            device_mem_mb=gpu, train=learned, valid=validation.to_dict(), s=self.model.log_variances(),
             gates=validation.gates, gate_entropy=validation.gate_entropy, grad_norm=train_part.grad_norm,
             hmm_grad=train_part.hmm_grad, adatt=self.model.adatt_report(), frozen=self._frozen(), best=better,
             nonfinite_steps=train_part.nonfinite, onlooker_nonfinite=self._lost(), adatt_time_share=self._measuring_share(),
+            step_size=self._step_size, weight_norm=self.sizes.norms(),
         )  # fmt: skip
         if train_part.nonfinite > self._allowed:
             self._warn(
@@ -474,6 +485,11 @@ class Trainer:
             )
         if validation.left_out and validation.left_out not in p.warnings:
             self._warn(validation.left_out)
+
+    def _train_ratio(self, losses: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Mean over tasks of training loss / constant predictor's loss: what `mean_ratio` of the validation is held against."""
+        found = ratios({k: v for k, v in losses.items() if v is not None}, self.context)
+        return {"mean_ratio": math.fsum(found.values()) / len(found) if found else None}
 
     @property
     def _allowed(self) -> int:

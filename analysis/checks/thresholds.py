@@ -119,6 +119,91 @@ class Thresholds:
         "that they measure every 4 to 6 steps 1.07 to 1.16",
     )
 
+    # the training as a whole
+    fit_gain: float = _t(
+        0.01,
+        "Fall of the validation loss in the last epoch, over the constant predictor's, from which it had not stopped falling.",
+        "three times what two seeds of one training differ by (0.003, on a bank of 5,000 customers)",
+    )
+    fit_rise: float = _t(
+        0.05,
+        "Rise of the validation loss over the constant predictor's that is more than the noise of its epochs.",
+        "31 trainings that learnt something rose by 0.00 to 0.05 of it after their best epoch",
+    )
+    fit_lost: float = _t(
+        0.5,
+        "Share of what was learnt that training on may lose; early stopping keeps the best weights.",
+        "the same trainings lost at most 0.24 of it",
+    )
+    fit_carried: float = _t(
+        0.25,
+        "Share of the loss taken away from the training rows that must be taken away from others too.",
+        "the same trainings carried 0.4 and more of it over; 300 rows without dropout carried nothing",
+    )
+    weight_growth: float = _t(
+        2.0,
+        "Size of the weights over that at the start, median over the model's blocks, at which the steps are too large.",
+        "eight trainings that learnt something lie at 1.00 to 1.07, one at 25 times their learning rate at 4.3",
+    )
+    step_reach: float = _t(
+        0.01,
+        "Sum of all steps over the weights' size below which a training cannot have changed anything.",
+        "a hundredth of the weights; trainings that learnt something lie at 0.3 to 0.9",
+    )
+
+    # skill
+    skill_behind: float = _t(
+        0.02,
+        "How far behind a simpler model, over the constant's loss, a task is a warning; less is a note.",
+        "about seven times what two seeds of one training differ by (0.003, on a bank of 5,000 customers)",
+    )
+
+    # labels
+    label_chance: float = _t(
+        0.001, "Chance of a label that is missing among rows drawn as those of training.", "one in a thousand"
+    )
+    class_rows: float = _t(
+        20,
+        "Rows of a class below which it is not asked what the model gives it.",
+        "standard error of a mean of shares below a quarter of it",
+    )
+    class_own: float = _t(
+        0.25,
+        "Mean probability of a class on its own rows, over its share, below which the model leaves it out.",
+        "a constant gives a class its share; 59 classes of 20 and more rows of two healthy runs get 0.67 and more of it",
+    )
+    unit_apart: float = _t(2.0, "Ashman's D above which two heaps are told from one.", "Ashman, Bird & Zepf 1994")
+    unit_whole: float = _t(
+        0.15, "Distance from a whole power of ten that a factor between two units may have.", "a factor of 1.4 and less"
+    )
+    unit_share: float = _t(0.02, "Share of rows in the other unit from which it counts.", JUDGEMENT)
+    unit_spread: float = _t(
+        1.1,
+        "Spread of the labels over that of training that one unit alone does not have.",
+        "three standard errors of the spread of 500 normal values; 12 amounts of two healthy runs lie at 0.96 to 1.05",
+    )
+    leak_tells: float = _t(
+        0.98,
+        "How well a column must order a label by itself (of 1) to give it away.",
+        "an AUC of 0.99; of the 15 tasks of two healthy runs the best column lies at 0.13 to 0.95",
+    )
+    leak_next: float = _t(
+        0.96, "How well the next best column may order it.", "of those tasks the second best lies at 0.10 to 0.73"
+    )
+    join_found: float = _t(
+        0.05,
+        "Skill from which something was found in a task.",
+        "half of what boosting reaches on the weakest tasks of the synthetic bank that it can tell at all",
+    )
+    join_share: float = _t(
+        0.5,
+        "Share of what training found that must still be possible on these rows, or their labels are not theirs.",
+        JUDGEMENT,
+    )
+    leak_copies: float = _t(
+        3, "Columns that may be copies of the one that gives a label away.", "a column, its raw value, its logarithm"
+    )
+
     # HMM
     hmm_all_default: float = _t(0.99, "Share of rows on the default embedding at which a mode has no data.", REFERENCE)
     hmm_spread: float = _t(

@@ -28,11 +28,13 @@ UNLEARNED = (
     Expect("EVI-UNINFORMATIVE"),
     Expect("SAE-LOW-FVE"),
     Expect("SAE-DEAD"),
+    Expect("FIT-UNDER"),
 )
 # Weights that ran away saturate whatever lies behind them.
 EXPLODED = (
     *UNLEARNED,
     *POISONED,
+    Expect("FIT-RATE"),
     Expect("LOSS-UW-CLAMP"),
     Expect("LOSS-KL-JUMP"),
     Expect("LOSS-ADATT-JUMP"),
@@ -83,9 +85,9 @@ def _huge(rate: float) -> Plant:
 @fault(
     "learning-rate-tiny",
     "config",
-    "A learning rate so small that the gates stay at their prior.",
+    "A learning rate so small that nothing moves.",
     levels=(Level("1e-7", 1e-7),),
-    required=(Expect("CGC-UNMOVED", "gates"),),
+    required=(Expect("CGC-UNMOVED", "gates"), Expect("FIT-RATE", "learning_rate")),
     permitted=UNLEARNED,
 )
 def _tiny(rate: float) -> Plant:

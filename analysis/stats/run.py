@@ -15,6 +15,8 @@ from analysis.stats.finite import FiniteStats
 from analysis.stats.gate import GateStats, prior_weights
 from analysis.stats.hmm import HmmStats
 from analysis.stats.inputs import InputStats
+from analysis.stats.labels import TaskLabels
+from analysis.stats.probes import TaskProbe
 from analysis.stats.sae import SaeStats
 from analysis.stats.skill import TaskSkill
 from analysis.stats.training import TrainingStats
@@ -143,8 +145,11 @@ class Statistics(Statistic):
     """All statistics of one run over one set of rows. Areas that were not measured are None."""
 
     SAME = frozenset(
-        {"facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "own_rows", "written"}
-    )
+        {
+            "facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "own_rows", "written",
+            "labels", "probes",
+        }
+    )  # fmt: skip
 
     facts: Facts
     n: int
@@ -175,6 +180,10 @@ class Statistics(Statistic):
     """The training reference."""
     own_rows: OwnRows | None = None
     """Training rows against others of their cut-off, by every column; of the rows themselves, so not mergeable."""
+    labels: dict[str, TaskLabels] = field(default_factory=dict)
+    """What the labels of the rows are, by task that has some; of the rows themselves, so not mergeable."""
+    probes: dict[str, TaskProbe] = field(default_factory=dict)
+    """Where on the way through the model a task is lost, by task that lacks skill or is behind; not mergeable."""
 
     written: Written | None = None
     """Whether the run is what its training wrote, and still says the same."""

@@ -6,6 +6,7 @@ Intervals resample customers, and pair what is compared (`ple_model.skill`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,9 +60,14 @@ class Measured(Protocol):
 
 def judged_skill(statistics: Measured) -> dict[str, TaskSkill]:
     """By task, on the split that tells most: test, else validation, else train."""
+    return best_split(statistics.skill)
+
+
+def best_split(skill: Mapping[str, Mapping[str, TaskSkill]]) -> dict[str, TaskSkill]:
+    """The same from skill by split."""
     found: dict[str, TaskSkill] = {}
     for split in SPLITS:
-        for task, one in statistics.skill.get(split, {}).items():
+        for task, one in skill.get(split, {}).items():
             found.setdefault(task, one)
     return found
 

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.inputs import measure as measure_inputs
+from analysis.stats.labels import Giveaway, Refound, Scales, TaskLabels
 from analysis.stats.run import Facts, RowQuality, Statistics
+from analysis.stats.skill import Interval, TaskSkill
 from analysis.stats.transfer import DoseResponse
 from analysis.stats.written import TensorChange, Written
 from ple_model.config import load_config
@@ -74,6 +76,8 @@ class World:
     dose: dict[str, DoseResponse]
     quality: dict[str, RowQuality]
     written: Written
+    labels: dict[str, TaskLabels]
+    skill: dict[str, TaskSkill]
 
     def measure(self) -> Statistics:
         n, facts = self.n, self.facts
@@ -117,6 +121,8 @@ class World:
             reference=measure_inputs(reference.features, self.absent, np.ones((n, 734), bool)),
             own_rows=held_apart(self.features),
             written=self.written,
+            labels=self.labels,
+            skill={"test": self.skill},
         )
 
 
@@ -195,6 +201,8 @@ def world(n: int = 600, seed: int = 0) -> World:
         dose={e: DoseResponse(e, (0.0, 0.5, 1.0), (0.1, 0.2, 0.3), 0.2, n) for e in facts.edges},
         quality={"nba": RowQuality(n, 0.02, 0.3, 0.1, 0.62, 0.4)},
         written=as_written(facts),
+        labels=sound_labels(n),
+        skill={t: task_skill(t, k, n // 2) for t, k in facts.kinds.items()},
     )  # fmt: skip
 
 
@@ -206,6 +214,33 @@ def as_written(facts: Facts) -> Written:
         expert_norm=dict.fromkeys(EXPERTS, DIM**0.5), expert_spread=dict.fromkeys(EXPERTS, DIM**0.5),
         gate_top=dict.fromkeys(facts.tasks, 0.4), gate_entropy=dict.fromkeys(facts.tasks, 1.6),
     )  # fmt: skip
+
+
+def task_skill(
+    task: str, kind: str, n: int, model: float = 0.3, boosting: float = 0.3, linear: float = 0.25, by: float = 0.03
+) -> TaskSkill:
+    """Skill of a model beside boosting's and the linear model's, each `by` about certain."""
+    behind = {"boosting": boosting - model, "linear": linear - model}
+    return TaskSkill(
+        task, kind, "log_loss", n, n, {"constant": 1.0, "boosting": 1 - boosting, "linear": 1 - linear, "model": 1 - model},
+        Interval(model, model - by, model + by), {"boosting": boosting, "linear": linear},
+        {k: Interval(v, v - by, v + by) for k, v in behind.items()}, 1000,
+    )  # fmt: skip
+
+
+def sound_labels(n: int) -> dict[str, TaskLabels]:
+    """Labels of a task of each kind as a healthy run has them; half of `n` rows did not train it."""
+    m = n // 2
+    classes = (m // 2, m // 3, m - m // 2 - m // 3)
+    told = Giveaway("recency_days", "features:rfm", 0.6, 2, "spend_28d", 0.5, m)
+    return {
+        "churn": TaskLabels("binary", m, m, 2, (m - m // 5, m // 5), trained=(800, 200), trained_values=2, giveaway=told),
+        "channel": TaskLabels(
+            "multiclass", m, m, 3, classes, (m // 2, m // 2, 0), tuple(1.3 * c / max(m, 1) for c in classes),
+            trained=(500, 333, 167), trained_values=3, giveaway=told,
+        ),
+        "ltv": TaskLabels("regression", m, m, m, trained_values=101, scales=Scales(m, 1.0, 0.02, 0.0, 1.0, 0.0), giveaway=told),
+    }  # fmt: skip
 
 
 def epoch_lines(facts: Facts, epochs: int = 10) -> list[dict[str, Any]]:
@@ -545,3 +580,66 @@ def _reinitialised(w: World) -> None:
 def _another_program(w: World) -> None:
     later = {k: 0.2 for k in w.written.outputs if k.startswith("predictions.")}
     w.written = replace(w.written, outputs={**w.written.outputs, "experts.deepfm": 0.3, **later})
+
+
+@planted("FIT-OVER", "run", "warning")
+def _by_heart(w: World) -> None:
+    for line in w.epochs[:8]:
+        line["train"]["mean_ratio"] = 1 - 0.06 * line["epoch"]
+        line["valid"]["mean_ratio"] = 0.95 + 0.03 * max(0, line["epoch"] - 2)
+
+
+@planted("FIT-UNDER", "run", "warning")
+def _still_falling(w: World) -> None:
+    for line in w.epochs:
+        line["train"]["mean_ratio"] = line["valid"]["mean_ratio"] = 1.2 - 0.03 * line["epoch"]
+
+
+@planted("FIT-RATE", "learning_rate", "warning")
+def _stood_still(w: World) -> None:
+    for line in w.epochs:
+        line["step_size"] = {"deepfm": 3e-7, "cgc": 5e-7, "towers": 4e-7}
+
+
+@planted("LABEL-CONSTANT", "churn", "warning")
+def _one_label(w: World) -> None:
+    w.labels["churn"] = replace(w.labels["churn"], values=1, counts=(w.labels["churn"].n, 0))
+
+
+@planted("LABEL-CLASS", "channel", "warning")
+def _class_left_out(w: World) -> None:
+    w.labels["channel"] = replace(w.labels["channel"], trained=(600, 400, 0))
+
+
+@planted("LABEL-UNIT", "ltv", "error")
+def _thousands(w: World) -> None:
+    w.labels["ltv"] = replace(w.labels["ltv"], scales=Scales(w.n // 2, 0.5, 3.01, 6.0, 1.9, 1.5))
+
+
+@planted("LABEL-LEAK", "churn", "warning")
+def _given_away(w: World) -> None:
+    w.labels["churn"] = replace(
+        w.labels["churn"], giveaway=Giveaway("credit_limit", "features:credit", 1.0, 1, "recency", 0.6, w.n)
+    )
+
+
+@planted("SKILL-NONE", "nba", "warning")
+def _not_learnt(w: World) -> None:
+    w.skill["nba"] = task_skill("nba", "multiclass", w.n // 2, model=0.01)
+
+
+@planted("SKILL-HARMFUL", "ltv", "error")
+def _worse(w: World) -> None:
+    w.skill["ltv"] = task_skill("ltv", "regression", w.n // 2, model=-0.2)
+
+
+@planted("SKILL-BEHIND", "ctr", "warning")
+def _behind(w: World) -> None:
+    w.skill["ctr"] = task_skill("ctr", "binary", w.n // 2, model=0.1, linear=0.2)
+
+
+@planted("LABEL-JOIN", "labels", "error")
+def _other_customers(w: World) -> None:
+    for task in ("churn", "ltv"):
+        w.skill[task] = task_skill(task, w.facts.kinds[task], w.n // 2, model=-0.1)
+        w.labels[task] = replace(w.labels[task], refound=Refound(w.n // 2, 0.3, Interval(-0.02, -0.05, 0.01)))

@@ -1,0 +1,226 @@
+"""Checks of the labels: do they vary, are their classes and their unit those of training, does a column give them away?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.registry import NotMeasured, check
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.fit import course
+from analysis.stats.labels import Scales, TaskLabels
+from analysis.stats.run import Statistics
+from analysis.stats.skill import TaskSkill, has_skill, judged_skill
+
+
+def _labels(s: Statistics, t: Thresholds) -> dict[str, TaskLabels]:
+    """Tasks with enough labels."""
+    if not s.labels:
+        raise NotMeasured("The labels of these rows were not looked at, or there are none.")
+    found = {k: v for k, v in s.labels.items() if v.n >= t.min_rows}
+    if not found:
+        most = max(v.n for v in s.labels.values())
+        raise NotMeasured(f"Not enough labelled rows to say: {most}, {t.min_rows} needed.")
+    return found
+
+
+@check("LABEL-CONSTANT", "Every label varies.", None)
+def constant(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """One and the same label: in training, or on these rows where training knew others and chance would show them."""
+    for task, v in _labels(s, t).items():
+        if v.kind == "contrastive":
+            continue
+        in_training = v.trained_values == 1
+        here = v.values == 1 and _unlikely(v, t)
+        if in_training or here:
+            yield Finding(
+                "LABEL-CONSTANT",
+                "warning",
+                task,
+                f"All {sum(v.trained) or v.n} training labels of {task} are one and the same: there is nothing to learn."
+                if in_training
+                else f"All {v.n} labels of {task} on these rows are one and the same, although those of training vary.",
+                (
+                    Evidence("different labels on these rows", float(v.values), 2.0, v.n),
+                    Evidence(
+                        "different labels in training", None if v.trained_values is None else float(v.trained_values), 2.0
+                    ),
+                ),
+                None,
+                "The label's source delivers one value, or its condition is always (or never) met.",
+                Fix(
+                    f"task_experts.tasks.{task}.enabled", True, False, "Mend the label and build again, or switch the task off."
+                ),
+            )
+
+
+def _unlikely(v: TaskLabels, t: Thresholds) -> bool:
+    """Would these rows show a second label if they were drawn as those of training?"""
+    if v.kind == "regression":
+        return v.trained_values is None or v.trained_values > 1
+    if not sum(v.trained):
+        return False
+    share = v.trained[int(np.argmax(v.counts))] / sum(v.trained)
+    return v.customers * math.log(max(share, 1e-300)) < math.log(t.label_chance)
+
+
+@check("LABEL-CLASS", "Every class that occurs was trained on and is known to the model.", None)
+def classes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """A class without a training row, or one that the model leaves out on the class's own rows."""
+    judged = {k: v for k, v in _labels(s, t).items() if v.kind == "multiclass" and v.counts}
+    if not judged:
+        raise NotMeasured("No task of several classes has enough labelled rows.")
+    for task, v in judged.items():
+        total, trained = sum(v.counts), sum(v.trained)
+        for k, n in enumerate(v.counts):
+            share = n / total
+            unseen = trained > 0 and n > 0 and v.trained[k] == 0
+            given = v.own[k] if k < len(v.own) else float("nan")
+            left_out = n >= t.class_rows and k < len(v.named) and v.named[k] == 0 and given < t.class_own * share
+            if not unseen and not left_out:
+                continue
+            expected = share * trained
+            yield Finding(
+                "LABEL-CLASS",
+                "warning" if left_out or -expected < math.log(t.label_chance) else "info",
+                task,
+                f"Class {k} of {task} occurs in {share:.1%} of these rows and had no training row: it cannot be predicted."
+                if unseen
+                else f"Class {k} of {task} is {share:.1%} of these rows, and the model gives it {given:.2%} on them: it was "
+                "never learned.",
+                (
+                    Evidence("rows of the class", float(n), None, total),
+                    Evidence("training rows of the class", float(v.trained[k]) if trained else None),
+                    Evidence("mean probability on its own rows", given, t.class_own * share, n),
+                    Evidence("rows for which the model names it", float(v.named[k]) if v.named else None),
+                ),
+                None,
+                "The training rows were cut so that the class is missing, or the class was numbered differently."
+                if unseen
+                else "The class was numbered differently in training, or its output is damaged.",
+                Fix("", None, None, "Compare the class numbers with those of training; train on rows that have the class."),
+            )
+
+
+@check("LABEL-UNIT", "The amounts are in the unit of training.", None)
+def unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """Amounts in two heaps a whole number of powers of ten apart, or all of them so far from their predictions."""
+    judged = {k: v.scales for k, v in _labels(s, t).items() if v.scales is not None}
+    if not judged:
+        raise NotMeasured("No task predicts amounts that have enough labelled rows.")
+    for task, v in judged.items():
+        power = round(v.step)
+        whole = abs(v.step - power) <= t.unit_whole and power != 0
+        mixed = v.apart >= t.unit_apart and v.share >= t.unit_share and v.spread >= t.unit_spread
+        moved = v.apart == 0 and abs(v.moved - power) <= 0.5
+        if whole and (mixed or moved):
+            yield _unit(task, v, power, t)
+
+
+def _unit(task: str, v: Scales, power: int, t: Thresholds) -> Finding:
+    factor = f"{10.0**power:g}"
+    return Finding(
+        "LABEL-UNIT",
+        "error",
+        task,
+        f"{v.share:.0%} of the labels of {task} are about {factor} times what the others are: two units in one label."
+        if v.apart
+        else f"The labels of {task} are about {factor} times those of training: another unit.",
+        (
+            Evidence("powers of ten between the two", v.step, float(power), v.n),
+            Evidence("share of rows", v.share, t.unit_share, v.n),
+            Evidence("distance of the heaps over their width (Ashman's D)", v.apart, t.unit_apart, v.n),
+            Evidence("spread of the labels over that of training", v.spread if np.isfinite(v.spread) else None, t.unit_spread),
+        ),
+        None,
+        "A part of the source delivers its amounts in another unit, for example thousands.",
+        Fix("", None, None, "Find the rows by source and date, convert them, and build again."),
+    )
+
+
+@check("LABEL-LEAK", "No single column gives a label away.", None)
+def leak(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """One column (or copies of it) orders a label almost perfectly, and all others are far behind."""
+    judged = {k: v for k, v in _labels(s, t).items() if v.giveaway is not None}
+    if not judged:
+        raise NotMeasured("No task has enough labels of more than one kind to hold columns against.")
+    for task, v in judged.items():
+        g = v.giveaway
+        assert g is not None
+        if g.tells >= t.leak_tells and g.alike <= t.leak_copies and g.next_tells <= t.leak_next:
+            yield Finding(
+                "LABEL-LEAK",
+                "warning",
+                task,
+                f"`{g.column}` alone tells {task} almost perfectly, far beyond every other column.",
+                (
+                    Evidence("how well it orders the labels, of 1", g.tells, t.leak_tells, g.n, g.column),
+                    Evidence("the next best column", g.next_tells, t.leak_next, g.n, g.next),
+                    Evidence("columns that tell as much", float(g.alike), t.leak_copies),
+                    Evidence("its input", None, text=g.input),
+                ),
+                None,
+                "Is it known at the cut-off? It was made from the label, or from what happened after the cut-off.",
+                Fix("", None, None, "Leave the column out, or build it from events before the cut-off only, and train again."),
+            )
+
+
+@check("LABEL-JOIN", "The labels go with the inputs of their rows as they did in training.", None)
+def join(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """Neither the model nor a boosting fitted afresh finds on these rows what the training found; or the other way round."""
+    judged = {k: v for k, v in judged_skill(s).items() if has_skill(v) is not None}
+    if not judged or s.training is None or not len(s.training):
+        raise NotMeasured("It is not known what the training found, or what the model finds on these rows.")
+    again = {k: s.labels[k].refound for k in judged if k in s.labels and s.labels[k].refound is not None}
+    lost, hidden = [], []
+    for task, r in again.items():
+        assert r is not None
+        half = t.join_share * r.found
+        if r.found >= t.join_found and judged[task].skill.high < half and r.fresh.high < half:
+            lost.append(task)
+        if not any(has_skill(v) for v in judged.values()) and r.fresh.low > t.join_found and _nothing_in_training(s, judged, t):
+            hidden.append(task)
+    if lost or hidden:
+        yield _not_theirs(s, lost or hidden, here=bool(lost), t=t)
+
+
+def _nothing_in_training(s: Statistics, judged: dict[str, TaskSkill], t: Thresholds) -> bool:
+    """Training came down to the constant and no further, and boosting fitted on the same rows found nothing either."""
+    assert s.training is not None
+    c = course(s.training)
+    at = c.best()
+    ended = at is not None and 1 - t.join_found < c.train[at] < 1 + 2 * t.join_found
+    others = [v.baseline_skill["boosting"] for v in judged.values() if "boosting" in v.baseline_skill]
+    return max(others) <= t.join_found if others else ended
+
+
+def _not_theirs(s: Statistics, tasks: list[str], *, here: bool, t: Thresholds) -> Finding:
+    first = tasks[0]
+    r = s.labels[first].refound
+    assert r is not None
+    own = judged_skill(s)[first]
+    return Finding(
+        "LABEL-JOIN",
+        "error",
+        first if len(tasks) == 1 else "labels",
+        f"The labels of {len(tasks)} tasks are not those customers': the training found a skill of {r.found:.2f} in {first}, "
+        f"and on these rows neither the model ({own.skill.value:.2f}) nor a boosting fitted on them ({r.fresh.value:.2f}) "
+        "finds it."
+        if here
+        else "The labels of the training rows are not those customers': nothing was learnt of any task, while a boosting "
+        f"fitted on these rows finds a skill of {r.fresh.value:.2f} in {first}.",
+        (
+            Evidence("tasks", float(len(tasks)), None, None, ", ".join(tasks)),
+            Evidence("skill that the training found", r.found if np.isfinite(r.found) else None, t.join_found),
+            Evidence("skill of the model on these rows", own.skill.value, t.join_share * r.found if here else None, own.rows),
+            Evidence("its 95 % interval, to", own.skill.high, None, own.customers),
+            Evidence("skill of a boosting fitted on these rows", r.fresh.value, None, r.n),
+            Evidence("its 95 % interval, to", r.fresh.high, None, r.n),
+        ),
+        None,
+        "The labels were joined to other customers or dates: shifted by a row, sorted differently, or by another key.",
+        Fix("", None, None, "Join the labels again by customer and cut-off, and compare a few customers by hand."),
+    )
