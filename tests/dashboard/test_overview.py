@@ -134,7 +134,7 @@ def test_it_opens_with_skill_and_the_verdict_of_mechanics_and_learning(runs: Pat
     app = opened(runs, monkeypatch, "overview", run="other")
     found = diagnose(runs / "other")
     boxes = [b.value for kind in (app.error, app.warning, app.success, app.info) for b in kind]
-    assert any(b.startswith(f"**{found.verdict.said().partition(' (')[0]}.**") for b in boxes)
+    assert any(b.startswith(f"**{found.verdict.said().partition(' (')[0]}") for b in boxes)
     trust = next(d.value for d in app.dataframe if EN["skill.trust"] in d.value.columns).set_index(EN["overview.task"])
     judged = judged_skill(found.statistics)
     for task, shown in trust[EN["skill.skill"]].items():
