@@ -14,6 +14,9 @@ from ple_model.tasks import HMM_MODES
 WHOLE = Level("whole", 1.0)
 SHORT, SHORT_MASK = "tda_short_diagrams", "tda_short_mask"
 
+UNSKILLED = (Expect("SKILL-NONE"), Expect("SKILL-HARMFUL"), Expect("SKILL-BEHIND"))
+"""What a task loses by whatever lies before it: true, and no cause by itself."""
+
 # A starved expert spends weight on zeros, and a feed that thins out is drift: both follow from a cut feed.
 AFTER_A_CUT = (
     Expect("EXP-ZERO-INPUT"),
@@ -22,8 +25,10 @@ AFTER_A_CUT = (
     Expect("EVI-MISCALIBRATED"),
     Expect("EVI-UNINFORMATIVE"),
     Expect("SAE-LOW-FVE"),
+    *UNSKILLED,
 )
 POISONED = (
+    *UNSKILLED,
     Expect("EXP-NONFINITE"),
     Expect("EXP-HGCN-NAN"),
     Expect("CGC-NONFINITE"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from analysis.faults.data import POISONED
+from analysis.faults.data import POISONED, UNSKILLED
 from analysis.faults.fault import Columns, Expect, Level, Plant, fault
 from analysis.faults.rows import changed, remove, some
 from ple_model.model import PLEClusterAdaTT
@@ -19,6 +19,7 @@ from ple_model.tasks import HMM_MODES, TASKS
 FULL = Level("full", 1.0)
 # A model that did not learn has heads without evidence, gates and gradients as at the start, defaults that did not move.
 UNLEARNED = (
+    *UNSKILLED,
     Expect("CGC-UNMOVED"),
     Expect("CGC-UNIFORM"),
     Expect("HMM-DEFAULT-UNTRAINED"),

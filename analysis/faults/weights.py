@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.faults.data import AFTER_A_CUT, POISONED
+from analysis.faults.data import AFTER_A_CUT, POISONED, UNSKILLED
 from analysis.faults.fault import Columns, Expect, Level, Plant, fault
 from analysis.faults.rows import remove
 from ple_model.batch import PLEClusterInput
@@ -16,6 +16,7 @@ from ple_model.model import PLEClusterAdaTT
 FULL = Level("full", 1.0)
 # A damaged expert or gate moves every prediction behind it, and with it calibration and what the heads can know.
 DOWNSTREAM = (
+    *UNSKILLED,
     Expect("EVI-MISCALIBRATED"),
     Expect("EVI-UNINFORMATIVE"),
     Expect("EVI-ZERO-EVIDENCE"),
