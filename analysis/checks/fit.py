@@ -29,7 +29,8 @@ def _course(s: Statistics) -> Course:
 
 @check("FIT-OVER", "The validation loss did not turn while the training loss went on falling.", LOSSES)
 def over(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """In a phase, training on after the best epoch lost much of what was learnt, while the training loss fell."""
+    """No epoch of a phase beats a constant on the validation rows while the training rows are learned, or training on after the
+    best epoch lost all that was learnt; a note where it lost half of it."""
     c = _course(s)
     if len(c) < t.min_epochs:
         raise NotMeasured(f"Not enough epochs to say: {len(c)} recorded, {t.min_epochs:.0f} needed.")
@@ -39,12 +40,14 @@ def over(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         by_heart = float(1 - c.train[best])
         turned = rise >= max(t.fit_rise, t.fit_lost * learnt) and c.train[last] < c.train[best]
         apart = _not_carried(c, best, t)
+        # where something is left, the weights of the best epoch are kept and hold it: early stopping did its work
+        harm = apart or rise >= max(2 * t.fit_rise, learnt)
         if not turned and not apart:
             continue
         rows = _training_rows(s)
         yield Finding(
             "FIT-OVER",
-            "warning",
+            "warning" if harm else "info",
             "run",
             f"After epoch {c.epoch[best]:.0f} the validation loss rose by {rise:.2f} of a constant's while the training loss "
             f"fell on: the model learns its {rows} training rows by heart."
@@ -68,7 +71,7 @@ def over(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def _not_carried(c: Course, at: int, t: Thresholds) -> bool:
     """What the training rows taught by this epoch does not hold on others."""
     by_heart = float(1 - c.train[at])
-    return by_heart >= t.fit_rise and 1 - float(c.valid[at]) < t.fit_carried * by_heart
+    return by_heart >= t.fit_rise and float(c.valid[at]) >= 1
 
 
 def _training_rows(s: Statistics) -> int:

@@ -73,36 +73,53 @@ def classes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     judged = {k: v for k, v in _labels(s, t).items() if v.kind == "multiclass" and v.counts}
     if not judged:
         raise NotMeasured("No task of several classes has enough labelled rows.")
+    learnt = {k for k, v in judged_skill(s).items() if has_skill(v)}
     for task, v in judged.items():
         total, trained = sum(v.counts), sum(v.trained)
-        for k, n in enumerate(v.counts):
-            share = n / total
-            unseen = trained > 0 and n > 0 and v.trained[k] == 0
-            given = v.own[k] if k < len(v.own) else float("nan")
-            left_out = n >= t.class_rows and k < len(v.named) and v.named[k] == 0 and given < t.class_own * share
-            if not unseen and not left_out:
-                continue
-            expected = share * trained
-            yield Finding(
-                "LABEL-CLASS",
-                "warning" if left_out or -expected < math.log(t.label_chance) else "info",
-                task,
-                f"Class {k} of {task} occurs in {share:.1%} of these rows and had no training row: it cannot be predicted."
-                if unseen
-                else f"Class {k} of {task} is {share:.1%} of these rows, and the model gives it {given:.2%} on them: it was "
-                "never learned.",
-                (
-                    Evidence("rows of the class", float(n), None, total),
-                    Evidence("training rows of the class", float(v.trained[k]) if trained else None),
-                    Evidence("mean probability on its own rows", given, t.class_own * share, n),
-                    Evidence("rows for which the model names it", float(v.named[k]) if v.named else None),
+        unseen = [k for k, n in enumerate(v.counts) if trained and n and not v.trained[k]]
+        # of a task that is not learnt at all no class is: that is said elsewhere
+        left_out = [k for k in range(len(v.counts)) if task in learnt and _left_out(v, k, t)]
+        if not unseen and not left_out:
+            continue
+        listed = unseen or left_out
+        n = sum(v.counts[k] for k in listed)
+        loud = bool(left_out) or -n / total * trained < math.log(t.label_chance)
+        yield Finding(
+            "LABEL-CLASS",
+            "warning" if loud else "info",
+            task,
+            f"Class {_names(listed)} of {task} had no training row and is {n / total:.1%} of these rows: it cannot be "
+            "predicted."
+            if unseen
+            else f"Class {_names(listed)} of {task} is {n / total:.1%} of these rows, and the model names it for none: it was "
+            "never learned.",
+            (
+                Evidence("rows of the class", float(n), None, total),
+                Evidence("training rows", float(trained) if trained else None),
+                Evidence(
+                    "mean probability on its own rows, over its share",
+                    v.own[listed[0]] / (v.counts[listed[0]] / total) if v.own else None,
+                    t.class_own,
+                    v.counts[listed[0]],
                 ),
-                None,
-                "The training rows were cut so that the class is missing, or the class was numbered differently."
-                if unseen
-                else "The class was numbered differently in training, or its output is damaged.",
-                Fix("", None, None, "Compare the class numbers with those of training; train on rows that have the class."),
-            )
+            ),
+            None,
+            "The training rows were cut so that the class is missing, or the class was numbered differently."
+            if unseen
+            else "The class was numbered differently in training, or its output is damaged.",
+            Fix("", None, None, "Compare the class numbers with those of training; train on rows that have the class."),
+        )
+
+
+def _left_out(v: TaskLabels, k: int, t: Thresholds) -> bool:
+    """Is class k named for no row, and given much less than its share on its own rows?"""
+    if k >= len(v.named) or v.counts[k] < t.class_rows:
+        return False
+    return v.named[k] == 0 and v.own[k] < t.class_own * v.counts[k] / sum(v.counts)
+
+
+def _names(classes: list[int]) -> str:
+    return ", ".join(map(str, classes))
 
 
 @check("LABEL-UNIT", "The amounts are in the unit of training.", None)
@@ -113,7 +130,7 @@ def unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         raise NotMeasured("No task predicts amounts that have enough labelled rows.")
     for task, v in judged.items():
         power = round(v.step)
-        whole = abs(v.step - power) <= t.unit_whole and power != 0
+        whole = abs(v.step - power) <= t.unit_whole and abs(power) >= t.unit_power
         mixed = v.apart >= t.unit_apart and v.share >= t.unit_share and v.spread >= t.unit_spread
         moved = v.apart == 0 and abs(v.moved - power) <= 0.5
         if whole and (mixed or moved):

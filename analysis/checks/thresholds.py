@@ -127,18 +127,13 @@ class Thresholds:
     )
     fit_rise: float = _t(
         0.05,
-        "Rise of the validation loss over the constant predictor's that is more than the noise of its epochs.",
+        "Rise of the validation loss over the constant predictor's that is more than noise; twice as much is an alarm.",
         "31 trainings that learnt something rose by 0.00 to 0.05 of it after their best epoch",
     )
     fit_lost: float = _t(
         0.5,
         "Share of what was learnt that training on may lose; early stopping keeps the best weights.",
         "the same trainings lost at most 0.24 of it",
-    )
-    fit_carried: float = _t(
-        0.25,
-        "Share of the loss taken away from the training rows that must be taken away from others too.",
-        "the same trainings carried 0.4 and more of it over; 300 rows without dropout carried nothing",
     )
     weight_growth: float = _t(
         2.0,
@@ -175,6 +170,9 @@ class Thresholds:
     unit_apart: float = _t(2.0, "Ashman's D above which two heaps are told from one.", "Ashman, Bird & Zepf 1994")
     unit_whole: float = _t(
         0.15, "Distance from a whole power of ten that a factor between two units may have.", "a factor of 1.4 and less"
+    )
+    unit_power: float = _t(
+        2, "Powers of ten from which two scales are two units.", "cents, thousands, millions: no unit is ten times another"
     )
     unit_share: float = _t(0.02, "Share of rows in the other unit from which it counts.", JUDGEMENT)
     unit_spread: float = _t(
