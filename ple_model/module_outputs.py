@@ -82,6 +82,8 @@ def _parts(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> Iterator[tuple[st
     for mode, value in encoded.hmm_projected.items():
         yield f"hmm.{mode}", value
     yield "cluster_embedding", encoded.cluster_embedding
+    if encoded.direct is not None:
+        yield "direct", encoded.direct
     yield "cgc", output.gate_weights
     yield "basket.encoders", output.encoder_outputs
     for task, value in output.task_expert.items():

@@ -26,6 +26,7 @@ PARTS_OF_MODEL: dict[str, frozenset[str]] = {
     "hmm": frozenset({*HMM_MODES, "tasks"}),
     "transfer": frozenset({"tasks"}),
     "towers": frozenset({"tasks"}),
+    "direct": frozenset({"tasks"}),
     "auxiliary": frozenset({"tasks"}),
     "brands": frozenset({"tasks"}),
     "context": frozenset({"tasks"}),

@@ -12,6 +12,7 @@ from ple_model.direct import LIMIT
 from ple_model.edits import FeatureEdit, changed_keys, edit
 from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
+from ple_model.module_outputs import output_marks
 from ple_model.train import optimizer_groups
 from tests.factories import random_context, random_inputs
 from tests.fakes import tiny_config
@@ -90,6 +91,14 @@ def test_an_edit_of_a_column_reaches_the_path(both: tuple[PLEClusterAdaTT, PLECl
         assert not torch.equal(again.direct, known.direct)
         kept = model.encode_again(inputs, known, ["hmm_journey"])
         assert kept.direct is known.direct
+
+
+def test_a_difference_in_the_path_is_marked_as_the_paths(both: tuple[PLEClusterAdaTT, PLEClusterAdaTT]) -> None:
+    on, off = both
+    inputs = random_inputs(8, seed=9, targets=False)
+    marks = list(output_marks(on, inputs))
+    assert marks.index("direct") < marks.index("cgc")
+    assert "direct" not in output_marks(off, inputs)
 
 
 def test_an_encoding_without_the_path_is_refused(both: tuple[PLEClusterAdaTT, PLEClusterAdaTT]) -> None:
