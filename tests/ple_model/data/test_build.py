@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,17 @@ import pytest
 import torch
 
 from ple_model import sources
+from ple_model.baseline_folder import REACHABLE
 from ple_model.data.build.build import BuildSettings, build, transform
 from ple_model.data.build.floating_point import flushes_subnormals
+from ple_model.data.build.reachable import write_reachable
+from ple_model.data.build.spine import SplitSettings, create_spine
 from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.connect import connect
+from ple_model.data.labels.labels import LabelSettings
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
+from ple_model.reachable import Planted
 from ple_model.schema import PARTS, load_schema
 from ple_model.tasks import EVERYONE, SPENDING_CATEGORIES, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
@@ -249,3 +256,39 @@ def test_damaged_artifacts_are_named(events: Path, built: Dataset, tmp_path: Pat
     (copy / "gmm.npz").write_bytes(b"?")
     with pytest.raises(UserError, match=r"gmm\.npz is damaged"):
         transform(events, copy, tmp_path / "out", settings=ONE)
+
+
+def test_what_a_source_tells_of_its_own_probabilities_goes_with_the_rows(events: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(events, tmp_path / "events"))
+    told = pd.DataFrame(
+        {
+            "customer_id": ["c001", "c001", "c001", "nobody", "c001"],
+            "cutoff": [date.fromisoformat(CUTOFFS[0])] * 4 + [date(1999, 1, 1)],
+            "task": ["ctr", "nba", "nba", "ctr", "ctr"],
+            "class": pd.array([None, 1, 0, None, None], dtype="Int32"),
+            "p": [0.3, 0.6, 0.4, 0.2, 0.1],
+        }
+    )
+    out = tmp_path / "dataset"
+    out.mkdir()
+    with connect(folder) as store:
+        create_spine(store.con, CUTOFFS, SplitSettings())
+        write_reachable(store, LabelSettings(), out)
+        assert not (out / REACHABLE).exists()
+    told.to_parquet(folder / "probabilities.parquet")
+    with connect(folder) as store:
+        create_spine(store.con, CUTOFFS, SplitSettings())
+        write_reachable(store, LabelSettings(), out)
+        found = pd.read_parquet(out / REACHABLE)
+        assert found[["customer_id", "cutoff", "task", "p"]].to_numpy().tolist() == [
+            ["c001", CUTOFFS[0], "ctr", 0.3], ["c001", CUTOFFS[0], "nba", 0.4], ["c001", CUTOFFS[0], "nba", 0.6],
+        ]  # fmt: skip
+        write_reachable(store, LabelSettings(horizon_days=28), out)  # another question than the one that they answer
+        assert not (out / REACHABLE).exists()
+    planted = Planted(tmp_path, ["c001"], [CUTOFFS[0]])
+    assert planted.of(TASKS["ctr"]) is None
+    told.assign(cutoff=told["cutoff"].astype(str)).to_parquet(tmp_path / REACHABLE)
+    planted = Planted(tmp_path, ["c002", "c001"], [CUTOFFS[0]] * 2)
+    np.testing.assert_array_equal(planted.of(TASKS["ctr"]), [np.nan, 0.3])
+    assert planted.of(TASKS["nba"]) is None  # twelve offers, two of them told
+    assert planted.of(TASKS["churn"]) is None
