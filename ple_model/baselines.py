@@ -132,6 +132,8 @@ class _Fitting:
             return None
         known, there = judge.known(label), judge.known(rest)
         columns = {f"constant:{spec.name}": _spread(judge.of_constant(rest[there]), there)}
+        if not there.any():
+            return TaskBaselines(judge, int(known.sum()), {}), columns
         for name, answer in self._answers(spec, judge, label, known, there, tell):
             of = judge.of_amounts if spec.kind == "regression" else judge.of_probabilities
             loss = of(rest[there], answer)

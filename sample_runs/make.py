@@ -53,7 +53,7 @@ def one_run(dataset: Dataset, out: Path, overrides: tuple[str, ...], work: Path)
     """Train `small` to the end and strip the folder to what ships: no state, no dataset path."""
     config = load_config("small", overrides=overrides)
     scratch = work / f"run-{out.name}"
-    run = train(dataset, scratch, config, preset="small", device="cpu", progress=_epoch, options=Options())
+    run = train(dataset, scratch, config, preset="small", device="cpu", progress=_epoch, options=Options(baselines=True))
     write_sample(run.path, dataset, STORED_CUSTOMERS, shares=SHARES)
     write_fingerprint(run.path)
     for folder in ("state", "analysis"):
