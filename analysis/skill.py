@@ -6,7 +6,8 @@ recorded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -27,6 +28,9 @@ LIMIT = 1_000_000
 """Rows of a split, about, at most; more are thinned by the hash of their number."""
 COHORT_LIMIT = 100_000
 """The same while a page waits."""
+QUERY_VALUES = 8_000_000
+"""Values that one query reads at most."""
+NAMES = (*ORDER, "model")
 Skills = dict[str, dict[str, TaskSkill]]
 Told = tuple[str, str, int]
 """Kind, loss and training rows of a task."""
@@ -63,21 +67,29 @@ def _split(
     if not len(customers):
         return {}
     resamples = Resamples(customers.astype(str))
+    wanted = {t: names for t in told if {"constant", "model"} <= set(names := [n for n in NAMES if f"w:{t}:{n}" in have])}
+    together = max(1, QUERY_VALUES // (len(NAMES) * len(customers)))
     out: dict[str, TaskSkill] = {}
-    for task, (kind, loss, trained_on) in told.items():
-        names = [n for n in (*ORDER, "model") if f"w:{task}:{n}" in have]
-        if "constant" not in names or "model" not in names:
-            continue
-        columns = ", ".join(f"{q(f'w:{task}:{n}')}::DOUBLE AS {q(n)}" for n in names)
-        read = {n: filled(v) for n, v in c.execute(f"SELECT {columns} FROM rows {condition}", values).fetchnumpy().items()}
-        found = task_skill(task, kind, loss, read, customers, resamples, trained_on)
-        if found is not None:
-            out[task] = found
+    for some in batched(wanted, together):
+        columns = ", ".join(q(f"w:{t}:{n}") for t in some for n in wanted[t])
+        read = c.execute(f"SELECT {columns} FROM rows {condition}", values).fetchnumpy()
+        for task in some:
+            losses = {n: filled(read[f"w:{task}:{n}"]).astype(np.float64) for n in wanted[task]}
+            found = task_skill(task, losses, resamples, *told[task])
+            if found is not None:
+                out[task] = found
     return out
 
 
+def batched(names: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """`itertools.batched` of Python 3.12."""
+    rest = iter(names)
+    while some := tuple(islice(rest, size)):
+        yield some
+
+
 def task_skill(
-    task: str, kind: str, loss: str, losses: Mapping[str, Array], customers: Array, resamples: Resamples, trained_on: int = 0
+    task: str, losses: Mapping[str, Array], resamples: Resamples, kind: str, loss: str, trained_on: int = 0
 ) -> TaskSkill | None:
     """From row losses [n], NaN without a label. A baseline that lacks a labelled row is left out: means are of the same
     rows."""
@@ -90,7 +102,7 @@ def task_skill(
     base = means["constant"]
     own = resamples.share(whole["model"], whole["constant"])
     return TaskSkill(
-        task, kind, loss, rows, len(np.unique(customers[there].astype(str))), means,
+        task, kind, loss, rows, len(np.unique(resamples.code[there])), means,
         Interval(1 - own.value, 1 - own.high, 1 - own.low),
         {n: 1 - v / base for n, v in means.items() if n not in ("constant", "model") and base > 0},
         {n: _same(resamples.share(whole["model"] - whole[n], whole["constant"])) for n in PAIRED if n in whole},

@@ -50,14 +50,15 @@ class Resamples:
     def __init__(self, customers: ArrayLike, *, rounds: int = ROUNDS, seed: int = 0) -> None:
         """`customers` [n]: of each row."""
         ids, index = np.unique(np.asarray(customers), return_inverse=True)
-        self.customers = len(ids)
+        self.code: NDArray[np.int64] = np.asarray(index, dtype=np.int64).reshape(-1)
+        """[n] number of each row's customer."""
         rng = np.random.default_rng(seed)
         count = len(ids)
         if count > GROUPS:
             index, count = rng.permutation(np.arange(count) % GROUPS)[index], GROUPS
         self.group: NDArray[np.int64] = np.asarray(index, dtype=np.int64).reshape(-1)
         self.count = count
-        self.weight = np.zeros((rounds if count > 1 else 0, count), dtype=np.float32)
+        self.weight = np.zeros((rounds if count > 1 else 0, count))
         for one in self.weight:
             one += np.bincount(rng.integers(0, count, count), minlength=count)
 

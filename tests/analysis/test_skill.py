@@ -48,7 +48,7 @@ def test_means_are_of_the_same_rows_and_differences_are_paired() -> None:
     losses["constant"][:10] = losses["model"][:10] = losses["linear"][:10] = np.nan  # no label
     losses["boosting"][20] = np.nan  # not known of a row that has a label
     ids = np.array([f"c{i // 2}" for i in range(n)])
-    found = task_skill("churn", "binary", "log_loss", losses, ids, Resamples(ids))
+    found = task_skill("churn", losses, Resamples(ids), "binary", "log_loss")
     assert found is not None
     assert (found.rows, found.customers) == (390, 195)
     assert set(found.losses) == {"constant", "model", "linear"}
@@ -58,9 +58,8 @@ def test_means_are_of_the_same_rows_and_differences_are_paired() -> None:
     assert found.baseline_skill["linear"] == pytest.approx(found.skill.value + 0.05)
     behind = found.behind["linear"]
     assert (behind.value, behind.low, behind.high) == pytest.approx((0.05, 0.05, 0.05))
-    assert (
-        task_skill("churn", "binary", "log_loss", {k: np.full(3, np.nan) for k in losses}, ids[:3], Resamples(ids[:3])) is None
-    )
+    none = {k: np.full(3, np.nan) for k in losses}
+    assert task_skill("churn", none, Resamples(ids[:3]), "binary", "log_loss") is None
 
 
 def test_the_baselines_of_the_rows_at_hand_stand_beside_the_model(tiny_run: Run, tmp_path: Path) -> None:
