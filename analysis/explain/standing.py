@@ -90,7 +90,7 @@ def _measured(run: Run, data: Dataset, task: str) -> Standing | None:
     names = np.asarray(customers)
     told = judge.yardsticks[task]
     losses = {k: np.concatenate(v) for k, v in read.items()}
-    found = task_skill(task, told.kind, told.loss, losses, names, Resamples(names))
+    found = task_skill(task, losses, Resamples(names), told.kind, told.loss)
     return None if found is None else _said(found)
 
 
