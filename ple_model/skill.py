@@ -118,13 +118,20 @@ def rows_in(dataset: Dataset, sample: Dataset) -> NDArray[np.int64] | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids, mine = (d.table(["customer_id"]).column(0) for d in (dataset, sample))
-    keep = np.flatnonzero(np.asarray(pc.is_in(ids, value_set=pa.chunked_array(mine.chunks, pa.string()).unique())))
+    keys, mine = (_keys(d) for d in (dataset, sample))
+    keep = np.flatnonzero(np.asarray(pc.is_in(keys, value_set=mine)))
     names = ["customer_id", "cutoff", "split", *(f"y_{t}" for t in sample.manifest.tasks)]
     if len(keep) != sample.manifest.rows or sample.manifest.tasks != dataset.manifest.tasks:
         return None
     whole = dataset.table(names).take(pa.array(keep))
     return keep if _same(whole, sample.table(names)) else None
+
+
+def _keys(dataset: Dataset) -> pa.Array:
+    import pyarrow.compute as pc
+
+    table = dataset.table(["customer_id", "cutoff", "split"])
+    return pc.binary_join_element_wise(*(c.combine_chunks() for c in table.columns), "|")
 
 
 def _same(one: pa.Table, other: pa.Table) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 
+from ple_model import baseline_folder
 from ple_model import baselines as fits
 from ple_model.baseline_folder import REACHABLE
 from ple_model.baselines import fit_boosting, measure_all
@@ -363,7 +363,7 @@ def test_a_folder_that_cannot_be_written_to_is_measured_all_the_same(
     def refuse(*a: object, **k: object) -> None:
         raise PermissionError(13, "Permission denied", str(copy))
 
-    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(baseline_folder, "write", refuse)
     found = measure_all(Dataset.open(copy), quick=False, keep=True)
     assert "Permission denied" in found.unkept
     assert found.losses("churn", "test")["constant"].shape == (90,)

@@ -260,9 +260,14 @@ def test_damaged_artifacts_are_named(events: Path, built: Dataset, tmp_path: Pat
 
 def test_what_a_source_tells_of_its_own_probabilities_goes_with_the_rows(events: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(events, tmp_path / "events"))
+    with connect(folder) as store:
+        create_spine(store.con, CUTOFFS, SplitSettings())
+        row = store.con.execute("SELECT customer_id FROM spine WHERE cutoff = ? LIMIT 1", [CUTOFFS[0]]).fetchone()
+    assert row is not None
+    who = row[0]
     told = pd.DataFrame(
         {
-            "customer_id": ["c005", "c005", "c005", "nobody", "c005"],
+            "customer_id": [who, who, who, "nobody", who],
             "cutoff": [date.fromisoformat(CUTOFFS[0])] * 4 + [date(1999, 1, 1)],
             "task": ["ctr", "nba", "nba", "ctr", "ctr"],
             "class": pd.array([None, 1, 0, None, None], dtype="Int32"),
@@ -281,14 +286,14 @@ def test_what_a_source_tells_of_its_own_probabilities_goes_with_the_rows(events:
         write_reachable(store, LabelSettings(), out)
         found = pd.read_parquet(out / REACHABLE)
         assert found[["customer_id", "cutoff", "task", "p"]].to_numpy().tolist() == [
-            ["c005", CUTOFFS[0], "ctr", 0.3], ["c005", CUTOFFS[0], "nba", 0.4], ["c005", CUTOFFS[0], "nba", 0.6],
+            [who, CUTOFFS[0], "ctr", 0.3], [who, CUTOFFS[0], "nba", 0.4], [who, CUTOFFS[0], "nba", 0.6],
         ]  # fmt: skip
         write_reachable(store, LabelSettings(horizon_days=28), out)  # another question than the one that they answer
         assert not (out / REACHABLE).exists()
-    planted = Planted(tmp_path, ["c005"], [CUTOFFS[0]])
+    planted = Planted(tmp_path, [who], [CUTOFFS[0]])
     assert planted.of(TASKS["ctr"]) is None
     told.assign(cutoff=told["cutoff"].astype(str)).to_parquet(tmp_path / REACHABLE)
-    planted = Planted(tmp_path, ["c002", "c005"], [CUTOFFS[0]] * 2)
+    planted = Planted(tmp_path, ["c002", who], [CUTOFFS[0]] * 2)
     np.testing.assert_array_equal(planted.of(TASKS["ctr"]), [np.nan, 0.3])
     assert planted.of(TASKS["nba"]) is None  # twelve offers, two of them told
     assert planted.of(TASKS["churn"]) is None
