@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import diagnose
+from dashboard import state
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.server import RUNS_VARIABLE
 from ple_model.run import Run
+
+
+@pytest.fixture(autouse=True)
+def whatever_its_skill(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The panel belongs to the reasons, which a task without skill does not have: whether this small model has any is no
+    matter."""
+    monkeypatch.setattr("analysis.explain.standing.standing", lambda *_: None)
+    state._explanation.clear()
+    yield
+    state._explanation.clear()
+
 
 WHO = {"run": "tiny", "customer": "test-00003"}
 

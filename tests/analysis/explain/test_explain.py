@@ -34,7 +34,7 @@ def customer(tiny_run: Run) -> str:
 
 @pytest.fixture(scope="module")
 def found(tiny_run: Run, customer: str) -> Explanation:
-    return explain(tiny_run, customer, "ltv")
+    return replace(explain(tiny_run, customer, "ltv"), skill=None)  # whether so small a model predicts it is no matter here
 
 
 def test_the_default_task_is_the_next_best_action_with_its_most_probable_offer(tiny_run: Run, customer: str) -> None:
