@@ -69,13 +69,11 @@ def _fold(x: Array, y: Array, other: Array, alike: bool) -> list[Array]:
     centre = y.mean(0)
     if not kept.any():
         return [np.broadcast_to(centre, (len(other), y.shape[1]))] * len(STRENGTHS)
-    left, scale, right = np.linalg.svd(a, full_matrices=False)
-    told, read = left.T @ (y - centre), b @ right.T
-    out = []
-    for strength in STRENGTHS:
-        shrunk = scale / (scale**2 + strength * len(a))
-        out.append(centre + read @ (shrunk[:, None] * told))
-    return out
+    wide = a.shape[1] > len(a)
+    size, axes = np.linalg.eigh(a @ a.T if wide else a.T @ a)
+    told = axes.T @ (y - centre if wide else a.T @ (y - centre))
+    read = (b @ a.T if wide else b) @ axes
+    return [centre + read @ (told / (np.maximum(size, 0) + s * len(a))[:, None]) for s in STRENGTHS]
 
 
 def explained(y: Array, p: Array) -> float:
