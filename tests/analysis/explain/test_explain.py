@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -275,7 +276,7 @@ def test_what_is_withheld_for_want_of_skill_ends_with_exit_code_0(
         asked.append(anyway)
         return without_skill(found, anyway=anyway)
 
-    monkeypatch.setattr("analysis.explain.customer.explain", explained)
+    monkeypatch.setattr(import_module("analysis.explain.customer"), "explain", explained)
     words = ["explain", str(tiny_run.path), "--customer", found.customer_id]
     assert main(words) == main([*words, "--anyway"]) == 0
     assert asked == [False, True]

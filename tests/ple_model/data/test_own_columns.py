@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,9 @@ def test_pages_show_the_tables_columns(run: Run, name: str, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # AppTest leaves its script there
     monkeypatch.setenv(RUNS_VARIABLE, str(run.path.parent))
     monkeypatch.setenv(DEBUG, "1")
-    monkeypatch.setattr("analysis.explain.standing.standing", lambda *_: None)  # reasons, whatever the skill of so few rows
+    monkeypatch.setattr(
+        import_module("analysis.explain.standing"), "standing", lambda *_: None
+    )  # reasons, whatever the skill of so few rows
     app = AppTest.from_function(page, args=(name,), default_timeout=120)
     app.query_params |= {"run": run.name, "task": "churn"}
     app.run()
