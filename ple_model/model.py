@@ -265,7 +265,7 @@ class PLEClusterAdaTT(nn.Module):
             x = task_first.index_select(0, index)  # [tasks of the level, B, O]
             if level > 0:  # every task of a later level has at least one source
                 x = x + torch.stack([self._received(n, predictions, transfer, what_if) for n in names]).to(x.dtype)
-            logits.update(self._with_direct(self.towers(x, names, index), encoded.direct))
+            logits.update(self.with_direct(self.towers(x, names, index), encoded.direct))
             tower_inputs.update(zip(names, x.unbind(0), strict=True))
             predictions.update({n: predict(self.tasks[n], logits[n]) for n in names})
 
@@ -302,7 +302,7 @@ class PLEClusterAdaTT(nn.Module):
         """`decode(encode(inputs))`."""
         return self.decode(self.encode(inputs), intervention)
 
-    def _with_direct(self, logits: dict[str, Tensor], direct: Tensor | None) -> dict[str, Tensor]:
+    def with_direct(self, logits: dict[str, Tensor], direct: Tensor | None) -> dict[str, Tensor]:
         """Raw outputs of some towers with what the direct path adds to them."""
         if self.direct is None:
             return logits

@@ -448,12 +448,13 @@ def _inverted(steps: float) -> Plant:
         certain = sure < sure[labelled].median()
         wanted = torch.where(certain, (y + 1) % model.tasks["channel"].out_dim, y)[labelled]
         h = out.tower_inputs["channel"][labelled]
+        direct = None if out.encoded.direct is None else out.encoded.direct[labelled].detach()
         index = torch.tensor([model.task_names.index("channel")])
         optimizer = torch.optim.Adam(model.towers.parameters(), lr=1e-2)  # other tasks' rows get no gradient and stay
         with torch.enable_grad():
             for _ in range(int(steps)):
                 optimizer.zero_grad()
-                logits = model.towers(h[None], ["channel"], index)["channel"]
+                logits = model.with_direct(model.towers(h[None], ["channel"], index), direct)["channel"]
                 nn.functional.cross_entropy(logits, wanted).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
 

@@ -153,7 +153,8 @@ class PlainModel(PLEClusterAdaTT):
             for weight, bias, gain, shift in parts.towers:
                 x = x @ weight[k] + bias[k]
                 x = self._drop(F.silu(F.layer_norm(x, (x.shape[1],), gain[k][0], shift[k][0])), self.towers.dropout)
-            logits[name] = F.linear(x, parts.out_weight[k], parts.out_bias[k])
+            own = {name: F.linear(x, parts.out_weight[k], parts.out_bias[k])}
+            logits |= self.with_direct(own, encoded.direct)
             predictions[name] = predict(self.tasks[name], logits[name])
 
         evidence = self._evidence(experts) if evidential else {}
