@@ -417,6 +417,9 @@ def fit_boosting(
     stops = int(watch.sum()) >= MIN_HELD_OUT and (not classify or len(np.unique(y[learn])) > 1)
     if not stops:
         learn = np.ones(len(y), dtype=bool)
+    empty = ~np.isfinite(x[learn]).any(axis=0)
+    if empty.any():  # such a column has no values to cut, and tells nothing
+        x = np.where(empty, np.float32(0), x)
     common: dict[str, Any] = {
         "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 20, "l2_regularization": 1.0, "max_features": 0.2,
         "early_stopping": stops, "n_iter_no_change": 10, "random_state": seed,
