@@ -302,6 +302,12 @@ class PLEClusterAdaTT(nn.Module):
         """`decode(encode(inputs))`."""
         return self.decode(self.encode(inputs), intervention)
 
+    def answer(self, task: str, tower_input: Tensor, encoded: Encoded) -> Tensor:
+        """A task's prediction from its tower's input [B, O], as `decode` makes it for these customers."""
+        index = torch.tensor([self.task_names.index(task)], device=tower_input.device)
+        logits = self.with_direct(self.towers(tower_input[None], [task], index), encoded.direct)
+        return predict(self.tasks[task], logits[task])
+
     def with_direct(self, logits: dict[str, Tensor], direct: Tensor | None) -> dict[str, Tensor]:
         """Raw outputs of some towers with what the direct path adds to them."""
         if self.direct is None:

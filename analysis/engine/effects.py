@@ -37,7 +37,6 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.run import Run
 from ple_model.scoring import brand_ranks
-from ple_model.towers import predict
 
 if TYPE_CHECKING:
     from ple_model.batch import PLEClusterInput
@@ -377,14 +376,14 @@ class Engine:
         m = self.model
         self.model.check(Intervention(edge_scale={edge: 0.0}))
         target = edge.partition(":")[2]
-        kind, index = self.kinds[target], torch.tensor([m.task_names.index(target)])
+        kind = self.kinds[target]
         raw: list[list[Tensor]] = [[] for _ in factors]
         for output in self.decode():
             added = output.transfer[edge]
             rest = output.tower_inputs[target] - added
             for answers, factor in zip(raw, factors, strict=True):
                 x = rest + factor * added
-                answers.append(predict(m.tasks[target], m.towers(x[None], [target], index)[target]).float())
+                answers.append(m.answer(target, x, output.encoded).float())
         found = [self._shown(target, torch.cat(a)) for a in raw]
         base = found[list(factors).index(1.0)]
         threshold = self.threshold(target) if kind == "binary" else 0.5
@@ -409,13 +408,12 @@ class Engine:
         for edge in m.edges:
             spec = m.tasks[edge.target]
             rest = output.tower_inputs[edge.target] - output.transfer[edge.key]
-            index = torch.tensor([m.task_names.index(edge.target)])
             source = output.predictions[edge.source].float()
             answers = []
             for dose in DOSES:
                 forced = _forced(source, m.tasks[edge.source].kind, dose)
                 x = rest + m.transfer(edge, forced)
-                answers.append(predict(spec, m.towers(x[None], [edge.target], index)[edge.target]).float())
+                answers.append(m.answer(edge.target, x, part).float())
             target, spread, scale = _scalar_answers(spec.kind, answers, output.predictions[edge.target].float())
             found[edge.key] = DoseResponse(edge.key, DOSES, target, spread, len(part), scale)
         return found

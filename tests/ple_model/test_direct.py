@@ -93,6 +93,15 @@ def test_an_edit_of_a_column_reaches_the_path(both: tuple[PLEClusterAdaTT, PLECl
         assert kept.direct is known.direct
 
 
+def test_an_answer_from_a_towers_input_is_the_models(both: tuple[PLEClusterAdaTT, PLEClusterAdaTT]) -> None:
+    """Sweeps of an edge and dose responses repeat a tower alone: without the path they would answer for another model."""
+    for model in both:
+        with torch.no_grad():
+            out = model(random_inputs(8, seed=10, targets=False))
+            for task in model.tasks:
+                torch.testing.assert_close(model.answer(task, out.tower_inputs[task], out.encoded), out.predictions[task])
+
+
 def test_a_difference_in_the_path_is_marked_as_the_paths(both: tuple[PLEClusterAdaTT, PLEClusterAdaTT]) -> None:
     on, off = both
     inputs = random_inputs(8, seed=9, targets=False)
