@@ -22,10 +22,10 @@ from analysis.faults.fault import FAMILIES, Expect, Level, PlantedFault, unplant
 from analysis.faults.harm import Harm
 from analysis.faults.oracle import Oracle, oracle_of
 from analysis.faults.seeds import role
+from analysis.faults.table import SCORES, lines
 from ple_model.wilson import wilson
 
 HEALTHY = "healthy"
-SCORES = ("alarm", "subject", "cause", "first")
 
 
 @dataclass(frozen=True)
@@ -303,8 +303,6 @@ class BenchmarkScore:
         }
 
     def __str__(self) -> str:
-        from analysis.faults.table import lines
-
         return "\n".join(lines(self))
 
     __repr__ = __str__

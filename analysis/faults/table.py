@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from analysis.faults.fault import unplantable
-from analysis.faults.score import SCORES, BenchmarkScore
+
+SCORES = ("alarm", "subject", "cause", "first")
 
 
-def lines(score: BenchmarkScore) -> Iterable[str]:
+def lines(score: Any) -> Iterable[str]:
+    """Of a `score.BenchmarkScore`, which knows this module."""
     s = score.summary()
     seeds = ", ".join(f"{n} ({r})" for n, r in s["seed_roles"].items())
     yield f"{s['faults']} faults in {s['cases']} cases on seeds {seeds}; {s['healthy_runs']} healthy runs"
@@ -55,7 +57,7 @@ def _of(ratio: dict[str, Any]) -> str:
     return f"{ratio['hits']}/{ratio['n']}"
 
 
-def _untold(score: BenchmarkScore) -> list[str]:
+def _untold(score: Any) -> list[str]:
     out = []
     for c in score.untold:
         assert c.told is not None
@@ -65,7 +67,7 @@ def _untold(score: BenchmarkScore) -> list[str]:
     return out
 
 
-def _harmless(score: BenchmarkScore) -> list[str]:
+def _harmless(score: Any) -> list[str]:
     return [
         f"{c.fault} ({c.level}), seed {c.seed}: {c.harm}"
         for c in score.cases
@@ -73,13 +75,13 @@ def _harmless(score: BenchmarkScore) -> list[str]:
     ]
 
 
-def _misses(score: BenchmarkScore) -> list[str]:
+def _misses(score: Any) -> list[str]:
     return [
         f"{h.id} {h.subject}: {c.fault} ({c.level}), seed {c.seed}{f'; {c.error}' if c.error else ''}" for c, h in score.misses
     ]
 
 
-def _false(score: BenchmarkScore) -> list[str]:
+def _false(score: Any) -> list[str]:
     on = "also on the healthy run"
     return [
         f"{a.severity} {a.id} {a.subject}: {c.fault} ({c.level}), seed {c.seed}{f'; {on}' if a.healthy and c.hits else ''}"
