@@ -2,7 +2,7 @@
 
 Both are `small` models of one seeded synthetic bank. In `cut-feed` the sequence feed never arrives (`txn_seq` and `session_seq`
 are absent in every row, as when sequence loading is switched off), and the gate of `nba` starts with nearly all its weight on
-one expert: a saturated softmax has no gradient, so it never looks at the others. Run it with `make sample-runs`; about ten
+one expert: a saturated softmax has no gradient, so it never looks at the others. Run it with `make sample-runs`; about forty
 minutes on two cores.
 """
 
@@ -29,7 +29,7 @@ from ple_model.train import Options, train
 
 HERE = Path(__file__).parent
 SEED = 7
-CUSTOMERS = 5000
+CUSTOMERS = 20_000
 CUT = ("txn_seq", "session_seq")
 COLLAPSE = ("task_experts.tasks.nba.gate_bias={deepfm: 20.0}",)
 SHARES = {"test": 0.8, "validation": 0.1, "train": 0.1}
@@ -75,7 +75,7 @@ def _epoch(line: dict[str, Any]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=["healthy", "cut-feed"], help="healthy, cut-feed (default: both)")
-    parser.add_argument("--customers", type=int, default=CUSTOMERS, help="customers of the bank (default: 5000)")
+    parser.add_argument("--customers", type=int, default=CUSTOMERS, help="customers of the bank (default: 20000)")
     parser.add_argument("--dataset", type=Path, help="an already built dataset of the same bank")
     parser.add_argument("--out", type=Path, default=HERE, help="where the two folders go (default: sample_runs)")
     arguments = parser.parse_args()
