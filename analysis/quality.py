@@ -49,6 +49,16 @@ def distinct_customers(rows: Path, n: int) -> int:
         return int(connection.execute(f"SELECT {count} FROM read_parquet({to_read(rows)})").fetchall()[0][0])
 
 
+def rows_twice(rows: Path) -> tuple[int, str]:
+    """(rows of a customer and cut-off that is there more than once, one such customer)."""
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        found = connection.execute(
+            "SELECT coalesce(sum(n), 0), coalesce(min(customer_id), '') FROM (SELECT customer_id, count(*) AS n FROM "
+            f"read_parquet({to_read(rows)}) GROUP BY customer_id, cutoff HAVING count(*) > 1)"
+        ).fetchall()[0]
+    return int(found[0]), str(found[1])
+
+
 def with_customers(unseen: DriftGroups, rows: Path) -> DriftGroups:
     """The groups, each with the number of its customers (exact or not as `distinct_customers`)."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 from torch import Tensor
 
+from analysis import consistency
 from analysis.engine.effects import Engine, concat_encoded, rows_alone
 from analysis.facts import facts_of
 from analysis.fingerprint import Fingerprint, Why, fingerprint
@@ -28,13 +29,14 @@ from analysis.labels import ReadRows, label_stats
 from analysis.opening import opened_dataset, opened_run
 from analysis.performance import rows_performance
 from analysis.probing import ProbedRows, probe, wanting
-from analysis.quality import distinct_customers, row_quality, with_customers
+from analysis.quality import distinct_customers, row_quality, rows_twice, with_customers
 from analysis.reference import rescale, training_profile
 from analysis.refound import found_at_training, in_doubt, refound
 from analysis.results.progress import Progress
 from analysis.skill import rows_skill
 from analysis.stats import drift, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
+from analysis.stats.consistency import ConsistencyStats
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.labels import TaskLabels
@@ -45,11 +47,13 @@ from analysis.store import NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, stor
 from analysis.written import written
 from ple_model import label_profile
 from ple_model.batch import PLEClusterInput
+from ple_model.consistency import Consistency
 from ple_model.data.dataset.columns import infinite, known_numbers
 from ple_model.data.dataset.reader import Batch, Dataset
 from ple_model.errors import UserError
 from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 from ple_model.finite import bad_inputs, bad_labels, bad_rows
+from ple_model.input_columns import beside, thirds
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.own_rows import ROWS, OwnRows, columns_of, compare
@@ -119,6 +123,9 @@ class _Kept:
     drawn: list[NDArray[np.int64]] = field(default_factory=list)
     values: list[NDArray[np.float32]] = field(default_factory=list)
     """what the model reads of the rows on which training rows are held against others"""
+    thirds: list[tuple[str, str]] = field(default_factory=list)
+    blocks: list[NDArray[np.float32]] = field(default_factory=list)
+    people: list[str] = field(default_factory=list)
     split: list[str] = field(default_factory=list)
     cutoff: list[str] = field(default_factory=list)
 
@@ -427,6 +434,9 @@ class _Recorder:
             kept.columns, values = columns_of(batch.inputs.rows(torch.from_numpy(drawn)), self.names)
             kept.values.append(values)
             kept.drawn.append(rows[drawn])
+            kept.thirds, block = thirds(batch.inputs.rows(torch.from_numpy(drawn)))
+            kept.blocks.append(block)
+            kept.people += [batch.customer_id[i] for i in drawn]
             kept.split += [batch.split[i] for i in drawn]
             kept.cutoff += [batch.cutoff[i] for i in drawn]
 
@@ -458,6 +468,7 @@ class _Recorder:
             reference=self._reference(kept.statistics.inputs),
             trained=None if self.profile is None else drift.of_profile(self.profile),
             own_rows=kept.own_rows(),
+            consistency=self._consistency(kept, rows),
             written=written(self.run_folder, self.model),
             labels=self._labels(rows, kept.read(), skill, trained_as),
         )
@@ -488,6 +499,22 @@ class _Recorder:
     def _amounts(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of the training labels of each amount, on the label's own scale."""
         return {task: (scaler.mean, scaler.std) for task, scaler in self.model.context.label_scalers.items()}
+
+    def _consistency(self, kept: _Kept, rows: Path) -> ConsistencyStats | None:
+        """Of the rows on which training rows are held against others, features in the run's own scale."""
+        if not kept.values or kept.statistics is None:
+            return None
+        columns, values = beside(kept.columns, np.concatenate(kept.values), kept.thirds, np.concatenate(kept.blocks))
+        features = [j for j, (key, _) in enumerate(columns) if key.startswith("features:")]
+        if self.rescale is not None and len(features) == len(self.names):
+            values[:, features] = self.rescale(values[:, features])
+        try:
+            reference = Consistency.load(self.run_folder.preprocess)
+        except UserError as e:
+            return ConsistencyStats(reason=f"consistency.npz cannot be read: {e.args[0].split('/')[-1]}.")
+        found = consistency.measure(reference, columns, values, kept.people, kept.cutoff)
+        twice, example = rows_twice(rows)
+        return replace(found, twice=twice, example=example, measured=kept.statistics.n)
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""

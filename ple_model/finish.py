@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ple_model.amounts import AmountMap, MeanShift, amount_metrics, fit_amounts, fit_shift
 from ple_model.baselines import commonest_share, constant, training_labels
 from ple_model.calibration import CalibrationMap, fit_calibration
+from ple_model.consistency import write_consistency
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.files import write_json
@@ -39,8 +40,8 @@ SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
 def finish(
     run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000, baselines: StoredBaselines | None = None
 ) -> tuple[str, ...]:
-    """Write preprocess/{calibration.json,uncertainty.json,profile.npz}, metrics.json, sample/ and, of all of it,
-    fingerprint.json. `model` is in eval mode.
+    """Write preprocess/{calibration.json,uncertainty.json,profile.npz,consistency.npz}, metrics.json, sample/ and, of all of
+    it, fingerprint.json. `model` is in eval mode.
 
     Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
     as misses. `UserError` if weights are not finite, or if no output of a task is."""
@@ -61,6 +62,7 @@ def finish(
     validation = shifted(validation, model.shifts)
     measure_and_write(run, model, dataset)
     write_profile(run, dataset)
+    write_consistency(run, dataset)
     known = training_labels(dataset)
     splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps), known, model.amounts)}
     if dataset.rows("test"):

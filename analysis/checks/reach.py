@@ -89,8 +89,7 @@ def _tasks(
     """The tasks behind: all of them behind a part that all share, else those named, those whose gates weigh the experts, and
     those of the HMM modes; where it was measured which a field reaches, these."""
     facts = s.facts
-    lost = bool(experts) and finding.id.endswith(("-NONFINITE", "-NAN")) and not finding.id.startswith("INPUT-")
-    if "tasks" in parts or "gates" in mine or lost:  # what is no number stays none under any weight above 0
+    if "tasks" in parts or "gates" in mine:
         return set(facts.tasks)
     named = {k for k in facts.tasks if k in mine or f"gate of {k}" in mine}
     measured = [e.text for e in finding.evidence if e.name == "tasks it reaches"]

@@ -147,7 +147,9 @@ def fault(
     def register(plant: Callable[[float], Plant]) -> Callable[[float], Plant]:
         if name in _FAULTS:
             raise RuntimeError(f"two faults are named '{name}'")
-        known = (*permitted, Expect("RUN-CHANGED")) if kind == "weight" else permitted  # whoever writes weights changes bytes
+        # whoever writes weights changes bytes and sizes; an input that is changed by itself no longer goes with the others
+        follows = {"weight": ("RUN-CHANGED", "EXP-SCALE", "GATE-JITTER"), "data": ("INPUT-JOIN", "EXP-SCALE", "GATE-JITTER")}
+        known = (*permitted, *map(Expect, follows.get(kind, ())))
         _FAULTS[name] = PlantedFault(name, kind, summary, plant, levels, required, known, raises, family)
         return plant
 

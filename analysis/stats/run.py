@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.stats.base import Array, Statistic
+from analysis.stats.consistency import ConsistencyStats
 from analysis.stats.drift import DriftGroups, DriftStats
 from analysis.stats.effects import EffectStats
 from analysis.stats.evidence import TaskEvidence
@@ -147,7 +148,7 @@ class Statistics(Statistic):
     SAME = frozenset(
         {
             "facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "own_rows", "written",
-            "labels", "probes",
+            "labels", "probes", "consistency",
         }
     )  # fmt: skip
 
@@ -185,6 +186,8 @@ class Statistics(Statistic):
     probes: dict[str, TaskProbe] = field(default_factory=dict)
     """Where on the way through the model a task is lost, by task that lacks skill or is behind; not mergeable."""
 
+    consistency: ConsistencyStats | None = None
+    """Whether the inputs of a row go together, and what is there twice; of the rows themselves, so not mergeable."""
     written: Written | None = None
     """Whether the run is what its training wrote, and still says the same."""
 

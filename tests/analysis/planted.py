@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis import consistency
 from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, sae, training, transfer
+from analysis.stats.consistency import ConsistencyStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.labels import Giveaway, Refound, Scales, TaskLabels
 from analysis.stats.run import Facts, RowQuality, Statistics
@@ -21,6 +23,7 @@ from analysis.stats.skill import Interval, TaskSkill
 from analysis.stats.transfer import DoseResponse
 from analysis.stats.written import TensorChange, Written
 from ple_model.config import load_config
+from ple_model.consistency import Consistency, consistency_of
 from ple_model.data.events.holes import Hole, costs
 from ple_model.fields import OPTIONAL_FIELDS
 from ple_model.own_rows import OwnRows, compare
@@ -78,6 +81,9 @@ class World:
     written: Written
     labels: dict[str, TaskLabels]
     skill: dict[str, TaskSkill]
+    rows: NDArray[Any]
+    """What is held against each other: four inputs of four columns, all from the same four causes."""
+    people: list[str]
 
     def measure(self) -> Statistics:
         n, facts = self.n, self.facts
@@ -123,6 +129,12 @@ class World:
             written=self.written,
             labels=self.labels,
             skill={"test": self.skill},
+            consistency=replace(
+                goes_together(self.rows, self.people),
+                twice=len(self.people) - len(set(self.people)),
+                measured=n,
+                example=self.people[0],
+            ),
         )
 
 
@@ -203,7 +215,28 @@ def world(n: int = 600, seed: int = 0) -> World:
         written=as_written(facts),
         labels=sound_labels(n),
         skill={t: task_skill(t, k, n // 2) for t, k in facts.kinds.items()},
+        rows=four_inputs(n, seed), people=[f"c{i}" for i in range(n)],
     )  # fmt: skip
+
+
+FOUR = [(f, f"{f}[{j}]") for f in ("hmm_journey", "hmm_behavior", "collaborative_features", "tda_features") for j in range(4)]
+
+
+def four_inputs(n: int, seed: int) -> NDArray[np.float32]:
+    """[n, 16] four inputs of four columns that tell each other."""
+    rng = np.random.default_rng(seed)
+    cause = rng.normal(size=(n, 4))
+    mixing = np.random.default_rng(99).normal(size=(4, 16))
+    return np.asarray(cause @ mixing + 0.5 * rng.normal(size=(n, 16)), dtype=np.float32)
+
+
+@cache
+def held_together() -> Consistency:
+    return consistency_of(FOUR, four_inputs(1500, 1), ["2025-04-01"] * 1500, four_inputs(800, 2))
+
+
+def goes_together(rows: NDArray[Any], people: list[str]) -> ConsistencyStats:
+    return consistency.measure(held_together(), FOUR, rows, people, ["2025-05-01"] * len(rows))
 
 
 def as_written(facts: Facts) -> Written:
@@ -643,3 +676,29 @@ def _other_customers(w: World) -> None:
     for task in ("churn", "ltv"):
         w.skill[task] = task_skill(task, w.facts.kinds[task], w.n // 2, model=-0.1)
         w.labels[task] = replace(w.labels[task], refound=Refound(w.n // 2, 0.3, Interval(-0.02, -0.05, 0.01)))
+
+
+@planted("INPUT-JOIN", "hmm_behavior", "error")
+def _shuffled(w: World) -> None:
+    w.rows[:, 4:8] = w.rows[w.rng.permutation(w.n), 4:8]
+
+
+@planted("INPUT-SENTINEL", "tda_features", "error")
+def _stand_in(w: World) -> None:
+    w.rows[::10, 13] = -999
+
+
+@planted("INPUT-DUPLICATE", "rows", "error")
+def _twice(w: World) -> None:
+    w.people[1] = w.people[0]
+
+
+@planted("EXP-SCALE", "causal", "warning")
+def _faint(w: World) -> None:
+    w.outputs["causal"] *= 0.01
+
+
+@planted("GATE-JITTER", "gates", "warning")
+def _saturated(w: World) -> None:
+    sharp = np.exp(20 * w.rng.normal(size=w.weights.shape))
+    w.weights = sharp / sharp.sum(-1, keepdims=True)

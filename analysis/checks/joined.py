@@ -1,0 +1,154 @@
+"""Checks of inputs that are there, finite, and wrong: another customer's, a stand-in for a missing value, rows twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.registry import NotMeasured, check
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.consistency import ConsistencyStats, InputSkill, StandIn
+from analysis.stats.run import Statistics
+
+PRESENCE = "data.presence"
+PROVEN = ("swapped", "reversed", "shifted")
+
+
+def _consistency(s: Statistics) -> ConsistencyStats:
+    if s.consistency is None:
+        raise NotMeasured("It was not measured whether the inputs of a row go together.")
+    return s.consistency
+
+
+@check("INPUT-JOIN", "Every input goes with the other inputs of its row as it did in training.", PRESENCE)
+def joined(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """An input that the others no longer tell; one finding for all where most are lost."""
+    x = _consistency(s)
+    if x.reason:
+        raise NotMeasured(x.reason)
+    if not x.skill:
+        raise NotMeasured("No input is told by others: how they go together cannot be judged.")
+    # an explanation that brings the skill back is proof, however much was left without it
+    lost = {k: v for k, v in x.skill.items() if v.high < t.join_kept or v.kind in PROVEN}
+    for key, skill in lost.items():
+        what, cause = _became(key, skill)
+        experts = [e for e in s.facts.experts if key in s.facts.reads.get(e, ())]
+        yield Finding(
+            "INPUT-JOIN",
+            "error",
+            key,
+            what,
+            (
+                Evidence("share of its skill that is left", skill.kept, t.join_kept, x.rows),
+                Evidence("upper end of the 99 % interval", skill.high, t.join_kept, x.customers),
+                Evidence("R2 from the other inputs at training", skill.then),
+                Evidence("R2 now", skill.now, None, x.rows),
+                Evidence("experts that read it", float(len(experts)), text=", ".join(experts)),
+            ),
+            PRESENCE,
+            cause,
+            Fix(
+                "", None, None, "Join this input again by customer and cut-off, with the run's own preprocess/, and build anew."
+            ),
+        )
+
+
+def _became(key: str, skill: InputSkill) -> tuple[str, str]:
+    """(verdict, cause) of an input that is lost."""
+    left = f"{max(skill.kept, 0.0):.0%}"
+    if skill.kind == "swapped":
+        return (
+            f"`{key}` holds the values of `{skill.other}`: only {left} of what other inputs told of it is left.",
+            f"Two inputs were exchanged: `{key}` and `{skill.other}`.",
+        )
+    if skill.kind == "columns":
+        return (
+            f"`{key}` has its columns in another order: only {left} of what other inputs told of it is left.",
+            "The columns of this input are not in the order in which the model learned them.",
+        )
+    if skill.kind == "reversed":
+        return (
+            f"`{key}` runs backwards in time: only {left} of what other inputs told of it is left.",
+            "The steps of this sequence are in reversed order: the newest stand where the oldest were.",
+        )
+    if skill.kind == "shifted":
+        return (
+            f"`{key}` is that of the neighbouring row: only {left} of what other inputs told of it is left.",
+            "This input was joined by position and is off by one row.",
+        )
+    if skill.kind == "rows":
+        return (
+            f"`{key}` is not those customers': only {left} of what other inputs told of it is left.",
+            "Its values look as in training, but stand in other customers' rows: a join by position, or a lost sort order.",
+        )
+    return (
+        f"`{key}` no longer goes with the rest of its row: only {left} of what other inputs told of it is left.",
+        "What makes this input was fitted anew or is another: its values mean something else than in training.",
+    )
+
+
+@check("INPUT-SENTINEL", "No value far beyond those of training is shared by many rows.", PRESENCE)
+def sentinel(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """One finding an input, of its worst column."""
+    x = _consistency(s)
+    if not x.columns:
+        raise NotMeasured(x.reason or "The columns were not looked at for stand-ins.")
+    by_input: dict[str, list[StandIn]] = {}
+    for one in x.stand_ins:
+        if one.share > t.sentinel_share:
+            by_input.setdefault(one.input, []).append(one)
+    for key, found in by_input.items():
+        first = max(found, key=lambda f: f.share)
+        more = len(found) - 1
+        yield Finding(
+            "INPUT-SENTINEL",
+            "error",
+            key,
+            f"`{first.column}` is {first.value:.6g} in {first.share:.1%} of rows, far beyond every value of training"
+            + (f"; {more} more columns of this input have one too." if more else "."),
+            (
+                Evidence("share of rows with the value", first.share, t.sentinel_share, first.rows, first.column),
+                Evidence("largest share it can have had in training", first.trained),
+                Evidence("columns of this input with such a value", float(len(found)), 0.0, x.columns),
+            ),
+            PRESENCE,
+            "One number stands in for values that are missing or failed, and the model reads it as a measurement.",
+            Fix(
+                "",
+                None,
+                None,
+                "Leave such values empty before the import (a missing value is marked as absent), and build anew.",
+            ),
+        )
+
+
+@check("INPUT-DUPLICATE", "No customer is there twice at one cut-off.", PRESENCE)
+def duplicate(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """The same customer and cut-off more than once; or rows of different names that say the same in nearly all columns."""
+    x = _consistency(s)
+    if x.twice:
+        share = x.twice / max(x.measured, 1)
+        yield Finding(
+            "INPUT-DUPLICATE",
+            "error",
+            "rows",
+            f"{x.twice} rows ({share:.1%}) are of a customer and cut-off that is there more than once.",
+            (Evidence("rows that are there more than once", float(x.twice), 0.0, x.measured, x.example),),
+            PRESENCE,
+            "A join multiplied rows, or the same extract was loaded twice: these customers count more than once.",
+            Fix("", None, None, "Keep one row a customer and cut-off, then build anew."),
+        )
+        return
+    if x.compared < t.min_rows:
+        raise NotMeasured(f"Not enough rows to say: {x.compared} were compared, {t.min_rows} needed.")
+    if x.repeated > x.repeated_then + t.repeated_share:
+        yield Finding(
+            "INPUT-DUPLICATE",
+            "warning",
+            "rows",
+            f"{x.repeated:.1%} of rows say the same as another customer's of that date; in training {x.repeated_then:.1%} did.",
+            (Evidence("rows that say the same as another", x.repeated, x.repeated_then + t.repeated_share, x.compared),),
+            PRESENCE,
+            "Rows were copied under another customer's name, or an input was filled from one customer for many.",
+            Fix("", None, None, "Look at how the customers' names were joined to these rows, and build anew."),
+        )

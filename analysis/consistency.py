@@ -1,0 +1,266 @@
+"""Rows at hand against `preprocess/consistency.npz`: which input no longer goes with the rest of its row, and why.
+
+An input whose skill is lost drags down those that it helps to tell. So the worst one is taken out, the others are told again
+without it, until none is suspect: what is left out is what is wrong. Correlations are used, not errors, so that a population
+that moved as a whole (which is drift) is not taken for one that was joined wrongly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from analysis.stats.consistency import ConsistencyStats, InputSkill, StandIn
+from ple_model.consistency import Consistency, repeated_rows
+from ple_model.input_columns import DIRECTIONS, SEQUENCES, Array, Values
+
+OLDER = "This run is of before the inputs' consistency was kept at training."
+FEWEST = 100
+TOLD = 0.3
+"""Correlation with the truth on held-out customers from which a direction counts as told by other inputs."""
+SUSPECT = 0.8
+"""Share of the skill below which, interval and all, an input is looked at more closely."""
+MOST = 6
+"""Inputs that are taken out at most."""
+ROUNDS = 100
+SAME = 0.7
+"""Share of the skill that must come back for an explanation to hold."""
+CHANCE = 3.719
+"""Standard normal quantile of 1 - 1e-4."""
+CONSTANT = 0.9
+"""Share of a cut-off's rows from which a value belongs to the date and is no stand-in."""
+FAR = 3.0
+"""Half distances of a column's deciles beyond all training values from which a shared value is a stand-in. Nearer ones come
+with a later date: on healthy rows of a cut-off that training had not seen, 3 of 1,257 columns shared one near others."""
+
+
+def measure(
+    reference: Consistency | None, columns: Sequence[tuple[str, str]], values: Values, customers: Sequence[str],
+    cutoffs: Sequence[str],
+) -> ConsistencyStats:  # fmt: skip
+    """Of rows in their order: values [n, c] of columns [c] of (input, name), NaN where a row lacks the input."""
+    if reference is None:
+        return ConsistencyStats(reason=OLDER)
+    values, common = _aligned(reference, columns, values)
+    if common < 0.5:
+        return ConsistencyStats(reason="The rows have other columns than those of the training.")
+    d = reference.directions
+    columns = [(d.keys[k], name) for k, name in zip(d.column_key, d.columns, strict=True)]
+    repeated = float(repeated_rows(values, cutoffs).mean()) if len(values) else 0.0
+    found = ConsistencyStats(
+        customers=len(set(customers)), stand_ins=tuple(_stand_ins(reference, columns, values, cutoffs)), columns=len(columns),
+        repeated=repeated, repeated_then=reference.repeated, compared=len(values),
+    )  # fmt: skip
+    judged = _Judge(reference, values, customers)
+    return replace(found, reason=judged.reason, rows=judged.rows, skill=judged.all() if not judged.reason else {})
+
+
+def _aligned(reference: Consistency, columns: Sequence[tuple[str, str]], values: Values) -> tuple[Values, float]:
+    """The rows under the columns of the training, NaN where they lack one (an input that is absent from a whole dataset has no
+    columns), and the share of columns that they have."""
+    names = reference.directions.columns
+    if tuple(n for _, n in columns) == names:
+        return values, 1.0
+    place = {name: j for j, (_, name) in enumerate(columns)}
+    have = np.array([n in place for n in names])
+    out = np.full((len(values), len(names)), np.nan, dtype=np.float32)
+    out[:, have] = values[:, [place[n] for n in names if n in place]]
+    return out, float(have.mean())
+
+
+class _Judge:
+    """The complete rows, and what other inputs tell of each input."""
+
+    def __init__(self, reference: Consistency, values: Values, customers: Sequence[str]) -> None:
+        self.reference, d = reference, reference.directions
+        with np.errstate(all="ignore"):
+            z = d.all(values)
+        there = np.asarray(np.isfinite(z).reshape(len(z), len(d.keys), DIRECTIONS).all(2), dtype=bool)
+        usable = reference.judged & (there.mean(0) > 0.25 if len(z) else False)
+        self.keys = [k for k, u in zip(d.keys, usable, strict=True) if u]
+        whole = there[:, usable].all(1)
+        self.rows = int(whole.sum())
+        self.every, self.every_z = values, z
+        self.values, self.z = values[whole], np.nan_to_num(z[whole])
+        self.z = self.z - self.z.mean(0) if self.rows else self.z
+        self.customers = np.unique(np.asarray(customers, dtype=str)[whole], return_inverse=True)[1]
+        self.reason = ""
+        if not reference.judged.any():
+            self.reason = "Too few training rows have all inputs: how they go together was not kept."
+        elif self.rows < FEWEST or len(self.keys) < 2:
+            self.reason = f"Not enough rows to say: {self.rows} have all inputs, {FEWEST} needed."
+
+    def all(self) -> dict[str, InputSkill]:
+        """By input; the lost ones first, in the order in which they were found."""
+        lost: dict[str, InputSkill] = {}
+        left = list(self.keys)
+        while True:
+            found = {k: s for k in left if (s := self.skill(k, [o for o in left if o != k])) is not None}
+            suspect = {k: s for k, s in found.items() if s.high < SUSPECT}
+            if not suspect or len(lost) >= MOST or len(left) <= 2:
+                return {**lost, **{k: v for k, v in found.items() if k not in lost}}
+            worst = min(suspect, key=lambda k: (suspect[k].kept - 0.2 * suspect[k].then, k))
+            left.remove(worst)
+            kind, other = self.kind(worst, left)
+            lost[worst] = replace(suspect[worst], kind=kind, other=other)
+
+    def told(self, key: str, others: Sequence[str]) -> tuple[NDArray[np.int64], Array, Array] | None:
+        """(directions that others tell, what they tell of them [n, t], their R2 at training [t]); None where they tell none."""
+        target, rest = self.reference.used([key]), self.reference.used(others)
+        if not len(target) or not len(rest):
+            return None
+        weights = self.reference.weights(target, rest)
+        known = self.reference.known(target, rest, weights)
+        clear = known > TOLD
+        return (target[clear], self.z[:, rest] @ weights[:, clear], known[clear] ** 2) if clear.any() else None
+
+    def skill(self, key: str, others: Sequence[str]) -> InputSkill | None:
+        told = self.told(key, others)
+        if told is None:
+            return None
+        target, guess, then = told
+        truth = self.z[:, target]
+        now = _signed(truth, guess, np.ones((1, self.rows)))[0]
+        kept = float(now.sum() / then.sum())
+        low = high = kept
+        if kept < SUSPECT:
+            count = int(self.customers.max()) + 1
+            rng = np.random.default_rng(0)
+            drawn = np.stack([np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(ROUNDS)])
+            spread = _signed(truth, guess, drawn[:, self.customers].astype(np.float64)).sum(1) / then.sum()
+            half = 2.576 * float(spread.std())
+            low, high = kept - half, kept + half
+        return InputSkill(kept, low, high, float(then.mean()), float(now.mean()))
+
+    def kind(self, key: str, others: Sequence[str]) -> tuple[str, str]:
+        """What became of an input: the first explanation that brings its skill back, else what its own values say."""
+        told = self.told(key, others)
+        if told is None:
+            return "changed", ""
+        target, guess, then = told
+        local = target - self.reference.directions.slice(key).start
+        left = float(_signed(self.z[:, target], guess, np.ones((1, self.rows)))[0].sum())
+        wanted = max(SAME * float(then.sum()), (left + float(then.sum())) / 2)
+
+        def back(z: Array) -> bool:
+            z = np.nan_to_num(z[:, local])
+            return bool(_signed(z - z.mean(0), guess, np.ones((1, len(z))))[0].sum() >= wanted)
+
+        d = self.reference.directions
+        own = self.values[:, d.of(key)]
+        for other in self._alike(key):
+            if back(d.project(key, self.values[:, d.of(other)])):
+                return "swapped", other
+        if key in SEQUENCES and back(d.project(key, own[:, self._turned(key)])):
+            return "reversed", ""
+        if key not in SEQUENCES and any(back(d.project(key, own[:, order])) for order in self._orders(key, own)):
+            return "columns", ""
+        if any(back(np.roll(d.project(key, own), by, axis=0)) for by in (-1, 1)):
+            return "shifted", ""
+        return self._by_itself(key), ""
+
+    def _alike(self, key: str) -> Iterator[str]:
+        """Other inputs of the same width and kind of name."""
+        d = self.reference.directions
+        for other in d.keys:
+            if other != key and len(d.of(other)) == len(d.of(key)) and other.split("_")[0] == key.split("_")[0]:
+                yield other
+
+    def _orders(self, key: str, own: Values) -> Iterable[NDArray[np.int64]]:
+        """Orders that may have been lost: turned round, and the one in which the columns' middles and scales fit best."""
+        d = self.reference.directions
+        width = own.shape[1]
+        yield np.arange(width)[::-1]
+        columns = d.of(key)
+        low, middle, high = np.quantile(own, (0.1, 0.5, 0.9), axis=0)
+        now = np.stack([middle, (high - low) / 2, own.mean(0)], 1)
+        then = np.stack([d.middle[columns], d.scale[columns], d.middle[columns]], 1)
+        size = np.abs(then).mean(0) + 1e-9
+        cost = (np.abs(np.log1p(np.abs(now[None] - then[:, None]) / size))).sum(2)
+        yield linear_sum_assignment(cost)[1]
+
+    def _turned(self, key: str) -> NDArray[np.int64]:
+        """The columns of a sequence with its first and last third exchanged."""
+        d = self.reference.directions
+        names = [d.columns[j] for j in d.of(key)]
+        place = {n: i for i, n in enumerate(names)}
+
+        def other(name: str) -> str:
+            if name.endswith("first third"):
+                return name.replace("first third", "last third")
+            return name.replace("last third", "first third") if name.endswith("last third") else name
+
+        return np.array([place[other(n)] for n in names])
+
+    def _by_itself(self, key: str) -> str:
+        """Whether its columns look as in training one by one and among themselves, over all rows that have it: then they are
+        other customers'. Directions are uncorrelated among the training rows by their making."""
+        d = self.reference.directions
+        columns, z = d.of(key), self.every_z[:, d.slice(key)]
+        there = np.isfinite(z).all(1)
+        low, middle, high = np.quantile(self.every[there][:, columns], (0.1, 0.5, 0.9), axis=0)
+        moved = np.abs(middle - d.middle[columns]) > 0.5 * d.scale[columns] + 1e-6
+        stretched = np.abs(np.log((high - low + 1e-6) / (2 * d.scale[columns] + 1e-6))) > np.log(2)
+        if float((moved | (stretched & (high > low))).mean()) > 0.2:
+            return "changed"
+        z = z[there][:, self.reference.used([key]) - d.slice(key).start]
+        apart = float(np.linalg.norm(np.cov(z.T).reshape(z.shape[1], -1) - np.eye(z.shape[1])) / np.sqrt(z.shape[1]))
+        return "rows" if apart < 0.5 else "columns"
+
+
+def _signed(truth: Array, guess: Array, weight: Array) -> Array:
+    """[rounds, t] squared correlations with their sign, rows weighted [rounds, n]."""
+    total = weight.sum(1, keepdims=True)
+    a, b = weight @ truth / total, weight @ guess / total
+    cross = weight @ (truth * guess) / total - a * b
+    va, vb = weight @ (truth * truth) / total - a * a, weight @ (guess * guess) / total - b * b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.nan_to_num(cross * np.abs(cross) / (va * vb)))
+
+
+def _stand_ins(
+    reference: Consistency, columns: Sequence[tuple[str, str]], values: Values, cutoffs: Sequence[str]
+) -> Iterator[StandIn]:
+    """Of each column the value that most rows share of those which training did not share."""
+    dates = np.unique(np.asarray(cutoffs, dtype=str), return_inverse=True)[1]
+    plain = [
+        j for j, (key, _) in enumerate(columns)
+        if key not in (*SEQUENCES, "cluster_ids", "customer_segment") and not key.endswith("_diagrams")
+    ]  # fmt: skip
+    ordered = np.sort(values[:, plain], axis=0)
+    for i, j in enumerate(plain):
+        x = ordered[:, i]
+        x = x[np.isfinite(x)]
+        n = len(x)
+        if n < FEWEST:
+            continue
+        starts = np.flatnonzero(np.r_[True, x[1:] != x[:-1]])
+        count = np.diff(np.r_[starts, n])
+        limit = max(0.01, float(reference.bound[j]))
+        many = np.flatnonzero(count / n > limit + CHANCE * np.sqrt(limit / n))
+        for k in many[np.argsort(-count[many])]:
+            value = float(x[starts[k]])
+            if _known(reference, j, value) or _of_a_date(values[:, j], value, dates):
+                continue
+            low, high = (float(v) for v in reference.extremes[j])
+            if max(low - value, value - high) > FAR * float(reference.directions.scale[j]):
+                key, name = columns[j]
+                yield StandIn(key, name, value, float(count[k] / n), float(reference.bound[j]), n)
+                break
+
+
+def _known(reference: Consistency, j: int, value: float) -> bool:
+    common = reference.common[j]
+    common = common[np.isfinite(common)]
+    return bool((np.abs(common - value) <= 1e-4 * (np.abs(common) + reference.directions.scale[j])).any())
+
+
+def _of_a_date(column: Values, value: float, dates: NDArray[np.int64]) -> bool:
+    """Nearly all rows of some cut-off that have the column hold the value."""
+    there = np.isfinite(column)
+    mine, all_rows = np.bincount(dates, there & (column == np.float32(value))), np.bincount(dates, there)
+    return bool((mine[all_rows >= 20] >= CONSTANT * all_rows[all_rows >= 20]).any())

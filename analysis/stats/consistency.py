@@ -1,0 +1,59 @@
+"""Whether the inputs of a row still go together, values that training did not have, rows that are there twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class InputSkill:
+    """How well the other inputs of a row tell one input, against what they told on held-out customers at training."""
+
+    kept: float
+    """Share of the explained variance that is left: 1 as at training, 0 none."""
+    low: float
+    high: float
+    """99 % interval, customers resampled."""
+    then: float
+    """Mean R2 of its predictable directions at training."""
+    now: float
+    kind: str = ""
+    """What became of a lost one: "rows", "columns", "reversed", "swapped", "shifted", "changed" """
+    other: str = ""
+    """The input whose values it holds, where they were swapped."""
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A value that many rows share, far beyond all values of training."""
+
+    input: str
+    column: str
+    value: float
+    share: float
+    trained: float
+    """Largest share that it can have had in training."""
+    rows: int
+
+
+@dataclass(frozen=True)
+class ConsistencyStats:
+    reason: str = ""
+    """Why inputs could not be held against each other; empty where they were."""
+    rows: int = 0
+    customers: int = 0
+    skill: dict[str, InputSkill] = field(default_factory=dict)
+    """By input, those that others tell."""
+    stand_ins: tuple[StandIn, ...] = ()
+    columns: int = 0
+    """Columns that were looked at for stand-ins."""
+    repeated: float = 0.0
+    """Share of rows whose inputs are those of another row of the cut-off, in nearly all columns."""
+    repeated_then: float = 0.0
+    compared: int = 0
+    """Rows looked at for repeats."""
+    twice: int = 0
+    """Rows of a customer and cut-off that is there more than once."""
+    measured: int = 0
+    """All rows."""
+    example: str = ""
