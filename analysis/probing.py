@@ -76,9 +76,9 @@ def _inputs(read: ReadRows, row: NDArray[np.int64]) -> NDArray[np.float32]:
     """[n, c] what the model read of the rows; what is not there is the column's mean."""
     place = {int(r): i for i, r in enumerate(read.row)}
     values = read.values[[place[int(r)] for r in row]]
-    with np.errstate(all="ignore"):
-        mean = np.nan_to_num(np.nanmean(np.where(np.isfinite(values), values, np.nan), axis=0))
-    return np.where(np.isfinite(values), values, mean).astype(np.float32)
+    there = np.isfinite(values)
+    mean = np.where(there, values, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    return np.where(there, values, mean).astype(np.float32)
 
 
 def _task(

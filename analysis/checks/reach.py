@@ -69,7 +69,9 @@ def reach(finding: Finding, s: Statistics) -> frozenset[str]:
     if not known and finding.id.startswith(WHOLE_RUN):
         return frozenset({EVERYTHING})
     fields = {n for n in mine if _is_field(n, facts)}
-    experts = {e for e in facts.experts if e in mine or any(_reads(facts, e, f) for f in fields)}
+    # a gate that leans on an expert is no fault of the expert, nor of the other gates that weigh it
+    gate = any(n.startswith("gate of ") for n in mine)
+    experts = set() if gate else {e for e in facts.experts if e in mine or any(_reads(facts, e, f) for f in fields)}
     modes: set[str] = {m for m in HMM_MODES if m in mine or f"hmm_{m}" in fields}
     parts = {n for p in mine & PARTS_OF_MODEL.keys() for n in PARTS_OF_MODEL[p]}
     if experts or "shared experts" in mine:

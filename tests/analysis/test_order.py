@@ -94,6 +94,7 @@ APART = [
     (alarm("DATA-DRIFT", "session_seq", "warning"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),
     (alarm("EXP-DEAD", "temporal"), alarm("CGC-DEAD-EXPERT", "perslay", "warning")),
     (alarm("RUN-CHANGED", "calibration"), alarm("CGC-COLLAPSE", "ctr:deepfm")),
+    (alarm("CGC-COLLAPSE", "nba:deepfm"), alarm("SKILL-BEHIND", "churn", "warning")),
     (alarm("RUN-CHANGED", "sample", "warning"), alarm("INPUT-NONFINITE", "txn_seq")),
     (alarm("RUN-CHANGED", "evidential"), alarm("SKILL-NONE", "ctr", "warning")),
     (alarm("LABEL-UNIT", "ltv", "warning"), alarm("SKILL-HARMFUL", "churn")),
