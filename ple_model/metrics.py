@@ -103,13 +103,15 @@ def auc_of(y: ArrayLike, p: ArrayLike) -> Callable[[Array], float]:
 
 
 def average_precision(y: ArrayLike, p: ArrayLike, weight: ArrayLike | None = None) -> float:
-    """Average precision: sum over thresholds of (recall step) x precision."""
+    """Average precision: sum over thresholds of (recall step) x precision. A positive whose score is no number is found at no
+    threshold: at the lower end it would share the precision of whatever it ties with."""
     label = np.asarray(y, dtype=np.float64)
     score = worst_score(label, p)
     w = _weights(len(label), weight)
     total = float((w * label).sum())
     if total == 0:
         return NAN
+    w = np.where(np.isfinite(np.asarray(p, dtype=np.float64)) | (label < 0.5), w, 0.0)
     order = np.argsort(-score, kind="stable")
     hits, seen = np.cumsum((w * label)[order]), np.cumsum(w[order])
     last = np.r_[np.diff(score[order]) != 0, True] & (seen > 0)

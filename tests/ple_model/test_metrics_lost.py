@@ -76,3 +76,10 @@ def test_a_class_that_was_only_said_wrongly_does_not_leave_the_mean() -> None:
 def test_a_lost_row_is_not_among_the_first_three_of_two_classes(classes: int) -> None:
     p = np.full((4, classes), np.nan)
     assert m.multiclass_metrics(np.zeros(4, dtype=int), p)["top3_accuracy"] == 0
+
+
+def test_lost_positives_share_no_precision_at_the_lower_end() -> None:
+    y, p = np.array([0, 0, 1, 1]), np.array([0.9, 0.8, 0.7, 0.6])
+    lost = np.where(y == 1, np.nan, p)
+    assert m.average_precision(y, lost) == 0.0  # tied at the end they would have 0.5, above the 0.42 of the scores themselves
+    assert m.average_precision(y, p) == pytest.approx((1 / 3 + 2 / 4) / 2)
