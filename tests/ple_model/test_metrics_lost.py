@@ -12,8 +12,11 @@ from analysis.uncertainty import reliability
 from ple_model import metrics as m
 
 
+HIGHER = {"auc", "pr_auc", "accuracy", "top3_accuracy", "macro_f1", "r2", "spearman", "recall_at_10", "mrr"}
+
+
 def _better(name: str, before: float, after: float) -> bool:
-    return after > before + 1e-12 if name in m.HIGHER_IS_BETTER else after < before - 1e-12
+    return after > before + 1e-12 if name in HIGHER else after < before - 1e-12
 
 
 @settings(max_examples=150, deadline=None)
