@@ -11,7 +11,6 @@ from analysis.stats import evidence
 from analysis.uncertainty import reliability
 from ple_model import metrics as m
 
-
 HIGHER = {"auc", "pr_auc", "accuracy", "top3_accuracy", "macro_f1", "r2", "spearman", "recall_at_10", "mrr"}
 
 
