@@ -505,7 +505,7 @@ class _Recorder:
         if not kept.values or kept.statistics is None:
             return None
         columns, values = beside(kept.columns, np.concatenate(kept.values), kept.thirds, np.concatenate(kept.blocks))
-        features = [j for j, (key, _) in enumerate(columns) if key.startswith("features:")]
+        features = [j for j, (key, _) in enumerate(columns) if is_part(key)]
         if self.rescale is not None and len(features) == len(self.names):
             values[:, features] = self.rescale(values[:, features])
         try:

@@ -91,7 +91,8 @@ def _tasks(
     """The tasks behind: all of them behind a part that all share, else those named, those whose gates weigh the experts, and
     those of the HMM modes; where it was measured which a field reaches, these."""
     facts = s.facts
-    if "tasks" in parts or "gates" in mine:
+    lost = bool(experts) and finding.id.endswith(("-NONFINITE", "-NAN")) and not finding.id.startswith("INPUT-")
+    if "tasks" in parts or "gates" in mine or lost:  # what is no number stays none under any weight above 0
         return set(facts.tasks)
     named = {k for k in facts.tasks if k in mine or f"gate of {k}" in mine}
     measured = [e.text for e in finding.evidence if e.name == "tasks it reaches"]

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from analysis.stats.base import Array, Statistic
 from analysis.stats.skill import Interval
+from ple_model.metrics import weighted_ranks
 
 ROUNDS = 200
 """Of EM at most; a few tens suffice."""
@@ -153,9 +153,9 @@ def _ranked(column: NDArray[np.float32], middle: float) -> NDArray[np.float32]:
     there = np.isfinite(column)
     out = np.full(len(column), middle, dtype=np.float32)
     if there.all():
-        out[:] = rankdata(column)
+        out[:] = weighted_ranks(column)
         return out
-    out[there] = rankdata(column[there]) + (len(column) - there.sum()) / 2
+    out[there] = weighted_ranks(column[there]) + (len(column) - there.sum()) / 2
     return out
 
 
@@ -189,12 +189,12 @@ def giveaway(kind: str, label: Array, ranked: NDArray[np.float32], columns: Sequ
 
 
 def _again(column: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(rankdata(column), dtype=np.float32)[:, None]
+    return np.asarray(weighted_ranks(column), dtype=np.float32)[:, None]
 
 
 def _ordered(y: Array, r: NDArray[np.float32]) -> Array:
     """[c] |correlation of ranks|."""
-    a = rankdata(y) - (len(y) + 1) / 2
+    a = weighted_ranks(y) - (len(y) + 1) / 2
     centred = r - r.mean(0)
     scale = np.sqrt((a @ a) * np.einsum("ij,ij->j", centred, centred, dtype=np.float64))
     return np.asarray(np.where(scale > 0, np.abs(a @ centred) / np.maximum(scale, 1e-12), 0.0))
@@ -214,5 +214,5 @@ def _area(y: Array, column: NDArray[np.float32]) -> float:
     """|2 AUC - 1| (Mann & Whitney 1947)."""
     positive = y > 0.5
     n, m = int(positive.sum()), int((~positive).sum())
-    area = (rankdata(column)[positive].sum() - n * (n + 1) / 2) / (n * m)
+    area = (weighted_ranks(column)[positive].sum() - n * (n + 1) / 2) / (n * m)
     return float(abs(2 * area - 1))

@@ -112,7 +112,7 @@ def remark(frame: Frame, *tasks: str) -> None:
     states = frame.found.verdict.states
     without = [task for task in tasks if states.get(task) in ("none", "untold")]
     if without:
-        put.caption(f":orange[{cards.ICONS['warning']}] {t('skill.remark', tasks=', '.join(without))}")
+        put.caption(f":orange[{cards.ICONS['warning']}] {t('skill.remark', tasks=', '.join(f'`{x}`' for x in without))}")
 
 
 def _offer(frame: Frame) -> None:

@@ -151,7 +151,7 @@ def test_a_stopped_measurement_can_be_asked_for_again(runs: Path, tmp_path: Path
     for name in ("one", "new"):
         shutil.copytree(runs / name, tmp_path / name)
     stopped = background.Measuring(tmp_path / "new", error="")
-    monkeypatch.setattr(background, "known_measurement", lambda path: stopped)
+    monkeypatch.setattr(background, "known_measurement", lambda path, data: stopped)
     app = opened(tmp_path, monkeypatch, "hmm", compare="new")
     assert "has not been measured yet" in text(app)
     assert app.button(key="measure-other").label == EN["compare.measure"]

@@ -99,7 +99,7 @@ def test_the_label_table_and_what_training_wrote_name_it_last(silent: Path, monk
     (kept,) = [d.value for d in app.dataframe if EN["overview.constant"] in d.value.columns]
     last_with_why(list(dict.fromkeys(kept[EN["overview.task"]])))
     by_task = [json.loads(c.proto.spec)["layout"] for c in app.get("plotly_chart") if "(no label in training)" in c.proto.spec]
-    assert len(by_task) == 3  # loss, weights and affinity by task
+    assert len(by_task) == 4  # loss, turning points, weights and affinity by task
     assert all(layout["shapes"] for layout in by_task)
     assert all(set(layout["yaxis"]["categoryarray"][-2:]) == {"nba", "cvr"} for layout in by_task)
 

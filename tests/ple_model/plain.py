@@ -41,6 +41,10 @@ def plain_decode(model: PLEClusterAdaTT, encoded: Encoded) -> dict[str, dict[str
             x = F.silu(layer_norm(x @ linear.weight[k] + linear.bias[k], norm.gain[k], norm.bias[k]))
         rows = model.towers.slices[name]
         logits = x @ model.towers.out_weight[rows].T + model.towers.out_bias[rows]
+        if model.direct is not None and model.tasks[name].kind != "contrastive":
+            assert encoded.direct is not None
+            first = sum(t.out_dim for t in list(model.tasks.values())[:k] if t.kind != "contrastive")
+            logits = logits + encoded.direct[:, first : first + model.tasks[name].out_dim]
         out["logits"][name] = logits
         kind = model.tasks[name].kind
         out["predictions"][name] = {

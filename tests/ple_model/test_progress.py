@@ -69,7 +69,9 @@ def test_an_epoch_line_has_every_agreed_key(tiny_run: Run) -> None:
         "time", "epoch", "phase", "lr", "steps", "samples_per_s", "seconds", "eta_s", "rss_mb", "device_mem_mb", "train",
         "valid", "s", "gates", "gate_entropy", "grad_norm", "hmm_grad", "adatt", "frozen", "best",
     }  # fmt: skip
-    assert set(line["train"]) == {"total", "tasks", "weighted", "n", "entropy", "aux", "sae", "evidential", "evidential_kl"}
+    assert set(line["train"]) == {
+        "total", "tasks", "weighted", "n", "entropy", "aux", "sae", "evidential", "evidential_kl", "mean_ratio",
+    }  # fmt: skip
     assert set(line["valid"]) == {"tasks", "ratio", "mean_ratio", "n"}
     assert set(line["adatt"]) >= {"tasks", "A", "band", "T", "c", "conflict_share"}
     experts = set(tiny_run.config.shared_experts)

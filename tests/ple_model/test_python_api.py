@@ -128,8 +128,8 @@ def test_uplift_tasks_train_to_the_end(tiny_dataset: Dataset, tmp_path: Path) ->
 
 def test_training_says_what_a_label_of_uplift_needs(tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny_config({"task_experts": {"enabled_tasks": ["ltv", "uplift"]}})
-    told = constants._labels
-    monkeypatch.setattr(constants, "_labels", lambda data, task: told(data, task)[: 0 if task == "uplift" else None])
+    told = constants.task_labels
+    monkeypatch.setattr(constants, "task_labels", lambda data, task: told(data, task)[: 0 if task == "uplift" else None])
     context, warnings = constants.with_training_statistics(tiny_dataset.context(), tiny_dataset, config)
     assert not context.learned("uplift")
     assert warnings == [

@@ -591,7 +591,8 @@ def test_other_categories_missing_tables_and_newer_dates_are_scored_and_said(tmp
         assert said in notes
     scores = pq.read_table(tmp_path / "scores.parquet")
     assert scores.num_rows == PEOPLE
-    dormant = scores.column("segment").to_pylist().count("dormant")
+    few = "such rows, fewer than" in notes  # in training: dormant customers get no score from such a run
+    dormant = scores.column("segment").to_pylist().count("dormant") if few else 0
     for name in ("ltv", "nba_p", "ltv_uncertainty"):
         found_here = scores.column(name)
         assert found_here.null_count == dormant, name
