@@ -66,7 +66,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("LABEL-JOIN",), ("SKILL-", "EVI-")),
     Rule(
         ("LABEL-UNIT", "LABEL-CONSTANT", "LABEL-CLASS"),
-        ("LOSS-", "GRAD-BRAND-WEAK", "CGC-", "GATE-", "LT-", *JUDGED),
+        ("LABEL-JOIN", "LOSS-", "GRAD-BRAND-WEAK", "CGC-", "GATE-", "LT-", *JUDGED),
     ),
     Rule(("LOSS-TASK-ZERO",), ("CGC-", "LT-", "SKILL-", "EVI-")),
     # a training that stepped too far, or hardly moved, leaves nothing that it trained as it should be
