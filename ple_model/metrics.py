@@ -73,7 +73,7 @@ def weighted_ranks(values: ArrayLike, weight: ArrayLike | None = None) -> Array:
     x = np.asarray(values, dtype=np.float64)
     w = _weights(len(x), weight)
     order = np.argsort(x, kind="stable")
-    starts = np.r_[True, np.diff(x[order]) != 0]
+    starts = np.r_[True, np.diff(x[order]) != 0][: len(x)]
     group = np.cumsum(starts) - 1
     size = np.bincount(group, weights=w[order])
     middle = np.cumsum(size) - size + (size + 1.0) / 2.0

@@ -60,7 +60,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("INPUT-DUPLICATE",), ("DATA-DRIFT", "DATA-OWN-ROWS")),
     Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", *PASSED_ON)),
     Rule(("DATA-NONFINITE",), PASSED_ON),
-    Rule(("EXP-TEMPORAL-ZERO",), ("EXP-ZERO-INPUT",)),
+    Rule(("EXP-ZERO-INPUT",), ("EXP-TEMPORAL-ZERO",)),
     Rule(("EXP-TEMPORAL-ZERO", "EXP-ZERO-INPUT"), ("EXP-SCALE", "GATE-JITTER")),
     # labels: what is wrong with one is wrong with what its task is judged by, and with all that it learnt from it
     Rule(("LABEL-JOIN",), ("SKILL-", "EVI-")),

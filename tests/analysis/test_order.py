@@ -62,7 +62,7 @@ CAUSED = [
     (alarm("INPUT-DUPLICATE", "rows"), alarm("DATA-OWN-ROWS", "run", "warning")),
     (alarm("EXP-SCALE", "temporal", "warning"), alarm("EXP-DEAD", "temporal")),
     (alarm("DATA-DRIFT", "txn_seq", "warning"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),
-    (alarm("EXP-TEMPORAL-ZERO", "temporal"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),
+    (alarm("EXP-ZERO-INPUT", "temporal.txn_seq"), alarm("EXP-TEMPORAL-ZERO", "temporal")),
     (alarm("EXP-ZERO-INPUT", "temporal.txn_seq"), alarm("CGC-DILUTION", "temporal", "warning")),
     (alarm("EXP-DEAD", "temporal"), alarm("CGC-DEAD-EXPERT", "temporal", "warning")),
     (alarm("RUN-CHANGED", "experts.temporal"), alarm("EXP-DEAD", "temporal")),
