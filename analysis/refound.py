@@ -32,6 +32,8 @@ FEWEST = 200
 """Rows below which a fit on half of them says nothing."""
 FOUND = 0.05
 """Skill from which a training had found something in a task: half of what boosting reaches on the weakest tasks of the bank."""
+RAREST = 20
+"""Rows outside the commonest class below which a fit says nothing."""
 SMALLEST = 1e-7
 
 
@@ -48,7 +50,9 @@ def found_at_training(training: TrainingStats | None) -> dict[str, float]:
 
 def in_doubt(skills: Mapping[str, TaskSkill], found: Mapping[str, float], labels: Mapping[str, TaskLabels]) -> list[str]:
     """Tasks that are worth a fit, the most telling first."""
-    judged = {k: v for k, v in skills.items() if has_skill(v) is not None and v.kind != "contrastive"}
+    judged = {
+        k: v for k, v in skills.items() if has_skill(v) is not None and v.kind != "contrastive" and _varied(labels.get(k))
+    }
     lost = [k for k, v in judged.items() if found.get(k, 0.0) >= FOUND and v.skill.high < found[k] / 2]
     if lost:
         return sorted(lost, key=lambda k: -found[k])[:TASKS]
@@ -56,6 +60,11 @@ def in_doubt(skills: Mapping[str, TaskSkill], found: Mapping[str, float], labels
         return []
     told = {k: v.giveaway.tells for k, v in labels.items() if k in judged and v.giveaway is not None}
     return sorted(told, key=lambda k: -told[k])[:TASKS]
+
+
+def _varied(v: TaskLabels | None) -> bool:
+    """Amounts, or classes of which others than the commonest have rows enough for a fit."""
+    return v is not None and (not v.counts or sum(v.counts) - max(v.counts) >= RAREST)
 
 
 def refound(

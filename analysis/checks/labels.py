@@ -129,12 +129,16 @@ def unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if not judged:
         raise NotMeasured("No task predicts amounts that have enough labelled rows.")
     for task, v in judged.items():
-        power = round(v.step)
-        whole = abs(v.step - power) <= t.unit_whole and abs(power) >= t.unit_power
-        mixed = v.apart >= t.unit_apart and v.share >= t.unit_share and v.spread >= t.unit_spread
-        moved = v.apart == 0 and abs(v.moved - power) <= 0.5
-        if whole and (mixed or moved):
-            yield _unit(task, v, power, t)
+        if _other_unit(v, t):
+            yield _unit(task, v, round(v.step), t)
+
+
+def _other_unit(v: Scales, t: Thresholds) -> bool:
+    """Two heaps a whole number of powers apart, or one heap that far from the predictions and from training."""
+    power = round(v.step)
+    whole = abs(v.step - power) <= t.unit_whole and abs(power) >= t.unit_power
+    mixed = v.apart >= t.unit_apart and v.share >= t.unit_share and v.spread >= t.unit_spread
+    return whole and (mixed or (v.apart == 0 and abs(v.moved - power) <= 0.5))
 
 
 def _unit(task: str, v: Scales, power: int, t: Thresholds) -> Finding:
@@ -196,6 +200,9 @@ def join(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     for task, r in again.items():
         assert r is not None
         half = t.join_share * r.found
+        scales = s.labels[task].scales
+        if scales is not None and _other_unit(scales, t):
+            continue  # amounts in two units are told by nobody, and LABEL-UNIT says so
         if r.found >= t.join_found and judged[task].skill.high < half and r.fresh.high < half:
             lost.append(task)
         if not any(has_skill(v) for v in judged.values()) and r.fresh.low > t.join_found and _nothing_in_training(s, judged, t):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.stats.base import Array, Statistic
 
-STRENGTHS = (0.01, 0.1, 1.0)
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 """Ridge strengths in shares of the mean variance of a direction; the best on held-out customers counts."""
 WAY = ("inputs", "experts", "gate", "encoder", "task_layer", "prediction")
 """The stages in the order of the way."""
