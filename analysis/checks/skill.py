@@ -203,7 +203,7 @@ def behind(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "warning" if loud else "info",
             task,
             f"{task} reaches a skill of {v.skill.value:.2f}, {worst} {v.baseline_skill[worst]:.2f} on the same rows."
-            + _lost(p),
+            + (f" It is lost {_lost(p)}." if _lost(p) else ""),
             (
                 Evidence(f"behind {worst}, over the constant's loss", gaps[worst].value, t.skill_behind, v.rows),
                 Evidence("its 95 % interval, from", gaps[worst].low, 0.0, v.customers),

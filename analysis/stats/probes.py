@@ -21,6 +21,8 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 WAY = ("inputs", "experts", "gate", "encoder", "task_layer", "prediction")
 """The stages in the order of the way."""
 LOST_AT = dict(zip(WAY[1:], ("expert", "gate", "encoder", "task_layer", "head"), strict=True))
+TOLD = 0.02
+"""Share of the labels' variance that must be readable somewhere, or there is nothing to lose."""
 HALF = 0.5
 """Share of what is lost altogether that must go at one stage for it to be named."""
 
@@ -100,4 +102,4 @@ def where_lost(stages: Mapping[str, float]) -> str:
     drops = held[:-1] - held[1:]
     total = held[0] - held[-1]
     at = int(np.argmax(drops))
-    return LOST_AT[there[at + 1][0]] if total > 0.01 and drops[at] > HALF * total else ""
+    return LOST_AT[there[at + 1][0]] if held[0] >= TOLD and drops[at] > HALF * total > 0 else ""

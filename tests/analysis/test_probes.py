@@ -10,7 +10,7 @@ from analysis.checks.thresholds import Thresholds
 from analysis.record import record
 from analysis.refound import in_doubt
 from analysis.stats.labels import Giveaway, TaskLabels
-from analysis.stats.probes import explained, halves, readable, target, where_lost
+from analysis.stats.probes import TaskProbe, explained, halves, readable, target, where_lost
 from analysis.stats.run import SplitPerformance, Statistics, TaskPerformance
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run
@@ -53,6 +53,7 @@ def test_classes_are_read_one_by_one() -> None:
         ((0.5, 0.48, 0.12, 0.1, 0.1, 0.1), "gate"),
         ((0.5, 0.48, 0.47, 0.1, 0.1, 0.1), "encoder"),
         ((0.1, 0.2, 0.2, 0.2, 0.2, 0.2), ""),
+        ((0.001, 0.001, 0.001, 0.001, 0.001, -0.1), ""),  # nothing was there to lose
         ((0.5, 0.4, 0.3, 0.2, 0.1, 0.0), ""),
     ],
 )
@@ -94,6 +95,19 @@ def test_what_nobody_can_tell_is_a_note_and_what_is_not_known_is_unknown() -> No
     object.__setattr__(bare, "baseline_skill", {})
     object.__setattr__(bare, "behind", {})
     assert _skill(s) == {("SKILL-NONE", "nba"): "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("id", "skill"), [("SKILL-NONE", (0.01, 0.3)), ("SKILL-HARMFUL", (-0.2, 0.3)), ("SKILL-BEHIND", (0.1, 0.3))]
+)
+def test_a_finding_says_in_a_sentence_of_its_own_where_it_is_lost(id: str, skill: tuple[float, float]) -> None:
+    s = healthy()
+    one = task_skill("churn", "binary", 300, *skill)
+    object.__setattr__(s, "skill", {"test": {**s.skill["test"], "churn": one}})
+    object.__setattr__(s, "probes", {"churn": TaskProbe(300, {"inputs": 0.5, "prediction": 0.0}, lost="head")})
+    found = [f for f in run_check(checks()[id], s, Thresholds()) if f.alarm]
+    assert [f.subject for f in found] == ["churn"]
+    assert found[0].verdict.endswith(". It is lost in the task's head.")
 
 
 def test_an_order_that_is_upside_down_is_called_inverted() -> None:
