@@ -18,6 +18,8 @@ State = Literal["trusted", "doubted", "behind", "none", "untold", "few"]
 ahead; not learnt; not told by these inputs to any baseline either; too few rows to say."""
 LEARNING = ("SKILL-", "FIT-")
 """Findings of what was learnt; all others are of the mechanics."""
+FITTED = ("linear", "boosting")
+"""Baselines that say what a model could have learnt."""
 SHORT = ("SKILL-NONE", "SKILL-HARMFUL")
 UNTRUSTED = ("LABEL-", "OUTPUT-", "INPUT-NONFINITE", "WEIGHTS-", "RUN-")
 """Alarms under which a task's predictions are not to be trusted, whatever its measured skill."""
@@ -34,13 +36,15 @@ SAID: dict[Word, str] = {
 class Verdict:
     """`healthy` where the mechanics pass and every task that can be learnt is; `works` where the latter holds and warnings
     stand; `learnt_little` where tasks are not learnt that could be; `broken` where the mechanics fail or no task is learnt;
-    `unknown` where too little was measured to say."""
+    `unknown` where too little was measured to say, also where nothing is known that a good model would have to reach."""
 
     word: Word
     mechanics_ok: bool
     """No alarm but on what was learnt."""
     states: Mapping[str, State] = field(default_factory=dict)
     """Of every task that had labels in training and has some here."""
+    compared: bool = True
+    """Whether a linear model or a boosting was measured on the same rows: without one, better than a constant may be little."""
 
     @property
     def learnable(self) -> int:
@@ -68,6 +72,8 @@ class Verdict:
         said = SAID[self.word]
         if self.learnable:
             said += f": {self.learnt} of {self.learnable} tasks learnt"
+        if self.learnable and not self.compared:
+            said += " (not compared with simpler models on these rows)"
         return f"{said} (not told by these inputs: {self.untold})" if self.untold else said
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +84,7 @@ class Verdict:
             "learnable": self.learnable,
             "learnt": self.learnt,
             "untold": self.untold,
+            "compared": self.compared,
             "trusted": list(self.trusted),
             "states": dict(self.states),
         }
@@ -89,11 +96,12 @@ def verdict(findings: Iterable[Finding], statistics: Statistics) -> Verdict:
     alarms = [f for f in found if f.alarm]
     mechanics = [f for f in alarms if not f.id.startswith(LEARNING)]
     states = _states(alarms, statistics)
-    counted = Verdict("unknown", not mechanics, states)
+    compared = any(x.losses.keys() & set(FITTED) for k, x in judged_skill(statistics).items() if k in states)
+    counted = Verdict("unknown", not mechanics, states, compared)
     answered = sum(f.severity == "ok" for f in found)
     known = statistics.n >= MIN_ROWS and sum(f.severity == "unknown" for f in found) < max(answered, 1)
     known = known and any(state != "few" for state in states.values())
-    return replace(counted, word=_word(alarms, mechanics, counted.learnable, counted.learnt, known=known))
+    return replace(counted, word=_word(alarms, mechanics, counted.learnable, counted.learnt, known=known, compared=compared))
 
 
 def _states(alarms: list[Finding], statistics: Statistics) -> dict[str, State]:
@@ -114,14 +122,14 @@ def _states(alarms: list[Finding], statistics: Statistics) -> dict[str, State]:
     return out
 
 
-def _word(alarms: list[Finding], mechanics: list[Finding], learnable: int, learnt: int, *, known: bool) -> Word:
+def _word(alarms: list[Finding], mechanics: list[Finding], learnable: int, learnt: int, *, known: bool, compared: bool) -> Word:
     if any(f.severity == "error" for f in mechanics) or (learnable and not learnt):
         return "broken"
     if learnt < learnable or (known and not learnt):
         return "learnt_little"
     if alarms:
         return "works"
-    return "healthy" if known else "unknown"
+    return "healthy" if known and compared else "unknown"
 
 
 def _not_told(x: TaskSkill) -> bool:

@@ -54,9 +54,9 @@ RULES: tuple[Rule, ...] = (
     Rule(("WEIGHTS-NONFINITE",), ("RUN-DIFFERS", *PASSED_ON)),
     Rule(("RUN-DIFFERS",), PASSED_ON),
     # inputs: the same field said again, the experts that read it, the tasks that weigh these
-    Rule(("INPUT-NONFINITE",), ("DATA-NONFINITE", "INPUT-JOIN", "INPUT-SENTINEL", "DATA-DRIFT", *PASSED_ON)),
-    Rule(("INPUT-SENTINEL",), ("INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
-    Rule(("DATA-EMPTY-FEED",), ("INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
+    Rule(("INPUT-NONFINITE",), ("DATA-NONFINITE", "LABEL-JOIN", "INPUT-JOIN", "INPUT-SENTINEL", "DATA-DRIFT", *PASSED_ON)),
+    Rule(("INPUT-SENTINEL",), ("LABEL-JOIN", "INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
+    Rule(("DATA-EMPTY-FEED",), ("LABEL-JOIN", "INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("INPUT-DUPLICATE",), ("DATA-DRIFT", "DATA-OWN-ROWS")),
     Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", *PASSED_ON)),
     Rule(("DATA-NONFINITE",), PASSED_ON),

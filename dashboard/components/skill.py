@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.checks.finding import Severity
 from analysis.figures import skill as figures
 from analysis.stats.skill import SPLITS, Interval, TaskSkill, judged_skill
-from analysis.verdict import State, Word
+from analysis.verdict import FITTED, State, Word
 from dashboard import background, state, ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
@@ -26,7 +26,6 @@ ICONS: dict[Word, str] = {
     "unknown": cards.ICONS["unknown"],
 }
 MARKS: dict[State, str] = {"trusted": "✓", "doubted": "!", "behind": "<", "none": "✕", "untold": "–", "few": "?"}
-FITTED = ("linear", "boosting")
 NUMBERS: dict[str, Severity] = {"errors": "error", "warnings": "warning", "passed": "ok", "unknown": "unknown"}
 
 
@@ -40,6 +39,8 @@ def verdict(frame: Frame) -> None:
     word = t(key) if not found.learnable else t("skill.counted", word=t(key), **counts)
     numbers = {name: groups.get(severity, 0) for name, severity in NUMBERS.items()}
     said = [f"**{word}**", *([t("skill.untold", n=found.untold)] if found.untold else []), t("skill.mechanics", **numbers)]
+    if found.learnable and not found.compared:
+        said.insert(1, t("skill.uncompared"))
     box[found.word](" ".join(said), icon=ICONS[found.word])
 
 
@@ -51,7 +52,7 @@ def section(frame: Frame) -> None:
         put.info(t("skill.nothing"), icon=cards.ICONS["unknown"])
         return
     tasks = _learned(frame, state.split_skill(frame.store, split, frame.filters))
-    left, right = st.columns([3, 2], gap="small")
+    left, right = st.columns([5, 4], gap="small")
     with left:
         _figure(tasks, split)
     with right:
@@ -94,7 +95,7 @@ def trust(frame: Frame, tasks: Mapping[str, TaskSkill] | None = None) -> None:
         }
     )
     columns = {
-        t("overview.task"): st.column_config.TextColumn(width=125),
+        t("overview.task"): st.column_config.TextColumn(width=118),
         t("skill.skill"): st.column_config.NumberColumn(format="%.3f", width=55),
         t("skill.trust"): st.column_config.TextColumn(width=210),
         t("skill.interval"): st.column_config.TextColumn(width=115),

@@ -134,7 +134,9 @@ def render(frame: Frame) -> None:
             caption=t("training.loss_help"),
         )
     with right:
-        show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=t("training.lr_help"))
+        c = frame.run.config.training
+        said = t("training.lr_help_cosine", share=f"{c.phase2_rate:.0%}") if c.schedule == "cosine" else t("training.lr_help")
+        show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=said)
     _turned(frame, stats)
     left, right = st.columns(2, gap="small")
     with left:

@@ -71,6 +71,7 @@ CAUSED = [
     (alarm("LABEL-JOIN", "labels", "error", Evidence("tasks", 2.0, text="churn, ltv")), alarm("SKILL-HARMFUL", "churn")),
     (alarm("FIT-UNDER", "run", "warning"), alarm("SAE-DEAD", "sae", "warning")),
     (alarm("LABEL-UNIT", "ltv", "warning"), alarm("CGC-COLLAPSE", "ltv:deepfm")),
+    (alarm("INPUT-NONFINITE", "txn_seq"), alarm("LABEL-JOIN", "churn")),
     (alarm("FIT-RATE", "run", "warning"), alarm("CGC-COLLAPSE", "ctr:deepfm")),
     (alarm("FIT-RATE", "learning_rate", "warning"), alarm("SAE-DEAD", "sae", "warning")),
     (alarm("EXP-SCALE", "deepfm"), alarm("GATE-JITTER", "ctr", "warning")),

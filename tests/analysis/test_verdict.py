@@ -59,6 +59,9 @@ BEHIND = replace(HARMFUL, id="SKILL-BEHIND", severity="warning")
         # what no baseline tells either is not held against the run; where none was measured, it is
         ((*LEARNT[:2], of("ltv", 0.0, boosting=0.01)), (), "healthy", "Healthy: 2 of 2 tasks learnt" + UNTOLD),
         ((*LEARNT[:2], of("ltv", 0.0, boosting=None)), (), "learnt_little", "Works, learnt little: 2 of 3 tasks learnt"),
+        # better than a constant may be little where nothing else was measured
+        (tuple(of(t, 0.3, boosting=None) for t in TASKS), (), "unknown",
+         "Unknown: 3 of 3 tasks learnt (not compared with simpler models on these rows)"),
         ((*LEARNT[:2], of("ltv", 0.0, rows=20)), (), "healthy", "Healthy: 2 of 2 tasks learnt"),
         ((), (), "unknown", "Unknown"),
     ],
