@@ -1,4 +1,4 @@
-"""One app and one browser a session; the app shows the two bundled runs, measured, and a damaged folder."""
+"""One app a session and one browser a file; the app shows the two bundled runs, measured, and a damaged folder."""
 
 from __future__ import annotations
 
@@ -40,9 +40,13 @@ def address(shown_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[BrowserContext]:
-    """One profile for all tests: the app's scripts are fetched once."""
+    """One profile for a file's tests: the app's scripts are fetched once.
+
+    Not for the session: until it is closed, Playwright's event loop counts as running in this thread, and an `asyncio.run`
+    in a later file of the same process fails.
+    """
     if not Path(CHROMIUM).exists():
         pytest.fail(
             f"the browser tests need Chromium at {CHROMIUM}: install it with 'apt-get install chromium', or set PLE_CHROMIUM"
