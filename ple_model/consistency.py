@@ -12,7 +12,7 @@ is a stand-in. About 300 kB; it holds no customer.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,14 +180,24 @@ def _with_ridge(found: Consistency) -> Consistency:
     keys = [k for k, j in zip(found.directions.keys, found.judged, strict=True) if j]
 
     def skill(ridge: float) -> float:
-        total = 0.0
-        for key in keys:
-            target, others = found.used([key]), found.used([k for k in keys if k != key])
-            r = found.known(target, others, found.weights(target, others, ridge))
-            total += float((np.abs(r) * r).sum())
-        return total
+        told = (found.known(*regression) for regression in each_from_the_rest(found, keys, ridge))
+        return float(sum((np.abs(r) * r).sum() for r in told))
 
     return replace(found, ridge=max(RIDGES, key=skill))
+
+
+def each_from_the_rest(
+    found: Consistency, keys: Sequence[str], ridge: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
+    """For each input (its directions, those of all others, `Consistency.weights` of them), from one inverse P of the covariance
+    of all: the regression of a block on the rest is -P[rest, block] P[block, block]^-1."""
+    every = found.used(keys)
+    inverse = np.linalg.inv(found.fit[np.ix_(every, every)] + ridge * np.eye(len(every)))
+    for key in keys:
+        target = found.used([key])
+        mine = np.isin(every, target)
+        weights = -np.linalg.solve(inverse[np.ix_(mine, mine)], inverse[np.ix_(mine, ~mine)]).T
+        yield target, every[~mine], weights
 
 
 def _there(directions: Directions, z: Array) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.consistency import measure
 from analysis.stats.consistency import ConsistencyStats
-from ple_model.consistency import FILE, Consistency, consistency_of, repeated_rows
+from ple_model.consistency import FILE, RIDGES, Consistency, consistency_of, each_from_the_rest, repeated_rows
 from ple_model.errors import UserError
 from ple_model.input_columns import SEQUENCES, THIRDS
 
@@ -41,6 +41,16 @@ def rows(n: int, seed: int) -> Rows:
 @pytest.fixture(scope="module")
 def reference() -> Consistency:
     return consistency_of(COLUMNS, rows(2000, 1), ["2025-03-01"] * 2000, rows(900, 2))
+
+
+@pytest.mark.parametrize("ridge", RIDGES)
+def test_every_input_from_the_rest_at_once_is_one_regression_each(reference: Consistency, ridge: float) -> None:
+    keys = [k for k, j in zip(reference.directions.keys, reference.judged, strict=True) if j]
+    assert len(keys) > 2
+    for key, (target, others, weights) in zip(keys, each_from_the_rest(reference, keys, ridge), strict=True):
+        assert target.tolist() == reference.used([key]).tolist()
+        assert others.tolist() == reference.used([k for k in keys if k != key]).tolist()
+        np.testing.assert_allclose(weights, reference.weights(target, others, ridge), rtol=1e-6, atol=1e-9)
 
 
 def of(key: str) -> NDArray[np.int64]:

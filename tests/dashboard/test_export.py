@@ -8,6 +8,8 @@ import json
 import re
 import shutil
 import threading
+from collections.abc import Callable
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from dashboard.components.figure import csv
 from dashboard.document import ROWS, to_html
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.page import KEY, Card, Figure, Page, Recorder, Table, Text
-from dashboard.server import RUNS_VARIABLE
+from dashboard.server import DEBUG, RUNS_VARIABLE
 from dashboard.view import views
 from ple_model.errors import UserError
 from ple_model.run import Run
@@ -103,6 +105,24 @@ def two_runs(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
+Drawn = Callable[..., tuple[AppTest, Seen, str]]
+
+
+@pytest.fixture(scope="module")
+def drawn(two_runs: Path) -> Drawn:
+    """By name and language, a page of a cohort beside another run, and what is saved of it, read and as text; each once."""
+
+    @cache
+    def found(name: str, language: str = "en") -> tuple[AppTest, Seen, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(DEBUG, "1")
+            app, shown = opened(two_runs, patch, name, lang=language, segment="warm_start", compare="second")
+        text = to_html(shown)
+        return app, Seen(text), text
+
+    return found
+
+
 def opened(runs: Path, monkeypatch: pytest.MonkeyPatch, name: str, **query: str) -> tuple[AppTest, Page]:
     monkeypatch.setenv(RUNS_VARIABLE, str(runs))
     app = AppTest.from_function(page, args=(name,), default_timeout=120)
@@ -127,12 +147,8 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_saved_page_has_every_figure_and_table_that_the_page_shows(
-    two_runs: Path, monkeypatch: pytest.MonkeyPatch, name: str, language: str
-) -> None:
-    app, shown = opened(two_runs, monkeypatch, name, lang=language, segment="warm_start", compare="second")
-    text = to_html(shown)
-    seen, known = Seen(text), catalogue(language)
+def test_a_saved_page_has_every_figure_and_table_that_the_page_shows(drawn: Drawn, name: str, language: str) -> None:
+    (app, seen, _), known = drawn(name, language), catalogue(language)
     charts = app.get("plotly_chart")
     left_out = seen.text.count(known["export.customers"].split("{n}")[1])
     assert seen.count("div", role="img") == len(charts)
@@ -147,12 +163,8 @@ def test_a_saved_page_has_every_figure_and_table_that_the_page_shows(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_saved_page_says_what_it_is_about_and_asks_nothing_of_a_network(
-    two_runs: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    _, shown = opened(two_runs, monkeypatch, name, segment="warm_start", compare="second")
-    text = to_html(shown)
-    seen = Seen(text)
+def test_a_saved_page_says_what_it_is_about_and_asks_nothing_of_a_network(drawn: Drawn, name: str) -> None:
+    _, seen, text = drawn(name)
     assert len(text.encode()) <= MAX_BYTES
     assert [a for _, a in seen.tags if {"src", "href", "action", "data"} & a.keys()] == []
     assert "default-src 'none'" in text
@@ -307,7 +319,7 @@ def test_a_name_is_no_formula_in_a_spreadsheet(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_table_has_its_csv(two_runs: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    app, _ = opened(two_runs, monkeypatch, name)
+def test_every_table_has_its_csv(drawn: Drawn, name: str) -> None:
+    app, _, _ = drawn(name)
     files = [b for b in app.get("download_button") if b.proto.label == catalogue("en")["table.csv"]]
     assert len(files) == len(app.dataframe) + len(app.table)
