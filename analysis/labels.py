@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.nullable import filled
 from analysis.stats.base import Array
+from analysis.stats.factor import LEVELS, Factor, factor
 from analysis.stats.labels import Giveaway, Scales, TaskLabels, giveaway, ranks, scales
 from analysis.stats.run import Facts
 from ple_model.label_profile import TrainedLabels
@@ -21,6 +22,8 @@ from ple_model.sql_text import quote as q
 
 LIMIT = 100_000
 """Rows of a task at most."""
+AMOUNTS = 50
+"""Positive amounts below which their distribution is not held against that of training."""
 COLUMN_ROWS = 2_000
 """Rows on which single columns are held against labels at most: an area of 0.99 is seen on far fewer."""
 
@@ -42,8 +45,10 @@ def label_stats(
     read: ReadRows | None,
     trained: Mapping[str, TrainedLabels] | None,
     amounts: Mapping[str, tuple[float, float]],
+    class_names: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, TaskLabels]:
-    """By task that has labels. `amounts`: mean and standard deviation of the training labels, on the label's own scale."""
+    """By task that has labels. `amounts`: mean and standard deviation of the training labels, on the label's own scale;
+    `class_names` where classes have some."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
         have = {str(r[0]) for r in connection.execute("DESCRIBE rows").fetchall()}
@@ -68,7 +73,8 @@ def label_stats(
                 label = labels_of(connection, task, some.row)
                 away = giveaway(facts.kinds[task], label, ranked, some.columns)
             before = None if trained is None else trained.get(task)
-            found[task] = _task(facts, task, values, customers, before, amounts.get(task), away)
+            one = _task(facts, task, values, customers, before, amounts.get(task), away)
+            found[task] = replace(one, names=tuple((class_names or {}).get(task, ())))
         return found
 
 
@@ -124,7 +130,21 @@ def _task(
     return TaskLabels(
         kind, len(y), customers, len(np.unique(y)), counts, named, own, () if trained is None else trained.counts, distinct,
         _scales(facts, task, values, amount) if kind == "regression" else None, away,
+        factor=_factor(task in facts.log_scale, y, trained) if kind == "regression" else None,
     )  # fmt: skip
+
+
+def _factor(logs: bool, y: Array, trained: TrainedLabels | None) -> Factor | None:
+    """The amounts of these rows over those of training; a logarithm is one of 1 + amount."""
+    if trained is None or not len(y) or not trained.quantiles:
+        return None
+    kept = np.asarray(trained.quantiles)
+    kept = np.expm1(kept) if logs else kept  # a quantile of a logarithm is the logarithm of the quantile
+    amounts = kept[kept > 0]
+    mine = y[y > 0]
+    if len(amounts) < len(LEVELS) or len(mine) < AMOUNTS:
+        return None
+    return factor(np.quantile(mine, LEVELS), np.quantile(amounts, LEVELS), len(mine))
 
 
 def _mean(values: Array) -> float:

@@ -49,14 +49,20 @@ def distinct_customers(rows: Path, n: int) -> int:
         return int(connection.execute(f"SELECT {count} FROM read_parquet({to_read(rows)})").fetchall()[0][0])
 
 
-def rows_twice(rows: Path) -> tuple[int, str]:
-    """(rows of a customer and cut-off that is there more than once, one such customer)."""
+def rows_twice(rows: Path) -> tuple[int, str, int, str]:
+    """(rows of a customer and cut-off that is there more than once, one such customer, those of them that are in more than one
+    split, the splits that most of these are in)."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         found = connection.execute(
-            "SELECT coalesce(sum(n), 0), coalesce(min(customer_id), '') FROM (SELECT customer_id, count(*) AS n FROM "
-            f"read_parquet({to_read(rows)}) GROUP BY customer_id, cutoff HAVING count(*) > 1)"
-        ).fetchall()[0]
-    return int(found[0]), str(found[1])
+            "SELECT string_agg(DISTINCT split, ', ' ORDER BY split) AS splits, count(*) AS n, min(customer_id) AS one FROM "
+            f"read_parquet({to_read(rows)}) GROUP BY customer_id, cutoff HAVING count(*) > 1"
+        ).fetchall()
+    across: dict[str, int] = {}
+    for splits, n, _ in found:
+        if "," in splits:
+            across[splits] = across.get(splits, 0) + int(n)
+    most = max(across, key=lambda k: (across[k], k), default="")
+    return sum(int(n) for _, n, _ in found), min((str(one) for *_, one in found), default=""), sum(across.values()), most
 
 
 def with_customers(unseen: DriftGroups, rows: Path) -> DriftGroups:

@@ -488,7 +488,7 @@ class _Recorder:
     ) -> dict[str, TaskLabels]:
         """What the labels are, and where the model finds nothing in them, whether anybody would."""
         profile = label_profile.load(self.run_folder.preprocess)
-        labels = label_stats(rows, self.facts, read, profile, self._amounts())
+        labels = label_stats(rows, self.facts, read, profile, self._amounts(), self._class_names())
         found = found_at_training(trained_as)
         doubted = in_doubt(best_split(skill), found, labels)
         if read is None or not doubted:
@@ -499,6 +499,11 @@ class _Recorder:
     def _amounts(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of the training labels of each amount, on the label's own scale."""
         return {task: (scaler.mean, scaler.std) for task, scaler in self.model.context.label_scalers.items()}
+
+    def _class_names(self) -> dict[str, Sequence[str]]:
+        """Of the tasks whose classes have names."""
+        names = {task: self.model.context.class_names.get(task, spec.classes) for task, spec in self.model.tasks.items()}
+        return {task: found for task, found in names.items() if found}
 
     def _consistency(self, kept: _Kept, rows: Path) -> ConsistencyStats | None:
         """Of the rows on which training rows are held against others, features in the run's own scale."""
@@ -513,8 +518,10 @@ class _Recorder:
         except UserError as e:
             return ConsistencyStats(reason=f"consistency.npz cannot be read: {e.args[0].split('/')[-1]}.")
         found = consistency.measure(reference, columns, values, kept.people, kept.cutoff)
-        twice, example = rows_twice(rows)
-        return replace(found, twice=twice, example=example, measured=kept.statistics.n)
+        twice, example, across, splits = rows_twice(rows)
+        return replace(
+            found, twice=twice, example=example, across=across, splits=splits, measured=kept.statistics.n
+        )  # fmt: skip
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""

@@ -126,6 +126,22 @@ def sentinel(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def duplicate(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The same customer and cut-off more than once; or rows of different names that say the same in nearly all columns."""
     x = _consistency(s)
+    if x.across > x.twice / 2:
+        share = x.across / max(x.measured, 1)
+        yield Finding(
+            "INPUT-DUPLICATE",
+            "error",
+            "rows",
+            f"{x.across} rows ({share:.1%}) are of a customer and cut-off that is in more than one split: {x.splits}.",
+            (
+                Evidence("rows that are in more than one split", float(x.across), 0.0, x.measured, x.example),
+                Evidence("splits", None, text=x.splits),
+            ),
+            PRESENCE,
+            "The rows of one split were delivered as another's: what is measured on them was learned or counted twice.",
+            Fix("", None, None, "Give each customer and cut-off to one split alone, then build anew."),
+        )
+        return
     if x.twice:
         share = x.twice / max(x.measured, 1)
         yield Finding(

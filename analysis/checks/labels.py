@@ -10,6 +10,9 @@ import numpy as np
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
+from analysis.stats.base import Array
+from analysis.stats.factor import Factor, said
+from analysis.stats.factor import unit as unit_of
 from analysis.stats.fit import course
 from analysis.stats.labels import Scales, TaskLabels
 from analysis.stats.run import Statistics
@@ -69,7 +72,7 @@ def _unlikely(v: TaskLabels, t: Thresholds) -> bool:
 
 @check("LABEL-CLASS", "Every class that occurs was trained on and is known to the model.", None)
 def classes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """A class without a training row, or one that the model leaves out on the class's own rows."""
+    """A class without a training row, one of training that is gone, or one that the model leaves out on its own rows."""
     judged = {k: v for k, v in _labels(s, t).items() if v.kind == "multiclass" and v.counts}
     if not judged:
         raise NotMeasured("No task of several classes has enough labelled rows.")
@@ -77,8 +80,12 @@ def classes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     for task, v in judged.items():
         total, trained = sum(v.counts), sum(v.trained)
         unseen = [k for k, n in enumerate(v.counts) if trained and n and not v.trained[k]]
+        gone = [k for k, n in enumerate(v.counts) if not n and _would_show(v, k, t)]
         # of a task that is not learnt at all no class is: that is said elsewhere
         left_out = [k for k in range(len(v.counts)) if task in learnt and _left_out(v, k, t)]
+        if gone and v.values > 1:
+            yield _gone(task, v, gone)
+            continue
         if not unseen and not left_out:
             continue
         listed = unseen or left_out
@@ -88,11 +95,11 @@ def classes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "LABEL-CLASS",
             "warning" if loud else "info",
             task,
-            f"Class {_names(listed)} of {task} had no training row and is {n / total:.1%} of these rows: it cannot be "
+            f"Class {_names(v, listed)} of {task} had no training row and is {n / total:.1%} of these rows: it cannot be "
             "predicted."
             if unseen
-            else f"Class {_names(listed)} of {task} is {n / total:.1%} of these rows, and the model names it for none: it was "
-            "never learned.",
+            else f"Class {_names(v, listed)} of {task} is {n / total:.1%} of these rows, and the model names it for none: it "
+            "was never learned.",
             (
                 Evidence("rows of the class", float(n), None, total),
                 Evidence("training rows", float(trained) if trained else None),
@@ -118,22 +125,96 @@ def _left_out(v: TaskLabels, k: int, t: Thresholds) -> bool:
     return v.named[k] == 0 and v.own[k] < t.class_own * v.counts[k] / sum(v.counts)
 
 
-def _names(classes: list[int]) -> str:
-    return ", ".join(map(str, classes))
+def _would_show(v: TaskLabels, k: int, t: Thresholds) -> bool:
+    """Would customers drawn as those of training show class k?"""
+    trained = sum(v.trained)
+    share = v.trained[k] / trained if trained > 0 and len(v.trained) == len(v.counts) else 0.0
+    return v.customers * math.log1p(-min(share, 1 - 1e-12)) < math.log(t.label_chance)
+
+
+def _gone(task: str, v: TaskLabels, gone: list[int]) -> Finding:
+    """Classes of training that no row has, and what became of them as the other classes' shares say."""
+    now, then = np.array(v.counts) / sum(v.counts), np.array(v.trained) / sum(v.trained)
+    lost = float(then[gone].sum())
+    grown = int(np.argmax(now - then))
+    grew = float(now[grown] - then[grown])
+    if _renumbered(now, then):
+        cause = "The classes were numbered from another start: their shares are those of training one place on."
+    elif abs(grew - lost) <= 0.35 * lost:
+        cause = "It was recorded as the class that grew by as much, or the two were merged."
+    else:
+        cause = "The source no longer delivers it, or the rows were chosen so that it is missing."
+    return Finding(
+        "LABEL-CLASS",
+        "warning",
+        task,
+        f"Class {_names(v, gone)} of {task} was {lost:.1%} of the training labels and is none of these {sum(v.counts)}; "
+        f"class {_names(v, [grown])} is {now[grown]:.1%}, {then[grown]:.1%} in training.",
+        (
+            Evidence("rows of the class", 0.0, None, sum(v.counts)),
+            Evidence("its share of the training labels", lost, None, sum(v.trained)),
+            Evidence("share of the class that grew most", float(now[grown]), float(then[grown]), sum(v.counts)),
+            Evidence("customers", float(v.customers)),
+        ),
+        None,
+        cause,
+        Fix("", None, None, "Compare the labels' codes with those of training, and build again."),
+    )
+
+
+def _renumbered(now: Array, then: Array) -> bool:
+    """Are these shares much more those of training one place on (the last takes what falls off) than those of training?"""
+    places = [np.r_[0.0, then[:-1]], np.r_[then[1:], 0.0]]
+    places[0][-1] += then[-1]
+    places[1][0] += then[0]
+    nearest = min(float(np.abs(now - p).sum()) for p in places)
+    return nearest < 0.5 * float(np.abs(now - then).sum())
+
+
+def _names(v: TaskLabels, classes: list[int]) -> str:
+    return ", ".join(map(v.called, classes))
 
 
 @check("LABEL-UNIT", "The amounts are in the unit of training.", None)
 def unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Amounts in two heaps a whole number of powers of ten apart, or all of them so far from their predictions."""
-    judged = {k: v.scales for k, v in _labels(s, t).items() if v.scales is not None}
+    judged = {k: v for k, v in _labels(s, t).items() if v.scales is not None or v.factor is not None}
     if not judged:
         raise NotMeasured("No task predicts amounts that have enough labelled rows.")
     for task, v in judged.items():
-        if _other_unit(v, t):
-            yield _unit(task, v, round(v.step), t)
+        if v.factor is not None and constant_factor(v.factor, t):
+            yield _times(task, v.factor, t)
+        elif v.scales is not None and _powers(v.scales, t):
+            yield _unit(task, v.scales, round(v.scales.step), t)
 
 
-def _other_unit(v: Scales, t: Thresholds) -> bool:
+def constant_factor(f: Factor, t: Thresholds) -> bool:
+    """Are amounts those of training times one number that no growth explains?"""
+    return f.n >= t.min_rows / 2 and abs(f.power) >= math.log10(t.unit_factor) and f.uneven <= t.unit_uneven
+
+
+def _other_unit(v: TaskLabels, t: Thresholds) -> bool:
+    """Whether LABEL-UNIT has something to say of a task."""
+    return (v.factor is not None and constant_factor(v.factor, t)) or (v.scales is not None and _powers(v.scales, t))
+
+
+def _times(task: str, f: Factor, t: Thresholds) -> Finding:
+    return Finding(
+        "LABEL-UNIT",
+        "error",
+        task,
+        f"The labels of {task} are about {said(f.times)} times those of training: another unit.",
+        (
+            Evidence("amounts over those of training", f.times, t.unit_factor, f.n),
+            Evidence("largest distance of a decile from that, in powers of ten", f.uneven, t.unit_uneven, f.levels),
+        ),
+        None,
+        unit_of(f.times),
+        Fix("", None, None, "Convert the labels to the unit of training, and build again."),
+    )
+
+
+def _powers(v: Scales, t: Thresholds) -> bool:
     """Two heaps a whole number of powers apart, or one heap that far from the predictions and from training."""
     power = round(v.step)
     whole = abs(v.step - power) <= t.unit_whole and abs(power) >= t.unit_power
@@ -176,11 +257,15 @@ def leak(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 "LABEL-LEAK",
                 "warning",
                 task,
-                f"`{g.column}` alone tells {task} almost perfectly, far beyond every other column.",
+                f"`{g.column}` alone tells {task} almost perfectly, far beyond every other column."
+                if g.share > t.leak_share
+                else f"`{g.column}` alone tells {task} almost perfectly in the {g.share:.0%} of rows that have it, far beyond "
+                "every other column.",
                 (
                     Evidence("how well it orders the labels, of 1", g.tells, t.leak_tells, g.n, g.column),
                     Evidence("the next best column", g.next_tells, t.leak_next, g.n, g.next),
                     Evidence("columns that tell as much", float(g.alike), t.leak_copies),
+                    Evidence("share of the labelled rows in which it says something", g.share, None, g.n),
                     Evidence("its input", None, text=g.input),
                 ),
                 None,
@@ -200,8 +285,7 @@ def join(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     for task, r in again.items():
         assert r is not None
         half = t.join_share * r.found
-        scales = s.labels[task].scales
-        if scales is not None and _other_unit(scales, t):
+        if _other_unit(s.labels[task], t):
             continue  # amounts in two units are told by nobody, and LABEL-UNIT says so
         if r.found >= t.join_found and judged[task].skill.high < half and r.fresh.high < half:
             lost.append(task)

@@ -184,6 +184,17 @@ class Thresholds:
     unit_power: float = _t(
         2, "Powers of ten from which two scales are two units.", "cents, thousands, millions: no unit is ten times another"
     )
+    unit_factor: float = _t(
+        5.0,
+        "Factor between amounts and those of training from which they are in another unit or currency.",
+        "our judgement: no growth between two cut-offs; of the five amounts of a healthy run the factor is 0.94 to 1.01, and "
+        "the deciles lie within 0.03 powers of ten of it",
+    )
+    unit_uneven: float = _t(
+        0.2,
+        "Distance of a decile from that factor, in powers of ten, which one factor for all leaves.",
+        "a factor of 1.6; three standard errors of a decile of 100 amounts that scatter by a factor of four",
+    )
     unit_share: float = _t(0.02, "Share of rows in the other unit from which it counts.", JUDGEMENT)
     unit_spread: float = _t(
         1.1,
@@ -197,6 +208,9 @@ class Thresholds:
     )
     leak_next: float = _t(
         0.96, "How well the next best column may order it.", "of those tasks the second best lies at 0.10 to 0.73"
+    )
+    leak_share: float = _t(
+        0.98, "Share of rows in which a column says something, below which the words say in how many.", "rounding"
     )
     join_found: float = _t(
         0.05,

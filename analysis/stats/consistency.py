@@ -54,6 +54,10 @@ class ConsistencyStats:
     """Rows looked at for repeats."""
     twice: int = 0
     """Rows of a customer and cut-off that is there more than once."""
+    across: int = 0
+    """Those of them that are in more than one split."""
+    splits: str = ""
+    """The splits that most of these are in, separated by commas."""
     measured: int = 0
     """All rows."""
     example: str = ""

@@ -4,7 +4,9 @@
   make two heaps a whole number of powers apart. The heaps are found by a mixture of two normal distributions of one width (EM,
   Dempster et al. 1977); `apart` is Ashman's D (Ashman, Bird & Zepf 1994): above 2 two heaps are told from one.
 - Giveaways: how well one column orders the labels by itself, in [0, 1]: |2 AUC - 1| (binary), |Spearman's correlation|
-  (amounts), the share of the ranks' variance that lies between the classes (several classes).
+  (amounts), the share of the ranks' variance that lies between the classes (several classes). It is asked on the rows that have
+  the column, and once more on those that do not hold its commonest value: what fills a gap (a zero, a mean) tells nothing, and
+  a column that is filled in half of the rows gives away the other half.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.base import Array, Statistic
+from analysis.stats.factor import Factor
 from analysis.stats.skill import Interval
 from ple_model.metrics import weighted_ranks
 
@@ -26,6 +29,11 @@ SCREENED = 20
 """Columns of each task that are measured exactly, after a look at all of them."""
 RAREST = 5
 """Rows that the rarer outcome must have for a column to be held against it."""
+COMMON = 0.1
+"""Share of the rows from which a value counts as what fills a gap."""
+SHARE, FEWEST = 0.1, 100
+"""Share and number of rows in which a column must say something to be asked by these alone; a fifth of the number must lie
+outside the commonest class. Chance alone orders 100 rows so well in less than one of a million columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,8 @@ class Giveaway(Statistic):
     next: str
     next_tells: float
     n: int
+    share: float = 1.0
+    """of the labelled rows, in which the column says something"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +104,14 @@ class TaskLabels(Statistic):
     giveaway: Giveaway | None = None
     refound: Refound | None = None
     """None where it was not asked"""
+    names: tuple[str, ...] = ()
+    """[K] of the classes, where they have names"""
+    factor: Factor | None = None
+    """amounts over those of training; None where these are not known"""
+
+    def called(self, k: int) -> str:
+        """The number of a class, with its name where it has one."""
+        return f"{k} ({self.names[k]})" if k < len(self.names) else str(k)
 
 
 def scales(amount: Array, predicted: Array, spread: float = math.nan, moved: float = math.nan) -> Scales | None:
@@ -143,71 +161,117 @@ def _two_heaps(x: Array) -> tuple[float, float, float, float]:
     return best[1] if best is not None else (float(x.mean()), float(x.mean()), 0.5, max(floor, float(x.std())))
 
 
-def ranks(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[n, c] ranks within each column, ties by their mean; what is not there is in the middle."""
-    middle = (len(values) + 1) / 2
-    return np.asarray(np.stack([_ranked(column, middle) for column in values.T], axis=1), dtype=np.float32)
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Columns as ranks about their middle, ready to be held against many labels; each weight is on some of the rows alone."""
+
+    ranks: NDArray[np.float32]
+    """[n, c] ties by their mean; 0 for what is not there"""
+    told: tuple[NDArray[np.bool_], ...]
+    """[n, c] rows in which a column says something: those that have it; those of them that do not hold its commonest value,
+    or its second, where a tenth of the rows and more share that"""
+    sums: tuple[tuple[NDArray[np.float32], ...], ...]
+    """of each of `told`: weights [n, c], ranks and squared ranks under them"""
+
+    def rows(self, which: int, column: int, known: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of the rows `known` those in which a column says something."""
+        return np.asarray(known[self.told[which][known, column]])
 
 
-def _ranked(column: NDArray[np.float32], middle: float) -> NDArray[np.float32]:
-    there = np.isfinite(column)
-    out = np.full(len(column), middle, dtype=np.float32)
-    if there.all():
-        out[:] = weighted_ranks(column)
-        return out
-    out[there] = weighted_ranks(column[there]) + (len(column) - there.sum()) / 2
-    return out
+def ranks(values: NDArray[np.float32]) -> Ranked:
+    """Of values [n, c], NaN where a row lacks the column."""
+    n = len(values)
+    found = np.zeros(values.shape, dtype=np.float32)
+    telling = np.empty((3, *values.shape), dtype=np.bool_)
+    for j, column in enumerate(values.T):
+        there = np.isfinite(column)
+        some = column[there]
+        telling[:, :, j] = there
+        if not len(some):
+            continue
+        rank = weighted_ranks(some)
+        found[there, j] = rank - (len(some) + 1) / 2
+        twice = (2 * rank).astype(np.int64)
+        count = np.bincount(twice)
+        for k in (1, 2):  # a leak of two values that fills gaps with a third: which is the commonest is chance
+            value = int(count.argmax())
+            if count[value] >= COMMON * n:
+                telling[k, there, j] = twice != value
+            count[value] = 0
+    found /= max(n, 1)  # squares of ranks of many rows keep their digits
+    weights = [t.astype(np.float32) for t in telling]
+    return Ranked(found, tuple(telling), tuple((w, w * found, w * found * found) for w in weights))
 
 
-def giveaway(kind: str, label: Array, ranked: NDArray[np.float32], columns: Sequence[tuple[str, str]]) -> Giveaway | None:
-    """Which of the columns [c] (input, name), given by their ranks [n, c], tells most of the label [n] (NaN: none) by itself.
-    None with too few labels, or where the rarer outcome has hardly any."""
+def giveaway(kind: str, label: Array, ranked: Ranked, columns: Sequence[tuple[str, str]]) -> Giveaway | None:
+    """Which of the columns [c] (input, name), given by their `ranks`, tells most of the label [n] (NaN: none) by itself, on all
+    rows or on those in which it says something. None with too few labels, or where the rarer outcome has hardly any."""
     known = np.flatnonzero(np.isfinite(label))
     if len(known) < 10 * RAREST or not len(columns):
         return None
-    y, r = label[known], ranked[known]
-    if kind == "regression":
-        found = _ordered(y, r)
-    else:
-        counts = np.unique(y, return_counts=True)[1]
-        if len(counts) < 2 or len(y) - counts.max() < RAREST:
-            return None
-        found = _between(y, r)
-    top = np.argsort(-found)[:SCREENED]
-    if kind == "binary":  # the exact measure: a rare outcome leaves little variance to explain
-        found = np.array([_area(y, r[:, i]) for i in top])
-    elif kind == "regression":
-        found = np.array([float(_ordered(y, _again(r[:, i]))[0]) for i in top])
-    else:
-        found = np.array([float(_between(y, _again(r[:, i]))[0]) for i in top])
-    order = np.argsort(-found, kind="stable")
-    top, found = top[order], found[order]
-    alike = int((found >= found[0] - 0.01).sum())
-    after = alike if alike < len(found) else len(found) - 1
-    (key, name), (_, other) = columns[int(top[0])], columns[int(top[after])]
-    return Giveaway(name, key, float(found[0]), alike, other, float(found[after]), len(y))
+    counts = np.unique(label[known], return_counts=True)[1]
+    if kind != "regression" and (len(counts) < 2 or len(known) - counts.max() < RAREST):
+        return None
+    exact: dict[int, tuple[float, float]] = {}
+    for which, sums in enumerate(ranked.sums):
+        found = (_ordered if kind == "regression" else _between)(label, known, sums)
+        for i in map(int, np.argsort(-found)[:SCREENED]):
+            rows = ranked.rows(which, i, known)
+            if len(rows) < len(known) and _too_few(kind, label[rows], len(known)):
+                continue
+            value = _exactly(kind, label[rows], ranked.ranks[rows, i])
+            exact[i] = max(exact.get(i, (0.0, 1.0)), (value, len(rows) / len(known)))
+    if not exact:
+        return None
+    order = sorted(exact, key=lambda i: (-exact[i][0], i))
+    best = np.array([exact[i][0] for i in order])
+    alike = int((best >= best[0] - 0.01).sum())
+    after = alike if alike < len(best) else len(best) - 1
+    (key, name), (_, other) = columns[order[0]], columns[order[after]]
+    return Giveaway(name, key, float(best[0]), alike, other, float(best[after]), len(known), exact[order[0]][1])
 
 
-def _again(column: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(weighted_ranks(column), dtype=np.float32)[:, None]
+def _too_few(kind: str, y: Array, known: int) -> bool:
+    """Would chance alone order these rows well in one of a thousand columns?"""
+    if len(y) < max(FEWEST, SHARE * known):
+        return True
+    return kind != "regression" and len(y) - int(np.unique(y, return_counts=True)[1].max()) < FEWEST // 5
 
 
-def _ordered(y: Array, r: NDArray[np.float32]) -> Array:
-    """[c] |correlation of ranks|."""
-    a = weighted_ranks(y) - (len(y) + 1) / 2
-    centred = r - r.mean(0)
-    scale = np.sqrt((a @ a) * np.einsum("ij,ij->j", centred, centred, dtype=np.float64))
-    return np.asarray(np.where(scale > 0, np.abs(a @ centred) / np.maximum(scale, 1e-12), 0.0))
+def _exactly(kind: str, y: Array, column: NDArray[np.float32]) -> float:
+    """How well one column orders these labels; for a rare outcome the area, since it leaves little variance to explain."""
+    if len(np.unique(y)) < 2:
+        return 0.0
+    if kind == "binary":
+        return _area(y, column)
+    r = np.asarray(weighted_ranks(column) / len(y), dtype=np.float32)[:, None]
+    sums, every = (np.ones_like(r), r, r * r), np.arange(len(y))
+    return float((_ordered if kind == "regression" else _between)(y, every, sums)[0])
 
 
-def _between(y: Array, r: NDArray[np.float32]) -> Array:
-    """[c] share of the ranks' variance between the classes."""
-    _, index = np.unique(y, return_inverse=True)
-    centred = (r - r.mean(0)).astype(np.float64)
-    one = (index[None, :] == np.arange(index.max() + 1)[:, None]).astype(np.float64)
-    sums = one @ centred
-    whole = np.einsum("ij,ij->j", centred, centred)
-    return np.asarray(np.where(whole > 1e-9, (sums**2 / one.sum(1)[:, None]).sum(0) / np.maximum(whole, 1e-9), 0.0))
+def _ordered(label: Array, known: NDArray[np.int64], sums: tuple[NDArray[np.float32], ...]) -> Array:
+    """[c] |correlation of ranks| over the rows of each column that count."""
+    a, mark = np.zeros(len(label), dtype=np.float32), np.zeros(len(label), dtype=np.float32)
+    a[known], mark[known] = weighted_ranks(label[known]) / len(known) - 0.5, 1.0
+    weight, one, two = ((np.stack([mark, a, a * a]) @ s).astype(np.float64) for s in sums)
+    n = np.maximum(weight[0], 1)
+    mine, theirs = weight[1] / n, one[0] / n
+    both = one[1] / n - mine * theirs
+    spread = np.maximum(weight[2] / n - mine**2, 0) * np.maximum(two[0] / n - theirs**2, 0)
+    return np.asarray(np.where(spread > 1e-9, np.abs(both) / np.sqrt(np.maximum(spread, 1e-12)), 0.0))
+
+
+def _between(label: Array, known: NDArray[np.int64], sums: tuple[NDArray[np.float32], ...]) -> Array:
+    """[c] share of the ranks' variance between the classes, over the rows of each column that count."""
+    _, index = np.unique(label[known], return_inverse=True)
+    one = np.zeros((int(index.max()) + 1, len(label)), dtype=np.float32)
+    one[index, known] = 1
+    weight, first, second = ((one @ s).astype(np.float64) for s in sums)
+    n = np.maximum(weight.sum(0), 1)
+    middle = n * (first.sum(0) / n) ** 2
+    whole = second.sum(0) - middle
+    between = (first**2 / np.maximum(weight, 1)).sum(0) - middle
+    return np.asarray(np.where(whole > 1e-6 * n, between / np.maximum(whole, 1e-9), 0.0))
 
 
 def _area(y: Array, column: NDArray[np.float32]) -> float:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.checks import run_checks
 from analysis.checks.finding import Finding
 from analysis.faults.rows import changed, rewrite
+from analysis.quality import rows_twice
 from analysis.record import record
-from analysis.stats.labels import giveaway, ranks, scales
+from analysis.stats.factor import LEVELS, UNITS, factor, said, unit
+from analysis.stats.labels import Refound, giveaway, ranks, scales
+from analysis.stats.skill import Interval
+from dashboard.i18n.sentences import templates
 from ple_model import label_profile
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run
+from tests.analysis.planted import healthy, task_skill
 
 RNG = np.random.default_rng(3)
 
@@ -63,6 +72,107 @@ def test_the_column_that_is_the_label_gives_it_away_in_whatever_order(kind: str)
     assert (found.column, found.alike) == ("c7", 1)
     assert found.tells == pytest.approx(1, abs=0.01)
     assert found.next_tells < 0.5
+
+
+@pytest.mark.parametrize("gap", [np.nan, 0.0, -999.0])
+@pytest.mark.parametrize("kind", ["binary", "regression", "multiclass"])
+def test_a_column_that_is_filled_in_some_rows_alone_gives_these_away(kind: str, gap: float) -> None:
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(900, 60)).astype(np.float32)
+    y = rng.normal(size=900) if kind == "regression" else rng.integers(0, 2 if kind == "binary" else 5, 900).astype(float)
+    columns = [("features:rfm", f"c{i}") for i in range(60)]
+    before = giveaway(kind, y, ranks(x), columns)
+    assert before is not None
+    assert before.tells < 0.3
+    x[:, 7] = np.where(rng.random(900) < 0.6, gap, 3 * y + 1)
+    found = giveaway(kind, y, ranks(x), columns)
+    assert found is not None
+    assert (found.column, found.alike) == ("c7", 1)
+    assert found.tells == pytest.approx(1, abs=0.01)
+    assert found.share == pytest.approx(0.4, abs=0.05)
+    assert found.next_tells < 0.3
+
+
+def test_a_few_rows_of_a_column_give_nothing_away_by_chance() -> None:
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(900, 400)).astype(np.float32)
+    x[rng.random((900, 400)) < 0.85] = 0
+    y = (rng.random(900) < 0.3).astype(float)
+    found = giveaway("binary", y, ranks(x), [("f", str(i)) for i in range(400)])
+    assert found is not None
+    assert found.tells < 0.6
+
+
+@pytest.mark.parametrize("times", [100.0, 1300.0, 0.001, 7.0])
+def test_one_factor_for_all_amounts_is_told_and_growth_is_not(times: float) -> None:
+    rng = np.random.default_rng(4)
+    then, now = np.exp(rng.normal(4, 1.2, 20_000)), np.exp(rng.normal(4, 1.2, 300))
+
+    def found(x: np.ndarray) -> tuple[float, float]:
+        f = factor(np.quantile(x, LEVELS), np.quantile(then, LEVELS), len(x))
+        assert f is not None
+        return f.times, f.uneven
+
+    one, uneven = found(times * now)
+    assert one == pytest.approx(times, rel=0.35)
+    assert uneven < 0.2
+    assert found(1.4 * now)[0] < 2
+    assert found(np.where(np.arange(300) < 150, times * now, now))[1] > 0.2
+
+
+def test_a_factor_is_said_as_people_say_it() -> None:
+    assert [said(x) for x in (99.1, 1288.0, 0.00101, 6.94, 0.13)] == ["100", "1,300", "0.001", "6.9", "0.13"]
+    assert unit(101.0) == UNITS[2]
+    assert unit(0.00099) == UNITS[-3]
+    assert unit(1300.0) == unit(7.0) == "Another currency or another unit."
+    words = templates("ko")
+    assert {*UNITS.values(), unit(7.0)} <= set(words)
+
+
+def test_rows_in_two_splits_are_told_from_rows_that_are_there_twice(tmp_path: Path) -> None:
+    def write(*rows: tuple[str, str]) -> Path:
+        ids, splits = zip(*rows, strict=True)
+        pq.write_table(pa.table({"customer_id": ids, "cutoff": ["2025-01-01"] * len(ids), "split": splits}), tmp_path / "r")
+        return tmp_path / "r"
+
+    assert rows_twice(write(("a", "train"), ("b", "test"))) == (0, "", 0, "")
+    assert rows_twice(write(("a", "train"), ("a", "train"), ("b", "test"))) == (2, "a", 0, "")
+    both = write(("a", "train"), ("a", "test"), ("b", "train"), ("b", "test"), ("c", "test"), ("c", "test"))
+    assert rows_twice(both) == (6, "a", 4, "test, train")
+
+    x = healthy()
+    assert x.consistency is not None
+    for across, said_so in ((4, True), (0, False)):
+        s = replace(x, consistency=replace(x.consistency, twice=6, across=across, splits="test, train", measured=600))
+        (finding,) = (f for f in run_checks(s) if f.id == "INPUT-DUPLICATE")
+        assert ("more than one split: test, train" in finding.verdict) is said_so
+        assert ("loaded twice" in finding.cause) is not said_so
+
+
+@pytest.mark.parametrize(
+    ("counts", "trained", "says"),
+    [
+        ((160, 140, 0), (400, 350, 150), "rows were chosen|no longer delivers"),
+        ((120, 180, 0), (400, 400, 200), "grew by as much"),
+        ((0, 120, 180), (400, 350, 250), "numbered from another start"),
+        ((150, 0, 150), (500, 0, 500), ""),
+        ((150, 150, 0), (500, 499, 1), ""),
+    ],
+)
+def test_a_class_of_training_that_is_gone_is_no_wrong_join(
+    counts: tuple[int, ...], trained: tuple[int, ...], says: str
+) -> None:
+    x = healthy()
+    lost = Refound(300, 0.3, Interval(-0.02, -0.05, 0.01))
+    one = replace(x.labels["channel"], counts=counts, named=(), own=(), trained=trained, names=("a", "b", "web"), refound=lost)
+    skill = {"test": {**x.skill["test"], "channel": task_skill("channel", "multiclass", 300, model=-0.1)}}
+    found = {f.id: f for f in run_checks(replace(x, labels={**x.labels, "channel": one}, skill=skill)) if f.alarm}
+    assert ("LABEL-CLASS" in found) is bool(says)
+    if says:
+        assert re.search(says, found["LABEL-CLASS"].cause)
+        gone = counts.index(0)
+        assert f"Class {gone} ({one.names[gone]}) of channel" in found["LABEL-CLASS"].verdict
+        assert "LABEL-JOIN" not in found or found["LABEL-JOIN"].follows == "LABEL-CLASS channel"
 
 
 def test_a_label_of_one_value_has_no_giveaway() -> None:
