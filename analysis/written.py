@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from analysis.stats.written import TensorChange, Written
+from ple_model.config_values import changed_values
 from ple_model.errors import UserError
 from ple_model.files import read_tensors
 from ple_model.model import PLEClusterAdaTT
@@ -40,12 +41,15 @@ def written(run: Run, model: PLEClusterAdaTT) -> Written:
     except UserError:
         sample = "absent"
     said = environment()
+    other = file_hash(run.path / "config.yaml") != then.config
+    settings = changed_values(then.settings, run.config) if other and then.settings is not None else {}
     result = Written(
         modules=_count(tensors),
         tensors=found,
         files={k: v.changed_parts(now[k]) for k, v in changed.items()},
         gone=tuple(k for k in then.preprocess if k not in now),
-        config=file_hash(run.path / "config.yaml") != then.config,
+        config=bool(settings) if then.settings is not None else other,
+        settings=settings,
         sample=sample,
         rows=then.rows,
         environment={k: (v, said[k]) for k, v in then.environment.items() if k in said and said[k] != v},

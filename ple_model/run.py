@@ -57,6 +57,8 @@ TASKS_OF_FORMAT_1 = (
     "ctr", "cvr", "engagement", "uplift", "churn", "retention", "life_stage", "ltv", "balance_util", "channel", "timing", "nba",
     "spending_category", "consumption_cycle", "spending_bucket", "category_uplift", "brand_prediction", "merchant_affinity",
 )  # fmt: skip
+LONGEST_LINE = 1 << 20
+"""Bytes that are read of the first line of progress.jsonl."""
 OFF_IN_FORMAT_1 = ("uplift", "category_uplift")
 """Tasks that were off unless the config switched them on."""
 
@@ -104,6 +106,8 @@ class Manifest:
     commit: str | None = None
     """Commit of the code, where it ran from a git checkout."""
     parameters: int = 0
+    experts: list[str] = field(default_factory=list)
+    """In the order of their blocks in the shared representation; empty for runs of before it was kept here."""
     warnings: list[str] = field(default_factory=list)
     reason: str | None = None
     """Why a run stopped or failed, in one sentence."""
@@ -141,6 +145,7 @@ class Manifest:
             finished=found.text("finished", 64) if found.has("finished") else None,
             commit=found.text("commit", 200) if found.has("commit") else None,
             parameters=found.whole("parameters") if "parameters" in raw else 0,
+            experts=list(found.texts("experts")) if "experts" in raw else [],
             warnings=list(found.texts("warnings")) if "warnings" in raw else [],
             reason=found.text("reason", 100_000) if found.has("reason") else None,
             format_version=found.whole("format_version", 1, FORMAT_VERSION),
@@ -349,9 +354,29 @@ def load_run(path: Path | str) -> Run:
     raw, config = _migrated(path, raw, config)
     manifest = Manifest.from_dict(raw, path / "manifest.json")
     try:
-        return Run(path, manifest, config_from_dict(config))
+        return Run(path, manifest, _in_order(config_from_dict(config), manifest.experts or _started_with(path)))
     except UserError as e:
         raise UserError(f"{path / 'config.yaml'}: {e}") from e
+
+
+def _started_with(path: Path) -> list[str]:
+    """The experts in their order as the first line of progress.jsonl has them; empty where it has none."""
+    try:
+        with open_file(path / "progress.jsonl") as f:
+            first = json.loads(f.readline(LONGEST_LINE))
+        found = first["experts"]
+    except (OSError, UserError, ValueError, KeyError, TypeError):
+        return []
+    return found if isinstance(found, list) else []
+
+
+def _in_order(config: Config, experts: list[str]) -> Config:
+    """The weights were trained with the blocks of the experts in this order: that of the file's keys, which any tool may sort,
+    means nothing. Left as it is where these are not its experts."""
+    own = config.shared_experts
+    if list(own) == experts or sorted(own) != sorted(map(str, experts)):
+        return config
+    return dataclasses.replace(config, shared_experts={name: own[name] for name in experts})
 
 
 def list_runs(folder: Path | str) -> list[RunEntry]:

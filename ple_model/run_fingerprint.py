@@ -3,6 +3,7 @@
     tensors      a mark a tensor of model.safetensors (`tensor_marks`)
     preprocess   a hash a file of preprocess/, and of JSON and npz files one a part (a task's calibration, an array)
     config       hash of config.yaml
+    settings     its values key by key, so that a later reader can say which one changed
     sample       fingerprint of the stored customers' rows
     outputs      what each part of the model says of the first stored rows (`module_outputs`), on the CPU
     experts      by expert: mean norm and spread of its output on those rows, and how many of them it has input for
@@ -28,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from ple_model.batch import PLEClusterInput
+from ple_model.config_values import config_values
 from ple_model.errors import UserError
 from ple_model.files import read_json, read_tensors, write_json
 from ple_model.model import PLEClusterAdaTT
@@ -86,12 +88,15 @@ class RunFingerprint:
     experts: dict[str, ExpertMark]
     gates: dict[str, GateMark]
     environment: dict[str, str]
+    settings: dict[str, str] | None = None
+    """Values of the configuration by key; None: of a run of before they were kept."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "environment": self.environment,
             "config": self.config,
+            "settings": self.settings,
             "sample": self.sample,
             "rows": self.rows,
             "tensors": {k: v.to_dict() for k, v in self.tensors.items()},
@@ -125,12 +130,17 @@ class RunFingerprint:
             experts={k: _expert_mark(experts.mapping(k)) for k in experts.values},
             gates={k: _gate_mark(gates.mapping(k)) for k in gates.values},
             environment={k: said.text(k, 200) for k in said.values},
+            settings=_settings(found.mapping("settings")) if found.has("settings") else None,
         )
 
 
 def _file_mark(found: Stored) -> FileMark:
     parts = found.mapping("parts")
     return FileMark(found.text("hash", 64), {k: parts.text(k, 64) for k in parts.values})
+
+
+def _settings(found: Stored) -> dict[str, str]:
+    return {k: found.text(k) for k in found.values}
 
 
 def _expert_mark(found: Stored) -> ExpertMark:
@@ -152,6 +162,7 @@ def write_fingerprint(run: Path) -> None:
         tensors=marks(tensors),
         preprocess=preprocess_marks(opened.preprocess),
         config=file_hash(run / "config.yaml"),
+        settings=config_values(opened.config),
         sample=opened.sample().manifest.fingerprint if inputs is not None else "",
         rows=0 if inputs is None else len(inputs),
         outputs={} if inputs is None else output_marks(model, inputs),

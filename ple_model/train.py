@@ -175,6 +175,7 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
             created=_now(),
             commit=code_commit(),
             parameters=sum(p.numel() for p in model.parameters()),
+            experts=list(config.shared_experts),
             warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
 

@@ -70,12 +70,7 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
         )
     if w.config:
-        yield Finding(
-            "RUN-CHANGED", "error", "config.yaml", "`config.yaml` is not the file that training wrote.",
-            (Evidence("files that changed", 1.0, 0.0, text="config.yaml"),), None,
-            "The configuration was edited after the training; the weights were trained with another.",
-            Fix("", None, None, "Put the training's own config.yaml back; a change of it needs another training."),
-        )  # fmt: skip
+        yield _configuration(w)
     if w.sample == "changed":
         yield Finding(
             "RUN-CHANGED", "warning", "sample", "The stored customers are not those that training stored.",
@@ -83,6 +78,29 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "Rows of sample/ were edited or replaced after the training: what is measured on them is of other rows.",
             Fix("", None, None, "Take sample/ from where the run was trained, or name the dataset to measure on."),
         )  # fmt: skip
+
+
+def _configuration(w: Written) -> Finding:
+    """Which keys are others, where the values of training were kept."""
+    moved = w.moved_settings
+    first = next(iter(w.settings), "")
+    verdict = (
+        f"`{first}` in `config.yaml` was {w.settings[first][0]} in training and is {w.settings[first][1]}; "
+        f"values that changed: {len(moved)}."
+        if first
+        else "`config.yaml` is not the file that training wrote; which key changed is unknown, since this run is of before its "
+        "values were kept."
+    )
+    return Finding(
+        "RUN-CHANGED", "error", "config.yaml", verdict,
+        (
+            Evidence("keys that changed", float(len(moved)), 0.0, text="; ".join(moved[:SHOWN]))
+            if moved
+            else Evidence("files that changed", 1.0, 0.0, text="config.yaml"),
+        ), None,
+        "The configuration was edited after the training; the weights were trained with another.",
+        Fix("", None, None, "Put the training's own config.yaml back; a change of it needs another training."),
+    )  # fmt: skip
 
 
 def _how(module: str, tensors: dict[str, TensorChange], total: int) -> str:

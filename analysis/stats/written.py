@@ -38,7 +38,9 @@ class Written:
     """Files of preprocess/ that changed, with the parts that did; no part: the whole, or the file is gone."""
     gone: tuple[str, ...] = ()
     config: bool = False
-    """config.yaml is another."""
+    """config.yaml says something else; another order of its keys, or a comment, does not count."""
+    settings: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By key of config.yaml that changed: (value then, value now); empty also where the values then were not kept."""
     sample: str = "same"
     """"same", "changed", or "absent" """
     rows: int = 0
@@ -58,6 +60,11 @@ class Written:
     def moved(self) -> str:
         """What of the environment differs, in words."""
         return ", ".join(f"{k} {then} -> {now}" for k, (then, now) in self.environment.items())
+
+    @property
+    def moved_settings(self) -> list[str]:
+        """The keys of config.yaml that changed, in words."""
+        return [f"{key}: {then} -> {now}" for key, (then, now) in self.settings.items()]
 
     @property
     def changed(self) -> bool:

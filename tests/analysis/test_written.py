@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from analysis.checks import checks
 from analysis.checks.finding import Finding
@@ -104,10 +106,45 @@ def test_an_altered_calibration_names_its_task_and_a_missing_file_is_one(copy: P
     assert "is gone" in found["preprocess/uncertainty.json"].verdict
 
 
-def test_an_edited_configuration_is_told(copy: Path) -> None:
-    path = copy / "config.yaml"
-    path.write_text(path.read_text() + "\n# edited\n")
-    assert [f.subject for f in said(copy, "RUN-CHANGED") if f.alarm] == ["config.yaml"]
+def _settings(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    settings = yaml.safe_load((path / "config.yaml").read_text())
+    change(settings)
+    (path / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=True))
+
+
+def test_an_edited_configuration_is_told_key_by_key(copy: Path) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        settings["cgc"]["temperature"] = 2.0
+        settings["task_experts"]["tasks"]["churn"] = {"weight": 3.0}
+
+    _settings(copy, change)
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert (found.subject, found.severity) == ("config.yaml", "error")
+    assert "`cgc.temperature` in `config.yaml` was 1.0 in training and is 2.0" in found.verdict
+    assert found.evidence[0].value == 2
+    assert "task_experts.tasks.churn.weight: not set -> 3.0" in found.evidence[0].text
+
+
+def test_an_edited_configuration_of_a_run_of_before_is_told_without_its_keys(copy: Path) -> None:
+    stored = read_json(copy / "fingerprint.json")
+    del stored["settings"]
+    write_json(copy / "fingerprint.json", stored)
+    _settings(copy, lambda settings: settings["cgc"].update(temperature=2.0))
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert (found.subject, "which key changed is unknown" in found.verdict) == ("config.yaml", True)
+
+
+@pytest.mark.parametrize("kept_in", ["manifest.json", "progress.jsonl"])
+def test_the_order_of_keys_in_the_configuration_means_nothing(copy: Path, tiny_run: Run, kept_in: str) -> None:
+    if kept_in == "progress.jsonl":  # as of before the manifest held the order
+        stored = read_json(copy / "manifest.json")
+        del stored["experts"]
+        write_json(copy / "manifest.json", stored)
+    _settings(copy, lambda settings: None)
+    written_order = list(yaml.safe_load((copy / "config.yaml").read_text())["shared_experts"])
+    assert written_order != list(tiny_run.config.shared_experts)  # sorted
+    assert list(load_run(copy).config.shared_experts) == list(tiny_run.config.shared_experts)
+    assert [f.severity for id in ("RUN-CHANGED", "RUN-DIFFERS") for f in said(copy, id)] == ["ok", "ok"]
 
 
 def test_other_stored_customers_are_told_and_the_code_is_not_blamed(copy: Path, tiny_run: Run) -> None:
