@@ -493,7 +493,7 @@ class _Recorder:
         doubted = in_doubt(best_split(skill), found, labels)
         if read is None or not doubted:
             return labels
-        again = refound(rows, read, self.model.tasks, doubted, found)
+        again = refound(rows, read, self.model.tasks, doubted, found, profile or {})
         return {k: replace(v, refound=again.get(k)) for k, v in labels.items()}
 
     def _amounts(self) -> dict[str, tuple[float, float]]:

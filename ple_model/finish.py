@@ -23,6 +23,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.files import write_json
 from ple_model.finite import bad_tensors, tensors_sentence
+from ple_model.label_profile import add_told
 from ple_model.metrics import BY_KIND
 from ple_model.model import PLEClusterAdaTT
 from ple_model.profile import write_profile
@@ -40,8 +41,8 @@ SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
 def finish(
     run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000, baselines: StoredBaselines | None = None
 ) -> tuple[str, ...]:
-    """Write preprocess/{calibration.json,uncertainty.json,profile.npz,consistency.npz}, metrics.json, sample/ and, of all of
-    it, fingerprint.json. `model` is in eval mode.
+    """Write preprocess/{calibration.json,uncertainty.json,profile.npz,consistency.npz,labels.json}, metrics.json, sample/ and,
+    of all of it, fingerprint.json. `model` is in eval mode.
 
     Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
     as misses. `UserError` if weights are not finite, or if no output of a task is."""
@@ -63,6 +64,7 @@ def finish(
     measure_and_write(run, model, dataset)
     write_profile(run, dataset)
     write_consistency(run, dataset)
+    add_told(run, dataset, model.config)
     known = training_labels(dataset)
     splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps), known, model.amounts)}
     if dataset.rows("test"):

@@ -276,23 +276,36 @@ def leak(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 
 @check("LABEL-JOIN", "The labels go with the inputs of their rows as they did in training.", None)
 def join(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """Neither the model nor a boosting fitted afresh finds on these rows what the training found; or the other way round."""
+    """Neither the model nor a fit made afresh finds on these rows what it found on as many at training; or the reverse."""
     judged = {k: v for k, v in judged_skill(s).items() if has_skill(v) is not None}
     if not judged or s.training is None or not len(s.training):
         raise NotMeasured("It is not known what the training found, or what the model finds on these rows.")
     again = {k: s.labels[k].refound for k in judged if k in s.labels and s.labels[k].refound is not None}
-    lost, hidden = [], []
+    lost, hidden, open_ = [], [], []
     for task, r in again.items():
         assert r is not None
-        half = t.join_share * r.found
         if _other_unit(s.labels[task], t):
             continue  # amounts in two units are told by nobody, and LABEL-UNIT says so
-        if r.found >= t.join_found and judged[task].skill.high < half and r.fresh.high < half:
-            lost.append(task)
+        if r.found >= t.join_found and judged[task].skill.high < t.join_share * r.found:
+            expected = r.then - r.then_spread
+            if r.fresh.high < t.join_share * expected:
+                lost.append(task)
+            elif not r.fresh.low >= t.join_share * expected:
+                open_.append(task)
         if not any(has_skill(v) for v in judged.values()) and r.fresh.low > t.join_found and _nothing_in_training(s, judged, t):
             hidden.append(task)
+    if len(lost) >= t.join_tasks:
+        # of what too few rows could tell by themselves: no better than the others, and of the same table
+        told = {k for k, r in again.items() if k not in lost and k not in open_ and r is not None and r.fresh.low > 0}
+        lost += [k for k, v in judged_skill(s).items() if k not in lost and k not in told and not has_skill(v)]
     if lost or hidden:
         yield _not_theirs(s, lost or hidden, here=bool(lost), t=t)
+    elif open_:
+        names = ", ".join(open_)
+        raise NotMeasured(
+            f"Too few rows to tell whether the labels of {names} are those customers': on as many rows at training a fit made "
+            "afresh found too little itself, or it is not known of this run what it found."
+        )
 
 
 def _nothing_in_training(s: Statistics, judged: dict[str, TaskSkill], t: Thresholds) -> bool:
@@ -314,19 +327,25 @@ def _not_theirs(s: Statistics, tasks: list[str], *, here: bool, t: Thresholds) -
         "LABEL-JOIN",
         "error",
         first if len(tasks) == 1 else "labels",
-        f"The labels of {len(tasks)} tasks are not those customers': the training found a skill of {r.found:.2f} in {first}, "
-        f"and on these rows neither the model ({own.skill.value:.2f}) nor a boosting fitted on them ({r.fresh.value:.2f}) "
-        "finds it."
+        f"The labels of {first} are not those customers': the training found a skill of {r.found:.2f}, on these rows the "
+        f"model finds {own.skill.value:.2f}, and a fit made afresh tells {r.fresh.value:.2f} of their variance where it told "
+        f"{r.then:.2f}."
+        if here and len(tasks) == 1
+        else f"The labels of {len(tasks)} tasks are not those customers': in {first} the training found a skill of "
+        f"{r.found:.2f}, on these rows the model finds {own.skill.value:.2f}, and a fit made afresh tells {r.fresh.value:.2f} "
+        f"of their variance where it told {r.then:.2f}."
         if here
-        else "The labels of the training rows are not those customers': nothing was learnt of any task, while a boosting "
-        f"fitted on these rows finds a skill of {r.fresh.value:.2f} in {first}.",
+        else "The labels of the training rows are not those customers': nothing was learnt of any task, while a fit made "
+        f"afresh on these rows tells {r.fresh.value:.2f} of the variance of {first}.",
         (
             Evidence("tasks", float(len(tasks)), None, None, ", ".join(tasks)),
             Evidence("skill that the training found", r.found if np.isfinite(r.found) else None, t.join_found),
             Evidence("skill of the model on these rows", own.skill.value, t.join_share * r.found if here else None, own.rows),
             Evidence("its 95 % interval, to", own.skill.high, None, own.customers),
-            Evidence("skill of a boosting fitted on these rows", r.fresh.value, None, r.n),
+            Evidence("share of variance that a fit made afresh on these rows tells", r.fresh.value, None, r.n),
             Evidence("its 95 % interval, to", r.fresh.high, None, r.n),
+            Evidence("the same on as many rows at training", r.then if np.isfinite(r.then) else None, None, r.n),
+            Evidence("how far samples of them lay from that", r.then_spread if np.isfinite(r.then_spread) else None),
         ),
         None,
         "The labels were joined to other customers or dates: shifted by a row, sorted differently, or by another key.",

@@ -57,10 +57,10 @@ RULES: tuple[Rule, ...] = (
     Rule(("INPUT-NONFINITE",), ("DATA-NONFINITE", "LABEL-JOIN", "INPUT-JOIN", "INPUT-SENTINEL", "DATA-DRIFT", *PASSED_ON)),
     Rule(("INPUT-SENTINEL",), ("LABEL-JOIN", "INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("DATA-EMPTY-FEED",), ("LABEL-JOIN", "INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
-    Rule(("INPUT-DUPLICATE",), ("DATA-DRIFT", "DATA-OWN-ROWS")),
+    Rule(("INPUT-DUPLICATE",), ("LABEL-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS")),
     Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", *PASSED_ON)),
-    Rule(("DATA-NONFINITE",), PASSED_ON),
-    Rule(("EXP-ZERO-INPUT",), ("EXP-TEMPORAL-ZERO",)),
+    Rule(("DATA-NONFINITE",), ("LABEL-JOIN", *PASSED_ON)),
+    Rule(("EXP-ZERO-INPUT",), ("LABEL-JOIN", "EXP-TEMPORAL-ZERO")),
     Rule(("EXP-TEMPORAL-ZERO", "EXP-ZERO-INPUT"), ("EXP-SCALE", "GATE-JITTER")),
     # labels: what is wrong with one is wrong with what its task is judged by, and with all that it learnt from it
     Rule(("LABEL-JOIN",), ("SKILL-", "EVI-")),
@@ -157,9 +157,9 @@ class _Links:
         """Whether what the cause is about leads to what the effect is about."""
         if cause.id == "LABEL-JOIN" and _inverted(effect):
             return False
-        if cause.id == "INPUT-JOIN" and effect.id == "LABEL-JOIN":  # labels go with the columns as a whole
-            return "features" in self.about[id(cause)]
         mine = self.reach[id(cause)]
+        if effect.id == "LABEL-JOIN":  # one table of labels: a cause must lead to all tasks that are lost
+            return EVERYTHING in mine or "features" in self.about[id(cause)] or self.about[id(effect)] <= mine
         return EVERYTHING in mine or bool(mine & self.about[id(effect)])
 
     def causes(self, effect: Finding) -> list[Finding]:

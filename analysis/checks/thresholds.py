@@ -222,6 +222,11 @@ class Thresholds:
         "Share of what training found that must still be possible on these rows, or their labels are not theirs.",
         JUDGEMENT,
     )
+    join_tasks: float = _t(
+        3,
+        "Tasks that are lost by themselves from which all that have no skill count as lost with them.",
+        "labels of one table stand in the same rows",
+    )
     leak_copies: float = _t(
         3, "Columns that may be copies of the one that gives a label away.", "a column, its raw value, its logarithm"
     )

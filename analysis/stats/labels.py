@@ -72,13 +72,16 @@ class Giveaway(Statistic):
 
 @dataclass(frozen=True, eq=False)
 class Refound(Statistic):
-    """What a boosting finds that is fitted on these rows afresh, where the model finds nothing."""
+    """What a fit made on these rows afresh finds, where the model finds nothing."""
 
     n: int
     found: float
     """skill that the training had found on its validation rows; NaN where that is not known"""
     fresh: Interval
-    """skill of the fresh fit, cross-validated"""
+    """share of the label's variance that the fresh fit tells of customers it was not fitted on"""
+    then: float = math.nan
+    """what the same fit told on as many held-out rows at training; NaN where that is not known"""
+    then_spread: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)

@@ -675,7 +675,7 @@ def _behind(w: World) -> None:
 def _other_customers(w: World) -> None:
     for task in ("churn", "ltv"):
         w.skill[task] = task_skill(task, w.facts.kinds[task], w.n // 2, model=-0.1)
-        w.labels[task] = replace(w.labels[task], refound=Refound(w.n // 2, 0.3, Interval(-0.02, -0.05, 0.01)))
+        w.labels[task] = replace(w.labels[task], refound=Refound(w.n // 2, 0.3, Interval(0.0, -0.01, 0.01), 0.2, 0.03))
 
 
 @planted("INPUT-JOIN", "hmm_behavior", "error")

@@ -163,7 +163,7 @@ def test_a_class_of_training_that_is_gone_is_no_wrong_join(
     counts: tuple[int, ...], trained: tuple[int, ...], says: str
 ) -> None:
     x = healthy()
-    lost = Refound(300, 0.3, Interval(-0.02, -0.05, 0.01))
+    lost = Refound(300, 0.3, Interval(0.0, -0.01, 0.01), 0.2, 0.03)
     one = replace(x.labels["channel"], counts=counts, named=(), own=(), trained=trained, names=("a", "b", "web"), refound=lost)
     skill = {"test": {**x.skill["test"], "channel": task_skill("channel", "multiclass", 300, model=-0.1)}}
     found = {f.id: f for f in run_checks(replace(x, labels={**x.labels, "channel": one}, skill=skill)) if f.alarm}

@@ -58,6 +58,10 @@ CAUSED = [
     ),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("HMM-ALL-DEFAULT", "lifecycle")),
     (alarm("INPUT-JOIN", "features"), alarm("LABEL-JOIN", "churn")),
+    (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("LABEL-JOIN", "churn")),
+    (alarm("INPUT-DUPLICATE", "rows"), alarm("LABEL-JOIN", "labels")),
+    (alarm("DATA-NONFINITE", "features[3]"), alarm("LABEL-JOIN", "churn")),
+    (alarm("EXP-ZERO-INPUT", "temporal.txn_seq"), alarm("LABEL-JOIN", "churn")),
     (alarm("INPUT-SENTINEL", "txn_seq"), alarm("EXP-SCALE", "temporal", "warning")),
     (alarm("INPUT-DUPLICATE", "rows"), alarm("DATA-OWN-ROWS", "run", "warning")),
     (alarm("EXP-SCALE", "temporal", "warning"), alarm("EXP-DEAD", "temporal")),
@@ -91,7 +95,10 @@ def test_a_consequence_names_its_cause(cause: Finding, effect: Finding) -> None:
 APART = [
     (alarm("INPUT-NONFINITE", "txn_seq"), alarm("EXP-DEAD", "deepfm")),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("HMM-ALL-DEFAULT", "journey")),
-    (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("LABEL-JOIN", "churn")),
+    (
+        alarm("INPUT-JOIN", "hmm_lifecycle"),
+        alarm("LABEL-JOIN", "labels", "error", Evidence("tasks", 2.0, text="churn, ctr")),
+    ),
     (alarm("DATA-DRIFT", "session_seq", "warning"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),
     (alarm("EXP-DEAD", "temporal"), alarm("CGC-DEAD-EXPERT", "perslay", "warning")),
     (alarm("RUN-CHANGED", "calibration"), alarm("CGC-COLLAPSE", "ctr:deepfm")),

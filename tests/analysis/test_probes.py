@@ -69,7 +69,8 @@ def test_a_run_that_is_behind_has_probes_of_every_stage(tiny_run: Run, tiny_data
         assert len(one.experts) == 8
 
 
-def test_a_fresh_fit_is_asked_only_where_the_model_finds_nothing() -> None:
+def test_a_fresh_fit_is_asked_only_where_the_model_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.refound.TASKS", 4)
     told = TaskLabels("binary", 300, 300, 2, giveaway=Giveaway("a", "features:rfm", 0.4, 1, "b", 0.2, 300))
     labels = dict.fromkeys(("ctr", "churn", "retention"), told)
     learnt = {t: task_skill(t, "binary", 300) for t in labels}
