@@ -7,14 +7,14 @@ that moved as a whole (which is drift) is not taken for one that was joined wron
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from analysis.stats.consistency import ConsistencyStats, InputSkill, StandIn
+from analysis.stats.consistency import ConsistencyStats, InputSkill, Silence, StandIn
 from ple_model.consistency import Consistency, repeated_rows
 from ple_model.input_columns import DIRECTIONS, SEQUENCES, Array, Values
 
@@ -29,6 +29,8 @@ MOST = 6
 ROUNDS = 100
 SAME = 0.7
 """Share of the skill that must come back for an explanation to hold."""
+QUIET = 0.1
+"""Share of the usual events a step below which it is silent."""
 CHANCE = 3.719
 """Standard normal quantile of 1 - 1e-4."""
 CONSTANT = 0.9
@@ -56,7 +58,38 @@ def measure(
         repeated=repeated, repeated_then=reference.repeated, compared=len(values),
     )  # fmt: skip
     judged = _Judge(reference, values, customers)
-    return replace(found, reason=judged.reason, rows=judged.rows, skill=judged.all() if not judged.reason else {})
+    skill = judged.all() if not judged.reason else {}
+    # the values of an input that holds another's are known: they are the other's, and stand in for nothing
+    swapped = {k for k, v in skill.items() if v.kind == "swapped"}
+    return replace(
+        found, reason=judged.reason, rows=judged.rows, skill=skill,
+        stand_ins=tuple(one for one in found.stand_ins if one.input not in swapped),
+    )  # fmt: skip
+
+
+def silences(events: Mapping[tuple[str, str], tuple[int, Array]], then: Mapping[str, Array]) -> tuple[Silence, ...]:
+    """Of each sequence at the newest cut-off that has enough rows: how many of its newest steps have hardly an event. `events`:
+    rows and those of them with an event in each step, by sequence and cut-off; `then`: shares at training."""
+    found = []
+    for key in sorted({k for k, _ in events}):
+        dates = [d for k, d in events if k == key and events[k, d][0] >= FEWEST]
+        if not dates:
+            continue
+        rows, count = events[key, max(dates)]
+        steps, usual = _silent(count / rows)
+        before = _silent(then[key])[0] if key in then else None
+        found.append(Silence(key, max(dates), steps, len(count), usual, rows, before))
+    return tuple(found)
+
+
+def _silent(share: Array) -> tuple[int, float]:
+    """(newest steps with less than a tenth of what the others usually have, what these usually have)."""
+    newest = share[::-1]
+    for steps in range(len(share)):
+        usual = float(np.median(newest[steps:]))
+        if newest[steps] >= QUIET * usual:
+            return (steps, usual) if usual > 0 else (0, 0.0)
+    return 0, 0.0
 
 
 def _aligned(reference: Consistency, columns: Sequence[tuple[str, str]], values: Values) -> tuple[Values, float]:

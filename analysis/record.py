@@ -36,7 +36,7 @@ from analysis.results.progress import Progress
 from analysis.skill import rows_skill
 from analysis.stats import drift, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.base import entropy
-from analysis.stats.consistency import ConsistencyStats
+from analysis.stats.consistency import ConsistencyStats, OtherUnit
 from analysis.stats.inputs import InputStats
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.labels import TaskLabels
@@ -44,21 +44,23 @@ from analysis.stats.probes import TaskProbe
 from analysis.stats.run import Statistics
 from analysis.stats.skill import TaskSkill, best_split
 from analysis.store import NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, stored, write_statistics
+from analysis.units import other_units
 from analysis.written import written
 from ple_model import label_profile
 from ple_model.batch import PLEClusterInput
 from ple_model.consistency import Consistency
 from ple_model.data.dataset.columns import infinite, known_numbers
+from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Batch, Dataset
 from ple_model.errors import UserError
 from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 from ple_model.finite import bad_inputs, bad_labels, bad_rows
-from ple_model.input_columns import beside, thirds
+from ple_model.input_columns import activity, beside, thirds
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.own_rows import ROWS, OwnRows, columns_of, compare
 from ple_model.presence import Absence, fallback_column, is_part, part_key
-from ple_model.profile import rows_of
+from ple_model.profile import Profile, rows_of
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
 from ple_model.scoring import brand_ranks, labelled
@@ -126,6 +128,8 @@ class _Kept:
     thirds: list[tuple[str, str]] = field(default_factory=list)
     blocks: list[NDArray[np.float32]] = field(default_factory=list)
     people: list[str] = field(default_factory=list)
+    events: dict[tuple[str, str], tuple[int, NDArray[np.float64]]] = field(default_factory=dict)
+    """(sequence, cut-off) -> rows that have it, and those of them with an event in each step"""
     split: list[str] = field(default_factory=list)
     cutoff: list[str] = field(default_factory=list)
 
@@ -436,6 +440,11 @@ class _Recorder:
             kept.drawn.append(rows[drawn])
             kept.thirds, block = thirds(batch.inputs.rows(torch.from_numpy(drawn)))
             kept.blocks.append(block)
+            for date in {batch.cutoff[i] for i in drawn}:
+                mine = torch.tensor([i for i in drawn if batch.cutoff[i] == date])
+                for key, steps in activity(batch.inputs.rows(mine)).items():
+                    n, count = kept.events.get((key, date), (0, np.zeros(steps.shape[1])))
+                    kept.events[key, date] = n + len(steps), count + steps.sum(0)
             kept.people += [batch.customer_id[i] for i in drawn]
             kept.split += [batch.split[i] for i in drawn]
             kept.cutoff += [batch.cutoff[i] for i in drawn]
@@ -518,10 +527,21 @@ class _Recorder:
         except UserError as e:
             return ConsistencyStats(reason=f"consistency.npz cannot be read: {e.args[0].split('/')[-1]}.")
         found = consistency.measure(reference, columns, values, kept.people, kept.cutoff)
+        found = replace(found, silent=consistency.silences(kept.events, {} if reference is None else reference.active))
+        if self.profile is not None and len(features) == len(self.names) == len(self.profile.edges):
+            found = replace(found, units=self._units(values[:, features], self.profile))
         twice, example, across, splits = rows_twice(rows)
         return replace(
             found, twice=twice, example=example, across=across, splits=splits, measured=kept.statistics.n
         )  # fmt: skip
+
+    def _units(self, values: NDArray[np.float32], profile: Profile) -> tuple[OtherUnit, ...]:
+        """Feature columns that are those of training times a number."""
+        try:
+            own = Normalizer.load(self.run_folder.preprocess)
+        except UserError:
+            return ()
+        return other_units(values, self.names, self.facts.parts, profile, own.inverse)
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError
-from ple_model.input_columns import DIRECTIONS, Array, Directions, Values, fit_directions, input_columns
+from ple_model.input_columns import (
+    DIRECTIONS,
+    SEQUENCES,
+    Array,
+    Directions,
+    Values,
+    activity,
+    fit_directions,
+    input_columns,
+)
 from ple_model.safe_arrays import fit_shapes, read_npz, write_npz
 
 if TYPE_CHECKING:
@@ -66,6 +75,8 @@ class Consistency:
     """[c, 2]"""
     repeated: float
     """Share of training rows of one cut-off that say the same as another customer's"""
+    active: dict[str, Array] = field(default_factory=dict)
+    """sequence -> [steps] share of the training rows that have it with an event in each step; empty in an older run"""
 
     def save(self, folder: Path) -> None:
         """Write `consistency.npz` (temporary file, then rename)."""
@@ -77,6 +88,7 @@ class Consistency:
             "fit": self.fit[upper].astype(np.float32), "held": self.held[upper].astype(np.float32),
             "rows": np.array(self.rows), "ridge": np.array(self.ridge), "common": self.common, "bound": self.bound,
             "covered": self.covered, "extremes": self.extremes, "repeated": np.array(self.repeated),
+            **{f"active|{k}": v.astype(np.float32) for k, v in self.active.items()},
         }, packed=True)  # fmt: skip
 
     @staticmethod
@@ -110,6 +122,7 @@ class Consistency:
             (int(z["rows"][0]), int(z["rows"][1])), max(float(z["ridge"]), 1e-6), z["common"].astype(np.float32),
             z["bound"].astype(np.float32), z["covered"].astype(np.float32), z["extremes"].astype(np.float32),
             float(z["repeated"]),
+            {k.split("|")[1]: z[k].astype(np.float64) for k in z if k.startswith("active|") and z[k].ndim == 1},
         )  # fmt: skip
 
     def weights(self, target: NDArray[np.int64], others: NDArray[np.int64], ridge: float | None = None) -> Array:
@@ -146,7 +159,22 @@ def fit_consistency(dataset: Dataset) -> Consistency | None:
     if not len(train):
         return None
     _, others, _ = _rows(dataset, ("validation", "test"), HELD, names)
-    return consistency_of(columns, train, dates, others)
+    return replace(consistency_of(columns, train, dates, others), active=_activity(dataset))
+
+
+def _activity(dataset: Dataset) -> dict[str, Array]:
+    """[steps] of each sequence, of the newest rows of at most `HELD` training rows."""
+    held: dict[str, list[Array]] = {}
+    rows = 0
+    fields = [f for f in SEQUENCES if f in dataset.manifest.fields]
+    for batch in dataset.batches("train", 1024, shuffle=True, fields=fields):
+        for key, steps in activity(batch.inputs).items():
+            held.setdefault(key, []).append(steps)
+        rows += len(batch)
+        if rows >= HELD:
+            break
+    joined = {k: np.concatenate(v) for k, v in held.items()}
+    return {k: v.mean(0) for k, v in joined.items() if len(v)}
 
 
 def consistency_of(columns: Sequence[tuple[str, str]], train: Values, dates: Sequence[str], others: Values) -> Consistency:

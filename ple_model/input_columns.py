@@ -51,6 +51,17 @@ def thirds(inputs: PLEClusterInput) -> tuple[list[tuple[str, str]], Values]:
     return found, np.concatenate(blocks, axis=1)
 
 
+def activity(inputs: PLEClusterInput) -> dict[str, Array]:
+    """[rows that have it, steps] of each sequence 1 where a step has an event."""
+    found: dict[str, Array] = {}
+    for field in SEQUENCES:
+        held = getattr(inputs, field)
+        if held is not None:
+            there = np.asarray(inputs.present(field).cpu().numpy(), dtype=bool)
+            found[field] = np.asarray((held != 0).any(2).cpu().numpy()[there], dtype=np.float64)
+    return found
+
+
 def beside(
     columns: Sequence[tuple[str, str]], values: Values, more: Sequence[tuple[str, str]], block: Values
 ) -> tuple[list[tuple[str, str]], Values]:

@@ -337,6 +337,12 @@ class Thresholds:
         "0.94 (121 rows) or 0.95 (542 rows), of inputs whose rows were shuffled the 99 % interval ends at 0.02; a part of the "
         "features times 3, which is drift, leaves another with 0.66 (interval to 0.79)",
     )
+    stale_steps: float = _t(
+        3, "Newest steps of a sequence without events, beyond those of training, from which its feed has stopped.", JUDGEMENT
+    )
+    stale_events: float = _t(
+        20, "Events to be expected in these steps, from which their absence is no chance.", "chance leaves none once in 5e8"
+    )
     sentinel_share: float = _t(
         0.01,
         "Share of rows from which a value that training did not share is a stand-in.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from analysis.stats.factor import Factor
+
 
 @dataclass(frozen=True)
 class InputSkill:
@@ -37,6 +39,32 @@ class StandIn:
 
 
 @dataclass(frozen=True)
+class OtherUnit:
+    """A column whose deciles are those of training times about one number."""
+
+    input: str
+    column: str
+    factor: Factor
+
+
+@dataclass(frozen=True)
+class Silence:
+    """The newest steps of a sequence, in which hardly any row has an event."""
+
+    input: str
+    cutoff: str
+    steps: int
+    """newest steps that are silent"""
+    of: int
+    """all steps"""
+    usual: float
+    """share of rows with an event a step, before that"""
+    rows: int
+    then: int | None = None
+    """newest steps that were silent in training; None where that is not known"""
+
+
+@dataclass(frozen=True)
 class ConsistencyStats:
     reason: str = ""
     """Why inputs could not be held against each other; empty where they were."""
@@ -61,3 +89,7 @@ class ConsistencyStats:
     measured: int = 0
     """All rows."""
     example: str = ""
+    units: tuple[OtherUnit, ...] = ()
+    """Columns that moved by a factor."""
+    silent: tuple[Silence, ...] = ()
+    """Sequences, at their newest cut-off."""

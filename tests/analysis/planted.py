@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from analysis import consistency
 from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, sae, training, transfer
-from analysis.stats.consistency import ConsistencyStats
+from analysis.stats.consistency import ConsistencyStats, OtherUnit, Silence
+from analysis.stats.factor import Factor
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.labels import Giveaway, Refound, Scales, TaskLabels
 from analysis.stats.run import Facts, RowQuality, Statistics
@@ -686,6 +687,20 @@ def _shuffled(w: World) -> None:
 @planted("INPUT-SENTINEL", "tda_features", "error")
 def _stand_in(w: World) -> None:
     w.rows[::10, 13] = -999
+
+
+def _delivered(**changed: Any) -> Statistics:
+    x = healthy()
+    assert x.consistency is not None
+    return replace(x, consistency=replace(x.consistency, **changed))
+
+
+PLANTED["INPUT-UNIT"] = lambda: Case(
+    _delivered(units=(OtherUnit("features:rfm", "spend_28d", Factor(98.0, 0.04, 7, 600)),)), "features:rfm", "error"
+)
+PLANTED["DATA-STALE"] = lambda: Case(
+    _delivered(silent=(Silence("txn_seq", "2025-05-01", 30, 180, 0.25, 600, 0),)), "txn_seq", "warning"
+)
 
 
 @planted("INPUT-DUPLICATE", "rows", "error")

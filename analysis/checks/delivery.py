@@ -1,0 +1,78 @@
+"""Checks of how inputs were delivered: in the unit of training, and up to the cut-off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.registry import NotMeasured, check
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.consistency import OtherUnit
+from analysis.stats.factor import said, unit
+from analysis.stats.run import Statistics
+
+
+@check("INPUT-UNIT", "Every column is in the unit of training.", "data.drift")
+def input_unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """One finding an input and factor, of the column that shows it most evenly."""
+    x = s.consistency
+    if x is None or s.trained is None:
+        raise NotMeasured("It was not measured how large the columns were in training.")
+    groups: dict[tuple[str, int], list[OtherUnit]] = {}
+    for one in x.units:
+        f = one.factor
+        if abs(f.power) >= math.log10(t.unit_factor) and f.uneven <= t.unit_uneven:
+            groups.setdefault((one.input, round(2 * f.power)), []).append(one)
+    for (key, _), columns in groups.items():
+        first = min(columns, key=lambda c: (c.factor.uneven, c.column))
+        more = len(columns) - 1
+        yield Finding(
+            "INPUT-UNIT",
+            "error",
+            key,
+            f"The values of `{first.column}` are about {said(first.factor.times)} times those of training"
+            + (f"; so are {more} more columns of this input." if more else "."),
+            (
+                Evidence("values over those of training", first.factor.times, t.unit_factor, first.factor.n, first.column),
+                Evidence("largest distance of a decile from that, in powers of ten", first.factor.uneven, t.unit_uneven),
+                Evidence("columns of this input with such a factor", float(len(columns)), 0.0),
+            ),
+            "data.drift",
+            unit(first.factor.times),
+            Fix("", None, None, "Convert these columns to the unit of training before the import, and build anew."),
+        )
+
+
+@check(
+    "DATA-STALE",
+    "The events of every sequence go up to the cut-off.",
+    "data.presence",
+    unplantable="a sequence that ends early is cut in the events; tests/analysis/test_delivery.py cuts one",
+)
+def stale(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """A sequence whose newest steps hardly any row has an event in, and more of them than in training."""
+    x = s.consistency
+    if x is None:
+        raise NotMeasured("It was not measured how far the events go.")
+    for one in x.silent:
+        usual = 0 if one.then is None else one.then
+        if one.steps < usual + t.stale_steps or one.rows * one.usual * one.steps < t.stale_events:
+            continue
+        experts = [e for e in s.facts.experts if one.input in s.facts.reads.get(e, ())]
+        yield Finding(
+            "DATA-STALE",
+            "warning",
+            one.input,
+            f"`{one.input}` has hardly an event in the newest {one.steps} of its {one.of} steps before {one.cutoff}; before "
+            f"that {one.usual:.0%} of rows have one a step.",
+            (
+                Evidence("newest steps without events", float(one.steps), usual + t.stale_steps, one.rows),
+                Evidence("the same in training", None if one.then is None else float(one.then)),
+                Evidence("events to be expected in them", one.rows * one.usual * one.steps, t.stale_events, one.rows),
+                Evidence("experts that read it", float(len(experts)), text=", ".join(experts)),
+            ),
+            "data.presence",
+            "The feed stopped before the cut-off: what looks like inactivity was not delivered.",
+            Fix("", None, None, "Import the missing days, or build with a cut-off at which the feed was still delivered."),
+        )
