@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from analysis.ablation import JOINT, MIN_POSITIVES, SMALLEST, Ablation, Cell
 from analysis.engine.effects import MIN_LABELS
 from analysis.engine.paired import PairedBootstrap
-from ple_model.baselines import BOOSTING_ROWS, fit_boosting
+from ple_model.baselines import BOOSTING_ROWS
+from ple_model.boosting import fit_boosting
 from ple_model.data.dataset.columns import is_wide_task
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean

@@ -18,7 +18,7 @@ from analysis.stats.base import Array
 from analysis.stats.run import Facts, SplitPerformance, TaskPerformance
 from analysis.store import AnalysisStore
 from ple_model.amounts import amount_metrics
-from ple_model.baselines import commonest_share, constant_metrics
+from ple_model.constant_metrics import commonest_share, constant_metrics
 from ple_model.metrics import BY_KIND, Metrics, class_metrics
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q

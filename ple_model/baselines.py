@@ -1,54 +1,43 @@
-"""What simpler things reach on the rows that a model is measured on: the one place where a constant and a baseline are defined.
+"""What simpler things reach on the rows that a model is measured on.
 
 Each is fitted on the training split alone:
 - `constant`: the training base rate, class shares, mean, or brand popularity (`row_loss.Yardstick`);
 - `recency`, `prior_spend`: one column by itself, for binary tasks by logistic regression, `prior_spend` for amounts too by
   least squares. Of several windows of spend the one that tells most on the training split counts;
 - `linear`: ridge or logistic regression on the feature columns (`linear`);
-- `boosting`: scikit-learn's HistGradientBoosting on every input that is no sequence (`flat_inputs`) of up to `BOOSTING_ROWS`
-  training rows, stopped early on customers that it does not learn from;
+- `boosting`: gradient boosting (`boosting`) on every input that is no sequence (`flat_inputs`) of up to `BOOSTING_ROWS` training
+  rows, stopped early on customers that it does not learn from;
 - `reachable`: on the synthetic bank, the planted probability itself, where it is known.
 Answers to a task that learns by Huber's loss get the offset that this loss asks for on the training rows.
 """
 
 from __future__ import annotations
 
-import re
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ple_model import baseline_folder as folder
-from ple_model.amounts import amount_metrics
 from ple_model.baseline_folder import SplitBaselines, StoredBaselines, TaskBaselines
+from ple_model.baseline_rows import baseline_of, read_rows
+from ple_model.boosting import fit_boosting, held_out
 from ple_model.data.dataset.columns import KEYS
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
-from ple_model.flat_inputs import FLAT_FIELDS, flat
 from ple_model.linear import Matrix, Predict, Standardiser, fit_linear
-from ple_model.metrics import BY_KIND, Metrics, auc, class_metrics, spearman, weighted_ranks
+from ple_model.metrics import BY_KIND, Metrics, auc, class_metrics, spearman
 from ple_model.reachable import Planted
 from ple_model.row_loss import Yardstick, centre, yardstick
 from ple_model.schema import RAW_PART
-from ple_model.scoring import TaskRows
 from ple_model.sources import source_digest
 from ple_model.tasks import TASKS, TaskSpec
 
 BOOSTING_ROWS = 100_000
 """Training rows of the baselines at most, drawn at random."""
-HELD_OUT = 0.15
-"""Share of the customers that early stopping watches."""
-MIN_HELD_OUT = 50
-"""With fewer rows than this to watch, boosting runs `BLIND_ROUNDS` rounds instead of stopping early."""
-BLIND_ROUNDS = 50
-SPEND = re.compile(r"(prior_)?spend_\d+d")
 
 Array = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -106,8 +95,8 @@ class _Fitting:
         self.notes: list[str] = []
         self.dataset, self.seed, self.quick = dataset, seed, quick
         total = dataset.rows("train")
-        self.train = _read(dataset, ("train",), min(total, BOOSTING_ROWS), seed, quick)
-        self.rest = _read(dataset, folder.SPLITS, None, seed, quick)
+        self.train = read_rows(dataset, ("train",), min(total, BOOSTING_ROWS), seed, quick)
+        self.rest = read_rows(dataset, folder.SPLITS, None, seed, quick)
         self.sizes = {s: dataset.rows(s) for s in folder.SPLITS}
         if total > BOOSTING_ROWS:
             self.notes.append(f"baselines are fitted on {BOOSTING_ROWS:,} of {total:,} training rows")
@@ -196,7 +185,7 @@ class _Fitting:
         """The column of this baseline that tells most on the training rows."""
         best = (0.0, "")
         for name, column in self.train.single.items():
-            if _baseline_of(name) == baseline:
+            if baseline_of(name) == baseline:
                 best = max(best, (_told(spec.kind, y, column[known]), name))
         if best[1] and baseline == "prior_spend":
             self.notes.append(f"prior_spend of {spec.name}: {best[1]} tells most on the training rows")
@@ -247,117 +236,6 @@ def metrics_of(found: StoredBaselines, spec: TaskSpec, split: str, rows: NDArray
     return out
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Inputs [n, F], `features` first; customer ids and cut-offs [n]; labels by task [n] or [n, outputs], NaN where missing;
-    single columns by name [n]."""
-
-    matrix: NDArray[np.float32]
-    customers: NDArray[np.object_]
-    cutoffs: NDArray[np.object_]
-    labels: dict[str, Array]
-    single: dict[str, Array]
-
-
-def _read(dataset: Dataset, splits: Sequence[str], limit: int | None, seed: int, quick: bool) -> _Rows:
-    """The rows of these splits in file order, or a seeded sample of `limit` rows of one split. `quick`: the columns alone."""
-    total = sum(dataset.rows(s) for s in splits)
-    keep = np.arange(total)
-    if limit is not None and limit < total:
-        keep = np.sort(np.random.default_rng(seed).choice(total, limit, replace=False))
-    chosen = np.zeros(total, dtype=bool)
-    chosen[keep] = True
-    pieces: list[NDArray[np.float32]] = []
-    customers: list[str] = []
-    cutoffs: list[str] = []
-    labels: dict[str, list[Array]] = {}
-    first = 0
-    fields = ("features",) if quick else tuple(f for f in FLAT_FIELDS if f in dataset.manifest.fields)
-    for batch in (b for s in splits if dataset.rows(s) for b in dataset.batches(s, 4096, window_rows=4096, fields=fields)):
-        mine = chosen[first : first + len(batch)]
-        first += len(batch)
-        pieces.append((batch.inputs.features.numpy() if quick else flat(batch.inputs))[mine])
-        customers += [c for c, taken in zip(batch.customer_id, mine, strict=True) if taken]
-        cutoffs += [c for c, taken in zip(batch.cutoff, mine, strict=True) if taken]
-        for task, value in (batch.inputs.targets or {}).items():
-            y = value.numpy()[mine].astype(np.float64)
-            labels.setdefault(task, []).append(y if value.is_floating_point() else np.where(y < 0, np.nan, y))
-    matrix = np.concatenate(pieces)
-    joined = {k: np.concatenate(v) for k, v in labels.items()}
-    ids, dates = np.array(customers, dtype=object), np.array(cutoffs, dtype=object)
-    return _Rows(matrix, ids, dates, joined, _single_columns(dataset, splits, matrix, keep))
-
-
-def _baseline_of(column: str) -> str | None:
-    name = column.removeprefix("raw:")
-    return "recency" if name == "recency_days" else "prior_spend" if SPEND.fullmatch(name) else None
-
-
-def _single_columns(
-    dataset: Dataset, splits: Sequence[str], features: NDArray[np.float32], keep: NDArray[np.int64]
-) -> dict[str, Array]:
-    """By name: the readable columns (`raw:`) and those of the schema that a single-column baseline may use, for the rows
-    `keep`. A readable column stands for the schema's of the same name."""
-    readable = ["raw:" + n.removeprefix("raw:") for n in dataset.manifest.raw_columns]
-    found: dict[str, Array] = {}
-    for name in (n for n in readable if _baseline_of(n)):
-        whole = pa.chunked_array([c for s in splits if dataset.rows(s) for c in dataset.table([name], s).column(0).chunks])
-        found[name] = np.asarray(whole.to_pandas(), dtype=np.float64)[keep]
-    for name, index in dataset.schema.index.items():
-        if _baseline_of(name) and f"raw:{name}" not in found:
-            found[name] = features[:, index].astype(np.float64)
-    return found
-
-
-def training_labels(dataset: Dataset) -> Mapping[str, Array]:
-    """Labels of the training split by task, those that are missing left out; a task of several outputs has no constant here."""
-    out: dict[str, Array] = {}
-    if not dataset.rows("train"):
-        return out
-    for task in dataset.manifest.tasks:
-        for table in dataset.tables([f"y_{task}"], "train"):
-            values = np.asarray(table.column(0).to_numpy(zero_copy_only=False))
-            if values.dtype == object:
-                break
-            kept = values[values >= 0] if values.dtype.kind in "iu" else values[np.isfinite(values)]
-            out[task] = np.concatenate([out.get(task, np.zeros(0)), kept.astype(np.float64)])
-    return out
-
-
-def constant(rows: TaskRows, label: Array) -> Metrics:
-    """What the best constant answer of the training split, whose labels are `label` [m], reaches on `rows`."""
-    return constant_metrics(rows.spec.kind, rows.spec.log_scale and rows.label.ndim == 1, rows.label, label)
-
-
-def constant_metrics(kind: str, logs: bool, label: Array, trained: Array) -> Metrics:
-    """The same from the labels alone: `label` [n] of the rows, `trained` [m] of the training split; `logs`: they are
-    logarithms of amounts."""
-    n = len(label)
-    if kind in ("contrastive", "multiclass"):
-        classes = int(max(trained.max(), label.max())) + 1
-        counts = np.bincount(trained.astype(np.int64), minlength=classes).astype(np.float64)
-        y = label.astype(np.int64)
-        if kind == "multiclass":
-            share, best = counts / len(trained), int(counts.argmax())
-            above = (counts[None, :] > counts[:, None]).sum(axis=1)
-            return class_metrics(y, np.full(n, best), np.full(n, share[best]), share[y], above[y])
-        rank = len(counts) + 1 - weighted_ranks(counts)
-        return BY_KIND[kind](label, rank[y], None)
-    found = dict(BY_KIND[kind](label, np.full(n, trained.mean()), None))
-    if logs:
-        found |= amount_metrics(np.expm1(label), np.full(n, np.expm1(trained).mean()))
-    return found
-
-
-def commonest_share(kind: str, label: Array) -> float | None:
-    """Share of positives (binary), or of the commonest class or brand, among labels [n]; None for a regression."""
-    if not len(label) or kind == "regression":
-        return None
-    if kind == "binary":
-        return float(label.mean())
-    return float(np.bincount(label.astype(np.int64)).max() / len(label))
-
-
 def _told(kind: str, label: Array, column: Array) -> float:
     """How far a column by itself ranks the labels: the AUC's distance from one half, or the size of the rank correlation; 0
     where it says nothing."""
@@ -387,74 +265,3 @@ def fit_column(judge: Yardstick, column: Array, y: Array) -> Callable[[Array], A
         return None
     whole = _offset(judge, fitted, x, y)
     return lambda values: whole(scale(shaped(values)))
-
-
-def held_out(customers: NDArray[np.object_], seed: int) -> NDArray[np.bool_]:
-    """[n] rows of the customers that early stopping watches: all rows of a customer or none."""
-    ids, index = np.unique(customers.astype(str), return_inverse=True)
-    watched = np.random.default_rng(seed).permutation(len(ids)) < round(HELD_OUT * len(ids))
-    return np.asarray(watched[index])
-
-
-def fit_boosting(
-    spec: TaskSpec, x: NDArray[np.float32], y: Array, seed: int, customers: NDArray[np.object_] | None = None
-) -> Predict | None:
-    """A fitted gradient boosting as features -> p [n], probabilities [n, K] or values [n]; None if there is one class only.
-
-    `customers` [n]: early stopping watches customers that the boosting does not learn from (default: each row is one). Any
-    number of rows and classes will do: a class that only watched rows have is not watched, and with too few rows to watch the
-    number of rounds is fixed.
-    """
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-    classify = spec.kind != "regression"
-    if classify and len(np.unique(y)) < 2:
-        return None
-    watch = held_out(np.arange(len(y)).astype(object) if customers is None else customers, seed)
-    learn = ~watch
-    if classify:
-        watch &= np.isin(y, y[learn])
-    stops = int(watch.sum()) >= MIN_HELD_OUT and (not classify or len(np.unique(y[learn])) > 1)
-    if not stops:
-        learn = np.ones(len(y), dtype=bool)
-    empty = ~np.isfinite(x[learn]).any(axis=0)
-    if empty.any():  # such a column has no values to cut, and tells nothing
-        x = np.where(empty, np.float32(0), x)
-    common: dict[str, Any] = {
-        "learning_rate": 0.1, "max_leaf_nodes": 15, "min_samples_leaf": 20, "l2_regularization": 1.0, "max_features": 0.2,
-        "early_stopping": stops, "n_iter_no_change": 10, "random_state": seed,
-    }  # fmt: skip
-    watched: dict[str, Any] = {"X_val": x[watch], "y_val": y[watch]} if stops else {}
-    if not classify:
-        regressor = HistGradientBoostingRegressor(max_iter=200 if stops else BLIND_ROUNDS, **common)
-        regressor.fit(x[learn], y[learn], **watched)
-        level = float(y[learn].mean())
-        return lambda t: _at_best(regressor, regressor.staged_predict, t, np.full(len(t), level))
-    # each round grows one tree a class: fewer rounds keep the work of 28 classes near that of two
-    rounds = max(30, 400 // len(np.unique(y[learn])))
-    classifier = HistGradientBoostingClassifier(max_iter=rounds if stops else min(rounds, BLIND_ROUNDS), **common)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        classifier.fit(x[learn], y[learn], **watched)
-    position = np.asarray(classifier.classes_).astype(np.int64)
-    shares = np.unique(y[learn], return_counts=True)[1] / int(learn.sum())
-
-    def predict(t: NDArray[np.float32]) -> Array:
-        p = _at_best(classifier, classifier.staged_predict_proba, t, np.tile(shares, (len(t), 1)))
-        if spec.kind == "binary":
-            return p[:, list(position).index(1)] if 1 in position else np.zeros(len(t))
-        out = np.zeros((len(t), spec.out_dim))
-        out[:, position] = p
-        return out
-
-    return predict
-
-
-def _at_best(model: Any, staged: Callable[[Matrix], Iterator[Any]], t: Matrix, none: Array) -> Array:
-    """Predictions after the round at which the watched customers' loss was lowest: early stopping ends some rounds later, and
-    of what nobody can learn the best is no round at all, the constant `none`."""
-    scores = np.asarray(getattr(model, "validation_score_", ()))
-    best = int(scores.argmax()) if len(scores) else int(model.n_iter_)  # scores[0] is of before the first round
-    if best == 0:
-        return none
-    return np.asarray(next(islice(staged(t), best - 1, None)), dtype=np.float64)

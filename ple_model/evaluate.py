@@ -14,7 +14,8 @@ import numpy as np
 
 from ple_model.amounts import AmountMap, amount_metrics
 from ple_model.baseline_folder import SPLITS, StoredBaselines
-from ple_model.baselines import Progress, constant, measure_all, metrics_of, training_labels
+from ple_model.baselines import Progress, measure_all, metrics_of
+from ple_model.constant_metrics import constant, training_labels
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.finish import base_rate

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.amounts import AmountMap, MeanShift, amount_metrics, fit_amounts, fit_shift
-from ple_model.baselines import commonest_share, constant, training_labels
 from ple_model.calibration import CalibrationMap, fit_calibration
 from ple_model.consistency import write_consistency
+from ple_model.constant_metrics import commonest_share, constant, training_labels
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.files import write_json

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: `tiny_dataset` and `tiny_run`, made once a session. Treat both as read-only; copy before changing."""
+"""Fixtures for all tests: `tiny_dataset`, `small_dataset` and `tiny_run`, made once a session and read-only: copy to change."""
 
 from __future__ import annotations
 
@@ -50,6 +50,14 @@ def one_label_fitted_afresh() -> Iterator[None]:
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A small dataset folder with planted signal (`tests/fakes.py`) and baselines that cost nothing, one for all workers."""
     return Dataset.open(shared(tmp_path_factory, "planted", lambda folder: with_quick_baselines(make_dataset(folder))))
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Three batches of 32 training rows: for a training that has to run, not to learn."""
+    return Dataset.open(
+        shared(tmp_path_factory, "small", lambda folder: make_dataset(folder, train=96, validation=64, test=64))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dashboard.components import metrics
-from ple_model.baselines import MIN_HELD_OUT, fit_boosting, held_out
+from ple_model.boosting import MIN_HELD_OUT, fit_boosting, held_out
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset, write_dataset
 from ple_model.errors import UserError

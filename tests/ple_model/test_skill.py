@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from ple_model import baseline_folder
+from ple_model import baseline_folder, boosting
 from ple_model import baselines as fits
 from ple_model.baseline_folder import REACHABLE
-from ple_model.baselines import fit_boosting, measure_all
+from ple_model.baselines import measure_all
+from ple_model.boosting import fit_boosting
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset, write_dataset
 from ple_model.errors import UserError
@@ -267,7 +268,7 @@ def test_nothing_of_validation_or_test_enters_a_fit(kept: Dataset, tmp_path: Pat
 
     def answers(data: Dataset) -> list[NDArray[np.float64]]:
         said: list[NDArray[np.float64]] = []
-        monkeypatch.setattr(fits, "BLIND_ROUNDS", 3)
+        monkeypatch.setattr(boosting, "BLIND_ROUNDS", 3)
         for name in ("fit_linear", "fit_boosting", "fit_column"):
             inner = getattr(fits, name)
 
@@ -365,7 +366,7 @@ def test_a_folder_that_cannot_be_written_to_is_measured_all_the_same(
         raise PermissionError(13, "Permission denied", str(copy))
 
     monkeypatch.setattr(baseline_folder, "write", refuse)
-    monkeypatch.setattr(fits, "BLIND_ROUNDS", 1)
+    monkeypatch.setattr(boosting, "BLIND_ROUNDS", 1)
     found = measure_all(Dataset.open(copy), quick=False, keep=True)
     assert "Permission denied" in found.unkept
     assert found.losses("churn", "test")["constant"].shape == (90,)
@@ -422,7 +423,7 @@ def test_rows_without_a_training_split_are_refused_in_one_sentence(tmp_path: Pat
 def test_a_training_measures_them_once_and_its_sample_carries_them(
     few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fits, "BLIND_ROUNDS", 1)
+    monkeypatch.setattr(boosting, "BLIND_ROUNDS", 1)
     data = Path(shutil.copytree(few.path, tmp_path / "data", ignore=shutil.ignore_patterns("baselines")))
     over = {"training": {"phase1_epochs": 1, "phase2_epochs": 0}}
     lines: list[dict[str, object]] = []

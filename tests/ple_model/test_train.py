@@ -101,25 +101,25 @@ def test_the_sample_keeps_test_customers(tiny_run: Run) -> None:
 # --- the loop
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(small_dataset: Dataset, tmp_path: Path) -> None:
     one = {"phase1_epochs": 1, "phase2_epochs": 0}
     seeds = {"a": 0, "b": 0, "c": 1}
-    runs = [small_training(tiny_dataset, tmp_path / n, {"training": {**one, "seed": s}}) for n, s in seeds.items()]
+    runs = [small_training(small_dataset, tmp_path / n, {"training": {**one, "seed": s}}) for n, s in seeds.items()]
     a, b, c = ((r.path / "model.safetensors").read_bytes() for r in runs)
     assert a == b
     assert a != c
 
 
-def test_training_leaves_the_callers_random_state_alone(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_training_leaves_the_callers_random_state_alone(small_dataset: Dataset, tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    small_training(tiny_dataset, tmp_path / "run")
+    small_training(small_dataset, tmp_path / "run")
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_early_stopping_ends_a_phase_and_keeps_the_best_weights(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_early_stopping_ends_a_phase_and_keeps_the_best_weights(small_dataset: Dataset, tmp_path: Path) -> None:
     # a learning rate at which nothing gets better than the first epoch
     over = {"training": {"learning_rate": 1e-12, "phase1_epochs": 9, "phase2_epochs": 0, "patience": 2}}
-    run = small_training(tiny_dataset, tmp_path / "run", over)
+    run = small_training(small_dataset, tmp_path / "run", over)
     lines = epochs(run)
     best = min(range(len(lines)), key=lambda i: lines[i]["valid"]["mean_ratio"])
     assert len(lines) < 9
@@ -166,26 +166,26 @@ def test_a_loss_that_stays_not_finite_fails_the_run_with_one_sentence(tmp_path: 
     assert run.progress()[-1]["event"] == "failed"
 
 
-def test_a_stopped_run_is_resumed_to_the_bits_of_an_unstopped_one(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_a_stopped_run_is_resumed_to_the_bits_of_an_unstopped_one(small_dataset: Dataset, tmp_path: Path) -> None:
     asked = iter([False, False, True])
     over = {"training": {"phase1_epochs": 2, "phase2_epochs": 0}}
-    stopped = small_training(tiny_dataset, tmp_path / "a", over, stop=lambda: next(asked))
+    stopped = small_training(small_dataset, tmp_path / "a", over, stop=lambda: next(asked))
     assert stopped.manifest.status == "stopped"
     assert stopped.resumable
     assert stopped.progress()[-1]["event"] == "stopped"
-    done = small_training(tiny_dataset, tmp_path / "a", over, resume=True)
-    whole = small_training(tiny_dataset, tmp_path / "b", over)
+    done = small_training(small_dataset, tmp_path / "a", over, resume=True)
+    whole = small_training(small_dataset, tmp_path / "b", over)
     assert done.manifest.status == "finished"
     assert (done.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
 
 
-def test_a_stop_file_stops_and_is_gone_after_the_resume(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_a_stop_file_stops_and_is_gone_after_the_resume(small_dataset: Dataset, tmp_path: Path) -> None:
     def touch(event: dict[str, Any]) -> None:
         if event["event"] == "start":
             (tmp_path / "run" / "state" / "stop").touch()
 
-    assert small_training(tiny_dataset, tmp_path / "run", progress=touch).manifest.status == "stopped"
-    assert small_training(tiny_dataset, tmp_path / "run", resume=True).manifest.status == "finished"
+    assert small_training(small_dataset, tmp_path / "run", progress=touch).manifest.status == "stopped"
+    assert small_training(small_dataset, tmp_path / "run", resume=True).manifest.status == "finished"
 
 
 def test_resuming_a_finished_run_changes_nothing(tiny_run: Run, tiny_dataset: Dataset) -> None:
@@ -328,16 +328,18 @@ def test_a_device_that_is_not_there_is_refused_before_anything_starts(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_manifest_says_the_device_that_was_used(tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_the_manifest_says_the_device_that_was_used(small_dataset: Dataset, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    create_run(tiny_dataset, run, tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 0}}), preset="x", device="cpu")
+    create_run(
+        small_dataset, run, tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 0}}), preset="x", device="cpu"
+    )
     replace(load_run(run).manifest, device="cuda", amp="fp16").save(run)
-    done = train(tiny_dataset, run, tiny_config(), resume=True, options=Options(device="cpu"))
+    done = train(small_dataset, run, tiny_config(), resume=True, options=Options(device="cpu"))
     assert (done.manifest.device, done.manifest.amp) == ("cpu", "off")
 
 
-def test_bf16_trains_on_a_cpu(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    run = small_training(tiny_dataset, tmp_path / "run", {"training": {"amp": "bf16", "phase1_epochs": 1, "phase2_epochs": 0}})
+def test_bf16_trains_on_a_cpu(small_dataset: Dataset, tmp_path: Path) -> None:
+    run = small_training(small_dataset, tmp_path / "run", {"training": {"amp": "bf16", "phase1_epochs": 1, "phase2_epochs": 0}})
     assert run.manifest.amp == "bf16"
     assert epochs(run)[0]["train"]["total"] is not None
 

@@ -23,7 +23,7 @@ from ple_model.run import Run
 from ple_model.sae import SparseAutoencoder
 from ple_model.scoring import score
 from ple_model.train import Options, train
-from tests.fakes import make_dataset, tiny_config
+from tests.fakes import tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +33,8 @@ TWO_EPOCHS: dict[str, Any] = {"training": {"phase1_epochs": 2, "phase2_epochs": 
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_dataset(tmp_path_factory.mktemp("data") / "small", train=192, validation=64, test=64)
+def data(small_dataset: Dataset) -> Dataset:
+    return small_dataset
 
 
 def poisoned(data: Dataset, out: Path, field: str, split: str, rows: int, value: float = float("nan")) -> Dataset:
@@ -72,7 +72,7 @@ def test_one_bad_row_costs_one_step_an_epoch_and_is_explained(data: Dataset, tmp
     named = {"y_ltv": "label ltv"}.get(field, field)
     assert first["inputs"] == {named: 1}
     assert first["epoch"] == 1
-    assert 1 <= first["step"] <= 6
+    assert 1 <= first["step"] <= 3
     assert first["tasks"]
     warned = [w for w in run.manifest.warnings if w.startswith("epoch 1: 1 steps were skipped")]
     assert len(warned) == 1
@@ -152,9 +152,9 @@ def test_calibration_of_outputs_that_are_all_no_numbers_is_one_sentence(data: Da
 
 
 def test_a_training_without_one_finite_batch_gives_up_with_field_epoch_and_step(data: Dataset, tmp_path: Path) -> None:
-    bad = poisoned(data, tmp_path / "data", "hmm_journey", "train", 192)
-    over = {"training": {"phase1_epochs": 9, "phase2_epochs": 0, "batch_size": 8}}
-    with pytest.raises(UserError, match=r"epoch 2, step 1: .* for 25 steps; .*'hmm_journey' in 8 of 8 rows \(it reached"):
+    bad = poisoned(data, tmp_path / "data", "hmm_journey", "train", 96)
+    over = {"training": {"phase1_epochs": 9, "phase2_epochs": 0, "batch_size": 4}}
+    with pytest.raises(UserError, match=r"epoch 2, step 1: .* for 25 steps; .*'hmm_journey' in 4 of 4 rows \(it reached"):
         trained(bad, tmp_path / "run", over)
 
 
@@ -188,7 +188,7 @@ def test_a_training_stopped_after_a_skipped_step_goes_on_to_the_same_end(data: D
     config = tiny_config(ONE_EPOCH)
     train(bad, tmp_path / "run", config, device="cpu", options=FAST, stop=stop)
     resumed = train(bad, tmp_path / "run", config, device="cpu", options=FAST, resume=True)
-    assert events(resumed, "resumed")[0]["step"] == min(step, 6)
+    assert events(resumed, "resumed")[0]["step"] == min(step, 3)
     assert [k for k, v in weights(whole).items() if not torch.equal(v, weights(resumed)[k])] == []
     assert resumed.manifest.warnings == whole.manifest.warnings
     assert len(events(resumed, "skipped")) == 1
