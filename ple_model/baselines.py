@@ -5,8 +5,8 @@ Each is fitted on the training split alone:
 - `recency`, `prior_spend`: one column by itself, for binary tasks by logistic regression, `prior_spend` for amounts too by
   least squares. Of several windows of spend the one that tells most on the training split counts;
 - `linear`: ridge or logistic regression on the feature columns (`linear`);
-- `boosting`: gradient boosting (`boosting`) on every input that is no sequence (`flat_inputs`) of up to `BOOSTING_ROWS` training
-  rows, stopped early on customers that it does not learn from;
+- `boosting`: gradient boosting (`boosting`) on every input that is no sequence (`flat_inputs`) of up to `BOOSTING_ROWS`
+  training rows, stopped early on customers that it does not learn from;
 - `reachable`: on the synthetic bank, the planted probability itself, where it is known.
 Answers to a task that learns by Huber's loss get the offset that this loss asks for on the training rows.
 """
