@@ -21,10 +21,9 @@ DATA = frozenset(
         "category_words",
         "currencies",
         "guess_roles",
-        "import_map",
+        "header_words",
         "read_dates",
         "read_numbers",
-        "starter_map",
         "status_words",
     }
 )

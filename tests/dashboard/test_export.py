@@ -22,9 +22,9 @@ from analysis import diagnose
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.html_page import asset
 from analysis.report import MAX_BYTES
-from dashboard import document
 from dashboard.components.figure import csv
 from dashboard.document import ROWS, to_html
+from dashboard.document_figures import SHADES, figure_json, template_json
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.page import KEY, Card, Figure, Page, Recorder, Table, Text
 from dashboard.server import DEBUG, RUNS_VARIABLE
@@ -258,9 +258,9 @@ def test_what_people_and_data_wrote_is_text_and_never_markup() -> None:
 
 def test_figures_are_drawn_in_light_colours_whatever_the_reader_had() -> None:
     figure = go.Figure(go.Heatmap(z=[[1, 2]], colorscale=[[0, "#000021"], [1, "#000030"]]), layout={"colorway": ["#6C97F2"]})
-    made = json.loads(document._figure_json(Figure("f", figure, "F")))
+    made = json.loads(figure_json(Figure("f", figure, "F")))
     assert made["layout"]["colorway"][0] == "#3B6FE0"
-    assert "#0000" not in json.dumps(made) + document._template()
+    assert "#0000" not in json.dumps(made) + template_json()
 
 
 def test_points_that_are_customers_cannot_be_read_off() -> None:
@@ -268,11 +268,11 @@ def test_points_that_are_customers_cannot_be_read_off() -> None:
     trace = go.Scattergl(x=[i * 1.23456789 for i in range(n)], y=[i**2 * 0.777 for i in range(n)], mode="markers",
                          customdata=list(range(n)), hovertemplate="%{customdata}",
                          marker={"color": [31_000.5 + i for i in range(n)], "coloraxis": "coloraxis"})  # fmt: skip
-    made = json.loads(document._figure_json(Figure("f", go.Figure(trace), "F", points=True)))["data"][0]
+    made = json.loads(figure_json(Figure("f", go.Figure(trace), "F", points=True)))["data"][0]
     assert made["type"] == "scatter"
     assert "customdata" not in made
     assert "hovertemplate" not in made
-    assert len(set(made["marker"]["color"])) <= document.SHADES + 1
+    assert len(set(made["marker"]["color"])) <= SHADES + 1
 
 
 def test_a_save_waits_for_the_page_that_is_being_drawn() -> None:

@@ -25,11 +25,13 @@ from ple_model.data.importers.column_profile import AMOUNT, CONSTANT, CURRENCY, 
 from ple_model.data.importers.currencies import currency_columns, is_currency, paired_with, shares
 from ple_model.data.importers.guess_roles import Roles, clock_of, guess_roles, rivals
 from ple_model.data.importers.guess_writing import MAX_VALUES, Source, guess_writing, plain_name
-from ple_model.data.importers.map_text import comment, key_lines, one_line, scalar
+from ple_model.data.importers.header_words import CLAIMED, TIMES, guess_columns
+from ple_model.data.importers.map_text import comment, one_line, scalar
 from ple_model.data.importers.row_rules import lost_digits, value_counts
 from ple_model.data.importers.scan_source import guess_layout, scan_source
 from ple_model.data.importers.source_files import find_files, folder_of, passed_over
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, TableMap, load_map
+from ple_model.data.importers.starter_lines import column_lines, file_lines, writing_lines
 from ple_model.data.importers.status_words import guess_row
 from ple_model.data.importers.tables import converted_sql, source_sql
 from ple_model.data.importers.text_encoding import text_encoding
@@ -38,59 +40,6 @@ from ple_model.errors import UserError, did_you_mean
 from ple_model.sql_text import quote
 from ple_model.staging import staged_file
 
-NAMES: dict[str, tuple[str, ...]] = {
-    "customer_id": (
-        "customer", "client", "client id", "cust id", "card number", "card no", "card", "card id", "account", "account number",
-        "account id", "member", "member id", "user", "user id", "고객번호", "고객id", "고객", "회원번호", "카드번호",
-        "이용카드", "계좌번호",
-    ),
-    "ts": (
-        "date", "datetime", "timestamp", "time stamp", "transaction date", "transaction time", "posted", "posting date",
-        "booking date",
-        "purchase date", "거래일자", "거래일시", "거래일", "이용일자", "이용일시", "이용일", "승인일자", "승인일시", "승인일",
-        "매출일자", "일자", "날짜",
-    ),
-    "amount": (
-        "amt", "value", "sum", "total", "price", "transaction amount", "purchase amount", "spend", "이용금액", "거래금액",
-        "승인금액",
-        "결제금액", "매출금액", "사용금액", "금액",
-    ),
-    "merchant_id": (
-        "merchant", "merchant name", "store", "store name", "shop", "payee", "counterparty", "가맹점명", "가맹점",
-        "이용가맹점", "이용처", "사용처",
-        "상호",
-    ),
-    "brand": ("brand name", "chain", "브랜드", "브랜드명"),
-    "mcc": ("mcc code", "merchant category code", "업종코드"),
-    "mcc_l1": (
-        "category", "merchant category", "spending category", "category name", "main category", "업종", "업종명",
-        "가맹점업종", "카테고리",
-        "분류", "대분류",
-    ),
-    "mcc_l2": ("subcategory", "sub category", "중분류", "소분류"),
-    "product": ("product name", "상품", "상품명"),
-    "channel": ("채널",),
-    "birth_year": ("year of birth", "yob", "출생연도", "출생년도"),
-    "age_band": ("age group", "age", "연령대"),
-    "region": ("city", "province", "area", "지역", "시도", "거주지"),
-    "joined_on": ("joined", "join date", "customer since", "since", "가입일", "가입일자"),
-    "as_of": ("statement date", "month", "기준일", "기준일자"),
-    "balance": ("outstanding", "잔액"),
-    "credit_limit": ("limit", "한도"),
-    "duration": ("seconds", "체류시간"),
-    "campaign_id": ("campaign", "캠페인", "캠페인id"),
-    "offer": ("action", "제안"),
-    "exposed_at": ("sent at", "shown at", "발송일시", "노출일시"),
-    "clicked_at": ("clicked", "클릭일시"),
-    "converted_at": ("converted", "responded at", "전환일시"),
-}  # fmt: skip
-"""What sources call our columns, beside our own names; compared without case, spaces and punctuation."""
-
-TIMES = ("time", "transaction time", "purchase time", "거래시간", "이용시간", "승인시간", "시간")
-"""A column of its own for the time of day, joined to the date."""
-
-CLAIMED = ("balance", "credit_limit", "duration", "birth_year", "age_band")
-"""Numbers whose header says that they are no amount of a purchase."""
 BY_VALUES = ("ts", "amount", "customer_id", "merchant_id", "mcc_l1")
 """What is found by values alone where no header proposes it."""
 
@@ -169,20 +118,6 @@ def _save(out: Path, text: str, table: str) -> None:
             raise UserError(f"'{out}': 'tables' is not its last key; move it to the end, then the table can be added")
 
 
-def guess_columns(names: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, str]:
-    """Our column -> the source's, by name; of several that fit, the one whose word stands first in `NAMES`."""
-    plain: dict[str, str] = {}
-    for name in names:
-        plain.setdefault(plain_name(name), name)
-    out: dict[str, str] = {}
-    for column in wanted:
-        words = (column, *NAMES.get(column, ()))
-        hit = next((plain[p] for p in map(plain_name, words) if p in plain and plain[p] not in out.values()), None)
-        if hit is not None:
-            out[column] = hit
-    return out
-
-
 def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure: bool) -> tuple[str, TableMap, tuple[str, ...]]:
     """The table's block of the map as text, and as what it means; and the columns of dates that cut-offs are told by: where
     several may be the right one and are written alike, the first."""
@@ -218,12 +153,12 @@ def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure:
         remarks["brand"] = "the same column: it gives 'Next brand' its labels"
     if columns.get("mcc_l2") == columns.get("mcc_l1") and "mcc_l2" in columns:
         remarks["mcc_l2"] = "the source's own names, kept as sub-industry"
-    lines = [f"  {table}:", f"    file: {scalar(name)}", *_file_lines(found, unsure), "    columns:"]
+    lines = [f"  {table}:", f"    file: {scalar(name)}", *file_lines(found, unsure), "    columns:"]
     for c in spec.columns:
-        lines += _column_lines(source, c, columns, remarks, roles)
+        lines += column_lines(source, c, columns, remarks, roles)
     asked = {c: (OPEN,) for c in ours if c not in columns and (c in roles.open or spec.column(c).required)}
     found = replace(found, columns={**found.columns, **asked})
-    lines += _writing_lines(found)
+    lines += writing_lines(found)
     kept = "kept as it is" if spec.free_columns else "left out"
     for column_name in (n for n in source.found if n not in used and n not in found.rows):
         looks = f"{kept}: {column_name}: {source.profiles[column_name]}"
@@ -303,71 +238,6 @@ def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
                 f" (to convert instead: no rows, but currency: {{column: {scalar(name)}, to: USD, rates: {{...}}}})"
             )
     return replace(found, rows=rules)
-
-
-def _file_lines(found: TableMap, unsure: bool) -> list[str]:
-    lines = []
-    if unsure:
-        lines.append(f"    encoding: {scalar(OPEN)}  # {found.encoding}, if the letters are right")
-    elif found.encoding not in (None, "utf-8"):
-        lines.append(f"    encoding: {found.encoding}")
-    if found.delimiter not in (None, ","):
-        lines.append(f"    delimiter: {scalar(str(found.delimiter))}")
-    if found.skip_lines:
-        lines.append(f"    skip_lines: {found.skip_lines}  # lines above the header")
-    if found.sheet:
-        lines.append(f"    sheet: {scalar(found.sheet)}")
-    return lines
-
-
-def _column_lines(
-    source: Source, column: ColumnSpec, columns: Mapping[str, tuple[str, ...]], remarks: Mapping[str, str], roles: Roles
-) -> list[str]:
-    if column.name in columns:
-        originals = columns[column.name]
-        shown = scalar(originals[0]) if len(originals) == 1 else f"[{', '.join(scalar(o) for o in originals)}]"
-        remark = one_line(remarks.get(column.name, ""))
-        source.lines.append(f"  {column.name:<12} <- {one_line(' + '.join(originals)):<20} {remark}".rstrip())
-        return [f"      {column.name}: {shown}" + (f"  {comment(remark)}" if remark else "")]
-    if column.name in roles.open:
-        fitting = one_line("; ".join(f"{c} ({source.profiles[c]})" for c in roles.open[column.name]))
-        none = "" if column.required else ", or take the line out"
-        source.open_questions.append(f"several columns may be '{column.name}': {fitting}; name the right one{none}")
-        return [f"      {column.name}: {scalar(OPEN)}  {comment(f'which of: {fitting}')}"]
-    if column.required:
-        choices = one_line(", ".join(source.found))
-        source.open_questions.append(f"no column looks like '{column.name}'; put one of these in its place: {choices}")
-        return [f"      {column.name}: {scalar(OPEN)}  {comment(f'which of: {choices}')}"]
-    return []
-
-
-def _writing_lines(found: TableMap) -> list[str]:
-    lines = []
-    if found.formats:
-        lines.append("    formats:")
-        lines += [f"      {c}: {scalar(f)}" for c, f in found.formats.items()]
-    if found.thousands:
-        lines.append(f"    thousands: {scalar(found.thousands)}")
-    if found.decimal != ".":
-        lines.append(f"    decimal: {scalar(found.decimal)}")
-    if found.spending != "positive":
-        lines.append(f"    spending: {scalar(found.spending)}  # the sign of money spent: positive or negative")
-    if found.drop_incomplete:
-        lines.append("    drop_incomplete: true  # rows without one of the columns every row needs, such as a total at the end")
-    if found.rows:
-        lines.append("    rows:  # keep or drop; a row whose cell is empty is kept")
-        for name, rule in found.rows.items():
-            lines += key_lines("      ", name, None)
-            for value, to in rule.items():
-                lines += key_lines("        ", value, scalar(to) if to == OPEN else to)
-    if found.values:
-        lines.append("    values:")
-        for name, pairs in found.values.items():
-            allowed = next(c.allowed for spec in IMPORTABLE.values() for c in spec.columns if c.name == name and c.allowed)
-            lines.append(f"      {name}:  # one of: {', '.join(allowed)}; ~ is unknown")
-            for value, meant in pairs.items():
-                lines += key_lines("        ", value, "~" if meant is None else scalar(meant) if meant == OPEN else meant)
-    return lines
 
 
 def _only_complete(source: Source, columns: Mapping[str, tuple[str, ...]], keys: list[str], table: str) -> bool:

@@ -14,8 +14,9 @@ from ple_model.data.events.connect import connect
 from ple_model.data.importers.category_words import WORDS, guess_category
 from ple_model.data.importers.csv_files import CsvShape, guess_shape
 from ple_model.data.importers.encodings import guess_encoding
+from ple_model.data.importers.header_words import guess_columns
 from ple_model.data.importers.source_map import load_map
-from ple_model.data.importers.starter_map import guess_columns, write_starter
+from ple_model.data.importers.starter_map import write_starter
 from ple_model.data.importers.tables import import_tables
 from ple_model.errors import UserError
 from ple_model.tasks import SPENDING_CATEGORIES

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ple_model.data.importers.map_text import LONGEST_KEY, comment, key_lines, one_line, scalar
 from ple_model.data.importers.source_map import OPEN, TableMap, load_map
-from ple_model.data.importers.starter_map import _writing_lines
+from ple_model.data.importers.starter_lines import writing_lines
 
 AWKWARD = (
     "", " ", "a\nb", "a\r\nb", "\x85\u2028\u2029", "\ufeff", "\x00\x1b\x7f", "it's: \"x\" # y", "- a", "? a", "<<", "=", "~",
@@ -56,7 +56,7 @@ def test_a_whole_map_is_read_as_it_was_meant(
 ) -> None:
     meant = TableMap(columns={"amount": (column,)}, rows=rows, values={"mcc_l1": values}, formats={"ts": column})
     head = ["tables:", "  transactions:", f"    file: {scalar(column)}  {comment(column)}", "    columns:"]
-    lines = [*head, f"      amount: {scalar(column)}  {comment(column)}", *_writing_lines(meant), f"    {comment(column)}"]
+    lines = [*head, f"      amount: {scalar(column)}  {comment(column)}", *writing_lines(meant), f"    {comment(column)}"]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "map.yaml"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
