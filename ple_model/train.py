@@ -15,10 +15,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +24,30 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from ple_model import label_profile
 from ple_model.badstep import LOGGED, bad_step
 from ple_model.baseline_folder import StoredBaselines
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.config import Config
-from ple_model.constants import ratios, with_training_statistics
+from ple_model.constants import ratios
 from ple_model.context import ModelContext
 from ple_model.data.dataset.reader import Dataset
-from ple_model.data.events.holes import stored_costs
 from ple_model.device import Precision, memory_mb, pick_device
 from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.epochlog import EpochSums, GradientNorms, StepSizes, Validation, validate
 from ple_model.errors import UserError
-from ple_model.files import load_weights, write_json, write_tensors
-from ple_model.fitting import fitted_to
+from ple_model.files import load_weights, write_tensors
 from ple_model.model import PLEClusterAdaTT
+from ple_model.new_run import create_run, now
+from ple_model.optimizer import optimizer_groups
 from ple_model.output import LossBreakdown, PLEClusterOutput
 from ple_model.progress import Callback, ProgressWriter
 from ple_model.run import (
-    DataInfo,
-    Manifest,
     Run,
-    code_commit,
-    library_versions,
     load_run,
     lock_path,
     write_config,
 )
 from ple_model.schedule import schedule
-from ple_model.staging import staged_folder
 
 STEP_EVENT_SECONDS = 0.5
 BAD_STEPS = 25
@@ -134,57 +126,6 @@ def _drop_checkpoint(run_dir: Path) -> None:
     (run_dir / "state" / "checkpoint.safetensors").unlink(missing_ok=True)
 
 
-def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str) -> None:
-    """A run folder that is ready to train, put in place by one rename.
-
-    Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
-    """
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise UserError(f"{run_dir} is not empty and holds no run; choose another folder")
-    for split in ("train", "validation"):
-        if dataset.rows(split) == 0:
-            raise UserError(f"{dataset.path} has no rows in its {split} split; a training needs them")
-    where = pick_device(device)
-    precision = Precision.choose(where, config.training.amp)
-    config, left_out = fitted_to(config, dataset, dataset.context())
-    context, warnings = with_training_statistics(dataset.context(), dataset, config)
-    if not context.constant_loss:
-        raise UserError(f"{dataset.path} has no training labels for any of the config's tasks: {', '.join(config.tasks)}")
-    batch_size = config.training.batch_size or min(16384, max(256, dataset.rows("train") // 32))
-    with staged_folder(run_dir) as fresh:
-        (fresh / "state").mkdir()
-        artifacts = dataset.path / "artifacts"
-        shutil.copytree(artifacts, fresh / "preprocess")
-        context.save(fresh / "preprocess")
-        label_profile.save(fresh / "preprocess", dataset, config)
-        write_config(fresh, config)
-        write_json(fresh / "state" / "dataset.json", {"path": str(dataset.path.resolve())})
-        with torch.random.fork_rng():
-            torch.manual_seed(config.training.seed)
-            model = PLEClusterAdaTT(config, context)
-        Manifest(
-            preset=preset,
-            device=where.type,
-            amp=precision.amp,
-            seed=config.training.seed,
-            threads=torch.get_num_threads(),
-            batch_size=batch_size,
-            data=DataInfo(dataset.manifest.name, dataset.manifest.fingerprint, dict(dataset.manifest.splits)),
-            versions=library_versions(),
-            status="running",
-            created=_now(),
-            commit=code_commit(),
-            parameters=sum(p.numel() for p in model.parameters()),
-            experts=list(config.shared_experts),
-            warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
-        ).save(fresh)
-
-
-def _holes(dataset: Dataset) -> list[str]:
-    """What holes in the events take from the cut-offs that are trained on."""
-    return [str(cost) for cost in stored_costs(dataset.manifest.settings, dataset.manifest.cutoffs) or ()]
-
-
 def _sweep(run_dir: Path) -> None:
     """Remove what a killed training left half written, and the stop file that ended the last one. Only under the lock."""
     (run_dir / "state" / "stop").unlink(missing_ok=True)
@@ -238,7 +179,7 @@ class Trainer:
             self._finish()
             # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
             self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best)
-            self._save_manifest(status="finished", finished=_now())
+            self._save_manifest(status="finished", finished=now())
             _drop_checkpoint(self.run.path)
         except Stopped:
             self._save_manifest(status="stopped", reason="asked to stop")
@@ -592,36 +533,6 @@ class Trainer:
         return found
 
 
-def optimizer_groups(model: PLEClusterAdaTT) -> list[dict[str, Any]]:
-    """AdamW's groups: the model's weights, what is not decayed (scales, offsets, s_k, embeddings of absence), the sparse
-    autoencoder. Shared experts that are frozen are in none; frozen gates are (a parameter without gradient is passed over), so
-    that a freeze in the middle of a phase does not change the optimizer's state."""
-    groups = model.parameter_groups()
-    sae = {id(q) for q in groups["sae"]}
-    out = {id(q) for q in model.experts.parameters()} if model.shared_frozen else set()
-    named = [(n, q) for n, q in model.named_parameters() if id(q) not in out]
-    direct = {id(model.direct.linear.weight)} if model.direct is not None else set()
-    decayed = [q for n, q in named if id(q) not in sae | direct and not _is_offset(n, q)]
-    plain = [q for n, q in named if id(q) not in sae and _is_offset(n, q)]
-    assert len(decayed) + len(plain) + len(direct) + len(sae) + len(out) == len(groups["main"]) + len(groups["sae"])
-    found: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    if model.direct is not None:
-        # no decay: its penalty is a part of the loss (`DirectPath.penalty`)
-        rate = model.config.direct_path.rate * model.config.training.learning_rate
-        found.append({"params": [model.direct.linear.weight], "lr": rate, "weight_decay": 0.0})
-    if sae:
-        found.append({"params": groups["sae"], "lr": model.config.sae.learning_rate, "weight_decay": 0.0})
-    return found
-
-
-def _is_offset(name: str, parameter: torch.nn.Parameter) -> bool:
-    return parameter.dim() < 2 or name.rsplit(".", 1)[-1] in ("bias", "gain", "encoder_bias")
-
-
 def _recorded(kind: str) -> str:
     """The device kind of a run that is resumed, if this machine has it."""
     return kind if kind != "cuda" or torch.cuda.is_available() else "cpu"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

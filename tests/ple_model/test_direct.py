@@ -13,7 +13,7 @@ from ple_model.edits import FeatureEdit, changed_keys, edit
 from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
 from ple_model.module_outputs import output_marks
-from ple_model.train import optimizer_groups
+from ple_model.optimizer import optimizer_groups
 from tests.factories import random_context, random_inputs
 from tests.fakes import tiny_config
 

@@ -19,9 +19,11 @@ from ple_model.epochlog import GradientNorms
 from ple_model.errors import UserError
 from ple_model.losses import focal, huber
 from ple_model.model import PLEClusterAdaTT
+from ple_model.new_run import create_run
+from ple_model.optimizer import optimizer_groups
 from ple_model.run import Run, load_run, lock_path
 from ple_model.tasks import TASKS
-from ple_model.train import Options, Trainer, create_run, optimizer_groups, train
+from ple_model.train import Options, Trainer, train
 from tests.factories import random_context, random_inputs
 from tests.fakes import make_batch, make_dataset, tiny_config
 

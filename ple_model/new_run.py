@@ -1,0 +1,77 @@
+"""A run folder that is ready to train."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from ple_model import label_profile
+from ple_model.config import Config
+from ple_model.constants import with_training_statistics
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.holes import stored_costs
+from ple_model.device import Precision, pick_device
+from ple_model.errors import UserError
+from ple_model.files import write_json
+from ple_model.fitting import fitted_to
+from ple_model.model import PLEClusterAdaTT
+from ple_model.run import DataInfo, Manifest, code_commit, library_versions, write_config
+from ple_model.staging import staged_folder
+
+
+def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str) -> None:
+    """A run folder that is ready to train, put in place by one rename.
+
+    Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
+    """
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise UserError(f"{run_dir} is not empty and holds no run; choose another folder")
+    for split in ("train", "validation"):
+        if dataset.rows(split) == 0:
+            raise UserError(f"{dataset.path} has no rows in its {split} split; a training needs them")
+    where = pick_device(device)
+    precision = Precision.choose(where, config.training.amp)
+    config, left_out = fitted_to(config, dataset, dataset.context())
+    context, warnings = with_training_statistics(dataset.context(), dataset, config)
+    if not context.constant_loss:
+        raise UserError(f"{dataset.path} has no training labels for any of the config's tasks: {', '.join(config.tasks)}")
+    batch_size = config.training.batch_size or min(16384, max(256, dataset.rows("train") // 32))
+    with staged_folder(run_dir) as fresh:
+        (fresh / "state").mkdir()
+        artifacts = dataset.path / "artifacts"
+        shutil.copytree(artifacts, fresh / "preprocess")
+        context.save(fresh / "preprocess")
+        label_profile.save(fresh / "preprocess", dataset, config)
+        write_config(fresh, config)
+        write_json(fresh / "state" / "dataset.json", {"path": str(dataset.path.resolve())})
+        with torch.random.fork_rng():
+            torch.manual_seed(config.training.seed)
+            model = PLEClusterAdaTT(config, context)
+        Manifest(
+            preset=preset,
+            device=where.type,
+            amp=precision.amp,
+            seed=config.training.seed,
+            threads=torch.get_num_threads(),
+            batch_size=batch_size,
+            data=DataInfo(dataset.manifest.name, dataset.manifest.fingerprint, dict(dataset.manifest.splits)),
+            versions=library_versions(),
+            status="running",
+            created=now(),
+            commit=code_commit(),
+            parameters=sum(p.numel() for p in model.parameters()),
+            experts=list(config.shared_experts),
+            warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
+        ).save(fresh)
+
+
+def _holes(dataset: Dataset) -> list[str]:
+    """What holes in the events take from the cut-offs that are trained on."""
+    return [str(cost) for cost in stored_costs(dataset.manifest.settings, dataset.manifest.cutoffs) or ()]
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
