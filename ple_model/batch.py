@@ -91,19 +91,6 @@ class PLEClusterInput:
         """The sub-batch of these rows."""
         return self.map(lambda t: t[index])
 
-    @staticmethod
-    def concat(batches: Sequence[PLEClusterInput]) -> PLEClusterInput:
-        """Batches joined along rows; they must have the same fields."""
-        first = batches[0]
-        joined: dict[str, object] = {"parts": first.parts}
-        for f in fields(first):
-            values = [getattr(b, f.name) for b in batches]
-            if isinstance(values[0], Tensor):
-                joined[f.name] = torch.cat(values)
-            elif isinstance(values[0], Mapping) and f.name != "parts":
-                joined[f.name] = {k: torch.cat([v[k] for v in values]) for k in values[0]}
-        return PLEClusterInput(**joined)  # type: ignore[arg-type]
-
     def present(self, field: str) -> Tensor:
         """[B] bool: does each row have `field`? It may be `features:<part>`, which is present unless said otherwise."""
         if self.presence is not None and field in self.presence:

@@ -278,8 +278,7 @@ def _common(values: Values) -> tuple[Values, Values, Values, Values]:
 
 
 BLOCKS = 8
-AGREE = 7
-"""Of `BLOCKS` blocks of columns so many must be the same for two rows to say the same."""
+"""Of so many blocks of columns all but one must be the same for two rows to say the same."""
 
 
 def repeated_rows(values: Values, dates: Sequence[str]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ Every optional field is filled and its presence recorded, so that a test says on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
@@ -177,6 +177,18 @@ def random_tree(seed: int = 0, children: int = 4) -> HierarchyTree:
             for j in range(children):
                 add(f"{ball_name} {i}.{j}", b, branch, 0.85)
     return HierarchyTree(tuple(names), np.array(ball), np.array(parent), np.stack(coords))
+
+
+def joined(batches: Sequence[PLEClusterInput]) -> PLEClusterInput:
+    """Batches of the same fields, one after the other."""
+    first, out = batches[0], {}
+    for f in fields(first):
+        values = [getattr(b, f.name) for b in batches]
+        if isinstance(values[0], Tensor):
+            out[f.name] = torch.cat(values)
+        elif isinstance(values[0], Mapping) and f.name != "parts":
+            out[f.name] = {k: torch.cat([v[k] for v in values]) for k in values[0]}
+    return replace(first, **out)
 
 
 def random_context(seed: int = 0, brands: int = 30) -> ModelContext:

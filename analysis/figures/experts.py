@@ -40,12 +40,10 @@ class ExpertHealth:
     fallback_share: float
     norm_mean: float
     norm_std: float
-    dead_dimensions: float
     effective_rank: float
     width: int
     zero_rate: float
     saturation: float
-    gate_mass: float
     effect: float
 
 
@@ -69,7 +67,6 @@ def health_info(s: Statistics, thresholds: Thresholds | None = None) -> list[Exp
             state = "starved"
         elif norm < t.dead_norm or spread < t.dead_variation * max(norm, t.dead_norm):
             state = "dead"
-        mass = float(s.gates.importance[i]) if s.gates is not None and s.gates.n else float("nan")
         effect = s.effects.of(f"ablate.{name}=mean") if s.effects is not None else np.array([np.nan])
         out.append(
             ExpertHealth(
@@ -79,12 +76,10 @@ def health_info(s: Statistics, thresholds: Thresholds | None = None) -> list[Exp
                 float(e.fallback_share[i]),
                 norm,
                 float(e.norm_std[i]),
-                e.dead_share(name),
                 e.effective_rank(name),
                 e.dims[i],
                 e.zero_rate(name),
                 e.saturation(name),
-                mass,
                 float(np.mean(effect)) if len(effect) else float("nan"),
             )
         )

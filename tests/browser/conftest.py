@@ -13,6 +13,7 @@ from analysis import diagnose
 from dashboard.browser import CHROMIUM, WAIT_MS, app, launch
 from dashboard.server import DEBUG, ROOT
 from ple_model.data.dataset.reader import Dataset
+from tests.shared import shared
 
 BUNDLED = ("healthy", "cut-feed")
 
@@ -20,14 +21,17 @@ BUNDLED = ("healthy", "cut-feed")
 @pytest.fixture(scope="session")
 def shown_runs(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the bundled runs and one that cannot be read; a dataset lies beside it, where the form looks."""
+
+    def measured(runs: Path) -> None:
+        for name in BUNDLED:
+            bundled = ROOT / "sample_runs" / name
+            if not bundled.is_dir():
+                pytest.fail(f"the browser tests show {bundled}, which is missing: make it with 'make sample-runs'")
+            shutil.copytree(bundled, runs / name)
+            diagnose(runs / name)
+
     root = tmp_path_factory.mktemp("browser")
-    runs = root / "runs"
-    for name in BUNDLED:
-        bundled = ROOT / "sample_runs" / name
-        if not bundled.is_dir():
-            pytest.fail(f"the browser tests show {bundled}, which is missing: make it with 'make sample-runs'")
-        shutil.copytree(bundled, runs / name)
-        diagnose(runs / name)
+    runs = Path(shutil.copytree(shared(tmp_path_factory, "bundled", measured), root / "runs"))
     (runs / "damaged").mkdir()
     (runs / "damaged" / "manifest.json").write_text("{", encoding="utf-8")
     shutil.copytree(tiny_dataset.path, root / "data" / "planted")

@@ -20,7 +20,7 @@ from ple_model.registry import expert_classes
 from ple_model.schema import PART_SLICES
 from ple_model.summary import REFERENCE
 from ple_model.tasks import HMM_MODES
-from tests.factories import random_context, random_inputs, without
+from tests.factories import joined, random_context, random_inputs, without
 
 NAMES = sorted(expert_classes())
 KNOWN = sorted(n for n, c in expert_classes().items() if c.reference is not None)
@@ -145,7 +145,7 @@ def test_a_batch_of_one_gives_the_same_row(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_row_i_depends_on_row_i_alone(name: str) -> None:
     inputs, others = random_inputs(ROWS), random_inputs(ROWS, seed=9)
-    mixed = PLEClusterInput.concat([inputs.rows(slice(0, 1)), others.rows(slice(1, ROWS))])
+    mixed = joined([inputs.rows(slice(0, 1)), others.rows(slice(1, ROWS))])
     before, after = output(name, inputs), output(name, mixed)
     torch.testing.assert_close(after[0], before[0], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(after[1:], before[1:], atol=1e-3)

@@ -176,7 +176,8 @@ def test_sums_of_a_checkpoint_from_before_onlookers_were_counted_apart_go_on(hea
 
 def test_a_training_stopped_after_a_skipped_step_goes_on_to_the_same_end(data: Dataset, tmp_path: Path) -> None:
     bad = poisoned(data, tmp_path / "data", "hmm_behavior", "train", 1)
-    whole = trained(bad, tmp_path / "whole", ONE_EPOCH)
+    over = {"training": {**ONE_EPOCH["training"], "seed": 3}}  # in whose order that row is not in the epoch's last batch
+    whole = trained(bad, tmp_path / "whole", over)
     step = events(whole, "skipped")[0]["step"]
     asked = 0
 
@@ -185,10 +186,10 @@ def test_a_training_stopped_after_a_skipped_step_goes_on_to_the_same_end(data: D
         asked += 1
         return asked == step
 
-    config = tiny_config(ONE_EPOCH)
+    config = tiny_config(over)
     train(bad, tmp_path / "run", config, device="cpu", options=FAST, stop=stop)
     resumed = train(bad, tmp_path / "run", config, device="cpu", options=FAST, resume=True)
-    assert events(resumed, "resumed")[0]["step"] == min(step, 3)
+    assert events(resumed, "resumed")[0]["step"] == step < 3
     assert [k for k, v in weights(whole).items() if not torch.equal(v, weights(resumed)[k])] == []
     assert resumed.manifest.warnings == whole.manifest.warnings
     assert len(events(resumed, "skipped")) == 1

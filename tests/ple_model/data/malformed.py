@@ -163,7 +163,7 @@ class Case:
     """What makes the reference of a handled case from the clean bank."""
 
     def folder(self, place: Path) -> Path:
-        tables = bank(*self._more())
+        tables = bank(*self.more)
         self.change(tables)
         folder = write(place, tables)
         if self.after is not None:
@@ -171,11 +171,13 @@ class Case:
         return folder
 
     def reference(self, place: Path) -> Path:
-        tables = bank(*self._more())
+        tables = bank(*self.more)
         self.like(tables)
         return write(place, tables)
 
-    def _more(self) -> tuple[str, ...]:
+    @property
+    def more(self) -> tuple[str, ...]:
+        """Tables beside customers and transactions."""
         return tuple(dict.fromkeys(t for t in (self.table, *self.tables) if t in {**TABLES, **EXTRA_TABLES} and t not in CORE))
 
 

@@ -17,7 +17,7 @@ from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset.manifest import sha256_file
 from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.errors import UserError
-from tests.factories import random_context, random_inputs
+from tests.factories import joined, random_context, random_inputs
 
 SPLITS = ["train"] * 170 + ["validation"] * 60 + ["test"] * 70
 N = len(SPLITS)
@@ -66,7 +66,7 @@ def test_streaming_without_memory_equals_reading_whole(made: tuple[PLEClusterInp
     inputs, dataset = made
     stream = Dataset.open(dataset.path, memory_mb=0)
     pieces = [b.inputs for b in stream.batches(None, 50, window_rows=40)]
-    assert_same(inputs, PLEClusterInput.concat(pieces))
+    assert_same(inputs, joined(pieces))
     assert not stream._held
 
 
