@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from analysis import record
-from analysis.refound import in_doubt
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run, load_run
 from tests.fakes import make_dataset, tiny_config, with_quick_baselines
@@ -36,14 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with a test that is marked slow come first: one that begins last would keep a single worker busy at the end."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_label_fitted_afresh() -> Iterator[None]:
-    """A diagnosis of the tests fits the labels of the one task most in doubt afresh, which of four is half of its time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "in_doubt", lambda *given: in_doubt(*given)[:1])
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -98,10 +98,10 @@ def test_runs_with_a_broken_one_exits_1(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_train_makes_a_run_and_says_where(
-    tiny_dataset: Dataset, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_dataset: Dataset, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    words = ["train", str(tiny_dataset.path), str(run), "--preset", "small", "--config", str(config_file), "--sample", "20"]
+    words = ["train", str(small_dataset.path), str(run), "--preset", "small", "--config", str(config_file), "--sample", "20"]
     assert main([*words, "--device", "cpu", "--set", "training.seed=7"]) == 0
     out, err = capsys.readouterr()
     assert out.strip() == str(run)
@@ -124,7 +124,7 @@ def test_a_config_error_leaves_no_run_behind(tiny_dataset: Dataset, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_leaves_a_run_that_resumes(
-    name: str, tiny_dataset: Dataset, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    name: str, small_dataset: Dataset, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     import signal
@@ -137,7 +137,7 @@ def test_a_signal_leaves_a_run_that_resumes(
 
     monkeypatch.setattr(ProgressBar, "__call__", send)
     run = tmp_path / "run"
-    words = ["train", str(tiny_dataset.path), str(run), "--device", "cpu", "--sample", "20"]
+    words = ["train", str(small_dataset.path), str(run), "--device", "cpu", "--sample", "20"]
     assert main([*words, "--config", str(config_file)]) == 0
     assert "--resume` goes on" in capsys.readouterr().err
     assert load_run(run).state == "stopped"
