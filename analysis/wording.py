@@ -68,6 +68,12 @@ def _quantity(value: float, unit: str, language: Language) -> str:
     return (form.format(value=number(value)) if form else f"{number(value)} {unit}").rstrip()
 
 
+def plain_quantity(value: float, unit: str, language: Language = "en") -> str:
+    """A value within a sentence, where the unit of a count, a ratio or a score goes without saying."""
+    bare = unit in ("ratio", "score") or (unit == "count" and language == "en")
+    return number(value) if bare else quantity(value, unit, language)
+
+
 def title(group: str, language: Language = "en") -> str:
     """A feature part's or input field's name for a reviewer."""
     known = catalogue(language)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
 from analysis.engine.effects import concat_encoded, rows_alone
+from analysis.engine.population import Population
 from analysis.engine.reference import Path, Reference
 from analysis.engine.score import Score, answer, distance, shown
 from analysis.fingerprint import files_mark
@@ -51,6 +52,7 @@ class Explainer:
         self.targets: Mapping[str, Tensor] = batch.inputs.targets or {}
         pieces = [batch.inputs.rows(slice(i, i + CHUNK)) for i in range(0, len(batch), CHUNK)]
         self.reference = Reference.of(pieces)
+        self.peers = Population.of(pieces)
         with torch.no_grad():
             self.encoded = concat_encoded([rows_alone(self.model.encode(p), slice(None)) for p in pieces])
         self._lock = threading.Lock()

@@ -22,7 +22,8 @@ from analysis.engine.score import Score, class_names, distribution, shown
 from analysis.explain import faithful
 from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lookup import Undefined, class_name
-from analysis.explain.reasons import Subject, feature_contributions, reasons
+from analysis.explain.origin.teller import Teller
+from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons
 from analysis.explain.source_columns import by_source
 from analysis.results.explanation import (
     Contribution,
@@ -83,6 +84,7 @@ class Assembly:
         groups = path.group_values(found.values)
         columns, every = self._columns(path, found.values, inputs.features)
         sources = by_source(model.context.schema, every)
+        teller = Teller(e, self.data, self.batch, path, found)
         target_name = class_name(names, self.target) if self.target is not None else ""
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
@@ -109,8 +111,8 @@ class Assembly:
             offers=offers,
             predictions=tuple(p for p in self._predictions(output) if self._learned(p.task) and p.task not in undefined),
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
-            reasons=reasons(sources, groups, subject, sign),
-            against=reasons(sources, groups, subject, -sign),
+            reasons=reasons(sources, groups, subject, sign, FOR, teller=teller, alike=teller.alike),
+            against=reasons(sources, groups, subject, -sign, AGAINST, teller=teller, alike=teller.alike),
             groups=_ranked(groups, title, lambda g: "part" if g not in path.fields else "field"),
             features=every[:30],
             experts=self._experts(expert_names, experts.values),

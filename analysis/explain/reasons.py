@@ -1,25 +1,33 @@
 """Attributions -> sentences a reviewer can check: the feature's meaning, the customer's value and the typical one in real
-units,
-and by how much it moves the prediction. At most one sentence a feature part; parts whose columns say nothing by themselves, and
-inputs that are not columns, are told as a whole."""
+units, and by how much it moves the prediction. Columns that say the same are one reason, told by the strongest of them;
+derived inputs are told by what they were made of (`origin`), or as a summary where that is not known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.explain.origin.told import Told, level, topic_of
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.results.explanation import FeatureContribution, Reason
-from analysis.wording import OPAQUE, Language, is_field, particle, quantity, statement, task_title, title
+from analysis.wording import OPAQUE, Language, is_field, particle, plain_quantity, quantity, statement, task_title, title
 from ple_model.schema import FeatureSchema
 
 Array = NDArray[np.float64]
 LEAST = 0.01
 """A reason weaker than this beside the strongest is not worth a sentence."""
+LANGUAGES: tuple[Language, Language] = ("en", "ko")
+FOR, AGAINST = 4, 2
+"""At most so many reasons a side."""
+Teller = Callable[[str, float], Told | None]
+"""What an input (or family of inputs) with this contribution was made of; None where that is not known."""
+Alike = Callable[[str], Iterable[str]]
+"""The columns that say the same as one, itself included."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +70,63 @@ def feature_contributions(
 
 
 def reasons(
-    features: Sequence[FeatureContribution], groups: Mapping[str, float], subject: Subject, sign: float, limit: int = 3
-) -> tuple[Reason, ...]:
+    features: Sequence[FeatureContribution], groups: Mapping[str, float], subject: Subject, sign: float, limit: int = FOR,
+    *, teller: Teller = lambda topic, value: None, alike: Alike = lambda name: (name,),
+) -> tuple[Reason, ...]:  # fmt: skip
     """The strongest reasons whose contribution has the sign of `sign`."""
-    candidates: list[tuple[float, str, Callable[[], Reason]]] = []
-    for f in features:
-        if f.part not in OPAQUE and f.contribution * sign > 0:
-            candidates.append((abs(f.contribution), f.part, lambda f=f: of_feature(f, subject)))  # type: ignore[misc]
-    for group, value in groups.items():
-        if (group in OPAQUE or is_field(group)) and value * sign > 0:
-            candidates.append((abs(value), group, lambda g=group, v=value: of_group(g, v, subject)))  # type: ignore[misc]
+    candidates: list[tuple[float, Callable[[], Reason]]] = []
+    for leader, together, value in merged(features, alike):
+        if value * sign > 0:
+            candidates.append((abs(value), partial(of_features, leader, together, value, subject)))
+    for topic, (members, value) in topics(groups).items():
+        if value * sign > 0:
+            candidates.append((abs(value), partial(of_topic, topic, members, value, subject, teller)))
     candidates.sort(key=lambda c: -c[0])
-    candidates = [c for c in candidates if c[0] >= LEAST * candidates[0][0]]
-    used: set[str] = set()
-    found: list[Reason] = []
-    for _, topic, make in candidates:
-        if topic not in used and len(found) < limit:
-            used.add(topic)
-            found.append(make())
-    return tuple(found)
+    return tuple(make() for size, make in candidates[:limit] if size >= LEAST * candidates[0][0])
+
+
+def merged(
+    features: Sequence[FeatureContribution], alike: Alike
+) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
+    """(who speaks, whose contributions are taken together, their sum): columns that say the same are one reason. The strongest
+    of those that pull the way of the sum speaks."""
+    open_ = {f.name: f for f in features if f.part not in OPAQUE}
+    found = []
+    for f in list(open_.values()):
+        if f.name not in open_:
+            continue
+        together = [open_.pop(n) for n in dict.fromkeys((f.name, *alike(f.name))) if n in open_]
+        value = sum(x.contribution for x in together)
+        leader = max(together, key=lambda x: x.contribution * np.sign(value))
+        found.append((leader, tuple(x.name for x in together), value))
+    return found
+
+
+def topics(groups: Mapping[str, float]) -> dict[str, tuple[tuple[str, ...], float]]:
+    """topic -> (inputs, their contribution) of all that are no columns that speak for themselves."""
+    found: dict[str, tuple[tuple[str, ...], float]] = {}
+    for group, value in groups.items():
+        if group in OPAQUE or is_field(group):
+            members, so_far = found.get(topic_of(group), ((), 0.0))
+            found[topic_of(group)] = (*members, group), so_far + value
+    return found
+
+
+def of_features(f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject) -> Reason:
+    """`of_feature` for all columns that say the same: their sum, in the words of one."""
+    return replace(of_feature(replace(f, contribution=contribution), subject), sources=together)
+
+
+def of_topic(topic: str, members: tuple[str, ...], contribution: float, subject: Subject, teller: Teller) -> Reason:
+    """By what the input was made of; as a summary where that is not known."""
+    told = teller(topic, contribution)
+    if told is None:
+        return replace(of_group(members[0], contribution, subject), sources=members)
+    en, ko = (
+        phrase("reason.told", language, told=text, effect=subject.effect(contribution, language))
+        for language, text in zip(LANGUAGES, (told.en, told.ko), strict=True)
+    )
+    return Reason(en, ko, members, contribution, told.through)
 
 
 def of_feature(f: FeatureContribution, subject: Subject) -> Reason:
@@ -90,7 +136,10 @@ def of_feature(f: FeatureContribution, subject: Subject) -> Reason:
         effect = subject.effect(f.contribution, language)
         if f.unit == CATEGORY:  # its sentence holds the values
             return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
-        own, typical = quantity(f.value, f.unit, language), quantity(f.typical, f.unit, language)
+        if (side := level(f.value, f.typical, f.unit)) is not None:
+            level_said = phrase(f"origin.{side}", language)
+            return phrase("reason.level", language, column=statement(sentence, language), level=level_said, effect=effect)
+        own, typical = (plain_quantity(v, f.unit, language) for v in (f.value, f.typical))
         return phrase("reason.feature", language, column=statement(sentence, language), own=own, typical=typical, effect=effect)
 
     return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)

@@ -90,12 +90,14 @@ class FeatureContribution:
 
 @dataclass(frozen=True)
 class Reason:
-    """A sentence for a reviewer in both languages. `sources` are feature columns or input fields."""
+    """A sentence for a reviewer in both languages. `sources` are feature columns or input fields; `through` is what a derived
+    input hands its contribution on to (columns, days, or `rest`), which adds up to it; empty for columns."""
 
     en: str
     ko: str
     sources: tuple[str, ...]
     contribution: float
+    through: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)

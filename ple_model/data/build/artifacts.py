@@ -308,6 +308,16 @@ def _load_merchants(path: Path) -> MerchantTable | None:
     return table
 
 
+def read_gmm(folder: Path) -> GmmModel:
+    """The mixture alone; `UserError` names a missing or damaged file."""
+    return _load_gmm(folder / "gmm.npz")
+
+
+def read_hmm(folder: Path, mode: str) -> HmmModel:
+    """One hidden Markov model alone; `UserError` names a missing or damaged file."""
+    return HmmModel(**_load(folder / f"hmm_{mode}.npz", HMM_SHAPES))
+
+
 def _load_gmm(path: Path) -> GmmModel:
     gmm = GmmModel(**_load(path, GMM_SHAPES, k=20))
     if not gmm.folds_fit(FOLDS):

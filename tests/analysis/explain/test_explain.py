@@ -118,9 +118,10 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
 
 def test_a_reason_for_a_regression_is_in_its_unit() -> None:
     reason = of_group("txn_seq", -25.0, Subject("ltv", "Lifetime value", "", False, "currency"))
-    assert reason.en == "Day-by-day transactions: unlike the reference profile's; this lowers the prediction by 25."
+    whole = "Day-by-day transactions, as a summary that no single fact stands for: unlike the reference profile's"
+    assert reason.en == f"{whole}; this lowers the prediction by 25."
     reason = of_group("txn_seq", 1810.0, Subject("ltv", "Lifetime value", "", False, "KRW"))
-    assert reason.ko == "일별 거래 흐름이 기준 프로필과 다릅니다. 예측을 ₩1,810 높입니다."
+    assert reason.ko.endswith("일별 거래 흐름이 기준 프로필과 다릅니다. 예측을 ₩1,810 높입니다.")
 
 
 def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explanation) -> None:
@@ -129,7 +130,10 @@ def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explan
     sign = 1 if found.difference >= 0 else -1
     assert all(set(r.sources) <= known and r.contribution * sign > 0 for r in found.reasons)
     assert all(r.contribution * sign < 0 for r in found.against)
-    assert len({r.en for r in found.reasons}) == len(found.reasons)
+    assert len({r.en for r in found.reasons}) == len(found.reasons) <= 4
+    assert len(found.against) <= 2
+    named = [n for r in (*found.reasons, *found.against) for n in r.sources]
+    assert len(set(named)) == len(named)
 
 
 def test_feature_values_are_in_real_units(tiny_run: Run, found: Explanation, customer: str) -> None:

@@ -1,0 +1,95 @@
+"""What a derived input says of a customer, in both languages, and how its contribution divides among what it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.engine.population import Population
+from analysis.i18n import phrase
+from analysis.wording import Language, plain_quantity, statement
+from ple_model.schema import FeatureSchema
+
+Array = NDArray[np.float64]
+REST = "rest"
+"""The part of a contribution that no single fact carries."""
+ABSTRACT = ("nats", "score", "log currency", "log ratio", "log days")
+"""Units in which a number says nothing to a reader; only whether it is more or less than usual."""
+FAMILIES: Mapping[str, tuple[str, ...]] = {"cluster": ("cluster_probs", "gmm")}
+"""Inputs that are made of one thing speak once, for all of them."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """`en`, `ko`: a sentence without its effect. `through`: what carries the contribution, which it adds up to."""
+
+    en: str
+    ko: str
+    through: tuple[tuple[str, float], ...] = ()
+
+
+def topic_of(group: str) -> str:
+    """The family of an input, or itself."""
+    return next((name for name, members in FAMILIES.items() if group in members), group)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The customer's feature columns beside the typical ones, in real units [columns], and which of them the customer has."""
+
+    schema: FeatureSchema
+    own: Array
+    typical: Array
+    known: NDArray[np.bool_]
+
+    def fact(self, column: int, language: Language) -> str:
+        """`number of purchases in travel in the last 90 days: 8 (median 1)`"""
+        c = self.schema.columns[column]
+        sentence = c.sentence_ko if language == "ko" else c.sentence_en
+        if (side := level(self.own[column], self.typical[column], c.unit)) is not None:
+            said = phrase(f"origin.{side}", language)
+            return phrase("origin.level", language, column=_lowered(statement(sentence, language)), level=said)
+        own, typical = (plain_quantity(v[column], c.unit, language) for v in (self.own, self.typical))
+        return phrase("origin.fact", language, column=_lowered(statement(sentence, language)), own=own, typical=typical)
+
+    def differs(self, column: int) -> bool:
+        """Whether the customer's value is another than the typical one as both are written."""
+        c = self.schema.columns[column]
+        return plain_quantity(self.own[column], c.unit) != plain_quantity(self.typical[column], c.unit)
+
+
+def level(own: float, typical: float, unit: str) -> str | None:
+    """`high` or `low` where the number itself tells a reader nothing, None where it does."""
+    return None if unit not in ABSTRACT or own == typical else "high" if own > typical else "low"
+
+
+def strongest(values: Array, sign: float, peers: Population, columns: Columns, limit: int) -> tuple[int, ...]:
+    """The columns that carry most of what goes in the direction of `sign`, those that say the same taken together; only such as
+    the customer has and differs in."""
+    left = values.copy()
+    chosen: list[int] = []
+    left[~columns.known] = 0.0
+    while len(chosen) < limit:
+        best = int(np.argmax(sign * left))
+        if sign * left[best] <= 0:
+            break
+        together = peers.alike(best)
+        if sign * float(values[together].sum()) > 0 and columns.differs(best):
+            chosen.append(best)
+            left[together] = 0.0
+        left[best] = 0.0
+    return tuple(chosen)
+
+
+def listed(items: tuple[str, ...], language: Language) -> str:
+    """`a, b and c`; in Korean `a, b, c`."""
+    if len(items) < 2 or language == "ko":
+        return ", ".join(items)
+    return phrase("origin.and", language, first=", ".join(items[:-1]), last=items[-1])
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
