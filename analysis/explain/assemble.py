@@ -84,7 +84,7 @@ class Assembly:
         groups = path.group_values(found.values)
         columns, every = self._columns(path, found.values, inputs.features)
         sources = by_source(model.context.schema, every)
-        teller = Teller(e, self.data, self.batch, path, found)
+        teller = Teller(e, self.data, self.batch, path, found, task, self.target)
         target_name = class_name(names, self.target) if self.target is not None else ""
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0

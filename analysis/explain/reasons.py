@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.explain.origin.told import Told, level, topic_of
+from analysis.explain.origin.told import CIRCLE, Told, level, topic_of
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.results.explanation import FeatureContribution, Reason
@@ -136,13 +136,21 @@ def of_feature(f: FeatureContribution, subject: Subject) -> Reason:
         effect = subject.effect(f.contribution, language)
         if f.unit == CATEGORY:  # its sentence holds the values
             return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
+        column = _subject(f.name, sentence, language)
         if (side := level(f.value, f.typical, f.unit)) is not None:
-            level_said = phrase(f"origin.{side}", language)
-            return phrase("reason.level", language, column=statement(sentence, language), level=level_said, effect=effect)
+            side = "other" if CIRCLE.search(f.name) else side
+            return phrase("reason.level", language, column=column, level=phrase(f"origin.{side}", language), effect=effect)
         own, typical = (plain_quantity(v, f.unit, language) for v in (f.value, f.typical))
-        return phrase("reason.feature", language, column=statement(sentence, language), own=own, typical=typical, effect=effect)
+        return phrase("reason.feature", language, column=column, own=own, typical=typical, effect=effect)
 
     return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)
+
+
+def _subject(name: str, sentence: str, language: Language) -> str:
+    """What the column says; a part of an angle is said as what the angle is of."""
+    if CIRCLE.search(name):
+        return phrase("origin.hour", language)
+    return statement(sentence, language).removesuffix(phrase("origin.own_scale", language)).rstrip(" ,")
 
 
 def of_group(group: str, contribution: float, subject: Subject) -> Reason:

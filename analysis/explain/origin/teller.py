@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,21 +13,35 @@ from analysis.engine.attribution import Attribution
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
 from analysis.explain.origin.clusters import Clusters
-from analysis.explain.origin.fitted import clusters_of
-from analysis.explain.origin.told import Columns, Told
+from analysis.explain.origin.days import Days
+from analysis.explain.origin.fitted import clusters_of, scale_of, states_of
+from analysis.explain.origin.peers import of_graph
+from analysis.explain.origin.told import LANGUAGES, Columns, Told, of_part
+from analysis.explain.origin.visits import of_days, of_visits
+from analysis.i18n import phrase
 from ple_model.data.dataset.normalize import CLIP, RAW
 from ple_model.data.dataset.reader import Batch, Dataset
+from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS
+from ple_model.money import UNKNOWN
 from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES
+from ple_model.tasks import HMM_MODES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+FIGURES = ("lnn", "phase_transition", "hmm_summary")
+"""Parts whose columns are figures of a series, each with a sentence of its own."""
+
+
 class Teller:
     """What is known of one customer's derived inputs, and how each came by its contribution."""
 
-    def __init__(self, explainer: Explainer, data: Dataset, batch: Batch, path: Path, found: Attribution) -> None:
+    def __init__(
+        self, explainer: Explainer, data: Dataset, batch: Batch, path: Path, found: Attribution, task: str, target: int | None
+    ) -> None:
+        self.task, self.target = task, target
         self.explainer, self.data, self.batch, self.path, self.found = explainer, data, batch, path, found
         self.schema = explainer.model.context.schema
 
@@ -34,7 +49,15 @@ class Teller:
         """What the input was made of; None where this run or this customer cannot say."""
         if self.schema.own:
             return None
-        tell = {"cluster": self._cluster}.get(topic)
+        if (mode := topic.removeprefix("hmm_")) in HMM_MODES:
+            return self._state(mode, value)
+        if topic in FIGURES:
+            where = self.path.customer.parts[topic]
+            return of_part(self.columns, where, self.value("features")[where], value, topic)
+        tell = {
+            "cluster": self._cluster, "txn_seq": self._days, "session_seq": self._visits,
+            "collaborative_features": self._graph, "hierarchy_features": self._tree,
+        }.get(topic)  # fmt: skip
         return None if tell is None else tell(value)
 
     def alike(self, name: str) -> Iterable[str]:
@@ -62,6 +85,61 @@ class Teller:
         if field in self.path.fields:
             return np.asarray(self.found.gradients[self.path.fields.index(field)][0].double().numpy())
         return np.zeros(tuple(getattr(self.path.customer, field).shape[1:]))
+
+    @cached_property
+    def days(self) -> Days | None:
+        """The customer's own days and visits; None where the run does not say what the sequences were divided by."""
+        scale, customer = scale_of(self.explainer), self.path.customer
+        if scale is None or customer.txn_seq is None or customer.session_seq is None:
+            return None
+        txn, visits = (customer.txn_seq[0].double().numpy(), customer.session_seq[0].double().numpy())
+        try:
+            cutoff = date.fromisoformat(self.batch.cutoff[0])
+        except ValueError:
+            return None
+        if txn.shape != (TXN_STEPS, len(scale.txn)) or visits.shape != (SESSION_STEPS, len(scale.session)):
+            return None
+        return Days(cutoff, txn * scale.txn, visits * scale.session)
+
+    def value(self, field: str) -> NDArray[np.float64]:
+        return np.asarray(self.found.values[self.path.fields.index(field)][0].double().numpy())
+
+    @property
+    def _currency(self) -> str:
+        return self.explainer.model.context.unit(UNKNOWN)
+
+    def _days(self, value: float) -> Told | None:
+        return None if self.days is None else of_days(self.days, self.value("txn_seq"), self._currency, value)
+
+    def _visits(self, value: float) -> Told | None:
+        return None if self.days is None else of_visits(self.days, self.value("session_seq"), value)
+
+    def _graph(self, value: float) -> Told | None:
+        e, own, spec = self.explainer, self.path.customer.collaborative_features, self.explainer.model.tasks[self.task]
+        if own is None:
+            return None
+        read = np.asarray(own[0].float().numpy())
+        labels = e.targets.get(self.task)
+        return of_graph(e.peers, e.customers, self.batch.customer_id[0], read, labels, spec.kind, self.target, value)
+
+    def _tree(self, value: float) -> Told | None:
+        """The tree holds where the year's money went; said are the merchants' sectors, the largest first."""
+        where = [i for n, i in self.schema.index.items() if n.startswith("category_share_") and n.endswith("_365d")]
+        known = [i for i in where if self.columns.known[i] and self.columns.own[i] > 0]
+        chosen = sorted(known, key=lambda i: -self.columns.own[i])[:3]
+        if not chosen:
+            return None
+        en, ko = (
+            phrase("origin.tree", x, facts=("; " if x == "en" else ", ").join(self.columns.fact(i, x) for i in chosen))
+            for x in LANGUAGES
+        )
+        return Told(en, ko, (("hierarchy_features", value),))
+
+    def _state(self, mode: str, value: float) -> Told | None:
+        states, vector = states_of(self.explainer, mode), getattr(self.path.customer, f"hmm_{mode}")
+        if states is None or vector is None:
+            return None
+        return states.told(np.asarray(vector[0].float().numpy()), self.days, self.columns, value)
 
     def _cluster(self, value: float) -> Told | None:
         clusters: Clusters | None = clusters_of(self.explainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 
 from analysis.engine.population import Population
 from analysis.i18n import phrase
-from analysis.wording import Language, plain_quantity, statement
-from ple_model.schema import FeatureSchema
+from analysis.wording import Language, plain_quantity, statement, title
+from ple_model.schema import FeatureColumn, FeatureSchema
 
 Array = NDArray[np.float64]
+LANGUAGES: tuple[Language, Language] = ("en", "ko")
 REST = "rest"
 """The part of a contribution that no single fact carries."""
+CIRCLE = re.compile(r"^hour_mean_(sin|cos)_")
+"""An hour is an angle: its sine or cosine alone tells nobody whether it is early or late."""
 ABSTRACT = ("nats", "score", "log currency", "log ratio", "log days")
 """Units in which a number says nothing to a reader; only whether it is more or less than usual."""
 FAMILIES: Mapping[str, tuple[str, ...]] = {"cluster": ("cluster_probs", "gmm")}
@@ -48,12 +52,15 @@ class Columns:
     def fact(self, column: int, language: Language) -> str:
         """`number of purchases in travel in the last 90 days: 8 (median 1)`"""
         c = self.schema.columns[column]
-        sentence = c.sentence_ko if language == "ko" else c.sentence_en
         if (side := level(self.own[column], self.typical[column], c.unit)) is not None:
             said = phrase(f"origin.{side}", language)
-            return phrase("origin.level", language, column=_lowered(statement(sentence, language)), level=said)
+            return phrase("origin.level", language, column=_lowered(self.name(column, language)), level=said)
         own, typical = (plain_quantity(v[column], c.unit, language) for v in (self.own, self.typical))
-        return phrase("origin.fact", language, column=_lowered(statement(sentence, language)), own=own, typical=typical)
+        return phrase("origin.fact", language, column=_lowered(self.name(column, language)), own=own, typical=typical)
+
+    def name(self, column: int, language: Language) -> str:
+        """What the column says, as the subject of a longer sentence."""
+        return column_said(self.schema.columns[column], language)
 
     def differs(self, column: int) -> bool:
         """Whether the customer's value is another than the typical one as both are written."""
@@ -66,12 +73,39 @@ def level(own: float, typical: float, unit: str) -> str | None:
     return None if unit not in ABSTRACT or own == typical else "high" if own > typical else "low"
 
 
+def column_said(column: FeatureColumn, language: Language) -> str:
+    """The column's sentence as a subject; that an amount stands in its own scale is no matter to a reader."""
+    text = statement(column.sentence_ko if language == "ko" else column.sentence_en, language)
+    return text.removesuffix(phrase("origin.own_scale", language)).rstrip(" ,")
+
+
+def of_part(columns: Columns, where: slice, values: Array, value: float, group: str) -> Told | None:
+    """A part whose columns are figures of a series: the two that pull most in the direction of `value`, in their own words."""
+    sign = 1.0 if value >= 0 else -1.0
+    order = [where.start + int(i) for i in np.argsort(-sign * values) if sign * values[i] > 0]
+    chosen = [i for i in order if columns.known[i] and columns.differs(i)][:2]
+    if not chosen:
+        return None
+    en, ko = (
+        phrase(
+            "origin.part",
+            x,
+            group=title(group, x),
+            facts=("; " if x == "en" else ", ").join(columns.fact(i, x) for i in chosen),
+        )
+        for x in LANGUAGES
+    )
+    named = [(columns.schema.columns[where.start + i].name, float(v)) for i, v in enumerate(values) if v != 0]
+    return Told(f"{en[:1].upper()}{en[1:]}", ko, (*named, (REST, value - float(values.sum()))))
+
+
 def strongest(values: Array, sign: float, peers: Population, columns: Columns, limit: int) -> tuple[int, ...]:
     """The columns that carry most of what goes in the direction of `sign`, those that say the same taken together; only such as
     the customer has and differs in."""
     left = values.copy()
     chosen: list[int] = []
     left[~columns.known] = 0.0
+    left[[i for i, c in enumerate(columns.schema.columns) if CIRCLE.search(c.name)]] = 0.0
     while len(chosen) < limit:
         best = int(np.argmax(sign * left))
         if sign * left[best] <= 0:

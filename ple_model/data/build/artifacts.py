@@ -318,6 +318,12 @@ def read_hmm(folder: Path, mode: str) -> HmmModel:
     return HmmModel(**_load(folder / f"hmm_{mode}.npz", HMM_SHAPES))
 
 
+def read_scale(folder: Path) -> SequenceScale:
+    """The divisors of the sequences alone; `UserError` names a missing or damaged file."""
+    found = _load(folder / "sequence_scale.npz", {"txn": "t", "session": "s"})
+    return SequenceScale(found["txn"], found["session"])
+
+
 def _load_gmm(path: Path) -> GmmModel:
     gmm = GmmModel(**_load(path, GMM_SHAPES, k=20))
     if not gmm.folds_fit(FOLDS):

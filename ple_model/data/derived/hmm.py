@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +42,14 @@ class HmmModel:
     notes: tuple[str, ...] = ()
 
     def posterior(self, observations: FloatArray) -> Float64:
-        """[n, k] state probabilities at the last step of [n, steps, d]: the forward filter, scaled at each step."""
+        """[n, k] state probabilities at the last step of [n, steps, d]."""
+        p = np.asarray(np.broadcast_to(self.start, (len(observations), len(self.start))))
+        for p in self.filtered(observations):  # noqa: B007, the last one stays
+            pass
+        return p
+
+    def filtered(self, observations: FloatArray) -> Iterator[Float64]:
+        """[n, k] state probabilities after each step of [n, steps, d]: the forward filter, scaled at each step."""
         x = (observations.astype(np.float64) - self.centre) / self.scale
         log_var = np.log(self.var).sum(axis=1)
         p = np.broadcast_to(self.start, (len(x), len(self.start)))
@@ -54,7 +62,7 @@ class HmmModel:
             total = p.sum(axis=1, keepdims=True)
             # every state impossible in float: the observation decides alone
             p = np.where(total > 0, p / np.where(total > 0, total, 1), _softmax(log_b))
-        return p
+            yield p
 
     def vectors(self, observations: FloatArray) -> FloatArray:
         """[n, 16]: the posterior and its dynamics."""

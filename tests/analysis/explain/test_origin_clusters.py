@@ -22,19 +22,21 @@ K = 20
 
 @pytest.fixture(scope="module")
 def clusters() -> Clusters:
-    """Every third customer shops in the evening and holds few products: cluster 1 of a mixture that reads these two columns."""
+    """Every fifth customer shops in the evening and holds few products: cluster 1 of a mixture that reads these two columns.
+    Some others do the one or the other, or the two columns would say the same."""
     rng = np.random.default_rng(0)
     features = np.zeros((300, len(SCHEMA.columns)), np.float32)
     features[:, EVENING], features[:, HELD] = rng.normal(0, 0.3, 300) - 1, rng.normal(0, 0.3, 300) + 1
-    members = np.arange(300) % 3 == 0
-    features[members, EVENING] += 3
-    features[members, HELD] -= 3
+    number = np.arange(300)
+    members = number % 5 == 0
+    features[members | (number % 10 == 1), EVENING] += 3
+    features[members | (number % 10 == 2), HELD] -= 3
     axes = np.zeros((len(INDEX), 2))
     axes[INDEX == EVENING, 0] = axes[INDEX == HELD, 1] = 1.0
     means = np.zeros((K, 2))
     means[0], means[1] = (-1, 1), (2, -2)
     weights = np.full(K, 1e-12)
-    weights[:2] = 2 / 3, 1 / 3
+    weights[:2] = 0.8, 0.2
     gmm = GmmModel(np.zeros(len(INDEX)), axes, weights, means, np.broadcast_to(np.eye(2), (K, 2, 2)).copy())
     everybody = np.ones(300, bool)
     peers = Population(
@@ -62,7 +64,7 @@ def test_the_contribution_of_a_posterior_goes_on_to_the_columns_that_decide_it(c
     features = clusters.peers.features[0]
     parts, typical = clusters.through(features, 0, gradients(0.3)["cluster_probs"], np.zeros(K + 2))
     posterior = clusters.gmm.posterior(behaviour(clusters.peers.features))[:, 1]
-    # 0.3 times (certain to be of cluster 1, where a third of the customers is)
+    # 0.3 times (certain to be of cluster 1, where a fifth of the customers is)
     assert typical == pytest.approx(0.3 * posterior[np.unique(np.linspace(0, 299, 256).round().astype(int))].mean(), rel=1e-6)
     assert parts.sum() == pytest.approx(0.3 * posterior[0] - typical, rel=1e-5)
     assert set(np.flatnonzero(parts)) == {EVENING, HELD}
@@ -72,7 +74,7 @@ def test_the_contribution_of_a_posterior_goes_on_to_the_columns_that_decide_it(c
 def test_the_columns_of_the_part_gmm_are_handed_on_as_they_are_normalised(clusters: Clusters) -> None:
     columns = np.zeros(K + 2)
     columns[K:] = 0.1, 0.2  # distance and entropy
-    row = clusters.peers.features[3]
+    row = clusters.peers.features[5]
     n = len(SCHEMA.columns)
     scaled = replace(clusters, normalizer=Normalizer(np.full(n, 2, np.int8), np.full(n, 0.5), np.full(n, 2.0)))
     parts, typical = scaled.through(row, 0, np.zeros(K), columns)
@@ -86,8 +88,8 @@ def test_a_cluster_is_named_by_what_sets_it_apart_and_the_reason_by_the_customer
     row = clusters.peers.features[0]
     told = clusters.told("C1", row, stored(clusters, row), columns_of(clusters, 0), gradients(0.3), 0.21)
     assert told is not None
-    assert told.en.startswith("Belongs to the 33% of customers who hold few products and shop in the evening more than others")
-    assert "보유 상품이 적은, 저녁에 구매가 많은 고객군(전체 고객의 33%)에 속합니다" in told.ko
+    assert told.en.startswith("Belongs to the 20% of customers who hold few products and shop in the evening more than others")
+    assert "보유 상품이 적은, 저녁에 구매가 많은 고객군(전체 고객의 20%)에 속합니다" in told.ko
     assert f"number of products held now: {row[HELD]:.1f} (median " in told.en
     assert sum(v for _, v in told.through) == pytest.approx(0.21, rel=1e-9)
     assert {n for n, _ in told.through} == {"hour_share_evening_90d", "product_open_count", REST}

@@ -1,0 +1,40 @@
+"""Customers who buy at the same merchants, and what they did: the graph embedding in words."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analysis.engine.population import Population
+from analysis.explain.origin.told import Told
+from analysis.i18n import phrase
+from analysis.wording import Language
+
+NEAR = 50
+LANGUAGES: tuple[Language, Language] = ("en", "ko")
+
+
+def of_graph(
+    peers: Population, customers: list[str], customer: str, own: NDArray[np.float32], labels: Tensor | None, kind: str,
+    target: int | None, value: float,
+) -> Told | None:  # fmt: skip
+    """The share of the 50 customers of the sample nearest to `own` [64] (by cosine) who did what is explained, beside that of
+    all; None where labels are unknown, or where these shares do not point the way the contribution does."""
+    field = "collaborative_features"
+    if labels is None or labels.dim() != 1 or kind not in ("binary", "multiclass") or field not in peers.fields:
+        return None
+    y = labels.numpy()
+    others = np.array([c != customer for c in customers])
+    known = np.flatnonzero(peers.present[field] & others & (y >= 0))
+    if len(known) < 2 * NEAR:
+        return None
+    table = peers.fields[field][known]
+    size = np.linalg.norm(table, axis=1) * np.linalg.norm(own)
+    near = known[np.argsort(-(table @ own) / np.where(size > 0, size, 1), kind="stable")[:NEAR]]
+    did = y == (1 if kind == "binary" else target)
+    here, everywhere = float(did[near].mean()), float(did[known].mean())
+    if (here - everywhere) * value <= 0 or f"{here:.0%}" == f"{everywhere:.0%}":
+        return None
+    en, ko = (phrase("origin.graph", x, n=NEAR, here=f"{here:.0%}", all=f"{everywhere:.0%}") for x in LANGUAGES)
+    return Told(en, ko, ((field, value),))

@@ -1,0 +1,90 @@
+"""Which days and visits counted, as dates and sums."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.explain.origin.days import APP, DURATION, MONEY_IN, MONEY_OUT, WEB, Days
+from analysis.explain.origin.told import REST, Told, listed
+from analysis.i18n import phrase
+from analysis.wording import Language, number, quantity
+from ple_model.data.derived.sequences import TXN_STEPS
+
+Array = NDArray[np.float64]
+SHOWN = 3
+IDLE = "idle days"
+LANGUAGES: tuple[Language, Language] = ("en", "ko")
+
+
+def of_days(days: Days, values: Array, currency: str, value: float) -> Told | None:
+    """values [180, 16]: the days that pull most in the direction of `value`, or the longest silence where idle days do."""
+    by_day, active = values.sum(1), days.active
+    sign = 1.0 if value >= 0 else -1.0
+    idle = float(by_day[~active].sum())
+    dated = [(days.date(int(i)).isoformat(), float(by_day[i])) for i in np.flatnonzero(active) if by_day[i] != 0]
+    through = (*dated, (IDLE, idle), (REST, value - float(by_day.sum())))
+    chosen = [int(i) for i in np.argsort(-sign * by_day) if active[i] and sign * by_day[i] > 0][:SHOWN]
+    if sign * idle > sign * float(by_day[active].sum()):
+        first, last = longest_silence(active)
+        if last <= first:
+            return None
+        ends = days.date(first).isoformat(), days.date(last - 1).isoformat()
+        en, ko = (
+            phrase(
+                "origin.days.silence", x, n=last - first, first=ends[0], last=ends[1], active=int(active.sum()), of=TXN_STEPS
+            )
+            for x in LANGUAGES
+        )
+        return Told(en, ko, through)
+    if not chosen:
+        return None
+    en, ko = (
+        phrase("origin.days.days", x, days=listed(tuple(_day(days, i, currency, x) for i in sorted(chosen)), x))
+        for x in LANGUAGES
+    )
+    return Told(en, ko, through)
+
+
+def longest_silence(active: NDArray[np.bool_]) -> tuple[int, int]:
+    """[first, last) of the longest run of days without activity, the latest of equals."""
+    best, first = (0, 0), 0
+    for i, on in enumerate([*active.tolist(), True]):
+        if on:
+            if i - first >= best[1] - best[0]:
+                best = first, i
+            first = i + 1
+    return best
+
+
+def of_visits(days: Days, values: Array, value: float) -> Told | None:
+    """values [90, 8]: the visits that pull most in the direction of `value`."""
+    by_visit, there, back = values.sum(1), days.there, days.visit_back()
+    sign = 1.0 if value >= 0 else -1.0
+    chosen = [int(i) for i in np.argsort(-sign * by_visit) if there[i] and sign * by_visit[i] > 0][:SHOWN]
+    if not chosen or sign * float(by_visit[there].sum()) <= 0:
+        return None
+    dated = [(days.date(TXN_STEPS - int(back[i])).isoformat(), float(by_visit[i])) for i in np.flatnonzero(there)]
+    rest = value - sum(v for _, v in dated)
+
+    def said(i: int, language: Language) -> str:
+        channel = "app" if days.visits[i, APP] > 0.5 else "web" if days.visits[i, WEB] > 0.5 else "other"
+        minutes = number(float(np.expm1(days.visits[i, DURATION])) / 60)
+        where = phrase(f"origin.days.{channel}", language)
+        when = days.date(TXN_STEPS - int(back[i])).isoformat()
+        return phrase("origin.days.visit", language, date=when, where=where, minutes=minutes)
+
+    en, ko = (phrase("origin.days.visits", x, visits=listed(tuple(said(i, x) for i in sorted(chosen)), x)) for x in LANGUAGES)
+    return Told(en, ko, (*dated, (REST, rest)))
+
+
+def _day(days: Days, step: int, currency: str, language: Language) -> str:
+    said = []
+    if n := days.purchases(step):
+        spent = quantity(days.spend(step), currency, language)
+        said.append(phrase("origin.days.bought_one" if n == 1 else "origin.days.bought", language, n=n, amount=spent))
+    for key, channel in (("paid_in", MONEY_IN), ("paid_out", MONEY_OUT)):
+        if (amount := days.moved(step, channel)) > 0:
+            said.append(phrase(f"origin.days.{key}", language, amount=quantity(amount, currency, language)))
+    what = ", ".join(said) or phrase("origin.days.refund", language)
+    return phrase("origin.days.day", language, date=days.date(step).isoformat(), what=what)
