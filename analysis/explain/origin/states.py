@@ -57,7 +57,7 @@ class States:
         """The emissions in words: `about 12 purchases, $480.00 spent, no app or web visits`."""
         means = self.emissions(state)
         if all(v < LEAST for v in means.values()):
-            return phrase("origin.state.no_purchases" if self.mode == "behavior" else "origin.state.nothing", language)
+            return phrase(f"origin.state.{'no_purchases' if self.mode == 'behavior' else 'nothing'}", language)
         words = []
         for name, value in means.items():
             unit = {"spend": self.currency, "deposit_in": self.currency, "mean_amount": self.currency}.get(name)

@@ -47,7 +47,7 @@ def test_the_days_that_counted_are_told_with_their_date_and_sums() -> None:
     assert "2024-09-30(구매 3건, 지출 US$90.00)" in told.ko
     assert sum(v for _, v in told.through) == pytest.approx(values.sum())
     assert dict(told.through)["2024-09-25"] == pytest.approx(-0.03)
-    lower = of_days(days, values, "KRW", -0.03)
+    lower = of_days(days, attributed(days, s179=0.01, s174=-0.04), "KRW", -0.03)
     assert lower is not None
     assert "2024-09-25 (₩1,000 paid in)" in lower.en
 
