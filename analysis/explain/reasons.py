@@ -85,9 +85,7 @@ def reasons(
     return tuple(make() for size, make in candidates[:limit] if size >= LEAST * candidates[0][0])
 
 
-def merged(
-    features: Sequence[FeatureContribution], alike: Alike
-) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
+def merged(features: Sequence[FeatureContribution], alike: Alike) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
     """(who speaks, whose contributions are taken together, their sum): columns that say the same are one reason. The strongest
     of those that pull the way of the sum speaks."""
     open_ = {f.name: f for f in features if f.part not in OPAQUE}
