@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
 
 from analysis.stats.written import TensorChange, Written
 from ple_model.config_values import changed_values
+from ple_model.epochlog import StepSizes
 from ple_model.errors import UserError
 from ple_model.files import read_tensors
 from ple_model.model import PLEClusterAdaTT
 from ple_model.module_outputs import output_marks
 from ple_model.run import Run
 from ple_model.run_fingerprint import RunFingerprint, environment, file_hash, preprocess_marks, stored_rows
-from ple_model.tensor_marks import TensorMark, change, mark
+from ple_model.safe_paths import is_folder
+from ple_model.tensor_marks import TensorMark, change, in_16_bits, mark
 
 OLDER = "This run is of before fingerprint.json was kept: nobody knows what its training wrote."
 UNFINISHED = "The training has not come to its end, where fingerprint.json is written."
-LIKE = 0.25
-"""Relative difference of root mean squares up to which a tensor has the size of a fresh start."""
+LIKE = 2.2
+"""Standard errors, about three, by which the root mean square of n fresh values may differ: those of a normal distribution are
+0.71 / sqrt(n) of it."""
 FEW = 64
 """Values below which a root mean square says nothing about a start."""
+
+SAME_SIZE = 1e-5
+"""Relative difference of two norms of the same weights that summation in float32 in another order may make."""
+OF_A_SPLIT = "constant_loss"
+"""Of context.json what each dataset has of its own training rows."""
+BLOCKS = {"direct_path": "direct"}
+"""What the log calls otherwise than the tensors."""
 
 
 def written(run: Run, model: PLEClusterAdaTT) -> Written:
@@ -31,7 +42,12 @@ def written(run: Run, model: PLEClusterAdaTT) -> Written:
     except UserError as e:
         return Written(reason=f"fingerprint.json cannot be read: {str(e).removeprefix(str(run.path) + '/')}.")
     if then is None:
-        return Written(reason=OLDER if run.manifest.status == "finished" else UNFINISHED)
+        if run.manifest.status != "finished":
+            return Written(reason=UNFINISHED)
+        return Written(
+            reason=OLDER, modules=_count(model.state_dict()), sizes=_resized(run, model),
+            files=_disagreeing(run), rounded=in_16_bits([p for p in model.parameters() if p.dtype == torch.float32]),
+        )  # fmt: skip
     tensors, _ = read_tensors(run.path / "model.safetensors")
     found = _tensors(then, tensors, run)
     now = preprocess_marks(run.preprocess)
@@ -58,15 +74,49 @@ def written(run: Run, model: PLEClusterAdaTT) -> Written:
         gate_top={k: v.top for k, v in then.gates.items()},
         gate_entropy={k: v.entropy for k, v in then.gates.items()},
     )
-    if sample != "same" or result.changed:
+    if sample != "same" or (result.changed and not found):
         return result
-    return replace(result, outputs=_outputs(then, run, model))
+    outputs = _outputs(then, run, model)
+    if result.changed:
+        return replace(result, effect=outputs)
+    return replace(result, outputs=outputs)
 
 
 def module_of(tensor: str) -> str:
     """The part of the model that a tensor belongs to: an expert by its name, else the first word."""
     parts = tensor.split(".")
     return parts[1] if parts[0] == "experts" and len(parts) > 2 else parts[0]
+
+
+def _resized(run: Run, model: PLEClusterAdaTT) -> dict[str, tuple[float, float]]:
+    """Modules whose weights have another norm than the log has of the epoch whose weights were kept."""
+    kept = [e for e in run.progress(steps=False) if e.get("event") == "epoch" and e.get("best") is True]
+    then = kept[-1].get("weight_norm") if kept else None
+    if not isinstance(then, dict):
+        return {}
+    now = StepSizes(model).norms()
+    logged = {k: v for k, v in then.items() if k in model.blocks() and isinstance(v, float) and v > 0}
+    # weights that are all 0, or no numbers, have no norm
+    return {BLOCKS.get(k, k): (v, now.get(k, 0.0)) for k, v in logged.items() if abs(now.get(k, 0.0) / v - 1) > SAME_SIZE}
+
+
+def _disagreeing(run: Run) -> dict[str, tuple[str, ...]]:
+    """Files of preprocess/ that are not those which the stored customers were made with, with the parts that both have and
+    that differ."""
+    folder = run.path / "sample" / "artifacts"
+    if not is_folder(folder):
+        return {}
+    theirs, ours = preprocess_marks(folder), preprocess_marks(run.preprocess)
+    found = {}
+    for name, there in theirs.items():
+        own = ours.get(name)
+        if own is None or own.hash == there.hash:
+            continue
+        both = there.parts.keys() & own.parts.keys()
+        parts = tuple(k for k in there.changed_parts(own) if k in both and not k.startswith(OF_A_SPLIT))
+        if parts or not there.parts:
+            found[name] = parts
+    return found
 
 
 def _count(tensors: dict[str, torch.Tensor]) -> dict[str, int]:
@@ -85,18 +135,20 @@ def _tensors(then: RunFingerprint, tensors: dict[str, torch.Tensor], run: Run) -
     found = {}
     for name, how in moved.items():
         old, new = then.tensors[name], mark(tensors[name])
-        start = _start(old, new, mark(fresh[name])) if name in fresh else ""
+        start = _start(old, new, mark(fresh[name]), ordered=how.how == "order") if name in fresh else ""
         found[name] = TensorChange(
             module_of(name), how.how, new.values, how.factor, how.place, how.was, how.now, old.size, new.size, start
         )
     return found
 
 
-def _start(old: TensorMark, new: TensorMark, fresh: TensorMark) -> str:
+def _start(old: TensorMark, new: TensorMark, fresh: TensorMark, *, ordered: bool) -> str:
     if new.hash == fresh.hash:
         return "same"
-    alike = new.values >= FEW and abs(new.size - fresh.size) <= LIKE * fresh.size
-    return "like" if alike and abs(new.size - fresh.size) < abs(old.size - fresh.size) else ""
+    if ordered:  # the same values: their size says nothing
+        return ""
+    alike = new.values >= FEW and abs(new.size - fresh.size) <= LIKE * fresh.size / math.sqrt(new.values)
+    return "like" if alike and abs(new.size - fresh.size) < abs(old.size - fresh.size) / 2 else ""
 
 
 def _outputs(then: RunFingerprint, run: Run, model: PLEClusterAdaTT) -> dict[str, float]:

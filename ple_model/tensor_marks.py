@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,10 +21,15 @@ from ple_model.stored import Stored
 
 HASH = 16
 """Hexadecimal digits of a stored hash: 64 bits tell damage from none."""
-How = Literal["value", "factor", "order", "other"]
+How = Literal["value", "factor", "order", "rounded", "other"]
 CLOSE = 1e-5
 """Relative agreement of sums that a factor must reach: float32 rounds each value to 6e-8 of itself, and sums of up to a million
 of them stay far below this."""
+
+TINY = 2.0**-24
+"""Below this 16 bits hold nothing but 0."""
+HALVES = ((torch.float16, 2.0**-11), (torch.bfloat16, 2.0**-8))
+"""Kinds of 16 bits with what rounding to them moves a value by, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def change(old: TensorMark, tensor: Tensor) -> Change | None:
         return None
     if new.values != old.values:
         return Change("other")
-    return _one_value(old, new, tensor) or _factor(old, new) or _order(old, new) or Change("other")
+    found = _rounded(old, new, tensor) or _one_value(old, new, tensor) or _factor(old, new) or _order(old, new)
+    return found or Change("other")
 
 
 def _one_value(old: TensorMark, new: TensorMark, tensor: Tensor) -> Change | None:
@@ -127,6 +133,29 @@ def _order(old: TensorMark, new: TensorMark) -> Change | None:
     tight = 1e-9 * math.sqrt(old.squares * old.values) if old.squares > 0 else 0.0
     same = abs(new.total - old.total) <= tight and abs(new.squares - old.squares) <= 1e-9 * old.squares
     return Change("order") if same and new.weighted != old.weighted else None
+
+
+def _rounded(old: TensorMark, new: TensorMark, tensor: Tensor) -> Change | None:
+    """Every value is one that 16 bits hold, and the sums are within what rounding to them moves."""
+    if tensor.dtype != torch.float32 or not (old.squares > 0 and math.isfinite(new.squares)):
+        return None
+    x = _flat(tensor)
+    for kind, step in HALVES:
+        if not _held(tensor, kind):
+            continue
+        near = abs(new.total - old.total) <= 2 * step * float(np.abs(x).sum()) + TINY * len(x)
+        if near and abs(new.squares - old.squares) <= 4 * step * old.squares + TINY * len(x):
+            return Change("rounded")
+    return None
+
+
+def in_16_bits(tensors: Sequence[Tensor]) -> bool:
+    """Whether all values are ones that 16 bits hold: those of weights that were trained in 32 never are."""
+    return bool(tensors) and any(all(_held(t, kind) for t in tensors) for kind, _ in HALVES)
+
+
+def _held(tensor: Tensor, kind: torch.dtype) -> bool:
+    return torch.equal(tensor.detach().to(kind).to(tensor.dtype), tensor.detach())
 
 
 def _flat(tensor: Tensor) -> NDArray[np.float64]:

@@ -159,6 +159,8 @@ class _Links:
         """Whether what the cause is about leads to what the effect is about."""
         if cause.id == "LABEL-JOIN" and _inverted(effect):
             return False
+        if cause.id == "RUN-CHANGED" and cause.severity != "error" and effect.id != "RUN-DIFFERS":
+            return False  # what hardly moves an output explains nothing
         mine = self.reach[id(cause)]
         if effect.id == "LABEL-JOIN":  # one table of labels: a cause must lead to all tasks that are lost
             return EVERYTHING in mine or "features" in self.about[id(cause)] or self.about[id(effect)] <= mine

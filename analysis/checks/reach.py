@@ -36,6 +36,7 @@ PARTS_OF_MODEL: dict[str, frozenset[str]] = {
     "weighting": frozenset(),
     "adatt": frozenset(),
     "sample": frozenset(),
+    "model.safetensors": frozenset({EVERYTHING}),
 }
 """What lies behind a part of the run that is no expert: two act in training alone, and what is wrong with the stored customers
 is said by what is found in them."""
@@ -91,11 +92,13 @@ def _tasks(
     """The tasks behind: all of them behind a part that all share, else those named, those whose gates weigh the experts, and
     those of the HMM modes; where it was measured which a field reaches, these."""
     facts = s.facts
+    named = {k for k in facts.tasks if k in mine or f"gate of {k}" in mine}
+    measured = [e.text for e in finding.evidence if e.name == "tasks it reaches"]
+    if measured and finding.id == "RUN-CHANGED":  # of a tower the rows of one task may have changed
+        return named | _names(measured, facts) & set(facts.tasks)
     lost = bool(experts) and finding.id.endswith(("-NONFINITE", "-NAN")) and not finding.id.startswith("INPUT-")
     if "tasks" in parts or "gates" in mine or lost:  # what is no number stays none under any weight above 0
         return set(facts.tasks)
-    named = {k for k in facts.tasks if k in mine or f"gate of {k}" in mine}
-    measured = [e.text for e in finding.evidence if e.name == "tasks it reaches"]
     if measured:
         return named | _names(measured, facts) & set(facts.tasks)
     return named | _weighing(s, experts) | {k for k, m in facts.hmm_modes.items() if m in modes}

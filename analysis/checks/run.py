@@ -15,6 +15,8 @@ from analysis.stats.run import Statistics
 from analysis.stats.written import TensorChange, Written
 
 SHOWN = 6
+WHOLE = "model.safetensors"
+"""Subject where more than half of the modules changed."""
 SMALL = 64
 """Values below which a tensor's size says nothing about a fresh start."""
 
@@ -29,16 +31,25 @@ def _written(s: Statistics) -> Written:
 
 @check("RUN-CHANGED", "Weights, configuration and preprocess/ are the bytes that training wrote.")
 def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """One finding a module, one a file of preprocess/, one for the configuration and the stored customers each."""
+    """One finding a module (or one for all of them), one a file of preprocess/, one for the configuration and the stored
+    customers each."""
+    if s.written is not None and s.written.reason and (s.written.sizes or s.written.files or s.written.rounded):
+        yield from _of_before(s.written)
+        return
     w = _written(s)
     by_module: dict[str, dict[str, TensorChange]] = {}
     for name, how in w.tensors.items():
         by_module.setdefault(how.module, {})[name] = how
+    if len(by_module) > max(1, len(w.modules) // 2):
+        by_module, totals = {WHOLE: w.tensors}, {WHOLE: sum(w.modules.values())}
+    else:
+        totals = w.modules
+    apart = max(w.effect, key=lambda k: w.effect[k], default="")
     for module, tensors in by_module.items():
-        total = w.modules.get(module, len(tensors))
+        total = totals.get(module, len(tensors))
         yield Finding(
             "RUN-CHANGED",
-            "error",
+            "warning" if w.effect and w.effect[apart] <= t.run_differs_prediction else "error",
             module,
             _how(module, tensors, total),
             (
@@ -48,11 +59,20 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                     for k, c in list(tensors.items())[:SHOWN]
                     if not math.isnan(c.size_now)
                 ),
+                *(
+                    Evidence("largest difference of an output", min(w.effect[k], 1e9), t.run_differs_prediction, w.rows, k)
+                    for k in ([apart] if w.effect else [])
+                ),
+                *(
+                    Evidence("tasks it reaches", float(len(tasks)), n=w.rows, text=", ".join(tasks))
+                    for tasks in ([w.tasks_apart(t.run_differs_prediction)] if w.effect else [])
+                    if tasks
+                ),
             ),
             None,
             "The file of the weights was edited, partly loaded, merged or damaged after the training.",
             Fix("", None, None, "Take model.safetensors from where it was trained, or train again."),
-        )
+        )  # fmt: skip
     for file in (*w.files, *w.gone):
         parts = w.files.get(file, ())
         yield Finding(
@@ -80,6 +100,46 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _of_before(w: Written) -> Iterator[Finding]:
+    """Of a run without fingerprint.json, by the norms in its log and by what its stored customers were made with."""
+    for file, parts in w.files.items():
+        yield Finding(
+            "RUN-CHANGED", "error", f"preprocess/{file}",
+            f"`preprocess/{file}` is not the file that the stored customers were made with"
+            + (f"; `{parts[0]}` differs, among {len(parts)}." if parts else "."),
+            (Evidence("parts that changed", float(len(parts)), 0.0, text=", ".join(parts[:SHOWN])),), None,
+            "The file was edited, replaced by another run's, or damaged after the training.",
+            Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
+        )  # fmt: skip
+    if w.rounded:
+        yield Finding(
+            "RUN-CHANGED", "warning", WHOLE, "All weights hold values rounded to 16 bits, which no training in 32 leaves.",
+            (Evidence("modules that changed", float(len(w.sizes)), 0.0, len(w.modules), ", ".join([*w.sizes][:SHOWN])),), None,
+            "The file of the weights was edited, partly loaded, merged or damaged after the training.",
+            Fix("", None, None, "Take model.safetensors from where it was trained, or train again."),
+        )  # fmt: skip
+        return
+    changed = list(w.sizes)
+    modules = w.sizes
+    if len(changed) > max(1, len(w.modules) // 2):
+        then, now = (math.sqrt(math.fsum(v[i] ** 2 for v in w.sizes.values())) for i in (0, 1))
+        modules = {WHOLE: (then, now)}
+    for module, (then, now) in modules.items():
+        yield Finding(
+            "RUN-CHANGED",
+            "error",
+            module,
+            f"The weights of `{module}` are not those that training kept: in its log their norm is {then:.7g}, here {now:.7g}.",
+            (
+                Evidence("norm of the weights", now, then),
+                Evidence("modules that changed", float(len(changed)), 0.0, len(w.modules), ", ".join(changed[:SHOWN])),
+            ),
+            None,
+            "The file of the weights was edited, partly loaded, merged or damaged after the training.",
+            Fix("", None, None, "Take model.safetensors from where it was trained, or train again."),
+        )
+
+
 def _configuration(w: Written) -> Finding:
     """Which keys are others, where the values of training were kept."""
     moved = w.moved_settings
@@ -94,7 +154,7 @@ def _configuration(w: Written) -> Finding:
     return Finding(
         "RUN-CHANGED", "error", "config.yaml", verdict,
         (
-            Evidence("keys that changed", float(len(moved)), 0.0, text="; ".join(moved[:SHOWN]))
+            Evidence("keys that changed", float(len(moved)), 0.0, text=", ".join(moved[:SHOWN]))
             if moved
             else Evidence("files that changed", 1.0, 0.0, text="config.yaml"),
         ), None,
@@ -115,13 +175,15 @@ def _how(module: str, tensors: dict[str, TensorChange], total: int) -> str:
         )
     if all(c.start == "same" for c in tensors.values()):
         return f"{n} of {total} tensors of `{module}` are this configuration's untrained start: the module was re-initialised."
+    if all(c.how == "rounded" for c in tensors.values()):
+        return f"{n} of {total} tensors of `{module}` hold the values of training rounded to 16 bits, `{name}` for one."
+    if all(c.how == "order" for c in tensors.values()):
+        return f"{n} of {total} tensors of `{module}` hold their values in another order than training wrote, `{name}` for one."
     fresh = [c for c in tensors.values() if c.start]
     if fresh and all(c.start or c.values < SMALL for c in tensors.values()):
         return (
             f"{n} of {total} tensors of `{module}` are others, in size those of a fresh start: the module was re-initialised."
         )
-    if all(c.how == "order" for c in tensors.values()):
-        return f"{n} of {total} tensors of `{module}` hold their values in another order than training wrote, `{name}` for one."
     return f"{n} of {total} tensors of `{module}` are not those that training wrote, `{name}` for one."
 
 

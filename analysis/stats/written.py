@@ -12,7 +12,7 @@ class TensorChange:
 
     module: str
     how: str
-    """"value", "factor", "order" or "other" """
+    """"value", "factor", "order", "rounded" or "other" """
     values: int = 0
     factor: float = math.nan
     place: int = -1
@@ -35,7 +35,15 @@ class Written:
     """Tensors by module."""
     tensors: dict[str, TensorChange] = field(default_factory=dict)
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Files of preprocess/ that changed, with the parts that did; no part: the whole, or the file is gone."""
+    """Files of preprocess/ that changed, with the parts that did; no part: the whole, or the file is gone. Of a run without
+    fingerprint.json those that are not what the stored customers were made with."""
+    sizes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Of a run without fingerprint.json: module -> norm of its weights (as the log has it of the epoch that was kept, now), of
+    those that are not the same."""
+    rounded: bool = False
+    """Of a run without fingerprint.json: all weights are numbers that 16 bits hold."""
+    effect: dict[str, float] = field(default_factory=dict)
+    """The same as `outputs`, where tensors changed."""
     gone: tuple[str, ...] = ()
     config: bool = False
     """config.yaml says something else; another order of its keys, or a comment, does not count."""
@@ -65,6 +73,11 @@ class Written:
     def moved_settings(self) -> list[str]:
         """The keys of config.yaml that changed, in words."""
         return [f"{key}: {then} -> {now}" for key, (then, now) in self.settings.items()]
+
+    def tasks_apart(self, limit: float) -> list[str]:
+        """Tasks whose predictions are others by more than this share of their size, where tensors changed."""
+        told = {k.removeprefix("predictions."): v for k, v in self.effect.items() if k.startswith("predictions.")}
+        return [task for task, v in told.items() if v > limit]
 
     @property
     def changed(self) -> bool:

@@ -71,6 +71,10 @@ CAUSED = [
     (alarm("EXP-DEAD", "temporal"), alarm("CGC-DEAD-EXPERT", "temporal", "warning")),
     (alarm("RUN-CHANGED", "experts.temporal"), alarm("EXP-DEAD", "temporal")),
     (alarm("RUN-CHANGED", "preprocess/normalizer.npz"), alarm("SKILL-HARMFUL", "ctr")),
+    (
+        alarm("RUN-CHANGED", "model.safetensors", "error", Evidence("tensors", 2.0, text="sae.mean, hmm.bias")),
+        alarm("EXP-DEAD", "temporal"),
+    ),
     (alarm("RUN-CHANGED", "calibration"), alarm("EVI-MISCALIBRATED", "ctr", "warning")),
     (alarm("LABEL-JOIN", "labels", "error", Evidence("tasks", 2.0, text="churn, ltv")), alarm("SKILL-HARMFUL", "churn")),
     (alarm("FIT-UNDER", "run", "warning"), alarm("SAE-DEAD", "sae", "warning")),
@@ -105,6 +109,13 @@ APART = [
     (alarm("CGC-COLLAPSE", "nba:deepfm"), alarm("SKILL-BEHIND", "churn", "warning")),
     (alarm("RUN-CHANGED", "sample", "warning"), alarm("INPUT-NONFINITE", "txn_seq")),
     (alarm("RUN-CHANGED", "evidential"), alarm("SKILL-NONE", "ctr", "warning")),
+    # the tower of one task
+    (
+        alarm("RUN-CHANGED", "towers", "error", Evidence("tasks it reaches", 1.0, text="churn")),
+        alarm("SKILL-BEHIND", "ctr", "warning"),
+    ),
+    # rounded weights that move no output
+    (alarm("RUN-CHANGED", "model.safetensors", "warning"), alarm("SKILL-BEHIND", "churn", "warning")),
     (alarm("LABEL-UNIT", "ltv", "warning"), alarm("SKILL-HARMFUL", "churn")),
     (alarm("LABEL-JOIN", "labels"), alarm("CGC-COLLAPSE", "ctr:deepfm")),
     (alarm("LABEL-LEAK", "ctr"), alarm("SKILL-HARMFUL", "ctr")),

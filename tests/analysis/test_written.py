@@ -94,6 +94,63 @@ def test_altered_weights_are_named_by_module_and_by_what_happened(
     assert said(copy, "RUN-DIFFERS")[0].severity == "unknown"  # it would only follow
 
 
+def test_weights_that_were_only_rounded_are_one_warning(copy: Path) -> None:
+    edit(copy, lambda tensors: [v.copy_(v.half()) for v in tensors.values() if v.is_floating_point()])
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert (found.subject, found.severity) == ("model.safetensors", "warning")
+    assert "rounded to 16 bits" in found.verdict
+    effect = next(e for e in found.evidence if e.name == "largest difference of an output")
+    assert 0 < effect.value < Thresholds().run_differs_prediction
+
+
+def test_weights_of_another_run_are_one_error(copy: Path) -> None:
+    run = load_run(copy)
+    edit(copy, lambda tensors: _start(tensors, run, "", seed=99))
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert (found.subject, found.severity) == ("model.safetensors", "error")
+
+
+@pytest.mark.parametrize(
+    ("subject", "change"),
+    [
+        ("perslay", lambda t, run: _start(t, run, "experts.perslay", seed=99)),
+        ("cgc", lambda t, run: t["cgc.linear.weight"].mul_(20)),
+        ("towers", lambda t, run: t["towers.out_bias"].view(-1)[0].add_(3)),
+        ("model.safetensors", lambda t, run: _start(t, run, "", seed=99)),
+    ],
+)
+def test_a_run_of_before_is_held_against_the_norms_in_its_log(
+    copy: Path, subject: str, change: Callable[[dict[str, torch.Tensor], Run], None]
+) -> None:
+    (copy / "fingerprint.json").unlink()
+    run = load_run(copy)
+    edit(copy, lambda tensors: change(tensors, run))
+    assert [(f.subject, f.severity) for f in said(copy, "RUN-CHANGED")] == [(subject, "error")]
+
+
+def test_a_run_of_before_with_rounded_weights_is_one_warning(copy: Path) -> None:
+    (copy / "fingerprint.json").unlink()
+    edit(copy, lambda tensors: [v.copy_(v.half()) for v in tensors.values() if v.is_floating_point()])
+    assert [(f.subject, f.severity) for f in said(copy, "RUN-CHANGED")] == [("model.safetensors", "warning")]
+
+
+def test_a_run_of_before_is_held_against_what_its_customers_were_made_with(copy: Path) -> None:
+    (copy / "fingerprint.json").unlink()
+    path = copy / "preprocess" / "context.json"
+    stored = read_json(path)
+    stored["raw_mean"][0] += 1.0
+    write_json(path, stored)
+    (found,) = said(copy, "RUN-CHANGED")
+    assert (found.subject, found.severity) == ("preprocess/context.json", "error")
+    assert found.evidence[0].text == "raw_mean"
+
+
+def test_rows_of_a_tensor_in_another_order_are_no_fresh_start(copy: Path) -> None:
+    edit(copy, lambda tensors: tensors["cluster_embedding.weight"].copy_(tensors["cluster_embedding.weight"].flip(0)))
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert (found.subject, "in another order" in found.verdict) == ("cluster_embedding", True)
+
+
 def test_an_altered_calibration_names_its_task_and_a_missing_file_is_one(copy: Path) -> None:
     path = copy / "preprocess" / "calibration.json"
     stored = read_json(path)

@@ -46,6 +46,17 @@ def test_a_factor_is_found(factor: float) -> None:
     assert found.factor == pytest.approx(factor, rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_rounding_to_16_bits_is_found_and_no_other_numbers_that_they_hold(kind: torch.dtype) -> None:
+    x = _tensor(4, 50)
+    found = change(mark(x), x.to(kind).float())
+    assert found is not None
+    assert found.how == "rounded"
+    other = change(mark(x), _tensor(5, 50).to(kind).float())
+    assert other is not None
+    assert other.how == "other"
+
+
 def test_an_order_and_anything_else_are_told_apart() -> None:
     x = _tensor(2, 50)
     shuffled = x.view(-1)[torch.randperm(150, generator=torch.Generator().manual_seed(0))].view(50, 3)
