@@ -11,8 +11,14 @@ import pytest
 from analysis.checks import run_checks
 from analysis.checks.finding import Finding
 from analysis.consistency import silences
+from analysis.faults.rows import changed, rewrite
+from analysis.record import record
 from analysis.stats.run import Statistics
 from ple_model.consistency import Consistency, consistency_of
+from ple_model.data.dataset.reader import Dataset
+from ple_model.fields import FIELD_SHAPES
+from ple_model.run import Run
+from ple_model.schema import PART_SLICES, RAW_PART
 from tests.analysis.planted import FOUR, four_inputs, healthy
 
 
@@ -67,3 +73,18 @@ def test_what_training_had_in_each_step_is_kept(tmp_path: Path) -> None:
     older = Consistency.load(tmp_path)
     assert older is not None
     assert older.active == {}
+
+
+def test_a_stopped_feed_and_another_unit_are_named(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    def spoil(columns: dict[str, np.ndarray], rng: np.random.Generator) -> None:
+        days, channels = FIELD_SHAPES["txn_seq"]
+        changed(columns, "txn_seq").reshape(-1, days, channels)[:, -30:] = 0
+        changed(columns, "features")[:, PART_SLICES[RAW_PART].start : PART_SLICES[RAW_PART].start + 8] *= 100
+
+    before = found(record(tiny_run, tiny_dataset).statistics)
+    assert {"DATA-STALE", "INPUT-UNIT"} & set(before) == set()
+    after = found(record(tiny_run, rewrite(tiny_dataset, tmp_path / "spoiled", spoil)).statistics)
+    assert [f.subject for f in after["DATA-STALE"]] == ["txn_seq"]
+    assert [f.subject for f in after["INPUT-UNIT"]] == [f"features:{RAW_PART}"]
+    assert "about 100 times" in after["INPUT-UNIT"][0].verdict
+    assert after["INPUT-UNIT"][0].cause == "Cents where whole units were."
