@@ -282,7 +282,7 @@ def _job_card(job: Job) -> None:
             ui.markdown(f"**{job.label}**")
             ui.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
         if job.active:
-            _live(job, epochs, latest)
+            _live(job, epochs, latest, fitting=bool(lines) and lines[-1].get("event") == "fit")
             ui.button(
                 t("job.stop"),
                 icon=":material/stop:",
@@ -332,7 +332,7 @@ def _spark(series: list[float]) -> dict[str, Any]:
     }
 
 
-def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None) -> None:
+def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None, *, fitting: bool = False) -> None:
     if job.status == "queued":
         ui.caption(t("job.waiting"))
         return
@@ -340,7 +340,7 @@ def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None)
     elapsed = time.time() - (job.started or job.created)
     share = 0.0 if eta is None else elapsed / max(elapsed + float(eta), 1.0)
     text = (
-        t("job.starting")
+        t("job.fitting" if fitting else "job.starting")
         if latest is None
         else t("job.eta", eta=duration(float(eta)))
         if eta is not None

@@ -229,17 +229,25 @@ class TowersConfig:
 @dataclass(frozen=True)
 class DirectPathConfig:
     enabled: bool = key(False, "Add a direct path from the columns to every task's raw output (not in the reference).")
+    start: Literal["random", "fitted"] = key(
+        "random", "Where its linear map starts: at random, or as fitted to the training rows before the first step."
+    )
     hidden_dims: list[int] = key([128, 64], "Hidden widths of its small network; empty: the linear map alone.")
     dropout: float = key(0.3, "Dropout of its small network.")
     column_dropout: float = key(0.0, "Share of columns that the linear map goes without in a training step.")
     path_dropout: float = key(0.0, "Share of training rows that go without the path: the experts must answer them alone.")
-    rate: float = key(0.5, "Factor on training.learning_rate for the linear map.")
-    ridge: float = key(0.03, "Penalty on the squared weights of the linear map, as a part of the loss.", low=0.0)
+    rate: float = key(0.5, "Factor on training.learning_rate for the linear map; 0: it stays as fitted.", low=0.0)
+    ridge: float = key(
+        0.03,
+        "Penalty on the squared distance of the linear map from zero, or from what was fitted; a part of the loss.",
+        low=0.0,
+    )
 
     def __post_init__(self) -> None:
         for name in ("dropout", "column_dropout", "path_dropout"):
             _require(0 <= getattr(self, name) < 1, f"direct_path.{name}", getattr(self, name), "it must be in [0, 1)")
-        _require(self.rate > 0, "direct_path.rate", self.rate, "it must be positive")
+        rule = "it must be positive where direct_path.start is random"
+        _require(self.rate > 0 or (self.rate == 0 and self.start == "fitted"), "direct_path.rate", self.rate, rule)
 
 
 @dataclass(frozen=True)

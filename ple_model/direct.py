@@ -8,6 +8,10 @@ sequences, diagrams, graphs or hierarchies is left to the experts.
 Columns enter as they are normalised, raw amounts as signed logarithms in training standard deviations, both within `LIMIT`;
 parts that a row does not have are zero there. With `path_dropout` a share of the training rows goes without the path, so that
 the experts do not starve beside it.
+
+With `start: fitted` the map is what a linear model by itself would be (`linear_start`), the small network and the towers add
+next to nothing at first, and `ridge` draws the map back to what was fitted. With `rate: 0` it stays that for good: what
+everything else learns is what is left.
 """
 
 from __future__ import annotations
@@ -56,6 +60,9 @@ class DirectPath(nn.Module):
                 start += spec.out_dim
         self.width = start
         self.linear = nn.Linear(context.n_features, start)
+        self.fitted: Tensor | None
+        self.register_buffer("fitted", torch.zeros(start, context.n_features) if params.start == "fitted" else None)
+        self.linear.requires_grad_(params.rate > 0)
         layers: list[nn.Module] = []
         width = context.n_features
         for hidden in params.hidden_dims:
@@ -80,7 +87,21 @@ class DirectPath(nn.Module):
     def penalty(self) -> Tensor:
         """Ridge penalty of the linear map. In the loss and not a decay of AdamW: that one is as strong on a weight which every
         row pushes as on one that noise moves, and the map has hundreds of weights a class for few thousand rows."""
-        return self.params.ridge * widen(self.linear.weight).square().sum()
+        weight = widen(self.linear.weight)
+        return self.params.ridge * (weight if self.fitted is None else weight - widen(self.fitted)).square().sum()
+
+    @torch.no_grad()
+    def start_at(self, weight: Tensor, bias: Tensor) -> None:
+        """Put the linear map at `weight` [width, columns] and `bias` [width], with nothing from the small network beside it."""
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+        if self.fitted is not None:
+            self.fitted.copy_(weight)
+        if self.body is not None:
+            last = self.body[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight.zero_()
+            last.bias.zero_()
 
     def forward(self, inputs: PLEClusterInput) -> Tensor:
         x = self.columns(inputs).to(inputs.features.dtype)

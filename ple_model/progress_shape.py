@@ -36,6 +36,7 @@ _LINES: dict[str, Keys] = {
     "phase": Keys({"phase": WHOLE, "epoch": WHOLE, "epochs": WHOLE, "frozen": _FLAGS}, ("phase",)),
     "freeze": Keys({"epoch": WHOLE, "what": ListOf(TEXT)}, ("epoch",)),
     "warning": Keys({"text": TEXT, "epoch": WHOLE}),
+    "fit": Keys({"share": NUMBER, "what": TEXT}),
     "baselines": Keys({"share": NUMBER, "what": TEXT}),
     "failed": Keys({"reason": TEXT}),
 }  # fmt: skip

@@ -47,6 +47,12 @@ class ProgressBar:
             self._line(f"epoch {event['epoch']:>3} frozen: {', '.join(event['what'])}")
         elif kind == "warning":
             self._line(f"warning: {event['text']}")
+        elif kind == "fit":
+            text = f"fitting the linear map {event['share']:.0%}: {event['what']}"
+            if self._live and event["share"] < 1:
+                self._rewrite(text)
+            elif event["share"] in (0, 1):
+                self._line(text)
         elif kind == "baselines":
             text = f"baselines {event['share']:.0%}: {event['what']}"
             if self._live:

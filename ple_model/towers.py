@@ -6,7 +6,7 @@ Each hidden step is Linear, LayerNorm, SiLU, Dropout. All towers are stacked; th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from ple_model.layers.precision import widen
 from ple_model.stacked import StackedLayerNorm, StackedLinear
 from ple_model.tasks import TaskSpec
+
+SOFT = 0.1
+"""Share of its usual size at which the last layer of a softened tower starts."""
 
 
 class TaskTowers(nn.Module):
@@ -36,6 +39,14 @@ class TaskTowers(nn.Module):
         bound = 1 / math.sqrt(widths[-1])
         self.out_weight = nn.Parameter(torch.empty(start, widths[-1]).uniform_(-bound, bound))
         self.out_bias = nn.Parameter(torch.empty(start).uniform_(-bound, bound))
+
+    @torch.no_grad()
+    def soften(self, names: Iterable[str]) -> None:
+        """Make these towers' first answers small, where what they add to says something already. Not zero: adaTT measures
+        gradients behind them from the first step."""
+        for name in names:
+            self.out_weight[self.slices[name]] *= SOFT
+            self.out_bias[self.slices[name]] = 0.0
 
     def forward(self, x: Tensor, names: Sequence[str], index: Tensor | None = None) -> dict[str, Tensor]:
         """x [len(names), B, input_dim] for the towers `names`, whose positions are `index` (None: all, in config order)."""

@@ -36,6 +36,7 @@ from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.epochlog import EpochSums, GradientNorms, StepSizes, Validation, validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, write_tensors
+from ple_model.fitted_start import start_as_fitted, wants_fit
 from ple_model.model import PLEClusterAdaTT
 from ple_model.new_run import create_run, now
 from ple_model.optimizer import optimizer_groups
@@ -170,6 +171,7 @@ class Trainer:
     def run_to_end(self) -> Run:
         try:
             self._announce()
+            self._fit_start()
             write_config(self.run.path, self.config)  # of a run that is resumed in a newer format than it was started in
             self._save_manifest(
                 status="running", finished=None, reason=None, device=self.device.type, amp=self.precision.amp
@@ -217,6 +219,20 @@ class Trainer:
                 )
             if self.device.type != self.manifest.device:
                 self._warn(f"resumed on {self.device.type}, the run was started on {self.manifest.device}: numbers may differ")
+
+    def _fit_start(self) -> None:
+        """Fit the direct path's linear map where a new training starts with one. It takes no random number and is kept by a
+        checkpoint: a training killed before begins again, with the same weights."""
+        if self.resumed or not wants_fit(self.model):
+            return
+
+        def tell(share: float, what: str) -> None:
+            self.log.write("fit", share=round(share, 4), what=what)
+            if self._stopping():
+                raise Stopped  # without a checkpoint: what is resumed is a start from the beginning
+
+        start_as_fitted(self.model, self.dataset, tell)
+        self._checkpoint()
 
     def _warn(self, text: str) -> None:
         if text not in self.position.warnings:
@@ -450,8 +466,11 @@ class Trainer:
         if due or (every and self.position.step % every == 0):
             self._checkpoint()
 
+    def _stopping(self) -> bool:
+        return self._stop() or (self.run.path / "state" / "stop").exists()
+
     def _check_stop(self) -> None:
-        if self._stop() or (self.run.path / "state" / "stop").exists():
+        if self._stopping():
             self._checkpoint()
             raise Stopped
 

@@ -145,7 +145,7 @@ def test_rows_go_without_the_path_in_training_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["direct_path.dropout=1", "direct_path.rate=0", "training.phase2_rate=0", "training.schedule=cosin"]
+    "text", ["direct_path.dropout=1", "direct_path.rate=-1", "training.phase2_rate=0", "training.schedule=cosin"]
 )
 def test_impossible_values_name_their_key(text: str) -> None:
     with pytest.raises(UserError, match=text.partition("=")[0]):

@@ -1,0 +1,79 @@
+"""`direct_path.start: fitted`: the training rows as the direct path reads them, and a model put where their linear map is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ple_model.baselines import held_out
+from ple_model.data.dataset.reader import Dataset
+from ple_model.direct import DirectPath
+from ple_model.linear_start import Answer, LinearStart, Progress, fit_linear_start
+from ple_model.losses import standardise
+from ple_model.model import PLEClusterAdaTT
+
+MAX_ROWS = 100_000
+"""Training rows that the map is fitted on at most, drawn at random."""
+CHUNK = 4096
+
+
+def wants_fit(model: PLEClusterAdaTT) -> bool:
+    """Whether this model's map starts as fitted."""
+    return model.direct is not None and model.direct.params.start == "fitted"
+
+
+def start_as_fitted(model: PLEClusterAdaTT, dataset: Dataset, progress: Progress | None = None) -> LinearStart:
+    """Fit the map of the direct path on the training split and start the model there; no random state is touched."""
+    direct = model.direct
+    assert direct is not None
+    seed = model.config.training.seed
+    if progress is not None:
+        progress(0.0, "reading the rows")
+    x, targets, customers = _rows(direct, dataset, seed)
+    found = fit_linear_start(x, _answers(model, direct, targets), held_out(customers, seed), progress)
+    direct.start_at(found.weight, found.bias)
+    model.towers.soften(direct.slices)
+    return found
+
+
+def _rows(direct: DirectPath, dataset: Dataset, seed: int) -> tuple[Tensor, dict[str, Tensor], np.ndarray]:
+    """([n, columns] as the path reads them, labels by task [n, ...], customers [n]), in file order."""
+    total = dataset.rows("train")
+    chosen = np.ones(total, dtype=bool)
+    if total > MAX_ROWS:
+        chosen[:] = False
+        chosen[np.random.default_rng(seed).choice(total, MAX_ROWS, replace=False)] = True
+    device = direct.raw_mean.device
+    pieces: list[Tensor] = []
+    targets: dict[str, list[Tensor]] = {}
+    customers: list[str] = []
+    first = 0
+    for batch in dataset.batches("train", CHUNK, window_rows=CHUNK, fields=("features",)):
+        mine = torch.from_numpy(chosen[first : first + len(batch)])
+        first += len(batch)
+        with torch.no_grad():
+            pieces.append(direct.columns(batch.inputs.to(device)).float().cpu()[mine])
+        customers += [c for c, taken in zip(batch.customer_id, mine.tolist(), strict=True) if taken]
+        for task, value in (batch.inputs.targets or {}).items():
+            targets.setdefault(task, []).append(value[mine])
+    return torch.cat(pieces), {k: torch.cat(v) for k, v in targets.items()}, np.array(customers, dtype=object)
+
+
+def _answers(model: PLEClusterAdaTT, direct: DirectPath, targets: Mapping[str, Tensor]) -> list[Answer]:
+    t = model.config.training
+    out = []
+    for task, where in direct.slices.items():
+        spec = model.tasks[task]
+        n = len(next(iter(targets.values())))
+        y = targets.get(task, torch.full((n,), torch.nan))
+        if spec.kind == "regression":
+            kind = "huber" if spec.loss == "huber" else "mse"
+            y = standardise(y, model.context.label_scalers.get(task)).float()
+        else:
+            kind = spec.kind
+            y = torch.where(y < 0, torch.nan, y.float())
+        out.append(Answer(task, kind, where, y, t.huber_delta, spec.focal_alpha or 0.25, t.focal_gamma))
+    return out
