@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ple_model.baselines import held_out
+from ple_model.boosting import held_out
 from ple_model.data.dataset.reader import Dataset
 from ple_model.direct import DirectPath
 from ple_model.linear_start import Answer, LinearStart, Progress, fit_linear_start
