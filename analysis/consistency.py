@@ -264,15 +264,18 @@ def _stand_ins(
         j for j, (key, _) in enumerate(columns)
         if key not in (*SEQUENCES, "cluster_ids", "customer_segment") and not key.endswith("_diagrams")
     ]  # fmt: skip
-    ordered = np.sort(values[:, plain], axis=0)
+    ordered = np.sort(values[:, plain].T, axis=1)
+    ordered[~np.isfinite(ordered)] = np.nan
+    sizes = np.isfinite(ordered).sum(1)
+    steps = ordered[:, 1:] != ordered[:, :-1]
     for i, j in enumerate(plain):
-        x = ordered[:, i]
-        x = x[np.isfinite(x)]
-        n = len(x)
+        n = int(sizes[i])
         if n < FEWEST:
             continue
-        starts = np.flatnonzero(np.r_[True, x[1:] != x[:-1]])
-        count = np.diff(np.r_[starts, n])
+        x = ordered[i] if n == ordered.shape[1] else ordered[i][np.isfinite(ordered[i])]
+        ends = np.flatnonzero(steps[i] if n == len(steps[i]) + 1 else x[1:] != x[:-1])
+        starts = np.concatenate(([0], ends + 1))
+        count = np.diff(starts, append=n)
         limit = max(0.01, float(reference.bound[j]))
         many = np.flatnonzero(count / n > limit + CHANCE * np.sqrt(limit / n))
         for k in many[np.argsort(-count[many])]:

@@ -36,8 +36,10 @@ Connection = duckdb.DuckDBPyConnection
 def rows_performance(rows: Path, facts: Facts) -> dict[str, SplitPerformance]:
     """Of every split that the recorded rows have."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
+        connection.execute("SET parquet_metadata_cache = true")  # hundreds of columns, one query a task
         connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
-        found = {s: _split(connection, facts, s, (), LIMIT) for s in SPLITS}
+        known: dict[str, Array] = {}
+        found = {s: _split(connection, facts, s, (), LIMIT, known) for s in SPLITS}
     return {s: x for s, x in found.items() if x.rows}
 
 
@@ -49,7 +51,16 @@ def performance(store: AnalysisStore, split: str, filters: Sequence[CohortFilter
     return _split(store.cursor(), store.statistics.facts, split, filters, COHORT_LIMIT)
 
 
-def _split(c: Connection, facts: Facts, split: str, filters: Sequence[CohortFilter], limit: int) -> SplitPerformance:
+def _split(
+    c: Connection,
+    facts: Facts,
+    split: str,
+    filters: Sequence[CohortFilter],
+    limit: int,
+    known_labels: dict[str, Array] | None = None,
+) -> SplitPerformance:
+    """`known_labels`: training labels by task, kept here from one split to the next."""
+    training = {} if known_labels is None else known_labels
     condition, values = where([*filters, CohortFilter("split", "eq", (split,))])
     count = "SELECT count(*), count(DISTINCT customer_id) FROM rows"
     rows, customers = c.execute(f"{count} {condition}", values).fetchall()[0]
@@ -70,8 +81,9 @@ def _split(c: Connection, facts: Facts, split: str, filters: Sequence[CohortFilt
             continue
         names = filled(data.pop("customer_id"))
         read = {n: filled(v).astype(np.float64) for n, v in data.items()}
-        trained = _trained(c, facts, task, limit) if f"y:{task}" in needs else np.zeros(0)
-        found[task] = _task(facts, task, read, len(set(names.tolist())), trained)
+        if task not in training:
+            training[task] = _trained(c, facts, task, limit) if f"y:{task}" in needs else np.zeros(0)
+        found[task] = _task(facts, task, read, len(set(names.tolist())), training[task])
     return SplitPerformance(split, int(rows), int(customers), found)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.labels import ReadRows
 from analysis.stats.base import MIN_ROWS, Array
-from analysis.stats.probes import TaskProbe, explained, halves, readable, target, where_lost
+from analysis.stats.probes import Reader, TaskProbe, explained, halves, readable, target, where_lost
 from analysis.stats.skill import TaskSkill, best_split, has_skill
 
 if TYPE_CHECKING:
@@ -64,12 +64,27 @@ def probe(
     with torch.no_grad():
         output = model.decode(rows.encoded, sae=False, evidential=False)
     inputs = _inputs(read, rows.row)
+    shared: dict[str, NDArray[np.floating]] = {"inputs": inputs, "experts": _np(output.shared_concat)}
+    readers = Readers(shared | {f"expert {k}": _np(v) for k, v in rows.encoded.expert_outputs.items()})
     out = {}
     for task in tasks:
-        found = _task(model, output, task, rows, inputs, calibration.get(task), chosen)
+        found = _task(model, output, task, rows, readers, calibration.get(task), chosen)
         if found is not None:
             out[task] = found
     return out
+
+
+class Readers:
+    """Representations that all tasks share; one that is read on the same rows for several tasks is prepared once."""
+
+    def __init__(self, values: Mapping[str, NDArray[np.floating]]) -> None:
+        self.values, self._made = values, dict[tuple[str, bytes], Reader]()
+
+    def readable(self, name: str, known: NDArray[np.int64], y: Array, half: NDArray[np.bool_]) -> float:
+        key = (name, known.tobytes())
+        if key not in self._made:
+            self._made[key] = Reader(self.values[name][known], half)
+        return self._made[key].readable(y)
 
 
 def _inputs(read: ReadRows, row: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -86,7 +101,7 @@ def _task(
     output: PLEClusterOutput,
     task: str,
     rows: ProbedRows,
-    inputs: NDArray[np.float32],
+    readers: Readers,
     calibration: CalibrationMap | None,
     chosen: NDArray[np.bool_],
 ) -> TaskProbe | None:
@@ -106,16 +121,12 @@ def _task(
     wanted, half = target(spec.kind, y[known]), halves(np.asarray(rows.customers, dtype=str)[known].tolist())
     width = dict(zip(model.expert_names, (v.shape[1] for v in rows.encoded.expert_outputs.values()), strict=True))
     share = (output.gate_weights[:, at] * model.cgc.block_scale).repeat_interleave(torch.tensor(list(width.values())), dim=1)
-    parts = {
-        "experts": output.shared_concat,
-        "encoder": output.encoder_outputs[:, at],
-        "task_layer": output.task_expert[task],
-    }
-    stages = {"inputs": readable(inputs[known], wanted, half)}
+    parts = {"encoder": output.encoder_outputs[:, at], "task_layer": output.task_expert[task]}
+    stages = {name: readers.readable(name, known, wanted, half) for name in ("inputs", "experts")}
     stages |= {name: readable(_np(v)[known], wanted, half) for name, v in parts.items()}
     stages["gate"] = readable(_np(output.shared_concat * share)[known], wanted, half, alike=True)
     stages["prediction"] = explained(wanted, _predicted(spec.kind, output.predictions[task], y, known, calibration))
-    experts = {k: readable(_np(v)[known], wanted, half) for k, v in rows.encoded.expert_outputs.items()}
+    experts = {k: readers.readable(f"expert {k}", known, wanted, half) for k in rows.encoded.expert_outputs}
     return TaskProbe(len(known), stages, experts, where_lost(stages))
 
 

@@ -43,9 +43,10 @@ from analysis.stats.labels import TaskLabels
 from analysis.stats.probes import TaskProbe
 from analysis.stats.run import Statistics
 from analysis.stats.skill import TaskSkill, best_split
+from analysis.stats.written import Written
 from analysis.store import NOBODY, VECTOR_ROWS, AnalysisStore, StoreWriter, stored, write_statistics
 from analysis.units import other_units
-from analysis.written import written
+from analysis.written import Said, written
 from ple_model import label_profile
 from ple_model.batch import PLEClusterInput
 from ple_model.consistency import Consistency
@@ -99,7 +100,7 @@ def record(
     tell("forced" if force else made_of.why(_older(opened.path, data)))
     writer = StoreWriter(opened.path, made_of.name)
     try:
-        return _Recorder(opened, data, sample, seed, progress).run(writer, made_of, replace=force)
+        return Recorder(opened, data, sample, seed, progress).run(writer, made_of, replace=force)
     finally:
         writer.discard()
 
@@ -132,6 +133,8 @@ class _Kept:
     """(sequence, cut-off) -> rows that have it, and those of them with an event in each step"""
     split: list[str] = field(default_factory=list)
     cutoff: list[str] = field(default_factory=list)
+    said: Said | None = None
+    """the first rows of the run's own sample, and what the model says of them"""
 
     def read(self) -> ReadRows | None:
         return ReadRows(np.concatenate(self.drawn), self.columns, np.concatenate(self.values)) if self.values else None
@@ -140,8 +143,10 @@ class _Kept:
         return compare(np.concatenate(self.values), self.columns, self.split, self.cutoff) if self.values else None
 
 
-class _Recorder:
+class Recorder:
     """The pass. Order of rows is the dataset's file order."""
+
+    judging: type[Judge] = Judge
 
     def __init__(self, run: Run, data: Dataset, sample: int | None, seed: int, progress: Progress | None) -> None:
         self.run_folder, self.data, self.seed = run, data, seed
@@ -149,7 +154,7 @@ class _Recorder:
         self.model = run.model(finite=False)  # what is broken is to be said, not refused
         self.facts = facts_of(run, self.model, data)
         self.calibration = {} if "calibration" in self.facts.nonfinite_values else run.calibration
-        self.judge = Judge(run, self.model, data, self.calibration)
+        self.judge = self.judging(run, self.model, data, self.calibration)
         self.profile = training_profile(run)
         self.rescale = rescale(run, data)
         total = data.manifest.rows
@@ -194,6 +199,8 @@ class _Recorder:
                     parquet.write_table(pa.concat_tables(waiting))
                     waiting.clear()
                 self._keep(kept, rows, batch, output)
+                if done == 0 and rows[-1] == len(rows) - 1 and self._own:
+                    kept.said = Said(batch.inputs, output)
                 done += len(batch)
                 self.progress(0.85 * done / self.total, f"{done} of {self.total} customers")
             if parquet is not None and waiting:
@@ -212,7 +219,7 @@ class _Recorder:
             "seed": self.seed,
             "made_of": made_of.to_dict(),
             "judged_split": self.judged,
-            "own_sample": self.data.path == self.run_folder.path / "sample",
+            "own_sample": self._own,
         }
         store = writer.publish(statistics.n, extra, replace=replace)
         self.progress(1.0, "done")
@@ -459,8 +466,8 @@ class _Recorder:
             effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
             dose = engine.dose_response()
         trained_as = training.measure(self.run_folder.progress(steps=False))
-        skill = rows_skill(folder / "rows.parquet", self.judge.yardsticks, self.judge.trained_on)
         rows = folder / "rows.parquet"
+        skill = self._skill(rows)
         moved, unseen = kept.statistics.drift, kept.statistics.unseen
         return replace(
             kept.statistics,
@@ -478,9 +485,20 @@ class _Recorder:
             trained=None if self.profile is None else drift.of_profile(self.profile),
             own_rows=kept.own_rows(),
             consistency=self._consistency(kept, rows),
-            written=written(self.run_folder, self.model),
+            written=self._written(kept.said),
             labels=self._labels(rows, kept.read(), skill, trained_as),
         )
+
+    def _skill(self, rows: Path) -> dict[str, dict[str, TaskSkill]]:
+        return rows_skill(rows, self.judge.yardsticks, self.judge.trained_on)
+
+    def _written(self, said: Said | None) -> Written | None:
+        return written(self.run_folder, self.model, said)
+
+    @property
+    def _own(self) -> bool:
+        """Whether the rows are the run's own sample."""
+        return self.data.path == self.run_folder.path / "sample"
 
     def _probes(self, kept: _Kept, targets: dict[str, Tensor], skill: dict[str, dict[str, TaskSkill]]) -> dict[str, TaskProbe]:
         """Along the way of the tasks that need it."""
@@ -545,7 +563,7 @@ class _Recorder:
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""
-        if self.data.path == self.run_folder.path / "sample":
+        if self._own:
             return own
         try:
             sample = self.run_folder.sample()

@@ -432,8 +432,7 @@ class StoreWriter:
         one is dropped; with `replace`, and where what is there is damaged, it takes its place."""
         meta = {"format": FORMAT, "fingerprint": self.fingerprint, "rows": rows, "created": time.time(), **extra}
         write_json(self.folder / "meta.json", meta)
-        whole = AnalysisStore(self.folder).cohort()  # once here, so that no page waits for it
-        meta["uncertainty"] = whole.uncertainty
+        meta["uncertainty"] = AnalysisStore(self.folder)._uncertainty_of(())  # once here, so that no page waits for it
         write_json(self.folder / "meta.json", meta)
         with alone(self.final.parent):
             if not replace:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from analysis.stats.written import TensorChange, Written
+from ple_model.batch import PLEClusterInput
 from ple_model.config_values import changed_values
 from ple_model.epochlog import StepSizes
 from ple_model.errors import UserError
 from ple_model.files import read_tensors
 from ple_model.model import PLEClusterAdaTT
 from ple_model.module_outputs import output_marks
+from ple_model.output import PLEClusterOutput
 from ple_model.run import Run
 from ple_model.run_fingerprint import RunFingerprint, environment, file_hash, preprocess_marks, stored_rows
 from ple_model.safe_paths import is_folder
@@ -35,8 +37,17 @@ BLOCKS = {"direct_path": "direct"}
 """What the log calls otherwise than the tensors."""
 
 
-def written(run: Run, model: PLEClusterAdaTT) -> Written:
-    """What training wrote against what is there. `model` is the run's, in eval mode on the CPU."""
+@dataclass(frozen=True, eq=False)
+class Said:
+    """Rows that the model was asked about anyway, and what it said of them."""
+
+    inputs: PLEClusterInput
+    output: PLEClusterOutput
+
+
+def written(run: Run, model: PLEClusterAdaTT, said: Said | None = None) -> Written:
+    """What training wrote against what is there. `model` is the run's, in eval mode on the CPU; `said`: of the stored rows that
+    the outputs of training are of, where a caller has it."""
     try:
         then = RunFingerprint.load(run.path)
     except UserError as e:
@@ -50,13 +61,13 @@ def written(run: Run, model: PLEClusterAdaTT) -> Written:
         )  # fmt: skip
     tensors, _ = read_tensors(run.path / "model.safetensors")
     found = _tensors(then, tensors, run)
-    now = preprocess_marks(run.preprocess)
+    now = preprocess_marks(run.preprocess, then.preprocess)
     changed = {k: v for k, v in then.preprocess.items() if k in now and now[k].hash != v.hash}
     try:
         sample = "same" if run.sample().manifest.fingerprint == then.sample else "changed"
     except UserError:
         sample = "absent"
-    said = environment()
+    here = environment()
     other = file_hash(run.path / "config.yaml") != then.config
     settings = changed_values(then.settings, run.config) if other and then.settings is not None else {}
     result = Written(
@@ -68,7 +79,7 @@ def written(run: Run, model: PLEClusterAdaTT) -> Written:
         settings=settings,
         sample=sample,
         rows=then.rows,
-        environment={k: (v, said[k]) for k, v in then.environment.items() if k in said and said[k] != v},
+        environment={k: (v, here[k]) for k, v in then.environment.items() if k in here and here[k] != v},
         expert_norm={k: v.norm for k, v in then.experts.items()},
         expert_spread={k: v.spread for k, v in then.experts.items()},
         gate_top={k: v.top for k, v in then.gates.items()},
@@ -76,7 +87,7 @@ def written(run: Run, model: PLEClusterAdaTT) -> Written:
     )
     if sample != "same" or (result.changed and not found):
         return result
-    outputs = _outputs(then, run, model)
+    outputs = _outputs(then, run, model, said)
     if result.changed:
         return replace(result, effect=outputs)
     return replace(result, outputs=outputs)
@@ -151,9 +162,9 @@ def _start(old: TensorMark, new: TensorMark, fresh: TensorMark, *, ordered: bool
     return "like" if alike and abs(new.size - fresh.size) < abs(old.size - fresh.size) / 2 else ""
 
 
-def _outputs(then: RunFingerprint, run: Run, model: PLEClusterAdaTT) -> dict[str, float]:
-    inputs = stored_rows(run)
+def _outputs(then: RunFingerprint, run: Run, model: PLEClusterAdaTT, said: Said | None) -> dict[str, float]:
+    inputs = stored_rows(run) if said is None or len(said.inputs) != then.rows else said.inputs
     if inputs is None or len(inputs) != then.rows:
         return {}
-    now = output_marks(model, inputs)
+    now = output_marks(model, inputs, said.output if said is not None and inputs is said.inputs else None)
     return {k: v.distance(now[k]) for k, v in then.outputs.items() if k in now}

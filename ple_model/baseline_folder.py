@@ -12,8 +12,9 @@ anew there. Otherwise a folder that does not fit is as good as none, and `why_no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class StoredBaselines:
         """Whether the source files that measure are the same now."""
         return self.made_of == source_digest(MADE_BY)
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         if isinstance(self.source, pa.Table):
             return list(self.source.column_names)
@@ -119,21 +120,27 @@ class StoredBaselines:
     def column(self, name: str, split: str) -> Array:
         """[rows of the split, in its file order] of a numeric column; NaN where it is null."""
         if name not in self._read:
-            if isinstance(self.source, pa.Table):
-                found = self.source.column(name)
-            else:
-                with open_parquet(self.source) as f:
-                    found = f.read([name]).column(0)
-            self._read[name] = np.asarray(found.to_numpy(), dtype=np.float64)
+            self._load([name])
         first = 0 if split == SPLITS[0] else self.sizes[SPLITS[0]]
         return self._read[name][first : first + self.sizes[split]]
+
+    def _load(self, names: Sequence[str]) -> None:
+        """Read what is not there yet, the file opened once."""
+        names = [n for n in names if n not in self._read]
+        if isinstance(self.source, pa.Table):
+            found = self.source.select(names)
+        else:
+            with open_parquet(self.source) as f:
+                found = f.read(names)
+        self._read.update({n: np.asarray(found.column(n).to_numpy(), dtype=np.float64) for n in names})
 
     def losses(self, task: str, split: str) -> dict[str, Array]:
         """By baseline, the loss of each row of the split in its file order; NaN: no label."""
         if task not in self.tasks or split not in SPLITS:
             return {}
-        have = set(self.names)
-        return {b: self.column(f"{b}:{task}", split) for b in ORDER if f"{b}:{task}" in have}
+        have = {f"{b}:{task}": b for b in ORDER if f"{b}:{task}" in self.names}
+        self._load(list(have))
+        return {b: self.column(name, split) for name, b in have.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in `baselines.json`."""

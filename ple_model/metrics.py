@@ -71,11 +71,11 @@ def worst_classes(label: NDArray[np.int64], p: ArrayLike) -> Array:
 def weighted_ranks(values: ArrayLike, weight: ArrayLike | None = None) -> Array:
     """Mid-ranks [n] as if row i stood `weight[i]` times; ties share their mean rank."""
     x = np.asarray(values, dtype=np.float64)
-    w = _weights(len(x), weight)
     order = np.argsort(x, kind="stable")
-    starts = np.r_[True, np.diff(x[order]) != 0][: len(x)]
-    group = np.cumsum(starts) - 1
-    size = np.bincount(group, weights=w[order])
+    ordered = x[order]
+    group = np.zeros(len(x), dtype=np.int64)
+    np.cumsum(ordered[1:] != ordered[:-1], out=group[1:])
+    size = np.bincount(group, weights=None if weight is None else _weights(len(x), weight)[order]).astype(np.float64)
     middle = np.cumsum(size) - size + (size + 1.0) / 2.0
     out = np.empty(len(x))
     out[order] = middle[group]

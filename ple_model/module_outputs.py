@@ -21,6 +21,7 @@ from torch import Tensor
 from ple_model.batch import PLEClusterInput
 from ple_model.fields import FIELD_SHAPES
 from ple_model.model import PLEClusterAdaTT
+from ple_model.output import PLEClusterOutput
 from ple_model.stored import Stored
 
 SUMS = 8
@@ -65,16 +66,18 @@ class OutputMark:
 
 
 @torch.no_grad()
-def output_marks(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> dict[str, OutputMark]:
-    """The marks of what was read and of what each part made of it, in the order in which the data pass through."""
-    return {name: output_mark(value) for name, value in _parts(model, inputs)}
+def output_marks(
+    model: PLEClusterAdaTT, inputs: PLEClusterInput, output: PLEClusterOutput | None = None
+) -> dict[str, OutputMark]:
+    """The marks of what was read and of what each part made of it, in the order in which the data pass through. `output`: what
+    the model says of these inputs, where that is known."""
+    return {name: output_mark(value) for name, value in _parts(model, inputs, model(inputs) if output is None else output)}
 
 
-def _parts(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> Iterator[tuple[str, Tensor]]:
+def _parts(model: PLEClusterAdaTT, inputs: PLEClusterInput, output: PLEClusterOutput) -> Iterator[tuple[str, Tensor]]:
     for field in FIELD_SHAPES:
         if (value := getattr(inputs, field)) is not None:
             yield f"inputs.{field}", value
-    output = model(inputs)
     encoded = output.encoded
     for name, value in encoded.expert_outputs.items():
         yield f"experts.{name}", value
@@ -109,9 +112,20 @@ def output_mark(value: Tensor) -> OutputMark:
     rows = x.reshape(len(x), -1)
     flat = rows.ravel()
     size = float(np.sqrt(flat @ flat))
-    norm = float(np.sqrt((rows * rows).sum(1)).mean()) if len(rows) else 0.0
+    norm = float(np.sqrt(np.einsum("ij,ij->i", rows, rows)).mean()) if len(rows) else 0.0
     mean, std = (float(flat.mean()), float(flat.std())) if flat.size else (0.0, 0.0)
-    return OutputMark(tuple(x.shape), mean, std, norm, size, lost, tuple(float(v) for v in _signs(flat.size) @ flat))
+    return OutputMark(tuple(x.shape), mean, std, norm, size, lost, _sums(flat))
+
+
+BLOCK = 1 << 14
+"""Values that are summed at once: their signs stay in the cache of the processor."""
+
+
+def _sums(flat: NDArray[np.float64]) -> tuple[float, ...]:
+    signs, total = _signs(flat.size), np.zeros(SUMS)
+    for i in range(0, flat.size, BLOCK):
+        total += signs[:, i : i + BLOCK].astype(np.float64) @ flat[i : i + BLOCK]
+    return tuple(float(v) for v in total)
 
 
 @lru_cache(maxsize=64)

@@ -201,13 +201,16 @@ def shape_of(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> tuple[dict[str,
     return experts, gates
 
 
-def preprocess_marks(folder: Path) -> dict[str, FileMark]:
-    """Every file below, by its name relative to `folder`."""
+def preprocess_marks(folder: Path, then: Mapping[str, FileMark] | None = None) -> dict[str, FileMark]:
+    """Every file below, by its name relative to `folder`. A file with the hash that it has in `then` is as marked there."""
     files = sorted(p for p in folder.rglob("*") if not is_folder(p) and not p.name.startswith("."))
-    return {p.relative_to(folder).as_posix(): _marked(p) for p in files}
+    before = then or {}
+    return {(name := p.relative_to(folder).as_posix()): _marked(p, before.get(name)) for p in files}
 
 
-def _marked(path: Path) -> FileMark:
+def _marked(path: Path, then: FileMark | None) -> FileMark:
+    if then is not None and file_hash(path) == then.hash:
+        return then
     try:
         parts = _parts(path) if path.stat().st_size <= PARTS_BYTES else {}
     except UserError:

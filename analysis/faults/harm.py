@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,15 +136,20 @@ def _sure(h: Harm) -> float:
     return max(h.low, -h.high, 0.0)
 
 
+@lru_cache(maxsize=16)
+def _drawn(customers: int, seed: int) -> Array:
+    """[rounds, n] how often each is drawn: the same for all tasks and faults with so many customers."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(customers, np.full(customers, 1 / customers), size=ROUNDS).astype(np.float64)
+
+
 def _change(
     before: dict[str, tuple[float, int]], after: dict[str, tuple[float, int]], tests: int, seed: int
 ) -> tuple[float, float, float]:
     """(change of the mean loss, low, high), customers resampled together on both sides."""
     names = sorted(before.keys() | after.keys())
     table = np.array([(*before.get(c, (0.0, 0)), *after.get(c, (0.0, 0))) for c in names], dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    weight = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=ROUNDS).astype(np.float64)
-    sums = weight @ table
+    sums = _drawn(len(names), seed) @ table
     with np.errstate(all="ignore"):
         drawn = sums[:, 2] / sums[:, 3] - sums[:, 0] / sums[:, 1]
     tail = 2.5 / tests

@@ -11,6 +11,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -81,22 +82,24 @@ def jensen_shannon(p: NDArray[Any], q: NDArray[Any], axis: int = -1) -> Any:
 def pack(value: Any) -> tuple[str, dict[str, NDArray[Any]]]:
     """A statistic as (JSON text, arrays by path): what npz + JSON store, without any object array."""
     arrays: dict[str, NDArray[Any]] = {}
-    return json.dumps(_pack(value, "s", arrays), allow_nan=True), arrays
+    return json.dumps(_pack(value, "s", arrays, {}), allow_nan=True), arrays
 
 
-def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]]) -> Any:
+def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]], places: dict[int, str]) -> Any:
+    if value is None or (isinstance(value, (str, int, float)) and not isinstance(value, np.generic)):
+        return value
     if isinstance(value, np.ndarray):
-        shared = next((p for p, a in arrays.items() if a is value), path)  # bins that several counts share are stored once
+        shared = places.setdefault(id(value), path)  # bins that several counts share are stored once
         arrays[shared] = value
         return {"@array": shared}
     if isinstance(value, np.generic):
         return value.item()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _pack(getattr(value, f.name), f"{path}.{f.name}", arrays) for f in dataclasses.fields(value)}
+        return {f.name: _pack(getattr(value, f.name), f"{path}.{f.name}", arrays, places) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): _pack(v, f"{path}.{k}", arrays) for k, v in value.items()}
+        return {str(k): _pack(v, f"{path}.{k}", arrays, places) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_pack(v, f"{path}.{i}", arrays) for i, v in enumerate(value)]
+        return [_pack(v, f"{path}.{i}", arrays, places) for i, v in enumerate(value)]
     return value
 
 
@@ -105,17 +108,23 @@ def unpack(cls: type[Any], text: str, arrays: Mapping[str, NDArray[Any]]) -> Any
     return _unpack(cls, json.loads(text), arrays)
 
 
+@cache
+def _shape(kind: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any] | None]:
+    """(origin, arguments, a dataclass's annotated fields); there are few kinds, and tens of thousands of values."""
+    hints = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) and isinstance(kind, type) else None
+    return typing.get_origin(kind), typing.get_args(kind), hints
+
+
 def _unpack(kind: Any, value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if isinstance(value, dict) and set(value) == {"@array"}:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, dict) and len(value) == 1 and "@array" in value:
         return arrays[value["@array"]]
-    if value is None:
-        return None
+    origin, args, hints = _shape(kind)
     if origin is not None and type(None) in args:
         return _unpack(next(a for a in args if a is not type(None)), value, arrays)
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return typing.cast(Any, kind)(**{k: _unpack(hints[k], v, arrays) for k, v in value.items()})
+    if hints is not None:
+        return kind(**{k: _unpack(hints[k], v, arrays) for k, v in value.items()})
     if isinstance(value, dict):
         inner = args[1] if len(args) == 2 else Any
         return {k: _unpack(inner, v, arrays) for k, v in value.items()}

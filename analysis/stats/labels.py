@@ -176,34 +176,52 @@ class Ranked:
     sums: tuple[tuple[NDArray[np.float32], ...], ...]
     """of each of `told`: weights [n, c], ranks and squared ranks under them"""
 
+    columns: tuple[NDArray[np.int64], ...]
+    """[.] of each of `told` the columns of `sums`: those that are not told in all the rows that have them"""
+
     def rows(self, which: int, column: int, known: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of the rows `known` those in which a column says something."""
         return np.asarray(known[self.told[which][known, column]])
+
+    def among(self, column: int, rows: NDArray[np.int64]) -> Array:
+        """[n] mid-ranks of a column among these rows: in steps of a half, so that they are counted and not sorted."""
+        key = np.rint(self.ranks[rows, column].astype(np.float64) * (2 * len(self.ranks))).astype(np.int64)
+        key -= key.min(initial=0)
+        size = np.bincount(key)
+        return np.asarray((np.cumsum(size) - size + (size + 1) / 2)[key])
 
 
 def ranks(values: NDArray[np.float32]) -> Ranked:
     """Of values [n, c], NaN where a row lacks the column."""
     n = len(values)
-    found = np.zeros(values.shape, dtype=np.float32)
-    telling = np.empty((3, *values.shape), dtype=np.bool_)
-    for j, column in enumerate(values.T):
-        there = np.isfinite(column)
-        some = column[there]
-        telling[:, :, j] = there
-        if not len(some):
+    telling = np.repeat(np.isfinite(values).T[None], 3, axis=0)
+    columns = np.where(telling[0], values.T, np.nan)
+    order = np.argsort(columns, axis=1)  # NaN at the end
+    found = np.zeros(columns.shape, dtype=np.float32)
+    for j, place in enumerate(order):
+        m = int(telling[0, j].sum())
+        if not m:
             continue
-        rank = weighted_ranks(some)
-        found[there, j] = rank - (len(some) + 1) / 2
-        twice = (2 * rank).astype(np.int64)
-        count = np.bincount(twice)
+        place = place[:m]
+        group = np.zeros(m, dtype=np.int64)
+        ordered = columns[j, place]
+        np.cumsum(ordered[1:] != ordered[:-1], out=group[1:])
+        size = np.bincount(group)
+        found[j, place] = ((np.cumsum(size) - size) + (size + 1) / 2 - (m + 1) / 2)[group]
         for k in (1, 2):  # a leak of two values that fills gaps with a third: which is the commonest is chance
-            value = int(count.argmax())
-            if count[value] >= COMMON * n:
-                telling[k, there, j] = twice != value
-            count[value] = 0
+            value = int(size.argmax())
+            if size[value] < COMMON * n:
+                break
+            telling[k, j, place] = group != value
+            size[value] = 0
     found /= max(n, 1)  # squares of ranks of many rows keep their digits
-    weights = [t.astype(np.float32) for t in telling]
-    return Ranked(found, tuple(telling), tuple((w, w * found, w * found * found) for w in weights))
+    sums, asked = [], []
+    for k, told in enumerate(telling):
+        mine = np.flatnonzero((told != telling[0]).any(1)) if k else np.arange(len(told))
+        weight, rank = told[mine].T.astype(np.float32), found[mine].T
+        sums.append((weight, weight * rank, weight * rank * rank))
+        asked.append(mine)
+    return Ranked(np.ascontiguousarray(found.T), tuple(t.T for t in telling), tuple(sums), tuple(asked))
 
 
 def giveaway(kind: str, label: Array, ranked: Ranked, columns: Sequence[tuple[str, str]]) -> Giveaway | None:
@@ -216,13 +234,13 @@ def giveaway(kind: str, label: Array, ranked: Ranked, columns: Sequence[tuple[st
     if kind != "regression" and (len(counts) < 2 or len(known) - counts.max() < RAREST):
         return None
     exact: dict[int, tuple[float, float]] = {}
-    for which, sums in enumerate(ranked.sums):
+    for which, (sums, those) in enumerate(zip(ranked.sums, ranked.columns, strict=True)):
         found = (_ordered if kind == "regression" else _between)(label, known, sums)
-        for i in map(int, np.argsort(-found)[:SCREENED]):
+        for i in map(int, those[np.argsort(-found)[:SCREENED]]):
             rows = ranked.rows(which, i, known)
             if len(rows) < len(known) and _too_few(kind, label[rows], len(known)):
                 continue
-            value = _exactly(kind, label[rows], ranked.ranks[rows, i])
+            value = _exactly(kind, label[rows], ranked.among(i, rows))
             exact[i] = max(exact.get(i, (0.0, 1.0)), (value, len(rows) / len(known)))
     if not exact:
         return None
@@ -241,13 +259,14 @@ def _too_few(kind: str, y: Array, known: int) -> bool:
     return kind != "regression" and len(y) - int(np.unique(y, return_counts=True)[1].max()) < FEWEST // 5
 
 
-def _exactly(kind: str, y: Array, column: NDArray[np.float32]) -> float:
-    """How well one column orders these labels; for a rare outcome the area, since it leaves little variance to explain."""
+def _exactly(kind: str, y: Array, rank: Array) -> float:
+    """How well one column, by its ranks, orders these labels; for a rare outcome the area, since it leaves little variance to
+    explain."""
     if len(np.unique(y)) < 2:
         return 0.0
     if kind == "binary":
-        return _area(y, column)
-    r = np.asarray(weighted_ranks(column) / len(y), dtype=np.float32)[:, None]
+        return _area(y, rank)
+    r = np.asarray(rank / len(y), dtype=np.float32)[:, None]
     sums, every = (np.ones_like(r), r, r * r), np.arange(len(y))
     return float((_ordered if kind == "regression" else _between)(y, every, sums)[0])
 
@@ -277,9 +296,9 @@ def _between(label: Array, known: NDArray[np.int64], sums: tuple[NDArray[np.floa
     return np.asarray(np.where(whole > 1e-6 * n, between / np.maximum(whole, 1e-9), 0.0))
 
 
-def _area(y: Array, column: NDArray[np.float32]) -> float:
+def _area(y: Array, rank: Array) -> float:
     """|2 AUC - 1| (Mann & Whitney 1947)."""
     positive = y > 0.5
     n, m = int(positive.sum()), int((~positive).sum())
-    area = (weighted_ranks(column)[positive].sum() - n * (n + 1) / 2) / (n * m)
+    area = (rank[positive].sum() - n * (n + 1) / 2) / (n * m)
     return float(abs(2 * area - 1))

@@ -47,35 +47,59 @@ def target(kind: str, label: Array) -> Array:
 def readable(x: NDArray[np.floating], y: Array, half: NDArray[np.bool_], *, alike: bool = False) -> float:
     """Share of the variance of y [n, k] that ridge regressions on x [n, c] explain on the half they were not fitted on.
     `alike`: columns keep their sizes beside each other, so that what a gate makes small is small."""
-    best = -np.inf
-    folds = [_fold(x[a].astype(np.float64), y[a], x[~a].astype(np.float64), alike) for a in (half, ~half)]
-    truth = [y[~half], y[half]]
-    base = [y[half].mean(0), y[~half].mean(0)]
-    whole = sum(float(((t - b) ** 2).sum()) for t, b in zip(truth, base, strict=True))
-    if whole <= 0:
-        return float("nan")
-    for i in range(len(STRENGTHS)):
-        lost = sum(float(((t - f[i]) ** 2).sum()) for t, f in zip(truth, folds, strict=True))
-        best = max(best, 1 - lost / whole)
-    return float(best)
+    return Reader(x, half, alike=alike).readable(y)
 
 
-def _fold(x: Array, y: Array, other: Array, alike: bool) -> list[Array]:
-    """Predictions of `other` by ridge regressions fitted on x, y, one a strength; in the smaller of the two dimensions."""
-    mean, std = x.mean(0), x.std(0)
-    kept = std > 1e-9
-    if alike:
-        std = np.full_like(std, std.mean())
-    a, b = (x[:, kept] - mean[kept]) / std[kept], (other[:, kept] - mean[kept]) / std[kept]
-    a, b = np.clip(a, -8, 8), np.clip(b, -8, 8)
-    centre = y.mean(0)
-    if not kept.any():
-        return [np.broadcast_to(centre, (len(other), y.shape[1]))] * len(STRENGTHS)
-    wide = a.shape[1] > len(a)
-    size, axes = np.linalg.eigh(a @ a.T if wide else a.T @ a)
-    told = axes.T @ (y - centre if wide else a.T @ (y - centre))
-    read = (b @ a.T if wide else b) @ axes
-    return [centre + read @ (told / (np.maximum(size, 0) + s * len(a))[:, None]) for s in STRENGTHS]
+class Reader:
+    """Ridge regressions on one representation x [n, c], one a strength, from either half of the rows: what they are made of
+    does not depend on what is to be read."""
+
+    def __init__(self, x: NDArray[np.floating], half: NDArray[np.bool_], *, alike: bool = False) -> None:
+        self.half = half
+        self._folds = [_Fold(x[a].astype(np.float64), x[~a].astype(np.float64), alike) for a in (half, ~half)]
+
+    def readable(self, y: Array) -> float:
+        """See the function of this name."""
+        half = self.half
+        best = -np.inf
+        folds = [f.told(y[a]) for f, a in zip(self._folds, (half, ~half), strict=True)]
+        truth = [y[~half], y[half]]
+        base = [y[half].mean(0), y[~half].mean(0)]
+        whole = sum(float(((t - b) ** 2).sum()) for t, b in zip(truth, base, strict=True))
+        if whole <= 0:
+            return float("nan")
+        for i in range(len(STRENGTHS)):
+            lost = sum(float(((t - f[i]) ** 2).sum()) for t, f in zip(truth, folds, strict=True))
+            best = max(best, 1 - lost / whole)
+        return float(best)
+
+
+class _Fold:
+    """Of one half x for the other; in the smaller of the two dimensions."""
+
+    def __init__(self, x: Array, other: Array, alike: bool) -> None:
+        mean, std = x.mean(0), x.std(0)
+        kept = std > 1e-9
+        if alike:
+            std = np.full_like(std, std.mean())
+        a, b = (x[:, kept] - mean[kept]) / std[kept], (other[:, kept] - mean[kept]) / std[kept]
+        np.clip(a, -8, 8, out=a)
+        np.clip(b, -8, 8, out=b)
+        self.others, self.any, self.rows = len(other), bool(kept.any()), len(a)
+        if not self.any:
+            return
+        self.wide = a.shape[1] > len(a)
+        self.size, self.axes = np.linalg.eigh(a @ a.T if self.wide else a.T @ a)
+        self.own = None if self.wide else a
+        self.read = (b @ a.T if self.wide else b) @ self.axes
+
+    def told(self, y: Array) -> list[Array]:
+        """Predictions of the other half, one a strength."""
+        centre = y.mean(0)
+        if not self.any:
+            return [np.broadcast_to(centre, (self.others, y.shape[1]))] * len(STRENGTHS)
+        told = self.axes.T @ (y - centre if self.own is None else self.own.T @ (y - centre))
+        return [centre + self.read @ (told / (np.maximum(self.size, 0) + s * self.rows)[:, None]) for s in STRENGTHS]
 
 
 def explained(y: Array, p: Array) -> float:

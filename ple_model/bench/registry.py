@@ -19,6 +19,7 @@ MODULES = (
     "ple_model.bench.read",
     "ple_model.bench.build",
     "analysis.bench.diagnose",
+    "analysis.bench.skill",
     "analysis.bench.memory",
     "analysis.bench.whatif",
     "analysis.bench.explain",

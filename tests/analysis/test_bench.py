@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.bench import diagnose, whatif
+from analysis.bench import diagnose, skill, whatif
+from analysis.record import Recorder
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Disagreement, agree
 from ple_model.config import load_config
@@ -33,3 +34,12 @@ def test_the_diagnose_pass_stores_what_a_bare_forward_pass_predicts(tiny_run: Ru
 
 def test_the_pass_is_timed_without_the_interventions_that_follow(tiny_run: Run) -> None:
     assert diagnose.passed(tiny_run, tiny_run.sample()) >= 0
+
+
+def test_the_pass_without_skill_measures_the_mechanics_alike_and_nothing_else(tiny_run: Run) -> None:
+    whole, less = (skill.seconds(by, tiny_run, tiny_run.sample())[1].statistics for by in (Recorder, skill.Mechanics))
+    assert skill.compared(whole, less) == 0.0
+    assert whole.written is not None
+    assert whole.skill
+    assert whole.labels
+    assert (less.written, less.consistency, less.skill, less.labels, less.probes) == (None, None, {}, {}, {})

@@ -22,6 +22,7 @@ from analysis.stats.skill import Interval
 from dashboard.i18n.sentences import templates
 from ple_model import label_profile
 from ple_model.data.dataset.reader import Dataset
+from ple_model.metrics import weighted_ranks
 from ple_model.run import Run
 from tests.analysis.planted import healthy, task_skill
 
@@ -209,3 +210,16 @@ def test_labels_of_the_rows_are_held_against_those_of_training(tiny_run: Run, ti
     found = _findings(tiny_run, rewrite(tiny_dataset, tmp_path / "spoiled", spoil))
     assert set(found) == {("LABEL-UNIT", "ltv"), ("LABEL-CONSTANT", "churn"), ("LABEL-LEAK", "retention")}
     assert "1000 times" in found["LABEL-UNIT", "ltv"].verdict
+
+
+def test_ranks_within_some_rows_are_counted_as_they_would_be_sorted() -> None:
+    rng = np.random.default_rng(3)
+    values = np.round(rng.normal(size=(300, 6)), 1).astype(np.float32)
+    values[rng.random(values.shape) < 0.2] = np.nan
+    values[rng.random(300) < 0.3, 1] = 0
+    found, rows = ranks(values), np.sort(rng.permutation(300)[:120])
+    for j in range(6):
+        mine = rows[np.isfinite(values[rows, j])]
+        assert found.among(j, mine) == pytest.approx(weighted_ranks(values[mine, j]))
+    assert 1 in found.columns[1].tolist()
+    assert len(found.columns[0]) == 6

@@ -45,8 +45,8 @@ def run(original: Diagnosis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         extra = {k: v for k, v in original.store.meta.items() if k not in ("created", "fingerprint", "rows")}
         return writer.publish(ROWS, extra | {"made_of": made_of.to_dict()}, replace=replace)
 
-    monkeypatch.setattr("analysis.record._Recorder.run", measure)
-    monkeypatch.setattr("analysis.record._Recorder.__init__", lambda *_: None)
+    monkeypatch.setattr("analysis.record.Recorder.run", measure)
+    monkeypatch.setattr("analysis.record.Recorder.__init__", lambda *_: None)
     return load_run(tmp_path / "run")
 
 
