@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
 from analysis.stats.base import Array, Statistic
 
@@ -88,18 +89,20 @@ class _Fold:
         self.others, self.any, self.rows = len(other), bool(kept.any()), len(a)
         if not self.any:
             return
-        self.wide = a.shape[1] > len(a)
-        self.size, self.axes = np.linalg.eigh(a @ a.T if self.wide else a.T @ a)
-        self.own = None if self.wide else a
-        self.read = (b @ a.T if self.wide else b) @ self.axes
+        wide = a.shape[1] > len(a)
+        product = a @ a.T if wide else a.T @ a
+        self.own = None if wide else a
+        self.read = b @ a.T if wide else b
+        eye = np.eye(len(product))
+        self.factors = [cho_factor(product + s * self.rows * eye, check_finite=False) for s in STRENGTHS]
 
     def told(self, y: Array) -> list[Array]:
         """Predictions of the other half, one a strength."""
         centre = y.mean(0)
         if not self.any:
             return [np.broadcast_to(centre, (self.others, y.shape[1]))] * len(STRENGTHS)
-        told = self.axes.T @ (y - centre if self.own is None else self.own.T @ (y - centre))
-        return [centre + self.read @ (told / (np.maximum(self.size, 0) + s * self.rows)[:, None]) for s in STRENGTHS]
+        wanted = y - centre if self.own is None else self.own.T @ (y - centre)
+        return [centre + self.read @ cho_solve(f, wanted, check_finite=False) for f in self.factors]
 
 
 def explained(y: Array, p: Array) -> float:
