@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.labels import ReadRows
+from analysis.readers import Reader, readable
 from analysis.stats.base import MIN_ROWS, Array
-from analysis.stats.probes import Reader, TaskProbe, explained, halves, readable, target, where_lost
+from analysis.stats.probes import TaskProbe, explained, halves, target, where_lost
 from analysis.stats.skill import TaskSkill, best_split, has_skill
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
     ),
     frozenset({"results", "store", "facts", "quality", "checks", "compare", "verdict"}),
-    frozenset({"consistency", "labels", "probing", "refound", "units", "written"}),
+    frozenset({"consistency", "labels", "probing", "readers", "refound", "units", "written"}),
     frozenset({"engine", "performance", "skill", "judging", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench"}),

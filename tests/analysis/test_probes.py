@@ -7,10 +7,11 @@ import pytest
 
 from analysis.checks.registry import checks, run_check
 from analysis.checks.thresholds import Thresholds
+from analysis.readers import readable
 from analysis.record import record
 from analysis.refound import in_doubt
 from analysis.stats.labels import Giveaway, TaskLabels
-from analysis.stats.probes import TaskProbe, explained, halves, readable, target, where_lost
+from analysis.stats.probes import TaskProbe, explained, halves, target, where_lost
 from analysis.stats.run import SplitPerformance, Statistics, TaskPerformance
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run

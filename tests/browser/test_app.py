@@ -51,8 +51,8 @@ def test_every_page_opens_with_its_question_and_without_an_error(address: str, p
     title(page, f"{name}.question")
     assert page.locator('[data-testid="stException"], [data-testid="stDialog"]').count() == 0
     assert count(page, "error") == 0
-    behind = page.locator('[class*="st-key-card-warning-SKILL-BEHIND"]').count()  # true of it: no mechanical warning is
-    assert count(page, "warning") == behind
+    # true of it: it is behind a boosting on some tasks, and beside a fitted map some gates learn nothing; nothing else is
+    assert count(page, "warning") == count(page, "warning-SKILL-BEHIND") + count(page, "warning-CGC-UNIFORM")
 
 
 def test_the_overview_of_the_cut_feed_names_the_feed_and_the_collapsed_gate(address: str, page: Page) -> None:

@@ -144,7 +144,7 @@ class Teller:
     def _cluster(self, value: float) -> Told | None:
         clusters: Clusters | None = clusters_of(self.explainer)
         probs = self.path.customer.cluster_probs
-        if clusters is None or probs is None or "features:gmm" in self.path.absent:
+        if clusters is None or probs is None or part_key("gmm") in self.path.absent:
             return None
         gradients = {"cluster_probs": self.gradient("cluster_probs"), "gmm": self.gradient("features")[PART_SLICES["gmm"]]}
         stored = np.asarray(probs[0].float().numpy())
