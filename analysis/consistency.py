@@ -251,8 +251,8 @@ def _signed(truth: Array, guess: Array, weight: Array) -> Array:
     a, b = weight @ truth / total, weight @ guess / total
     cross = weight @ (truth * guess) / total - a * b
     va, vb = weight @ (truth * truth) / total - a * a, weight @ (guess * guess) / total - b * b
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.nan_to_num(cross * np.abs(cross) / (va * vb)))
+    with np.errstate(divide="ignore", invalid="ignore"):  # what does not vary goes with nothing
+        return np.asarray(np.nan_to_num(cross * np.abs(cross) / (va * vb), posinf=0.0, neginf=0.0))
 
 
 def _stand_ins(

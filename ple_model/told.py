@@ -62,8 +62,8 @@ def told(kind: str, label: Array, ranks: NDArray[np.float32], customers: NDArray
     y = _outputs(kind, label)
     if y is None:
         return None
-    own = _without_own(y, ranks.astype(np.float64), np.unique(customers, return_inverse=True)[1])
     people = np.unique(customers, return_inverse=True)[1]
+    own = _without_own(y, ranks.astype(np.float64), people)
     count = int(people.max()) + 1
     rng = np.random.default_rng(seed)
     drawn = np.stack([np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(ROUNDS)])
@@ -115,8 +115,8 @@ def _share(y: Array, said: Array, weight: Array) -> Array:
     a, b = weight @ y / total, weight @ said / total
     both = weight @ (y * said) / total - a * b
     one, two = weight @ (y * y) / total - a * a, weight @ (said * said) / total - b * b
-    with np.errstate(divide="ignore", invalid="ignore"):
-        square = np.nan_to_num(both * np.abs(both) / (one * two))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what does not vary nothing is told
+        square = np.nan_to_num(both * np.abs(both) / (one * two), posinf=0.0, neginf=0.0)
         return np.asarray(np.nan_to_num((square * one).sum(1) / one.sum(1)))
 
 

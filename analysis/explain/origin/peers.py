@@ -7,12 +7,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.population import Population
-from analysis.explain.origin.told import Told
+from analysis.explain.origin.told import LANGUAGES, Told
 from analysis.i18n import phrase
-from analysis.wording import Language
 
 NEAR = 50
-LANGUAGES: tuple[Language, Language] = ("en", "ko")
 
 
 def of_graph(

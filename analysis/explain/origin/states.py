@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.origin.days import Days
-from analysis.explain.origin.told import REST, Columns, Told, listed
+from analysis.explain.origin.told import LANGUAGES, REST, Columns, Told, listed
 from analysis.i18n import phrase
 from analysis.wording import Language, number, quantity
 from ple_model.data.build.artifacts import JOURNEY_DAYS
@@ -92,7 +92,7 @@ class States:
                 return None
             en, ko = (
                 phrase(f"origin.state.journey_{clear}", x, state=self.said(state, x), share=f"{self.share[state]:.0%}", n=held)
-                for x in _BOTH
+                for x in LANGUAGES
             )
             return Told(en, ko, ((f"state_{state}", value), (REST, 0.0)))
         own = [i for n in OWN[self.mode] if (i := columns.schema.index.get(n)) is not None and columns.known[i]]
@@ -110,6 +110,3 @@ class States:
             )
 
         return Told(said("en"), said("ko"), ((f"state_{state}", value), (REST, 0.0)))
-
-
-_BOTH: tuple[Language, Language] = ("en", "ko")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.origin.days import APP, DURATION, MONEY_IN, MONEY_OUT, WEB, Days
-from analysis.explain.origin.told import REST, Told, listed
+from analysis.explain.origin.told import LANGUAGES, REST, Told, listed
 from analysis.i18n import phrase
 from analysis.wording import Language, number, quantity
 from ple_model.data.derived.sequences import TXN_STEPS
@@ -14,11 +14,11 @@ from ple_model.data.derived.sequences import TXN_STEPS
 Array = NDArray[np.float64]
 SHOWN = 3
 IDLE = "idle days"
-LANGUAGES: tuple[Language, Language] = ("en", "ko")
 
 
 def of_days(days: Days, values: Array, currency: str, value: float) -> Told | None:
-    """values [180, 16]: the days that pull most in the direction of `value`, or the longest silence where idle days do."""
+    """values [180, 16]: the days that pull most in the direction of `value`, or the silence that pulls most where idle
+    days do."""
     by_day, active = values.sum(1), days.active
     sign = 1.0 if value >= 0 else -1.0
     idle = float(by_day[~active].sum())
@@ -26,7 +26,7 @@ def of_days(days: Days, values: Array, currency: str, value: float) -> Told | No
     through = (*dated, (IDLE, idle), (REST, value - float(by_day.sum())))
     chosen = [int(i) for i in np.argsort(-sign * by_day) if active[i] and sign * by_day[i] > 0][:SHOWN]
     if sign * idle > sign * float(by_day[active].sum()):
-        first, last = longest_silence(active)
+        first, last = silence(active, sign * by_day)
         if last <= first:
             return None
         ends = days.date(first).isoformat(), days.date(last - 1).isoformat()
@@ -46,15 +46,16 @@ def of_days(days: Days, values: Array, currency: str, value: float) -> Told | No
     return Told(en, ko, through)
 
 
-def longest_silence(active: NDArray[np.bool_]) -> tuple[int, int]:
-    """[first, last) of the longest run of days without activity, the latest of equals."""
-    best, first = (0, 0), 0
+def silence(active: NDArray[np.bool_], pull: Array) -> tuple[int, int]:
+    """[first, last) of the run of days without activity whose `pull` [days] is largest in all; of equals the longest, then the
+    latest. (0, 0) where every day is active."""
+    runs, first = [(0, 0)], 0
     for i, on in enumerate([*active.tolist(), True]):
         if on:
-            if i - first >= best[1] - best[0]:
-                best = first, i
+            if i > first:
+                runs.append((first, i))
             first = i + 1
-    return best
+    return max(runs[1:] or runs, key=lambda r: (float(pull[slice(*r)].sum()), r[1] - r[0], r[1]))
 
 
 def of_visits(days: Days, values: Array, value: float) -> Told | None:

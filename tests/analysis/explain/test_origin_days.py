@@ -13,7 +13,7 @@ from analysis.explain.origin.days import Days
 from analysis.explain.origin.peers import of_graph
 from analysis.explain.origin.states import States
 from analysis.explain.origin.told import Columns
-from analysis.explain.origin.visits import longest_silence, of_days, of_visits
+from analysis.explain.origin.visits import of_days, of_visits, silence
 from ple_model.data.derived.hmm import HmmModel, dynamics
 from ple_model.schema import PART_SLICES, load_schema
 
@@ -59,8 +59,15 @@ def test_a_silence_is_told_with_its_ends() -> None:
     told = of_days(days, values, "USD", 0.138)
     assert told is not None
     assert "3 active days of 180, none of them in the 138 days from 2024-04-04 to 2024-08-19" in told.en
-    assert longest_silence(days.active) == (0, 138)
     assert dict(told.through)["idle days"] == pytest.approx(0.138)
+
+
+def test_of_silences_the_one_that_pulls_most_is_told() -> None:
+    active = np.array([False, False, False, True, False, False, True])
+    assert silence(active, np.array([0.1, 0.1, 0.1, 9.0, 0.2, 0.3, 9.0])) == (4, 6)
+    assert silence(active, np.array([0.2, 0.2, 0.2, 9.0, 0.2, 0.3, 9.0])) == (0, 3)
+    assert silence(active, np.zeros(7)) == (0, 3)
+    assert silence(np.ones(3, dtype=bool), np.zeros(3)) == (0, 0)
 
 
 def test_visits_are_told_by_date_channel_and_length() -> None:
