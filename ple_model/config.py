@@ -242,6 +242,10 @@ class DirectPathConfig:
         "Penalty on the squared distance of the linear map from zero, or from what was fitted; a part of the loss.",
         low=0.0,
     )
+    blend: Literal["none", "validation"] = key(
+        "none",
+        "How much of what all else adds to the linear map a task takes: all, or the share that helps on the validation rows.",
+    )
 
     def __post_init__(self) -> None:
         for name in ("dropout", "column_dropout", "path_dropout"):

@@ -12,6 +12,9 @@ the experts do not starve beside it.
 With `start: fitted` the map is what a linear model by itself would be (`linear_start`), the small network and the towers add
 next to nothing at first, and `ridge` draws the map back to what was fitted. With `rate: 0` it stays that for good: what
 everything else learns is what is left.
+
+With `blend: validation` a task takes of what the towers and the small network add to the map only a share, between 0 and 1,
+which the validation rows choose at the end of each epoch (`blend`); in training it takes all.
 """
 
 from __future__ import annotations
@@ -41,6 +44,9 @@ class DirectPath(nn.Module):
 
     raw_mean: Tensor
     raw_std: Tensor
+    fitted: Tensor | None
+    blend: Tensor | None
+    """[tasks of `slices`] what a task takes of all that is added to the map."""
 
     def __init__(self, tasks: Mapping[str, TaskSpec], context: ModelContext, params: DirectPathConfig) -> None:
         super().__init__()
@@ -60,9 +66,9 @@ class DirectPath(nn.Module):
                 start += spec.out_dim
         self.width = start
         self.linear = nn.Linear(context.n_features, start)
-        self.fitted: Tensor | None
         self.register_buffer("fitted", torch.zeros(start, context.n_features) if params.start == "fitted" else None)
         self.linear.requires_grad_(params.rate > 0)
+        self.register_buffer("blend", torch.ones(len(self.slices)) if params.blend == "validation" else None)
         layers: list[nn.Module] = []
         width = context.n_features
         for hidden in params.hidden_dims:
@@ -83,6 +89,27 @@ class DirectPath(nn.Module):
             raw = (raw.sign() * torch.log1p(raw.abs()) - self.raw_mean) / self.raw_std
             found: Tensor = torch.cat([x[:, : self.n_normalized], raw], dim=1).clamp(-LIMIT, LIMIT)
             return found
+
+    def blends(self) -> dict[str, float]:
+        """By task what it takes of all that is added to the map; empty where each takes all by config."""
+        return {} if self.blend is None else dict(zip(self.slices, self.blend.tolist(), strict=True))
+
+    @torch.no_grad()
+    def set_blends(self, found: Mapping[str, float]) -> None:
+        """Tasks that are not in `found` take all."""
+        if self.blend is not None:
+            self.blend.copy_(torch.tensor([found.get(task, 1.0) for task in self.slices]))
+
+    def share(self, task: str) -> Tensor | None:
+        """What `task` takes, as a scalar; None where it takes all by config."""
+        return None if self.blend is None else self.blend[list(self.slices).index(task)]
+
+    def add(self, task: str, tower: Tensor, said: Tensor) -> Tensor:
+        """A tower's raw output with what the path says (`forward`) for this task."""
+        if task not in self.slices:
+            return tower
+        share = self.share(task)
+        return (tower if share is None else share.to(tower.dtype) * tower) + said[:, self.slices[task]]
 
     def penalty(self) -> Tensor:
         """Ridge penalty of the linear map. In the loss and not a decay of AdamW: that one is as strong on a weight which every
@@ -107,7 +134,19 @@ class DirectPath(nn.Module):
         x = self.columns(inputs).to(inputs.features.dtype)
         out: Tensor = self.linear(F.dropout(x, self.params.column_dropout, self.training))
         if self.body is not None:
-            out = out + self.body(x)
+            out = out + self._taken(self.body(x))
         if self.training and self.params.path_dropout > 0:
             out = out * (torch.rand(len(inputs), 1, device=out.device) >= self.params.path_dropout)
         return out
+
+    def _taken(self, added: Tensor) -> Tensor:
+        """[B, width] of which each task takes its share."""
+        if self.blend is None:
+            return added
+        widths = torch.tensor([w.stop - w.start for w in self.slices.values()], device=added.device)
+        return added * self.blend.to(added.dtype).repeat_interleave(widths)
+
+    def map(self, inputs: PLEClusterInput) -> Tensor:
+        """[B, width] what the linear map says by itself."""
+        found: Tensor = self.linear(self.columns(inputs).to(inputs.features.dtype))
+        return found

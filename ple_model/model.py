@@ -314,7 +314,7 @@ class PLEClusterAdaTT(nn.Module):
             return logits
         if direct is None:
             raise ValueError("these customers were encoded by a model without a direct path")
-        return {n: v + direct[:, self.direct.slices[n]] if n in self.direct.slices else v for n, v in logits.items()}
+        return {n: self.direct.add(n, v, direct) for n, v in logits.items()}
 
     def _received(
         self, name: str, predictions: Mapping[str, Tensor], transfer: dict[str, Tensor], what_if: Intervention

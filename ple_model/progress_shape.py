@@ -30,6 +30,7 @@ _LINES: dict[str, Keys] = {
             "hmm_grad": MapOf(NUMBER),
             "adatt": Keys({"tasks": ListOf(TEXT), "A": ListOf(ListOf(NUMBER))}),
             "frozen": _FLAGS, "best": FLAG, "nonfinite_steps": WHOLE, "adatt_time_share": NUMBER,
+            "blend": MapOf(NUMBER),
         },
         ("epoch",),
     ),
@@ -38,6 +39,7 @@ _LINES: dict[str, Keys] = {
     "warning": Keys({"text": TEXT, "epoch": WHOLE}),
     "fit": Keys({"share": NUMBER, "what": TEXT}),
     "baselines": Keys({"share": NUMBER, "what": TEXT}),
+    "finished": Keys({"blend": MapOf(NUMBER)}),
     "failed": Keys({"reason": TEXT}),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ple_model.translation import training_sentence
@@ -59,6 +60,8 @@ class ProgressBar:
                 self._rewrite(text)
             elif event["what"].endswith(" done"):
                 self._line(text)
+        elif kind == "finished" and event.get("blend"):
+            self._line(_blends(event["blend"]))
         elif kind == "resumed":
             self._line(f"resumed in epoch {event['epoch']} at step {event['step']}")
 
@@ -83,6 +86,17 @@ class ProgressBar:
 
 def _number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.4f}"
+
+
+def _blends(found: Mapping[str, float]) -> str:
+    """What each task takes of what the network adds to its fitted map, most first."""
+    most = sorted(found.items(), key=lambda item: -item[1])
+    taking = ", ".join(f"{task} {share:.1f}" for task, share in most if share > 0)
+    nothing = ", ".join(task for task, share in most if share == 0)
+    if not taking:
+        return "of what the network adds to the fitted linear map no task takes anything"
+    text = f"of what the network adds to the fitted linear map, tasks take: {taking}"
+    return f"{text}; and nothing: {nothing}" if nothing else text
 
 
 def _left(seconds: float | None) -> str:

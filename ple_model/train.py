@@ -5,6 +5,8 @@
 - AdamW, a cosine schedule (stepped every batch; `schedule.py`), gradient clipping, fp16 on a GPU. The sparse autoencoder has
   its own parameter group and clipping: its input is detached, so neither its scale nor its gradient touches the model.
 - Epochs count from 1. At the **end** of `adatt.freeze_epoch` the adaTT coefficients and the CGC gates become constants.
+- With `direct_path.blend` an epoch's end chooses how much every task takes of what is added to its map (`blend.py`), and the
+  epoch is judged with it.
 - Early stopping per phase on the mean over tasks of validation loss / constant-predictor loss. The evidential terms are left
   out: the ramp of their KL would trip it.
 - The state is saved at the end of each epoch and every `checkpoint_seconds`, so that a killed training resumes exactly.
@@ -26,6 +28,7 @@ from torch import Tensor
 
 from ple_model.badstep import LOGGED, bad_step
 from ple_model.baseline_folder import StoredBaselines
+from ple_model.blend import choose_blends
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.config import Config
 from ple_model.constants import ratios
@@ -180,7 +183,7 @@ class Trainer:
                 self._phase()
             self._finish()
             # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
-            self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best)
+            self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best, **self._blends())
             self._save_manifest(status="finished", finished=now())
             _drop_checkpoint(self.run.path)
         except Stopped:
@@ -291,6 +294,8 @@ class Trainer:
     def _epoch(self) -> None:
         p = self.position
         self.model.train()
+        if self.model.direct is not None:
+            self.model.direct.set_blends({})  # training is for the whole; the shares are chosen at the end of the epoch
         began, first = time.monotonic(), p.step
         self._measuring = 0.0
         batches = self.dataset.batches(
@@ -379,6 +384,9 @@ class Trainer:
 
     def _end_of_epoch(self) -> None:
         p = self.position
+        if self.model.direct is not None and self.config.direct_path.blend == "validation":
+            found = choose_blends(self.model, self.dataset, self.manifest.batch_size, self.precision)
+            self.model.direct.set_blends(found)
         validation = validate(self.model, self.dataset, self.context, self.manifest.batch_size, self.precision, p.epoch)
         mean = validation.mean_ratio
         better = mean is not None and math.isfinite(mean) and (p.best is None or mean < p.best)
@@ -429,7 +437,7 @@ class Trainer:
             gates=validation.gates, gate_entropy=validation.gate_entropy, grad_norm=train_part.grad_norm,
             hmm_grad=train_part.hmm_grad, adatt=self.model.adatt_report(), frozen=self._frozen(), best=better,
             nonfinite_steps=train_part.nonfinite, onlooker_nonfinite=self._lost(), adatt_time_share=self._measuring_share(),
-            step_size=self._step_size, weight_norm=self.sizes.norms(),
+            step_size=self._step_size, weight_norm=self.sizes.norms(), **self._blends(),
         )  # fmt: skip
         if train_part.nonfinite > self._allowed:
             self._warn(
@@ -443,6 +451,11 @@ class Trainer:
             )
         if validation.left_out and validation.left_out not in p.warnings:
             self._warn(validation.left_out)
+
+    def _blends(self) -> dict[str, Any]:
+        """By task the share that it takes of what is added to its fitted map, where the config lets it choose."""
+        found = {} if self.model.direct is None else self.model.direct.blends()
+        return {"blend": {k: round(v, 4) for k, v in found.items()}} if found else {}
 
     def _train_ratio(self, losses: Mapping[str, float | None]) -> dict[str, float | None]:
         """Mean over tasks of training loss / constant predictor's loss: what `mean_ratio` of the validation is held against."""

@@ -129,6 +129,38 @@ def under(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     )
 
 
+@check(
+    "FIT-LINEAR",
+    "Every task takes something of what the network adds to its linear map, or has no such map.",
+    LOSSES,
+    unplantable="it tells of a choice that training made, not of something broken; tests/ple_model/test_blend.py makes it",
+)
+def linear(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """Tasks whose share of what is added to their fitted map is 0: what is said of gates, experts and edges is not theirs."""
+    alone = s.facts.linear
+    if not alone:
+        return
+    yield Finding(
+        "FIT-LINEAR",
+        "info",
+        "tasks",
+        f"{len(alone)} of {len(s.facts.blend)} tasks are predicted by their fitted linear map alone: "
+        f"{', '.join(alone)}. No expert, gate or edge has a say in them.",
+        (
+            Evidence("tasks that take nothing of what the network adds", float(len(alone)), text=", ".join(alone)),
+            Evidence(
+                "shares of the others",
+                None,
+                text=", ".join(f"{k} {v:.1f}" for k, v in s.facts.blend.items() if v > 0),
+            ),
+        ),
+        LOSSES,
+        "On the validation rows the network added nothing to these tasks that stands out from chance: too few rows, or all "
+        "that the inputs tell is told by the columns one by one.",
+        Fix("", None, None, "Train on more customers or cut-offs; with direct_path.blend none they take all that is added."),
+    )
+
+
 @check("FIT-RATE", "The steps of the training were neither too large nor too small.", LOSSES)
 def rate(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Steps so large that nothing settles, or so small that nothing moved."""

@@ -28,8 +28,9 @@ def _gates(s: Statistics, t: Thresholds) -> GateStats:
 
 
 def _learned(s: Statistics, g: GateStats) -> list[int]:
-    """Numbers of the tasks that had labels: the gate of another is moved by nothing but the entropy term."""
-    silent = unlabelled(s)
+    """Numbers of the tasks whose gate has a say: without labels it is moved by nothing but the entropy term, and of a task that
+    is its linear map alone (FIT-LINEAR) nothing that a gate weighs reaches the prediction."""
+    silent = {*unlabelled(s), *s.facts.linear}
     return [i for i, task in enumerate(g.tasks) if task not in silent]
 
 

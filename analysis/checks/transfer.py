@@ -28,7 +28,7 @@ def overreliance(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The transferred part outweighs the target's own representation, or cutting it flips many decisions."""
     x = _transfer(s, t)
     old = float(s.facts.get("task_relationships.transfer_strength", 0.5))
-    silent = unlabelled(s)
+    silent = {*unlabelled(s), *s.facts.linear}
     for i, edge in enumerate(x.edges):
         source, target = edge.split(":")
         if target in silent:
@@ -124,7 +124,7 @@ def scale_free(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         raise NotMeasured("The dose-response of the edges was not measured.")
     silent = unlabelled(s)
     for edge, d in s.dose.items():
-        if set(edge.split(":")) & set(silent):
+        if set(edge.split(":")) & set(silent) or edge.split(":")[1] in s.facts.linear:
             continue
         if d.n >= t.min_rows and d.relative_range < t.scale_free:
             source, target = edge.split(":")

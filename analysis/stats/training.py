@@ -63,6 +63,14 @@ def measure(lines: Sequence[Mapping[str, Any]]) -> TrainingStats:
     return TrainingStats(epochs=kept, events=events)
 
 
+def kept_blends(stats: TrainingStats) -> dict[str, float]:
+    """By task the share that the kept weights take of what is added to its fitted map: as the training said at its end, before
+    that of the best epoch so far; empty where the training did not choose."""
+    lines = stats.event("finished")[-1:] or [e for e in stats.epochs if e.get("best")][-1:]
+    found = _mapping(lines[0].get("blend")) if lines else {}
+    return {task: float(v) for task, v in found.items() if isinstance(v, (int, float))}
+
+
 def _dig(value: Any, path: Sequence[str]) -> Any:
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None

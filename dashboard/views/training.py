@@ -11,7 +11,7 @@ import streamlit as st
 
 from analysis import load_diagnosis
 from analysis.figures import training as figures
-from analysis.stats.training import TrainingStats, measure
+from analysis.stats.training import TrainingStats, kept_blends, measure
 from analysis.stats.turning import Turn, turns
 from analysis.store import stored
 from analysis.wording import statistic
@@ -73,6 +73,25 @@ def _turned(frame: Frame, stats: TrainingStats) -> None:
         show(figures.gap(stats), "training-gap", title=t("training.gap"), caption=t("training.gap_help"))
     with put.expander(t("training.turned_table"), icon=":material/table_rows:"):
         _costs(frame, found)
+
+
+def _blends(stats: TrainingStats) -> None:
+    """What each task takes of what the network adds to its fitted map, where the training chose that."""
+    found = kept_blends(stats)
+    if not found:
+        return
+    most = sorted(found.items(), key=lambda item: -item[1])
+    taking = ", ".join(t("training.blend_one", task=task, share=f"{share:.1f}") for task, share in most if share > 0)
+    nothing = ", ".join(task for task, share in most if share == 0)
+    put.markdown(
+        " ".join(
+            (
+                t("training.blend_taking", tasks=taking) if taking else t("training.blend_none"),
+                t("training.blend_nothing", tasks=nothing) if taking and nothing else "",
+            )
+        ).strip(),
+        help=t("training.blend_help"),
+    )
 
 
 def _costs(frame: Frame, found: Sequence[Turn]) -> None:
@@ -137,6 +156,7 @@ def render(frame: Frame) -> None:
         c = frame.run.config.training
         said = t("training.lr_help_cosine", share=f"{c.phase2_rate:.0%}") if c.schedule == "cosine" else t("training.lr_help")
         show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=said)
+    _blends(stats)
     _turned(frame, stats)
     left, right = st.columns(2, gap="small")
     with left:

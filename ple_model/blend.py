@@ -1,0 +1,134 @@
+"""How much of what everything else adds to its fitted map each task takes (`direct_path.blend: validation`).
+
+The map is what a linear model says. Beside it towers and the small network help some tasks and, where rows are few, do others
+harm: they learn the training rows by heart. So at the end of each epoch every task takes a share between 0 and 1 of what is
+added to its map's raw output, chosen on the validation rows by the loss that it is judged by (of a binary task after
+calibration), and the epoch is judged with these shares. At 0 a task is its linear model.
+
+The rows that choose are measured on too, so that the choice is careful: of the paired difference to the map's loss the mean
+plus `ERRORS` of its standard errors decides, whole customers being what is drawn, and 0 is chosen where no share has that below
+zero. A share is one number of eleven for a whole task: it cannot follow single rows.
+
+Tasks that read another task's prediction are chosen for as if all took the whole, since their towers have learnt from that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ple_model.calibration import fit_calibration
+from ple_model.data.dataset.reader import Dataset
+from ple_model.device import Precision
+from ple_model.finite import bad_inputs
+from ple_model.layers.precision import widen
+from ple_model.losses import label_mask, standardise
+from ple_model.model import PLEClusterAdaTT
+from ple_model.row_loss import amount_loss, loss_of, of_binary, of_own
+from ple_model.tasks import TaskSpec
+
+Array = NDArray[np.float64]
+
+SHARES = tuple(i / 10 for i in range(11))
+ERRORS = 1.0
+"""Standard errors that a share is held back by, as in the usual rule for a choice among models (Breiman et al. 1984)."""
+FEW = 20
+"""Below so many labelled rows or customers nothing is chosen: the task takes the whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A task's labelled validation rows: raw outputs [n, out_dim] of the map alone and of the whole, labels and customers."""
+
+    alone: Array
+    whole: Array
+    label: Array
+    customer: NDArray[np.int64]
+
+
+def choose(spec: TaskSpec, rows: Rows, delta: float = 1.0) -> float:
+    """The share of `rows.whole - rows.alone` that this task takes. `delta`: width of Huber's quadratic part; labels of amounts
+    are in standard deviations."""
+    if len(rows.label) < FEW or len(np.unique(rows.customer)) < FEW:
+        return 1.0
+    none = row_losses(spec, rows.alone, rows.label, delta)
+    best, lowest = 0.0, 0.0
+    for share in SHARES[1:]:
+        worse = row_losses(spec, rows.alone + share * (rows.whole - rows.alone), rows.label, delta) - none
+        bound = float(worse.mean()) + ERRORS * standard_error(worse, rows.customer)
+        if bound < lowest:
+            best, lowest = share, bound
+    return best
+
+
+def row_losses(spec: TaskSpec, raw: Array, label: Array, delta: float) -> Array:
+    """[n] losses by which a task is judged, from raw outputs [n, out_dim]; a binary task's after calibration on these rows."""
+    if spec.kind == "binary":
+        p = np.asarray(torch.sigmoid(torch.from_numpy(raw[:, 0])).numpy(), dtype=np.float64)
+        return of_binary(label, fit_calibration(p, label)(p))
+    if spec.kind == "multiclass":
+        p = torch.softmax(torch.from_numpy(raw), dim=1).numpy()
+        return of_own(np.take_along_axis(p, label.astype(np.int64)[:, None], axis=1)[:, 0])
+    found = amount_loss(raw - label.reshape(raw.shape), loss_of(spec), delta)
+    return np.asarray(found.mean(axis=1))
+
+
+def standard_error(values: Array, group: NDArray[np.int64]) -> float:
+    """Of the mean of `values` [n], whole groups being drawn."""
+    off = np.bincount(group, weights=values - values.mean())
+    return math.sqrt(float((off**2).sum())) / len(values)
+
+
+@torch.no_grad()
+def choose_blends(model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, precision: Precision) -> dict[str, float]:
+    """The share of every task that has a map, from the validation split, in eval mode (which is left on)."""
+    direct = model.direct
+    assert direct is not None
+    model.eval()
+    direct.set_blends({})
+    alone: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
+    whole: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
+    labels: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
+    customers: dict[str, list[str]] = {task: [] for task in direct.slices}
+    for batch in dataset.batches("validation", batch_size):
+        inputs = batch.inputs.to(precision.device)
+        with precision.autocast():
+            output = model.decode(model.encode(inputs), sae=False, evidential=False)
+            by_map = direct.map(inputs)
+        bad = [torch.zeros(len(inputs), dtype=torch.bool, device=by_map.device), *bad_inputs(inputs).values()]
+        sound = ~torch.stack(bad).any(0)
+        for task, where in direct.slices.items():
+            y = (inputs.targets or {}).get(task)
+            if y is None:
+                continue
+            spec = model.tasks[task]
+            if spec.kind == "regression":
+                y = standardise(y, model.context.label_scalers.get(task))
+            known = label_mask(spec, y) & torch.isfinite(y)
+            known = known if known.dim() == 1 else known.all(dim=1)
+            kept = sound & known & torch.isfinite(output.logits[task]).all(dim=1)
+            alone[task].append(widen(by_map[kept, where]))
+            whole[task].append(widen(output.logits[task][kept]))
+            labels[task].append(y[kept])
+            customers[task] += [c for c, mine in zip(batch.customer_id, kept.tolist(), strict=True) if mine]
+    delta = model.config.training.huber_delta
+    return {
+        task: choose(model.tasks[task], Rows(_joined(alone[task]), _joined(whole[task]), _joined(y), _numbers(who)), delta)
+        for task, y, who in ((t, labels[t], customers[t]) for t in direct.slices)
+        if y
+    }
+
+
+def _joined(parts: Sequence[Tensor]) -> Array:
+    return np.asarray(torch.cat(list(parts)).double().cpu().numpy())
+
+
+def _numbers(customers: Sequence[str]) -> NDArray[np.int64]:
+    """[n] the customer's number among those that occur."""
+    return np.unique(np.array(customers, dtype=str), return_inverse=True)[1].astype(np.int64)

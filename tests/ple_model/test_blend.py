@@ -1,0 +1,166 @@
+"""How much each task takes of what is added to its fitted map: the choice, what it changes, and what it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ple_model.blend import SHARES, Rows, choose, choose_blends, standard_error
+from ple_model.config import load_config
+from ple_model.data.dataset.reader import Dataset
+from ple_model.device import Precision
+from ple_model.errors import UserError
+from ple_model.files import load_weights, read_tensors, write_tensors
+from ple_model.intervention import Intervention
+from ple_model.model import PLEClusterAdaTT
+from ple_model.progressbar import ProgressBar
+from ple_model.run import load_run
+from ple_model.tasks import TASKS
+from ple_model.train import Options, train
+from tests.factories import random_context, random_inputs
+from tests.fakes import make_dataset, tiny_config
+
+PATH: dict[str, Any] = {"enabled": True, "start": "fitted", "hidden_dims": [8], "rate": 0.0, "ridge": 0.0, "blend": "none"}
+OFF, ON = {"direct_path": PATH}, {"direct_path": {**PATH, "blend": "validation"}}
+
+
+def models() -> tuple[PLEClusterAdaTT, PLEClusterAdaTT]:
+    context = random_context()
+    return PLEClusterAdaTT(tiny_config(OFF), context).eval(), PLEClusterAdaTT(tiny_config(ON), context).eval()
+
+
+def rows(n: int, added: np.ndarray, *, seed: int = 0, customers: int | None = None) -> Rows:
+    """Amounts whose map says 0 and whose whole says `added`; labels are what `added` knows plus noise."""
+    who = np.arange(n) % (customers or n)
+    rng = np.random.default_rng(seed)
+    return Rows(np.zeros((n, 1)), added[:, None], added + rng.normal(size=n), who)
+
+
+def test_only_small_lets_tasks_choose() -> None:
+    found = {p: load_config(p).direct_path.blend for p in ("v3_14", "v3_15", "production", "small")}
+    assert found == {"v3_14": "none", "v3_15": "none", "production": "none", "small": "validation"}
+
+
+def test_what_helps_is_taken_and_what_is_noise_is_not() -> None:
+    spec = next(s for s in TASKS.values() if s.kind == "regression" and s.out_dim == 1)
+    rng = np.random.default_rng(1)
+    knows = rng.normal(size=400)
+    assert choose(spec, rows(400, knows)) >= 0.9
+    noise = replace(rows(400, knows), label=rng.normal(size=400))
+    assert choose(spec, noise) == 0.0
+    half = replace(rows(4000, knows := rng.normal(size=4000)), whole=(2 * knows)[:, None])
+    assert 0.3 <= choose(spec, half) <= 0.6
+
+
+def test_a_gain_that_a_few_customers_make_is_chance() -> None:
+    """As many rows and the same mean gain, but of few customers who are alike: the error is theirs, not the rows'."""
+    values = np.repeat(np.random.default_rng(2).normal(size=40), 25)
+    alone, together = np.arange(1000), np.repeat(np.arange(40), 25)
+    assert standard_error(values, together) == pytest.approx(5 * standard_error(values, alone))
+    assert standard_error(values, alone) == pytest.approx(values.std() / np.sqrt(1000))
+
+
+def test_too_few_rows_choose_nothing() -> None:
+    spec = next(s for s in TASKS.values() if s.kind == "regression" and s.out_dim == 1)
+    assert choose(spec, rows(10, np.zeros(10))) == 1.0
+    assert choose(spec, rows(100, np.zeros(100), customers=5)) == 1.0
+
+
+def test_without_the_choice_and_with_the_whole_a_model_is_what_it_was() -> None:
+    off, on = models()
+    assert on.state_dict().keys() - off.state_dict().keys() == {"direct.blend"}
+    assert all(torch.equal(v, on.state_dict()[k]) for k, v in off.state_dict().items())
+    inputs = random_inputs(8, seed=1, targets=False)
+    with torch.no_grad():
+        a, b = off(inputs), on(inputs)
+    assert all(torch.equal(a.logits[t], b.logits[t]) for t in off.tasks)
+    assert off.direct is not None
+    assert off.direct.blends() == {}
+
+
+def test_a_share_is_taken_of_everything_that_is_added_and_edges_carry_what_is_said() -> None:
+    _, model = models()
+    direct = model.direct
+    assert direct is not None
+    inputs = random_inputs(8, seed=2, targets=False)
+    moved = {e.target for e in model.edges}
+    task = next(t for t in direct.slices if t not in moved)
+    edge = next(e for e in model.edges if e.source in direct.slices)
+    with torch.no_grad():
+        whole, alone = model(inputs), direct.map(inputs)
+        direct.set_blends({task: 0.3})
+        part = model(inputs)
+        by_map = alone[:, direct.slices[task]]
+        torch.testing.assert_close(part.logits[task], by_map + 0.3 * (whole.logits[task] - by_map))
+        direct.set_blends({edge.source: 0.0})
+        none = model(inputs)
+        torch.testing.assert_close(none.logits[edge.source], alone[:, direct.slices[edge.source]])
+        assert not torch.equal(none.transfer[edge.key], whole.transfer[edge.key])
+        for name in direct.slices:
+            torch.testing.assert_close(model.answer(name, none.tower_inputs[name], none.encoded), none.predictions[name])
+        # nothing that is done to an expert reaches a task that is its map alone
+        expert = model.expert_names[0]
+        cut = model.decode(none.encoded, Intervention(ablate={expert: "zero"}))
+        assert torch.equal(cut.predictions[edge.source], none.predictions[edge.source])
+        assert not torch.equal(cut.shared_concat, none.shared_concat)
+
+
+def test_shares_are_kept_with_the_weights(tmp_path: Path) -> None:
+    off, model = models()
+    assert model.direct is not None
+    model.direct.set_blends(dict.fromkeys(model.direct.slices, 0.4))
+    write_tensors(tmp_path / "model.safetensors", model.state_dict())
+    other = models()[1]
+    load_weights(other, read_tensors(tmp_path / "model.safetensors")[0], tmp_path)
+    assert other.direct is not None
+    assert list(other.direct.blends().values()) == pytest.approx([0.4] * len(other.direct.slices))
+    with pytest.raises(UserError, match=r"direct\.blend"):
+        load_weights(off, read_tensors(tmp_path / "model.safetensors")[0], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_dataset(tmp_path_factory.mktemp("blend") / "data", train=96, validation=64, test=32)
+
+
+def test_choosing_looks_at_the_whole_and_leaves_the_model_with_it(little: Dataset) -> None:
+    model = PLEClusterAdaTT(tiny_config(ON), little.context()).eval()
+    direct = model.direct
+    assert direct is not None
+    precision = Precision.choose(torch.device("cpu"), "off")
+    first = choose_blends(model, little, 32, precision)
+    direct.set_blends(dict.fromkeys(direct.slices, 0.0))
+    assert choose_blends(model, little, 32, precision) == first
+    assert set(direct.blends().values()) == {1.0}
+    assert set(first.values()) <= set(SHARES)
+
+
+@pytest.mark.slow
+def test_a_training_keeps_the_best_epochs_shares_and_tells_them(little: Dataset, tmp_path: Path) -> None:
+    config = tiny_config({**ON, "training": {"phase1_epochs": 1, "phase2_epochs": 1}})
+    seen: list[dict[str, Any]] = []
+    train(little, tmp_path / "run", config, progress=seen.append, options=Options(device="cpu", sample_customers=20))
+    run = load_run(tmp_path / "run")
+    kept = run.model().direct
+    assert kept is not None
+    lines = {e["event"]: e for e in run.progress() if e["event"] == "finished" or e.get("best")}
+    assert lines["finished"]["blend"] == lines["epoch"]["blend"]
+    assert lines["finished"]["blend"] == pytest.approx(kept.blends(), abs=1e-4)
+
+
+def test_the_terminal_says_what_is_taken() -> None:
+    import io
+
+    out = io.StringIO()
+    bar = ProgressBar(out, live=False)
+    bar({"event": "finished", "blend": {"ltv": 0.8, "nba": 0.0, "ctr": 1.0}})
+    assert out.getvalue() == (
+        "of what the network adds to the fitted linear map, tasks take: ctr 1.0, ltv 0.8; and nothing: nba\n"
+    )
+    bar({"event": "finished"})
+    assert out.getvalue().count("\n") == 1
