@@ -86,7 +86,7 @@ def test_it_is_silent_on_a_healthy_run(id: str, well: Statistics) -> None:
 def test_it_does_not_say_ok_where_nothing_was_measured(id: str) -> None:
     empty = Statistics(facts=Facts({}, ("ctr",), {"ctr": "contrastive"}, {}, {}, ("temporal",), {}), n=0)
     found = run_check(checks()[id], empty, Thresholds())
-    without_rows = {"LOSS-ADATT-JUMP", "LT-INACTIVE"}  # judged from the config alone
+    without_rows = {"LOSS-ADATT-JUMP", "LT-INACTIVE", "FIT-LINEAR"}  # judged from config and weights alone
     assert all(f.severity in (("ok", "unknown") if id in without_rows else ("unknown", "info")) for f in found)
 
 
