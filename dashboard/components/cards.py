@@ -33,6 +33,8 @@ ICONS: dict[Severity, str] = {
     "error": ":material/error:",
 }
 NUMBERS = 3
+OPEN = 2
+"""Warnings that a page of one subject shows before its figures; the others are folded."""
 TINY = 1e-3
 SHARES = frozenset(
     (
@@ -73,9 +75,12 @@ def _numbers(evidence: Sequence[Evidence]) -> None:
     if shown:
         for column, item in zip(st.columns(NUMBERS, gap="small"), shown, strict=False):
             with column:
-                ui.metric(maybe(f"evidence.{item.name}", item.name.replace("_", " ")), written(item, item.value))
-                if caption := _evidence_caption(item):
-                    ui.caption(caption)
+                called = maybe(f"evidence.{item.name}", item.name.replace("_", " "))
+                with st.container(gap=None):
+                    ui.caption(called)  # a metric cuts its own label off where the column is narrow
+                    ui.metric(called, written(item, item.value), label_visibility="collapsed")
+                    if caption := _evidence_caption(item):
+                        ui.caption(caption)
     named = [
         f"{maybe(f'evidence.{e.name}', e.name.replace('_', ' '))}: {e.text}" for e in evidence if e.value is None and e.text
     ]
@@ -155,9 +160,20 @@ def _line(finding: Finding) -> None:
     put.markdown(f"**{finding.subject}** · {finding.verdict}")
 
 
-def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None = None) -> None:
+def _rows(groups: Sequence[Group], try_it: Callable[[Finding], None] | None) -> None:
+    """Two a row; one alone has the whole width."""
+    if len(groups) == 1:
+        _group(groups[0], try_it)
+        return
+    for i in range(0, len(groups), 2):
+        for column, group in zip(st.columns(2, gap="small"), groups[i : i + 2], strict=False):
+            with column:
+                _group(group, try_it)
+
+
+def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None = None, *, every: bool = False) -> None:
     """Causes with an alarm as cards, two a row, what follows from each folded beneath it; information folded; what passed as
-    one line."""
+    one line. Of many warnings the first two are open (`every`: all of them), errors are always."""
     groups = grouped(localised(f) for f in findings)
     listed = [f for g in groups for f in (g.cause, *g.followers)]
     loud = [g for g in groups if g.cause.alarm]
@@ -171,14 +187,12 @@ def cards(findings: Iterable[Finding], try_it: Callable[[Finding], None] | None 
         put.info(t("card.calm_unknown", n=len(passed), unknown=open_questions), icon=ICONS["unknown"])
     elif not loud:
         put.success(t("card.calm_ok", n=len(passed)), icon=ICONS["ok"])
-    if len(loud) == 1:
-        _group(loud[0], try_it)
-        loud = []
-    for i in range(0, len(loud), 2):
-        pair = loud[i : i + 2]
-        for column, group in zip(st.columns(2, gap="small"), pair, strict=False):
-            with column:
-                _group(group, try_it)
+    errors = sum(g.cause.severity == "error" for g in loud)
+    shown = len(loud) if every else max(OPEN, errors)
+    _rows(loud[:shown], try_it)
+    if loud[shown:]:
+        with put.expander(t("card.more", n=len(loud) - shown), icon=ICONS["warning"]):
+            _rows(loud[shown:], try_it)
     if quiet:
         with put.expander(t("card.quiet", n=len(quiet)), icon=ICONS["info"]):
             for finding in quiet:

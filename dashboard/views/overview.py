@@ -30,7 +30,7 @@ def _mechanics(frame: Frame) -> None:
             put.metric(t(f"severity.{severity}"), n, border=True, width="stretch", icon=cards.ICONS[severity])
     shown = [f for f in frame.found.findings if f.alarm or f.follows]
     if shown:
-        cards.cards(shown, whatif.try_finding)
+        cards.cards(shown, whatif.try_finding, every=True)
 
 
 def _identity(frame: Frame) -> None:
