@@ -15,6 +15,7 @@ from analysis.readers import Reader, readable
 from analysis.stats.base import MIN_ROWS, Array
 from analysis.stats.probes import TaskProbe, explained, halves, target, where_lost
 from analysis.stats.skill import TaskSkill, best_split, has_skill
+from ple_model.tensors import as_numpy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,8 +66,8 @@ def probe(
     with torch.no_grad():
         output = model.decode(rows.encoded, sae=False, evidential=False)
     inputs = _inputs(read, rows.row)
-    shared: dict[str, NDArray[np.floating]] = {"inputs": inputs, "experts": _np(output.shared_concat)}
-    readers = Readers(shared | {f"expert {k}": _np(v) for k, v in rows.encoded.expert_outputs.items()})
+    shared: dict[str, NDArray[np.floating]] = {"inputs": inputs, "experts": as_numpy(output.shared_concat, np.float64)}
+    readers = Readers(shared | {f"expert {k}": as_numpy(v, np.float64) for k, v in rows.encoded.expert_outputs.items()})
     out = {}
     for task in tasks:
         found = _task(model, output, task, rows, readers, calibration.get(task), chosen)
@@ -124,21 +125,17 @@ def _task(
     share = (output.gate_weights[:, at] * model.cgc.block_scale).repeat_interleave(torch.tensor(list(width.values())), dim=1)
     parts = {"encoder": output.encoder_outputs[:, at], "task_layer": output.task_expert[task]}
     stages = {name: readers.readable(name, known, wanted, half) for name in ("inputs", "experts")}
-    stages |= {name: readable(_np(v)[known], wanted, half) for name, v in parts.items()}
-    stages["gate"] = readable(_np(output.shared_concat * share)[known], wanted, half, alike=True)
+    stages |= {name: readable(as_numpy(v, np.float64)[known], wanted, half) for name, v in parts.items()}
+    stages["gate"] = readable(as_numpy(output.shared_concat * share, np.float64)[known], wanted, half, alike=True)
     stages["prediction"] = explained(wanted, _predicted(spec.kind, output.predictions[task], y, known, calibration))
     experts = {k: readers.readable(f"expert {k}", known, wanted, half) for k in rows.encoded.expert_outputs}
     return TaskProbe(len(known), stages, experts, where_lost(stages))
 
 
 def _predicted(kind: str, value: Tensor, y: Array, known: NDArray[np.int64], calibration: CalibrationMap | None) -> Array:
-    p = _np(value.double())[known]
+    p = as_numpy(value.double(), np.float64)[known]
     if kind == "multiclass":
         return np.asarray(p[:, np.unique(y[known]).astype(np.int64)])
     if kind == "binary" and calibration is not None:
         p = np.asarray(calibration(p))
     return np.asarray(p[:, None], dtype=np.float64)
-
-
-def _np(t: Tensor) -> Array:
-    return np.asarray(t.detach().cpu().numpy(), dtype=np.float64)

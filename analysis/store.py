@@ -10,7 +10,7 @@ g:<task>:<expert>, per gate h:<task> (entropy, nats), k:<task> (number of the to
 p:<task> (binary: calibrated probability, multiclass: top probability, regression: original units), c:<task> (most probable
 class or brand), u:<task> (vacuity or epistemic variance), e:<task> (total evidence), y:<task> (label, original units),
 a:<task> (aleatoric uncertainty), q:<task> (regression: the head's predictive distribution at the label), s:<task>:<class>
-(probabilities of a three-class task); o:, r:, z:, l: of labelled rows, what metrics are drawn from (`record._judged`);
+(probabilities of a three-class task); o:, r:, z:, l: of labelled rows, what metrics are drawn from (`recording/columns.py`);
 w:<task>:<whose> loss of the row (model, constant and stored baselines, `judging`);
 d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE latents).
 """

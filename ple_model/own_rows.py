@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 
 from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
 from ple_model.presence import part_key
+from ple_model.tensors import as_numpy
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ple_model.batch import PLEClusterInput
 
 ROWS = 10_000
@@ -133,21 +132,22 @@ def columns_of(inputs: PLEClusterInput, names: Sequence[str]) -> tuple[list[tupl
         columns.extend((key, label) for label in labels)
         values.append(np.where(there[:, None], block, np.nan).astype(np.float32))
 
-    features = _np(inputs.features)
+    features = as_numpy(inputs.features)
     for part, where in inputs.parts.items():
-        add(part_key(part), names[where], features[:, where], _np(inputs.present(part_key(part))))
-    cluster = _np(inputs.cluster_ids)
+        add(part_key(part), names[where], features[:, where], as_numpy(inputs.present(part_key(part))))
+    cluster = as_numpy(inputs.cluster_ids)
     add("cluster_ids", [f"cluster_ids = {k}" for k in range(CLASSES)], cluster[:, None] == np.arange(CLASSES), cluster >= 0)
     for field in OPTIONAL_FIELDS:
         held = getattr(inputs, field)
         if held is None or field.endswith("_mask"):
             continue
-        block, there, shape = _np(held), _np(inputs.present(field)), FIELD_SHAPES[field]
+        block, there, shape = as_numpy(held), as_numpy(inputs.present(field)), FIELD_SHAPES[field]
         if field == "customer_segment":
             add(field, [f"{field} = {k}" for k in range(4)], block[:, None] == np.arange(4), there)
         elif field.endswith("_diagrams"):
             mask = getattr(inputs, field.replace("_diagrams", "_mask"))
-            add(field, *_of_diagrams(field, block, _np(mask) if mask is not None else np.ones(block.shape[:2], bool)), there)
+            known = as_numpy(mask) if mask is not None else np.ones(block.shape[:2], bool)
+            add(field, *_of_diagrams(field, block, known), there)
         elif len(shape) == 2:
             add(field, *_of_sequence(field, block), there)
         else:
@@ -155,7 +155,7 @@ def columns_of(inputs: PLEClusterInput, names: Sequence[str]) -> tuple[list[tupl
     keys = [*(part_key(p) for p in inputs.parts), *(f for f in OPTIONAL_FIELDS if getattr(inputs, f) is not None)]
     everyone = np.ones(len(inputs), dtype=np.bool_)
     for key in keys:
-        add(key, [f"{key} is there"], _np(inputs.present(key))[:, None], everyone)
+        add(key, [f"{key} is there"], as_numpy(inputs.present(key))[:, None], everyone)
     return columns, np.concatenate(values, axis=1)
 
 
@@ -175,7 +175,3 @@ def _of_diagrams(field: str, points: NDArray[np.floating], mask: NDArray[np.bool
         labels += [f"{field} H{h} {what}" for what in ("points", "lives", "longest life")]
         found += [mine.sum(1), (life * mine).sum(1), (life * mine).max(1, initial=0.0)]
     return labels, np.stack(found, axis=1).astype(np.float32)
-
-
-def _np(t: Tensor) -> NDArray[Any]:
-    return np.asarray(t.detach().cpu().numpy())

@@ -50,6 +50,7 @@ from ple_model.profile import Profile
 from ple_model.run import Run
 from ple_model.staging import private_folder, staged_file
 from ple_model.tasks import EVERYONE
+from ple_model.tensors import as_numpy
 from ple_model.uncertainty import MIN_ROWS, quantiles_of, row_uncertainty
 
 BATCH = 512
@@ -337,21 +338,22 @@ class _Scorer:
         spec, value = self.model.tasks[task], output.predictions[task].float()
         columns: dict[str, Any] = {}
         if spec.kind == "binary":
-            p = _numpy(value)
+            p = as_numpy(value, np.float32)
             columns[task] = self.calibration[task](p).astype(np.float32) if task in self.calibration else p
         elif spec.kind == "regression":
             shown = self.model.to_units(task, value)
             if spec.log_scale:
                 median = torch.expm1(self.model.to_label(task, value))  # amounts are skewed to the right: never above the mean
-                columns[f"{task}_median"] = _numpy(torch.minimum(median, shown))
-            columns[task] = _numpy(shown) if shown.dim() == 1 else pa.array(_numpy(shown).tolist(), pa.list_(pa.float32()))
+                columns[f"{task}_median"] = as_numpy(torch.minimum(median, shown), np.float32)
+            numbers = as_numpy(shown, np.float32)
+            columns[task] = numbers if shown.dim() == 1 else pa.array(numbers.tolist(), pa.list_(pa.float32()))
         else:
             scores = torch.softmax(self.model.brand_logits(value), dim=1) if spec.kind == "contrastive" else value
             best = scores.max(dim=1)
             columns[task] = self._named(task, best.indices)
-            columns[f"{task}_p"] = _numpy(best.values)
+            columns[f"{task}_p"] = as_numpy(best.values, np.float32)
         if task in output.evidential:
-            uncertainty = _numpy(row_uncertainty(output.evidential[task]))
+            uncertainty = as_numpy(row_uncertainty(output.evidential[task]), np.float32)
             columns[f"{task}_uncertainty"] = uncertainty
             if task in self.thresholds:
                 columns[f"{task}_high"] = uncertainty > np.float32(self.thresholds[task])
@@ -369,7 +371,7 @@ class _Scorer:
         width = best.indices.shape[1]
         names = self._named(OFFER_TASK, best.indices)
         offsets = pa.array(np.arange(0, len(names) + 1, width), pa.int32())
-        values = pa.array(_numpy(best.values).ravel(), pa.float32())
+        values = pa.array(as_numpy(best.values, np.float32).ravel(), pa.float32())
         return {
             "offers": pa.ListArray.from_arrays(offsets, names),
             "offers_p": pa.ListArray.from_arrays(offsets, values),
@@ -390,7 +392,3 @@ def _where(keep: NDArray[np.bool_], values: Any) -> pa.Array:
     """The values where `keep`, else NULL."""
     array = values if isinstance(values, pa.Array) else pa.array(values)
     return pc.if_else(pa.array(keep), array, pa.scalar(None, array.type))
-
-
-def _numpy(t: Tensor) -> NDArray[np.float32]:
-    return np.asarray(t.detach().cpu().numpy(), dtype=np.float32)

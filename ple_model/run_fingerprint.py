@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ple_model.batch import PLEClusterInput
 from ple_model.config_values import config_values
@@ -40,6 +39,7 @@ from ple_model.safe_paths import is_file, is_folder, open_file
 from ple_model.sources import source_digest
 from ple_model.stored import Stored
 from ple_model.tensor_marks import HASH, TensorMark, marks
+from ple_model.tensors import as_numpy
 
 FILE = "fingerprint.json"
 FORMAT = 1
@@ -188,10 +188,10 @@ def shape_of(model: PLEClusterAdaTT, inputs: PLEClusterInput) -> tuple[dict[str,
     output = model(inputs)
     experts, gates = {}, {}
     for name, value in output.encoded.expert_outputs.items():
-        x = _np(value)
-        counted = _np(output.encoded.expert_present[name]).astype(bool) & np.isfinite(x).all(1)
+        x = as_numpy(value)
+        counted = as_numpy(output.encoded.expert_present[name]).astype(bool) & np.isfinite(x).all(1)
         experts[name] = ExpertMark(*row_sizes(x[counted]), int(counted.sum()))
-    weights = _np(output.gate_weights)
+    weights = as_numpy(output.gate_weights)
     weights = weights[np.isfinite(weights).all(axis=(1, 2))]
     for i, task in enumerate(model.task_names):
         w = weights[:, i]
@@ -251,7 +251,3 @@ def file_hash(path: Path) -> str:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:HASH]
-
-
-def _np(value: torch.Tensor) -> NDArray[Any]:
-    return np.asarray(value.detach().cpu().numpy())

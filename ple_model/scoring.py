@@ -19,6 +19,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.tasks import TaskSpec
+from ple_model.tensors import as_numpy
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,14 @@ def score(
             rows = labelled(label).nonzero().flatten()
             if spec.kind == "contrastive":
                 label, prediction, rows, p = _ranked(model, prediction, label, rows)
-                own[name].append(_array(p))
+                own[name].append(as_numpy(p, np.float64))
             elif spec.kind == "regression":
                 label, prediction = label[rows], model.to_label(name, prediction[rows])
             else:
                 label, prediction = label[rows], prediction[rows]
-            pieces[name].append((rows.cpu().numpy() + len(customers), _array(label), _array(prediction)))
+            pieces[name].append(
+                (rows.cpu().numpy() + len(customers), as_numpy(label, np.float64), as_numpy(prediction, np.float64))
+            )
         customers += batch.customer_id
         cutoffs += batch.cutoff
     tasks: dict[str, TaskRows] = {}
@@ -103,10 +106,6 @@ def score(
             predicted = calibration[name](predicted)
         tasks[name] = TaskRows(model.tasks[name], row, label_array, predicted, np.concatenate(own[name]) if own[name] else None)
     return Scores(split, customers, cutoffs, tasks, tally)
-
-
-def _array(t: Tensor) -> NDArray[np.float64]:
-    return t.detach().cpu().double().numpy()
 
 
 def _ranked(model: PLEClusterAdaTT, query: Tensor, label: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

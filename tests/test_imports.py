@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"results", "store", "facts", "quality", "checks", "compare", "verdict"}),
     frozenset({"consistency", "labels", "probing", "readers", "refound", "units", "written"}),
     frozenset({"engine", "performance", "skill", "judging", "vectors", "uncertainty", "column_contents", "embedding"}),
+    frozenset({"recording"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench"}),
     frozenset({"report", "against", "__init__"}),

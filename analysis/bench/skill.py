@@ -19,6 +19,7 @@ from analysis.fingerprint import fingerprint
 from analysis.judging import Judge
 from analysis.labels import ReadRows
 from analysis.record import BATCH, Recorder
+from analysis.recording.ending import Ending
 from analysis.stats.consistency import ConsistencyStats
 from analysis.stats.labels import TaskLabels
 from analysis.stats.probes import TaskProbe
@@ -46,26 +47,31 @@ class _NoLosses(Judge):
         return {}
 
 
-class Mechanics(Recorder):
-    """The pass without what it measures for skill and causes: row losses and their intervals, probes along the way, labels and
-    fresh fits, the inputs' consistency, and the outputs at the end of training."""
-
-    judging: type[Judge] = _NoLosses
+class _MechanicsAlone(Ending):
+    """Without the intervals of skill, probes along the way, labels and fresh fits, the inputs' consistency, and the outputs at
+    the end of training."""
 
     def _skill(self, rows: Path) -> dict[str, dict[str, TaskSkill]]:
         return {}
 
-    def _probes(self, kept: Any, targets: Any, skill: Any) -> dict[str, TaskProbe]:
+    def _probes(self, encoded: Any, read: Any, skill: Any) -> dict[str, TaskProbe]:
         return {}
 
     def _labels(self, rows: Path, read: ReadRows | None, skill: Any, trained_as: TrainingStats) -> dict[str, TaskLabels]:
         return {}
 
-    def _consistency(self, kept: Any, rows: Path) -> ConsistencyStats | None:
+    def _consistency(self, compared: Any, rows: Path, measured: int) -> ConsistencyStats | None:
         return None
 
     def _written(self, said: Said | None) -> Written | None:
         return None
+
+
+class Mechanics(Recorder):
+    """The pass without what it measures for skill and causes."""
+
+    judging: type[Judge] = _NoLosses
+    ending: type[Ending] = _MechanicsAlone
 
 
 def seconds(by: type[Recorder], run: Run, data: Dataset) -> tuple[float, AnalysisStore]:

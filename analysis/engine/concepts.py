@@ -28,6 +28,7 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
 from ple_model.sae import SparseAutoencoder
 from ple_model.schema import FeatureSchema
+from ple_model.tensors import as_numpy
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
@@ -78,7 +79,7 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
     segment = batch.inputs.customer_segment
     segments = torch.full((len(z),), -1) if segment is None else segment
     cluster = batch.inputs.cluster_ids
-    clusters = tuple(int(c) for c in np.unique(_np(cluster)))
+    clusters = tuple(int(c) for c in np.unique(as_numpy(cluster)))
     cosine, neighbour = _neighbours(sae)
     tick(1.0, "done")
     return Latents(
@@ -90,14 +91,14 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         clusters=clusters,
         customer_id=np.array(batch.customer_id),
         cutoff=np.array(batch.cutoff),
-        segment=_np(segments).astype(np.int64),
-        cluster=_np(cluster).astype(np.int64),
-        activations=_np(z).astype(np.float16),
-        density=_np(density),
-        mean=_np(z.double().sum(0) / count.clamp_min(1)),
-        max=_np(z.max(0).values.double()),
-        fve_each=_np(silenced(sae.decoder, z, residual)) / max(variance, 1e-12),
-        expert_share=_np(_expert_share(model, sae)),
+        segment=as_numpy(segments).astype(np.int64),
+        cluster=as_numpy(cluster).astype(np.int64),
+        activations=as_numpy(z).astype(np.float16),
+        density=as_numpy(density),
+        mean=as_numpy(z.double().sum(0) / count.clamp_min(1)),
+        max=as_numpy(z.max(0).values.double()),
+        fve_each=as_numpy(silenced(sae.decoder, z, residual)) / max(variance, 1e-12),
+        expert_share=as_numpy(_expert_share(model, sae)),
         effect=effect,
         effect_scale=scale,
         raised_index=raised[0],
@@ -138,7 +139,7 @@ def _effects(
         before, after = _same(model, whole, stand_in, task, calibration)
         spread.append(float(before.std()))
         lost.append(float((after - before).abs().mean()))
-    return _np(torch.stack(effects, 1)), np.array(spread), np.array(lost)
+    return as_numpy(torch.stack(effects, 1)), np.array(spread), np.array(lost)
 
 
 def _score(model: PLEClusterAdaTT, output: Any, task: str, calibration: Mapping[str, CalibrationMap]) -> Tensor:
@@ -181,7 +182,7 @@ def _neighbours(sae: SparseAutoencoder) -> tuple[NDArray[np.float64], NDArray[np
     cosine = w @ w.T
     cosine.fill_diagonal_(-2)
     top = cosine.topk(min(NEIGHBOURS, len(w) - 1), dim=1)
-    return _np(top.values.double()), _np(top.indices).astype(np.int64)
+    return as_numpy(top.values.double()), as_numpy(top.indices).astype(np.int64)
 
 
 def raised_differences(features: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -213,10 +214,10 @@ def _raised(
     found = difference.gather(1, order)
     chosen = torch.where(found != 0, order, torch.full_like(order, -1))
     # means in real units of normalised columns: the inverse of the mean, a typical value rather than an average of outliers
-    real = [inverse(_np(m * spread + features.mean(0))) for m in (inside, outside)]
+    real = [inverse(as_numpy(m * spread + features.mean(0))) for m in (inside, outside)]
     rows = np.arange(latents)[:, None]
-    columns = _np(order)
-    return _np(chosen).astype(np.int64), _np(found), real[0][rows, columns], real[1][rows, columns]
+    columns = as_numpy(order)
+    return as_numpy(chosen).astype(np.int64), as_numpy(found), real[0][rows, columns], real[1][rows, columns]
 
 
 def _lift(on: Tensor, group: Tensor, values: Any) -> NDArray[np.float64]:
@@ -227,7 +228,7 @@ def _lift(on: Tensor, group: Tensor, values: Any) -> NDArray[np.float64]:
         inside = on[group == v]
         share = inside.double().mean(0) if len(inside) else torch.full_like(overall, torch.nan)
         out.append(torch.where(overall > 0, share / overall.clamp_min(1e-12), torch.full_like(overall, torch.nan)))
-    return _np(torch.stack(out, 1)) if out else np.zeros((on.shape[1], 0))
+    return as_numpy(torch.stack(out, 1)) if out else np.zeros((on.shape[1], 0))
 
 
 @torch.no_grad()
@@ -247,7 +248,3 @@ def clamp(run: Run, latent: int, rows: int) -> dict[str, tuple[float, float]]:
             a, b = _same(model, before, after, task, run.calibration)
             found[task].append(float((b - a).mean()))
     return {t: (v[0], v[1]) for t, v in found.items()}
-
-
-def _np(t: Tensor) -> NDArray[Any]:
-    return np.asarray(t.detach().cpu().numpy())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.record import inputs_of
+from analysis.recording.batches import inputs_of
 from analysis.stats.inputs import CAUSES
 from ple_model import presence
 from ple_model.batch import PLEClusterInput

@@ -1,0 +1,163 @@
+"""What is measured once all rows are written: what reads them as a whole, and what runs on the bounded samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import consistency
+from analysis.engine.effects import Engine
+from analysis.judging import Judge
+from analysis.labels import ReadRows, label_stats
+from analysis.performance import rows_performance
+from analysis.probing import ProbedRows, probe, wanting
+from analysis.quality import distinct_customers, row_quality, rows_twice, with_customers
+from analysis.recording.batches import inputs_of
+from analysis.recording.samples import ComparedSample
+from analysis.recording.subject import Subject
+from analysis.refound import found_at_training, in_doubt, refound
+from analysis.results.progress import Progress
+from analysis.skill import rows_skill
+from analysis.stats import drift, training
+from analysis.stats.consistency import ConsistencyStats, OtherUnit
+from analysis.stats.inputs import InputStats
+from analysis.stats.labels import TaskLabels
+from analysis.stats.probes import TaskProbe
+from analysis.stats.run import Statistics
+from analysis.stats.skill import TaskSkill, best_split
+from analysis.stats.written import Written
+from analysis.units import other_units
+from analysis.written import Said, written
+from ple_model import label_profile
+from ple_model.consistency import Consistency
+from ple_model.data.dataset.normalize import Normalizer
+from ple_model.errors import UserError
+from ple_model.input_columns import beside
+from ple_model.presence import is_part
+from ple_model.profile import Profile
+
+
+class Ending:
+    """The statistics of a pass made whole."""
+
+    def __init__(self, subject: Subject, judge: Judge, progress: Progress) -> None:
+        self.subject, self.judge, self.progress = subject, judge, progress
+
+    def of(
+        self, added: Statistics, rows: Path, infinite: Mapping[str, float], encoded: ProbedRows | None,
+        compared: ComparedSample, said: Said | None,
+    ) -> Statistics:  # fmt: skip
+        """`added`: the sum over all batches; `rows`: the file of them; `infinite`: rows by human-readable column that hold an
+        infinite number; `said`: what the model says of the first rows of the run's own sample."""
+        subject = self.subject
+        effects, dose = None, {}
+        if encoded is not None:
+            engine = Engine(subject.model, encoded.encoded, encoded.targets, encoded.customers, subject.calibration)
+            effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
+            dose = engine.dose_response()
+        trained_as = training.measure(subject.run.progress(steps=False))
+        skill = self._skill(rows)
+        lost, moved, unseen, read = added.finite, added.drift, added.unseen, compared.read()
+        return replace(
+            added,
+            finite=None if lost is None else replace(lost, inputs={**lost.inputs, **infinite}),
+            drift=None if moved is None else replace(moved, customers=distinct_customers(rows, moved.n)),
+            unseen=None if unseen is None else with_customers(unseen, rows),
+            effects=effects,
+            dose=dose,
+            quality=row_quality(rows, subject.facts, subject.judged),
+            performance=rows_performance(rows, subject.facts),
+            skill=skill,
+            probes=self._probes(encoded, read, skill),
+            training=trained_as,
+            reference=self._reference(added.inputs),
+            trained=None if subject.profile is None else drift.of_profile(subject.profile),
+            own_rows=compared.own_rows(),
+            consistency=self._consistency(compared, rows, added.n),
+            written=self._written(said),
+            labels=self._labels(rows, read, skill, trained_as),
+        )
+
+    def _skill(self, rows: Path) -> dict[str, dict[str, TaskSkill]]:
+        return rows_skill(rows, self.judge.yardsticks, self.judge.trained_on)
+
+    def _written(self, said: Said | None) -> Written | None:
+        return written(self.subject.run, self.subject.model, said)
+
+    def _probes(
+        self, encoded: ProbedRows | None, read: ReadRows | None, skill: dict[str, dict[str, TaskSkill]]
+    ) -> dict[str, TaskProbe]:
+        """Along the way of the tasks that need it."""
+        if encoded is None or read is None:
+            return {}
+        return probe(self.subject.model, encoded, read, self.subject.calibration, wanting(skill))
+
+    def _labels(
+        self, rows: Path, read: ReadRows | None, skill: dict[str, dict[str, TaskSkill]], trained_as: training.TrainingStats
+    ) -> dict[str, TaskLabels]:
+        """What the labels are, and where the model finds nothing in them, whether anybody would."""
+        model, facts = self.subject.model, self.subject.facts
+        profile = label_profile.load(self.subject.run.preprocess)
+        labels = label_stats(rows, facts, read, profile, self._amounts(), self._class_names())
+        found = found_at_training(trained_as)
+        doubted = in_doubt(best_split(skill), found, labels)
+        if read is None or not doubted:
+            return labels
+        again = refound(rows, read, model.tasks, doubted, found, profile or {})
+        return {k: replace(v, refound=again.get(k)) for k, v in labels.items()}
+
+    def _amounts(self) -> dict[str, tuple[float, float]]:
+        """Mean and standard deviation of the training labels of each amount, on the label's own scale."""
+        return {task: (scaler.mean, scaler.std) for task, scaler in self.subject.model.context.label_scalers.items()}
+
+    def _class_names(self) -> dict[str, Sequence[str]]:
+        """Of the tasks whose classes have names."""
+        model = self.subject.model
+        names = {task: model.context.class_names.get(task, spec.classes) for task, spec in model.tasks.items()}
+        return {task: found for task, found in names.items() if found}
+
+    def _consistency(self, compared: ComparedSample, rows: Path, measured: int) -> ConsistencyStats | None:
+        """Of the rows on which training rows are held against others, features in the run's own scale."""
+        if not compared:
+            return None
+        subject = self.subject
+        columns, values = beside(compared.columns, compared.values(), compared.thirds, compared.blocks())
+        features = [j for j, (key, _) in enumerate(columns) if is_part(key)]
+        if subject.rescale is not None and len(features) == len(subject.names):
+            values[:, features] = subject.rescale(values[:, features])
+        try:
+            reference = Consistency.load(subject.run.preprocess)
+        except UserError as e:
+            return ConsistencyStats(reason=f"consistency.npz cannot be read: {e.args[0].split('/')[-1]}.")
+        found = consistency.measure(reference, columns, values, compared.people, compared.cutoff)
+        found = replace(found, silent=consistency.silences(compared.events, {} if reference is None else reference.active))
+        if subject.profile is not None and len(features) == len(subject.names) == len(subject.profile.edges):
+            found = replace(found, units=self._units(values[:, features], subject.profile))
+        twice, example, across, splits = rows_twice(rows)
+        return replace(found, twice=twice, example=example, across=across, splits=splits, measured=measured)
+
+    def _units(self, values: NDArray[np.float32], profile: Profile) -> tuple[OtherUnit, ...]:
+        """Feature columns that are those of training times a number."""
+        try:
+            own = Normalizer.load(self.subject.run.preprocess)
+        except UserError:
+            return ()
+        return other_units(values, self.subject.names, self.subject.facts.parts, profile, own.inverse)
+
+    def _reference(self, own: InputStats | None) -> InputStats | None:
+        """Input moments of the run's own sample: what training looked like."""
+        if self.subject.own:
+            return own
+        try:
+            sample = self.subject.run.sample()
+        except UserError:
+            return None
+        total: InputStats | None = None
+        for batch in sample.batches(None, 2048, fields=["features"]):
+            part = inputs_of(batch.inputs, self.subject.facts.tasks, only_features=True)
+            total = part if total is None else total + part
+        return total
