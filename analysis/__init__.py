@@ -6,13 +6,14 @@ Importing this package loads neither torch nor plotly.
 
 from analysis.checks import Evidence, Finding, Fix, Thresholds
 from analysis.cohort import CohortFilter
+from analysis.cohort_statistics import CohortStatistics
 from analysis.diagnose import Diagnosis, diagnose, load_diagnosis
 from analysis.explain.customer import explain
 from analysis.latents import latents
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
 from analysis.results.whatif import CustomerWhatIf, TaskEffect, WhatIfResult
-from analysis.store import AnalysisStore, CohortStatistics
+from analysis.store import AnalysisStore
 from analysis.uncertainty import TaskUncertainty, uncertainty
 from analysis.whatif import whatif, whatif_customer
 

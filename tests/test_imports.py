@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
     ),
-    frozenset({"results", "store", "facts", "quality", "checks", "compare", "verdict"}),
+    frozenset({"results", "stored_rows", "cohort_statistics", "store", "facts", "quality", "checks", "compare", "verdict"}),
     frozenset({"consistency", "labels", "probing", "readers", "refound", "units", "written"}),
     frozenset({"engine", "performance", "skill", "judging", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"recording"}),

@@ -1,4 +1,4 @@
-"""The scalars of every row; `analysis.store` says what each column is."""
+"""The scalars of every row; `analysis.stored_rows` says what each column is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from analysis.judging import Judge
 from analysis.recording.batches import mixed_rows
 from analysis.stats import transfer
 from analysis.stats.base import entropy
-from analysis.store import NOBODY
+from analysis.stored_rows import NOBODY
 from ple_model.batch import PLEClusterInput
 from ple_model.calibration import CalibrationMap
 from ple_model.data.dataset.reader import Batch

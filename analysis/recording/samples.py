@@ -14,14 +14,13 @@ from torch import Tensor
 from analysis.engine.effects import concat_encoded, rows_alone
 from analysis.labels import ReadRows
 from analysis.probing import ProbedRows
-from analysis.store import VECTOR_ROWS
 from ple_model.data.dataset.reader import Batch
 from ple_model.input_columns import activity, thirds
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.own_rows import ROWS, OwnRows, columns_of, compare
 from ple_model.tensors import as_numpy
 
-EFFECT_ROWS = 2_000
+VECTOR_ROWS, EFFECT_ROWS = 20_000, 2_000
 
 
 class Drawn:

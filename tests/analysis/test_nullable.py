@@ -16,7 +16,8 @@ from analysis.cohort import CohortFilter
 from analysis.column_contents import label_rows
 from analysis.nullable import filled
 from analysis.quality import row_quality
-from analysis.store import FORMAT, AnalysisStore
+from analysis.store import AnalysisStore
+from analysis.stored_rows import FORMAT
 from analysis.uncertainty import uncertainty
 from analysis.vectors import sampled
 from dashboard.components.fallback import labelled

@@ -18,7 +18,7 @@ from analysis.cohort import CohortFilter
 from analysis.compare import GROUPS, Estimate, Key, Profile, compare, leave_one_out
 from analysis.replicates import PROFILES, Gap, Mean, customer_groups, gaps, means, profile, replicate_values, share_error
 from analysis.stats import expert
-from analysis.store import FORMAT
+from analysis.stored_rows import FORMAT
 from ple_model.run import Run
 
 WARM = (CohortFilter("segment", "in", ("warm_start",)),)
