@@ -3,7 +3,7 @@
 Events: start, fit, step (at most about two a second), epoch, phase, freeze, warning, baselines, stopped, resumed, finished,
 failed.
 Each line is one `write` of a complete line, so a reader sees whole lines but perhaps a torn last one, which it ignores. The
-keys of an epoch line are listed in `train.Trainer._epoch_event`.
+keys of an epoch line are listed in `training.report.Report.epoch`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from ple_model.config import TransferEdge
 from ple_model.data.events.holes import Cost, Hole
 from ple_model.finite import Tally, tensors_sentence
 from ple_model.tasks import TASKS
-from ple_model.train import TITLES
+from ple_model.training.report import TITLES
 from ple_model.transfer import active_edges
 
 CAUSES = (

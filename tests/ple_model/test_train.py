@@ -23,7 +23,8 @@ from ple_model.new_run import create_run
 from ple_model.optimizer import optimizer_groups
 from ple_model.run import Run, load_run, lock_path
 from ple_model.tasks import TASKS
-from ple_model.train import Options, Trainer, train
+from ple_model.train import Options, train
+from ple_model.training.trainer import Trainer
 from tests.factories import random_context, random_inputs
 from tests.fakes import make_batch, make_dataset, tiny_config
 
@@ -349,7 +350,7 @@ def test_bf16_trains_on_a_cpu(small_dataset: Dataset, tmp_path: Path) -> None:
 def test_inputs_of_a_batch_of_one_train(tiny_dataset: Dataset, tmp_path: Path) -> None:
     t = trainer(tiny_dataset, tmp_path / "run", load_config("small"))
     t.model.train()
-    t._step(random_inputs(1, seed=4, brands=12))
+    t.steps.take(random_inputs(1, seed=4, brands=12), t.log)
     assert t.sums.means().rows == 1
     assert t.sums.means().nonfinite == 0
     t.log.close()

@@ -1,0 +1,143 @@
+"""What a training tells while it runs: the lines of `progress.jsonl`, and the warnings that stay with the run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+import torch
+
+from ple_model.constants import ratios
+from ple_model.device import memory_mb
+from ple_model.epochlog import Validation
+from ple_model.progress import Callback, ProgressWriter
+from ple_model.training.session import Session
+from ple_model.training.steps import Steps
+
+STEP_EVENT_SECONDS = 0.5
+SCALING_STEPS = 10
+"""fp16: an epoch may skip so many steps while the loss scale is sought, without a warning."""
+TITLES = {"sae": "weights of the sparse autoencoder", "evidential": "evidential heads"}
+"""Onlookers in words."""
+
+
+class Report:
+    """Of one training."""
+
+    def __init__(self, session: Session, steps: Steps, callback: Callback | None) -> None:
+        self.session, self.steps = session, steps
+        path = session.run.path / "progress.jsonl"
+        self.log = ProgressWriter(path, size=session.position.progress_size, callback=callback)
+        self._last_event = time.monotonic()
+
+    def begin(self, resumed: bool) -> None:
+        """The training's first line, or that it goes on."""
+        s, p, manifest, threads = self.session, self.session.position, self.session.run.manifest, torch.get_num_threads()
+        common = {"device": s.device.type, "amp": s.precision.amp, "threads": threads}
+        if not resumed:
+            t = s.config.training
+            self.log.write(
+                "start", preset=manifest.preset, parameters=manifest.parameters, steps_per_epoch=s.steps,
+                epochs=[t.phase1_epochs, t.phase2_epochs], max_epochs=t.max_epochs, batch_size=manifest.batch_size,
+                tasks=list(s.model.tasks), experts=list(s.model.expert_names), rows=dict(s.dataset.manifest.splits),
+                weight_norm=self.steps.sizes.norms(), **common,
+            )  # fmt: skip
+            for text in manifest.warnings:
+                self.log.write("warning", text=text)
+            return
+        self.log.write("resumed", epoch=p.epoch, step=p.step, phase=p.phase, **common)
+        if threads != manifest.threads:
+            self.warn(f"resumed with {threads} threads, the run was started with {manifest.threads}: last bits may differ")
+        if s.device.type != manifest.device:
+            self.warn(f"resumed on {s.device.type}, the run was started on {manifest.device}: numbers may differ")
+
+    def begin_phase(self) -> None:
+        p = self.session.position
+        if p.phase_epoch == 0 and p.step == 0:
+            self.log.write(
+                "phase", phase=p.phase, epoch=p.epoch, epochs=self.session.phase_epochs, frozen=self.session.frozen
+            )  # fmt: skip
+
+    def warn(self, text: str) -> None:
+        """Kept with the run, once."""
+        if text not in self.session.position.warnings:
+            self.session.position.warnings.append(text)
+        self.log.write("warning", text=text)
+
+    def step(self, steps: int, seconds: float) -> None:
+        """Where the epoch stands, `steps` and `seconds` after it began or was resumed; not more often than anybody can read."""
+        now = time.monotonic()
+        if now - self._last_event < STEP_EVENT_SECONDS:
+            return
+        self._last_event = now
+        s, p = self.session, self.session.position
+        self.log.write(
+            "step", step=p.step, steps=s.steps, epoch=p.epoch, phase=p.phase, total=s.sums.last_total(),
+            samples_per_s=steps * s.batch_size / max(seconds, 1e-9), eta_s=self._eta(),
+        )  # fmt: skip
+
+    def epoch(self, validation: Validation, better: bool, stepping: float) -> None:
+        """The line of an epoch that took `stepping` seconds (since a resume), and what it warns of."""
+        s, p = self.session, self.session.position
+        resident, gpu = memory_mb(s.device)
+        train_part = s.sums.means()
+        learned = train_part.train | self._train_ratio(train_part.train["tasks"])
+        self.log.write(
+            "epoch", epoch=p.epoch, phase=p.phase, lr=self.steps.learning_rate, steps=s.steps,
+            samples_per_s=train_part.rows / max(p.seconds, 1e-9), seconds=p.seconds, eta_s=self._eta(), rss_mb=resident,
+            device_mem_mb=gpu, train=learned, valid=validation.to_dict(), s=s.model.log_variances(),
+            gates=validation.gates, gate_entropy=validation.gate_entropy, grad_norm=train_part.grad_norm,
+            hmm_grad=train_part.hmm_grad, adatt=s.model.adatt_report(), frozen=s.frozen, best=better,
+            nonfinite_steps=train_part.nonfinite, onlooker_nonfinite=self._lost(),
+            adatt_time_share=self._measuring_share(stepping), step_size=self.steps.size,
+            weight_norm=self.steps.sizes.norms(), **self.blends(),
+        )  # fmt: skip
+        if train_part.nonfinite > self._allowed:
+            self.warn(
+                f"epoch {p.epoch}: {train_part.nonfinite} steps were skipped, their loss or gradient was not finite; "
+                f"{p.skipped_why or 'the cause is not known'}"
+            )
+        for name, steps in self._lost().items():
+            self.warn(
+                f"epoch {p.epoch}: the {TITLES[name]} stayed as they were in {steps} steps, their own loss or gradient was "
+                "no number; no prediction depends on them"
+            )
+        if validation.left_out and validation.left_out not in p.warnings:
+            self.warn(validation.left_out)
+
+    def blends(self) -> dict[str, Any]:
+        """By task the share that it takes of what is added to its fitted map, where the config lets it choose."""
+        direct = self.session.model.direct
+        found = {} if direct is None else direct.blends()
+        return {"blend": {k: round(v, 4) for k, v in found.items()}} if found else {}
+
+    def _eta(self) -> float | None:
+        """Seconds to the end of the planned epochs at the pace so far; early stopping may end it before."""
+        s, p, t = self.session, self.session.position, self.session.config.training
+        if not p.total_steps:
+            return None
+        spent = p.total_seconds + (p.seconds if p.step < s.steps else 0.0)
+        later = t.phase2_epochs if p.phase == 1 else 0
+        epochs = min(s.phase_epochs - p.phase_epoch + later, t.max_epochs - p.epoch + 1)
+        return max(0.0, spent / p.total_steps * (epochs * s.steps - p.step))
+
+    def _train_ratio(self, losses: Mapping[str, float | None]) -> dict[str, float | None]:
+        """Mean over tasks of training loss / constant predictor's loss: what `mean_ratio` of the validation is held against."""
+        found = ratios({k: v for k, v in losses.items() if v is not None}, self.session.context)
+        return {"mean_ratio": math.fsum(found.values()) / len(found) if found else None}
+
+    def _measuring_share(self, stepping: float) -> float | None:
+        """Seconds of adaTT's measurement over those of the rest of the epoch (of its part since a resume); None without one."""
+        measuring = self.steps.measuring
+        rest = stepping - measuring
+        return measuring / rest if measuring > 0 and rest > 0 else None
+
+    @property
+    def _allowed(self) -> int:
+        """Steps of an epoch that may be skipped without a word: while fp16 seeks its scale."""
+        return SCALING_STEPS if self.steps.scaler.is_enabled() else 0
+
+    def _lost(self) -> dict[str, int]:
+        """Onlookers that alone were not finite in more steps of this epoch than is normal."""
+        return {name: steps for name, steps in self.session.position.lost.items() if steps > self._allowed}

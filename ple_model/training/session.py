@@ -1,0 +1,73 @@
+"""What all parts of one training share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ple_model.checkpoint import Position
+from ple_model.config import Config
+from ple_model.context import ModelContext
+from ple_model.data.dataset.reader import Dataset
+from ple_model.device import Precision
+from ple_model.epochlog import EpochSums
+from ple_model.model import PLEClusterAdaTT
+from ple_model.run import Run
+
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a training runs, without effect on its numbers (except `device`)."""
+
+    device: str = "auto"
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    """Save every so many steps too."""
+    sample_customers: int = 2000
+    baselines: bool = False
+    """At the end, measure the dataset's baselines if it has none; without it what is there is carried."""
+
+
+class Stopped(Exception):
+    """Someone asked the training to stop; the state is saved."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process that trains a run; `position` and `sums` move on with its steps."""
+
+    run: Run
+    dataset: Dataset
+    model: PLEClusterAdaTT
+    context: ModelContext
+    device: torch.device
+    precision: Precision
+    position: Position
+    sums: EpochSums
+
+    @property
+    def config(self) -> Config:
+        return self.run.config
+
+    @property
+    def batch_size(self) -> int:
+        return self.run.manifest.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return -(-self.dataset.rows("train") // self.batch_size)
+
+    @property
+    def phase_epochs(self) -> int:
+        """Planned for the phase in progress."""
+        t = self.config.training
+        return t.phase1_epochs if self.position.phase == 1 else t.phase2_epochs
+
+    @property
+    def frozen(self) -> dict[str, bool]:
+        return {"gates": bool(self.model.gates_frozen), "shared": self.model.shared_frozen}

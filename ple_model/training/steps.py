@@ -1,0 +1,117 @@
+"""Optimisation steps: the forward and backward pass, clipping, the optimizer; one whose loss is no number is skipped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ple_model.badstep import LOGGED, bad_step
+from ple_model.batch import PLEClusterInput
+from ple_model.epochlog import GradientNorms, StepSizes
+from ple_model.errors import UserError
+from ple_model.optimizer import optimizer_groups
+from ple_model.output import LossBreakdown, PLEClusterOutput
+from ple_model.progress import ProgressWriter
+from ple_model.schedule import schedule
+from ple_model.training.session import Session
+
+BAD_STEPS = 25
+"""Consecutive steps with a loss or gradient that is not finite after which a training gives up."""
+
+
+class Steps:
+    """The optimizer of a phase, and the steps it takes."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.measure_every = session.model.adatt.interval(session.steps)
+        self.sizes = StepSizes(session.model)
+        self.size: dict[str, float] = {}
+        """How far an epoch's last step moved the weights of each block."""
+        self.measuring = 0.0
+        """Seconds of adaTT's measurement in this epoch, since a resume."""
+        self._norms = GradientNorms(session.model)
+        self._bad_steps = 0
+        self.begin_phase()
+
+    def begin_phase(self) -> None:
+        """AdamW over what trains in this phase; the sparse autoencoder's parameters are a group of their own."""
+        model, position, t = self.session.model, self.session.position, self.session.config.training
+        model.freeze_shared(position.phase >= 2 and t.freeze_shared_in_phase2)
+        self.optimizer = torch.optim.AdamW(optimizer_groups(model), lr=t.learning_rate, weight_decay=t.weight_decay)
+        self.scheduler = schedule(self.optimizer, t, position.phase)
+        self.scaler = self.session.precision.scaler()
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def take(self, inputs: PLEClusterInput, log: ProgressWriter) -> None:
+        """One step of the epoch in progress; one that cannot be taken is told to `log`."""
+        p, model = self.session.position, self.session.model
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.session.precision.autocast():
+            output = model(inputs)
+            losses = model.losses(output, inputs.targets or {}, epoch=p.epoch)
+        if p.step % self.measure_every == 0:
+            self._measure_gradients(losses)
+        self.scaler.scale(losses.total + losses.sae_total).backward()  # type: ignore[no-untyped-call]
+        lost = self._norms.drop_lost(losses)  # before the loss scaler looks, which would skip everybody's step for them
+        self.scaler.unscale_(self.optimizer)
+        norm, by_module = self._norms.clip()
+        finite = bool(torch.isfinite(losses.main) & torch.isfinite(norm))
+        last = p.step == self.session.steps - 1  # of an epoch: no checkpoint lies between it and the epoch's line
+        if last:
+            self.sizes.before()
+        if finite or self.scaler.is_enabled():  # the scaler skips such a step by itself and lowers its scale
+            self.scaler.step(self.optimizer)
+        if last:
+            self.size = self.sizes.after()
+        self.scaler.update()
+        model.project()
+        self.scheduler.step(p.phase_epoch + (p.step + 1) / self.session.steps)
+        self.session.sums.add(losses, by_module, len(inputs), finite, lost)
+        self._bad_steps = 0 if finite else self._bad_steps + 1
+        if finite:
+            p.lost |= {name: p.lost.get(name, 0) + 1 for name in lost}
+        else:
+            self._skipped(inputs, output, losses, by_module, log)
+
+    def _skipped(
+        self, inputs: PLEClusterInput, output: PLEClusterOutput, losses: LossBreakdown, gradients: Mapping[str, Tensor],
+        log: ProgressWriter,
+    ) -> None:  # fmt: skip
+        """Count a step that was not taken, and say why. A gradient alone may overflow while fp16 seeks its scale."""
+        p = self.session.position
+        p.skipped += 1
+        why = bad_step(inputs, output, losses, gradients)
+        seeking = self.scaler.is_enabled() and not why.tasks and not why.inputs
+        if not seeking:
+            p.skipped_why = p.skipped_why or f"the first at step {p.step + 1}: {why}"
+            if p.skipped <= LOGGED:
+                log.write(
+                    "skipped", epoch=p.epoch, step=p.step + 1, tasks=list(why.tasks), inputs=why.inputs, rows=why.rows,
+                    cause=why.cause,
+                )  # fmt: skip
+        if self._bad_steps >= BAD_STEPS:
+            raise UserError(
+                f"epoch {p.epoch}, step {p.step + 1}: the loss or its gradient was not finite for {BAD_STEPS} steps; {why}; "
+                "lower training.learning_rate or look at the inputs with `ple validate`"
+            )
+
+    def _measure_gradients(self, losses: LossBreakdown) -> None:
+        """adaTT's measurement; not while the shared experts, at which it is taken, do not train."""
+        model = self.session.model
+        if self.session.config.adatt.enabled and not model.shared_frozen and not model.adatt_frozen:
+            began = self._clock()
+            model.adatt.measure(losses.raw, model.last_layer_parameters(), scale=self.scaler.get_scale())
+            self.measuring += self._clock() - began
+
+    def _clock(self) -> float:
+        """Seconds, after the device has done what it was asked for."""
+        if self.session.device.type == "cuda":
+            torch.cuda.synchronize(self.session.device)
+        return time.monotonic()

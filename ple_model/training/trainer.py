@@ -1,0 +1,272 @@
+"""A training from where its checkpoint stands to its end: phases of epochs, early stopping, resume (see `ple_model.train`)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ple_model.baseline_folder import StoredBaselines
+from ple_model.blend import choose_blends
+from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
+from ple_model.data.dataset.reader import Dataset
+from ple_model.device import Precision, pick_device
+from ple_model.disk import DiskFull, disk_full, is_disk_full
+from ple_model.epochlog import EpochSums, validate
+from ple_model.errors import UserError
+from ple_model.files import load_weights, write_tensors
+from ple_model.finish import finish
+from ple_model.fitted_start import start_as_fitted, wants_fit
+from ple_model.model import PLEClusterAdaTT
+from ple_model.new_run import now
+from ple_model.progress import Callback
+from ple_model.run import Run, load_run, write_config
+from ple_model.skill import measure, stored
+from ple_model.training.report import Report
+from ple_model.training.session import Options, Session, Stop, Stopped
+from ple_model.training.steps import Steps
+
+FINISHING = 3
+"""`Position.phase` when only calibration, metrics and sample are left."""
+
+
+def drop_checkpoint(run_dir: Path) -> None:
+    (run_dir / "state" / "checkpoint.safetensors").unlink(missing_ok=True)
+
+
+class Trainer:
+    """One training."""
+
+    def __init__(self, run: Run, dataset: Dataset, options: Options, progress: Callback | None, stop: Stop | None) -> None:
+        self.run, self.dataset, self.options, self.config = run, dataset, options, run.config
+        self.manifest, self._stop = run.manifest, stop or (lambda: False)
+        device = pick_device(options.device if options.device != "auto" else _recorded(run.manifest.device))
+        saved = load_checkpoint(run.path / "state")
+        position = Position(warnings=list(run.manifest.warnings)) if saved is None else saved.position
+        torch.manual_seed(self.config.training.seed)
+        context = run.context()
+        self.model = PLEClusterAdaTT(self.config, context).to(device)
+        precision = Precision.choose(device, self.config.training.amp)
+        self.session = Session(run, dataset, self.model, context, device, precision, position, EpochSums())
+        self.position, self.sums = position, self.session.sums
+        self.steps = Steps(self.session)
+        self.best: dict[str, Tensor] = {}
+        self.resumed = saved is not None
+        if saved is not None:
+            self._restore(saved)
+        self.report = Report(self.session, self.steps, progress)
+        self.log = self.report.log
+        self._stepping = 0.0
+        self._last_save = time.monotonic()
+
+    def run_to_end(self) -> Run:
+        """Until it has ended, is stopped or fails: each is told in the log and the manifest."""
+        try:
+            self.report.begin(self.resumed)
+            self._fit_start()
+            write_config(self.run.path, self.config)  # of a run that is resumed in a newer format than it was started in
+            self._save_manifest(
+                status="running", finished=None, reason=None, device=self.session.device.type, amp=self.session.precision.amp
+            )  # fmt: skip
+            while self.position.phase < FINISHING:
+                self._phase()
+            self._finish()
+            # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
+            self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best, **self.report.blends())
+            self._save_manifest(status="finished", finished=now())
+            drop_checkpoint(self.run.path)
+        except Stopped:
+            self._save_manifest(status="stopped", reason="asked to stop")
+            self.log.write("stopped", epoch=self.position.epoch, step=self.position.step)
+        except Exception as e:
+            error = disk_full(e, self.run.path) if is_disk_full(e) else e
+            with contextlib.suppress(DiskFull, OSError):  # of a disk that is full to the last byte only the error is left
+                self._save_manifest(status="failed", reason=" ".join(str(error).split()) or type(error).__name__)
+                self.log.write("failed", reason=str(error))
+            if error is not e:
+                raise error from e
+            raise
+        finally:
+            self.log.close()
+        return load_run(self.run.path)
+
+    def _fit_start(self) -> None:
+        """Fit the direct path's linear map where a new training starts with one. It takes no random number and is kept by a
+        checkpoint: a training killed before begins again, with the same weights."""
+        if self.resumed or not wants_fit(self.model):
+            return
+
+        def tell(share: float, what: str) -> None:
+            self.log.write("fit", share=round(share, 4), what=what)
+            if self._stopping():
+                raise Stopped  # without a checkpoint: what is resumed is a start from the beginning
+
+        start_as_fitted(self.model, self.dataset, tell)
+        self._checkpoint()
+
+    def _save_manifest(self, **changes: Any) -> None:
+        self.manifest = dataclasses.replace(self.manifest, warnings=list(self.position.warnings), **changes)
+        self.manifest.save(self.run.path)
+
+    # --- one phase
+
+    def _phase(self) -> None:
+        p, t = self.position, self.config.training
+        self.report.begin_phase()
+        while p.phase_epoch < self.session.phase_epochs and p.since_best < t.patience and p.epoch <= t.max_epochs:
+            self._epoch()
+            p.phase_epoch += 1
+            p.epoch += 1
+            p.step, p.seconds = 0, 0.0
+            p.skipped, p.skipped_why, p.lost = 0, "", {}
+            self.sums.clear()
+            self._checkpoint()
+            self._check_stop()
+        if p.since_best >= t.patience:
+            self.log.write("phase", phase=p.phase, epoch=p.epoch - 1, ended="early stopping", best_epoch=p.best_epoch)
+        self._load_best()
+        p.phase = p.phase + 1 if p.phase == 1 and t.phase2_epochs > 0 and p.epoch <= t.max_epochs else FINISHING
+        p.phase_epoch, p.since_best, p.step = 0, 0, 0
+        if p.phase < FINISHING:
+            self.steps.begin_phase()
+        self._checkpoint()
+
+    # --- one epoch
+
+    def _epoch(self) -> None:
+        p = self.position
+        self.model.train()
+        if self.model.direct is not None:
+            self.model.direct.set_blends({})  # training is for the whole; the shares are chosen at the end of the epoch
+        began, first = time.monotonic(), p.step
+        self.steps.measuring = 0.0
+        batches = self.dataset.batches(
+            "train", self.session.batch_size, shuffle=True, seed=self.config.training.seed, epoch=p.epoch, start=p.step
+        )
+        before = p.seconds
+        for batch in batches:
+            self.steps.take(batch.inputs.to(self.session.device, non_blocking=True), self.log)
+            p.step += 1
+            p.total_steps += 1
+            self._stepping = time.monotonic() - began
+            p.seconds = before + self._stepping
+            self.report.step(p.step - first, time.monotonic() - began)
+            if p.step < self.session.steps:
+                self._maybe_save()
+                self._check_stop()
+        p.total_seconds += p.seconds
+        self._end_of_epoch()
+
+    def _end_of_epoch(self) -> None:
+        s, p = self.session, self.position
+        if self.model.direct is not None and self.config.direct_path.blend == "validation":
+            found = choose_blends(self.model, self.dataset, s.batch_size, s.precision)
+            self.model.direct.set_blends(found)
+        validation = validate(self.model, self.dataset, s.context, s.batch_size, s.precision, p.epoch)
+        mean = validation.mean_ratio
+        better = mean is not None and math.isfinite(mean) and (p.best is None or mean < p.best)
+        adatt = self.config.adatt
+        if adatt.enabled and p.epoch >= adatt.freeze_epoch and not self.model.adatt_frozen:
+            self.model.freeze_gates()
+            self.log.write("freeze", epoch=p.epoch, what=["cgc", "adatt"])
+        if better or not self.best:
+            p.best, p.best_epoch, p.since_best = mean if better else None, p.epoch, 0
+            self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            self._write_best()
+        else:
+            p.since_best += 1
+        self.report.epoch(validation, better, self._stepping)
+
+    # --- state
+
+    def _maybe_save(self) -> None:
+        every = self.options.checkpoint_steps
+        due = time.monotonic() - self._last_save >= self.options.checkpoint_seconds
+        if due or (every and self.position.step % every == 0):
+            self._checkpoint()
+
+    def _stopping(self) -> bool:
+        return self._stop() or (self.run.path / "state" / "stop").exists()
+
+    def _check_stop(self) -> None:
+        if self._stopping():
+            self._checkpoint()
+            raise Stopped
+
+    def _checkpoint(self) -> None:
+        self.position.progress_size, self.position.sum_names = self.log.size, self.sums.names
+        save_checkpoint(
+            self.run.path / "state",
+            Checkpoint(
+                position=self.position, model=self.model.state_dict(), best=self.best, sums=self.sums.state(),
+                optimizer=self.steps.optimizer.state_dict(), scheduler=self.steps.scheduler.state_dict(),
+                scaler=self.steps.scaler.state_dict(), rng=rng_states(self.session.device),
+            ),
+        )  # fmt: skip
+        self._last_save = time.monotonic()
+
+    def _restore(self, saved: Checkpoint) -> None:
+        path = self.run.path / "state" / "checkpoint.safetensors"
+        self.best = saved.best
+        load_weights(self.model, saved.model, path)
+        try:
+            self.steps.optimizer.load_state_dict(saved.optimizer)
+        except (ValueError, KeyError) as e:
+            raise UserError(f"{path} does not fit the run's config: {' '.join(str(e).split())}") from e
+        self.steps.scheduler.load_state_dict(saved.scheduler)
+        if saved.scaler:
+            self.steps.scaler.load_state_dict(saved.scaler)
+        self.sums.restore(self.position.sum_names, saved.sums, self.session.device)
+        restore_rng(saved.rng, self.session.device)
+        if self.best:
+            self._write_best()
+
+    def _write_best(self) -> None:
+        write_tensors(self.run.path / "model.safetensors", self.best, {"format": "pt"})
+
+    def _load_best(self) -> None:
+        """Go on from the phase's best weights. Gates that are frozen by now stay frozen."""
+        frozen = self.model.gates_frozen
+        if self.best:
+            load_weights(self.model, self.best, self.run.path / "model.safetensors")
+        if frozen:
+            self.model.freeze_gates()
+
+    def _finish(self) -> None:
+        self.model.eval()
+        self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+        self._write_best()
+        baselines = self._baselines() if self.options.baselines else None
+        customers = self.options.sample_customers
+        for text in finish(self.run.path, self.model, self.dataset, customers=customers, baselines=baselines):
+            self.report.warn(text)
+
+    def _baselines(self) -> StoredBaselines | None:
+        """Those that lie with the dataset, or measured now; a training does not fail for want of them."""
+        found = stored(self.dataset)
+        if found is not None:
+            return found
+
+        def tell(share: float, what: str) -> None:
+            self.log.write("baselines", share=round(share, 4), what=what)
+            self._check_stop()
+
+        try:
+            found = measure(self.dataset, tell)
+        except UserError as e:
+            self.report.warn(f"the baselines were not measured: {e}")
+            return None
+        if found.unkept:
+            self.report.warn(f"the baselines could not be kept with the dataset: {found.unkept}")
+        return found
+
+
+def _recorded(kind: str) -> str:
+    """The device kind of a run that is resumed, if this machine has it."""
+    return kind if kind != "cuda" or torch.cuda.is_available() else "cpu"
