@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
 from analysis.engine.effects import CHUNK, MIN_LABELS, Engine, Prediction
 from analysis.engine.paired import PairedBootstrap
 from analysis.results.whatif import Interval
+from ple_model.data.synth.truth import CAUSE_EXPERT
 from ple_model.errors import UserError, did_you_mean
 from ple_model.losses import standardise
+from ple_model.run import load_run
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
@@ -208,8 +212,6 @@ def ablate(
 ) -> Ablation:
     """Extra loss of every task without each expert: its block at its mean or, given `without` (expert -> a run trained without
     it), that run in its place. `UserError` for an unknown expert."""
-    from ple_model.run import load_run
-
     opened = load_run(run) if isinstance(run, (str, Path)) else run
     engine = Engine.cached(opened, dataset=dataset, sample=sample, seed=seed)
     data = opened.sample() if dataset is None else dataset
@@ -271,11 +273,6 @@ def _cell(
 
 def planted_pairs(truth: Path) -> frozenset[tuple[str, str]]:
     """(expert, task) pairs of a synthetic bank's `truth.parquet`. `UserError` if it cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from ple_model.data.synth.truth import CAUSE_EXPERT
-
     try:
         table = pq.read_table(truth, columns=["cause", "task"])
     except (OSError, pa.ArrowException) as e:

@@ -9,9 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from analysis.checks.thresholds import Thresholds
+from analysis.diagnose import diagnose
+from analysis.fingerprint import SENTENCES, Why
+from analysis.report import to_html, to_markdown, write_report
+from analysis.whatif import whatif, whatif_customer
 from ple_model.arguments import COUNT, COUNT_OR_NONE, SEED, file_in, file_out, folder_in
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
+from ple_model.json_text import dump
 
 EXIT_CODES = "exit code: 0 without, 1 with a warning or an error among the findings, 2 where nothing could be measured"
 
@@ -31,9 +37,6 @@ def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_diagnose(args: argparse.Namespace) -> int:
-    from analysis.diagnose import diagnose
-    from analysis.fingerprint import SENTENCES, Why
-
     thresholds = _thresholds(args.thresholds)
     tick = _ticker(quiet=args.json)
 
@@ -51,13 +54,11 @@ def _run_diagnose(args: argparse.Namespace) -> int:
         theirs = diagnose(args.compare, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, tell=tell)
         other = against(found, theirs)
     if args.html is not None or args.markdown is not None:
-        from analysis.report import to_html, to_markdown, write_report
-
         for path, render in ((args.html, to_html), (args.markdown, to_markdown)):
             if path is not None:
                 write_report(path, render(found))
     if args.json:
-        print(_dump(found.to_dict() | ({} if other is None else {"compare": other.to_dict()})))
+        print(dump(found.to_dict() | ({} if other is None else {"compare": other.to_dict()})))
     else:
         print(found)
         if other is not None:
@@ -70,8 +71,6 @@ def _run_diagnose(args: argparse.Namespace) -> int:
 
 
 def _thresholds(path: Path | None) -> Any:
-    from analysis.checks.thresholds import Thresholds
-
     if path is None:
         return Thresholds()
     try:
@@ -138,19 +137,17 @@ def intervention_items(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _run_whatif(args: argparse.Namespace) -> int:
-    from analysis.whatif import whatif, whatif_customer
-
     items = intervention_items(args)
     if args.customer is not None:
         one = whatif_customer(args.run, args.customer, items, args.task, dataset=args.dataset)
-        print(_dump({"run": str(args.run), **one.to_dict()}) if args.json else one)
+        print(dump({"run": str(args.run), **one.to_dict()}) if args.json else one)
         return 0
     if args.task is not None:
         raise UserError("--task belongs to --customer: every task of the sample is shown anyway")
     result = whatif(
         args.run, items, dataset=args.dataset, sample=args.sample, seed=args.seed, bootstrap=args.bootstrap
     )  # fmt: skip
-    print(_dump({"run": str(args.run), **result.to_dict()}) if args.json else result)
+    print(dump({"run": str(args.run), **result.to_dict()}) if args.json else result)
     return 0
 
 
@@ -164,12 +161,6 @@ def _ticker(*, quiet: bool) -> Callable[[float, str], None] | None:
         print(f"\r\033[K{share:4.0%} {what}", end=end, file=sys.stderr, flush=True)
 
     return tick
-
-
-def _dump(value: Any) -> str:
-    from ple_model.run import dump
-
-    return dump(value)
 
 
 COMMANDS: tuple[Command, ...] = (

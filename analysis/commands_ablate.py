@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ple_model.arguments import COUNT, SEED, file_in, folder_in
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
+from ple_model.json_text import dump
 
 if TYPE_CHECKING:
     from analysis.ablation import Ablation
@@ -50,8 +51,6 @@ def _ticker(args: argparse.Namespace, unit: str) -> Callable[[int, int], None]:
 
 
 def _show(args: argparse.Namespace, found: Ablation) -> int:
-    from ple_model.run import dump
-
     print(dump(found.to_dict()) if args.json else found.markdown() if args.markdown else found)
     return 0
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import argparse
 
+from analysis.explain.customer import explain
+from analysis.explain.report import to_html
+from analysis.report import write_report
 from ple_model.arguments import COUNT_OR_NONE, day, file_out, folder_in
 from ple_model.commands import Command, add_json
+from ple_model.json_text import dump
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +39,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from analysis.explain.customer import explain
-    from ple_model.run import dump
-
     found = explain(args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target, anyway=args.anyway)
     if args.html is not None:
-        from analysis.explain.report import to_html
-        from analysis.report import write_report
-
         write_report(args.html, to_html(found, args.language))
     if args.json:
         print(dump(found.to_dict()))

@@ -6,10 +6,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from analysis.faults.fault import unplantable
+from analysis.faults.oracle import oracle_of
 from analysis.faults.seeds import CUSTOMERS, FRESH, LOOKED_AT, ONCE, require_allowed
 from ple_model.arguments import MAX_SEED, file_out, folder_out, whole
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
+from ple_model.files import write_json
+from ple_model.json_text import dump
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +61,6 @@ def _run(args: argparse.Namespace) -> int:
     from analysis.faults.base import cache_dir
     from analysis.faults.bench import QUICK, Request, run_benchmark
     from analysis.faults.score import BenchmarkScore
-    from ple_model.files import write_json
-    from ple_model.run import dump
 
     only = tuple(args.only) or (QUICK if args.quick else ())
     request = Request(
@@ -105,9 +107,6 @@ def _say(line: str) -> None:
 
 def _listing(request: object, *, as_json: bool) -> str:
     from analysis.faults.bench import Request
-    from analysis.faults.fault import unplantable
-    from analysis.faults.oracle import oracle_of
-    from ple_model.run import dump
 
     assert isinstance(request, Request)
     rows = [

@@ -133,7 +133,7 @@ def diagnose(
     sample: use at most this many rows, chosen with `seed`; None: all. A stored result with the same fingerprint is returned at
     once unless `force`; `tell` hears at once which it is, and why. Raises `UserError` when the run or the data cannot be read.
     """
-    from analysis.record import record  # torch
+    from analysis.record import record  # late: torch
 
     told: list[Why] = []
 

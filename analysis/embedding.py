@@ -66,11 +66,11 @@ def draw(store: AnalysisStore, seed: int, note: Callable[[str], None] = lambda s
         raise UserError(f"{store.path.name}: a map needs more than {2 * NEIGHBOURS} sampled customers, this analysis has {n}")
     x = principal(vectors)
     note("neighbours")
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.neighbors import NearestNeighbors  # late: as slow to load as to use
 
     distances, nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(x).kneighbors(x)
     note("loading")
-    import umap
+    import umap  # late: as slow to load as to use
 
     note("drawing")
     mapper = umap.UMAP(

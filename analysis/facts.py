@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.stats.run import Facts
+from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.events.holes import stored_costs
+from ple_model.errors import UserError
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
@@ -50,9 +52,7 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
 
 def nonfinite_of(run: Run, model: PLEClusterAdaTT) -> dict[str, float]:
     """Weights, buffers, scalers and calibration maps with a NaN or Inf -> share of their values."""
-    from ple_model.data.dataset.normalize import Normalizer
-    from ple_model.errors import UserError
-    from ple_model.finite import bad_tensors
+    from ple_model.finite import bad_tensors  # late: torch
 
     found = bad_tensors(model.state_dict().items())
     found |= {f"context.{name}": 1.0 for name in run.context().nonfinite}

@@ -49,7 +49,7 @@ def latents(
     folder = opened.path / "analysis" / f"latents-{made_of.name}"
     if not force and is_file(folder / "latents.json"):
         return replace(_load(folder), unlearned=_unlearned(opened), why="reused")
-    from analysis.engine.concepts import measure  # torch
+    from analysis.engine.concepts import measure  # late: torch
 
     why = "forced" if force else made_of.why(_older(folder.parent))
     measured = measure(opened, data, rows, seed, progress)
@@ -75,7 +75,7 @@ def _unlearned(run: Run) -> tuple[str, ...]:
 def clamp(run: Run | Path | str, latent: int, *, rows: int = 512) -> dict[str, tuple[float, float]]:
     """task -> (mean change of the shown prediction with the latent silenced, with it at its largest), exact through the
     model."""
-    from analysis.engine.concepts import clamp as measured  # torch
+    from analysis.engine.concepts import clamp as measured  # late: torch
 
     return measured(opened_run(run), latent, rows)
 

@@ -17,7 +17,7 @@ def opened_run(run: Run | Path | str) -> Run:
     """The run itself. `UserError` for a folder that is none."""
     if not isinstance(run, str | Path):
         return run
-    from ple_model.run import load_run
+    from ple_model.run import load_run  # late: torch
 
     return load_run(run)
 
@@ -28,6 +28,6 @@ def opened_dataset(run: Run, dataset: Dataset | Path | str | None) -> Dataset:
         return run.sample()
     if not isinstance(dataset, str | Path):
         return dataset
-    from ple_model.data.dataset.reader import Dataset
+    from ple_model.data.dataset.reader import Dataset  # late: torch
 
     return Dataset.open(Path(dataset))

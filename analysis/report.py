@@ -6,7 +6,6 @@ The plotting library is inlined once (4.8 MB), whatever the number of figures; t
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from analysis.harmless import harmless, harmless_figure
 from analysis.html_page import asset, html_page
 from analysis.stats.run import Statistics
 from analysis.wording import statistic
+from ple_model.json_text import dump
+from ple_model.safe_paths import write_bytes
 
 MAX_BYTES = 8_000_000
 COLOURS = {"error": "#b3261e", "warning": "#8a5a00", "unknown": "#5f6368", "info": "#0b57d0", "ok": "#146c2e"}
@@ -103,9 +104,9 @@ def _value(e: Evidence) -> str:
 
 
 def _figures(s: Statistics) -> Iterator[str]:
-    from plotly.io import to_html as plotly_html
+    from plotly.io import to_html as plotly_html  # late: plotly, which findings alone do without
 
-    from analysis.figures.registry import figures_of  # plotly, which findings alone do without
+    from analysis.figures.registry import figures_of  # late: plotly, which findings alone do without
 
     first = True
     for title, draw in figures_of(s):
@@ -149,14 +150,10 @@ def _section(f: Finding, mark: str) -> list[str]:
 
 def to_json(found: Diagnosis) -> str:
     """The JSON of `ple diagnose --json`."""
-    from ple_model.files import plain
-
-    return json.dumps(plain(found.to_dict()), indent=1, ensure_ascii=False)
+    return dump(found.to_dict())
 
 
 def write_report(path: Path, text: str) -> None:
     """Atomically; the parent folder is made if needed."""
-    from ple_model.safe_paths import write_bytes
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, text.encode())

@@ -32,7 +32,7 @@ def whatif(
 
     `intervention` is an `Intervention` or its text form, for example "ablate.temporal=zero" or ("feature.recency_days=3",).
     """
-    from analysis.engine.effects import Engine  # torch
+    from analysis.engine.effects import Engine  # late: torch
 
     return Engine.cached(run, dataset=dataset, sample=sample, seed=seed).whatif(intervention, bootstrap=bootstrap)
 
@@ -52,6 +52,6 @@ def whatif_customer(
     `task` None: next best action, or the run's first task; `target`: the class that is followed (None: the most probable
     before). `UserError` for an unknown customer, task, class or change.
     """
-    from analysis.explain.customer_edit import try_on  # torch
+    from analysis.explain.customer_edit import try_on  # late: torch
 
     return try_on(run, customer_id, intervention, task, cutoff, dataset, target)

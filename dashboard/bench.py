@@ -30,14 +30,14 @@ SERVER_MS, PAINTED_MS = 300.0, 1500.0
 
 def _page(start: str) -> None:
     """The app as it opens on one page (the source of this function is what AppTest runs)."""
-    from dashboard.app import main
+    from dashboard.app import main  # late: this function's source is the page
 
     main(start)
 
 
 def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
     """page -> ms of its script, after a first run that reads the analysis."""
-    from streamlit.testing.v1 import AppTest
+    from streamlit.testing.v1 import AppTest  # late: for this benchmark alone
 
     found: dict[str, list[float]] = {}
     before, main = os.environ.get(RUNS_VARIABLE), sys.modules["__main__"]
@@ -67,7 +67,7 @@ def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
 def walk(runs: Path, log: Path, switches: int) -> dict[str, list[float]]:
     """page -> ms until painted, of each switch to it; the first visits are not counted."""
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import sync_playwright  # late: it may not be there
     except ModuleNotFoundError as e:
         raise UserError("ple bench page needs Playwright: pip install 'ple-scope[dev]'") from e
     if not Path(CHROMIUM).exists():

@@ -269,6 +269,6 @@ def _version() -> str:
 @cache
 def _library() -> str:
     """plotly.js, safe inside a script element."""
-    from plotly.offline import get_plotlyjs
+    from plotly.offline import get_plotlyjs  # late: plotly's script is some megabytes
 
     return str(get_plotlyjs()).replace("</script", "<\\/script")

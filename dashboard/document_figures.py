@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import streamlit as st
 
 from dashboard.page import Figure
 
@@ -23,8 +24,6 @@ SPECIAL = {32: "#15803D", 33: "#C8372D", 34: "#66707F", 36: MUTED, 37: INK, 38: 
 
 def _colours(name: str) -> list[str]:
     """A scale of the app's light theme."""
-    import streamlit as st
-
     return list(st.get_option(f"theme.light.{name}") or st.get_option(f"theme.{name}") or [])
 
 
@@ -47,7 +46,7 @@ def _script_safe(text: str) -> str:
 
 def template_json() -> str:
     """What all figures share: the app's template with light colours, fonts and grid lines."""
-    import plotly.io as pio
+    import plotly.io as pio  # late: plotly
 
     name = "streamlit" if "streamlit" in pio.templates else "plotly_white"
     template: dict[str, Any] = pio.templates[name].to_plotly_json()
@@ -67,7 +66,7 @@ def template_json() -> str:
 
 
 def _encoder() -> type[json.JSONEncoder]:
-    from plotly.utils import PlotlyJSONEncoder
+    from plotly.utils import PlotlyJSONEncoder  # late: plotly
 
     return PlotlyJSONEncoder  # type: ignore[no-any-return]
 

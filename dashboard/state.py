@@ -16,7 +16,9 @@ import streamlit as st
 from analysis import AnalysisStore, CohortFilter, CustomerWhatIf, WhatIfResult, whatif, whatif_customer
 from analysis.cohort import from_url, to_url
 from analysis.compare import Profile
+from analysis.engine.effects import Engine
 from analysis.explain.customer import explain
+from analysis.explain.customer_edit import columns
 from analysis.fingerprint import data_mark, files_mark
 from analysis.fingerprint import fingerprint as analysis_fingerprint
 from analysis.latents import latents
@@ -168,8 +170,6 @@ def explanation(path: Path, customer: str, task: str, data: Path | None = None) 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _customer_columns(path: str, mark: str, data: Data, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
-    from analysis.explain.customer_edit import columns
-
     return columns(run(Path(path)), customer, names, dataset=_folder(data))
 
 
@@ -195,8 +195,6 @@ def customer_what_if(
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _strength_sweep(path: str, mark: str, data: Data, edge: str) -> StrengthSweep:
-    from analysis.engine.effects import Engine
-
     with model_lock(Path(path)):
         return Engine.cached(run(Path(path)), dataset=_folder(data)).sweep(edge)
 

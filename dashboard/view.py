@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+import dashboard.views as package
+
 if TYPE_CHECKING:
     from dashboard.frame import Frame
 
@@ -34,7 +36,5 @@ class View:
 @cache
 def views() -> tuple[View, ...]:
     """Every page under `dashboard.views`, in the order of the navigation."""
-    import dashboard.views as package
-
     found = [importlib.import_module(f"{package.__name__}.{m.name}").VIEW for m in pkgutil.iter_modules(package.__path__)]
     return tuple(sorted(found, key=lambda v: (SECTIONS.index(v.section), v.order)))

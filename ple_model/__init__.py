@@ -14,11 +14,11 @@ __all__ = ["PLEClusterAdaTT", "load_run"]
 def __getattr__(name: str) -> Any:
     """Imports on first use: `import ple_model` alone loads neither the model nor the run folder's code."""
     if name == "PLEClusterAdaTT":
-        from ple_model.model import PLEClusterAdaTT
+        from ple_model.model import PLEClusterAdaTT  # late: torch, for what is asked for
 
         return PLEClusterAdaTT
     if name == "load_run":
-        from ple_model.run import load_run
+        from ple_model.run import load_run  # late: torch, for what is asked for
 
         return load_run
     raise AttributeError(f"module 'ple_model' has no attribute '{name}'")

@@ -25,6 +25,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ple_model.errors import UserError
+from ple_model.metrics import mean_absolute_error, r_squared
 
 FEW = 100
 """Fewer rows with an amount than this: b stays 1."""
@@ -130,8 +131,6 @@ def fit_amounts(z: ArrayLike, label: ArrayLike) -> AmountMap | None:
 def amount_metrics(label: ArrayLike, amount: ArrayLike, weight: ArrayLike | None = None) -> dict[str, float]:
     """Metrics of amounts themselves: label and prediction in the unit that pages show. `sum_ratio` is 1 where predicted amounts
     add up to what was; a prediction that is no number makes them NaN."""
-    from ple_model.metrics import mean_absolute_error, r_squared
-
     y, p = np.asarray(label, dtype=np.float64), np.asarray(amount, dtype=np.float64)
     w = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
     total = float((w * y).sum())

@@ -176,7 +176,7 @@ def _can_write(found: Path, folder: Path) -> None:
 def device(given: str) -> str:
     """auto, cpu, cuda or cuda:N, and there on this machine."""
     if given not in ("auto", "cpu"):  # both are always there; torch, which knows of others, is slow to import
-        from ple_model.device import pick_device
+        from ple_model.device import pick_device  # late: torch
 
         try:
             pick_device(text(given))

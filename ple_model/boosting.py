@@ -37,7 +37,7 @@ def fit_boosting(
     number of rows and classes will do: a class that only watched rows have is not watched, and with too few rows to watch the
     number of rounds is fixed.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor  # late: scikit-learn
 
     classify = spec.kind != "regression"
     if classify and len(np.unique(y)) < 2:

@@ -22,6 +22,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 
 from ple_model.errors import UserError
+from ple_model.metrics import expected_calibration_error
 
 FEW = 20
 """Fewer positives or negatives than this: a shift of the log-odds only."""
@@ -71,8 +72,6 @@ def fit_calibration(p: ArrayLike, y: ArrayLike) -> CalibrationMap:
     """The map for tower outputs `p` [n] in (0, 1) and labels `y` [n] in {0, 1}. No rows: the identity.
 
     Outputs that are no numbers say nothing of the map and are left out; `UserError` where there are no others."""
-    from ple_model.metrics import expected_calibration_error
-
     raw, label = np.asarray(p, dtype=np.float64), np.asarray(y, dtype=np.float64)
     known = np.isfinite(raw)
     if len(raw) and not known.any():

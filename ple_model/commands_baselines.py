@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ple_model.arguments import folder_in
 from ple_model.commands import Arguments, Command, add_json
+from ple_model.json_text import dump
 
 if TYPE_CHECKING:
     from ple_model.baseline_folder import StoredBaselines
@@ -26,8 +27,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    from ple_model.run import dump
-
     found, said = baselines_of(arguments.dataset, arguments.force, None if arguments.quiet else _bar())
     for line in said:
         print(line, file=sys.stderr)

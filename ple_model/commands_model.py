@@ -15,6 +15,8 @@ from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, device, folder_
 from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
+from ple_model.json_text import dump
+from ple_model.progressbar import ProgressBar
 from ple_model.translation import training_sentence
 
 
@@ -40,7 +42,6 @@ def _train(arguments: Arguments) -> int:
 
     from ple_model.config import load_config
     from ple_model.data.dataset.reader import Dataset
-    from ple_model.progressbar import ProgressBar
     from ple_model.run import load_run
     from ple_model.train import Options, train
 
@@ -128,7 +129,7 @@ def _evaluate(arguments: Arguments) -> int:
 
     from ple_model.data.dataset.reader import Dataset
     from ple_model.evaluate import evaluate
-    from ple_model.run import dump, load_run
+    from ple_model.run import load_run
 
     torch.set_flush_denormal(True)
     dataset = Dataset.open(arguments.dataset) if arguments.dataset else None
@@ -148,7 +149,6 @@ def _said(share: float, what: str) -> None:
 
 def _config(arguments: Arguments) -> int:
     from ple_model.config import load_config
-    from ple_model.run import dump
 
     config = load_config(arguments.preset or "v3_14", arguments.config, arguments.overrides)
     print(dump(config.to_dict()) if arguments.json else config.to_yaml(), end="" if not arguments.json else "\n")
@@ -162,7 +162,6 @@ def _configure_config(parser: argparse.ArgumentParser) -> None:
 
 def _presets(arguments: Arguments) -> int:
     from ple_model.config import PRESETS, load_config
-    from ple_model.run import dump
 
     rows: list[dict[str, Any]] = []
     for name in PRESETS:
@@ -180,7 +179,7 @@ def _presets(arguments: Arguments) -> int:
 
 
 def _runs(arguments: Arguments) -> int:
-    from ple_model.run import dump, list_runs
+    from ple_model.run import list_runs
 
     entries = list_runs(arguments.folder)
     if arguments.json:

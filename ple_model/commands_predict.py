@@ -7,6 +7,8 @@ import sys
 
 from ple_model.arguments import COUNT, PROCESSES, day, device, file_out, folder_in, path, share
 from ple_model.commands import Arguments, Command, add_json
+from ple_model.data.commands import _bar
+from ple_model.json_text import dump
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +38,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: Arguments) -> int:
     import torch
 
-    from ple_model.data.commands import _bar
     from ple_model.predict import predict
-    from ple_model.run import dump, load_run
+    from ple_model.run import load_run
 
     torch.set_flush_denormal(True)
     found = predict(

@@ -62,7 +62,7 @@ class Precision:
 
 def memory_mb(device: torch.device) -> tuple[float, float | None]:
     """(resident memory of this process in MB, peak memory of the GPU in MB or None)."""
-    import psutil
+    import psutil  # late: psutil, once an epoch
 
     resident = psutil.Process().memory_info().rss / 2**20
     if device.type != "cuda":

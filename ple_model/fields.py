@@ -7,6 +7,9 @@ N_NORMALIZED = 644
 SEGMENTS = ("anonymous", "cold_start", "warm_start", "dormant")
 """By id. A model has parameters for the first two alone; runs from before there was a dormant segment have ids 0 to 2."""
 
+NO_CUTOFF = "1970-01-01"
+"""Cut-off of the rows of a table that has none."""
+
 FIELD_SHAPES: dict[str, tuple[int, ...]] = {
     "features": (N_FEATURES,),
     "cluster_ids": (),

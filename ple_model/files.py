@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from ple_model import safe_text
 from ple_model.errors import UserError
+from ple_model.json_text import dump
 from ple_model.safe_paths import check_file, write_bytes
 from ple_model.staging import staged_file
 
@@ -20,24 +19,9 @@ if TYPE_CHECKING:  # imported late: a stored analysis is read without torch
     from torch import Tensor
 
 
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: a number that is not finite becomes null, tuples lists, NumPy and 0-D tensors numbers."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
-        return value
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
-
-
 def write_json(path: Path, value: Any) -> None:
     """`value` as indented strict JSON, atomically."""
-    write_bytes(path, (json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_bytes(path, (dump(value) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -50,7 +34,7 @@ def read_json(path: Path) -> Any:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """A safetensors file, atomically. Tensors are copied to contiguous CPU memory, so that views may be given."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file  # late: torch
 
     whole = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
     with staged_file(path, sum(v.numel() * v.element_size() for v in whole.values())) as temporary:

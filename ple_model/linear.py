@@ -111,8 +111,8 @@ def _ridges(yardstick: Yardstick, x: Matrix, y: Array, strengths: tuple[float, .
 
 
 def _logistics(yardstick: Yardstick, x: Matrix, y: Array, strengths: tuple[float, ...]) -> Iterator[tuple[float, Predict]]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.exceptions import ConvergenceWarning  # late: scikit-learn
+    from sklearn.linear_model import LogisticRegression  # late: scikit-learn
 
     width = 2 if yardstick.kind == "binary" else len(yardstick.constant)
     model = LogisticRegression(solver="lbfgs", warm_start=True, max_iter=ITERATIONS, tol=1e-3)

@@ -30,8 +30,8 @@ def currencies() -> frozenset[str]:
 @cache
 def in_use() -> tuple[str, ...]:
     """Those that are legal tender somewhere today: what a mistyped code most likely means."""
-    from babel.core import get_global
-    from babel.numbers import get_territory_currencies
+    from babel.core import get_global  # late: babel
+    from babel.numbers import get_territory_currencies  # late: babel
 
     return tuple(sorted({c for t in get_global("territory_currencies") for c in get_territory_currencies(t)}))
 
@@ -61,7 +61,7 @@ def is_money(unit: str) -> bool:
 def money(value: float, unit: str, language: Language = "en", *, signed: bool = False) -> str:
     """An amount as text: `$1,234.50`, `₩1,234`; the grouped number alone where the currency is not known. `signed`: with a plus
     where it is more than nothing, for differences."""
-    from babel.numbers import format_currency, format_decimal, get_currency_precision
+    from babel.numbers import format_currency, format_decimal, get_currency_precision  # late: babel
 
     if not math.isfinite(value):
         return "unknown" if language == "en" else "알 수 없음"

@@ -39,9 +39,8 @@ from ple_model.data.build.build import BuildSettings, transform
 from ple_model.data.build.steps import Progress
 from ple_model.data.dataset.reader import Batch, Dataset
 from ple_model.data.own.dataset import rows_to_score
-from ple_model.data.own.table import NO_CUTOFF
 from ple_model.errors import UserError
-from ple_model.fields import SEGMENTS
+from ple_model.fields import NO_CUTOFF, SEGMENTS
 from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import PLEClusterOutput

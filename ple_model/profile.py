@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError
+from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
 from ple_model.presence import is_part, part_key
 from ple_model.safe_arrays import read_npz, write_npz
 from ple_model.schema import PART_SLICES
@@ -132,8 +133,6 @@ class ProfileRows:
 def rows_of(inputs: PLEClusterInput, *, decoded: bool = True) -> ProfileRows:
     """The rows of a batch. `decoded=False`: fields that are not in the batch were left out by its reader, only what presence
     says counts."""
-    from ple_model.fields import OPTIONAL_FIELDS, SEGMENTS
-
     keys = [*OPTIONAL_FIELDS, *(part_key(p) for p in inputs.parts)]
     said = inputs.presence or {}
     counted = [k for k in keys if decoded or k in said or is_part(k) or getattr(inputs, k) is not None]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ple_model.disk import writing
-from ple_model.files import plain
+from ple_model.json_text import plain
 from ple_model.progress_shape import fits
 from ple_model.safe_paths import append_file, open_file
 

@@ -7,6 +7,7 @@ import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING
 
+import ple_model.experts as package
 from ple_model.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 @cache
 def expert_classes() -> dict[str, type[Expert]]:
     """Every expert class under `ple_model.experts`, by its `name`."""
-    import ple_model.experts as package
-    from ple_model.experts.base import Expert
+    from ple_model.experts.base import Expert  # late: torch
 
     found: dict[str, type[Expert]] = {}
     for module in pkgutil.iter_modules(package.__path__):

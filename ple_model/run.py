@@ -22,12 +22,14 @@ import dataclasses
 import fcntl
 import json
 import os
+import platform
 import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +37,8 @@ from ple_model.amounts import AmountMap, MeanShift, checked, checked_shifts
 from ple_model.calibration import CalibrationMap
 from ple_model.config import Config, config_from_dict
 from ple_model.context import ModelContext
+from ple_model.data.dataset.reader import Dataset
+from ple_model.device import pick_device
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_json, read_tensors, write_json
 from ple_model.finite import bad_tensors, listed, tensors_sentence
@@ -198,8 +202,7 @@ class Run:
     def model(self, device: str = "cpu", *, finite: bool = True) -> PLEClusterAdaTT:
         """The trained model in eval mode. `UserError` if the weights are missing, truncated or another model's, or if a weight,
         buffer or label scaler is no number; `finite=False` is for who looks for the cause."""
-        from ple_model.device import pick_device
-        from ple_model.model import PLEClusterAdaTT
+        from ple_model.model import PLEClusterAdaTT  # late: the whole model
 
         path = self.path / "model.safetensors"
         if not is_file(path):
@@ -222,16 +225,12 @@ class Run:
 
     def sample(self) -> Dataset:
         """The customers stored with the run, as a small dataset."""
-        from ple_model.data.dataset.reader import Dataset
-
         if not is_file(self.path / "sample" / "dataset.json"):
             raise UserError(f"{self.path} has no sample yet: it is written when the training ends")
         return Dataset.open(self.path / "sample")
 
     def dataset(self) -> Dataset | None:
         """The dataset it was trained on, if it is still where it was and its fingerprint is the same; else None."""
-        from ple_model.data.dataset.reader import Dataset
-
         try:
             place = Stored.of(self.path, read_json(self.path / "state" / "dataset.json")).text("path")
             if not Path(place).is_absolute():
@@ -420,9 +419,6 @@ def write_config(run: Path, config: Config) -> None:
 
 def library_versions() -> dict[str, str]:
     """Versions of what can change a number."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
     out = {"python": platform.python_version()}
     for name in ("ple-scope", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "pyarrow", "duckdb"):
         try:
@@ -446,10 +442,3 @@ def code_commit() -> str | None:
         return next((line.split()[0] for line in lines if line.endswith(" " + ref)), None)
     except (OSError, IndexError):
         return None
-
-
-def dump(value: Any) -> str:
-    """JSON for `--json` output."""
-    from ple_model.files import plain
-
-    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)

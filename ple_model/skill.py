@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from ple_model import baseline_folder
@@ -107,7 +109,7 @@ def why_not(dataset: Dataset) -> str:
 def measure(dataset: Dataset, progress: Progress | None = None, *, seed: int = 0, keep: bool = True) -> StoredBaselines:
     """Fit the baselines of a dataset and keep them with it; `unkept` says why where that could not be done. `UserError` for a
     dataset without training rows, or without any others."""
-    from ple_model.baselines import measure_all
+    from ple_model.baselines import measure_all  # late: torch
 
     return measure_all(dataset, progress, seed=seed, keep=keep)
 
@@ -115,9 +117,6 @@ def measure(dataset: Dataset, progress: Progress | None = None, *, seed: int = 0
 def rows_in(dataset: Dataset, sample: Dataset) -> NDArray[np.int64] | None:
     """[rows of `sample`] their numbers in `dataset`'s file order; None where `sample` is no unchanged extract of it: other keys
     or labels."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     keys, mine = (_keys(d) for d in (dataset, sample))
     keep = np.flatnonzero(np.asarray(pc.is_in(keys, value_set=mine)))
     names = ["customer_id", "cutoff", "split", *(f"y_{t}" for t in sample.manifest.tasks)]
@@ -128,8 +127,6 @@ def rows_in(dataset: Dataset, sample: Dataset) -> NDArray[np.int64] | None:
 
 
 def _keys(dataset: Dataset) -> pa.Array:
-    import pyarrow.compute as pc
-
     table = dataset.table(["customer_id", "cutoff", "split"])
     return pc.binary_join_element_wise(*(c.combine_chunks() for c in table.columns), "|")
 

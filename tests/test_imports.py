@@ -78,3 +78,22 @@ def test_the_analysis_keeps_the_order_of_its_layers() -> None:
     assert not unplaced, f"say in LAYERS where these belong: {sorted(unplaced)}"
     upward = [f"{m} -> {t}" for m, found in inside.items() for t in found if level[area(t)] > level[area(m)]]
     assert not upward
+
+
+def is_command(module: str) -> bool:
+    """Whether a module holds commands, which load what they work with once they are asked for."""
+    return module.split(".")[-1].startswith("commands") or module.startswith("ple_model.importers.")
+
+
+def test_what_is_imported_late_says_why() -> None:
+    silent = []
+    for name, path in FILES.items():
+        if is_command(name):
+            continue
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for function in ast.walk(ast.parse(text)):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                found = [n for n in ast.walk(function) if isinstance(n, ast.Import | ast.ImportFrom)]
+                silent += [f"{path}:{n.lineno}" for n in found if "# late: " not in lines[n.lineno - 1]]
+    assert not silent, "an import inside a function ends with `# late: ...`, or stands at the top"

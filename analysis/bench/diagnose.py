@@ -35,7 +35,7 @@ class _Over(Exception):
 
 def make(folder: Path, settings: Settings, rows: int) -> tuple[Run, Dataset]:
     """A run of one short epoch and a dataset of `rows` rows that it did not see."""
-    from ple_model.train import train
+    from ple_model.train import train  # late: the training
 
     over = ("training.phase1_epochs=1", "training.phase2_epochs=0", "training.batch_size=32")
     config = load_config("small" if settings.quick else "v3_14", overrides=over)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from analysis.engine.concepts import raised_differences, silenced
+from analysis.engine.concepts import TOP_LEAST, TOP_SHARE, raised_differences, silenced
 from ple_model.bench.measure import Row, Settings, Target, agree
 from ple_model.bench.registry import Benchmark
 
@@ -63,8 +63,6 @@ def loop(c: Case, latents: range, top_share: float, top_least: int) -> dict[str,
 
 
 def run(settings: Settings) -> list[Row]:
-    from analysis.engine.concepts import TOP_LEAST, TOP_SHARE
-
     rows, latents = settings.pick(4096, 512), settings.pick(LATENTS, 128)
     timed = range(settings.pick(96, 8))
     case = Case.make(rows, latents, settings.seed)

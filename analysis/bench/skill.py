@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -133,8 +134,6 @@ def run(settings: Settings) -> list[Row]:
 
 def _copy(source: Path, to: Path) -> Run:
     """A bundled run to write an analysis into."""
-    import shutil
-
     shutil.copytree(source, to, ignore=shutil.ignore_patterns("analysis"))
     return load_run(to)
 

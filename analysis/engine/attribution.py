@@ -104,7 +104,7 @@ def integrate_until(
 
 
 def _captum(fn: Scalar, inputs: Tensors, baselines: Tensors, nodes: int, chunk: int) -> Tensors:
-    from captum.attr import IntegratedGradients
+    from captum.attr import IntegratedGradients  # late: captum
 
     def value(*tensors: Tensor) -> Tensor:
         # Captum refuses an input that the function does not read: let each be read, times nothing

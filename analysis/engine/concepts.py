@@ -18,7 +18,7 @@ from torch import Tensor
 
 from analysis.engine.effects import concat_encoded, rows_alone
 from analysis.engine.explainer import Explainer, private
-from analysis.engine.score import Score, shown
+from analysis.engine.score import Score, distribution, shown
 from analysis.results.latents import RAISED, Latents
 from ple_model.calibration import CalibrationMap
 from ple_model.fields import SEGMENTS
@@ -152,8 +152,6 @@ def _same(
     model: PLEClusterAdaTT, before: Any, after: Any, task: str, calibration: Mapping[str, CalibrationMap]
 ) -> tuple[Tensor, Tensor]:
     """The shown prediction of two outputs; of a class task, the probability of the class that was most probable before."""
-    from analysis.engine.score import distribution
-
     if model.tasks[task].kind in ("multiclass", "contrastive"):
         p, q = distribution(model, before, task), distribution(model, after, task)
         top = p.argmax(1, keepdim=True)

@@ -62,7 +62,7 @@ class Population:
     @cached_property
     def _ranks(self) -> NDArray[np.float32]:
         """[n, columns] standardised ranks, 0 in constant columns."""
-        from scipy.stats import rankdata
+        from scipy.stats import rankdata  # late: scipy
 
         ranks = rankdata(self.features, axis=0).astype(np.float32)
         ranks -= ranks.mean(0)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from analysis.engine.score import distribution
 from analysis.explain.source_columns import as_changed, by_source, columns_of
 from analysis.results.explanation import Change, Counterfactual, FeatureContribution
 
@@ -66,8 +67,6 @@ def counterfactual(
         after = score(output).double().numpy()
     label: Any = None
     if score.target is not None and spec.kind in ("multiclass", "contrastive"):
-        from analysis.engine.score import distribution
-
         label = distribution(model, output, score.task).argmax(1).numpy()
         flipped = label != score.target
     else:

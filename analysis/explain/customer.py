@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.explain.lookup import chosen_task, find
+from analysis.explain.standing import standing
 from analysis.opening import opened_run
 from analysis.results.explanation import Explanation
 
@@ -36,8 +37,7 @@ def explain(
     opened = opened_run(run)
     chosen = chosen_task(opened, task)
     data, row = find(opened, customer_id, cutoff, dataset)
-    from analysis.explain.assemble import assemble  # torch
-    from analysis.explain.standing import standing
+    from analysis.explain.assemble import assemble  # late: torch
 
     found = assemble(opened, data, data.take([row]), chosen, target, seed)
     return replace(found, skill=standing(opened, chosen, data), anyway=anyway)

@@ -66,9 +66,9 @@ def _kept(mark: str, task: str, opened: _Open) -> Standing | None:
 
 
 def _measured(run: Run, data: Dataset, task: str) -> Standing | None:
-    import torch
+    import torch  # late: torch
 
-    from analysis.judging import Judge
+    from analysis.judging import Judge  # late: torch
 
     split = next((s for s in SPLITS[:2] if data.rows(s)), None)
     if split is None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+import analysis.faults as package
 from analysis.checks.finding import SEVERITIES, Finding, Severity
 from analysis.checks.registry import checks
 
@@ -159,8 +160,6 @@ def fault(
 @cache
 def faults() -> dict[str, PlantedFault]:
     """Every injector under `analysis.faults`, by name."""
-    import analysis.faults as package
-
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     return dict(sorted(_FAULTS.items()))

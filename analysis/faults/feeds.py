@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from analysis.faults.fault import Columns
 from analysis.faults.rows import remove, rewrite
 from ple_model.data.dataset.reader import Dataset
@@ -17,8 +19,6 @@ def cut_feed(dataset: Dataset, out: Path, fields: Sequence[str], *, share: float
     `fields` are input fields (not `features:<part>`), and a row loses all of them or none. `UserError` if the dataset has no
     such field.
     """
-    import numpy as np
-
     for name in fields:
         if name not in dataset.manifest.fields:
             raise UserError(f"{dataset.path} has no input field '{name}'{did_you_mean(name, dataset.manifest.fields)}")

@@ -12,6 +12,7 @@ from functools import cache
 
 import plotly.graph_objects as go
 
+import analysis.figures as package
 from analysis.stats.run import Statistics
 
 Drawing = tuple[str, Callable[[], go.Figure]]
@@ -34,8 +35,6 @@ def reported(place: float) -> Callable[[Reported], Reported]:
 @cache
 def reported_figures() -> tuple[Reported, ...]:
     """Every function that `reported` decorates under `analysis.figures`, in the order of the report."""
-    import analysis.figures as package
-
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     return tuple(function for _, function in sorted(_REPORTED.values(), key=lambda r: r[0]))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from analysis.i18n import phrase, section
 from analysis.wording import Language, given_title, module_title, percent, quantity, task_title, title
+from ple_model.fields import NO_CUTOFF
 
 ScoreUnit = Literal["probability", "value"]
 Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
@@ -332,8 +333,6 @@ class Explanation:
 
     def headline(self, language: Language = "en") -> str:
         """Customer, task and prediction in one line."""
-        from ple_model.data.own.table import NO_CUTOFF
-
         at = "" if self.cutoff == NO_CUTOFF else f" · {self.cutoff}" if language == "ko" else f" at {self.cutoff}"
         title = given_title(self.task, self.title) or task_title(self.task, language) or self.title
         answer = f"{self.target_name} {self.shown(self.prediction, language)}".strip()

@@ -18,8 +18,8 @@ from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
-from ple_model.data.own.table import NO_CUTOFF
-from ple_model.files import plain
+from ple_model.fields import NO_CUTOFF
+from ple_model.json_text import plain
 from ple_model.presence import plain_name
 
 PARTS = 12

@@ -41,7 +41,7 @@ if __name__ == "__main__":
 
 def built(folder: Path, customers: int, seed: int) -> dict[str, Any]:
     """Rows, seconds a step and in all, and the peak memory (MB) of the largest process of one build."""
-    from ple_model.data.synth import generate
+    from ple_model.data.synth import generate  # late: the synthetic bank
 
     events = folder / f"events-{customers}"
     generate(events, customers, seed, workers=min(8, os.cpu_count() or 1))

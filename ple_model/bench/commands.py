@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ple_model.arguments import PROCESSES, whole
 from ple_model.commands import Command, add_json
+from ple_model.json_text import dump
 
 if TYPE_CHECKING:
     from ple_model.bench.measure import Row
@@ -67,8 +68,6 @@ def _run(args: argparse.Namespace) -> int:
 def _print_json(rows: Sequence[Row], failed: dict[str, str], args: argparse.Namespace) -> None:
     import torch
 
-    from ple_model.run import dump
-
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     machine = {"threads": args.threads, "cores": os.cpu_count(), "load": load, "torch": torch.__version__}
     found = [r.to_dict() for r in rows]
@@ -77,7 +76,6 @@ def _print_json(rows: Sequence[Row], failed: dict[str, str], args: argparse.Name
 
 def _list(*, as_json: bool) -> int:
     from ple_model.bench.registry import NOT_YET, benchmarks
-    from ple_model.run import dump
 
     found = {n: b.help for n, b in benchmarks().items()}
     if as_json:

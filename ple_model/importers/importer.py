@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ple_model.importers as package
 from ple_model.commands import Arguments
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ class Importer:
 @cache
 def importers() -> dict[str, Importer]:
     """Every source under `ple_model.importers`, by name."""
-    import ple_model.importers as package
-
     modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     found: list[Importer] = [m.IMPORTER for m in modules if hasattr(m, "IMPORTER")]
     return {s.name: s for s in sorted(found, key=lambda s: (s.order, s.name))}

@@ -9,6 +9,7 @@ from typing import Any
 
 from ple_model.arguments import file_out, path
 from ple_model.commands import Arguments
+from ple_model.data.importers.source_files import folder_of
 from ple_model.importers.importer import Importer
 
 
@@ -27,7 +28,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    from ple_model.data.importers.source_files import folder_of
     from ple_model.data.importers.starter_map import write_starter
 
     starter = write_starter(arguments.file, arguments.out, arguments.table, arguments.encoding)

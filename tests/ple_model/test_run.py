@@ -18,7 +18,8 @@ from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
 from ple_model.disk import DiskFull
 from ple_model.errors import UserError
-from ple_model.files import plain, read_json, write_json, write_tensors
+from ple_model.files import read_json, write_json, write_tensors
+from ple_model.json_text import plain
 from ple_model.run import FORMAT_VERSION, Run, list_runs, load_run
 from tests.factories import random_inputs
 

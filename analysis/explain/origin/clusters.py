@@ -67,7 +67,7 @@ class Clusters:
     @cached_property
     def ranks(self) -> dict[int, Array]:
         """Columns that have words -> rank of every row among all, from 0 to 1."""
-        from scipy.stats import rankdata
+        from scipy.stats import rankdata  # late: scipy
 
         found = {}
         for name in {k.split(".")[1] for k in catalogue("en") if k.startswith("trait.")}:

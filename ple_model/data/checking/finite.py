@@ -16,6 +16,7 @@ from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.finite import bad_inputs, bad_labels
+from ple_model.uncertainty import stored_quantiles
 
 if TYPE_CHECKING:
     from ple_model.run import Run
@@ -74,8 +75,6 @@ def _infinite_columns(dataset: Dataset) -> _Found:
 
 def run_faults(run: Run) -> list[Fault]:
     """What a run keeps beside its weights: calibration, scales, uncertainty quantiles, and the rows of its sample."""
-    from ple_model.uncertainty import stored_quantiles
-
     faults: list[Fault] = []
     normalizer = run.preprocess / "normalizer.npz"
     loads: list[Callable[[], object]] = [lambda: run.calibration, lambda: stored_quantiles(run)]

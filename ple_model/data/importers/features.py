@@ -36,7 +36,7 @@ from ple_model.data.events.sql import is_blank, read_expression
 from ple_model.data.importers.scan_source import scan_source
 from ple_model.data.importers.source_map import TableMap
 from ple_model.errors import UserError, did_you_mean
-from ple_model.fields import N_NORMALIZED
+from ple_model.fields import N_NORMALIZED, NO_CUTOFF
 from ple_model.presence import part_key, presence_columns
 from ple_model.schema import PART_SLICES, PARTS, load_schema
 from ple_model.sql_paths import to_read, to_write
@@ -45,8 +45,6 @@ from ple_model.tasks import TASKS
 
 SPECIAL = ("customer_id", "cutoff", "split")
 CUSTOMER = ColumnSpec("customer_id", "VARCHAR", required=True, key=True)
-NO_CUTOFF = "1970-01-01"
-"""Of a table without cut-offs."""
 CHUNK = 8192
 MIN_KNOWN = 10
 """Fewer known feature columns than this: the file is taken for something else."""

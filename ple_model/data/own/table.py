@@ -20,11 +20,10 @@ from ple_model.data.importers.scan_source import guess_layout, scan_source
 from ple_model.data.importers.source_files import find_files
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, OwnTable
 from ple_model.errors import UserError, did_you_mean
+from ple_model.fields import NO_CUTOFF
 from ple_model.sql_text import quote, sql_list
 
 LARGEST = float(np.finfo(np.float32).max)
-NO_CUTOFF = "1970-01-01"
-"""Of a table without cut-offs."""
 Array = NDArray[Any]
 
 
