@@ -6,8 +6,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from analysis.faults.fault import unplantable
-from analysis.faults.oracle import oracle_of
 from analysis.faults.seeds import CUSTOMERS, FRESH, LOOKED_AT, ONCE, require_allowed
 from ple_model.arguments import MAX_SEED, file_out, folder_out, whole
 from ple_model.commands import Command, add_json
@@ -107,6 +105,8 @@ def _say(line: str) -> None:
 
 def _listing(request: object, *, as_json: bool) -> str:
     from analysis.faults.bench import Request
+    from analysis.faults.fault import unplantable
+    from analysis.faults.oracle import oracle_of
 
     assert isinstance(request, Request)
     rows = [
