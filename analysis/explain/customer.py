@@ -34,10 +34,10 @@ def explain(
     was trained on. The reasons for a task without skill are withheld unless `anyway`. `UserError` for an unknown customer (with
     the nearest id), task, cutoff or class.
     """
+    from analysis.explain.assemble import assemble  # late: torch
+
     opened = opened_run(run)
     chosen = chosen_task(opened, task)
     data, row = find(opened, customer_id, cutoff, dataset)
-    from analysis.explain.assemble import assemble  # late: torch
-
     found = assemble(opened, data, data.take([row]), chosen, target, seed)
     return replace(found, skill=standing(opened, chosen, data), anyway=anyway)

@@ -191,7 +191,7 @@ def test_any_dataset_at_hand_can_be_shown_and_left_again(
 def test_a_task_without_skill_is_not_explained(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the checks of the explanation say: nothing green, no reasons, and where to ask instead."""
     none = Standing(0.01, -0.02, 0.03, 400, has_skill=False)
-    monkeypatch.setattr(import_module("analysis.explain.standing"), "standing", lambda *_: none)
+    monkeypatch.setattr(import_module("analysis.explain.customer"), "standing", lambda *_: none)
     state._explanation.clear()
     try:
         app = opened(runs, monkeypatch, "why_recommended", run="tiny", why_task="churn")

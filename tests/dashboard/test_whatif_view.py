@@ -21,7 +21,7 @@ from ple_model.run import Run
 def whatever_its_skill(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The panel belongs to the reasons, which a task without skill does not have: whether this small model has any is no
     matter."""
-    monkeypatch.setattr(import_module("analysis.explain.standing"), "standing", lambda *_: None)
+    monkeypatch.setattr(import_module("analysis.explain.customer"), "standing", lambda *_: None)
     state._explanation.clear()
     yield
     state._explanation.clear()

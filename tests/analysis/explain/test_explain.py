@@ -280,7 +280,7 @@ def test_what_is_withheld_for_want_of_skill_ends_with_exit_code_0(
         asked.append(anyway)
         return without_skill(found, anyway=anyway)
 
-    monkeypatch.setattr(import_module("analysis.explain.customer"), "explain", explained)
+    monkeypatch.setattr(import_module("analysis.commands_explain"), "explain", explained)
     words = ["explain", str(tiny_run.path), "--customer", found.customer_id]
     assert main(words) == main([*words, "--anyway"]) == 0
     assert asked == [False, True]
