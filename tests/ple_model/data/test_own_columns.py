@@ -206,7 +206,7 @@ def test_pages_show_the_tables_columns(run: Run, name: str, monkeypatch: pytest.
     monkeypatch.setenv(RUNS_VARIABLE, str(run.path.parent))
     monkeypatch.setenv(DEBUG, "1")
     monkeypatch.setattr(
-        import_module("analysis.explain.standing"), "standing", lambda *_: None
+        import_module("analysis.explain.customer"), "standing", lambda *_: None
     )  # reasons, whatever the skill of so few rows
     app = AppTest.from_function(page, args=(name,), default_timeout=120)
     app.query_params |= {"run": run.name, "task": "churn"}
