@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ple_model import train as training
 from ple_model.cli import main
 from ple_model.data.build.steps import new_array
 from ple_model.data.dataset.reader import Dataset
@@ -24,6 +23,7 @@ from ple_model.files import write_tensors
 from ple_model.progress import ProgressWriter, read_progress
 from ple_model.run import load_run
 from ple_model.safe_paths import write_bytes
+from ple_model.training import trainer
 from tests.drills.disk_full import mount, unmount
 from tests.fakes import tiny_config
 
@@ -101,7 +101,7 @@ def test_a_training_whose_disk_fills_up_says_so_and_goes_on_with_room(
     run = tmp_path / "run"
     words = ["train", str(tiny_dataset.path), str(run), "--preset", "small", "--config", str(tmp_path / "tiny.yaml"), "--quiet"]
     with monkeypatch.context() as patched:
-        patched.setattr(training, "save_checkpoint", full)
+        patched.setattr(trainer, "save_checkpoint", full)
         assert main([*words, "--device", "cpu"]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert "no space left on" in said
