@@ -12,9 +12,10 @@ from analysis.explain.customer import explain
 from analysis.latents import latents
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
+from analysis.results.uncertainty import TaskUncertainty
 from analysis.results.whatif import CustomerWhatIf, TaskEffect, WhatIfResult
 from analysis.store import AnalysisStore
-from analysis.uncertainty import TaskUncertainty, uncertainty
+from analysis.uncertainty import uncertainty
 from analysis.whatif import whatif, whatif_customer
 
 __all__ = [

@@ -11,11 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.results.uncertainty import (
+    Array,
+    Choice,
+    CohortUncertainty,
+    Decomposition,
+    IntervalCalibration,
+    Reliability,
+    RiskCoverage,
+    Simplex,
+    TaskUncertainty,
+)
 from analysis.stats import evidence
 from ple_model.errors import UserError, did_you_mean
 from ple_model.wilson import wilson
@@ -24,7 +35,6 @@ if TYPE_CHECKING:
     from analysis.cohort import CohortFilter
     from analysis.store import AnalysisStore
 
-Array = NDArray[np.float64]
 MIN_LABELS = 50
 """Labelled rows below which nothing is judged."""
 MIN_EVENTS = 10
@@ -38,125 +48,6 @@ LEVELS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 COVERAGES = tuple(round(0.5 + 0.025 * i, 3) for i in range(21))
 GRID = 16
 """Cells along a side of the simplex."""
-
-
-@dataclass(frozen=True)
-class CohortUncertainty:
-    """One group's distribution: quantiles at 5, 25, 50, 75 and 95 %."""
-
-    name: str
-    n: int
-    mean: float
-    quantiles: tuple[float, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """Equal-width bins that hold rows: mean shown probability, observed share, rows, 95 % Wilson interval of the share.
-
-    Binary: P(y = 1) against the rate; multiclass: top probability against accuracy.
-    """
-
-    shown: Array
-    observed: Array
-    count: NDArray[np.int64]
-    low: Array
-    high: Array
-    ece: float
-    adaptive_ece: float
-    brier: float
-    """Multiclass: of the top class's hit."""
-    nll: float
-
-
-@dataclass(frozen=True, eq=False)
-class RiskCoverage:
-    """Mean error among the most certain share of the rows."""
-
-    coverage: Array
-    risk: Array
-    best: Array
-    """With the errors themselves as the ordering."""
-    random: float
-    aurc: float
-    excess: float
-    auroc: float
-    """Of uncertainty for errors (regression: errors above their median); NaN with too few of either."""
-
-
-@dataclass(frozen=True, eq=False)
-class Decomposition:
-    """Rows by epistemic (x) and aleatoric (y) uncertainty: counts [x, y] on the edges' grid, log10 of variances for
-    regression."""
-
-    x_edges: Array
-    y_edges: Array
-    count: NDArray[np.int64]
-    epistemic_share: float
-    """Regression: median epistemic share of the total variance; NaN for classes, where units differ."""
-    correlation: float
-    """Spearman correlation of the two: near 1 the head tells one thing twice."""
-
-
-@dataclass(frozen=True, eq=False)
-class IntervalCalibration:
-    """Central intervals of the NIG's predictive Student-t: promised and observed coverage; histogram of PIT values (20
-    bins)."""
-
-    nominal: Array
-    observed: Array
-    pit: NDArray[np.int64]
-    error: float
-    """Mean |observed - nominal| over the levels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Simplex:
-    """A three-class task's rows on the probability simplex, in triangular cells: barycentric centres [m, 3], rows,
-    uncertainty."""
-
-    corners: tuple[str, str, str]
-    centre: Array
-    count: NDArray[np.int64]
-    uncertainty: Array
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a fallback threshold costs: a prediction above `threshold` is withheld."""
-
-    threshold: float
-    coverage: float
-    """Share of all rows that keep their prediction."""
-    risk: float
-    """Mean error of the labelled rows that keep it; NaN with too few labels."""
-    risk_fallback: float
-    """Mean error of those that fall back."""
-    kept: int
-    by_segment: dict[str, float]
-    """Share of each segment that falls back."""
-
-
-@dataclass(frozen=True, eq=False)
-class TaskUncertainty:
-    """One task in one cohort. Parts that cannot be told from these rows are None, and `reason` says why."""
-
-    task: str
-    kind: str
-    n: int
-    labelled: int
-    state: Literal["ok", "unknown"]
-    reason: str
-    cohorts: tuple[CohortUncertainty, ...]
-    by_cluster: tuple[CohortUncertainty, ...]
-    edges: Array
-    histogram: NDArray[np.int64]
-    reliability: Reliability | None
-    risk: RiskCoverage | None
-    decomposition: Decomposition | None
-    intervals: IntervalCalibration | None
-    simplex: Simplex | None
-    choices: tuple[Choice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +65,6 @@ class _Rows:
     aleatoric: Array | None
     pit: Array | None
     classes: Array | None
-
     lost: NDArray[np.bool_]
     """Labelled rows whose prediction is no number: certain and wrong, whatever the head says (see `ple_model.metrics`)."""
 
@@ -282,18 +172,7 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
         raise UserError(f"task '{task}' has no uncertainty in this analysis{did_you_mean(task, heads)}")
     kind = store.statistics.facts.kinds[task]
     classes = [c for c in store.columns if c.startswith(f"s:{task}:")]
-    wanted = [
-        "segment",
-        "cluster",
-        "split",
-        f"u:{task}",
-        f"p:{task}",
-        f"y:{task}",
-        f"c:{task}",
-        f"a:{task}",
-        f"q:{task}",
-        *classes,
-    ]
+    wanted = ["segment", "cluster", "split", *(f"{kind_of}:{task}" for kind_of in "upycaq"), *classes]
     raw = store.rows([c for c in wanted if c in store.columns], filters, limit=LIMIT)
 
     def number(name: str) -> Array | None:
@@ -366,13 +245,12 @@ def _decomposition(r: _Rows, *, logs: bool) -> Decomposition | None:
     if ok.sum() < MIN_LABELS:
         return None
     x, y = r.u[ok], r.aleatoric[ok]
-    share = float(np.median(x / np.maximum(x + y, 1e-12))) if logs else float("nan")
     if logs:
         x, y = np.log10(np.maximum(x, 1e-12)), np.log10(np.maximum(y, 1e-12))
     count, x_edges, y_edges = np.histogram2d(x, y, bins=30)
     flat = np.ptp(x) == 0 or np.ptp(y) == 0
     correlation = float("nan") if flat else float(np.corrcoef(_ranks(x), _ranks(y))[0, 1])
-    return Decomposition(x_edges, y_edges, count.astype(np.int64), share, correlation)
+    return Decomposition(x_edges, y_edges, count.astype(np.int64), correlation)
 
 
 def _ranks(values: Array) -> Array:
@@ -405,11 +283,8 @@ def _choice(r: _Rows, threshold: float) -> Choice:
     seen = np.isfinite(r.u)
     keep = seen & (r.u <= threshold)
     judged = r.judged
-    enough = judged.sum() >= MIN_LABELS
-
-    def mean(rows: NDArray[np.bool_]) -> float:
-        return float(r.error[rows].mean()) if enough and rows.any() else float("nan")
-
+    stay = judged & keep
+    risk = float(r.error[stay].mean()) if judged.sum() >= MIN_LABELS and stay.any() else float("nan")
     segments = {str(s): float((~keep[seen & (r.segment == s)]).mean()) for s in np.unique(r.segment[seen])}
     share = float(keep.sum() / seen.sum()) if seen.any() else float("nan")
-    return Choice(float(threshold), share, mean(judged & keep), mean(judged & ~keep), int(keep.sum()), segments)
+    return Choice(float(threshold), share, risk, int(keep.sum()), segments)

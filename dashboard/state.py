@@ -27,13 +27,14 @@ from analysis.performance import performance
 from analysis.replicates import profile
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
+from analysis.results.uncertainty import TaskUncertainty
 from analysis.results.whatif import StrengthSweep
 from analysis.skill import skill
 from analysis.stats.expert import ExpertStats
 from analysis.stats.hmm import HmmStats
 from analysis.stats.run import SplitPerformance
 from analysis.stats.skill import TaskSkill
-from analysis.uncertainty import TaskUncertainty, uncertainty
+from analysis.uncertainty import uncertainty
 from analysis.vectors import expert_statistics, hmm_statistics
 from dashboard.model_lock import model_lock
 from dashboard.server import ROOT, RUNS_VARIABLE

@@ -187,10 +187,6 @@ class Run:
         status = self.manifest.status
         return "interrupted" if status == "running" and not self.live else status
 
-    @property
-    def resumable(self) -> bool:
-        return self.manifest.status != "finished" and (self.path / "state").is_dir() and not self.live
-
     @cached_property
     def _context(self) -> ModelContext:
         return ModelContext.load(self.preprocess)

@@ -45,11 +45,6 @@ class Removal:
     infidelity: float
     correlation: float
     """Between the removed groups' summed attributions and the true change, over the random orders."""
-    steps: Array
-    own_deletion: Array
-    own_insertion: Array
-    random_deletion: Array
-    """Mean curve over the random orders."""
 
 
 def removal(values: Array, value: Value, full: float, empty: float, *, orders: int = ORDERS, seed: int = 0) -> Removal:
@@ -75,10 +70,6 @@ def removal(values: Array, value: Value, full: float, empty: float, *, orders: i
         insertion=_beats(up[0], up[1:]),
         infidelity=float(((predicted - actual) ** 2).mean() / size) if size > 0 else float("nan"),
         correlation=float(np.corrcoef(predicted.ravel(), actual.ravel())[0, 1]) if spread > 0 else float("nan"),
-        steps=np.concatenate([[0.0], cuts / groups, [1.0]]),
-        own_deletion=np.concatenate([[full], answers[0, 0], [empty]]),
-        own_insertion=np.concatenate([[empty], answers[1, 0], [full]]),
-        random_deletion=np.concatenate([[full], answers[0, 1:].mean(0), [empty]]),
     )
 
 

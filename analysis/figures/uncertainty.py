@@ -8,7 +8,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import figure, lines
-from analysis.uncertainty import CohortUncertainty, Decomposition, IntervalCalibration, Reliability, RiskCoverage, Simplex
+from analysis.results.uncertainty import (
+    CohortUncertainty,
+    Decomposition,
+    IntervalCalibration,
+    Reliability,
+    RiskCoverage,
+    Simplex,
+)
 
 
 def reliability(r: Reliability, kind: str = "binary") -> go.Figure:

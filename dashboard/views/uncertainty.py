@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
-from analysis.uncertainty import TaskUncertainty
+from analysis.results.uncertainty import TaskUncertainty
 from dashboard import state, ui
 from dashboard.components import cards, compare, learned, put, skill
 from dashboard.components.fallback import chooser

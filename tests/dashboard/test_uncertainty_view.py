@@ -8,7 +8,8 @@ import pytest
 from analysis import AnalysisStore
 from analysis.cohort import CohortFilter, from_url, to_url
 from analysis.figures import uncertainty as figures
-from analysis.uncertainty import Reliability, _ranks
+from analysis.results.uncertainty import Reliability
+from analysis.uncertainty import _ranks
 from dashboard import state
 
 

@@ -52,7 +52,6 @@ def test_a_run_names_its_parts(tiny_run: Run) -> None:
     assert set(tiny_run.calibration) == {"ctr", "cvr", "churn", "retention"}
     assert tiny_run.context().constant_loss
     assert tiny_run.state == "finished"
-    assert not tiny_run.resumable
     assert "finished" in repr(tiny_run)
 
 

@@ -174,7 +174,6 @@ def test_a_stopped_run_is_resumed_to_the_bits_of_an_unstopped_one(small_dataset:
     over = {"training": {"phase1_epochs": 2, "phase2_epochs": 0}}
     stopped = small_training(small_dataset, tmp_path / "a", over, stop=lambda: next(asked))
     assert stopped.manifest.status == "stopped"
-    assert stopped.resumable
     assert stopped.progress()[-1]["event"] == "stopped"
     done = small_training(small_dataset, tmp_path / "a", over, resume=True)
     whole = small_training(small_dataset, tmp_path / "b", over)

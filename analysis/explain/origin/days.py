@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS
 
 Array = NDArray[np.float64]
-SPEND, PURCHASES, MONEY_IN, MONEY_OUT, PAID_IN, PAID_OUT = 0, 1, 8, 9, 10, 11
+SPEND, PURCHASES, MONEY_IN, MONEY_OUT = 0, 1, 8, 9
 DURATION, AGE, APP, WEB = 0, 3, 6, 7
 SECOND = 1 / 86_400
 
