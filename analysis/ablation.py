@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from analysis.engine.effects import CHUNK, MIN_LABELS, Engine, Prediction
 from analysis.engine.paired import PairedBootstrap
-from analysis.results.whatif import Interval
 from ple_model.data.synth.truth import CAUSE_EXPERT
 from ple_model.errors import UserError, did_you_mean
+from ple_model.interval import Interval
 from ple_model.losses import standardise
 from ple_model.run import load_run
 

@@ -19,10 +19,10 @@ from analysis.opening import opened_dataset, opened_run
 from analysis.recording.batches import finite_rows
 from analysis.recording.columns import RowColumns
 from analysis.recording.ending import Ending
+from analysis.recording.opened import Opened
 from analysis.recording.rows_file import RowsFile
 from analysis.recording.samples import ComparedSample, Drawn, EffectSample, VectorSample
 from analysis.recording.statistics import batch_statistics
-from analysis.recording.subject import Subject
 from analysis.results.progress import Progress
 from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, StoreWriter, stored, write_statistics
@@ -83,33 +83,33 @@ class Recorder:
     def __init__(self, run: Run, data: Dataset, sample: int | None, seed: int, progress: Progress | None) -> None:
         self.data, self.seed = data, seed
         self.progress: Progress = progress if progress is not None else (lambda share, what: None)
-        self.subject = Subject.of(run, data)
-        self.judge = self.judging(run, self.subject.model, data, self.subject.calibration)
+        self.opened = Opened.of(run, data)
+        self.judge = self.judging(run, self.opened.model, data, self.opened.calibration)
         self.drawn = Drawn(data.manifest.rows, sample, seed)
-        self.vectors, self.effects, self.compared = VectorSample(), EffectSample(), ComparedSample(self.subject.names)
+        self.vectors, self.effects, self.compared = VectorSample(), EffectSample(), ComparedSample(self.opened.names)
 
     @torch.no_grad()
     def run(self, writer: StoreWriter, made_of: Fingerprint, *, replace: bool) -> AnalysisStore:
         """The whole pass, then the interventions on the bounded sample; publishes the folder."""
-        subject, path = self.subject, writer.folder / "rows.parquet"
-        columns = RowColumns(subject.model, subject.calibration, self.judge)
+        opened, path = self.opened, writer.folder / "rows.parquet"
+        columns = RowColumns(opened.model, opened.calibration, self.judge)
         added: Statistics | None = None
         said: Said | None = None
         done = 0
         with RowsFile.written(path, self.data) as file:
             for rows, batch in self._batches():
-                output = subject.model(batch.inputs)
-                part = batch_statistics(subject, batch, output)
+                output = opened.model(batch.inputs)
+                part = batch_statistics(opened, batch, output)
                 added = part if added is None else added + part
                 file.add(columns.of(rows, batch, output), rows, batch.customer_id)
                 self._sample(rows, batch, output)
-                if done == 0 and rows[-1] == len(rows) - 1 and subject.own:
+                if done == 0 and rows[-1] == len(rows) - 1 and opened.own:
                     said = Said(batch.inputs, output)
                 done += len(batch)
                 self.progress(0.85 * done / self.drawn.total, f"{done} of {self.drawn.total} customers")
         if added is None:
             raise UserError(f"{self.data.path} has no rows to measure")
-        ending = self.ending(subject, self.judge, self.progress)
+        ending = self.ending(opened, self.judge, self.progress)
         statistics = ending.of(added, path, file.infinite, self.effects.rows(), self.compared, said)
         write_statistics(writer.folder, statistics)
         write_npz(writer.folder / "vectors.npz", self.vectors.arrays(), packed=True)
@@ -117,8 +117,8 @@ class Recorder:
             "data": {"name": self.data.manifest.name, "fingerprint": self.data.manifest.fingerprint},
             "seed": self.seed,
             "made_of": made_of.to_dict(),
-            "judged_split": subject.judged,
-            "own_sample": subject.own,
+            "judged_split": opened.judged,
+            "own_sample": opened.own,
         }
         store = writer.publish(statistics.n, extra, replace=replace)
         self.progress(1.0, "done")

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from analysis.labels import ReadRows, labels_of
 from analysis.nullable import filled
 from analysis.stats.labels import Refound, TaskLabels
-from analysis.stats.skill import Interval, TaskSkill, has_skill
+from analysis.stats.skill import TaskSkill, has_skill
 from analysis.stats.training import TrainingStats
+from ple_model.interval import Interval
 from ple_model.label_profile import TrainedLabels
 from ple_model.sql_paths import to_read
 from ple_model.tasks import TaskSpec

@@ -16,11 +16,11 @@ import numpy as np
 from analysis.cohort import CohortFilter, where
 from analysis.nullable import filled
 from analysis.stats.base import Array
-from analysis.stats.skill import PAIRED, SPLITS, Interval, TaskSkill
+from analysis.stats.skill import PAIRED, SPLITS, TaskSkill
 from analysis.store import AnalysisStore
+from ple_model.interval import Interval
 from ple_model.row_loss import Yardstick
 from ple_model.skill import ORDER, Resamples
-from ple_model.skill import Interval as Plain
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q
 
@@ -106,10 +106,6 @@ def task_skill(
         task, kind, loss, rows, len(np.unique(resamples.code[there])), means,
         Interval(1 - own.value, 1 - own.high, 1 - own.low),
         {n: 1 - v / base for n, v in means.items() if n not in ("constant", "model") and base > 0},
-        {n: _same(resamples.share(whole["model"] - whole[n], whole["constant"])) for n in PAIRED if n in whole},
+        {n: resamples.share(whole["model"] - whole[n], whole["constant"]) for n in PAIRED if n in whole},
         trained_on,
     )  # fmt: skip
-
-
-def _same(found: Plain) -> Interval:
-    return Interval(found.value, found.low, found.high)

@@ -19,11 +19,12 @@ from ple_model.constant_metrics import constant, training_labels
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.finish import base_rate
+from ple_model.interval import Interval
 from ple_model.metrics import BY_KIND, Metrics, bootstrap
 from ple_model.row_loss import of_own
 from ple_model.run import Run
 from ple_model.scoring import Scores, TaskRows, score
-from ple_model.skill import FOLDER, ORDER, PAIRED, Interval, Resamples, stored, why_not
+from ple_model.skill import FOLDER, ORDER, PAIRED, Resamples, stored, why_not
 from ple_model.yardsticks import of_run, usable
 
 NAMES = {"boosting": "gradient_boosting"}
@@ -37,7 +38,7 @@ HEADLINE = {"binary": "auc", "multiclass": "accuracy", "regression": "spearman",
 
 
 @dataclass(frozen=True)
-class TaskSkill:
+class Compared:
     """Mean losses on the same rows by name (`model`, `constant`, baselines) and what follows from them."""
 
     loss: str
@@ -61,7 +62,7 @@ class TaskEvaluation:
     metrics: Metrics
     base_rate: float | None
     baselines: dict[str, Metrics] = field(default_factory=dict)
-    skill: TaskSkill | None = None
+    skill: Compared | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def _evaluate_task(name: str, rows: TaskRows, scores: Scores, rounds: int, amoun
 
 def _skill(
     run: Run, dataset: Dataset, scores: Scores, name: str, baselines: StoredBaselines | None, rounds: int
-) -> TaskSkill | None:
+) -> Compared | None:
     """None where no training label says what a constant would be."""
     rows = scores.tasks[name]
     judge = of_run(run, dataset, rows.spec, baselines)
@@ -233,4 +234,4 @@ def _skill(
     share = resamples.share(model, losses["constant"])
     behind = {k: resamples.share(model - losses[k], losses["constant"]) for k in PAIRED if k in losses}
     means = {k: float(v.mean()) for k, v in losses.items()}
-    return TaskSkill(judge.loss, means, Interval(1 - share.value, 1 - share.high, 1 - share.low), behind)
+    return Compared(judge.loss, means, Interval(1 - share.value, 1 - share.high, 1 - share.low), behind)

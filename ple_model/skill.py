@@ -7,7 +7,6 @@ same resamples. Nothing here loads torch or scikit-learn before something is mea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from ple_model import baseline_folder
 from ple_model.baseline_folder import FOLDER, ORDER, StoredBaselines
 from ple_model.errors import UserError
+from ple_model.interval import Interval
 from ple_model.row_loss import Yardstick, of_own, yardstick
 
 if TYPE_CHECKING:
@@ -35,15 +35,6 @@ PAIRED = ("linear", "boosting", "reachable")
 ROUNDS = 400
 GROUPS = 4000
 """More customers than this are resampled in so many groups of them, drawn at random: the spread of a mean is the same."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval; NaN bounds: fewer than two customers."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
 
 
 class Resamples:

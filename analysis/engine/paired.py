@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.results.whatif import Interval
+from ple_model.interval import Interval
 from ple_model.metrics import auc_of
 
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ from analysis.performance import rows_performance
 from analysis.probing import ProbedRows, probe, wanting
 from analysis.quality import distinct_customers, row_quality, rows_twice, with_customers
 from analysis.recording.batches import inputs_of
+from analysis.recording.opened import Opened
 from analysis.recording.samples import ComparedSample
-from analysis.recording.subject import Subject
 from analysis.refound import found_at_training, in_doubt, refound
 from analysis.results.progress import Progress
 from analysis.skill import rows_skill
@@ -44,8 +44,8 @@ from ple_model.profile import Profile
 class Ending:
     """The statistics of a pass made whole."""
 
-    def __init__(self, subject: Subject, judge: Judge, progress: Progress) -> None:
-        self.subject, self.judge, self.progress = subject, judge, progress
+    def __init__(self, opened: Opened, judge: Judge, progress: Progress) -> None:
+        self.opened, self.judge, self.progress = opened, judge, progress
 
     def of(
         self, added: Statistics, rows: Path, infinite: Mapping[str, float], encoded: ProbedRows | None,
@@ -53,13 +53,13 @@ class Ending:
     ) -> Statistics:  # fmt: skip
         """`added`: the sum over all batches; `rows`: the file of them; `infinite`: rows by human-readable column that hold an
         infinite number; `said`: what the model says of the first rows of the run's own sample."""
-        subject = self.subject
+        opened = self.opened
         effects, dose = None, {}
         if encoded is not None:
-            engine = Engine(subject.model, encoded.encoded, encoded.targets, encoded.customers, subject.calibration)
+            engine = Engine(opened.model, encoded.encoded, encoded.targets, encoded.customers, opened.calibration)
             effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
             dose = engine.dose_response()
-        trained_as = training.measure(subject.run.progress(steps=False))
+        trained_as = training.measure(opened.run.progress(steps=False))
         skill = self._skill(rows)
         lost, moved, unseen, read = added.finite, added.drift, added.unseen, compared.read()
         return replace(
@@ -69,13 +69,13 @@ class Ending:
             unseen=None if unseen is None else with_customers(unseen, rows),
             effects=effects,
             dose=dose,
-            quality=row_quality(rows, subject.facts, subject.judged),
-            performance=rows_performance(rows, subject.facts),
+            quality=row_quality(rows, opened.facts, opened.judged),
+            performance=rows_performance(rows, opened.facts),
             skill=skill,
             probes=self._probes(encoded, read, skill),
             training=trained_as,
             reference=self._reference(added.inputs),
-            trained=None if subject.profile is None else drift.of_profile(subject.profile),
+            trained=None if opened.profile is None else drift.of_profile(opened.profile),
             own_rows=compared.own_rows(),
             consistency=self._consistency(compared, rows, added.n),
             written=self._written(said),
@@ -86,7 +86,7 @@ class Ending:
         return rows_skill(rows, self.judge.yardsticks, self.judge.trained_on)
 
     def _written(self, said: Said | None) -> Written | None:
-        return written(self.subject.run, self.subject.model, said)
+        return written(self.opened.run, self.opened.model, said)
 
     def _probes(
         self, encoded: ProbedRows | None, read: ReadRows | None, skill: dict[str, dict[str, TaskSkill]]
@@ -94,14 +94,14 @@ class Ending:
         """Along the way of the tasks that need it."""
         if encoded is None or read is None:
             return {}
-        return probe(self.subject.model, encoded, read, self.subject.calibration, wanting(skill))
+        return probe(self.opened.model, encoded, read, self.opened.calibration, wanting(skill))
 
     def _labels(
         self, rows: Path, read: ReadRows | None, skill: dict[str, dict[str, TaskSkill]], trained_as: training.TrainingStats
     ) -> dict[str, TaskLabels]:
         """What the labels are, and where the model finds nothing in them, whether anybody would."""
-        model, facts = self.subject.model, self.subject.facts
-        profile = label_profile.load(self.subject.run.preprocess)
+        model, facts = self.opened.model, self.opened.facts
+        profile = label_profile.load(self.opened.run.preprocess)
         labels = label_stats(rows, facts, read, profile, self._amounts(), self._class_names())
         found = found_at_training(trained_as)
         doubted = in_doubt(best_split(skill), found, labels)
@@ -112,11 +112,11 @@ class Ending:
 
     def _amounts(self) -> dict[str, tuple[float, float]]:
         """Mean and standard deviation of the training labels of each amount, on the label's own scale."""
-        return {task: (scaler.mean, scaler.std) for task, scaler in self.subject.model.context.label_scalers.items()}
+        return {task: (scaler.mean, scaler.std) for task, scaler in self.opened.model.context.label_scalers.items()}
 
     def _class_names(self) -> dict[str, Sequence[str]]:
         """Of the tasks whose classes have names."""
-        model = self.subject.model
+        model = self.opened.model
         names = {task: model.context.class_names.get(task, spec.classes) for task, spec in model.tasks.items()}
         return {task: found for task, found in names.items() if found}
 
@@ -124,40 +124,40 @@ class Ending:
         """Of the rows on which training rows are held against others, features in the run's own scale."""
         if not compared:
             return None
-        subject = self.subject
+        opened = self.opened
         columns, values = beside(compared.columns, compared.values(), compared.thirds, compared.blocks())
         features = [j for j, (key, _) in enumerate(columns) if is_part(key)]
-        if subject.rescale is not None and len(features) == len(subject.names):
-            values[:, features] = subject.rescale(values[:, features])
+        if opened.rescale is not None and len(features) == len(opened.names):
+            values[:, features] = opened.rescale(values[:, features])
         try:
-            reference = Consistency.load(subject.run.preprocess)
+            reference = Consistency.load(opened.run.preprocess)
         except UserError as e:
             return ConsistencyStats(reason=f"consistency.npz cannot be read: {e.args[0].split('/')[-1]}.")
         found = consistency.measure(reference, columns, values, compared.people, compared.cutoff)
         found = replace(found, silent=consistency.silences(compared.events, {} if reference is None else reference.active))
-        if subject.profile is not None and len(features) == len(subject.names) == len(subject.profile.edges):
-            found = replace(found, units=self._units(values[:, features], subject.profile))
+        if opened.profile is not None and len(features) == len(opened.names) == len(opened.profile.edges):
+            found = replace(found, units=self._units(values[:, features], opened.profile))
         twice, example, across, splits = rows_twice(rows)
         return replace(found, twice=twice, example=example, across=across, splits=splits, measured=measured)
 
     def _units(self, values: NDArray[np.float32], profile: Profile) -> tuple[OtherUnit, ...]:
         """Feature columns that are those of training times a number."""
         try:
-            own = Normalizer.load(self.subject.run.preprocess)
+            own = Normalizer.load(self.opened.run.preprocess)
         except UserError:
             return ()
-        return other_units(values, self.subject.names, self.subject.facts.parts, profile, own.inverse)
+        return other_units(values, self.opened.names, self.opened.facts.parts, profile, own.inverse)
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""
-        if self.subject.own:
+        if self.opened.own:
             return own
         try:
-            sample = self.subject.run.sample()
+            sample = self.opened.run.sample()
         except UserError:
             return None
         total: InputStats | None = None
         for batch in sample.batches(None, 2048, fields=["features"]):
-            part = inputs_of(batch.inputs, self.subject.facts.tasks, only_features=True)
+            part = inputs_of(batch.inputs, self.opened.facts.tasks, only_features=True)
             total = part if total is None else total + part
         return total

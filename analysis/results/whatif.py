@@ -6,15 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.wording import quantity
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its bootstrap interval (2.5 % and 97.5 %, resampled by customer); NaN bounds where there is none."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
+from ple_model.interval import Interval
 
 
 @dataclass(frozen=True)

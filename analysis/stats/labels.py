@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from analysis.stats.base import Array, Statistic
 from analysis.stats.factor import Factor
-from analysis.stats.skill import Interval
+from ple_model.interval import Interval
 from ple_model.metrics import weighted_ranks
 
 ROUNDS = 200

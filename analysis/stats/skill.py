@@ -13,20 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from analysis.stats.base import MIN_ROWS
+from ple_model.interval import Interval
 
 SPLITS = ("test", "validation", "train")
 """In the order in which they tell most: a model has seen the last."""
 PAIRED = ("linear", "boosting", "reachable")
 """What a model is held against row by row."""
-
-
-@dataclass(frozen=True, eq=False)
-class Interval:
-    """A value with its 95 % interval; the bounds are NaN where there are too few customers for one."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False)

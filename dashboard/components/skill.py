@@ -10,13 +10,14 @@ import streamlit as st
 
 from analysis.checks.finding import Severity
 from analysis.figures import skill as figures
-from analysis.stats.skill import SPLITS, Interval, TaskSkill, judged_skill
+from analysis.stats.skill import SPLITS, TaskSkill, judged_skill
 from analysis.verdict import FITTED, State, Word
 from dashboard import background, state, ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
+from ple_model.interval import Interval
 
 ICONS: dict[Word, str] = {
     "healthy": cards.ICONS["ok"],

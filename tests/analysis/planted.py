@@ -20,13 +20,14 @@ from analysis.stats.factor import Factor
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.labels import Giveaway, Refound, Scales, TaskLabels
 from analysis.stats.run import Facts, RowQuality, Statistics
-from analysis.stats.skill import Interval, TaskSkill
+from analysis.stats.skill import TaskSkill
 from analysis.stats.transfer import DoseResponse
 from analysis.stats.written import TensorChange, Written
 from ple_model.config import load_config
 from ple_model.consistency import Consistency, consistency_of
 from ple_model.data.events.holes import Hole, costs
 from ple_model.fields import OPTIONAL_FIELDS
+from ple_model.interval import Interval
 from ple_model.own_rows import OwnRows, compare
 from ple_model.profile import ProfileRows, quantile_edges
 from ple_model.schema import PART_SLICES, load_schema

@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss
 
 from analysis.ablation import Ablation, Cell, ablate, planted_pairs, row_losses
 from analysis.engine.effects import Engine
-from analysis.results.whatif import Interval
 from ple_model.errors import UserError
+from ple_model.interval import Interval
 from ple_model.run import Run
 
 

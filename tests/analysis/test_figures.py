@@ -10,8 +10,9 @@ import pytest
 from analysis.figures import data, evidence, experts, gates, hmm, sae, transfer, whatif
 from analysis.figures import skill as skill_figures
 from analysis.figures.registry import figures_of
-from analysis.results.whatif import Interval, StrengthSweep, TaskEffect, WhatIfResult
+from analysis.results.whatif import StrengthSweep, TaskEffect, WhatIfResult
 from analysis.stats.run import Statistics
+from ple_model.interval import Interval
 from tests.analysis.planted import PLANTED, healthy
 from tests.analysis.test_verdict import of
 

@@ -18,10 +18,10 @@ from analysis.quality import rows_twice
 from analysis.record import record
 from analysis.stats.factor import LEVELS, UNITS, factor, said, unit
 from analysis.stats.labels import Refound, giveaway, ranks, scales
-from analysis.stats.skill import Interval
 from dashboard.i18n.sentences import templates
 from ple_model import label_profile
 from ple_model.data.dataset.reader import Dataset
+from ple_model.interval import Interval
 from ple_model.metrics import weighted_ranks
 from ple_model.run import Run
 from tests.analysis.planted import healthy, task_skill

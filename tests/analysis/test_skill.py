@@ -14,9 +14,10 @@ import pytest
 from analysis import CohortFilter, diagnose
 from analysis.fingerprint import fingerprint
 from analysis.skill import skill, task_skill
-from analysis.stats.skill import Interval, TaskSkill, has_skill, judged_skill
+from analysis.stats.skill import TaskSkill, has_skill, judged_skill
 from ple_model import baseline_folder
 from ple_model.baselines import measure_all
+from ple_model.interval import Interval
 from ple_model.run import Run, load_run
 from ple_model.skill import Resamples, stored
 

@@ -10,8 +10,9 @@ import pytest
 from analysis.checks import run_checks
 from analysis.checks.finding import Finding
 from analysis.stats.run import Statistics
-from analysis.stats.skill import Interval, TaskSkill
+from analysis.stats.skill import TaskSkill
 from analysis.verdict import verdict
+from ple_model.interval import Interval
 from tests.analysis.planted import healthy
 
 TASKS = ("churn", "ctr", "ltv")

@@ -16,7 +16,7 @@ from ple_model.run import Run
 
 
 @dataclass(frozen=True)
-class Subject:
+class Opened:
     """A run as it was opened, broken weights included: what is broken is to be said, not refused."""
 
     run: Run
@@ -30,7 +30,7 @@ class Subject:
     """brings features to the run's own scale"""
 
     @classmethod
-    def of(cls, run: Run, data: Dataset) -> Subject:
+    def of(cls, run: Run, data: Dataset) -> Opened:
         model = run.model(finite=False)
         facts = facts_of(run, model, data)
         calibration = {} if "calibration" in facts.nonfinite_values else run.calibration
