@@ -12,7 +12,7 @@ from analysis.nullable import filled
 from analysis.stats import evidence
 from analysis.stats.drift import DriftGroups
 from analysis.stats.run import Facts, RowQuality
-from ple_model.metrics import worst_probability
+from ple_model.metrics import auc, worst_probability
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q
 
@@ -90,7 +90,7 @@ def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:
         p = worst_probability(y, p)
         error = np.abs(p - y)
         wrong = (p >= 0.5) != (y >= 0.5)
-        area, accuracy = evidence.auroc(p, y > 0.5), float(np.mean(~wrong))
+        area, accuracy = auc(y, p), float(np.mean(~wrong))
     elif kind == "regression":
         error = np.abs(p - y)
         wrong = error > np.median(error)
@@ -104,7 +104,7 @@ def _quality(kind: str, task: str, values: dict[str, np.ndarray]) -> RowQuality:
     risk, excess, pointing = nan, nan, nan
     if u is not None and np.isfinite(u).all():
         risk, excess = evidence.aurc(u, error)
-        pointing = evidence.auroc(u, wrong)
+        pointing = auc(wrong, u)
     return RowQuality(len(y), adaptive, risk, excess, pointing, accuracy, area)
 
 

@@ -29,6 +29,7 @@ from analysis.results.uncertainty import (
 )
 from analysis.stats import evidence
 from ple_model.errors import UserError, did_you_mean
+from ple_model.metrics import auc
 from ple_model.wilson import wilson
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def risk(u: Array, error: Array, wrong: NDArray[np.bool_]) -> RiskCoverage:
     area, excess = evidence.aurc(u, error)
     keep = np.unique(np.linspace(0, len(coverage) - 1, CURVE).astype(int))
     few = min(int(wrong.sum()), int((~wrong).sum())) < MIN_EVENTS
-    auroc = float("nan") if few else evidence.auroc(u, wrong)
+    auroc = float("nan") if few else auc(wrong, u)
     return RiskCoverage(coverage[keep], by_u[keep], best[keep], float(error.mean()), area, excess, auroc)
 
 

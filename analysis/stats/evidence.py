@@ -149,14 +149,3 @@ def aurc(uncertainty: Array, error: Array) -> tuple[float, float]:
     value = float(risk_coverage(uncertainty, error)[1].mean())
     best = float(risk_coverage(error, error)[1].mean())
     return value, value - best
-
-
-def auroc(score: Array, positive: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve, ties counted half (Mann-Whitney); NaN unless both classes are there."""
-    positive = np.asarray(positive, dtype=bool)
-    n_pos, n_neg = int(positive.sum()), int((~positive).sum())
-    if n_pos == 0 or n_neg == 0:
-        return float("nan")
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(counts) - (counts - 1) / 2  # mean rank of each distinct score
-    return float((rank[inverse][positive].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from analysis.stats.base import Array, Statistic
 from analysis.stats.factor import Factor
 from ple_model.interval import Interval
-from ple_model.metrics import weighted_ranks
+from ple_model.metrics import auc, weighted_ranks
 
 ROUNDS = 200
 """Of EM at most; a few tens suffice."""
@@ -265,7 +265,7 @@ def _exactly(kind: str, y: Array, rank: Array) -> float:
     if len(np.unique(y)) < 2:
         return 0.0
     if kind == "binary":
-        return _area(y, rank)
+        return abs(2 * auc(y, rank) - 1)
     r = np.asarray(rank / len(y), dtype=np.float32)[:, None]
     sums, every = (np.ones_like(r), r, r * r), np.arange(len(y))
     return float((_ordered if kind == "regression" else _between)(y, every, sums)[0])
@@ -294,11 +294,3 @@ def _between(label: Array, known: NDArray[np.int64], sums: tuple[NDArray[np.floa
     whole = second.sum(0) - middle
     between = (first**2 / np.maximum(weight, 1)).sum(0) - middle
     return np.asarray(np.where(whole > 1e-6 * n, between / np.maximum(whole, 1e-9), 0.0))
-
-
-def _area(y: Array, rank: Array) -> float:
-    """|2 AUC - 1| (Mann & Whitney 1947)."""
-    positive = y > 0.5
-    n, m = int(positive.sum()), int((~positive).sum())
-    area = (rank[positive].sum() - n * (n + 1) / 2) / (n * m)
-    return float(abs(2 * area - 1))
