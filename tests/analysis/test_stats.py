@@ -288,9 +288,6 @@ def test_aurc_by_hand_and_its_excess() -> None:
     assert excess == pytest.approx(area - (0 + 0 + 1 / 3) / 3)
 
 
-def test_auroc_counts_ties_half() -> None:
-
-
 def test_nothing_measured_is_nan_and_not_zero() -> None:
     e = evidence.measure("binary", np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, int))
     assert math.isnan(e.ece)

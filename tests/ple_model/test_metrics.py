@@ -78,6 +78,10 @@ def test_ranking_metrics_count_the_first_ten_ranks() -> None:
     assert found == {"recall_at_10": 0.75, "mrr": pytest.approx((1 + 0.5 + 0.1 + 1 / 11) / 4)}
 
 
+def test_auc_counts_ties_half() -> None:
+    assert m.auc(np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.1, 0.4, 0.4, 0.8])) == pytest.approx(3.5 / 4)
+
+
 @pytest.mark.parametrize("y", [np.zeros(5), np.ones(5)])
 def test_auc_of_one_class_is_not_a_number(y: np.ndarray) -> None:
     assert np.isnan(m.auc(y, np.linspace(0, 1, 5)))
