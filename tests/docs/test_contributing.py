@@ -15,10 +15,11 @@ from typing import get_args
 import pytest
 
 from analysis.stats.run import Statistics
-from dashboard.view import SECTIONS
+from dashboard.view import SECTIONS, views
 from ple_model.fields import FIELD_SHAPES
 from ple_model.run import Run
-from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, Kind, LossName
+from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, Kind, LossName, record
+from ple_model.tasks.record import Condition
 from tests.conftest import MADE
 from tests.docs.examples import GUIDE, Example, commands, examples
 
@@ -85,6 +86,8 @@ def test_the_guide_names_every_input_field_that_an_expert_may_read() -> None:
 
 
 def test_the_guide_names_what_a_task_may_choose() -> None:
+    conditions = {name for name, value in vars(record).items() if isinstance(value, Condition)}
+    assert _named("A task", "condition") == {*conditions, "Condition"}
     assert _named("A task", "kind, loss") == {*get_args(Kind), *get_args(LossName)}
     assert _named("A task", "group") == {*GROUP_STRENGTH, "GROUP_STRENGTH"}
     assert _named("A task", "hmm_mode") == set(HMM_MODES)
@@ -107,3 +110,10 @@ def test_a_block_that_goes_under_a_missing_line_is_noticed(tmp_path: Path) -> No
         Example("a.yaml", "z:", "  q: 1\n").write(tmp_path)
     with pytest.raises(FileExistsError):
         Example("a.yaml", "", "").write(tmp_path)
+
+
+def test_the_guide_says_which_places_of_pages_are_taken() -> None:
+    (said,) = re.findall(r"\(taken: ([^)]*)\)", GUIDE.read_text(encoding="utf-8"))
+    taken = {name: (int(low), int(high or low)) for name, low, high in re.findall(r"`(\w+)` (\d+)(?: to (\d+))?", said)}
+    found = {s: [v.order for v in views() if v.section == s] for s in SECTIONS}
+    assert taken == {s: (min(orders), max(orders)) for s, orders in found.items()}

@@ -22,6 +22,7 @@ from ple_model.files import read_tensors, write_tensors
 from ple_model.finite import Tally, bad_inputs
 from ple_model.predict import score_to_parquet
 from ple_model.run import Run, load_run
+from ple_model.schema import PART_SLICES
 from ple_model.scoring import brand_ranks, score
 from tests.factories import random_inputs
 
@@ -210,3 +211,11 @@ def test_validate_looks_at_a_runs_sample_and_quantiles(broken: Path, tmp_path: P
     said = validate_any(broken)
     assert {(f.table, f.column) for f in said.errors} == {("run", None), ("sample", "txn_seq")}
     assert "hold NaN or Inf" in next(f.message for f in said.errors if f.table == "run")
+
+
+def test_no_number_in_a_part_that_a_row_lacks_is_a_fault_too() -> None:
+    """An absent part's columns are zero by contract: experts read them without asking."""
+    inputs = random_inputs(4, absent={"features:transaction_stats": [0]})
+    assert not bad_inputs(inputs)
+    inputs.features[0, PART_SLICES["transaction_stats"].start] = float("nan")
+    assert bad_inputs(inputs)["features"].tolist() == [True, False, False, False]
