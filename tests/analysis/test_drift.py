@@ -24,6 +24,8 @@ from ple_model.profile import ProfileRows, quantile_edges
 from ple_model.run import Run
 from ple_model.schema import PART_SLICES
 
+pytestmark = pytest.mark.slow
+
 
 def rows(n: int, seed: int, shift: float = 0.0) -> ProfileRows:
     rng = np.random.default_rng(seed)

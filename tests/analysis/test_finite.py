@@ -19,6 +19,8 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.files import read_tensors, write_tensors
 from ple_model.run import Run, load_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def broken(tiny_run: Run, tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ from analysis.stats.run import Statistics
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run
 
+pytestmark = pytest.mark.slow
+
 
 def judged(statistics: Statistics) -> tuple[Finding, ...]:
     return run_check(checks()["DATA-OWN-ROWS"], statistics, Thresholds())

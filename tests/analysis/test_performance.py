@@ -27,6 +27,8 @@ from ple_model.run import Run, load_run
 from tests.factories import random_context
 from tests.fakes import BRANDS, make_batch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def path(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -32,6 +32,8 @@ from ple_model.run import Run, load_run
 from tests.dashboard.test_export import Seen
 from tests.dashboard.test_views import NAMES, opened, page, text
 
+pytestmark = pytest.mark.slow
+
 PLANTED = (
     "![seen](http://127.0.0.1:9/x.png) [open](http://127.0.0.1:9/) <img src=x> <a href='http://127.0.0.1:9/'>y</a> "
     "e@vil.example"

@@ -16,6 +16,8 @@ from ple_model.run import Run
 from tests.dashboard.test_views import NAMES, opened, text
 from tests.training_warnings import every_warning
 
+pytestmark = pytest.mark.slow
+
 SENTENCE = re.compile(r"(?:\b[A-Za-z]{2,},? ){3}[A-Za-z]{2,}\b")
 """Four English words in a row."""
 OLDER = "a warning of an older release that nobody knows"

@@ -27,6 +27,8 @@ from ple_model.run import Run, load_run
 from tests.analysis.test_verdict import of
 from tests.dashboard.test_views import opened, text
 
+pytestmark = pytest.mark.slow
+
 EN = catalogue("en")
 
 

@@ -20,6 +20,8 @@ from ple_model.files import read_tensors, write_tensors
 from ple_model.run import Run
 from tests.dashboard.test_views import opened, text
 
+pytestmark = pytest.mark.slow
+
 EN = catalogue("en")
 WHY = "(no label in training)"
 

@@ -14,6 +14,8 @@ from dashboard.server import RUNS_VARIABLE
 from dashboard.view import views
 from ple_model.run import Run
 
+pytestmark = pytest.mark.slow
+
 NAMES = [v.name for v in views()]
 
 

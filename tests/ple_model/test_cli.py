@@ -17,6 +17,8 @@ from ple_model.errors import UserError
 from ple_model.run import Run, load_run
 from tests.fakes import tiny_config
 
+pytestmark = pytest.mark.slow
+
 OWN = ("train", "evaluate", "config", "presets", "runs")
 
 

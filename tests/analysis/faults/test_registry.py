@@ -24,6 +24,8 @@ from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
 
+pytestmark = pytest.mark.slow
+
 EACH = [pytest.param(f, v, id=f"{f.name}-{v.name}") for f in faults().values() for v in f.levels]
 
 

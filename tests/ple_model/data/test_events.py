@@ -21,6 +21,8 @@ from ple_model.data.events.manifest import Defaults, EventsManifest, TableEntry
 from ple_model.data.events.spec import EXTRA_TABLES, TABLES
 from ple_model.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 Rows = dict[str, list[Any]]
 
 

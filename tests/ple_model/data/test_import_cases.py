@@ -22,6 +22,8 @@ from ple_model.data.events.manifest import EventsManifest
 from ple_model.data.importers.currencies import in_header
 from ple_model.money import money
 
+pytestmark = pytest.mark.slow
+
 Row = tuple[str, date, float, str, str]
 KINDS = ("Restaurants", "Pharmacy", "Hospitality", "Vehicle Fuel")
 HEADER = ("date", "card number", "merchant", "category", "amount")

@@ -36,6 +36,8 @@ from ple_model.scoring import score
 from ple_model.train import train
 from tests.ple_model.data import own_table
 
+pytestmark = pytest.mark.slow
+
 N = 700
 MARRIED = {"name": "married", "kind": "label", "task": "retention", "positive": "yes", "sentence_en": "Married."}
 AGE = {

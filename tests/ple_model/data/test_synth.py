@@ -29,6 +29,8 @@ from ple_model.data.synth.world import (
 from ple_model.errors import UserError
 from ple_model.tasks import CHANNELS, OFFERS, TASKS
 
+pytestmark = pytest.mark.slow
+
 CUSTOMERS = 4000
 
 
