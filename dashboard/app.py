@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -25,6 +26,10 @@ def _frame(view: View) -> Frame | None:
 
     None where there is no run yet; a guard that fails ends the script with its sentence.
     """
+    if view.needs == "nothing":
+        _remember()
+        ui.title(t(f"{view.name}.question"), anchor=False)
+        return None
     entries = state.entries()
     if not entries:
         ui.title(t(f"{view.name}.question"), anchor=False)
@@ -44,6 +49,13 @@ def _frame(view: View) -> Frame | None:
     with bar:
         export(frame)
     return frame
+
+
+def _remember() -> None:
+    """Keep what was chosen in the frame, which this page does not draw: Streamlit forgets widgets that are not there."""
+    for key in ("run", "compare", "data"):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
 
 
 def _query() -> str:
@@ -72,19 +84,20 @@ def main(start: str = "overview") -> None:
         page_title="PLE-Cluster-adaTT", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=280
     )
     st.logo(str(ASSETS / "icon.png"), size="large")
-    shown: dict[str, Frame] = {}
+    shown: dict[str, Any] = {}
 
     def render(view: View) -> Callable[[], None]:
         return lambda: view.render(shown["frame"])
 
     pages: dict[str, Sequence[str | Path | Callable[[], None] | ui.Page]] = {}
+    named: dict[str, ui.Page] = {}
     known: dict[str, View] = {}
     for section in SECTIONS:
         members = [v for v in views() if v.section == section]
         known |= {t(f"{v.name}.title"): v for v in members}
         if members:
-            pages[t(f"section.{section}")] = [
-                ui.Page(
+            named |= {
+                v.name: ui.Page(
                     render(v),
                     title=t(f"{v.name}.title"),
                     icon=v.icon,
@@ -93,12 +106,16 @@ def main(start: str = "overview") -> None:
                     help=t(f"{v.name}.help"),
                 )
                 for v in members
-            ]
+            }
+            pages[t(f"section.{section}")] = [named[v.name] for v in members]
     # The page that opens first lives at `/`; a link that names it must open it too.
     first = next(v for v in views() if v.name == start)
     hidden = ui.Page(render(first), title=t(f"{first.name}.title"), url_path=first.name, visibility="hidden")
     pages[t(f"section.{first.section}")] = [*pages[t(f"section.{first.section}")], hidden]
     page = st.navigation(pages, expanded=True)
+    asked = st.session_state.pop(state.GO_TO, None)
+    if asked in named and known[page.title].name != asked:
+        st.switch_page(named[asked], query_params={})
     with st.sidebar:
         with guarded():
             train_form.sidebar()
@@ -113,9 +130,10 @@ def main(start: str = "overview") -> None:
             help=" · ".join(f"{code}: {name}" for code, name in LANGUAGES.items()),
         )
     view = known[page.title]
+    st.session_state[state.ALONE] = view.needs == "nothing"
     with _recorded(view), guarded():
         frame = _frame(view)
-        if frame is not None:
+        if frame is not None or view.needs == "nothing":
             shown["frame"] = frame
             page.run()
 

@@ -18,6 +18,7 @@ import streamlit as st
 from analysis import Diagnosis, diagnose
 from analysis.fingerprint import Why, data_mark, files_mark
 from dashboard import state
+from dashboard.data_jobs import DataStore
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.model_lock import model_lock
 from dashboard.server import ROOT
@@ -29,6 +30,11 @@ from ple_model.errors import UserError
 def jobs() -> JobStore:
     """The training jobs of the folder that takes new runs."""
     return JobStore(jobs_root(state.folders()[-1]))
+
+
+def data_jobs() -> DataStore:
+    """The jobs that make data for that folder."""
+    return DataStore(jobs_root(state.folders()[-1]))
 
 
 class Stopped(Exception):

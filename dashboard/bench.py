@@ -19,7 +19,7 @@ from analysis.bench.many import repeated_run
 from dashboard.browser import CHROMIUM, CONTENT, DRAWN, WAIT_MS, app, launch, ready
 from dashboard.i18n import catalogue
 from dashboard.server import ROOT, RUNS_VARIABLE
-from dashboard.view import views
+from dashboard.view import run_views
 from ple_model.bench.measure import Disagreement, Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.errors import UserError
@@ -43,7 +43,7 @@ def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
     before, main = os.environ.get(RUNS_VARIABLE), sys.modules["__main__"]
     os.environ[RUNS_VARIABLE] = str(runs)
     try:
-        for view in views():
+        for view in run_views():
             page = AppTest.from_function(_page, args=(view.name,), default_timeout=300)
             page.query_params["run"] = run
             page.run()
@@ -73,7 +73,7 @@ def walk(runs: Path, log: Path, switches: int) -> dict[str, list[float]]:
     if not Path(CHROMIUM).exists():
         raise UserError(f"ple bench page needs Chromium at {CHROMIUM}: install it, or set PLE_CHROMIUM")
     words = catalogue("en")
-    names = [v.name for v in views()]
+    names = [v.name for v in run_views()]
     found: dict[str, list[float]] = {n: [] for n in names}
     with app([runs], log) as address, sync_playwright() as playwright:
         browser = launch(playwright)

@@ -38,11 +38,26 @@ from analysis.uncertainty import uncertainty
 from analysis.vectors import expert_statistics, hmm_statistics
 from dashboard.model_lock import model_lock
 from dashboard.server import ROOT, RUNS_VARIABLE
+from ple_model.baseline_folder import StoredBaselines, stored
+from ple_model.data.dataset.manifest import DatasetManifest
 from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry, list_runs, load_run
 
 if TYPE_CHECKING:
     from analysis.explain.customer_edit import ColumnNow
+
+
+GO_TO = "go_to"
+"""Session key: the name of the page that a button asked for; the entry script goes there."""
+
+
+ALONE = "page_alone"
+"""Session key: whether the page that was drawn last is about no run."""
+
+
+def go_to(name: str) -> None:
+    """Open a page (a callback)."""
+    st.session_state[GO_TO] = name
 
 
 def folders() -> tuple[Path, ...]:
@@ -91,6 +106,41 @@ def readable(path: Path) -> str | None:
     except UserError as e:
         return str(e)
     return None
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _dataset_manifest(path: str, mark: str) -> DatasetManifest | str:
+    try:
+        return DatasetManifest.load(Path(path))
+    except (UserError, OSError) as e:
+        return str(e)
+
+
+def dataset_manifest(path: Path) -> DatasetManifest | str:
+    """What a dataset folder says of itself, or why it cannot be read."""
+    return _dataset_manifest(str(path), _mark(path / "dataset.json"))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _baselines(path: str, mark: str) -> StoredBaselines | None:
+    try:
+        return stored(Path(path), DatasetManifest.load(Path(path)))
+    except (UserError, OSError):
+        return None
+
+
+def baselines(path: Path) -> StoredBaselines | None:
+    """What simple answers reach on a dataset, where it was measured."""
+    return _baselines(str(path), _mark(path / "dataset.json") + _mark(path / "baselines" / "baselines.json"))
+
+
+def _mark(file: Path) -> str:
+    """Size and time of a file; empty where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size}-{found.st_mtime_ns};"
 
 
 Data = tuple[str, str]

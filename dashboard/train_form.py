@@ -12,38 +12,24 @@ import time
 from argparse import ArgumentTypeError
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
 from dashboard import background, state, ui
+from dashboard.components import data_job
 from dashboard.guarded import guarded
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
+from dashboard.job_status import STATUS_COLOURS, STATUS_ICONS
 from dashboard.jobs import Job, Training, progress
+from dashboard.units import duration
 from ple_model.arguments import folder_in
 from ple_model.config import PRESETS, config_from_dict, load_config, merge, preset_dict
 from ple_model.errors import UserError
 from ple_model.safe_text import read_object
 from ple_model.yaml_text import parse_yaml
 
-Colour = Literal["red", "orange", "blue", "green", "gray"]
-STATUS_COLOURS: dict[str, Colour] = {
-    "queued": "gray",
-    "running": "blue",
-    "finished": "green",
-    "stopped": "orange",
-    "failed": "red",
-    "lost": "red",
-}
-STATUS_ICONS = {
-    "queued": ":material/hourglass_empty:",
-    "running": ":material/play_circle:",
-    "finished": ":material/check_circle:",
-    "stopped": ":material/stop_circle:",
-    "failed": ":material/error:",
-    "lost": ":material/help:",
-}
 RECENT_S = 3600.0
 """Ended jobs stay in the sidebar this long."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -156,9 +142,12 @@ def _form() -> None:
         index=0 if known else None,
         key="train_data",
         accept_new_options=True,
-        format_func=_short,
+        format_func=short,
         help=t("train.data_help"),
         placeholder=t("train.data_none"),
+    )
+    ui.button(
+        t("datasets.open"), icon=":material/add:", key="make-dataset", type="tertiary", on_click=state.go_to, args=("datasets",)
     )
     st.session_state.setdefault("train_name", time.strftime("run-%m%d-%H%M"))
     name = ui.text_input(t("train.name"), key="train_name", help=t("train.name_help"))
@@ -188,7 +177,8 @@ def _form() -> None:
         _start(training)
 
 
-def _short(path: str) -> str:
+def short(path: str) -> str:
+    """A dataset as selectors call it."""
     p = Path(path)
     return f"{p.parent.name} / {p.name}" if p.name == "sample" else p.name or path
 
@@ -258,13 +248,6 @@ def _start(training: Training) -> None:
     st.rerun()
 
 
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`."""
-    if seconds < 90:
-        return t("unit.seconds", n=f"{seconds:.0f}")
-    return t("unit.minutes", n=f"{seconds / 60:.0f}") if seconds < 5400 else t("unit.hours", n=f"{seconds / 3600:.1f}")
-
-
 def _resume(job: Job) -> None:
     """Go on with a run (a callback)."""
     try:
@@ -312,6 +295,8 @@ def _job_card(job: Job) -> None:
 def _open(name: str) -> None:
     state.refresh_entries()
     st.session_state["run"] = name
+    if st.session_state.get(state.ALONE):  # the page at hand shows no run
+        state.go_to("overview")
 
 
 def _epoch_line(line: dict[str, Any]) -> str:
@@ -367,13 +352,16 @@ def _jobs() -> None:
     if error:
         ui.error(error, icon=":material/error:")
     jobs = [j for j in background.jobs().jobs() if j.active or time.time() - (j.ended or 0) < RECENT_S]
-    before, now = st.session_state.get("active_jobs"), [j.id for j in jobs if j.active]
+    makings = [j for j in background.data_jobs().jobs() if j.active]
+    before, now = st.session_state.get("active_jobs"), [j.id for j in [*jobs, *makings] if j.active]
     st.session_state["active_jobs"] = now
     if before is not None and set(before) != set(now):
         # One has ended: its run belongs into the pickers. One was resumed, by a button of this fragment, which alone ran again:
         # whether it runs by itself is for the whole script to say.
         state.refresh_entries()
         st.rerun()
+    for making in makings[:2]:
+        data_job.card(making, "side")
     for job in jobs[:4]:
         _job_card(job)
 
@@ -384,7 +372,7 @@ def sidebar() -> None:
         if panel.open:
             _form()
     try:
-        busy = any(j.active for j in background.jobs().jobs())
+        busy = any(j.active for j in [*background.jobs().jobs(), *background.data_jobs().jobs()])
     except UserError as e:  # the list of jobs is no reason to show no runs
         ui.error(str(e), icon=":material/error:")
         return

@@ -22,10 +22,13 @@ if TYPE_CHECKING:  # the types of Streamlit's own
         badge,
         button,
         caption,
+        checkbox,
+        data_editor,
         dialog,
         download_button,
         error,
         expander,
+        file_uploader,
         info,
         markdown,
         metric,
@@ -117,10 +120,12 @@ if not TYPE_CHECKING:
     segmented_control, selectbox, slider, spinner = map(_door, ("segmented_control", "selectbox", "slider", "spinner"))
     subheader, success, table, text_area = map(_door, ("subheader", "success", "table", "text_area"))
     text_input, title, toggle, warning = map(_door, ("text_input", "title", "toggle", "warning"))
+    checkbox, data_editor, file_uploader = map(_door, ("checkbox", "data_editor", "file_uploader"))
     Page = _door("Page")
 
 __all__ = [
-    "Page", "badge", "button", "caption", "dataframe", "dialog", "download_button", "error", "expander", "info", "markdown",
-    "metric", "multiselect", "number_input", "plotly_chart", "popover", "progress", "segmented_control", "selectbox", "slider",
-    "spinner", "subheader", "success", "table", "text_area", "text_input", "title", "toggle", "warning",
+    "Page", "badge", "button", "caption", "checkbox", "data_editor", "dataframe", "dialog", "download_button", "error",
+    "expander", "file_uploader", "info", "markdown", "metric", "multiselect", "number_input", "plotly_chart", "popover",
+    "progress", "segmented_control", "selectbox", "slider", "spinner", "subheader", "success", "table", "text_area",
+    "text_input", "title", "toggle", "warning",
 ]  # fmt: skip

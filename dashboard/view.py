@@ -14,7 +14,7 @@ import dashboard.views as package
 if TYPE_CHECKING:
     from dashboard.frame import Frame
 
-Needs = Literal["run", "analysis"]
+Needs = Literal["nothing", "run", "analysis"]
 SECTIONS = ("health", "understand", "train")
 
 
@@ -22,7 +22,8 @@ SECTIONS = ("health", "understand", "train")
 class View:
     """One page. `name` is its address and the prefix of its strings in the catalogue (`NAME.title`, `NAME.question`, ...).
 
-    `needs` says what the frame must have before `render` is called: a readable run, or its stored analysis too.
+    `needs` says what the frame must have before `render` is called: a readable run, or its stored analysis too. A page that
+    needs nothing is about no run: it stands without the frame, and its `render` is called with None.
     """
 
     name: str
@@ -38,3 +39,8 @@ def views() -> tuple[View, ...]:
     """Every page under `dashboard.views`, in the order of the navigation."""
     found = [importlib.import_module(f"{package.__name__}.{m.name}").VIEW for m in pkgutil.iter_modules(package.__path__)]
     return tuple(sorted(found, key=lambda v: (SECTIONS.index(v.section), v.order)))
+
+
+def run_views() -> tuple[View, ...]:
+    """The pages that are about a run."""
+    return tuple(v for v in views() if v.needs != "nothing")

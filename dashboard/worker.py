@@ -1,7 +1,7 @@
-"""The process behind one training job: holds the job's lock, waits for the machine's slot, runs the command, records the end.
+"""The process behind one job: holds the job's lock, waits for the machine's slot, runs the command, records the end.
 
 `python -m dashboard.worker --detach ROOT JOB` is the short-lived middle process that only starts the worker;
-`python -m dashboard.worker ROOT JOB` is the worker. See `dashboard.jobs`.
+`python -m dashboard.worker ROOT JOB` is the worker. See `dashboard.job_store`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from dashboard.jobs import Job, JobStore, Status, Training, _outcome, slot_path
+from dashboard.job_store import Record, Status, Store, slot_path
+from dashboard.jobs import JobStore
 from ple_model.safe_paths import append_file
 
 POLL_S = 0.2
@@ -42,7 +44,7 @@ class _Stop:
         self.asked = True
 
 
-def _wait_for_slot(store: JobStore, job: Job, stop: _Stop) -> int | None:
+def _wait_for_slot(store: Store[Any], job: Record, stop: _Stop) -> int | None:
     """The locked slot's file descriptor, or None when the job was stopped while it waited."""
     descriptor = os.open(slot_path(), LOCK_FLAGS, 0o600)
     while True:
@@ -55,9 +57,9 @@ def _wait_for_slot(store: JobStore, job: Job, stop: _Stop) -> int | None:
             time.sleep(POLL_S)
 
 
-def work(store: JobStore, job_id: str, command: Callable[[Training], tuple[str, ...]] | None = None) -> int:
-    """Run one job to its end; returns the exit status of its training. `command` builds the argument list (default: the
-    store's own)."""
+def work(store: Store[Any], job_id: str, command: Callable[[Any], tuple[str, ...]] | None = None) -> int:
+    """Run one job to its end; returns the exit status of its process. `command` builds the argument list of what it does
+    (default: the store's own)."""
     lock = os.open(store.lock_path(job_id), LOCK_FLAGS, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     stop = _Stop()
@@ -68,8 +70,8 @@ def work(store: JobStore, job_id: str, command: Callable[[Training], tuple[str, 
     if slot is None:
         store.update(job_id, status="stopped", ended=time.time())
         return 0
-    store.write_config(job.training)
-    words = (command or store.command)(job.training)
+    store.prepare(job)
+    words = store.words(job) if command is None else command(job.work)
     log = append_file(store.log_path(job_id))
     # The child inherits both locks: should this worker be killed, the job still counts as alive while it trains.
     child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock, slot))
@@ -82,8 +84,8 @@ def work(store: JobStore, job_id: str, command: Callable[[Training], tuple[str, 
     return code
 
 
-def _settle(job: Job, code: int) -> Status:
-    known = _outcome(job)
+def _settle(job: Record, code: int) -> Status:
+    known = job.outcome()
     if job.stop and known != "finished":
         return "stopped"
     if code == 0:

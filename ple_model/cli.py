@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ple_model.arguments import check_types
-from ple_model.commands import Arguments, Command
+from ple_model.commands import Arguments, Command, Listener
 from ple_model.disk import disk_full, is_disk_full, named_file
 from ple_model.errors import UserError, did_you_mean
 
@@ -81,8 +81,8 @@ def _version() -> str:
         return "(not installed)"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+def main(argv: Sequence[str] | None = None, listener: Listener | None = None) -> int:
+    """Run one command and return its exit code; `listener` hears the progress of commands that make data."""
     words = list(sys.argv[1:] if argv is None else argv)
     debug, outputs = "--debug" in words, list[Path]()
     try:
@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help()
             return 2
+        arguments.listener = listener
         outputs += written_paths(arguments)
         return commands[arguments.command].run(arguments)
     except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell

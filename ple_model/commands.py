@@ -23,6 +23,16 @@ class Command:
     run: Callable[[Arguments], int]
 
 
+Listener = Callable[[str, float], None]
+"""Hears the stage of a command's work and the share of the stage that is done (0 to 1)."""
+
+
+def listener(arguments: Arguments) -> Listener | None:
+    """Who wants to hear of the progress beside the terminal: a program that runs the command (`cli.main`), or nobody."""
+    found: Listener | None = getattr(arguments, "listener", None)
+    return found
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The `--json` switch, the same everywhere."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")

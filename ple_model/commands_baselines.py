@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ple_model.arguments import folder_in
-from ple_model.commands import Arguments, Command, add_json
+from ple_model.commands import Arguments, Command, add_json, listener
 from ple_model.json_text import dump
 
 if TYPE_CHECKING:
@@ -27,11 +27,24 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    found, said = baselines_of(arguments.dataset, arguments.force, None if arguments.quiet else _bar())
+    found, said = baselines_of(arguments.dataset, arguments.force, _told(arguments))
     for line in said:
         print(line, file=sys.stderr)
     print(dump({**found.to_dict(), "said": said}) if arguments.json else table(found))
     return 0
+
+
+def _told(arguments: Arguments) -> Progress | None:
+    shown, heard = None if arguments.quiet else _bar(), listener(arguments)
+    if heard is None:
+        return shown
+
+    def both(share: float, what: str) -> None:
+        heard("baselines", share)
+        if shown is not None:
+            shown(share, what)
+
+    return both
 
 
 def baselines_of(path: Path, force: bool = False, progress: Progress | None = None) -> tuple[StoredBaselines, list[str]]:

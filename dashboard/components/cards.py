@@ -16,9 +16,10 @@ from dashboard import train_form, ui
 from dashboard.components import put
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
+from dashboard.job_status import Colour
 from dashboard.page import Card, record
 
-COLOURS: dict[Severity, train_form.Colour] = {
+COLOURS: dict[Severity, Colour] = {
     "ok": "green",
     "info": "blue",
     "unknown": "gray",

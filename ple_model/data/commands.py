@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ple_model.arguments import HORIZON, PROCESSES, SEED, day, folder_in, folder_out
-from ple_model.commands import Command, add_json
+from ple_model.commands import Command, add_json, listener
 
 if TYPE_CHECKING:
     from ple_model.data.build.steps import Progress
@@ -52,7 +52,13 @@ def _run_build(args: argparse.Namespace) -> int:
         told.append(sentence)
         print(sentence, file=sys.stderr, flush=True)  # at once: a long build begins with its reason
 
-    bar, cutoffs = _bar(sys.stderr.isatty()), args.cutoff or None
+    shown, heard, cutoffs = _bar(sys.stderr.isatty()), listener(args), args.cutoff or None
+
+    def bar(step: str, share: float) -> None:
+        shown(step, share)
+        if heard is not None:
+            heard(step, share)
+
     if args.like is not None:
         dataset = transform(args.events, load_run(args.like).preprocess, args.dataset, cutoffs, bar, settings, tell)
     else:

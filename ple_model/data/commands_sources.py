@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ple_model.arguments import COUNT, SEED, folder_in, folder_out, whole
-from ple_model.commands import Arguments, Command, add_json
+from ple_model.commands import Arguments, Command, add_json, listener
 from ple_model.errors import UserError
 from ple_model.importers.importer import importers, progress, report_events
 
@@ -31,7 +31,13 @@ def _run_synth(arguments: Arguments) -> int:
     workers = arguments.workers or len(
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
-    counter = progress("customers")
+    heard, shown = listener(arguments), progress("customers")
+
+    def counter(done: int, total: int) -> None:
+        shown(done, total)
+        if heard is not None:
+            heard("customers", done / total)
+
     manifest = generate(arguments.out, arguments.customers, arguments.seed, progress=counter, workers=min(workers, 8))
     report_events(manifest, arguments.out, arguments.json)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ple_model.arguments import file_in, folder_out, path
-from ple_model.commands import Arguments
+from ple_model.commands import Arguments, listener
 from ple_model.importers.importer import Importer, imported, progress
 
 
@@ -25,7 +25,14 @@ def _run(arguments: Arguments) -> int:
     from ple_model.data.importers.tables import import_tables
 
     mapping = load_map(arguments.map) if arguments.map is not None else None
-    return imported(import_tables(arguments.folder, arguments.out, mapping, progress("tables")), arguments)
+    heard, shown = listener(arguments), progress("tables")
+
+    def counter(done: int, total: int) -> None:
+        shown(done, total)
+        if heard is not None:
+            heard("tables", done / total)
+
+    return imported(import_tables(arguments.folder, arguments.out, mapping, counter), arguments)
 
 
 IMPORTER = Importer("tables", 3, "Parquet or CSV files in the shape of the event tables, or mapped to it", _configure, _run)

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from dashboard.browser import CONTENT, DRAWN, WAIT_MS, app, launch, ready
 from dashboard.server import ROOT
-from dashboard.view import views
+from dashboard.view import run_views
 
 BROKEN = ("overview", "expert_health", "cgc_gates")
 """Pages pictured on the run that is not healthy."""
@@ -33,7 +33,7 @@ def settle(page: Page) -> None:
 def take(runs: Path, out: Path, width: int = 1280, height: int = 1040) -> list[Path]:
     """Write OUT/<page>.png and OUT/overview-dark.png of the runs `healthy` and `cut-feed`; returns the files."""
     out.mkdir(parents=True, exist_ok=True)
-    wanted: list[tuple[str, Literal["light", "dark"]]] = [(v.name, "light") for v in views()]
+    wanted: list[tuple[str, Literal["light", "dark"]]] = [(v.name, "light") for v in run_views()]
     wanted.append(("overview", "dark"))
     taken = []
     with tempfile.TemporaryDirectory() as work:

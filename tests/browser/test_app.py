@@ -14,7 +14,7 @@ from analysis.results.labels import load_labels
 from dashboard.browser import CONTENT, DRAWN, WAIT_MS, ready
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore, jobs_root
-from dashboard.view import views
+from dashboard.view import run_views
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EN = catalogue("en")
@@ -43,7 +43,7 @@ def count(page: Page, card: str) -> int:
     return page.locator(f'[class*="st-key-card-{card}"]').count()
 
 
-@pytest.mark.parametrize("view", views(), ids=lambda v: v.name)
+@pytest.mark.parametrize("view", run_views(), ids=lambda v: v.name)
 def test_every_page_opens_with_its_question_and_without_an_error(address: str, page: Page, view: object) -> None:
     name = view.name  # type: ignore[attr-defined]
     page.goto(f"{address}/{name}?run=healthy")

@@ -28,7 +28,7 @@ from dashboard.document_figures import SHADES, figure_json, template_json
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.page import KEY, Card, Figure, Page, Recorder, Table, Text
 from dashboard.server import DEBUG, RUNS_VARIABLE
-from dashboard.view import views
+from dashboard.view import run_views
 from ple_model.errors import UserError
 from ple_model.run import Run
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
 SOURCES = sorted([*(DASHBOARD / "views").glob("*.py"), *(DASHBOARD / "components").glob("*.py")])
-NAMES = [v.name for v in views()]
+NAMES = [v.name for v in run_views()]
 NUMBERS = {"metric", "code", "json", "table", "dataframe", "plotly_chart"}
 TEXT = {
     "subheader",
@@ -170,7 +170,7 @@ def test_a_saved_page_says_what_it_is_about_and_asks_nothing_of_a_network(drawn:
     assert "default-src 'none'" in text
     assert re.search(r"@import|url\(", asset("dashboard", "document.css")) is None
     assert all(part in seen.text for part in ("first", "second", "run=first", "compare=second"))
-    if next(v for v in views() if v.name == name).needs == "analysis":
+    if next(v for v in run_views() if v.name == name).needs == "analysis":
         assert re.search(r"[\d,]+ of [\d,]+ rows, [\d,]+ customers \(Segment: warm_start\)", seen.text)
 
 

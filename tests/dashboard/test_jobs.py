@@ -251,5 +251,5 @@ def test_of_many_starts_of_one_run_at_once_exactly_one_is_taken(store: JobStore,
 def test_a_damaged_list_of_jobs_is_one_sentence(store: JobStore) -> None:
     store.root.mkdir(parents=True)
     (store.root / "jobs.sqlite3").write_bytes(b"x" * 4096)
-    with pytest.raises(UserError, match=r"jobs\.sqlite3: the list of training jobs cannot be read"):
+    with pytest.raises(UserError, match=r"jobs\.sqlite3: the list of jobs cannot be read"):
         store.jobs()

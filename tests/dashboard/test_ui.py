@@ -23,7 +23,7 @@ DRAWN_PAST = {"vega_lite_chart"}
 """Numbers alone: the small chart of a training's progress."""
 APART = {
     "cache_data", "cache_resource", "column_config", "context", "fragment", "get_option", "navigation", "query_params", "rerun",
-    "session_state", "set_page_config", "sidebar", "stop", "logo", "App",
+    "session_state", "set_page_config", "sidebar", "stop", "switch_page", "logo", "App",
 }  # fmt: skip
 """What of Streamlit is no element, or shows nothing but the program's own name and picture."""
 METHODS = {n for n in dir(DeltaGenerator) if not n.startswith("_")} - LAYOUT - AS_IT_IS - {"map"} | set(ui.__all__) | {"toast"}
@@ -75,10 +75,13 @@ def shown(planted: str) -> None:
     ui.badge(planted)
     ui.button(planted, help=planted)
     ui.caption(planted, help=planted)
+    ui.checkbox(planted, help=planted)
+    ui.data_editor(pd.DataFrame({"a": [1]}), column_config={"a": {"label": planted, "help": planted}}, key="edited")
     ui.dataframe(pd.DataFrame({"a": [1]}), column_config={"a": {"label": planted, "help": planted}}, placeholder=planted)
     ui.download_button(planted, b"", "x", help=planted)
     ui.error(planted)
     ui.expander(planted)
+    ui.file_uploader(planted, help=planted)
     ui.info(planted)
     ui.markdown(body=planted, help=planted)
     ui.metric(planted, planted, planted, help=planted, delta_description=planted)

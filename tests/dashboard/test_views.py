@@ -11,12 +11,12 @@ from streamlit.testing.v1 import AppTest
 from analysis import diagnose
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.server import RUNS_VARIABLE
-from dashboard.view import views
+from dashboard.view import run_views
 from ple_model.run import Run
 
 pytestmark = pytest.mark.slow
 
-NAMES = [v.name for v in views()]
+NAMES = [v.name for v in run_views()]
 
 
 def page(start: str) -> None:

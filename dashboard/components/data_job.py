@@ -1,0 +1,99 @@
+"""One job that makes data: its steps, progress, log; stop it, go on with it, take what it made."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import background, making_cost, ui
+from dashboard.data_jobs import DataJob, commands
+from dashboard.i18n import maybe, t
+from dashboard.i18n.sentences import say
+from dashboard.job_status import STATUS_COLOURS, STATUS_ICONS
+from dashboard.units import duration
+from ple_model.errors import UserError
+
+ERROR = "data_job_error"
+"""Session key: why a job could not be started."""
+
+
+def shell(words: tuple[str, ...]) -> str:
+    """A command as a person types it."""
+    return f"ple {shlex.join(words)}"
+
+
+def _again(job: DataJob) -> None:
+    """Start it once more (a callback)."""
+    try:
+        background.data_jobs().again(job.id)
+    except (UserError, OSError) as e:
+        st.session_state[ERROR] = str(e)
+
+
+def train_on(dataset: Path) -> None:
+    """Choose a dataset in the training form and open it (a callback)."""
+    st.session_state["train_data"] = str(dataset)
+    st.session_state["train_open"] = True
+
+
+def card(job: DataJob, where: str) -> None:
+    """Draw a job; `where` keeps the buttons of the page and of the sidebar apart."""
+    with st.container(border=True, gap="xsmall", key=f"{where}-making-{job.id}"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            ui.markdown(f"**{job.label}**")
+            ui.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
+        if job.active:
+            _live(job)
+            ui.button(
+                t("job.stop"), icon=":material/stop:", key=f"{where}-stop-{job.id}", on_click=background.data_jobs().stop,
+                args=(job.id,), disabled=job.stop, width="stretch",
+            )  # fmt: skip
+        else:
+            _ended(job, where)
+        with ui.expander(t("job.log")):
+            st.code("\n".join(shell(w) for w in commands(job.making)), language="bash", wrap_lines=True)
+            st.code(background.data_jobs().log_tail(job.id, 4000) or t("job.log_empty"), language=None, height=180)
+
+
+def _live(job: DataJob) -> None:
+    if job.status == "queued":
+        ui.caption(t("job.waiting"))
+        return
+    store = background.data_jobs()
+    found = store.progress(job.id)
+    done = making_cost.share(job.making, found, job.making.customers * making_cost.ROWS_A_CUSTOMER)
+    steps = job.making.steps
+    number = min(found.number, len(steps) - 1) if found is not None else 0
+    words = t(f"making.step.{steps[number]}")
+    if found is not None and found.stage != steps[number]:
+        words += f": {maybe(f'making.stage.{found.stage}', found.stage)}"
+    if len(steps) > 1:
+        words = t("making.step_of", n=number + 1, of=len(steps), step=words)
+    elapsed = time.time() - (job.started or job.created)
+    if done >= 0.1:
+        words += " · " + t("job.eta", eta=duration(elapsed * (1 - done) / done))
+    ui.progress(min(done, 1.0), text=words)
+
+
+def _ended(job: DataJob, where: str) -> None:
+    m, made = job.making, job.target
+    if job.started is not None and job.ended is not None:
+        ui.caption(t("making.took", time=duration(job.ended - job.started), path=str(made)))
+    if job.status == "failed":
+        lines = [line.strip() for line in background.data_jobs().log_tail(job.id, 3000).splitlines() if line.strip()]
+        ui.error(t("making.why"))
+        st.text(say(lines[-1][:500]) if lines else "")  # plain: the words may come from a file
+    with st.container(horizontal=True, gap="xsmall"):
+        if job.status in ("failed", "stopped", "lost"):
+            ui.button(
+                t("job.resume"), icon=":material/resume:", key=f"{where}-again-{job.id}", on_click=_again, args=(job,),
+                help=t("making.resume_help"),
+            )  # fmt: skip
+        if m.dataset is not None and (m.dataset / "dataset.json").is_file():
+            ui.button(
+                t("making.train"), icon=":material/model_training:", key=f"{where}-train-{job.id}", on_click=train_on,
+                args=(m.dataset,),
+            )  # fmt: skip
