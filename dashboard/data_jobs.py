@@ -142,7 +142,7 @@ class DataStore(Store[DataJob]):
         """Start a job once more; what it has finished is kept."""
         return self.start(self.get(job_id).making)
 
-    def progress(self, job_id: str) -> Progress | None:
+    def how_far(self, job_id: str) -> Progress | None:
         """How far a job is, as it said last."""
         try:
             said = read_object(self._progress_path(job_id), 10_000)

@@ -63,7 +63,7 @@ def _live(job: DataJob) -> None:
         ui.caption(t("job.waiting"))
         return
     store = background.data_jobs()
-    found = store.progress(job.id)
+    found = store.how_far(job.id)
     done = making_cost.share(job.making, found, job.making.customers * making_cost.ROWS_A_CUSTOMER)
     steps = job.making.steps
     number = min(found.number, len(steps) - 1) if found is not None else 0

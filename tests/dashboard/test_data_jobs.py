@@ -67,7 +67,7 @@ def test_a_job_makes_what_its_command_makes_and_says_how_far_it_is(store: DataSt
     job = store.start(bank(tmp_path, steps=("synth",)))
     until(lambda: not store.get(job.id).active)
     assert store.get(job.id).status == "finished", store.log_tail(job.id)
-    assert store.progress(job.id) == Progress(0, "customers", 1.0)
+    assert store.how_far(job.id) == Progress(0, "customers", 1.0)
     assert "12 rows" in store.log_tail(job.id)
     assert ple(["synth", str(tmp_path / "again"), "--customers", "12", "--seed", "3", "--json"]) == 0
     for file in (tmp_path / "again").iterdir():
@@ -91,7 +91,7 @@ def _heard(
     job = store.start(made)
     code = making.run(store, job.id)
     store.update(job.id, status="stopped")
-    return code, ran, store.progress(job.id)
+    return code, ran, store.how_far(job.id)
 
 
 def test_commands_run_in_order_and_the_first_that_fails_ends_it(

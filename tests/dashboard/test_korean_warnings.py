@@ -65,6 +65,6 @@ def test_a_failed_training_says_why_in_korean(reason: str, tmp_path: Path, monke
     run.mkdir()
     (run / "manifest.json").write_text(json.dumps({"status": "failed", "reason": reason}))
     monkeypatch.setattr("dashboard.i18n.sentences.language", lambda: "ko")
-    job = Job("0" * 32, Training(tmp_path, run, "small"), "failed", 0.0, None, None, None, 2, False)
+    job = Job("0" * 32, "failed", 0.0, None, None, None, 2, False, Training(tmp_path, run, "small"))
     assert re.search(r"[가-힣]", said := train_form._reason(job))
     assert SENTENCE.search(said) is None
