@@ -28,10 +28,14 @@ def _gates(s: Statistics, t: Thresholds) -> GateStats:
 
 
 def _learned(s: Statistics, g: GateStats) -> list[int]:
-    """Numbers of the tasks whose gate has a say: without labels it is moved by nothing but the entropy term, and of a task that
-    is its linear map alone (FIT-LINEAR) nothing that a gate weighs reaches the prediction."""
-    silent = {*unlabelled(s), *s.facts.linear}
+    """Numbers of the tasks that had labels: the gate of another is moved by nothing but the entropy term."""
+    silent = unlabelled(s)
     return [i for i, task in enumerate(g.tasks) if task not in silent]
+
+
+def no_say(s: Statistics, task: str) -> tuple[Evidence, ...]:
+    """That nothing of this reaches the prediction, of a task that is its linear map alone."""
+    return (Evidence("share of what the network adds that this task takes", 0.0),) if task in s.facts.linear else ()
 
 
 def _lambda(s: Statistics) -> float:
@@ -59,6 +63,7 @@ def collapse(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                     Evidence("mean weight", weight, t.gate_collapse, g.n),
                     Evidence("normalised entropy", float(g.normalised_entropy[i]), None, g.n),
                     Evidence("effective experts", float(g.effective_experts[i]), None, g.n),
+                    *no_say(s, task),
                 ),
                 HEATMAP,
                 *_why_collapsed(s, task, g.experts[j], old),
@@ -93,7 +98,7 @@ def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float)
 
 @check("CGC-UNIFORM", "No task spreads its attention evenly over all experts.", HEATMAP)
 def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """All weights at 1/N."""
+    """All weights at 1/N. Not of a task that is its linear map alone (FIT-LINEAR): there the gate has nothing to choose for."""
     g = _gates(s, t)
     n = len(g.experts)
     if n < 2:
@@ -101,6 +106,8 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     old = _lambda(s)
     for i in _learned(s, g):
         task = g.tasks[i]
+        if task in s.facts.linear:
+            continue
         off = float(np.abs(g.mean[i] - 1 / n).max())
         if g.normalised_entropy[i] > t.gate_uniform and off < t.gate_uniform_spread:
             yield Finding(

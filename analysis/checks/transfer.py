@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.gates import no_say
 from analysis.checks.loss import unlabelled
 from analysis.checks.registry import NotMeasured, check, need_rows
 from analysis.checks.thresholds import Thresholds
@@ -28,7 +29,7 @@ def overreliance(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The transferred part outweighs the target's own representation, or cutting it flips many decisions."""
     x = _transfer(s, t)
     old = float(s.facts.get("task_relationships.transfer_strength", 0.5))
-    silent = {*unlabelled(s), *s.facts.linear}
+    silent = unlabelled(s)
     for i, edge in enumerate(x.edges):
         source, target = edge.split(":")
         if target in silent:
@@ -47,6 +48,7 @@ def overreliance(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 (
                     Evidence("alpha ||proj|| / ||h||", ratio, t.transfer_ratio, x.n),
                     Evidence("decisions flipped by the cut", flips, t.transfer_flips, e.n if e else None),
+                    *no_say(s, target),
                 ),
                 DAG,
                 "transfer_strength is too high.",

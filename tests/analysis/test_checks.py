@@ -203,3 +203,17 @@ def test_what_is_wrong_with_a_field_is_said_of_whichever_expert_reads_it(id: str
     said = [[f.subject for f in run_check(checks()[id], each, Thresholds()) if f.alarm] for each in (s, other)]
     assert said[0]
     assert said[1] == [subject.replace(known, "newcomer") for subject in said[0]]
+
+
+def test_a_gate_that_has_nothing_to_choose_for_may_be_uniform() -> None:
+    """Of a task that is its fitted linear map alone; a collapse is still told, and that it reaches no prediction."""
+    s = PLANTED["CGC-UNIFORM"]().statistics
+    uniform, collapse = checks()["CGC-UNIFORM"], checks()["CGC-COLLAPSE"]
+    assert [f.subject for f in run_check(uniform, s, Thresholds())] == ["timing"]
+    alone = replace(s, facts=replace(s.facts, blend={"timing": 0.0, "churn": 0.5}))
+    assert [f.severity for f in run_check(uniform, alone, Thresholds())] == ["ok"]
+    s = PLANTED["CGC-COLLAPSE"]().statistics
+    (before,) = run_check(collapse, s, Thresholds())
+    task = before.subject.partition(":")[0]
+    (after,) = run_check(collapse, replace(s, facts=replace(s.facts, blend={task: 0.0})), Thresholds())
+    assert [e.name for e in after.evidence][len(before.evidence) :] == ["share of what the network adds that this task takes"]

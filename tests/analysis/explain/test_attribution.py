@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor
 
 from analysis.engine.attribution import Tensors, integrate, integrate_until, quadrature
-from analysis.engine.explainer import Explainer, single
+from analysis.engine.explainer import Explainer, private, single
 from analysis.engine.reference import Path as InputPath
 from analysis.engine.score import Score
 from analysis.explain.lookup import find
@@ -152,3 +154,23 @@ def test_idle_days_are_attributed_to_their_sequence(explainer: Explainer) -> Non
     assert found.gap < 0.03
     with torch.no_grad():
         assert found.prediction == pytest.approx(float(score_of(explainer, "ltv")(explainer.model(path.customer))[0]), rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_attributions_add_up_where_a_task_takes_a_share(share: float) -> None:
+    """And where it takes nothing, nothing is the experts': all is the direct path's."""
+    from ple_model.model import PLEClusterAdaTT
+    from tests.factories import random_context, random_inputs
+    from tests.fakes import tiny_config
+
+    model = private(PLEClusterAdaTT(tiny_config({"direct_path": {"blend": "validation"}}), random_context()))
+    assert model.direct is not None
+    model.direct.set_blends({"churn": share})
+    some = model.encode(random_inputs(6, seed=3, targets=False)).detach()
+    held = SimpleNamespace(model=model, encoded=some)
+    score = Score(model, "churn", None, None)
+    names, found = Explainer.of_experts(held, some.rows(slice(0, 1)), score)  # type: ignore[arg-type]
+    assert found.gap < 1e-3
+    parts = {name: float(v.abs().sum()) for name, v in zip(names, found.values, strict=True)}
+    assert parts["direct_path"] > 0
+    assert (parts["shared"] > 0) == (share > 0)
