@@ -4,65 +4,52 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.faults.fault import Columns, Level, Plant, fault
+from analysis.faults.changes import in_rows, in_training
+from analysis.faults.fault import Columns, Level
 from analysis.faults.rows import changed, present, some
 from ple_model.presence import is_part, part_key, plain_name, presence_column
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import TASKS
 
 BY_ROWS = (Level("strong: all rows", 1.0), Level("weak: a fifth of the rows", 0.2))
+BY_LABELS = (Level("strong: all labels", 1.0), Level("weak: churn and ltv", 0.0))
 EVERY_LABEL, A_FEW = tuple(TASKS), ("churn", "ltv")
 
 
-def _shift(columns: Columns, tasks: tuple[str, ...], split: str | None = None) -> None:
-    """Each row gets the label of the row before it, in the order of the file."""
-    rows = np.flatnonzero(columns["split"] == split) if split else np.arange(len(columns["split"]))
-    for task in tasks:
-        if f"y_{task}" in columns and len(rows):
-            y = changed(columns, f"y_{task}")
-            y[rows] = np.roll(y[rows], 1, axis=0)
-
-
-@fault(
-    "labels-shifted",
-    "data",
-    "The labels were joined by position, and one row is missing above: everybody has the label of the row before.",
-    levels=(Level("strong: all labels", 1.0), Level("weak: churn and ltv", 0.0)),
-    family="join",
-)
-def _labels_shifted(strength: float) -> Plant:
-    return Plant(rows=lambda columns, rng: _shift(columns, EVERY_LABEL if strength else A_FEW))
-
-
-@fault(
+@in_training(
     "training-labels-shifted",
-    "training",
+    "join",
     "The same in the training rows alone; validation and test customers have their own labels.",
-    levels=(Level("strong: all labels", 1.0), Level("weak: churn and ltv", 0.0)),
-    family="join",
+    *BY_LABELS,
+    split="train",
 )
-def _training_shifted(strength: float) -> Plant:
-    return Plant(training_rows=lambda columns, rng: _shift(columns, EVERY_LABEL if strength else A_FEW, "train"))
+@in_rows(
+    "labels-shifted",
+    "join",
+    "The labels were joined by position, and one row is missing above: everybody has the label of the row before.",
+    *BY_LABELS,
+)
+def _shifted(columns: Columns, strength: float, rng: np.random.Generator) -> None:
+    for task in EVERY_LABEL if strength else A_FEW:
+        if f"y_{task}" in columns:
+            columns[f"y_{task}"] = np.roll(columns[f"y_{task}"], 1, axis=0)
+
+
+def _place(key: str) -> tuple[str, str, slice]:
+    """(what the fault's name says of an input, its table column, where in that)."""
+    part = plain_name(key) if is_part(key) else ""
+    return (part or key).replace("_", "-"), "features" if part else key, PART_SLICES[part] if part else slice(None)
 
 
 def _shuffled(key: str) -> None:
-    base, part = ("features", plain_name(key)) if is_part(key) else (key, "")
+    name, base, place = _place(key)
+    told = f"{key} was joined to the wrong customers: its rows are shuffled among those who have it."
 
-    @fault(
-        f"rows-shuffled-{(part or base).replace('_', '-')}",
-        "data",
-        f"{key} was joined to the wrong customers: its rows are shuffled among those who have it.",
-        levels=BY_ROWS,
-        family="join",
-    )
-    def _planted(share: float) -> Plant:
-        def change(columns: Columns, rng: np.random.Generator) -> None:
-            rows = np.flatnonzero(present(columns, key) & some(columns, share, rng))
-            values = changed(columns, base)
-            place = PART_SLICES[part] if part else slice(None)
-            values[rows, place] = values[rng.permutation(rows), place]
-
-        return Plant(rows=change)
+    @in_rows(f"rows-shuffled-{name}", "join", told, *BY_ROWS)
+    def _planted(columns: Columns, share: float, rng: np.random.Generator) -> None:
+        rows = np.flatnonzero(present(columns, key) & some(columns, share, rng))
+        values = changed(columns, base)
+        values[rows, place] = values[rng.permutation(rows), place]
 
 
 for _key in ("txn_seq", "hmm_behavior", "collaborative_features", part_key("transaction_stats"), part_key("rfm")):
@@ -70,28 +57,19 @@ for _key in ("txn_seq", "hmm_behavior", "collaborative_features", part_key("tran
 
 
 def _permuted(key: str) -> None:
-    base, part = ("features", plain_name(key)) if is_part(key) else (key, "")
+    name, base, place = _place(key)
+    levels = (Level("strong: all columns", 1.0), Level("weak: a fifth of the columns", 0.2))
 
-    @fault(
-        f"columns-permuted-{(part or base).replace('_', '-')}",
-        "data",
-        f"The columns of {key} arrive in another order than in training.",
-        levels=(Level("strong: all columns", 1.0), Level("weak: a fifth of the columns", 0.2)),
-        family="join",
-    )
-    def _planted(share: float) -> Plant:
-        def change(columns: Columns, rng: np.random.Generator) -> None:
-            there = present(columns, key)
-            values = changed(columns, base)
-            place = np.arange(values.shape[-1])[PART_SLICES[part] if part else slice(None)]
-            order = np.random.default_rng(3)  # the same in every file of the dataset
-            moved = np.sort(order.choice(place, max(2, round(share * len(place))), replace=False))
-            # a step round the circle of a random order: no column stays where it was
-            circle = order.permutation(moved)
-            block = values[np.ix_(there, np.roll(circle, 1))]
-            values[np.ix_(there, circle)] = block
-
-        return Plant(rows=change)
+    @in_rows(f"columns-permuted-{name}", "join", f"The columns of {key} arrive in another order than in training.", *levels)
+    def _planted(columns: Columns, share: float, rng: np.random.Generator) -> None:
+        there = present(columns, key)
+        values = changed(columns, base)
+        own = np.arange(values.shape[-1])[place]
+        order = np.random.default_rng(3)  # the same in every file of the dataset
+        moved = np.sort(order.choice(own, max(2, round(share * len(own))), replace=False))
+        # a step round the circle of a random order: no column stays where it was
+        circle = order.permutation(moved)
+        values[np.ix_(there, circle)] = values[np.ix_(there, np.roll(circle, 1))]
 
 
 for _key in ("collaborative_features", "hmm_journey", part_key("rfm")):
@@ -99,41 +77,25 @@ for _key in ("collaborative_features", "hmm_journey", part_key("rfm")):
 
 
 def _reversed(field: str) -> None:
-    @fault(
-        f"sequence-reversed-{field.replace('_', '-')}",
-        "data",
-        f"The steps of {field} arrive newest first; padding is where it was.",
-        levels=BY_ROWS,
-        family="join",
-    )
-    def _planted(share: float) -> Plant:
-        def change(columns: Columns, rng: np.random.Generator) -> None:
-            values = changed(columns, field)
-            for row in np.flatnonzero(some(columns, share, rng)):
-                filled = np.flatnonzero(values[row].any(-1))
-                values[row, filled] = values[row, filled[::-1]]
+    told = f"The steps of {field} arrive newest first; padding is where it was."
 
-        return Plant(rows=change)
+    @in_rows(f"sequence-reversed-{field.replace('_', '-')}", "join", told, *BY_ROWS)
+    def _planted(columns: Columns, share: float, rng: np.random.Generator) -> None:
+        values = changed(columns, field)
+        for row in np.flatnonzero(some(columns, share, rng)):
+            filled = np.flatnonzero(values[row].any(-1))
+            values[row, filled] = values[row, filled[::-1]]
 
 
 _reversed("txn_seq")
 _reversed("session_seq")
 
 
-@fault(
-    "hmm-modes-swapped",
-    "data",
-    "The vectors of two HMMs are exchanged: what is called journey is behaviour.",
-    levels=BY_ROWS,
-    family="join",
-)
-def _swapped(share: float) -> Plant:
-    def change(columns: Columns, rng: np.random.Generator) -> None:
-        rows = some(columns, share, rng)
-        modes = [f"hmm_{mode}" for mode in ("journey", "behavior")]
-        for names in (modes, [presence_column(m) for m in modes]):
-            if all(n in columns for n in names):
-                one, other = (changed(columns, n) for n in names)
-                one[rows], other[rows] = other[rows].copy(), one[rows].copy()
-
-    return Plant(rows=change)
+@in_rows("hmm-modes-swapped", "join", "The vectors of two HMMs are exchanged: what is called journey is behaviour.", *BY_ROWS)
+def _swapped(columns: Columns, share: float, rng: np.random.Generator) -> None:
+    rows = some(columns, share, rng)
+    modes = [f"hmm_{mode}" for mode in ("journey", "behavior")]
+    for names in (modes, [presence_column(m) for m in modes]):
+        if all(n in columns for n in names):
+            one, other = (changed(columns, n) for n in names)
+            one[rows], other[rows] = other[rows].copy(), one[rows].copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.faults.changes import in_rows
 from analysis.faults.fault import Columns, Level, Plant, fault
 from analysis.faults.rows import some
 from ple_model.schema import load_schema
@@ -54,22 +55,19 @@ def _sentinel(share: float) -> Plant:
     return Plant(units=change)
 
 
-@fault(
+@in_rows(
     "rows-duplicated",
-    "data",
+    "duplicates",
     "A join with more than one match repeats rows: those who churned, and in part everybody.",
-    levels=(Level("strong: churned ones five times", 5.0), Level("weak: one row in ten twice", 0.1)),
-    family="duplicates",
+    Level("strong: churned ones five times", 5.0),
+    Level("weak: one row in ten twice", 0.1),
 )
-def _duplicated(strength: float) -> Plant:
-    def change(columns: Columns, rng: np.random.Generator) -> None:
-        n = len(columns["customer_id"])
-        if strength > 1:
-            times = np.where(columns["y_churn"] == 1, int(strength), 1)
-        else:
-            times = 1 + some(columns, strength, rng).astype(int)
-        order = np.repeat(np.arange(n), times)
-        for name in list(columns):
-            columns[name] = columns[name][order]
-
-    return Plant(rows=change)
+def _duplicated(columns: Columns, strength: float, rng: np.random.Generator) -> None:
+    n = len(columns["customer_id"])
+    if strength > 1:
+        times = np.where(columns["y_churn"] == 1, int(strength), 1)
+    else:
+        times = 1 + some(columns, strength, rng).astype(int)
+    order = np.repeat(np.arange(n), times)
+    for name in list(columns):
+        columns[name] = columns[name][order]
