@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from analysis.stats.consistency import ConsistencyStats, InputSkill, Silence, StandIn
+from analysis import displaced
+from analysis.stats.consistency import ConsistencyStats, Displaced, InputSkill, Silence, StandIn
 from ple_model.consistency import Consistency, repeated_rows
 from ple_model.input_columns import DIRECTIONS, SEQUENCES, Array, Values
+from ple_model.presence import is_part
+from ple_model.profile import Profile
 
 OLDER = "This run is of before the inputs' consistency was kept at training."
 FEWEST = 100
@@ -35,16 +38,24 @@ CHANCE = 3.719
 """Standard normal quantile of 1 - 1e-4."""
 CONSTANT = 0.9
 """Share of a cut-off's rows from which a value belongs to the date and is no stand-in."""
-FAR = 3.0
+FLAT = 1e-3
+"""Standard deviation of a direction, which is 1 in training, below which it says nothing."""
+UNLIKELY = 1e-3
+FAR = 0.5
 """Half distances of a column's deciles beyond all training values from which a shared value is a stand-in. Nearer ones come
-with a later date: on healthy rows of a cut-off that training had not seen, 3 of 1,257 columns shared one near others."""
+with a later date: on healthy rows of a cut-off that training had not seen, one of 1,257 columns shared one, 0.08 beyond."""
+REPEATED, DISCRETE = 0.05, 0.25
+"""Within the training's range: share of rows in which a value that training did not repeat is a stand-in, and share of the
+training rows on repeated values from which a column is one of few values. On those healthy rows the columns that repeated new
+values all had 0.50 and more of these."""
 
 
 def measure(
     reference: Consistency | None, columns: Sequence[tuple[str, str]], values: Values, customers: Sequence[str],
-    cutoffs: Sequence[str],
+    cutoffs: Sequence[str], profile: Profile | None = None,
 ) -> ConsistencyStats:  # fmt: skip
-    """Of rows in their order: values [n, c] of columns [c] of (input, name), NaN where a row lacks the input."""
+    """Of rows in their order: values [n, c] of columns [c] of (input, name), NaN where a row lacks the input. `profile`: of the
+    feature columns in training, where that is known."""
     if reference is None:
         return ConsistencyStats(reason=OLDER)
     values, common = _aligned(reference, columns, values)
@@ -52,19 +63,54 @@ def measure(
         return ConsistencyStats(reason="The rows have other columns than those of the training.")
     d = reference.directions
     columns = [(d.keys[k], name) for k, name in zip(d.column_key, d.columns, strict=True)]
-    repeated = float(repeated_rows(values, cutoffs).mean()) if len(values) else 0.0
+    again = repeated_rows(values, cutoffs)
+    repeated = float(again.mean()) if len(values) else 0.0
+    alone, dates = ~again, np.asarray(cutoffs, dtype=str)[~again].tolist()
+    shared = tuple(_stand_ins(reference, columns, values[alone], dates))  # what a copied row repeats stands in for nothing
     found = ConsistencyStats(
-        customers=len(set(customers)), stand_ins=tuple(_stand_ins(reference, columns, values, cutoffs)), columns=len(columns),
+        customers=len(set(customers)), stand_ins=shared, columns=len(columns),
         repeated=repeated, repeated_then=reference.repeated, compared=len(values),
     )  # fmt: skip
     judged = _Judge(reference, values, customers)
     skill = judged.all() if not judged.reason else {}
+    features = np.array([j for j, (key, _) in enumerate(columns) if is_part(key)], dtype=np.int64)
+    if _many_lost(skill) and profile is not None and len(profile.edges) == len(features):
+        back = _put_back(reference, values, customers, features, profile, skill)
+        if back is not None:
+            runs, judged, skill, values = back
+            names = [columns[j][1] for j in features]
+            found = replace(
+                found, stand_ins=tuple(one for one in found.stand_ins if not is_part(one.input)),
+                displaced=tuple(Displaced(r.first, names[r.first], r.last, names[r.last], r.by) for r in runs),
+            )  # fmt: skip
     # the values of an input that holds another's are known: they are the other's, and stand in for nothing
-    swapped = {k for k, v in skill.items() if v.kind == "swapped"}
+    swapped = {k for k, v in skill.items() if v.kind in ("swapped", "constant")}
     return replace(
         found, reason=judged.reason, rows=judged.rows, skill=skill,
         stand_ins=tuple(one for one in found.stand_ins if one.input not in swapped),
     )  # fmt: skip
+
+
+def _many_lost(skill: Mapping[str, InputSkill]) -> int:
+    """Inputs that are suspect, where these are several parts of the features."""
+    lost = [k for k, v in skill.items() if v.high < SUSPECT]
+    return len(lost) if sum(map(is_part, lost)) >= 3 else 0
+
+
+def _put_back(
+    reference: Consistency, values: Values, customers: Sequence[str], features: NDArray[np.int64], profile: Profile,
+    skill: Mapping[str, InputSkill],
+) -> tuple[tuple[displaced.Run, ...], _Judge, dict[str, InputSkill], Values] | None:  # fmt: skip
+    """The first explanation by displaced columns under which hardly an input of the many is lost any more."""
+    middle = reference.directions.middle[features]
+    for runs, places in displaced.candidates(values[:, features], profile):
+        again = values.copy()
+        again[:, features] = displaced.restored(values[:, features], places, middle)
+        judged = _Judge(reference, again, customers)
+        told = judged.all() if not judged.reason else {}
+        if told and sum(v.high < SUSPECT for v in told.values()) <= sum(v.high < SUSPECT for v in skill.values()) / 4:
+            return runs, judged, told, again
+    return None
 
 
 def silences(events: Mapping[tuple[str, str], tuple[int, Array]], then: Mapping[str, Array]) -> tuple[Silence, ...]:
@@ -129,17 +175,27 @@ class _Judge:
 
     def all(self) -> dict[str, InputSkill]:
         """By input; the lost ones first, in the order in which they were found."""
-        lost: dict[str, InputSkill] = {}
-        left = list(self.keys)
+        lost = {k: InputSkill(0.0, 0.0, 0.0, 1.0, 0.0, "constant") for k in self.keys if self.constant(k)}
+        left = [k for k in self.keys if k not in lost]
         while True:
             found = {k: s for k in left if (s := self.skill(k, [o for o in left if o != k])) is not None}
             suspect = {k: s for k, s in found.items() if s.high < SUSPECT}
-            if not suspect or len(lost) >= MOST or len(left) <= 2:
+            taken = sum(v.kind != "constant" for v in lost.values())
+            if not suspect or taken >= MOST or len(left) <= 2:
                 return {**lost, **{k: v for k, v in found.items() if k not in lost}}
             worst = min(suspect, key=lambda k: (suspect[k].kept - 0.2 * suspect[k].then, k))
             left.remove(worst)
             kind, other = self.kind(worst, left)
             lost[worst] = replace(suspect[worst], kind=kind, other=other)
+
+    def constant(self, key: str) -> bool:
+        """Whether it says the same of all rows: in training its directions have a variance of 1."""
+        used = self.reference.used([key])
+        if not len(used) or float(self.z[:, used].std(0).max()) >= FLAT:
+            return False
+        # of an input that is nearly always the same, so few rows may be so by chance
+        common = float(self.reference.covered[self.reference.directions.of(key)].min())
+        return common ** len(np.unique(self.customers)) < UNLIKELY
 
     def told(self, key: str, others: Sequence[str]) -> tuple[NDArray[np.int64], Array, Array] | None:
         """(directions that others tell, what they tell of them [n, t], their R2 at training [t]); None where they tell none."""
@@ -190,7 +246,8 @@ class _Judge:
                 return "swapped", other
         if key in SEQUENCES and back(d.project(key, own[:, self._turned(key)])):
             return "reversed", ""
-        if key not in SEQUENCES and any(back(d.project(key, own[:, order])) for order in self._orders(key, own)):
+        orders = [*self._orders(key, own), *self._told_orders(key, own, local, guess)]
+        if key not in SEQUENCES and any(back(d.project(key, own[:, order])) for order in orders):
             return "columns", ""
         if any(back(np.roll(d.project(key, own), by, axis=0)) for by in (-1, 1)):
             return "shifted", ""
@@ -215,6 +272,18 @@ class _Judge:
         size = np.abs(then).mean(0) + 1e-9
         cost = (np.abs(np.log1p(np.abs(now[None] - then[:, None]) / size))).sum(2)
         yield linear_sum_assignment(cost)[1]
+
+    def _told_orders(self, key: str, own: Values, local: NDArray[np.int64], guess: Array) -> Iterator[NDArray[np.int64]]:
+        """The order in which the columns go best with what the other inputs tell of each of them."""
+        d = self.reference.directions
+        basis = d.basis[d.of(key)][:, local].astype(np.float64)
+        if own.shape[1] < 3:
+            return
+        told = guess @ np.linalg.pinv(basis)  # [n, columns], as far as the directions hold them
+        told, x = told - told.mean(0), own - own.mean(0)
+        size = np.outer(np.linalg.norm(told, axis=0), np.linalg.norm(x, axis=0))
+        together = (told.T @ x) / np.maximum(size, 1e-9)
+        yield linear_sum_assignment(-together)[1]
 
     def _turned(self, key: str) -> NDArray[np.int64]:
         """The columns of a sequence with its first and last third exchanged."""
@@ -283,9 +352,11 @@ def _stand_ins(
             if _known(reference, j, value) or _of_a_date(values[:, j], value, dates):
                 continue
             low, high = (float(v) for v in reference.extremes[j])
-            if max(low - value, value - high) > FAR * float(reference.directions.scale[j]):
+            beyond = max(low - value, value - high) > FAR * float(reference.directions.scale[j])
+            alone = float(reference.covered[j]) < DISCRETE and count[k] / n > REPEATED + limit
+            if beyond or alone:
                 key, name = columns[j]
-                yield StandIn(key, name, value, float(count[k] / n), float(reference.bound[j]), n)
+                yield StandIn(key, name, value, float(count[k] / n), float(reference.bound[j]), n, beyond)
                 break
 
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from analysis.written import rows_of_training
 from ple_model.data.dataset.reader import Dataset
 from ple_model.row_loss import Yardstick, of_binary, of_own
-from ple_model.skill import StoredBaselines, stored
+from ple_model.skill import StoredBaselines, stored, stored_by_key
 from ple_model.yardsticks import of_run, usable
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Judge:
     def __init__(self, run: Run, model: PLEClusterAdaTT, data: Dataset, calibration: Mapping[str, CalibrationMap]) -> None:
         self.model, self.calibration = model, calibration
         self.first = data.rows("train")
-        found = stored(data)
+        found = stored(data) or self._of_the_same_rows(run, data)
         self.yardsticks: dict[str, Yardstick] = {}
         self.others: dict[str, dict[str, Array]] = {}
         self.trained_on: dict[str, int] = {}
@@ -46,6 +47,12 @@ class Judge:
             if found is not None and known is not None:
                 self.others[task] = {k: v for k, v in _rows(found, task).items() if k != "constant"}
                 self.trained_on[task] = known.train_rows
+
+    @staticmethod
+    def _of_the_same_rows(run: Run, data: Dataset) -> StoredBaselines | None:
+        """The baselines of a run's stored customers where these are the very rows of training, in another order."""
+        own = data.path == run.path / "sample"
+        return stored_by_key(data) if own and rows_of_training(run) else None
 
     def columns(self, task: str, rows: NDArray[np.int64], targets: Mapping[str, Tensor], value: Tensor) -> dict[str, Any]:
         """`w:<task>:<whose>` loss of the rows numbered `rows` in the dataset; NULL without a label. `value`: the tower's

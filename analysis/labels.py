@@ -11,7 +11,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.label_rate import missing, rate
 from analysis.nullable import filled
+from analysis.relabelled import Agreement, relabelled
 from analysis.stats.base import Array
 from analysis.stats.factor import LEVELS, Factor, factor
 from analysis.stats.labels import Giveaway, Scales, TaskLabels, giveaway, ranks, scales
@@ -46,17 +48,19 @@ def label_stats(
     trained: Mapping[str, TrainedLabels] | None,
     amounts: Mapping[str, tuple[float, float]],
     class_names: Mapping[str, Sequence[str]] | None = None,
+    agreements: Mapping[str, Agreement] | None = None,
 ) -> dict[str, TaskLabels]:
     """By task that has labels. `amounts`: mean and standard deviation of the training labels, on the label's own scale;
-    `class_names` where classes have some."""
+    `class_names` where classes have some; `agreements` of labels and probabilities, as they were summed over the rows."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         connection.execute("SET parquet_metadata_cache = true")  # hundreds of columns, one query a task
         connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
-        have = {str(r[0]) for r in connection.execute("DESCRIBE rows").fetchall()}
+        have = {str(r[0]): str(r[1]) for r in connection.execute("DESCRIBE rows").fetchall()}
         fresh = connection.execute("SELECT count(*) FROM rows WHERE split <> 'train'").fetchall()[0][0]
         some = None if read is None else _first(read)
         ranked = None if some is None or not some.values.shape[1] else ranks(some.values)
         found = {}
+        binary: list[str] = []
         for task in facts.tasks:
             if f"y:{task}" not in have:
                 continue
@@ -75,7 +79,18 @@ def label_stats(
                 away = giveaway(facts.kinds[task], label, ranked, some.columns)
             before = None if trained is None else trained.get(task)
             one = _task(facts, task, values, customers, before, amounts.get(task), away)
-            found[task] = replace(one, names=tuple((class_names or {}).get(task, ())))
+            one = replace(one, names=tuple((class_names or {}).get(task, ())))
+            if task in (agreements or {}) and one.n:
+                assert agreements is not None
+                one = replace(one, relabelled=relabelled(agreements[task], one.trained, min(1.0, customers / one.n)))
+            if one.kind == "binary" and "p" in values:
+                one = replace(one, rate=rate(values["y"], values["p"], one.trained, customers))
+                if one.rate is not None:
+                    binary.append(task)
+            found[task] = one
+        words = [n for n in have if n.startswith("raw:") and have[n] == "VARCHAR"]
+        for task, where in missing(connection, sorted(words), binary, fresh=bool(fresh)).items():
+            found[task] = replace(found[task], missing=where)
         return found
 
 

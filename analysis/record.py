@@ -23,6 +23,7 @@ from analysis.recording.opened import Opened
 from analysis.recording.rows_file import RowsFile
 from analysis.recording.samples import ComparedSample, Drawn, EffectSample, VectorSample
 from analysis.recording.statistics import batch_statistics
+from analysis.relabelled import Agreements
 from analysis.results.progress import Progress
 from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, StoreWriter, stored, write_statistics
@@ -87,6 +88,7 @@ class Recorder:
         self.judge = self.judging(run, self.opened.model, data, self.opened.calibration)
         self.drawn = Drawn(data.manifest.rows, sample, seed)
         self.vectors, self.effects, self.compared = VectorSample(), EffectSample(), ComparedSample(self.opened.names)
+        self.agreements = Agreements(self.opened.facts.kinds, self.opened.judged)
 
     @torch.no_grad()
     def run(self, writer: StoreWriter, made_of: Fingerprint, *, replace: bool) -> AnalysisStore:
@@ -103,6 +105,7 @@ class Recorder:
                 added = part if added is None else added + part
                 file.add(columns.of(rows, batch, output), rows, batch.customer_id)
                 self._sample(rows, batch, output)
+                self.agreements.add(batch, output)
                 if done == 0 and rows[-1] == len(rows) - 1 and opened.own:
                     said = Said(batch.inputs, output)
                 done += len(batch)
@@ -110,7 +113,7 @@ class Recorder:
         if added is None:
             raise UserError(f"{self.data.path} has no rows to measure")
         ending = self.ending(opened, self.judge, self.progress)
-        statistics = ending.of(added, path, file.infinite, self.effects.rows(), self.compared, said)
+        statistics = ending.of(added, path, file.infinite, self.effects.rows(), self.compared, said, self.agreements.found)
         write_statistics(writer.folder, statistics)
         write_npz(writer.folder / "vectors.npz", self.vectors.arrays(), packed=True)
         extra = {

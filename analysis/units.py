@@ -11,14 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.mixed_units import amounts_of, mixture
 from analysis.stats.base import Array
 from analysis.stats.consistency import OtherUnit
-from analysis.stats.factor import LEVELS, factor
+from analysis.stats.factor import LEVELS, Factor, factor
 from ple_model.presence import part_key
 from ple_model.profile import Profile
 
 FEWEST = 50
 """Values of a column below which it is not looked at."""
+FEW, FAR = 1, 0.002
+"""Values above all of training, in number and share of the rows, that a column may have before it is looked at closely."""
 Inverse = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 """Columns in the run's scale -> in their own units."""
 
@@ -35,15 +38,43 @@ def other_units(
     middle = len(LEVELS) // 2
     with np.errstate(invalid="ignore"):
         moved = (now[middle] > then[-1]) | (now[middle] < then[0]) | (now[0] > then[middle]) | (now[-1] < then[middle])
+    # beyond what training had: some values above its largest, or a fifth of the rows far below its own
+    with np.errstate(invalid="ignore"):
+        sunk = now[0] < then[0] - 0.25 * (then[middle] - then[0])
+        outside = np.zeros(len(count)) if profile.extremes is None else (values > profile.extremes[:, 1]).sum(0)
+    mixed = _mixed(values, names, parts, profile, inverse, looked[(sunk | (outside > FEW + FAR * count))[looked]])
     if not moved.any():
-        return ()
+        return mixed
     now, then = inverse(now), inverse(then)
-    found = []
+    found: list[OtherUnit] = []
     for part, where in parts.items():
         for j in range(where.start, where.stop):
             one = factor(now[:, j], then[:, j], int(count[j])) if moved[j] else None
             if one is not None:
                 found.append(OtherUnit(part_key(part), names[j], one))
+    return (*found, *mixed)  # of one column both may be asked: at most one of them fits closely
+
+
+def _mixed(
+    values: NDArray[np.float32],
+    names: Sequence[str],
+    parts: Mapping[str, slice],
+    profile: Profile,
+    inverse: Inverse,
+    looked: NDArray[np.int64],
+) -> tuple[OtherUnit, ...]:
+    """Of the columns `looked` at those of which a part of the rows are in another unit."""
+    if not len(looked):
+        return ()
+    own, then = inverse(values), amounts_of(profile, inverse)
+    found = []
+    for part, where in parts.items():
+        for j in (int(k) for k in looked if where.start <= k < where.stop):
+            before = then[j]
+            one = None if before is None else mixture(own[:, j][np.isfinite(values[:, j])], before)
+            if one is not None:
+                times = Factor(10.0**one.power, one.mixed, len(LEVELS), one.n)
+                found.append(OtherUnit(part_key(part), names[j], times, one.share, one.alone))
     return tuple(found)
 
 

@@ -70,9 +70,10 @@ class Verdict:
     def said(self) -> str:
         """In words, with the count of tasks."""
         said = SAID[self.word]
-        if self.learnable:
+        if self.learnable and self.compared:
             said += f": {self.learnt} of {self.learnable} tasks learnt"
-        if self.learnable and not self.compared:
+        elif self.learnable:  # what could be learnt is not known of these rows, so nothing is counted as learnt
+            said += f": {self.learnt} of {self.learnable} tasks better than a constant"
             said += " (not compared with simpler models on these rows)"
         return f"{said} (not told by these inputs: {self.untold})" if self.untold else said
 
@@ -127,9 +128,11 @@ def _word(alarms: list[Finding], mechanics: list[Finding], learnable: int, learn
         return "broken"
     if learnt < learnable or (known and not learnt):
         return "learnt_little"
+    if not compared:  # a simpler model may be ahead of any of them
+        return "unknown"
     if alarms:
         return "works"
-    return "healthy" if known and compared else "unknown"
+    return "healthy" if known else "unknown"
 
 
 def _not_told(x: TaskSkill) -> bool:

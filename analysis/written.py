@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
@@ -16,8 +17,17 @@ from ple_model.files import read_tensors
 from ple_model.model import PLEClusterAdaTT
 from ple_model.module_outputs import output_marks
 from ple_model.output import PLEClusterOutput
+from ple_model.row_marks import row_marks
 from ple_model.run import Run
-from ple_model.run_fingerprint import RunFingerprint, environment, file_hash, preprocess_marks, stored_rows
+from ple_model.run_fingerprint import (
+    FileMark,
+    RunFingerprint,
+    environment,
+    file_hash,
+    preprocess_marks,
+    same_rows,
+    stored_rows,
+)
 from ple_model.safe_paths import is_folder
 from ple_model.tensor_marks import TensorMark, change, in_16_bits, mark
 
@@ -63,10 +73,7 @@ def written(run: Run, model: PLEClusterAdaTT, said: Said | None = None) -> Writt
     found = _tensors(then, tensors, run)
     now = preprocess_marks(run.preprocess, then.preprocess)
     changed = {k: v for k, v in then.preprocess.items() if k in now and now[k].hash != v.hash}
-    try:
-        sample = "same" if run.sample().manifest.fingerprint == then.sample else "changed"
-    except UserError:
-        sample = "absent"
+    sample = _sample(then, run)
     here = environment()
     other = file_hash(run.path / "config.yaml") != then.config
     settings = changed_values(then.settings, run.config) if other and then.settings is not None else {}
@@ -74,10 +81,13 @@ def written(run: Run, model: PLEClusterAdaTT, said: Said | None = None) -> Writt
         modules=_count(tensors),
         tensors=found,
         files={k: v.changed_parts(now[k]) for k, v in changed.items()},
+        exchanged={k: p for k, v in changed.items() if (p := _exchanged(v, now[k]))},
         gone=tuple(k for k in then.preprocess if k not in now),
         config=bool(settings) if then.settings is not None else other,
         settings=settings,
-        sample=sample,
+        sample=sample.state,
+        sample_parts=sample.parts,
+        sample_keys=sample.other_keys,
         rows=then.rows,
         environment={k: (v, here[k]) for k, v in then.environment.items() if k in here and here[k] != v},
         expert_norm={k: v.norm for k, v in then.experts.items()},
@@ -85,12 +95,66 @@ def written(run: Run, model: PLEClusterAdaTT, said: Said | None = None) -> Writt
         gate_top={k: v.top for k, v in then.gates.items()},
         gate_entropy={k: v.entropy for k, v in then.gates.items()},
     )
-    if sample != "same" or (result.changed and not found):
+    if sample.state == "changed" and sample.parts and not sample.other_keys and not result.changed:
+        return replace(result, sample_effect=_outputs(then, run, model, None, by_key=True))
+    if sample.state != "same" or (result.changed and not found):
         return result
-    outputs = _outputs(then, run, model, said)
+    outputs = _outputs(then, run, model, said, by_key=sample.moved)
     if result.changed:
         return replace(result, effect=outputs)
     return replace(result, outputs=outputs)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The stored customers against those of training."""
+
+    state: Literal["same", "changed", "absent"]
+    parts: tuple[str, ...] = ()
+    other_keys: bool = False
+    moved: bool = False
+    """the same rows, in another order"""
+
+
+def _sample(then: RunFingerprint, run: Run) -> _Sample:
+    """By the files' content; where that is another, by the content of the rows, whatever their order."""
+    try:
+        sample = run.sample()
+    except UserError:
+        return _Sample("absent")
+    if sample.manifest.fingerprint == then.sample:
+        return _Sample("same")
+    if then.stored is None:
+        return _Sample("changed")
+    now = row_marks(sample, 0)
+    if now.keys != then.stored.keys:
+        return _Sample("changed", other_keys=True)
+    parts = then.stored.changed(now)
+    return _Sample("changed", parts) if parts else _Sample("same", moved=True)
+
+
+def rows_of_training(run: Run) -> bool:
+    """Whether the stored customers are, by their content, those that training stored, though their files are not."""
+    try:
+        then = RunFingerprint.load(run.path)
+    except UserError:
+        return False
+    return then is not None and then.stored is not None and _sample(then, run).moved
+
+
+def _exchanged(then: FileMark, now: FileMark) -> tuple[tuple[str, str], ...]:
+    """Pairs of entries that hold each other's values: `churn.a` is what `retention.a` was, and the reverse."""
+    names = sorted({k.split(".")[0] for k in then.changed_parts(now)})
+
+    def inner(mark: FileMark, name: str) -> dict[str, str]:
+        return {k[len(name) :]: v for k, v in mark.parts.items() if k == name or k.startswith(f"{name}.")}
+
+    return tuple(
+        (a, b)
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+        if inner(then, a) == inner(now, b) and inner(then, b) == inner(now, a) and inner(then, a)
+    )
 
 
 def module_of(tensor: str) -> str:
@@ -162,8 +226,15 @@ def _start(old: TensorMark, new: TensorMark, fresh: TensorMark, *, ordered: bool
     return "like" if alike and abs(new.size - fresh.size) < abs(old.size - fresh.size) / 2 else ""
 
 
-def _outputs(then: RunFingerprint, run: Run, model: PLEClusterAdaTT, said: Said | None) -> dict[str, float]:
-    inputs = stored_rows(run) if said is None or len(said.inputs) != then.rows else said.inputs
+def _outputs(
+    then: RunFingerprint, run: Run, model: PLEClusterAdaTT, said: Said | None, *, by_key: bool = False
+) -> dict[str, float]:
+    """`by_key`: the stored rows stand in another order than in training, or hold other values."""
+    if by_key:
+        said = None
+        inputs = same_rows(run, then.stored.first) if then.stored is not None else None
+    else:
+        inputs = stored_rows(run) if said is None or len(said.inputs) != then.rows else said.inputs
     if inputs is None or len(inputs) != then.rows:
         return {}
     now = output_marks(model, inputs, said.output if said is not None and inputs is said.inputs else None)

@@ -158,8 +158,9 @@ class StoredBaselines:
         }  # fmt: skip
 
 
-def read(folder: Path, manifest: DatasetManifest) -> StoredBaselines:
-    """What lies with the dataset in `folder`. `UserError` with the reason where there is none that fits it."""
+def read(folder: Path, manifest: DatasetManifest, *, same_rows: bool = False) -> StoredBaselines:
+    """What lies with the dataset in `folder`. `UserError` with the reason where there is none that fits it. `same_rows`: it is
+    known of the dataset that its rows are those that were measured, perhaps in another order."""
     path, rows = folder / FOLDER / "baselines.json", folder / FOLDER / "rows.parquet"
     if not is_folder(folder / FOLDER) or not is_file(path):
         raise UserError(f"{folder} has no baselines yet")
@@ -169,7 +170,7 @@ def read(folder: Path, manifest: DatasetManifest) -> StoredBaselines:
         raise UserError(f"{path} is damaged: {wrong}")
     if plain["format"] != FORMAT:
         raise UserError(f"{path} has format {plain['format']}, this version reads {FORMAT}")
-    if plain["rows_of"] != manifest.fingerprint:
+    if plain["rows_of"] != manifest.fingerprint and not same_rows:
         raise UserError(f"the baselines of {folder} are of other data: it has changed since")
     extract = plain["dataset"] != plain["rows_of"]
     if not extract and plain["made_of"] != source_digest(MADE_BY):

@@ -7,7 +7,7 @@ every field and part the rows that had it, by segment. About 150 kB, made of at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,17 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class HeldRows:
+    """Rows that no model was trained on, of the newest cut-off at hand then, on the training's bins: how far a column moves
+    from one date to the next without anything being wrong."""
+
+    rows: int
+    customers: int
+    counts: Array
+    classes: dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
 class Profile:
     """edges [columns, 18] ascending float32, padded with inf; counts [columns, 19] rows by bin; classes {field: [classes]};
     present {field or `features:<part>`: [4] rows by segment}; segments [4] rows; rows: all of them."""
@@ -50,6 +61,8 @@ class Profile:
     """[columns, 2] smallest and largest value, NaN without any; None in an older run"""
     customers: int | None = None
     """Customers of these rows: the rows of one resemble each other. None in an older run"""
+    held: HeldRows | None = None
+    """The same counts of rows that were held out; None in an older run, or where there were none"""
 
     def save(self, folder: Path) -> None:
         """Write `profile.npz`."""
@@ -57,6 +70,9 @@ class Profile:
         arrays["rows"] = np.array(self.rows, dtype=np.int64)
         arrays |= {"extremes": self.extremes} if self.extremes is not None else {}
         arrays |= {"customers": np.array(self.customers, dtype=np.int64)} if self.customers is not None else {}
+        if self.held is not None:
+            arrays |= {"held|counts": self.held.counts} | {f"held|class {k}": v for k, v in self.held.classes.items()}
+            arrays["held|rows"] = np.array([self.held.rows, self.held.customers], dtype=np.int64)
         arrays |= {f"class|{k}": v for k, v in self.classes.items()} | {f"present|{k}": v for k, v in self.present.items()}
         write_npz(folder / FILE, arrays, packed=True)
 
@@ -69,11 +85,22 @@ class Profile:
             named = {p: {k.split("|")[1]: z[k] for k in z if k.startswith(f"{p}|")} for p in ("class", "present")}
             counted = int(z["rows"]), z["edges"], z["counts"]
             customers = int(z["customers"]) if "customers" in z else None
-            return Profile(*counted, named["class"], named["present"], z["segments"], z.get("extremes"), customers)
+            held = _held({k.split("|")[1]: z[k] for k in z if k.startswith("held|")}, z["counts"].shape)
+            return Profile(*counted, named["class"], named["present"], z["segments"], z.get("extremes"), customers, held)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, OSError, TypeError) as e:
             raise UserError(f"{path} is damaged: {e}") from e
+
+
+def _held(arrays: Mapping[str, NDArray[Any]], shape: tuple[int, ...]) -> HeldRows | None:
+    if not arrays:
+        return None
+    if arrays["counts"].shape != shape or arrays["rows"].shape != (2,):
+        raise ValueError("the counts of held-out rows do not fit")
+    rows, customers = (int(v) for v in arrays["rows"])
+    classes = {k.removeprefix("class "): v for k, v in arrays.items() if k.startswith("class ")}
+    return HeldRows(rows, customers, arrays["counts"], classes)
 
 
 def quantile_edges(values: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -199,4 +226,29 @@ def write_profile(run: Path, dataset: Dataset) -> None:
     """Write `preprocess/profile.npz` of a run from the training split of its dataset."""
     found = profile_of(dataset)
     if found is not None:
-        found.save(run / "preprocess")
+        replace(found, held=held_rows(dataset, found)).save(run / "preprocess")
+
+
+def held_rows(dataset: Dataset, profile: Profile, rows: int = ROWS) -> HeldRows | None:
+    """Of the rows of the newest cut-off that has any outside the training split, at most so many."""
+    fields = ["features", *(f for f in CLASS_FIELDS if f in dataset.manifest.fields)]
+    newest = max(dataset.manifest.cutoffs, default="")
+    counts = np.zeros_like(profile.counts)
+    classes = {k: np.zeros_like(v) for k, v in profile.classes.items()}
+    customers: set[str] = set()
+    n = 0
+    for split in (s for s in ("test", "validation") if dataset.rows(s)):
+        for batch in dataset.batches(split, 1024, shuffle=True, fields=fields):
+            mine = np.flatnonzero(np.asarray(batch.cutoff) == newest)
+            part = rows_of(batch.inputs, decoded=False).take(mine)
+            use = column_use(part.present, len(mine), part.features.shape[1], dataset.parts)
+            counts += bin_counts(part.features, use, profile.edges)
+            for k in classes:
+                classes[k] += class_counts(part.classes[k], CLASS_WIDTHS[k])
+            customers.update(batch.customer_id[i] for i in mine)
+            n += len(mine)
+            if n >= rows:
+                break
+        if n >= rows:
+            break
+    return HeldRows(n, len(customers), counts, classes) if n else None

@@ -4,7 +4,8 @@
     preprocess   a hash a file of preprocess/, and of JSON and npz files one a part (a task's calibration, an array)
     config       hash of config.yaml
     settings     its values key by key, so that a later reader can say which one changed
-    sample       fingerprint of the stored customers' rows
+    sample       fingerprint of the stored customers' files
+    stored       marks of their rows by key (`row_marks`), which know them in another order too
     outputs      what each part of the model says of the first stored rows (`module_outputs`), on the CPU
     experts      by expert: mean norm and spread of its output on those rows, and how many of them it has input for
     gates        by task: mean largest weight and mean entropy on those rows
@@ -33,6 +34,7 @@ from ple_model.errors import UserError
 from ple_model.files import read_json, read_tensors, write_json
 from ple_model.model import PLEClusterAdaTT
 from ple_model.module_outputs import ROWS, OutputMark, output_marks, read_marks, row_sizes
+from ple_model.row_marks import RowMarks, key_hashes, row_marks
 from ple_model.run import Run, library_versions, load_run
 from ple_model.safe_arrays import read_npz
 from ple_model.safe_paths import is_file, is_folder, open_file
@@ -88,6 +90,8 @@ class RunFingerprint:
     experts: dict[str, ExpertMark]
     gates: dict[str, GateMark]
     environment: dict[str, str]
+    stored: RowMarks | None = None
+    """None: of a run of before they were kept, or of one without a sample."""
     settings: dict[str, str] | None = None
     """Values of the configuration by key; None: of a run of before they were kept."""
 
@@ -98,6 +102,7 @@ class RunFingerprint:
             "config": self.config,
             "settings": self.settings,
             "sample": self.sample,
+            "stored": None if self.stored is None else self.stored.to_dict(),
             "rows": self.rows,
             "tensors": {k: v.to_dict() for k, v in self.tensors.items()},
             "preprocess": {k: {"hash": v.hash, "parts": v.parts} for k, v in self.preprocess.items()},
@@ -125,6 +130,7 @@ class RunFingerprint:
             preprocess={k: _file_mark(files.mapping(k)) for k in files.values},
             config=found.text("config", 64),
             sample=found.text("sample", 200),
+            stored=RowMarks.from_stored(found.mapping("stored")) if found.has("stored") else None,
             rows=found.whole("rows"),
             outputs=dict(read_marks(found.mapping("outputs"))),
             experts={k: _expert_mark(experts.mapping(k)) for k in experts.values},
@@ -164,6 +170,7 @@ def write_fingerprint(run: Path) -> None:
         config=file_hash(run / "config.yaml"),
         settings=config_values(opened.config),
         sample=opened.sample().manifest.fingerprint if inputs is not None else "",
+        stored=None if inputs is None else row_marks(opened.sample(), ROWS),
         rows=0 if inputs is None else len(inputs),
         outputs={} if inputs is None else output_marks(model, inputs),
         experts=experts,
@@ -180,6 +187,18 @@ def stored_rows(run: Run) -> PLEClusterInput | None:
         return None
     first = next(iter(batches), None)
     return None if first is None else first.inputs
+
+
+def same_rows(run: Run, first: tuple[str, ...]) -> PLEClusterInput | None:
+    """The stored rows with these hashes of their keys, in their order; None where one of them is not there."""
+    sample = run.sample()
+    total = sample.manifest.rows
+    whole = next(iter(sample.batches(None, total, window_rows=total)))
+    keys = key_hashes(whole.customer_id, whole.cutoff, whole.split)
+    place = {f"{int(k):016x}": i for i, k in enumerate(keys)}
+    if not set(first) <= place.keys():
+        return None
+    return whole.inputs.rows(torch.tensor([place[k] for k in first]))
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ same resamples. Nothing here loads torch or scikit-learn before something is mea
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ple_model import baseline_folder
 from ple_model.baseline_folder import FOLDER, ORDER, StoredBaselines
+from ple_model.data.dataset.columns import KEYS
 from ple_model.errors import UserError
 from ple_model.interval import Interval
 from ple_model.row_loss import Yardstick, of_own, yardstick
+from ple_model.safe_arrays import open_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +95,22 @@ def stored(dataset: Dataset) -> StoredBaselines | None:
     return baseline_folder.stored(dataset.path, dataset.manifest)
 
 
+def stored_by_key(dataset: Dataset) -> StoredBaselines | None:
+    """The same where the rows are known to be those that were measured but may stand in another order: brought into theirs."""
+    try:
+        found = baseline_folder.read(dataset.path, dataset.manifest, same_rows=True)
+    except (UserError, FileNotFoundError):
+        return None
+    if isinstance(found.source, pa.Table):
+        return found
+    with open_parquet(found.source) as f:
+        table = f.read()
+    splits = [s for s in baseline_folder.SPLITS if dataset.rows(s)]
+    mine = pa.concat_tables([dataset.table(list(KEYS), s) for s in splits])
+    place = pc.index_in(_joined(mine), value_set=_joined(table))
+    return None if place.null_count else replace(found, source=table.take(place))
+
+
 def why_not(dataset: Dataset) -> str:
     """Why it has none; empty where it has."""
     return baseline_folder.why_not(dataset.path, dataset.manifest)
@@ -118,8 +137,11 @@ def rows_in(dataset: Dataset, sample: Dataset) -> NDArray[np.int64] | None:
 
 
 def _keys(dataset: Dataset) -> pa.Array:
-    table = dataset.table(["customer_id", "cutoff", "split"])
-    return pc.binary_join_element_wise(*(c.combine_chunks() for c in table.columns), "|")
+    return _joined(dataset.table(list(KEYS)))
+
+
+def _joined(table: pa.Table) -> pa.Array:
+    return pc.binary_join_element_wise(*(table.column(k).combine_chunks() for k in KEYS), "|")
 
 
 def _same(one: pa.Table, other: pa.Table) -> bool:

@@ -19,7 +19,21 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
     ),
     frozenset({"results", "stored_rows", "cohort_statistics", "store", "facts", "quality", "checks", "compare", "verdict"}),
-    frozenset({"consistency", "labels", "probing", "readers", "refound", "units", "written"}),
+    frozenset(
+        {
+            "consistency",
+            "displaced",
+            "label_rate",
+            "labels",
+            "mixed_units",
+            "probing",
+            "readers",
+            "refound",
+            "relabelled",
+            "units",
+            "written",
+        }
+    ),
     frozenset({"engine", "performance", "skill", "judging", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"recording"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),

@@ -104,8 +104,9 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         raise NotMeasured("Not enough rows to compare columns with training.")
     seen = Evidence("customers of the rows compared", float(rows.customers), None, d.n, f"{split} {cutoff}")
     compared = Compared(split, cutoff, seen)
-    yield from _drifted_columns(s, d, t, compared)
-    yield from _drifted_classes(d, t, compared)
+    before = None if s.held is None else compare(rows, s.held, t.min_rows)
+    yield from _drifted_columns(s, d, before, t, compared)
+    yield from _drifted_classes(d, before, t, compared)
     yield from _changed_feeds(d, t, compared)
 
 
@@ -125,8 +126,12 @@ CHANGED = (
 """Cause and fix of columns and classes that moved."""
 
 
-def _drifted_columns(s: Statistics, d: Drift, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+def _drifted_columns(s: Statistics, d: Drift, before: Drift | None, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+    """Columns that moved from the training rows, and from those that were held out of it: what moves from one date to the next
+    (a product's age) did so when the run was judged."""
     shifted, known = d.moved(t.drift_psi), int(np.isfinite(d.psi).sum())
+    if before is not None:
+        shifted &= before.moved(t.drift_psi) | ~np.isfinite(before.psi)
     moved = np.flatnonzero(shifted)
     if not len(moved):
         return
@@ -154,9 +159,12 @@ def _drifted_columns(s: Statistics, d: Drift, t: Thresholds, rows: Compared) -> 
     )
 
 
-def _drifted_classes(d: Drift, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+def _drifted_classes(d: Drift, before: Drift | None, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+    later = None if before is None else {*before.moved_classes(t.drift_psi), *(d.class_psi.keys() - before.class_psi.keys())}
     for field in d.moved_classes(t.drift_psi):
         value = d.class_psi[field]
+        if later is not None and field not in later:
+            continue
         if np.isfinite(value):
             yield Finding(
                 "DATA-DRIFT",

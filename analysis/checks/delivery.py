@@ -22,7 +22,10 @@ def input_unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     groups: dict[tuple[str, int], list[OtherUnit]] = {}
     for one in x.units:
         f = one.factor
-        if abs(f.power) >= math.log10(t.unit_factor) and f.uneven <= t.unit_uneven:
+        if one.share < 1:
+            if _mixed(one, t):
+                groups.setdefault((one.input, round(2 * f.power)), []).append(one)
+        elif abs(f.power) >= math.log10(t.unit_factor) and f.uneven <= t.unit_uneven:
             groups.setdefault((one.input, round(2 * f.power)), []).append(one)
     for (key, _), columns in groups.items():
         first = min(columns, key=lambda c: (c.factor.uneven, c.column))
@@ -31,17 +34,40 @@ def input_unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "INPUT-UNIT",
             "error",
             key,
-            f"The values of `{first.column}` are about {said(first.factor.times)} times those of training"
+            (
+                f"{first.share:.0%} of the values of `{first.column}` are about {said(first.factor.times)} times the others"
+                if first.share < 1
+                else f"The values of `{first.column}` are about {said(first.factor.times)} times those of training"
+            )
             + (f"; so are {more} more columns of this input." if more else "."),
             (
                 Evidence("values over those of training", first.factor.times, t.unit_factor, first.factor.n, first.column),
-                Evidence("largest distance of a decile from that, in powers of ten", first.factor.uneven, t.unit_uneven),
+                *_shape(first, t),
                 Evidence("columns of this input with such a factor", float(len(columns)), 0.0),
             ),
             "data.drift",
-            unit(first.factor.times),
+            unit(first.factor.times)
+            if first.share == 1
+            else "Two units in one column: a part of the source delivers its amounts in another unit, for example cents.",
             Fix("", None, None, "Convert these columns to the unit of training before the import, and build anew."),
         )
+
+
+def _shape(one: OtherUnit, t: Thresholds) -> tuple[Evidence, ...]:
+    if one.share == 1:
+        return (Evidence("largest distance of a decile from that, in powers of ten", one.factor.uneven, t.unit_uneven),)
+    return (
+        Evidence("share of rows", one.share, t.unit_share, one.factor.n),
+        Evidence("distance of the training's distribution from that of these rows", one.alone),
+        Evidence("the same with two units mixed", one.factor.uneven, one.alone / t.unit_better),
+    )
+
+
+def _mixed(one: OtherUnit, t: Thresholds) -> bool:
+    """Are there rows enough, is the factor a whole power, and the mixture much nearer than training's amounts alone?"""
+    power = one.factor.power
+    whole = abs(power - round(power)) <= t.unit_whole and abs(round(power)) >= t.unit_power
+    return whole and one.share >= t.unit_share and one.factor.uneven * t.unit_better <= one.alone
 
 
 @check(

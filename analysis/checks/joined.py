@@ -11,7 +11,7 @@ from analysis.stats.consistency import ConsistencyStats, InputSkill, StandIn
 from analysis.stats.run import Statistics
 
 PRESENCE = "data.presence"
-PROVEN = ("swapped", "reversed", "shifted")
+PROVEN = ("swapped", "reversed", "shifted", "constant")
 
 
 def _consistency(s: Statistics) -> ConsistencyStats:
@@ -28,10 +28,15 @@ def joined(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         raise NotMeasured(x.reason)
     if not x.skill:
         raise NotMeasured("No input is told by others: how they go together cannot be judged.")
+    if x.displaced:
+        yield _displaced(x)
     # an explanation that brings the skill back is proof, however much was left without it
     lost = {k: v for k, v in x.skill.items() if v.high < t.join_kept or v.kind in PROVEN}
+    renumbered = {"cluster_ids", "cluster_probs"} <= lost.keys() and lost["cluster_probs"].kind == "columns"
     for key, skill in lost.items():
-        what, cause = _became(key, skill)
+        if renumbered and key == "cluster_ids":
+            continue  # the number of a cluster is the place of its column
+        what, cause = CLUSTERS if renumbered and key == "cluster_probs" else _became(key, skill)
         experts = [e for e in s.facts.experts if key in s.facts.reads.get(e, ())]
         yield Finding(
             "INPUT-JOIN",
@@ -53,6 +58,45 @@ def joined(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         )
 
 
+def _displaced(x: ConsistencyStats) -> Finding:
+    """One finding for all columns that stand elsewhere."""
+    first = max(x.displaced, key=lambda d: d.last - d.first)
+    more = len(x.displaced) - 1
+    columns = sum(d.last - d.first + 1 for d in x.displaced)
+    where = f"{first.first} (`{first.first_name}`) to {first.last} (`{first.last_name}`)"
+    if not first.by:
+        what = f"The columns of `features` from {where} are sorted otherwise than in training."
+    elif more:
+        what = (
+            f"Columns {where} of `features` hold the values of columns {first.first + first.by} to {first.last + first.by}; "
+            f"{more} more blocks of columns stand elsewhere too."
+        )
+    else:
+        what = f"Columns {where} of `features` hold the values of columns {first.first + first.by} to {first.last + first.by}."
+    return Finding(
+        "INPUT-JOIN",
+        "error",
+        "features",
+        what,
+        (
+            Evidence("columns that stand elsewhere", float(columns), 0.0, x.rows),
+            Evidence("places they moved by", float(-first.by)),
+            Evidence("inputs that are lost once they are put back", float(sum(v.high < 0.6 for v in x.skill.values())), 0.0),
+        ),
+        PRESENCE,
+        "A column was added, dropped or moved upstream, and those behind it are read by their position."
+        if first.by
+        else "The columns were written in another order, and are read by their position.",
+        Fix("", None, None, "Write the columns in the order of the training's schema, by name, and build anew."),
+    )
+
+
+CLUSTERS = (
+    "The clusters are numbered otherwise than in training: `cluster_probs` has its columns in another order.",
+    "The clustering was fitted again, or its numbers were given anew: a cluster's number means another group of customers.",
+)
+
+
 def _became(key: str, skill: InputSkill) -> tuple[str, str]:
     """(verdict, cause) of an input that is lost."""
     left = f"{max(skill.kept, 0.0):.0%}"
@@ -60,6 +104,11 @@ def _became(key: str, skill: InputSkill) -> tuple[str, str]:
         return (
             f"`{key}` holds the values of `{skill.other}`: only {left} of what other inputs told of it is left.",
             f"Two inputs were exchanged: `{key}` and `{skill.other}`.",
+        )
+    if skill.kind == "constant":
+        return (
+            f"`{key}` says the same of all rows, although it is marked as there.",
+            "It was not delivered, and a default was filled in for everybody.",
         )
     if skill.kind == "columns":
         return (
@@ -104,7 +153,8 @@ def sentinel(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "INPUT-SENTINEL",
             "error",
             key,
-            f"`{first.column}` is {first.value:.6g} in {first.share:.1%} of rows, far beyond every value of training"
+            f"`{first.column}` is {first.value:.6g} in {first.share:.1%} of rows, "
+            + ("far beyond every value of training" if first.beyond else "a number that hardly two rows of training share")
             + (f"; {more} more columns of this input have one too." if more else "."),
             (
                 Evidence("share of rows with the value", first.share, t.sentinel_share, first.rows, first.column),

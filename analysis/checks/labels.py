@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
+from analysis.checks.renumbered import numbered_otherwise, other_order
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.base import Array
 from analysis.stats.factor import Factor, said
@@ -19,7 +20,7 @@ from analysis.stats.run import Statistics
 from analysis.stats.skill import TaskSkill, has_skill, judged_skill
 
 
-def _labels(s: Statistics, t: Thresholds) -> dict[str, TaskLabels]:
+def labels(s: Statistics, t: Thresholds) -> dict[str, TaskLabels]:
     """Tasks with enough labels."""
     if not s.labels:
         raise NotMeasured("The labels of these rows were not looked at, or there are none.")
@@ -33,7 +34,7 @@ def _labels(s: Statistics, t: Thresholds) -> dict[str, TaskLabels]:
 @check("LABEL-CONSTANT", "Every label varies.", None)
 def constant(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """One and the same label: in training, or on these rows where training knew others and chance would show them."""
-    for task, v in _labels(s, t).items():
+    for task, v in labels(s, t).items():
         if v.kind == "contrastive":
             continue
         in_training = v.trained_values == 1
@@ -73,11 +74,14 @@ def _unlikely(v: TaskLabels, t: Thresholds) -> bool:
 @check("LABEL-CLASS", "Every class that occurs was trained on and is known to the model.", None)
 def classes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """A class without a training row, one of training that is gone, or one that the model leaves out on its own rows."""
-    judged = {k: v for k, v in _labels(s, t).items() if v.kind == "multiclass" and v.counts}
+    judged = {k: v for k, v in labels(s, t).items() if v.kind == "multiclass" and v.counts}
     if not judged:
         raise NotMeasured("No task of several classes has enough labelled rows.")
     learnt = {k for k, v in judged_skill(s).items() if has_skill(v)}
     for task, v in judged.items():
+        if v.relabelled is not None and other_order(v.relabelled, t):
+            yield numbered_otherwise(task, v, v.relabelled, t)
+            continue
         total, trained = sum(v.counts), sum(v.trained)
         unseen = [k for k, n in enumerate(v.counts) if trained and n and not v.trained[k]]
         gone = [k for k, n in enumerate(v.counts) if not n and _would_show(v, k, t)]
@@ -178,7 +182,7 @@ def _names(v: TaskLabels, classes: list[int]) -> str:
 @check("LABEL-UNIT", "The amounts are in the unit of training.", None)
 def unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Amounts in two heaps a whole number of powers of ten apart, or all of them so far from their predictions."""
-    judged = {k: v for k, v in _labels(s, t).items() if v.scales is not None or v.factor is not None}
+    judged = {k: v for k, v in labels(s, t).items() if v.scales is not None or v.factor is not None}
     if not judged:
         raise NotMeasured("No task predicts amounts that have enough labelled rows.")
     for task, v in judged.items():
@@ -246,7 +250,7 @@ def _unit(task: str, v: Scales, power: int, t: Thresholds) -> Finding:
 @check("LABEL-LEAK", "No single column gives a label away.", None)
 def leak(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """One column (or copies of it) orders a label almost perfectly, and all others are far behind."""
-    judged = {k: v for k, v in _labels(s, t).items() if v.giveaway is not None}
+    judged = {k: v for k, v in labels(s, t).items() if v.giveaway is not None}
     if not judged:
         raise NotMeasured("No task has enough labels of more than one kind to hold columns against.")
     for task, v in judged.items():

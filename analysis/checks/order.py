@@ -59,15 +59,15 @@ RULES: tuple[Rule, ...] = (
     Rule(("DATA-EMPTY-FEED",), ("LABEL-JOIN", "INPUT-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("INPUT-UNIT",), ("LABEL-JOIN", "INPUT-JOIN", "INPUT-SENTINEL", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("DATA-STALE",), ("LABEL-JOIN", "INPUT-JOIN", "DATA-DRIFT", *PASSED_ON)),
-    Rule(("INPUT-DUPLICATE",), ("LABEL-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS")),
-    Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", *PASSED_ON)),
+    Rule(("INPUT-DUPLICATE",), ("LABEL-JOIN", "LABEL-RATE", "DATA-DRIFT", "DATA-OWN-ROWS")),
+    Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("DATA-NONFINITE",), ("LABEL-JOIN", *PASSED_ON)),
     Rule(("EXP-ZERO-INPUT",), ("LABEL-JOIN", "EXP-TEMPORAL-ZERO")),
     Rule(("EXP-TEMPORAL-ZERO", "EXP-ZERO-INPUT"), ("EXP-SCALE", "GATE-JITTER")),
     # labels: what is wrong with one is wrong with what its task is judged by, and with all that it learnt from it
     Rule(("LABEL-JOIN",), ("SKILL-", "EVI-")),
     Rule(
-        ("LABEL-UNIT", "LABEL-CONSTANT", "LABEL-CLASS"),
+        ("LABEL-UNIT", "LABEL-CONSTANT", "LABEL-CLASS", "LABEL-RATE"),
         ("LABEL-JOIN", "LOSS-", "GRAD-BRAND-WEAK", "CGC-", "GATE-", "LT-", *JUDGED),
     ),
     Rule(("LOSS-TASK-ZERO",), ("CGC-", "LT-", "SKILL-", "EVI-")),
@@ -157,8 +157,8 @@ class _Links:
 
     def leads(self, cause: Finding, effect: Finding) -> bool:
         """Whether what the cause is about leads to what the effect is about."""
-        if cause.id == "LABEL-JOIN" and _inverted(effect):
-            return False
+        if cause.id == "LABEL-JOIN" and _inverted(effect) and len(self.about[id(cause)]) == 1:
+            return False  # of many labels that are other customers' some come out upside down by chance
         if cause.id == "RUN-CHANGED" and cause.severity != "error" and effect.id != "RUN-DIFFERS":
             return False  # what hardly moves an output explains nothing
         mine = self.reach[id(cause)]
@@ -174,6 +174,10 @@ class _Links:
             turned = [f for f in self.alarms if _inverted(f) and self.about[id(f)] == self.about[id(effect)]]
             if turned:
                 return turned
+        if effect.fix is not None and effect.fix.key:  # advice about a key that was edited afterwards
+            edited = [f for f in self.alarms if f.id == "RUN-CHANGED" and f.subject == "config.yaml" and _names_key(f, effect)]
+            if edited:
+                return edited
         for rule in RULES:
             if effect.id.startswith(rule.effects):
                 found = [
@@ -202,6 +206,12 @@ class _Links:
         if any(f.id.split("-")[0] == area for f in same):
             return True
         return finding.id in EXCUSES and bool(same or self.causes(finding))
+
+
+def _names_key(changed: Finding, effect: Finding) -> bool:
+    """Whether the configuration's finding says that the key changed which the other's fix is about."""
+    assert effect.fix is not None
+    return any(word.startswith(f"{effect.fix.key}: ") for e in changed.evidence for word in e.text.split(", "))
 
 
 def _inverted(finding: Finding) -> bool:

@@ -42,6 +42,7 @@ PARTS_OF_MODEL: dict[str, frozenset[str]] = {
 is said by what is found in them."""
 FIELDS: dict[str, frozenset[str]] = {"EXP-TEMPORAL-ZERO": frozenset({"txn_seq"})}
 """Checks of one field whose subject is the expert that reads it."""
+CLUSTERS = frozenset({"cluster_ids", "cluster_probs"})
 WHOLE_RUN = ("INPUT-DUPLICATE", "RUN-", "WEIGHTS-", "FIT-", "LOSS-NAN", "LABEL-", "GRAD-CGC")
 """Checks that mean all of the run where they name no part of it."""
 
@@ -80,6 +81,8 @@ def reach(finding: Finding, s: Statistics) -> frozenset[str]:
     same = {f for f in _fields(facts) if is_part(f)} if "features" in fields else set()
     if any(is_part(f) for f in fields):
         same.add("features")
+    if fields & CLUSTERS:  # two readings of one clustering
+        same |= CLUSTERS
     tasks = _tasks(finding, mine, parts, experts, modes, s)
     learnt = finding.id.startswith(("LABEL-", "LOSS-"))  # what a label was wrong for in training, its gate learnt too
     gates = set(facts.tasks) if "gates" in mine | parts else tasks if learnt else set()

@@ -5,8 +5,9 @@ What they find is certain: it needs no threshold but rounding, and explains ever
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
@@ -17,6 +18,8 @@ from analysis.stats.written import TensorChange, Written
 SHOWN = 6
 WHOLE = "model.safetensors"
 """Subject where more than half of the modules changed."""
+MANY, LONG = 24, 80
+"""Names and characters that are written out at most."""
 SMALL = 64
 """Values below which a tensor's size says nothing about a fresh start."""
 
@@ -81,10 +84,12 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             f"preprocess/{file}",
             f"`preprocess/{file}` is gone, although training wrote it."
             if file in w.gone
-            else f"`preprocess/{file}` is not the file that training wrote; `{parts[0]}` changed, among {len(parts)}."
+            else f"In `preprocess/{file}` these entries hold each other's values: {_pairs(w.exchanged[file])}."
+            if file in w.exchanged
+            else f"`preprocess/{file}` is not the file that training wrote; what changed: {_listed(parts)}."
             if parts
             else f"`preprocess/{file}` is not the file that training wrote.",
-            (Evidence("parts that changed", float(len(parts)), 0.0, text=", ".join(parts[:SHOWN])),),
+            (Evidence("parts that changed", float(len(parts)), 0.0, text=_all(parts)),),
             None,
             "The file was edited, replaced by another run's, or damaged after the training.",
             Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
@@ -92,12 +97,55 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if w.config:
         yield _configuration(w)
     if w.sample == "changed":
-        yield Finding(
-            "RUN-CHANGED", "warning", "sample", "The stored customers are not those that training stored.",
-            (Evidence("files that changed", 1.0, 0.0, text="sample"),), None,
-            "Rows of sample/ were edited or replaced after the training: what is measured on them is of other rows.",
-            Fix("", None, None, "Take sample/ from where the run was trained, or name the dataset to measure on."),
-        )  # fmt: skip
+        yield _customers(w, t)
+
+
+def _customers(w: Written, t: Thresholds) -> Finding:
+    """The stored customers that are others, by the columns that changed. What moves no prediction and no label is a note."""
+    inputs = [p for p in w.sample_parts if not p.startswith(("y_", "raw:"))]
+    labels = [p.removeprefix("y_") for p in w.sample_parts if p.startswith("y_")]
+    named = _listed((*inputs, *(f"label {k}" for k in labels)) or w.sample_parts)
+    told = [v for k, v in w.sample_effect.items() if k.startswith("predictions.")]
+    moved = bool(labels) or not w.sample_parts or (bool(inputs) and max(told, default=math.inf) > t.run_differs_prediction)
+    largest = min(max(told, default=0.0), 1e9)
+    effect = (Evidence("largest difference of a prediction", largest, t.run_differs_prediction, w.rows),)
+    return Finding(
+        "RUN-CHANGED",
+        "warning" if moved else "info",
+        "sample",
+        f"The stored customers are those of training, but not all of their values; what changed: {named}."
+        if w.sample_parts
+        else "The stored customers are not those that training stored.",
+        (
+            Evidence(
+                "columns that changed", float(max(len(w.sample_parts), 1)), 0.0, text=", ".join(w.sample_parts) or "sample"
+            ),
+            *(effect if told else ()),
+        ),
+        None,
+        "Rows of sample/ were edited or replaced after the training: what is measured on them is of other rows.",
+        Fix("", None, None, "Take sample/ from where the run was trained, or name the dataset to measure on."),
+    )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """The parts by name where they are few, else grouped by what stands before the first point; `a` (7), `b` (2), +3."""
+    groups: dict[str, int] = dict.fromkeys(parts, 1)
+    if len(parts) > SHOWN:
+        groups = {}
+        for part in parts:
+            groups[part.split(".")[0]] = groups.get(part.split(".")[0], 0) + 1
+    names = [f"`{k}` ({n})" if n > 1 else f"`{k}`" for k, n in groups.items()]
+    return ", ".join([*names[:SHOWN], *([f"+{len(names) - SHOWN}"] if len(names) > SHOWN else [])])
+
+
+def _all(parts: Sequence[str]) -> str:
+    """As evidence: all of them, or their groups where they are very many."""
+    return ", ".join(parts if len(parts) <= MANY else dict.fromkeys(p.split(".")[0] for p in parts))
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"`{a}` / `{b}`" for a, b in pairs[:SHOWN])
 
 
 def _of_before(w: Written) -> Iterator[Finding]:
@@ -106,8 +154,8 @@ def _of_before(w: Written) -> Iterator[Finding]:
         yield Finding(
             "RUN-CHANGED", "error", f"preprocess/{file}",
             f"`preprocess/{file}` is not the file that the stored customers were made with"
-            + (f"; `{parts[0]}` differs, among {len(parts)}." if parts else "."),
-            (Evidence("parts that changed", float(len(parts)), 0.0, text=", ".join(parts[:SHOWN])),), None,
+            + (f"; what differs: {_listed(parts)}." if parts else "."),
+            (Evidence("parts that changed", float(len(parts)), 0.0, text=_all(parts)),), None,
             "The file was edited, replaced by another run's, or damaged after the training.",
             Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
         )  # fmt: skip
@@ -144,9 +192,15 @@ def _configuration(w: Written) -> Finding:
     """Which keys are others, where the values of training were kept."""
     moved = w.moved_settings
     first = next(iter(w.settings), "")
+    others = list(w.settings)[1:]
+    then, now = w.settings.get(first, ("", ""))
     verdict = (
-        f"`{first}` in `config.yaml` was {w.settings[first][0]} in training and is {w.settings[first][1]}; "
-        f"values that changed: {len(moved)}."
+        (
+            f"`{first}` in `config.yaml` lists the same as in training in another order"
+            if _reordered(then, now)
+            else f"`{first}` in `config.yaml` was {_cut(then)} in training and is {_cut(now)}"
+        )
+        + (f"; what else changed: {_listed(others)}." if others else ".")
         if first
         else "`config.yaml` is not the file that training wrote; which key changed is unknown, since this run is of before its "
         "values were kept."
@@ -154,13 +208,29 @@ def _configuration(w: Written) -> Finding:
     return Finding(
         "RUN-CHANGED", "error", "config.yaml", verdict,
         (
-            Evidence("keys that changed", float(len(moved)), 0.0, text=", ".join(moved[:SHOWN]))
+            Evidence("keys that changed", float(len(moved)), 0.0, text=", ".join(map(_cut, moved[:MANY])))
             if moved
             else Evidence("files that changed", 1.0, 0.0, text="config.yaml"),
         ), None,
         "The configuration was edited after the training; the weights were trained with another.",
         Fix("", None, None, "Put the training's own config.yaml back; a change of it needs another training."),
     )  # fmt: skip
+
+
+def _reordered(then: str, now: str) -> bool:
+    """Two lists, as JSON, of the same values."""
+    lists = []
+    for text in (then, now):
+        try:
+            lists.append(json.loads(text))
+        except ValueError:
+            return False
+    one, other = lists
+    return isinstance(one, list) and isinstance(other, list) and sorted(map(str, one)) == sorted(map(str, other))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[: LONG - 3]}..."
 
 
 def _how(module: str, tensors: dict[str, TensorChange], total: int) -> str:

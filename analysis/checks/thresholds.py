@@ -177,6 +177,21 @@ class Thresholds:
         "Mean probability of a class on its own rows, over its share, below which the model leaves it out.",
         "a constant gives a class its share; 59 classes of 20 and more rows of two healthy runs get 0.67 and more of it",
     )
+    order_deviations: float = _t(
+        5.0,
+        "Standard errors by which another order of the classes must fit better than theirs.",
+        "one in three million by chance; of the classes of a calibrated model no other order fits better at all",
+    )
+    rate_deviations: float = _t(
+        4.0,
+        "Standard errors (customers) of a share of positives from training's and from what the model expects.",
+        "one in 30,000 by chance on either side",
+    )
+    rate_change: float = _t(
+        1.5,
+        "Factor between a share of positives and both of these from which it counts.",
+        "of the binary tasks of healthy runs it lies within chance of the model's share; a season moves training's alone",
+    )
     unit_apart: float = _t(2.0, "Ashman's D above which two heaps are told from one.", "Ashman, Bird & Zepf 1994")
     unit_whole: float = _t(
         0.15, "Distance from a whole power of ten that a factor between two units may have.", "a factor of 1.4 and less"
@@ -194,6 +209,11 @@ class Thresholds:
         0.2,
         "Distance of a decile from that factor, in powers of ten, which one factor for all leaves.",
         "a factor of 1.6; three standard errors of a decile of 100 amounts that scatter by a factor of four",
+    )
+    unit_better: float = _t(
+        3.0,
+        "How much nearer to the amounts at hand two units mixed must be than those of training alone.",
+        "the two distances are one in a mixture of a single unit",
     )
     unit_share: float = _t(0.02, "Share of rows in the other unit from which it counts.", JUDGEMENT)
     unit_spread: float = _t(
@@ -225,7 +245,8 @@ class Thresholds:
     join_tasks: float = _t(
         3,
         "Tasks that are lost by themselves from which all that have no skill count as lost with them.",
-        "labels of one table stand in the same rows",
+        "labels of one table stand in the same rows. One task is lost by chance where two 95 % intervals both fail on the same "
+        "side, once in 1,600; three of sixteen once in seven million",
     )
     leak_copies: float = _t(
         3, "Columns that may be copies of the one that gives a label away.", "a column, its raw value, its logarithm"

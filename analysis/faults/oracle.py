@@ -148,6 +148,26 @@ ORACLES: dict[str, Oracle] = {
         (Answer("INPUT-SENTINEL", says=("session|digital|spend|purchase|recency|rfm",)),),
         (Answer("DATA-DRIFT|INPUT-JOIN", f"{part_key('digital')}|{part_key('rfm')}"),),
     ),
+    "labels-renumbered": _label("LABEL-CLASS", "life_stage", says=("number|order|exchanged",)),
+    "positives-lost": Oracle(
+        ("retention", "label retention"), (Answer("LABEL-RATE", "retention", ("region|positives",)),), WORTHLESS
+    ),
+    "columns-displaced": Oracle(
+        ("features*",), (Answer("INPUT-JOIN", "features", ("hold the values of columns|sorted otherwise",)),),
+        (Answer("DATA-DRIFT|INPUT-JOIN", "features*"),),
+    ),
+    "clusters-renumbered": Oracle(
+        ("cluster_ids", "cluster_probs", "features:gmm"),
+        (Answer("INPUT-JOIN", "cluster_probs|cluster_ids", ("number|order",)),), (Answer("DATA-DRIFT", "cluster_ids"),),
+    ),
+    "columns-in-two-units": Oracle(
+        _field(part_key("raw_power_law")), (Answer("INPUT-UNIT", part_key("raw_power_law"), ("others|two units",)),),
+        (Answer("DATA-DRIFT", SPENDING),),
+    ),
+    "default-value": Oracle(
+        _field(part_key("rfm")), (Answer("INPUT-SENTINEL", part_key("rfm"), ("recency_days",)),),
+        (Answer("DATA-DRIFT|INPUT-JOIN", part_key("rfm")),),
+    ),
     "rows-duplicated": Oracle(("run", "rows", "customer*", "data", "dataset", "sample"), (Answer("INPUT-DUPLICATE"),)),
     "expert-reinitialised": Oracle(
         ("deepfm", "causal", "raw_scale", "experts*", "weights*", "model*", "*deepfm*"),

@@ -20,6 +20,7 @@ from analysis.recording.batches import inputs_of
 from analysis.recording.opened import Opened
 from analysis.recording.samples import ComparedSample
 from analysis.refound import found_at_training, in_doubt, refound
+from analysis.relabelled import Agreement
 from analysis.results.progress import Progress
 from analysis.skill import rows_skill
 from analysis.stats import drift, training
@@ -49,7 +50,7 @@ class Ending:
 
     def of(
         self, added: Statistics, rows: Path, infinite: Mapping[str, float], encoded: ProbedRows | None,
-        compared: ComparedSample, said: Said | None,
+        compared: ComparedSample, said: Said | None, agreements: Mapping[str, Agreement] | None = None,
     ) -> Statistics:  # fmt: skip
         """`added`: the sum over all batches; `rows`: the file of them; `infinite`: rows by human-readable column that hold an
         infinite number; `said`: what the model says of the first rows of the run's own sample."""
@@ -76,10 +77,11 @@ class Ending:
             training=trained_as,
             reference=self._reference(added.inputs),
             trained=None if opened.profile is None else drift.of_profile(opened.profile),
+            held=None if opened.profile is None else drift.of_held(opened.profile),
             own_rows=compared.own_rows(),
             consistency=self._consistency(compared, rows, added.n),
             written=self._written(said),
-            labels=self._labels(rows, read, skill, trained_as),
+            labels=self._labels(rows, read, skill, trained_as, agreements or {}),
         )
 
     def _skill(self, rows: Path) -> dict[str, dict[str, TaskSkill]]:
@@ -97,13 +99,18 @@ class Ending:
         return probe(self.opened.model, encoded, read, self.opened.calibration, wanting(skill))
 
     def _labels(
-        self, rows: Path, read: ReadRows | None, skill: dict[str, dict[str, TaskSkill]], trained_as: training.TrainingStats
-    ) -> dict[str, TaskLabels]:
+        self, rows: Path, read: ReadRows | None, skill: dict[str, dict[str, TaskSkill]], trained_as: training.TrainingStats,
+        agreements: Mapping[str, Agreement],
+    ) -> dict[str, TaskLabels]:  # fmt: skip
         """What the labels are, and where the model finds nothing in them, whether anybody would."""
         model, facts = self.opened.model, self.opened.facts
         profile = label_profile.load(self.opened.run.preprocess)
-        labels = label_stats(rows, facts, read, profile, self._amounts(), self._class_names())
+        labels = label_stats(rows, facts, read, profile, self._amounts(), self._class_names(), agreements)
         found = found_at_training(trained_as)
+        labels = {
+            k: v if v.relabelled is None else replace(v, relabelled=replace(v.relabelled, found=found.get(k, float("nan"))))
+            for k, v in labels.items()
+        }
         doubted = in_doubt(best_split(skill), found, labels)
         if read is None or not doubted:
             return labels
@@ -133,9 +140,13 @@ class Ending:
             reference = Consistency.load(opened.run.preprocess)
         except UserError as e:
             return ConsistencyStats(reason=f"consistency.npz cannot be read: {e.args[0].split('/')[-1]}.")
-        found = consistency.measure(reference, columns, values, compared.people, compared.cutoff)
+        found = consistency.measure(reference, columns, values, compared.people, compared.cutoff, opened.profile)
         found = replace(found, silent=consistency.silences(compared.events, {} if reference is None else reference.active))
-        if opened.profile is not None and len(features) == len(opened.names) == len(opened.profile.edges):
+        if (
+            opened.profile is not None
+            and not found.displaced
+            and len(features) == len(opened.names) == len(opened.profile.edges)
+        ):
             found = replace(found, units=self._units(values[:, features], opened.profile))
         twice, example, across, splits = rows_twice(rows)
         return replace(found, twice=twice, example=example, across=across, splits=splits, measured=measured)

@@ -20,7 +20,7 @@ class InputSkill:
     """Mean R2 of its predictable directions at training."""
     now: float
     kind: str = ""
-    """What became of a lost one: "rows", "columns", "reversed", "swapped", "shifted", "changed" """
+    """What became of a lost one: "rows", "columns", "reversed", "swapped", "shifted", "changed", "constant" """
     other: str = ""
     """The input whose values it holds, where they were swapped."""
 
@@ -36,15 +36,34 @@ class StandIn:
     trained: float
     """Largest share that it can have had in training."""
     rows: int
+    beyond: bool = True
+    """Beyond all values of training; else among them, where training hardly repeated any."""
+
+
+@dataclass(frozen=True)
+class Displaced:
+    """Feature columns that hold the values of others."""
+
+    first: int
+    first_name: str
+    last: int
+    last_name: str
+    by: int
+    """places on, in training, where what they hold belongs; 0: they are sorted otherwise"""
 
 
 @dataclass(frozen=True)
 class OtherUnit:
-    """A column whose deciles are those of training times about one number."""
+    """A column whose deciles are those of training times about one number, or a part of whose rows are."""
 
     input: str
     column: str
     factor: Factor
+    """`uneven` of a part of the rows: largest distance of the mixture's distribution from that at hand"""
+    share: float = 1.0
+    """of the rows that are in the other unit"""
+    alone: float = 0.0
+    """of a part of the rows: how far the training's distribution by itself is from that at hand"""
 
 
 @dataclass(frozen=True)
@@ -91,5 +110,8 @@ class ConsistencyStats:
     example: str = ""
     units: tuple[OtherUnit, ...] = ()
     """Columns that moved by a factor."""
+    displaced: tuple[Displaced, ...] = ()
+    """Runs of feature columns in other places; `skill` is then of the columns put back, and `stand_ins` of other inputs alone:
+    where a row lacks a part, its zeros stand in another."""
     silent: tuple[Silence, ...] = ()
     """Sequences, at their newest cut-off."""

@@ -174,6 +174,14 @@ def of_profile(profile: Profile) -> DriftStats:
     )  # fmt: skip
 
 
+def of_held(profile: Profile) -> DriftStats | None:
+    """The rows that were held out at training."""
+    h = profile.held
+    if h is None:
+        return None
+    return DriftStats(h.rows, profile.edges, h.counts, dict(h.classes), {}, np.zeros(SEGMENT_ROWS), h.customers)
+
+
 def psi(p: Array, q: Array) -> Array:
     """[...] population stability index of counts [..., bins]; half a row is added to every bin that either side uses."""
     used = (p + q) > 0

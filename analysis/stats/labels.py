@@ -85,6 +85,52 @@ class Refound(Statistic):
 
 
 @dataclass(frozen=True, eq=False)
+class Relabelled(Statistic):
+    """The order of the classes under which the model's probabilities fit the labels best, where it is not the one at hand."""
+
+    order: tuple[int, ...]
+    """label -> class of the model"""
+    n: int
+    deviations: float
+    """its gain in likelihood over the labels as they stand, in standard errors"""
+    skill: float
+    """as they stand"""
+    again: float
+    """in this order"""
+    found: float = math.nan
+    """what the training had found on its validation rows"""
+
+
+@dataclass(frozen=True, eq=False)
+class Rate(Statistic):
+    """Share of positives of a binary label."""
+
+    n: int
+    customers: int
+    here: float
+    trained: float
+    expected: float
+    """mean probability that the model gives these rows"""
+    spread: float
+    """standard error of `here` around that, customers counted once"""
+
+
+@dataclass(frozen=True, eq=False)
+class Missing(Statistic):
+    """Rows that have hardly a positive where others have theirs."""
+
+    column: str
+    values: tuple[str, ...]
+    share: float
+    """of the labelled rows that hold one of these values"""
+    expected: float
+    """positives that the model expects of them"""
+    seen: float
+    others: float
+    """positives of all other rows, over those expected"""
+
+
+@dataclass(frozen=True, eq=False)
 class TaskLabels(Statistic):
     """Of one task, on rows that did not train the model where there are any."""
 
@@ -111,6 +157,9 @@ class TaskLabels(Statistic):
     """[K] of the classes, where they have names"""
     factor: Factor | None = None
     """amounts over those of training; None where these are not known"""
+    relabelled: Relabelled | None = None
+    rate: Rate | None = None
+    missing: Missing | None = None
 
     def called(self, k: int) -> str:
         """The number of a class, with its name where it has one."""

@@ -154,8 +154,8 @@ class Statistics(Statistic):
 
     SAME = frozenset(
         {
-            "facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "own_rows", "written",
-            "labels", "probes", "consistency",
+            "facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "held", "own_rows",
+            "written", "labels", "probes", "consistency",
         }
     )  # fmt: skip
 
@@ -186,6 +186,8 @@ class Statistics(Statistic):
     """Rows that are no numbers."""
     trained: DriftStats | None = None
     """The training reference."""
+    held: DriftStats | None = None
+    """Rows that were held out at training, on the same bins; None in a run of before they were kept."""
     own_rows: OwnRows | None = None
     """Training rows against others of their cut-off, by every column; of the rows themselves, so not mergeable."""
     labels: dict[str, TaskLabels] = field(default_factory=dict)

@@ -44,13 +44,21 @@ class Written:
     """Of a run without fingerprint.json: all weights are numbers that 16 bits hold."""
     effect: dict[str, float] = field(default_factory=dict)
     """The same as `outputs`, where tensors changed."""
+    exchanged: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    """Of files of preprocess/ that changed: pairs of entries of which each now holds what training wrote of the other."""
     gone: tuple[str, ...] = ()
     config: bool = False
     """config.yaml says something else; another order of its keys, or a comment, does not count."""
     settings: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By key of config.yaml that changed: (value then, value now); empty also where the values then were not kept."""
     sample: str = "same"
-    """"same", "changed", or "absent" """
+    """"same", "changed", or "absent"; the same rows in another order are the same"""
+    sample_parts: tuple[str, ...] = ()
+    """Columns of the stored rows that changed; empty also where they were not marked one by one."""
+    sample_keys: bool = False
+    """They are other customers or dates."""
+    sample_effect: dict[str, float] = field(default_factory=dict)
+    """The same as `outputs`, where columns of the stored rows changed."""
     rows: int = 0
     outputs: dict[str, float] = field(default_factory=dict)
     """Part of the model, along the way of the data -> how far its output is from that at the end of training, as a share of

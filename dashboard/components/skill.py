@@ -37,7 +37,8 @@ def verdict(frame: Frame) -> None:
     box = {"healthy": put.success, "works": put.warning, "learnt_little": put.warning, "broken": put.error, "unknown": put.info}
     counts = {"learnt": found.learnt, "learnable": found.learnable}
     key = f"skill.word_{found.word}"
-    word = t(key) if not found.learnable else t("skill.counted", word=t(key), **counts)
+    counted = "skill.counted" if found.compared else "skill.counted_alone"
+    word = t(key) if not found.learnable else t(counted, word=t(key), **counts)
     numbers = {name: groups.get(severity, 0) for name, severity in NUMBERS.items()}
     said = [f"**{word}**", *([t("skill.untold", n=found.untold)] if found.untold else []), t("skill.mechanics", **numbers)]
     if found.learnable and not found.compared:

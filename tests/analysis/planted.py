@@ -18,7 +18,7 @@ from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, 
 from analysis.stats.consistency import ConsistencyStats, OtherUnit, Silence
 from analysis.stats.factor import Factor
 from analysis.stats.inputs import measure as measure_inputs
-from analysis.stats.labels import Giveaway, Refound, Scales, TaskLabels
+from analysis.stats.labels import Giveaway, Missing, Rate, Refound, Scales, TaskLabels
 from analysis.stats.run import Facts, RowQuality, Statistics
 from analysis.stats.skill import TaskSkill
 from analysis.stats.transfer import DoseResponse
@@ -269,7 +269,10 @@ def sound_labels(n: int) -> dict[str, TaskLabels]:
     classes = (m // 2, m // 3, m - m // 2 - m // 3)
     told = Giveaway("recency_days", "features:rfm", 0.6, 2, "spend_28d", 0.5, m)
     return {
-        "churn": TaskLabels("binary", m, m, 2, (m - m // 5, m // 5), trained=(800, 200), trained_values=2, giveaway=told),
+        "churn": TaskLabels(
+            "binary", m, m, 2, (m - m // 5, m // 5), trained=(800, 200), trained_values=2, giveaway=told,
+            rate=Rate(m, m, 0.2, 0.2, 0.21, 0.02),
+        ),
         "channel": TaskLabels(
             "multiclass", m, m, 3, classes, (m // 2, m // 2, 0), tuple(1.3 * c / max(m, 1) for c in classes),
             trained=(500, 333, 167), trained_values=3, giveaway=told,
@@ -649,6 +652,16 @@ def _one_label(w: World) -> None:
 @planted("LABEL-CLASS", "channel", "warning")
 def _class_left_out(w: World) -> None:
     w.labels["channel"] = replace(w.labels["channel"], trained=(600, 400, 0))
+
+
+@planted("LABEL-RATE", "churn", "error")
+def _positives_missing(w: World) -> None:
+    sound = w.labels["churn"]
+    n = sound.n
+    w.labels["churn"] = replace(
+        sound, counts=(n - n // 20, n // 20), rate=Rate(n, n, 0.05, 0.2, 0.19, 0.02),
+        missing=Missing("region", ("North", "East"), 0.7, 40.0, 1.0, 0.98),
+    )  # fmt: skip
 
 
 @planted("LABEL-UNIT", "ltv", "error")

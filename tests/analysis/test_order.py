@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 import pytest
 
 from analysis.checks import checks, run_checks
-from analysis.checks.finding import Evidence, Finding, Severity
+from analysis.checks.finding import Evidence, Finding, Fix, Severity
 from analysis.checks.order import RULES, grouped, in_order, key
 from analysis.stats.run import Statistics
 from tests.analysis.planted import PLANTED, healthy
@@ -153,6 +153,24 @@ def test_labels_upside_down_are_these_customers_own() -> None:
     turned = replace(alarm("SKILL-HARMFUL", "churn"), verdict="churn is inverted: its AUC is 0.19.")
     assert follows(alarm("LABEL-JOIN", "churn"), turned) == {"LABEL-JOIN churn": "SKILL-HARMFUL churn"}
     assert follows(alarm("LABEL-JOIN", "ltv"), turned) == {}
+
+
+def test_of_many_labels_of_other_customers_one_is_upside_down_by_chance() -> None:
+    turned = replace(alarm("SKILL-HARMFUL", "churn"), verdict="churn is inverted: its AUC is 0.43.")
+    all_of_them = alarm("LABEL-JOIN", "labels", "error", Evidence("tasks", 2.0, text="churn, ltv"))
+    assert follows(all_of_them, turned) == {"SKILL-HARMFUL churn": "LABEL-JOIN labels"}
+
+
+def test_advice_about_a_key_that_was_edited_follows_from_the_edit() -> None:
+    weak = replace(
+        alarm("GRAD-BRAND-WEAK", "brand_prediction", "warning"), fix=Fix("training.temperature", 1.0, 0.07, "Lower it.")
+    )
+    edited = [
+        alarm("RUN-CHANGED", "config.yaml", "error", Evidence("keys that changed", 1.0, text=f"{k}: 1 -> 2"))
+        for k in ("training.temperature", "training.seed")
+    ]
+    assert follows(weak, edited[0]) == {key(weak): "RUN-CHANGED config.yaml"}
+    assert follows(weak, edited[1]) == {}
 
 
 def test_the_loudest_group_comes_first_though_its_cause_is_but_a_warning() -> None:

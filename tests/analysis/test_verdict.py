@@ -62,7 +62,10 @@ BEHIND = replace(HARMFUL, id="SKILL-BEHIND", severity="warning")
         ((*LEARNT[:2], of("ltv", 0.0, boosting=None)), (), "learnt_little", "Works, learnt little: 2 of 3 tasks learnt"),
         # better than a constant may be little where nothing else was measured
         (tuple(of(t, 0.3, boosting=None) for t in TASKS), (), "unknown",
-         "Unknown: 3 of 3 tasks learnt (not compared with simpler models on these rows)"),
+         "Unknown: 3 of 3 tasks better than a constant (not compared with simpler models on these rows)"),
+        # and an alarm on the rows makes nothing of it known
+        (tuple(of(t, 0.3, boosting=None) for t in TASKS), (DRIFTED,), "unknown",
+         "Unknown: 3 of 3 tasks better than a constant (not compared with simpler models on these rows)"),
         ((*LEARNT[:2], of("ltv", 0.0, rows=20)), (), "healthy", "Healthy: 2 of 2 tasks learnt"),
         ((), (), "unknown", "Unknown"),
     ],

@@ -8,22 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 
 from analysis.checks import checks
 from analysis.checks.finding import Finding
+from analysis.checks.reach import about
 from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.facts import facts_of
 from analysis.fingerprint import run_digest
 from analysis.stats.run import Statistics
-from analysis.written import written
+from analysis.written import rows_of_training, written
+from ple_model.data.dataset.manifest import sha256_file
 from ple_model.files import read_json, read_tensors, write_json, write_tensors
 from ple_model.finish import write_sample
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run, load_run
+from ple_model.schema import PART_SLICES
+from ple_model.skill import stored as stored_baselines
+from ple_model.skill import stored_by_key
 
 
 @pytest.fixture
@@ -218,3 +226,100 @@ def test_another_program_is_told_by_its_first_part(copy: Path) -> None:
 
     (found,) = said(copy, "RUN-DIFFERS", other_code)
     assert (found.subject, found.alarm) == ("cgc", True)
+
+
+def _rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Another delivery of the stored rows, under the fingerprint's old text."""
+    folder = path / "sample"
+    stored = read_json(folder / "dataset.json")
+    for part in stored["files"]:
+        file = folder / part["name"]
+        pq.write_table(change(pq.read_table(file)), file, row_group_size=max(part["rows"], 1))
+        part.update(bytes=file.stat().st_size, sha256=sha256_file(file), group_rows=[part["rows"]])
+    write_json(folder / "dataset.json", stored)
+
+
+def _turned_round(table: pa.Table) -> pa.Table:
+    return table.take(pa.array(np.arange(len(table))[::-1]))
+
+
+def test_the_stored_rows_in_another_order_or_with_more_columns_are_the_same(copy: Path) -> None:
+    _rewrite(copy, _turned_round)
+    _rewrite(copy, lambda t: t.append_column("etl_batch", pa.array(["b7"] * len(t))))
+    assert [f.severity for id in ("RUN-CHANGED", "RUN-DIFFERS") for f in said(copy, id)] == ["ok", "ok"]
+    run = load_run(copy)
+    kept = written(run, run.model(finite=False))
+    assert kept.sample == "same"
+    assert 0 <= max(kept.outputs.values()) < Thresholds().run_differs
+
+
+def test_baselines_of_the_same_rows_in_another_order_are_brought_into_theirs(copy: Path) -> None:
+    before = stored_baselines(load_run(copy).sample())
+    assert before is not None
+    _rewrite(copy, _turned_round)
+    run = load_run(copy)
+    assert stored_baselines(run.sample()) is None
+    assert rows_of_training(run)
+    after = stored_by_key(run.sample())
+    assert after is not None
+    for split in ("validation", "test"):
+        one, other = before.losses("churn", split), after.losses("churn", split)
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_array_equal(other[name], one[name][::-1])
+
+
+def test_labels_of_the_stored_rows_that_changed_are_named(copy: Path) -> None:
+    def invert(table: pa.Table) -> pa.Table:
+        i = table.column_names.index("y_churn")
+        y = table.column(i).to_numpy()
+        return table.set_column(i, table.schema.field(i), pa.array(np.where(y < 0, y, 1 - y), table.schema.field(i).type))
+
+    _rewrite(copy, invert)
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert (found.subject, found.severity) == ("sample", "warning")
+    assert "what changed: `label churn`." in found.verdict
+    assert not rows_of_training(load_run(copy))
+
+
+@pytest.mark.parametrize(("by", "severity"), [(1e-6, "info"), (3.0, "warning")])
+def test_inputs_of_the_stored_rows_count_by_what_they_move(copy: Path, by: float, severity: str) -> None:
+    def more(table: pa.Table) -> pa.Table:
+        i = table.column_names.index("features")
+        kind = table.schema.field(i).type
+        values = table.column(i).combine_chunks().flatten().to_numpy().reshape(len(table), -1).copy()
+        values[:, PART_SLICES["rfm"]] += np.float32(by)
+        return table.set_column(
+            i, table.schema.field(i), pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind)
+        )
+
+    _rewrite(copy, more)
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.severity != "ok")
+    assert (found.severity, "what changed: `features:rfm`." in found.verdict) == (severity, True)
+
+
+def test_entries_that_were_exchanged_are_told_as_such_and_reach_both(copy: Path) -> None:
+    path = copy / "preprocess" / "calibration.json"
+    stored = read_json(path)
+    stored["churn"], stored["ctr"] = stored["ctr"], stored["churn"]
+    write_json(path, stored)
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert "hold each other's values: `churn` / `ctr`." in found.verdict
+    run = load_run(copy)
+    facts = facts_of(run, run.model(finite=False), run.sample())
+    assert {"churn", "ctr"} <= about(found, facts)
+
+
+def test_all_keys_of_an_edited_configuration_are_named(copy: Path) -> None:
+    _settings(copy, lambda settings: (settings["cgc"].update(temperature=2.0), settings["training"].update(seed=8)))
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert found.verdict.endswith("and is 2.0; what else changed: `training.seed`.")
+
+
+def test_a_list_of_the_configuration_in_another_order_is_told_as_such(copy: Path) -> None:
+    def turn(settings: dict[str, Any]) -> None:
+        settings["task_experts"]["enabled_tasks"] = settings["task_experts"]["enabled_tasks"][::-1]
+
+    _settings(copy, turn)
+    (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
+    assert "`task_experts.enabled_tasks` in `config.yaml` lists the same as in training in another order." in found.verdict

@@ -80,6 +80,7 @@ class DatasetManifest:
             version = shown(found.values.get("schema_version"))
             raise UserError(f"{path}: schema_version {version} is not readable here, expected {SCHEMA_VERSION}")
         files = tuple(_part(Stored.of(path, f, f"files.{i}")) for i, f in enumerate(found.items("files")))
+        found.text("fingerprint", 200)  # read for its shape alone: what was left from before says nothing of the parts at hand
         splits, presence = found.mapping("splits"), found.mapping("presence")
         labels, classes = found.mapping("label_counts"), found.mapping("class_names")
         manifest = DatasetManifest(
@@ -89,7 +90,7 @@ class DatasetManifest:
             cutoffs=found.texts("cutoffs"),
             splits={k: splits.whole(k) for k in splits.values},
             rows=found.whole("rows"),
-            fingerprint=found.text("fingerprint", 200),
+            fingerprint=fingerprint(files),
             fields=found.texts("fields"),
             tasks=found.texts("tasks"),
             raw_columns=found.texts("raw_columns"),

@@ -1,0 +1,75 @@
+"""Checks of how many positives a yes-or-no label has, and of where they are missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.labels import labels
+from analysis.checks.registry import NotMeasured, check
+from analysis.checks.renumbered import CLASSES
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.labels import Rate
+from analysis.stats.run import Statistics
+
+
+@check("LABEL-RATE", "Every yes-or-no label has as many positives as training and the model say.", None)
+def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """Far fewer or more positives than in training and than the model expects of these rows; or none where others have some."""
+    judged = {k: v for k, v in labels(s, t).items() if v.kind == "binary" and v.rate is not None and v.values > 1}
+    if not judged:
+        raise NotMeasured("No yes-or-no label has enough rows, or it is not known how many positives it had in training.")
+    for task, v in judged.items():
+        r, lost = v.rate, v.missing
+        assert r is not None
+        if _opposite(r, t):
+            continue  # 0 and 1 are exchanged in all rows: the order of the predictions says so
+        few, many = _away(r, t, -1), _away(r, t, 1)
+        if not few and not many and lost is None:
+            continue
+        where = "" if lost is None else f"{', '.join(lost.values[:CLASSES])}{', ...' if len(lost.values) > CLASSES else ''}"
+        yield Finding(
+            "LABEL-RATE",
+            "error" if lost is not None or r.here < r.expected / 2 or r.here > 2 * r.expected else "warning",
+            task,
+            f"Positives of {task} are missing where `{lost.column}` is {where}: {lost.seen:.0f} of {lost.expected:.0f} to be "
+            "expected; all other rows have theirs."
+            if lost is not None
+            else f"{r.here:.1%} of the labels of {task} are positive, {r.trained:.1%} in training; the model expects "
+            f"{r.expected:.1%} of these rows.",
+            (
+                Evidence("share of positives", r.here, r.trained, r.n),
+                Evidence("share that the model expects of these rows", r.expected, None, r.n),
+                Evidence("its standard error", r.spread, None, r.customers),
+                *(
+                    ()
+                    if lost is None
+                    else (
+                        Evidence("share of rows with these values", lost.share, None, r.n, where),
+                        Evidence("positives of all other rows, over those expected", lost.others),
+                    )
+                ),
+            ),
+            None,
+            "The events that make this label were not delivered for these customers: a missing outcome was read as none."
+            if lost is not None
+            else "The events that make this label were not delivered for some customers, or its condition was another then."
+            if few
+            else "The label's condition is another, its events count twice, or 0 and 1 are exchanged in some of the rows.",
+            Fix("", None, None, "Compare the label's events by segment and date with those of training, and build again."),
+        )
+
+
+def _away(r: Rate, t: Thresholds, side: int) -> bool:
+    """Beyond chance and far from both training's share and the model's."""
+    # of several customers each counted once, the training's own share being all but certain beside these rows
+    own = math.sqrt(max(r.trained * (1 - r.trained), 1e-12) / max(r.customers, 1))
+    gaps = ((r.here - r.trained) / own, (r.here - r.expected) / max(r.spread, 1e-9))
+    ratios = [math.log(max(r.here, 1e-9) / max(x, 1e-9)) for x in (r.trained, r.expected)]
+    return all(side * g > t.rate_deviations for g in gaps) and all(side * x > math.log(t.rate_change) for x in ratios)
+
+
+def _opposite(r: Rate, t: Thresholds) -> bool:
+    """Is it the share of the negatives?"""
+    return abs(r.here - (1 - r.expected)) < abs(r.here - r.expected) / 4
