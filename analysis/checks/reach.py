@@ -81,7 +81,7 @@ def reach(finding: Finding, s: Statistics) -> frozenset[str]:
     same = {f for f in _fields(facts) if is_part(f)} if "features" in fields else set()
     if any(is_part(f) for f in fields):
         same.add("features")
-    if fields & CLUSTERS:  # two readings of one clustering
+    if mine & CLUSTERS:  # two readings of one clustering
         same |= CLUSTERS
     tasks = _tasks(finding, mine, parts, experts, modes, s)
     learnt = finding.id.startswith(("LABEL-", "LOSS-"))  # what a label was wrong for in training, its gate learnt too

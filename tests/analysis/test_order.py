@@ -58,6 +58,8 @@ CAUSED = [
     ),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("HMM-ALL-DEFAULT", "lifecycle")),
     (alarm("INPUT-JOIN", "features"), alarm("LABEL-JOIN", "churn")),
+    (alarm("INPUT-JOIN", "cluster_probs"), alarm("DATA-DRIFT", "cluster_ids", "warning")),
+    (alarm("LABEL-RATE", "churn"), alarm("SKILL-HARMFUL", "churn")),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("LABEL-JOIN", "churn")),
     (alarm("INPUT-DUPLICATE", "rows"), alarm("LABEL-JOIN", "labels")),
     (alarm("DATA-NONFINITE", "features[3]"), alarm("LABEL-JOIN", "churn")),
