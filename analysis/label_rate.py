@@ -76,7 +76,7 @@ def _lost(column: str, groups: Sequence[_Group], task: int, chance: float) -> Mi
     if not lost.any() or not kept.any() or seen[kept].sum() < 0.5 * expected[kept].sum():
         return None
     return Missing(
-        column, tuple(groups[k].name for k in np.flatnonzero(lost)), float(rows[lost].sum() / rows.sum()),
+        column, tuple(groups[int(k)].name for k in np.flatnonzero(lost)), float(rows[lost].sum() / rows.sum()),
         float(expected[lost].sum()), float(seen[lost].sum()), float(seen[kept].sum() / expected[kept].sum()),
     )  # fmt: skip
 

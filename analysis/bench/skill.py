@@ -58,7 +58,9 @@ class _MechanicsAlone(Ending):
     def _probes(self, encoded: Any, read: Any, skill: Any) -> dict[str, TaskProbe]:
         return {}
 
-    def _labels(self, rows: Path, read: ReadRows | None, skill: Any, trained_as: TrainingStats) -> dict[str, TaskLabels]:
+    def _labels(
+        self, rows: Path, read: ReadRows | None, skill: Any, trained_as: TrainingStats, agreements: Any
+    ) -> dict[str, TaskLabels]:
         return {}
 
     def _consistency(self, compared: Any, rows: Path, measured: int) -> ConsistencyStats | None:

@@ -85,7 +85,7 @@ def _clusters(columns: Columns, share: float, rng: np.random.Generator) -> None:
     family="units",
 )
 def _two_units(share: float) -> Plant:
-    columns = [c.index for c in load_schema().columns if c.unit == "currency" and c.part == "raw_power_law"]
+    columns = np.array([c.index for c in load_schema().columns if c.unit == "currency" and c.part == "raw_power_law"])
 
     def change(values: NDArray[np.float64], rng: np.random.Generator) -> None:
         hit = np.flatnonzero(rng.random(len(values)) < share)
