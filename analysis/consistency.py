@@ -32,6 +32,11 @@ MOST = 6
 ROUNDS = 100
 SAME = 0.7
 """Share of the skill that must come back for an explanation to hold."""
+EXACT = 0.9
+"""The same of an order of columns that was chosen by the skill it brings back: one that is not the true one, of an input that
+was fitted anew, brings back a part."""
+MIXED = 0.5
+"""Distance of the directions' covariance from that of training from which they are others."""
 QUIET = 0.1
 """Share of the usual events a step below which it is silent."""
 CHANCE = 3.719
@@ -246,9 +251,13 @@ class _Judge:
                 return "swapped", other
         if key in SEQUENCES and back(d.project(key, own[:, self._turned(key)])):
             return "reversed", ""
-        orders = [*self._orders(key, own), *self._told_orders(key, own, local, guess)]
-        if key not in SEQUENCES and any(back(d.project(key, own[:, order])) for order in orders):
+        if key not in SEQUENCES and any(back(d.project(key, own[:, order])) for order in self._orders(key, own)):
             return "columns", ""
+        wanted = max(wanted, EXACT * float(then.sum()))  # found by what it must bring back, an order has to bring back all
+        for order in [] if key in SEQUENCES else self._told_orders(key, own, local, guess):
+            z = d.project(key, own[:, order])
+            if back(z) and _apart(np.nan_to_num(z[:, local])) < MIXED:
+                return "columns", ""
         if any(back(np.roll(d.project(key, own), by, axis=0)) for by in (-1, 1)):
             return "shifted", ""
         return self._by_itself(key), ""
@@ -310,8 +319,12 @@ class _Judge:
         if float((moved | (stretched & (high > low))).mean()) > 0.2:
             return "changed"
         z = z[there][:, self.reference.used([key]) - d.slice(key).start]
-        apart = float(np.linalg.norm(np.cov(z.T).reshape(z.shape[1], -1) - np.eye(z.shape[1])) / np.sqrt(z.shape[1]))
-        return "rows" if apart < 0.5 else "columns"
+        return "rows" if _apart(z) < MIXED else "columns"
+
+
+def _apart(z: Array) -> float:
+    """How far directions [n, d] are from having unit variance and no correlation, as they had in training."""
+    return float(np.linalg.norm(np.cov(z.T).reshape(z.shape[1], -1) - np.eye(z.shape[1])) / np.sqrt(z.shape[1]))
 
 
 def _signed(truth: Array, guess: Array, weight: Array) -> Array:

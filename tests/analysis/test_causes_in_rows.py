@@ -244,6 +244,22 @@ def test_a_part_of_other_customers_is_no_displacement(reference: tuple[Consisten
     assert [k for k, v in x.skill.items() if v.high < T.join_kept] == [f"features:part{part}"]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_part_that_was_fitted_anew_is_no_other_order_of_its_columns(
+    reference: tuple[Consistency, Profile], seed: int
+) -> None:
+    def rotate(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        own = slice(24, 32)
+        turn, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(8, 8)))
+        middle = x[:, own].mean(0)
+        x[:, own] = middle + (x[:, own] - middle) @ turn
+        return x
+
+    x = judged(reference, rotate)
+    assert [k for k, v in x.skill.items() if v.high < T.join_kept] in ([], ["features:part3"])
+    assert x.skill["features:part3"].kind in ("", "changed")
+
+
 def test_a_part_that_says_the_same_of_all_is_told_and_blames_no_other(reference: tuple[Consistency, Profile]) -> None:
     def empty(x: NDArray[np.float32]) -> NDArray[np.float32]:
         x[:, 16:24] = 0
