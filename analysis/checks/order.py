@@ -50,7 +50,7 @@ BROKEN_MODULE = (
 
 RULES: tuple[Rule, ...] = (
     # certain knowledge first: a module that is not the one training wrote, or holds no numbers, explains all behind it
-    Rule(("RUN-CHANGED",), ("WEIGHTS-", "RUN-DIFFERS", "INPUT-", "DATA-DRIFT", *PASSED_ON)),
+    Rule(("RUN-CHANGED",), ("WEIGHTS-", "RUN-DIFFERS", "INPUT-", "DATA-DRIFT", "LABEL-CLASS", "LABEL-RATE", *PASSED_ON)),
     Rule(("WEIGHTS-NONFINITE",), ("RUN-DIFFERS", *PASSED_ON)),
     Rule(("RUN-DIFFERS",), PASSED_ON),
     # inputs: the same field said again, the experts that read it, the tasks that weigh these

@@ -60,6 +60,7 @@ CAUSED = [
     (alarm("INPUT-JOIN", "features"), alarm("LABEL-JOIN", "churn")),
     (alarm("INPUT-JOIN", "cluster_probs"), alarm("DATA-DRIFT", "cluster_ids", "warning")),
     (alarm("LABEL-RATE", "churn"), alarm("SKILL-HARMFUL", "churn")),
+    (alarm("RUN-CHANGED", "towers"), alarm("LABEL-CLASS", "channel")),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("LABEL-JOIN", "churn")),
     (alarm("INPUT-DUPLICATE", "rows"), alarm("LABEL-JOIN", "labels")),
     (alarm("DATA-NONFINITE", "features[3]"), alarm("LABEL-JOIN", "churn")),
