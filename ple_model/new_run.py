@@ -18,7 +18,9 @@ from ple_model.errors import UserError
 from ple_model.files import write_json
 from ple_model.fitting import fitted_to
 from ple_model.model import PLEClusterAdaTT
-from ple_model.run import DataInfo, Manifest, code_commit, library_versions, write_config
+from ple_model.provenance import code_commit, library_versions
+from ple_model.run import write_config
+from ple_model.run_manifest import DataInfo, Manifest
 from ple_model.staging import staged_folder
 
 

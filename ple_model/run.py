@@ -12,8 +12,7 @@
     analysis/          what `ple diagnose` stored
 
 No file is a pickle: a folder from a stranger is safe to open, and a damaged or foreign one is a `UserError` of one
-sentence. The format has a version; a change of the format adds one migration to `MIGRATIONS` and keeps an old run as a test
-fixture.
+sentence. The format has a version; a change of it adds a migration (`migrations.py`) and keeps an old run as a test fixture.
 """
 
 from __future__ import annotations
@@ -22,16 +21,11 @@ import dataclasses
 import fcntl
 import json
 import os
-import platform
-import re
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ple_model.amounts import AmountMap, MeanShift, checked, checked_shifts
 from ple_model.calibration import CalibrationMap
@@ -42,121 +36,20 @@ from ple_model.device import pick_device
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_json, read_tensors, write_json
 from ple_model.finite import bad_tensors, listed, tensors_sentence
+from ple_model.migrations import migrated
 from ple_model.progress import read_progress
+from ple_model.run_manifest import Manifest
 from ple_model.safe_paths import check_tree, is_file, open_file, write_bytes
 from ple_model.safe_text import read_yaml
 from ple_model.stored import Stored, shown
 from ple_model.stored_metrics import checked_metrics
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset.reader import Dataset
     from ple_model.model import PLEClusterAdaTT
 
-FORMAT_VERSION = 2
-Status = Literal["running", "finished", "stopped", "failed"]
-STATUSES: tuple[Status, ...] = typing.get_args(Status)
 
-Migration = Callable[[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, Any]]]
-TASKS_OF_FORMAT_1 = (
-    "ctr", "cvr", "engagement", "uplift", "churn", "retention", "life_stage", "ltv", "balance_util", "channel", "timing", "nba",
-    "spending_category", "consumption_cycle", "spending_bucket", "category_uplift", "brand_prediction", "merchant_affinity",
-)  # fmt: skip
 LONGEST_LINE = 1 << 20
 """Bytes that are read of the first line of progress.jsonl."""
-OFF_IN_FORMAT_1 = ("uplift", "category_uplift")
-"""Tasks that were off unless the config switched them on."""
-
-
-def _list_tasks(manifest: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Format 1 left out which tasks the model has: all that the release had then, in its order. Format 2 lists them. What is no
-    mapping stays as it is, for the config to refuse it."""
-    section = config.get("task_experts") or {}
-    given = (section.get("tasks") or {}) if isinstance(section, Mapping) else None
-    if not isinstance(section, Mapping) or not isinstance(given, Mapping) or "enabled_tasks" in section:
-        return manifest, config
-    switch = {t: o.get("enabled") for t, o in given.items() if isinstance(o, Mapping)}
-    on = [t for t in TASKS_OF_FORMAT_1 if (t not in OFF_IN_FORMAT_1 if switch.get(t) is None else switch[t])]
-    return manifest, {**config, "task_experts": {**section, "enabled_tasks": on}}
-
-
-MIGRATIONS: dict[int, Migration] = {1: _list_tasks}
-"""By version n: (manifest, config) as plain data of version n to the same of version n + 1."""
-
-
-@dataclass(frozen=True)
-class DataInfo:
-    """The dataset a run was trained on; no path, since a run may travel."""
-
-    name: str
-    fingerprint: str
-    rows: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """`manifest.json`. Times are ISO 8601 in UTC; `versions` holds Python, torch and other library versions."""
-
-    preset: str
-    device: str
-    amp: str
-    seed: int
-    threads: int
-    batch_size: int
-    data: DataInfo
-    versions: dict[str, str]
-    status: Status
-    created: str
-    finished: str | None = None
-    commit: str | None = None
-    """Commit of the code, where it ran from a git checkout."""
-    parameters: int = 0
-    experts: list[str] = field(default_factory=list)
-    """In the order of their blocks in the shared representation; empty for runs of before it was kept here."""
-    warnings: list[str] = field(default_factory=list)
-    reason: str | None = None
-    """Why a run stopped or failed, in one sentence."""
-    format_version: int = FORMAT_VERSION
-
-    @staticmethod
-    def from_dict(raw: Mapping[str, Any], path: Path) -> Manifest:
-        """Every value checked; keys of the same version that are not known (written by a later release) are left out."""
-        for name in (f.name for f in dataclasses.fields(Manifest) if f.default is f.default_factory is dataclasses.MISSING):
-            if name not in raw:
-                raise UserError(f"{path}: the key '{name}' is missing; this is not the manifest of a run")
-        found = Stored(path, raw)
-        if raw["status"] not in STATUSES:
-            raise UserError(f"{path}: status {shown(raw['status'])} is not one of {', '.join(STATUSES)}")
-        data = found.mapping("data")
-        rows = data.mapping("rows") if data.has("rows") else Stored(path, {})
-        versions = found.mapping("versions")
-        for moment in ("created", "finished"):
-            if moment == "created" or found.has(moment):
-                try:
-                    datetime.fromisoformat(found.text(moment, 64))
-                except ValueError as e:
-                    raise found.wrong(moment, "a moment such as 2026-01-31T12:00:00+00:00") from e
-        return Manifest(
-            preset=found.text("preset", 200),
-            device=found.text("device", 200),
-            amp=found.text("amp", 200),
-            seed=found.whole("seed", -(2**63), 2**64),
-            threads=found.whole("threads", 1, 65_536),
-            batch_size=found.whole("batch_size", 1, 2**31),
-            data=DataInfo(data.text("name"), data.text("fingerprint", 200), {k: rows.whole(k) for k in rows.values}),
-            versions={k: versions.text(k, 200) for k in versions.values},
-            status=raw["status"],
-            created=found.text("created", 64),
-            finished=found.text("finished", 64) if found.has("finished") else None,
-            commit=found.text("commit", 200) if found.has("commit") else None,
-            parameters=found.whole("parameters") if "parameters" in raw else 0,
-            experts=list(found.texts("experts")) if "experts" in raw else [],
-            warnings=list(found.texts("warnings")) if "warnings" in raw else [],
-            reason=found.text("reason", 100_000) if found.has("reason") else None,
-            format_version=found.whole("format_version", 1, FORMAT_VERSION),
-        )
-
-    def save(self, run: Path) -> None:
-        write_json(run / "manifest.json", dataclasses.asdict(self))
 
 
 @dataclass(frozen=True)
@@ -306,23 +199,6 @@ def lock_held(run: Path) -> bool:
     return False
 
 
-def _migrated(path: Path, manifest: dict[str, Any], config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    version = manifest.get("format_version")
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise UserError(f"{path / 'manifest.json'}: format_version is {version!r}; this is not the manifest of a run")
-    if version > FORMAT_VERSION:
-        raise UserError(
-            f"{path / 'manifest.json'}: format version {version} is newer than {FORMAT_VERSION}, which this release reads"
-        )
-    while version < FORMAT_VERSION:
-        if version not in MIGRATIONS:
-            oldest = min(MIGRATIONS, default=FORMAT_VERSION)
-            raise UserError(f"{path / 'manifest.json'}: format version {version} is not known; the oldest is {oldest}")
-        manifest, config = MIGRATIONS[version](manifest, config)
-        version += 1
-    return {**manifest, "format_version": FORMAT_VERSION}, config
-
-
 def load_run(path: Path | str) -> Run:
     """Open a run folder. `UserError` in one sentence if it is none, is damaged, or needs a newer release."""
     path = Path(path)
@@ -346,7 +222,7 @@ def load_run(path: Path | str) -> Run:
         raise UserError(f"{path / 'config.yaml'} is missing") from e
     if not isinstance(config, dict):
         raise UserError(f"{path / 'config.yaml'} is damaged: it is not a mapping of sections")
-    raw, config = _migrated(path, raw, config)
+    raw, config = migrated(path, raw, config)
     manifest = Manifest.from_dict(raw, path / "manifest.json")
     try:
         return Run(path, manifest, _in_order(config_from_dict(config), manifest.experts or _started_with(path)))
@@ -411,30 +287,3 @@ def write_calibration(run: Path, maps: Mapping[str, CalibrationMap]) -> None:
 
 def write_config(run: Path, config: Config) -> None:
     write_bytes(run / "config.yaml", config.to_yaml().encode())
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what can change a number."""
-    out = {"python": platform.python_version()}
-    for name in ("ple-scope", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "pyarrow", "duckdb"):
-        try:
-            out[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return out
-
-
-def code_commit() -> str | None:
-    """Commit of the checkout that this package runs from, read from `.git` without starting git; None outside one."""
-    git = Path(__file__).resolve().parents[1] / ".git"
-    try:
-        head = (git / "HEAD").read_text().strip()
-        if not head.startswith("ref: "):
-            return head if re.fullmatch(r"[0-9a-f]{40}", head) else None
-        ref = head.removeprefix("ref: ")
-        if (git / ref).exists():
-            return (git / ref).read_text().strip()
-        lines = (git / "packed-refs").read_text().splitlines()
-        return next((line.split()[0] for line in lines if line.endswith(" " + ref)), None)
-    except (OSError, IndexError):
-        return None

@@ -34,8 +34,9 @@ from ple_model.errors import UserError
 from ple_model.files import read_json, read_tensors, write_json
 from ple_model.model import PLEClusterAdaTT
 from ple_model.module_outputs import ROWS, OutputMark, output_marks, read_marks, row_sizes
+from ple_model.provenance import library_versions
 from ple_model.row_marks import RowMarks, key_hashes, row_marks
-from ple_model.run import Run, library_versions, load_run
+from ple_model.run import Run, load_run
 from ple_model.safe_arrays import read_npz
 from ple_model.safe_paths import is_file, is_folder, open_file
 from ple_model.sources import source_digest

@@ -19,7 +19,8 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.connect import connect
 from ple_model.data.labels.labels import LabelSettings, compute_labels
 from ple_model.evaluate import evaluate
-from ple_model.run import TASKS_OF_FORMAT_1, Run, load_run
+from ple_model.migrations import TASKS_OF_FORMAT_1
+from ple_model.run import Run, load_run
 from ple_model.tasks import TASKS
 from ple_model.tasks.registry import discovered
 from ple_model.train import train

@@ -19,7 +19,8 @@ import yaml
 from ple_model.config import config_from_dict, load_config
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
-from ple_model.run import FORMAT_VERSION, MIGRATIONS, OFF_IN_FORMAT_1, TASKS_OF_FORMAT_1, load_run, write_config
+from ple_model.migrations import FORMAT_VERSION, MIGRATIONS, OFF_IN_FORMAT_1, TASKS_OF_FORMAT_1
+from ple_model.run import load_run, write_config
 from ple_model.tasks import TASKS
 from ple_model.train import train
 from tests.fakes import make_dataset, tiny_config

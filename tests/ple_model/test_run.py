@@ -20,7 +20,8 @@ from ple_model.disk import DiskFull
 from ple_model.errors import UserError
 from ple_model.files import read_json, write_json, write_tensors
 from ple_model.json_text import plain
-from ple_model.run import FORMAT_VERSION, Run, list_runs, load_run
+from ple_model.migrations import FORMAT_VERSION
+from ple_model.run import Run, list_runs, load_run
 from tests.factories import random_inputs
 
 

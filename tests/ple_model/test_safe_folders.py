@@ -181,7 +181,7 @@ OUTSIDE_RUNS = {
     "ple_model/files.py": "safetensors takes names only: check_file stands before it",
     "ple_model/schema.py": "the package's own schema",
     "ple_model/sources.py": "the program's own source files, hashed",
-    "ple_model/run.py": "the commit of the program's own checkout",
+    "ple_model/provenance.py": "the commit of the program's own checkout",
     "ple_model/bench/measure.py": "/proc",
     "ple_model/data/build/steps.py": "the build's own temporary folder",
     "ple_model/data/dataset/cache.py": "the cache folder that the caller names",
