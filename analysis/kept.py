@@ -1,4 +1,4 @@
-"""The few most recent of something that is dear to make, kept in memory for the next question."""
+"""The few most recent of something that takes long to make, kept in memory for the next question."""
 
 from __future__ import annotations
 

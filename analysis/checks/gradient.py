@@ -139,7 +139,7 @@ def adatt_memory(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "GRAD-ADATT-MEMORY",
             "warning",
             "adatt",
-            f"Gradient extraction makes a step {cost:.1f} times as dear on average.",
+            f"Gradient extraction makes a step cost {cost:.1f} times as much on average.",
             evidence,
             NORMS,
             "Gradients are taken too often, or retained graphs pile up (the peak falls only with the method).",
