@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from ple_model import run as run_module
+from ple_model import migrations
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
 from ple_model.disk import DiskFull
@@ -182,7 +182,7 @@ def test_an_older_format_is_migrated_on_opening(copy: Path, monkeypatch: pytest.
     raw = json.loads((copy / "manifest.json").read_text())
     raw["model"] = raw.pop("preset")
     (copy / "manifest.json").write_text(json.dumps({**raw, "format_version": 0}))
-    monkeypatch.setitem(run_module.MIGRATIONS, 0, rename)
+    monkeypatch.setitem(migrations.MIGRATIONS, 0, rename)
     opened = load_run(copy)
     assert opened.manifest.preset == "small"
     assert opened.manifest.format_version == FORMAT_VERSION
