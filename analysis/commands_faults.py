@@ -40,6 +40,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the faults, what they must raise, and stop")
     parser.add_argument("--workdir", type=folder_out, metavar="DIR", help="keep banks and healthy runs here (default: a cache)")
     parser.add_argument("--out", type=file_out, metavar="FILE", help="write the JSON here too, after each case")
+    parser.add_argument(
+        "--workers",
+        type=whole(1, 64),
+        default=1,
+        metavar="N",
+        help="cases side by side, in processes of one thread each",
+    )
     add_json(parser)
 
 
@@ -63,7 +70,7 @@ def _run(args: argparse.Namespace) -> int:
     only = tuple(args.only) or (QUICK if args.quick else ())
     request = Request(
         seeds=_seeds(args), only=only, fixes=not (args.no_fixes or args.quick), healthy=args.healthy is not None,
-        strong=args.strong, customers=args.customers,
+        strong=args.strong, customers=args.customers, workers=args.workers,
     )  # fmt: skip
     request.chosen()
     if args.list:

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from analysis import displaced
 from analysis.stats.consistency import ConsistencyStats, Displaced, InputSkill, Silence, StandIn
-from ple_model.consistency import Consistency, repeated_rows
+from ple_model.consistency import Consistency, each_from_the_rest, repeated_rows
 from ple_model.input_columns import DIRECTIONS, SEQUENCES, Array, Values
 from ple_model.presence import is_part
 from ple_model.profile import Profile
@@ -53,6 +53,8 @@ REPEATED, DISCRETE = 0.05, 0.25
 """Within the training's range: share of rows in which a value that training did not repeat is a stand-in, and share of the
 training rows on repeated values from which a column is one of few values. On those healthy rows the columns that repeated new
 values all had 0.50 and more of these."""
+Told = tuple[NDArray[np.int64], Array, Array]
+"""Directions of an input, what other inputs say of them in each row [n, t], and the R2 of that at training [t]."""
 
 
 def measure(
@@ -183,7 +185,8 @@ class _Judge:
         lost = {k: InputSkill(0.0, 0.0, 0.0, 1.0, 0.0, "constant") for k in self.keys if self.constant(k)}
         left = [k for k in self.keys if k not in lost]
         while True:
-            found = {k: s for k in left if (s := self.skill(k, [o for o in left if o != k])) is not None}
+            told = self._each(left)
+            found = {k: s for k in left if (s := self.skill(told[k])) is not None}
             suspect = {k: s for k, s in found.items() if s.high < SUSPECT}
             taken = sum(v.kind != "constant" for v in lost.values())
             if not suspect or taken >= MOST or len(left) <= 2:
@@ -202,7 +205,7 @@ class _Judge:
         common = float(self.reference.covered[self.reference.directions.of(key)].min())
         return common ** len(np.unique(self.customers)) < UNLIKELY
 
-    def told(self, key: str, others: Sequence[str]) -> tuple[NDArray[np.int64], Array, Array] | None:
+    def told(self, key: str, others: Sequence[str]) -> Told | None:
         """(directions that others tell, what they tell of them [n, t], their R2 at training [t]); None where they tell none."""
         target, rest = self.reference.used([key]), self.reference.used(others)
         if not len(target) or not len(rest):
@@ -212,8 +215,26 @@ class _Judge:
         clear = known > TOLD
         return (target[clear], self.z[:, rest] @ weights[:, clear], known[clear] ** 2) if clear.any() else None
 
-    def skill(self, key: str, others: Sequence[str]) -> InputSkill | None:
-        told = self.told(key, others)
+    def _each(self, keys: Sequence[str]) -> dict[str, Told | None]:
+        """`told` of every input by all others of these, from one inverse."""
+        found: dict[str, Told | None] = dict.fromkeys(keys)
+        if len(keys) < 2 or not len(self.reference.used(keys)):
+            return found
+        weights = np.zeros((self.z.shape[1], self.z.shape[1]))
+        clear: dict[str, tuple[NDArray[np.int64], Array]] = {}
+        for key, (target, rest, some) in zip(keys, each_from_the_rest(self.reference, keys, self.reference.ridge), strict=True):
+            known = self.reference.known(target, rest, some) if len(target) and len(rest) else np.zeros(len(target))
+            if (known > TOLD).any():
+                weights[np.ix_(rest, target)] = some
+                clear[key] = target[known > TOLD], known[known > TOLD]
+        if clear:
+            every = np.concatenate([target for target, _ in clear.values()])
+            guess = np.zeros_like(self.z)
+            guess[:, every] = self.z @ weights[:, every]
+            found.update({k: (target, guess[:, target], known**2) for k, (target, known) in clear.items()})
+        return found
+
+    def skill(self, told: Told | None) -> InputSkill | None:
         if told is None:
             return None
         target, guess, then = told
@@ -347,31 +368,42 @@ def _stand_ins(
         j for j, (key, _) in enumerate(columns)
         if key not in (*SEQUENCES, "cluster_ids", "customer_segment") and not key.endswith("_diagrams")
     ]  # fmt: skip
+    for j, found in _shared(reference, np.array(plain, dtype=np.int64), values).items():
+        for value, count, n, beyond in found:
+            if not _of_a_date(values[:, j], value, dates):
+                key, name = columns[j]
+                yield StandIn(key, name, value, count / n, float(reference.bound[j]), n, beyond)
+                break
+
+
+def _shared(reference: Consistency, plain: NDArray[np.int64], values: Values) -> dict[int, list[tuple[float, int, int, bool]]]:
+    """Of columns, the values that more rows share than in training and that are unknown there, if beyond all that is known or
+    in a column that repeats hardly any; the commonest first: (value, rows with it, rows with any, whether it is beyond)."""
     ordered = np.sort(values[:, plain].T, axis=1)
     ordered[~np.isfinite(ordered)] = np.nan
-    sizes = np.isfinite(ordered).sum(1)
-    steps = ordered[:, 1:] != ordered[:, :-1]
-    for i, j in enumerate(plain):
-        n = int(sizes[i])
-        if n < FEWEST:
-            continue
-        x = ordered[i] if n == ordered.shape[1] else ordered[i][np.isfinite(ordered[i])]
-        ends = np.flatnonzero(steps[i] if n == len(steps[i]) + 1 else x[1:] != x[:-1])
-        starts = np.concatenate(([0], ends + 1))
-        count = np.diff(starts, append=n)
-        limit = max(0.01, float(reference.bound[j]))
-        many = np.flatnonzero(count / n > limit + CHANCE * np.sqrt(limit / n))
-        for k in many[np.argsort(-count[many])]:
-            value = float(x[starts[k]])
-            if _known(reference, j, value) or _of_a_date(values[:, j], value, dates):
-                continue
-            low, high = (float(v) for v in reference.extremes[j])
-            beyond = max(low - value, value - high) > FAR * float(reference.directions.scale[j])
-            alone = float(reference.covered[j]) < DISCRETE and count[k] / n > REPEATED + limit
-            if beyond or alone:
-                key, name = columns[j]
-                yield StandIn(key, name, value, float(count[k] / n), float(reference.bound[j]), n, beyond)
-                break
+    if not ordered.size:
+        return {}
+    have = np.isfinite(ordered).sum(1)
+    new = np.ones(ordered.shape, dtype=np.bool_)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    starts = np.flatnonzero(new)
+    count = np.diff(starts, append=ordered.size)
+    row, x = starts // ordered.shape[1], ordered.ravel()[starts].astype(np.float64)
+    limit = np.maximum(0.01, reference.bound[plain].astype(np.float64))
+    with np.errstate(divide="ignore"):
+        most = np.where(have >= FEWEST, limit + CHANCE * np.sqrt(limit / have), np.inf)
+    many = np.flatnonzero((count / np.maximum(have[row], 1) > most[row]) & np.isfinite(x))
+    row, x, count = row[many], x[many], count[many]
+    j = plain[row]
+    scale = reference.directions.scale[j].astype(np.float64)
+    low, high = reference.extremes[j].astype(np.float64).T
+    beyond = np.maximum(low - x, x - high) > FAR * scale
+    alone = (reference.covered[j].astype(np.float64) < DISCRETE) & (count / have[row] > REPEATED + limit[row])
+    found: dict[int, list[tuple[float, int, int, bool]]] = {}
+    for i in np.lexsort((-count, row)):
+        if (beyond[i] or alone[i]) and not _known(reference, int(j[i]), float(x[i])):
+            found.setdefault(int(j[i]), []).append((float(x[i]), int(count[i]), int(have[row[i]]), bool(beyond[i])))
+    return found
 
 
 def _known(reference: Consistency, j: int, value: float) -> bool:

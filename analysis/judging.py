@@ -36,6 +36,8 @@ class Judge:
         self.model, self.calibration = model, calibration
         self.first = data.rows("train")
         found = stored(data) or self._of_the_same_rows(run, data)
+        if found is not None:
+            found.read_all()
         self.yardsticks: dict[str, Yardstick] = {}
         self.others: dict[str, dict[str, Array]] = {}
         self.trained_on: dict[str, int] = {}

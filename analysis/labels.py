@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.label_rate import missing, rate
@@ -16,7 +19,8 @@ from analysis.nullable import filled
 from analysis.relabelled import Agreement, relabelled
 from analysis.stats.base import Array
 from analysis.stats.factor import LEVELS, Factor, factor
-from analysis.stats.labels import Giveaway, Scales, TaskLabels, giveaway, ranks, scales
+from analysis.stats.giveaways import Giveaway, giveaways, ranks
+from analysis.stats.labels import Scales, TaskLabels, scales
 from analysis.stats.run import Facts
 from ple_model.label_profile import TrainedLabels
 from ple_model.sql_paths import to_read
@@ -52,33 +56,17 @@ def label_stats(
 ) -> dict[str, TaskLabels]:
     """By task that has labels. `amounts`: mean and standard deviation of the training labels, on the label's own scale;
     `class_names` where classes have some; `agreements` of labels and probabilities, as they were summed over the rows."""
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
-        connection.execute("SET parquet_metadata_cache = true")  # hundreds of columns, one query a task
-        connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
-        have = {str(r[0]): str(r[1]) for r in connection.execute("DESCRIBE rows").fetchall()}
-        fresh = connection.execute("SELECT count(*) FROM rows WHERE split <> 'train'").fetchall()[0][0]
+    with _Recorded(rows) as recorded:
+        tasks = [t for t in facts.tasks if f"y:{t}" in recorded.have]
+        recorded.read(tasks)
         some = None if read is None else _first(read)
-        ranked = None if some is None or not some.values.shape[1] else ranks(some.values)
+        away = {} if some is None else _giveaways(facts, tasks, recorded, some)
         found = {}
         binary: list[str] = []
-        for task in facts.tasks:
-            if f"y:{task}" not in have:
-                continue
-            known = _known(task)
-            names = ["customer_id", *(f"{k}:{task}" for k in "ypzco" if f"{k}:{task}" in have)]
-            select = ", ".join(q(n) if n == "customer_id" else f"{q(n)}::DOUBLE AS {q(n)}" for n in names)
-            data = connection.execute(
-                f"SELECT {select} FROM rows WHERE {known}{' AND split <> $$train$$' if fresh else ''} "
-                f"ORDER BY hash(row) LIMIT {LIMIT}"
-            ).fetchnumpy()
-            customers = len(set(filled(data.pop("customer_id")).tolist()))
-            values = {k.split(":")[0]: filled(v).astype(np.float64) for k, v in data.items()}
-            away = None
-            if some is not None and ranked is not None and facts.kinds[task] != "contrastive":
-                label = labels_of(connection, task, some.row)
-                away = giveaway(facts.kinds[task], label, ranked, some.columns)
+        for task in tasks:
+            values, customers = recorded.of(task)
             before = None if trained is None else trained.get(task)
-            one = _task(facts, task, values, customers, before, amounts.get(task), away)
+            one = _task(facts, task, values, customers, before, amounts.get(task), away.get(task))
             one = replace(one, names=tuple((class_names or {}).get(task, ())))
             if task in (agreements or {}) and one.n:
                 assert agreements is not None
@@ -88,10 +76,100 @@ def label_stats(
                 if one.rate is not None:
                     binary.append(task)
             found[task] = one
-        words = [n for n in have if n.startswith("raw:") and have[n] == "VARCHAR"]
-        for task, where in missing(connection, sorted(words), binary, fresh=bool(fresh)).items():
-            found[task] = replace(found[task], missing=where)
+        words = recorded.words()
+        if words and binary:
+            for task, where in missing(recorded.asked(), words, binary, fresh=recorded.fresh).items():
+                found[task] = replace(found[task], missing=where)
         return found
+
+
+def _giveaways(facts: Facts, tasks: Sequence[str], recorded: _Recorded, some: ReadRows) -> dict[str, Giveaway]:
+    if not some.values.shape[1]:
+        return {}
+    asked = {t: (facts.kinds[t], recorded.labels(t, some.row)) for t in tasks if facts.kinds[t] != "contrastive"}
+    return giveaways(asked, ranks(some.values), some.columns)
+
+
+class _Recorded:
+    """What was recorded of the labelled rows of each task. Of at most LIMIT rows all tasks are read at once: most of a query is
+    opening a file of hundreds of columns."""
+
+    def __init__(self, rows: Path) -> None:
+        self.path, self.file = rows, pq.ParquetFile(rows)
+        self.have = set(self.file.schema_arrow.names)
+        self.held: dict[str, NDArray[Any]] | None = None
+        self.connection: duckdb.DuckDBPyConnection | None = None
+        self.fresh = False
+        """whether there are rows that did not train the model: then the others are not judged"""
+
+    def __enter__(self) -> _Recorded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self.connection is not None:
+            self.connection.close()
+
+    def read(self, tasks: Sequence[str]) -> None:
+        """What these tasks need, or how to ask for it."""
+        self.names = {t: [f"{k}:{t}" for k in "ypzco" if f"{k}:{t}" in self.have] for t in tasks}
+        if self.file.metadata.num_rows <= LIMIT:
+            every = dict.fromkeys(name for names in self.names.values() for name in names)
+            table = self.file.read(["row", "customer_id", "split", *every], use_threads=False)
+            self.held = {n: _numbers(table.column(n)) for n in every}
+            self.row = _numbers(table.column("row")).astype(np.int64)
+            self.customer = table.column("customer_id").combine_chunks().dictionary_encode().indices.to_numpy()
+            split = np.array(table.column("split").to_pylist())
+            self.fresh = bool((split != "train").any())
+            self.chosen = split != "train" if self.fresh else np.ones(len(split), dtype=bool)
+            return
+        self.fresh = bool(self.asked().execute("SELECT count(*) FROM rows WHERE split <> 'train'").fetchall()[0][0])
+
+    def asked(self) -> duckdb.DuckDBPyConnection:
+        """A connection that has the `rows`."""
+        if self.connection is None:
+            self.connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+            self.connection.execute("SET parquet_metadata_cache = true")  # hundreds of columns, one query a task
+            self.connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(self.path)})")
+        return self.connection
+
+    def words(self) -> list[str]:
+        """The readable columns that hold words."""
+        schema = self.file.schema_arrow
+        return sorted(n for n in schema.names if n.startswith("raw:") and _is_text(schema.field(n).type))
+
+    def of(self, task: str) -> tuple[dict[str, Array], int]:
+        """(values by kind of column of the rows that are judged, their customers)."""
+        names = self.names[task]
+        if self.held is not None:
+            mine = np.flatnonzero(self.chosen & np.isfinite(self.held[f"y:{task}"]))
+            return {n.split(":")[0]: self.held[n][mine] for n in names}, len(np.unique(self.customer[mine]))
+        select = ", ".join(f"{q(n)}::DOUBLE AS {q(n)}" for n in names)
+        only = "AND split <> 'train'" if self.fresh else ""
+        data = (
+            self.asked()
+            .execute(f"SELECT customer_id, {select} FROM rows WHERE {_known(task)} {only} ORDER BY hash(row) LIMIT {LIMIT}")
+            .fetchnumpy()
+        )
+        customers = len(set(filled(data.pop("customer_id")).tolist()))
+        return {k.split(":")[0]: filled(v).astype(np.float64) for k, v in data.items()}, customers
+
+    def labels(self, task: str, row: NDArray[np.int64]) -> Array:
+        """[n] labels of the rows numbered `row`, NaN without one."""
+        if self.held is None:
+            return labels_of(self.asked(), task, row)
+        y = self.held[f"y:{task}"]
+        return _placed(self.row, np.where(np.isfinite(y), y, np.nan), row)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _numbers(column: pa.ChunkedArray) -> Array:
+    """[n] NaN where there is none."""
+    return np.asarray(column.to_numpy(), dtype=np.float64)
 
 
 def _known(task: str) -> str:
@@ -107,7 +185,11 @@ def labels_of(connection: duckdb.DuckDBPyConnection, task: str, row: NDArray[np.
     """[n] labels of the rows numbered `row`, NaN without one; `connection` has the recorded `rows`."""
     known = _known(task)
     data = connection.execute(f"SELECT row, {q(f'y:{task}')}::DOUBLE AS y FROM rows WHERE {known}").fetchnumpy()
-    number, y = filled(data["row"]).astype(np.int64), filled(data["y"]).astype(np.float64)
+    return _placed(filled(data["row"]).astype(np.int64), filled(data["y"]).astype(np.float64), row)
+
+
+def _placed(number: NDArray[np.int64], y: Array, row: NDArray[np.int64]) -> Array:
+    """[n] of the rows numbered `row`; NaN where `number`, of the values y, has them not."""
     order = np.argsort(number)
     at = np.searchsorted(number, row, sorter=order)
     hit = np.zeros(len(row), dtype=bool)

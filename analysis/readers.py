@@ -46,11 +46,15 @@ class _Fold:
     """Of one half x for the other; in the smaller of the two dimensions."""
 
     def __init__(self, x: Array, other: Array, alike: bool) -> None:
-        mean, std = x.mean(0), x.std(0)
+        mean = x.mean(0)
+        a = x - mean
+        std = np.sqrt(np.square(a).sum(0) / len(x))
+        b = other - mean
         kept = std > 1e-9
-        if alike:
-            std = np.full_like(std, std.mean())
-        a, b = (x[:, kept] - mean[kept]) / std[kept], (other[:, kept] - mean[kept]) / std[kept]
+        if not kept.all():
+            a, b = a[:, kept], b[:, kept]
+        a /= std.mean() if alike else std[kept]
+        b /= std.mean() if alike else std[kept]
         np.clip(a, -8, 8, out=a)
         np.clip(b, -8, 8, out=b)
         self.others, self.any, self.rows = len(other), bool(kept.any()), len(a)

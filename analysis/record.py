@@ -90,10 +90,26 @@ class Recorder:
         self.vectors, self.effects, self.compared = VectorSample(), EffectSample(), ComparedSample(self.opened.names)
         self.agreements = Agreements(self.opened.facts.kinds, self.opened.judged)
 
-    @torch.no_grad()
     def run(self, writer: StoreWriter, made_of: Fingerprint, *, replace: bool) -> AnalysisStore:
-        """The whole pass, then the interventions on the bounded sample; publishes the folder."""
-        opened, path = self.opened, writer.folder / "rows.parquet"
+        """Measure, and publish the folder."""
+        statistics = self.measure(writer.folder)
+        write_statistics(writer.folder, statistics)
+        write_npz(writer.folder / "vectors.npz", self.vectors.arrays(), packed=True)
+        extra = {
+            "data": {"name": self.data.manifest.name, "fingerprint": self.data.manifest.fingerprint},
+            "seed": self.seed,
+            "made_of": made_of.to_dict(),
+            "judged_split": self.opened.judged,
+            "own_sample": self.opened.own,
+        }
+        store = writer.publish(statistics.n, extra, replace=replace)
+        self.progress(1.0, "done")
+        return store
+
+    @torch.no_grad()
+    def measure(self, folder: Path) -> Statistics:
+        """The whole pass, then the interventions on the bounded sample; `folder` gets rows.parquet."""
+        opened, path = self.opened, folder / "rows.parquet"
         columns = RowColumns(opened.model, opened.calibration, self.judge)
         added: Statistics | None = None
         said: Said | None = None
@@ -113,19 +129,7 @@ class Recorder:
         if added is None:
             raise UserError(f"{self.data.path} has no rows to measure")
         ending = self.ending(opened, self.judge, self.progress)
-        statistics = ending.of(added, path, file.infinite, self.effects.rows(), self.compared, said, self.agreements.found)
-        write_statistics(writer.folder, statistics)
-        write_npz(writer.folder / "vectors.npz", self.vectors.arrays(), packed=True)
-        extra = {
-            "data": {"name": self.data.manifest.name, "fingerprint": self.data.manifest.fingerprint},
-            "seed": self.seed,
-            "made_of": made_of.to_dict(),
-            "judged_split": opened.judged,
-            "own_sample": opened.own,
-        }
-        store = writer.publish(statistics.n, extra, replace=replace)
-        self.progress(1.0, "done")
-        return store
+        return ending.of(added, path, file.infinite, self.effects.rows(), self.compared, said, self.agreements.found)
 
     def _batches(self) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """(row numbers in the dataset, batch of the chosen rows)."""

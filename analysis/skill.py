@@ -6,12 +6,17 @@ recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter, where
 from analysis.nullable import filled
@@ -39,11 +44,33 @@ Told = tuple[str, str, int]
 def rows_skill(rows: Path, yardsticks: Mapping[str, Yardstick], trained_on: Mapping[str, int]) -> Skills:
     """By split: test and validation, or train where nothing else is there."""
     told = {t: (y.kind, y.loss, trained_on.get(t, 0)) for t, y in yardsticks.items()}
+    with pq.ParquetFile(rows) as file:
+        have = [n for n in file.schema_arrow.names if n.startswith("w:")]
+        if file.metadata.num_rows * len(have) <= QUERY_VALUES:  # opened once: most of a query is opening hundreds of columns
+            return _of_table(told, file.read(["split", "customer_id", *have], use_threads=False))
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         connection.execute("SET parquet_metadata_cache = true")  # hundreds of columns, one query a task
         connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
         found = {s: x for s in SPLITS[:2] if (x := _split(connection, told, s, (), LIMIT))}
         return found or {s: x for s in SPLITS[2:] if (x := _split(connection, told, s, (), LIMIT))}
+
+
+def _of_table(told: Mapping[str, Told], table: pa.Table) -> Skills:
+    found: Skills = {}
+    for split in SPLITS:
+        if split == SPLITS[2] and found:
+            break
+        mine = table.filter(pc.equal(table.column("split"), split))
+        if len(mine):
+            customers = np.array(mine.column("customer_id").to_pylist(), dtype=str)
+            one = _tasks(told, table.column_names, customers, partial(_numbers, mine))
+            if one:
+                found[split] = one
+    return found
+
+
+def _numbers(table: pa.Table, names: Sequence[str]) -> dict[str, Array]:
+    return {n: np.asarray(table.column(n).to_numpy(), dtype=np.float64) for n in names}
 
 
 def skill(store: AnalysisStore, split: str, filters: Sequence[CohortFilter] = ()) -> dict[str, TaskSkill]:
@@ -67,16 +94,29 @@ def _split(
     customers = filled(c.execute(f"SELECT customer_id FROM rows {condition}", values).fetchnumpy()["customer_id"])
     if not len(customers):
         return {}
-    resamples = Resamples(customers.astype(str))
+
+    def read(names: Sequence[str]) -> dict[str, Array]:
+        found = c.execute(f"SELECT {', '.join(map(q, names))} FROM rows {condition}", values).fetchnumpy()
+        return {n: filled(found[n]).astype(np.float64) for n in names}
+
+    return _tasks(told, have, customers.astype(str), read)
+
+
+def _tasks(
+    told: Mapping[str, Told],
+    have: Sequence[str],
+    customers: NDArray[np.str_],
+    read: Callable[[Sequence[str]], dict[str, Array]],
+) -> dict[str, TaskSkill]:
+    """Of rows of these customers whose columns `read` gives."""
+    resamples = Resamples(customers)
     wanted = {t: names for t in told if {"constant", "model"} <= set(names := [n for n in NAMES if f"w:{t}:{n}" in have])}
     together = max(1, QUERY_VALUES // (len(NAMES) * len(customers)))
     out: dict[str, TaskSkill] = {}
     for some in batched(wanted, together):
-        columns = ", ".join(q(f"w:{t}:{n}") for t in some for n in wanted[t])
-        read = c.execute(f"SELECT {columns} FROM rows {condition}", values).fetchnumpy()
+        values = read([f"w:{t}:{n}" for t in some for n in wanted[t]])
         for task in some:
-            losses = {n: filled(read[f"w:{task}:{n}"]).astype(np.float64) for n in wanted[task]}
-            found = task_skill(task, losses, resamples, *told[task])
+            found = task_skill(task, {n: values[f"w:{task}:{n}"] for n in wanted[task]}, resamples, *told[task])
             if found is not None:
                 out[task] = found
     return out

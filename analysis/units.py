@@ -6,7 +6,7 @@ of training: a factor of five moves the middle of any column of one sign that fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,8 @@ def other_units(
     now = np.full_like(then, np.nan)
     count = np.isfinite(values).sum(0)
     looked = np.flatnonzero(count >= FEWEST)
-    now[:, looked] = np.nanquantile(values[:, looked], LEVELS, axis=0)
+    for columns, rows in _alike(values, looked):
+        now[:, columns] = np.quantile(values[np.ix_(rows, columns)], LEVELS, axis=0)
     middle = len(LEVELS) // 2
     with np.errstate(invalid="ignore"):
         moved = (now[middle] > then[-1]) | (now[middle] < then[0]) | (now[0] > then[middle]) | (now[-1] < then[middle])
@@ -76,6 +77,14 @@ def _mixed(
                 times = Factor(10.0**one.power, one.mixed, len(LEVELS), one.n)
                 found.append(OtherUnit(part_key(part), names[j], times, one.share, one.alone))
     return tuple(found)
+
+
+def _alike(values: NDArray[np.float32], columns: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """Columns that the same rows have, with these rows: those of a part are there together."""
+    there = ~np.isnan(values[:, columns])
+    _, first, group = np.unique(np.packbits(there, axis=0), axis=1, return_index=True, return_inverse=True)
+    for k, i in enumerate(first):
+        yield columns[group.reshape(-1) == k], there[:, i]
 
 
 def _deciles(profile: Profile) -> Array:

@@ -134,6 +134,10 @@ class StoredBaselines:
                 found = f.read(names)
         self._read.update({n: np.asarray(found.column(n).to_numpy(), dtype=np.float64) for n in names})
 
+    def read_all(self) -> None:
+        """Read the losses of every task while the file is open once."""
+        self._load([f"{b}:{t}" for t in self.tasks for b in ORDER if f"{b}:{t}" in self.names])
+
     def losses(self, task: str, split: str) -> dict[str, Array]:
         """By baseline, the loss of each row of the split in its file order; NaN: no label."""
         if task not in self.tasks or split not in SPLITS:

@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from analysis.checks import run_checks
 from analysis.checks.finding import Finding
 from analysis.faults.base import TINY_CUSTOMERS, Bench, Say, prepare, prepare_small, tiny_config, train_run
 from analysis.faults.causes import Told
 from analysis.faults.fault import FAMILIES, Columns, Level, ModelChange, Plant, PlantedFault, faults
 from analysis.faults.harm import STOPPED, Harm, Losses, harm, losses, scored, yardsticks
+from analysis.faults.measuring import findings_of
 from analysis.faults.oracle import oracle_of, with_changed
 from analysis.faults.rows import in_units, rewrite
 from analysis.faults.score import BenchmarkScore, Case, Hit, judge, judge_healthy
 from analysis.faults.seeds import CUSTOMERS, LOOKED_AT, ONCE, note_use
-from analysis.record import record
 from ple_model.config import Config
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
@@ -61,6 +63,8 @@ class Request:
     healthy: bool = False
     strong: bool = False
     """the first level of each fault alone"""
+    workers: int = 1
+    """processes, of one thread each"""
 
     def chosen(self) -> tuple[PlantedFault, ...]:
         """The faults asked for; `UserError` names one that is not there."""
@@ -91,19 +95,59 @@ def run_benchmark(
                 cases.append(_healthy_alone(workdir, seed, request.customers, say))
                 continue
             bench = prepare(workdir, seed, request.customers, say)
-            with tempfile.TemporaryDirectory(dir=workdir, prefix="case-") as folder:
-                planter = Planter(bench, Path(folder))
-                cases += planter.healthy_cases()
-                for fault, level in work:
-                    fix = request.fixes and seed == request.seeds[0] and level == fault.levels[0]
-                    case = planter.case(fault, level, fixes=fix)
+            healthy = Healthy.of(bench)
+            cases += healthy.cases(seed)
+            fixes = request.fixes and seed == request.seeds[0]
+            # in an order drawn by the seed: what an interrupted benchmark holds is a fair draw of all
+            order = np.random.default_rng(seed).permutation(len(work))
+            drawn = [(f, v, fixes and v == f.levels[0]) for f, v in (work[i] for i in order)]
+            with closing(planted(bench, healthy, drawn, workdir, request.workers)) as found:
+                for case in found:
                     cases.append(case)
-                    say(f"{clock.tick(case.seconds)} {_line(case)}")
+                    say(f"{clock.tick(case.seconds / request.workers)} {_line(case)}")
                     if keep is not None:
                         keep(BenchmarkScore(tuple(cases), once))
     except KeyboardInterrupt:
         say(f"interrupted after {clock.done} of {clock.total} cases")
     return BenchmarkScore(tuple(cases), once)
+
+
+Work = tuple[PlantedFault, Level, bool]
+"""A fault at a level, and whether its fix is tried."""
+
+
+def planted(bench: Bench, healthy: Healthy, work: Sequence[Work], workdir: Path, workers: int) -> Generator[Case, None, None]:
+    """The cases of one seed, as they are done."""
+    if workers == 1:
+        with tempfile.TemporaryDirectory(dir=workdir, prefix="case-") as folder:
+            planter = Planter(bench, Path(folder), healthy)
+            yield from (planter.case(fault, level, fixes=fix) for fault, level, fix in work)
+        return
+    paths = bench.run.path, bench.tiny.path, bench.rows.path
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_settle) as pool:
+        asked = [
+            pool.submit(_apart, bench.seed, paths, healthy, (f.name, f.levels.index(v), fix), workdir) for f, v, fix in work
+        ]
+        try:
+            yield from (done.result() for done in as_completed(asked))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _settle() -> None:
+    """A process for cases: one thread, and an interrupt is the business of the one that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def _apart(seed: int, paths: tuple[Path, Path, Path], healthy: Healthy, what: tuple[str, int, bool], workdir: Path) -> Case:
+    run, tiny, rows = paths
+    bench = Bench(seed, load_run(run), load_run(tiny), Dataset.open(rows))
+    name, level, fix = what
+    fault = faults()[name]
+    with tempfile.TemporaryDirectory(dir=workdir, prefix="case-") as folder:
+        return Planter(bench, Path(folder), healthy).case(fault, fault.levels[level], fixes=fix)
 
 
 def _healthy_alone(workdir: Path, seed: int, customers: int, say: Say) -> Case:
@@ -144,28 +188,41 @@ def _line(case: Case) -> str:
     return f"{case.fault} ({case.level}), seed {case.seed}: {word}{more}, {case.seconds:.0f} s"
 
 
+@dataclass(frozen=True, eq=False)
+class Healthy:
+    """What the healthy runs of a seed say, made once for all faults planted in them: `base` is the `small` one."""
+
+    base: tuple[Finding, ...]
+    tiny: tuple[Finding, ...]
+    losses: dict[bool, tuple[Losses, dict[str, Yardstick]]]
+    """of (False) the `small` run and (True) the tiny one on its own sample, and by what both and their faults are judged"""
+
+    @staticmethod
+    def of(bench: Bench) -> Healthy:
+        runs = {False: bench.run, True: bench.tiny}
+        judges = {tiny: yardsticks(run) for tiny, run in runs.items()}
+        lost = {tiny: (losses(scored(run, run.sample()), judges[tiny]), judges[tiny]) for tiny, run in runs.items()}
+        return Healthy(findings_of(bench.run), findings_of(bench.tiny), lost)
+
+    def cases(self, seed: int) -> list[Case]:
+        return [judge_healthy("small", seed, self.base), judge_healthy("tiny", seed, self.tiny)]
+
+
 class Planter:
     """Plants faults in one seed's material, in a scratch folder that is emptied after each case."""
 
-    def __init__(self, bench: Bench, folder: Path) -> None:
-        self.bench, self.folder = bench, folder
-        self.base = findings_of(bench.run)
-        self.tiny = findings_of(bench.tiny)
+    def __init__(self, bench: Bench, folder: Path, healthy: Healthy) -> None:
+        self.bench, self.folder, self.healthy = bench, folder, healthy
         self.changed: tuple[str, ...] = ()
         """tensors and files that the last fault changed"""
         self.planted: tuple[Run, Dataset] | None = None
         """the run and the rows in which it lies; None: it left no run"""
-        self._losses: dict[bool, tuple[Losses, dict[str, Yardstick]]] = {}
-
-    def healthy_cases(self) -> list[Case]:
-        seed = self.bench.seed
-        return [judge_healthy("small", seed, self.base), judge_healthy("tiny", seed, self.tiny)]
 
     def case(self, fault: PlantedFault, level: Level, *, fixes: bool = True) -> Case:
         """One fault at one level. An error that stops the run is part of the result, not of the benchmark."""
         began = time.monotonic()
         plant = fault.plant(level.strength)
-        healthy = self.tiny if plant.trains else self.base
+        healthy = self.healthy.tiny if plant.trains else self.healthy.base
         error: str | None = None
         found: Sequence[Finding] = ()
         self.changed, self.planted = (), None
@@ -189,7 +246,7 @@ class Planter:
         if self.planted is None:
             return STOPPED
         run, data = self.planted
-        healthy, judges = self._healthy_losses(tiny=plant.trains)
+        healthy, judges = self.healthy.losses[plant.trains]
         if plant.trains:
             data = self.bench.tiny.sample()
         elif "normalizer.npz" in self.changed:
@@ -200,14 +257,6 @@ class Planter:
 
             data = rewrite(data, self.folder / "renormalised", again)  # as raw events would be scored
         return harm(healthy, losses(scored(run, data), judges), self.bench.seed)
-
-    def _healthy_losses(self, *, tiny: bool) -> tuple[Losses, dict[str, Yardstick]]:
-        """Of the healthy run on its own sample, and by what they are judged."""
-        if tiny not in self._losses:
-            run = self.bench.tiny if tiny else self.bench.run
-            judges = yardsticks(run)
-            self._losses[tiny] = losses(scored(run, run.sample()), judges), judges
-        return self._losses[tiny]
 
     # --- faults in a finished run
 
@@ -314,9 +363,3 @@ def built_wrong(change: ModelChange | None) -> Iterator[None]:
         yield
     finally:
         PLEClusterAdaTT.initialise = original  # type: ignore[method-assign]
-
-
-def findings_of(run: Run, data: Dataset | None = None, limit: int | None = None) -> tuple[Finding, ...]:
-    """What the real pipeline says of a run."""
-    with np.errstate(all="ignore"):  # a fault may well put NaN into every statistic
-        return run_checks(record(run, data, sample=limit).statistics)

@@ -58,7 +58,9 @@ class Ending:
         effects, dose = None, {}
         if encoded is not None:
             engine = Engine(opened.model, encoded.encoded, encoded.targets, encoded.customers, opened.calibration)
-            effects = engine.effects(tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}"))
+            effects = engine.effects(
+                self.interventions(engine), tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}")
+            )
             dose = engine.dose_response()
         trained_as = training.measure(opened.run.progress(steps=False))
         skill = self._skill(rows)
@@ -83,6 +85,10 @@ class Ending:
             written=self._written(said),
             labels=self._labels(rows, read, skill, trained_as, agreements or {}),
         )
+
+    def interventions(self, engine: Engine) -> Sequence[str]:
+        """What is asked of the bounded sample."""
+        return engine.standard_interventions()
 
     def _skill(self, rows: Path) -> dict[str, dict[str, TaskSkill]]:
         return rows_skill(rows, self.judge.yardsticks, self.judge.trained_on)

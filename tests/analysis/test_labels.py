@@ -17,7 +17,8 @@ from analysis.faults.rows import changed, rewrite
 from analysis.quality import rows_twice
 from analysis.record import record
 from analysis.stats.factor import LEVELS, UNITS, factor, said, unit
-from analysis.stats.labels import Refound, giveaway, ranks, scales
+from analysis.stats.giveaways import giveaway, ranks
+from analysis.stats.labels import Refound, scales
 from dashboard.i18n.sentences import templates
 from ple_model import label_profile
 from ple_model.data.dataset.reader import Dataset
@@ -221,5 +222,22 @@ def test_ranks_within_some_rows_are_counted_as_they_would_be_sorted() -> None:
     for j in range(6):
         mine = rows[np.isfinite(values[rows, j])]
         assert found.among(j, mine) == pytest.approx(weighted_ranks(values[mine, j]))
-    assert 1 in found.columns[1].tolist()
-    assert len(found.columns[0]) == 6
+    assert 1 in found.filled[0].columns.tolist()
+    assert found.there.shape == (6, 300)
+
+
+def test_what_is_left_without_a_common_value_is_counted_as_if_its_rows_were_taken_out() -> None:
+    rng = np.random.default_rng(5)
+    values = np.round(rng.normal(size=(400, 3)), 1).astype(np.float32)
+    values[rng.random(400) < 0.3, 0] = 0.0
+    values[rng.random(400) < 0.2, 0] = 7.0
+    values[rng.random(400) < 0.1, 0] = np.nan
+    ranked = ranks(values)
+    assert [f.columns.tolist() for f in ranked.filled] == [[0], [0]]
+    marks = rng.random((3, 400)).astype(np.float32)
+    for which, found in enumerate(ranked.sums(marks)):
+        rows = ranked.rows(which, 0, np.arange(400))
+        assert len(rows) == int(np.isfinite(values[:, 0]).sum() - (values[:, 0] == [None, 0.0, 7.0][which]).sum())
+        r = ranked.ranks[0, rows].astype(np.float64)
+        for one, power in zip(found, (np.ones_like(r), r, r * r), strict=True):
+            assert one[0] == pytest.approx(marks[:, rows] @ power, abs=1e-4)

@@ -12,7 +12,7 @@ import pytest
 from analysis.faults import base
 from analysis.faults import bench as benchmark
 from analysis.faults.base import Bench
-from analysis.faults.bench import Planter, Request, built_wrong, run_benchmark
+from analysis.faults.bench import Healthy, Planter, Request, built_wrong, run_benchmark
 from analysis.faults.fault import Expect, Level, Plant, PlantedFault, faults
 from analysis.faults.feeds import cut_feed
 from analysis.faults.score import BenchmarkScore, Case
@@ -35,7 +35,7 @@ def material(tiny_run: Run, tiny_dataset: Dataset, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="module")
 def planter(material: Bench, tmp_path_factory: pytest.TempPathFactory) -> Planter:
-    return Planter(material, tmp_path_factory.mktemp("cases"))
+    return Planter(material, tmp_path_factory.mktemp("cases"), Healthy.of(material))
 
 
 def case(planter: Planter, name: str) -> Case:
