@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from analysis.faults.seeds import CUSTOMERS, FRESH, LOOKED_AT, ONCE, require_allowed
+from analysis.faults.seeds import CUSTOMERS, FRESH, HEALTHY_CUSTOMERS, LOOKED_AT, ONCE, require_allowed
 from ple_model.arguments import MAX_SEED, file_out, folder_out, whole
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
@@ -25,8 +25,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a fault of every area on one seed: minutes instead of an hour")
     parser.add_argument(
-        "--customers", type=whole(500, 100_000), default=CUSTOMERS, metavar="N",
-        help=f"of each synthetic bank (default {CUSTOMERS}); with fewer the checks that need many rows say unknown",
+        "--customers", type=whole(500, 100_000), metavar="N",
+        help=f"of each synthetic bank (default {CUSTOMERS}, with --healthy {HEALTHY_CUSTOMERS}); with fewer, checks that need "
+        "many rows say unknown",
     )  # fmt: skip
     parser.add_argument("--strong", action="store_true", help="the first, strongest level of each fault alone")
     parser.add_argument(
@@ -68,9 +69,10 @@ def _run(args: argparse.Namespace) -> int:
     from analysis.faults.score import BenchmarkScore
 
     only = tuple(args.only) or (QUICK if args.quick else ())
+    customers = args.customers or (CUSTOMERS if args.healthy is None else HEALTHY_CUSTOMERS)
     request = Request(
         seeds=_seeds(args), only=only, fixes=not (args.no_fixes or args.quick), healthy=args.healthy is not None,
-        strong=args.strong, customers=args.customers, workers=args.workers,
+        strong=args.strong, customers=customers, workers=args.workers,
     )  # fmt: skip
     request.chosen()
     if args.list:

@@ -19,13 +19,18 @@ LIMITS = (21, 22, 23, 24, 25)
 """Limits of checks were calibrated on healthy runs of these."""
 LOOKED_AT = (11, 12, 13)
 """Checks and injectors were mended while these were looked at: the default."""
-ONCE = 47
+SEEN = (47, 101, 201, 202, 203)
+"""One that was to be run once and was stopped (its healthy runs were looked at), and banks that trainings were compared on."""
+ONCE = 61
 """Run once, at the end; not to be looked at before."""
-FRESH = tuple(range(201, 231))
+FRESH = tuple(range(301, 331))
 """For healthy runs alone (`--healthy N` takes the first N)."""
 
 CUSTOMERS = 2000
-"""Of each bank."""
+"""Of each bank that faults are planted in."""
+HEALTHY_CUSTOMERS = 5000
+"""Of each bank of healthy runs alone: with 2,000 there is too little to learn from, and a network really is behind a linear
+model."""
 
 LEDGER = "once.json"
 
@@ -36,7 +41,7 @@ def role(seed: int) -> Role:
         return "run once"
     if seed in LIMITS:
         return "set limits"
-    if seed in LOOKED_AT:
+    if seed in (*LOOKED_AT, *SEEN):
         return "looked at"
     return "healthy alone" if seed in FRESH else "other"
 
