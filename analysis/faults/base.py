@@ -74,12 +74,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Bench:
-    """One seed's material. `broken` data faults are planted in copies of `run`'s sample, training faults in `rows`."""
+    """One seed's material: data and weight faults are planted in copies of `run` and its sample, training faults in `rows`."""
 
     seed: int
     run: Run
     tiny: Run
     rows: Dataset
+    bank: Dataset | None = None
+    """all that both runs are drawn from"""
 
 
 def cache_dir() -> Path:
@@ -96,13 +98,14 @@ def prepare(workdir: Path, seed: int, customers: int, say: Say) -> Bench:
     """The bank, its dataset, and both healthy runs of one seed: taken from `workdir`, or made there."""
     bank = workdir / f"bank-{customers}-{seed}"
     base = prepare_small(workdir, seed, customers, say)
-    few = _few_rows(bank, Dataset.open(bank / "dataset"))
+    whole = Dataset.open(bank / "dataset")
+    few = _few_rows(bank, whole)
     tiny = _healthy(bank, "tiny", tiny_config(seed=seed), few, TINY_CUSTOMERS, say)
-    return Bench(seed, base, tiny, few)
+    return Bench(seed, base, tiny, few, whole)
 
 
 def prepare_small(workdir: Path, seed: int, customers: int, say: Say) -> Run:
-    """The healthy `small` run of one seed alone."""
+    """The healthy `small` run of one seed alone; its bank lies in the folder `dataset` beside it."""
     bank = workdir / f"bank-{customers}-{seed}"
     rows = bank_rows(bank, seed, customers, say)
     with_baselines(rows, say)

@@ -28,7 +28,7 @@ from analysis.faults.base import TINY_CUSTOMERS, Bench, Say, prepare, prepare_sm
 from analysis.faults.causes import Told
 from analysis.faults.fault import FAMILIES, Columns, Level, ModelChange, Plant, PlantedFault, faults
 from analysis.faults.harm import STOPPED, Harm, Losses, harm, losses, scored, yardsticks
-from analysis.faults.measuring import findings_of
+from analysis.faults.measuring import confirmed, findings_of
 from analysis.faults.oracle import oracle_of, with_changed
 from analysis.faults.rows import in_units, rewrite
 from analysis.faults.score import BenchmarkScore, Case, Hit, judge, judge_healthy
@@ -150,11 +150,25 @@ def _apart(seed: int, paths: tuple[Path, Path, Path], healthy: Healthy, what: tu
         return Planter(bench, Path(folder), healthy).case(fault, fault.levels[level], fixes=fix)
 
 
+def confirmed_alone(run: Run, found: Sequence[Finding]) -> frozenset[str]:
+    """Of a run of `prepare_small`."""
+    return confirmed(run, Dataset.open(run.path.parent / "dataset"), found)
+
+
 def _healthy_alone(workdir: Path, seed: int, customers: int, say: Say) -> Case:
-    """The healthy `small` run of a seed: whatever alarms is false."""
-    case = judge_healthy("small", seed, findings_of(prepare_small(workdir, seed, customers, say)))
-    said = ", ".join(f"{a.severity} {a.id} {a.subject}" for a in case.false_alarms)
-    say(f"seed {seed}: {len(case.false_alarms)} alarms{f': {said}' if said else ''}")
+    """The healthy `small` run of a seed."""
+    run = prepare_small(workdir, seed, customers, say)
+    found = findings_of(run)
+    case = judge_healthy("small", seed, found, confirmed_alone(run, found))
+    said = "; ".join(
+        f"{what}: {', '.join(named)}"
+        for what, named in (
+            ("false", [f"{a.severity} {a.id} {a.subject}" for a in case.false_alarms]),
+            ("confirmed by other customers", [f"{a.severity} {a.id} {a.subject}" for a in case.confirmed]),
+        )
+        if named
+    )
+    say(f"seed {seed}: {len(case.false_alarms) + len(case.confirmed)} alarms{f'; {said}' if said else ''}")
     return case
 
 
@@ -196,16 +210,23 @@ class Healthy:
     tiny: tuple[Finding, ...]
     losses: dict[bool, tuple[Losses, dict[str, Yardstick]]]
     """of (False) the `small` run and (True) the tiny one on its own sample, and by what both and their faults are judged"""
+    confirmed: dict[bool, frozenset[str]]
+    """alarms about their skill ("ID subject") that other customers confirm"""
 
     @staticmethod
     def of(bench: Bench) -> Healthy:
         runs = {False: bench.run, True: bench.tiny}
         judges = {tiny: yardsticks(run) for tiny, run in runs.items()}
         lost = {tiny: (losses(scored(run, run.sample()), judges[tiny]), judges[tiny]) for tiny, run in runs.items()}
-        return Healthy(findings_of(bench.run), findings_of(bench.tiny), lost)
+        base, tiny = findings_of(bench.run), findings_of(bench.tiny)
+        true = {False: confirmed(bench.run, bench.bank, base), True: confirmed(bench.tiny, bench.bank, tiny)}
+        return Healthy(base, tiny, lost, true)
 
     def cases(self, seed: int) -> list[Case]:
-        return [judge_healthy("small", seed, self.base), judge_healthy("tiny", seed, self.tiny)]
+        return [
+            judge_healthy("small", seed, self.base, self.confirmed[False]),
+            judge_healthy("tiny", seed, self.tiny, self.confirmed[True]),
+        ]
 
 
 class Planter:
@@ -231,7 +252,7 @@ class Planter:
         except UserError as e:
             error = str(e)
         oracle = with_changed(oracle_of(fault), self.changed)
-        case = judge(fault, level, self.bench.seed, found, healthy, oracle)
+        case = judge(fault, level, self.bench.seed, found, healthy, oracle, self.healthy.confirmed[plant.trains])
         if fault.family != "mechanics":
             case = replace(case, harm=self._harm(plant))
         if fault.raises:

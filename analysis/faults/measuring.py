@@ -12,11 +12,16 @@ import numpy as np
 from analysis.checks import run_checks
 from analysis.checks.finding import Finding
 from analysis.engine.effects import Engine
+from analysis.faults.causes import name
 from analysis.record import Recorder
 from analysis.stats.run import Statistics
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.run import Run
+
+ABOUT_SKILL = "SKILL-"
+OTHERS = 1_000
+"""Customers at most on whom an alarm about skill is looked at again."""
 
 
 class _Pass(Recorder):
@@ -31,6 +36,23 @@ def findings_of(run: Run, data: Dataset | None = None, limit: int | None = None)
     """The findings of a run on `data` (its own sample: None), at most `limit` rows of it."""
     with np.errstate(all="ignore"):  # a fault may well put NaN into every statistic
         return run_checks(statistics_of(run, run.sample() if data is None else data, limit))
+
+
+def confirmed(run: Run, bank: Dataset | None, findings: Sequence[Finding]) -> frozenset[str]:
+    """ "ID subject" of those alarms about skill that the same run raises again on test customers of its bank whom the first
+    measurement did not see: what two samples of customers say with their intervals is true of the run."""
+    claimed = {name(f) for f in findings if f.alarm and f.id.startswith(ABOUT_SKILL)}
+    if not claimed or bank is None:
+        return frozenset()
+    seen = set(run.sample().table(["customer_id"]).column("customer_id").to_pylist())
+    table = bank.table(["customer_id", "split"])
+    split, customer = (table.column(c).to_pylist() for c in ("split", "customer_id"))
+    others = sorted({c for c, s in zip(customer, split, strict=True) if s == "test"} - seen)[:OTHERS]
+    if not others:
+        return frozenset()
+    with tempfile.TemporaryDirectory(prefix="ple-faults-") as folder:
+        again = findings_of(run, bank.extract(Path(folder) / "others", customers=others))
+    return frozenset(claimed & {name(f) for f in again if f.alarm})
 
 
 def statistics_of(run: Run, data: Dataset, limit: int | None = None) -> Statistics:

@@ -8,11 +8,13 @@
 - An alarm (warning, error) is true if it is required or the oracle admits it. One that is neither true nor permitted, nor
   folded under a true one, is false, on faulty and on healthy runs alike. Precision is true alarms, each answer once, over those
   plus false alarms; permitted and folded alarms count on neither side.
+- An alarm about the skill of a healthy run that other customers confirm (`measuring.confirmed`) is true of it and no fault's:
+  it is counted and named apart, and on neither side of the precision, there and on the copies in which faults are planted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,6 +80,8 @@ class Case:
     """one for each answer that fits the fault, however many subjects it came with"""
     harm: Harm | None = None
     """None: not measured"""
+    confirmed: tuple[Alarm, ...] = ()
+    """alarms of a healthy run that other customers confirm: true of it"""
 
     @property
     def harmful(self) -> bool:
@@ -108,9 +112,10 @@ def judge(
     findings: Sequence[Finding],
     healthy: Sequence[Finding],
     oracle: Oracle | None = None,
+    confirmed: Collection[str] = (),
 ) -> Case:
     """The case of a planted fault from what was found, beside what the healthy run of the same seed shows. `oracle`: that
-    of the fault, with what is known only once it is planted."""
+    of the fault, with what is known only once it is planted; `confirmed`: "ID subject" of what is true of the healthy run."""
     answers = oracle_of(fault) if oracle is None else oracle
     hits = tuple(_hit(e, findings, healthy) for e in fault.required)
     asked, allowed = fault.required, fault.permitted
@@ -118,8 +123,9 @@ def judge(
     true = [f for f in alarms if any(e.matches(f) for e in asked) or answers.admits(f)]
     named = {name(f) for f in true}
     rest = [f for f in alarms if name(f) not in named and not excused(f, findings, named)]
-    false = tuple(_alarm(f, healthy) for f in rest if not any(e.matches(f) for e in allowed))
-    permitted = tuple(sorted({name(f) for f in rest if any(e.matches(f) for e in allowed)}))
+    may = [f for f in rest if name(f) in confirmed or any(e.matches(f) for e in allowed)]
+    false = tuple(_alarm(f, healthy) for f in rest if f not in may)
+    permitted = tuple(sorted({name(f) for f in may}))
     also = {f.id: name(f) for f in true if not f.follows and f.id not in fault.checks}
     once = {f"{h.id} {h.subject}" for h in hits if h.alarm} | set(also.values())
     rings = not asked or any(e.severity in ("warning", "error") for e in asked)
@@ -130,10 +136,12 @@ def judge(
     )  # fmt: skip
 
 
-def judge_healthy(name: str, seed: int, findings: Sequence[Finding]) -> Case:
-    """A run without a fault: whatever alarms is a false alarm."""
-    false = tuple(_alarm(f, findings) for f in findings if f.alarm)
-    return Case(HEALTHY, "none", name, 0.0, clear=False, seed=seed, false_alarms=false)
+def judge_healthy(run: str, seed: int, findings: Sequence[Finding], confirmed: Collection[str] = ()) -> Case:
+    """A run without a fault: whatever alarms is a false alarm, but for what other customers confirm ("ID subject")."""
+    false, true = (
+        tuple(_alarm(f, findings) for f in findings if f.alarm and (name(f) in confirmed) is known) for known in (False, True)
+    )
+    return Case(HEALTHY, "none", run, 0.0, clear=False, seed=seed, false_alarms=false, confirmed=true)
 
 
 def _hit(expect: Expect, findings: Sequence[Finding], healthy: Sequence[Finding]) -> Hit:
@@ -288,6 +296,8 @@ class BenchmarkScore:
             "once_before": list(self.once),
             "healthy_runs": len(healthy),
             "healthy_alarms": sum(len(c.false_alarms) for c in healthy),
+            "healthy_confirmed": sum(len(c.confirmed) for c in healthy),
+            "healthy_silent": sum(not c.false_alarms and not c.confirmed for c in healthy),
             "fixes_tried": fixes.n,
             "fixes_that_clear": fixes.hits,
             "unplantable": unplantable(),

@@ -25,7 +25,10 @@ def lines(score: Any) -> Iterable[str]:
     yield f"  each healthy one once {score.precision_once}"
     yield f"recall of clear faults  {score.recall}"
     yield f"fixes that clear        {score.fixes}"
-    yield f"alarms of healthy runs  {s['healthy_alarms']} in {s['healthy_runs']} runs"
+    yield (
+        f"alarms of healthy runs  {s['healthy_alarms']} in {s['healthy_runs']} runs, and {s['healthy_confirmed']} about skill "
+        f"that other customers confirm; {s['healthy_silent']} runs say nothing"
+    )
     yield ""
     titles = " ".join(f"{t:>7}" for t in ("harmful", *SCORES))
     yield f"{'kind':<13} {'faults':>6} {'cases':>5} {titles} {'precision':>10}"
@@ -44,6 +47,7 @@ def lines(score: Any) -> Iterable[str]:
         )
     named = (
         ("no usable cause", _untold(score)), ("missed", _misses(score)), ("false alarms", _false(score)),
+        ("true of healthy runs", _confirmed(score)),
         ("did no harm, not scored", _harmless(score)), ("not plantable", _unplantable()),
     )  # fmt: skip
     for title, items in named:
@@ -87,6 +91,10 @@ def _false(score: Any) -> list[str]:
         f"{a.severity} {a.id} {a.subject}: {c.fault} ({c.level}), seed {c.seed}{f'; {on}' if a.healthy and c.hits else ''}"
         for c, a in score.false_alarms
     ]
+
+
+def _confirmed(score: Any) -> list[str]:
+    return [f"{a.severity} {a.id} {a.subject}: {c.level}, seed {c.seed}" for c in score.cases for a in c.confirmed]
 
 
 def _unplantable() -> list[str]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analysis.faults import base
+from analysis.checks import run_checks
+from analysis.checks.finding import Finding
+from analysis.faults import base, measuring
 from analysis.faults import bench as benchmark
 from analysis.faults.base import Bench
-from analysis.faults.bench import Healthy, Planter, Request, built_wrong, run_benchmark
+from analysis.faults.bench import Healthy, Planter, Request, built_wrong, planted, run_benchmark
 from analysis.faults.fault import Expect, Level, Plant, PlantedFault, faults
 from analysis.faults.feeds import cut_feed
+from analysis.faults.measuring import confirmed, findings_of
 from analysis.faults.score import BenchmarkScore, Case
+from analysis.record import record
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
@@ -58,6 +63,45 @@ def test_planting_leaves_the_healthy_run_as_it_was(planter: Planter, material: B
     case(planter, "nan-features")
     assert {p: p.read_bytes() for p in before} == before
     assert not list(planter.folder.iterdir())
+
+
+def test_what_is_measured_for_the_findings_alone_says_what_a_diagnosis_says(material: Bench) -> None:
+    ours, theirs = findings_of(material.run), run_checks(record(material.run).statistics)
+    assert [(f.id, f.subject, f.severity, f.verdict, f.follows) for f in ours] == [
+        (f.id, f.subject, f.severity, f.verdict, f.follows) for f in theirs
+    ]
+
+
+def test_an_alarm_about_skill_is_looked_at_again_on_test_customers_that_were_not_seen(
+    material: Bench, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind, none = (Finding(f"SKILL-{w}", "warning", "churn", "so") for w in ("BEHIND", "NONE"))
+    dead = Finding("EXP-DEAD", "warning", "causal", "It is dead.")
+    looked: list[Dataset] = []
+
+    def again(run: Run, data: Dataset) -> tuple[Finding, ...]:
+        seen = set(run.sample().table(["customer_id"]).column("customer_id").to_pylist())
+        table = data.table(["customer_id", "split"])
+        assert set(table.column("split").to_pylist()) == {"test"}
+        assert not seen & set(table.column("customer_id").to_pylist())
+        looked.append(data)
+        return behind, dead
+
+    monkeypatch.setattr(measuring, "findings_of", again)
+    assert confirmed(material.run, tiny_dataset, [behind, none, dead]) == {"SKILL-BEHIND churn"}
+    assert len(looked) == 1
+    assert confirmed(material.run, tiny_dataset, [dead]) == frozenset()
+    assert confirmed(material.run, None, [behind]) == frozenset()
+    assert len(looked) == 1
+
+
+def test_cases_side_by_side_are_those_of_one_process(material: Bench, tmp_path: Path) -> None:
+    work = [(f, f.levels[0], False) for f in (faults()["few-rows"], faults()["transfer-cycle"])]
+    healthy = Healthy.of(material)
+    alone, apart = (list(planted(material, healthy, work, tmp_path, n)) for n in (1, 2))
+    plain = [sorted((replace(c, seconds=0.0) for c in cases), key=lambda c: c.fault) for cases in (alone, apart)]
+    assert plain[0] == plain[1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_fault_that_trains_is_named_and_its_fix_is_tried(planter: Planter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,3 +134,17 @@ def test_a_suggested_fix_is_an_override_that_the_command_line_reads() -> None:
     assert on is not None
     assert "ctr" in load_config("small", overrides=("task_experts.tasks.ctr.enabled=false", on)).tasks
     assert Fix("", None, None, "Rebuild.").override() is None
+
+
+def test_what_other_customers_confirm_of_a_healthy_run_is_told_apart_and_on_neither_side_of_the_precision() -> None:
+    behind, dead = Finding("SKILL-BEHIND", "warning", "churn", "behind"), Finding("EXP-DEAD", "warning", "causal", "dead")
+    healthy = judge_healthy("small", 1, [behind, dead], {"SKILL-BEHIND churn"})
+    assert [a.id for a in healthy.false_alarms] == ["EXP-DEAD"]
+    assert [a.id for a in healthy.confirmed] == ["SKILL-BEHIND"]
+    of = fault(Expect("SAE-DEAD"))
+    copy = judge(of, CLEAR, 1, [behind, dead], [behind, dead], confirmed={"SKILL-BEHIND churn"})
+    assert [a.id for a in copy.false_alarms] == ["EXP-DEAD"]
+    assert copy.permitted == ("SKILL-BEHIND churn",)
+    score = BenchmarkScore((healthy, copy))
+    assert score.summary()["healthy_confirmed"] == 1
+    assert "SKILL-BEHIND churn: small, seed 1" in str(score)

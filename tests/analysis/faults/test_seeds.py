@@ -10,15 +10,15 @@ import pytest
 from analysis.faults import bench as benchmark
 from analysis.faults.bench import Clock, Request, run_benchmark
 from analysis.faults.score import BenchmarkScore, judge_healthy
-from analysis.faults.seeds import FRESH, LIMITS, LOOKED_AT, ONCE, note_use, require_allowed, role, used
+from analysis.faults.seeds import FRESH, LIMITS, LOOKED_AT, ONCE, SEEN, note_use, require_allowed, role, used
 from ple_model.cli import main
 from ple_model.errors import UserError
 
 
 def test_no_seed_has_two_roles() -> None:
-    groups = [LIMITS, LOOKED_AT, (ONCE,), FRESH]
+    groups = [LIMITS, LOOKED_AT, SEEN, (ONCE,), FRESH]
     assert len({s for g in groups for s in g}) == sum(map(len, groups))
-    assert [role(g[0]) for g in groups] == ["set limits", "looked at", "run once", "healthy alone"]
+    assert [role(g[0]) for g in groups] == ["set limits", "looked at", "looked at", "run once", "healthy alone"]
     assert role(99999) == "other"
 
 
@@ -48,14 +48,18 @@ def test_healthy_runs_alone_print_their_alarms_by_seed(
     from analysis.checks.finding import Finding
 
     ring = Finding("EXP-DEAD", "warning", "causal", "It is dead.")
+    behind = Finding("SKILL-BEHIND", "warning", "churn", "It is behind.")
     monkeypatch.setattr(benchmark, "prepare_small", lambda workdir, seed, *_: seed)
-    monkeypatch.setattr(benchmark, "findings_of", lambda seed: [ring] if seed == FRESH[1] else [])
+    monkeypatch.setattr(benchmark, "findings_of", lambda seed: [ring, behind] if seed == FRESH[1] else [])
+    monkeypatch.setattr(benchmark, "confirmed_alone", lambda run, found: {"SKILL-BEHIND churn"})
     assert main(["faults", "--healthy", "3", "--workdir", str(tmp_path), "--json"]) == 1
     said = capsys.readouterr()
     summary = json.loads(said.out)["summary"]
     assert (summary["healthy_runs"], summary["healthy_alarms"], summary["cases"]) == (3, 1, 0)
+    assert (summary["healthy_confirmed"], summary["healthy_silent"]) == (1, 2)
     assert summary["seed_roles"] == {str(s): "healthy alone" for s in FRESH[:3]}
-    assert f"seed {FRESH[1]}: 1 alarms: warning EXP-DEAD causal" in said.err
+    told = "2 alarms; false: warning EXP-DEAD causal; confirmed by other customers: warning SKILL-BEHIND churn"
+    assert f"seed {FRESH[1]}: {told}" in said.err
     assert not list(tmp_path.glob("case-*"))
 
 
@@ -68,6 +72,7 @@ def test_a_benchmark_says_how_long_the_rest_takes() -> None:
 def test_an_empty_request_of_the_once_seed_is_written_into_its_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "prepare_small", lambda *_: 0)
     monkeypatch.setattr(benchmark, "findings_of", lambda _: [])
+    monkeypatch.setattr(benchmark, "confirmed_alone", lambda *_: frozenset())
     request = Request(seeds=(ONCE,), healthy=True)
     assert run_benchmark(request, tmp_path, lambda _: None).once == ()
     second = run_benchmark(request, tmp_path, lambda _: None)
