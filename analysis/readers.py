@@ -60,17 +60,25 @@ class _Fold:
         self.others, self.any, self.rows = len(other), bool(kept.any()), len(a)
         if not self.any:
             return
-        wide = a.shape[1] > len(a)
-        product = a @ a.T if wide else a.T @ a
-        self.own = None if wide else a
-        self.read = b @ a.T if wide else b
-        eye = np.eye(len(product))
-        self.factors = [cho_factor(product + s * self.rows * eye, check_finite=False) for s in STRENGTHS]
+        self.wide, self.own, self.other = a.shape[1] > len(a), a, b
+        product = a @ a.T if self.wide else a.T @ a
+        self.factors = [
+            cho_factor(_with_diagonal(product, s * self.rows), overwrite_a=True, check_finite=False) for s in STRENGTHS
+        ]
 
     def told(self, y: Array) -> list[Array]:
         """Predictions of the other half, one a strength."""
         centre = y.mean(0)
         if not self.any:
             return [np.broadcast_to(centre, (self.others, y.shape[1]))] * len(STRENGTHS)
-        wanted = y - centre if self.own is None else self.own.T @ (y - centre)
-        return [centre + self.read @ cho_solve(f, wanted, check_finite=False) for f in self.factors]
+        wanted = y - centre if self.wide else self.own.T @ (y - centre)
+        weights = np.concatenate([cho_solve(f, wanted, check_finite=False) for f in self.factors], axis=1)
+        if self.wide:  # through the few columns of what is asked: all of `other @ own.T` would cost more than the factors
+            weights = self.own.T @ weights
+        return [centre + read for read in np.split(self.other @ weights, len(STRENGTHS), axis=1)]
+
+
+def _with_diagonal(product: Array, more: float) -> Array:
+    out = product.T.copy(order="F")
+    out[np.diag_indices(len(out))] += more
+    return out
