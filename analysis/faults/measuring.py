@@ -14,6 +14,7 @@ from analysis.checks.finding import Finding
 from analysis.engine.effects import Engine
 from analysis.faults.causes import name
 from analysis.record import Recorder
+from analysis.recording.ending import Ending
 from analysis.stats.run import Statistics
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
@@ -24,12 +25,18 @@ OTHERS = 1_000
 """Customers at most on whom an alarm about skill is looked at again."""
 
 
-class _Pass(Recorder):
-    """The pass of `ple diagnose`, with the interventions alone that LT-OVERRELIANCE decides by. What ablating a dead expert
-    does is shown by CGC-DEAD-EXPERT and does not decide over it."""
+class _Decisive(Ending):
+    """With the interventions alone that LT-OVERRELIANCE decides by. What ablating a dead expert does is shown by CGC-DEAD-EXPERT
+    and does not decide over it."""
 
     def interventions(self, engine: Engine) -> Sequence[str]:
         return [f"edge.{e.key}=0" for e in engine.model.edges]
+
+
+class _Pass(Recorder):
+    """The pass of `ple diagnose`."""
+
+    ending: type[Ending] = _Decisive
 
 
 def findings_of(run: Run, data: Dataset | None = None, limit: int | None = None) -> tuple[Finding, ...]:
@@ -60,4 +67,4 @@ def statistics_of(run: Run, data: Dataset, limit: int | None = None) -> Statisti
     if data.manifest.rows == 0:
         raise UserError(f"{data.path} has no rows")
     with tempfile.TemporaryDirectory(prefix="ple-faults-") as folder:
-        return _Pass(run, data, limit, 0, None).measure(Path(folder))[0]
+        return _Pass(run, data, limit, 0, None).measure(Path(folder))
