@@ -26,8 +26,8 @@ OTHERS = 1_000
 
 
 class _Decisive(Ending):
-    """With the interventions alone that LT-OVERRELIANCE decides by. What ablating a dead expert does is shown by CGC-DEAD-EXPERT
-    and does not decide over it."""
+    """With the interventions alone that LT-OVERRELIANCE decides by. What ablating a dead expert does is shown by
+    CGC-DEAD-EXPERT and does not decide over it."""
 
     def interventions(self, engine: Engine) -> Sequence[str]:
         return [f"edge.{e.key}=0" for e in engine.model.edges]
@@ -46,7 +46,7 @@ def findings_of(run: Run, data: Dataset | None = None, limit: int | None = None)
 
 
 def confirmed(run: Run, bank: Dataset | None, findings: Sequence[Finding]) -> frozenset[str]:
-    """ "ID subject" of those alarms about skill that the same run raises again on test customers of its bank whom the first
+    """The alarms about skill ("ID subject") that the same run raises again on test customers of its bank whom the first
     measurement did not see: what two samples of customers say with their intervals is true of the run."""
     claimed = {name(f) for f in findings if f.alarm and f.id.startswith(ABOUT_SKILL)}
     if not claimed or bank is None:
