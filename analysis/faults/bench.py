@@ -93,6 +93,8 @@ def run_benchmark(
         for seed in request.seeds:
             if request.healthy:
                 cases.append(_healthy_alone(workdir, seed, request.customers, say))
+                if keep is not None:
+                    keep(BenchmarkScore(tuple(cases), once))
                 continue
             bench = prepare(workdir, seed, request.customers, say)
             healthy = Healthy.of(bench)
