@@ -73,8 +73,12 @@ def test_what_is_measured_for_the_findings_alone_says_what_a_diagnosis_says(mate
 
 
 def test_an_alarm_about_skill_is_looked_at_again_on_test_customers_that_were_not_seen(
-    material: Bench, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    material: Bench, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    table = tiny_dataset.table(["customer_id", "split"])
+    pairs = zip(table.column("customer_id").to_pylist(), table.column("split").to_pylist(), strict=True)
+    first = tiny_dataset.extract(tmp_path / "first", customers=sorted({c for c, s in pairs if s == "test"})[:20])
+    monkeypatch.setattr(Run, "sample", lambda self: first)
     behind, none = (Finding(f"SKILL-{w}", "warning", "churn", "so") for w in ("BEHIND", "NONE"))
     dead = Finding("EXP-DEAD", "warning", "causal", "It is dead.")
     looked: list[Dataset] = []
