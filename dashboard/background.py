@@ -1,17 +1,19 @@
 """What runs beside the pages, for all sessions of the server: trainings, measurements in threads, maps in processes.
 
-Nothing here is a cache: `_measurements`, `_drawings` and `_fittings` list the work that was asked for, so that any tab can
-follow and stop it.
+Nothing here is a cache: `_measurements`, `_drawings`, `_fittings` and `_askings` list the work that was asked for, so that any
+tab can follow and stop it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -253,3 +255,65 @@ def no_baselines(path: Path) -> str:
         return why_not(folder, DatasetManifest.load(folder))
     except UserError as e:
         return str(e)
+
+
+@dataclass
+class Asking:
+    """What a command of `ple` says as JSON, asked by a process of its own, so that it can be stopped."""
+
+    process: subprocess.Popen[str]
+    result: dict[str, Any] | None = None
+    error: str = ""
+    stopped: bool = False
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def follow(self) -> None:
+        """Wait for its answer (in a thread). A command that found a problem (1) has said it in its answer."""
+        out, said = self.process.communicate()
+        try:
+            found = json.loads(out) if self.process.returncode in (0, 1) else None
+        except ValueError:
+            found = None
+        if isinstance(found, dict):
+            self.result = found
+        elif not self.stopped:
+            self.error = said.strip().splitlines()[-1] if said.strip() else f"it ended with {self.process.returncode}"
+
+    def end(self) -> None:
+        """Stop it (a callback)."""
+        self.stopped = True
+        self.process.terminate()
+
+
+MOST_ANSWERS = 64
+
+
+@st.cache_resource(show_spinner=False)
+def _askings() -> dict[tuple[tuple[str, ...], str], Asking]:
+    return {}
+
+
+def ask(words: tuple[str, ...], mark: str) -> Asking:
+    """The answer of `ple WORDS --json`, asked once for what `mark` says of the files that it reads."""
+    known = _askings()
+    found = known.get((words, mark))
+    if found is None:
+        for old in [k for k, a in known.items() if not a.alive][:-MOST_ANSWERS]:
+            del known[old]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ple_model", *words, "--json"],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        found = known[words, mark] = Asking(process)
+        found.thread = threading.Thread(target=found.follow, name=f"ple {words[0]}", daemon=True)
+        found.thread.start()
+    return found
+
+
+def ask_again(words: tuple[str, ...], mark: str) -> None:
+    """Forget an answer that failed or was stopped (a callback)."""
+    _askings().pop((words, mark), None)

@@ -106,3 +106,20 @@ def _plain(name: str) -> str:
 def dataset_at(name: str) -> Path:
     """Where a new dataset of this name goes."""
     return data_folder() / name
+
+
+def map_of(source: Path) -> Path:
+    """Where the map of a source lies: the same source has the same map, so that what was corrected is found again."""
+    mark = hashlib.sha256(str(source).encode()).hexdigest()[:8]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", source.name.split(".")[0]).strip("-") or "map"
+    return make_folder(data_folder() / "maps") / f"{stem[:40]}-{mark}.yaml"
+
+
+def mark_of(path: Path) -> str:
+    """Size and time of a file, or of the files of a folder: what is told of them is told anew when it changes."""
+    files = _in_order(path) if path.is_dir() else [path]
+    try:
+        found = [(f.name, s.st_size, s.st_mtime_ns) for f in files if (s := f.stat())]
+    except OSError:
+        return ""
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:16]

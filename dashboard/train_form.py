@@ -17,7 +17,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import background, state, ui
-from dashboard.components import data_job
+from dashboard.components import data_job, reach
 from dashboard.guarded import guarded
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
@@ -149,6 +149,8 @@ def _form() -> None:
     ui.button(
         t("datasets.open"), icon=":material/add:", key="make-dataset", type="tertiary", on_click=state.go_to, args=("datasets",)
     )
+    if dataset and _is_dataset(dataset):
+        reach.brief(Path(dataset))
     st.session_state.setdefault("train_name", time.strftime("run-%m%d-%H%M"))
     name = ui.text_input(t("train.name"), key="train_name", help=t("train.name_help"))
     left, right = st.columns(2)

@@ -58,8 +58,9 @@ def costs(steps: tuple[Step, ...], rows: float) -> None:
     ui.caption(t("datasets.cost_help"))
 
 
-def start(making: Making | None, key: str) -> None:
-    """The same from a shell, and the button that starts the job; without a making the button waits."""
+def start(making: Making | None, key: str, name: str = "") -> None:
+    """The same from a shell, and the button that starts the job; without a making the button waits. `name`: the key of the
+    field that names it, which proposes another name after the start."""
     if making is not None:
         ui.caption(t("train.preview"))
         st.code("\n".join(shell(w) for w in commands(making)), language="bash", wrap_lines=True)
@@ -68,15 +69,15 @@ def start(making: Making | None, key: str) -> None:
         ui.error(said, icon=":material/error:")
     ui.button(
         t(f"{key}.start"), type="primary", icon=":material/play_arrow:", key=f"{key}-start", disabled=making is None,
-        on_click=_start, args=(making, key),
+        on_click=_start, args=(making, key, name or f"{key}_name"),
     )  # fmt: skip
 
 
-def _start(making: Making, key: str) -> None:
+def _start(making: Making, key: str, name: str) -> None:
     """Start the job (a callback); what was typed stays where it cannot be."""
     try:
         background.data_jobs().start(making)
     except (UserError, OSError) as e:
         st.session_state[f"{key}_error"] = str(e)
     else:
-        st.session_state.pop(f"{key}_name", None)
+        st.session_state.pop(name, None)

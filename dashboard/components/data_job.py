@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import background, making_cost, ui
+from dashboard import background, making_cost, places, state, ui
 from dashboard.data_jobs import DataJob, commands
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import say
@@ -37,6 +37,13 @@ def train_on(dataset: Path) -> None:
     """Choose a dataset in the training form and open it (a callback)."""
     st.session_state["train_data"] = str(dataset)
     st.session_state["train_open"] = True
+
+
+def choose_cutoffs(events: Path) -> None:
+    """Go on from imported event tables (a callback)."""
+    st.session_state["way"] = "events"
+    st.session_state["events_folder"] = places.short(events)
+    state.go_to("datasets")
 
 
 def card(job: DataJob, where: str) -> None:
@@ -91,6 +98,11 @@ def _ended(job: DataJob, where: str) -> None:
             ui.button(
                 t("job.resume"), icon=":material/resume:", key=f"{where}-again-{job.id}", on_click=_again, args=(job,),
                 help=t("making.resume_help"),
+            )  # fmt: skip
+        if m.steps[-1] == "import" and job.status == "finished" and m.events is not None:
+            ui.button(
+                t("making.choose"), icon=":material/date_range:", key=f"{where}-choose-{job.id}", on_click=choose_cutoffs,
+                args=(m.events,), type="primary",
             )  # fmt: skip
         if m.dataset is not None and (m.dataset / "dataset.json").is_file():
             ui.button(

@@ -7,20 +7,12 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import background, making_cost, state, train_form, ui
-from dashboard.components.data_job import ERROR, shell, train_on
+from dashboard import state, train_form, ui
+from dashboard.components import reach
+from dashboard.components.data_job import train_on
 from dashboard.components.figure import table
-from dashboard.data_jobs import Making, commands
-from dashboard.i18n import language, maybe, t
-from dashboard.units import duration
-from ple_model.baseline_folder import StoredBaselines
+from dashboard.i18n import t
 from ple_model.data.dataset.manifest import DatasetManifest
-from ple_model.errors import UserError
-from ple_model.tasks import TASKS
-
-SPLITS = ("test", "validation")
-SHOWN = ("linear", "boosting", "reachable")
-"""Baselines whose skill is shown; the constant's is 0 by definition."""
 
 
 def dataset_list() -> None:
@@ -60,61 +52,15 @@ def dataset(path: Path) -> None:
     if not isinstance(manifest, DatasetManifest):
         ui.error(manifest, icon=":material/error:")
         return
-    found = state.baselines(path)
-    split = next((s for s in SPLITS if manifest.splits.get(s)), "test")
+    found, split = state.baselines(path), reach.judged(manifest)
     ui.caption(f"`{path}`")
     table(
-        pd.DataFrame(_tasks(manifest, found, split)),
-        "dataset-tasks",
-        title=t("datasets.reach"),
-        caption=t("datasets.reach_help", split=maybe(f"split.{split}", split)) if found else t("datasets.reach_none"),
-        height="content",
-        column_config={
-            t(f"baseline.{b}"): st.column_config.NumberColumn(format="%.3f", help=t(f"baseline.{b}_help")) for b in SHOWN
-        },
-    )
-    with st.container(horizontal=True, gap="small"):
-        ui.button(
-            t("making.train"), icon=":material/model_training:", type="primary", key="train-on", on_click=train_on, args=(path,)
-        )
-        if found is None:
-            _offer(path, manifest)
-
-
-def _tasks(m: DatasetManifest, found: StoredBaselines | None, split: str) -> list[dict[str, object]]:
-    rows = []
-    for task, counts in m.label_counts.items():
-        if task not in TASKS:
-            continue
-        row: dict[str, object] = {
-            t("overview.task"): task,
-            t("datasets.what"): TASKS[task].title_ko if language() == "ko" and TASKS[task].title_ko else TASKS[task].title,
-            **{t(f"split_rows.{s}"): counts.get(s, 0) for s in ("train", "validation", "test")},
-        }
-        if found is not None:
-            one = found.tasks.get(task)
-            loss = one.splits[split].loss if one is not None and split in one.splits else {}
-            constant = loss.get("constant")
-            for name in SHOWN:
-                there = name in loss and constant
-                row[t(f"baseline.{name}")] = 1 - loss[name] / constant if there and constant else None
-        rows.append(row)
-    return rows
-
-
-def _offer(path: Path, manifest: DatasetManifest) -> None:
-    """Not measured yet: measure, with what it costs."""
-    making = Making(("baselines",), dataset=path.absolute())
-    cost = making_cost.cost(making.steps, manifest.rows)
-    ui.button(
-        t("datasets.measure", time=duration(cost.seconds)), icon=":material/straighten:", key="measure-baselines",
-        on_click=_measure, args=(making,), help=t("datasets.measure_help"),
+        reach.rows(manifest, found), "dataset-tasks", title=t("datasets.reach"),
+        caption=t("datasets.reach_help", split=t(f"split.{split}")) if found else t("datasets.reach_none"), height="content",
+        column_config=reach.columns(),
     )  # fmt: skip
-    st.code(shell(commands(making)[0]), language="bash")
-
-
-def _measure(making: Making) -> None:
-    try:
-        background.data_jobs().start(making)
-    except (UserError, OSError) as e:
-        st.session_state[ERROR] = str(e)
+    ui.button(
+        t("making.train"), icon=":material/model_training:", type="primary", key="train-on", on_click=train_on, args=(path,)
+    )
+    if found is None:
+        reach.offer(path, manifest, "page")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from dashboard.i18n import t
 
 
 def new_name(prefix: str, key: str) -> tuple[str, str]:
-    """(the name, why it cannot be taken; empty where it can)."""
-    st.session_state.setdefault(key, time.strftime(f"{prefix}-%m%d-%H%M"))
+    """(the name, why it cannot be taken; empty where it can). `prefix` is proposed as it is; taken, with the hour."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", prefix).strip("-._")[:40] or "data"
+    free = not refused(plain)
+    st.session_state.setdefault(key, plain if free else time.strftime(f"{plain}-%m%d-%H%M"))
     name = ui.text_input(t("datasets.name"), key=key, help=t("datasets.name_help", folder=str(places.data_folder())))
     why = refused(name or "")
     if why:

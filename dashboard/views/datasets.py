@@ -7,14 +7,16 @@ import streamlit as st
 from dashboard import background, ui
 from dashboard.components import data_job
 from dashboard.components.bank_form import bank_form
+from dashboard.components.build_form import build_form
 from dashboard.components.dataset_list import dataset_list
+from dashboard.components.import_form import import_form
 from dashboard.frame import Frame
 from dashboard.guarded import guarded
 from dashboard.i18n import t
 from dashboard.view import View
 
 SHOWN_JOBS = 6
-WAYS = {"bank": bank_form}
+WAYS = {"bank": bank_form, "files": import_form, "events": build_form}
 
 
 def _jobs() -> None:

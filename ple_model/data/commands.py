@@ -1,4 +1,4 @@
-"""`ple build`: event tables -> dataset."""
+"""`ple build`: event tables -> dataset; `ple labels`: how many labels it would have."""
 
 from __future__ import annotations
 
@@ -98,6 +98,26 @@ def _bar(terminal: bool) -> Progress:
     return show
 
 
+def _configure_labels(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("events", type=folder_in, metavar="EVENTS", help="folder of event tables")
+    parser.add_argument(
+        "--cutoff", action="append", default=[], type=day, metavar="DATE",
+        help="cut-off date, may be repeated (default: those of the source, else what its span allows)",
+    )  # fmt: skip
+    parser.add_argument("--horizon-days", type=HORIZON, default=84, help="days after a cut-off that labels see (default: 84)")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the split (default: 0)")
+    add_json(parser)
+
+
+def _run_labels(args: argparse.Namespace) -> int:
+    from ple_model.data.build.count import count_labels
+
+    found = count_labels(args.events, args.cutoff or None, args.horizon_days, args.seed)
+    print(json.dumps(found.to_json(), ensure_ascii=False) if args.json else found)
+    return 0
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("build", "event tables -> dataset: features, derived inputs, labels", _configure_build, _run_build),
+    Command("labels", "how many labels a dataset would have, by task and split", _configure_labels, _run_labels),
 )

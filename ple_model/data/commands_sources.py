@@ -1,4 +1,4 @@
-"""Commands that make and check event tables: `ple synth`, `ple import`, `ple validate`."""
+"""Commands that make and check event tables: `ple synth`, `ple import`, `ple preview`, `ple validate`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ple_model.arguments import COUNT, SEED, folder_in, folder_out, whole
+from ple_model.arguments import COUNT, SEED, file_in, folder_in, folder_out, whole
+from ple_model.arguments import path as any_path
 from ple_model.commands import Arguments, Command, add_json, listener
 from ple_model.errors import UserError
 from ple_model.importers.importer import importers, progress, report_events
@@ -54,6 +55,26 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
 
 def _run_import(arguments: Arguments) -> int:
     return importers()[arguments.source].run(arguments)
+
+
+def _configure_preview(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=any_path, metavar="SOURCE", help="a file, or a folder or pattern of files of one layout")
+    parser.add_argument("--map", type=file_in, metavar="FILE", help="YAML that says which column is which (`ple import map`)")
+    parser.add_argument(
+        "--table", default="transactions", metavar="NAME", help="which event table it is (default: transactions)"
+    )
+    parser.add_argument("--rows", type=COUNT, default=10, metavar="N", help="how many rows to show (default: 10)")
+    add_json(parser)
+
+
+def _run_preview(arguments: Arguments) -> int:
+    from ple_model.data.importers.preview import preview
+    from ple_model.data.importers.source_map import SourceMap, load_map, require_table
+
+    mapping = load_map(arguments.map) if arguments.map is not None else SourceMap()
+    found = preview(arguments.source, mapping, require_table(arguments.table), arguments.rows)
+    print(json.dumps(found.to_json(), ensure_ascii=False) if arguments.json else found)
+    return 0 if found.ok else 1
 
 
 def validate_any(path: Path) -> ValidationReport:
@@ -115,5 +136,6 @@ def _run_validate(arguments: Arguments) -> int:
 COMMANDS: tuple[Command, ...] = (
     Command("synth", "write the synthetic bank's event tables", _configure_synth, _run_synth),
     Command("import", "turn real data or plain tables into event tables", _configure_import, _run_import),
+    Command("preview", "the rows of a source as a map reads them, and what cannot be read", _configure_preview, _run_preview),
     Command("validate", "report all faults of event tables, a dataset or a run at once", _configure_validate, _run_validate),
 )

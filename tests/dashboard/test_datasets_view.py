@@ -75,7 +75,7 @@ def test_a_dataset_shows_what_simple_models_reach_and_goes_to_the_training_form(
     shutil.rmtree(place / "baselines")
     app.run()
     assert EN["datasets.reach_none"] in text(app)
-    app.button(key="measure-baselines").click().run()
+    app.button(key="page-measure").click().run()
     assert commands(started[0]) == (("baselines", str(place)),)
     app.button(key="train-on").click().run()
     assert app.selectbox(key="train_data").value == str(place)

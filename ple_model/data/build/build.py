@@ -7,7 +7,6 @@ dataset that was built from the same events with the same settings by the same s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from ple_model.context import LabelScaler, ModelContext
 from ple_model.data.build.artifacts import Fitted
+from ple_model.data.build.brands import training_brands
 from ple_model.data.build.collect import CHUNK, chunks, collect
 from ple_model.data.build.coverage import coverage, event_spans, own_tables
 from ple_model.data.build.floating_point import subnormals_flushed
@@ -39,7 +39,6 @@ from ple_model.presence import presence_columns, task_key
 from ple_model.sources import source_digest
 from ple_model.tasks import TASKS
 
-MAX_BRANDS = 2048
 SEGMENT_NAMES = ("anonymous", "cold start", "warm", "dormant")
 
 
@@ -114,7 +113,7 @@ def build(
         work.progress("fit", 0.0)
         fitted = Fitted.fit(store, collected, train, settings.seed)
         labels = compute_labels(store, settings.labels)
-        brands = _brands(labels, train)
+        brands = training_brands(labels.brand[train])
         mean, std = fitted.raw_statistics(collected, train)
         context = ModelContext(
             hierarchy=fitted.forest.tree, raw_mean=mean, raw_std=std, brands=tuple(b for b, _ in brands),
@@ -336,12 +335,6 @@ def _made(folder: Path) -> Path:
 def _rows_of(store: EventStore, split: str) -> NDArray[np.int64]:
     found = store.con.execute("SELECT row_id FROM spine WHERE split = ? ORDER BY row_id", [split]).fetchnumpy()["row_id"]
     return np.asarray(found, dtype=np.int64)
-
-
-def _brands(labels: Labels, train: NDArray[np.int64]) -> list[tuple[str, int]]:
-    """Brands of the training labels, most frequent first, with their counts."""
-    counts = Counter(b for b in labels.brand[train] if b is not None)
-    return sorted(counts.items(), key=lambda x: (-x[1], x[0]))[:MAX_BRANDS]
 
 
 def _scalers(labels: Labels, train: NDArray[np.int64]) -> dict[str, LabelScaler]:

@@ -16,6 +16,7 @@ from ple_model.data.importers.source_map import TableMap
 from ple_model.data.importers.spreadsheets import sheet_as_csv, sheets
 from ple_model.errors import UserError
 from ple_model.sql_paths import to_read, to_read_all, to_write
+from ple_model.sql_text import literal, quote
 
 
 def scan_source(con: duckdb.DuckDBPyConnection, files: Sequence[Path], table: TableMap, scratch: Path) -> str:
@@ -24,10 +25,34 @@ def scan_source(con: duckdb.DuckDBPyConnection, files: Sequence[Path], table: Ta
     `UserError` names the file that is no table or has another layout than the rest, `duckdb.Error` says why one cannot be
     parsed.
     """
+    parts = [part for part, _ in _parts(con, files, table, scratch)]
+    return f"read_parquet({to_read_all(parts)}, union_by_name=true)"
+
+
+FILE, ROW = "file of the row", "row in the file"
+"""Columns of `scan_rows`."""
+
+
+def scan_rows(con: duckdb.DuckDBPyConnection, files: Sequence[Path], table: TableMap, scratch: Path) -> str:
+    """The same with two more columns: the name of the file a row stands in, and its number there, counted as a spreadsheet
+    counts (the header and the lines above it too; a cell of several lines is one row)."""
+    parts = _parts(con, files, table, scratch)
+    where = ", ".join(
+        f"({to_read(part)}, {literal(file.name)}, {first})" for file, (part, first) in zip(files, parts, strict=True)
+    )
+    read = f"read_parquet({to_read_all([p for p, _ in parts])}, union_by_name=true, filename=true, file_row_number=true)"
+    return (
+        f"(SELECT p.* EXCLUDE (filename, file_row_number), w.name AS {quote(FILE)}, p.file_row_number + w.first AS {quote(ROW)}"
+        f" FROM {read} p JOIN (VALUES {where}) w(part, name, first) ON p.filename = w.part)"
+    )
+
+
+def _parts(con: duckdb.DuckDBPyConnection, files: Sequence[Path], table: TableMap, scratch: Path) -> list[tuple[Path, int]]:
+    """A Parquet file for each file, and the number of its first row."""
     parts = [_one(con, file, table, scratch, k) for k, file in enumerate(files)]
     if len(parts) > 1:
-        require_one_layout(files, [_columns(con, p) for p in parts])
-    return f"read_parquet({to_read_all(parts)}, union_by_name=true)"
+        require_one_layout(files, [_columns(con, p) for p, _ in parts])
+    return parts
 
 
 def guess_layout(files: Sequence[Path], name: str, encoding: str | None = None) -> tuple[TableMap, str, str]:
@@ -73,10 +98,10 @@ def _columns(con: duckdb.DuckDBPyConnection, part: Path) -> list[str]:
     return [str(r[0]) for r in con.execute(f"DESCRIBE SELECT * FROM read_parquet({to_read(part)})").fetchall()]
 
 
-def _one(con: duckdb.DuckDBPyConnection, file: Path, table: TableMap, scratch: Path, k: int) -> Path:
+def _one(con: duckdb.DuckDBPyConnection, file: Path, table: TableMap, scratch: Path, k: int) -> tuple[Path, int]:
     kind = file_kind(file)
     if kind == PARQUET:
-        return file
+        return file, 1
     copy = scratch / f"part-{k}-{len(list(scratch.iterdir()))}.raw"
     if kind == EXCEL:
         text = scratch / f"sheet-{k}.csv"
@@ -94,7 +119,7 @@ def _one(con: duckdb.DuckDBPyConnection, file: Path, table: TableMap, scratch: P
         raise UserError(f"'{file}' cannot be read as CSV: {_reason(e)}") from e
     if path != file:
         path.unlink()
-    return copy
+    return copy, shape.skip_lines + 2
 
 
 def _reason(error: duckdb.Error) -> str:

@@ -101,6 +101,13 @@ def _open_places(here: str, table: TableMap) -> list[str]:
     return places
 
 
+def require_table(name: str) -> str:
+    """The name of an event table; `UserError` for any other."""
+    if name not in IMPORTABLE:
+        raise UserError(f"--table {name} is no event table{did_you_mean(name, IMPORTABLE)}")
+    return name
+
+
 def load_map(path: Path) -> SourceMap:
     """Read a YAML map; `UserError` names the unknown key, table or column and the nearest valid one."""
     try:

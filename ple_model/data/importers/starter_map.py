@@ -30,13 +30,13 @@ from ple_model.data.importers.map_text import comment, one_line, scalar
 from ple_model.data.importers.row_rules import lost_digits, value_counts
 from ple_model.data.importers.scan_source import guess_layout, scan_source
 from ple_model.data.importers.source_files import find_files, folder_of, passed_over
-from ple_model.data.importers.source_map import IMPORTABLE, OPEN, TableMap, load_map
+from ple_model.data.importers.source_map import IMPORTABLE, OPEN, TableMap, load_map, require_table
 from ple_model.data.importers.starter_lines import column_lines, file_lines, writing_lines
 from ple_model.data.importers.status_words import guess_row
 from ple_model.data.importers.tables import converted_sql, source_sql
 from ple_model.data.importers.text_encoding import text_encoding
 from ple_model.data.labels.labels import LabelSettings
-from ple_model.errors import UserError, did_you_mean
+from ple_model.errors import UserError
 from ple_model.sql_text import quote
 from ple_model.staging import staged_file
 
@@ -63,8 +63,7 @@ def write_starter(file: Path, out: Path, table: str = "transactions", encoding: 
     """Write a map for `file` to `out`, or add the table to the map that is there; `UserError` where it already has it. The
     encoding is found where it is not given."""
     file, out = Path(file), Path(out)
-    if table not in IMPORTABLE:
-        raise UserError(f"--table {table} is no event table{did_you_mean(table, IMPORTABLE)}")
+    require_table(table)
     encoding = encoding if encoding is None else text_encoding(encoding, "--encoding")
     existing = load_map(out) if out.exists() else None
     if existing is not None and table in existing.tables:

@@ -41,6 +41,17 @@ HINT = "`ple import map FILE map.yaml` writes a map for files with other names o
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How one column of ours is read: SQL of the source's value, and of what it becomes (NULL where it cannot)."""
+
+    originals: tuple[str, ...]
+    value: str
+    converted: str
+    kind: str
+    """Our type; the source's where the column is its own."""
+
+
+@dataclass(frozen=True)
 class Select:
     """SQL of one table in our columns and types."""
 
@@ -53,6 +64,10 @@ class Select:
     """What the map's `rows` and `currency` did."""
     currency: str = ""
     """Code of the amounts; empty where nothing names one."""
+    scan: str = ""
+    """SQL of the rows that count, as the source has them."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """By column of ours."""
 
 
 def import_tables(
@@ -275,13 +290,22 @@ def _select(
     con: duckdb.DuckDBPyConnection, name: str, place: Path, table: TableMap, scratch: Path, problems: list[str]
 ) -> Select:
     """SQL of one table; what is wrong goes to `problems`."""
-    spec, file = IMPORTABLE[name], place.name
+    file = place.name
     try:
         scan = scan_source(con, find_files(place), table, scratch)
         found = {str(r[0]): str(r[1]) for r in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
     except duckdb.Error as e:
         problems.append(f"{file} cannot be read: {str(e).splitlines()[0][:160]}")
         return Select("")
+    return select_from(con, name, file, scan, found, table, problems)
+
+
+def select_from(
+    con: duckdb.DuckDBPyConnection, name: str, file: str, scan: str, found: Mapping[str, str], table: TableMap,
+    problems: list[str],
+) -> Select:  # fmt: skip
+    """The same of a relation with the columns `found`, which may have further ones that nobody asks for."""
+    spec = IMPORTABLE[name]
     scan, notes = picked(con, scan, found, table.rows, f"{file}: tables.{name}.rows", problems)
     where = f"tables.{name}.currency"
     scan, factor, more = apply_rule(con, scan, found, table.currency, file, where, problems)
@@ -318,8 +342,9 @@ def _select(
     where, dropped = _complete(con, spec, scan, file, expressions, table.drop_incomplete, problems)
     kept = scan if where == "true" else f"(SELECT * FROM {scan} WHERE {where})"
     wanted: list[str] = []
+    readings: dict[str, Reading] = {}
     for column, expression in expressions.items():
-        kind = types.get(column)
+        kind, value = types.get(column), expression
         if kind is not None:
             converted = converted_sql(expression, column in texts, column, kind, table)
             _check(con, kept, expression, converted, kind, f"{file}: {name}.{column}", problems)
@@ -329,9 +354,11 @@ def _select(
             if column == "amount" and table.spending == "negative":
                 expression = f"CASE WHEN {_is_card(expressions)} THEN -({expression}) ELSE {expression} END"
         wanted.append(f"{expression} AS {quote(column)}")
+        originals = () if column in table.constants else table.columns.get(column, (column,))
+        readings[column] = Reading(originals, value, expression, kind or "as it is")
     if spec.free_columns:
         wanted += [_free(con, spec, kept, c, found[c]) for c in found if c not in used and c not in names]
-    return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped, tuple(notes), currency)
+    return Select(f"SELECT {', '.join(wanted)} FROM {kept}", tuple(missing), dropped, tuple(notes), currency, scan, readings)
 
 
 def _is_card(expressions: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,9 @@ import torch
 
 from ple_model import sources
 from ple_model.baseline_folder import REACHABLE
+from ple_model.cli import main
 from ple_model.data.build.build import BuildSettings, build, transform
+from ple_model.data.build.count import count_labels
 from ple_model.data.build.floating_point import flushes_subnormals
 from ple_model.data.build.reachable import write_reachable
 from ple_model.data.build.spine import SplitSettings, create_spine
@@ -297,3 +300,18 @@ def test_what_a_source_tells_of_its_own_probabilities_goes_with_the_rows(events:
     np.testing.assert_array_equal(planted.of(TASKS["ctr"]), [np.nan, 0.3])
     assert planted.of(TASKS["nba"]) is None  # twelve offers, two of them told
     assert planted.of(TASKS["churn"]) is None
+
+
+def test_labels_are_counted_before_as_the_build_counts_them(
+    built: Dataset, events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    m = built.manifest
+    found = count_labels(events)
+    assert (found.cutoffs, dict(found.rows)) == (m.cutoffs, m.splits)
+    assert found.tasks == m.label_counts
+    assert found.horizon_days == m.settings["horizon_days"]
+    later = count_labels(events, ["2024-06-20"])
+    assert sum(later.tasks["retention"].values()) == 0  # the events end before its window does
+    assert any("events end on" in note for note in later.notes)
+    assert main(["labels", str(events), "--cutoff", CUTOFFS[0], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cutoffs"] == [CUTOFFS[0]]
