@@ -131,8 +131,10 @@ def _answered(mapping: SourceMap, table: str) -> tuple[TableMap, tuple[str, ...]
 
 
 def _is_asked(problem: str, table: str, asked: tuple[str, ...]) -> bool:
-    """Whether a problem only says that a column is missing which the map asks for anyway."""
-    return any(f"has no column for {table}.{c}" in problem for c in asked)
+    """Whether a problem is about a column that the map asks for anyway."""
+    return any(f"{table}.{c}" in problem.split() for c in asked) or any(
+        f"has no column for {table}.{c}" in problem for c in asked
+    )
 
 
 def _one(con: duckdb.DuckDBPyConnection, sql: str) -> int:

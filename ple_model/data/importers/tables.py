@@ -339,7 +339,7 @@ def select_from(
             missing.append(column)
             if column in types and spec.column(column).required:
                 problems.append(f"{file} has no column for {name}.{column}{did_you_mean(column, found)}")
-    where, dropped = _complete(con, spec, scan, file, expressions, table.drop_incomplete, problems)
+    where, dropped = _complete(con, spec, scan, found, file, expressions, table.drop_incomplete, problems)
     kept = scan if where == "true" else f"(SELECT * FROM {scan} WHERE {where})"
     wanted: list[str] = []
     readings: dict[str, Reading] = {}
@@ -377,8 +377,8 @@ def _free(con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, column: st
 
 
 def _complete(
-    con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, file: str, expressions: Mapping[str, str], drop: bool,
-    problems: list[str],
+    con: duckdb.DuckDBPyConnection, spec: TableSpec, scan: str, found: Mapping[str, str], file: str,
+    expressions: Mapping[str, str], drop: bool, problems: list[str],
 ) -> tuple[str, int]:  # fmt: skip
     """The condition of the rows to keep, and how many rows it leaves out: those without a value every row needs."""
     keys = [c.name for c in spec.columns if c.key and c.name in expressions]
@@ -390,14 +390,14 @@ def _complete(
         return "true", 0
     if lacking and not drop:
         problems.append(
-            f"{file} has {lacking:,} rows without {' or '.join(keys)}, for example {_example(con, scan, where)}; "
+            f"{file} has {lacking:,} rows without {' or '.join(keys)}, for example {_example(con, scan, found, where)}; "
             f"'drop_incomplete: true' under tables.{spec.name} of the map leaves them out"
         )
     return (where, lacking) if lacking else ("true", 0)
 
 
-def _example(con: duckdb.DuckDBPyConnection, scan: str, where: str) -> str:
-    row = con.execute(f"SELECT * FROM {scan} WHERE NOT ({where}) LIMIT 1").fetchall()[0]
+def _example(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[str, str], where: str) -> str:
+    row = con.execute(f"SELECT {', '.join(map(quote, found))} FROM {scan} WHERE NOT ({where}) LIMIT 1").fetchall()[0]
     return repr(",".join("" if v is None else str(v) for v in row)[:60])
 
 

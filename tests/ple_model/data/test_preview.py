@@ -72,7 +72,7 @@ def test_a_map_with_open_questions_is_previewed_as_far_as_it_goes(months: Path) 
     )
     found = preview(months, asked)
     assert found.open == ("tables.transactions.columns.ts", "tables.transactions.columns.amount")
-    assert found.problems == ()
+    assert not any("transactions.ts" in p or "transactions.amount" in p for p in found.problems)
     assert [c.name for c in found.columns] == ["customer_id"]
     assert (found.span, found.cutoffs) == (("", ""), ())
 
