@@ -100,12 +100,14 @@ def _ended(job: DataJob, where: str) -> None:
                 help=t("making.resume_help"),
             )  # fmt: skip
         if m.steps[-1] == "import" and job.status == "finished" and m.events is not None:
-            ui.button(
+            if ui.button(
                 t("making.choose"), icon=":material/date_range:", key=f"{where}-choose-{job.id}", on_click=choose_cutoffs,
                 args=(m.events,), type="primary",
-            )  # fmt: skip
+            ):  # fmt: skip
+                st.rerun()  # the card is drawn in a fragment, which alone would run again
         if m.dataset is not None and (m.dataset / "dataset.json").is_file():
-            ui.button(
+            if ui.button(
                 t("making.train"), icon=":material/model_training:", key=f"{where}-train-{job.id}", on_click=train_on,
                 args=(m.dataset,),
-            )  # fmt: skip
+            ):  # fmt: skip
+                st.rerun()
