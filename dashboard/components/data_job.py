@@ -99,15 +99,16 @@ def _ended(job: DataJob, where: str) -> None:
                 t("job.resume"), icon=":material/resume:", key=f"{where}-again-{job.id}", on_click=_again, args=(job,),
                 help=t("making.resume_help"),
             )  # fmt: skip
+        pressed = False
         if m.steps[-1] == "import" and job.status == "finished" and m.events is not None:
-            if ui.button(
+            pressed = ui.button(
                 t("making.choose"), icon=":material/date_range:", key=f"{where}-choose-{job.id}", on_click=choose_cutoffs,
                 args=(m.events,), type="primary",
-            ):  # fmt: skip
-                st.rerun()  # the card is drawn in a fragment, which alone would run again
+            )  # fmt: skip
         if m.dataset is not None and (m.dataset / "dataset.json").is_file():
-            if ui.button(
+            pressed |= ui.button(
                 t("making.train"), icon=":material/model_training:", key=f"{where}-train-{job.id}", on_click=train_on,
                 args=(m.dataset,),
-            ):  # fmt: skip
-                st.rerun()
+            )  # fmt: skip
+    if pressed:
+        st.rerun()  # the card is drawn in a fragment, which alone would run again
