@@ -63,16 +63,22 @@ def _displaced(x: ConsistencyStats) -> Finding:
     first = max(x.displaced, key=lambda d: d.last - d.first)
     more = len(x.displaced) - 1
     columns = sum(d.last - d.first + 1 for d in x.displaced)
-    where = f"{first.first} (`{first.first_name}`) to {first.last} (`{first.last_name}`)"
+    start, end, had = first.first_name, first.last_name, (first.first + first.by, first.last + first.by)
     if not first.by:
-        what = f"The columns of `features` from {where} are sorted otherwise than in training."
+        what = (
+            f"The columns of `features` from {first.first} (`{start}`) to {first.last} (`{end}`) are sorted otherwise than in "
+            "training."
+        )
     elif more:
         what = (
-            f"Columns {where} of `features` hold the values of columns {first.first + first.by} to {first.last + first.by}; "
-            f"{more} more blocks of columns stand elsewhere too."
+            f"Columns {first.first} (`{start}`) to {first.last} (`{end}`) of `features` hold the values of columns {had[0]} to "
+            f"{had[1]}; {more} more blocks of columns stand elsewhere too."
         )
     else:
-        what = f"Columns {where} of `features` hold the values of columns {first.first + first.by} to {first.last + first.by}."
+        what = (
+            f"Columns {first.first} (`{start}`) to {first.last} (`{end}`) of `features` hold the values of columns {had[0]} to "
+            f"{had[1]}."
+        )
     return Finding(
         "INPUT-JOIN",
         "error",

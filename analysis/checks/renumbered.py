@@ -27,7 +27,9 @@ def numbered_otherwise(task: str, v: TaskLabels, r: Relabelled, t: Thresholds) -
     moved = [k for k in there if r.order[k] != k]
     by = _one_step(v, r.order)
     sorted_by_name = len(v.names) == len(r.order) and all(v.names[r.order[k]] == sorted(v.names)[k] for k in there)
-    pairs = ", ".join(f"{k} = {v.called(r.order[k])}" for k in moved[:CLASSES]) + (", ..." if len(moved) > CLASSES else "")
+    pairs = ", ".join(" = ".join((str(k), v.called(r.order[k]))) for k in moved[:CLASSES]) + (
+        ", ..." if len(moved) > CLASSES else ""
+    )
     return Finding(
         "LABEL-CLASS",
         "error",

@@ -103,8 +103,8 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 def _customers(w: Written, t: Thresholds) -> Finding:
     """The stored customers that are others, by the columns that changed. What moves no prediction and no label is a note."""
     inputs = [p for p in w.sample_parts if not p.startswith(("y_", "raw:"))]
-    labels = [p.removeprefix("y_") for p in w.sample_parts if p.startswith("y_")]
-    named = _listed((*inputs, *(f"label {k}" for k in labels)) or w.sample_parts)
+    labels = [p for p in w.sample_parts if p.startswith("y_")]
+    named = _listed((*inputs, *labels) or w.sample_parts)
     told = [v for k, v in w.sample_effect.items() if k.startswith("predictions.")]
     moved = bool(labels) or not w.sample_parts or (bool(inputs) and max(told, default=math.inf) > t.run_differs_prediction)
     largest = min(max(told, default=0.0), 1e9)
@@ -135,7 +135,7 @@ def _listed(parts: Sequence[str]) -> str:
         groups = {}
         for part in parts:
             groups[part.split(".")[0]] = groups.get(part.split(".")[0], 0) + 1
-    names = [f"`{k}` ({n})" if n > 1 else f"`{k}`" for k, n in groups.items()]
+    names = [" ".join((f"`{k}`", f"({n})")) if n > 1 else f"`{k}`" for k, n in groups.items()]
     return ", ".join([*names[:SHOWN], *([f"+{len(names) - SHOWN}"] if len(names) > SHOWN else [])])
 
 
@@ -145,7 +145,7 @@ def _all(parts: Sequence[str]) -> str:
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    return ", ".join(f"`{a}` / `{b}`" for a, b in pairs[:SHOWN])
+    return ", ".join(" / ".join((f"`{a}`", f"`{b}`")) for a, b in pairs[:SHOWN])
 
 
 def _of_before(w: Written) -> Iterator[Finding]:

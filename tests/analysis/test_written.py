@@ -278,7 +278,7 @@ def test_labels_of_the_stored_rows_that_changed_are_named(copy: Path) -> None:
     _rewrite(copy, invert)
     (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
     assert (found.subject, found.severity) == ("sample", "warning")
-    assert "what changed: `label churn`." in found.verdict
+    assert "what changed: `y_churn`." in found.verdict
     assert not rows_of_training(load_run(copy))
 
 
