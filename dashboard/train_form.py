@@ -16,8 +16,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import background, state, ui
-from dashboard.components import data_job, reach
+from dashboard import background, data_job_card, reach, state, ui
 from dashboard.guarded import guarded
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
@@ -363,7 +362,7 @@ def _jobs() -> None:
         state.refresh_entries()
         st.rerun()
     for making in makings[:2]:
-        data_job.card(making, "side")
+        data_job_card.card(making, "side")
     for job in jobs[:4]:
         _job_card(job)
 

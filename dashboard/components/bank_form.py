@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import background, making_cost, places, ui
-from dashboard.components.data_job import shell
+from dashboard.components import put
 from dashboard.components.dataset_name import events_of, new_name
+from dashboard.data_job_card import shell
 from dashboard.data_jobs import Making, Step, commands
 from dashboard.i18n import t
 from dashboard.units import duration, size
@@ -63,7 +64,7 @@ def start(making: Making | None, key: str, name: str = "") -> None:
     field that names it, which proposes another name after the start."""
     if making is not None:
         ui.caption(t("train.preview"))
-        st.code("\n".join(shell(w) for w in commands(making)), language="bash", wrap_lines=True)
+        put.code("\n".join(shell(w) for w in commands(making)), language="bash", wrap_lines=True)
     error = f"{key}_error"
     if said := st.session_state.pop(error, None):
         ui.error(said, icon=":material/error:")

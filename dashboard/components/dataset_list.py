@@ -7,10 +7,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import state, train_form, ui
-from dashboard.components import reach
-from dashboard.components.data_job import train_on
+from dashboard import reach, state, train_form, ui
 from dashboard.components.figure import table
+from dashboard.data_job_card import train_on
 from dashboard.i18n import t
 from ple_model.data.dataset.manifest import DatasetManifest
 

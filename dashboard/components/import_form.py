@@ -9,13 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import places, ui
+from dashboard.components import put
 from dashboard.components.answer import answer
 from dashboard.components.bank_form import start
-from dashboard.components.data_job import shell
 from dashboard.components.dataset_name import events_of, new_name
 from dashboard.components.figure import table
 from dashboard.components.map_form import map_form
 from dashboard.components.source_form import source_form
+from dashboard.data_job_card import shell
 from dashboard.data_jobs import Making
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
@@ -109,5 +110,5 @@ def _start(source: Path, path: Path, found: dict[str, Any]) -> None:
     making = Making(("import",), events=events_of(name), source=source, mapping=path) if ready else None
     if making is None:
         ui.caption(t("train.preview"))
-        st.code(shell(("import", "map", str(source), str(path))), language="bash", wrap_lines=True)
+        put.code(shell(("import", "map", str(source), str(path))), language="bash", wrap_lines=True)
     start(making, "import", field)

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import background, making_cost, state, ui
-from dashboard.components.data_job import ERROR, shell
+from dashboard.data_job_card import ERROR, shell
 from dashboard.data_jobs import Making, commands
 from dashboard.i18n import language, t
 from dashboard.units import duration

@@ -10,6 +10,7 @@ import streamlit as st
 
 from dashboard import background, making_cost, places, state, ui
 from dashboard.data_jobs import DataJob, commands
+from dashboard.guarded import guarded
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import say
 from dashboard.job_status import STATUS_COLOURS, STATUS_ICONS
@@ -112,3 +113,19 @@ def _ended(job: DataJob, where: str) -> None:
             )  # fmt: skip
     if pressed:
         st.rerun()  # the card is drawn in a fragment, which alone would run again
+
+
+SHOWN = 6
+"""Jobs of the page, the newest ones."""
+
+
+def panel() -> None:
+    """The jobs of the page, as a fragment: it runs again by itself, outside of the script's own guard."""
+    with guarded():
+        if said := st.session_state.pop(ERROR, None):
+            ui.error(said, icon=":material/error:")
+        jobs = background.data_jobs().jobs()
+        if not jobs:
+            ui.caption(t("datasets.no_jobs"))
+        for job in jobs[:SHOWN]:
+            card(job, "page")
