@@ -22,7 +22,7 @@ def render(frame: Frame | None) -> None:
     way = ui.segmented_control(
         t("datasets.way"), list(WAYS), required=True, key="way", format_func=lambda w: t(f"datasets.way_{w}")
     )
-    WAYS[way]()
+    WAYS[way or "bank"]()
     put.subheader(t("datasets.jobs"), anchor=False)
     busy = any(j.active for j in background.data_jobs().jobs())
     st.fragment(data_job_card.panel, run_every="2s" if busy else None)()
