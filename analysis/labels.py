@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.label_rate import missing, rate
@@ -23,6 +23,7 @@ from analysis.stats.giveaways import Giveaway, giveaways, ranks
 from analysis.stats.labels import Scales, TaskLabels, scales
 from analysis.stats.run import Facts
 from ple_model.label_profile import TrainedLabels
+from ple_model.safe_arrays import open_parquet
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q
 
@@ -95,7 +96,8 @@ class _Recorded:
     opening a file of hundreds of columns."""
 
     def __init__(self, rows: Path) -> None:
-        self.path, self.file = rows, pq.ParquetFile(rows)
+        self.path, self.opened = rows, ExitStack()
+        self.file = self.opened.enter_context(open_parquet(rows))
         self.have = set(self.file.schema_arrow.names)
         self.held: dict[str, NDArray[Any]] | None = None
         self.connection: duckdb.DuckDBPyConnection | None = None
@@ -106,7 +108,7 @@ class _Recorded:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        self.opened.close()
         if self.connection is not None:
             self.connection.close()
 

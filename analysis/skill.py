@@ -15,7 +15,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter, where
@@ -25,6 +24,7 @@ from analysis.stats.skill import PAIRED, SPLITS, TaskSkill
 from analysis.store import AnalysisStore
 from ple_model.interval import Interval
 from ple_model.row_loss import Yardstick
+from ple_model.safe_arrays import open_parquet
 from ple_model.skill import ORDER, Resamples
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q
@@ -44,7 +44,7 @@ Told = tuple[str, str, int]
 def rows_skill(rows: Path, yardsticks: Mapping[str, Yardstick], trained_on: Mapping[str, int]) -> Skills:
     """By split: test and validation, or train where nothing else is there."""
     told = {t: (y.kind, y.loss, trained_on.get(t, 0)) for t, y in yardsticks.items()}
-    with pq.ParquetFile(rows) as file:
+    with open_parquet(rows) as file:
         have = [n for n in file.schema_arrow.names if n.startswith("w:")]
         if file.metadata.num_rows * len(have) <= QUERY_VALUES:  # opened once: most of a query is opening hundreds of columns
             return _of_table(told, file.read(["split", "customer_id", *have], use_threads=False))

@@ -28,7 +28,7 @@ def input_unit(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         elif abs(f.power) >= math.log10(t.unit_factor) and f.uneven <= t.unit_uneven:
             groups.setdefault((one.input, round(2 * f.power)), []).append(one)
     for (key, _), columns in groups.items():
-        first = min(columns, key=lambda c: (c.factor.uneven, c.column))
+        first = min(columns, key=lambda c: (c.share < 1, c.factor.uneven, c.column))  # a whole column before a mixture
         more = len(columns) - 1
         yield Finding(
             "INPUT-UNIT",

@@ -157,7 +157,7 @@ ORACLES: dict[str, Oracle] = {
         (Answer("DATA-DRIFT|INPUT-JOIN", "features*"),),
     ),
     "clusters-renumbered": Oracle(
-        ("cluster_ids", "cluster_probs", "features:gmm"),
+        ("cluster_ids", "cluster_probs", part_key("gmm")),
         (Answer("INPUT-JOIN", "cluster_probs|cluster_ids", ("number|order",)),), (Answer("DATA-DRIFT", "cluster_ids"),),
     ),
     "columns-in-two-units": Oracle(

@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard import ui
 from dashboard.i18n import maybe, t
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, TableMap, load_map
-from ple_model.data.importers.write_map import map_text, save_map
+from ple_model.data.importers.write_map import map_text, save_map, write_map
 from ple_model.errors import UserError
 from ple_model.staging import staged_file
 
@@ -162,7 +162,7 @@ def _yaml(mapping: SourceMap, path: Path) -> None:
         if ui.button(t("train.yaml_use"), key="map-yaml-use"):
             try:
                 with staged_file(path) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
+                    write_map(temporary, text)
                     load_map(temporary)
             except (UserError, OSError) as e:
                 ui.error(str(e).replace(f".{path.name}", path.name), icon=":material/error:")

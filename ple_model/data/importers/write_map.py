@@ -10,6 +10,7 @@ import yaml
 
 from ple_model.data.importers.currency_rule import CurrencyRule
 from ple_model.data.importers.source_map import SourceMap, TableMap, load_map
+from ple_model.safe_paths import create_file
 from ple_model.staging import staged_file
 
 
@@ -25,10 +26,16 @@ def map_text(mapping: SourceMap) -> str:
     return text
 
 
+def write_map(path: Path, text: str) -> None:
+    """A map's text as it is, not read back."""
+    with create_file(path) as file:
+        file.write(text.encode())
+
+
 def save_map(mapping: SourceMap, path: Path) -> None:
     """Put it at `path`, whole, once it has been read back."""
     with staged_file(path) as temporary:
-        temporary.write_text(map_text(mapping), encoding="utf-8")
+        write_map(temporary, map_text(mapping))
         load_map(temporary)
 
 
