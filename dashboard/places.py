@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dashboard import state
 from ple_model.data.importers.source_files import TABLE_SUFFIXES
+from ple_model.data.importers.source_map import SourceMap
 from ple_model.errors import UserError
 from ple_model.safe_paths import make_folder, write_bytes
 
@@ -43,6 +44,17 @@ def inside(typed: str) -> Path:
     if not any(found == root or root in found.parents for root in roots):
         raise Outside(typed)
     return found
+
+
+def named_outside(mapping: SourceMap, source: Path) -> str | None:
+    """The first file of a map that is not in an allowed folder: a map says which files of its source are read."""
+    base = source if source.is_dir() else source.parent
+    for table in mapping.tables.values():
+        try:
+            inside(str(base / (table.file or "")))
+        except UserError:
+            return table.file
+    return None
 
 
 def _in_order(folder: Path) -> list[Path]:

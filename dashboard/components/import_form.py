@@ -43,13 +43,17 @@ def import_form() -> None:
         st.text(str(e))
         _guess_anew(path)
         return
+    if (named := places.named_outside(mapping, source)) is not None:
+        ui.error(t("import.outside", path=named), icon=":material/error:")
+        _guess_anew(path)
+        return
     words = ("preview", str(source), "--map", str(path))
     found = answer(words, places.mark_of(source) + places.mark_of(path), t("import.reading"), "preview")
     if found is None:
         _guess_anew(path)
         return
     _said(found)
-    map_form(path, mapping, found["looks"], {c["name"]: c for c in found["columns"]})
+    map_form(source, path, mapping, found["looks"], {c["name"]: c for c in found["columns"]})
     _guess_anew(path)
     _rows(found)
     _start(source, path, found)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import ui
+from dashboard import places, ui
 from dashboard.i18n import maybe, t
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, TableMap, load_map
 from ple_model.data.importers.write_map import map_text, save_map, write_map
@@ -22,14 +22,14 @@ NONE = "–"
 THOUSANDS = ("", ",", ".", " ", "'")
 
 
-def map_form(path: Path, mapping: SourceMap, looks: dict[str, str], read: dict[str, dict[str, Any]]) -> None:
+def map_form(source: Path, path: Path, mapping: SourceMap, looks: dict[str, str], read: dict[str, dict[str, Any]]) -> None:
     """Draw the map; `looks`: the source's columns, `read`: what a preview says of ours."""
     table = mapping.tables.get(TABLE, TableMap())
     edited = _writing(_columns(table, looks, read, path), path)
     edited = _words(edited, path)
     if edited != table:
         _save(replace(mapping, tables={**mapping.tables, TABLE: edited}), path)
-    _yaml(mapping, path)
+    _yaml(source, mapping, path)
 
 
 def _mark(path: Path) -> str:
@@ -153,7 +153,7 @@ def _save(mapping: SourceMap, path: Path) -> None:
         st.rerun()
 
 
-def _yaml(mapping: SourceMap, path: Path) -> None:
+def _yaml(source: Path, mapping: SourceMap, path: Path) -> None:
     """The whole map, for what the table does not show."""
     with ui.expander(t("import.yaml"), icon=":material/edit_note:"):
         text = ui.text_area(
@@ -163,7 +163,8 @@ def _yaml(mapping: SourceMap, path: Path) -> None:
             try:
                 with staged_file(path) as temporary:
                     write_map(temporary, text)
-                    load_map(temporary)
+                    if (named := places.named_outside(load_map(temporary), source)) is not None:
+                        raise UserError(t("import.outside", path=named))
             except (UserError, OSError) as e:
                 ui.error(str(e).replace(f".{path.name}", path.name), icon=":material/error:")
             else:

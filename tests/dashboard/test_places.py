@@ -8,6 +8,7 @@ import pytest
 
 from dashboard import places
 from dashboard.server import RUNS_VARIABLE
+from ple_model.data.importers.source_map import SourceMap, TableMap
 from ple_model.errors import UserError
 
 
@@ -31,6 +32,24 @@ def test_a_path_inside_is_taken_and_any_other_refused(data: Path, tmp_path: Path
             places.inside(typed)
     with pytest.raises(UserError):
         places.inside("a\0b")
+
+
+@pytest.mark.parametrize(
+    ("file", "refused"),
+    [
+        ("b.csv", False),
+        ("*.csv", False),
+        ("../one.csv", False),
+        ("/etc/passwd", True),
+        ("../../secret.csv", True),
+        ("../../*.csv", True),
+    ],
+)
+def test_a_map_names_no_file_outside(data: Path, file: str, refused: bool) -> None:
+    mapping = SourceMap(tables={"transactions": TableMap(file=file)})
+    for source in (data / "months", data / "months" / "a.csv"):
+        assert places.named_outside(mapping, source) == (file if refused else None)
+    assert places.named_outside(SourceMap(tables={"transactions": TableMap()}), data / "one.csv") is None
 
 
 def test_files_and_folders_of_tables_are_offered_and_links_are_not(data: Path, tmp_path: Path) -> None:
