@@ -2,7 +2,8 @@
 
 A column is told by its distribution: its deciles against those of every column of training. One column by itself says little,
 for many are scaled alike; a run of columns that all fit their neighbours much better than themselves says it clearly. What is
-found is put back, and counts only where the inputs then go together again (`analysis.consistency`).
+found is put back, and counts only where the inputs then go together again (`analysis.consistency`). The limits below are
+judgement: they decide what is tried, not what is said; planted and healthy rows stand on both sides of them in the tests.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """How many positives does a label have, against training and against what the model expects of these very rows, and where are
-those that are missing?"""
+those that are missing? The limits below are judgement, but for chance; the tests plant rows on both sides of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What making a dataset costs: processor time, disk, and how far a job is, from what was measured of synthetic banks.
+"""What making a dataset costs: time, disk, and how far a job is, from what was measured of synthetic banks.
 
-Measured at 300 and 1,500 customers (702 and 3,568 rows) on two cores that others used too, at loads of 4 to 8: builds took 62
-and 229 s on the clock, near what `now` gives. A step costs a fixed part (loading libraries, fits that every size needs)
-and a part a row; a row is a customer at a cut-off. An estimate names both: undisturbed, and at the load of now.
+Seconds on the clock with two cores that did nothing else (November 2026; banks of 300, 1,500 and 3,000 customers, 691, 3,534
+and 7,080 rows): `ple build` 28.5, 71.7, 99.0; `ple baselines` 58.7, 106.9, 120.9; `ple synth` 3.1, 3.9, 3.8. Lines through
+these (least squares): a fixed part (loading libraries, fits that every size needs) and a part a row, a customer at a cut-off.
+`import` was not measured and counts as `synth`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from dashboard.data_jobs import Making, Progress, Step
 
 ROWS_A_CUSTOMER = 2.5
 """Of the synthetic bank's four cut-offs, three hold the 75 % of customers for training and validation, one the other 25 %."""
-FIXED_S: dict[Step, float] = {"synth": 1.0, "import": 2.0, "build": 21.0, "baselines": 25.0}
-ROW_S: dict[Step, float] = {"synth": 0.0005, "import": 0.0005, "build": 0.009, "baselines": 0.011}
-ROW_BYTES: dict[Step, float] = {"synth": 2_800.0, "import": 2_800.0, "build": 7_500.0, "baselines": 500.0}
+FIXED_S: dict[Step, float] = {"synth": 3.2, "import": 3.2, "build": 25.0, "baselines": 60.0}
+ROW_S: dict[Step, float] = {"synth": 0.0001, "import": 0.0001, "build": 0.011, "baselines": 0.0095}
+ROW_BYTES: dict[Step, float] = {"synth": 2_800.0, "import": 2_800.0, "build": 5_700.0, "baselines": 100.0}
 BUILD: dict[str, float] = {
-    "validate": 0.06, "features": 0.2, "sequences": 0.1, "segments": 0.04, "topology": 0.2, "fit": 0.3, "write": 0.1,
+    "validate": 0.03, "features": 0.1, "sequences": 0.03, "segments": 0.01, "topology": 0.35, "fit": 0.43, "write": 0.05,
 }  # fmt: skip
-"""Stages of a build in order, by their share of its time."""
+"""Stages of a build in order, by their share of its time (mean of the smallest and the largest of these banks)."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Processor seconds and bytes on disk."""
+    """Seconds on two cores that do nothing else, and bytes on disk."""
 
     seconds: float
     bytes: float

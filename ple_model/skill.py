@@ -24,8 +24,6 @@ from ple_model.row_loss import Yardstick, of_own, yardstick
 from ple_model.safe_arrays import open_parquet
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from ple_model.baselines import Progress
     from ple_model.data.dataset.reader import Dataset
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check, need_rows
@@ -124,27 +125,42 @@ CHANGED = (
     Fix("", None, None, "Compare the source of these columns with training; retrain if the change is real."),
 )
 """Cause and fix of columns and classes that moved."""
+MOVED_THEN = (
+    "They change with the date, as the age of a product does, or the pipeline had changed before the run was trained.",
+    Fix(
+        "", None, None, "Nothing moved since; if a feed is among them, compare its last cut-offs before trusting the test rows."
+    ),
+)
+"""Of columns and classes that the rows held out at training had moved by as much."""
 
 
 def _drifted_columns(s: Statistics, d: Drift, before: Drift | None, t: Thresholds, rows: Compared) -> Iterator[Finding]:
-    """Columns that moved from the training rows, and from those that were held out of it: what moves from one date to the next
-    (a product's age) did so when the run was judged."""
-    shifted, known = d.moved(t.drift_psi), int(np.isfinite(d.psi).sum())
-    if before is not None:
-        shifted &= before.moved(t.drift_psi) | ~np.isfinite(before.psi)
-    moved = np.flatnonzero(shifted)
-    if not len(moved):
-        return
-    watched = int(d.moved(t.drift_psi_watch).sum()) - len(moved)
+    """Columns that moved from the training rows; told apart: those that moved since the run was trained, and those that the
+    rows held out then had moved by already (a product's age)."""
+    shifted = d.moved(t.drift_psi)
+    since = np.ones_like(shifted) if before is None else before.moved(t.drift_psi) | ~np.isfinite(before.psi)
+    for columns, then in ((shifted & since, False), (shifted & ~since, True)):
+        if columns.any():
+            yield _drifted(s, d, columns, t, rows, then=then, watched=int((d.moved(t.drift_psi_watch) & ~shifted).sum()))
+
+
+def _drifted(
+    s: Statistics, d: Drift, shifted: NDArray[np.bool_], t: Thresholds, rows: Compared, *, then: bool, watched: int
+) -> Finding:
+    """`then`: they had moved as far when the run was trained."""
+    moved, known = np.flatnonzero(shifted), int(np.isfinite(d.psi).sum())
     share = len(moved) / known
     worst = int(moved[np.argmax(d.psi[moved])])
     part = next((p for p, c in s.facts.parts.items() if c.start <= worst < c.stop), "features")
     feeds = [p for p, c in s.facts.parts.items() if shifted[c].sum() >= max(3, t.drift_part * np.isfinite(d.psi[c]).sum())]
-    yield Finding(
+    return Finding(
         "DATA-DRIFT",
         "warning" if share > t.drift_columns or feeds else "info",
         part_key(part),
-        f"{len(moved)} of {known} columns of the {rows.split} rows at {rows.cutoff} have drifted from training, "
+        f"{len(moved)} of {known} columns of the {rows.split} rows at {rows.cutoff} differ from the training rows as they did "
+        f"when the run was trained, most of all in `{part}` (PSI {d.psi[worst]:.2f})."
+        if then
+        else f"{len(moved)} of {known} columns of the {rows.split} rows at {rows.cutoff} have drifted from training, "
         f"most of all in `{part}` (PSI {d.psi[worst]:.2f}).",
         (
             Evidence("share of drifted columns", share, t.drift_columns, d.n),
@@ -155,7 +171,7 @@ def _drifted_columns(s: Statistics, d: Drift, before: Drift | None, t: Threshold
             rows.seen,
         ),
         "data.drift",
-        *CHANGED,
+        *(MOVED_THEN if then else CHANGED),
     )
 
 
@@ -163,8 +179,7 @@ def _drifted_classes(d: Drift, before: Drift | None, t: Thresholds, rows: Compar
     later = None if before is None else {*before.moved_classes(t.drift_psi), *(d.class_psi.keys() - before.class_psi.keys())}
     for field in d.moved_classes(t.drift_psi):
         value = d.class_psi[field]
-        if later is not None and field not in later:
-            continue
+        then = later is not None and field not in later
         if np.isfinite(value):
             yield Finding(
                 "DATA-DRIFT",
@@ -178,7 +193,7 @@ def _drifted_classes(d: Drift, before: Drift | None, t: Thresholds, rows: Compar
                     rows.seen,
                 ),
                 "data.drift",
-                *CHANGED,
+                *(MOVED_THEN if then else CHANGED),
             )
 
 

@@ -29,7 +29,7 @@ def joined(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if not x.skill:
         raise NotMeasured("No input is told by others: how they go together cannot be judged.")
     if x.displaced:
-        yield _displaced(x)
+        yield _displaced(x, t)
     # an explanation that brings the skill back is proof, however much was left without it
     lost = {k: v for k, v in x.skill.items() if v.high < t.join_kept or v.kind in PROVEN}
     renumbered = {"cluster_ids", "cluster_probs"} <= lost.keys() and lost["cluster_probs"].kind == "columns"
@@ -58,10 +58,11 @@ def joined(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         )
 
 
-def _displaced(x: ConsistencyStats) -> Finding:
+def _displaced(x: ConsistencyStats, t: Thresholds) -> Finding:
     """One finding for all columns that stand elsewhere."""
     first = max(x.displaced, key=lambda d: d.last - d.first)
     more = len(x.displaced) - 1
+    still = sum(v.high < t.join_kept for v in x.skill.values())
     columns = sum(d.last - d.first + 1 for d in x.displaced)
     start, end, had = first.first_name, first.last_name, (first.first + first.by, first.last + first.by)
     if not first.by:
@@ -87,7 +88,7 @@ def _displaced(x: ConsistencyStats) -> Finding:
         (
             Evidence("columns that stand elsewhere", float(columns), 0.0, x.rows),
             Evidence("places they moved by", float(-first.by)),
-            Evidence("inputs that are lost once they are put back", float(sum(v.high < 0.6 for v in x.skill.values())), 0.0),
+            Evidence("inputs that are lost once they are put back", float(still), 0.0),
         ),
         PRESENCE,
         "A column was added, dropped or moved upstream, and those behind it are read by their position."

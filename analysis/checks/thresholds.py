@@ -190,7 +190,8 @@ class Thresholds:
     rate_change: float = _t(
         1.5,
         "Factor between a share of positives and both of these from which it counts.",
-        "of the binary tasks of healthy runs it lies within chance of the model's share; a season moves training's alone",
+        "the four binary tasks of the bundled healthy run have 0.83 to 1.32 of training's share and 0.88 to 1.25 of the "
+        "model's, within 0.8 standard errors of it; a season moves training's alone",
     )
     unit_apart: float = _t(2.0, "Ashman's D above which two heaps are told from one.", "Ashman, Bird & Zepf 1994")
     unit_whole: float = _t(

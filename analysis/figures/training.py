@@ -86,7 +86,7 @@ def task_ratio(stats: TrainingStats) -> go.Figure:
 def turning(found: Sequence[Turn]) -> go.Figure:
     """[task] each task's own best epoch, the stretch after it, and the epoch whose weights were kept for all."""
     out = figure(90 + ROW * len(found))
-    late = [t for t in found if not t.improving]
+    late = [t for t in found if not t.improving and not t.level]
     out.add_trace(
         go.Scatter(
             x=[v for t in late for v in (t.best_epoch, t.last_epoch, None)],
@@ -100,6 +100,7 @@ def turning(found: Sequence[Turn]) -> go.Figure:
     for name, group, symbol in (
         ("its own best epoch", late, "circle"),
         ("still improving at the end", [t for t in found if t.improving], "triangle-right"),
+        ("the same in every epoch", [t for t in found if t.level], "square-open"),
     ):
         if group:
             out.add_trace(

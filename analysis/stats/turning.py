@@ -26,6 +26,9 @@ class Turn:
     gap: float
     """Training skill minus validation skill at the kept epoch; the former with dropout, while the weights still moved."""
 
+    level: bool = False
+    """The loss is the same in every epoch: the task is its fitted map alone, or learns nothing."""
+
     @property
     def lost(self) -> float:
         """What it gave up by stopping with the others."""
@@ -34,7 +37,7 @@ class Turn:
     @property
     def improving(self) -> bool:
         """Its best epoch is the last one: it had not turned."""
-        return self.best_epoch == self.last_epoch
+        return self.best_epoch == self.last_epoch and not self.level
 
 
 def turns(stats: TrainingStats) -> tuple[Turn, ...]:
@@ -53,7 +56,17 @@ def turns(stats: TrainingStats) -> tuple[Turn, ...]:
         epoch = stats.epoch
         skill = 1 - ratio
         out.append(
-            Turn(task, epoch[best], epoch[last], epoch[at], float(skill[best]), float(skill[at]), float(skill[last]), gap)
+            Turn(
+                task,
+                epoch[best],
+                epoch[last],
+                epoch[at],
+                float(skill[best]),
+                float(skill[at]),
+                float(skill[last]),
+                gap,
+                len(known) > 1 and bool(np.ptp(ratio[known]) == 0),
+            )
         )
     return tuple(out)
 

@@ -13,8 +13,8 @@ from dashboard.i18n import t
 from dashboard.units import duration, size
 from ple_model.errors import UserError
 
-LEAST, MOST = 100, 2_000_000
-"""Customers: with fewer a split may be empty; more have not been tried."""
+LEAST, MOST = 100, 100_000
+"""Customers: with fewer a split may be empty; the most that a build was measured with (`ple bench build`)."""
 
 
 def bank_form() -> None:

@@ -46,7 +46,7 @@ def _turned(frame: Frame, stats: TrainingStats) -> None:
     found = turns(stats)
     if not found:
         return
-    late = sorted((x for x in found if not x.improving), key=lambda x: x.best_epoch)
+    late = sorted((x for x in found if not x.improving and not x.level), key=lambda x: x.best_epoch)
     put.subheader(t("training.turned"), anchor=False)
     first, last = (late[0], late[-1]) if late else (None, None)
     if first is not None and last is not None and first.best_epoch < last.best_epoch:
@@ -55,7 +55,7 @@ def _turned(frame: Frame, stats: TrainingStats) -> None:
                 "training.turned_said",
                 first=first.task,
                 early=f"{first.best_epoch:.0f}",
-                n=len(found) - len(late),
+                n=sum(x.improving for x in found),
                 total=len(found),
                 kept=f"{found[0].kept_epoch:.0f}",
                 lost=f"{float(np.mean([x.lost for x in found])):.3f}",

@@ -20,7 +20,7 @@ from ple_model.data.dataset.columns import decode
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
-from ple_model.profile import ProfileRows, quantile_edges
+from ple_model.profile import Profile, ProfileRows, quantile_edges
 from ple_model.run import Run
 from ple_model.schema import PART_SLICES
 
@@ -193,6 +193,43 @@ def test_drift_of_a_quarter_of_the_rows_the_newest_is_an_alarm(tiny_run: Run, ti
     assert (newest[2].n, newest[2].customers) == (160, len(set(tiny_dataset.load("test").customer_id)))
     assert drift.compare(newest[2], trained).moved(Thresholds().drift_psi)[where].all()
     assert [g[:2] for g in stats.unseen.newest_first()] == [("test", "2025-05-01"), ("validation", "2025-04-01")]
+
+
+def test_what_had_moved_when_the_run_was_trained_is_told_from_what_moved_since(
+    tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    s = diagnose(tiny_run, moved(tiny_dataset, tmp_path / "moved", "credit", 2.0)).statistics
+    assert s.held is not None
+    assert s.unseen is not None
+    group = s.unseen.judged(100)
+    assert group is not None
+
+    def said(held: drift.DriftStats | None) -> list[str]:
+        found = run_check(checks()["DATA-DRIFT"], replace(s, held=held), Thresholds())
+        return [f.verdict for f in found if f.subject == "features:credit"]
+
+    for held in (s.held, None):
+        assert [("have drifted from training" in v) for v in said(held)] == [True]
+    assert [("as they did when the run was trained" in v) for v in said(group[2])] == [True]
+
+
+def test_the_rows_held_out_at_training_are_kept_with_the_profile(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    kept = Profile.load(tiny_run.preprocess)
+    assert kept is not None
+    assert kept.held is not None
+    newest = max(tiny_dataset.manifest.cutoffs)
+    whole = tiny_dataset.load("test")
+    mine = [i for i, cutoff in enumerate(whole.cutoff) if cutoff == newest]
+    assert (kept.held.rows, kept.held.customers) == (len(mine), len({whole.customer_id[i] for i in mine}))
+    assert kept.held.counts.sum(1).max() == len(mine)
+    kept.save(tmp_path)
+    again = Profile.load(tmp_path)
+    assert again is not None
+    assert again.held is not None
+    np.testing.assert_array_equal(again.held.counts, kept.held.counts)
+    replace(kept, held=None).save(tmp_path)
+    assert (found := Profile.load(tmp_path)) is not None
+    assert found.held is None
 
 
 def test_training_rows_alone_are_unknown_and_so_are_too_few(tiny_run: Run) -> None:

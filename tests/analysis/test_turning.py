@@ -66,3 +66,14 @@ def test_names_of_marks_an_epoch_apart_do_not_meet(stats: TrainingStats) -> None
     assert notes.keys() == {"phase 2", "gates frozen"}
     assert {a.textangle for a in notes.values()} == {-90}
     assert (notes["phase 2"].yanchor, notes["gates frozen"].yanchor) == ("top", "bottom")
+
+
+def test_a_task_that_never_changes_has_not_turned_and_does_not_improve() -> None:
+    lines = [{"event": "epoch", "epoch": i, "valid": {"tasks": {"ctr": 0.9}, "ratio": {"ctr": 0.9}}} for i in (1, 2, 3)]
+    (flat,) = turns(measure(lines))
+    assert (flat.level, flat.improving) == (True, False)
+    drawn = figures.turning([flat])
+    assert [(t.name, list(t.y)) for t in drawn.data if t.mode == "markers"] == [("the same in every epoch", ["ctr"])]
+    assert [list(t.y) for t in drawn.data if t.mode == "lines"] == [[]]
+    (once,) = turns(measure(lines[:1]))
+    assert not once.level
