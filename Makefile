@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup-stamp
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup app test lint bench sample-runs screenshots clean
+.PHONY: setup app test lint bench sample-runs sample-runs-full screenshots clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ bench: setup
 
 sample-runs: setup
 	$(BIN)/python -m sample_runs.make
+
+# goes on where it was stopped; what it needs half a day for is kept in build/sample-runs-full
+sample-runs-full: setup
+	$(BIN)/python -m sample_runs.make --full
 
 screenshots: setup
 	bash tests/browser/install_browser.sh

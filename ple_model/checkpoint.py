@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Position:
     seconds: float = 0.0
     """Training time of the epoch in progress."""
     total_seconds: float = 0.0
+    worked: float = 0.0
+    """Wall time of all processes that worked on the run, validation and what is fitted before the first step included."""
     sum_names: list[str] = field(default_factory=list)
     progress_size: int = 0
     """Length of progress.jsonl in bytes when this was saved."""
@@ -116,7 +118,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
                 parts[prefix][rest] = value
         groups = [{**g, "betas": tuple(g["betas"])} for g in meta["param_groups"]]
         return Checkpoint(
-            position=Position(**meta["position"]),
+            position=_position(meta["position"]),
             optimizer={"state": by_index, "param_groups": groups},
             scheduler=meta["scheduler"],
             scaler=meta["scaler"],
@@ -124,3 +126,9 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
         raise UserError(f"{path} is not a resume state of this release: {' '.join(str(e).split())}") from e
+
+
+def _position(raw: dict[str, Any]) -> Position:
+    """As it was saved. A state of before wall time was kept says at least how long its steps took."""
+    found = Position(**raw)
+    return found if "worked" in raw else replace(found, worked=found.total_seconds + found.seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from ple_model.json_text import dump
 from ple_model.progressbar import ProgressBar
 from ple_model.translation import training_sentence
 
+SAMPLE = 2000
+"""Customers stored with a run unless said otherwise."""
+
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", type=folder_in, metavar="DATASET", help="folder that `ple build` made")
@@ -34,7 +38,9 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-baselines", action="store_true", help="do not measure at the end what simpler answers reach on the dataset"
     )
-    parser.add_argument("--sample", type=COUNT, default=2000, metavar="N", help="customers stored with the run (default: 2000)")
+    parser.add_argument(
+        "--sample", type=COUNT, default=SAMPLE, metavar="N", help=f"customers stored with the run (default: {SAMPLE})"
+    )
 
 
 def _train(arguments: Arguments) -> int:
@@ -58,12 +64,13 @@ def _train(arguments: Arguments) -> int:
     if threads:
         torch.set_num_threads(threads)
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
-    with _stop_on_signals(arguments.language) as stop:
+    with stop_on_signals(arguments.language) as stop:
         try:
             run = train(
                 dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
                 options=Options(
-                    device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines
+                    device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines,
+                    command=_again(arguments),
                 ),
             )  # fmt: skip
         except UserError as e:
@@ -79,6 +86,18 @@ def _train(arguments: Arguments) -> int:
     return 0
 
 
+def _again(arguments: Arguments) -> str:
+    """The command that makes the same run, without the places of its folders: a run may travel."""
+    words = ["ple", "train", "DATASET", "RUN"]
+    words += ["--preset", arguments.preset] if arguments.preset else []
+    words += ["--config", arguments.config.name] if arguments.config else []
+    words += [w for item in arguments.overrides for w in ("--set", item)]
+    words += ["--device", arguments.device] if arguments.device != "auto" else []
+    words += ["--threads", str(arguments.threads)] if arguments.threads else []
+    words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
+    return shlex.join([*words, *(["--no-baselines"] if arguments.no_baselines else [])])
+
+
 class _StopFlag:
     def __init__(self) -> None:
         self.seen = False
@@ -88,7 +107,7 @@ class _StopFlag:
 
 
 @contextmanager
-def _stop_on_signals(language: str) -> Iterator[_StopFlag]:
+def stop_on_signals(language: str) -> Iterator[_StopFlag]:
     """The first SIGINT or SIGTERM asks the training to stop after its step; the second one acts as usual."""
     flag = _StopFlag()
     old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}

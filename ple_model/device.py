@@ -6,6 +6,8 @@ no faster than fp32; bf16 can be chosen on both and needs no scaling.
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -58,6 +60,12 @@ class Precision:
     def scaler(self) -> torch.amp.GradScaler:
         """Loss scaler; it does nothing unless the precision is fp16."""
         return torch.amp.GradScaler(self.device.type, enabled=self.amp == "fp16")
+
+
+def machine(device: torch.device) -> str:
+    """The hardware of `device` in words, as it is kept with a run."""
+    cores = f"{os.cpu_count() or 1} CPU cores ({platform.machine()}, {torch.backends.cpu.get_cpu_capability()})"
+    return cores if device.type != "cuda" else f"{torch.cuda.get_device_name(device)}, {cores}"
 
 
 def memory_mb(device: torch.device) -> tuple[float, float | None]:

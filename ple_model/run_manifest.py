@@ -51,6 +51,12 @@ class Manifest:
     warnings: list[str] = field(default_factory=list)
     reason: str | None = None
     """Why a run stopped or failed, in one sentence."""
+    machine: str | None = None
+    """What it was trained on, in words; None for runs of before it was kept."""
+    seconds: float | None = None
+    """Wall time of the training, of every process that worked on it, up to the last change of the status."""
+    command: str | None = None
+    """What makes it again, without the places of its folders, since a run may travel; None where no command began it."""
     format_version: int = FORMAT_VERSION
 
     @staticmethod
@@ -88,6 +94,9 @@ class Manifest:
             experts=list(found.texts("experts")) if "experts" in raw else [],
             warnings=list(found.texts("warnings")) if "warnings" in raw else [],
             reason=found.text("reason", 100_000) if found.has("reason") else None,
+            machine=found.text("machine", 200) if found.has("machine") else None,
+            seconds=found.number("seconds") if found.has("seconds") else None,
+            command=found.text("command", 100_000) if found.has("command") else None,
             format_version=found.whole("format_version", 1, FORMAT_VERSION),
         )
 

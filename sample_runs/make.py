@@ -3,7 +3,7 @@
 Both are `small` models of one seeded synthetic bank. In `cut-feed` the sequence feed never arrives (`txn_seq` and `session_seq`
 are absent in every row, as when sequence loading is switched off), and the gate of `nba` starts with nearly all its weight on
 one expert: a saturated softmax has no gradient, so it never looks at the others. Run it with `make sample-runs`; about forty
-minutes on two cores.
+minutes on two cores. `--full` makes the third one, of the whole model (`full.py`): `make sample-runs-full`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +20,19 @@ from typing import Any
 import torch
 
 from analysis.faults.feeds import cut_feed
+from ple_model.commands_model import stop_on_signals
 from ple_model.config import load_config
 from ple_model.data.build.build import build
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.synth import generate
+from ple_model.errors import UserError
 from ple_model.finish import write_sample
 from ple_model.run_fingerprint import write_fingerprint
 from ple_model.train import Options, train
 
 HERE = Path(__file__).parent
+WORK = HERE.parent / "build" / "sample-runs-full"
+"""Outside what is versioned."""
 SEED = 7
 CUSTOMERS = 20_000
 CUT = ("txn_seq", "session_seq")
@@ -53,7 +58,8 @@ def one_run(dataset: Dataset, out: Path, overrides: tuple[str, ...], work: Path)
     """Train `small` to the end and strip the folder to what ships: no state, no dataset path."""
     config = load_config("small", overrides=overrides)
     scratch = work / f"run-{out.name}"
-    run = train(dataset, scratch, config, preset="small", device="cpu", progress=_epoch, options=Options(baselines=True))
+    options = Options(baselines=True, command="make sample-runs")
+    run = train(dataset, scratch, config, preset="small", device="cpu", progress=_epoch, options=options)
     write_sample(run.path, dataset, STORED_CUSTOMERS, shares=SHARES)
     write_fingerprint(run.path)
     for folder in ("state", "analysis"):
@@ -72,13 +78,59 @@ def _epoch(line: dict[str, Any]) -> None:
         print(f"  epoch {line['epoch']}: {line['valid']['mean_ratio']:.3f} of the constant predictor", flush=True)
 
 
-if __name__ == "__main__":
+def _full(arguments: argparse.Namespace) -> int:
+    """`--full`: another run, in stages that are kept; a first Ctrl-C stops it after the step in progress."""
+    from sample_runs.full import CUSTOMERS as MANY
+    from sample_runs.full import PRESET, SETTINGS, STORED_CUSTOMERS, Plan, Stopped, make_full
+
+    out = HERE if arguments.out is None else arguments.out
+    plan = Plan(
+        arguments.work, out / "full", arguments.bank, arguments.dataset, arguments.run, arguments.customers or MANY,
+        stored=arguments.sample or STORED_CUSTOMERS, preset=arguments.preset or PRESET,
+        settings=(*SETTINGS, *arguments.overrides), threads=arguments.threads,
+    )  # fmt: skip
+    with stop_on_signals("en") as stop:
+        try:
+            made = make_full(plan, lambda text: print(text, flush=True), stop.asked)
+        except Stopped:
+            print(f"stopped; the same command goes on with what is in {plan.work}", file=sys.stderr)
+            return 1
+    print(made)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=["healthy", "cut-feed"], help="healthy, cut-feed (default: both)")
-    parser.add_argument("--customers", type=int, default=CUSTOMERS, help="customers of the bank (default: 20000)")
+    parser.add_argument("--customers", type=int, help=f"customers of the bank (default: {CUSTOMERS}; with --full 50000)")
     parser.add_argument("--dataset", type=Path, help="an already built dataset of the same bank")
-    parser.add_argument("--out", type=Path, default=HERE, help="where the two folders go (default: sample_runs)")
-    arguments = parser.parse_args()
+    parser.add_argument("--out", type=Path, help="where the folders go (default: sample_runs)")
+    full = parser.add_argument_group("the run of the whole model, in stages that are passed over where they are done")
+    full.add_argument("--full", action="store_true", help="make `full` instead: v3_14 on 50,000 customers, half a day")
+    full.add_argument("--work", type=Path, default=WORK, help=f"where its stages are kept (default: {WORK})")
+    full.add_argument("--bank", type=Path, help="an already generated bank")
+    full.add_argument("--run", type=Path, help="the run folder to train or to go on with")
+    full.add_argument("--sample", type=int, metavar="N", help="customers stored with the run (default: 2000)")
+    full.add_argument("--threads", type=int, default=1, help="threads of the training (default: 1)")
+    full.add_argument("--preset", help="another preset, for a trial")
+    full.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="for a trial")
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(words)
     torch.set_flush_denormal(True)
+    if arguments.full:
+        try:
+            return _full(arguments)
+        except UserError as e:
+            print(e, file=sys.stderr)
+            return 2
     with tempfile.TemporaryDirectory() as folder:
-        make(arguments.out, arguments.customers, arguments.dataset, arguments.names, Path(folder))
+        out = HERE if arguments.out is None else arguments.out
+        make(out, arguments.customers or CUSTOMERS, arguments.dataset, arguments.names, Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,6 +30,8 @@ class Options:
     sample_customers: int = 2000
     baselines: bool = False
     """At the end, measure the dataset's baselines if it has none; without it what is there is carried."""
+    command: str | None = None
+    """What makes the run again, kept in its manifest; a run that is resumed keeps the command that began it."""
 
 
 class Stopped(Exception):

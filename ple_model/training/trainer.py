@@ -16,7 +16,7 @@ from ple_model.baseline_folder import StoredBaselines
 from ple_model.blend import choose_blends
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.data.dataset.reader import Dataset
-from ple_model.device import Precision, pick_device
+from ple_model.device import Precision, machine, pick_device
 from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.epochlog import EpochSums, validate
 from ple_model.errors import UserError
@@ -63,6 +63,7 @@ class Trainer:
         self.report = Report(self.session, self.steps, progress)
         self.log = self.report.log
         self._stepping = 0.0
+        self._began, self._worked_before = time.monotonic(), position.worked
         self._last_save = time.monotonic()
 
     def run_to_end(self) -> Run:
@@ -72,7 +73,8 @@ class Trainer:
             self._fit_start()
             write_config(self.run.path, self.config)  # of a run that is resumed in a newer format than it was started in
             self._save_manifest(
-                status="running", finished=None, reason=None, device=self.session.device.type, amp=self.session.precision.amp
+                status="running", finished=None, reason=None, device=self.session.device.type, amp=self.session.precision.amp,
+                machine=machine(self.session.device), command=self.manifest.command or self.options.command,
             )  # fmt: skip
             while self.position.phase < FINISHING:
                 self._phase()
@@ -111,8 +113,15 @@ class Trainer:
         self._checkpoint()
 
     def _save_manifest(self, **changes: Any) -> None:
-        self.manifest = dataclasses.replace(self.manifest, warnings=list(self.position.warnings), **changes)
+        worked = round(self._worked(), 1)
+        self.manifest = dataclasses.replace(
+            self.manifest, warnings=list(self.position.warnings), seconds=worked, **changes
+        )  # fmt: skip
         self.manifest.save(self.run.path)
+
+    def _worked(self) -> float:
+        """Seconds that this process and those before it have worked on the run."""
+        return self._worked_before + time.monotonic() - self._began
 
     # --- one phase
 
@@ -201,6 +210,7 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         self.position.progress_size, self.position.sum_names = self.log.size, self.sums.names
+        self.position.worked = self._worked()
         save_checkpoint(
             self.run.path / "state",
             Checkpoint(
