@@ -19,7 +19,7 @@ import streamlit as st
 
 from analysis import Diagnosis, diagnose
 from analysis.fingerprint import Why, data_mark, files_mark
-from dashboard import state
+from dashboard import access, state
 from dashboard.data_jobs import DataStore
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.model_lock import model_lock
@@ -237,6 +237,7 @@ def fitting(path: Path) -> Fitting | None:
 def fit_baselines(path: Path) -> None:
     """Start to measure a run's baselines (a callback); nothing if they are being measured already. When they are there, the
     run's own measurement is of other files than before, and is made anew."""
+    access.require()
     known = fitting(path)
     if known is not None and known.alive:
         return
@@ -302,6 +303,7 @@ def ask(words: tuple[str, ...], mark: str) -> Asking:
     known = _askings()
     found = known.get((words, mark))
     if found is None:
+        access.require()
         for old in [k for k, a in known.items() if not a.alive][:-MOST_ANSWERS]:
             del known[old]
         process = subprocess.Popen(

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from dashboard.server import DEBUG, ROOT, app_command, app_environment
+from dashboard.server import DEBUG, FOLDERS_VARIABLE, READ_ONLY_VARIABLE, ROOT, TRAINERS_VARIABLE, app_command, app_environment
 from ple_model.arguments import PORT, folder_in
 from ple_model.commands import Command
 from ple_model.errors import UserError
@@ -23,6 +23,18 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=PORT, default=8501, help="port of the local server (default 8501)")
     parser.add_argument("--headless", action="store_true", help="do not open a browser")
+    parser.add_argument(
+        "--read-only", action="store_true",
+        help="nobody can train, make data or name anything; no file is written but what is measured of a run (its cache)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", action="append", default=[], type=folder_in, metavar="DIR",
+        help="one more folder that data may be taken from, beside `data` next to the runs; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trainers", metavar="EMAILS",
+        help="who may train, separated by commas, of those who log in (Streamlit's login, [auth] in secrets.toml)",
+    )  # fmt: skip
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -33,6 +45,12 @@ def _run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     words, variables = app_command(args.port, args.headless), app_environment(folders)
+    variables |= {READ_ONLY_VARIABLE: "1"} if args.read_only else {}
+    for folder in args.data:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder of data")
+    variables |= {FOLDERS_VARIABLE: os.pathsep.join(str(f.resolve()) for f in args.data)} if args.data else {}
+    variables |= {TRAINERS_VARIABLE: args.trainers} if args.trainers else {}
     if args.debug:
         variables[DEBUG] = "1"
     os.chdir(ROOT)  # the theme lives in the checkout's .streamlit, which Streamlit looks for in the working directory

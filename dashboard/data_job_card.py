@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import background, making_cost, places, state, ui
+from dashboard import access, background, making_cost, places, state, ui
 from dashboard.data_jobs import DataJob, commands
 from dashboard.guarded import guarded
 from dashboard.i18n import maybe, t
@@ -29,6 +29,7 @@ def shell(words: tuple[str, ...]) -> str:
 def _again(job: DataJob) -> None:
     """Start it once more (a callback)."""
     try:
+        access.require()
         background.data_jobs().again(job.id)
     except (UserError, OSError) as e:
         st.session_state[ERROR] = str(e)

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from dashboard.server import read_only
 from ple_model.errors import UserError
 from ple_model.safe_paths import open_file, tail
 
@@ -208,6 +209,7 @@ class Store(Generic[J]):
 
     def begin(self, target: Path, values: Mapping[str, Any], taken: str, failed: str) -> J:
         """Queue a job and start its worker; returns at once. A folder that an active job writes is refused with `taken`."""
+        _writable()
         self.reconcile()
         job_id = uuid.uuid4().hex[:12]
         row = {"id": job_id, **values, "status": "queued", "created": time.time()}
@@ -236,6 +238,7 @@ class Store(Generic[J]):
 
     def stop(self, job_id: str) -> None:
         """Ask a job to stop: a queued one never starts, a running one gets SIGTERM and leaves what can be resumed."""
+        _writable()
         self.update(job_id, stop=1)
         job = self.get(job_id)
         if job.active and job.pid is not None and held(self.lock_path(job_id)):
@@ -256,6 +259,12 @@ class Store(Generic[J]):
             return tail(self.log_path(job_id), limit).decode("utf-8", errors="replace")
         except FileNotFoundError:
             return ""
+
+
+def _writable() -> None:
+    """`UserError` in a server that lets nobody change anything."""
+    if read_only():
+        raise UserError("the app is read-only: no job is started or stopped here")
 
 
 def checked_id(job_id: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from dashboard.job_store import Record, Status, Store, facts_of, held, jobs_root, slot_path, state_root
 from ple_model.errors import UserError
 from ple_model.progress_shape import fits
-from ple_model.safe_paths import tail, write_bytes
+from ple_model.safe_paths import make_folder, tail, write_bytes
 from ple_model.safe_text import read_object
 
 __all__ = ["Job", "JobStore", "Training", "command", "held", "jobs_root", "progress", "slot_path", "state_root"]
@@ -136,10 +136,28 @@ class JobStore(Store[Job]):
         return self.command(job.training)
 
     def prepare(self, job: Job) -> None:
+        self.keep_config(job.training)
+
+    def keep_config(self, training: Training) -> None:
         """Put the YAML of a training where its command looks for it."""
-        path = self.config_path(job.training)
+        path = self.config_path(training)
         if path is not None:
-            write_bytes(path, job.training.config.encode())
+            make_folder(self.root)
+            write_bytes(path, training.config.encode())
+
+    def note_parent(self, job_id: str, name: str) -> None:
+        """Remember the run that was looked at when this training was started: what it will be compared with."""
+        write_bytes(self._parent_path(job_id), name.encode())
+
+    def parent(self, job_id: str) -> str | None:
+        """That run's name."""
+        try:
+            return tail(self._parent_path(job_id), 1000).decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
+
+    def _parent_path(self, job_id: str) -> Path:
+        return self.log_path(job_id).with_suffix(".parent")
 
     def start(self, training: Training) -> Job:
         """Queue a training and start its worker; returns at once. A run folder that an active job writes is refused."""

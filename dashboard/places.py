@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from dashboard import state
+from dashboard.server import FOLDERS_VARIABLE
 from ple_model.data.importers.source_files import TABLE_SUFFIXES
 from ple_model.data.importers.source_map import SourceMap
 from ple_model.errors import UserError
@@ -30,7 +32,8 @@ def data_folder() -> Path:
 def allowed() -> tuple[Path, ...]:
     """The folders that files may be taken from, those that are there or will be."""
     beside = [f.absolute().parent / name for f in state.folders() for name in NAMES]
-    return tuple(dict.fromkeys([data_folder(), *(p for p in beside if p.is_dir())]))
+    more = [Path(p) for p in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if p]
+    return tuple(dict.fromkeys([data_folder(), *(p for p in [*beside, *more] if p.is_dir())]))
 
 
 def inside(typed: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import background, making_cost, state, ui
+from dashboard import access, background, making_cost, state, ui
 from dashboard.data_job_card import ERROR, shell
 from dashboard.data_jobs import Making, commands
 from dashboard.i18n import language, t
@@ -53,11 +53,16 @@ def rows(manifest: DatasetManifest, found: StoredBaselines | None) -> pd.DataFra
 
 
 def columns() -> dict[str, Any]:
-    """How the skills are shown."""
-    return {
+    """How counts and skills are shown."""
+    return counted() | {
         t(f"baseline.{b}"): st.column_config.NumberColumn(format="%.3f", help=t(f"baseline.{b}_help"), width="small")
         for b in SHOWN
     }
+
+
+def counted() -> dict[str, Any]:
+    """How labels by split are shown."""
+    return {t(f"split_rows.{s}"): st.column_config.NumberColumn(format="localized") for s in ("train", "validation", "test")}
 
 
 def brief(path: Path) -> None:
@@ -81,7 +86,9 @@ def brief(path: Path) -> None:
 
 
 def offer(path: Path, manifest: DatasetManifest, where: str) -> None:
-    """Not measured yet: measure, with what it costs."""
+    """Not measured yet: measure, with what it costs; nothing where nobody may."""
+    if not access.may_change():
+        return
     making = Making(("baselines",), dataset=path.absolute())
     cost = making_cost.cost(making.steps, manifest.rows)
     ui.button(
@@ -94,6 +101,7 @@ def offer(path: Path, manifest: DatasetManifest, where: str) -> None:
 def _measure(making: Making) -> None:
     """Start it (a callback)."""
     try:
+        access.require()
         background.data_jobs().start(making)
     except (UserError, OSError) as e:
         st.session_state[ERROR] = str(e)

@@ -11,8 +11,24 @@ RUNS_VARIABLE = "PLE_RUNS_DIRS"
 ADDRESS_VARIABLE = "PLE_ADDRESS"
 """Where the server listens, for the check of the Host header."""
 ADDRESS = "127.0.0.1"
+READ_ONLY_VARIABLE = "PLE_READ_ONLY"
+"""With this variable nobody can change anything (`dashboard.access`)."""
+TRAINERS_VARIABLE = "PLE_TRAINERS"
+"""Who may train, by the address that the login knows; separated by commas."""
+FOLDERS_VARIABLE = "PLE_DATA_DIRS"
+"""More folders that data may be taken from (`dashboard.places`)."""
 DEBUG = "PLE_DEBUG"
 """With this variable exceptions are shown on the page as they are."""
+
+
+def read_only() -> bool:
+    """Whether this server lets nobody change anything."""
+    return bool(os.environ.get(READ_ONLY_VARIABLE))
+
+
+def trainers() -> frozenset[str]:
+    """Who may train, in small letters; empty where that was not said."""
+    return frozenset(x.strip().lower() for x in os.environ.get(TRAINERS_VARIABLE, "").split(",") if x.strip())
 
 
 def app_command(port: int, headless: bool) -> list[str]:

@@ -10,27 +10,27 @@ import shlex
 import statistics
 import time
 from argparse import ArgumentTypeError
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from dashboard import background, data_job_card, reach, state, ui
+from dashboard import access, background, data_job_card, job_card, places, reach, state, ui
+from dashboard.chosen_config import chosen, differences, of_preset, problem
+from dashboard.components.answer import answer
 from dashboard.guarded import guarded
 from dashboard.i18n import t
-from dashboard.i18n.sentences import say
-from dashboard.job_status import STATUS_COLOURS, STATUS_ICONS
-from dashboard.jobs import Job, Training, progress
+from dashboard.jobs import Training, progress
 from dashboard.units import duration
 from ple_model.arguments import folder_in
-from ple_model.config import PRESETS, config_from_dict, load_config, merge, preset_dict
+from ple_model.config import PRESETS, Config, load_config
 from ple_model.errors import UserError
 from ple_model.safe_text import read_object
-from ple_model.yaml_text import parse_yaml
 
 RECENT_S = 3600.0
 """Ended jobs stay in the sidebar this long."""
+ROWS_IN_FULL = 10
+"""Differences that are shown in full height."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
@@ -48,10 +48,15 @@ def datasets() -> list[str]:
     found: dict[str, None] = {}
     for folder in state.folders():
         for place in (folder.parent / "data", folder.parent / "datasets", folder.parent, folder):
-            for path in sorted(place.glob("*/dataset.json")) if place.is_dir() else []:
-                found[str(path.parent)] = None
+            found |= _below(place)
+    for place in places.allowed():
+        found |= _below(place)
     samples = [str(e.path / "sample") for e in state.entries() if (e.path / "sample" / "dataset.json").exists()]
     return [*found, *samples]
+
+
+def _below(place: Path) -> dict[str, None]:
+    return {str(path.parent): None for path in sorted(place.glob("*/dataset.json"))} if place.is_dir() else {}
 
 
 def estimate(preset: str) -> tuple[float, float, int] | None:
@@ -76,8 +81,11 @@ def _rows(dataset: str) -> int | None:
 
 
 def _overrides(preset: str) -> list[str]:
-    """`key=value` of the fields that differ from the preset, then the free lines."""
-    base = load_config(preset)
+    """`key=value` of the fields that differ from the preset and the YAML laid on it, then the free lines."""
+    try:
+        base = chosen(preset, st.session_state.get("train_yaml") or "", ())
+    except UserError:  # said where it is checked
+        base = load_config(preset)
     fields: dict[str, tuple[Any, Any]] = {
         "training.phase1_epochs": (st.session_state.get("train_phase1"), base.training.phase1_epochs),
         "training.phase2_epochs": (st.session_state.get("train_phase2"), base.training.phase2_epochs),
@@ -107,32 +115,87 @@ def _yaml_dialog(preset: str) -> None:
     ui.subheader(t("train.yaml_title", preset=preset))
     ui.caption(t("train.yaml_help"))
     start = st.session_state.get("train_yaml") or load_config(preset, overrides=_overrides(preset)).to_yaml()
-    text = ui.text_area(t("train.yaml_title", preset=preset), start, height=460, label_visibility="collapsed")
+    text = ui.text_area(
+        t("train.yaml_title", preset=preset), start, height=400, label_visibility="collapsed", key=f"yaml-{preset}"
+    )
+    wrong = problem(preset, text)
+    if wrong:
+        ui.error(wrong, icon=":material/error:")
+    else:
+        _differs(preset, chosen(preset, text, ()), "dialog")
     left, right = st.columns(2)
     with left:
-        use = ui.button(t("train.yaml_use"), type="primary", width="stretch")
+        used = ui.button(
+            t("train.yaml_use"), type="primary", width="stretch", disabled=bool(wrong), key="yaml-use", on_click=_use_yaml,
+            args=(preset, text),
+        )  # fmt: skip
     with right:
-        reset = ui.button(t("train.yaml_reset"), width="stretch")
-    if use:
-        try:
-            raw = parse_yaml(text, "YAML")
-            if not isinstance(raw, dict):
-                raise UserError(t("train.yaml_mapping"))
-            config_from_dict(merge(preset_dict(preset), raw))
-        except UserError as e:
-            ui.error(str(e), icon=":material/error:")
-        else:
-            st.session_state["train_yaml"] = text
-            st.rerun()
-    if reset:
-        st.session_state.pop("train_yaml", None)
-        st.rerun()
+        reset = ui.button(t("train.yaml_reset"), width="stretch", key="yaml-reset", on_click=_follow_preset)
+    if used or reset:
+        st.rerun()  # which closes the dialog
+
+
+def _use_yaml(preset: str, text: str) -> None:
+    """Take an edited configuration (a callback)."""
+    st.session_state["train_yaml"] = text
+    _show_fields(preset, text)
+
+
+def _show_fields(preset: str, yaml: str) -> None:
+    """The fields show what a YAML says, so that none of them overrides it unseen."""
+    base = chosen(preset, yaml, ()).training
+    st.session_state["train_phase1"], st.session_state["train_phase2"] = base.phase1_epochs, base.phase2_epochs
+    st.session_state["train_lr"], st.session_state["train_seed"] = base.learning_rate, base.seed
+
+
+def _differs(preset: str, here: Config, where: str) -> None:
+    """What is other than in the preset, or than in a run that is chosen."""
+    runs = {e.name: e.path for e in state.entries() if e.error is None}
+    against = ui.selectbox(
+        t("train.diff_against"), list(runs), index=None, key=f"diff-{where}", placeholder=t("train.diff_preset", preset=preset)
+    )
+    there = state.run(runs[against]).config if against in runs else of_preset(preset)
+    found = differences(here, there, against or preset)
+    if found.empty:
+        ui.caption(t("train.diff_none", name=against or preset))
+    else:
+        ui.dataframe(found, hide_index=True, height="content" if len(found) <= ROWS_IN_FULL else 300)
+
+
+def start_from(name: str) -> None:
+    """Take over the settings of a run (a callback): its preset, its configuration, its dataset where that is at hand."""
+    entry = next((e for e in state.entries() if e.name == name and e.error is None and e.manifest is not None), None)
+    if entry is None or entry.manifest is None:
+        return
+    run = state.run(entry.path)
+    preset = entry.manifest.preset if entry.manifest.preset in PRESETS else "small"
+    st.session_state["train_preset"], st.session_state["train_set"] = preset, ""
+    _follow_preset()
+    st.session_state["train_yaml"] = run.config.to_yaml()
+    _show_fields(preset, st.session_state["train_yaml"])
+    mark = entry.manifest.data.fingerprint
+    same = (d for d in datasets() if getattr(state.dataset_manifest(Path(d)), "fingerprint", None) == mark)
+    if (found := next(same, None)) is not None:
+        st.session_state["train_data"] = found
+
+
+def _take_over() -> None:
+    if name := st.session_state.get("train_from"):
+        start_from(name)
+    st.session_state["train_from"] = None
 
 
 def _form() -> None:
     if "train_preset" not in st.session_state:
         st.session_state["train_preset"] = "small"
         _follow_preset()
+    st.session_state.setdefault("train_from", None)
+    names = [e.name for e in state.entries() if e.error is None]
+    if names:
+        ui.selectbox(
+            t("train.from"), names, key="train_from", index=None, on_change=_take_over, help=t("train.from_help"),
+            placeholder=t("train.from_none"),
+        )  # fmt: skip
     preset = ui.selectbox(t("train.preset"), PRESETS, key="train_preset", on_change=_follow_preset, help=t("train.preset_help"))
     known = datasets()
     dataset = ui.selectbox(
@@ -148,8 +211,9 @@ def _form() -> None:
     ui.button(
         t("datasets.open"), icon=":material/add:", key="make-dataset", type="tertiary", on_click=state.go_to, args=("datasets",)
     )
-    if dataset and _is_dataset(dataset):
-        reach.brief(Path(dataset))
+    place = _place(dataset) if dataset else None
+    if place is not None and _is_dataset(str(place)):
+        reach.brief(place)
     st.session_state.setdefault("train_name", time.strftime("run-%m%d-%H%M"))
     name = ui.text_input(t("train.name"), key="train_name", help=t("train.name_help"))
     left, right = st.columns(2)
@@ -166,13 +230,16 @@ def _form() -> None:
         width="stretch",
     ):
         _yaml_dialog(preset)
-    problem, training = _check(preset, dataset, name)
+    wrong, training = _check(preset, dataset, name)
     if training is None:
-        ui.caption(problem or "")
+        ui.caption(wrong or "")
     else:
+        with ui.expander(t("train.diff")):
+            _differs(preset, chosen(preset, training.config, training.settings), "form")
         ui.caption(t("train.preview"))
         st.code(_shell(background.jobs().command(training)), language="bash", wrap_lines=True)
         _show_estimate(preset, dataset)
+        _measure(training)
     if ui.button(t("train.start"), type="primary", icon=":material/play_arrow:", width="stretch", disabled=training is None):
         assert training is not None  # the button is disabled without one
         _start(training)
@@ -188,7 +255,10 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
     """(what is missing or wrong; the training, or None where something is)."""
     if not dataset:
         return t("train.need_data"), None
-    if not _is_dataset(dataset):
+    place = _place(dataset)
+    if place is None:
+        return t("train.outside", path=dataset, folders=", ".join(map(str, places.allowed()))), None
+    if not _is_dataset(str(place)):
         return t("train.not_dataset", path=dataset), None
     if re.fullmatch(NAME, name or "") is None:
         return t("train.bad_name"), None
@@ -197,12 +267,21 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
         return t("train.exists", name=name), None
     try:
         overrides = _overrides(preset)
-        load_config(preset, overrides=overrides)
-        return "", Training(
-            Path(dataset).absolute(), run, preset, tuple(overrides), config=st.session_state.get("train_yaml") or ""
-        )
+        yaml = st.session_state.get("train_yaml") or ""
+        chosen(preset, yaml, overrides)
+        return "", Training(place, run, preset, tuple(overrides), config=yaml)
     except UserError as e:
         return str(e), None
+
+
+def _place(typed: str) -> Path | None:
+    """Where a dataset is that is listed, or lies in an allowed folder; a typed path is no way to any other."""
+    if typed in datasets():
+        return Path(typed).absolute()
+    try:
+        return places.inside(typed)
+    except UserError:
+        return None
 
 
 def _is_dataset(typed: str) -> bool:
@@ -210,16 +289,6 @@ def _is_dataset(typed: str) -> bool:
         return (folder_in(typed) / "dataset.json").exists()
     except (ArgumentTypeError, OSError):  # text that is no path: a null byte, 5,000 characters
         return False
-
-
-def _reason(job: Job) -> str:
-    """Why a training failed, in the words of the run, else of the last line it wrote."""
-    with suppress(UserError, OSError):
-        said = read_object(job.run / "manifest.json")
-        if said.get("status") == "failed" and isinstance(said.get("reason"), str):
-            return say(str(said["reason"])[:500])
-    lines = [line.strip() for line in background.jobs().log_tail(job.id, 3000).splitlines() if line.strip()]
-    return say(lines[-1][:500]) if lines else ""
 
 
 def _shell(words: tuple[str, ...]) -> str:
@@ -239,107 +308,51 @@ def _show_estimate(preset: str, dataset: str | None) -> None:
     )
 
 
+def _measure(training: Training) -> None:
+    """A few real steps of this very configuration, in a process of its own: what the whole will take."""
+    store = background.jobs()
+    words = ("estimate", *store.command(training)[4:5], *store.command(training)[6:])
+    mark = training.config + repr(training.settings) + places.mark_of(training.dataset)
+    asked = st.session_state.get("train_measured") == (words, mark)
+    if not asked:
+        ui.button(
+            t("train.measure"), icon=":material/timer:", key="measure-steps", width="stretch", help=t("train.measure_help"),
+            on_click=_ask_to_measure, args=(training, words, mark),
+        )  # fmt: skip
+        return
+    found = answer(words, mark, t("train.measuring"), "estimate")
+    if found is None:
+        return
+    epochs = found["epochs"]
+    ui.caption(
+        t(
+            "train.measured",
+            time=duration(float(found["seconds"])),
+            memory=f"{float(found['rss_mb']) / 1024:.1f}",
+            steps=found["timed"],
+            epochs=f"{epochs[0]} + {epochs[1]}",
+            parameters=f"{found['parameters']:,}",
+        )
+    )
+
+
+def _ask_to_measure(training: Training, words: tuple[str, ...], mark: str) -> None:
+    """Start it (a callback)."""
+    background.jobs().keep_config(training)
+    st.session_state["train_measured"] = (words, mark)
+
+
 def _start(training: Training) -> None:
     try:
-        background.jobs().start(training)
+        access.require()
+        job = background.jobs().start(training)
+        if shown := st.session_state.get("run"):
+            background.jobs().note_parent(job.id, str(shown))
     except (UserError, OSError) as e:
         ui.error(str(e), icon=":material/error:")
         return
     st.session_state.pop("train_name", None)
     st.rerun()
-
-
-def _resume(job: Job) -> None:
-    """Go on with a run (a callback)."""
-    try:
-        background.jobs().resume(job.id)
-    except (UserError, OSError) as e:
-        st.session_state["job_error"] = str(e)
-
-
-def _job_card(job: Job) -> None:
-    lines = progress(job.run) if job.run.exists() else []
-    epochs = [line for line in lines if line.get("event") == "epoch"]
-    latest = next((line for line in reversed(lines) if line.get("event") in ("epoch", "step")), None)
-    with st.container(border=True, gap="xsmall", key=f"job-{job.id}"):
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            ui.markdown(f"**{job.label}**")
-            ui.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
-        if job.active:
-            _live(job, epochs, latest, fitting=bool(lines) and lines[-1].get("event") == "fit")
-            ui.button(
-                t("job.stop"),
-                icon=":material/stop:",
-                key=f"stop-{job.id}",
-                on_click=background.jobs().stop,
-                args=(job.id,),
-                disabled=job.stop,
-                width="stretch",
-            )
-        else:
-            if epochs:
-                ui.caption(_epoch_line(epochs[-1]))
-            if job.status == "failed" and (reason := _reason(job)):
-                ui.error(t("job.why"))
-                st.text(reason)  # plain: the words may come from a file
-            with st.container(horizontal=True, gap="xsmall"):
-                if job.status in ("stopped", "lost", "failed") and (job.run / "state").is_dir():
-                    ui.button(t("job.resume"), icon=":material/resume:", key=f"resume-{job.id}", on_click=_resume, args=(job,))
-                if (job.run / "manifest.json").exists():
-                    ui.button(
-                        t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,)
-                    )
-        with ui.expander(t("job.log")):
-            st.code(background.jobs().log_tail(job.id, 3000) or t("job.log_empty"), language=None, height=180)
-
-
-def _open(name: str) -> None:
-    state.refresh_entries()
-    st.session_state["run"] = name
-    if st.session_state.get(state.ALONE):  # the page at hand shows no run
-        state.go_to("overview")
-
-
-def _epoch_line(line: dict[str, Any]) -> str:
-    ratio = (line.get("valid") or {}).get("mean_ratio")
-    return t("job.epoch", epoch=line.get("epoch", 0), ratio="–" if ratio is None else f"{ratio:.3f}")
-
-
-def _spark(series: list[float]) -> dict[str, Any]:
-    """A small line by epoch; its scale is the series' own, or the first epochs would flatten the rest."""
-    axis = {"title": None, "grid": False, "tickCount": 3, "domain": False, "ticks": False}
-    return {
-        "data": {"values": [{"epoch": i + 1, "loss": v} for i, v in enumerate(series)]},
-        "mark": {"type": "line"},
-        "encoding": {
-            "x": {"field": "epoch", "type": "quantitative", "axis": {**axis, "format": "d"}},
-            "y": {"field": "loss", "type": "quantitative", "scale": {"zero": False}, "axis": {**axis, "format": ".2f"}},
-        },
-    }
-
-
-def _live(job: Job, epochs: list[dict[str, Any]], latest: dict[str, Any] | None, *, fitting: bool = False) -> None:
-    if job.status == "queued":
-        ui.caption(t("job.waiting"))
-        return
-    eta = latest.get("eta_s") if latest else None
-    elapsed = time.time() - (job.started or job.created)
-    share = 0.0 if eta is None else elapsed / max(elapsed + float(eta), 1.0)
-    text = (
-        t("job.fitting" if fitting else "job.starting")
-        if latest is None
-        else t("job.eta", eta=duration(float(eta)))
-        if eta is not None
-        else t("job.running_no_eta")
-    )
-    ui.progress(min(share, 1.0), text=text)
-    if epochs:
-        ui.caption(_epoch_line(epochs[-1]))
-        series = [v for e in epochs if (v := (e.get("valid") or {}).get("mean_ratio")) is not None]
-        if len(series) > 1:
-            st.vega_lite_chart(_spark(series), height=90, alt=t("job.chart_alt"))
-    if latest and latest.get("samples_per_s"):
-        ui.caption(t("job.speed", n=f"{float(latest['samples_per_s']):,.0f}"))
 
 
 def _jobs_panel() -> None:
@@ -360,15 +373,30 @@ def _jobs() -> None:
         # One has ended: its run belongs into the pickers. One was resumed, by a button of this fragment, which alone ran again:
         # whether it runs by itself is for the whole script to say.
         state.refresh_entries()
+        for job in jobs:
+            if job.id in before and job.status == "finished" and job.run.exists():
+                background.measurement(job.run)
         st.rerun()
     for making in makings[:2]:
         data_job_card.card(making, "side")
     for job in jobs[:4]:
-        _job_card(job)
+        job_card.card(job)
+
+
+def _closed(why: str) -> None:
+    with st.container(border=True, gap="xsmall"):
+        ui.caption(f":material/lock: {t(f'access.{why}')}")
+        if why == "login":
+            ui.button(t("access.log_in"), key="log-in", on_click=st.login, width="stretch")
+        elif why == "not_trainer":
+            ui.button(t("access.log_out"), key="log-out", on_click=st.logout, width="stretch")
 
 
 def sidebar() -> None:
-    """The form and the jobs; live while something trains."""
+    """The form and the jobs; live while something trains. In an app where nothing can be changed, why."""
+    if why := access.why_not():
+        _closed(why)
+        return
     with ui.expander(t("train.title"), icon=":material/model_training:", key="train_open", on_change="rerun") as panel:
         if panel.open:
             _form()

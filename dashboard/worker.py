@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dashboard.job_end import KILLED_FOR_MEMORY, kills_for_memory
 from dashboard.job_store import Record, Status, Store, slot_path
 from dashboard.jobs import JobStore
 from ple_model.safe_paths import append_file
@@ -75,11 +76,14 @@ def work(store: Store[Any], job_id: str, command: Callable[[Any], tuple[str, ...
     log = append_file(store.log_path(job_id))
     # The child inherits both locks: should this worker be killed, the job still counts as alive while it trains.
     child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock, slot))
-    os.close(log)
+    before = kills_for_memory()
     store.update(job_id, status="running", started=time.time(), pid=child.pid)
     if stop.asked or store.get(job_id).stop:
         child.terminate()
     code = child.wait()
+    if code == -signal.SIGKILL and kills_for_memory() > before:
+        os.write(log, f"\n{KILLED_FOR_MEMORY}\n".encode())
+    os.close(log)
     store.update(job_id, status=_settle(store.get(job_id), code), ended=time.time(), returncode=code)
     return code
 

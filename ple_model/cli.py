@@ -23,6 +23,7 @@ from ple_model.errors import UserError, did_you_mean
 BUILT_IN = (
     "ple_model.commands_model",
     "ple_model.commands_baselines",
+    "ple_model.commands_estimate",
     "ple_model.data.commands",
     "ple_model.data.commands_sources",
     "ple_model.bench.commands",

@@ -516,6 +516,11 @@ def load_config(preset: str = "v3_14", file: Path | None = None, overrides: Iter
     raw = preset_dict(preset)
     if file is not None:
         raw = merge(raw, _read_yaml(Path(file)))
+    return config_from_dict(apply_overrides(raw, overrides))
+
+
+def apply_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`key.path=value` settings laid on plain data, in their order."""
     for item in overrides:
         name, eq, text = item.partition("=")
         if not eq or not name:
@@ -526,4 +531,4 @@ def load_config(preset: str = "v3_14", file: Path | None = None, overrides: Iter
         for part in reversed(name.split(".")):
             value = {part: value}
         raw = merge(raw, value)
-    return config_from_dict(raw)
+    return raw

@@ -7,7 +7,7 @@ Everything here follows from the best weights and the dataset, so that a trainin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ SAMPLE_SHARES = {"test": 0.5, "validation": 0.25, "train": 0.25}
 
 
 def finish(
-    run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000, baselines: StoredBaselines | None = None
-) -> tuple[str, ...]:
+    run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000, baselines: StoredBaselines | None = None,
+    tell: Callable[[str], None] = lambda what: None,
+) -> tuple[str, ...]:  # fmt: skip
     """Write preprocess/{calibration.json,uncertainty.json,profile.npz,consistency.npz,labels.json}, metrics.json, sample/ and,
-    of all of it, fingerprint.json. `model` is in eval mode.
+    of all of it, fingerprint.json. `model` is in eval mode. `tell` hears what is done next.
 
     Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
     as misses. `UserError` if weights are not finite, or if no output of a task is."""
@@ -51,6 +52,7 @@ def finish(
     main = {k: v for k, v in bad.items() if not k.startswith(onlookers)}
     if main:
         raise UserError(f"{tensors_sentence('the trained weights', main)}; lower training.learning_rate")
+    tell("calibration")
     model.shifts = {}  # a finish that was killed does all of it again
     validation = score(model, dataset, "validation")
     said = [validation.tally.sentence()]
@@ -61,10 +63,12 @@ def finish(
     model.shifts = fit_all_shifts(validation)
     write_shifts(run, model.shifts)
     validation = shifted(validation, model.shifts)
+    tell("profile")
     measure_and_write(run, model, dataset)
     write_profile(run, dataset)
     write_consistency(run, dataset)
     add_told(run, dataset, model.config)
+    tell("metrics")
     known = training_labels(dataset)
     splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps), known, model.amounts)}
     if dataset.rows("test"):
@@ -72,7 +76,9 @@ def finish(
         splits["test"] = split_metrics(test, known, model.amounts)
         said.append(test.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
+    tell("sample")
     write_sample(run, dataset, customers, baselines=baselines)
+    tell("fingerprint")
     write_fingerprint(run)
     return (
         *(f"{text}; such predictions count as misses" for text in said if text),

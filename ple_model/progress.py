@@ -1,7 +1,7 @@
 """`progress.jsonl`: what a training reports while it runs, one JSON object a line; the app tails it.
 
-Events: start, fit, step (at most about two a second), epoch, phase, freeze, warning, baselines, stopped, resumed, finished,
-failed.
+Events: start, fit, step (at most about two a second), epoch, phase, freeze, warning, baselines, ending, stopped, resumed,
+finished, failed.
 Each line is one `write` of a complete line, so a reader sees whole lines but perhaps a torn last one, which it ignores. The
 keys of an epoch line are listed in `training.report.Report.epoch`.
 """

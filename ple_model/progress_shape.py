@@ -38,7 +38,8 @@ _LINES: dict[str, Keys] = {
     "freeze": Keys({"epoch": WHOLE, "what": ListOf(TEXT)}, ("epoch",)),
     "warning": Keys({"text": TEXT, "epoch": WHOLE}),
     "fit": Keys({"share": NUMBER, "what": TEXT}),
-    "baselines": Keys({"share": NUMBER, "what": TEXT}),
+    "baselines": Keys({"share": NUMBER, "what": TEXT, "eta_s": NUMBER}),
+    "ending": Keys({"what": TEXT, "eta_s": NUMBER}),
     "finished": Keys({"blend": MapOf(NUMBER)}),
     "failed": Keys({"reason": TEXT}),
 }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import background, making_cost, places, ui
+from dashboard import access, background, making_cost, places, ui
 from dashboard.components import put
 from dashboard.components.dataset_name import events_of, new_name
 from dashboard.data_job_card import shell
@@ -77,6 +77,7 @@ def start(making: Making | None, key: str, name: str = "") -> None:
 def _start(making: Making, key: str, name: str) -> None:
     """Start the job (a callback); what was typed stays where it cannot be."""
     try:
+        access.require()
         background.data_jobs().start(making)
     except (UserError, OSError) as e:
         st.session_state[f"{key}_error"] = str(e)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import places, ui
+from dashboard import places, reach, ui
 from dashboard.components.answer import answer
 from dashboard.components.bank_form import costs, start
 from dashboard.components.dataset_name import new_name
@@ -62,7 +62,10 @@ def _faults(checked: dict[str, Any]) -> None:
         for f in checked["faults"]
     ]
     if rows:
-        table(pd.DataFrame(rows), "event-faults", title=t("build.faults", n=len(rows)), height="content")
+        table(
+            pd.DataFrame(rows), "event-faults", title=t("build.faults", n=len(rows)), height="content",
+            column_config={t("import.rows_with"): st.column_config.NumberColumn(format="localized")},
+        )  # fmt: skip
 
 
 def _cutoffs(events: Path, proposed: dict[str, Any]) -> tuple[tuple[str, ...], int, bool]:
@@ -111,7 +114,10 @@ def _count(events: Path, mark: str, cutoffs: tuple[str, ...], horizon: int) -> d
     ]
     split = counted["rows"]
     said = {k: f"{split[k]:,}" for k in ("train", "validation", "test")}
-    table(pd.DataFrame(rows), "counts", title=t("build.counts"), caption=t("build.counts_help", **said), height="content")
+    table(
+        pd.DataFrame(rows), "counts", title=t("build.counts"), caption=t("build.counts_help", **said), height="content",
+        column_config=reach.counted(),
+    )  # fmt: skip
     silent = [task for task, n in counted["tasks"].items() if not n["train"]]
     if silent:
         ui.caption(t("build.silent", tasks=", ".join(f"`{x}`" for x in silent)))

@@ -12,7 +12,7 @@ from analysis.checks.finding import Evidence, Finding, Severity
 from analysis.checks.order import Group, grouped
 from analysis.harmless import harmless
 from analysis.wording import statistic
-from dashboard import train_form, ui
+from dashboard import access, train_form, ui
 from dashboard.components import put
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
@@ -138,6 +138,7 @@ def card(finding: Finding, try_it: Callable[[Finding], None] | None = None) -> N
                         key=f"train-{key}",
                         on_click=train_form.open_with,
                         args=([override],),
+                        disabled=not access.may_change(),
                     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import reach, state, train_form, ui
+from dashboard import access, reach, state, train_form, ui
 from dashboard.components.figure import table
 from dashboard.data_job_card import train_on
 from dashboard.i18n import t
@@ -26,7 +26,8 @@ def dataset_list() -> None:
     if not rows:
         ui.info(t("datasets.none"), icon=":material/database_off:")
         return
-    table(pd.DataFrame(rows), "datasets", height="content")
+    counts = {t(f"datasets.{name}"): st.column_config.NumberColumn(format="localized") for name in ("train_rows", "rows")}
+    table(pd.DataFrame(rows), "datasets", height="content", column_config=counts)
     if st.session_state.get("dataset") not in [str(p) for p in opened]:
         st.session_state["dataset"] = str(opened[0])
     chosen = ui.selectbox(t("datasets.look"), [str(p) for p in opened], key="dataset", format_func=train_form.short)
@@ -59,7 +60,8 @@ def dataset(path: Path) -> None:
         column_config=reach.columns(),
     )  # fmt: skip
     ui.button(
-        t("making.train"), icon=":material/model_training:", type="primary", key="train-on", on_click=train_on, args=(path,)
-    )
+        t("making.train"), icon=":material/model_training:", type="primary", key="train-on", on_click=train_on, args=(path,),
+        disabled=not access.may_change(),
+    )  # fmt: skip
     if found is None:
         reach.offer(path, manifest, "page")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import places, ui
+from dashboard import access, places, ui
 from dashboard.components import put
 from dashboard.components.answer import answer
 from dashboard.components.bank_form import start
@@ -68,6 +68,7 @@ def _guess_anew(path: Path) -> None:
 
 def _forget(path: Path) -> None:
     """Guess the map again (a callback)."""
+    access.require()
     path.unlink(missing_ok=True)
 
 

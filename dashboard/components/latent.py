@@ -11,7 +11,7 @@ from analysis.figures import sae as figures
 from analysis.results.labels import load_labels, save_label
 from analysis.results.latents import LatentPage, Latents, TopRow
 from analysis.wording import Language, quantity
-from dashboard import ui
+from dashboard import access, ui
 from dashboard.components import learned, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -62,6 +62,7 @@ def browser(frame: Frame, found: Latents) -> None:
 
 
 def _keep(frame: Frame, latent: int) -> None:
+    access.require()
     save_label(frame.run, latent, str(st.session_state.get("latent_label", "")))
 
 
@@ -74,8 +75,9 @@ def page(frame: Frame, found: Latents, latent: int) -> None:
         put.caption(t("latent.proposed", text=proposal))
     st.session_state["latent_label"] = load_labels(frame.run).get(latent, "")
     ui.text_input(
-        t("latent.label"), key="latent_label", on_change=_keep, args=(frame, latent), placeholder=t("latent.own"), width=420
-    )
+        t("latent.label"), key="latent_label", on_change=_keep, args=(frame, latent), placeholder=t("latent.own"), width=420,
+        disabled=not access.may_change(),
+    )  # fmt: skip
     left, right = st.columns(2, gap="small")
     with left:
         show(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import places, ui
+from dashboard import access, places, ui
 from dashboard.i18n import maybe, t
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, TableMap, load_map
 from ple_model.data.importers.write_map import map_text, save_map, write_map
@@ -146,6 +146,7 @@ def _pairs(pairs: dict[str, str], options: list[str], key: str) -> dict[str, str
 
 def _save(mapping: SourceMap, path: Path) -> None:
     try:
+        access.require()
         save_map(mapping, path)
     except (UserError, OSError) as e:
         ui.error(str(e), icon=":material/error:")
@@ -161,6 +162,7 @@ def _yaml(source: Path, mapping: SourceMap, path: Path) -> None:
         )
         if ui.button(t("train.yaml_use"), key="map-yaml-use"):
             try:
+                access.require()
                 with staged_file(path) as temporary:
                     write_map(temporary, text)
                     if (named := places.named_outside(load_map(temporary), source)) is not None:

@@ -12,7 +12,7 @@ from analysis.checks.finding import Severity
 from analysis.figures import skill as figures
 from analysis.stats.skill import SPLITS, TaskSkill, judged_skill
 from analysis.verdict import FITTED, State, Word
-from dashboard import background, state, ui
+from dashboard import access, background, state, ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -128,7 +128,7 @@ def _offer(frame: Frame) -> None:
         put.info(t("skill.missing"), icon=cards.ICONS["unknown"])
         ui.button(
             t("skill.measure"), key="measure-baselines", icon=":material/play_arrow:",
-            on_click=background.fit_baselines, args=(of,),
+            on_click=background.fit_baselines, args=(of,), disabled=not access.may_change(),
         )  # fmt: skip
         return
     _fitting(task)

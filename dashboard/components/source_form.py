@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import places, ui
+from dashboard import access, places, ui
 from dashboard.i18n import t
 from ple_model.errors import UserError
 
@@ -36,6 +36,7 @@ def _upload() -> None:
     if not files or st.session_state.get("uploaded") == given:
         return
     try:
+        access.require()
         kept = places.keep_upload((f.name, f.getvalue()) for f in files)
     except (UserError, OSError) as e:
         ui.error(t("import.not_kept", reason=str(e)), icon=":material/error:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import background, data_job_card, ui
+from dashboard import access, background, data_job_card, ui
 from dashboard.components import put
 from dashboard.components.bank_form import bank_form
 from dashboard.components.build_form import build_form
@@ -18,6 +18,10 @@ WAYS = {"bank": bank_form, "files": import_form, "events": build_form}
 
 
 def render(frame: Frame | None) -> None:
+    if why := access.why_not():
+        put.info(t(f"access.{why}"), icon=":material/lock:")
+        dataset_list()
+        return
     st.session_state.setdefault("way", "bank")  # no default of the widget: a button may have chosen before it is drawn
     way = ui.segmented_control(
         t("datasets.way"), list(WAYS), required=True, key="way", format_func=lambda w: t(f"datasets.way_{w}")

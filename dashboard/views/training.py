@@ -11,12 +11,14 @@ import streamlit as st
 
 from analysis import load_diagnosis
 from analysis.figures import training as figures
+from analysis.notices import notices
 from analysis.stats.training import TrainingStats, kept_blends, measure
 from analysis.stats.turning import Turn, turns
 from analysis.store import stored
 from analysis.wording import statistic
 from dashboard.components import cards, compare, learned, metric_table, metrics, put
 from dashboard.components.figure import show, table
+from dashboard.components.notices import in_words
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -39,6 +41,13 @@ def _facts(frame: Frame, stats: TrainingStats) -> None:
         put.metric(t("training.speed"), statistic(last.get("samples_per_s")), border=True)
         put.metric(t("training.memory"), t("training.mb", n=statistic(last.get("rss_mb"))), border=True)
         put.metric(t("identity.status"), t(f"run_state.{frame.run.state}"), border=True)
+
+
+def _noticed(frame: Frame, stats: TrainingStats) -> None:
+    """What gates and experts did, with the epoch since when: as the sidebar said it while it trained."""
+    said = in_words(notices(stats, frame.run.manifest.experts))
+    if said:
+        put.markdown("\n".join(f"- {x}" for x in said), help=t("training.noticed_help"))
 
 
 def _turned(frame: Frame, stats: TrainingStats) -> None:
@@ -140,6 +149,7 @@ def render(frame: Frame) -> None:
     elif any(stored(frame.run.path)):
         put.caption(t("training.stale"))
     _facts(frame, stats)
+    _noticed(frame, stats)
     other = measure(frame.other.progress(steps=False)) if frame.other else None
     compare.training(frame, stats, other)
     put.caption(t("training.written"))

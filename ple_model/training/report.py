@@ -12,11 +12,14 @@ import torch
 from ple_model.constants import ratios
 from ple_model.device import memory_mb
 from ple_model.epochlog import Validation
-from ple_model.progress import Callback, ProgressWriter
+from ple_model.progress import Callback, ProgressWriter, read_progress
+from ple_model.training.remaining import Remaining
 from ple_model.training.session import Session
 from ple_model.training.steps import Steps
 
 STEP_EVENT_SECONDS = 0.5
+FORETOLD = ("step", "epoch", "baselines", "ending")
+"""Lines that hold how long it still takes: that is reckoned before they are written."""
 SCALING_STEPS = 10
 """fp16: an epoch may skip so many steps while the loss scale is sought, without a warning."""
 TITLES = {"sae": "weights of the sparse autoencoder", "evidential": "evidential heads"}
@@ -29,7 +32,17 @@ class Report:
     def __init__(self, session: Session, steps: Steps, callback: Callback | None) -> None:
         self.session, self.steps = session, steps
         path = session.run.path / "progress.jsonl"
-        self.log = ProgressWriter(path, size=session.position.progress_size, callback=callback)
+        self.remaining = Remaining()
+
+        def hear(line: dict[str, Any]) -> None:
+            if line["event"] not in FORETOLD:
+                self.remaining.hear(line)
+            if callback is not None:
+                callback(line)
+
+        self.log = ProgressWriter(path, size=session.position.progress_size, callback=hear)
+        for line in read_progress(path):
+            self.remaining.hear(line)
         self._last_event = time.monotonic()
 
     def begin(self, resumed: bool) -> None:
@@ -75,7 +88,8 @@ class Report:
         s, p = self.session, self.session.position
         self.log.write(
             "step", step=p.step, steps=s.steps, epoch=p.epoch, phase=p.phase, total=s.sums.last_total(),
-            samples_per_s=steps * s.batch_size / max(seconds, 1e-9), eta_s=self._eta(),
+            samples_per_s=steps * s.batch_size / max(seconds, 1e-9),
+            eta_s=self._left("step", step=p.step, phase=p.phase),
         )  # fmt: skip
 
     def epoch(self, validation: Validation, better: bool, stepping: float) -> None:
@@ -86,7 +100,8 @@ class Report:
         learned = train_part.train | self._train_ratio(train_part.train["tasks"])
         self.log.write(
             "epoch", epoch=p.epoch, phase=p.phase, lr=self.steps.learning_rate, steps=s.steps,
-            samples_per_s=train_part.rows / max(p.seconds, 1e-9), seconds=p.seconds, eta_s=self._eta(), rss_mb=resident,
+            samples_per_s=train_part.rows / max(p.seconds, 1e-9), seconds=p.seconds,
+            eta_s=self._left("epoch", epoch=p.epoch, phase=p.phase, seconds=p.seconds), rss_mb=resident,
             device_mem_mb=gpu, train=learned, valid=validation.to_dict(), s=s.model.log_variances(),
             gates=validation.gates, gate_entropy=validation.gate_entropy, grad_norm=train_part.grad_norm,
             hmm_grad=train_part.hmm_grad, adatt=s.model.adatt_report(), frozen=s.frozen, best=better,
@@ -113,15 +128,18 @@ class Report:
         found = {} if direct is None else direct.blends()
         return {"blend": {k: round(v, 4) for k, v in found.items()}} if found else {}
 
-    def _eta(self) -> float | None:
-        """Seconds to the end of the planned epochs at the pace so far; early stopping may end it before."""
-        s, p, t = self.session, self.session.position, self.session.config.training
-        if not p.total_steps:
-            return None
-        spent = p.total_seconds + (p.seconds if p.step < s.steps else 0.0)
-        later = t.phase2_epochs if p.phase == 1 else 0
-        epochs = min(s.phase_epochs - p.phase_epoch + later, t.max_epochs - p.epoch + 1)
-        return max(0.0, spent / p.total_steps * (epochs * s.steps - p.step))
+    def _left(self, event: str, **values: Any) -> float | None:
+        """Seconds that are left when this line is written, which holds them; early stopping may end the training before."""
+        self.remaining.hear({"event": event, "time": time.time(), **values})
+        return self.remaining.seconds()
+
+    def baselines(self, share: float, what: str) -> None:
+        """How far the measurement of the dataset's baselines is."""
+        self.log.write("baselines", share=round(share, 4), what=what, eta_s=self._left("baselines", share=share))
+
+    def ending(self, what: str) -> None:
+        """What the end of the training does now."""
+        self.log.write("ending", what=what, eta_s=self._left("ending"))
 
     def _train_ratio(self, losses: Mapping[str, float | None]) -> dict[str, float | None]:
         """Mean over tasks of training loss / constant predictor's loss: what `mean_ratio` of the validation is held against."""

@@ -254,7 +254,8 @@ class Trainer:
         self._write_best()
         baselines = self._baselines() if self.options.baselines else None
         customers = self.options.sample_customers
-        for text in finish(self.run.path, self.model, self.dataset, customers=customers, baselines=baselines):
+        tell = self.report.ending
+        for text in finish(self.run.path, self.model, self.dataset, customers=customers, baselines=baselines, tell=tell):
             self.report.warn(text)
 
     def _baselines(self) -> StoredBaselines | None:
@@ -264,7 +265,7 @@ class Trainer:
             return found
 
         def tell(share: float, what: str) -> None:
-            self.log.write("baselines", share=round(share, 4), what=what)
+            self.report.baselines(share, what)
             self._check_stop()
 
         try:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from dashboard import background, making
 from dashboard.data_jobs import DataStore, Making, commands
 from dashboard.i18n import LANGUAGES, catalogue
 from ple_model.data.dataset.reader import Dataset
@@ -88,3 +92,46 @@ def test_the_training_form_leads_to_it(measured: Path, monkeypatch: pytest.Monke
     app.button(key="make-dataset").click().run()
     assert [e.message for e in app.exception] == []
     assert app.title[0].value == EN["datasets.question"]
+
+
+def answered(app: AppTest) -> AppTest:
+    """The page once every command that it asked has answered."""
+    while any(a.alive for a in background._askings().values()):
+        for asking in list(background._askings().values()):
+            assert asking.thread is not None
+            asking.thread.join(60)
+        app.run()
+    assert [e.message for e in app.exception] == []
+    return app
+
+
+def test_a_file_of_card_transactions_is_mapped_read_imported_and_its_labels_counted(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, started: list[Making]
+) -> None:
+    """From a file with a fault up to the build, on the page alone; the import is run by what runs it in a job."""
+    head, days = "card number;booking date;amount;shop\n", [date(2024, 1, 1) + timedelta(days=k % 330) for k in range(1500)]
+    rows = [f"c{k % 40};{d:%d.%m.%Y};{k % 90 + 1}.50;Shop {k % 5}" for k, d in enumerate(days)]
+    (runs.parent / "data").mkdir()
+    file = runs.parent / "data" / "cards.csv"
+    file.write_text(head + "\n".join([*rows[:-1], "c1;oops;1.00;Shop"]), encoding="utf-8")
+    app = opened(runs, monkeypatch, "datasets")
+    app.session_state["way"] = "files"
+    app.session_state["import_source"] = "cards.csv"
+    app = answered(app.run())
+    assert EN["import.faults"].format(n=1) in text(app)
+    faults = next(d.value for d in app.dataframe if EN["import.fault_value"] in d.value)
+    assert faults[[EN["import.fault_row"], EN["import.fault_value"]]].to_numpy().tolist() == [[1501, "oops"]]
+    assert app.button(key="import-start").disabled
+    file.write_text(head + "\n".join(rows), encoding="utf-8")
+    app = answered(app.run())
+    app.button(key="import-start").click().run()
+    store = DataStore(runs.parent)
+    with monkeypatch.context() as patch:
+        patch.setattr(DataStore, "get", lambda self, job_id: SimpleNamespace(making=started[-1]))
+        assert making.run(store, "a" * 12) == 0
+    app.session_state["way"] = "events"
+    app = answered(app.run())
+    assert EN["build.counts"] in text(app)
+    counts = next(d.value for d in app.dataframe if EN["split_rows.train"] in d.value and EN["datasets.what"] in d.value)
+    assert counts[EN["split_rows.train"]].max() > 0
+    assert not app.button(key="build-start").disabled

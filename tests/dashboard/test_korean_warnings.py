@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from analysis import diagnose
-from dashboard import train_form
+from dashboard import job_card
+from dashboard.i18n.sentences import say
 from dashboard.jobs import Job, Training
 from ple_model.run import Run
 from tests.dashboard.test_views import NAMES, opened, text
@@ -66,5 +67,5 @@ def test_a_failed_training_says_why_in_korean(reason: str, tmp_path: Path, monke
     (run / "manifest.json").write_text(json.dumps({"status": "failed", "reason": reason}))
     monkeypatch.setattr("dashboard.i18n.sentences.language", lambda: "ko")
     job = Job("0" * 32, "failed", 0.0, None, None, None, 2, False, Training(tmp_path, run, "small"))
-    assert re.search(r"[가-힣]", said := train_form._reason(job))
+    assert re.search(r"[가-힣]", said := say(job_card.last_words(job)))
     assert SENTENCE.search(said) is None

@@ -1,0 +1,116 @@
+"""What a training of this very configuration on this very dataset will take, by a few real steps of it.
+
+The steps are those of a training (data, model, adaTT's measurement, clipping, optimizer), in a run folder that is thrown away.
+What a few steps cannot show is reckoned as while it trains (`remaining`): validation, the end, the fit of the linear map.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, repeat
+from pathlib import Path
+
+import torch
+
+from ple_model.batch import PLEClusterInput
+from ple_model.config import Config
+from ple_model.data.dataset.reader import Dataset
+from ple_model.device import memory_mb
+from ple_model.fitted_start import wants_fit
+from ple_model.new_run import create_run
+from ple_model.run import load_run
+from ple_model.training.remaining import ASIDE, END, FIT
+from ple_model.training.session import Options
+from ple_model.training.trainer import Trainer
+
+STEPS = 5
+"""Of each kind that are timed; their median counts."""
+MOST_SECONDS = 20.0
+"""A kind is timed no longer than this, of however few steps."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds and memory of a whole training, without early stopping."""
+
+    seconds: float
+    rss_mb: float
+    device_mem_mb: float | None
+    parameters: int
+    steps_per_epoch: int
+    epochs: tuple[int, int]
+    step_seconds: tuple[float, float]
+    """A step of phase 1 (with its share of adaTT's measurement) and of phase 2."""
+    timed: int
+    """Steps that were taken for it."""
+
+
+def estimate(
+    dataset: Dataset, config: Config, *, preset: str = "custom", device: str = "auto", steps: int = STEPS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Estimate:  # fmt: skip
+    """Take a few steps of each phase. `UserError` where a training would be refused."""
+    with tempfile.TemporaryDirectory(prefix="ple-estimate-") as place, torch.random.fork_rng():
+        folder = Path(place) / "run"
+        create_run(dataset, folder, config, preset=preset, device=device)
+        trainer = Trainer(load_run(folder), dataset, Options(device=device), None, None)
+        try:
+            return _timed(trainer, steps, clock)
+        finally:
+            trainer.log.close()
+
+
+def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> Estimate:
+    session, t = trainer.session, trainer.config.training
+    batches, every, taken = _endless(trainer), trainer.steps.measure_every, 0
+
+    def pace(at: int) -> float:
+        """Median seconds of steps at this place of an epoch."""
+        nonlocal taken
+        found: list[float] = []
+        while len(found) < steps and (not found or sum(found) < MOST_SECONDS):
+            trainer.position.step = at
+            began = clock()
+            trainer.steps.take(next(batches), trainer.log)
+            if session.device.type == "cuda":
+                torch.cuda.synchronize(session.device)
+            found.append(clock() - began)
+            taken += 1
+        return statistics.median(found)
+
+    trainer.model.train()
+    plain = 1 if every > 1 else 0
+    trainer.steps.take(next(batches), trainer.log)  # the first step of a process warms up
+    one = pace(plain)
+    if plain and trainer.config.adatt.enabled:
+        one += (pace(0) - one) / every
+    two = one
+    if t.phase2_epochs:
+        trainer.position.phase = 2
+        trainer.steps.begin_phase()
+        two = pace(plain)
+    epochs = (min(t.phase1_epochs, t.max_epochs), min(t.phase2_epochs, max(t.max_epochs - t.phase1_epochs, 0)))
+    split = trainer.dataset.manifest.splits
+    aside = ASIDE * one * session.steps * split.get("validation", 0) / max(split.get("train", 0), 1)
+    fit = FIT * one * session.steps if wants_fit(trainer.model) else 0.0
+    resident, gpu = memory_mb(session.device)
+    return Estimate(
+        seconds=fit + session.steps * (one * epochs[0] + two * epochs[1]) + aside * (sum(epochs) + END),
+        rss_mb=resident, device_mem_mb=gpu, parameters=session.run.manifest.parameters or 0, steps_per_epoch=session.steps,
+        epochs=epochs, step_seconds=(one, two), timed=taken,
+    )  # fmt: skip
+
+
+def _endless(trainer: Trainer) -> Iterator[PLEClusterInput]:
+    """Training batches of full size, again and again: the last one of an epoch may be short."""
+    s = trainer.session
+    whole = max(s.steps - 1, 1)
+    for epoch in chain.from_iterable(repeat((1, 2, 3))):
+        batches = trainer.dataset.batches("train", s.batch_size, shuffle=True, seed=0, epoch=epoch, start=0)
+        for number, batch in enumerate(batches):
+            if number < whole:
+                yield batch.inputs.to(s.device)
