@@ -124,9 +124,10 @@ class JobStore(Store[Job]):
 
     def config_path(self, training: Training) -> Path | None:
         """Where the YAML of a training is written when it starts; None for one without."""
-        if not training.config:
-            return None
-        return self.root / f"{hashlib.sha256(training.config.encode()).hexdigest()[:12]}.yaml"
+        return self._yaml_path(training.config) if training.config else None
+
+    def _yaml_path(self, text: str) -> Path:
+        return self.root / f"{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
 
     def command(self, training: Training) -> tuple[str, ...]:
         """What the worker runs."""
@@ -136,14 +137,13 @@ class JobStore(Store[Job]):
         return self.command(job.training)
 
     def prepare(self, job: Job) -> None:
-        self.keep_config(job.training)
+        if job.training.config:
+            self.keep_yaml(job.training.config)
 
-    def keep_config(self, training: Training) -> None:
-        """Put the YAML of a training where its command looks for it."""
-        path = self.config_path(training)
-        if path is not None:
-            make_folder(self.root)
-            write_bytes(path, training.config.encode())
+    def keep_yaml(self, text: str) -> None:
+        """Put a YAML where the command of its training looks for it."""
+        make_folder(self.root)
+        write_bytes(self._yaml_path(text), text.encode())
 
     def note_parent(self, job_id: str, name: str) -> None:
         """Remember the run that was looked at when this training was started: what it will be compared with."""

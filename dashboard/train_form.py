@@ -114,7 +114,7 @@ def _follow_preset() -> None:
 def _yaml_dialog(preset: str) -> None:
     ui.subheader(t("train.yaml_title", preset=preset))
     ui.caption(t("train.yaml_help"))
-    start = st.session_state.get("train_yaml") or load_config(preset, overrides=_overrides(preset)).to_yaml()
+    start = st.session_state.get("train_yaml") or _as_shown(preset).to_yaml()
     text = ui.text_area(
         t("train.yaml_title", preset=preset), start, height=400, label_visibility="collapsed", key=f"yaml-{preset}"
     )
@@ -135,9 +135,18 @@ def _yaml_dialog(preset: str) -> None:
         st.rerun()  # which closes the dialog
 
 
+def _as_shown(preset: str) -> Config:
+    """The preset with the form's settings; without the free lines where these are wrong, which is said below them."""
+    try:
+        return chosen(preset, "", _overrides(preset))
+    except UserError:
+        return of_preset(preset)
+
+
 def _use_yaml(preset: str, text: str) -> None:
-    """Take an edited configuration (a callback)."""
+    """Take an edited configuration (a callback); its file is written at once, so that the command that is shown runs."""
     st.session_state["train_yaml"] = text
+    background.jobs().keep_yaml(text)
     _show_fields(preset, text)
 
 
@@ -154,7 +163,7 @@ def _differs(preset: str, here: Config, where: str) -> None:
     against = ui.selectbox(
         t("train.diff_against"), list(runs), index=None, key=f"diff-{where}", placeholder=t("train.diff_preset", preset=preset)
     )
-    there = state.run(runs[against]).config if against in runs else of_preset(preset)
+    there = of_preset(preset) if against is None or against not in runs else state.run(runs[against]).config
     found = differences(here, there, against or preset)
     if found.empty:
         ui.caption(t("train.diff_none", name=against or preset))
@@ -171,8 +180,7 @@ def start_from(name: str) -> None:
     preset = entry.manifest.preset if entry.manifest.preset in PRESETS else "small"
     st.session_state["train_preset"], st.session_state["train_set"] = preset, ""
     _follow_preset()
-    st.session_state["train_yaml"] = run.config.to_yaml()
-    _show_fields(preset, st.session_state["train_yaml"])
+    _use_yaml(preset, run.config.to_yaml())
     mark = entry.manifest.data.fingerprint
     same = (d for d in datasets() if getattr(state.dataset_manifest(Path(d)), "fingerprint", None) == mark)
     if (found := next(same, None)) is not None:
@@ -317,7 +325,7 @@ def _measure(training: Training) -> None:
     if not asked:
         ui.button(
             t("train.measure"), icon=":material/timer:", key="measure-steps", width="stretch", help=t("train.measure_help"),
-            on_click=_ask_to_measure, args=(training, words, mark),
+            on_click=_ask_to_measure, args=(words, mark),
         )  # fmt: skip
         return
     found = answer(words, mark, t("train.measuring"), "estimate")
@@ -336,9 +344,8 @@ def _measure(training: Training) -> None:
     )
 
 
-def _ask_to_measure(training: Training, words: tuple[str, ...], mark: str) -> None:
+def _ask_to_measure(words: tuple[str, ...], mark: str) -> None:
     """Start it (a callback)."""
-    background.jobs().keep_config(training)
     st.session_state["train_measured"] = (words, mark)
 
 

@@ -108,7 +108,7 @@ def test_measuring_asks_for_a_few_steps_of_what_is_shown(place: Path, monkeypatc
 def test_the_yaml_goes_where_the_command_looks_for_it(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "jobs")
     training = Training(tmp_path / "d", tmp_path / "r", config="training: {}")
-    store.keep_config(training)
+    store.keep_yaml(training.config)
     path = store.config_path(training)
     assert path is not None
     assert path.read_text() == "training: {}"
