@@ -37,11 +37,11 @@ def notices(stats: TrainingStats, experts: Sequence[str], limits: Thresholds | N
     gates = {task: w for task in _tasks(stats) if (w := stats.gates(task)).shape[1] == len(experts)}
     out = []
     for task, weights in gates.items():
-        for i in np.flatnonzero(weights[-1] >= t.gate_collapse):
+        for i in np.flatnonzero(weights[-1] >= t.gate_collapse).tolist():
             out.append(Notice("gate", experts[i], _since(stats, weights[:, i] >= t.gate_collapse), float(weights[-1, i]), task))
     if gates:
         most = np.max(np.stack(list(gates.values())), axis=0)  # [E, N] the largest weight over tasks
-        for i in np.flatnonzero(most[-1] < t.dead_importance):
+        for i in np.flatnonzero(most[-1] < t.dead_importance).tolist():
             out.append(Notice("unused", experts[i], _since(stats, most[:, i] < t.dead_importance), float(most[-1, i])))
     norms, moving = stats.table("grad_norm"), ~stats.frozen("shared")
     for expert in experts:
