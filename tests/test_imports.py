@@ -18,7 +18,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
     ),
-    frozenset({"results", "stored_rows", "cohort_statistics", "store", "facts", "quality", "checks", "compare", "verdict"}),
+    frozenset(
+        {"results", "stored_rows", "cohort_statistics", "store", "facts", "quality", "checks", "compare", "verdict", "notices"}
+    ),
     frozenset(
         {
             "consistency",
