@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from analysis.checks.registry import thresholds_of
 from analysis.checks.thresholds import Thresholds
 from analysis.diagnose import diagnose
 from analysis.fingerprint import SENTENCES, Why
@@ -79,7 +80,7 @@ def _thresholds(path: Path | None) -> Any:
         raise UserError(f"--thresholds {path}: not a readable JSON file: {' '.join(str(e).split())}") from e
     if not isinstance(values, dict):
         raise UserError(f"--thresholds {path}: expected a mapping of names to numbers")
-    return Thresholds.from_dict(values)
+    return thresholds_of(values)
 
 
 def _configure_whatif(parser: argparse.ArgumentParser) -> None:

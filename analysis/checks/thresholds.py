@@ -1,12 +1,16 @@
 """Every threshold of every check in one frozen object; each says where its value comes from (`metadata["source"]`).
 
-Override per run: `replace(Thresholds(), gate_collapse=0.95)`, or `Thresholds.from_dict({...})` from a file.
+Those that several checks share, or that were measured together, are fields of `Thresholds`. One that a single check has to
+itself is a `Limit` beside that check, named in its registration and read as `t[LIMIT]`.
+
+Override per run: `replace(Thresholds(), gate_collapse=0.95)`, or `analysis.checks.registry.thresholds_of({...})` from a file,
+which knows the limits of every check.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +22,16 @@ JUDGEMENT = "our judgement: a level that healthy runs stay clear of"
 
 def _t(default: float, help: str, source: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "source": source})
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A threshold of one check: what it is a limit of, and where the value comes from."""
+
+    name: str
+    value: float
+    help: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -377,12 +391,23 @@ class Thresholds:
         0.99, "Share of rows without a feature part at which its feed is empty.", REFERENCE + " (input is None)"
     )
 
+    limits: Mapping[str, float] = dataclasses.field(default_factory=dict, metadata={
+        "help": "Values of limits that stand beside their check.", "source": "the one who sets them",
+    })  # fmt: skip
+
+    def __getitem__(self, limit: Limit) -> float:
+        """The value of a check's own limit."""
+        return self.limits.get(limit.name, limit.value)
+
     @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> Thresholds:
-        """Overrides by name; unknown names are errors with the nearest valid one."""
-        known = {f.name: f for f in dataclasses.fields(Thresholds)}
+    def from_dict(values: Mapping[str, Any], own: Iterable[Limit] = ()) -> Thresholds:
+        """Overrides by name, of fields and of the checks' own limits; unknown names are errors with the nearest valid one."""
+        fields = {f.name: f for f in dataclasses.fields(Thresholds) if f.name != "limits"}
+        limits = {limit.name for limit in own}
         for name in values:
-            if name not in known:
-                raise UserError(f"thresholds.{name}: no such threshold{did_you_mean(name, known)}")
-        plain: dict[str, Any] = {k: int(v) if known[k].type == "int" else float(v) for k, v in values.items()}
-        return Thresholds(**plain)
+            if name not in fields and name not in limits:
+                raise UserError(f"thresholds.{name}: no such threshold{did_you_mean(name, [*fields, *limits])}")
+        plain: dict[str, Any] = {
+            k: int(v) if fields[k].type == "int" else float(v) for k, v in values.items() if k not in limits
+        }
+        return Thresholds(**plain, limits={k: float(v) for k, v in values.items() if k in limits})

@@ -1,6 +1,7 @@
 """Healthy statistics from random arrays, and one planted fault for every check: `healthy()`, `PLANTED[id]()`.
 
-A planted case changes one thing in the arrays that are measured (or in the training record), never a threshold.
+A planted case changes one thing in the arrays that are measured (or in the training record), never a threshold. A check that
+stands with its own proof (`analysis.checks.registry.Proof`) is planted by that.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import consistency
+from analysis.checks import checks
+from analysis.checks.registry import Proof
 from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, sae, training, transfer
 from analysis.stats.consistency import ConsistencyStats, OtherUnit, Silence
 from analysis.stats.factor import Factor
@@ -330,10 +333,19 @@ def planted(id: str, subject: str, severity: str) -> Callable[[Callable[[World],
             change(w)
             return Case(w.measure(), subject, severity)
 
+        assert id not in PLANTED, f"{id} is planted twice"
         PLANTED[id] = build
         return change
 
     return register
+
+
+def proved(proof: Proof) -> Callable[[], Case]:
+    """The case of a check that says itself what it must answer."""
+    return cache(lambda: Case(proof.change(healthy()), proof.subject, proof.severity))
+
+
+PLANTED.update({id: proved(c.proof) for id, c in checks().items() if c.proof is not None})
 
 
 def set_config(w: World, key: str, value: Any) -> None:

@@ -69,7 +69,7 @@ def test_what_a_check_found_before_it_ran_out_of_measurements_stands() -> None:
         yield Finding("HALF", "warning", "a", "There is a fault.")
         raise NotMeasured("The rest was not recorded.")
 
-    item = Check("HALF", "Fine.", half, None, "test")  # type: ignore[arg-type]
+    item = Check("HALF", "Fine.", half, None)  # type: ignore[arg-type]
     assert [f.subject for f in run_check(item, world().measure(), Thresholds())] == ["a"]
 
 

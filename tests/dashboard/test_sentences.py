@@ -16,6 +16,8 @@ from dashboard.i18n.sentences import localised, templates, translate
 CHECKS = Path(__file__).resolve().parents[2] / "analysis" / "checks"
 SOURCES = sorted(p for p in CHECKS.glob("*.py") if p.stem not in ("__init__", "thresholds", "finding", "order", "reach"))
 OTHERS = sorted(set(LANGUAGES) - {"en"})
+NOT_SAID = ("Evidence", "Limit", "RuntimeError")
+"""What is made of words that no finding says: numbers' names, the help of a threshold, programmers' errors."""
 HANGUL = re.compile(r"[가-힣]")
 
 
@@ -33,11 +35,11 @@ def _forms(node: ast.expr) -> list[str]:
 
 
 def said(source: str) -> set[str]:
-    """The sentences in a check's source: text with a blank in it outside docstrings, evidence names and programmers' errors."""
+    """The sentences in a check's source: text with a blank in it outside docstrings and `NOT_SAID`."""
     found: set[str] = set()
 
     def walk(node: ast.AST) -> None:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Evidence", "RuntimeError"):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NOT_SAID:
             return
         if isinstance(node, ast.keyword) and node.arg == "unplantable":  # said by `ple faults`, which speaks English
             return

@@ -67,10 +67,17 @@ def test_the_examples_are_linted_as_the_project_is(project: Path) -> None:
 
 
 def test_an_addition_is_one_or_two_files_and_its_words() -> None:
-    """A new file of code, or two where the second is its test; beside them only catalogues and the planted fault."""
+    """Two files of code at the most, the second its test; beside them only words."""
     for section in GUIDE.read_text(encoding="utf-8").split("\n## ")[1:]:
-        made = [e for e in examples() if f"# {e.path}" in section and not e.where]
-        assert len(made) <= 2, section.splitlines()[0]
+        files = {e.path for e in examples() if f"\n# {e.path}" in section}
+        assert len({f for f in files if f.endswith(".py")}) <= 2, section.splitlines()[0]
+        assert {Path(f).suffix for f in files} <= {".py", ".yaml", ".md"}, section.splitlines()[0]
+
+
+def test_a_check_is_one_file_of_code_and_its_korean() -> None:
+    (section,) = [s for s in GUIDE.read_text(encoding="utf-8").split("\n## ") if s.startswith("A check\n")]
+    files = {e.path: e.where for e in examples() if f"\n# {e.path}" in section}
+    assert files == {"analysis/checks/never_fell.py": "", "dashboard/i18n/findings.ko.yaml": "at the end"}
 
 
 def _named(heading: str, row: str) -> set[str]:
