@@ -55,7 +55,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
+class RunNumbers:
     """The numbers of one run that a page compares, and the rows they are of."""
 
     n: int
@@ -186,7 +186,7 @@ def interval(a: Estimate, b: Estimate, comparisons: int = 1) -> tuple[float, flo
     return (d - reach, d + reach)
 
 
-def compare(a: Profile, b: Profile, min_rows: int = MIN_ROWS, unlearned: Collection[str] = ()) -> Comparison:
+def compare(a: RunNumbers, b: RunNumbers, min_rows: int = MIN_ROWS, unlearned: Collection[str] = ()) -> Comparison:
     """What differs between two runs. `min_rows`: fewer rows in either are no ground for a verdict. `unlearned`: tasks that had
     no label in the training of either."""
     both = [k for k in a.estimates if k in b.estimates]
@@ -228,7 +228,7 @@ def _difference(key: Key, a: Estimate, b: Estimate, verdict: Verdict, tested: in
 # --- training: no noise is known of a single training
 
 
-def training_profile(stats: TrainingStats) -> Profile:
+def training_profile(stats: TrainingStats) -> RunNumbers:
     """One training's numbers: what was kept, how long it took, each task's validation loss and each module's gradient norm."""
     n = len(stats)
     found: dict[Key, Estimate] = {Key("", "epochs"): Estimate(float(n), n, "epochs")}
@@ -248,7 +248,7 @@ def training_profile(stats: TrainingStats) -> Profile:
     for module, norms in stats.table("grad_norm").items():
         moving = norms[norms > 0]  # frozen epochs would only say how long it was frozen
         found[Key(module, "gradient")] = Estimate(_mean(moving) if len(moving) else 0.0, n, "length")
-    return Profile(n, {k: e for k, e in found.items() if math.isfinite(e.value)})
+    return RunNumbers(n, {k: e for k, e in found.items() if math.isfinite(e.value)})
 
 
 def kept_epoch(stats: TrainingStats) -> int | None:

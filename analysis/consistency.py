@@ -107,7 +107,7 @@ def _many_lost(skill: Mapping[str, InputSkill]) -> int:
 def _put_back(
     reference: Consistency, values: Values, customers: Sequence[str], features: NDArray[np.int64], profile: Profile,
     skill: Mapping[str, InputSkill],
-) -> tuple[tuple[displaced.Run, ...], _Judge, dict[str, InputSkill], Values] | None:  # fmt: skip
+) -> tuple[tuple[displaced.Displacement, ...], _Judge, dict[str, InputSkill], Values] | None:  # fmt: skip
     """The first explanation by displaced columns under which hardly an input of the many is lost any more."""
     middle = reference.directions.middle[features]
     for runs, places in displaced.candidates(values[:, features], profile):

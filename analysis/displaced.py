@@ -33,7 +33,7 @@ MOST = 2.0
 
 
 @dataclass(frozen=True)
-class Run:
+class Displacement:
     """Columns `first` to `last` hold what belongs `by` places on; `by` 0: they are in no order that steps explain."""
 
     first: int
@@ -41,7 +41,7 @@ class Run:
     by: int
 
 
-def candidates(values: Values, profile: Profile) -> Iterator[tuple[tuple[Run, ...], NDArray[np.int64]]]:
+def candidates(values: Values, profile: Profile) -> Iterator[tuple[tuple[Displacement, ...], NDArray[np.int64]]]:
     """Of feature columns [n, c] in the run's scale: what may have happened, the simplest first, and for every column the place
     where what belongs to it stands now (-1: nowhere)."""
     apart = _apart(values, profile)
@@ -57,7 +57,7 @@ def candidates(values: Values, profile: Profile) -> Iterator[tuple[tuple[Run, ..
         now, then = linear_sum_assignment(cost)
         places = np.arange(c)
         places[far[then]] = far[now]
-        yield (Run(int(far.min()), int(far.max()), 0),), places
+        yield (Displacement(int(far.min()), int(far.max()), 0),), places
 
 
 def restored(values: Values, places: NDArray[np.int64], middle: NDArray[np.floating]) -> Values:
@@ -68,7 +68,7 @@ def restored(values: Values, places: NDArray[np.int64], middle: NDArray[np.float
     return out
 
 
-def _places(runs: tuple[Run, ...], c: int) -> NDArray[np.int64]:
+def _places(runs: tuple[Displacement, ...], c: int) -> NDArray[np.int64]:
     places = np.arange(c)
     for run in runs:  # what runs left behind and nothing came into is nowhere
         places[run.first : run.last + 1] = -1
@@ -103,12 +103,12 @@ def _deciles(profile: Profile) -> Array:
     return out
 
 
-def _runs(apart: Array) -> Iterator[Run]:
+def _runs(apart: Array) -> Iterator[Displacement]:
     """The longest runs of columns that fit so many places on far better than where they stand."""
     c = len(apart)
     free = np.ones(c, dtype=bool)
     for _ in range(RUNS):
-        best: tuple[float, Run] | None = None
+        best: tuple[float, Displacement] | None = None
         for by in (k for k in range(-c // 2, c // 2 + 1) if k):
             now = np.arange(max(0, -by), min(c, c - by))
             gain = np.nan_to_num(apart[now, now] - apart[now, now + by], nan=0.0) - EACH
@@ -119,7 +119,7 @@ def _runs(apart: Array) -> Iterator[Run]:
             one = now[first : last + 1]
             stays, moves = np.nanmean(apart[one, one]), np.nanmean(apart[one, one + by])
             if stays >= CLEAR * moves:
-                best = total, Run(int(one[0]), int(one[-1]), by)
+                best = total, Displacement(int(one[0]), int(one[-1]), by)
         if best is None:
             return
         free[best[1].first : best[1].last + 1] = False

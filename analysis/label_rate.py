@@ -36,7 +36,7 @@ def rate(y: Array, p: Array, trained: tuple[int, ...], customers: int) -> Rate |
 
 
 @dataclass(frozen=True)
-class _Group:
+class _WordGroup:
     """Rows of the same word in a column, by task: positives expected, positives seen, labelled rows."""
 
     name: str
@@ -68,7 +68,7 @@ def _weight(one: Missing) -> tuple[float, int]:
     return one.expected - one.seen, -len(one.values)
 
 
-def _lost(column: str, groups: Sequence[_Group], task: int, chance: float) -> Missing | None:
+def _lost(column: str, groups: Sequence[_WordGroup], task: int, chance: float) -> Missing | None:
     expected, seen, rows = np.stack([g.told[task] for g in groups]).T
     few = poisson.cdf(seen, np.maximum(expected, 1e-9)) < chance
     lost = (expected >= EXPECTED) & (seen < LOST * expected) & few
@@ -81,16 +81,16 @@ def _lost(column: str, groups: Sequence[_Group], task: int, chance: float) -> Mi
     )  # fmt: skip
 
 
-def _groups(c: duckdb.DuckDBPyConnection, column: str, tasks: Sequence[str], *, fresh: bool) -> list[list[_Group]]:
+def _groups(c: duckdb.DuckDBPyConnection, column: str, tasks: Sequence[str], *, fresh: bool) -> list[list[_WordGroup]]:
     """By the column's values, and where these are paths ("North/12") by what they begin with."""
     sums = ", ".join(_sums(q(f"p:{task}"), q(f"y:{task}")) for task in tasks)
     where = " WHERE split <> 'train'" if fresh else ""
     rows = c.execute(f"SELECT {q(column)}::VARCHAR AS word, {sums} FROM rows{where} GROUP BY word ORDER BY word").fetchall()
-    every = [_Group(str(r[0] or ""), np.array([v or 0.0 for v in r[1:]], dtype=float).reshape(-1, 3)) for r in rows]
-    begun: dict[str, _Group] = {}
+    every = [_WordGroup(str(r[0] or ""), np.array([v or 0.0 for v in r[1:]], dtype=float).reshape(-1, 3)) for r in rows]
+    begun: dict[str, _WordGroup] = {}
     for group in every:
         name = group.name.split("/")[0]
-        begun[name] = _Group(name, group.told + (begun[name].told if name in begun else 0.0))
+        begun[name] = _WordGroup(name, group.told + (begun[name].told if name in begun else 0.0))
     found = [every] if len(begun) == len(every) else [every, list(begun.values())]
     return [some for some in found if 1 < len(some) <= VALUES]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter, where
-from analysis.compare import GROUPS, Estimate, Key, Profile, leave_one_out
+from analysis.compare import GROUPS, Estimate, Key, RunNumbers, leave_one_out
 from analysis.stats import expert, hmm
 from analysis.stats.base import Array, Statistic
 from analysis.store import AnalysisStore
@@ -141,7 +141,7 @@ def replicate_values(parts: Sequence[S], values: Sequence[Callable[[S], float]])
     return out
 
 
-def experts(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+def experts(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> RunNumbers:
     """Fallback share, gate weight, norm, effective rank, zero rate and share of dead dimensions of each expert."""
     facts = store.statistics.facts
     wanted: dict[Key, tuple[Mean, str]] = {}
@@ -165,10 +165,10 @@ def experts(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profi
             left = replicate_values(parts, values)
             for i, (measure, unit) in enumerate((("rank", "directions"), ("zero", "share"), ("dead", "share"))):
                 found[Key(e, measure)] = Estimate(float(values[i](one)), n, unit, left[:, i])
-    return Profile(store.count(filters), {k: found[k] for k in sorted(found, key=lambda k: facts.experts.index(k.subject))})
+    return RunNumbers(store.count(filters), {k: found[k] for k in sorted(found, key=lambda k: facts.experts.index(k.subject))})
 
 
-def gates(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+def gates(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> RunNumbers:
     """Mean weight of each task on each expert, and how many experts a row of each task really uses."""
     facts = store.statistics.facts
     cells = {Key(t, "weight", e): (Mean((f"g:{t}:{e}",)), "share") for t in facts.tasks for e in facts.experts}
@@ -179,14 +179,14 @@ def gates(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile
             h = found[k]
             assert h.replicates is not None
             found[k] = Estimate(float(np.exp(h.value)), h.n, h.unit, np.exp(h.replicates))
-    return Profile(store.count(filters), found)
+    return RunNumbers(store.count(filters), found)
 
 
-def modes(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+def modes(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> RunNumbers:
     """Default rate of each HMM mode, and the norm, cosine to the default and spread of its real projections."""
     whole = store.statistics.hmm
     if whole is None:
-        return Profile(store.count(filters))
+        return RunNumbers(store.count(filters))
     found = _estimates(store, {Key(m, "rate"): (Mean((f"d:{m}",)), "share") for m in whole.modes}, filters)
     kept = sampled(store, ["customer_id", *(f"d:{m}" for m in whole.modes)], filters)
     groups = customer_groups(kept.columns["customer_id"])
@@ -203,10 +203,10 @@ def modes(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile
         values = (one.real_norm[at], one.cosine[at], one.spread[at])
         for j, (measure, unit) in enumerate((("real_norm", "length"), ("cosine", "cosine"), ("spread", "length"))):
             found[Key(m, measure)] = Estimate(float(values[j]), int(one.real[at]), unit, left[:, j])
-    return Profile(store.count(filters), {k: found[k] for k in sorted(found, key=lambda k: whole.modes.index(k.subject))})
+    return RunNumbers(store.count(filters), {k: found[k] for k in sorted(found, key=lambda k: whole.modes.index(k.subject))})
 
 
-def edges(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+def edges(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> RunNumbers:
     """Strength of each transfer edge in the cohort; change and flips when it is cut, of all customers of the what-if sample."""
     s = store.statistics
     names = s.facts.edges
@@ -225,10 +225,10 @@ def edges(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile
         if kind in ("binary", "multiclass"):  # the others have no decision to flip
             p = float(x.flip_share[i, k])
             found[Key(e, "flips")] = Estimate(p, x.n, "share", error=share_error(p, independent))
-    return Profile(store.count(filters), {k: found[k] for k in sorted(found, key=lambda k: names.index(k.subject))})
+    return RunNumbers(store.count(filters), {k: found[k] for k in sorted(found, key=lambda k: names.index(k.subject))})
 
 
-def predictions(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+def predictions(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> RunNumbers:
     """Error of each task on the rows that are judged (the test split where there is one): the Brier score of a yes or no, the
     share of wrong classes, the mean absolute error of an amount in its own units."""
     split = str(store.meta.get("judged_split", "test"))
@@ -240,16 +240,16 @@ def predictions(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> P
             wanted[Key(task, "absolute")] = Mean((f"p:{task}", f"y:{task}"), error="absolute", split=split), "label"
         else:
             wanted[Key(task, "wrong")] = Mean((f"c:{task}", f"y:{task}"), error="wrong", split=split), "share"
-    return Profile(store.count(filters), _estimates(store, wanted, filters))
+    return RunNumbers(store.count(filters), _estimates(store, wanted, filters))
 
 
-def uncertainties(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> Profile:
+def uncertainties(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> RunNumbers:
     """Mean uncertainty of each evidential task: vacuity of classes, epistemic variance of amounts."""
     wanted: dict[Key, tuple[Mean, str]] = {}
     for task, kind in store.statistics.facts.kinds.items():
         measure, unit = ("variance", "variance") if kind == "regression" else ("vacuity", "vacuity")
         wanted[Key(task, measure)] = Mean((f"u:{task}",)), unit
-    return Profile(store.count(filters), _estimates(store, wanted, filters))
+    return RunNumbers(store.count(filters), _estimates(store, wanted, filters))
 
 
 def share_error(share: float, n: float) -> float:
@@ -265,12 +265,12 @@ def _independent(store: AnalysisStore) -> float:
     return float(customers / rows) if rows else float("nan")
 
 
-PROFILES: dict[str, Callable[[AnalysisStore, Sequence[CohortFilter]], Profile]] = {
+PROFILES: dict[str, Callable[[AnalysisStore, Sequence[CohortFilter]], RunNumbers]] = {
     "experts": experts, "gates": gates, "hmm": modes, "transfer": edges, "predictions": predictions,
     "uncertainty": uncertainties,
 }  # fmt: skip
 
 
-def profile(store: AnalysisStore, area: str, filters: Sequence[CohortFilter] = ()) -> Profile:
+def profile(store: AnalysisStore, area: str, filters: Sequence[CohortFilter] = ()) -> RunNumbers:
     """The numbers of one page; `area` is a key of `PROFILES`."""
     return PROFILES[area](store, filters)

@@ -52,7 +52,7 @@ GRID = 16
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
+class _CohortRows:
     """Scalars of the cohort; label, error and PIT are NaN where there is no usable label."""
 
     kind: str
@@ -167,7 +167,7 @@ def judged_split(store: AnalysisStore) -> str:
     return str(store.meta.get("judged_split", "test"))
 
 
-def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _Rows:
+def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _CohortRows:
     heads = [c[2:] for c in store.columns if c.startswith("u:")]
     if task not in heads:
         raise UserError(f"task '{task}' has no uncertainty in this analysis{did_you_mean(task, heads)}")
@@ -210,10 +210,10 @@ def _read(store: AnalysisStore, task: str, filters: Sequence[CohortFilter]) -> _
     pit = number(f"q:{task}")
     if pit is not None:
         pit = np.where(np.isfinite(y), pit, np.nan)
-    return _Rows(kind, raw["segment"], raw["cluster"], u, p, y, error, wrong, number(f"a:{task}"), pit, found, lost)
+    return _CohortRows(kind, raw["segment"], raw["cluster"], u, p, y, error, wrong, number(f"a:{task}"), pit, found, lost)
 
 
-def _too_few(r: _Rows, labelled: int) -> str:
+def _too_few(r: _CohortRows, labelled: int) -> str:
     """Why nothing can be judged; empty if it can."""
     if r.kind == "regression" and r.lost.any():
         return f"{int(r.lost.sum())} predictions are no numbers, and an amount has no worst error to count them with"
@@ -239,7 +239,7 @@ def _groups(group: NDArray[Any], u: Array) -> tuple[CohortUncertainty, ...]:
     return tuple(sorted(found, key=lambda c: -c.n))
 
 
-def _decomposition(r: _Rows, *, logs: bool) -> Decomposition | None:
+def _decomposition(r: _CohortRows, *, logs: bool) -> Decomposition | None:
     if r.aleatoric is None:
         return None
     ok = np.isfinite(r.u) & np.isfinite(r.aleatoric)
@@ -260,7 +260,7 @@ def _ranks(values: Array) -> Array:
     return np.asarray((np.cumsum(count) - (count - 1) / 2)[index], dtype=np.float64)
 
 
-def _simplex(store: AnalysisStore, task: str, r: _Rows) -> Simplex | None:
+def _simplex(store: AnalysisStore, task: str, r: _CohortRows) -> Simplex | None:
     if r.classes is None or r.classes.shape[1] != 3:
         return None
     ok = np.isfinite(r.u) & np.isfinite(r.classes).all(1)
@@ -280,7 +280,7 @@ def _thresholds(u: Array) -> list[float]:
     return [float(np.quantile(u, c)) for c in COVERAGES] if len(u) else []
 
 
-def _choice(r: _Rows, threshold: float) -> Choice:
+def _choice(r: _CohortRows, threshold: float) -> Choice:
     seen = np.isfinite(r.u)
     keep = seen & (r.u <= threshold)
     judged = r.judged

@@ -39,7 +39,7 @@ def data_jobs() -> DataStore:
     return DataStore(jobs_root(state.folders()[-1]))
 
 
-class Stopped(Exception):
+class MeasurementStopped(Exception):
     """The reader stopped a measurement."""
 
 
@@ -69,7 +69,7 @@ class Measuring:
     def note(self, share: float, what: str) -> None:
         self.share, self.what = share, what
         if self.stop:
-            raise Stopped
+            raise MeasurementStopped
 
     def hear(self, why: Why) -> None:
         self.why = why
@@ -78,7 +78,7 @@ class Measuring:
         try:
             with model_lock(self.path):
                 self.result = diagnose(state.run(self.path), self.data, progress=self.note, tell=self.hear)
-        except Stopped:
+        except MeasurementStopped:
             self.error = ""
         except UserError as e:
             self.error = str(e)

@@ -27,7 +27,7 @@ BUILD: dict[str, float] = {
 
 
 @dataclass(frozen=True)
-class Cost:
+class MakingCost:
     """Seconds on two cores that do nothing else, and bytes on disk."""
 
     seconds: float
@@ -39,9 +39,9 @@ class Cost:
         return self.seconds * max(1.0, (os.getloadavg()[0] + 1) / cores)
 
 
-def cost(steps: tuple[Step, ...], rows: float) -> Cost:
+def cost(steps: tuple[Step, ...], rows: float) -> MakingCost:
     """Of these steps for so many rows."""
-    return Cost(sum(FIXED_S[s] + ROW_S[s] * rows for s in steps), sum(ROW_BYTES[s] * rows for s in steps))
+    return MakingCost(sum(FIXED_S[s] + ROW_S[s] * rows for s in steps), sum(ROW_BYTES[s] * rows for s in steps))
 
 
 def room(folder: Path) -> int:

@@ -1,8 +1,8 @@
 """What the open page shows, kept as it is drawn, so that it can be saved as a document of its own.
 
 Components append what they draw (`record`); nothing is copied, since figures and tables are aggregates already. A save button
-is pressed after the script has ended, in a thread that knows no session: the session's `Recorder` hands it the last page that
-was drawn to its end.
+is pressed after the script has ended, in a thread that knows no session: the session's `PageRecorder` hands it the last page
+that was drawn to its end.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Page:
         return re.sub(r"[^\w.-]+", "-", f"{self.run}-{self.name}" if self.run else self.name).strip("-") + suffix
 
 
-class Recorder:
+class PageRecorder:
     """A session's page: the one being drawn, and the last one that was drawn to its end."""
 
     def __init__(self) -> None:
@@ -167,17 +167,17 @@ class Recorder:
             return self.shown
 
 
-def recorder() -> Recorder:
+def recorder() -> PageRecorder:
     """The session's."""
     if KEY not in st.session_state:
-        st.session_state[KEY] = Recorder()
-    found: Recorder = st.session_state[KEY]
+        st.session_state[KEY] = PageRecorder()
+    found: PageRecorder = st.session_state[KEY]
     return found
 
 
 def current() -> Page | None:
     """The page that is being drawn or, in a fragment, the one that was; none outside the app."""
-    found: Recorder | None = st.session_state.get(KEY)
+    found: PageRecorder | None = st.session_state.get(KEY)
     return (found.drawing or found.shown) if found is not None else None
 
 

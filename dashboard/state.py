@@ -15,7 +15,7 @@ import streamlit as st
 
 from analysis import AnalysisStore, CohortFilter, CustomerWhatIf, WhatIfResult, whatif, whatif_customer
 from analysis.cohort import from_url, to_url
-from analysis.compare import Profile
+from analysis.compare import RunNumbers
 from analysis.engine.effects import Engine
 from analysis.explain.customer import explain
 from analysis.explain.customer_edit import columns
@@ -188,11 +188,11 @@ def cohort_hmm(store: AnalysisStore, filters: Sequence[CohortFilter]) -> HmmStat
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _compared(mark: str, area: str, cohort: str, _store: AnalysisStore) -> Profile:
+def _compared(mark: str, area: str, cohort: str, _store: AnalysisStore) -> RunNumbers:
     return profile(_store, area, from_url(cohort))
 
 
-def compared(store: AnalysisStore, area: str, filters: Sequence[CohortFilter]) -> Profile:
+def compared(store: AnalysisStore, area: str, filters: Sequence[CohortFilter]) -> RunNumbers:
     """One run's numbers of a page, to be set beside another run's; `area` is a key of `PROFILES`."""
     return _compared(store.mark, area, to_url(filters), store)
 

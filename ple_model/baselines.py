@@ -30,7 +30,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.linear import Matrix, Predict, Standardiser, fit_linear
 from ple_model.metrics import BY_KIND, Metrics, auc, class_metrics, spearman
-from ple_model.reachable import Planted
+from ple_model.reachable import ReachableRows
 from ple_model.row_loss import Yardstick, centre, yardstick
 from ple_model.schema import RAW_PART
 from ple_model.sources import source_digest
@@ -104,7 +104,7 @@ class _Fitting:
         self.scalers = dataset.context().label_scalers
         self.brands = len(dataset.context().brands)
         self.watch = held_out(self.train.customers, seed)
-        self.planted = Planted(dataset.path, self.rest.customers, self.rest.cutoffs)
+        self.planted = ReachableRows(dataset.path, self.rest.customers, self.rest.cutoffs)
         if not quick:
             scale = Standardiser.fit(self.train.matrix[:, : self.width], dataset.parts.get(RAW_PART, slice(0, 0)))
             self.train_columns, self.rest_columns = (scale(r.matrix[:, : self.width]) for r in (self.train, self.rest))

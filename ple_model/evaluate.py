@@ -38,7 +38,7 @@ HEADLINE = {"binary": "auc", "multiclass": "accuracy", "regression": "spearman",
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedLosses:
     """Mean losses on the same rows by name (`model`, `constant`, baselines) and what follows from them."""
 
     loss: str
@@ -62,7 +62,7 @@ class TaskEvaluation:
     metrics: Metrics
     base_rate: float | None
     baselines: dict[str, Metrics] = field(default_factory=dict)
-    skill: Compared | None = None
+    skill: ComparedLosses | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _evaluate_task(name: str, rows: TaskRows, scores: Scores, rounds: int, amoun
 
 def _skill(
     run: Run, dataset: Dataset, scores: Scores, name: str, baselines: StoredBaselines | None, rounds: int
-) -> Compared | None:
+) -> ComparedLosses | None:
     """None where no training label says what a constant would be."""
     rows = scores.tasks[name]
     judge = of_run(run, dataset, rows.spec, baselines)
@@ -234,4 +234,4 @@ def _skill(
     share = resamples.share(model, losses["constant"])
     behind = {k: resamples.share(model - losses[k], losses["constant"]) for k in PAIRED if k in losses}
     means = {k: float(v.mean()) for k, v in losses.items()}
-    return Compared(judge.loss, means, Interval(1 - share.value, 1 - share.high, 1 - share.low), behind)
+    return ComparedLosses(judge.loss, means, Interval(1 - share.value, 1 - share.high, 1 - share.low), behind)

@@ -65,7 +65,7 @@ UNLEARNED = "no label in training"
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ScoreFile:
     """What was written: rows, customers and cut-offs, the uncertainty above which each task's row is marked, and how often."""
 
     path: Path
@@ -107,7 +107,7 @@ def predict(
     fallback_share: float = FALLBACK_SHARE,
     workers: int = 2,
     progress: Progress | None = None,
-) -> Prediction:
+) -> ScoreFile:
     """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names), or every
     row of a table where the run was trained on a table of its own columns.
 
@@ -144,7 +144,7 @@ def predict(
 def score_to_parquet(
     run: Run, model: PLEClusterAdaTT, data: Dataset, out: Path, *, top: int = TOP, fallback_share: float = FALLBACK_SHARE,
     progress: Progress | None = None,
-) -> Prediction:  # fmt: skip
+) -> ScoreFile:  # fmt: skip
     """Stream a dataset made with the run's artifacts through its model into one Parquet file; see the module docstring."""
     quantiles, origin = quantiles_of(run, model)
     known = {t: q for t, q in quantiles.items() if q.n >= MIN_ROWS}
@@ -166,10 +166,10 @@ def score_to_parquet(
         "statistic": {t: model.shows(t) for t, s in model.tasks.items() if s.kind == "regression"},
     }
     conditional = (t for t, s in model.tasks.items() if s.condition is not EVERYONE and t not in silent)
-    written = _Written(dict.fromkeys(thresholds, 0), dict.fromkeys(conditional, 0), dict.fromkeys(thresholds, 0))
+    written = _ScoresWritten(dict.fromkeys(thresholds, 0), dict.fromkeys(conditional, 0), dict.fromkeys(thresholds, 0))
     _write(_grouped(scorer.table(b) for b in data.batches(None, BATCH)), data, out, about, written, tally, progress)
     calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration and t not in silent)
-    return Prediction(
+    return ScoreFile(
         out, written.rows, written.customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent),
         thresholds, said, {t: n / written.scored[t] if written.scored[t] else None for t, n in written.marked.items()},
         written.scored, calibrated,
@@ -178,7 +178,7 @@ def score_to_parquet(
 
 
 @dataclass
-class _Written:
+class _ScoresWritten:
     """What was written so far."""
 
     marked: dict[str, int]
@@ -208,7 +208,7 @@ class _Written:
 
 
 def _write(
-    tables: Iterator[pa.Table], data: Dataset, out: Path, about: Mapping[str, Any], written: _Written, tally: Tally,
+    tables: Iterator[pa.Table], data: Dataset, out: Path, about: Mapping[str, Any], written: _ScoresWritten, tally: Tally,
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Row groups into a file beside `out`, which takes its name when all were numbers; counted in `written`."""
@@ -232,7 +232,7 @@ def _write(
                 writer.close()
 
 
-def _notes(run: Run, model: PLEClusterAdaTT, silent: Sequence[str], written: _Written, unseen: str) -> Iterator[str]:
+def _notes(run: Run, model: PLEClusterAdaTT, silent: Sequence[str], written: _ScoresWritten, unseen: str) -> Iterator[str]:
     """What to know of the scores."""
     if silent:
         also = ", and offers" if OFFER_TASK in silent else ""

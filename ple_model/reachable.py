@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 COLUMNS = ("customer_id", "cutoff", "task", "class", "p")
 
 
-class Planted:
+class ReachableRows:
     """The planted probabilities of the rows whose keys are given."""
 
     def __init__(self, folder: Path, customers: ArrayLike, cutoffs: ArrayLike) -> None:

@@ -8,25 +8,27 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from ple_model.config import Config, load_config
-from ple_model.experts.base import Reference
+from ple_model.experts.base import ReferenceSize
 from ple_model.registry import expert_class
 
-REFERENCE: dict[str, Reference] = {
-    "cgc": Reference(75_000),
-    "hmm": Reference(
+REFERENCE: dict[str, ReferenceSize] = {
+    "cgc": ReferenceSize(75_000),
+    "hmm": ReferenceSize(
         5_000,
         "three Linear(16, 32) with LayerNorm and a default embedding are 1,920 parameters by count; the estimate is rough.",
     ),
-    "basket": Reference(362_000),
-    "towers": Reference(80_000),
-    "adatt": Reference(10_000, "affinity and transfer are measured from gradients and kept as buffers; nothing is trained."),
-    "sae": Reference(
+    "basket": ReferenceSize(362_000),
+    "towers": ReferenceSize(80_000),
+    "adatt": ReferenceSize(
+        10_000, "affinity and transfer are measured from gradients and kept as buffers; nothing is trained."
+    ),
+    "sae": ReferenceSize(
         2_700_000, "tied weights (W_dec = W_enc^T) count the big matrix once; the estimate is that of untied weights."
     ),
-    "evidential": Reference(
+    "evidential": ReferenceSize(
         30_000, "one Linear(32, K) a task (2 for binary, 4 for regression) is 3,168 by count; the estimate is rough."
     ),
-    "auxiliary": Reference(40_000),
+    "auxiliary": ReferenceSize(40_000),
 }
 """The reference's estimates of what is no expert; an expert's stands in its class (`Expert.reference`)."""
 TASKS = 16
@@ -93,7 +95,7 @@ def summarise(config: Config, blocks: Mapping[str, Sequence[nn.Module]]) -> Mode
     return ModelSummary(tuple(rows), same)
 
 
-def _explanation(name: str, known: Reference, default_size: bool) -> str:
+def _explanation(name: str, known: ReferenceSize, default_size: bool) -> str:
     if not default_size and name not in ("adatt", "sae"):
         return "the configuration has other widths or tasks than the reference's default."
     return known.why or "the reference gives an outline of this module, not its widths; ours follow from its description."

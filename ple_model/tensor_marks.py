@@ -61,7 +61,7 @@ class TensorMark:
 
 
 @dataclass(frozen=True)
-class Change:
+class MarkDifference:
     """How a tensor differs from its mark."""
 
     how: How
@@ -83,18 +83,18 @@ def marks(tensors: Mapping[str, Tensor]) -> dict[str, TensorMark]:
     return {name: mark(value) for name, value in tensors.items()}
 
 
-def change(old: TensorMark, tensor: Tensor) -> Change | None:
+def change(old: TensorMark, tensor: Tensor) -> MarkDifference | None:
     """None where the bytes are those of the mark."""
     new = mark(tensor)
     if new.hash == old.hash:
         return None
     if new.values != old.values:
-        return Change("other")
+        return MarkDifference("other")
     found = _rounded(old, new, tensor) or _one_value(old, new, tensor) or _factor(old, new) or _order(old, new)
-    return found or Change("other")
+    return found or MarkDifference("other")
 
 
-def _one_value(old: TensorMark, new: TensorMark, tensor: Tensor) -> Change | None:
+def _one_value(old: TensorMark, new: TensorMark, tensor: Tensor) -> MarkDifference | None:
     """The one value that, put back to what the old sum says, gives the old hash."""
     x = _flat(tensor)
     if not len(x) or not math.isfinite(old.total):
@@ -111,11 +111,11 @@ def _one_value(old: TensorMark, new: TensorMark, tensor: Tensor) -> Change | Non
         back = tensor.detach().cpu().clone()
         back.view(-1)[k] = was if back.is_floating_point() else round(was)
         if _hash(back) == old.hash:
-            return Change("value", place=k, was=float(back.view(-1)[k]), now=float(x[k]))
+            return MarkDifference("value", place=k, was=float(back.view(-1)[k]), now=float(x[k]))
     return None
 
 
-def _factor(old: TensorMark, new: TensorMark) -> Change | None:
+def _factor(old: TensorMark, new: TensorMark) -> MarkDifference | None:
     """All values times one number."""
     if not (old.squares > 0 and math.isfinite(new.squares) and old.values > 1):
         return None
@@ -124,18 +124,18 @@ def _factor(old: TensorMark, new: TensorMark) -> Change | None:
     for factor in (size, -size):
         near = abs(new.total - factor * old.total) <= CLOSE * size * scale
         if near and abs(new.weighted - factor * old.weighted) <= CLOSE * size * scale * old.values:
-            return Change("factor", factor=factor) if abs(factor - 1) > CLOSE else None
+            return MarkDifference("factor", factor=factor) if abs(factor - 1) > CLOSE else None
     return None
 
 
-def _order(old: TensorMark, new: TensorMark) -> Change | None:
+def _order(old: TensorMark, new: TensorMark) -> MarkDifference | None:
     """The same values in another order."""
     tight = 1e-9 * math.sqrt(old.squares * old.values) if old.squares > 0 else 0.0
     same = abs(new.total - old.total) <= tight and abs(new.squares - old.squares) <= 1e-9 * old.squares
-    return Change("order") if same and new.weighted != old.weighted else None
+    return MarkDifference("order") if same and new.weighted != old.weighted else None
 
 
-def _rounded(old: TensorMark, new: TensorMark, tensor: Tensor) -> Change | None:
+def _rounded(old: TensorMark, new: TensorMark, tensor: Tensor) -> MarkDifference | None:
     """Every value is one that 16 bits hold, and the sums are within what rounding to them moves."""
     if tensor.dtype != torch.float32 or not (old.squares > 0 and math.isfinite(new.squares)):
         return None
@@ -145,7 +145,7 @@ def _rounded(old: TensorMark, new: TensorMark, tensor: Tensor) -> Change | None:
             continue
         near = abs(new.total - old.total) <= 2 * step * float(np.abs(x).sum()) + TINY * len(x)
         if near and abs(new.squares - old.squares) <= 4 * step * old.squares + TINY * len(x):
-            return Change("rounded")
+            return MarkDifference("rounded")
     return None
 
 

@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Told:
+class ToldShare:
     """Share of a label's variance that the inputs tell, negative where they point the wrong way, with its 95 % interval."""
 
     n: int
@@ -57,7 +57,9 @@ def ranked(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(out / np.where(spread > 1e-9, spread, 1.0), dtype=np.float32)
 
 
-def told(kind: str, label: Array, ranks: NDArray[np.float32], customers: NDArray[np.generic], seed: int = 0) -> Told | None:
+def told(
+    kind: str, label: Array, ranks: NDArray[np.float32], customers: NDArray[np.generic], seed: int = 0
+) -> ToldShare | None:
     """Of labels [n] without gaps, from `ranked` columns [n, c]; None with too few rows, or where hardly any differ."""
     y = _outputs(kind, label)
     if y is None:
@@ -70,7 +72,7 @@ def told(kind: str, label: Array, ranks: NDArray[np.float32], customers: NDArray
     weight = np.concatenate([np.ones((1, len(y))), drawn[:, people]])
     found = _share(y, own, weight)
     half = 1.96 * float(found[1:].std())
-    return Told(len(y), float(found[0]), float(found[0]) - half, float(found[0]) + half)
+    return ToldShare(len(y), float(found[0]), float(found[0]) - half, float(found[0]) + half)
 
 
 def _outputs(kind: str, label: Array) -> Array | None:

@@ -101,6 +101,16 @@ def is_command(module: str) -> bool:
     return module.split(".")[-1].startswith("commands") or module.startswith("ple_model.importers.")
 
 
+def test_a_class_has_a_name_of_its_own() -> None:
+    """One name, one thing: a reader who looks for a class finds one."""
+    found: dict[str, list[str]] = {}
+    for name, path in FILES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name)
+    assert {name: where for name, where in found.items() if len(where) > 1} == {}
+
+
 def test_what_is_imported_late_says_why() -> None:
     silent = []
     for name, path in FILES.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ple_model.badstep import BadStep
 from ple_model.config import TransferEdge
-from ple_model.data.events.holes import Cost, Hole
+from ple_model.data.events.holes import Hole, HoleCost
 from ple_model.finite import Tally, tensors_sentence
 from ple_model.tasks import TASKS
 from ple_model.training.report import TITLES
@@ -48,7 +48,7 @@ def every_warning() -> list[str]:
             if s.needs
         ),
         "task 'ctr' has one and the same label in the whole training split: there is nothing to learn",
-        *(str(Cost("2023-08-06", hole, *days)) for days in ((5, 28, 0), (0, 28, 3), (5, 28, 3))),
+        *(str(HoleCost("2023-08-06", hole, *days)) for days in ((5, 28, 0), (0, 28, 3), (5, 28, 3))),
         "resumed with 2 threads, the run was started with 1: last bits may differ",
         "resumed on cpu, the run was started on cuda: numbers may differ",
         *(

@@ -21,7 +21,7 @@ LATENTS, WIDTH, FEATURES = 2304, 576, 734
 
 
 @dataclass(frozen=True)
-class Case:
+class SaeCase:
     """Activations z [N, Z], decoder w [W, Z], residual [N, W], features [N, F]."""
 
     z: Tensor
@@ -30,20 +30,20 @@ class Case:
     features: Tensor
 
     @staticmethod
-    def make(rows: int, latents: int, seed: int) -> Case:
+    def make(rows: int, latents: int, seed: int) -> SaeCase:
         g = torch.Generator().manual_seed(seed)
         z = torch.randn(rows, latents, generator=g)
         z = torch.where(z > 1.5, z, 0.0)  # about 7 % of rows active
         w = torch.nn.functional.normalize(torch.randn(WIDTH, latents, generator=g), dim=0)
-        return Case(z, w, torch.randn(rows, WIDTH, generator=g), torch.randn(rows, FEATURES, generator=g).double())
+        return SaeCase(z, w, torch.randn(rows, WIDTH, generator=g), torch.randn(rows, FEATURES, generator=g).double())
 
 
-def one_pass(c: Case) -> dict[str, Tensor]:
+def one_pass(c: SaeCase) -> dict[str, Tensor]:
     difference, _, _, _ = raised_differences(c.features, c.z)
     return {"difference": difference, "silenced": silenced(c.decoder, c.z, c.residual.double())}
 
 
-def loop(c: Case, latents: range, top_share: float, top_least: int) -> dict[str, Tensor]:
+def loop(c: SaeCase, latents: range, top_share: float, top_least: int) -> dict[str, Tensor]:
     """The same, a latent at a time."""
     spread, mean = c.features.std(0), c.features.mean(0)
     n = len(c.z)
@@ -65,7 +65,7 @@ def loop(c: Case, latents: range, top_share: float, top_least: int) -> dict[str,
 def run(settings: Settings) -> list[Row]:
     rows, latents = settings.pick(4096, 512), settings.pick(LATENTS, 128)
     timed = range(settings.pick(96, 8))
-    case = Case.make(rows, latents, settings.seed)
+    case = SaeCase.make(rows, latents, settings.seed)
     plain = loop(case, timed, TOP_SHARE, TOP_LEAST)
     difference = agree("sae", {k: v[: len(timed)] for k, v in one_pass(case).items()}, plain, 1e-6)
     ours: list[float] = []

@@ -104,7 +104,7 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if not np.isfinite(d.psi).any():
         raise NotMeasured("Not enough rows to compare columns with training.")
     seen = Evidence("customers of the rows compared", float(rows.customers), None, d.n, f"{split} {cutoff}")
-    compared = Compared(split, cutoff, seen)
+    compared = ComparedRows(split, cutoff, seen)
     before = None if s.held is None else compare(rows, s.held, t.min_rows)
     yield from _drifted_columns(s, d, before, t, compared)
     yield from _drifted_classes(d, before, t, compared)
@@ -112,7 +112,7 @@ def drift(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRows:
     """The rows that are compared with training."""
 
     split: str
@@ -134,7 +134,7 @@ MOVED_THEN = (
 """Of columns and classes that the rows held out at training had moved by as much."""
 
 
-def _drifted_columns(s: Statistics, d: Drift, before: Drift | None, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+def _drifted_columns(s: Statistics, d: Drift, before: Drift | None, t: Thresholds, rows: ComparedRows) -> Iterator[Finding]:
     """Columns that moved from the training rows; told apart: those that moved since the run was trained, and those that the
     rows held out then had moved by already (a product's age)."""
     shifted = d.moved(t.drift_psi)
@@ -145,7 +145,7 @@ def _drifted_columns(s: Statistics, d: Drift, before: Drift | None, t: Threshold
 
 
 def _drifted(
-    s: Statistics, d: Drift, shifted: NDArray[np.bool_], t: Thresholds, rows: Compared, *, then: bool, watched: int
+    s: Statistics, d: Drift, shifted: NDArray[np.bool_], t: Thresholds, rows: ComparedRows, *, then: bool, watched: int
 ) -> Finding:
     """`then`: they had moved as far when the run was trained."""
     moved, known = np.flatnonzero(shifted), int(np.isfinite(d.psi).sum())
@@ -175,7 +175,7 @@ def _drifted(
     )
 
 
-def _drifted_classes(d: Drift, before: Drift | None, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+def _drifted_classes(d: Drift, before: Drift | None, t: Thresholds, rows: ComparedRows) -> Iterator[Finding]:
     later = None if before is None else {*before.moved_classes(t.drift_psi), *(d.class_psi.keys() - before.class_psi.keys())}
     for field in d.moved_classes(t.drift_psi):
         value = d.class_psi[field]
@@ -197,7 +197,7 @@ def _drifted_classes(d: Drift, before: Drift | None, t: Thresholds, rows: Compar
             )
 
 
-def _changed_feeds(d: Drift, t: Thresholds, rows: Compared) -> Iterator[Finding]:
+def _changed_feeds(d: Drift, t: Thresholds, rows: ComparedRows) -> Iterator[Finding]:
     """Feeds that thinned out or appeared; what is gone altogether is DATA-EMPTY-FEED's and EXP-ZERO-INPUT's to say."""
     changed = [k for k in d.lost(t.drift_presence) if d.presence[k][0] > 1 - t.field_absent]
     if changed:

@@ -8,7 +8,7 @@ from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.run import Statistics
-from ple_model.data.events.holes import HISTORY_DAYS, Cost
+from ple_model.data.events.holes import HISTORY_DAYS, HoleCost
 
 
 @check(
@@ -19,7 +19,7 @@ from ple_model.data.events.holes import HISTORY_DAYS, Cost
 )
 def hole(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """One finding a hole: a warning where labels look into it, since the silence in it is not the customers'."""
-    by_hole: dict[tuple[str, str, str], list[Cost]] = {}
+    by_hole: dict[tuple[str, str, str], list[HoleCost]] = {}
     if s.facts.own:
         return
     if s.facts.hole_costs is None:

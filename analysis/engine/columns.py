@@ -37,7 +37,7 @@ LANGUAGES: tuple[Language, ...] = ("en", "ko")
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class FeatureRows:
     """Some customers' features [n, 734] as the model reads them, and which parts [n, parts] they have."""
 
     features: NDArray[np.float32]
@@ -45,7 +45,7 @@ class Rows:
     parts: tuple[str, ...] = tuple(PART_SLICES)
 
     @staticmethod
-    def of(batches: Iterable[PLEClusterInput]) -> Rows:
+    def of(batches: Iterable[PLEClusterInput]) -> FeatureRows:
         """From inputs, batch by batch."""
         features, present = [], []
         parts: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Rows:
             parts = tuple(inputs.parts)
             features.append(np.asarray(inputs.features.float().cpu().numpy()))
             present.append(np.stack([inputs.present(part_key(p)).cpu().numpy() for p in parts], 1).astype(bool))
-        return Rows(np.concatenate(features), np.concatenate(present), parts)
+        return FeatureRows(np.concatenate(features), np.concatenate(present), parts)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -85,7 +85,7 @@ class TrainingColumns:
     """See the module docstring."""
 
     def __init__(
-        self, rows: Rows, normalizer: Normalizer, profile: Profile | None = None, *, trained: bool = True,
+        self, rows: FeatureRows, normalizer: Normalizer, profile: Profile | None = None, *, trained: bool = True,
         schema: FeatureSchema | None = None,
     ) -> None:  # fmt: skip
         self.rows, self.normalizer, self.profile, self.trained = rows, normalizer, profile, trained
@@ -97,7 +97,7 @@ class TrainingColumns:
         sample = run.sample()
         trained = sample.rows("train") >= MIN_ROWS
         batches = sample.batches("train" if trained else None, 1024, fields=())
-        rows = Rows.of(b.inputs for b in batches)
+        rows = FeatureRows.of(b.inputs for b in batches)
         known = Normalizer.load(run.preprocess), Profile.load(run.preprocess)
         return TrainingColumns(rows, *known, trained=trained, schema=run.context().schema)
 
@@ -131,7 +131,7 @@ class TrainingColumns:
         same = np.isclose(x, value, rtol=SAME, atol=1e-9)
         return float((((x < value) & ~same).sum() + 0.5 * same.sum()) / len(x))
 
-    def notes(self, edits: Mapping[str, FeatureEdit], rows: Rows, normalizer: Normalizer) -> Iterator[Note]:
+    def notes(self, edits: Mapping[str, FeatureEdit], rows: FeatureRows, normalizer: Normalizer) -> Iterator[Note]:
         """What to know of `edits` of `rows`, whose features `normalizer` made."""
         for name, edit in edits.items():
             if edit.how == "absent":

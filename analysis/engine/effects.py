@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.engine.columns import Rows, TrainingColumns
+from analysis.engine.columns import FeatureRows, TrainingColumns
 from analysis.engine.paired import PairedBootstrap
 from analysis.fingerprint import files_mark
 from analysis.kept import Kept
@@ -213,7 +213,7 @@ class Engine:
         if self.origin is None or not edits:
             return ()
         training = TrainingColumns.cached(self.origin.run)
-        rows = Rows.of(inputs for _, inputs in self.origin.batches(()))
+        rows = FeatureRows.of(inputs for _, inputs in self.origin.batches(()))
         return tuple(training.notes(edits, rows, self.origin.dataset.normalizer()))
 
     @torch.no_grad()

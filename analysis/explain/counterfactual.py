@@ -16,7 +16,7 @@ import torch
 
 from analysis.engine.score import distribution
 from analysis.explain.source_columns import as_changed, by_source, columns_of
-from analysis.results.explanation import Change, Counterfactual, FeatureContribution
+from analysis.results.explanation import Counterfactual, FeatureChange, FeatureContribution
 
 if TYPE_CHECKING:
     from analysis.engine.explainer import Explainer
@@ -74,7 +74,7 @@ def counterfactual(
     # without a flip: as far as it helps to go
     last = int(np.argmax(flipped)) if flipped.any() else min(int(np.argmin(sign * after)), SHOWN - 1)
     changes = tuple(
-        Change(f.name, f.value, f.typical, f.unit, f.sentence_en, f.sentence_ko)
+        FeatureChange(f.name, f.value, f.typical, f.unit, f.sentence_en, f.sentence_ko)
         for chosen_one in chosen[: last + 1] for f in as_changed(schema, chosen_one, features)
     )  # fmt: skip
     name = ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from analysis.engine.columns import Rows, TrainingColumns
+from analysis.engine.columns import FeatureRows, TrainingColumns
 from analysis.engine.explainer import Explainer, single
 from analysis.engine.score import Score, answer, class_names, distance, shown
 from analysis.explain.lookup import chosen_task, class_name, find
@@ -63,7 +63,7 @@ def columns(
     opened = opened_run(run)
     data, row = find(opened, customer_id, cutoff, dataset)
     training, normalizer = TrainingColumns.cached(opened), data.normalizer()
-    own = Rows.of([data.take([row]).inputs])
+    own = FeatureRows.of([data.take([row]).inputs])
     found = []
     for name in names:
         column = opened.context().schema.column(name)
@@ -144,7 +144,7 @@ def try_on(
         values = float(score(before)[0]), float(score(after)[0])
     notes: tuple[Note, ...] = ()
     if change.features:
-        notes = tuple(TrainingColumns.cached(opened).notes(change.feature_edits, Rows.of([inputs]), normalizer))
+        notes = tuple(TrainingColumns.cached(opened).notes(change.feature_edits, FeatureRows.of([inputs]), normalizer))
     return CustomerWhatIf(
         customer_id=batch.customer_id[0],
         cutoff=batch.cutoff[0],

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.explain.origin.told import CIRCLE, Told, level, topic_of
+from analysis.explain.origin.told import CIRCLE, OriginSentence, level, topic_of
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.results.explanation import FeatureContribution, Reason
@@ -24,7 +24,7 @@ LEAST = 0.01
 LANGUAGES: tuple[Language, Language] = ("en", "ko")
 FOR, AGAINST = 4, 2
 """At most so many reasons a side."""
-Teller = Callable[[str, float], Told | None]
+Teller = Callable[[str, float], OriginSentence | None]
 """What an input (or family of inputs) with this contribution was made of; None where that is not known."""
 Alike = Callable[[str], Iterable[str]]
 """The columns that say the same as one, itself included."""

@@ -25,7 +25,7 @@ import torch
 
 from analysis.checks.finding import Finding
 from analysis.faults.base import TINY_CUSTOMERS, Bench, Say, prepare, prepare_small, tiny_config, train_run
-from analysis.faults.causes import Told
+from analysis.faults.causes import CauseTold
 from analysis.faults.fault import FAMILIES, Columns, Level, ModelChange, Plant, PlantedFault, faults
 from analysis.faults.harm import STOPPED, Harm, Losses, harm, losses, scored, yardsticks
 from analysis.faults.measuring import confirmed, findings_of
@@ -362,7 +362,7 @@ class Planter:
         named = error is not None and all(word in error for word in fault.raises)
         hits = tuple(replace(h, found=named, alarm=named, already=False) for h in case.hits)
         true = tuple(f"{h.id} {h.subject}" for h in hits if h.alarm)
-        return replace(case, hits=hits, true_alarms=true, told=Told(error is not None, named, named, named, error or ""))
+        return replace(case, hits=hits, true_alarms=true, told=CauseTold(error is not None, named, named, named, error or ""))
 
     def _clear(self) -> None:
         for path in self.folder.iterdir():

@@ -16,7 +16,7 @@ from analysis.faults.oracle import Oracle
 
 
 @dataclass(frozen=True)
-class Told:
+class CauseTold:
     """What the findings told of one fault."""
 
     alarm: bool
@@ -46,14 +46,14 @@ def new_alarms(findings: Iterable[Finding], healthy: Iterable[Finding]) -> list[
     return [f for f in findings if f.alarm and name(f) not in old]
 
 
-def tell(oracle: Oracle, findings: Sequence[Finding], healthy: Sequence[Finding]) -> Told:
+def tell(oracle: Oracle, findings: Sequence[Finding], healthy: Sequence[Finding]) -> CauseTold:
     """What a reader learns of a fault whose oracle this is."""
     alarms = new_alarms(findings, healthy)
     new = {name(f) for f in alarms}
     groups = [g for g in grouped(findings) if any(name(f) in new for f in (g.cause, *g.followers))]
     heads = [g.cause for g in groups]
     usable = [f for f in heads if oracle.names(f)]
-    return Told(
+    return CauseTold(
         alarm=bool(alarms),
         subject=bool(usable) or any(oracle.right_subject(f) for f in heads),
         cause=bool(usable),

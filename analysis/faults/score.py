@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from analysis.checks.finding import Finding
-from analysis.faults.causes import Told, excused, name, tell
+from analysis.faults.causes import CauseTold, excused, name, tell
 from analysis.faults.fault import FAMILIES, Expect, Level, PlantedFault, unplantable
 from analysis.faults.harm import Harm
 from analysis.faults.oracle import Oracle, oracle_of
@@ -75,7 +75,7 @@ class Case:
     seconds: float = 0.0
     error: str | None = None
     family: str = "none"
-    told: Told | None = None
+    told: CauseTold | None = None
     true_alarms: tuple[str, ...] = ()
     """one for each answer that fits the fault, however many subjects it came with"""
     harm: Harm | None = None

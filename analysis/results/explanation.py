@@ -176,7 +176,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Change:
+class FeatureChange:
     """One feature moved in a counterfactual, in real units."""
 
     name: str
@@ -191,7 +191,7 @@ class Change:
 class Counterfactual:
     """The fewest changeable features, moved to their typical values, that change the decision; `flips` False if none found."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[FeatureChange, ...]
     before: float
     after: float
     label_after: str

@@ -23,7 +23,7 @@ from analysis.stats.skill import TaskSkill
 from analysis.stats.training import TrainingStats
 from analysis.stats.transfer import DoseResponse, TransferStats
 from analysis.stats.written import Written
-from ple_model.data.events.holes import Cost
+from ple_model.data.events.holes import HoleCost
 from ple_model.own_rows import OwnRows
 from ple_model.schema import PART_SLICES
 
@@ -60,7 +60,7 @@ class Facts:
     brand_temperature: float = 0.07
     absent_sources: tuple[str, ...] = ()
     """event tables that the dataset says it never had"""
-    hole_costs: tuple[Cost, ...] | None = None
+    hole_costs: tuple[HoleCost, ...] | None = None
     """what holes in the events take from the dataset's cut-offs; None where its build did not look for holes"""
     own_parts: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """part -> first and last + 1 of its columns, where the columns are those of a table of one's own"""

@@ -52,7 +52,7 @@ def require_valid(expert: str, params: ExpertParams) -> None:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceSize:
     """What the technical reference says of an expert's size at its default widths."""
 
     parameters: int
@@ -76,7 +76,7 @@ class Expert(nn.Module, ABC):
     the same of its context's (`reads.read_in`)."""
     stands_in: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """A field that is read only in rows where these others are absent."""
-    reference: ClassVar[Reference | None] = None
+    reference: ClassVar[ReferenceSize | None] = None
     """The reference's estimate; None for an expert that it does not know."""
     Params: ClassVar[type[ExpertParams]] = ExpertParams
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.notears import acyclicity
 from ple_model.layers.precision import full_precision, widen
@@ -45,7 +45,7 @@ class Causal(Expert):
     name: ClassVar[str] = "causal"
     reads: tuple[str, ...] = NORMALIZED_PARTS
     title: ClassVar[tuple[str, str]] = ("causal variables", "인과 변수")
-    reference: ClassVar[Reference | None] = Reference(100_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(100_000)
     Params: ClassVar[type[ExpertParams]] = CausalParams
     off_diagonal: Tensor
 

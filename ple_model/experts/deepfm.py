@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
 
@@ -40,7 +40,7 @@ class DeepFM(Expert):
     name: ClassVar[str] = "deepfm"
     reads: tuple[str, ...] = NORMALIZED_PARTS
     title: ClassVar[tuple[str, str]] = ("feature interactions", "특성 상호작용")
-    reference: ClassVar[Reference | None] = Reference(169_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(169_000)
     Params: ClassVar[type[ExpertParams]] = DeepFMParams
 
     def __init__(self, params: DeepFMParams, context: ModelContext, dropout: float) -> None:

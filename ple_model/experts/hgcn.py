@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import BALL_DIMS, BALLS, HierarchyTree, ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import MERCHANT_PARTS, cleared
 from ple_model.layers.poincare import distance, expmap0, logmap0, pairwise_distance
 from ple_model.layers.precision import full_precision, widen
@@ -82,7 +82,7 @@ class UnifiedHGCN(Expert):
     name: ClassVar[str] = "unified_hgcn"
     reads: tuple[str, ...] = ("hierarchy_features", *MERCHANT_PARTS)
     title: ClassVar[tuple[str, str]] = ("hierarchy graph", "계층 그래프")
-    reference: ClassVar[Reference | None] = Reference(200_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(200_000)
     Params: ClassVar[type[ExpertParams]] = HGCNParams
     node_coordinates: Tensor
     node_ball: Tensor

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import cleared
 from ple_model.fields import FIELD_SHAPES
 
@@ -30,7 +30,7 @@ class LightGCN(Expert):
     name: ClassVar[str] = "lightgcn"
     reads: tuple[str, ...] = ("collaborative_features",)
     title: ClassVar[tuple[str, str]] = ("collaborative graph", "협업 그래프")
-    reference: ClassVar[Reference | None] = Reference(20_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(20_000)
     Params: ClassVar[type[ExpertParams]] = LightGCNParams
 
     def __init__(self, params: LightGCNParams, context: ModelContext, dropout: float) -> None:

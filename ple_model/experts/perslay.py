@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import cleared
 from ple_model.fields import FIELD_SHAPES
 from ple_model.layers.persistence import PersLayer, pack
@@ -47,7 +47,7 @@ class PersLay(Expert):
     )  # fmt: skip
     stands_in: ClassVar[Mapping[str, tuple[str, ...]]] = {"tda_features": ("tda_short_diagrams", "tda_long_diagrams")}
     title: ClassVar[tuple[str, str]] = ("shape of activity", "활동의 형태")
-    reference: ClassVar[Reference | None] = Reference(50_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(50_000)
     Params: ClassVar[type[ExpertParams]] = PersLayParams
 
     def __init__(self, params: PersLayParams, context: ModelContext, dropout: float) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import RAW_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
 
@@ -40,7 +40,7 @@ class RawScale(Expert):
     name: ClassVar[str] = "raw_scale"
     reads: tuple[str, ...] = RAW_PARTS
     title: ClassVar[tuple[str, str]] = ("raw amounts", "원래 척도의 금액")
-    reference: ClassVar[Reference | None] = Reference(12_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(12_000)
     Params: ClassVar[type[ExpertParams]] = RawScaleParams
     raw_mean: Tensor
     raw_std: Tensor

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import cleared
 from ple_model.fields import FIELD_SHAPES
 from ple_model.layers.liquid import CfC, elapsed_steps
@@ -97,7 +97,7 @@ class Temporal(Expert):
     name: ClassVar[str] = "temporal"
     reads: tuple[str, ...] = SEQUENCES
     title: ClassVar[tuple[str, str]] = ("sequences", "시퀀스")
-    reference: ClassVar[Reference | None] = Reference(500_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(500_000)
     Params: ClassVar[type[ExpertParams]] = TemporalParams
 
     def __init__(self, params: TemporalParams, context: ModelContext, dropout: float) -> None:

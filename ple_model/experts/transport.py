@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
-from ple_model.experts.base import Expert, ExpertAux, ExpertParams, Reference
+from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
 from ple_model.layers.sinkhorn import couple
@@ -46,7 +46,7 @@ class OptimalTransport(Expert):
     name: ClassVar[str] = "optimal_transport"
     reads: tuple[str, ...] = NORMALIZED_PARTS
     title: ClassVar[tuple[str, str]] = ("prototype distances", "원형과의 거리")
-    reference: ClassVar[Reference | None] = Reference(100_000)
+    reference: ClassVar[ReferenceSize | None] = ReferenceSize(100_000)
     Params: ClassVar[type[ExpertParams]] = TransportParams
 
     def __init__(self, params: TransportParams, context: ModelContext, dropout: float) -> None:

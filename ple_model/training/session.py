@@ -34,7 +34,7 @@ class Options:
     """What makes the run again, kept in its manifest; a run that is resumed keeps the command that began it."""
 
 
-class Stopped(Exception):
+class TrainingStopped(Exception):
     """Someone asked the training to stop; the state is saved."""
 
 

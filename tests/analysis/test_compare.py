@@ -12,7 +12,7 @@ from analysis.compare import (
     Comparison,
     Estimate,
     Key,
-    Profile,
+    RunNumbers,
     compare,
     config_changes,
     interval,
@@ -29,8 +29,8 @@ def share(value: float, *replicates: float, n: int = 500) -> Estimate:
     return Estimate(value, n, "share", np.array(replicates) if replicates else None)
 
 
-def profile(*pairs: tuple[Key, Estimate], n: int = 500) -> Profile:
-    return Profile(n, dict(pairs))
+def profile(*pairs: tuple[Key, Estimate], n: int = 500) -> RunNumbers:
+    return RunNumbers(n, dict(pairs))
 
 
 def verdicts(found: Comparison) -> dict[str, str]:

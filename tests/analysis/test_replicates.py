@@ -15,7 +15,7 @@ import pytest
 
 from analysis import AnalysisStore, diagnose
 from analysis.cohort import CohortFilter
-from analysis.compare import GROUPS, Estimate, Key, Profile, compare, leave_one_out
+from analysis.compare import GROUPS, Estimate, Key, RunNumbers, compare, leave_one_out
 from analysis.replicates import PROFILES, Gap, Mean, customer_groups, gaps, means, profile, replicate_values, share_error
 from analysis.stats import expert
 from analysis.stored_rows import FORMAT
@@ -145,6 +145,6 @@ def test_two_samples_of_one_population_differ_in_about_one_of_twenty(shared: flo
             x = customer + rng.exponential(size=1000)
             sums, counts = (np.bincount(groups, w, GROUPS)[:, None] for w in (x, np.ones(1000)))
             value, left = leave_one_out(sums, counts)
-            profiles.append(Profile(1000, {key: Estimate(float(value[0]), 1000, "length", left[:, 0])}))
+            profiles.append(RunNumbers(1000, {key: Estimate(float(value[0]), 1000, "length", left[:, 0])}))
         differ += len(compare(*profiles).shown)
     assert 0.025 < differ / 400 < 0.085

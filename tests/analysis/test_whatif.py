@@ -12,7 +12,7 @@ import torch
 
 from analysis import whatif, whatif_customer
 from analysis.commands import intervention_items
-from analysis.engine.columns import Rows, TrainingColumns
+from analysis.engine.columns import FeatureRows, TrainingColumns
 from analysis.engine.effects import Engine
 from analysis.engine.paired import PairedBootstrap
 from ple_model.cli import main
@@ -146,7 +146,7 @@ def test_the_training_range_is_that_of_all_training_customers(tiny_run: Run) -> 
 
 
 def test_rows_that_lack_what_is_edited_are_counted() -> None:
-    rows = Rows.of([random_inputs(8, absent={"features:rfm": [0, 1, 2]})])
+    rows = FeatureRows.of([random_inputs(8, absent={"features:rfm": [0, 1, 2]})])
     known = TrainingColumns(rows, Normalizer.identity())
     edits = Intervention(features={"recency_days": rows.features[4, 0], "rfm": "absent"}).feature_edits
     said = [n.en for n in known.notes(edits, rows, Normalizer.identity())]
@@ -161,7 +161,7 @@ def test_values_that_the_normaliser_cuts_off_or_ignores_are_said() -> None:
     real = np.tile(np.linspace(0, 10, 60)[:, None], (1, 734))
     real[:, 1] = 3.0
     fitted = Normalizer.fit(real, ["linear"] * 734)
-    rows = Rows.of([replace(inputs, features=torch.from_numpy(fitted.transform(real)))])
+    rows = FeatureRows.of([replace(inputs, features=torch.from_numpy(fitted.transform(real)))])
     known = TrainingColumns(rows, fitted)
     first, second = load_schema().names[:2]
     said = [n.en for n in known.notes(Intervention(features={first: 1e4, second: 4}).feature_edits, rows, fitted)]

@@ -26,7 +26,7 @@ from dashboard.components.figure import csv
 from dashboard.document import ROWS, to_html
 from dashboard.document_figures import SHADES, figure_json, template_json
 from dashboard.i18n import LANGUAGES, catalogue
-from dashboard.page import KEY, Card, Figure, Page, Recorder, Table, Text
+from dashboard.page import KEY, Card, Figure, Page, PageRecorder, Table, Text
 from dashboard.server import DEBUG, RUNS_VARIABLE
 from dashboard.view import run_views
 from ple_model.errors import UserError
@@ -130,7 +130,7 @@ def opened(runs: Path, monkeypatch: pytest.MonkeyPatch, name: str, **query: str)
         app.query_params[key] = value
     app.run()
     assert [e.message for e in app.exception] == []
-    found: Recorder = app.session_state[KEY]
+    found: PageRecorder = app.session_state[KEY]
     return app, found.last(0)
 
 
@@ -276,7 +276,7 @@ def test_points_that_are_customers_cannot_be_read_off() -> None:
 
 
 def test_a_save_waits_for_the_page_that_is_being_drawn() -> None:
-    kept, old, new = Recorder(), blank(Text("text", "old")), blank(Text("text", "new"))
+    kept, old, new = PageRecorder(), blank(Text("text", "old")), blank(Text("text", "new"))
     kept.begin(old)
     kept.end(old)
     kept.begin(new)
@@ -291,7 +291,7 @@ def test_a_save_waits_for_the_page_that_is_being_drawn() -> None:
 
 
 def test_a_page_that_was_never_drawn_cannot_be_saved() -> None:
-    kept = Recorder()
+    kept = PageRecorder()
     kept.begin(blank())
     with pytest.raises(UserError, match="not drawn"):
         kept.last(0)

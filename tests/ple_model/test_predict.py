@@ -21,7 +21,7 @@ from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
-from ple_model.predict import Prediction, predict, score_to_parquet
+from ple_model.predict import ScoreFile, predict, score_to_parquet
 from ple_model.run import Run, load_run
 from ple_model.tasks import OFFERS, SPENDING_CATEGORIES, TASKS
 from ple_model.train import train
@@ -65,14 +65,14 @@ def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def scored(run: Run, events: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prediction, pd.DataFrame]:
+def scored(run: Run, events: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ScoreFile, pd.DataFrame]:
     out = tmp_path_factory.mktemp("scores") / "all.parquet"
     found = predict(run, events, out, CUTOFFS[-1:], workers=1, top=4)
     return found, pd.read_parquet(out)
 
 
 def test_a_customer_gets_the_same_predictions_as_from_the_dataset(
-    run: Run, dataset: Dataset, scored: tuple[Prediction, pd.DataFrame]
+    run: Run, dataset: Dataset, scored: tuple[ScoreFile, pd.DataFrame]
 ) -> None:
     batch = dataset.load("test")
     model = run.model()
@@ -100,7 +100,7 @@ def test_a_customer_gets_the_same_predictions_as_from_the_dataset(
 
 
 def test_a_few_customers_alone_get_what_they_get_among_all(
-    run: Run, few: Path, scored: tuple[Prediction, pd.DataFrame], tmp_path: Path
+    run: Run, few: Path, scored: tuple[ScoreFile, pd.DataFrame], tmp_path: Path
 ) -> None:
     predict(run, few, tmp_path / "few.parquet", CUTOFFS[-1:], workers=1, top=4)
     mine = pd.read_parquet(tmp_path / "few.parquet").set_index("customer_id")
@@ -111,7 +111,7 @@ def test_a_few_customers_alone_get_what_they_get_among_all(
 
 
 def test_each_row_has_probabilities_names_and_the_asked_number_of_offers(
-    scored: tuple[Prediction, pd.DataFrame],
+    scored: tuple[ScoreFile, pd.DataFrame],
 ) -> None:
     found, rows = scored
     assert found.rows == len(rows) == rows["customer_id"].nunique() == found.customers
@@ -125,7 +125,7 @@ def test_each_row_has_probabilities_names_and_the_asked_number_of_offers(
         assert offers[0] == best
 
 
-def test_a_median_of_amounts_is_never_above_their_mean(scored: tuple[Prediction, pd.DataFrame]) -> None:
+def test_a_median_of_amounts_is_never_above_their_mean(scored: tuple[ScoreFile, pd.DataFrame]) -> None:
     found = scored[1]
     amounts = [c.removesuffix("_median") for c in found.columns if c.endswith("_median")]
     assert amounts
@@ -136,7 +136,7 @@ def test_a_median_of_amounts_is_never_above_their_mean(scored: tuple[Prediction,
 
 
 def test_a_mark_means_more_uncertain_than_the_stored_validation_quantile(
-    run: Run, scored: tuple[Prediction, pd.DataFrame]
+    run: Run, scored: tuple[ScoreFile, pd.DataFrame]
 ) -> None:
     found, rows = scored
     stored = json.loads((run.preprocess / "uncertainty.json").read_text())
@@ -152,7 +152,7 @@ def test_a_mark_means_more_uncertain_than_the_stored_validation_quantile(
     assert (rows.loc[~marked, "churn_uncertainty"] <= found.thresholds["churn"] * (1 + 1e-6)).all()
 
 
-def test_outside_its_condition_a_task_has_no_score_but_a_reason_and_a_mark(scored: tuple[Prediction, pd.DataFrame]) -> None:
+def test_outside_its_condition_a_task_has_no_score_but_a_reason_and_a_mark(scored: tuple[ScoreFile, pd.DataFrame]) -> None:
     found, rows = scored
     silent = rows.set_index("customer_id").loc["c000"]  # joined long ago, never active
     assert silent["segment"] == "dormant"
@@ -194,7 +194,7 @@ def test_dormant_customers_are_scored_where_training_knew_enough_of_them(
 
 
 def test_uplift_goes_the_whole_way_from_events_to_labels_scores_and_reasons(
-    run: Run, dataset: Dataset, scored: tuple[Prediction, pd.DataFrame]
+    run: Run, dataset: Dataset, scored: tuple[ScoreFile, pd.DataFrame]
 ) -> None:
     measured = {t.task: t for t in evaluate(run, dataset, bootstrap_rounds=5, boosting=False).tasks}
     rows = scored[1]
@@ -215,14 +215,14 @@ def test_uplift_goes_the_whole_way_from_events_to_labels_scores_and_reasons(
     assert np.isfinite(explain(run, who, "uplift", dataset=dataset).prediction)
 
 
-def test_the_file_says_which_run_and_thresholds_it_comes_from(scored: tuple[Prediction, pd.DataFrame]) -> None:
+def test_the_file_says_which_run_and_thresholds_it_comes_from(scored: tuple[ScoreFile, pd.DataFrame]) -> None:
     about = json.loads(pq.read_schema(scored[0].path).metadata[b"ple"])
     assert about["run"] == "bank"
     assert about["thresholds"] == scored[0].thresholds
 
 
 def test_an_older_run_takes_its_thresholds_from_its_sample_and_says_so(
-    run: Run, few: Path, scored: tuple[Prediction, pd.DataFrame], tmp_path: Path
+    run: Run, few: Path, scored: tuple[ScoreFile, pd.DataFrame], tmp_path: Path
 ) -> None:
     shutil.copytree(run.path, tmp_path / "old")
     (tmp_path / "old" / "preprocess" / "uncertainty.json").unlink()

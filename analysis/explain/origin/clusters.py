@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.engine.attribution import quadrature
 from analysis.engine.population import Population
-from analysis.explain.origin.told import REST, Columns, Told, listed, strongest
+from analysis.explain.origin.told import REST, Columns, OriginSentence, listed, strongest
 from analysis.i18n import catalogue, phrase
 from analysis.wording import Language
 from ple_model.data.build.folds import fold_of
@@ -129,7 +129,7 @@ class Clusters:
     def told(
         self, customer: str, features: NDArray[np.float32], stored: NDArray[np.float32], columns: Columns,
         gradients: Mapping[str, Array], value: float,
-    ) -> Told | None:  # fmt: skip
+    ) -> OriginSentence | None:  # fmt: skip
         """What is said of the customer's cluster, where the contribution of `cluster_probs` and `gmm` together is `value`."""
         fold = fold_of(customer)
         if not self.agrees(features, fold, stored):
@@ -149,7 +149,7 @@ class Clusters:
             return phrase(f"origin.cluster.{key}", language, share=_share(self.share[cluster]), who=who, facts=facts)
 
         named = [(columns.schema.columns[int(i)].name, float(parts[i])) for i in np.argsort(-np.abs(parts)) if parts[i] != 0]
-        return Told(said("en"), said("ko"), (*named, (REST, value - float(parts.sum()))))
+        return OriginSentence(said("en"), said("ko"), (*named, (REST, value - float(parts.sum()))))
 
     def _is_so(self, trait: Trait, features: NDArray[np.float32]) -> bool:
         """A mark of the cluster is said only of a customer who has it: beyond the middle of all customers."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.population import Population
-from analysis.explain.origin.told import LANGUAGES, Told
+from analysis.explain.origin.told import LANGUAGES, OriginSentence
 from analysis.i18n import phrase
 
 NEAR = 50
@@ -16,7 +16,7 @@ NEAR = 50
 def of_graph(
     peers: Population, customers: list[str], customer: str, own: NDArray[np.float32], labels: Tensor | None, kind: str,
     target: int | None, value: float,
-) -> Told | None:  # fmt: skip
+) -> OriginSentence | None:  # fmt: skip
     """The share of the 50 customers of the sample nearest to `own` [64] (by cosine) who did what is explained, beside that of
     all; None where labels are unknown, or where these shares do not point the way the contribution does."""
     field = "collaborative_features"
@@ -35,4 +35,4 @@ def of_graph(
     if (here - everywhere) * value <= 0 or f"{here:.0%}" == f"{everywhere:.0%}":
         return None
     en, ko = (phrase("origin.graph", x, n=NEAR, here=f"{here:.0%}", all=f"{everywhere:.0%}") for x in LANGUAGES)
-    return Told(en, ko, ((field, value),))
+    return OriginSentence(en, ko, ((field, value),))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.origin.days import Days
-from analysis.explain.origin.told import LANGUAGES, REST, Columns, Told, listed
+from analysis.explain.origin.told import LANGUAGES, REST, Columns, OriginSentence, listed
 from analysis.i18n import phrase
 from analysis.wording import Language, number, quantity
 from ple_model.data.build.artifacts import JOURNEY_DAYS
@@ -83,7 +83,7 @@ class States:
         """Steps that a customer stays in the state on average."""
         return float(1 / max(1 - self.model.transition[state, state], 1e-3))
 
-    def told(self, stored: NDArray[np.float32], days: Days | None, columns: Columns, value: float) -> Told | None:
+    def told(self, stored: NDArray[np.float32], days: Days | None, columns: Columns, value: float) -> OriginSentence | None:
         state = int(stored[:N_STATES].argmax())
         clear = "is" if float(stored[state]) >= CLEAR else "nearest"
         if self.mode == "journey":
@@ -94,7 +94,7 @@ class States:
                 phrase(f"origin.state.journey_{clear}", x, state=self.said(state, x), share=f"{self.share[state]:.0%}", n=held)
                 for x in LANGUAGES
             )
-            return Told(en, ko, ((f"state_{state}", value), (REST, 0.0)))
+            return OriginSentence(en, ko, ((f"state_{state}", value), (REST, 0.0)))
         own = [i for n in OWN[self.mode] if (i := columns.schema.index.get(n)) is not None and columns.known[i]]
 
         def said(language: Language) -> str:
@@ -109,4 +109,4 @@ class States:
                 else phrase("origin.state.end", language, state=text)
             )
 
-        return Told(said("en"), said("ko"), ((f"state_{state}", value), (REST, 0.0)))
+        return OriginSentence(said("en"), said("ko"), ((f"state_{state}", value), (REST, 0.0)))

@@ -16,7 +16,7 @@ from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, scale_of, states_of
 from analysis.explain.origin.peers import of_graph
-from analysis.explain.origin.told import LANGUAGES, Columns, Told, of_part
+from analysis.explain.origin.told import LANGUAGES, Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.i18n import phrase
 from ple_model.data.dataset.normalize import CLIP, RAW
@@ -45,7 +45,7 @@ class Teller:
         self.explainer, self.data, self.batch, self.path, self.found = explainer, data, batch, path, found
         self.schema = explainer.model.context.schema
 
-    def __call__(self, topic: str, value: float) -> Told | None:
+    def __call__(self, topic: str, value: float) -> OriginSentence | None:
         """What the input was made of; None where this run or this customer cannot say."""
         if self.schema.own:
             return None
@@ -108,13 +108,13 @@ class Teller:
     def _currency(self) -> str:
         return self.explainer.model.context.unit(UNKNOWN)
 
-    def _days(self, value: float) -> Told | None:
+    def _days(self, value: float) -> OriginSentence | None:
         return None if self.days is None else of_days(self.days, self.value("txn_seq"), self._currency, value)
 
-    def _visits(self, value: float) -> Told | None:
+    def _visits(self, value: float) -> OriginSentence | None:
         return None if self.days is None else of_visits(self.days, self.value("session_seq"), value)
 
-    def _graph(self, value: float) -> Told | None:
+    def _graph(self, value: float) -> OriginSentence | None:
         e, own, spec = self.explainer, self.path.customer.collaborative_features, self.explainer.model.tasks[self.task]
         if own is None:
             return None
@@ -122,7 +122,7 @@ class Teller:
         labels = e.targets.get(self.task)
         return of_graph(e.peers, e.customers, self.batch.customer_id[0], read, labels, spec.kind, self.target, value)
 
-    def _tree(self, value: float) -> Told | None:
+    def _tree(self, value: float) -> OriginSentence | None:
         """The tree holds where the year's money went; said are the merchants' sectors, the largest first."""
         where = [i for n, i in self.schema.index.items() if n.startswith("category_share_") and n.endswith("_365d")]
         known = [i for i in where if self.columns.known[i] and self.columns.own[i] > 0]
@@ -133,15 +133,15 @@ class Teller:
             phrase("origin.tree", x, facts=("; " if x == "en" else ", ").join(self.columns.fact(i, x) for i in chosen))
             for x in LANGUAGES
         )
-        return Told(en, ko, (("hierarchy_features", value),))
+        return OriginSentence(en, ko, (("hierarchy_features", value),))
 
-    def _state(self, mode: str, value: float) -> Told | None:
+    def _state(self, mode: str, value: float) -> OriginSentence | None:
         states, vector = states_of(self.explainer, mode), getattr(self.path.customer, f"hmm_{mode}")
         if states is None or vector is None:
             return None
         return states.told(np.asarray(vector[0].float().numpy()), self.days, self.columns, value)
 
-    def _cluster(self, value: float) -> Told | None:
+    def _cluster(self, value: float) -> OriginSentence | None:
         clusters: Clusters | None = clusters_of(self.explainer)
         probs = self.path.customer.cluster_probs
         if clusters is None or probs is None or part_key("gmm") in self.path.absent:

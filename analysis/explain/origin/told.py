@@ -27,7 +27,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {"cluster": ("cluster_probs", "gmm")}
 
 
 @dataclass(frozen=True)
-class Told:
+class OriginSentence:
     """`en`, `ko`: a sentence without its effect. `through`: what carries the contribution, which it adds up to."""
 
     en: str
@@ -79,7 +79,7 @@ def column_said(column: FeatureColumn, language: Language) -> str:
     return text.removesuffix(phrase("origin.own_scale", language)).rstrip(" ,")
 
 
-def of_part(columns: Columns, where: slice, values: Array, value: float, group: str) -> Told | None:
+def of_part(columns: Columns, where: slice, values: Array, value: float, group: str) -> OriginSentence | None:
     """A part whose columns are figures of a series: the two that pull most in the direction of `value`, in their own words."""
     sign = 1.0 if value >= 0 else -1.0
     order = [where.start + int(i) for i in np.argsort(-sign * values) if sign * values[i] > 0]
@@ -96,7 +96,7 @@ def of_part(columns: Columns, where: slice, values: Array, value: float, group: 
         for x in LANGUAGES
     )
     named = [(columns.schema.columns[where.start + i].name, float(v)) for i, v in enumerate(values) if v != 0]
-    return Told(f"{en[:1].upper()}{en[1:]}", ko, (*named, (REST, value - float(values.sum()))))
+    return OriginSentence(f"{en[:1].upper()}{en[1:]}", ko, (*named, (REST, value - float(values.sum()))))
 
 
 def strongest(values: Array, sign: float, peers: Population, columns: Columns, limit: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.origin.days import APP, DURATION, MONEY_IN, MONEY_OUT, WEB, Days
-from analysis.explain.origin.told import LANGUAGES, REST, Told, listed
+from analysis.explain.origin.told import LANGUAGES, REST, OriginSentence, listed
 from analysis.i18n import phrase
 from analysis.wording import Language, number, quantity
 from ple_model.data.derived.sequences import TXN_STEPS
@@ -16,7 +16,7 @@ SHOWN = 3
 IDLE = "idle days"
 
 
-def of_days(days: Days, values: Array, currency: str, value: float) -> Told | None:
+def of_days(days: Days, values: Array, currency: str, value: float) -> OriginSentence | None:
     """values [180, 16]: the days that pull most in the direction of `value`, or the silence that pulls most where idle
     days do."""
     by_day, active = values.sum(1), days.active
@@ -36,14 +36,14 @@ def of_days(days: Days, values: Array, currency: str, value: float) -> Told | No
             )
             for x in LANGUAGES
         )
-        return Told(en, ko, through)
+        return OriginSentence(en, ko, through)
     if not chosen:
         return None
     en, ko = (
         phrase("origin.days.days", x, days=listed(tuple(_day(days, i, currency, x) for i in sorted(chosen)), x))
         for x in LANGUAGES
     )
-    return Told(en, ko, through)
+    return OriginSentence(en, ko, through)
 
 
 def silence(active: NDArray[np.bool_], pull: Array) -> tuple[int, int]:
@@ -58,7 +58,7 @@ def silence(active: NDArray[np.bool_], pull: Array) -> tuple[int, int]:
     return max(runs[1:] or runs, key=lambda r: (float(pull[slice(*r)].sum()), r[1] - r[0], r[1]))
 
 
-def of_visits(days: Days, values: Array, value: float) -> Told | None:
+def of_visits(days: Days, values: Array, value: float) -> OriginSentence | None:
     """values [90, 8]: the visits that pull most in the direction of `value`."""
     by_visit, there, back = values.sum(1), days.there, days.visit_back()
     sign = 1.0 if value >= 0 else -1.0
@@ -76,7 +76,7 @@ def of_visits(days: Days, values: Array, value: float) -> Told | None:
         return phrase("origin.days.visit", language, date=when, where=where, minutes=minutes)
 
     en, ko = (phrase("origin.days.visits", x, visits=listed(tuple(said(i, x) for i in sorted(chosen)), x)) for x in LANGUAGES)
-    return Told(en, ko, (*dated, (REST, rest)))
+    return OriginSentence(en, ko, (*dated, (REST, rest)))
 
 
 def _day(days: Days, step: int, currency: str, language: Language) -> str:

@@ -54,7 +54,7 @@ class Batch:
 
 
 @dataclass
-class _Group:
+class _RowGroup:
     """One row group of a part, where it lies."""
 
     part: PartFile
@@ -181,7 +181,7 @@ class Dataset:
             raise UserError(f"{self.path}: rows {chosen[0]} to {chosen[-1]} asked for, it has 0 to {self.manifest.rows - 1}")
         return self._gather(self._groups(None), chosen, "no rows asked for")
 
-    def _gather(self, groups: list[_Group], chosen: NDArray[np.int64], none: str) -> Batch:
+    def _gather(self, groups: list[_RowGroup], chosen: NDArray[np.int64], none: str) -> Batch:
         pieces: list[Columns] = []
         names = self._columns(None)
         first = 0
@@ -246,7 +246,7 @@ class Dataset:
     # --- reading
 
     def _fetcher(
-        self, split: str | None, groups: list[_Group], window: tuple[int, ...], names: tuple[str, ...]
+        self, split: str | None, groups: list[_RowGroup], window: tuple[int, ...], names: tuple[str, ...]
     ) -> Callable[[NDArray[np.int64]], Columns]:
         """Rows of a window's groups by position: from the held, decoded groups or from the memory-mapped cache."""
         if self._cache is None:
@@ -258,7 +258,7 @@ class Dataset:
         # take copies whole rows where indexing walks their elements
         return lambda take: {k: np.asarray(v).take(place[take], axis=0) for k, v in mapped.items()}
 
-    def _mapped(self, split: str | None, groups: list[_Group], names: tuple[str, ...]) -> Columns:
+    def _mapped(self, split: str | None, groups: list[_RowGroup], names: tuple[str, ...]) -> Columns:
         """The split's columns as memory maps, decoded into the cache folder if they are not there yet."""
         assert self._cache is not None
         folder = self._cache / self.manifest.fingerprint / (split or "all")
@@ -275,11 +275,11 @@ class Dataset:
         """One part file whole, its size and checksum verified."""
         return self._arrow(part, None)
 
-    def _groups(self, split: str | None) -> list[_Group]:
+    def _groups(self, split: str | None) -> list[_RowGroup]:
         if split is not None:
             _split(split)
         return [
-            _Group(part, i, size)
+            _RowGroup(part, i, size)
             for part in self.manifest.files
             if split is None or part.split == split
             for i, size in enumerate(part.group_rows)
@@ -294,7 +294,7 @@ class Dataset:
         presence = [presence_column(k) for k in self.manifest.presence]
         return (*KEYS, *have, *(f"y_{t}" for t in self.manifest.tasks), *presence)
 
-    def _read(self, group: _Group, names: tuple[str, ...]) -> Columns:
+    def _read(self, group: _RowGroup, names: tuple[str, ...]) -> Columns:
         key = (f"{group.part.name}#{group.index}", hash(names))
         if key in self._held:
             self._held.move_to_end(key)
@@ -310,7 +310,7 @@ class Dataset:
                 self._held_bytes -= sum(v.nbytes for v in old.values())
         return columns
 
-    def _decode(self, group: _Group, names: tuple[str, ...]) -> Columns:
+    def _decode(self, group: _RowGroup, names: tuple[str, ...]) -> Columns:
         self._verify(group.part)
         path = self.path / group.part.name
         return decode(_read_parquet(path, names, group.index, self.width), path, self.width)

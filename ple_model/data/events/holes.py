@@ -43,7 +43,7 @@ class Hole:
 
 
 @dataclass(frozen=True)
-class Cost:
+class HoleCost:
     """What one hole takes from one cut-off: days of its labels, and of the recent history that conditions and features see."""
 
     cutoff: str
@@ -62,7 +62,7 @@ class Cost:
         return f"cut-off {self.cutoff}: {' and '.join(parts)} lie in a hole ({self.hole}); {wrong}"
 
 
-def costs(holes: Sequence[Hole], cutoffs: Sequence[str], horizon_days: int) -> tuple[Cost, ...]:
+def costs(holes: Sequence[Hole], cutoffs: Sequence[str], horizon_days: int) -> tuple[HoleCost, ...]:
     """Every hole that reaches into the labels or the recent history of a cut-off."""
     found = []
     for cutoff in cutoffs:
@@ -71,11 +71,11 @@ def costs(holes: Sequence[Hole], cutoffs: Sequence[str], horizon_days: int) -> t
             labels = hole.overlap(day, horizon_days)
             history = hole.overlap(day - timedelta(days=HISTORY_DAYS), HISTORY_DAYS)
             if labels or history:
-                found.append(Cost(cutoff, hole, labels, horizon_days, history))
+                found.append(HoleCost(cutoff, hole, labels, horizon_days, history))
     return tuple(found)
 
 
-def stored_costs(settings: Mapping[str, Any], cutoffs: Sequence[str]) -> tuple[Cost, ...] | None:
+def stored_costs(settings: Mapping[str, Any], cutoffs: Sequence[str]) -> tuple[HoleCost, ...] | None:
     """The costs of the holes that a dataset's settings hold; None where an older build did not look for them."""
     if not isinstance(settings.get("holes"), list):
         return None

@@ -36,7 +36,7 @@ _MASKED = r"^[\d *xX•#.-]*[*xX•#]{2,}[\d *xX•#.-]*\d{2,}$"
 
 
 @dataclass(frozen=True)
-class Profile:
+class ColumnProfile:
     """One column: how many rows are filled, how many values differ, what they are, and a remark that shows it."""
 
     name: str
@@ -63,12 +63,12 @@ MOST_STATES = 8
 """States of a payment that a source tells apart, at most."""
 
 
-def profile_columns(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[str, str]) -> dict[str, Profile]:
+def profile_columns(con: duckdb.DuckDBPyConnection, scan: str, found: Mapping[str, str]) -> dict[str, ColumnProfile]:
     """The profile of every column of the relation."""
     return {name: _profile(con, scan, name, kind) for name, kind in found.items()}
 
 
-def _profile(con: duckdb.DuckDBPyConnection, scan: str, name: str, kind: str) -> Profile:
+def _profile(con: duckdb.DuckDBPyConnection, scan: str, name: str, kind: str) -> ColumnProfile:
     value = f"nullif(trim(CAST({quote(name)} AS VARCHAR)), '')"
     # the rows are read once; what follows looks at the different values
     con.execute(
@@ -77,13 +77,13 @@ def _profile(con: duckdb.DuckDBPyConnection, scan: str, name: str, kind: str) ->
     )
     filled, distinct = con.execute(f"SELECT coalesce(sum(n), 0), count(*) FROM {ALL}").fetchall()[0]
     if not filled:
-        return Profile(name, EMPTY, 0, 0)
+        return ColumnProfile(name, EMPTY, 0, 0)
     values = tuple(v for (v,) in con.execute(f"SELECT v FROM {ALL} ORDER BY n DESC, v LIMIT {FEW}").fetchall())
     con.execute(f"CREATE OR REPLACE TEMP TABLE some_values AS SELECT v FROM {ALL} ORDER BY hash(v) LIMIT {SAMPLE}")
     found, remark = _kind(con, "some_values", kind, int(filled), int(distinct), values)
     if found == WORDS and distinct <= MOST_STATES and names_status(name):
         found = STATUS  # in words that are not known: each is asked
-    return Profile(name, found, int(filled), int(distinct), remark, values)
+    return ColumnProfile(name, found, int(filled), int(distinct), remark, values)
 
 
 def _kind(

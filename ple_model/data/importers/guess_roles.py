@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ple_model.data.importers.column_profile import AMOUNT, CLOCK, DATE, ID, NAMES, NUMBER, WORDS, Profile
+from ple_model.data.importers.column_profile import AMOUNT, CLOCK, DATE, ID, NAMES, NUMBER, WORDS, ColumnProfile
 
 HINTS: dict[str, tuple[str, ...]] = {
     "customer_id": (
@@ -69,7 +69,7 @@ class Roles:
     open: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def guess_roles(profiles: Mapping[str, Profile], named: Mapping[str, str], wanted: tuple[str, ...]) -> Roles:
+def guess_roles(profiles: Mapping[str, ColumnProfile], named: Mapping[str, str], wanted: tuple[str, ...]) -> Roles:
     """`named` is what headers propose (some of it for columns of other tables); `wanted` are ours, in the order of need."""
     columns = dict(named)
     asked: dict[str, tuple[str, ...]] = {}
@@ -93,7 +93,7 @@ def guess_roles(profiles: Mapping[str, Profile], named: Mapping[str, str], wante
     return Roles(columns, asked)
 
 
-def _candidates(profiles: Mapping[str, Profile], ours: str, taken: set[str]) -> list[str]:
+def _candidates(profiles: Mapping[str, ColumnProfile], ours: str, taken: set[str]) -> list[str]:
     for kinds in FITS[ours]:
         found = [n for n, p in profiles.items() if p.kind in kinds and n not in taken]
         if found:
@@ -108,7 +108,7 @@ def _one_of(ours: str, candidates: list[str]) -> str | None:
     return hinted[0] if len(hinted) == 1 else None
 
 
-def _by_number(ours: str, candidates: list[str], profiles: Mapping[str, Profile]) -> str | None:
+def _by_number(ours: str, candidates: list[str], profiles: Mapping[str, ColumnProfile]) -> str | None:
     """Of two columns of words the one with at least twice as many different ones names merchants, the other categories."""
     if ours not in ("merchant_id", "mcc_l1") or len(candidates) != 2:
         return None
@@ -118,7 +118,7 @@ def _by_number(ours: str, candidates: list[str], profiles: Mapping[str, Profile]
     return many if ours == "merchant_id" else few
 
 
-def rivals(profiles: Mapping[str, Profile], amount: str, taken: set[str]) -> list[str]:
+def rivals(profiles: Mapping[str, ColumnProfile], amount: str, taken: set[str]) -> list[str]:
     """Other columns of amounts, of which one may be the right one: a billing amount beside the original."""
     counted = re.compile(
         r"fee|tax|vat|tip|discount|rate|balance|limit|수수료|세금|부가세|잔액|한도|할인|gebühr|steuer|saldo", re.IGNORECASE
@@ -126,7 +126,7 @@ def rivals(profiles: Mapping[str, Profile], amount: str, taken: set[str]) -> lis
     return [n for n, p in profiles.items() if p.kind == AMOUNT and n != amount and n not in taken and not counted.search(n)]
 
 
-def clock_of(profiles: Mapping[str, Profile], taken: set[str]) -> str | None:
+def clock_of(profiles: Mapping[str, ColumnProfile], taken: set[str]) -> str | None:
     """The only column of times of day."""
     found = [n for n, p in profiles.items() if p.kind == CLOCK and n not in taken]
     return found[0] if len(found) == 1 else None

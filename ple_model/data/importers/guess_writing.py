@@ -12,7 +12,7 @@ import duckdb
 
 from ple_model.data.events.spec import ColumnSpec
 from ple_model.data.importers.category_words import guess_category
-from ple_model.data.importers.column_profile import Profile
+from ple_model.data.importers.column_profile import ColumnProfile
 from ple_model.data.importers.currencies import shares, signs
 from ple_model.data.importers.map_text import one_line
 from ple_model.data.importers.read_dates import date_readings
@@ -27,14 +27,14 @@ MAX_VALUES = 300
 
 
 @dataclass
-class Source:
+class OpenTable:
     """The open file while it is looked at, and what is said of it."""
 
     con: duckdb.DuckDBPyConnection
     scan: str
     found: dict[str, str]
     rows: int
-    profiles: dict[str, Profile]
+    profiles: dict[str, ColumnProfile]
     lines: list[str] = field(default_factory=list)
     open_questions: list[str] = field(default_factory=list)
     tables: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
@@ -71,7 +71,7 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\W_]+", "", re.sub(r"\(.*?\)", "", name.lower()))
 
 
-def guess_writing(source: Source, found: TableMap, column: ColumnSpec) -> tuple[TableMap, str]:
+def guess_writing(source: OpenTable, found: TableMap, column: ColumnSpec) -> tuple[TableMap, str]:
     """How the values of a column are written, added to the map; and a remark."""
     originals = found.columns[column.name]
     distinct = source.distinct(originals)
@@ -90,7 +90,7 @@ def guess_writing(source: Source, found: TableMap, column: ColumnSpec) -> tuple[
     return found, remark
 
 
-def _dates(source: Source, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
+def _dates(source: OpenTable, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
     originals = found.columns[column.name]
     name = one_line(originals[0])
     if not source.text(originals):
@@ -122,7 +122,7 @@ def _dates(source: Source, found: TableMap, column: ColumnSpec, distinct: str) -
     return found, remark
 
 
-def _numbers(source: Source, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
+def _numbers(source: OpenTable, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
     name = one_line(found.columns[column.name][0])
     reading = number_reading(source.con, distinct)
     if reading is None:
@@ -170,7 +170,7 @@ MANY_NEGATIVE = 0.3
 """More negative amounts than this are not taken for refunds unasked: of card payments a few in a hundred come back."""
 
 
-def _spending(source: Source, found: TableMap, name: str, below: int, rows: int) -> tuple[TableMap, str]:
+def _spending(source: OpenTable, found: TableMap, name: str, below: int, rows: int) -> tuple[TableMap, str]:
     """Whether money spent is written with a minus, as statements of accounts do: asked where refunds would be that many."""
     if wilson(below, rows)[0] <= MANY_NEGATIVE:
         return found, " (refunds)"
@@ -186,7 +186,7 @@ def _number(value: object) -> str:
     return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
 
 
-def _values(source: Source, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
+def _values(source: OpenTable, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
     names = source.con.execute(f"SELECT v::VARCHAR AS word, n FROM {distinct} ORDER BY n DESC, word").fetchall()
     if all(v in column.allowed for v, _ in names):
         return found, f"{len(names)} values, all known"

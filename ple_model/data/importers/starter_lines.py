@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ple_model.data.events.spec import ColumnSpec
 from ple_model.data.importers.guess_roles import Roles
-from ple_model.data.importers.guess_writing import Source
+from ple_model.data.importers.guess_writing import OpenTable
 from ple_model.data.importers.map_text import comment, key_lines, one_line, scalar
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, TableMap
 
@@ -27,7 +27,7 @@ def file_lines(found: TableMap, unsure: bool) -> list[str]:
 
 
 def column_lines(
-    source: Source, column: ColumnSpec, columns: Mapping[str, tuple[str, ...]], remarks: Mapping[str, str], roles: Roles
+    source: OpenTable, column: ColumnSpec, columns: Mapping[str, tuple[str, ...]], remarks: Mapping[str, str], roles: Roles
 ) -> list[str]:
     if column.name in columns:
         originals = columns[column.name]

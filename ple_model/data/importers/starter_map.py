@@ -24,7 +24,7 @@ from ple_model.data.events.spec import ColumnSpec
 from ple_model.data.importers.column_profile import AMOUNT, CONSTANT, CURRENCY, STATUS, profile_columns
 from ple_model.data.importers.currencies import currency_columns, is_currency, paired_with, shares
 from ple_model.data.importers.guess_roles import Roles, clock_of, guess_roles, rivals
-from ple_model.data.importers.guess_writing import MAX_VALUES, Source, guess_writing, plain_name
+from ple_model.data.importers.guess_writing import MAX_VALUES, OpenTable, guess_writing, plain_name
 from ple_model.data.importers.header_words import CLAIMED, TIMES, guess_columns
 from ple_model.data.importers.map_text import comment, one_line, scalar
 from ple_model.data.importers.row_rules import lost_digits, value_counts
@@ -45,7 +45,7 @@ BY_VALUES = ("ts", "amount", "customer_id", "merchant_id", "mcc_l1")
 
 
 @dataclass(frozen=True)
-class Starter:
+class StarterMap:
     """The written map: where it is, and what was guessed, as lines for a person."""
 
     path: Path
@@ -59,7 +59,7 @@ class Starter:
         return "\n".join((*self.lines, *(f"  STILL OPEN: {q}" for q in self.open_questions)))
 
 
-def write_starter(file: Path, out: Path, table: str = "transactions", encoding: str | None = None) -> Starter:
+def write_starter(file: Path, out: Path, table: str = "transactions", encoding: str | None = None) -> StarterMap:
     """Write a map for `file` to `out`, or add the table to the map that is there; `UserError` where it already has it. The
     encoding is found where it is not given."""
     file, out = Path(file), Path(out)
@@ -81,7 +81,7 @@ def write_starter(file: Path, out: Path, table: str = "transactions", encoding: 
             rows = int(con.execute(f"SELECT count(*) FROM {scan}").fetchall()[0][0])
             if not rows:
                 raise UserError(f"'{file}' has a header and no rows")
-            source = Source(con, scan, found, rows, profile_columns(con, scan, found))
+            source = OpenTable(con, scan, found, rows, profile_columns(con, scan, found))
             source.open_questions += [question] if question else []
             block, guessed, dates = _guess_table(source, table, name, shape, bool(question))
             cutoffs, head = _head(source, guessed, dates, name) if existing is None else ((), "")
@@ -96,7 +96,7 @@ def write_starter(file: Path, out: Path, table: str = "transactions", encoding: 
     first = f"{name}: {many}{rows:,} rows, {len(found)} columns{how}; the map of '{table}' was {done} {out}"
     over = passed_over(file)
     lines = (first, *([f"  not read: {', '.join(over)}"] if over else []), *source.lines)
-    return Starter(out, guessed, cutoffs, lines, tuple(source.open_questions))
+    return StarterMap(out, guessed, cutoffs, lines, tuple(source.open_questions))
 
 
 def _require_header(file: Path, found: Mapping[str, str]) -> None:
@@ -117,7 +117,9 @@ def _save(out: Path, text: str, table: str) -> None:
             raise UserError(f"'{out}': 'tables' is not its last key; move it to the end, then the table can be added")
 
 
-def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure: bool) -> tuple[str, TableMap, tuple[str, ...]]:
+def _guess_table(
+    source: OpenTable, table: str, name: str, shape: TableMap, unsure: bool
+) -> tuple[str, TableMap, tuple[str, ...]]:
     """The table's block of the map as text, and as what it means; and the columns of dates that cut-offs are told by: where
     several may be the right one and are written alike, the first."""
     spec = IMPORTABLE[table]
@@ -166,18 +168,18 @@ def _guess_table(source: Source, table: str, name: str, shape: TableMap, unsure:
     return "\n".join(lines) + "\n", found, columns.get("ts", likely.get("ts", ()))
 
 
-def _written_alike(source: Source, found: TableMap, column: ColumnSpec, candidates: tuple[str, ...]) -> TableMap:
+def _written_alike(source: OpenTable, found: TableMap, column: ColumnSpec, candidates: tuple[str, ...]) -> TableMap:
     """How the values of an open column are written, where all that it may be are written in one way: then only its name is left
     to say."""
     ways = []
     for name in candidates:
-        quiet = Source(source.con, source.scan, source.found, source.rows, source.profiles, tables=source.tables)
+        quiet = OpenTable(source.con, source.scan, source.found, source.rows, source.profiles, tables=source.tables)
         way, _ = guess_writing(quiet, replace(found, columns={column.name: (name,)}), column)
         ways.append(replace(way, columns=found.columns))
     return ways[0] if all(way == ways[0] for way in ways) else found
 
 
-def _roles(source: Source, table: str) -> tuple[Roles, dict[str, str]]:
+def _roles(source: OpenTable, table: str) -> tuple[Roles, dict[str, str]]:
     """Our columns by headers and values; what was found by values alone says so. Two columns of amounts are asked."""
     spec = IMPORTABLE[table]
     named = guess_columns(tuple(source.found), tuple(c.name for c in spec.columns))
@@ -199,11 +201,11 @@ def _roles(source: Source, table: str) -> tuple[Roles, dict[str, str]]:
     return Roles(columns, asked), {c: "found by its values" for c, o in columns.items() if named.get(c) != o}
 
 
-def _differ(source: Source, one: str, other: str) -> bool:
+def _differ(source: OpenTable, one: str, other: str) -> bool:
     return source.one(f"SELECT count(*) FROM {source.scan} WHERE {quote(one)} IS DISTINCT FROM {quote(other)}") != (0,)
 
 
-def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
+def _row_rules(source: OpenTable, found: TableMap, used: set[str]) -> TableMap:
     """A status and several currencies decide which rows count: what is sure is proposed, the rest is asked."""
     rules: dict[str, dict[str, str]] = {}
     for name, profile in source.profiles.items():
@@ -239,7 +241,7 @@ def _row_rules(source: Source, found: TableMap, used: set[str]) -> TableMap:
     return replace(found, rows=rules)
 
 
-def _only_complete(source: Source, columns: Mapping[str, tuple[str, ...]], keys: list[str], table: str) -> bool:
+def _only_complete(source: OpenTable, columns: Mapping[str, tuple[str, ...]], keys: list[str], table: str) -> bool:
     """Whether every row has the columns every row needs; what follows looks at those rows alone."""
     there = [f"{source_sql(source.found, columns[k])} IS NOT NULL" for k in keys if k in columns]
     where = " AND ".join(there) or "true"
@@ -251,7 +253,7 @@ def _only_complete(source: Source, columns: Mapping[str, tuple[str, ...]], keys:
     return not lacking
 
 
-def _head(source: Source, found: TableMap, dates: tuple[str, ...], name: str) -> tuple[tuple[str, ...], str]:
+def _head(source: OpenTable, found: TableMap, dates: tuple[str, ...], name: str) -> tuple[tuple[str, ...], str]:
     """The top of the map, with the cut-offs that the dates allow."""
     cutoffs: tuple[str, ...] = ()
     horizon, remark = LabelSettings.horizon_days, ""

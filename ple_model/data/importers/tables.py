@@ -127,7 +127,7 @@ def _selects(
 
 
 @dataclass(frozen=True)
-class _Written:
+class _TablesWritten:
     """What stands in the new folder."""
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -139,8 +139,8 @@ class _Written:
 def _write(
     con: duckdb.DuckDBPyConnection, selects: Mapping[str, Select], files: Mapping[str, Path], out: Path,
     progress: Callable[[int, int], None] | None,
-) -> _Written:  # fmt: skip
-    done = _Written()
+) -> _TablesWritten:  # fmt: skip
+    done = _TablesWritten()
     for k, (name, select) in enumerate(selects.items()):
         try:
             # by customer, so that a build reads of many customers only those of its chunk; by all, so that it is one order
@@ -158,7 +158,7 @@ def _write(
     return done
 
 
-def _name_customers(con: duckdb.DuckDBPyConnection, done: _Written, out: Path) -> None:
+def _name_customers(con: duckdb.DuckDBPyConnection, done: _TablesWritten, out: Path) -> None:
     """A source without customers has those of its other tables."""
     tables = (t for t in done.rows if t in TABLES and t != "merchants")
     known = " UNION ".join(f"SELECT customer_id FROM read_parquet({to_read(out / f'{t}.parquet')})" for t in tables)

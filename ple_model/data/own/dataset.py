@@ -25,7 +25,7 @@ from ple_model.data.derived.gmm import ARRAYS, FOLD_ARRAYS, GmmModel, fit_gmm
 from ple_model.data.own.labels import read_labels
 from ple_model.data.own.recipe import Recipe
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, load_table
-from ple_model.data.own.table import Rows, opened, read_rows
+from ple_model.data.own.table import OwnRowsRead, opened, read_rows
 from ple_model.errors import UserError
 from ple_model.presence import part_key, presence_columns
 from ple_model.safe_arrays import write_npz
@@ -72,7 +72,7 @@ def import_own(file: Path, out: Path, schema: Path, *, seed: int = 0) -> Dataset
         own_labels={c.task: _own_label(c) for c in table.of("label")}, currency=table.currency,
         label_scalers={t: s for t, y in labels.items() if (s := _scaler(t, y[train])) is not None},
     )  # fmt: skip
-    fitted = Fitted(recipe, columns, normalizer, gmm)
+    fitted = FittedRecipe(recipe, columns, normalizer, gmm)
     named = {c.task: c.name for c in table.of("label")}
     features, learned = len(table.of(*FEATURES)), ", ".join(f"'{name}' is the label of {task}" for task, name in named.items())
     notes = [
@@ -90,7 +90,7 @@ def import_own(file: Path, out: Path, schema: Path, *, seed: int = 0) -> Dataset
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedRecipe:
     """What a new row goes through; kept in a dataset's `artifacts/` and a run's `preprocess/`."""
 
     recipe: Recipe
@@ -99,7 +99,7 @@ class Fitted:
     gmm: GmmModel
 
     @staticmethod
-    def load(folder: Path) -> Fitted:
+    def load(folder: Path) -> FittedRecipe:
         """From a run's `preprocess/`. `UserError` names a damaged file."""
         recipe = Recipe.load(folder)
         own = ModelContext.load(folder).own
@@ -117,10 +117,10 @@ class Fitted:
             raise UserError(f"{folder / GMM} is not of the columns of columns.json")
         if not gmm.folds_fit(FOLDS):
             raise UserError(f"{folder / GMM} is damaged: its folds are not of its components")
-        return Fitted(recipe, own, normalizer, gmm)
+        return FittedRecipe(recipe, own, normalizer, gmm)
 
     def write(
-        self, out: Path, rows: Rows, split: Array, labels: dict[str, Array], context: ModelContext, *, name: str,
+        self, out: Path, rows: OwnRowsRead, split: Array, labels: dict[str, Array], context: ModelContext, *, name: str,
         settings: dict[str, Any], notes: Sequence[str],
     ) -> DatasetManifest:  # fmt: skip
         """The dataset of these rows."""
@@ -153,7 +153,7 @@ class Fitted:
 
 def rows_to_score(file: Path, preprocess: Path, out: Path) -> DatasetManifest:
     """The dataset of new rows of a run's own columns, nothing fitted; labels and splits are not looked at."""
-    fitted = Fitted.load(preprocess)
+    fitted = FittedRecipe.load(preprocess)
     with opened(Path(file), fitted.recipe.table.missing) as source:
         rows = read_rows(source, fitted.recipe.table, labels=False)
     notes = [f"validation, {text}" for text in fitted.recipe.unseen(rows)]

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.data.own.schema_file import OwnColumn, OwnTable
-from ple_model.data.own.table import Rows
+from ple_model.data.own.table import OwnRowsRead
 from ple_model.errors import UserError, did_you_mean
 from ple_model.tasks import TASKS
 
 Array = NDArray[Any]
 
 
-def read_labels(table: OwnTable, rows: Rows, train: NDArray[np.int64]) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
+def read_labels(
+    table: OwnTable, rows: OwnRowsRead, train: NDArray[np.int64]
+) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
     """(labels by task: classes with -1, numbers with NaN where missing; class names by multiclass task). `UserError` with all
     faults: a value that no class is, a label with one value among the training rows."""
     labels: dict[str, Array] = {}

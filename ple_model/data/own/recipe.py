@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.data.own.schema_file import FEATURES, OwnColumn, OwnTable, parse_table
-from ple_model.data.own.table import Rows
+from ple_model.data.own.table import OwnRowsRead
 from ple_model.edits import FIELDS
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES
@@ -48,7 +48,7 @@ class Recipe:
     """Categorical columns with a column for all other words."""
 
     @staticmethod
-    def fit(table: OwnTable, rows: Rows, train: NDArray[np.int64]) -> Recipe:
+    def fit(table: OwnTable, rows: OwnRowsRead, train: NDArray[np.int64]) -> Recipe:
         """From the training rows. `UserError` where a categorical column has no word there."""
         words: dict[str, tuple[str, ...]] = {}
         others = set()
@@ -90,7 +90,7 @@ class Recipe:
                 fixed |= {own} if column.fixed else set()
         return own_schema(tuple(FeatureColumn(i, **c) for i, c in enumerate([*plain, *raw])), frozenset(fixed))
 
-    def values(self, rows: Rows, schema: FeatureSchema) -> NDArray[np.float32]:
+    def values(self, rows: OwnRowsRead, schema: FeatureSchema) -> NDArray[np.float32]:
         """[n, columns] in the columns' own units, NaN for nothing."""
         plain: list[Array] = []
         raw: list[Array] = []
@@ -109,7 +109,7 @@ class Recipe:
         assert out.shape[1] == len(schema.columns)
         return out
 
-    def unseen(self, rows: Rows) -> list[str]:
+    def unseen(self, rows: OwnRowsRead) -> list[str]:
         """Sentences: words of the rows that training never saw."""
         said = []
         for column in self.table.of("categorical"):

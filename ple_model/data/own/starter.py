@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ple_model.data.dataset.columns import SPLITS
 from ple_model.data.own.schema_file import FEATURES, OwnColumn
-from ple_model.data.own.table import Source, opened
+from ple_model.data.own.table import OwnFile, opened
 from ple_model.errors import UserError
 from ple_model.safe_paths import write_bytes
 from ple_model.sql_text import quote, sql_list
@@ -43,7 +43,7 @@ FIXED = re.compile(
 
 
 @dataclass(frozen=True)
-class Facts:
+class ColumnFacts:
     """What the values of one column say."""
 
     name: str
@@ -67,7 +67,7 @@ class Facts:
 
 
 @dataclass
-class Starter:
+class StarterSchema:
     """What was written, for people to read."""
 
     path: Path
@@ -80,7 +80,7 @@ class Starter:
         return "\n".join(self.lines)
 
 
-def write_starter(file: Path, out: Path) -> Starter:
+def write_starter(file: Path, out: Path) -> StarterSchema:
     """Write the starter schema of `file` to `out`, a new file."""
     if out.exists():
         raise UserError(f"'{out}' exists already; give a new place")
@@ -88,9 +88,9 @@ def write_starter(file: Path, out: Path) -> Starter:
         raise UserError(f"'{out.parent}' is not a folder; '{out.name}' cannot be written there")
     with opened(Path(file)) as plain:
         missing = _nothing(plain)
-        source = Source(plain.con, plain.file, plain.types, missing)
+        source = OwnFile(plain.con, plain.file, plain.types, missing)
         facts = [_facts(source, name) for name in source.types]
-    found = Starter(out, [], missing)
+    found = StarterSchema(out, [], missing)
     if missing:
         words = ", ".join(missing)
         found.lines.append(f"{'missing':<28}{words}: taken for an empty cell; if it is a word, remove it from 'missing'")
@@ -99,7 +99,7 @@ def write_starter(file: Path, out: Path) -> Starter:
     return found
 
 
-def _nothing(source: Source) -> tuple[str, ...]:
+def _nothing(source: OwnFile) -> tuple[str, ...]:
     """Of `NOTHING`, the words that are the whole of some cell."""
     seen: set[str] = set()
     for name, kind in source.types.items():
@@ -110,7 +110,7 @@ def _nothing(source: Source) -> tuple[str, ...]:
     return tuple(w for w in NOTHING if w in seen)
 
 
-def _facts(source: Source, name: str) -> Facts:
+def _facts(source: OwnFile, name: str) -> ColumnFacts:
     text = source.text(name)
     value = source.number(name) if source.types[name].split("(")[0] not in ("DATE", "TIMESTAMP") else "NULL::DOUBLE"
     plain = source.con.execute(
@@ -125,7 +125,7 @@ def _facts(source: Source, name: str) -> Facts:
     ).fetchall()
     rows, filled, distinct, numbers, whole, dates, low, high, tail, middle = plain
     heavy = low is not None and low >= 0 and tail is not None and middle and tail > 10 * middle
-    return Facts(
+    return ColumnFacts(
         name, source.types[name], rows, filled, distinct, numbers, whole, dates, float(low or 0), float(high or 0), bool(heavy),
         tuple(str(t) for t, _ in common), tuple(int(k) for _, k in common),
     )  # fmt: skip
@@ -135,7 +135,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_")
 
 
-def _guess(facts: list[Facts], found: Starter) -> None:
+def _guess(facts: list[ColumnFacts], found: StarterSchema) -> None:
     key = next((f.name for w in IDS for f in facts if _plain(f.name) == w and f.filled == f.rows), None)
     if key is None:
         key = next((f.name for f in facts if f.distinct == f.rows == f.filled and f.type == "VARCHAR" and not f.numeric), None)
@@ -154,7 +154,7 @@ def _guess(facts: list[Facts], found: Starter) -> None:
         found.lines.append("no column looks like a label: give one the kind label and a task before the import")
 
 
-def _kind(f: Facts, key: str | None, tasks: Iterable[str]) -> tuple[OwnColumn, str]:
+def _kind(f: ColumnFacts, key: str | None, tasks: Iterable[str]) -> tuple[OwnColumn, str]:
     name = _plain(f.name)
     if f.name == key:
         return OwnColumn(f.name, "id"), f"{f.distinct:,} different values in {f.rows:,} rows"
@@ -180,7 +180,7 @@ def _kind(f: Facts, key: str | None, tasks: Iterable[str]) -> tuple[OwnColumn, s
     return OwnColumn(f.name, "ignored"), f"{f.distinct:,} different texts, too many for a category, such as {f.words[0][:40]!r}"
 
 
-def _number(f: Facts) -> tuple[OwnColumn, str]:
+def _number(f: ColumnFacts) -> tuple[OwnColumn, str]:
     words = set(_plain(f.name).split("_"))
     unit = next((u for w, u in UNITS if w in words), "")
     span = f"numbers from {f.low:,.6g} to {f.high:,.6g}"
@@ -193,7 +193,7 @@ def _number(f: Facts) -> tuple[OwnColumn, str]:
     return OwnColumn(f.name, "raw" if f.heavy else "numeric", unit=unit, sentence_en=_sentence(f.name)), f"{said}; {guess}"
 
 
-def _label(f: Facts, tasks: tuple[str, ...]) -> OwnColumn | None:
+def _label(f: ColumnFacts, tasks: tuple[str, ...]) -> OwnColumn | None:
     said = _sentence(f.name)
     known = f.name if f.name in tasks else None
     if f.distinct == 2 and (task := known or next((t for t in BINARY if t in tasks), None)) is not None:
@@ -209,7 +209,7 @@ def _label(f: Facts, tasks: tuple[str, ...]) -> OwnColumn | None:
     return None
 
 
-def _label_words(label: OwnColumn, f: Facts) -> str:
+def _label_words(label: OwnColumn, f: ColumnFacts) -> str:
     kind = TASKS[label.task].kind
     if kind == "regression":
         return f"by its name a label; numbers from {f.low:,.6g} to {f.high:,.6g}"
@@ -225,7 +225,7 @@ def _sentence(name: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _text(file: Path, found: Starter) -> str:
+def _text(file: Path, found: StarterSchema) -> str:
     """The schema file: JSON's quotes keep any name or value what it is."""
     lines = [
         f"# A starter schema for {json.dumps(file.name, ensure_ascii=False)}: every line is a guess. Read it and correct it.",

@@ -28,7 +28,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Source:
+class OwnFile:
     """An open file: the view `file` holds its columns, CSV ones as text."""
 
     con: duckdb.DuckDBPyConnection
@@ -63,7 +63,7 @@ class Source:
 
 
 @contextmanager
-def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[Source]:
+def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[OwnFile]:
     """The file for reading; `UserError` where it cannot be read."""
     files = find_files(file)
     layout, _, question = guess_layout(files, file.name)
@@ -74,7 +74,7 @@ def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[Source]:
     try:
         con.execute(f"CREATE VIEW file AS FROM {scan_source(con, files, layout, Path(scratch.name))}")
         types = {str(r[0]): str(r[1]) for r in con.execute("DESCRIBE file").fetchall()}
-        source = Source(con, file, types, missing)
+        source = OwnFile(con, file, types, missing)
         if not source.rows:
             raise UserError(f"'{file}' has no rows")
         yield source
@@ -86,7 +86,7 @@ def opened(file: Path, missing: tuple[str, ...] = ()) -> Iterator[Source]:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class OwnRowsRead:
     """A table read by its schema: keys; numbers [n] with NaN for nothing and words [n] with None, by column; labels by task."""
 
     customer_id: Array
@@ -98,7 +98,7 @@ class Rows:
     """As text, None where missing."""
 
 
-def read_rows(source: Source, table: OwnTable, *, labels: bool = True) -> Rows:
+def read_rows(source: OwnFile, table: OwnTable, *, labels: bool = True) -> OwnRowsRead:
     """Every column that the schema uses. `labels=False`: customers to be scored, whose labels nobody has yet."""
     wanted = table.of("id", "cutoff", "split", *FEATURES, *(("label",) if labels else ()))
     if not labels:
@@ -116,17 +116,17 @@ def read_rows(source: Source, table: OwnTable, *, labels: bool = True) -> Rows:
     splits = None if split is None else _splits(source, split, faults)
     if faults:
         raise UserError(f"'{source.file}' cannot be used: {'; '.join(faults)}")
-    return Rows(ids, dates, splits, numbers, words, found)
+    return OwnRowsRead(ids, dates, splits, numbers, words, found)
 
 
-def _count(source: Source, name: str, where: str, what: str, faults: list[str], hint: Sequence[str] = ()) -> None:
+def _count(source: OwnFile, name: str, where: str, what: str, faults: list[str], hint: Sequence[str] = ()) -> None:
     count, example = source.one(f"count(*) FILTER ({where}), min({quote(name)}::VARCHAR) FILTER ({where})")
     if count:
         near = did_you_mean(str(example), hint) if hint else ""
         faults.append(f"'{name}' has {count:,} values that {what}, for example {example!r}{near}")
 
 
-def _numbers(source: Source, column: OwnColumn, faults: list[str]) -> NDArray[np.float64]:
+def _numbers(source: OwnFile, column: OwnColumn, faults: list[str]) -> NDArray[np.float64]:
     name, value = column.name, source.number(column.name)
     if source.types[name] == "VARCHAR":
         bad = f"({source.text(name)}) IS NOT NULL AND ({value}) IS NULL AND lower(trim({quote(name)})) != 'nan'"
@@ -137,7 +137,7 @@ def _numbers(source: Source, column: OwnColumn, faults: list[str]) -> NDArray[np
     return np.asarray(np.ma.filled(np.ma.asarray(found).astype(np.float64), np.nan))
 
 
-def _ids(source: Source, name: str | None, cutoff: str | None, faults: list[str]) -> Array:
+def _ids(source: OwnFile, name: str | None, cutoff: str | None, faults: list[str]) -> Array:
     if name is None:
         return np.array([f"row {i + 1}" for i in range(source.rows)], object)
     text = source.text(name)
@@ -152,13 +152,13 @@ def _ids(source: Source, name: str | None, cutoff: str | None, faults: list[str]
     return np.array(source.fetch(text), object)
 
 
-def _dates(source: Source, name: str, faults: list[str]) -> Array:
+def _dates(source: OwnFile, name: str, faults: list[str]) -> Array:
     value = f"TRY_CAST({source.text(name)} AS DATE)"
     _count(source, name, f"{value} IS NULL", "are no date like 2024-05-01", faults)
     return np.array(source.fetch(f"{value}::VARCHAR"), object)
 
 
-def _splits(source: Source, name: str, faults: list[str]) -> Array:
+def _splits(source: OwnFile, name: str, faults: list[str]) -> Array:
     text = source.text(name)
     _count(source, name, f"({text}) IS NULL OR ({text}) NOT IN ({sql_list(SPLITS)})", "are no split", faults, SPLITS)
     return np.array(source.fetch(text), object)

@@ -210,7 +210,7 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Planted:
+class PlantedProbabilities:
     """Planted probabilities [m] of task, customer, cut-off (day since START) and class (-1: a binary task's yes)."""
 
     task: tuple[str, ...]
@@ -222,7 +222,7 @@ class Planted:
     p: Floats
 
 
-def planted(people: People, story: Story, strengths: Strengths) -> Planted:
+def planted(people: People, story: Story, strengths: Strengths) -> PlantedProbabilities:
     """What the bank itself gives at each cut-off to those who have joined, where that is a closed form: `ctr` and `cvr` of the
     campaign shown next (offers are drawn at random, so their mean), and which offer is answered first (`nba`) over the horizon
     with the life events that have begun. The state is that of the cut-off; no forecast of it is in these."""
@@ -256,7 +256,7 @@ def planted(people: People, story: Story, strengths: Strengths) -> Planted:
         )
     code, customer, days, label, p = (np.concatenate(v) for v in zip(*parts, strict=True))
     order = np.lexsort((label, code, days, customer))
-    return Planted(tasks, code[order], customer[order], days[order], label[order], p[order])
+    return PlantedProbabilities(tasks, code[order], customer[order], days[order], label[order], p[order])
 
 
 def side_tables(people: People, story: Story, rng: np.random.Generator) -> dict[str, Events]:

@@ -286,7 +286,7 @@ def _truth(truth: Truth, ids: pa.Array) -> pa.Table:
     )
 
 
-def _probabilities(planted: bank.Planted, ids: pa.Array) -> pa.Table:
+def _probabilities(planted: bank.PlantedProbabilities, ids: pa.Array) -> pa.Table:
     return pa.table(
         {
             "customer_id": ids.take(pa.array(planted.customer)),

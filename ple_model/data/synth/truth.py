@@ -43,7 +43,7 @@ class Truth:
     until: Ints
 
 
-class _Rows:
+class _TruthRows:
     def __init__(self) -> None:
         self.cause: list[str] = []
         self.task: list[str] = []
@@ -68,7 +68,7 @@ class _Rows:
 
 def truth_rows(people: People, story: Story, s: Strengths) -> Truth:
     """Everything that is planted in these customers."""
-    rows = _Rows()
+    rows = _TruthRows()
     everyone = np.arange(len(people))
     rows.add("visit_rhythm", ("timing",), everyone, people.gap_long - people.gap_short)
     rows.add("visit_pace", ("consumption_cycle", "engagement"), everyone, mean_gap(people))
@@ -119,7 +119,7 @@ def truth_rows(people: People, story: Story, s: Strengths) -> Truth:
     return Truth(customer, tuple(rows.cause), tuple(rows.task), code, effect, since, until)
 
 
-def _spells(rows: _Rows, cause: str, tasks: tuple[str, ...], weeks: Bools, effect: float) -> None:
+def _spells(rows: _TruthRows, cause: str, tasks: tuple[str, ...], weeks: Bools, effect: float) -> None:
     """One row a spell of consecutive weeks."""
     padded = np.pad(weeks.astype(np.int8), ((0, 0), (1, 1)))
     change = np.diff(padded, axis=1)

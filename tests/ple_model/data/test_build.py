@@ -25,7 +25,7 @@ from ple_model.data.events.connect import connect
 from ple_model.data.labels.labels import LabelSettings
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES, OPTIONAL_FIELDS
-from ple_model.reachable import Planted
+from ple_model.reachable import ReachableRows
 from ple_model.schema import PARTS, load_schema
 from ple_model.tasks import EVERYONE, SPENDING_CATEGORIES, TASKS
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
@@ -293,10 +293,10 @@ def test_what_a_source_tells_of_its_own_probabilities_goes_with_the_rows(events:
         ]  # fmt: skip
         write_reachable(store, LabelSettings(horizon_days=28), out)  # another question than the one that they answer
         assert not (out / REACHABLE).exists()
-    planted = Planted(tmp_path, [who], [CUTOFFS[0]])
+    planted = ReachableRows(tmp_path, [who], [CUTOFFS[0]])
     assert planted.of(TASKS["ctr"]) is None
     told.assign(cutoff=told["cutoff"].astype(str)).to_parquet(tmp_path / REACHABLE)
-    planted = Planted(tmp_path, ["c002", who], [CUTOFFS[0]] * 2)
+    planted = ReachableRows(tmp_path, ["c002", who], [CUTOFFS[0]] * 2)
     np.testing.assert_array_equal(planted.of(TASKS["ctr"]), [np.nan, 0.3])
     assert planted.of(TASKS["nba"]) is None  # twelve offers, two of them told
     assert planted.of(TASKS["churn"]) is None

@@ -25,7 +25,7 @@ from ple_model.cli import main
 from ple_model.config import load_config
 from ple_model.data.build.folds import folds_of
 from ple_model.data.dataset.reader import Dataset
-from ple_model.data.own.dataset import Fitted, import_own
+from ple_model.data.own.dataset import FittedRecipe, import_own
 from ple_model.data.own.starter import write_starter
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
@@ -116,7 +116,7 @@ def test_the_width_is_the_tables_own(place: Path) -> None:
 
 def test_no_customer_is_told_to_be_of_training_by_the_clusters(place: Path) -> None:
     """The mixture's certainty, by folds; with the components that everybody's rows shaped the training rows lie nearer."""
-    data, fitted = Dataset.open(place / "data"), Fitted.load(place / "data" / "artifacts")
+    data, fitted = Dataset.open(place / "data"), FittedRecipe.load(place / "data" / "artifacts")
     train, others = data.load("train"), [data.load(s) for s in ("validation", "test")]
     probs = [np.asarray(b.inputs.cluster_probs) for b in (train, *others)]
     known, unknown = probs[0], np.concatenate(probs[1:])
