@@ -15,7 +15,7 @@ from analysis.compare import Comparison, Difference, compare, config_changes, tr
 from analysis.diagnose import Diagnosis
 from analysis.replicates import PROFILES, profile
 from analysis.stats.training import TrainingStats
-from analysis.wording import statistic
+from ple_model.numerals import statistic
 
 SHOWN = 8
 """Differences of an area that the text lists; JSON has all."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ple_model.arguments import COUNT, COUNT_OR_NONE, SEED, file_in, file_out, f
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
 from ple_model.json_text import dump
+from ple_model.ticker import share_of
 
 EXIT_CODES = "exit code: 0 without, 1 with a warning or an error among the findings, 2 where nothing could be measured"
 
@@ -39,7 +39,7 @@ def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
 
 def _run_diagnose(args: argparse.Namespace) -> int:
     thresholds = _thresholds(args.thresholds)
-    tick = _ticker(quiet=args.json)
+    tick = None if args.json else share_of()
 
     def tell(why: Why) -> None:
         if why != "first":
@@ -150,18 +150,6 @@ def _run_whatif(args: argparse.Namespace) -> int:
     )  # fmt: skip
     print(dump({"run": str(args.run), **result.to_dict()}) if args.json else result)
     return 0
-
-
-def _ticker(*, quiet: bool) -> Callable[[float, str], None] | None:
-    """A progress line on a terminal, nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        return None
-
-    def tick(share: float, what: str) -> None:
-        end = "\n" if share >= 1 else ""
-        print(f"\r\033[K{share:4.0%} {what}", end=end, file=sys.stderr, flush=True)
-
-    return tick
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from ple_model.arguments import COUNT, SEED, file_in, folder_in
 from ple_model.commands import Command, add_json
 from ple_model.errors import UserError
 from ple_model.json_text import dump
+from ple_model.ticker import counter
 
 if TYPE_CHECKING:
     from analysis.ablation import Ablation
@@ -42,14 +41,6 @@ def _shared(parser: argparse.ArgumentParser, sample: int, what: str) -> None:
     add_json(parser)
 
 
-def _ticker(args: argparse.Namespace, unit: str) -> Callable[[int, int], None]:
-    def tick(done: int, total: int) -> None:
-        if sys.stderr.isatty() and not args.json:
-            print(f"\r\033[K{done} of {total} {unit}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
-    return tick
-
-
 def _show(args: argparse.Namespace, found: Ablation) -> int:
     print(dump(found.to_dict()) if args.json else found.markdown() if args.markdown else found)
     return 0
@@ -66,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
         without[expert] = Path(run)
     found = ablate(
         args.run, args.dataset, without=without or None, planted=planted_pairs(args.truth) if args.truth else frozenset(),
-        sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=_ticker(args, "experts"),
+        sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=counter("experts", quiet=args.json),
     )  # fmt: skip
     return _show(args, found)
 
@@ -78,7 +69,7 @@ def _run_signal(args: argparse.Namespace) -> int:
 
     found = input_signal(
         Dataset.open(args.dataset), tasks=args.task, planted=planted_pairs(args.truth) if args.truth else frozenset(),
-        sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=_ticker(args, "tasks"),
+        sample=args.sample, seed=args.seed, bootstrap=args.bootstrap, progress=counter("tasks", quiet=args.json),
     )  # fmt: skip
     return _show(args, found)
 

@@ -16,8 +16,8 @@ from analysis.diagnose import Diagnosis, follow_from_this
 from analysis.harmless import harmless, harmless_figure
 from analysis.html_page import asset, html_page
 from analysis.stats.run import Statistics
-from analysis.wording import statistic
 from ple_model.json_text import dump
+from ple_model.numerals import statistic
 from ple_model.safe_paths import write_bytes
 
 MAX_BYTES = 8_000_000

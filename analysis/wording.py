@@ -2,52 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import Literal
-
 from analysis.i18n import catalogue, phrase
 from ple_model.money import is_money, money
+from ple_model.numerals import Language, number, share
 from ple_model.registry import expert_classes
 from ple_model.tasks import TASKS
 
-Language = Literal["en", "ko"]
-
 OPAQUE = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn")
 """Parts whose single columns say nothing to a reviewer: they are given as one reason."""
-ROUNDING = 1e-12
-"""What arithmetic in double precision leaves of nothing."""
 FIRST_SYLLABLE, LAST_SYLLABLE, FINALS = 0xAC00, 0xD7A3, 28
 """Hangul syllables in Unicode: every 28th has no final consonant."""
-
-
-def number(value: float) -> str:
-    """A number at the precision a reader needs."""
-    if not math.isfinite(value):
-        return "unknown"
-    size = abs(value)
-    if size >= 100 or (size >= 1 and abs(value - round(value)) < 0.05):
-        return f"{value:,.0f}"
-    if size >= 1:
-        return f"{value:,.1f}"
-    return "0" if size < 5e-4 else f"{value:.2f}" if size >= 0.05 else f"{value:.3f}"
-
-
-def statistic(value: float | None, none: str = "–") -> str:
-    """A statistic in a card, a table or a report: three significant digits, thousands separated; `none` where there is none."""
-    if value is None or not math.isfinite(value):
-        return none
-    if abs(value) < ROUNDING:
-        return "0"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def percent(value: float) -> str:
-    """A probability to a tenth of a percent; what rounds to nothing has no sign."""
-    return f"{0.0 if abs(value) < 5e-4 else value:.1%}"
 
 
 def quantity(value: float, unit: str, language: Language = "en", *, signed: bool = False) -> str:
@@ -60,8 +24,7 @@ def quantity(value: float, unit: str, language: Language = "en", *, signed: bool
 
 def _quantity(value: float, unit: str, language: Language) -> str:
     if unit == "share":
-        value = 0.0 if abs(value) < 5e-4 else value  # nothing, up to the rounding of a normaliser
-        return f"{value:.0%}" if abs(value) >= 0.095 or value == 0 else f"{value:.1%}"
+        return share(value)
     if unit == "flag":
         return phrase("flag.yes" if value >= 0.5 else "flag.no", language)
     form = catalogue(language).get(f"unit.{unit}")

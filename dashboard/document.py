@@ -20,13 +20,13 @@ import pandas as pd
 from analysis.checks.finding import Evidence, Finding
 from analysis.html_page import asset, html_page
 from analysis.report import COLOURS, MAX_BYTES
-from analysis.wording import statistic
 from dashboard.components.cards import NUMBERS, written
 from dashboard.document_figures import figure_json, template_json
 from dashboard.document_text import blocks, escaped, inline, paragraph
 from dashboard.i18n import catalogue
 from dashboard.page import Card, Figure, Fold, Item, Number, Page, Table, Text
 from ple_model.errors import UserError
+from ple_model.numerals import statistic
 
 ROWS = 100
 """Rows of a table; the rest is a line that says how many there are."""

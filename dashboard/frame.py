@@ -15,7 +15,6 @@ from analysis.report import to_html
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from analysis.store import stored
-from analysis.wording import statistic
 from dashboard import background, state, train_form, ui
 from dashboard.components import put
 from dashboard.components.linked import require
@@ -23,6 +22,7 @@ from dashboard.document import file_of
 from dashboard.i18n import t
 from dashboard.page import recorder
 from ple_model.errors import UserError
+from ple_model.numerals import statistic
 from ple_model.run import Run, RunEntry
 
 NUMBERS = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "BIGINT", "HUGEINT")

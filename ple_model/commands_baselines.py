@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ple_model.arguments import folder_in
 from ple_model.commands import Arguments, Command, add_json, listener
 from ple_model.json_text import dump
+from ple_model.ticker import share_of
 
 if TYPE_CHECKING:
     from ple_model.baseline_folder import StoredBaselines
@@ -35,7 +36,7 @@ def _run(arguments: Arguments) -> int:
 
 
 def _told(arguments: Arguments) -> Progress | None:
-    shown, heard = None if arguments.quiet else _bar(), listener(arguments)
+    shown, heard = None if arguments.quiet else share_of(lines=True), listener(arguments)
     if heard is None:
         return shown
 
@@ -85,20 +86,6 @@ def table(found: StoredBaselines) -> str:
             skills = (f"{1 - x.loss[n] / base:>+13.3f}" if n in x.loss and base else f"{'-':>13}" for n in names)
             lines.append(f"{task:<20}{split:<12}{x.rows:>9,}  {one.yardstick.loss:<16}{base:>9.4f}" + "".join(skills))
     return "\n".join([*lines, "", "skill: 1 - loss / loss of the constant; 0 is a constant, below 0 is worse than one"])
-
-
-def _bar() -> Progress:
-    """Progress on stderr: one changing line in a terminal, one line a finished task elsewhere."""
-    live = sys.stderr.isatty()
-
-    def show(share: float, what: str) -> None:
-        if live:
-            sys.stderr.write(f"\r{share:4.0%} {what}\x1b[K" + ("\n" if share >= 1 else ""))
-        elif what.endswith(" done") or share == 0:
-            sys.stderr.write(f"{share:4.0%} {what}\n")
-        sys.stderr.flush()
-
-    return show
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -18,6 +18,7 @@ from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.progressbar import ProgressBar
+from ple_model.ticker import share_of
 from ple_model.translation import training_sentence
 
 SAMPLE = 2000
@@ -154,16 +155,10 @@ def _evaluate(arguments: Arguments) -> int:
     dataset = Dataset.open(arguments.dataset) if arguments.dataset else None
     found = evaluate(
         load_run(arguments.run), dataset, arguments.split, bootstrap_rounds=arguments.bootstrap,
-        boosting=not arguments.no_boosting, device=arguments.device, progress=_said,
+        boosting=not arguments.no_boosting, device=arguments.device, progress=share_of("baselines", lines=True),
     )  # fmt: skip
     print(dump(found.to_dict()) if arguments.json else found.table())
     return 0
-
-
-def _said(share: float, what: str) -> None:
-    """A dataset's baselines are measured once: minutes, so each task is said."""
-    if what.endswith(" done") or share == 0:
-        print(f"baselines {share:4.0%} {what}", file=sys.stderr, flush=True)
 
 
 def _config(arguments: Arguments) -> int:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ple_model.errors import UserError
+from ple_model.numerals import megabytes
 
 NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WORDS = re.compile(
@@ -50,10 +51,11 @@ def disk_full(error: BaseException, path: Path | None = None, needed: int | None
         return DiskFull("no space is left on a disk that is written to; make room and start again")
     mount = _mount(file)
     free = shutil.disk_usage(mount).free
-    want = f"{_mb(needed)} are needed, " if needed is not None else ""
+    want = f"{megabytes(needed)} are needed, " if needed is not None else ""
     if (needed or 0) < free and "too large" in f"{error} {error.__cause__}".lower():
         return DiskFull(f"{file}: {want}the system's limit on the size of a file (see `ulimit -f`) does not allow it")
-    return DiskFull(f"no space left on {mount} while writing {file}: {want}{_mb(free)} are free; make room and start again")
+    left = f"{want}{megabytes(free)} are free"
+    return DiskFull(f"no space left on {mount} while writing {file}: {left}; make room and start again")
 
 
 def named_file(error: BaseException) -> Path | None:
@@ -97,7 +99,3 @@ def _mount(path: Path) -> Path:
             break
         place = place.parent
     return place
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

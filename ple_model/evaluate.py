@@ -21,6 +21,7 @@ from ple_model.errors import UserError
 from ple_model.finish import base_rate
 from ple_model.interval import Interval
 from ple_model.metrics import BY_KIND, Metrics, bootstrap
+from ple_model.numerals import fixed
 from ple_model.row_loss import of_own
 from ple_model.run import Run
 from ple_model.scoring import Scores, TaskRows, score
@@ -95,15 +96,15 @@ class Evaluation:
             low, high = t.metrics.get(f"{metric}_low"), t.metrics.get(f"{metric}_high")
             interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
             lines.append(
-                f"{t.task:<20}{t.n:>7}{_number(t.base_rate):>8}  {metric:<14}{_number(t.metrics.get(metric)):>8} {interval:<17}"
-                + "".join(f"{_number(t.baselines.get(n, {}).get(metric)):>19}" for n in names)
+                f"{t.task:<20}{t.n:>7}{fixed(t.base_rate, 3):>8}  {metric:<14}{fixed(t.metrics.get(metric), 3):>8} "
+                f"{interval:<17}" + "".join(f"{fixed(t.baselines.get(n, {}).get(metric), 3):>19}" for n in names)
             )
         lines += ["", *self._skill_lines(), ""]
         for t in (t for t in self.tasks if "sum_ratio" in t.metrics):
             m = t.metrics
             lines.append(
-                f"{t.task} in its own unit: R2 {_number(m['r2_amount'])} (of logs {_number(m['r2'])}), predicted means add up"
-                f" to {_number(m['sum_ratio'])} of what was"
+                f"{t.task} in its own unit: R2 {fixed(m['r2_amount'], 3)} (of logs {fixed(m['r2'], 3)}), predicted means add up"
+                f" to {fixed(m['sum_ratio'], 3)} of what was"
             )
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
@@ -123,10 +124,6 @@ class Evaluation:
 
     def __str__(self) -> str:
         return self.table()
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or not np.isfinite(value) else f"{value:.3f}"
 
 
 def evaluate(

@@ -10,11 +10,10 @@ import math
 import re
 from decimal import Decimal
 from functools import cache
-from typing import Literal
 
 from ple_model.errors import UserError
+from ple_model.numerals import Language
 
-Language = Literal["en", "ko"]
 UNKNOWN = "currency"
 """Unit of an amount whose currency is not known; where it is known, the unit is its code."""
 

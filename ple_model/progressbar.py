@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from ple_model.numerals import clock, fixed
 from ple_model.translation import training_sentence
 
 WIDTH = 24
@@ -36,12 +37,12 @@ class ProgressBar:
             done = event["step"] / max(1, event["steps"])
             bar = FULL * round(done * WIDTH) + EMPTY * (WIDTH - round(done * WIDTH))
             rate, left = f"{event['samples_per_s']:,.0f}/s", _left(event["eta_s"])
-            self._rewrite(f"epoch {event['epoch']}/{self._planned or '?'} {bar} loss {_number(event['total'])} {rate} {left}")
+            self._rewrite(f"epoch {event['epoch']}/{self._planned or '?'} {bar} loss {_loss(event['total'])} {rate} {left}")
         elif kind == "epoch":
             mark = " *" if event["best"] else ""
-            valid = _number(event["valid"]["mean_ratio"])
+            valid = _loss(event["valid"]["mean_ratio"])
             self._line(
-                f"epoch {event['epoch']:>3} phase {event['phase']} train {_number(event['train']['total'])} "
+                f"epoch {event['epoch']:>3} phase {event['phase']} train {_loss(event['train']['total'])} "
                 f"valid {valid} of the constant predictor {event['samples_per_s']:,.0f}/s {_left(event['eta_s'])}{mark}"
             )
         elif kind == "freeze":
@@ -84,8 +85,8 @@ class ProgressBar:
         self._stream.flush()
 
 
-def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.4f}"
+def _loss(value: float | None) -> str:
+    return fixed(value, 4, "not finite")
 
 
 def _blends(found: Mapping[str, float]) -> str:
@@ -100,9 +101,4 @@ def _blends(found: Mapping[str, float]) -> str:
 
 
 def _left(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-    return f"{text} left"
+    return "" if seconds is None else f"{clock(seconds)} left"

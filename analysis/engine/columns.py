@@ -17,10 +17,11 @@ from analysis.fingerprint import files_mark
 from analysis.i18n import phrase
 from analysis.kept import Kept
 from analysis.results.whatif import Note
-from analysis.wording import Language, number, quantity, title
+from analysis.wording import quantity, title
 from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, Normalizer
 from ple_model.edits import FeatureEdit, column_values, one_column, removed_keys
 from ple_model.money import is_money
+from ple_model.numerals import LANGUAGES, Language, number
 from ple_model.presence import is_part, part_key, plain_name
 from ple_model.profile import Profile
 from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema, load_schema
@@ -33,7 +34,6 @@ MIN_ROWS = 50
 """Fewer training rows than this in the sample and all of its rows stand for training."""
 SAME = 1e-5
 """Relative difference up to which a number and its float32 are one."""
-LANGUAGES: tuple[Language, ...] = ("en", "ko")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,13 @@ from analysis.explain.origin.told import CIRCLE, OriginSentence, level, topic_of
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.results.explanation import FeatureContribution, Reason
-from analysis.wording import OPAQUE, Language, is_field, particle, plain_quantity, quantity, statement, task_title, title
+from analysis.wording import OPAQUE, is_field, particle, plain_quantity, quantity, statement, task_title, title
+from ple_model.numerals import LANGUAGES, Language
 from ple_model.schema import FeatureSchema
 
 Array = NDArray[np.float64]
 LEAST = 0.01
 """A reason weaker than this beside the strongest is not worth a sentence."""
-LANGUAGES: tuple[Language, Language] = ("en", "ko")
 FOR, AGAINST = 4, 2
 """At most so many reasons a side."""
 Teller = Callable[[str, float], OriginSentence | None]

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from analysis.i18n import phrase, section
-from analysis.wording import Language, given_title, module_title, percent, quantity, task_title, title
+from analysis.wording import given_title, module_title, quantity, task_title, title
 from ple_model.fields import NO_CUTOFF
+from ple_model.numerals import Language, percent
 
 ScoreUnit = Literal["probability", "value"]
 Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]

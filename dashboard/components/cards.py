@@ -11,13 +11,13 @@ import streamlit as st
 from analysis.checks.finding import Evidence, Finding, Severity
 from analysis.checks.order import Group, grouped
 from analysis.harmless import harmless
-from analysis.wording import statistic
 from dashboard import access, train_form, ui
 from dashboard.components import put
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import localised
 from dashboard.job_status import Colour
 from dashboard.page import Card, record
+from ple_model.numerals import statistic
 
 COLOURS: dict[Severity, Colour] = {
     "ok": "green",

@@ -12,7 +12,7 @@ import streamlit as st
 
 from analysis.results.explanation import Explanation
 from analysis.results.whatif import CustomerWhatIf, TaskMove
-from analysis.wording import Language, number, quantity, title
+from analysis.wording import quantity, title
 from dashboard import state, ui
 from dashboard.components import cards, put, whatif
 from dashboard.components.figure import table
@@ -22,6 +22,7 @@ from dashboard.i18n.sentences import label
 from ple_model.edits import exact
 from ple_model.errors import UserError
 from ple_model.money import is_money
+from ple_model.numerals import Language, number
 from ple_model.schema import FeatureSchema
 
 if TYPE_CHECKING:

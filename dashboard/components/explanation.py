@@ -11,7 +11,7 @@ import streamlit as st
 from analysis.explain.report import to_html
 from analysis.figures.style import bars
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
-from analysis.wording import Language, quantity, statistic, title
+from analysis.wording import quantity, title
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put, skill
 from dashboard.components.figure import show, table
@@ -20,6 +20,7 @@ from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.fields import NO_CUTOFF
 from ple_model.json_text import plain
+from ple_model.numerals import Language, statistic
 from ple_model.presence import plain_name
 
 PARTS = 12

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from analysis.checks.thresholds import Thresholds
 from analysis.figures.evidence import coverage
 from analysis.uncertainty import judged_split
-from analysis.wording import statistic
 from dashboard import ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
+from ple_model.numerals import statistic
 
 
 @dataclass(frozen=True, eq=False)

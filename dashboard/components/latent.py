@@ -10,12 +10,13 @@ import streamlit as st
 from analysis.figures import sae as figures
 from analysis.results.labels import load_labels, save_label
 from analysis.results.latents import LatentPage, Latents, TopRow
-from analysis.wording import Language, quantity
+from analysis.wording import quantity
 from dashboard import access, ui
 from dashboard.components import learned, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
+from ple_model.numerals import Language
 
 COLUMNS = (
     "latent", "label", "density", "top_task", "effect", "top_expert", "proposal", "lift", "state", "mean", "max", "fve",

@@ -12,7 +12,6 @@ import streamlit as st
 from analysis import TaskEffect, WhatIfResult
 from analysis.checks.finding import Finding
 from analysis.results.whatif import Note
-from analysis.wording import statistic
 from dashboard import state, ui
 from dashboard.components import learned, put
 from dashboard.components.cards import ICONS
@@ -21,6 +20,7 @@ from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
 from dashboard.i18n.sentences import label
 from ple_model.errors import UserError
+from ple_model.numerals import statistic
 
 KEY = "try"
 

@@ -11,7 +11,6 @@ from analysis.column_contents import column_bins, column_rows, label_rows, part_
 from analysis.figures import data as figures
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.drift import Drift, DriftGroups, DriftStats, compare
-from analysis.wording import statistic
 from dashboard import ui
 from dashboard.components import cards, learned, put
 from dashboard.components.figure import show, table
@@ -22,6 +21,7 @@ from dashboard.view import View
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
+from ple_model.numerals import statistic
 from ple_model.presence import plain_name
 from ple_model.schema import FeatureSchema
 

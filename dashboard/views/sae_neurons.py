@@ -7,7 +7,6 @@ import streamlit as st
 
 from analysis.figures import sae as figures
 from analysis.results.latents import Latents
-from analysis.wording import statistic
 from dashboard import state, ui
 from dashboard.components import cards, learned, put, skill, whatif
 from dashboard.components.figure import show
@@ -17,6 +16,7 @@ from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
 from ple_model.errors import UserError
+from ple_model.numerals import statistic
 
 
 def _summary(frame: Frame) -> None:

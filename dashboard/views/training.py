@@ -15,13 +15,13 @@ from analysis.notices import notices
 from analysis.stats.training import TrainingStats, kept_blends, measure
 from analysis.stats.turning import Turn, turns
 from analysis.store import stored
-from analysis.wording import statistic
 from dashboard.components import cards, compare, learned, metric_table, metrics, put
 from dashboard.components.figure import show, table
 from dashboard.components.notices import in_words
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
+from ple_model.numerals import statistic
 
 CHECKS = ("LOSS-", "GRAD-", "CGC-LATE")
 

@@ -12,7 +12,8 @@ from ple_model.arguments import COUNT, SEED, file_in, folder_in, folder_out, who
 from ple_model.arguments import path as any_path
 from ple_model.commands import Arguments, Command, add_json, listener
 from ple_model.errors import UserError
-from ple_model.importers.importer import importers, progress, report_events
+from ple_model.importers.importer import importers, report_events
+from ple_model.ticker import counter
 
 if TYPE_CHECKING:
     from ple_model.data.checking.validation import ValidationReport
@@ -32,14 +33,14 @@ def _run_synth(arguments: Arguments) -> int:
     workers = arguments.workers or len(
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
-    heard, shown = listener(arguments), progress("customers")
+    heard, shown = listener(arguments), counter("customers")
 
-    def counter(done: int, total: int) -> None:
+    def both(done: int, total: int) -> None:
         shown(done, total)
         if heard is not None:
             heard("customers", done / total)
 
-    manifest = generate(arguments.out, arguments.customers, arguments.seed, progress=counter, workers=min(workers, 8))
+    manifest = generate(arguments.out, arguments.customers, arguments.seed, progress=both, workers=min(workers, 8))
     report_events(manifest, arguments.out, arguments.json)
     return 0
 

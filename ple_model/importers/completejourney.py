@@ -6,7 +6,8 @@ import argparse
 
 from ple_model.arguments import folder_in, folder_out
 from ple_model.commands import Arguments
-from ple_model.importers.importer import Importer, imported, progress
+from ple_model.importers.importer import Importer, imported
+from ple_model.ticker import counter
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +22,7 @@ def _run(arguments: Arguments) -> int:
     from ple_model.data.importers.completejourney import import_completejourney
 
     found = import_completejourney(
-        arguments.folder, arguments.out, proxy_labels=arguments.proxy_labels, progress=progress("tables")
+        arguments.folder, arguments.out, proxy_labels=arguments.proxy_labels, progress=counter("tables")
     )
     return imported(found, arguments)
 

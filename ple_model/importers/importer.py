@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import ple_model.importers as package
 from ple_model.commands import Arguments
+from ple_model.numerals import megabytes
 
 if TYPE_CHECKING:
     from ple_model.data.events.manifest import EventsManifest
@@ -38,18 +39,6 @@ def importers() -> dict[str, Importer]:
     modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     found: list[Importer] = [m.IMPORTER for m in modules if hasattr(m, "IMPORTER")]
     return {s.name: s for s in sorted(found, key=lambda s: (s.order, s.name))}
-
-
-def progress(what: str) -> Callable[[int, int], None]:
-    """A counter on stderr, rewritten in place; silent where stderr is no terminal."""
-    live = sys.stderr.isatty()
-
-    def show(done: int, total: int) -> None:
-        if live:
-            end = "\n" if done >= total else ""
-            print(f"\r{what} {done:,}/{total:,}", end=end, file=sys.stderr, flush=True)
-
-    return show
 
 
 def imported(manifest: EventsManifest, arguments: Arguments) -> int:
@@ -81,7 +70,7 @@ def report_events(manifest: EventsManifest, out: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(plain, indent=1, ensure_ascii=False))
         return
-    print(f"{out}: {manifest.name}, {plain['bytes'] / 1e6:.1f} MB")
+    print(f"{out}: {manifest.name}, {megabytes(plain['bytes'])}")
     for name, rows in plain["tables"].items():
         print(f"  {name:<14}{rows:>12,} rows")
     if manifest.absent_tables:

@@ -6,7 +6,8 @@ import argparse
 
 from ple_model.arguments import file_in, folder_out, path
 from ple_model.commands import Arguments, listener
-from ple_model.importers.importer import Importer, imported, progress
+from ple_model.importers.importer import Importer, imported
+from ple_model.ticker import counter
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -25,14 +26,14 @@ def _run(arguments: Arguments) -> int:
     from ple_model.data.importers.tables import import_tables
 
     mapping = load_map(arguments.map) if arguments.map is not None else None
-    heard, shown = listener(arguments), progress("tables")
+    heard, shown = listener(arguments), counter("tables")
 
-    def counter(done: int, total: int) -> None:
+    def both(done: int, total: int) -> None:
         shown(done, total)
         if heard is not None:
             heard("tables", done / total)
 
-    return imported(import_tables(arguments.folder, arguments.out, mapping, counter), arguments)
+    return imported(import_tables(arguments.folder, arguments.out, mapping, both), arguments)
 
 
 IMPORTER = Importer("tables", 3, "Parquet or CSV files in the shape of the event tables, or mapped to it", _configure, _run)

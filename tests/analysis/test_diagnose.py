@@ -24,11 +24,11 @@ from analysis.replicates import profile
 from analysis.report import MAX_BYTES, to_html, to_json, to_markdown
 from analysis.stats.base import pack
 from analysis.store import AnalysisStore, stored
-from analysis.wording import statistic
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
 from ple_model.errors import UserError
 from ple_model.files import read_tensors, write_tensors
+from ple_model.numerals import statistic
 from ple_model.run import Run, load_run
 from tests.factories import without
 

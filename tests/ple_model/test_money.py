@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ple_model.errors import UserError
-from ple_model.money import Language, is_money, money, require_currency
+from ple_model.money import is_money, money, require_currency
+from ple_model.numerals import Language
 
 GOLDEN = {
     # unit: value -> (English, Korean)

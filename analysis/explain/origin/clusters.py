@@ -21,10 +21,10 @@ from analysis.engine.attribution import quadrature
 from analysis.engine.population import Population
 from analysis.explain.origin.told import REST, Columns, OriginSentence, listed, strongest
 from analysis.i18n import catalogue, phrase
-from analysis.wording import Language
 from ple_model.data.build.folds import fold_of
 from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, SIGNED_LOG, Normalizer
 from ple_model.data.derived.gmm import BEHAVIOUR, GmmModel, behaviour
+from ple_model.numerals import Language, share
 from ple_model.schema import PART_SLICES, FeatureSchema
 
 Array = NDArray[np.float64]
@@ -146,7 +146,7 @@ class Clusters:
         def said(language: Language) -> str:
             facts = ("; " if language == "en" else ", ").join(columns.fact(i, language) for i in chosen)
             who = listed(tuple(t.said(language) for t in own), language)
-            return phrase(f"origin.cluster.{key}", language, share=_share(self.share[cluster]), who=who, facts=facts)
+            return phrase(f"origin.cluster.{key}", language, share=share(self.share[cluster], 0.01), who=who, facts=facts)
 
         named = [(columns.schema.columns[int(i)].name, float(parts[i])) for i in np.argsort(-np.abs(parts)) if parts[i] != 0]
         return OriginSentence(said("en"), said("ko"), (*named, (REST, value - float(parts.sum()))))
@@ -188,7 +188,3 @@ class _Read:
         x = torch.where(self.kind == RAW, raw, ((x - self.centre) / self.scale).clamp(-CLIP, CLIP))
         x = torch.where(self.kind == CONSTANT, torch.zeros_like(x), x)
         return p @ self.probs + x @ self.columns
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}" if value >= 0.01 else f"{value:.1%}"

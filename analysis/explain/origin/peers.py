@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.population import Population
-from analysis.explain.origin.told import LANGUAGES, OriginSentence
+from analysis.explain.origin.told import OriginSentence
 from analysis.i18n import phrase
+from ple_model.numerals import LANGUAGES
 
 NEAR = 50
 

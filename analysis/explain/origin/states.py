@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.origin.days import Days
-from analysis.explain.origin.told import LANGUAGES, REST, Columns, OriginSentence, listed
+from analysis.explain.origin.told import REST, Columns, OriginSentence, listed
 from analysis.i18n import phrase
-from analysis.wording import Language, number, quantity
+from analysis.wording import quantity
 from ple_model.data.build.artifacts import JOURNEY_DAYS
 from ple_model.data.derived.hmm import N_STATES, HmmModel
 from ple_model.data.derived.sequences import BEHAVIOR, DAILY, LIFECYCLE, MONTHLY
+from ple_model.numerals import LANGUAGES, Language, number
 
 Array = NDArray[np.float64]
 AGREES = 0.02

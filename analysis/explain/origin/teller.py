@@ -16,13 +16,14 @@ from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, scale_of, states_of
 from analysis.explain.origin.peers import of_graph
-from analysis.explain.origin.told import LANGUAGES, Columns, OriginSentence, of_part
+from analysis.explain.origin.told import Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.i18n import phrase
 from ple_model.data.dataset.normalize import CLIP, RAW
 from ple_model.data.dataset.reader import Batch, Dataset
 from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS
 from ple_model.money import UNKNOWN
+from ple_model.numerals import LANGUAGES
 from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import HMM_MODES

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from analysis.engine.population import Population
 from analysis.i18n import phrase
-from analysis.wording import Language, plain_quantity, statement, title
+from analysis.wording import plain_quantity, statement, title
+from ple_model.numerals import LANGUAGES, Language
 from ple_model.schema import FeatureColumn, FeatureSchema
 
 Array = NDArray[np.float64]
-LANGUAGES: tuple[Language, Language] = ("en", "ko")
 REST = "rest"
 """The part of a contribution that no single fact carries."""
 CIRCLE = re.compile(r"^hour_mean_(sin|cos)_")

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.origin.days import APP, DURATION, MONEY_IN, MONEY_OUT, WEB, Days
-from analysis.explain.origin.told import LANGUAGES, REST, OriginSentence, listed
+from analysis.explain.origin.told import REST, OriginSentence, listed
 from analysis.i18n import phrase
-from analysis.wording import Language, number, quantity
+from analysis.wording import quantity
 from ple_model.data.derived.sequences import TXN_STEPS
+from ple_model.numerals import LANGUAGES, Language, number
 
 Array = NDArray[np.float64]
 SHOWN = 3

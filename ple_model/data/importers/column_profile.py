@@ -15,6 +15,7 @@ from ple_model.data.importers.currencies import is_currency
 from ple_model.data.importers.read_dates import DateReading, date_readings, parsed
 from ple_model.data.importers.read_numbers import number_reading
 from ple_model.data.importers.status_words import is_status, names_status
+from ple_model.numerals import entry
 from ple_model.sql_text import literal, quote
 
 SAMPLE = 2_000
@@ -146,12 +147,8 @@ def _number(con: duckdb.DuckDBPyConnection, some: str, n: int, reference: bool) 
     if low is None:
         return None
     of_all = con.execute(f"SELECT min(x), max(x) FROM (SELECT {x} AS x FROM {ALL}) WHERE abs(x) < 1e30").fetchall()[0]
-    remark = f"{_plain(of_all[0])} to {_plain(of_all[1])}"
+    remark = f"{entry(of_all[0])} to {entry(of_all[1])}"
     if fractions:
         return (NUMBER if 2 * long > different else AMOUNT), remark, False
     ids = not below and (reference or lengths == 1 or high - low + 1 <= 2 * different or high >= 1e12)
     return (NUMBER if ids or different <= FEW else AMOUNT), remark, ids
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"

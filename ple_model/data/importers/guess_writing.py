@@ -19,6 +19,7 @@ from ple_model.data.importers.read_dates import date_readings
 from ple_model.data.importers.read_numbers import number_reading
 from ple_model.data.importers.source_map import OPEN, TableMap
 from ple_model.data.importers.tables import converted_sql, source_sql
+from ple_model.numerals import entry
 from ple_model.sql_text import quote
 from ple_model.wilson import wilson
 
@@ -146,7 +147,7 @@ def _numbers(source: OpenTable, found: TableMap, column: ColumnSpec, distinct: s
     if low is None:
         source.open_questions.append(f"'{name}' holds no readable number for '{column.name}'")
         return found, "not readable as numbers"
-    remark = f"{_number(low)} to {_number(high)}"
+    remark = f"{entry(float(str(low)))} to {entry(float(str(high)))}"
     if below:
         remark += f", {below:,} below 0"
         if column.name == "amount":
@@ -179,11 +180,6 @@ def _spending(source: OpenTable, found: TableMap, name: str, below: int, rows: i
         " or are these refunds (spending: positive)?"
     )
     return replace(found, spending=OPEN), " (spending or refunds: see spending)"
-
-
-def _number(value: object) -> str:
-    number = float(str(value))
-    return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
 
 
 def _values(source: OpenTable, found: TableMap, column: ColumnSpec, distinct: str) -> tuple[TableMap, str]:
