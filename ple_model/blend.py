@@ -43,7 +43,7 @@ FEW = 20
 
 
 @dataclass(frozen=True, eq=False)
-class BlendRows:
+class Rows:
     """A task's labelled validation rows: raw outputs [n, out_dim] of the map alone and of the whole, labels and customers."""
 
     alone: Array
@@ -52,7 +52,7 @@ class BlendRows:
     customer: NDArray[np.int64]
 
 
-def choose(spec: TaskSpec, rows: BlendRows, delta: float = 1.0) -> float:
+def choose(spec: TaskSpec, rows: Rows, delta: float = 1.0) -> float:
     """The share of `rows.whole - rows.alone` that this task takes. `delta`: width of Huber's quadratic part; labels of amounts
     are in standard deviations."""
     if len(rows.label) < FEW or len(np.unique(rows.customer)) < FEW:
@@ -119,7 +119,7 @@ def choose_blends(model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, pre
             customers[task] += [c for c, mine in zip(batch.customer_id, kept.tolist(), strict=True) if mine]
     delta = model.config.training.huber_delta
     return {
-        task: choose(model.tasks[task], BlendRows(_joined(alone[task]), _joined(whole[task]), _joined(y), _numbers(who)), delta)
+        task: choose(model.tasks[task], Rows(_joined(alone[task]), _joined(whole[task]), _joined(y), _numbers(who)), delta)
         for task, y, who in ((t, labels[t], customers[t]) for t in direct.slices)
         if y
     }

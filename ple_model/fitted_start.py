@@ -11,7 +11,7 @@ from torch import Tensor
 from ple_model.boosting import held_out
 from ple_model.data.dataset.reader import Dataset
 from ple_model.direct import DirectPath
-from ple_model.linear_start import LinearStart, LinearTarget, Progress, fit_linear_start
+from ple_model.linear_start import Answer, LinearStart, Progress, fit_linear_start
 from ple_model.losses import standardise
 from ple_model.model import PLEClusterAdaTT
 
@@ -62,7 +62,7 @@ def _rows(direct: DirectPath, dataset: Dataset, seed: int) -> tuple[Tensor, dict
     return torch.cat(pieces), {k: torch.cat(v) for k, v in targets.items()}, np.array(customers, dtype=object)
 
 
-def _answers(model: PLEClusterAdaTT, direct: DirectPath, targets: Mapping[str, Tensor]) -> list[LinearTarget]:
+def _answers(model: PLEClusterAdaTT, direct: DirectPath, targets: Mapping[str, Tensor]) -> list[Answer]:
     t = model.config.training
     out = []
     for task, where in direct.slices.items():
@@ -75,5 +75,5 @@ def _answers(model: PLEClusterAdaTT, direct: DirectPath, targets: Mapping[str, T
         else:
             kind = spec.kind
             y = torch.where(y < 0, torch.nan, y.float())
-        out.append(LinearTarget(task, kind, where, y, t.huber_delta, spec.focal_alpha or 0.25, t.focal_gamma))
+        out.append(Answer(task, kind, where, y, t.huber_delta, spec.focal_alpha or 0.25, t.focal_gamma))
     return out

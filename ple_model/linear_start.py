@@ -46,7 +46,7 @@ Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class LinearTarget:
+class Answer:
     """What one task learns: `y` [n] labels, NaN where missing ([n, outputs] of several amounts, in standard deviations)."""
 
     task: str
@@ -64,8 +64,8 @@ class LinearTarget:
         """[n] rows with a label."""
         return ~torch.isnan(self.y) if self.y.dim() == 1 else ~torch.isnan(self.y).any(dim=1)
 
-    def rows(self, chosen: Tensor) -> LinearTarget:
-        return LinearTarget(self.task, self.kind, self.where, self.y[chosen], self.delta, self.alpha, self.gamma)
+    def rows(self, chosen: Tensor) -> Answer:
+        return Answer(self.task, self.kind, self.where, self.y[chosen], self.delta, self.alpha, self.gamma)
 
     def learnable(self) -> bool:
         """Whether its labels differ."""
@@ -118,7 +118,7 @@ class LinearStart:
 
 
 def fit_linear_start(
-    x: Tensor, answers: Sequence[LinearTarget], watch: NDArray[np.bool_], progress: Progress | None = None
+    x: Tensor, answers: Sequence[Answer], watch: NDArray[np.bool_], progress: Progress | None = None
 ) -> LinearStart:
     """`x` [n, columns], what is no number standing at the column's mean; `watch` [n]: rows of held-out customers."""
     tell = progress or (lambda share, what: None)
@@ -159,7 +159,7 @@ def _standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, std, torch.where(varies, x / std, torch.zeros_like(x))
 
 
-def _chosen(x: Tensor, answers: Sequence[LinearTarget], watch: Tensor, width: int, tell: Progress) -> dict[str, float | None]:
+def _chosen(x: Tensor, answers: Sequence[Answer], watch: Tensor, width: int, tell: Progress) -> dict[str, float | None]:
     """By task the strength with the lowest loss on the held-out customers."""
     found: dict[str, float | None] = {a.task: FALLBACK if a.learnable() else None for a in answers}
     asked = {
@@ -192,7 +192,7 @@ def _chosen(x: Tensor, answers: Sequence[LinearTarget], watch: Tensor, width: in
 class _Fit:
     """The same rows under several strengths, each solution the start of the next."""
 
-    def __init__(self, x: Tensor, answers: Sequence[LinearTarget], width: int) -> None:
+    def __init__(self, x: Tensor, answers: Sequence[Answer], width: int) -> None:
         self.answers = answers
         self.centre = x.mean(dim=0)
         centred = x - self.centre

@@ -22,7 +22,7 @@ from ple_model.tasks import TASKS
 
 
 @dataclass(frozen=True)
-class Answer:
+class UsableAnswer:
     """An answer that counts: shell patterns of id and subject (several separated by `|`), regular expressions of its words."""
 
     id: str
@@ -42,8 +42,8 @@ class Oracle:
     """What counts for one fault."""
 
     subjects: tuple[str, ...]
-    usable: tuple[Answer, ...]
-    true: tuple[Answer, ...] = ()
+    usable: tuple[UsableAnswer, ...]
+    true: tuple[UsableAnswer, ...] = ()
 
     def right_subject(self, finding: Finding) -> bool:
         return any(fnmatchcase(finding.subject, p) for p in self.subjects)
@@ -73,7 +73,7 @@ LABELS = ("labels", "label*", "run", "tasks", *TASKS)
 OTHERS = r"join|shift|other customers|those customers|not theirs|belong"
 INVERTED = r"invert|flip|revers|opposite|wrong way|exchanged|swapped"
 # Measured facts that wrong labels, a leak or a failed training bring about, whatever their cause is said to be.
-WORTHLESS = (Answer("SKILL-NONE|SKILL-HARMFUL|SKILL-BEHIND"),)
+WORTHLESS = (UsableAnswer("SKILL-NONE|SKILL-HARMFUL|SKILL-BEHIND"),)
 
 
 def _field(*keys: str) -> tuple[str, ...]:
@@ -84,8 +84,8 @@ def _field(*keys: str) -> tuple[str, ...]:
 
 def _joined(*keys: str, drifts: bool = False) -> Oracle:
     names = "|".join(_field(*keys))
-    true = (Answer("DATA-DRIFT", names),) if drifts else ()
-    return Oracle(_field(*keys), (Answer("INPUT-JOIN", names),), true)
+    true = (UsableAnswer("DATA-DRIFT", names),) if drifts else ()
+    return Oracle(_field(*keys), (UsableAnswer("INPUT-JOIN", names),), true)
 
 
 def _column(*names: str, part: str) -> tuple[str, ...]:
@@ -94,22 +94,24 @@ def _column(*names: str, part: str) -> tuple[str, ...]:
 
 
 def _label(id: str, *tasks: str, says: tuple[str, ...] = ()) -> Oracle:
-    return Oracle((*tasks, *(f"label {t}" for t in tasks)), (Answer(id, "|".join(tasks), says),), WORTHLESS)
+    return Oracle((*tasks, *(f"label {t}" for t in tasks)), (UsableAnswer(id, "|".join(tasks), says),), WORTHLESS)
 
 
 SHIFTED = Oracle(
     LABELS,
-    (Answer("LABEL-JOIN"), Answer("SKILL-*", says=("label", OTHERS))),
-    (*WORTHLESS, Answer("EVI-UNINFORMATIVE")),
+    (UsableAnswer("LABEL-JOIN"), UsableAnswer("SKILL-*", says=("label", OTHERS))),
+    (*WORTHLESS, UsableAnswer("EVI-UNINFORMATIVE")),
 )
-INVERTED_CHURN = Oracle(("churn", "label churn"), (Answer("SKILL-HARMFUL|LABEL-*", "churn", ("label", INVERTED)),), WORTHLESS)
+INVERTED_CHURN = Oracle(
+    ("churn", "label churn"), (UsableAnswer("SKILL-HARMFUL|LABEL-*", "churn", ("label", INVERTED)),), WORTHLESS
+)
 SPENDING = "|".join((part_key("rfm"), part_key("raw_power_law")))
 TWO_UNITS = _label("LABEL-UNIT", "ltv")
 # A rate that is wrong is told by naming the key; that nothing moved or everything ran away is true of such a training.
 RATE = Oracle(
     ("run", "training*", "optimi*", "learning*", "tasks", "gates", "total", "experts"),
-    (Answer("FIT-RATE"), Answer("*", says=(r"training\.learning_rate|learning rate",))),
-    (*WORTHLESS, Answer("FIT-*")),
+    (UsableAnswer("FIT-RATE"), UsableAnswer("*", says=(r"training\.learning_rate|learning rate",))),
+    (*WORTHLESS, UsableAnswer("FIT-*")),
 )
 
 ORACLES: dict[str, Oracle] = {
@@ -133,70 +135,70 @@ ORACLES: dict[str, Oracle] = {
     "training-label-constant": _label("LABEL-CONSTANT", "ltv", "life_stage"),
     "training-class-missing": _label("LABEL-CLASS", "life_stage"),
     "training-label-leak": Oracle(
-        ("churn", "features*", "campaign*", "*campaign*"), (Answer("LABEL-LEAK", says=("churn", "campaign|column|features")),)
+        ("churn", "features*", "campaign*", "*campaign*"), (UsableAnswer("LABEL-LEAK", says=("churn", "campaign|column|features")),)
     ),
     "units-in-thousands": Oracle(
         _field(part_key("rfm"), part_key("raw_power_law")),
         (
-            Answer("INPUT-*", says=_column("spend", part="rfm")),
-            Answer("DATA-DRIFT", SPENDING, ("spend", "unit|currency|scale|thousand")),
+            UsableAnswer("INPUT-*", says=_column("spend", part="rfm")),
+            UsableAnswer("DATA-DRIFT", SPENDING, ("spend", "unit|currency|scale|thousand")),
         ),
-        (Answer("DATA-DRIFT", SPENDING),),
+        (UsableAnswer("DATA-DRIFT", SPENDING),),
     ),
     "sentinel": Oracle(
         _field(part_key("digital"), part_key("rfm")),
-        (Answer("INPUT-SENTINEL", says=("session|digital|spend|purchase|recency|rfm",)),),
-        (Answer("DATA-DRIFT|INPUT-JOIN", f"{part_key('digital')}|{part_key('rfm')}"),),
+        (UsableAnswer("INPUT-SENTINEL", says=("session|digital|spend|purchase|recency|rfm",)),),
+        (UsableAnswer("DATA-DRIFT|INPUT-JOIN", f"{part_key('digital')}|{part_key('rfm')}"),),
     ),
     "labels-renumbered": _label("LABEL-CLASS", "life_stage", says=("number|order|exchanged",)),
     "positives-lost": Oracle(
-        ("retention", "label retention"), (Answer("LABEL-RATE", "retention", ("region|positives",)),), WORTHLESS
+        ("retention", "label retention"), (UsableAnswer("LABEL-RATE", "retention", ("region|positives",)),), WORTHLESS
     ),
     "columns-displaced": Oracle(
-        ("features*",), (Answer("INPUT-JOIN", "features", ("hold the values of columns|sorted otherwise",)),),
-        (Answer("DATA-DRIFT|INPUT-JOIN", "features*"),),
+        ("features*",), (UsableAnswer("INPUT-JOIN", "features", ("hold the values of columns|sorted otherwise",)),),
+        (UsableAnswer("DATA-DRIFT|INPUT-JOIN", "features*"),),
     ),
     "clusters-renumbered": Oracle(
         ("cluster_ids", "cluster_probs", part_key("gmm")),
-        (Answer("INPUT-JOIN", "cluster_probs|cluster_ids", ("number|order",)),), (Answer("DATA-DRIFT", "cluster_ids"),),
+        (UsableAnswer("INPUT-JOIN", "cluster_probs|cluster_ids", ("number|order",)),), (UsableAnswer("DATA-DRIFT", "cluster_ids"),),
     ),
     "columns-in-two-units": Oracle(
-        _field(part_key("raw_power_law")), (Answer("INPUT-UNIT", part_key("raw_power_law"), ("others|two units",)),),
-        (Answer("DATA-DRIFT", SPENDING),),
+        _field(part_key("raw_power_law")), (UsableAnswer("INPUT-UNIT", part_key("raw_power_law"), ("others|two units",)),),
+        (UsableAnswer("DATA-DRIFT", SPENDING),),
     ),
     "default-value": Oracle(
-        _field(part_key("rfm")), (Answer("INPUT-SENTINEL", part_key("rfm"), ("recency_days",)),),
-        (Answer("DATA-DRIFT|INPUT-JOIN", part_key("rfm")),),
+        _field(part_key("rfm")), (UsableAnswer("INPUT-SENTINEL", part_key("rfm"), ("recency_days",)),),
+        (UsableAnswer("DATA-DRIFT|INPUT-JOIN", part_key("rfm")),),
     ),
-    "rows-duplicated": Oracle(("run", "rows", "customer*", "data", "dataset", "sample"), (Answer("INPUT-DUPLICATE"),)),
+    "rows-duplicated": Oracle(("run", "rows", "customer*", "data", "dataset", "sample"), (UsableAnswer("INPUT-DUPLICATE"),)),
     "expert-reinitialised": Oracle(
         ("deepfm", "causal", "raw_scale", "experts*", "weights*", "model*", "*deepfm*"),
-        (Answer("SKILL-*|EXP-*", says=(r"deepfm|causal|raw_scale", "initial|untrained|random|anew|not trained|lost")),),
+        (UsableAnswer("SKILL-*|EXP-*", says=(r"deepfm|causal|raw_scale", "initial|untrained|random|anew|not trained|lost")),),
     ),
     "expert-faint": Oracle(
         ("deepfm", "experts*", "weights*", "model*", "*deepfm*"),
-        (Answer("EXP-SCALE|EXP-DEAD", "*deepfm*"), Answer("SKILL-*", says=("deepfm", "expert"))),
+        (UsableAnswer("EXP-SCALE|EXP-DEAD", "*deepfm*"), UsableAnswer("SKILL-*", says=("deepfm", "expert"))),
     ),
-    "gates-loud": Oracle(("gates", "cgc*", "weights*", "model*", *TASKS), (Answer("GATE-JITTER"),)),
+    "gates-loud": Oracle(("gates", "cgc*", "weights*", "model*", *TASKS), (UsableAnswer("GATE-JITTER"),)),
     "towers-reinitialised": Oracle(
         ("towers*", "weights*", "model*", "tasks", *TASKS),
-        (Answer("SKILL-*", says=("head|tower",)),),
+        (UsableAnswer("SKILL-*", says=("head|tower",)),),
         WORTHLESS,
     ),
     "calibration-of-another-run": Oracle(
-        ("*calibration*", "preprocess*", "run", *TASKS), (Answer("EVI-MISCALIBRATED", says=("calibrat",)),)
+        ("*calibration*", "preprocess*", "run", *TASKS), (UsableAnswer("EVI-MISCALIBRATED", says=("calibrat",)),)
     ),
     "normaliser-of-another-run": Oracle(("*normali*", "preprocess*", "*context*", "run"), ()),
     "rate-high": RATE,
     "rate-low": RATE,
     "few-epochs": Oracle(
-        ("run", "training*", "tasks", "epochs", *TASKS), (Answer("FIT-UNDER|SKILL-*", says=("epoch",)),), WORTHLESS
+        ("run", "training*", "tasks", "epochs", *TASKS), (UsableAnswer("FIT-UNDER|SKILL-*", says=("epoch",)),), WORTHLESS
     ),
     "few-rows-no-dropout": Oracle(
         ("run", "training*", "tasks", *TASKS),
         (
-            Answer("FIT-OVER", says=("dropout|epoch|patience|rows|decay",)),
-            Answer("SKILL-*", says=("dropout|few rows|more rows",)),
+            UsableAnswer("FIT-OVER", says=("dropout|epoch|patience|rows|decay",)),
+            UsableAnswer("SKILL-*", says=("dropout|few rows|more rows",)),
         ),
         WORTHLESS,
     ),
@@ -208,7 +210,7 @@ def oracle_of(fault: PlantedFault) -> Oracle:
     if fault.name in ORACLES:
         return ORACLES[fault.name]
     subjects = tuple(dict.fromkeys(p for e in fault.required for p in e.subject.split("|")))
-    return Oracle(subjects, tuple(Answer(e.id, e.subject) for e in fault.required))
+    return Oracle(subjects, tuple(UsableAnswer(e.id, e.subject) for e in fault.required))
 
 
 def with_changed(oracle: Oracle, changed: Iterable[str]) -> Oracle:
@@ -220,8 +222,8 @@ def with_changed(oracle: Oracle, changed: Iterable[str]) -> Oracle:
     named = "|".join(rf"(?<![\w]){re.escape(p)}" for p in parts)
     return Oracle(
         (*oracle.subjects, *parts, *(f"*{p}*" for p in parts)),
-        (*oracle.usable, Answer("RUN-CHANGED", says=(named,))),
-        (*oracle.true, Answer("RUN-CHANGED")),
+        (*oracle.usable, UsableAnswer("RUN-CHANGED", says=(named,))),
+        (*oracle.true, UsableAnswer("RUN-CHANGED")),
     )
 
 

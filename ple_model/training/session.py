@@ -34,7 +34,7 @@ class Options:
     """What makes the run again, kept in its manifest; a run that is resumed keeps the command that began it."""
 
 
-class TrainingStopped(Exception):
+class Stopped(Exception):
     """Someone asked the training to stop; the state is saved."""
 
 

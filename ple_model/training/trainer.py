@@ -29,7 +29,7 @@ from ple_model.progress import Callback
 from ple_model.run import Run, load_run, write_config
 from ple_model.skill import measure, stored
 from ple_model.training.report import Report
-from ple_model.training.session import Options, Session, Stop, TrainingStopped
+from ple_model.training.session import Options, Session, Stop, Stopped
 from ple_model.training.steps import Steps
 
 FINISHING = 3
@@ -83,7 +83,7 @@ class Trainer:
             self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best, **self.report.blends())
             self._save_manifest(status="finished", finished=now())
             drop_checkpoint(self.run.path)
-        except TrainingStopped:
+        except Stopped:
             self._save_manifest(status="stopped", reason="asked to stop")
             self.log.write("stopped", epoch=self.position.epoch, step=self.position.step)
         except Exception as e:
@@ -107,7 +107,7 @@ class Trainer:
         def tell(share: float, what: str) -> None:
             self.log.write("fit", share=round(share, 4), what=what)
             if self._stopping():
-                raise TrainingStopped  # without a checkpoint: what is resumed is a start from the beginning
+                raise Stopped  # without a checkpoint: what is resumed is a start from the beginning
 
         start_as_fitted(self.model, self.dataset, tell)
         self._checkpoint()
@@ -206,7 +206,7 @@ class Trainer:
     def _check_stop(self) -> None:
         if self._stopping():
             self._checkpoint()
-            raise TrainingStopped
+            raise Stopped
 
     def _checkpoint(self) -> None:
         self.position.progress_size, self.position.sum_names = self.log.size, self.sums.names

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ple_model.blend import SHARES, BlendRows, choose, choose_blends, standard_error
+from ple_model.blend import SHARES, Rows, choose, choose_blends, standard_error
 from ple_model.config import load_config
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision
@@ -34,11 +34,11 @@ def models() -> tuple[PLEClusterAdaTT, PLEClusterAdaTT]:
     return PLEClusterAdaTT(tiny_config(OFF), context).eval(), PLEClusterAdaTT(tiny_config(ON), context).eval()
 
 
-def rows(n: int, added: np.ndarray, *, seed: int = 0, customers: int | None = None) -> BlendRows:
+def rows(n: int, added: np.ndarray, *, seed: int = 0, customers: int | None = None) -> Rows:
     """Amounts whose map says 0 and whose whole says `added`; labels are what `added` knows plus noise."""
     who = np.arange(n) % (customers or n)
     rng = np.random.default_rng(seed)
-    return BlendRows(np.zeros((n, 1)), added[:, None], added + rng.normal(size=n), who)
+    return Rows(np.zeros((n, 1)), added[:, None], added + rng.normal(size=n), who)
 
 
 def test_only_small_lets_tasks_choose() -> None:

@@ -10,18 +10,18 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from ple_model.linear_start import FALLBACK, LinearTarget, fit_linear_start, focal_line
+from ple_model.linear_start import FALLBACK, Answer, fit_linear_start, focal_line
 from ple_model.losses import focal
 
 CLASSES = 4
 
 
-def task(name: str, kind: str, start: int, y: Tensor, width: int = 1) -> LinearTarget:
+def task(name: str, kind: str, start: int, y: Tensor, width: int = 1) -> Answer:
     # a focal loss with gamma 0 and alpha 1/2 is half the log loss: its best raw output is the log-odds themselves
-    return LinearTarget(name, kind, slice(start, start + width), y, alpha=0.5, gamma=0.0)
+    return Answer(name, kind, slice(start, start + width), y, alpha=0.5, gamma=0.0)
 
 
-def planted(n: int, columns: int, seed: int = 0) -> tuple[Tensor, list[LinearTarget]]:
+def planted(n: int, columns: int, seed: int = 0) -> tuple[Tensor, list[Answer]]:
     """Columns of unequal size and correlation, and a task of each kind that follows them."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(n, columns, generator=g) @ torch.randn(columns, columns, generator=g) * 0.4
