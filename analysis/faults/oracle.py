@@ -22,7 +22,7 @@ from ple_model.tasks import TASKS
 
 
 @dataclass(frozen=True)
-class UsableAnswer:
+class Usable:
     """An answer that counts: shell patterns of id and subject (several separated by `|`), regular expressions of its words."""
 
     id: str
@@ -42,8 +42,8 @@ class Oracle:
     """What counts for one fault."""
 
     subjects: tuple[str, ...]
-    usable: tuple[UsableAnswer, ...]
-    true: tuple[UsableAnswer, ...] = ()
+    usable: tuple[Usable, ...]
+    true: tuple[Usable, ...] = ()
 
     def right_subject(self, finding: Finding) -> bool:
         return any(fnmatchcase(finding.subject, p) for p in self.subjects)
@@ -73,7 +73,7 @@ LABELS = ("labels", "label*", "run", "tasks", *TASKS)
 OTHERS = r"join|shift|other customers|those customers|not theirs|belong"
 INVERTED = r"invert|flip|revers|opposite|wrong way|exchanged|swapped"
 # Measured facts that wrong labels, a leak or a failed training bring about, whatever their cause is said to be.
-WORTHLESS = (UsableAnswer("SKILL-NONE|SKILL-HARMFUL|SKILL-BEHIND"),)
+WORTHLESS = (Usable("SKILL-NONE|SKILL-HARMFUL|SKILL-BEHIND"),)
 
 
 def _field(*keys: str) -> tuple[str, ...]:
@@ -84,8 +84,8 @@ def _field(*keys: str) -> tuple[str, ...]:
 
 def _joined(*keys: str, drifts: bool = False) -> Oracle:
     names = "|".join(_field(*keys))
-    true = (UsableAnswer("DATA-DRIFT", names),) if drifts else ()
-    return Oracle(_field(*keys), (UsableAnswer("INPUT-JOIN", names),), true)
+    true = (Usable("DATA-DRIFT", names),) if drifts else ()
+    return Oracle(_field(*keys), (Usable("INPUT-JOIN", names),), true)
 
 
 def _column(*names: str, part: str) -> tuple[str, ...]:
@@ -94,24 +94,22 @@ def _column(*names: str, part: str) -> tuple[str, ...]:
 
 
 def _label(id: str, *tasks: str, says: tuple[str, ...] = ()) -> Oracle:
-    return Oracle((*tasks, *(f"label {t}" for t in tasks)), (UsableAnswer(id, "|".join(tasks), says),), WORTHLESS)
+    return Oracle((*tasks, *(f"label {t}" for t in tasks)), (Usable(id, "|".join(tasks), says),), WORTHLESS)
 
 
 SHIFTED = Oracle(
     LABELS,
-    (UsableAnswer("LABEL-JOIN"), UsableAnswer("SKILL-*", says=("label", OTHERS))),
-    (*WORTHLESS, UsableAnswer("EVI-UNINFORMATIVE")),
+    (Usable("LABEL-JOIN"), Usable("SKILL-*", says=("label", OTHERS))),
+    (*WORTHLESS, Usable("EVI-UNINFORMATIVE")),
 )
-INVERTED_CHURN = Oracle(
-    ("churn", "label churn"), (UsableAnswer("SKILL-HARMFUL|LABEL-*", "churn", ("label", INVERTED)),), WORTHLESS
-)
+INVERTED_CHURN = Oracle(("churn", "label churn"), (Usable("SKILL-HARMFUL|LABEL-*", "churn", ("label", INVERTED)),), WORTHLESS)
 SPENDING = "|".join((part_key("rfm"), part_key("raw_power_law")))
 TWO_UNITS = _label("LABEL-UNIT", "ltv")
 # A rate that is wrong is told by naming the key; that nothing moved or everything ran away is true of such a training.
 RATE = Oracle(
     ("run", "training*", "optimi*", "learning*", "tasks", "gates", "total", "experts"),
-    (UsableAnswer("FIT-RATE"), UsableAnswer("*", says=(r"training\.learning_rate|learning rate",))),
-    (*WORTHLESS, UsableAnswer("FIT-*")),
+    (Usable("FIT-RATE"), Usable("*", says=(r"training\.learning_rate|learning rate",))),
+    (*WORTHLESS, Usable("FIT-*")),
 )
 
 ORACLES: dict[str, Oracle] = {
@@ -135,70 +133,70 @@ ORACLES: dict[str, Oracle] = {
     "training-label-constant": _label("LABEL-CONSTANT", "ltv", "life_stage"),
     "training-class-missing": _label("LABEL-CLASS", "life_stage"),
     "training-label-leak": Oracle(
-        ("churn", "features*", "campaign*", "*campaign*"), (UsableAnswer("LABEL-LEAK", says=("churn", "campaign|column|features")),)
+        ("churn", "features*", "campaign*", "*campaign*"), (Usable("LABEL-LEAK", says=("churn", "campaign|column|features")),)
     ),
     "units-in-thousands": Oracle(
         _field(part_key("rfm"), part_key("raw_power_law")),
         (
-            UsableAnswer("INPUT-*", says=_column("spend", part="rfm")),
-            UsableAnswer("DATA-DRIFT", SPENDING, ("spend", "unit|currency|scale|thousand")),
+            Usable("INPUT-*", says=_column("spend", part="rfm")),
+            Usable("DATA-DRIFT", SPENDING, ("spend", "unit|currency|scale|thousand")),
         ),
-        (UsableAnswer("DATA-DRIFT", SPENDING),),
+        (Usable("DATA-DRIFT", SPENDING),),
     ),
     "sentinel": Oracle(
         _field(part_key("digital"), part_key("rfm")),
-        (UsableAnswer("INPUT-SENTINEL", says=("session|digital|spend|purchase|recency|rfm",)),),
-        (UsableAnswer("DATA-DRIFT|INPUT-JOIN", f"{part_key('digital')}|{part_key('rfm')}"),),
+        (Usable("INPUT-SENTINEL", says=("session|digital|spend|purchase|recency|rfm",)),),
+        (Usable("DATA-DRIFT|INPUT-JOIN", f"{part_key('digital')}|{part_key('rfm')}"),),
     ),
     "labels-renumbered": _label("LABEL-CLASS", "life_stage", says=("number|order|exchanged",)),
     "positives-lost": Oracle(
-        ("retention", "label retention"), (UsableAnswer("LABEL-RATE", "retention", ("region|positives",)),), WORTHLESS
+        ("retention", "label retention"), (Usable("LABEL-RATE", "retention", ("region|positives",)),), WORTHLESS
     ),
     "columns-displaced": Oracle(
-        ("features*",), (UsableAnswer("INPUT-JOIN", "features", ("hold the values of columns|sorted otherwise",)),),
-        (UsableAnswer("DATA-DRIFT|INPUT-JOIN", "features*"),),
+        ("features*",), (Usable("INPUT-JOIN", "features", ("hold the values of columns|sorted otherwise",)),),
+        (Usable("DATA-DRIFT|INPUT-JOIN", "features*"),),
     ),
     "clusters-renumbered": Oracle(
         ("cluster_ids", "cluster_probs", part_key("gmm")),
-        (UsableAnswer("INPUT-JOIN", "cluster_probs|cluster_ids", ("number|order",)),), (UsableAnswer("DATA-DRIFT", "cluster_ids"),),
+        (Usable("INPUT-JOIN", "cluster_probs|cluster_ids", ("number|order",)),), (Usable("DATA-DRIFT", "cluster_ids"),),
     ),
     "columns-in-two-units": Oracle(
-        _field(part_key("raw_power_law")), (UsableAnswer("INPUT-UNIT", part_key("raw_power_law"), ("others|two units",)),),
-        (UsableAnswer("DATA-DRIFT", SPENDING),),
+        _field(part_key("raw_power_law")), (Usable("INPUT-UNIT", part_key("raw_power_law"), ("others|two units",)),),
+        (Usable("DATA-DRIFT", SPENDING),),
     ),
     "default-value": Oracle(
-        _field(part_key("rfm")), (UsableAnswer("INPUT-SENTINEL", part_key("rfm"), ("recency_days",)),),
-        (UsableAnswer("DATA-DRIFT|INPUT-JOIN", part_key("rfm")),),
+        _field(part_key("rfm")), (Usable("INPUT-SENTINEL", part_key("rfm"), ("recency_days",)),),
+        (Usable("DATA-DRIFT|INPUT-JOIN", part_key("rfm")),),
     ),
-    "rows-duplicated": Oracle(("run", "rows", "customer*", "data", "dataset", "sample"), (UsableAnswer("INPUT-DUPLICATE"),)),
+    "rows-duplicated": Oracle(("run", "rows", "customer*", "data", "dataset", "sample"), (Usable("INPUT-DUPLICATE"),)),
     "expert-reinitialised": Oracle(
         ("deepfm", "causal", "raw_scale", "experts*", "weights*", "model*", "*deepfm*"),
-        (UsableAnswer("SKILL-*|EXP-*", says=(r"deepfm|causal|raw_scale", "initial|untrained|random|anew|not trained|lost")),),
+        (Usable("SKILL-*|EXP-*", says=(r"deepfm|causal|raw_scale", "initial|untrained|random|anew|not trained|lost")),),
     ),
     "expert-faint": Oracle(
         ("deepfm", "experts*", "weights*", "model*", "*deepfm*"),
-        (UsableAnswer("EXP-SCALE|EXP-DEAD", "*deepfm*"), UsableAnswer("SKILL-*", says=("deepfm", "expert"))),
+        (Usable("EXP-SCALE|EXP-DEAD", "*deepfm*"), Usable("SKILL-*", says=("deepfm", "expert"))),
     ),
-    "gates-loud": Oracle(("gates", "cgc*", "weights*", "model*", *TASKS), (UsableAnswer("GATE-JITTER"),)),
+    "gates-loud": Oracle(("gates", "cgc*", "weights*", "model*", *TASKS), (Usable("GATE-JITTER"),)),
     "towers-reinitialised": Oracle(
         ("towers*", "weights*", "model*", "tasks", *TASKS),
-        (UsableAnswer("SKILL-*", says=("head|tower",)),),
+        (Usable("SKILL-*", says=("head|tower",)),),
         WORTHLESS,
     ),
     "calibration-of-another-run": Oracle(
-        ("*calibration*", "preprocess*", "run", *TASKS), (UsableAnswer("EVI-MISCALIBRATED", says=("calibrat",)),)
+        ("*calibration*", "preprocess*", "run", *TASKS), (Usable("EVI-MISCALIBRATED", says=("calibrat",)),)
     ),
     "normaliser-of-another-run": Oracle(("*normali*", "preprocess*", "*context*", "run"), ()),
     "rate-high": RATE,
     "rate-low": RATE,
     "few-epochs": Oracle(
-        ("run", "training*", "tasks", "epochs", *TASKS), (UsableAnswer("FIT-UNDER|SKILL-*", says=("epoch",)),), WORTHLESS
+        ("run", "training*", "tasks", "epochs", *TASKS), (Usable("FIT-UNDER|SKILL-*", says=("epoch",)),), WORTHLESS
     ),
     "few-rows-no-dropout": Oracle(
         ("run", "training*", "tasks", *TASKS),
         (
-            UsableAnswer("FIT-OVER", says=("dropout|epoch|patience|rows|decay",)),
-            UsableAnswer("SKILL-*", says=("dropout|few rows|more rows",)),
+            Usable("FIT-OVER", says=("dropout|epoch|patience|rows|decay",)),
+            Usable("SKILL-*", says=("dropout|few rows|more rows",)),
         ),
         WORTHLESS,
     ),
@@ -210,7 +208,7 @@ def oracle_of(fault: PlantedFault) -> Oracle:
     if fault.name in ORACLES:
         return ORACLES[fault.name]
     subjects = tuple(dict.fromkeys(p for e in fault.required for p in e.subject.split("|")))
-    return Oracle(subjects, tuple(UsableAnswer(e.id, e.subject) for e in fault.required))
+    return Oracle(subjects, tuple(Usable(e.id, e.subject) for e in fault.required))
 
 
 def with_changed(oracle: Oracle, changed: Iterable[str]) -> Oracle:
@@ -222,8 +220,8 @@ def with_changed(oracle: Oracle, changed: Iterable[str]) -> Oracle:
     named = "|".join(rf"(?<![\w]){re.escape(p)}" for p in parts)
     return Oracle(
         (*oracle.subjects, *parts, *(f"*{p}*" for p in parts)),
-        (*oracle.usable, UsableAnswer("RUN-CHANGED", says=(named,))),
-        (*oracle.true, UsableAnswer("RUN-CHANGED")),
+        (*oracle.usable, Usable("RUN-CHANGED", says=(named,))),
+        (*oracle.true, Usable("RUN-CHANGED")),
     )
 
 

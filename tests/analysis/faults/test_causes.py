@@ -9,10 +9,10 @@ from analysis.checks.finding import Finding, Fix, Severity
 from analysis.faults.causes import excused, tell
 from analysis.faults.fault import Expect, Level, Plant, PlantedFault, faults
 from analysis.faults.harm import Harm, Losses, harm
-from analysis.faults.oracle import ORACLES, Oracle, UsableAnswer, oracle_of, with_changed
+from analysis.faults.oracle import ORACLES, Oracle, Usable, oracle_of, with_changed
 from analysis.faults.score import BenchmarkScore, Case, judge
 
-FIELD = Oracle(("hmm_behavior", "*.hmm_behavior"), (UsableAnswer("INPUT-JOIN", "hmm_behavior", ("shuffl|other customers",)),))
+FIELD = Oracle(("hmm_behavior", "*.hmm_behavior"), (Usable("INPUT-JOIN", "hmm_behavior", ("shuffl|other customers",)),))
 
 
 def finding(
@@ -34,7 +34,7 @@ def test_a_usable_cause_needs_id_subject_and_words() -> None:
 
 
 def test_words_are_looked_for_in_the_fix_too() -> None:
-    rate = Oracle(("run",), (UsableAnswer("FIT-RATE", says=(r"training\.learning_rate",)),))
+    rate = Oracle(("run",), (Usable("FIT-RATE", says=(r"training\.learning_rate",)),))
     fix = Fix("training.learning_rate", 0.1, 0.001, "Lower it.")
     assert tell(rate, [finding("FIT-RATE", "run", fix=fix)], []).cause
     assert not tell(rate, [finding("FIT-RATE", "run")], []).cause
