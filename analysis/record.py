@@ -28,7 +28,8 @@ from analysis.results.progress import Progress
 from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, StoreWriter, stored, write_statistics
 from analysis.written import Said
-from ple_model.data.dataset.reader import Batch, Dataset
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.output import PLEClusterOutput
 from ple_model.run import Run

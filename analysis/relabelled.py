@@ -22,7 +22,7 @@ from analysis.stats.labels import Relabelled
 from ple_model.tensors import as_numpy
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset.reader import Batch
+    from ple_model.data.dataset.batches import Batch
     from ple_model.output import PLEClusterOutput
 
 LOWEST = 1e-7

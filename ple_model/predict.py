@@ -37,7 +37,8 @@ from torch import Tensor
 from ple_model.calibration import CalibrationMap
 from ple_model.data.build.build import BuildSettings, transform
 from ple_model.data.build.steps import Progress
-from ple_model.data.dataset.reader import Batch, Dataset
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.reader import Dataset
 from ple_model.data.own.dataset import rows_to_score
 from ple_model.errors import UserError
 from ple_model.fields import NO_CUTOFF, SEGMENTS

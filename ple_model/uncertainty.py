@@ -23,7 +23,8 @@ from ple_model.evidential import EvidentialOutput
 from ple_model.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from ple_model.data.dataset.reader import Batch, Dataset
+    from ple_model.data.dataset.batches import Batch
+    from ple_model.data.dataset.reader import Dataset
     from ple_model.model import PLEClusterAdaTT
     from ple_model.run import Run
 

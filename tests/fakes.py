@@ -17,7 +17,9 @@ from ple_model import baseline_folder
 from ple_model.baselines import measure_all
 from ple_model.batch import PLEClusterInput
 from ple_model.config import Config, config_from_dict, load_config, merge, preset_dict
-from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.fields import N_NORMALIZED
 from ple_model.tasks import TASKS
 from tests.factories import random_context, random_inputs

@@ -21,7 +21,9 @@ from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Row, Settings, Target, agree
 from ple_model.bench.registry import Benchmark
 from ple_model.config import load_config
-from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
 

@@ -37,7 +37,8 @@ from analysis.results.explanation import (
 )  # fmt: skip
 from analysis.results.labels import load_labels
 from analysis.wording import module_title, quantity, title
-from ple_model.data.dataset.reader import Batch, Dataset
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.fields import SEGMENTS
 from ple_model.finite import require_finite

@@ -20,7 +20,7 @@ from analysis.stats.base import entropy
 from analysis.stored_rows import NOBODY
 from ple_model.batch import PLEClusterInput
 from ple_model.calibration import CalibrationMap
-from ple_model.data.dataset.reader import Batch
+from ple_model.data.dataset.batches import Batch
 from ple_model.fields import SEGMENTS
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import PLEClusterOutput

@@ -14,7 +14,7 @@ from torch import Tensor
 from analysis.engine.effects import concat_encoded, rows_alone
 from analysis.labels import ReadRows
 from analysis.probing import ProbedRows
-from ple_model.data.dataset.reader import Batch
+from ple_model.data.dataset.batches import Batch
 from ple_model.input_columns import activity, thirds
 from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.own_rows import ROWS, OwnRows, columns_of, compare

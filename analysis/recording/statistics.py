@@ -10,7 +10,7 @@ from analysis.recording.batches import finite_of, inputs_of, mixed_rows
 from analysis.recording.opened import Opened
 from analysis.stats import drift, evidence, expert, gate, hmm, sae, transfer
 from analysis.stats.run import Statistics
-from ple_model.data.dataset.reader import Batch
+from ple_model.data.dataset.batches import Batch
 from ple_model.output import PLEClusterOutput
 from ple_model.profile import rows_of
 from ple_model.tensors import as_numpy

@@ -14,8 +14,10 @@ from torch import Tensor
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Row, Settings, Target, agree, interleave
 from ple_model.bench.registry import Benchmark
+from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import KEYS, column_shape
-from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.fields import FIELD_SHAPES
 from ple_model.presence import presence_column, presence_columns
 

@@ -25,7 +25,9 @@ from analysis.report import MAX_BYTES, to_html, to_json, to_markdown
 from analysis.stats.base import pack
 from analysis.store import AnalysisStore, stored
 from ple_model.cli import main
-from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.files import read_tensors, write_tensors
 from ple_model.numerals import statistic

@@ -94,7 +94,7 @@ def test_an_unknown_task_is_named_with_the_nearest(tiny_dataset: Dataset) -> Non
 
 
 def test_a_dataset_of_training_rows_only_is_refused(tiny_dataset: Dataset, tmp_path: Path) -> None:
-    from ple_model.data.dataset.reader import write_dataset
+    from ple_model.data.dataset.from_tensors import write_dataset
 
     batch = tiny_dataset.load("train")
     only = write_dataset(tmp_path / "only", [batch])

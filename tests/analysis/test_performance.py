@@ -19,7 +19,7 @@ from analysis.performance import performance, rows_performance
 from analysis.record import fingerprint
 from analysis.skill import skill
 from analysis.stats.skill import has_skill
-from ple_model.data.dataset.reader import write_dataset
+from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.evaluate import Evaluation, evaluate
 from ple_model.files import read_tensors, write_tensors
 from ple_model.metrics import CLAMP, regression_metrics

@@ -17,8 +17,8 @@ from analysis.engine.effects import Engine
 from analysis.engine.paired import PairedBootstrap
 from ple_model.cli import main
 from ple_model.context import ModelContext
+from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.normalize import Normalizer
-from ple_model.data.dataset.reader import write_dataset
 from ple_model.errors import UserError
 from ple_model.intervention import Intervention
 from ple_model.metrics import auc

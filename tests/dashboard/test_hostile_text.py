@@ -26,7 +26,7 @@ from dashboard import train_form
 from dashboard.document import to_html as saved
 from dashboard.page import KEY
 from dashboard.server import DEBUG, RUNS_VARIABLE
-from ple_model.data.dataset.reader import write_dataset
+from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.errors import UserError
 from ple_model.run import Run, load_run
 from tests.dashboard.test_export import Seen

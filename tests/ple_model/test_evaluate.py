@@ -13,7 +13,8 @@ import pytest
 from dashboard.components import metrics
 from ple_model.boosting import MIN_HELD_OUT, fit_boosting, held_out
 from ple_model.cli import main
-from ple_model.data.dataset.reader import Dataset, write_dataset
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import Evaluation, evaluate
 from ple_model.metrics import auc

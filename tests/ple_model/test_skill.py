@@ -22,7 +22,8 @@ from ple_model.baseline_folder import REACHABLE
 from ple_model.baselines import measure_all
 from ple_model.boosting import fit_boosting
 from ple_model.cli import main
-from ple_model.data.dataset.reader import Dataset, write_dataset
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.linear import Standardiser, fit_linear

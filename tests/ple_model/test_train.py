@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from ple_model.config import Config, load_config
 from ple_model.constants import constant_loss, with_training_statistics
-from ple_model.data.dataset.reader import Dataset, write_dataset
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision, pick_device
 from ple_model.epochlog import GradientNorms
 from ple_model.errors import UserError

@@ -19,8 +19,9 @@ from analysis.explain.origin.peers import of_graph
 from analysis.explain.origin.told import Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.i18n import phrase
+from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.normalize import CLIP, RAW
-from ple_model.data.dataset.reader import Batch, Dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS
 from ple_model.money import UNKNOWN
 from ple_model.numerals import LANGUAGES

@@ -8,49 +8,32 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 
 from ple_model.baseline_folder import carry
-from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.data.dataset import order
+from ple_model.data.dataset.batches import Batch, Columns, concat, to_batch
 from ple_model.data.dataset.cache import fill_cache, has_column, open_column
-from ple_model.data.dataset.columns import KEYS, RAW, SPLITS, column_type, decode, is_class_task
+from ple_model.data.dataset.columns import KEYS, SPLITS, decode
 from ple_model.data.dataset.manifest import DatasetManifest, PartFile, sha256_file
 from ple_model.data.dataset.normalize import Normalizer
+from ple_model.data.dataset.parts import check_rows, check_size, read_parquet
 from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
 from ple_model.own_schema import load_own
-from ple_model.presence import presence_column, presence_columns, presence_key
+from ple_model.presence import presence_column
 from ple_model.safe_arrays import open_parquet
-from ple_model.safe_paths import check_file, check_tree
+from ple_model.safe_paths import check_tree
 from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
-
-Columns = dict[str, NDArray[np.generic]]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows with their keys. Regression targets are in original units (training standardises with `context.label_scalers`)."""
-
-    inputs: PLEClusterInput
-    customer_id: list[str]
-    cutoff: list[str]
-    split: list[str]
-    raw: Mapping[str, list[object]] = field(default_factory=dict)
-    """Human-readable columns by name, for those who write a dataset; empty when read in batches (use `Dataset.table`)."""
-
-    def __len__(self) -> int:
-        return len(self.customer_id)
 
 
 @dataclass
@@ -84,8 +67,8 @@ class Dataset:
         check_tree(path)
         manifest = DatasetManifest.load(path)
         for part in manifest.files:
-            _check_size(path, part)
-            _check_rows(path, part)
+            check_size(path, part)
+            check_rows(path, part)
         return Dataset(path, manifest, memory_mb, cache)
 
     def __repr__(self) -> str:
@@ -164,10 +147,10 @@ class Dataset:
                 carried.append(fetch(take))
                 position, count = position + len(take), count + len(take)
                 if count == batch_size:
-                    yield _to_batch(_concat(carried), self.parts)
+                    yield to_batch(concat(carried), self.parts)
                     carried, count = [], 0
         if count:
-            yield _to_batch(_concat(carried), self.parts)
+            yield to_batch(concat(carried), self.parts)
 
     def load(self, split: str | None = None, limit: int | None = None, seed: int = 0) -> Batch:
         """All rows of a split (of the dataset) as one batch, or a seeded sample of `limit` of them, in file order."""
@@ -192,7 +175,7 @@ class Dataset:
                 pieces.append({k: v[mine] for k, v in self._read(g, names).items()})
         if not pieces:
             raise UserError(f"{self.path}: {none}")
-        return _to_batch(_concat(pieces), self.parts)
+        return to_batch(concat(pieces), self.parts)
 
     def table(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
         """Scalar columns (keys, `y_*`, `p_*`, `raw:*`, ids) in file order, all by default. `UserError` on an unknown name."""
@@ -250,7 +233,7 @@ class Dataset:
     ) -> Callable[[NDArray[np.int64]], Columns]:
         """Rows of a window's groups by position: from the held, decoded groups or from the memory-mapped cache."""
         if self._cache is None:
-            held = _concat([self._read(groups[g], names) for g in window])
+            held = concat([self._read(groups[g], names) for g in window])
             return lambda take: {k: v.take(take, axis=0) for k, v in held.items()}
         mapped = self._mapped(split, groups, names)
         starts = np.cumsum([0, *(g.size for g in groups)])
@@ -313,55 +296,20 @@ class Dataset:
     def _decode(self, group: _RowGroup, names: tuple[str, ...]) -> Columns:
         self._verify(group.part)
         path = self.path / group.part.name
-        return decode(_read_parquet(path, names, group.index, self.width), path, self.width)
+        return decode(read_parquet(path, names, group.index, self.width), path, self.width)
 
     def _arrow(self, part: PartFile, names: Sequence[str] | None) -> pa.Table:
         self._verify(part)
-        return _read_parquet(self.path / part.name, names, None, self.width)
+        return read_parquet(self.path / part.name, names, None, self.width)
 
     def _verify(self, part: PartFile) -> None:
         if part.name in self._verified:
             return
-        _check_size(self.path, part)
+        check_size(self.path, part)
         path = self.path / part.name
         if sha256_file(path) != part.sha256:
             raise UserError(f"{path} was altered: its checksum is not the one in dataset.json; rebuild the dataset")
         self._verified.add(part.name)
-
-
-def _check_size(folder: Path, part: PartFile) -> None:
-    path = folder / part.name
-    try:
-        size = check_file(path)
-    except FileNotFoundError as e:
-        raise UserError(f"{path} is missing, dataset.json lists it") from e
-    if size != part.bytes:
-        word = "truncated" if size < part.bytes else "altered"
-        raise UserError(f"{path} is {word}: {size} bytes, dataset.json says {part.bytes}")
-
-
-def _check_rows(folder: Path, part: PartFile) -> None:
-    """What dataset.json says of a part against the part's own footer, before anything of that size is allocated."""
-    with open_parquet(folder / part.name) as f:
-        groups = tuple(f.metadata.row_group(i).num_rows for i in range(f.metadata.num_row_groups))
-    if groups != part.group_rows:
-        raise UserError(
-            f"{folder / 'dataset.json'} does not fit {part.name}: it says {part.rows} rows in {len(part.group_rows)} row "
-            f"groups, the file has {sum(groups)} in {len(groups)}"
-        )
-
-
-def _read_parquet(path: Path, names: Sequence[str] | None, group: int | None, width: int) -> pa.Table:
-    with open_parquet(path) as f:
-        for name in names or ():
-            if name not in f.schema_arrow.names:
-                raise UserError(f"{path}: column '{name}' is missing{did_you_mean(name, f.schema_arrow.names)}")
-            kind = column_type(name, width)
-            found = f.schema_arrow.field(name).type
-            if kind is not None and found != kind:
-                raise UserError(f"{path}: column '{name}' is {found}, expected {kind}")
-        columns = list(names) if names is not None else None
-        return f.read(columns) if group is None else f.read_row_group(group, columns)
 
 
 def _split(name: str) -> str:
@@ -375,67 +323,3 @@ def _sample(total: int, limit: int | None, seed: int) -> NDArray[np.int64]:
     if limit is None or limit >= total:
         return np.arange(total, dtype=np.int64)
     return np.sort(np.random.default_rng(seed).choice(total, limit, replace=False)).astype(np.int64)
-
-
-def _concat(pieces: list[Columns]) -> Columns:
-    if len(pieces) == 1:
-        return pieces[0]
-    return {k: np.concatenate([p[k] for p in pieces]) for k in pieces[0]}
-
-
-def _to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
-    """Arrays -> tensors. The arrays of a batch are copies of the held ones, so a batch may be changed in place."""
-    keys = {k: [str(v) for v in columns[k]] for k in KEYS}
-    fields: dict[str, torch.Tensor] = {}
-    targets: dict[str, torch.Tensor] = {}
-    presence: dict[str, torch.Tensor] = {}
-    for name, values in columns.items():
-        if name in FIELD_SHAPES:
-            fields[name] = _tensor(values, integer=not FIELD_SHAPES[name])
-        elif name.startswith("y_"):
-            targets[name[2:]] = _tensor(values, integer=is_class_task(name[2:]))
-        elif (key := presence_key(name)) is not None:
-            presence[key] = _tensor(values)
-    inputs = PLEClusterInput(**fields, targets=targets or None, presence=presence or None, parts=parts)
-    return Batch(inputs, keys["customer_id"], keys["cutoff"], keys["split"])
-
-
-def _tensor(values: NDArray[np.generic], *, integer: bool = False) -> torch.Tensor:
-    writable = values if values.flags.writeable and values.flags.c_contiguous else values.copy()
-    tensor = torch.from_numpy(writable)
-    return tensor.long() if integer else tensor
-
-
-def write_dataset(
-    out: Path | str,
-    batches: Sequence[Batch],
-    *,
-    context: ModelContext | None = None,
-    normalizer: Normalizer | None = None,
-    name: str = "dataset",
-    source: str = "tensors",
-    group_rows: int = 1024,
-) -> Dataset:
-    """A dataset folder from batches in memory (tests, samples), all with the same fields; targets in original units."""
-    width = context.n_features if context is not None else N_FEATURES
-    writer = DatasetWriter(Path(out), group_rows=group_rows, width=width)
-    for batch in batches:
-        writer.write(_to_columns(batch))
-    writer.close(
-        name=name, source=source, context=context or ModelContext(), normalizer=normalizer or Normalizer.identity(width)
-    )
-    return Dataset.open(out)
-
-
-def _to_columns(batch: Batch) -> Columns:
-    columns: Columns = {k: np.asarray(getattr(batch, k), dtype=object) for k in KEYS}
-    for name in FIELD_SHAPES:
-        value = getattr(batch.inputs, name)
-        if value is not None:
-            columns[name] = value.cpu().numpy()
-    for task, value in (batch.inputs.targets or {}).items():
-        columns[f"y_{task}"] = value.cpu().numpy().astype(np.int32 if is_class_task(task) else np.float32)
-    columns |= presence_columns({k: v.cpu().numpy() for k, v in (batch.inputs.presence or {}).items()})
-    for key, values in batch.raw.items():
-        columns[RAW + key] = np.asarray(values, dtype=object)
-    return columns

@@ -13,7 +13,7 @@ from analysis.explain.origin.days import Days
 from analysis.explain.origin.states import States
 from ple_model.data.build.artifacts import JOURNEY_DAYS, read_gmm, read_hmm, read_scale
 from ple_model.data.build.folds import folds_of
-from ple_model.data.dataset.reader import Batch
+from ple_model.data.dataset.batches import Batch
 from ple_model.data.derived.gmm import behaviour
 from ple_model.run import load_run
 

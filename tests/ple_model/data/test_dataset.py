@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from ple_model.batch import PLEClusterInput
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.manifest import sha256_file
-from ple_model.data.dataset.reader import Batch, Dataset, write_dataset
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from tests.factories import joined, random_context, random_inputs
 

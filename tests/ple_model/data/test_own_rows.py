@@ -13,7 +13,8 @@ from ple_model.data.build.artifacts import Fitted
 from ple_model.data.build.build import BuildSettings, build
 from ple_model.data.build.folds import FOLDS, folds_of, read_folds
 from ple_model.data.build.spine import SplitSettings, create_spine
-from ple_model.data.dataset.reader import Batch, Dataset
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.reader import Dataset
 from ple_model.data.derived.collaborative import HALVES, read_pairs
 from ple_model.data.derived.gmm import behaviour
 from ple_model.data.events.connect import connect
