@@ -17,6 +17,7 @@ from analysis import AnalysisStore, CohortFilter, CustomerWhatIf, WhatIfResult, 
 from analysis.cohort import from_url, to_url
 from analysis.compare import RunNumbers
 from analysis.engine.effects import Engine
+from analysis.engine.strengths import sweep
 from analysis.explain.customer import explain
 from analysis.explain.customer_edit import columns
 from analysis.fingerprint import data_mark, files_mark
@@ -247,7 +248,7 @@ def customer_what_if(
 @st.cache_data(max_entries=64, show_spinner=False)
 def _strength_sweep(path: str, mark: str, data: Data, edge: str) -> StrengthSweep:
     with model_lock(Path(path)):
-        return Engine.cached(run(Path(path)), dataset=_folder(data)).sweep(edge)
+        return sweep(Engine.cached(run(Path(path)), dataset=_folder(data)), edge)
 
 
 def strength_sweep(path: Path, edge: str, data: Path | None = None) -> StrengthSweep:

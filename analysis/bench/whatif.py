@@ -8,7 +8,8 @@ import time
 import torch
 from torch import Tensor
 
-from analysis.engine.effects import Engine, rows_alone
+from analysis.engine.effects import Engine
+from analysis.engine.encoded import rows_alone
 from ple_model.batch import PLEClusterInput
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import Row, Settings, Target, agree, interleave

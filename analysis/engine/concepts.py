@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.engine.effects import concat_encoded, rows_alone
+from analysis.engine.encoded import concat_encoded, rows_alone
 from analysis.engine.explainer import Explainer, private
 from analysis.engine.score import Score, distribution, shown
 from analysis.results.latents import RAISED, Latents

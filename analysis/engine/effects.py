@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.columns import FeatureRows, TrainingColumns
+from analysis.engine.encoded import concat_encoded, rows_alone
 from analysis.engine.paired import PairedBootstrap
 from analysis.fingerprint import files_mark
 from analysis.kept import Kept
 from analysis.opening import opened_dataset, opened_run
-from analysis.results.whatif import Note, StrengthSweep, TaskEffect, WhatIfResult
+from analysis.results.whatif import Note, TaskEffect, WhatIfResult
 from analysis.stats.effects import EffectStats, row_change, row_flips
 from analysis.stats.effects import measure as measure_effects
-from analysis.stats.transfer import DoseResponse
 from ple_model.calibration import CalibrationMap
 from ple_model.edits import FeatureEdit, changed_keys, edit
 from ple_model.errors import UserError
@@ -45,40 +45,12 @@ if TYPE_CHECKING:
 CHUNK = 4096
 MIN_LABELS = 50
 """Fewer labels than this give no metric."""
-DOSES = tuple(round(0.02 + 0.06 * i, 2) for i in range(17))
-FACTORS = tuple(0.25 * i for i in range(9))
-"""Multiples of an edge's strength in a sweep."""
 CHANGE_UNITS = {
     "binary": "probability",
     "multiclass": "total variation of the class probabilities",
     "regression": "unit of the label",
     "contrastive": "1 - cosine of the query",
 }
-
-
-def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
-    """Rows of several `Encoded` joined; auxiliary internals are left out (decode does not read them)."""
-
-    def joined(name: str) -> dict[str, Tensor]:
-        return {k: torch.cat([getattr(p, name)[k] for p in parts]) for k in getattr(parts[0], name)}
-
-    direct = [p.direct for p in parts if p.direct is not None]
-    return Encoded(
-        expert_outputs=joined("expert_outputs"),
-        expert_present=joined("expert_present"),
-        expert_aux={},
-        shared_concat=torch.cat([p.shared_concat for p in parts]),
-        hmm_projected=joined("hmm_projected"),
-        hmm_default=joined("hmm_default"),
-        cluster_embedding=torch.cat([p.cluster_embedding for p in parts]),
-        cluster_weights=torch.cat([p.cluster_weights for p in parts]),
-        direct=torch.cat(direct) if direct else None,
-    )
-
-
-def rows_alone(encoded: Encoded, index: Tensor | slice) -> Encoded:
-    """These rows without the experts' internals, detached and on the CPU."""
-    return replace(encoded, expert_aux={}).rows(index).map(lambda t: t.detach().cpu().clone())
 
 
 @dataclass(frozen=True)
@@ -223,7 +195,7 @@ class Engine:
         for output in self.decode(intervention):
             for task, value in output.predictions.items():
                 raw[task].append(value.float())
-        return {t: self._shown(t, torch.cat(v)) for t, v in raw.items()}
+        return {t: self.shown(t, torch.cat(v)) for t, v in raw.items()}
 
     @property
     def before(self) -> dict[str, Prediction]:
@@ -233,7 +205,7 @@ class Engine:
                 self._before = self.predict()
             return self._before
 
-    def _shown(self, task: str, value: Tensor) -> Prediction:
+    def shown(self, task: str, value: Tensor) -> Prediction:
         raw = value.double().numpy()
         kind = self.kinds[task]
         if kind == "binary":
@@ -296,14 +268,14 @@ class Engine:
         }
         if kind in ("binary", "regression") and before.shown.ndim == 1:
             plain |= {"mean_before": float(before.shown.mean()), "mean_after": float(after.shown.mean())}
-        paired = self._paired(task, kind, before, after)
+        paired = self.paired(task, kind, before, after)
         if paired is None:
             return TaskEffect(**plain)
         metric, n, bootstrap = paired
         b, a, d = bootstrap.run(rounds, seed)
         return TaskEffect(**plain, n_labelled=n, metric=metric, before=b, after=a, difference=d)
 
-    def _paired(self, task: str, kind: str, before: Prediction, after: Prediction) -> tuple[str, int, PairedBootstrap] | None:
+    def paired(self, task: str, kind: str, before: Prediction, after: Prediction) -> tuple[str, int, PairedBootstrap] | None:
         """(metric, labels, both sides) or None with too few labels."""
         label = self.targets.get(task)
         if label is None:
@@ -368,84 +340,6 @@ class Engine:
             squared = np.concatenate([r.change_sq for r in rows if r.change_sq is not None])
             total = EffectStats(tuple(names), tuple(self.kinds), len(self), change, flips, squared)
         return total if total is not None else measure_effects(self.kinds, before, {})
-
-    @torch.no_grad()
-    def sweep(self, edge: str, factors: Sequence[float] = FACTORS, *, bootstrap: int = 200, seed: int = 0) -> StrengthSweep:
-        """The target's metric and predictions at multiples of an edge's strength, which must hold 1. Only its tower runs again:
-        what reaches it by other ways does not depend on the edge. `UserError` for an edge that the model does not have."""
-        m = self.model
-        self.model.check(Intervention(edge_scale={edge: 0.0}))
-        target = edge.partition(":")[2]
-        kind = self.kinds[target]
-        raw: list[list[Tensor]] = [[] for _ in factors]
-        for output in self.decode():
-            added = output.transfer[edge]
-            rest = output.tower_inputs[target] - added
-            for answers, factor in zip(raw, factors, strict=True):
-                x = rest + factor * added
-                answers.append(m.answer(target, x, output.encoded).float())
-        found = [self._shown(target, torch.cat(a)) for a in raw]
-        base = found[list(factors).index(1.0)]
-        threshold = self.threshold(target) if kind == "binary" else 0.5
-        flips = [row_flips(kind, base.raw, p.raw, threshold).mean() if kind != "regression" else np.nan for p in found]
-        change = tuple(float(row_change(kind, base.shown, p.shown).mean()) for p in found)
-        plain = StrengthSweep(edge, len(self), tuple(factors), change, CHANGE_UNITS[kind], tuple(map(float, flips)))
-        paired = [self._paired(target, kind, base, p) for p in found]
-        known = [p for p in paired if p is not None]
-        if len(known) < len(found):
-            return plain
-        runs = [b.run(bootstrap, seed) for _, _, b in known]
-        values, differences = tuple(r[1] for r in runs), tuple(r[2] for r in runs)
-        return replace(plain, metric=known[0][0], n_labelled=known[0][1], values=values, differences=differences)
-
-    @torch.no_grad()
-    def dose_response(self, limit: int = 1000) -> dict[str, DoseResponse]:
-        """How each edge's target answers while its source is forced over its range, everything else as it is."""
-        part = self.encoded.rows(slice(0, limit))
-        m = self.model
-        output = m.decode(part, sae=False, evidential=False)
-        found = {}
-        for edge in m.edges:
-            spec = m.tasks[edge.target]
-            rest = output.tower_inputs[edge.target] - output.transfer[edge.key]
-            source = output.predictions[edge.source].float()
-            answers = []
-            for dose in DOSES:
-                forced = _forced(source, m.tasks[edge.source].kind, dose)
-                x = rest + m.transfer(edge, forced)
-                answers.append(m.answer(edge.target, x, part).float())
-            target, spread, scale = _scalar_answers(spec.kind, answers, output.predictions[edge.target].float())
-            found[edge.key] = DoseResponse(edge.key, DOSES, target, spread, len(part), scale)
-        return found
-
-
-def _forced(source: Tensor, kind: str, dose: float) -> Tensor:
-    """`source` with its (leading) probability set to `dose`; a regression moves over +-2 standard deviations."""
-    if kind == "binary":
-        return torch.full_like(source, dose)
-    if kind == "regression":
-        return torch.full_like(source, 4 * dose - 2)
-    leading = int(source.mean(0).argmax())
-    out = source.clone()
-    rest = (1 - source[:, leading]).clamp_min(1e-6)
-    out = out * ((1 - dose) / rest)[:, None]
-    out[:, leading] = dose
-    return out
-
-
-def _scalar_answers(kind: str, answers: Sequence[Tensor], base: Tensor) -> tuple[tuple[float, ...], float, str]:
-    """(mean answer by dose, spread of the target over rows, what the answer is)."""
-    if kind == "multiclass":
-        top = int(base.mean(0).argmax())
-        return tuple(float(a[:, top].mean()) for a in answers), float(base[:, top].std()), "probability of the leading class"
-    if kind == "contrastive":
-        centre = torch.nn.functional.normalize(base.mean(0), dim=0)
-        distance = (base @ centre).std()
-        return tuple(float((a @ centre).mean()) for a in answers), float(distance), "cosine to the mean query"
-    if base.dim() > 1:
-        return tuple(float(a.mean()) for a in answers), float(base.mean(1).std()), "prediction"
-    scale = "probability" if kind == "binary" else "standard deviations of the label"
-    return tuple(float(a.mean()) for a in answers), float(base.std()), scale
 
 
 _KEPT: Kept[Engine] = Kept()

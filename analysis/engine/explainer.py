@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
-from analysis.engine.effects import concat_encoded, rows_alone
+from analysis.engine.encoded import concat_encoded, rows_alone
 from analysis.engine.population import Population
 from analysis.engine.reference import Path, Reference
 from analysis.engine.score import Score, answer, distance, shown

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analysis import consistency
 from analysis.engine.effects import Engine
+from analysis.engine.strengths import dose_response
 from analysis.judging import Judge
 from analysis.labels import ReadRows, label_stats
 from analysis.performance import rows_performance
@@ -61,7 +62,7 @@ class Ending:
             effects = engine.effects(
                 self.interventions(engine), tick=lambda i, n: self.progress(0.85 + 0.12 * i / n, f"intervention {i} of {n}")
             )
-            dose = engine.dose_response()
+            dose = dose_response(engine)
         trained_as = training.measure(opened.run.progress(steps=False))
         skill = self._skill(rows)
         lost, moved, unseen, read = added.finite, added.drift, added.unseen, compared.read()

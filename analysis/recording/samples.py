@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.engine.effects import concat_encoded, rows_alone
+from analysis.engine.encoded import concat_encoded, rows_alone
 from analysis.labels import ReadRows
 from analysis.probing import ProbedRows
 from ple_model.data.dataset.batches import Batch

@@ -15,6 +15,7 @@ from analysis.commands import intervention_items
 from analysis.engine.columns import FeatureRows, TrainingColumns
 from analysis.engine.effects import Engine
 from analysis.engine.paired import PairedBootstrap
+from analysis.engine.strengths import dose_response, sweep
 from ple_model.cli import main
 from ple_model.context import ModelContext
 from ple_model.data.dataset.from_tensors import write_dataset
@@ -223,7 +224,7 @@ def test_standard_interventions_are_all_understood(engine: Engine) -> None:
 
 
 def test_a_dose_at_the_sources_own_value_gives_the_targets_own_answer(engine: Engine) -> None:
-    dose = engine.dose_response()["ctr:cvr"]
+    dose = dose_response(engine)["ctr:cvr"]
     p = float(engine.before["ctr"].raw[: dose.n].mean())
     own = float(engine.before["cvr"].raw[: dose.n].mean())
     assert min(dose.target) - 0.02 <= np.interp(p, dose.source, dose.target) <= max(dose.target) + 0.02
@@ -232,7 +233,7 @@ def test_a_dose_at_the_sources_own_value_gives_the_targets_own_answer(engine: En
 
 @pytest.mark.parametrize("edge", ["ctr:cvr", "nba:spending_category", "cvr:ltv", "churn:retention"])
 def test_a_sweep_gives_what_the_whole_model_says_at_each_strength(engine: Engine, edge: str) -> None:
-    found = engine.sweep(edge, (0.0, 0.5, 1.0, 2.0), bootstrap=40)
+    found = sweep(engine, edge, (0.0, 0.5, 1.0, 2.0), bootstrap=40)
     assert found.n == len(engine)
     for i, factor in enumerate(found.factors):
         plain = engine.whatif(f"edge.{edge}={factor}", bootstrap=40).task(found.target)
@@ -251,11 +252,11 @@ def test_a_sweep_gives_what_the_whole_model_says_at_each_strength(engine: Engine
 def test_a_sweep_without_labels_still_says_how_far_predictions_move(tiny_run: Run) -> None:
     plain = Engine.cached(tiny_run, sample=200, seed=0)
     bare = Engine(plain.model, plain.encoded, {}, plain.customers, plain.calibration)
-    found = bare.sweep("ctr:cvr")
+    found = sweep(bare, "ctr:cvr")
     assert (found.metric, found.values) == ("", ())
     assert found.change[0] > 0
     with pytest.raises(UserError, match="did you mean 'ctr:cvr'"):
-        bare.sweep("ctr:cvrr")
+        sweep(bare, "ctr:cvrr")
 
 
 def test_the_fast_auc_is_the_weighted_auc() -> None:
