@@ -39,7 +39,7 @@ def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
 
 def _run_diagnose(args: argparse.Namespace) -> int:
     thresholds = _thresholds(args.thresholds)
-    tick = None if args.json else share_of()
+    tick = share_of(quiet=args.json)
 
     def tell(why: Why) -> None:
         if why != "first":

@@ -35,17 +35,8 @@ def _run(arguments: Arguments) -> int:
     return 0
 
 
-def _told(arguments: Arguments) -> Progress | None:
-    shown, heard = None if arguments.quiet else share_of(lines=True), listener(arguments)
-    if heard is None:
-        return shown
-
-    def both(share: float, what: str) -> None:
-        heard("baselines", share)
-        if shown is not None:
-            shown(share, what)
-
-    return both
+def _told(arguments: Arguments) -> Progress:
+    return share_of("baselines", lines=True, quiet=arguments.quiet, heard=listener(arguments))
 
 
 def baselines_of(path: Path, force: bool = False, progress: Progress | None = None) -> tuple[StoredBaselines, list[str]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from ple_model.arguments import COUNT, PROCESSES, day, device, file_out, folder_in, path, share
 from ple_model.commands import Arguments, Command, add_json
-from ple_model.data.commands import _bar
 from ple_model.json_text import dump
+from ple_model.ticker import bar
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +44,7 @@ def _run(arguments: Arguments) -> int:
     found = predict(
         load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,
         top=arguments.top, fallback_share=arguments.fallback_share, workers=arguments.workers,
-        progress=None if arguments.quiet else _bar(sys.stderr.isatty()),
+        progress=bar(quiet=arguments.quiet),
     )  # fmt: skip
     print(dump(found.to_dict()) if arguments.json else found)
     return 0

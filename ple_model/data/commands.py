@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from ple_model.arguments import HORIZON, PROCESSES, SEED, day, folder_in, folder_out
 from ple_model.commands import Command, add_json, listener
+from ple_model.ticker import bar
 
 if TYPE_CHECKING:
-    from ple_model.data.build.steps import Progress
+    pass
 
 
 def _configure_build(parser: argparse.ArgumentParser) -> None:
@@ -52,17 +53,11 @@ def _run_build(args: argparse.Namespace) -> int:
         told.append(sentence)
         print(sentence, file=sys.stderr, flush=True)  # at once: a long build begins with its reason
 
-    shown, heard, cutoffs = _bar(sys.stderr.isatty()), listener(args), args.cutoff or None
-
-    def bar(step: str, share: float) -> None:
-        shown(step, share)
-        if heard is not None:
-            heard(step, share)
-
+    shown, cutoffs = bar(heard=listener(args)), args.cutoff or None
     if args.like is not None:
-        dataset = transform(args.events, load_run(args.like).preprocess, args.dataset, cutoffs, bar, settings, tell)
+        dataset = transform(args.events, load_run(args.like).preprocess, args.dataset, cutoffs, shown, settings, tell)
     else:
-        dataset = build(args.events, args.dataset, cutoffs, bar, settings, tell)
+        dataset = build(args.events, args.dataset, cutoffs, shown, settings, tell)
     m = dataset.manifest
     report = {
         "dataset": str(args.dataset), "rows": m.rows, "splits": m.splits, "cutoffs": list(m.cutoffs),
@@ -81,21 +76,6 @@ def _run_build(args: argparse.Namespace) -> int:
     for note in m.notes:
         print(f"  note: {note}")
     return 0
-
-
-def _bar(terminal: bool) -> Progress:
-    """Progress on stderr: one changing line in a terminal, one line a finished step elsewhere."""
-
-    def show(step: str, share: float) -> None:
-        if terminal:
-            filled = int(30 * share)
-            end = "\n" if share >= 1 else ""
-            sys.stderr.write(f"\r{step:<10} [{'#' * filled}{'.' * (30 - filled)}] {share:4.0%}{end}")
-            sys.stderr.flush()
-        elif share >= 1:
-            sys.stderr.write(f"{step} done\n")
-
-    return show
 
 
 def _configure_labels(parser: argparse.ArgumentParser) -> None:

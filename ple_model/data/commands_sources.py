@@ -33,14 +33,13 @@ def _run_synth(arguments: Arguments) -> int:
     workers = arguments.workers or len(
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
-    heard, shown = listener(arguments), counter("customers")
-
-    def both(done: int, total: int) -> None:
-        shown(done, total)
-        if heard is not None:
-            heard("customers", done / total)
-
-    manifest = generate(arguments.out, arguments.customers, arguments.seed, progress=both, workers=min(workers, 8))
+    manifest = generate(
+        arguments.out,
+        arguments.customers,
+        arguments.seed,
+        progress=counter("customers", heard=listener(arguments)),
+        workers=min(workers, 8),
+    )
     report_events(manifest, arguments.out, arguments.json)
     return 0
 

@@ -26,14 +26,9 @@ def _run(arguments: Arguments) -> int:
     from ple_model.data.importers.tables import import_tables
 
     mapping = load_map(arguments.map) if arguments.map is not None else None
-    heard, shown = listener(arguments), counter("tables")
-
-    def both(done: int, total: int) -> None:
-        shown(done, total)
-        if heard is not None:
-            heard("tables", done / total)
-
-    return imported(import_tables(arguments.folder, arguments.out, mapping, both), arguments)
+    return imported(
+        import_tables(arguments.folder, arguments.out, mapping, counter("tables", heard=listener(arguments))), arguments
+    )
 
 
 IMPORTER = Importer("tables", 3, "Parquet or CSV files in the shape of the event tables, or mapped to it", _configure, _run)

@@ -32,6 +32,18 @@ def test_a_counter_and_a_share_are_silent_where_nobody_watches(capsys: pytest.Ca
     assert capsys.readouterr().err == "baselines  50% ctr done\n"
 
 
+def test_a_program_that_listens_hears_of_everything_and_people_of_what_they_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    heard: list[tuple[str, float]] = []
+    ticker.counter("tables", heard=lambda *said: heard.append(said))(1, 2)
+    ticker.share_of("baselines", lines=True, quiet=True, heard=lambda *said: heard.append(said))(1.0, "ctr done")
+    ticker.bar(heard=lambda *said: heard.append(said))("labels", 1.0)
+    ticker.bar(quiet=True)("features", 1.0)
+    assert heard == [("tables", 0.5), ("baselines", 1.0), ("labels", 1.0)]
+    assert capsys.readouterr().err == "labels done\n"
+
+
 def test_no_command_has_a_formatter_of_its_own() -> None:
     """A private function that takes a number and returns it with a fixed number of digits belongs to `numerals`."""
     found = []
