@@ -38,7 +38,7 @@ class View:
 def views() -> tuple[View, ...]:
     """Every page under `dashboard.views`, in the order of the navigation."""
     found = [importlib.import_module(f"{package.__name__}.{m.name}").VIEW for m in pkgutil.iter_modules(package.__path__)]
-    return tuple(sorted(found, key=lambda v: (SECTIONS.index(v.section), v.order)))
+    return tuple(sorted(found, key=lambda v: (SECTIONS.index(v.section), v.order, v.name)))
 
 
 def run_views() -> tuple[View, ...]:

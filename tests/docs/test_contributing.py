@@ -15,7 +15,7 @@ from typing import get_args
 import pytest
 
 from analysis.stats.run import Statistics
-from dashboard.view import SECTIONS, views
+from dashboard.view import SECTIONS
 from ple_model.fields import FIELD_SHAPES
 from ple_model.run import Run
 from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, Kind, LossName, record
@@ -117,10 +117,3 @@ def test_a_block_that_goes_under_a_missing_line_is_noticed(tmp_path: Path) -> No
         Example("a.yaml", "z:", "  q: 1\n").write(tmp_path)
     with pytest.raises(FileExistsError):
         Example("a.yaml", "", "").write(tmp_path)
-
-
-def test_the_guide_says_which_places_of_pages_are_taken() -> None:
-    (said,) = re.findall(r"\(taken: ([^)]*)\)", GUIDE.read_text(encoding="utf-8"))
-    taken = {name: (int(low), int(high or low)) for name, low, high in re.findall(r"`(\w+)` (\d+)(?: to (\d+))?", said)}
-    found = {s: [v.order for v in views() if v.section == s] for s in SECTIONS}
-    assert taken == {s: (min(orders), max(orders)) for s, orders in found.items()}
