@@ -34,7 +34,7 @@ MOST_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TrainingEstimate:
     """Seconds and memory of a whole training, without early stopping."""
 
     seconds: float
@@ -52,7 +52,7 @@ class Estimate:
 def estimate(
     dataset: Dataset, config: Config, *, preset: str = "custom", device: str = "auto", steps: int = STEPS,
     clock: Callable[[], float] = time.monotonic,
-) -> Estimate:  # fmt: skip
+) -> TrainingEstimate:  # fmt: skip
     """Take a few steps of each phase. `UserError` where a training would be refused."""
     with tempfile.TemporaryDirectory(prefix="ple-estimate-") as place, torch.random.fork_rng():
         folder = Path(place) / "run"
@@ -64,7 +64,7 @@ def estimate(
             trainer.log.close()
 
 
-def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> Estimate:
+def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> TrainingEstimate:
     session, t = trainer.session, trainer.config.training
     batches, every, taken = _endless(trainer), trainer.steps.measure_every, 0
 
@@ -98,7 +98,7 @@ def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> Estimate
     aside = ASIDE * one * session.steps * split.get("validation", 0) / max(split.get("train", 0), 1)
     fit = FIT * one * session.steps if wants_fit(trainer.model) else 0.0
     resident, gpu = memory_mb(session.device)
-    return Estimate(
+    return TrainingEstimate(
         seconds=fit + session.steps * (one * epochs[0] + two * epochs[1]) + aside * (sum(epochs) + END),
         rss_mb=resident, device_mem_mb=gpu, parameters=session.run.manifest.parameters or 0, steps_per_epoch=session.steps,
         epochs=epochs, step_seconds=(one, two), timed=taken,

@@ -61,7 +61,8 @@ def _writes_a_number(node: ast.FunctionDef) -> bool:
         return False
     name, kind = node.args.args[0].arg, ast.unparse(node.args.args[0].annotation or ast.Constant(""))
     digits = [n for n in ast.walk(last.value) if isinstance(n, ast.FormattedValue) and n.format_spec is not None]
-    return "float" in kind and bool(digits) and all(name in ast.unparse(d.value) for d in digits)
+    returns = ast.unparse(node.returns) if node.returns is not None else ""
+    return "float" in kind and returns == "str" and bool(digits) and all(name in ast.unparse(d.value) for d in digits)
 
 
 def test_what_is_looked_for_is_found() -> None:
