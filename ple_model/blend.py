@@ -3,7 +3,7 @@
 The map is what a linear model says. Beside it towers and the small network help some tasks and, where rows are few, do others
 harm: they learn the training rows by heart. So at the end of each epoch every task takes a share between 0 and 1 of what is
 added to its map's raw output, chosen on the validation rows by the loss that it is judged by (of a binary task after
-calibration), and the epoch is judged with these shares. At 0 a task is its linear model.
+calibration), and the epoch is judged with these shares. At 0 a task is its linear model, bends included.
 
 The rows that choose are measured on too, so that the choice is careful: of the paired difference to the map's loss the mean
 plus `ERRORS` of its standard errors decides, whole customers being what is drawn, and 0 is chosen where no share has that below

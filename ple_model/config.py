@@ -242,6 +242,8 @@ class DirectPathConfig:
         "Penalty on the squared distance of the linear map from zero, or from what was fitted; a part of the loss.",
         low=0.0,
     )
+    bends: int = key(0, "Columns a task may bend beside the fitted map; 0: none.", low=0)
+    bend_pieces: int = key(10, "Linear pieces that the range of such a column is cut into.")
     blend: Literal["none", "validation"] = key(
         "none",
         "How much of what all else adds to the linear map a task takes: all, or the share that helps on the validation rows.",
@@ -250,6 +252,9 @@ class DirectPathConfig:
     def __post_init__(self) -> None:
         for name in ("dropout", "column_dropout", "path_dropout"):
             _require(0 <= getattr(self, name) < 1, f"direct_path.{name}", getattr(self, name), "it must be in [0, 1)")
+        _require(self.bend_pieces >= 2, "direct_path.bend_pieces", self.bend_pieces, "it must be at least 2")
+        rule = "it must be 0 where direct_path.start is random: bends are fitted"
+        _require(self.bends == 0 or self.start == "fitted", "direct_path.bends", self.bends, rule)
         rule = "it must be positive where direct_path.start is random"
         _require(self.rate > 0 or (self.rate == 0 and self.start == "fitted"), "direct_path.rate", self.rate, rule)
 

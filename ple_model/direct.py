@@ -13,6 +13,8 @@ With `start: fitted` the map is what a linear model by itself would be (`linear_
 next to nothing at first, and `ridge` draws the map back to what was fitted. With `rate: 0` it stays that for good: what
 everything else learns is what is left.
 
+With `bends` a task may bend some columns (`bends`): its map is then linear in their pieces. They are fitted with it and stay.
+
 With `blend: validation` a task takes of what the towers and the small network add to the map only a share, between 0 and 1,
 which the validation rows choose at the end of each epoch (`blend`); in training it takes all.
 """
@@ -26,6 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ple_model.batch import PLEClusterInput
+from ple_model.bend_start import Bent
+from ple_model.bends import ColumnBends
 from ple_model.config import DirectPathConfig
 from ple_model.context import ModelContext
 from ple_model.experts.raw_scale import statistics
@@ -69,6 +73,8 @@ class DirectPath(nn.Module):
         self.register_buffer("fitted", torch.zeros(start, context.n_features) if params.start == "fitted" else None)
         self.linear.requires_grad_(params.rate > 0)
         self.register_buffer("blend", torch.ones(len(self.slices)) if params.blend == "validation" else None)
+        bends = min(params.bends, context.n_features)
+        self.bends = ColumnBends(self.slices, start, bends, params.bend_pieces) if bends else None
         layers: list[nn.Module] = []
         width = context.n_features
         for hidden in params.hidden_dims:
@@ -130,9 +136,27 @@ class DirectPath(nn.Module):
             last.weight.zero_()
             last.bias.zero_()
 
+    @property
+    def bend_sizes(self) -> tuple[int, int] | None:
+        """(columns a task may bend, pieces of each), None without bends."""
+        return None if self.bends is None else (self.bends.columns.shape[1], self.params.bend_pieces)
+
+    @torch.no_grad()
+    def start_bends(self, found: Mapping[str, Bent]) -> None:
+        """Put every task's bends at what was fitted; what they say at their lowest cuts goes to the map's offsets."""
+        if self.bends is None:
+            return
+        for i, (task, where) in enumerate(self.slices.items()):
+            self.bends.columns[i] = found[task].columns
+            self.bends.cuts[i] = found[task].cuts
+            self.bends.weight[where] = found[task].weight.to(self.bends.weight.dtype)
+            self.linear.bias[where] += found[task].offset.to(self.linear.bias.device)
+
     def forward(self, inputs: PLEClusterInput) -> Tensor:
         x = self.columns(inputs).to(inputs.features.dtype)
         out: Tensor = self.linear(F.dropout(x, self.params.column_dropout, self.training))
+        if self.bends is not None:
+            out = out + self.bends(x)
         if self.body is not None:
             out = out + self._taken(self.body(x))
         if self.training and self.params.path_dropout > 0:
@@ -147,6 +171,7 @@ class DirectPath(nn.Module):
         return added * self.blend.to(added.dtype).repeat_interleave(widths)
 
     def map(self, inputs: PLEClusterInput) -> Tensor:
-        """[B, width] what the linear map says by itself."""
-        found: Tensor = self.linear(self.columns(inputs).to(inputs.features.dtype))
-        return found
+        """[B, width] what the linear map says by itself, with its bends."""
+        x = self.columns(inputs).to(inputs.features.dtype)
+        found: Tensor = self.linear(x)
+        return found if self.bends is None else found + self.bends(x)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ple_model.answer import Answer
 from ple_model.boosting import held_out
 from ple_model.data.dataset.reader import Dataset
 from ple_model.direct import DirectPath
-from ple_model.linear_start import Answer, LinearStart, Progress, fit_linear_start
+from ple_model.linear_start import LinearStart, Progress, fit_linear_start
 from ple_model.losses import standardise
 from ple_model.model import PLEClusterAdaTT
 
@@ -33,8 +34,9 @@ def start_as_fitted(model: PLEClusterAdaTT, dataset: Dataset, progress: Progress
     if progress is not None:
         progress(0.0, "reading the rows")
     x, targets, customers = _rows(direct, dataset, seed)
-    found = fit_linear_start(x, _answers(model, direct, targets), held_out(customers, seed), progress)
+    found = fit_linear_start(x, _answers(model, direct, targets), held_out(customers, seed), progress, direct.bend_sizes)
     direct.start_at(found.weight, found.bias)
+    direct.start_bends(found.bends)
     model.towers.soften(direct.slices)
     return found
 

@@ -17,16 +17,16 @@ Always on the CPU in single precision: the start of a run does not depend on the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
+from ple_model.answer import Answer
+from ple_model.bend_start import Bent, binned, fit_bends
 from ple_model.losses import EPS, focal
-from ple_model.row_loss import centre
 
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Weight of |w|^2 / 2 beside the mean loss of a row, strong to weak."""
@@ -46,85 +46,30 @@ Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What one task learns: `y` [n] labels, NaN where missing ([n, outputs] of several amounts, in standard deviations)."""
-
-    task: str
-    kind: str
-    """binary, multiclass, huber or mse."""
-    where: slice
-    """Its columns of the map's output."""
-    y: Tensor
-    delta: float = 1.0
-    alpha: float = 0.25
-    gamma: float = 2.0
-
-    @property
-    def known(self) -> Tensor:
-        """[n] rows with a label."""
-        return ~torch.isnan(self.y) if self.y.dim() == 1 else ~torch.isnan(self.y).any(dim=1)
-
-    def rows(self, chosen: Tensor) -> Answer:
-        return Answer(self.task, self.kind, self.where, self.y[chosen], self.delta, self.alpha, self.gamma)
-
-    def learnable(self) -> bool:
-        """Whether its labels differ."""
-        y = self.y[self.known]
-        return len(y) > 1 and bool((y != y[0]).any())
-
-    def loss(self, z: Tensor) -> Tensor:
-        """Mean loss of raw outputs [n, its width] over the rows with a label."""
-        known = self.known
-        y, z = self.y[known], z[known]
-        if self.kind == "binary":
-            return F.binary_cross_entropy_with_logits(z[:, 0], y)
-        if self.kind == "multiclass":
-            return F.cross_entropy(z, y.long())
-        target = y.reshape(z.shape)
-        return F.huber_loss(z, target, delta=self.delta) if self.kind == "huber" else F.mse_loss(z, target)
-
-    def level(self) -> Tensor:
-        """[its width] raw outputs of the constant, a class never seen counting half a row."""
-        y, width = self.y[self.known], self.where.stop - self.where.start
-        if not len(y):
-            return torch.zeros(width)
-        if self.kind == "binary":
-            return torch.logit((y.sum() + 0.5) / (len(y) + 1)).reshape(1)
-        if self.kind == "multiclass":
-            counts = torch.bincount(y.long(), minlength=width).to(y.dtype) + 0.5
-            return torch.log(counts / counts.sum())
-        if self.kind == "mse":
-            return y.reshape(len(y), -1).mean(dim=0)
-        return torch.tensor([centre(column, "huber", self.delta) for column in y.reshape(len(y), -1).T.numpy()])
-
-    def curvature(self) -> Tensor:
-        """[its width] expected second derivative of a row's loss at the constant."""
-        if self.kind == "binary":
-            p = torch.sigmoid(self.level())
-            return p * (1 - p)
-        if self.kind == "multiclass":
-            p = torch.softmax(self.level(), dim=0)
-            return (p * (1 - p)).clamp_min(1e-3)
-        return torch.full((self.where.stop - self.where.start,), 2.0 if self.kind == "mse" else 1.0)
-
-
-@dataclass(frozen=True, eq=False)
 class LinearStart:
     """`x @ weight.T + bias` are the raw outputs; `strengths` by task, None where its map is empty."""
 
     weight: Tensor
     bias: Tensor
     strengths: dict[str, float | None]
+    bends: dict[str, Bent] = field(default_factory=dict)
+    """By task, where bends were asked for."""
 
 
 def fit_linear_start(
-    x: Tensor, answers: Sequence[Answer], watch: NDArray[np.bool_], progress: Progress | None = None
+    x: Tensor,
+    answers: Sequence[Answer],
+    watch: NDArray[np.bool_],
+    progress: Progress | None = None,
+    bends: tuple[int, int] | None = None,
 ) -> LinearStart:
-    """`x` [n, columns], what is no number standing at the column's mean; `watch` [n]: rows of held-out customers."""
+    """`x` [n, columns], what is no number standing at the column's mean; `watch` [n]: rows of held-out customers; `bends`: how
+    many columns a task may bend, and in how many pieces."""
     tell = progress or (lambda share, what: None)
     mean, std, scaled = _standardised(x)
     width = max(a.where.stop for a in answers)
-    strengths = _chosen(scaled, answers, torch.from_numpy(watch), width, tell)
+    held = torch.from_numpy(watch)
+    strengths, learnt = _chosen(scaled, answers, held, width, tell)
     told = [a for a in answers if strengths[a.task] is not None]
     weight, bias = torch.zeros(x.shape[1], width), torch.zeros(width)
     for a in answers:
@@ -136,14 +81,27 @@ def fit_linear_start(
         )
         for a in told:
             weight[:, a.where], bias[a.where] = found[0][:, a.where], found[1][a.where]
+    bent: dict[str, Bent] = {}
+    if bends is not None:
+        there = scaled * std + mean
+        bins = binned(there)
+        for i, a in enumerate(answers):
+            tell(0.95 + 0.05 * i / len(answers), f"bends of {a.task}")
+            w, b = learnt.get(a.task, (torch.zeros(x.shape[1], a.where.stop - a.where.start), a.level()))
+            full = scaled @ weight[:, a.where] + bias[a.where]
+            bent[a.task] = fit_bends(there, bins, a, held, scaled @ w + b, full, *bends)
     for a in answers:
         if a.kind == "binary":
-            slope, offset = focal_line(scaled @ weight[:, a.where.start] + bias[a.where.start], a.alpha, a.gamma)
+            own = bent.get(a.task)
+            z = scaled @ weight[:, a.where.start] + bias[a.where.start]
+            slope, offset = focal_line(z if own is None else z + own.adds(there)[:, 0], a.alpha, a.gamma)
             weight[:, a.where] *= slope
             bias[a.where] = bias[a.where] * slope + offset
+            if own is not None:
+                bent[a.task] = own.times(slope)
     weight = torch.where((scaled != 0).any(dim=0)[:, None], weight / std[:, None], torch.zeros(()))  # not even rounding noise
     tell(1.0, "done")
-    return LinearStart(weight.T.contiguous(), bias - mean @ weight, strengths)
+    return LinearStart(weight.T.contiguous(), bias - mean @ weight, strengths, bent)
 
 
 def _standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,16 +117,24 @@ def _standardised(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, std, torch.where(varies, x / std, torch.zeros_like(x))
 
 
-def _chosen(x: Tensor, answers: Sequence[Answer], watch: Tensor, width: int, tell: Progress) -> dict[str, float | None]:
-    """By task the strength with the lowest loss on the held-out customers."""
+Fitted = tuple[Tensor, Tensor]
+"""(weights [columns, outputs], offsets [outputs]) in standardised columns."""
+
+
+def _chosen(
+    x: Tensor, answers: Sequence[Answer], watch: Tensor, width: int, tell: Progress
+) -> tuple[dict[str, float | None], dict[str, Fitted]]:
+    """By task the strength with the lowest loss on the held-out customers, and what was fitted with it without them, where one
+    is better than the constant."""
     found: dict[str, float | None] = {a.task: FALLBACK if a.learnable() else None for a in answers}
     asked = {
         a.task: (a.rows(~watch), a.rows(watch))
         for a in answers
         if a.learnable() and a.rows(~watch).learnable() and int(a.rows(watch).known.sum()) >= FEW
     }
+    kept: dict[str, Fitted] = {}
     if not asked:
-        return found
+        return found, kept
     best: dict[str, float] = {}
     for task, (learn, held) in asked.items():
         best[task], found[task] = float(held.loss(learn.level().expand(len(held.y), -1))), None
@@ -181,12 +147,13 @@ def _chosen(x: Tensor, answers: Sequence[Answer], watch: Tensor, width: int, tel
             loss = float(held.loss(held_x @ weight[:, held.where] + bias[held.where]))
             if loss < best[task]:
                 best[task], found[task] = loss, strength
+                kept[task] = (weight[:, held.where].clone(), bias[held.where].clone())
                 rising.discard(task)
             elif found[task] is not None:
                 rising.add(task)
         if len(rising) == len(asked):
             break  # a loss falls, then rises: weaker penalties cost the most time and are worse still
-    return found
+    return found, kept
 
 
 class _Fit:

@@ -21,6 +21,7 @@ from tests.factories import random_context, random_inputs
 from tests.fakes import make_dataset, tiny_config
 
 FITTED = {"direct_path": {"enabled": True, "start": "fitted", "hidden_dims": [8], "rate": 0.0, "ridge": 0.0}}
+BENT = {"direct_path": {**FITTED["direct_path"], "bends": 3, "bend_pieces": 4}}
 ONE_EPOCH = {"training": {"phase1_epochs": 1, "phase2_epochs": 0}}
 FAST = Options(device="cpu", sample_customers=20)
 
@@ -84,7 +85,7 @@ def test_an_absent_part_leaves_the_answer_finite() -> None:
 
 
 def _trained(dataset: Dataset, run: Path, over: dict[str, Any] | None = None, **more: Any) -> Path:
-    config = tiny_config({**FITTED, **ONE_EPOCH, **(over or {})})
+    config = tiny_config({**BENT, **ONE_EPOCH, **(over or {})})
     train(dataset, run, config, options=FAST, **more)
     return run
 
@@ -101,13 +102,16 @@ def whole(little: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_frozen_map_stays_as_fitted_and_the_rest_learns(whole: Path, little: Dataset) -> None:
+def test_a_frozen_map_and_its_bends_stay_as_fitted_and_the_rest_learns(whole: Path, little: Dataset) -> None:
     run = load_run(whole)
     found = weights(whole)
     assert torch.equal(found["direct.linear.weight"], found["direct.fitted"])
     fresh = PLEClusterAdaTT(run.config, run.context())
     start_as_fitted(fresh, little)
-    assert torch.equal(fresh.state_dict()["direct.fitted"], found["direct.fitted"])
+    kept = ["direct.fitted", "direct.linear.bias", *(k for k in found if k.startswith("direct.bends."))]
+    assert len(kept) == 5
+    assert [k for k in kept if not torch.equal(fresh.state_dict()[k], found[k])] == []
+    assert int(found["direct.bends.cuts"].abs().sum()) > 0
     assert not torch.equal(fresh.state_dict()["direct.body.0.weight"], found["direct.body.0.weight"])
     lines = [e for e in run.progress() if e["event"] == "fit"]
     assert lines[0]["share"] == 0

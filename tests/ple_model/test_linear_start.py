@@ -10,7 +10,8 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from ple_model.linear_start import FALLBACK, Answer, fit_linear_start, focal_line
+from ple_model.answer import Answer
+from ple_model.linear_start import FALLBACK, fit_linear_start, focal_line
 from ple_model.losses import focal
 
 CLASSES = 4
