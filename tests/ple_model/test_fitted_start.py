@@ -92,8 +92,8 @@ def _trained(dataset: Dataset, run: Path, over: dict[str, Any] | None = None, **
 
 @pytest.fixture(scope="module")
 def little(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Rows for three steps."""
-    return make_dataset(tmp_path_factory.mktemp("little") / "data", train=96, validation=32, test=32)
+    """Rows for five steps, and enough held-out ones for bends."""
+    return make_dataset(tmp_path_factory.mktemp("little") / "data", train=160, validation=32, test=32)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_frozen_map_and_its_bends_stay_as_fitted_and_the_rest_learns(whole: Pa
     kept = ["direct.fitted", "direct.linear.bias", *(k for k in found if k.startswith("direct.bends."))]
     assert len(kept) == 5
     assert [k for k in kept if not torch.equal(fresh.state_dict()[k], found[k])] == []
-    assert int(found["direct.bends.cuts"].abs().sum()) > 0
+    assert bool(found["direct.bends.cuts"].any())
     assert not torch.equal(fresh.state_dict()["direct.body.0.weight"], found["direct.body.0.weight"])
     lines = [e for e in run.progress() if e["event"] == "fit"]
     assert lines[0]["share"] == 0
