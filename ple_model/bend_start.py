@@ -124,7 +124,8 @@ def binned(x: Tensor) -> Tensor:
     out = torch.empty(x.shape[1], len(x), dtype=torch.uint8)
     for j, column in enumerate(x.T):
         values = column.contiguous()
-        out[j] = torch.bucketize(values, torch.quantile(values[:QUANTILE_ROWS], levels).unique()).to(torch.uint8)
+        edges = torch.quantile(values[:QUANTILE_ROWS], levels).unique()  # type: ignore[no-untyped-call]
+        out[j] = torch.bucketize(values, edges).to(torch.uint8)
     return out
 
 
