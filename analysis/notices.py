@@ -30,9 +30,11 @@ class Notice:
 
 
 def notices(stats: TrainingStats, experts: Sequence[str], limits: Thresholds | None = None) -> tuple[Notice, ...]:
-    """What holds at the last epoch that is told; `experts` in the order of the gates."""
+    """What holds at the last epoch that is told; `experts` in the order of the gates, empty of an older run, whose first line
+    says them."""
     if not len(stats):
         return ()
+    experts = experts or next((e.get("experts") or () for e in stats.event("start")), ())
     t = limits or Thresholds()
     gates = {task: w for task in _tasks(stats) if (w := stats.gates(task)).shape[1] == len(experts)}
     out = []

@@ -62,5 +62,10 @@ def test_without_gates_or_epochs_nothing_is_said(lines: tuple[dict[str, Any], ..
     assert found(*lines) == ()
 
 
+def test_of_an_older_run_the_experts_are_those_of_its_first_line() -> None:
+    lines = [{"event": "start", "experts": list(EXPERTS)}, epoch(1, TAKEN)]
+    assert notices(measure(lines), ()) == (Notice("gate", "deepfm", 1, 0.93, "nba"),)
+
+
 def test_gates_of_other_experts_than_named_are_left_out() -> None:
     assert notices(measure([epoch(1, TAKEN)]), EXPERTS[:2]) == ()
