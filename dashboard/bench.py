@@ -98,7 +98,7 @@ def run(settings: Settings) -> list[Row]:
     customers = settings.pick(100_000, 2_000)
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
         root = Path(folder)
-        many = repeated_run(ROOT / "sample_runs" / "healthy", root / "runs" / "many", customers)
+        many = repeated_run(ROOT / "sample_runs" / "full", root / "runs" / "many", customers)
         diagnose(many)
         scripts = server(root / "runs", "many", settings.rounds)
         painted = walk(root / "runs", root / "app.log", settings.pick(SWITCHES, 2))

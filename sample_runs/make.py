@@ -1,4 +1,4 @@
-"""Make the two bundled runs: `healthy`, and `cut-feed`, in which a feed was cut and a gate collapsed.
+"""Make the bundled run `cut-feed`, in which a feed was cut and a gate collapsed, and its healthy twin, which the tests use.
 
 Both are `small` models of one seeded synthetic bank. In `cut-feed` the sequence feed never arrives (`txn_seq` and `session_seq`
 are absent in every row, as when sequence loading is switched off), and the gate of `nba` starts with nearly all its weight on
@@ -31,6 +31,8 @@ from ple_model.run_fingerprint import write_fingerprint
 from ple_model.train import Options, train
 
 HERE = Path(__file__).parent
+TWIN = HERE.parent / "tests" / "runs"
+"""Where `healthy` goes: with `full` and `cut-feed` the folder of bundled runs would be larger than it may be."""
 WORK = HERE.parent / "build" / "sample-runs-full"
 """Outside what is versioned."""
 SEED = 7
@@ -42,16 +44,17 @@ SHARES = {"test": 0.8, "validation": 0.1, "train": 0.1}
 STORED_CUSTOMERS = 800
 
 
-def make(target: Path, customers: int, built: Path | None, names: Sequence[str], work: Path) -> None:
-    """Generate and build (unless `built` is given), train the runs of these names, and put their folders under `target`."""
+def make(target: Path | None, customers: int, built: Path | None, names: Sequence[str], work: Path) -> None:
+    """Generate and build (unless `built` is given), train the runs of these names, and put their folders under `target`,
+    or where each belongs."""
     if built is None:
         generate(work / "events", customers, SEED, workers=min(8, os.cpu_count() or 1))
         built = build(work / "events", work / "dataset", progress=_step).path
     dataset = Dataset.open(built)
     if "healthy" in names:
-        one_run(dataset, target / "healthy", (), work)
+        one_run(dataset, (target or TWIN) / "healthy", (), work)
     if "cut-feed" in names:
-        one_run(cut_feed(dataset, work / "cut", CUT), target / "cut-feed", COLLAPSE, work)
+        one_run(cut_feed(dataset, work / "cut", CUT), (target or HERE) / "cut-feed", COLLAPSE, work)
 
 
 def one_run(dataset: Dataset, out: Path, overrides: tuple[str, ...], work: Path) -> None:
@@ -104,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", default=["healthy", "cut-feed"], help="healthy, cut-feed (default: both)")
     parser.add_argument("--customers", type=int, help=f"customers of the bank (default: {CUSTOMERS}; with --full 50000)")
     parser.add_argument("--dataset", type=Path, help="an already built dataset of the same bank")
-    parser.add_argument("--out", type=Path, help="where the folders go (default: sample_runs)")
+    parser.add_argument("--out", type=Path, help="where the folders go (default: sample_runs, and tests/runs for `healthy`)")
     full = parser.add_argument_group("the run of the whole model, in stages that are passed over where they are done")
     full.add_argument("--full", action="store_true", help="make `full` instead: v3_14 on 50,000 customers, half a day")
     full.add_argument("--work", type=Path, default=WORK, help=f"where its stages are kept (default: {WORK})")
@@ -127,8 +130,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(e, file=sys.stderr)
             return 2
     with tempfile.TemporaryDirectory() as folder:
-        out = HERE if arguments.out is None else arguments.out
-        make(out, arguments.customers or CUSTOMERS, arguments.dataset, arguments.names, Path(folder))
+        make(arguments.out, arguments.customers or CUSTOMERS, arguments.dataset, arguments.names, Path(folder))
     return 0
 
 

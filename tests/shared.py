@@ -10,6 +10,12 @@ import pytest
 from filelock import FileLock
 
 
+SMALL_RUN = Path(__file__).parent / "runs" / "healthy"
+"""A finished run of the preset `small` on 20,000 customers, stored without its analysis; `make sample-runs` makes it."""
+CUT_RUN = Path(__file__).parents[1] / "sample_runs" / "cut-feed"
+"""The bundled run whose feed was cut."""
+
+
 def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """The folder `name` that `make` filled: by the first worker that asks, while the others wait for it. Nobody may change it.
 

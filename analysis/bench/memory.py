@@ -13,7 +13,7 @@ from ple_model.bench.measure import Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.errors import UserError
 
-BUNDLED = Path(__file__).resolve().parents[2] / "sample_runs" / "healthy"
+BUNDLED = Path(__file__).resolve().parents[2] / "sample_runs" / "full"
 FLAT = 1.10
 """Ten times the rows may cost a tenth more memory: allocators are not exact."""
 CHILD = """
@@ -36,7 +36,7 @@ def peak_mb(run: Path, threads: int) -> float:
 
 def run(settings: Settings) -> list[Row]:
     if not BUNDLED.is_dir():
-        raise UserError(f"{BUNDLED} is missing: make it with 'make sample-runs'")
+        raise UserError(f"{BUNDLED} is missing: make it with 'make sample-runs-full'")
     few, many = settings.pick(10_000, 1_000), settings.pick(100_000, 3_000)
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
         peaks = [peak_mb(repeated_run(BUNDLED, Path(folder) / str(n), n).path, 2) for n in (few, many)]

@@ -35,7 +35,7 @@ from ple_model.bench.registry import Benchmark
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run, load_run
 
-BUNDLED = Path(__file__).parents[2] / "sample_runs" / "healthy"
+BUNDLED = Path(__file__).parents[2] / "sample_runs" / "full"
 
 
 class _NoLosses(Judge):

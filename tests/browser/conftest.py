@@ -1,4 +1,4 @@
-"""One app a session and one browser a file; the app shows the two bundled runs, measured, and a damaged folder."""
+"""One app a session and one browser a file; the app shows two runs of `small`, measured, and a damaged folder."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from analysis import diagnose
 from dashboard.browser import CHROMIUM, WAIT_MS, app, launch
-from dashboard.server import DEBUG, ROOT
+from dashboard.server import DEBUG
 from ple_model.data.dataset.reader import Dataset
-from tests.shared import shared
+from tests.shared import CUT_RUN, SMALL_RUN, shared
 
-BUNDLED = ("healthy", "cut-feed")
+BUNDLED = (SMALL_RUN, CUT_RUN)
 
 
 @pytest.fixture(scope="session")
 def shown_runs(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the bundled runs and one that cannot be read; a dataset lies beside it, where the form looks."""
+    """A folder with the two runs and one that cannot be read; a dataset lies beside it, where the form looks."""
 
     def measured(runs: Path) -> None:
-        for name in BUNDLED:
-            bundled = ROOT / "sample_runs" / name
+        for bundled in BUNDLED:
             if not bundled.is_dir():
                 pytest.fail(f"the browser tests show {bundled}, which is missing: make it with 'make sample-runs'")
-            shutil.copytree(bundled, runs / name)
-            diagnose(runs / name)
+            shutil.copytree(bundled, runs / bundled.name)
+            diagnose(runs / bundled.name)
 
     root = tmp_path_factory.mktemp("browser")
     runs = Path(shutil.copytree(shared(tmp_path_factory, "bundled", measured), root / "runs"))

@@ -1,7 +1,7 @@
 """`python -m tests.browser.screenshots [RUNS_DIR] [OUT]`: a picture of every page, and of the overview in dark as well.
 
 The bundled runs are shown unless another folder of runs is given: the overview and the pages of health on the run with the cut
-feed, which have something to say about it, the others on the healthy run.
+feed, which have something to say about it, the others on the run of the whole model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dashboard.server import ROOT
 from dashboard.view import run_views
 
 BROKEN = ("overview", "expert_health", "cgc_gates")
-"""Pages pictured on the run that is not healthy."""
+"""Pages pictured on the run with the cut feed."""
 
 
 def settle(page: Page) -> None:
@@ -31,20 +31,20 @@ def settle(page: Page) -> None:
 
 
 def take(runs: Path, out: Path, width: int = 1280, height: int = 1040) -> list[Path]:
-    """Write OUT/<page>.png and OUT/overview-dark.png of the runs `healthy` and `cut-feed`; returns the files."""
+    """Write OUT/<page>.png and OUT/overview-dark.png of the runs `full` and `cut-feed`; returns the files."""
     out.mkdir(parents=True, exist_ok=True)
     wanted: list[tuple[str, Literal["light", "dark"]]] = [(v.name, "light") for v in run_views()]
     wanted.append(("overview", "dark"))
     taken = []
     with tempfile.TemporaryDirectory() as work:
         shown = Path(work) / "runs"
-        for name in ("healthy", "cut-feed"):
+        for name in ("full", "cut-feed"):
             shutil.copytree(runs / name, shown / name)
         with app([shown], Path(work) / "app.log") as address, sync_playwright() as playwright:
             browser = launch(playwright)
             for name, theme in wanted:
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme)
-                run = "cut-feed" if name in BROKEN else "healthy"
+                run = "cut-feed" if name in BROKEN else "full"
                 page.goto(f"{address}/{name}?run={run}")
                 settle(page)
                 taken.append(out / f"{name}{'' if theme == 'light' else '-dark'}.png")

@@ -409,7 +409,7 @@ def drill(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, default=Path(__file__).resolve().parents[2] / "sample_runs" / "healthy")
+    parser.add_argument("--run", type=Path, default=Path(__file__).resolve().parents[1] / "runs" / "healthy")
     parser.add_argument("--cases", type=int, help="a seeded choice of this many")
     parser.add_argument("--part", help="I/N: the I-th of N parts of all cases, in a seeded order")
     parser.add_argument("--only", nargs="*", help="these commands alone")

@@ -16,8 +16,9 @@ from ple_model.data.build.folds import folds_of
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.derived.gmm import behaviour
 from ple_model.run import load_run
+from tests.shared import SMALL_RUN
 
-RUN = load_run(Path(__file__).parents[3] / "sample_runs" / "healthy")
+RUN = load_run(SMALL_RUN)
 ROWS = 50
 
 

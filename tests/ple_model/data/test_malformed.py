@@ -42,11 +42,12 @@ from ple_model.run import load_run
 from tests.ple_model.data import malformed
 from tests.ple_model.data.malformed import CUTOFF, ERRORS, HANDLED, PEOPLE, Bank, Case, bank, everything, put, write
 from tests.ple_model.data.test_import_features import NAMES, N, table
+from tests.shared import SMALL_RUN
 
 pytestmark = pytest.mark.slow
 
 ONE = BuildSettings(workers=1, threads=1)
-RUN = Path(__file__).parents[3] / "sample_runs" / "healthy"
+RUN = SMALL_RUN
 
 
 def _ids(case: Case) -> str:
