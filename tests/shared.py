@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-
 SMALL_RUN = Path(__file__).parent / "runs" / "healthy"
 """A finished run of the preset `small` on 20,000 customers, stored without its analysis; `make sample-runs` makes it."""
 CUT_RUN = Path(__file__).parents[1] / "sample_runs" / "cut-feed"
