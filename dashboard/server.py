@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from ple_model.threads import bound_environment
+
 ROOT = Path(__file__).resolve().parents[1]
 RUNS_VARIABLE = "PLE_RUNS_DIRS"
 ADDRESS_VARIABLE = "PLE_ADDRESS"
@@ -53,9 +55,8 @@ def app_environment(folders: list[Path]) -> dict[str, str]:
     """The server's environment: where the runs are, and the packages of this checkout."""
     path = os.environ.get("PYTHONPATH")
     return {
-        **os.environ,
+        **bound_environment(os.environ),
         ADDRESS_VARIABLE: ADDRESS,
         RUNS_VARIABLE: os.pathsep.join(str(f.resolve()) for f in folders),
         "PYTHONPATH": str(ROOT) if not path else f"{ROOT}{os.pathsep}{path}",
-        "OMP_PROC_BIND": os.environ.get("OMP_PROC_BIND", "close"),
     }

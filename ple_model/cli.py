@@ -19,6 +19,7 @@ from ple_model.arguments import check_types
 from ple_model.commands import Arguments, Command, Listener
 from ple_model.disk import disk_full, is_disk_full, named_file
 from ple_model.errors import UserError, did_you_mean
+from ple_model.threads import settle
 
 BUILT_IN = (
     "ple_model.commands_model",
@@ -97,6 +98,7 @@ def main(argv: Sequence[str] | None = None, listener: Listener | None = None) ->
             parser.print_help()
             return 2
         arguments.listener = listener
+        settle()
         outputs += written_paths(arguments)
         return commands[arguments.command].run(arguments)
     except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell

@@ -18,6 +18,7 @@ from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.progressbar import ProgressBar
+from ple_model.threads import settle
 from ple_model.ticker import share_of
 from ple_model.translation import training_sentence
 
@@ -45,6 +46,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: Arguments) -> int:
+    settle(arguments.threads, bind=True)
     import torch
 
     from ple_model.config import load_config

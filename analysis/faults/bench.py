@@ -41,6 +41,7 @@ from ple_model.files import write_tensors
 from ple_model.model import PLEClusterAdaTT
 from ple_model.row_loss import Yardstick
 from ple_model.run import Run, load_run
+from ple_model.threads import take_back
 
 SEEDS = LOOKED_AT
 QUICK = (
@@ -139,6 +140,7 @@ def planted(bench: Bench, healthy: Healthy, work: Sequence[Work], workdir: Path,
 def _settle() -> None:
     """A process for cases: one thread, and an interrupt is the business of the one that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_back()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 

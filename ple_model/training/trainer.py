@@ -28,6 +28,7 @@ from ple_model.new_run import now
 from ple_model.progress import Callback
 from ple_model.run import Run, load_run, write_config
 from ple_model.skill import measure, stored
+from ple_model.training.feed import on_device
 from ple_model.training.report import Report
 from ple_model.training.session import Options, Session, Stop, Stopped
 from ple_model.training.steps import Steps
@@ -159,8 +160,8 @@ class Trainer:
             "train", self.session.batch_size, shuffle=True, seed=self.config.training.seed, epoch=p.epoch, start=p.step
         )
         before = p.seconds
-        for batch in batches:
-            self.steps.take(batch.inputs.to(self.session.device, non_blocking=True), self.log)
+        for inputs in on_device(batches, self.session.device):
+            self.steps.take(inputs, self.log)
             p.step += 1
             p.total_steps += 1
             self._stepping = time.monotonic() - began

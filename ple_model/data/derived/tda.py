@@ -14,7 +14,6 @@ long. A row with fewer than `MIN_ACTIVE` active days (weeks) is absent. Summarie
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from multiprocessing import get_context
 import numpy as np
 from numpy.typing import NDArray
 from ripser import ripser
+
+from ple_model.threads import one_thread_each, take_back
 
 FloatArray = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -248,8 +249,8 @@ def compute_topology(daily: FloatArray, app_events: FloatArray, *, workers: int 
     starts = range(0, len(daily), block_rows)
     blocks = [(daily[i : i + block_rows], app_events[i : i + block_rows]) for i in starts]
     if workers > 1 and len(blocks) > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes of one thread beat one of two
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        context = get_context("spawn")
+        with one_thread_each(), ProcessPoolExecutor(workers, mp_context=context, initializer=take_back) as pool:
             done = list(pool.map(_block, *zip(*blocks, strict=True)))
     else:
         done = [_block(*b) for b in blocks]

@@ -22,6 +22,7 @@ from ple_model.data.synth.world import Strengths
 from ple_model.errors import UserError
 from ple_model.staging import staged_folder
 from ple_model.tasks import CHANNELS, OFFERS
+from ple_model.threads import one_thread_each, take_back
 
 BLOCK = 500
 Progress = Callable[[int, int], None]
@@ -158,7 +159,7 @@ def _blocks(seed: int, blocks: int, workers: int) -> Iterator[dict[str, pa.Table
         for number in range(blocks):
             yield simulate_block(seed, number).tables
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with one_thread_each(), ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=take_back) as pool:
         ahead = [pool.submit(_tables, seed, k) for k in range(min(blocks, workers + 1))]
         for number in range(blocks):
             yield ahead.pop(0).result()
