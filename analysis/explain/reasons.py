@@ -28,6 +28,13 @@ Teller = Callable[[str, float], OriginSentence | None]
 """What an input (or family of inputs) with this contribution was made of; None where that is not known."""
 Alike = Callable[[str], Iterable[str]]
 """The columns that say the same as one, itself included."""
+Beside = Callable[[str, Language], str]
+"""How the customer's value in a column stands among those of similar customers; empty where there is nothing to say."""
+
+
+def alone(name: str, language: Language) -> str:
+    """No similar customers to compare with."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,13 @@ def feature_contributions(
 def reasons(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], subject: Subject, sign: float, limit: int = FOR,
     *, teller: Teller = lambda topic, value: None, alike: Alike = lambda name: (name,),
+    beside: Beside = alone,
 ) -> tuple[Reason, ...]:  # fmt: skip
     """The strongest reasons whose contribution has the sign of `sign`."""
     candidates: list[tuple[float, Callable[[], Reason]]] = []
     for leader, together, value in merged(features, alike):
         if value * sign > 0:
-            candidates.append((abs(value), partial(of_features, leader, together, value, subject)))
+            candidates.append((abs(value), partial(of_features, leader, together, value, subject, beside)))
     for topic, (members, value) in topics(groups).items():
         if value * sign > 0:
             candidates.append((abs(value), partial(of_topic, topic, members, value, subject, teller)))
@@ -110,9 +118,11 @@ def topics(groups: Mapping[str, float]) -> dict[str, tuple[tuple[str, ...], floa
     return found
 
 
-def of_features(f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject) -> Reason:
+def of_features(
+    f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject, beside: Beside = alone
+) -> Reason:
     """`of_feature` for all columns that say the same: their sum, in the words of one."""
-    return replace(of_feature(replace(f, contribution=contribution), subject), sources=together)
+    return replace(of_feature(replace(f, contribution=contribution), subject, beside), sources=together)
 
 
 def of_topic(topic: str, members: tuple[str, ...], contribution: float, subject: Subject, teller: Teller) -> Reason:
@@ -127,18 +137,26 @@ def of_topic(topic: str, members: tuple[str, ...], contribution: float, subject:
     return Reason(en, ko, members, contribution, told.through)
 
 
-def of_feature(f: FeatureContribution, subject: Subject) -> Reason:
-    """`Days since the last purchase: 12 days, where 34 days is typical; this raises ... by 3.2 points.`"""
+def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone) -> Reason:
+    """`Days since the last purchase: 12 days, where the median is 34 days (below that of 80% of similar customers); this
+    raises ... by 3.2 points.`"""
 
     def said(sentence: str, language: Language) -> str:
         effect = subject.effect(f.contribution, language)
         if f.unit == CATEGORY:  # its sentence holds the values
             return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
-        column = _subject(f.name, sentence, language)
+        column, placed = _subject(f.name, sentence, language), beside(f.name, language)
         if (side := level(f.value, f.typical, f.unit)) is not None:
             side = "other" if CIRCLE.search(f.name) else side
-            return phrase("reason.level", language, column=column, level=phrase(f"origin.{side}", language), effect=effect)
+            said_level = phrase(f"origin.{side}", language)
+            if placed:
+                said_level = phrase("reason.placed", language, said=said_level, beside=placed)
+            return phrase("reason.level", language, column=column, level=said_level, effect=effect)
         own, typical = (plain_quantity(v, f.unit, language) for v in (f.value, f.typical))
+        if placed:
+            return phrase(
+                "reason.feature_beside", language, column=column, own=own, typical=typical, beside=placed, effect=effect
+            )
         return phrase("reason.feature", language, column=column, own=own, typical=typical, effect=effect)
 
     return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)

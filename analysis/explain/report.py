@@ -77,7 +77,8 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
         if reasons:
             items = "".join(f"<li>{_e(r.ko if language == 'ko' else r.en)}</li>" for r in reasons)
             out += _section(w[side], f"<ol>{items}</ol>")
-    return out
+    said = found.similar_said(language)
+    return f"{out}<p>{_e(said)}</p>" if said else out
 
 
 def _offers(found: Explanation, w: dict[str, str]) -> str:

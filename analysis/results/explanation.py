@@ -257,6 +257,8 @@ class Explanation:
     """task -> why it has no prediction for this customer, in words (`tasks.Condition`)"""
     skill: Standing | None = field(default=None, kw_only=True)
     """None where it is not known."""
+    compared: tuple[str, str] = field(default=("", ""), kw_only=True)
+    """Whom the reasons call similar customers, in English and Korean; empty where there are none to compare with."""
     anyway: bool = field(default=False, kw_only=True)
     """The reader asked for the reasons although the task has no skill."""
 
@@ -264,6 +266,12 @@ class Explanation:
     def unskilled(self) -> bool:
         """The task is not predicted better than by its average: no reason for a prediction means anything."""
         return self.skill is not None and self.skill.has_skill is False
+
+    def similar_said(self, language: Language) -> str:
+        """Whom the reasons call similar; empty where none of them speaks of similar customers."""
+        said, word = self.compared[language == "ko"], phrase("origin.similar.word", language)
+        told = [r.ko if language == "ko" else r.en for r in (*self.reasons, *self.against)]
+        return said if any(word in text for text in told) else ""
 
     @property
     def withheld(self) -> bool:
@@ -330,6 +338,11 @@ class Explanation:
             lines.append(warning or words["withheld"])
         else:
             lines += [f"{i}. {r.ko if ko else r.en}" for i, r in enumerate(self.reasons, 1)]
+            if self.against:
+                lines.append(f"{section('page', language)[self.sides[1]]}:")
+                lines += [f"- {r.ko if ko else r.en}" for r in self.against]
+            if said := self.similar_said(language):
+                lines.append(said)
         return "\n".join(lines)
 
     def headline(self, language: Language = "en") -> str:

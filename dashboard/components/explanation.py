@@ -81,6 +81,8 @@ def _sides(e: Explanation) -> None:
             if e.against:
                 put.markdown(f"**{t(f'why.{second}')}**")
                 put.markdown(_sentences(e.against))
+            if said := e.similar_said(_language()):
+                put.caption(said)
         if e.absent:
             put.caption(t("why.absent", names=_named(e.absent)))
 

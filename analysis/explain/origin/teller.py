@@ -16,9 +16,11 @@ from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, scale_of, states_of
 from analysis.explain.origin.peers import of_graph
+from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.i18n import phrase
+from analysis.wording import Language
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.normalize import CLIP, RAW
 from ple_model.data.dataset.reader import Dataset
@@ -67,6 +69,20 @@ class Teller:
         if (column := self.schema.index.get(name)) is None:
             return (name,)
         return (self.schema.columns[int(i)].name for i in np.flatnonzero(self.explainer.peers.alike(column)))
+
+    @cached_property
+    def similar(self) -> SimilarCustomers | None:
+        """Customers of the same cluster, named where the run says what sets it apart."""
+        e, customer = self.explainer, self.path.customer
+        clusters = None if self.schema.own else clusters_of(e)
+        cluster = int(customer.cluster_ids[0])
+        traits = () if clusters is None else clusters.traits(cluster)
+        return SimilarCustomers.of(e.peers, e.customers, self.batch.customer_id[0], cluster, self.data.normalizer(), traits)
+
+    def beside(self, name: str, language: Language) -> str:
+        """How the customer's value in a column stands among those of similar customers; empty where there is nothing to say."""
+        column = self.schema.index.get(name)
+        return "" if self.similar is None or column is None else self.similar.beside(self.columns, column, language)
 
     @cached_property
     def columns(self) -> Columns:

@@ -116,6 +116,22 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
     assert reason.sources == ("recency_days",)
 
 
+def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(found: Explanation) -> None:
+    column = load_schema().column("recency_days")
+    f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
+                            column.sentence_ko)  # fmt: skip
+    said = {"en": "below that of 80% of similar customers", "ko": "유사 고객의 80%보다 낮음"}
+    reason = of_feature(f, Subject("churn", "Churn", "", True, ""), lambda name, language: said[language])
+    assert reason.en.startswith(f"Days since the last purchase: 12 days, where the median is 34 days ({said['en']}); this raises")
+    assert f"12일(중앙값은 34일, {said['ko']}). " in reason.ko
+    both = ("Similar customers: 20.", "유사 고객: 20명.")
+    x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True)
+    assert x.similar_said("en") == both[0]
+    assert x.text().splitlines()[-2:] == ["- Against.", both[0]]
+    assert x.text("ko").endswith(both[1])
+    assert replace(x, reasons=(), compared=both).similar_said("en") == ""
+
+
 def test_a_reason_for_a_regression_is_in_its_unit() -> None:
     reason = of_group("txn_seq", -25.0, Subject("ltv", "Lifetime value", "", False, "currency"))
     whole = "Day-by-day transactions, as a summary that no single fact stands for: unlike the reference profile's"

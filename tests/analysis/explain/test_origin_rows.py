@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import numpy as np
 import pytest
 
-from analysis.explain.origin.clusters import AGREES
+from analysis.engine.population import Population
+from analysis.explain.origin.clusters import AGREES, MEMBERS
 from analysis.explain.origin.days import Days
+from analysis.explain.origin.similar import MOST, SimilarCustomers
 from analysis.explain.origin.states import States
+from analysis.explain.origin.told import Columns
 from ple_model.data.build.artifacts import JOURNEY_DAYS, read_gmm, read_hmm, read_scale
 from ple_model.data.build.folds import folds_of
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.derived.gmm import behaviour
 from ple_model.run import load_run
+from ple_model.schema import load_schema
 from tests.shared import SMALL_RUN
 
 RUN = load_run(SMALL_RUN)
@@ -72,3 +77,39 @@ def test_the_stored_posteriors_are_those_of_the_customers_own_columns(rows: Batc
     found = read_gmm(RUN.preprocess).posterior(behaviour(rows.inputs.features.numpy()), folds_of(rows.customer_id))
     assert rows.inputs.cluster_probs is not None
     assert np.abs(found - rows.inputs.cluster_probs.numpy()).max() <= AGREES
+
+
+def test_how_customers_stand_among_similar_ones_is_so_in_the_raw_rows() -> None:
+    """Every sentence that is said of the test customers about two columns whose raw values the sample holds."""
+    batch, schema, normalizer = RUN.sample().load("test"), load_schema(), RUN.sample().normalizer()
+    peers = Population.of([batch.inputs])
+    own = normalizer.inverse(batch.inputs.features.numpy())
+    said: dict[str, int] = {}
+    for name in ("recency_days", "spend_28d"):
+        values, column = np.array(raw(batch, name), dtype=np.float64), schema.index[name]
+        for i in range(0, len(batch), 4):
+            cluster = int(peers.cluster[i])
+            similar = SimilarCustomers.of(peers, batch.customer_id, batch.customer_id[i], cluster, normalizer, ())
+            if similar is None or not peers.parts["rfm"][i]:
+                continue
+            columns = Columns(schema, own[i], own[i], np.ones(len(own[i]), dtype=bool))
+            en, ko = (similar.beside(columns, column, x) for x in ("en", "ko"))
+            others = values[similar.rows]
+            assert batch.customer_id[i] not in {batch.customer_id[j] for j in similar.rows}
+            assert len(others) >= MEMBERS
+            assert bool(en) == bool(ko)
+            if not en:
+                continue
+            (number,) = re.findall(r"\d+", en)
+            assert number in ko
+            if "times" in en:
+                assert name == "spend_28d"
+                assert values[i] / np.median(others) == pytest.approx(int(number), abs=0.51)
+                assert 2 <= int(number) <= MOST
+            else:
+                lower = "above" in en
+                share = (others < values[i] if lower else others > values[i]).mean()
+                assert 0.5 < int(number) / 100 <= share + 1e-9
+            kind = "times" if "times" in en else "rank"
+            said[kind] = said.get(kind, 0) + 1
+    assert min(said.get("times", 0), said.get("rank", 0)) >= 10
