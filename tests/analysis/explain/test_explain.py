@@ -122,7 +122,7 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
                             column.sentence_ko)  # fmt: skip
     said = {"en": "below that of 80% of similar customers", "ko": "유사 고객의 80%보다 낮음"}
     reason = of_feature(f, Subject("churn", "Churn", "", True, ""), lambda name, language: said[language])
-    assert reason.en.startswith(f"Days since the last purchase: 12 days, where the median is 34 days ({said['en']}); this raises")
+    assert reason.en.startswith(f"Days since the last purchase: 12 days, where the median is 34 days ({said['en']}); this")
     assert f"12일(중앙값은 34일, {said['ko']}). " in reason.ko
     both = ("Similar customers: 20.", "유사 고객: 20명.")
     x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True)
