@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from analysis.engine.population import Population
 from analysis.explain.origin.clusters import MEMBERS, Trait
-from analysis.explain.origin.told import CIRCLE, LANGUAGES, Columns, listed
+from analysis.explain.origin.told import CIRCLE, Columns, listed
 from analysis.i18n import phrase
 from analysis.wording import Language
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.money import is_money
+from ple_model.numerals import LANGUAGES
 
 Array = NDArray[np.float64]
 UNCOUNTED = ("flag", "category")
@@ -56,22 +57,30 @@ class SimilarCustomers:
 
     def beside(self, columns: Columns, column: int, language: Language) -> str:
         """`4 times the median of similar customers`, `below that of 92% of similar customers`; empty where neither is worth
-        telling: the times from twice on, a rank where more than half are on the other side."""
+        telling: the times from twice on, a rank where more than half are on the other side. Never against what the same
+        sentence says of the typical customer: `6, where the median is 21 (3 times ...)` would read as a slip."""
         c = columns.schema.columns[column]
         if not columns.known[column] or c.unit in UNCOUNTED or CIRCLE.search(c.name):
             return ""
         values, own = self.values(column), float(columns.own[column])
         if len(values) < MEMBERS:
             return ""
+        way = own - float(columns.typical[column])
         middle = float(np.median(values)) if len(values) == len(self.rows) else 0.0  # of some of them it is no median of all
-        if (c.unit == "count" or is_money(c.unit)) and middle > ROUNDED and 2 <= (n := round(own / middle)) <= MOST:
+        if (
+            (c.unit == "count" or is_money(c.unit))
+            and way >= 0
+            and middle > ROUNDED
+            and 2 <= (n := round(own / middle)) <= MOST
+        ):
             about = "times" if abs(own / middle - n) < EXACT else "about_times"
             return phrase(f"origin.similar.{about}", language, n=f"{n:,}")
         least = ROUNDED * max(1.0, abs(own))
         above, below = (int(side.sum()) / len(self.rows) for side in (values < own - least, values > own + least))
         side, share = ("above", above) if above >= below else ("below", below)
         percent = int(100 * share)  # downwards, so that it is never too much
-        return phrase(f"origin.similar.{side}", language, share=f"{percent}%") if percent > 50 else ""
+        told = percent > 50 and (way >= 0 if side == "above" else way <= 0)
+        return phrase(f"origin.similar.{side}", language, share=f"{percent}%") if told else ""
 
     def who(self) -> tuple[str, str]:
         """Whom the sentences call similar, in both languages."""

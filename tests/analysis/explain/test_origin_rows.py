@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -110,6 +111,8 @@ def test_how_customers_stand_among_similar_ones_is_so_in_the_raw_rows() -> None:
                 lower = "above" in en
                 share = (others < values[i] if lower else others > values[i]).mean()
                 assert 0.5 < int(number) / 100 <= share + 1e-9
+            against = replace(columns, typical=own[i] + (1 if "below" not in en else -1))
+            assert not similar.beside(against, column, "en"), "a sentence that says both ways"
             kind = "times" if "times" in en else "rank"
             said[kind] = said.get(kind, 0) + 1
     assert min(said.get("times", 0), said.get("rank", 0)) >= 10
