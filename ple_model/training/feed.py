@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ple_model.batch import PLEClusterInput
-from ple_model.data.dataset.reader import Batch
+from ple_model.data.dataset.batches import Batch
 
 AHEAD = 2
 """Batches that are read before they are asked for."""

@@ -12,10 +12,9 @@ from analysis.engine.population import Population
 from analysis.explain.origin.clusters import MEMBERS, Trait
 from analysis.explain.origin.told import CIRCLE, Columns, listed
 from analysis.i18n import phrase
-from analysis.wording import Language
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.money import is_money
-from ple_model.numerals import LANGUAGES
+from ple_model.numerals import LANGUAGES, Language
 
 Array = NDArray[np.float64]
 UNCOUNTED = ("flag", "category")
@@ -53,7 +52,8 @@ class SimilarCustomers:
     def values(self, column: int) -> Array:
         """What those of them have in a column who have its part at all, in real units."""
         there = self.peers.parts[self.peers.part_of(column)][self.rows]
-        return self._values[there, column]
+        found: Array = self._values[there, column]
+        return found
 
     def beside(self, columns: Columns, column: int, language: Language) -> str:
         """`4 times the median of similar customers`, `below that of 92% of similar customers`; empty where neither is worth

@@ -20,13 +20,12 @@ from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.i18n import phrase
-from analysis.wording import Language
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.normalize import CLIP, RAW
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS
 from ple_model.money import UNKNOWN
-from ple_model.numerals import LANGUAGES
+from ple_model.numerals import LANGUAGES, Language
 from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import HMM_MODES
