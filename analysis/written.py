@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from analysis.resaved import rounded_by
 from analysis.stats.written import TensorChange, Written
 from ple_model.batch import PLEClusterInput
 from ple_model.config_values import changed_values
@@ -73,6 +74,8 @@ def written(run: Run, model: PLEClusterAdaTT, said: Said | None = None) -> Writt
     found = _tensors(then, tensors, run)
     now = preprocess_marks(run.preprocess, then.preprocess)
     changed = {k: v for k, v in then.preprocess.items() if k in now and now[k].hash != v.hash}
+    kept = run.path / "sample" / "artifacts"
+    resaved = {k: by for k in changed if (by := rounded_by(run.preprocess / k, kept / k, then.preprocess[k])) is not None}
     sample = _sample(then, run)
     here = environment()
     other = file_hash(run.path / "config.yaml") != then.config
@@ -80,7 +83,8 @@ def written(run: Run, model: PLEClusterAdaTT, said: Said | None = None) -> Writt
     result = Written(
         modules=_count(tensors),
         tensors=found,
-        files={k: v.changed_parts(now[k]) for k, v in changed.items()},
+        files={k: v.changed_parts(now[k]) for k, v in changed.items() if k not in resaved},
+        resaved=resaved,
         exchanged={k: p for k, v in changed.items() if (p := _exchanged(v, now[k]))},
         gone=tuple(k for k in then.preprocess if k not in now),
         config=bool(settings) if then.settings is not None else other,

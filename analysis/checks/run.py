@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
+from analysis.resaved import ROUNDING
 from analysis.stats.run import Statistics
 from analysis.stats.written import TensorChange, Written
 
@@ -94,6 +95,15 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "The file was edited, replaced by another run's, or damaged after the training.",
             Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
         )
+    for file, by in w.resaved.items():
+        yield Finding(
+            "RUN-CHANGED", "info", f"preprocess/{file}",
+            f"`preprocess/{file}` was saved again at lower precision: its numbers are those of training, up to {by:.1g} of "
+            "their size.",
+            (Evidence("largest relative difference of a number", by, ROUNDING),), None,
+            "A tool read the file and wrote it again in 32 bits.",
+            Fix("", None, None, "Nothing to do: rounding of this size moves no prediction that is shown."),
+        )  # fmt: skip
     if w.config:
         yield _configuration(w)
     if w.sample == "changed":

@@ -47,6 +47,8 @@ class Written:
     exchanged: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     """Of files of preprocess/ that changed: pairs of entries of which each now holds what training wrote of the other."""
     gone: tuple[str, ...] = ()
+    resaved: dict[str, float] = field(default_factory=dict)
+    """Files of preprocess/ that hold the numbers of training rounded to 32 bits, with the largest relative difference."""
     config: bool = False
     """config.yaml says something else; another order of its keys, or a comment, does not count."""
     settings: dict[str, tuple[str, str]] = field(default_factory=dict)

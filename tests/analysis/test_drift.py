@@ -302,3 +302,22 @@ def test_another_normaliser_does_not_hide_a_shift(tiny_run: Run, tiny_dataset: D
     back = change(np.zeros((1, 734), dtype=np.float32))
     assert back[0, 0] == pytest.approx(7.0)  # 0 in the other's scale is 7 in the unit that the run reads as it is
     assert (back[0, 1:] == 0).all()
+    assert np.isnan(change(np.full((1, 734), np.nan, dtype=np.float32))).all()  # what a row lacks does not become the middle
+
+
+def test_a_shared_value_stays_in_its_bin_under_another_normaliser(
+    tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tiny_dataset.extract(tmp_path / "other", limit=50)
+    kind, centre, scale = (np.array(getattr(other.normalizer(), k)) for k in ("kind", "centre", "scale"))
+    kind[:], scale[:] = 1, np.linspace(0.3, 3.0, 734)
+    Normalizer(kind, centre, scale).save(other.path / "artifacts")
+    profile = Profile.load(tiny_run.preprocess)
+    assert profile is not None
+    shared = np.random.default_rng(0).uniform(-3, 3, 734).astype(np.float32)  # of each column the number many rows share
+    edges = np.full_like(profile.edges, np.inf)
+    edges[:, 0] = shared
+    monkeypatch.setattr("analysis.reference.training_profile", lambda run: replace(profile, edges=edges))
+    change = rescale(tiny_run, other)
+    assert change is not None
+    assert (change(((shared - centre) / scale)[None].astype(np.float32))[0] == shared).all()

@@ -22,13 +22,17 @@ from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.facts import facts_of
 from analysis.fingerprint import run_digest
+from analysis.reference import rescale
 from analysis.stats.run import Statistics
 from analysis.written import rows_of_training, written
 from ple_model.data.dataset.manifest import sha256_file
+from ple_model.data.dataset.normalize import Normalizer
 from ple_model.files import read_json, read_tensors, write_json, write_tensors
 from ple_model.finish import write_sample
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run, load_run
+from ple_model.run_fingerprint import write_fingerprint
+from ple_model.safe_arrays import read_npz, write_npz
 from ple_model.schema import PART_SLICES
 from ple_model.skill import stored as stored_baselines
 from ple_model.skill import stored_by_key
@@ -323,3 +327,25 @@ def test_a_list_of_the_configuration_in_another_order_is_told_as_such(copy: Path
     _settings(copy, turn)
     (found,) = (f for f in said(copy, "RUN-CHANGED") if f.alarm)
     assert "`task_experts.enabled_tasks` in `config.yaml` lists the same as in training in another order." in found.verdict
+
+
+def _again_in_32_bits(path: Path) -> None:
+    arrays = read_npz(path)
+    write_npz(path, {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()})
+
+
+def test_numbers_saved_again_in_32_bits_are_information_and_others_are_not(copy: Path) -> None:
+    path = copy / "preprocess" / "normalizer.npz"
+    kind = np.ones(734, dtype=np.int8)
+    centre, scale = np.random.default_rng(0).normal(size=734), np.linspace(0.3, 3, 734)
+    for folder in (copy / "preprocess", copy / "sample" / "artifacts"):  # a normaliser whose numbers need 64 bits
+        Normalizer(kind, centre, scale).save(folder)
+    write_fingerprint(copy)
+    assert [f.severity for f in said(copy, "RUN-CHANGED")] == ["ok"]
+    _again_in_32_bits(path)
+    (found,) = said(copy, "RUN-CHANGED")
+    assert (found.severity, found.subject) == ("info", "preprocess/normalizer.npz")
+    assert [f.severity for f in said(copy, "RUN-DIFFERS")] == ["ok"]
+    assert rescale(load_run(copy), load_run(copy).sample()) is None
+    Normalizer(kind, centre, np.where(np.arange(734) == 3, scale * (1 + 1e-5), scale)).save(copy / "preprocess")
+    assert [f.severity for f in said(copy, "RUN-CHANGED")] == ["error"]
