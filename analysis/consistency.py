@@ -372,7 +372,9 @@ def _stand_ins(
         for value, count, n, beyond in found:
             if not _of_a_date(values[:, j], value, dates):
                 key, name = columns[j]
-                yield StandIn(key, name, value, count / n, float(reference.bound[j]), n, beyond)
+                there = values[np.isfinite(values[:, j]), j]
+                edge = -1 if there.min() == np.float32(value) else 1 if there.max() == np.float32(value) else 0
+                yield StandIn(key, name, value, count / n, float(reference.bound[j]), n, beyond, edge)
                 break
 
 

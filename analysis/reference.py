@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.resaved import ROUNDING
+from analysis.stats.written import ROUNDING
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from analysis.stats.written import ROUNDING
 from ple_model.errors import UserError
 from ple_model.files import read_json
 from ple_model.run_fingerprint import FileMark, file_hash
 from ple_model.safe_arrays import read_npz
 from ple_model.safe_paths import is_file
-
-ROUNDING = float(np.finfo(np.float32).eps)
-"""Relative difference that a number rounded to 32 bits may have."""
 
 
 def rounded_by(now: Path, kept: Path, mark: FileMark) -> float | None:

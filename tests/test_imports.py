@@ -32,6 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "readers",
             "refound",
             "relabelled",
+            "resaved",
             "units",
             "written",
         }

@@ -9,8 +9,11 @@ from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.consistency import ConsistencyStats, InputSkill, StandIn
 from analysis.stats.run import Statistics
+from ple_model.presence import is_part
 
 PRESENCE = "data.presence"
+INPUTS = 3
+"""Inputs with one number at the same edge of their columns from which it is a limit."""
 PROVEN = ("swapped", "reversed", "shifted", "constant")
 
 
@@ -149,9 +152,13 @@ def sentinel(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     x = _consistency(s)
     if not x.columns:
         raise NotMeasured(x.reason or "The columns were not looked at for stand-ins.")
+    shared = [one for one in x.stand_ins if one.share > t.sentinel_share]
+    cut = _clipped(shared)
+    if cut:
+        yield _one_clip(cut, x, t)
     by_input: dict[str, list[StandIn]] = {}
-    for one in x.stand_ins:
-        if one.share > t.sentinel_share:
+    for one in shared:
+        if one not in cut:
             by_input.setdefault(one.input, []).append(one)
     for key, found in by_input.items():
         first = max(found, key=lambda f: f.share)
@@ -177,6 +184,37 @@ def sentinel(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 "Leave such values empty before the import (a missing value is marked as absent), and build anew.",
             ),
         )
+
+
+def _clipped(shared: list[StandIn]) -> list[StandIn]:
+    """Those at the edge of their column, with the same number at that edge of columns of several inputs: a limit, and no number
+    that stands in for others."""
+    groups: dict[tuple[float, int], list[StandIn]] = {}
+    for one in shared:
+        if one.edge and not one.beyond:
+            groups.setdefault((one.value, one.edge), []).append(one)
+    return [one for found in groups.values() if len({f.input for f in found}) >= INPUTS for one in found]
+
+
+def _one_clip(cut: list[StandIn], x: ConsistencyStats, t: Thresholds) -> Finding:
+    limits = ", ".join(f"{v:.6g}" for v in sorted({one.value for one in cut}))
+    inputs = sorted({one.input for one in cut})
+    first = max(cut, key=lambda one: one.share)
+    return Finding(
+        "INPUT-SENTINEL",
+        "error",
+        "features" if all(map(is_part, inputs)) else "inputs",
+        f"{len(cut)} columns of {len(inputs)} inputs are cut off at {limits}: many rows hold exactly that, none goes beyond it, "
+        "and those of training did.",
+        (
+            Evidence("share of rows with the value", first.share, t.sentinel_share, first.rows, first.column),
+            Evidence("largest share it can have had in training", first.trained),
+            Evidence("columns that are cut off there", float(len(cut)), 0.0, x.columns, ", ".join(inputs)),
+        ),
+        PRESENCE,
+        "The values were clipped or saturated on their way here: what lay beyond the limit became the limit.",
+        Fix("", None, None, "Deliver these columns without the limit, as in training, and build anew."),
+    )
 
 
 @check("INPUT-DUPLICATE", "No customer is there twice at one cut-off.", PRESENCE)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.checks.positives import moved
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.renumbered import numbered_otherwise, other_order
 from analysis.checks.thresholds import Thresholds
@@ -290,6 +291,9 @@ def join(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         assert r is not None
         if _other_unit(s.labels[task], t):
             continue  # amounts in two units are told by nobody, and LABEL-UNIT says so
+        share = s.labels[task].rate
+        if share is not None and moved(share, t):
+            continue  # LABEL-RATE says so
         if r.found >= t.join_found and judged[task].skill.high < t.join_share * r.found:
             expected = r.then - r.then_spread
             if r.fresh.high < t.join_share * expected:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.labels import labels
+from analysis.checks.positives import away, opposite
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.renumbered import CLASSES
 from analysis.checks.thresholds import Thresholds
-from analysis.stats.labels import Rate
 from analysis.stats.run import Statistics
 
 
@@ -23,9 +22,9 @@ def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     for task, v in judged.items():
         r, lost = v.rate, v.missing
         assert r is not None
-        if _opposite(r, t):
+        if opposite(r, t):
             continue  # 0 and 1 are exchanged in all rows: the order of the predictions says so
-        few, many = _away(r, t, -1), _away(r, t, 1)
+        few, many = away(r, t, -1), away(r, t, 1)
         if not few and not many and lost is None:
             continue
         where = "" if lost is None else f"{', '.join(lost.values[:CLASSES])}{', ...' if len(lost.values) > CLASSES else ''}"
@@ -59,17 +58,3 @@ def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             else "The label's condition is another, its events count twice, or 0 and 1 are exchanged in some of the rows.",
             Fix("", None, None, "Compare the label's events by segment and date with those of training, and build again."),
         )
-
-
-def _away(r: Rate, t: Thresholds, side: int) -> bool:
-    """Beyond chance and far from both training's share and the model's."""
-    # of several customers each counted once, the training's own share being all but certain beside these rows
-    own = math.sqrt(max(r.trained * (1 - r.trained), 1e-12) / max(r.customers, 1))
-    gaps = ((r.here - r.trained) / own, (r.here - r.expected) / max(r.spread, 1e-9))
-    ratios = [math.log(max(r.here, 1e-9) / max(x, 1e-9)) for x in (r.trained, r.expected)]
-    return all(side * g > t.rate_deviations for g in gaps) and all(side * x > math.log(t.rate_change) for x in ratios)
-
-
-def _opposite(r: Rate, t: Thresholds) -> bool:
-    """Is it the share of the negatives?"""
-    return abs(r.here - (1 - r.expected)) < abs(r.here - r.expected) / 4

@@ -12,9 +12,8 @@ from collections.abc import Iterator, Sequence
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
-from analysis.resaved import ROUNDING
 from analysis.stats.run import Statistics
-from analysis.stats.written import TensorChange, Written
+from analysis.stats.written import ROUNDING, TensorChange, Written
 
 SHOWN = 6
 WHOLE = "model.safetensors"

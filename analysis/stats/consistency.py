@@ -38,6 +38,8 @@ class StandIn:
     rows: int
     beyond: bool = True
     """Beyond all values of training; else among them, where training hardly repeated any."""
+    edge: int = 0
+    """-1: no row has less, 1: none has more"""
 
 
 @dataclass(frozen=True)

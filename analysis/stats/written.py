@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+ROUNDING = 2.0**-23
+"""Relative difference that a number rounded to 32 bits may have."""
+
 
 @dataclass(frozen=True)
 class TensorChange:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from analysis.checks import checks
+from analysis.checks.registry import run_check
+from analysis.checks.thresholds import Thresholds
 from analysis.consistency import measure
 from analysis.stats.consistency import ConsistencyStats
 from ple_model.consistency import FILE, RIDGES, Consistency, consistency_of, each_from_the_rest, repeated_rows
 from ple_model.errors import UserError
 from ple_model.input_columns import SEQUENCES, THIRDS
+from tests.analysis.planted import healthy
 
 Rows = NDArray[np.float32]
 N = 700
@@ -136,6 +141,18 @@ def test_a_stand_in_is_named_and_a_value_that_training_shared_is_not(reference: 
     train[::7, of("features:rfm")[3]] = -999
     shared = consistency_of(COLUMNS, train, ["2025-03-01"] * 2000, rows(900, 2))
     assert found(shared, sentinel).stand_ins == ()
+
+
+def test_columns_that_are_cut_off_are_one_finding_and_no_stand_ins(reference: Consistency) -> None:
+    def clipped(x: Rows) -> None:
+        x[:, :20] = np.clip(x[:, :20], -2.0, 2.0)
+        x[::9, of("tda_features")[3]] = -999
+
+    s = replace(healthy(), consistency=found(reference, clipped))
+    shown = [f for f in run_check(checks()["INPUT-SENTINEL"], s, Thresholds()) if f.alarm]
+    assert [f.subject for f in shown] == ["inputs", "tda_features"]
+    assert "are cut off at -2, 2:" in shown[0].verdict
+    assert "-999" in shown[1].verdict
 
 
 def test_a_value_of_a_date_is_no_stand_in(reference: Consistency) -> None:

@@ -18,7 +18,7 @@ from analysis.quality import rows_twice
 from analysis.record import record
 from analysis.stats.factor import LEVELS, UNITS, factor, said, unit
 from analysis.stats.giveaways import giveaway, ranks
-from analysis.stats.labels import Refound, scales
+from analysis.stats.labels import Rate, Refound, scales
 from dashboard.i18n.sentences import templates
 from ple_model import label_profile
 from ple_model.data.dataset.reader import Dataset
@@ -175,6 +175,18 @@ def test_a_class_of_training_that_is_gone_is_no_wrong_join(
         gone = counts.index(0)
         assert f"Class {gone} ({one.names[gone]}) of channel" in found["LABEL-CLASS"].verdict
         assert "LABEL-JOIN" not in found or found["LABEL-JOIN"].follows == "LABEL-CLASS channel"
+
+
+@pytest.mark.parametrize(("here", "join"), [(0.2, True), (0.55, False)])
+def test_labels_whose_share_of_positives_moved_are_no_wrong_join(here: float, join: bool) -> None:
+    x = healthy()
+    lost = Refound(300, 0.3, Interval(0.0, -0.01, 0.01), 0.2, 0.03)
+    one = replace(x.labels["churn"], rate=Rate(300, 300, here, 0.2, 0.21, 0.02), refound=lost)
+    skill = {"test": {**x.skill["test"], "churn": task_skill("churn", "binary", 300, model=-0.3)}}
+    found = {f.id: f for f in run_checks(replace(x, labels={**x.labels, "churn": one}, skill=skill)) if f.alarm}
+    assert ("LABEL-JOIN" in found, "LABEL-RATE" in found) == (join, not join)
+    if not join:
+        assert found["SKILL-HARMFUL"].follows == "LABEL-RATE churn"
 
 
 def test_a_label_of_one_value_has_no_giveaway() -> None:

@@ -1,0 +1,27 @@
+"""Has the share of positives of a label moved? Asked by the check of it, and by those that would explain it otherwise."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.checks.thresholds import Thresholds
+from analysis.stats.labels import Rate
+
+
+def away(r: Rate, t: Thresholds, side: int) -> bool:
+    """Beyond chance and far from both training's share and the model's."""
+    # of several customers each counted once, the training's own share being all but certain beside these rows
+    own = math.sqrt(max(r.trained * (1 - r.trained), 1e-12) / max(r.customers, 1))
+    gaps = ((r.here - r.trained) / own, (r.here - r.expected) / max(r.spread, 1e-9))
+    ratios = [math.log(max(r.here, 1e-9) / max(x, 1e-9)) for x in (r.trained, r.expected)]
+    return all(side * g > t.rate_deviations for g in gaps) and all(side * x > math.log(t.rate_change) for x in ratios)
+
+
+def opposite(r: Rate, t: Thresholds) -> bool:
+    """Is it the share of the negatives?"""
+    return abs(r.here - (1 - r.expected)) < abs(r.here - r.expected) / 4
+
+
+def moved(r: Rate, t: Thresholds) -> bool:
+    """Labels of other customers keep the share: where it moved, no join explains them."""
+    return not opposite(r, t) and (away(r, t, -1) or away(r, t, 1))
