@@ -20,7 +20,7 @@ from analysis.relabelled import Agreement, relabelled
 from analysis.stats.base import Array
 from analysis.stats.factor import LEVELS, Factor, factor
 from analysis.stats.giveaways import Giveaway, giveaways, ranks
-from analysis.stats.labels import Scales, TaskLabels, scales
+from analysis.stats.labels import Level, Scales, TaskLabels, scales
 from analysis.stats.run import Facts
 from ple_model.label_profile import TrainedLabels
 from ple_model.safe_arrays import open_parquet
@@ -231,7 +231,27 @@ def _task(
         kind, len(y), customers, len(np.unique(y)), counts, named, own, () if trained is None else trained.counts, distinct,
         _scales(facts, task, values, amount) if kind == "regression" else None, away,
         factor=_factor(task in facts.log_scale, y, trained) if kind == "regression" else None,
+        level=_level(task in facts.log_scale, values, customers, amount) if kind == "regression" else None,
     )  # fmt: skip
+
+
+def _level(logs: bool, values: Mapping[str, Array], customers: int, amount: tuple[float, float] | None) -> Level | None:
+    """None where the training's mean, or the predictions, are not known, or one of the means has no size."""
+    predicted = values.get("z") if logs else values.get("p")
+    if predicted is None or amount is None:
+        return None
+    known = np.isfinite(predicted)
+    y, said = values["y"][known], predicted[known]
+    label = np.log1p(y) if logs else y
+    (mean, std), count = amount, math.sqrt(max(min(customers, len(label)), 1))
+    apart = float((label - said).std()) if len(label) else 0.0
+    if not (len(label) and std > 0 and apart > 0):
+        return None
+    now, told = float(label.mean()), float(said.mean())
+    here, trained, expected = (math.expm1(v) if logs else v for v in (now, mean, told))
+    if min(here, trained, expected) <= 0:
+        return None
+    return Level(len(label), customers, here, trained, expected, (now - mean) / std * count, (now - told) / apart * count)
 
 
 def _factor(logs: bool, y: Array, trained: TrainedLabels | None) -> Factor | None:

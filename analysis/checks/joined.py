@@ -204,8 +204,8 @@ def _one_clip(cut: list[StandIn], x: ConsistencyStats, t: Thresholds) -> Finding
         "INPUT-SENTINEL",
         "error",
         "features" if all(map(is_part, inputs)) else "inputs",
-        f"{len(cut)} columns of {len(inputs)} inputs are cut off at {limits}: many rows hold exactly that, none goes beyond it, "
-        "and those of training did.",
+        f"{len(cut)} columns of {len(inputs)} inputs are cut off at {limits}: many rows hold exactly that, none goes beyond "
+        "it, and those of training did.",
         (
             Evidence("share of rows with the value", first.share, t.sentinel_share, first.rows, first.column),
             Evidence("largest share it can have had in training", first.trained),

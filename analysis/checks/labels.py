@@ -198,7 +198,7 @@ def constant_factor(f: Factor, t: Thresholds) -> bool:
     return f.n >= t.min_rows / 2 and abs(f.power) >= math.log10(t.unit_factor) and f.uneven <= t.unit_uneven
 
 
-def _other_unit(v: TaskLabels, t: Thresholds) -> bool:
+def other_unit(v: TaskLabels, t: Thresholds) -> bool:
     """Whether LABEL-UNIT has something to say of a task."""
     return (v.factor is not None and constant_factor(v.factor, t)) or (v.scales is not None and _powers(v.scales, t))
 
@@ -289,7 +289,7 @@ def join(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     lost, hidden, open_ = [], [], []
     for task, r in again.items():
         assert r is not None
-        if _other_unit(s.labels[task], t):
+        if other_unit(s.labels[task], t):
             continue  # amounts in two units are told by nobody, and LABEL-UNIT says so
         share = s.labels[task].rate
         if share is not None and moved(share, t):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis.checks.thresholds import Thresholds
-from analysis.stats.labels import Rate
+from analysis.stats.labels import Level, Rate
 
 
 def away(r: Rate, t: Thresholds, side: int) -> bool:
@@ -25,3 +25,11 @@ def opposite(r: Rate, t: Thresholds) -> bool:
 def moved(r: Rate, t: Thresholds) -> bool:
     """Labels of other customers keep the share: where it moved, no join explains them."""
     return not opposite(r, t) and (away(r, t, -1) or away(r, t, 1))
+
+
+def level_away(v: Level, t: Thresholds) -> bool:
+    """Amounts beyond chance and far from both those of training and the model's, on one side of both."""
+    sides = {math.copysign(1, g) for g in (v.from_trained, v.from_expected) if abs(g) > t.rate_deviations}
+    ratios = [math.log(v.here / x) for x in (v.trained, v.expected)]
+    beyond = min(abs(v.from_trained), abs(v.from_expected)) > t.rate_deviations
+    return beyond and len(sides) == 1 and all(abs(x) > math.log(t.rate_change) for x in ratios)

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.checks.finding import Evidence, Finding, Fix
-from analysis.checks.labels import labels
-from analysis.checks.positives import away, opposite
+from analysis.checks.labels import labels, other_unit
+from analysis.checks.positives import away, level_away, opposite
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.renumbered import CLASSES
 from analysis.checks.thresholds import Thresholds
+from analysis.stats.labels import Level
 from analysis.stats.run import Statistics
 
 
-@check("LABEL-RATE", "Every yes-or-no label has as many positives as training and the model say.", None)
+@check("LABEL-RATE", "Every label has as many positives, or amounts as large, as training and the model say.", None)
 def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Far fewer or more positives than in training and than the model expects of these rows; or none where others have some."""
-    judged = {k: v for k, v in labels(s, t).items() if v.kind == "binary" and v.rate is not None and v.values > 1}
-    if not judged:
+    found = labels(s, t)
+    judged = {k: v for k, v in found.items() if v.kind == "binary" and v.rate is not None and v.values > 1}
+    amounts = {k: v for k, v in found.items() if v.level is not None and v.values > 1 and not other_unit(v, t)}
+    for task, v in amounts.items():
+        if v.level is not None and level_away(v.level, t):
+            yield _level(task, v.level, t)
+    if not judged and not amounts:
         raise NotMeasured("No yes-or-no label has enough rows, or it is not known how many positives it had in training.")
     for task, v in judged.items():
         r, lost = v.rate, v.missing
@@ -58,3 +64,25 @@ def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             else "The label's condition is another, its events count twice, or 0 and 1 are exchanged in some of the rows.",
             Fix("", None, None, "Compare the label's events by segment and date with those of training, and build again."),
         )
+
+
+def _level(task: str, v: Level, t: Thresholds) -> Finding:
+    less = v.here < v.expected
+    return Finding(
+        "LABEL-RATE",
+        "error" if v.here < v.expected / 2 or v.here > 2 * v.expected else "warning",
+        task,
+        f"The labels of {task} are {v.here / v.trained:.2g} times as large as in training, and {v.here / v.expected:.2g} times "
+        "as large as the model expects of these rows.",
+        (
+            Evidence("typical label", v.here, v.trained, v.n),
+            Evidence("what the model expects of these rows", v.expected, None, v.n),
+            Evidence("standard errors from training", abs(v.from_trained), t.rate_deviations, v.customers),
+            Evidence("standard errors from what the model expects", abs(v.from_expected), t.rate_deviations, v.customers),
+        ),
+        None,
+        "The time that this label looks ahead was cut short, a part of its events was not delivered, or its rule is another."
+        if less
+        else "Its events count twice, the time that it looks ahead is longer, or its rule is another.",
+        Fix("", None, None, "Compare the label's events by segment and date with those of training, and build again."),
+    )

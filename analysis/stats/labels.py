@@ -86,6 +86,22 @@ class Rate(Statistic):
 
 
 @dataclass(frozen=True, eq=False)
+class Level(Statistic):
+    """Mean of an amount's labels; of a label that is learnt as a logarithm the amount at the mean logarithm."""
+
+    n: int
+    customers: int
+    here: float
+    trained: float
+    expected: float
+    """of the model's predictions of these rows"""
+    from_trained: float
+    """standard errors, customers counted once, that the labels are above those of training"""
+    from_expected: float
+    """the same above the predictions"""
+
+
+@dataclass(frozen=True, eq=False)
 class Missing(Statistic):
     """Rows that have hardly a positive where others have theirs."""
 
@@ -130,6 +146,8 @@ class TaskLabels(Statistic):
     relabelled: Relabelled | None = None
     rate: Rate | None = None
     missing: Missing | None = None
+    level: Level | None = None
+    """of an amount"""
 
     def called(self, k: int) -> str:
         """The number of a class, with its name where it has one."""

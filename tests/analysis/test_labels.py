@@ -11,14 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.checks import run_checks
+from analysis.checks import checks, run_checks
 from analysis.checks.finding import Finding
+from analysis.checks.registry import run_check
+from analysis.checks.thresholds import Thresholds
 from analysis.faults.rows import changed, rewrite
+from analysis.labels import _level
 from analysis.quality import rows_twice
 from analysis.record import record
 from analysis.stats.factor import LEVELS, UNITS, factor, said, unit
 from analysis.stats.giveaways import giveaway, ranks
-from analysis.stats.labels import Rate, Refound, scales
+from analysis.stats.labels import Rate, Refound, Scales, scales
 from dashboard.i18n.sentences import templates
 from ple_model import label_profile
 from ple_model.data.dataset.reader import Dataset
@@ -187,6 +190,26 @@ def test_labels_whose_share_of_positives_moved_are_no_wrong_join(here: float, jo
     assert ("LABEL-JOIN" in found, "LABEL-RATE" in found) == (join, not join)
     if not join:
         assert found["SKILL-HARMFUL"].follows == "LABEL-RATE churn"
+
+
+@pytest.mark.parametrize("logs", [True, False])
+@pytest.mark.parametrize(("times", "expected", "severity"), [(1.0, 1.0, ""), (1 / 3, 1.0, "error"), (1 / 3, 1 / 3, "")])
+def test_amounts_far_from_training_and_from_the_model_are_told(
+    logs: bool, times: float, expected: float, severity: str
+) -> None:
+    rng = np.random.default_rng(0)
+    usual = rng.gamma(4.0, 50.0, 300)
+    said = expected * usual * rng.uniform(0.8, 1.2, 300)
+    before = np.log1p(usual) if logs else usual
+    values = {"y": times * usual, "z" if logs else "p": np.log1p(said) if logs else said}
+    level = _level(logs, values, 300, (float(before.mean()), float(before.std())))
+    x = healthy()
+    one = replace(x.labels["ltv"], level=level)
+    found = run_check(checks()["LABEL-RATE"], replace(x, labels={**x.labels, "ltv": one}), Thresholds())
+    assert [(f.subject, f.severity) for f in found if f.alarm] == ([("ltv", severity)] if severity else [])
+    unit = replace(one, scales=Scales(300, 0.5, 3.01, 6.0, 1.9, 1.5))  # LABEL-UNIT says so
+    found = run_check(checks()["LABEL-RATE"], replace(x, labels={**x.labels, "ltv": unit}), Thresholds())
+    assert not [f for f in found if f.alarm]
 
 
 def test_a_label_of_one_value_has_no_giveaway() -> None:
