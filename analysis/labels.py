@@ -20,7 +20,7 @@ from analysis.relabelled import Agreement, relabelled
 from analysis.stats.base import Array
 from analysis.stats.factor import LEVELS, Factor, factor
 from analysis.stats.giveaways import Giveaway, giveaways, ranks
-from analysis.stats.labels import Level, Scales, TaskLabels, scales
+from analysis.stats.labels import AmountLevel, Scales, TaskLabels, scales
 from analysis.stats.run import Facts
 from ple_model.label_profile import TrainedLabels
 from ple_model.safe_arrays import open_parquet
@@ -235,7 +235,7 @@ def _task(
     )  # fmt: skip
 
 
-def _level(logs: bool, values: Mapping[str, Array], customers: int, amount: tuple[float, float] | None) -> Level | None:
+def _level(logs: bool, values: Mapping[str, Array], customers: int, amount: tuple[float, float] | None) -> AmountLevel | None:
     """None where the training's mean, or the predictions, are not known, or one of the means has no size."""
     predicted = values.get("z") if logs else values.get("p")
     if predicted is None or amount is None:
@@ -245,13 +245,13 @@ def _level(logs: bool, values: Mapping[str, Array], customers: int, amount: tupl
     label = np.log1p(y) if logs else y
     (mean, std), count = amount, math.sqrt(max(min(customers, len(label)), 1))
     apart = float((label - said).std()) if len(label) else 0.0
-    if not (len(label) and std > 0 and apart > 0):
-        return None
+    if not (len(label) and std > 0 and apart > 0) or label.min() < 0:
+        return None  # a difference, which may be below 0, has no size to be a multiple of
     now, told = float(label.mean()), float(said.mean())
     here, trained, expected = (math.expm1(v) if logs else v for v in (now, mean, told))
     if min(here, trained, expected) <= 0:
         return None
-    return Level(len(label), customers, here, trained, expected, (now - mean) / std * count, (now - told) / apart * count)
+    return AmountLevel(len(label), customers, here, trained, expected, (now - mean) / std * count, (now - told) / apart * count)
 
 
 def _factor(logs: bool, y: Array, trained: TrainedLabels | None) -> Factor | None:

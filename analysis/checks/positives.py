@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from analysis.checks.thresholds import Thresholds
-from analysis.stats.labels import Level, Rate
+from analysis.stats.labels import AmountLevel, Rate
 
 
 def away(r: Rate, t: Thresholds, side: int) -> bool:
@@ -27,7 +27,7 @@ def moved(r: Rate, t: Thresholds) -> bool:
     return not opposite(r, t) and (away(r, t, -1) or away(r, t, 1))
 
 
-def level_away(v: Level, t: Thresholds) -> bool:
+def level_away(v: AmountLevel, t: Thresholds) -> bool:
     """Amounts beyond chance and far from both those of training and the model's, on one side of both."""
     sides = {math.copysign(1, g) for g in (v.from_trained, v.from_expected) if abs(g) > t.rate_deviations}
     ratios = [math.log(v.here / x) for x in (v.trained, v.expected)]

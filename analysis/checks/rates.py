@@ -10,7 +10,7 @@ from analysis.checks.positives import away, level_away, opposite
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.renumbered import CLASSES
 from analysis.checks.thresholds import Thresholds
-from analysis.stats.labels import Level
+from analysis.stats.labels import AmountLevel
 from analysis.stats.run import Statistics
 
 
@@ -66,7 +66,7 @@ def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         )
 
 
-def _level(task: str, v: Level, t: Thresholds) -> Finding:
+def _level(task: str, v: AmountLevel, t: Thresholds) -> Finding:
     less = v.here < v.expected
     return Finding(
         "LABEL-RATE",

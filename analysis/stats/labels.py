@@ -86,7 +86,7 @@ class Rate(Statistic):
 
 
 @dataclass(frozen=True, eq=False)
-class Level(Statistic):
+class AmountLevel(Statistic):
     """Mean of an amount's labels; of a label that is learnt as a logarithm the amount at the mean logarithm."""
 
     n: int
@@ -146,7 +146,7 @@ class TaskLabels(Statistic):
     relabelled: Relabelled | None = None
     rate: Rate | None = None
     missing: Missing | None = None
-    level: Level | None = None
+    level: AmountLevel | None = None
     """of an amount"""
 
     def called(self, k: int) -> str:
