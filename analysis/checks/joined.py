@@ -118,7 +118,8 @@ def _became(key: str, skill: InputSkill) -> tuple[str, str]:
     if skill.kind == "constant":
         return (
             f"`{key}` says the same of all rows, although it is marked as there.",
-            "It was not delivered, and a default was filled in for everybody.",
+            "Either it was not delivered and a default was filled in for everybody, or rows are marked as having it that have "
+            "not.",
         )
     if skill.kind == "columns":
         return (

@@ -115,12 +115,13 @@ def question(finding: Finding) -> int:
 
 
 def in_order(findings: Iterable[Finding], statistics: Statistics) -> tuple[Finding, ...]:
-    """Every finding with the cause that it follows from, without contradictions; loudest first, then by the questions."""
+    """Every finding with the cause that it follows from, without contradictions; loudest first, of those the ones that
+    follow from nothing, then by the questions."""
     found = list(findings)
     explains = _Links(found, statistics)
     kept = [f for f in found if not explains.contradicted(f)]
     named = [replace(f, follows=key(cause)) if (cause := explains.root(f)) is not None else f for f in kept]
-    return tuple(sorted(named, key=lambda f: (-SEVERITIES.index(f.severity), question(f), f.id, f.subject)))
+    return tuple(sorted(named, key=lambda f: (-SEVERITIES.index(f.severity), bool(f.follows), question(f), f.id, f.subject)))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ WHOLE = "model.safetensors"
 """Subject where more than half of the modules changed."""
 MANY, LONG = 24, 80
 """Names and characters that are written out at most."""
+UNSEEN = ("brands",)
+"""Modules that no output on the stored rows shows: the candidates are met only where offers are scored."""
 SMALL = 64
 """Values below which a tensor's size says nothing about a fresh start."""
 
@@ -52,7 +54,7 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         total = totals.get(module, len(tensors))
         yield Finding(
             "RUN-CHANGED",
-            "warning" if w.effect and w.effect[apart] <= t.run_differs_prediction else "error",
+            "warning" if w.effect and w.effect[apart] <= t.run_differs_prediction and not _unseen(module, tensors) else "error",
             module,
             _how(module, tensors, total),
             (
@@ -68,7 +70,7 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 ),
                 *(
                     Evidence("tasks it reaches", float(len(tasks)), n=w.rows, text=", ".join(tasks))
-                    for tasks in ([w.tasks_apart(t.run_differs_prediction)] if w.effect else [])
+                    for tasks in ([] if not w.effect or _unseen(module, tensors) else [w.tasks_apart(t.run_differs_prediction)])
                     if tasks
                 ),
             ),
@@ -107,6 +109,11 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         yield _configuration(w)
     if w.sample == "changed":
         yield _customers(w, t)
+
+
+def _unseen(module: str, tensors: dict[str, TensorChange]) -> bool:
+    """Whether more than rounding changed where no output tells what follows."""
+    return module in UNSEEN and any(c.how != "rounded" for c in tensors.values())
 
 
 def _customers(w: Written, t: Thresholds) -> Finding:

@@ -89,6 +89,7 @@ def _first(tensors: dict[str, torch.Tensor], module: str) -> str:
         ("causal", "not those that training wrote", lambda t, run: t[_first(t, "experts.causal")].normal_()),
         ("deepfm", "in size those of a fresh start", lambda t, run: _start(t, run, "experts.deepfm", seed=99)),
         ("cgc", "multiplied by 20", lambda t, run: t["cgc.linear.weight"].mul_(20)),
+        ("brands", "in another order", lambda t, run: t["brands.keys"].copy_(t["brands.keys"].roll(1, 0))),
         ("towers", "One value of `towers.out_bias`", lambda t, run: t["towers.out_bias"].view(-1)[0].fill_(torch.nan)),
     ],
 )
