@@ -96,7 +96,9 @@ def test_the_training_form_leads_to_it(measured: Path, monkeypatch: pytest.Monke
 
 def answered(app: AppTest) -> AppTest:
     """The page once every command that it asked has answered."""
-    while any(a.alive for a in background._askings().values()):
+    asked: list[int] = [-1]
+    while asked != (now := [id(a) for a in background._askings().values()]):  # a page that is drawn may ask for more
+        asked = now
         for asking in list(background._askings().values()):
             assert asking.thread is not None
             asking.thread.join(60)

@@ -42,7 +42,7 @@ def full(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_card_of_a_training_whose_disk_is_full_says_so(language: str, full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = opened(full, monkeypatch, "training", lang=language)
-    assert catalogue(language)["job.why"] in [e.value for e in app.sidebar.error]
+    assert catalogue(language)["job.end_disk"] in [e.value for e in app.sidebar.error]
     said = [t.value for t in app.sidebar.text]
     assert len(said) == 1
     assert len(said[0].splitlines()) == 1

@@ -23,14 +23,14 @@ DRAWN_PAST = {"vega_lite_chart"}
 """Numbers alone: the small chart of a training's progress."""
 APART = {
     "cache_data", "cache_resource", "column_config", "context", "fragment", "get_option", "navigation", "query_params", "rerun",
-    "session_state", "set_page_config", "sidebar", "stop", "switch_page", "logo", "App",
+    "session_state", "set_page_config", "sidebar", "stop", "switch_page", "logo", "App", "login", "logout", "user",
 }  # fmt: skip
 """What of Streamlit is no element, or shows nothing but the program's own name and picture."""
 METHODS = {n for n in dir(DeltaGenerator) if not n.startswith("_")} - LAYOUT - AS_IT_IS - {"map"} | set(ui.__all__) | {"toast"}
 ELEMENTS = ("streamlit.elements", "streamlit.components", "streamlit.delta_generator")
 OTHERS = {
     "ui", "put", "drawn", "cards", "_log", "found", "self", "alt", "d", "text_of", "json", "st", "page", "frame.run",
-    "frame.other",
+    "frame.other", "os",
 }  # fmt: skip
 """What has methods of these names and is no container: `drawn` is `put` or `ui`."""
 

@@ -183,6 +183,7 @@ OUTSIDE_RUNS = {
     "ple_model/sources.py": "the program's own source files, hashed",
     "ple_model/provenance.py": "the commit of the program's own checkout",
     "ple_model/bench/measure.py": "/proc",
+    "dashboard/job_end.py": "/proc",
     "ple_model/data/build/steps.py": "the build's own temporary folder",
     "ple_model/data/dataset/cache.py": "the cache folder that the caller names",
     "ple_model/data/features/declared.py": "writes the package's own schema",
