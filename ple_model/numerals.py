@@ -20,6 +20,8 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "unknown"
     size = abs(value)
+    if round(size, 2) == 1:  # a 1 that a normaliser's rounding left just below is no `1.00`
+        size = max(size, 1.0)
     if size >= 100 or (size >= 1 and abs(value - round(value)) < 0.05):
         return f"{value:,.0f}"
     if size >= 1:

@@ -1,4 +1,5 @@
-"""Has the share of positives of a label moved? Asked by the check of it, and by those that would explain it otherwise."""
+"""Has the share of positives of a label moved, or the level of its amounts? Asked by the check of it, and by those that would
+explain it otherwise."""
 
 from __future__ import annotations
 

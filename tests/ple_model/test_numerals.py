@@ -19,6 +19,7 @@ def test_numbers_as_a_reader_sees_them() -> None:
     ]  # fmt: skip
     assert [numerals.fixed(v, 3) for v in (None, math.inf, -0.5)] == ["-", "-", "-0.500"]
     assert [numerals.entry(v) for v in (12000.0, 12.5)] == ["12,000", "12.50"]
+    assert [numerals.number(v) for v in (0.99996, 0.9, 1.04, 6.0, 0.06)] == ["1", "0.90", "1", "6", "0.06"]
     assert [numerals.share(v) for v in (0.00001, 0.012, 0.34)] == ["0%", "1.2%", "34%"]
     assert [numerals.share(v, 0.01) for v in (0.004, 0.04)] == ["0.4%", "4%"]
     assert [numerals.clock(v) for v in (9.6, 200, 7500)] == ["10s", "3m20s", "2h05m"]

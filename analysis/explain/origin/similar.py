@@ -79,8 +79,9 @@ class SimilarCustomers:
         above, below = (int(side.sum()) / len(self.rows) for side in (values < own - least, values > own + least))
         side, share = ("above", above) if above >= below else ("below", below)
         percent = int(100 * share)  # downwards, so that it is never too much
-        told = percent > 50 and (way >= 0 if side == "above" else way <= 0)
-        return phrase(f"origin.similar.{side}", language, share=f"{percent}%") if told else ""
+        if percent <= 50 or (way < 0 if side == "above" else way > 0):
+            return ""
+        return phrase(f"origin.similar.{side}{'_all' if percent == 100 else ''}", language, share=f"{percent}%")
 
     def who(self) -> tuple[str, str]:
         """Whom the sentences call similar, in both languages."""
