@@ -12,6 +12,7 @@ from typing import Literal
 
 import streamlit as st
 
+from dashboard.i18n import t
 from dashboard.server import read_only, trainers
 from ple_model.errors import UserError
 
@@ -39,4 +40,4 @@ def may_change() -> bool:
 def require() -> None:
     """Before anything is changed, in the callback itself: a button that should not be there is no permission."""
     if why := why_not():
-        raise UserError(f"nothing can be changed here ({why.replace('_', ' ')})")
+        raise UserError(t(f"access.{why}"))

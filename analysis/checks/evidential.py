@@ -27,6 +27,12 @@ def _tasks(s: Statistics, t: Thresholds) -> Iterator[tuple[str, TaskEvidence]]:
     yield from enough
 
 
+def too_few(s: Statistics, t: Thresholds) -> dict[str, int]:
+    """Tasks that no check holds against what came, with their labelled rows: too few of them. A page that is green says so."""
+    silent = unlabelled(s)
+    return {k: e.labelled for k, e in s.evidence.items() if e.labelled < t.ece_rows and k not in silent}
+
+
 @check("EVI-ZERO-EVIDENCE", "The evidential heads have evidence.", "evidence.uncertainty")
 def zero_evidence(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """(Nearly) all rows of a task have vacuity 1."""

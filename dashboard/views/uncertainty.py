@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from analysis.checks.evidential import too_few
+from analysis.checks.thresholds import Thresholds
 from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
 from analysis.results.uncertainty import TaskUncertainty
@@ -43,6 +45,15 @@ def _table(frame: Frame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _not_judged(frame: Frame) -> None:
+    """What the cards above do not speak of."""
+    limits = Thresholds()
+    few = too_few(frame.statistics, limits)
+    if few:
+        tasks = ", ".join(f"{learned.name(frame.run, task)} ({n:,})" for task, n in few.items())
+        put.caption(t("uncertainty.not_judged", tasks=tasks, n=limits.ece_rows))
 
 
 def _truth(found: TaskUncertainty) -> None:
@@ -116,6 +127,7 @@ def _task(frame: Frame, task: str) -> None:
 def render(frame: Frame) -> None:
     s = frame.statistics
     cards.cards(frame.found.of("EVI-"))
+    _not_judged(frame)
     compare.section(frame, "uncertainty")
     if not s.evidence:
         put.info(t("uncertainty.absent"))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.checks import Finding, checks, run_checks
+from analysis.checks.evidential import too_few
 from analysis.checks.registry import Check, NotMeasured, run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats import training
@@ -217,3 +218,10 @@ def test_a_gate_that_has_nothing_to_choose_for_may_be_uniform() -> None:
     task = before.subject.partition(":")[0]
     (after,) = run_check(collapse, replace(s, facts=replace(s.facts, blend={task: 0.0})), Thresholds())
     assert [e.name for e in after.evidence][len(before.evidence) :] == ["share of what the network adds that this task takes"]
+
+
+def test_tasks_with_too_few_labelled_rows_are_named_beside_what_is_judged() -> None:
+    s = world().measure()
+    few = {k: replace(e, labelled=226) if k == "timing" else e for k, e in s.evidence.items()}
+    assert too_few(s, Thresholds()) == {}
+    assert too_few(replace(s, evidence=few), Thresholds()) == {"timing": 226}

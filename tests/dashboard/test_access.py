@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_who_may_train_is_who_is_logged_in_and_named(
     monkeypatch.setattr(st, "user", user)
     assert access.why_not() == why
     if why:
-        with pytest.raises(UserError):
+        with pytest.raises(UserError, match=re.escape(EN[f"access.{why}"])):
             access.require()
     monkeypatch.setenv(READ_ONLY_VARIABLE, "1")
     assert access.why_not() == "read_only"
