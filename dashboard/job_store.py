@@ -167,6 +167,10 @@ class Store(Generic[J]):
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {self.table} (id TEXT PRIMARY KEY, {', '.join(self.columns)}, {_COLUMNS})"
             )
+            known = {row[1] for row in connection.execute(f"PRAGMA table_info({self.table})")}
+            for column in self.columns:
+                if column.split()[0] not in known:  # a list that an earlier release made
+                    connection.execute(f"ALTER TABLE {self.table} ADD COLUMN {column}")
             connection.row_factory = sqlite3.Row
             with connection:
                 yield connection

@@ -38,9 +38,13 @@ class Training:
     config: str = ""
     device: str = "auto"
     resume: bool = False
+    parent: Path | None = None
+    """The run whose weights it starts from."""
+    phase_2: bool = False
+    """Only the second phase, from the parent's weights."""
 
     def __post_init__(self) -> None:
-        for path in (self.dataset, self.run):
+        for path in (self.dataset, self.run, *([self.parent] if self.parent is not None else [])):
             if not path.is_absolute() or "\0" in str(path):
                 raise UserError(f"training job: {str(path)!r} is not an absolute path")
         if PRESET.fullmatch(self.preset) is None:
@@ -95,6 +99,8 @@ def command(training: Training, config: Path | None = None) -> tuple[str, ...]:
             words += ["--config", str(config)]
         for item in training.settings:
             words += ["--set", item]
+        if training.parent is not None:
+            words += ["--from", str(training.parent), *(["--phase-2"] if training.phase_2 else [])]
     return (*words, "--device", training.device)
 
 
@@ -106,7 +112,8 @@ class JobStore(Store[Job]):
     target_column: ClassVar[str] = "run"
     columns: ClassVar[tuple[str, ...]] = (
         "run TEXT NOT NULL", "dataset TEXT NOT NULL", "preset TEXT NOT NULL", "settings TEXT NOT NULL", "config TEXT NOT NULL",
-        "device TEXT NOT NULL", "resume INTEGER NOT NULL",
+        "device TEXT NOT NULL", "resume INTEGER NOT NULL", "parent TEXT NOT NULL DEFAULT ''",
+        "phase_2 INTEGER NOT NULL DEFAULT 0",
     )  # fmt: skip
 
     def read(self, row: sqlite3.Row) -> Job:
@@ -116,7 +123,7 @@ class JobStore(Store[Job]):
                 raise UserError(f"job {row['id']!r:.60}: its row is damaged")
             training = Training(
                 Path(row["dataset"]), Path(row["run"]), str(row["preset"]), tuple(settings), row["config"],
-                str(row["device"]), bool(row["resume"]),
+                str(row["device"]), bool(row["resume"]), Path(row["parent"]) if row["parent"] else None, bool(row["phase_2"]),
             )  # fmt: skip
         except (TypeError, ValueError) as e:
             raise UserError(f"job {row['id']!r:.60}: its row is damaged ({e})") from e
@@ -164,7 +171,7 @@ class JobStore(Store[Job]):
         values = {
             "run": str(training.run), "dataset": str(training.dataset), "preset": training.preset,
             "settings": json.dumps(training.settings), "config": training.config, "device": training.device,
-            "resume": int(training.resume),
+            "resume": int(training.resume), "parent": str(training.parent or ""), "phase_2": int(training.phase_2),
         }  # fmt: skip
         taken = f"{training.run} is being trained already; stop that job or choose another name"
         return self.begin(training.run, values, taken, f"{training.run}: the training could not be started")

@@ -10,6 +10,7 @@ import shlex
 import statistics
 import time
 from argparse import ArgumentTypeError
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ple_model.safe_text import read_object
 
 RECENT_S = 3600.0
 """Ended jobs stay in the sidebar this long."""
+WEIGHTS = ("new", "all", "phase_2")
 ROWS_IN_FULL = 10
 """Differences that are shown in full height."""
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -190,7 +192,28 @@ def start_from(name: str) -> None:
 def _take_over() -> None:
     if name := st.session_state.get("train_from"):
         start_from(name)
+        st.session_state["train_parent"] = name
     st.session_state["train_from"] = None
+
+
+def _parent() -> Path | None:
+    """The run whose weights are taken over; None where the training starts anew."""
+    if st.session_state.get("train_weights", "new") == "new":
+        return None
+    name = st.session_state.get("train_parent")
+    return next((e.path.absolute() for e in state.entries() if e.name == name and e.error is None), None)
+
+
+def _weights() -> None:
+    """Of a run that was taken over: its settings alone, its weights too, or its weights with the second phase alone."""
+    name = st.session_state.get("train_parent")
+    if name not in {e.name for e in state.entries() if e.error is None}:
+        return
+    st.session_state.setdefault("train_weights", "new")
+    ui.selectbox(
+        t("train.weights", run=name), WEIGHTS, key="train_weights", format_func=lambda w: t(f"train.weights_{w}"),
+        help=t("train.weights_help"),
+    )  # fmt: skip
 
 
 def _form() -> None:
@@ -204,6 +227,7 @@ def _form() -> None:
             t("train.from"), names, key="train_from", index=None, on_change=_take_over, help=t("train.from_help"),
             placeholder=t("train.from_none"),
         )  # fmt: skip
+        _weights()
     preset = ui.selectbox(t("train.preset"), PRESETS, key="train_preset", on_change=_follow_preset, help=t("train.preset_help"))
     known = datasets()
     dataset = ui.selectbox(
@@ -277,7 +301,11 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
         overrides = _overrides(preset)
         yaml = st.session_state.get("train_yaml") or ""
         chosen(preset, yaml, overrides)
-        return "", Training(place, run, preset, tuple(overrides), config=yaml)
+        parent = _parent()
+        return "", Training(
+            place, run, preset, tuple(overrides), config=yaml, parent=parent,
+            phase_2=parent is not None and st.session_state.get("train_weights") == "phase_2",
+        )  # fmt: skip
     except UserError as e:
         return str(e), None
 
@@ -319,7 +347,8 @@ def _show_estimate(preset: str, dataset: str | None) -> None:
 def _measure(training: Training) -> None:
     """A few real steps of this very configuration, in a process of its own: what the whole will take."""
     store = background.jobs()
-    words = ("estimate", *store.command(training)[4:5], *store.command(training)[6:])
+    command = store.command(replace(training, parent=None, phase_2=False))
+    words = ("estimate", *command[4:5], *command[6:])
     mark = training.config + repr(training.settings) + places.mark_of(training.dataset)
     asked = st.session_state.get("train_measured") == (words, mark)
     if not asked:

@@ -31,6 +31,14 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=folder_out, metavar="RUN", help="run folder to make or to go on with")
     add_config(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run where it stopped, under its own config")
+    parser.add_argument(
+        "--from",
+        type=folder_in,
+        metavar="RUN",
+        dest="parent",
+        help="start with the weights of this run, which must fit the config",
+    )
+    parser.add_argument("--phase-2", action="store_true", help="with --from: train the second phase alone")
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
@@ -52,12 +60,16 @@ def _train(arguments: Arguments) -> int:
     from ple_model.config import load_config
     from ple_model.data.dataset.reader import Dataset
     from ple_model.run import load_run
-    from ple_model.train import Options, train
+    from ple_model.train import Options, StartFrom, train
 
     exists = (arguments.run / "manifest.json").exists()
     chosen = arguments.preset or arguments.config or arguments.overrides
     if arguments.resume and exists and chosen:
         raise UserError("--resume goes on under the run's own config: leave out --preset, --config and --set")
+    if arguments.phase_2 and arguments.parent is None:
+        raise UserError("--phase-2 needs a run to start from: --from RUN")
+    if arguments.resume and exists and arguments.parent is not None:
+        raise UserError("--resume goes on with the run's own weights: leave out --from")
     torch.set_flush_denormal(True)
     preset = arguments.preset or "v3_14"
     resuming = arguments.resume and exists
@@ -66,11 +78,13 @@ def _train(arguments: Arguments) -> int:
     threads = arguments.threads or (load_run(arguments.run).manifest.threads if resuming else None)
     if threads:
         torch.set_num_threads(threads)
+    start = None if arguments.parent is None else StartFrom(load_run(arguments.parent), arguments.phase_2)
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
     with stop_on_signals(arguments.language) as stop:
         try:
             run = train(
                 dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
+                start=start,
                 options=Options(
                     device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines,
                     command=_again(arguments),

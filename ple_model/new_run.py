@@ -22,10 +22,13 @@ from ple_model.provenance import code_commit, library_versions
 from ple_model.run import write_config
 from ple_model.run_manifest import DataInfo, Manifest
 from ple_model.staging import staged_folder
+from ple_model.start_from import StartFrom
 
 
-def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str) -> None:
-    """A run folder that is ready to train, put in place by one rename.
+def create_run(
+    dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str, start: StartFrom | None = None
+) -> None:
+    """A run folder that is ready to train, put in place by one rename. With `start` it begins with another run's weights.
 
     Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
     """
@@ -52,6 +55,8 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
         with torch.random.fork_rng():
             torch.manual_seed(config.training.seed)
             model = PLEClusterAdaTT(config, context)
+        if start is not None:
+            start.keep(fresh, model, config)
         Manifest(
             preset=preset,
             device=where.type,
@@ -66,6 +71,7 @@ def create_run(dataset: Dataset, run_dir: Path, config: Config, *, preset: str, 
             commit=code_commit(),
             parameters=sum(p.numel() for p in model.parameters()),
             experts=list(config.shared_experts),
+            parent=None if start is None else start.run.name,
             warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
 

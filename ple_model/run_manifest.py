@@ -49,6 +49,8 @@ class Manifest:
     experts: list[str] = field(default_factory=list)
     """In the order of their blocks in the shared representation; empty for runs of before it was kept here."""
     warnings: list[str] = field(default_factory=list)
+    parent: str | None = None
+    """Name of the run whose weights it started from."""
     reason: str | None = None
     """Why a run stopped or failed, in one sentence."""
     machine: str | None = None
@@ -93,6 +95,7 @@ class Manifest:
             parameters=found.whole("parameters") if "parameters" in raw else 0,
             experts=list(found.texts("experts")) if "experts" in raw else [],
             warnings=list(found.texts("warnings")) if "warnings" in raw else [],
+            parent=found.text("parent", 300) if found.has("parent") else None,
             reason=found.text("reason", 100_000) if found.has("reason") else None,
             machine=found.text("machine", 200) if found.has("machine") else None,
             seconds=found.number("seconds") if found.has("seconds") else None,

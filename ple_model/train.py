@@ -27,10 +27,11 @@ from ple_model.errors import UserError
 from ple_model.new_run import create_run
 from ple_model.progress import Callback
 from ple_model.run import Run, load_run, lock_path
+from ple_model.start_from import StartFrom
 from ple_model.training.session import Options, Stop
 from ple_model.training.trainer import Trainer, drop_checkpoint
 
-__all__ = ["Options", "Stop", "train"]
+__all__ = ["Options", "StartFrom", "Stop", "train"]
 
 
 def train(
@@ -44,13 +45,15 @@ def train(
     progress: Callback | None = None,
     stop: Stop | None = None,
     options: Options | None = None,
+    start: StartFrom | None = None,
 ) -> Run:
     """Train a run folder to its end, or until `stop()` is true or a file `state/stop` appears; then the run can be resumed.
 
     With `resume` a run that is there goes on under its own config; one that is not is started, and a finished one is
-    returned as it is. `device` is that of `options` unless it is given. `progress` receives each line of progress.jsonl as a
-    dict. `UserError` if the device is not there, if the folder is taken, if another process trains it, if the data is not the
-    run's, or if the loss stays without a finite value.
+    returned as it is. With `start` a new run begins with the weights of another. `device` is that of `options` unless it is
+    given. `progress` receives each line of progress.jsonl as a dict. `UserError` if the device is not there, if the folder is
+    taken, if another process trains it, if the data is not the run's, if the weights to start from do not fit, or if the loss
+    stays without a finite value.
     """
     run_dir = Path(run_dir)
     options = options or Options()
@@ -60,7 +63,7 @@ def train(
     if exists and not resume:
         raise UserError(f"{run_dir} already holds a run; --resume goes on with it, or choose another folder")
     if not exists:
-        create_run(dataset, run_dir, config, preset=preset, device=options.device)
+        create_run(dataset, run_dir, config, preset=preset, device=options.device, start=start)
     run = load_run(run_dir)
     if run.manifest.status == "finished":
         drop_checkpoint(run_dir)  # of a training that was killed after its last word

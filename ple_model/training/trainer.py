@@ -28,6 +28,7 @@ from ple_model.new_run import now
 from ple_model.progress import Callback
 from ple_model.run import Run, load_run, write_config
 from ple_model.skill import measure, stored
+from ple_model.start_from import WEIGHTS, drop_start, kept_start
 from ple_model.training.feed import on_device
 from ple_model.training.report import Report
 from ple_model.training.session import Options, Session, Stop, Stopped
@@ -38,7 +39,9 @@ FINISHING = 3
 
 
 def drop_checkpoint(run_dir: Path) -> None:
+    """Of a training that has ended, with the weights that it started from."""
     (run_dir / "state" / "checkpoint.safetensors").unlink(missing_ok=True)
+    drop_start(run_dir)
 
 
 class Trainer:
@@ -49,10 +52,14 @@ class Trainer:
         self.manifest, self._stop = run.manifest, stop or (lambda: False)
         device = pick_device(options.device if options.device != "auto" else _recorded(run.manifest.device))
         saved = load_checkpoint(run.path / "state")
-        position = Position(warnings=list(run.manifest.warnings)) if saved is None else saved.position
+        self.start = kept_start(run.path) if saved is None else None
+        begin = 1 if self.start is None else self.start[1]
+        position = Position(phase=begin, warnings=list(run.manifest.warnings)) if saved is None else saved.position
         torch.manual_seed(self.config.training.seed)
         context = run.context()
         self.model = PLEClusterAdaTT(self.config, context).to(device)
+        if self.start is not None:
+            load_weights(self.model, self.start[0], run.path / "state" / WEIGHTS)
         precision = Precision.choose(device, self.config.training.amp)
         self.session = Session(run, dataset, self.model, context, device, precision, position, EpochSums())
         self.position, self.sums = position, self.session.sums
@@ -102,7 +109,7 @@ class Trainer:
     def _fit_start(self) -> None:
         """Fit the direct path's linear map where a new training starts with one. It takes no random number and is kept by a
         checkpoint: a training killed before begins again, with the same weights."""
-        if self.resumed or not wants_fit(self.model):
+        if self.resumed or self.start is not None or not wants_fit(self.model):
             return
 
         def tell(share: float, what: str) -> None:

@@ -1,0 +1,73 @@
+"""A training from another run's weights: it begins with them, also after a kill; its second phase alone leaves the experts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ple_model.cli import main
+from ple_model.data.dataset.reader import Dataset
+from ple_model.errors import UserError
+from ple_model.files import read_tensors
+from ple_model.run import Run, load_run
+from ple_model.start_from import WEIGHTS, StartFrom, kept_start
+from ple_model.train import train
+from tests.fakes import tiny_config
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return read_tensors(run / "model.safetensors")[0]
+
+
+def test_the_second_phase_alone_leaves_the_shared_experts_and_trains_the_rest(
+    tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path
+) -> None:
+    config = tiny_config({"training": {"phase2_epochs": 1}})
+    run = train(tiny_dataset, tmp_path / "run", config, device="cpu", start=StartFrom(tiny_run, phase_2=True))
+    before, after = weights(tiny_run.path), weights(run.path)
+    experts = [k for k in before if k.startswith("experts.")]
+    assert experts
+    assert all(torch.equal(before[k], after[k]) for k in experts)
+    assert any(not torch.equal(before[k], after[k]) for k in before if k.startswith("towers."))
+    assert [e["phase"] for e in run.progress() if e["event"] == "epoch"] == [2]
+    assert run.manifest.parent == tiny_run.name
+    assert kept_start(run.path) is None
+
+
+def test_a_training_stopped_before_its_first_checkpoint_starts_from_them_again(
+    tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path
+) -> None:
+    config = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 0}})
+    whole = train(tiny_dataset, tmp_path / "whole", config, device="cpu", start=StartFrom(tiny_run))
+    train(tiny_dataset, tmp_path / "cut", config, device="cpu", start=StartFrom(tiny_run), stop=lambda: True)
+    (tmp_path / "cut" / "state" / "checkpoint.safetensors").unlink()
+    assert kept_start(tmp_path / "cut") is not None
+    again = train(tiny_dataset, tmp_path / "cut", config, device="cpu", resume=True)
+    assert again.manifest.status == "finished"
+    one, other = weights(whole.path), weights(again.path)
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert not (again.path / "state" / WEIGHTS).exists()
+
+
+def test_weights_that_do_not_fit_are_one_sentence_and_leave_nothing(
+    tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path
+) -> None:
+    wider = tiny_config({"task_experts": {"output_dim": 24}})
+    with pytest.raises(UserError, match=r"model\.safetensors does not fit the run's config"):
+        train(tiny_dataset, tmp_path / "run", wider, device="cpu", start=StartFrom(tiny_run))
+    none = tiny_config({"training": {"phase2_epochs": 0}})
+    with pytest.raises(UserError, match=r"training\.phase2_epochs"):
+        train(tiny_dataset, tmp_path / "run", none, device="cpu", start=StartFrom(tiny_run, phase_2=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_says_what_does_not_go_together(
+    tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(tiny_dataset.path), str(tmp_path / "x"), "--phase-2"]) == 2
+    assert "--from RUN" in capsys.readouterr().err
+    assert main(["train", str(tiny_dataset.path), str(tiny_run.path), "--resume", "--from", str(tiny_run.path)]) == 2
+    assert "leave out --from" in capsys.readouterr().err
+    assert load_run(tiny_run.path).manifest.parent is None
