@@ -253,3 +253,23 @@ def test_a_damaged_list_of_jobs_is_one_sentence(store: JobStore) -> None:
     (store.root / "jobs.sqlite3").write_bytes(b"x" * 4096)
     with pytest.raises(UserError, match=r"jobs\.sqlite3: the list of jobs cannot be read"):
         store.jobs()
+
+
+def test_a_training_from_another_runs_weights_says_so_in_its_command_also_after_it_was_stored(
+    store: JobStore, tmp_path: Path
+) -> None:
+    training = Training(tmp_path / "d", tmp_path / "r", parent=tmp_path / "old", phase_2=True)
+    assert store.command(training)[-4:] == (str(tmp_path / "old"), "--phase-2", "--device", "auto")
+    plan(tmp_path / "r", QUICK)
+    job = store.start(training)
+    until(lambda: not store.get(job.id).active)
+    assert store.get(job.id).training == training
+
+
+def test_a_list_of_jobs_that_an_earlier_release_made_is_read_on(store: JobStore, tmp_path: Path) -> None:
+    start(store, tmp_path / "a", QUICK)
+    with store._db() as db:
+        for column in ("parent", "phase_2"):
+            db.execute(f"ALTER TABLE trainings DROP COLUMN {column}")
+    assert [j.training.parent for j in store.jobs()] == [None]
+    until(lambda: not store.jobs()[0].active)
