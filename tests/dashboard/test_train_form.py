@@ -80,6 +80,16 @@ def test_a_run_is_taken_over_with_its_settings_and_its_data(place: Path, monkeyp
     assert shown.to_numpy().tolist() == [["training.seed", str(mine.training.seed), str(mine.training.seed + 5)]]
 
 
+def test_the_weights_of_a_run_that_was_taken_over_go_into_the_command(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = form(place, monkeypatch)
+    assert not [b for b in app.selectbox if b.key == "train_weights"]
+    app.selectbox(key="train_from").select("tiny").run()
+    assert not [c for c in app.code if "--from" in c.value]  # the settings alone
+    app.selectbox(key="train_weights").select("phase_2").run()
+    assert [e.message for e in app.exception] == []
+    assert [c for c in app.code if f"--from {place / 'tiny'} --phase-2" in c.value]
+
+
 def test_what_is_started_remembers_the_run_that_was_looked_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, job = JobStore(place.parent / "jobs"), "a" * 12
     assert store.parent(job) is None

@@ -13,8 +13,10 @@ from ple_model.errors import UserError
 from ple_model.files import read_tensors
 from ple_model.run import Run, load_run
 from ple_model.start_from import WEIGHTS, StartFrom, kept_start
-from ple_model.train import train
+from ple_model.train import Options, train
 from tests.fakes import tiny_config
+
+QUICK = Options(device="cpu", sample_customers=10, baselines=False)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -25,7 +27,7 @@ def test_the_second_phase_alone_leaves_the_shared_experts_and_trains_the_rest(
     tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path
 ) -> None:
     config = tiny_config({"training": {"phase2_epochs": 1}})
-    run = train(tiny_dataset, tmp_path / "run", config, device="cpu", start=StartFrom(tiny_run, phase_2=True))
+    run = train(tiny_dataset, tmp_path / "run", config, options=QUICK, start=StartFrom(tiny_run, phase_2=True))
     before, after = weights(tiny_run.path), weights(run.path)
     experts = [k for k in before if k.startswith("experts.")]
     assert experts
@@ -40,11 +42,11 @@ def test_a_training_stopped_before_its_first_checkpoint_starts_from_them_again(
     tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path
 ) -> None:
     config = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 0}})
-    whole = train(tiny_dataset, tmp_path / "whole", config, device="cpu", start=StartFrom(tiny_run))
-    train(tiny_dataset, tmp_path / "cut", config, device="cpu", start=StartFrom(tiny_run), stop=lambda: True)
+    whole = train(tiny_dataset, tmp_path / "whole", config, options=QUICK, start=StartFrom(tiny_run))
+    train(tiny_dataset, tmp_path / "cut", config, options=QUICK, start=StartFrom(tiny_run), stop=lambda: True)
     (tmp_path / "cut" / "state" / "checkpoint.safetensors").unlink()
     assert kept_start(tmp_path / "cut") is not None
-    again = train(tiny_dataset, tmp_path / "cut", config, device="cpu", resume=True)
+    again = train(tiny_dataset, tmp_path / "cut", config, options=QUICK, resume=True)
     assert again.manifest.status == "finished"
     one, other = weights(whole.path), weights(again.path)
     assert all(torch.equal(one[k], other[k]) for k in one)
@@ -56,10 +58,10 @@ def test_weights_that_do_not_fit_are_one_sentence_and_leave_nothing(
 ) -> None:
     wider = tiny_config({"task_experts": {"output_dim": 24}})
     with pytest.raises(UserError, match=r"model\.safetensors does not fit the run's config"):
-        train(tiny_dataset, tmp_path / "run", wider, device="cpu", start=StartFrom(tiny_run))
+        train(tiny_dataset, tmp_path / "run", wider, options=QUICK, start=StartFrom(tiny_run))
     none = tiny_config({"training": {"phase2_epochs": 0}})
     with pytest.raises(UserError, match=r"training\.phase2_epochs"):
-        train(tiny_dataset, tmp_path / "run", none, device="cpu", start=StartFrom(tiny_run, phase_2=True))
+        train(tiny_dataset, tmp_path / "run", none, options=QUICK, start=StartFrom(tiny_run, phase_2=True))
     assert list(tmp_path.iterdir()) == []
 
 
