@@ -208,6 +208,16 @@ def _presets(arguments: Arguments) -> int:
     return 0
 
 
+def _noted(path: Path) -> str:
+    """A run's note; of one that cannot be read, why."""
+    from ple_model.note import read_note
+
+    try:
+        return read_note(path)
+    except UserError as e:
+        return str(e)
+
+
 def _runs(arguments: Arguments) -> int:
     from ple_model.run import list_runs
 
@@ -217,7 +227,8 @@ def _runs(arguments: Arguments) -> int:
         for e in entries:
             m = e.manifest
             rows.append({"name": e.name, "path": str(e.path), "state": e.state, "error": e.error,
-                         "preset": m and m.preset, "data": m and m.data.name, "created": m and m.created})  # fmt: skip
+                         "preset": m and m.preset, "data": m and m.data.name, "created": m and m.created,
+                         "note": m and _noted(e.path)})  # fmt: skip
         print(dump(rows))
     elif not entries:
         print(f"no runs in {arguments.folder}")
@@ -225,12 +236,30 @@ def _runs(arguments: Arguments) -> int:
         for e in entries:
             m = e.manifest
             what = e.error if m is None else f"{e.state:<12}{m.preset:<12}{m.data.name:<24}{m.created}"
-            print(f"{e.name:<28}{what}")
+            first = _noted(e.path).partition("\n")[0] if m is not None else ""
+            print(f"{e.name:<28}{what}{f'  {first:.60}' if first else ''}")
     return 1 if any(e.error for e in entries) else 0
 
 
 def _configure_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=folder_in, nargs="?", default=Path("runs"), metavar="RUNS_DIR", help="default: runs")
+    add_json(parser)
+
+
+def _note(arguments: Arguments) -> int:
+    from ple_model.note import read_note, write_note
+    from ple_model.run import load_run
+
+    run = load_run(arguments.run)
+    if arguments.text is not None:
+        write_note(run.path, arguments.text)
+    print(dump({"note": read_note(run.path)}) if arguments.json else read_note(run.path) or "no note")
+    return 0
+
+
+def _configure_note(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="what is written; '' removes the note (default: show it)")
     add_json(parser)
 
 
@@ -241,4 +270,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("config", "print the merged config", _configure_config, _config),
     Command("presets", "list the presets", add_json, _presets),
     Command("runs", "list the runs of a folder", _configure_runs, _runs),
+    Command("note", "write or show a note on a run", _configure_note, _note),
 )

@@ -28,9 +28,12 @@ def _tasks(s: Statistics, t: Thresholds) -> Iterator[tuple[str, TaskEvidence]]:
 
 
 def too_few(s: Statistics, t: Thresholds) -> dict[str, int]:
-    """Tasks that no check holds against what came, with their labelled rows: too few of them. A page that is green says so."""
+    """Tasks whose probabilities no check holds against what came, with their labelled rows: too few. A page that is green says so.
+    Amounts have no probability."""
     silent = unlabelled(s)
-    return {k: e.labelled for k, e in s.evidence.items() if e.labelled < t.ece_rows and k not in silent}
+    return {
+        k: e.labelled for k, e in s.evidence.items() if e.kind != "regression" and e.labelled < t.ece_rows and k not in silent
+    }
 
 
 @check("EVI-ZERO-EVIDENCE", "The evidential heads have evidence.", "evidence.uncertainty")

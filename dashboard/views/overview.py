@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.checks.finding import SEVERITIES, Severity
 from analysis.compare import config_changes
 from analysis.replicates import gaps
-from dashboard import state, ui
+from dashboard import access, state, ui
 from dashboard.components import cards, compare, metric_table, metrics, put, skill, whatif
 from dashboard.components.figure import table
 from dashboard.components.linked import require
@@ -16,6 +16,7 @@ from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import say
 from dashboard.view import View
+from ple_model.note import NOTE_CHARACTERS, read_note, write_note
 
 SHOWN: tuple[Severity, ...] = ("error", "warning", "info", "unknown", "ok")
 
@@ -33,6 +34,25 @@ def _mechanics(frame: Frame) -> None:
         cards.cards(shown, whatif.try_finding, every=True)
 
 
+def _keep_note(frame: Frame) -> None:
+    access.require()
+    write_note(frame.run.path, str(st.session_state.get("run_note", "")))
+
+
+def _note(frame: Frame) -> None:
+    """What people wrote about this run; where nothing may be changed, it is only read."""
+    found = read_note(frame.run.path)
+    if not access.may_change():
+        if found:
+            put.caption(f"{t('overview.note')}: {found}")
+        return
+    st.session_state["run_note"] = found
+    ui.text_area(
+        t("overview.note"), key="run_note", on_change=_keep_note, args=(frame,), placeholder=t("overview.note_none"),
+        max_chars=NOTE_CHARACTERS, height=68, help=t("overview.note_help"),
+    )  # fmt: skip
+
+
 def _identity(frame: Frame) -> None:
     m = frame.run.manifest
     facts = {
@@ -46,11 +66,13 @@ def _identity(frame: Frame) -> None:
         "seed": str(m.seed),
         "commit": (m.commit or "–")[:10],
         "created": m.created[:16].replace("T", " "),
+        **({"parent": m.parent} if m.parent else {}),
         "versions": " · ".join(f"{k} {v}" for k, v in m.versions.items() if k in ("python", "torch")),
     }
     put.subheader(t("overview.identity"), anchor=False)
     rows = {t("overview.key"): [t(f"identity.{k}") for k in facts], t("overview.is"): list(facts.values())}
     table(pd.DataFrame(rows), "identity", static=True)
+    _note(frame)
     for warning in m.warnings:
         put.caption(f":orange[{cards.ICONS['warning']}] {say(warning)}")
     with put.expander(t("overview.config"), icon=":material/settings:"):

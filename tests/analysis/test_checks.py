@@ -223,5 +223,6 @@ def test_a_gate_that_has_nothing_to_choose_for_may_be_uniform() -> None:
 def test_tasks_with_too_few_labelled_rows_are_named_beside_what_is_judged() -> None:
     s = world().measure()
     few = {k: replace(e, labelled=226) if k == "nba" else e for k, e in s.evidence.items()}
+    few["ltv"] = replace(s.evidence["nba"], kind="regression", labelled=0)
     assert too_few(s, Thresholds()) == {}
     assert too_few(replace(s, evidence=few), Thresholds()) == {"nba": 226}

@@ -20,9 +20,11 @@ from analysis.stats.skill import judged_skill
 from analysis.verdict import State
 from dashboard import background, state, train_form
 from dashboard.i18n import catalogue
+from dashboard.server import READ_ONLY_VARIABLE
 from ple_model.data.dataset.reader import Dataset
 from ple_model.evaluate import evaluate
 from ple_model.files import read_tensors, write_tensors
+from ple_model.note import read_note
 from ple_model.run import Run, load_run
 from tests.analysis.test_verdict import of
 from tests.dashboard.test_views import opened, text
@@ -208,3 +210,19 @@ def test_a_task_without_skill_is_not_explained(runs: Path, monkeypatch: pytest.M
     for key in ("why.for", "why.against", "why.raises", "why.lowers", "why.counterfactual", "why.groups", "edit.title"):
         assert EN[key] not in said
     assert any(EN["skill.trust"] in d.value.columns for d in app.dataframe)
+
+
+def test_a_note_is_kept_with_the_run_and_nothing_is_measured_anew(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(measured, tmp_path / "runs")
+    app = opened(tmp_path / "runs", monkeypatch, "overview")
+    app.text_area(key="run_note").set_value("worse than the last").run()
+    assert [e.message for e in app.exception] == []
+    assert read_note(tmp_path / "runs" / "tiny") == "worse than the last"
+    assert app.text_area(key="run_note").value == "worse than the last"
+    assert app.subheader  # the stored analysis still is the run's
+    monkeypatch.setenv(READ_ONLY_VARIABLE, "1")
+    app = opened(tmp_path / "runs", monkeypatch, "overview")
+    assert not [a for a in app.text_area if a.key == "run_note"]
+    assert "worse than the last" in text(app)

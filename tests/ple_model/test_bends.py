@@ -27,8 +27,8 @@ OFF, ON = {"direct_path": PATH}, {"direct_path": {**PATH, "bends": 3, "bend_piec
 
 
 def test_the_reference_presets_have_no_bends() -> None:
-    found = {p: load_config(p).direct_path.bends for p in ("v3_14", "v3_15", "production")}
-    assert found == {"v3_14": 0, "v3_15": 0, "production": 0}
+    found = {p: load_config(p).direct_path.bends for p in ("v3_14", "v3_15", "production", "small")}
+    assert found == {"v3_14": 0, "v3_15": 0, "production": 0, "small": 32}
 
 
 @pytest.mark.parametrize("text", ["direct_path.bends=-1", "direct_path.bend_pieces=1", "direct_path.bends=4"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,24 @@ def test_presets_and_runs_report_json(tiny_run: Run, runs_dir: Path, capsys: pyt
     assert main(["runs", str(runs_dir), "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert (entry["name"], entry["state"], entry["preset"]) == (tiny_run.name, "finished", "small")
+
+
+def test_a_note_on_a_run_is_kept_shown_and_removed(tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "runs" / "mine"
+    shutil.copytree(tiny_run.path, run, ignore=shutil.ignore_patterns("analysis", "sample"))
+    assert main(["note", str(run)]) == 0
+    assert main(["note", str(run), "less dropout\nthan before"]) == 0
+    assert capsys.readouterr().out == "no note\nless dropout\nthan before\n"
+    assert main(["runs", str(run.parent)]) == 0
+    shown = capsys.readouterr().out
+    assert "less dropout" in shown
+    assert "than before" not in shown  # a line a run
+    assert main(["runs", str(run.parent), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["note"] == "less dropout\nthan before"
+    assert main(["note", str(run), "x" * 2001]) == 2
+    assert "2,001 characters" in capsys.readouterr().err
+    assert main(["note", str(run), ""]) == 0
+    assert not (run / "note.txt").exists()
 
 
 def test_runs_with_a_broken_one_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
