@@ -28,7 +28,7 @@ def _tasks(s: Statistics, t: Thresholds) -> Iterator[tuple[str, TaskEvidence]]:
 
 
 def too_few(s: Statistics, t: Thresholds) -> dict[str, int]:
-    """Tasks whose probabilities no check holds against what came, with their labelled rows: too few. A page that is green says so.
+    """Tasks whose probabilities no check holds against what came, and their labelled rows: too few. A green page says so.
     Amounts have no probability."""
     silent = unlabelled(s)
     return {
