@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.explain.origin.clusters import Clusters
+from analysis.explain.origin.days import Days
 from analysis.explain.origin.states import States
+from analysis.explain.origin.weeks import DAYS, Weeks
 from ple_model.data.build.artifacts import read_gmm, read_hmm, read_scale
 from ple_model.data.dataset.normalize import Normalizer
+from ple_model.data.derived.encoder import SequenceEncoder
 from ple_model.data.derived.hmm import N_STATES
-from ple_model.data.derived.sequences import SequenceScale
+from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS, SequenceScale
 from ple_model.errors import UserError
 from ple_model.money import UNKNOWN
+from ple_model.presence import part_key
 from ple_model.profile import Profile
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from analysis.engine.explainer import Explainer
+
+SAMPLED = 512
+"""Sampled customers among whom those to compare weeks with are sought."""
 
 
 @lru_cache(maxsize=2)
@@ -57,3 +67,35 @@ def scale_of(explainer: Explainer) -> SequenceScale | None:
         return read_scale(explainer.run.preprocess)
     except UserError:
         return None
+
+
+def days_of(scale: SequenceScale, txn: Tensor, session: Tensor, cutoff: str) -> Days | None:
+    """One customer's days and visits from what the model reads [180, 16] and [90, 8]; None where they are of another form."""
+    try:
+        day = date.fromisoformat(cutoff)
+    except ValueError:
+        return None
+    if txn.shape != (TXN_STEPS, len(scale.txn)) or session.shape != (SESSION_STEPS, len(scale.session)):
+        return None
+    return Days(day, txn.double().numpy() * scale.txn, session.double().numpy() * scale.session)
+
+
+@lru_cache(maxsize=2)
+def weeks_of(explainer: Explainer) -> Weeks | None:
+    """The encoder of daily activity of a run and its sampled customers' weeks; None where the run does not hold it."""
+    scale, folder = scale_of(explainer), explainer.run.preprocess
+    if scale is None:
+        return None
+    try:
+        encoder, normalizer = SequenceEncoder.load(folder / "encoder.safetensors"), Normalizer.load(folder)
+    except UserError:
+        return None
+    rows = explainer.sample.load(None, limit=SAMPLED, seed=0)
+    inputs = rows.inputs
+    if inputs.txn_seq is None or inputs.session_seq is None:
+        return None
+    there = inputs.present(part_key("mamba_temporal")).tolist()
+    each = zip(inputs.txn_seq, inputs.session_seq, rows.cutoff, there, strict=True)
+    found = [days_of(scale, t, s, c) for t, s, c, on in each if on]
+    sampled = [d for d in found if d is not None and d.visits_known(DAYS)]
+    return Weeks.of(encoder, normalizer, sampled) if sampled else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,16 @@ from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
 from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
-from analysis.explain.origin.fitted import clusters_of, scale_of, states_of
+from analysis.explain.origin.fitted import clusters_of, days_of, scale_of, states_of, weeks_of
 from analysis.explain.origin.peers import of_graph
 from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
+from analysis.explain.origin.weeks import of_weeks, untold
 from analysis.i18n import phrase
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.normalize import CLIP, RAW
 from ple_model.data.dataset.reader import Dataset
-from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS
 from ple_model.money import UNKNOWN
 from ple_model.numerals import LANGUAGES, Language
 from ple_model.presence import part_key
@@ -58,7 +57,7 @@ class Teller:
             where = self.path.customer.parts[topic]
             return of_part(self.columns, where, self.value("features")[where], value, topic)
         tell = {
-            "cluster": self._cluster, "txn_seq": self._days, "session_seq": self._visits,
+            "cluster": self._cluster, "txn_seq": self._days, "session_seq": self._visits, "mamba_temporal": self._weeks,
             "collaborative_features": self._graph, "hierarchy_features": self._tree,
         }.get(topic)  # fmt: skip
         return None if tell is None else tell(value)
@@ -109,14 +108,7 @@ class Teller:
         scale, customer = scale_of(self.explainer), self.path.customer
         if scale is None or customer.txn_seq is None or customer.session_seq is None:
             return None
-        txn, visits = (customer.txn_seq[0].double().numpy(), customer.session_seq[0].double().numpy())
-        try:
-            cutoff = date.fromisoformat(self.batch.cutoff[0])
-        except ValueError:
-            return None
-        if txn.shape != (TXN_STEPS, len(scale.txn)) or visits.shape != (SESSION_STEPS, len(scale.session)):
-            return None
-        return Days(cutoff, txn * scale.txn, visits * scale.session)
+        return days_of(scale, customer.txn_seq[0], customer.session_seq[0], self.batch.cutoff[0])
 
     def value(self, field: str) -> NDArray[np.float64]:
         return np.asarray(self.found.values[self.path.fields.index(field)][0].double().numpy())
@@ -130,6 +122,16 @@ class Teller:
 
     def _visits(self, value: float) -> OriginSentence | None:
         return None if self.days is None else of_visits(self.days, self.value("session_seq"), value)
+
+    def _weeks(self, value: float) -> OriginSentence:
+        weeks = weeks_of(self.explainer)
+        if weeks is None:
+            return untold("no_encoder", value)
+        at, where = self.path.fields.index("features"), PART_SLICES["mamba_temporal"]
+        start = np.asarray(self.path.starts[at][0, where].double().numpy())
+        gradient = self.gradient("features")[where]
+        told = None if self.days is None else of_weeks(weeks, self.days, gradient, start, self._currency, value)
+        return told or untold("unsaid", value)
 
     def _graph(self, value: float) -> OriginSentence | None:
         e, own, spec = self.explainer, self.path.customer.collaborative_features, self.explainer.model.tasks[self.task]
