@@ -86,6 +86,14 @@ def _outputs(kind: str, label: Array) -> Array | None:
     return np.asarray(y - y.mean(0))
 
 
+def _by_number(people: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """[customers, rows] the rows of each customer, those with as many rows together: they are solved at once."""
+    order = np.argsort(people, kind="stable")
+    many = np.bincount(people)
+    first = np.cumsum(many) - many
+    return [order[first[many == m][:, None] + np.arange(m)] for m in np.unique(many)]
+
+
 def _without_own(y: Array, x: Array, people: NDArray[np.int64]) -> Array:
     """[n, k] what the fit without a row's customer says of it, at the best of the strengths."""
     n = len(y)
@@ -94,16 +102,15 @@ def _without_own(y: Array, x: Array, people: NDArray[np.int64]) -> Array:
     kernel -= kernel.mean(1)[:, None]
     size, basis = np.linalg.eigh(kernel)
     coefficients = basis.T @ y
-    order = np.argsort(people, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(people[order])) + 1)
+    groups = _by_number(people)
     best: tuple[float, Array] | None = None
     for strength in STRENGTHS:
         kept = np.maximum(size, 0) / (np.maximum(size, 0) + strength)
         gap = y - basis @ (kept[:, None] * coefficients)
         said = np.empty_like(y)
         for g in groups:
-            hat = (basis[g] * kept) @ basis[g].T + 1 / n
-            said[g] = y[g] - np.linalg.solve(np.eye(len(g)) * (1 + 1e-9) - hat, gap[g])
+            hat = (basis[g] * kept) @ basis[g].transpose(0, 2, 1) + 1 / n
+            said[g] = y[g] - np.linalg.solve(np.eye(g.shape[1]) * (1 + 1e-9) - hat, gap[g])
         loss = float(((y - said) ** 2).sum())
         if best is None or loss < best[0]:
             best = loss, said

@@ -16,7 +16,6 @@ from ple_model.run import load_run
 from sample_runs import full
 from sample_runs.full import Plan, Stopped, make_full
 from sample_runs.make import main
-from tests.fakes import with_quick_baselines
 
 SETTINGS = ("training.batch_size=32", "training.phase1_epochs=1", "training.phase2_epochs=1", "adatt.freeze_epoch=1")
 
@@ -35,7 +34,7 @@ class AfterSteps:
 def test_the_run_of_the_whole_model_goes_on_where_it_was_stopped_and_is_made_once(
     small_dataset: Dataset, tmp_path: Path
 ) -> None:
-    data = with_quick_baselines(Dataset.open(shutil.copytree(small_dataset.path, tmp_path / "data")))
+    data = Dataset.open(shutil.copytree(small_dataset.path, tmp_path / "data"))
     plan = Plan(tmp_path / "work", tmp_path / "out" / "full", dataset=data.path, stored=24, preset="small", settings=SETTINGS)
     said: list[str] = []
     with pytest.raises(Stopped):

@@ -11,7 +11,7 @@ import torch
 from ple_model.batch import PLEClusterInput
 from ple_model.config import load_config
 from ple_model.data.build import artifacts
-from ple_model.data.derived import encoder
+from ple_model.data.derived import collaborative, encoder
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
 from tests.factories import random_context, random_inputs
@@ -30,12 +30,14 @@ def shake(model: PLEClusterAdaTT, seed: int = 0) -> PLEClusterAdaTT:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_encoder_fit(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A build of a few dozen customers fits its sequence encoder in a fifth of the steps, which are a third of such a build.
-    How well it forecasts is the matter of its own tests, whether it learns training rows by heart that of `WHOLE_FIT`."""
+def short_fits(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A build of a few dozen customers fits its sequence encoder and its merchants in a fifth of the steps, which are half of
+    such a build. How well they tell is the matter of their own tests, whether they learn training rows by heart that of
+    `WHOLE_FIT`."""
     with pytest.MonkeyPatch.context() as patch:
         if request.module.__name__.rsplit(".", 1)[-1] not in WHOLE_FIT:
             patch.setattr(artifacts, "fit_encoder", partial(encoder.fit_encoder, steps=encoder.STEPS // 5))
+            patch.setattr(collaborative, "train", partial(collaborative.train, steps=collaborative.STEPS // 5))
         yield
 
 

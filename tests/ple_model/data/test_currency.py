@@ -10,6 +10,7 @@ import pytest
 
 from ple_model.context import ModelContext
 from ple_model.data.build.build import BuildSettings, build, transform
+from ple_model.data.dataset.manifest import DatasetManifest
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.manifest import EventsManifest
 from ple_model.errors import UserError
@@ -22,7 +23,7 @@ ONE = BuildSettings(workers=1)
 
 
 def bank(folder: Path, currency: str) -> Path:
-    write_events(folder, tables())
+    write_events(folder, tables(40, seed=3))
     replace(EventsManifest.load(folder), currency=currency).save(folder)
     return folder
 
@@ -33,20 +34,25 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def won(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("won")
-    build(plain, folder / "dataset", settings=ONE)
-    events = bank(folder / "events", "KRW")
-    return build(events, folder / "dataset", settings=ONE)  # in the place of one from the same tables without a currency
+def without(plain: Path) -> DatasetManifest:
+    """What the folder of `won` held before."""
+    return build(plain, plain.parent / "dataset", settings=ONE).manifest
 
 
-def test_it_is_in_the_dataset_its_context_and_what_is_cut_from_it(won: Dataset, plain: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def won(plain: Path, without: DatasetManifest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    events = bank(tmp_path_factory.mktemp("won") / "events", "KRW")
+    return build(events, plain.parent / "dataset", settings=ONE)  # in the place of one from the same tables without a currency
+
+
+def test_it_is_in_the_dataset_its_context_and_what_is_cut_from_it(
+    won: Dataset, without: DatasetManifest, tmp_path: Path
+) -> None:
     assert won.manifest.settings["currency"] == "KRW"
     assert won.context().currency == "KRW"
     assert won.extract(tmp_path / "few", limit=5).context().currency == "KRW"
-    without = build(plain, tmp_path / "without", settings=ONE)
-    assert without.manifest.settings["currency"] == ""
-    assert without.manifest.fingerprint == won.manifest.fingerprint
+    assert without.settings["currency"] == ""
+    assert without.fingerprint == won.manifest.fingerprint
 
 
 def test_columns_and_tasks_of_money_are_in_it(won: Dataset) -> None:

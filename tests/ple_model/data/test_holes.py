@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,7 +133,6 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     rng = np.random.default_rng(3)
     con = duckdb.connect()
-    con.execute("CREATE TABLE t (customer_id VARCHAR, ts TIMESTAMP, amount DOUBLE, merchant_id VARCHAR, brand VARCHAR)")
     rows = []
     for d in range(730):
         day = FIRST + timedelta(days=d)
@@ -141,7 +141,10 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shop = f"shop {rng.integers(9)}"
                 rows.append((f"c{rng.integers(60):02d}", day, round(float(rng.lognormal(3, 1)), 2), shop, shop))
     rows.append(("c00", date(2001, 2, 3), 1.0, "shop 0", "shop 0"))
-    con.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", rows)
+    names = ("customer_id", "ts", "amount", "merchant_id", "brand")
+    table = pa.table(dict(zip(names, zip(*rows, strict=True), strict=True)))
+    con.register("found", table.set_column(1, "ts", table["ts"].cast(pa.timestamp("us"))))
+    con.execute("CREATE TABLE t AS FROM found")
     con.execute(f"COPY (FROM t ORDER BY ALL) TO '{folder}/transactions.parquet'")
     con.execute(f"COPY (SELECT DISTINCT customer_id FROM t ORDER BY 1) TO '{folder}/customers.parquet'")
     return folder
