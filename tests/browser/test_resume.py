@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from dashboard.browser import CONTENT, WAIT_MS, _wait, free_port, ready
+from dashboard.browser import WAIT_MS, _wait, free_port, ready
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.server import DEBUG, ROOT, app_command, app_environment
@@ -20,6 +20,9 @@ from ple_model.run import load_run
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EN = catalogue("en")
 NAME = "interrupted"
+PAGE = "training?run=damaged"
+"""The form is beside every page: here one that has no figures to draw again after each entry."""
+REASON = '[data-testid="stMain"] [data-testid="stAlert"]'
 SETTINGS = "training.patience=1000\nshared_experts.temporal=null"
 """No early end, and without the slowest expert."""
 
@@ -39,6 +42,22 @@ def server(runs: Path, log: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]
             process.wait(20)
 
 
+@contextmanager
+def started(words: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command beside the test, which ends with it."""
+    with log.open("wb") as out, subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def alongside() -> Iterator[ExitStack]:
+    with ExitStack() as found:
+        yield found
+
+
 def fill(page: Page, role: str, key: str, text: str, enter: str = "Enter") -> None:
     field = page.locator('[data-testid="stSidebar"]').get_by_role(role, name=EN[key])  # type: ignore[arg-type]
     field.fill(text)
@@ -47,14 +66,14 @@ def fill(page: Page, role: str, key: str, text: str, enter: str = "Enter") -> No
 
 
 def test_stopped_resumed_and_left_by_its_server_a_training_ends_with_the_same_bits(
-    page: Page, shown_runs: Path, tmp_path: Path
+    page: Page, shown_runs: Path, tmp_path: Path, alongside: ExitStack
 ) -> None:
     store = JobStore(jobs_root(shown_runs))
     sidebar = page.locator('[data-testid="stSidebar"]')
     card = sidebar.locator('[class*="st-key-job-"]').filter(has_text=NAME).first  # other tests leave jobs of their own
     with server(shown_runs, tmp_path / "first.log") as (address, process):
-        page.goto(f"{address}/training?run=healthy")
-        ready(page, CONTENT)
+        page.goto(f"{address}/{PAGE}")
+        ready(page, REASON)
         sidebar.get_by_text(EN["train.title"]).click()
         ready(page)
         fill(page, "textbox", "train.name", NAME)
@@ -63,6 +82,8 @@ def test_stopped_resumed_and_left_by_its_server_a_training_ends_with_the_same_bi
         fill(page, "textbox", "train.set", SETTINGS, "Control+Enter")
         sidebar.get_by_role("button", name=EN["train.start"]).click()
         expect(card).to_contain_text("epoch 1 ", timeout=WAIT_MS)
+        whole = dataclasses.replace(store.jobs()[0].training, run=tmp_path / "whole")
+        left_alone = alongside.enter_context(started(store.command(whole), tmp_path / "whole.log"))
         card.get_by_role("button", name=EN["job.stop"]).click()
         card.get_by_role("button", name=EN["job.resume"]).click(timeout=WAIT_MS)
         expect(card).to_contain_text(EN["job.running"], timeout=WAIT_MS)
@@ -71,12 +92,12 @@ def test_stopped_resumed_and_left_by_its_server_a_training_ends_with_the_same_bi
         process.wait(20)
         assert store.get(resumed.id).active, "the training goes on without its server"
     with server(shown_runs, tmp_path / "second.log") as (address, process):
-        page.goto(f"{address}/training?run=healthy")
+        page.goto(f"{address}/{PAGE}")
         expect(card).to_contain_text(EN["job.finished"], timeout=WAIT_MS)
     assert store.get(resumed.id).status == "finished"
     events = [line["event"] for line in load_run(resumed.run).progress()]
     assert "resumed" in events
-    whole = dataclasses.replace(resumed.training, run=tmp_path / "whole", resume=False)
-    subprocess.run(store.command(whole), check=True, capture_output=True)
+    assert dataclasses.replace(resumed.training, run=whole.run, resume=False) == whole
+    assert left_alone.wait() == 0, (tmp_path / "whole.log").read_text()
     for file in ("model.safetensors", "metrics.json", "preprocess/calibration.json"):
         assert (resumed.run / file).read_bytes() == (whole.run / file).read_bytes(), file
