@@ -131,7 +131,8 @@ def silences(events: Mapping[tuple[str, str], tuple[int, Array]], then: Mapping[
         rows, count = events[key, max(dates)]
         steps, usual = _silent(count / rows)
         before = _silent(then[key])[0] if key in then else None
-        found.append(Silence(key, max(dates), steps, len(count), usual, rows, before))
+        first, first_then = _silent((count / rows)[::-1])[0], _silent(then[key][::-1])[0] if key in then else None
+        found.append(Silence(key, max(dates), steps, len(count), usual, rows, before, first, first_then))
     return tuple(found)
 
 
@@ -341,7 +342,9 @@ class _Judge:
         if float((moved | (stretched & (high > low))).mean()) > 0.2:
             return "changed"
         z = z[there][:, self.reference.used([key]) - d.slice(key).start]
-        return "rows" if _apart(z) < MIXED else "columns"
+        if _apart(z) < MIXED:
+            return "rows"
+        return "mixed" if len(columns) > 1 else "changed"
 
 
 def _apart(z: Array) -> float:

@@ -102,3 +102,37 @@ def stale(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "The feed stopped before the cut-off: what looks like inactivity was not delivered.",
             Fix("", None, None, "Import the missing days, or build with a cut-off at which the feed was still delivered."),
         )
+
+
+@check(
+    "DATA-SHORT",
+    "Every sequence goes as far back as in training.",
+    "data.presence",
+    unplantable="a sequence that begins late is cut in the events; tests/analysis/test_delivery.py cuts one",
+)
+def short(s: Statistics, t: Thresholds) -> Iterator[Finding]:
+    """A sequence whose oldest steps hardly any row has an event in, and more of them than in training."""
+    x = s.consistency
+    if x is None:
+        raise NotMeasured("It was not measured how far the events go back.")
+    for one in x.silent:
+        if one.oldest_then is None or one.oldest >= one.of:
+            continue
+        if one.oldest < one.oldest_then + t.stale_steps or one.rows * one.usual * one.oldest < t.stale_events:
+            continue
+        experts = [e for e in s.facts.experts if one.input in s.facts.reads.get(e, ())]
+        yield Finding(
+            "DATA-SHORT",
+            "warning",
+            one.input,
+            f"`{one.input}` has hardly an event in the oldest {one.oldest} of its {one.of} steps, in training in the oldest "
+            f"{one.oldest_then}.",
+            (
+                Evidence("oldest steps without events", float(one.oldest), one.oldest_then + t.stale_steps, one.rows),
+                Evidence("the same in training", float(one.oldest_then)),
+                Evidence("experts that read it", float(len(experts)), text=", ".join(experts)),
+            ),
+            "data.presence",
+            "Its steps were moved towards the cut-off, padded on the wrong side, or older events were not delivered.",
+            Fix("", None, None, "Put every event into the step of its own day, and deliver the whole window."),
+        )

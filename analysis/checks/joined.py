@@ -126,6 +126,12 @@ def _became(key: str, skill: InputSkill) -> tuple[str, str]:
             f"`{key}` has its columns in another order: only {left} of what other inputs told of it is left.",
             "The columns of this input are not in the order in which the model learned them.",
         )
+    if skill.kind == "mixed":
+        return (
+            f"`{key}` has its columns mixed among each other otherwise than in training: only {left} of what other inputs told "
+            "of it is left.",
+            "What makes this input was fitted anew, so that its axes are others (turned, or in another order).",
+        )
     if skill.kind == "reversed":
         return (
             f"`{key}` runs backwards in time: only {left} of what other inputs told of it is left.",

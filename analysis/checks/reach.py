@@ -43,7 +43,7 @@ is said by what is found in them."""
 FIELDS: dict[str, frozenset[str]] = {"EXP-TEMPORAL-ZERO": frozenset({"txn_seq"})}
 """Checks of one field whose subject is the expert that reads it."""
 CLUSTERS = frozenset({"cluster_ids", "cluster_probs"})
-WHOLE_RUN = ("INPUT-DUPLICATE", "RUN-", "WEIGHTS-", "FIT-", "LOSS-NAN", "LABEL-", "GRAD-CGC")
+WHOLE_RUN = ("INPUT-DUPLICATE", "DATA-SELECTED", "RUN-", "WEIGHTS-", "FIT-", "LOSS-NAN", "LABEL-", "GRAD-CGC")
 """Checks that mean all of the run where they name no part of it."""
 
 

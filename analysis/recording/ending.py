@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import consistency
+from analysis.copied import copies
 from analysis.engine.effects import Engine
 from analysis.engine.strengths import dose_response
 from analysis.judging import Judge
@@ -23,9 +24,10 @@ from analysis.recording.samples import ComparedSample
 from analysis.refound import found_at_training, in_doubt, refound
 from analysis.relabelled import Agreement
 from analysis.results.progress import Progress
+from analysis.selected import selections
 from analysis.skill import rows_skill
 from analysis.stats import drift, training
-from analysis.stats.consistency import ConsistencyStats, OtherUnit
+from analysis.stats.consistency import ConsistencyStats
 from analysis.stats.inputs import InputStats
 from analysis.stats.labels import TaskLabels
 from analysis.stats.probes import TaskProbe
@@ -33,6 +35,7 @@ from analysis.stats.run import Statistics
 from analysis.stats.skill import TaskSkill, best_split
 from analysis.stats.written import Written
 from analysis.units import other_units
+from analysis.wrapped import wraps
 from analysis.written import Said, written
 from ple_model import label_profile
 from ple_model.consistency import Consistency
@@ -154,17 +157,35 @@ class Ending:
             and not found.displaced
             and len(features) == len(opened.names) == len(opened.profile.edges)
         ):
-            found = replace(found, units=self._units(values[:, features], opened.profile))
+            inputs = [columns[j][0] for j in features]
+            found = self._of_columns(found, values[:, features], inputs, len(set(compared.people)), opened.profile)
         twice, example, across, splits = rows_twice(rows)
         return replace(found, twice=twice, example=example, across=across, splits=splits, measured=measured)
 
-    def _units(self, values: NDArray[np.float32], profile: Profile) -> tuple[OtherUnit, ...]:
-        """Feature columns that are those of training times a number."""
+    def _of_columns(
+        self, found: ConsistencyStats, values: NDArray[np.float32], inputs: Sequence[str], people: int, profile: Profile
+    ) -> ConsistencyStats:
+        """What single feature columns say: they hold others' values, are those of training times a number, were stored in too
+        few bits, or lost an end."""
+        names, parts = self.opened.names, self.opened.facts.parts
+        copied = copies(values, names, inputs, profile, people)
+        theirs = {c.column for c in copied}
+        found = replace(
+            found, copied=copied, stand_ins=tuple(one for one in found.stand_ins if one.column not in theirs)
+        )  # what stands in a copy is the other column's
         try:
             own = Normalizer.load(self.opened.run.preprocess)
         except UserError:
-            return ()
-        return other_units(values, self.opened.names, self.opened.facts.parts, profile, own.inverse)
+            return found
+        wrapped = wraps(values, names, parts, profile, own.inverse, people)
+        narrow = {w.input for w in wrapped}
+        units = tuple(u for u in other_units(values, names, parts, profile, own.inverse) if u.input not in narrow)
+        others = {s.column for s in found.stand_ins} | theirs
+        selected = tuple(
+            s for s in selections(values, names, parts, profile, own.inverse, people)
+            if s.input not in narrow and s.column not in others
+        )  # fmt: skip
+        return replace(found, units=units, wrapped=wrapped, selected=selected)
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""

@@ -20,7 +20,7 @@ class InputSkill:
     """Mean R2 of its predictable directions at training."""
     now: float
     kind: str = ""
-    """What became of a lost one: "rows", "columns", "reversed", "swapped", "shifted", "changed", "constant" """
+    """What became of a lost one: "rows", "columns", "mixed", "reversed", "swapped", "shifted", "changed", "constant" """
     other: str = ""
     """The input whose values it holds, where they were swapped."""
 
@@ -69,8 +69,55 @@ class OtherUnit:
 
 
 @dataclass(frozen=True)
+class Copied:
+    """Columns of an input that hold the values of others, as they did not in training."""
+
+    input: str
+    column: str
+    source: str
+    """the column whose values it holds"""
+    rows: int
+    apart: float
+    """Share of the training rows that must have had others: the least distance of the two distributions"""
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A column of whole numbers that none is beyond of what so many bits hold, although training had many beyond."""
+
+    input: str
+    column: str
+    bits: int
+    signed: bool
+    beyond: float
+    """Share of the training rows beyond that"""
+    rows: int
+    edge: float
+    """Share of the rows at the largest number that the bits hold: near nothing of numbers that wrapped round"""
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A column beyond a value of which no row lies, while those on this side are spread as in training."""
+
+    input: str
+    column: str
+    value: float
+    """the last that is there, in the column's own unit"""
+    above: bool
+    """the rows above it are missing; else those below"""
+    gone: float
+    """Share of the training rows beyond it"""
+    held: float
+    """The same of rows that were held out at training; NaN where that is not known"""
+    psi: float
+    """Population stability index of the rows on this side against training's"""
+    rows: int
+
+
+@dataclass(frozen=True)
 class Silence:
-    """The newest steps of a sequence, in which hardly any row has an event."""
+    """The newest steps of a sequence, in which hardly any row has an event; and the oldest."""
 
     input: str
     cutoff: str
@@ -83,6 +130,9 @@ class Silence:
     rows: int
     then: int | None = None
     """newest steps that were silent in training; None where that is not known"""
+    oldest: int = 0
+    """oldest steps that are silent"""
+    oldest_then: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,3 +167,7 @@ class ConsistencyStats:
     where a row lacks a part, its zeros stand in another."""
     silent: tuple[Silence, ...] = ()
     """Sequences, at their newest cut-off."""
+    copied: tuple[Copied, ...] = ()
+    wrapped: tuple[Wrapped, ...] = ()
+    selected: tuple[Selected, ...] = ()
+    """Columns that rows were chosen by, the likeliest first."""

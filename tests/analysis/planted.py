@@ -18,7 +18,8 @@ from analysis import consistency
 from analysis.checks import checks
 from analysis.checks.registry import Proof
 from analysis.stats import drift, effects, evidence, expert, finite, gate, hmm, sae, training, transfer
-from analysis.stats.consistency import ConsistencyStats, OtherUnit, Silence
+from analysis.stats.consistency import ConsistencyStats, Copied, OtherUnit, Selected, Silence, Wrapped
+from analysis.stats.drift import DriftStats
 from analysis.stats.factor import Factor
 from analysis.stats.inputs import measure as measure_inputs
 from analysis.stats.labels import Giveaway, Missing, Rate, Refound, Scales, TaskLabels
@@ -729,6 +730,42 @@ def _delivered(**changed: Any) -> Statistics:
 PLANTED["INPUT-UNIT"] = lambda: Case(
     _delivered(units=(OtherUnit("features:rfm", "spend_28d", Factor(98.0, 0.04, 7, 600)),)), "features:rfm", "error"
 )
+PLANTED["INPUT-COPY"] = lambda: Case(
+    _delivered(copied=(Copied("features:rfm", "spend_28d", "spend_84d", 600, 0.2),)), "features:rfm", "error"
+)
+PLANTED["INPUT-WRAPPED"] = lambda: Case(
+    _delivered(wrapped=(Wrapped("features:rfm", "spend_28d", 8, False, 0.6, 600, 0.004),)), "features:rfm", "error"
+)
+PLANTED["DATA-SELECTED"] = lambda: Case(
+    _delivered(selected=(Selected("features:rfm", "recency_days", 7.0, True, 0.3, 0.3, 0.01, 600),)), "rows", "warning"
+)
+PLANTED["DATA-SHORT"] = lambda: Case(
+    _delivered(silent=(Silence("txn_seq", "2025-05-01", 0, 180, 0.25, 600, 0, 90, 0),)), "txn_seq", "warning"
+)
+
+
+def with_codes(order: tuple[int, ...]) -> Statistics:
+    """Segments whose rows have other inputs each; at hand code k is what training called `order[k]`."""
+    x = healthy()
+    assert x.trained is not None
+    assert x.unseen is not None
+    segments = np.array([50.0, 200.0, 350.0, 0.0, 0.0])
+    present = {
+        "txn_seq": np.array([0.0, 100, 350, 0, 0]), "session_seq": np.array([0.0, 20, 300, 0, 0]),
+        "collaborative_features": np.array([25.0, 150, 350, 0, 0]),
+    }  # fmt: skip
+    rows = [i if i < 3 else 4 for i in (*order, *range(len(order), 4))]
+
+    def counted(s: DriftStats, at: list[int]) -> DriftStats:
+        at = [at[0], at[1], at[2], 3, at[3]]
+        classes = {**s.classes, "customer_segment": segments[[0, 1, 2, 4]]}
+        return replace(s, n=600, classes=classes, segments=segments[at], present={k: v[at] for k, v in present.items()})
+
+    groups = {k: counted(g, rows) for k, g in x.unseen.groups.items()}
+    return replace(x, trained=counted(x.trained, [0, 1, 2, 4]), unseen=replace(x.unseen, groups=groups))
+
+
+PLANTED["INPUT-CODES"] = lambda: Case(with_codes((1, 2, 0)), "customer_segment", "error")
 PLANTED["DATA-STALE"] = lambda: Case(
     _delivered(silent=(Silence("txn_seq", "2025-05-01", 30, 180, 0.25, 600, 0),)), "txn_seq", "warning"
 )
