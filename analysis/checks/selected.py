@@ -46,7 +46,7 @@ def selected(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 0.0,
                 None,
                 ", ".join(f"{c.column} {'>' if c.above else '<'} {statistic(c.value)}" for c in found[:NAMED]),
-            ),  # fmt: skip
+            ),
         ),
         "data.drift",
         "A filter on the way here left these customers out; the model was trained with them, and shares and rates are others.",
