@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,17 @@ def material(tiny_run: Run, tiny_dataset: Dataset, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="module")
-def planter(material: Bench, tmp_path_factory: pytest.TempPathFactory) -> Planter:
-    return Planter(material, tmp_path_factory.mktemp("cases"), Healthy.of(material))
+def healthy(material: Bench) -> Healthy:
+    """What the healthy runs say; here both are the same run, which is measured once."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = cache(lambda path: findings_of(load_run(path)))
+        patch.setattr(benchmark, "findings_of", lambda run: once(run.path))
+        return Healthy.of(material)
+
+
+@pytest.fixture(scope="module")
+def planter(material: Bench, healthy: Healthy, tmp_path_factory: pytest.TempPathFactory) -> Planter:
+    return Planter(material, tmp_path_factory.mktemp("cases"), healthy)
 
 
 def case(planter: Planter, name: str) -> Case:
@@ -99,9 +109,8 @@ def test_an_alarm_about_skill_is_looked_at_again_on_test_customers_that_were_not
     assert len(looked) == 1
 
 
-def test_cases_side_by_side_are_those_of_one_process(material: Bench, tmp_path: Path) -> None:
+def test_cases_side_by_side_are_those_of_one_process(material: Bench, healthy: Healthy, tmp_path: Path) -> None:
     work = [(f, f.levels[0], False) for f in (faults()["few-rows"], faults()["transfer-cycle"])]
-    healthy = Healthy.of(material)
     alone, apart = (list(planted(material, healthy, work, tmp_path, n)) for n in (1, 2))
     plain = [sorted((replace(c, seconds=0.0) for c in cases), key=lambda c: c.fault) for cases in (alone, apart)]
     assert plain[0] == plain[1]
@@ -143,8 +152,15 @@ def test_a_model_that_was_built_wrong_is_built_right_again_afterwards() -> None:
     assert not PLEClusterAdaTT(tiny_config()).gates_frozen
 
 
-def test_an_interrupt_leaves_what_was_measured(material: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def prepared(material: Bench, healthy: Healthy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A benchmark finds the healthy runs made and measured."""
     monkeypatch.setattr(benchmark, "prepare", lambda *_: material)
+    monkeypatch.setattr(Healthy, "of", lambda _: healthy)
+
+
+@pytest.mark.usefixtures("prepared")
+def test_an_interrupt_leaves_what_was_measured(tmp_path: Path) -> None:
     kept: list[BenchmarkScore] = []
 
     def keep(score: BenchmarkScore) -> None:
@@ -157,11 +173,6 @@ def test_an_interrupt_leaves_what_was_measured(material: Bench, tmp_path: Path, 
     assert said[-1] == "interrupted after 1 of 2 cases"
     assert kept[0].to_dict()["cases"] == score.to_dict()["cases"]
     assert not list(tmp_path.glob("case-*"))
-
-
-@pytest.fixture
-def prepared(material: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "prepare", lambda *_: material)
 
 
 @pytest.mark.usefixtures("prepared")
