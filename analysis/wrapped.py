@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.base import Array
-from analysis.stats.consistency import Wrapped
+from analysis.stats.consistency import Wrapped, range_of
 from analysis.units import Inverse
 from ple_model.input_columns import Values
 from ple_model.presence import part_key
@@ -26,11 +26,6 @@ WHOLE = 0.02
 HALF = 0.5
 """Share of the range that its largest number must reach: what was stored in so many bits makes use of them."""
 CHANCE = -np.log(1e-4)
-
-
-def limits(bits: int, signed: bool) -> tuple[float, float]:
-    """Smallest and largest number of so many bits."""
-    return (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
 
 
 def wraps(
@@ -53,7 +48,7 @@ def wraps(
 def _of_column(x: Array, cuts: NDArray[np.float64], counts: Array, people: int) -> tuple[int, bool, float, int, float] | None:
     """(bits, signed, share of training beyond, rows, share at the largest number) of the smallest range that fits."""
     for bits, signed in RANGES:
-        low, high = limits(bits, signed)
+        low, high = range_of(bits, signed)
         if x.min() < low or x.max() > high or x.max() - x.min() < HALF * (high - low):
             continue
         beyond = _beyond(cuts, counts, high)

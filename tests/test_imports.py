@@ -33,7 +33,10 @@ LAYERS: tuple[frozenset[str], ...] = (
             "refound",
             "relabelled",
             "resaved",
+            "copied",
+            "selected",
             "units",
+            "wrapped",
             "written",
         }
     ),

@@ -57,7 +57,6 @@ def _shares(s: DriftStats, keys: list[str]) -> Array:
 
 @check(
     "INPUT-CODES", "The codes of the customers' segments mean what they meant in training.", "data.drift", limits=(NEARER,),
-    unplantable="the codes of tiny runs have too few rows each; tests/analysis/test_recoded.py exchanges them",
 )  # fmt: skip
 def codes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The newest rows outside training, against the training rows."""

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
-from analysis.stats.consistency import Wrapped
+from analysis.stats.consistency import Wrapped, range_of
 from analysis.stats.run import Statistics
-from analysis.wrapped import limits
 
 HEAPED = 0.05
 """Share of the training rows beyond the range that must be found at its largest number where numbers stop there: half of them
@@ -27,7 +26,7 @@ def wrapped(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         by_input.setdefault(one.input, []).append(one)
     for key, found in by_input.items():
         first = max(found, key=lambda w: w.beyond)
-        low, high = limits(first.bits, first.signed)
+        low, high = range_of(first.bits, first.signed)
         stopped = first.edge > HEAPED * first.beyond + 1 / (high - low)
         more = len(found) - 1
         yield Finding(

@@ -9,6 +9,7 @@ from analysis.faults.data import AFTER_A_CUT
 from analysis.faults.fault import Columns, Expect, Level, Plant, fault
 from analysis.faults.rows import changed
 from analysis.faults.units import currency_columns
+from ple_model.fields import SEGMENTS
 from ple_model.presence import part_key, presence_column
 from ple_model.schema import PART_SLICES, load_schema
 
@@ -68,5 +69,21 @@ def _filtered(share: float) -> Plant:
         kept = ~there | (x <= np.quantile(x[there], 1 - share))
         for name in list(columns):
             columns[name] = columns[name][kept]
+
+    return Plant(rows=change)
+
+
+@fault(
+    "segments-renumbered",
+    "data",
+    "The segments' codes count from another start.",
+    levels=(Level("moved on by one", 1.0),),
+    required=(Expect("INPUT-CODES", "customer_segment", "error"),),
+    permitted=BESIDE,
+)
+def _renumbered(by: float) -> Plant:
+    def change(columns: Columns, rng: np.random.Generator) -> None:
+        codes = columns["customer_segment"]
+        columns["customer_segment"] = ((codes + int(by)) % len(SEGMENTS)).astype(codes.dtype)
 
     return Plant(rows=change)

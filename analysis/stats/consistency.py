@@ -96,6 +96,11 @@ class Wrapped:
     """Share of the rows at the largest number that the bits hold: near nothing of numbers that wrapped round"""
 
 
+def range_of(bits: int, signed: bool) -> tuple[float, float]:
+    """Smallest and largest whole number of so many bits."""
+    return (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
+
+
 @dataclass(frozen=True)
 class Selected:
     """A column beyond a value of which no row lies, while those on this side are spread as in training."""
