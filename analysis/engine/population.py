@@ -1,5 +1,5 @@
-"""What sentences compare a customer with: the rows of the run's sample as the model reads them, and columns that say the
-same."""
+"""What sentences compare a customer with: the rows of the run's sample as the model reads them, and how alike
+columns order the customers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from ple_model.presence import part_key
 from ple_model.tasks import HMM_MODES
 
 Array = NDArray[np.float64]
-SAME = 0.7
-"""Rank correlation from which two columns say the same: they then share half of their variance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +67,6 @@ class Population:
         size = np.sqrt((ranks**2).sum(0))
         return np.asarray(ranks / np.where(size > 0, size, 1), dtype=np.float32)
 
-    def alike(self, column: int) -> NDArray[np.bool_]:
-        """[columns] that say the same as `column`, itself included: all but the same order of customers."""
-        found = np.abs(self._ranks.T @ self._ranks[:, column]) >= SAME
-        found[column] = True
-        return np.asarray(found)
+    def order(self, column: int) -> NDArray[np.float32]:
+        """[columns] rank correlation with `column`."""
+        return np.asarray(self._ranks.T @ self._ranks[:, column])

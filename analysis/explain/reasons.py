@@ -11,9 +11,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.explain.hours import hours_said
 from analysis.explain.origin.told import CIRCLE, OriginSentence, level, topic_of
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
+from analysis.naming import said_name
 from analysis.results.explanation import FeatureContribution, Reason
 from analysis.wording import OPAQUE, is_field, particle, plain_quantity, quantity, statement, task_title, title
 from ple_model.numerals import LANGUAGES, Language
@@ -53,7 +55,11 @@ class Subject:
         if not self.probability:
             return phrase(f"reason.{direction}_value", language, amount=quantity(size, self.unit, language))
         points = f"{100 * size:.1f}" if size >= 0.0005 else f"{100 * size:.2g}"
-        what = f"'{self.target_name}'" if self.target_name else task_title(self.task, language) or self.task_title.lower()
+        what = (
+            f"'{said_name(self.target_name, language)}'"
+            if self.target_name
+            else task_title(self.task, language) or self.task_title.lower()
+        )
         return phrase(f"reason.{direction}_probability", language, what=what, points=points)
 
 
@@ -85,7 +91,10 @@ def reasons(
     candidates: list[tuple[float, Callable[[], Reason]]] = []
     for leader, together, value in merged(features, alike):
         if value * sign > 0:
-            candidates.append((abs(value), partial(of_features, leader, together, value, subject, beside)))
+            hour = (
+                partial(of_hour, [f for f in features if f.name in together], subject) if CIRCLE.search(leader.name) else None
+            )
+            candidates.append((abs(value), hour or partial(of_features, leader, together, value, subject, beside)))
     for topic, (members, value) in topics(groups).items():
         if value * sign > 0:
             candidates.append((abs(value), partial(of_topic, topic, members, value, subject, teller)))
@@ -125,6 +134,13 @@ def of_features(
     return replace(of_feature(replace(f, contribution=contribution), subject, beside), sources=together)
 
 
+def of_hour(parts: Sequence[FeatureContribution], subject: Subject) -> Reason:
+    """The sine and the cosine of an hour are one fact: the hour."""
+    value = sum(f.contribution for f in parts)
+    en, ko = (phrase("reason.hour", x, hour=hours_said(parts, x), effect=subject.effect(value, x)) for x in LANGUAGES)
+    return Reason(en, ko, tuple(f.name for f in parts), value)
+
+
 def of_topic(topic: str, members: tuple[str, ...], contribution: float, subject: Subject, teller: Teller) -> Reason:
     """By what the input was made of; as a summary where that is not known."""
     told = teller(topic, contribution)
@@ -145,9 +161,8 @@ def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone)
         effect = subject.effect(f.contribution, language)
         if f.unit == CATEGORY:  # its sentence holds the values
             return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
-        column, placed = _subject(f.name, sentence, language), beside(f.name, language)
+        column, placed = _subject(sentence, language), beside(f.name, language)
         if (side := level(f.value, f.typical, f.unit)) is not None:
-            side = "other" if CIRCLE.search(f.name) else side
             said_level = phrase(f"origin.{side}", language)
             if placed:
                 said_level = phrase("reason.placed", language, said=said_level, beside=placed)
@@ -162,10 +177,8 @@ def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone)
     return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)
 
 
-def _subject(name: str, sentence: str, language: Language) -> str:
-    """What the column says; a part of an angle is said as what the angle is of."""
-    if CIRCLE.search(name):
-        return phrase("origin.hour", language)
+def _subject(sentence: str, language: Language) -> str:
+    """What the column says."""
     return statement(sentence, language).removesuffix(phrase("origin.own_scale", language)).rstrip(" ,")
 
 

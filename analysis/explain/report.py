@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from analysis.html_page import asset, html_page
 from analysis.i18n import section
+from analysis.naming import said_name
 from analysis.results.explanation import Contribution, Explanation
 from analysis.wording import given_title, quantity, statement, task_title, title
 from ple_model.numerals import Language
@@ -18,7 +19,7 @@ def to_html(found: Explanation, language: Language = "en") -> str:
     """The page; every visible sentence in `language`."""
     w = section("page", language)
     name = given_title(found.task, found.title) or task_title(found.task, language) or found.title
-    aim = f"{name}: {found.target_name}" if found.target_name else name
+    aim = f"{name}: {said_name(found.target_name, language)}" if found.target_name else name
     sections = [
         f"<h1>{_e(w['why'])}</h1>",
         f"<p>{_e(found.customer_id)} · {_e(found.cutoff)} · {_e(found.segment)} · {_e(aim)}</p>",
@@ -26,7 +27,7 @@ def to_html(found: Explanation, language: Language = "en") -> str:
         _key(found, language, w),
         "" if found.unskilled else _badge(found, language),
         _reasons(found, language, w),
-        _offers(found, w),
+        _offers(found, language, w),
         _section(w["groups"], _bars(found, language, [(g.named(language), g) for g in found.groups[:12]])),
         _features(found, language, w),
         _section(w["experts"], _bars(found, language, [(g.named(language), g) for g in found.experts])),
@@ -81,8 +82,10 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
     return f"{out}<p>{_e(said)}</p>" if said else out
 
 
-def _offers(found: Explanation, w: dict[str, str]) -> str:
-    rows = "".join(f"<tr><td>{_e(o.name)}</td><td class=n>{o.probability:.1%}</td></tr>" for o in found.offers[:5])
+def _offers(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    rows = "".join(
+        f"<tr><td>{_e(said_name(o.name, language))}</td><td class=n>{o.probability:.1%}</td></tr>" for o in found.offers[:5]
+    )
     return _section(w["offers"], f"<table>{rows}</table>") if rows else ""
 
 
@@ -149,7 +152,8 @@ def _counterfactual(found: Explanation, language: Language, w: dict[str, str]) -
         f"<td class=n>{_e(quantity(x.before, x.unit, language))} → {_e(quantity(x.after, x.unit, language))}</td></tr>"
         for x in c.changes
     )
-    end = f"<p>{_e(found.shown(c.before, language))} → {_e(found.shown(c.after, language))} {_e(c.label_after)}</p>"
+    after = f"{found.shown(c.after, language)} {said_name(c.label_after, language)}"
+    end = f"<p>{_e(found.shown(c.before, language))} → {_e(after)}</p>"
     note = "" if c.flips else f"<p>{_e(w['nomove' if found.score_unit == 'value' else 'noflip'])}</p>"
     return _section(w["counterfactual"], f"{note}<table>{rows}</table>{end}")
 
@@ -167,7 +171,8 @@ def _checks(found: Explanation, language: Language, w: dict[str, str]) -> str:
 
 def _all(found: Explanation, language: Language, w: dict[str, str]) -> str:
     rows = "".join(
-        f"<tr><td>{_e(given_title(p.task, p.title) or task_title(p.task, language) or p.title)}</td><td>{_e(p.label)}</td>"
+        f"<tr><td>{_e(given_title(p.task, p.title) or task_title(p.task, language) or p.title)}</td>"
+        f"<td>{_e(said_name(p.label, language))}</td>"
         f"<td class=n>{_e(quantity(p.value, p.unit, language)) if p.kind == 'regression' else f'{p.value:.1%}'}</td>"
         f"<td class=n>{'' if p.uncertainty is None else f'{p.uncertainty:.2f}'}</td></tr>"
         for p in found.predictions

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from analysis.i18n import phrase, section
+from analysis.naming import said_name
 from analysis.wording import given_title, module_title, quantity, task_title, title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent
@@ -54,7 +55,7 @@ class TaskPrediction:
         """The prediction in a few words: `$1,234.50`, `fund 34.0%`."""
         if self.kind == "regression":
             return quantity(self.value, self.unit, language)
-        return f"{self.label} {percent(self.value)}".strip()
+        return f"{said_name(self.label, language)} {percent(self.value)}".strip()
 
 
 @dataclass(frozen=True)
@@ -333,7 +334,9 @@ class Explanation:
             word = words["epistemic" if own.kind == "regression" else "vacuity"]
             lines.append(f"{words['uncertainty']}: {word} {own.uncertainty:.3f}")
         if self.offers:
-            lines.append(f"{words['top']}: " + ", ".join(f"{o.name} {o.probability:.1%}" for o in self.offers[:3]))
+            lines.append(
+                f"{words['top']}: " + ", ".join(f"{said_name(o.name, language)} {o.probability:.1%}" for o in self.offers[:3])
+            )
         if self.withheld:
             lines.append(warning or words["withheld"])
         else:
@@ -349,7 +352,7 @@ class Explanation:
         """Customer, task and prediction in one line."""
         at = "" if self.cutoff == NO_CUTOFF else f" · {self.cutoff}" if language == "ko" else f" at {self.cutoff}"
         title = given_title(self.task, self.title) or task_title(self.task, language) or self.title
-        answer = f"{self.target_name} {self.shown(self.prediction, language)}".strip()
+        answer = f"{said_name(self.target_name, language)} {self.shown(self.prediction, language)}".strip()
         return f"{self.customer_id}{at} · {title}: {answer}"
 
     def shown(self, value: float, language: Language = "en", *, signed: bool = False) -> str:
@@ -367,7 +370,7 @@ class Explanation:
         """What happened with a similar customer, for a reader of `language`."""
         if one.outcome is not None and self.score_unit == "value":
             return quantity(one.outcome, self.unit, language)
-        return one.outcome_text
+        return said_name(one.outcome_text, language)
 
 
 @dataclass(frozen=True)

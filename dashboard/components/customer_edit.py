@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.whatif import CustomerWhatIf, TaskMove
 from analysis.wording import quantity, title
@@ -188,4 +189,4 @@ def _move(m: TaskMove) -> dict[str, object]:
 def _answer(m: TaskMove, value: float, label: str) -> str:
     if m.kind == "regression":
         return quantity(value, m.unit, _language())
-    return f"{label} {value:.1%}".strip()
+    return f"{said_name(label, _language())} {value:.1%}".strip()

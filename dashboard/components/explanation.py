@@ -10,6 +10,7 @@ import streamlit as st
 
 from analysis.explain.report import to_html
 from analysis.figures.style import bars
+from analysis.naming import said_name
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
 from analysis.wording import quantity, title
 from dashboard import ui
@@ -45,7 +46,9 @@ def headline(e: Explanation) -> None:
     own = next((p for p in e.predictions if p.task == e.task), None)
     with st.container(horizontal=True, gap="small"):
         put.metric(
-            f"{e.title} · {e.target_name}" if e.target_name else e.title, e.shown(e.prediction, _language()), border=True
+            f"{e.title} · {said_name(e.target_name, _language())}" if e.target_name else e.title,
+            e.shown(e.prediction, _language()),
+            border=True,
         )
         put.metric(t("why.typical"), e.shown(e.typical, _language()), border=True, help=t("why.typical_help"))
         put.metric(t("why.population"), e.shown(e.population, _language()), border=True)
@@ -106,7 +109,10 @@ def reasons(e: Explanation) -> None:
         if e.offers:
             table(
                 pd.DataFrame(
-                    {t("why.offer"): [o.name for o in e.offers], t("why.probability"): [o.probability for o in e.offers]}
+                    {
+                        t("why.offer"): [said_name(o.name, _language()) for o in e.offers],
+                        t("why.probability"): [o.probability for o in e.offers],
+                    }
                 ),
                 "offers",
                 title=t("why.offers"),
@@ -136,7 +142,7 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
         put.markdown(f"**{t('why.counterfactual')}**")
         still = "why.no_move" if e.score_unit == "value" else "why.no_flip"  # an amount has no decision to flip
         key = still if not c.flips else "why.flips" if c.label_after else "why.flips_plain"
-        put.caption(t(key, before=e.shown(c.before, lang), after=e.shown(c.after, lang), label=c.label_after))
+        put.caption(t(key, before=e.shown(c.before, lang), after=e.shown(c.after, lang), label=said_name(c.label_after, lang)))
         for change in c.changes:
             text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))
             put.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from analysis.engine.attribution import quadrature
 from analysis.engine.population import Population
-from analysis.explain.origin.told import REST, Columns, OriginSentence, listed, strongest
+from analysis.explain.origin.alike import strongest
+from analysis.explain.origin.told import REST, Columns, OriginSentence, listed
 from analysis.i18n import catalogue, phrase
 from ple_model.data.build.folds import fold_of
 from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, SIGNED_LOG, Normalizer
@@ -33,6 +34,8 @@ NODES = 48
 AGREES = 1e-3
 """How far a posterior that is computed again may be from the stored one, or it was made of something else."""
 OFTEN = 0.75
+TOGETHER = 0.7
+"""Rank correlation from which two columns share half of their variance."""
 """A mark of a cluster: a member exceeds a customer picked at random in three of four cases (or falls short of one)."""
 MEMBERS = 10
 """Fewer members in the sample and they are not described."""
@@ -90,10 +93,13 @@ class Clusters:
                     scored.append((abs(level - 0.5), Trait(column, key, level > 0.5)))
         chosen: list[Trait] = []
         for _, trait in sorted(scored, key=lambda s: -s[0]):
-            same = self.peers.alike(trait.column)
-            if len(chosen) < TRAITS and not any(same[t.column] for t in chosen):
+            if len(chosen) < TRAITS and not any(self._one(trait, t) for t in chosen):
                 chosen.append(trait)
         return tuple(chosen)
+
+    def _one(self, a: Trait, b: Trait) -> bool:
+        """Whether two marks of a cluster are hardly two: half of the variance of the one is that of the other."""
+        return abs(float(self.peers.order(a.column)[b.column])) >= TOGETHER
 
     def through(self, features: NDArray[np.float32], fold: int, probs: Array, columns: Array) -> tuple[Array, float]:
         """([734] parts of the columns, what a customer of the sample has on average) of u, whose gradients are `probs` [20] on

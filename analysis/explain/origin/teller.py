@@ -11,6 +11,7 @@ import numpy as np
 from analysis.engine.attribution import Attribution
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
+from analysis.explain.origin.alike import alike
 from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, scale_of, states_of, weeks_of
@@ -63,10 +64,12 @@ class Teller:
         return None if tell is None else tell(value)
 
     def alike(self, name: str) -> Iterable[str]:
-        """The columns that say the same as one."""
+        """The columns that say of the customer what one says."""
         if (column := self.schema.index.get(name)) is None:
             return (name,)
-        return (self.schema.columns[int(i)].name for i in np.flatnonzero(self.explainer.peers.alike(column)))
+        own, typical = self.columns.own, self.columns.typical
+        found = alike(self.schema, self.explainer.peers, column, own, typical)
+        return (self.schema.columns[int(i)].name for i in np.flatnonzero(found))
 
     @cached_property
     def similar(self) -> SimilarCustomers | None:

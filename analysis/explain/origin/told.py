@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.engine.population import Population
 from analysis.i18n import phrase
 from analysis.wording import plain_quantity, statement, title
 from ple_model.numerals import LANGUAGES, Language
@@ -97,25 +96,6 @@ def of_part(columns: Columns, where: slice, values: Array, value: float, group: 
     )
     named = [(columns.schema.columns[where.start + i].name, float(v)) for i, v in enumerate(values) if v != 0]
     return OriginSentence(f"{en[:1].upper()}{en[1:]}", ko, (*named, (REST, value - float(values.sum()))))
-
-
-def strongest(values: Array, sign: float, peers: Population, columns: Columns, limit: int) -> tuple[int, ...]:
-    """The columns that carry most of what goes in the direction of `sign`, those that say the same taken together; only such as
-    the customer has and differs in."""
-    left = values.copy()
-    chosen: list[int] = []
-    left[~columns.known] = 0.0
-    left[[i for i, c in enumerate(columns.schema.columns) if CIRCLE.search(c.name)]] = 0.0
-    while len(chosen) < limit:
-        best = int(np.argmax(sign * left))
-        if sign * left[best] <= 0:
-            break
-        together = peers.alike(best)
-        if sign * float(values[together].sum()) > 0 and columns.differs(best):
-            chosen.append(best)
-            left[together] = 0.0
-        left[best] = 0.0
-    return tuple(chosen)
 
 
 def listed(items: tuple[str, ...], language: Language) -> str:

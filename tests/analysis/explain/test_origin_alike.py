@@ -1,0 +1,141 @@
+"""What is taken together as one reason says the same of the customer; what merely goes together stays two."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.engine.population import Population
+from analysis.explain.hours import hour_of, hours_said
+from analysis.explain.origin.alike import SAME_ORDER, alike
+from analysis.explain.reasons import Subject, merged, of_feature, of_hour
+from analysis.naming import said_name
+from analysis.results.explanation import FeatureContribution
+from ple_model.data.synth.world import BRANDS
+from ple_model.run import load_run
+from ple_model.schema import PART_SLICES, load_schema
+from ple_model.tasks import TASKS
+from tests.shared import SMALL_RUN
+
+SCHEMA = load_schema()
+INDEX = SCHEMA.index
+RUN = load_run(SMALL_RUN)
+
+
+def population(**orders: np.ndarray) -> Population:
+    n = 400
+    features = np.zeros((n, len(SCHEMA.columns)), np.float32)
+    for name, values in orders.items():
+        features[:, INDEX[name]] = values
+    there = np.ones(n, bool)
+    return Population(features, dict.fromkeys(PART_SLICES, there), dict(PART_SLICES), np.zeros(n), np.zeros(n), {}, {})
+
+
+def names(column: str, peers: Population, **sides: float) -> set[str]:
+    """What says the same as `column` of a customer who stands on these sides of the typical values."""
+    own = np.zeros(len(SCHEMA.columns))
+    for name, side in sides.items():
+        own[INDEX[name]] = side
+    found = alike(SCHEMA, peers, INDEX[column], own, np.zeros(len(own)))
+    return {SCHEMA.columns[int(i)].name for i in np.flatnonzero(found)} & {column, *sides}
+
+
+def test_windows_of_one_fact_are_one_reason_only_where_they_say_the_same_of_the_customer() -> None:
+    peers = population()
+    both = names("spend_28d", peers, spend_28d=1, spend_365d=1, raw_spend_90d=2)
+    assert both == {"spend_28d", "spend_365d", "raw_spend_90d"}
+    assert names("spend_28d", peers, spend_28d=-1, spend_365d=1) == {"spend_28d"}
+    assert names("spend_28d", peers, spend_28d=1, purchase_count_28d=1) == {"spend_28d"}
+
+
+def test_facts_that_merely_go_together_stay_two() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    peers = population(credit_headroom=x, credit_limit_mean=x + rng.normal(size=400) * 0.6, session_count_90d=x)
+    ranks = peers.order(INDEX["credit_headroom"])
+    assert 0.7 < ranks[INDEX["credit_limit_mean"]] < SAME_ORDER
+    ones = {"credit_headroom": 1.0, "credit_limit_mean": 1.0, "session_count_90d": 1.0}
+    # of the same order, but not of the same part
+    assert names("credit_headroom", peers, **ones) == {"credit_headroom"}
+    same = population(credit_headroom=x, credit_limit_mean=-x)
+    assert names("credit_headroom", same, credit_headroom=1, credit_limit_mean=-1) == {"credit_headroom", "credit_limit_mean"}
+    assert names("credit_headroom", same, credit_headroom=1, credit_limit_mean=1) == {"credit_headroom"}
+
+
+def test_the_threshold_is_that_of_customers_of_whom_two_columns_say_opposites() -> None:
+    """In the bundled run's sample: of columns of one order hardly any customer stands on opposite sides, at 0.7 many do."""
+    inputs = RUN.sample().load("train", limit=400, seed=0).inputs
+    peers = Population.of([inputs])
+    side = np.sign(peers.features - np.median(peers.features, 0))
+    shares: dict[str, list[float]] = {"one": [], "near": []}
+    for i in range(0, 600, 3):
+        order = peers.order(i)
+        for j in np.flatnonzero((np.abs(order) >= 0.7) & (np.arange(len(order)) > i)):
+            both = side[:, i] * side[:, j] * np.sign(order[j])
+            kind = "one" if abs(order[j]) >= SAME_ORDER else "near" if abs(order[j]) < 0.75 else ""
+            if kind and (both != 0).sum() > 100:
+                shares[kind].append(float((both[both != 0] < 0).mean()))
+    assert np.mean(shares["one"]) < 0.05
+    assert np.mean(shares["near"]) > 0.1
+
+
+def part(name: str, value: float, typical: float, contribution: float = 0.01) -> FeatureContribution:
+    c = SCHEMA.columns[INDEX[name]]
+    return FeatureContribution(name, c.part, c.group, c.unit, value, typical, contribution, c.sentence_en, c.sentence_ko)
+
+
+@pytest.mark.parametrize("hour", [0, 3.5, 6, 11, 17, 20, 23])
+def test_an_hour_comes_back_from_its_sine_and_cosine(hour: float) -> None:
+    angle = hour * np.pi / 12
+    found, close = hour_of(0.8 * np.sin(angle), 0.8 * np.cos(angle))
+    assert found == pytest.approx(hour)
+    assert close == pytest.approx(0.8)
+
+
+def circle(hour: float, close: float, usual: float, typical: float) -> list[FeatureContribution]:
+    a, b = hour * np.pi / 12, usual * np.pi / 12
+    return [
+        part("hour_mean_sin_90d", close * np.sin(a), typical * np.sin(b)),
+        part("hour_mean_cos_90d", close * np.cos(a), typical * np.cos(b), -0.004),
+    ]
+
+
+def test_a_time_of_day_names_the_hour_in_both_languages() -> None:
+    subject = Subject("nba", "Next best action", "fund", True, "")
+    found = of_hour(circle(20, 0.9, 14, 0.7), subject)
+    assert found.en == (
+        "Time of purchases in the last 90 days: around 20:00 (late evening), where the reference profile's is around 14:00"
+        " (afternoon); this raises the probability of 'fund' by 0.6 points."
+    )
+    assert "늦은 저녁 20:00 무렵(기준 프로필은 오후 14:00 무렵)" in found.ko
+    assert "'펀드' 확률" in found.ko
+    assert found.contribution == pytest.approx(0.006)
+    assert "spread over the day, on average around 09:00 (morning)" in hours_said(circle(9, 0.2, 14, 0.7), "en")
+    closer = "around 14:00 (afternoon) like the reference profile's, but closer together"
+    assert hours_said(circle(14, 0.9, 14.2, 0.7), "en").endswith(closer)
+    assert hours_said(circle(14, 0.6, 14.2, 0.7), "en").endswith("but more spread over the day")
+    assert "sine" not in hours_said(circle(14, 0.6, 14.2, 0.7)[:1], "en")
+
+
+def test_the_two_halves_of_an_hour_are_one_reason() -> None:
+    peers = population()
+    both = names("hour_mean_sin_90d", peers, hour_mean_sin_90d=1, hour_mean_cos_90d=-1)
+    assert len(both) == 2
+    found = merged(circle(20, 0.9, 14, 0.7), lambda name: ("hour_mean_sin_90d", "hour_mean_cos_90d"))
+    assert [len(together) for _, together, _ in found] == [2]
+
+
+def test_every_name_of_the_package_has_its_korean_and_others_stay_as_they_are() -> None:
+    for name in {*(c for t in TASKS.values() for c in t.classes), *BRANDS}:
+        assert said_name(name, "en") == name
+        said = said_name(name, "ko")
+        assert said != name or not any("a" <= x <= "z" for x in name.lower()), name
+    assert said_name("Supermarket A N", "ko") == "슈퍼마켓 A N"
+    assert said_name("in 5 days", "ko") == "5일 후"
+    assert said_name("manufacturer 1042", "ko") == "manufacturer 1042"
+    assert said_name("Kakao A N", "ko") == "Kakao A N"
+
+
+def test_a_reason_for_an_offer_of_another_bank_keeps_its_name() -> None:
+    subject = Subject("nba", "Next best action", "Gold Saver", True, "")
+    assert "'Gold Saver'" in of_feature(part("recency_days", 12, 34), subject).ko
