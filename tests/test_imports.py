@@ -16,7 +16,19 @@ PACKAGES = ("ple_model", "analysis", "dashboard")
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"i18n"}),
     frozenset(
-        {"wording", "fingerprint", "kept", "harmless", "nullable", "cohort", "reference", "opening", "html_page", "stats"}
+        {
+            "wording",
+            "naming",
+            "fingerprint",
+            "kept",
+            "harmless",
+            "nullable",
+            "cohort",
+            "reference",
+            "opening",
+            "html_page",
+            "stats",
+        }
     ),
     frozenset(
         {"results", "stored_rows", "cohort_statistics", "store", "facts", "quality", "checks", "compare", "verdict", "notices"}

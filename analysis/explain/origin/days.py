@@ -15,7 +15,7 @@ from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS
 
 Array = NDArray[np.float64]
 SPEND, PURCHASES, MONEY_IN, MONEY_OUT = 0, 1, 8, 9
-DURATION, AGE, APP, WEB = 0, 3, 6, 7
+DURATION, EVENTS, AGE, APP, WEB = 0, 1, 3, 6, 7
 SECOND = 1 / 86_400
 
 

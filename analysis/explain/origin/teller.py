@@ -16,6 +16,7 @@ from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, scale_of, states_of, weeks_of
 from analysis.explain.origin.peers import of_graph
+from analysis.explain.origin.shapes import SHAPES, of_shape
 from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
@@ -57,6 +58,8 @@ class Teller:
         if topic in FIGURES:
             where = self.path.customer.parts[topic]
             return of_part(self.columns, where, self.value("features")[where], value, topic)
+        if topic in SHAPES:
+            return None if self.days is None else of_shape(self.days, topic, self._currency, value)
         tell = {
             "cluster": self._cluster, "txn_seq": self._days, "session_seq": self._visits, "mamba_temporal": self._weeks,
             "collaborative_features": self._graph, "hierarchy_features": self._tree,

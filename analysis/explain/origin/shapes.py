@@ -1,0 +1,85 @@
+"""What the shape of activity was drawn from, in days and amounts: the ups and downs that the topology measures.
+
+The short shape is that of what is done on an active day, as a mean over seven days; the stored days and visits give it back.
+The long one is that of a year's weekly spend, of which the run stores half a year: said is what that half year holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.explain.origin.days import EVENTS, Days
+from analysis.explain.origin.told import REST, OriginSentence
+from analysis.i18n import phrase
+from analysis.wording import quantity
+from ple_model.data.derived.sequences import TXN_STEPS
+from ple_model.data.derived.tda import busyness
+from ple_model.numerals import LANGUAGES, Language, number
+
+Array = NDArray[np.float64]
+SHORT_DAYS, WEEK = 90, 7
+LONG_WEEKS = TXN_STEPS // WEEK
+SHORT = ("tda_short", "tda_short_diagrams")
+LONG = ("tda_long", "tda_long_diagrams", "tda_phase_transition")
+BOTH = ("tda_features", "tda_global_stats")
+SHAPES = (*SHORT, *LONG, *BOTH)
+
+
+def of_shape(days: Days, topic: str, currency: str, value: float) -> OriginSentence | None:
+    """The ups and downs behind a topological input; None where the stored days and visits do not give them back."""
+    spans = {"short": topic in SHORT + BOTH, "long": topic in LONG + BOTH}
+    said = {
+        x: [text for span, on in spans.items() if on and (text := (_short if span == "short" else _long)(days, currency, x))]
+        for x in LANGUAGES
+    }
+    if not said["en"]:
+        return None
+    return OriginSentence("; ".join(said["en"]), f"{', '.join(said['ko'])}.", ((REST, value),))
+
+
+def done(days: Days) -> Array | None:
+    """[90] purchases and steps in the app or web on an active day, as a mean over the seven days that end with each; None where
+    the stored visits do not reach back so far."""
+    if not days.visits_known(SHORT_DAYS + WEEK):
+        return None
+    bought = np.array([days.purchases(i) for i in range(TXN_STEPS)], dtype=np.float64)
+    there, back = days.there, days.visit_back()
+    steps, visits = np.zeros(TXN_STEPS), np.zeros(TXN_STEPS)
+    for i in np.flatnonzero(there & (back >= 1) & (back <= TXN_STEPS)):
+        steps[TXN_STEPS - back[i]] += np.rint(np.expm1(days.visits[i, EVENTS]))
+        visits[TXN_STEPS - back[i]] += 1
+    active = (bought + visits) > 0
+    return np.asarray(np.expm1(busyness((bought + steps)[None], active[None], SHORT_DAYS)[0]))
+
+
+def weekly(days: Days) -> Array:
+    """[25] spend of the whole weeks that are stored, the newest last."""
+    spend = np.array([days.spend(i) for i in range(TXN_STEPS - WEEK * LONG_WEEKS, TXN_STEPS)])
+    return np.asarray(spend.reshape(LONG_WEEKS, WEEK).sum(1))
+
+
+def _short(days: Days, currency: str, language: Language) -> str:
+    level = done(days)
+    if level is None or number(level.max()) == number(level.min()):
+        return ""
+    first = TXN_STEPS - SHORT_DAYS
+    most, least = (days.date(first + int(i)).isoformat() for i in (level.argmax(), level.argmin()))
+    return phrase(
+        "origin.shape.short", language, high=number(level.max()), most=most, low=number(level.min()), least=least
+    )  # fmt: skip
+
+
+def _long(days: Days, currency: str, language: Language) -> str:
+    spend = weekly(days)
+    if not spend.max() > 0:
+        return ""
+    first = TXN_STEPS - WEEK * LONG_WEEKS
+    high, low = (first + WEEK * int(i) for i in (spend.argmax(), spend.argmin()))
+    none = int((spend == 0).sum())
+    values = {
+        "high": quantity(float(spend.max()), currency, language), "most": days.date(high).isoformat(),
+        "low": quantity(float(spend.min()), currency, language), "least": days.date(low).isoformat(),
+        "none": none, "of": LONG_WEEKS,
+    }  # fmt: skip
+    return phrase("origin.shape.long_quiet" if none else "origin.shape.long", language, **values)
