@@ -15,27 +15,25 @@ from analysis.i18n import phrase
 from analysis.wording import quantity
 from ple_model.data.derived.sequences import TXN_STEPS
 from ple_model.data.derived.tda import busyness
-from ple_model.numerals import LANGUAGES, Language, number
+from ple_model.numerals import Language, number
 
 Array = NDArray[np.float64]
 SHORT_DAYS, WEEK = 90, 7
 LONG_WEEKS = TXN_STEPS // WEEK
-SHORT = ("tda_short", "tda_short_diagrams")
-LONG = ("tda_long", "tda_long_diagrams", "tda_phase_transition")
-BOTH = ("tda_features", "tda_global_stats")
-SHAPES = (*SHORT, *LONG, *BOTH)
 
 
-def of_shape(days: Days, topic: str, currency: str, value: float) -> OriginSentence | None:
-    """The ups and downs behind a topological input; None where the stored days and visits do not give them back."""
-    spans = {"short": topic in SHORT + BOTH, "long": topic in LONG + BOTH}
-    said = {
-        x: [text for span, on in spans.items() if on and (text := (_short if span == "short" else _long)(days, currency, x))]
-        for x in LANGUAGES
-    }
-    if not said["en"]:
+def of_shape(days: Days, short: bool, long: bool, currency: str, value: float) -> OriginSentence | None:
+    """The ups and downs behind the topological inputs, of those spans that the customer has; None where the stored days and
+    visits do not give them back."""
+
+    def said(language: Language) -> list[str]:
+        each = [_short(days, language) if short else "", _long(days, currency, language) if long else ""]
+        return [text for text in each if text]
+
+    if not said("en"):
         return None
-    return OriginSentence("; ".join(said["en"]), f"{', '.join(said['ko'])}.", ((REST, value),))
+    en, ko = ("; ".join(said("en")), f"{', '.join(said('ko'))}.")
+    return OriginSentence(f"{en[:1].upper()}{en[1:]}", ko, ((REST, value),))
 
 
 def done(days: Days) -> Array | None:
@@ -59,7 +57,7 @@ def weekly(days: Days) -> Array:
     return np.asarray(spend.reshape(LONG_WEEKS, WEEK).sum(1))
 
 
-def _short(days: Days, currency: str, language: Language) -> str:
+def _short(days: Days, language: Language) -> str:
     level = done(days)
     if level is None or number(level.max()) == number(level.min()):
         return ""

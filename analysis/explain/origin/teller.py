@@ -16,7 +16,7 @@ from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, scale_of, states_of, weeks_of
 from analysis.explain.origin.peers import of_graph
-from analysis.explain.origin.shapes import SHAPES, of_shape
+from analysis.explain.origin.shapes import of_shape
 from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
@@ -58,11 +58,10 @@ class Teller:
         if topic in FIGURES:
             where = self.path.customer.parts[topic]
             return of_part(self.columns, where, self.value("features")[where], value, topic)
-        if topic in SHAPES:
-            return None if self.days is None else of_shape(self.days, topic, self._currency, value)
         tell = {
             "cluster": self._cluster, "txn_seq": self._days, "session_seq": self._visits, "mamba_temporal": self._weeks,
             "collaborative_features": self._graph, "hierarchy_features": self._tree,
+            "shape": self._shape,
         }.get(topic)  # fmt: skip
         return None if tell is None else tell(value)
 
@@ -128,6 +127,10 @@ class Teller:
 
     def _visits(self, value: float) -> OriginSentence | None:
         return None if self.days is None else of_visits(self.days, self.value("session_seq"), value)
+
+    def _shape(self, value: float) -> OriginSentence | None:
+        short, long = (part_key(p) not in self.path.absent for p in ("tda_short", "tda_long"))
+        return None if self.days is None else of_shape(self.days, short, long, self._currency, value)
 
     def _weeks(self, value: float) -> OriginSentence:
         weeks = weeks_of(self.explainer)

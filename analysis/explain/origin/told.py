@@ -21,7 +21,13 @@ CIRCLE = re.compile(r"^hour_mean_(sin|cos)_")
 """An hour is an angle: its sine or cosine alone tells nobody whether it is early or late."""
 ABSTRACT = ("nats", "score", "log currency", "log ratio", "log days")
 """Units in which a number says nothing to a reader; only whether it is more or less than usual."""
-FAMILIES: Mapping[str, tuple[str, ...]] = {"cluster": ("cluster_probs", "gmm")}
+FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "cluster": ("cluster_probs", "gmm"),
+    "shape": (
+        "tda_short", "tda_long", "tda_features", "tda_short_diagrams", "tda_long_diagrams", "tda_global_stats",
+    ),
+    "phase_transition": ("phase_transition", "tda_phase_transition"),
+}  # fmt: skip
 """Inputs that are made of one thing speak once, for all of them."""
 
 

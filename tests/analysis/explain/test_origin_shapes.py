@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.explain.origin.days import Days
-from analysis.explain.origin.shapes import SHAPES, done, of_shape, weekly
+from analysis.explain.origin.shapes import done, of_shape, weekly
+from analysis.explain.origin.told import topic_of
 from ple_model.data.build.artifacts import read_scale
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.derived.tda import SHORT_DIMS, SHORT_POINTS, delay_embedding, diagrams, standardised
@@ -51,7 +52,7 @@ def test_what_is_said_of_the_short_shape_is_what_its_stored_diagram_was_drawn_fr
 def test_the_highest_and_lowest_weeks_are_those_of_the_customers_own_days(days: list[Days]) -> None:
     said = 0
     for d in days:
-        told = of_shape(d, "tda_long", "USD", -0.02)
+        told = of_shape(d, False, True, "USD", -0.02)
         by_date = {d.date(i): d.spend(i) for i in range(180)}
         if told is None:
             assert sum(list(by_date.values())[5:]) == 0
@@ -68,14 +69,15 @@ def test_the_highest_and_lowest_weeks_are_those_of_the_customers_own_days(days: 
     assert said > 20
 
 
-def test_every_topological_input_speaks_and_carries_its_number(days: list[Days]) -> None:
-    assert {f for f in FIELD_SHAPES if f.startswith("tda_") and not f.endswith("_mask")} <= set(SHAPES)
+def test_the_topological_inputs_speak_once_and_carry_their_number(days: list[Days]) -> None:
+    fields = {f for f in FIELD_SHAPES if f.startswith("tda_") and not f.endswith("_mask")}
+    assert {topic_of(f) for f in (*fields, "tda_short", "tda_long")} == {"shape", "phase_transition"}
     whole = next(d for d in days if done(d) is not None and weekly(d).max() > 0)
-    for topic in SHAPES:
-        told = of_shape(whole, topic, "USD", 0.3)
-        assert told is not None
-        assert sum(v for _, v in told.through) == pytest.approx(0.3)
-        assert told.ko.endswith(".")
+    told = of_shape(whole, True, True, "USD", 0.3)
+    assert told is not None
+    assert told.en.startswith("Ups and downs of activity")
+    assert "; ups and downs of weekly spend" in told.en
+    assert told.through == (("rest", 0.3),)
     visits = np.zeros((90, 8))
     visits[:, 3], visits[:, 6] = np.log1p(np.linspace(20, 1, 90)), 1
-    assert of_shape(Days(date(2024, 10, 1), whole.txn, visits), "tda_short", "USD", 0.3) is None
+    assert of_shape(Days(date(2024, 10, 1), whole.txn, visits), True, False, "USD", 0.3) is None
