@@ -150,7 +150,11 @@ def _lay_ready(store: EventStore, s: LabelSettings) -> None:
 def _answer(con: duckdb.DuckDBPyConnection, spec: TaskSpec, words: dict[str, object], n: int) -> pa.ChunkedArray:
     """The task's labels in row_id order, NULL where one is missing."""
     sql = Template(spec.label).substitute(words)
-    table = con.sql(f"SELECT l.label FROM label_spine s LEFT JOIN ({sql}) l USING (row_id) ORDER BY s.row_id").to_arrow_table()
+    try:
+        found = con.sql(f"SELECT l.label FROM label_spine s LEFT JOIN ({sql}) l USING (row_id) ORDER BY s.row_id")
+        table = found.to_arrow_table()
+    except (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException) as e:
+        raise UserError(f"task '{spec.name}': its label's SQL cannot be run: {' '.join(str(e).split())[:300]}") from e
     if table.num_rows != n:
         raise RuntimeError(f"the label of task '{spec.name}' has {table.num_rows} rows for {n}: one row_id stands in it twice")
     return table.column(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from ple_model.data.events.connect import connect
 from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
 from ple_model.errors import UserError
-from ple_model.tasks import LIFE_STAGES, OFFERS
+from ple_model.tasks import LIFE_STAGES, OFFERS, TASKS
 from tests.ple_model.data.tiny_events import write_events
 
 CUTOFF = pd.Timestamp("2024-01-01")
@@ -86,6 +87,13 @@ def labels(
             f" DATE '{CUTOFF.date()}' AS cutoff, 'train' AS split FROM customers"
         )
         return compute_labels(store, LabelSettings(horizon_days=horizon)), {c: i for i, c in enumerate("abcz")}
+
+
+def test_a_fault_in_a_labels_sql_names_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(TASKS["ctr"], label="SELECT row_id, o.nothing AS label FROM label_spine o")
+    monkeypatch.setattr("ple_model.data.labels.labels.TASKS", {**TASKS, "ctr": wrong})
+    with pytest.raises(UserError, match=r"task 'ctr': its label's SQL cannot be run: Binder Error"):
+        labels(tmp_path)
 
 
 def test_labels_of_a_hand_made_bank(tmp_path: Path) -> None:
