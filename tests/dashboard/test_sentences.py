@@ -10,7 +10,7 @@ import pytest
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.stats.inputs import CAUSE_TEXT
-from dashboard.i18n import LANGUAGES, sentences
+from dashboard.i18n import LANGUAGES, catalogue, sentences
 from dashboard.i18n.sentences import localised, templates, translate
 
 CHECKS = Path(__file__).resolve().parents[2] / "analysis" / "checks"
@@ -115,3 +115,18 @@ def test_a_finding_keeps_its_identity_and_numbers_in_every_language(monkeypatch:
 
 def test_text_that_no_check_says_stays_as_it_is() -> None:
     assert translate("Something else.", "ko") == "Something else."
+
+
+def _names(source: str) -> set[str]:
+    """The first words of every `Evidence` in a check's source; those made of a name at hand have a pattern of their own."""
+    calls = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call))
+    of = (c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "Evidence" and c.args)
+    return {form for c in of for form in _forms(c.args[0]) if "{}" not in form}
+
+
+@pytest.mark.parametrize("lang", OTHERS)
+def test_every_number_of_a_finding_has_a_name(lang: str) -> None:
+    known = {k.removeprefix("evidence.") for k in catalogue(lang) if k.startswith("evidence.")}
+    found = set().union(*(_names(p.read_text(encoding="utf-8")) for p in SOURCES))
+    assert len(found) > 100
+    assert found - known == set()
