@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.hours import hours_said
-from analysis.explain.origin.told import CIRCLE, OriginSentence, level, topic_of
+from analysis.explain.origin.told import CIRCLE, OriginSentence, level, never, sentence_said, topic_of
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.naming import said_name
 from analysis.results.explanation import FeatureContribution, Reason
-from analysis.wording import OPAQUE, is_field, particle, plain_quantity, quantity, statement, task_title, title
+from analysis.wording import OPAQUE, is_field, particle, plain_quantity, quantity, task_title, title
 from ple_model.numerals import LANGUAGES, Language
 from ple_model.schema import FeatureSchema
 
@@ -161,25 +161,20 @@ def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone)
         effect = subject.effect(f.contribution, language)
         if f.unit == CATEGORY:  # its sentence holds the values
             return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
-        column, placed = _subject(sentence, language), beside(f.name, language)
+        column, placed = sentence_said(sentence, language), beside(f.name, language)
         if (side := level(f.value, f.typical, f.unit)) is not None:
             said_level = phrase(f"origin.{side}", language)
             if placed:
                 said_level = phrase("reason.placed", language, said=said_level, beside=placed)
             return phrase("reason.level", language, column=column, level=said_level, effect=effect)
-        own, typical = (plain_quantity(v, f.unit, language) for v in (f.value, f.typical))
-        if placed:
+        own, typical = (never(sentence, v, language) or plain_quantity(v, f.unit, language) for v in (f.value, f.typical))
+        if placed and not never(sentence, f.value, language):  # a share of days says nothing of who had none at all
             return phrase(
                 "reason.feature_beside", language, column=column, own=own, typical=typical, beside=placed, effect=effect
             )
         return phrase("reason.feature", language, column=column, own=own, typical=typical, effect=effect)
 
     return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)
-
-
-def _subject(sentence: str, language: Language) -> str:
-    """What the column says."""
-    return statement(sentence, language).removesuffix(phrase("origin.own_scale", language)).rstrip(" ,")
 
 
 def of_group(group: str, contribution: float, subject: Subject) -> Reason:

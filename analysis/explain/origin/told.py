@@ -60,7 +60,11 @@ class Columns:
         if (side := level(self.own[column], self.typical[column], c.unit)) is not None:
             said = phrase(f"origin.{side}", language)
             return phrase("origin.level", language, column=_lowered(self.name(column, language)), level=said)
-        own, typical = (plain_quantity(v[column], c.unit, language) for v in (self.own, self.typical))
+        sentence = c.sentence_ko if language == "ko" else c.sentence_en
+        own, typical = (
+            never(sentence, float(v[column]), language) or plain_quantity(v[column], c.unit, language)
+            for v in (self.own, self.typical)
+        )
         return phrase("origin.fact", language, column=_lowered(self.name(column, language)), own=own, typical=typical)
 
     def name(self, column: int, language: Language) -> str:
@@ -73,15 +77,31 @@ class Columns:
         return plain_quantity(self.own[column], c.unit) != plain_quantity(self.typical[column], c.unit)
 
 
+YEAR = 365
+"""What a column of days since something holds where there was none in a year."""
+
+
 def level(own: float, typical: float, unit: str) -> str | None:
     """`high` or `low` where the number itself tells a reader nothing, None where it does."""
     return None if unit not in ABSTRACT or own == typical else "high" if own > typical else "low"
 
 
 def column_said(column: FeatureColumn, language: Language) -> str:
-    """The column's sentence as a subject; that an amount stands in its own scale is no matter to a reader."""
-    text = statement(column.sentence_ko if language == "ko" else column.sentence_en, language)
-    return text.removesuffix(phrase("origin.own_scale", language)).rstrip(" ,")
+    return sentence_said(column.sentence_ko if language == "ko" else column.sentence_en, language)
+
+
+def sentence_said(sentence: str, language: Language) -> str:
+    """A column's sentence as a subject; that an amount stands in its own scale is no matter to a reader, nor what number says
+    that there was none (`never`)."""
+    text, scale = statement(sentence, language), phrase("origin.own_scale", language)
+    text = text.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
+    return text.removesuffix(phrase("origin.never_mark", language))
+
+
+def never(sentence: str, value: float, language: Language) -> str:
+    """`none in a year`, where the column counts days since something and this value says that there was none; else empty."""
+    mark = phrase("origin.never_mark", language)
+    return phrase("origin.never", language) if statement(sentence, language).endswith(mark) and value >= YEAR else ""
 
 
 def of_part(columns: Columns, where: slice, values: Array, value: float, group: str) -> OriginSentence | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -139,3 +141,17 @@ def test_every_name_of_the_package_has_its_korean_and_others_stay_as_they_are() 
 def test_a_reason_for_an_offer_of_another_bank_keeps_its_name() -> None:
     subject = Subject("nba", "Next best action", "Gold Saver", True, "")
     assert "'Gold Saver'" in of_feature(part("recency_days", 12, 34), subject).ko
+
+
+def test_no_purchase_in_a_year_is_said_in_words_and_not_as_365_days() -> None:
+    column = next(c for c in SCHEMA.columns if "last purchase in online, 365" in c.sentence_en)
+    subject = Subject("nba", "next best action", "fund", True, "")
+    fact = FeatureContribution(
+        column.name, column.part, column.group, column.unit, 365.0, 43.0, 0.05, column.sentence_en, column.sentence_ko
+    )
+    never = of_feature(fact, subject, lambda name, language: "above that of 66% of similar customers")
+    assert never.en.startswith("Days since the last purchase in online: none in a year, where the median is 43 days;")
+    assert "1년간 없음" in never.ko
+    assert "365" not in never.en + never.ko
+    some = of_feature(replace(fact, value=12.0), subject)
+    assert some.en.startswith("Days since the last purchase in online: 12 days, where the median is 43 days;")
