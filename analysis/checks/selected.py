@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import JUDGEMENT, Limit, Thresholds
+from analysis.stats.drift import compare
 from analysis.stats.run import Statistics
 from ple_model.numerals import statistic
 
@@ -15,6 +16,18 @@ NAMED = 4
 SHARE = Limit(
     "selected_share", 0.05, "Share of the training rows beyond an end of a column from which customers are missing.", JUDGEMENT
 )
+
+
+def _elsewhere(s: Statistics, t: Thresholds, inputs: set[str]) -> bool:
+    """Do other inputs say so too? A column that is spread exponentially and merely moved looks as if it had been cut off; a
+    filter takes the customers out of everything."""
+    if len(inputs) > 1:
+        return True
+    group = None if s.unseen is None else s.unseen.judged(t.min_rows)
+    if group is None or s.trained is None:
+        return False
+    d = compare(group[2], s.trained, t.min_rows)
+    return bool(d.moved_classes(t.drift_psi)) or any(k not in inputs for k in d.lost(t.drift_presence))
 
 
 @check(
@@ -26,7 +39,7 @@ def selected(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     if x is None or s.trained is None:
         raise NotMeasured("It was not measured how the columns were spread in training.")
     found = [one for one in x.selected if one.gone >= t[SHARE]]
-    if not found:
+    if not found or not _elsewhere(s, t, {one.input for one in found}):
         return
     first = found[0]
     last, gone = statistic(first.value), f"{first.gone:.0%}"

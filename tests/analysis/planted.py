@@ -737,7 +737,14 @@ PLANTED["INPUT-WRAPPED"] = lambda: Case(
     _delivered(wrapped=(Wrapped("features:rfm", "spend_28d", 8, False, 0.6, 600, 0.004),)), "features:rfm", "error"
 )
 PLANTED["DATA-SELECTED"] = lambda: Case(
-    _delivered(selected=(Selected("features:rfm", "recency_days", 7.0, True, 0.3, 0.3, 0.01, 600),)), "rows", "warning"
+    _delivered(
+        selected=(
+            Selected("features:rfm", "recency_days", 7.0, True, 0.3, 0.3, 0.01, 600),
+            Selected("features:temporal", "active_week_streak", 1.0, False, 0.3, 0.3, 0.02, 600),
+        )
+    ),
+    "rows",
+    "warning",
 )
 PLANTED["DATA-SHORT"] = lambda: Case(
     _delivered(silent=(Silence("txn_seq", "2025-05-01", 0, 180, 0.25, 600, 0, 90, 0),)), "txn_seq", "warning"

@@ -14,6 +14,7 @@ from analysis.checks.recoded import other_order
 from analysis.consistency import silences
 from analysis.copied import copies
 from analysis.selected import selections
+from analysis.stats.consistency import Selected
 from analysis.wrapped import wraps
 from ple_model.profile import Profile, bin_counts, quantile_edges
 from tests.analysis.planted import healthy, with_codes
@@ -144,3 +145,12 @@ def test_steps_that_were_moved_towards_the_cut_off_leave_the_oldest_empty() -> N
         stats = silences({("txn_seq", "2025-05-01"): (400, count)}, trained)
         said = run_checks(replace(x, consistency=replace(x.consistency, silent=stats)))
         assert [f.id for f in said if f.alarm and f.id in ("DATA-SHORT", "DATA-STALE")] == ids
+
+
+def test_one_input_that_lost_an_end_may_have_moved_two_were_filtered() -> None:
+    x = healthy()
+    assert x.consistency is not None
+    ends = [Selected(f"features:{part}", f"{part}_days", 7.0, True, 0.3, 0.3, 0.01, 600) for part in ("rfm", "temporal")]
+    for selected, alarms in ((ends, 1), (ends[:1], 0)):
+        said = run_checks(replace(x, consistency=replace(x.consistency, selected=tuple(selected))))
+        assert sum(f.id == "DATA-SELECTED" and f.alarm for f in said) == alarms
