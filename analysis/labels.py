@@ -248,8 +248,9 @@ def _level(logs: bool, values: Mapping[str, Array], customers: int, amount: tupl
     if not (len(label) and std > 0 and apart > 0) or label.min() < 0:
         return None  # a difference, which may be below 0, has no size to be a multiple of
     now, told = float(label.mean()), float(said.mean())
-    here, trained, expected = (math.expm1(v) if logs else v for v in (now, mean, told))
-    if min(here, trained, expected) <= 0:
+    with np.errstate(over="ignore"):  # a model that blew up says more than any amount
+        here, trained, expected = (float(np.expm1(v)) if logs else v for v in (now, mean, told))
+    if min(here, trained, expected) <= 0 or not math.isfinite(max(here, trained, expected)):
         return None
     return AmountLevel(len(label), customers, here, trained, expected, (now - mean) / std * count, (now - told) / apart * count)
 

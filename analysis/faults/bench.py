@@ -203,6 +203,7 @@ def _line(case: Case) -> str:
         t = case.told
         word = f"cause {t.named}" if t.cause else "right subject" if t.subject else "an alarm" if t.alarm else "silent"
     more = f", {len(case.false_alarms)} false alarms" if case.false_alarms else ""
+    more += f" ({case.error})" if case.error else ""
     return f"{case.fault} ({case.level}), seed {case.seed}: {word}{more}, {case.seconds:.0f} s"
 
 
@@ -244,7 +245,7 @@ class Planter:
         """the run and the rows in which it lies; None: it left no run"""
 
     def case(self, fault: PlantedFault, level: Level, *, fixes: bool = True) -> Case:
-        """One fault at one level. An error that stops the run is part of the result, not of the benchmark."""
+        """One fault at one level. An error that stops the run, or the diagnosis, is part of the result: nothing was told."""
         began = time.monotonic()
         plant = fault.plant(level.strength)
         healthy = self.healthy.tiny if plant.trains else self.healthy.base
@@ -255,6 +256,8 @@ class Planter:
             found = self._trained(plant) if plant.trains else self._edited(plant)
         except UserError as e:
             error = str(e)
+        except Exception as e:  # one case must not take the others with it
+            error = f"{type(e).__name__}: {e}"
         oracle = with_changed(oracle_of(fault), self.changed)
         case = judge(fault, level, self.bench.seed, found, healthy, oracle, self.healthy.confirmed[plant.trains])
         if fault.family != "mechanics":

@@ -212,6 +212,12 @@ def test_amounts_far_from_training_and_from_the_model_are_told(
     assert not [f for f in found if f.alarm]
 
 
+def test_a_model_whose_amounts_have_no_number_leaves_no_level() -> None:
+    usual = np.random.default_rng(0).gamma(4.0, 50.0, 300)
+    values = {"y": usual, "z": np.log1p(usual) + 800}  # beyond what a double holds
+    assert _level(True, values, 300, (5.0, 1.0)) is None
+
+
 def test_a_label_of_one_value_has_no_giveaway() -> None:
     x = RNG.normal(size=(100, 3)).astype(np.float32)
     assert giveaway("binary", np.zeros(100), ranks(x), [("f", str(i)) for i in range(3)]) is None

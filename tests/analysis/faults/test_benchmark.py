@@ -68,6 +68,16 @@ def test_a_fault_in_rows_or_weights_is_named_by_its_check(planter: Planter, name
     assert found.error is None
 
 
+def test_a_fault_that_breaks_the_diagnosis_is_a_miss_and_not_the_end(planter: Planter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OverflowError("math range error")
+
+    monkeypatch.setattr(Planter, "_edited", broken)
+    found = case(planter, "feed-collaborative")
+    assert found.error == "OverflowError: math range error"
+    assert not found.found
+
+
 def test_planting_leaves_the_healthy_run_as_it_was(planter: Planter, material: Bench) -> None:
     before = {p: p.read_bytes() for p in sorted(material.run.path.rglob("*")) if p.is_file() and "analysis" not in p.parts}
     case(planter, "nan-features")
