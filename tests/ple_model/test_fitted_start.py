@@ -39,7 +39,7 @@ def test_only_small_starts_from_a_fitted_map() -> None:
 
 def test_a_map_that_starts_at_random_has_to_learn() -> None:
     with pytest.raises(UserError, match=r"direct_path\.rate"):
-        load_config("small", overrides=["direct_path.start=random"])
+        load_config("small", overrides=["direct_path.start=random", "direct_path.bends=0"])
     config = load_config("small", overrides=["direct_path.start=random", "direct_path.rate=0.5", "direct_path.bends=0"])
     assert not wants_fit(PLEClusterAdaTT(tiny_config(), random_context()))
     assert config.direct_path.start == "random"
