@@ -48,7 +48,8 @@ def copies(
 
 
 def _pairs(values: Values) -> Iterator[tuple[int, int, float, float]]:
-    """(i, j, times, plus): columns with x_j = times x_i + plus in every row, and the same rows present."""
+    """(i, j, times, plus): columns with x_j = times x_i + plus in every row, times above 0 (what is left of a whole when one of
+    two shares is known is no copy), and the same rows present."""
     there = np.isfinite(values)
     usable = np.flatnonzero(there.sum(0) >= FEWEST)
     if not len(usable):
@@ -60,7 +61,7 @@ def _pairs(values: Values) -> Iterator[tuple[int, int, float, float]]:
     usable, x, mean, deviation = usable[alive], x[:, alive], mean[alive], deviation[alive]
     z = np.nan_to_num((x - mean) / deviation)
     z /= np.maximum(np.linalg.norm(z, axis=0), 1e-9)
-    one, other = np.nonzero(np.triu(np.abs(z.T @ z) > ONE, 1))
+    one, other = np.nonzero(np.triu(z.T @ z > ONE, 1))
     for a, b in zip(one.tolist(), other.tolist(), strict=True):
         i, j = int(usable[a]), int(usable[b])
         if (there[:, i] != there[:, j]).any():
@@ -69,7 +70,7 @@ def _pairs(values: Values) -> Iterator[tuple[int, int, float, float]]:
         if len(np.unique(first)) < DISTINCT:
             continue
         times, plus = np.polyfit(first, second, 1)
-        if np.abs(second - times * first - plus).max() <= SAME * float(second.std()):
+        if times > 0 and np.abs(second - times * first - plus).max() <= SAME * float(second.std()):
             yield i, j, float(times), float(plus)
 
 
@@ -81,8 +82,6 @@ def _apart(profile: Profile, i: int, j: int, times: float, plus: float) -> float
     cuts, below = mine
     other, other_below = theirs
     at = (cuts - plus) / times
-    if times < 0:  # the order turns round: rows above a cut are below its picture
-        below = 1 - below
     # the share of x_i below `at` lies between those at the cuts beside it
     place = np.searchsorted(other, at, "right")
     low = np.concatenate([[0.0], other_below])[place]

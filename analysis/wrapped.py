@@ -2,7 +2,7 @@
 
 A number that does not fit either wraps round (then the numbers are spread over the whole range, as they were not) or stays at
 the largest one. Small numbers of a smaller population do neither: they are spread as the small ones of training were, and that
-is a choice of rows (`selected`).
+is a choice of rows (`selected`, which is asked first).
 """
 
 from __future__ import annotations

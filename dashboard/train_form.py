@@ -193,6 +193,7 @@ def _take_over() -> None:
     if name := st.session_state.get("train_from"):
         start_from(name)
         st.session_state["train_parent"] = name
+        st.session_state["train_weights"] = "new"
     st.session_state["train_from"] = None
 
 

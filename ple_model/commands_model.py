@@ -109,6 +109,8 @@ def _again(arguments: Arguments) -> str:
     words += ["--preset", arguments.preset] if arguments.preset else []
     words += ["--config", arguments.config.name] if arguments.config else []
     words += [w for item in arguments.overrides for w in ("--set", item)]
+    words += ["--from", arguments.parent.name] if arguments.parent else []
+    words += ["--phase-2"] if arguments.phase_2 else []
     words += ["--device", arguments.device] if arguments.device != "auto" else []
     words += ["--threads", str(arguments.threads)] if arguments.threads else []
     words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []

@@ -15,7 +15,8 @@ NOTE_CHARACTERS = 2000
 def read_note(run: Path) -> str:
     """The note of the run in this folder; empty where there is none."""
     path = run / NOTE
-    return read_text(path, 4 * NOTE_CHARACTERS).strip() if is_file(path) else ""
+    text = read_text(path, 4 * NOTE_CHARACTERS) if is_file(path) else ""
+    return "".join(c for c in text if c.isprintable() or c == "\n").strip()
 
 
 def write_note(run: Path, text: str) -> None:

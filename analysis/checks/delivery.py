@@ -108,16 +108,18 @@ def stale(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     "DATA-SHORT",
     "Every sequence goes as far back as in training.",
     "data.presence",
-    unplantable="a sequence that begins late is cut in the events; tests/analysis/test_delivery.py cuts one",
+    unplantable="a sequence that begins late is cut in the events; tests/analysis/test_columns.py moves one",
 )
 def short(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """A sequence whose oldest steps hardly any row has an event in, and more of them than in training."""
     x = s.consistency
     if x is None:
         raise NotMeasured("It was not measured how far the events go back.")
+    if x.silent and all(one.oldest_then is None for one in x.silent):
+        raise NotMeasured("It was not measured how far the events go back.")
     for one in x.silent:
-        if one.oldest_then is None or one.oldest >= one.of:
-            continue
+        if one.input != "txn_seq" or one.oldest_then is None or one.oldest >= one.of:
+            continue  # of visits the number decides, not the day
         if one.oldest < one.oldest_then + t.stale_steps or one.rows * one.usual * one.oldest < t.stale_events:
             continue
         experts = [e for e in s.facts.experts if one.input in s.facts.reads.get(e, ())]
@@ -125,8 +127,8 @@ def short(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             "DATA-SHORT",
             "warning",
             one.input,
-            f"`{one.input}` has hardly an event in the oldest {one.oldest} of its {one.of} steps, in training in the oldest "
-            f"{one.oldest_then}.",
+            f"`{one.input}` has hardly an event in the oldest {one.oldest} of its {one.of} steps; in training "
+            f"{one.oldest_then} of them were empty.",
             (
                 Evidence("oldest steps without events", float(one.oldest), one.oldest_then + t.stale_steps, one.rows),
                 Evidence("the same in training", float(one.oldest_then)),

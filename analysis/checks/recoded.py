@@ -28,6 +28,11 @@ NEARER = Limit(
     JUDGEMENT + "; of healthy rows none is nearer, of codes moved on by one 200 times",
 )  # fmt: skip
 
+APART = Limit(
+    "segment_apart", 0.1, "Mean difference of the inputs' presence from which the codes as they stand are others.",
+    JUDGEMENT + "; of healthy rows 0.004 to 0.02, of codes moved on by one 0.3 and more",
+)  # fmt: skip
+
 
 def other_order(now: DriftStats, then: DriftStats) -> tuple[tuple[int, ...], float, float]:
     """(code of training that each code's rows are most like, mean difference of the shares of rows that have each input in that
@@ -56,7 +61,8 @@ def _shares(s: DriftStats, keys: list[str]) -> Array:
 
 
 @check(
-    "INPUT-CODES", "The codes of the customers' segments mean what they meant in training.", "data.drift", limits=(NEARER,),
+    "INPUT-CODES", "The codes of the customers' segments mean what they meant in training.", "data.drift",
+    limits=(NEARER, APART),
 )  # fmt: skip
 def codes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The newest rows outside training, against the training rows."""
@@ -69,7 +75,7 @@ def codes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     order, apart, as_they_are = other_order(rows, s.trained)
     there = [i for i, r in enumerate(ROWS) if r < len(rows.segments) and rows.segments[r]]
     moved = [i for i in there if order[i] != i]
-    if not moved or apart * t[NEARER] > as_they_are:
+    if not moved or apart * t[NEARER] > as_they_are or as_they_are < t[APART]:
         return
     yield Finding(
         "INPUT-CODES",

@@ -10,6 +10,8 @@ from analysis.checks.thresholds import JUDGEMENT, Limit, Thresholds
 from analysis.stats.drift import compare
 from analysis.stats.run import Statistics
 from ple_model.numerals import statistic
+from ple_model.presence import part_key
+from ple_model.schema import RAW_PART
 
 NAMED = 4
 """Columns that are written out at most."""
@@ -21,7 +23,7 @@ SHARE = Limit(
 def _elsewhere(s: Statistics, t: Thresholds, inputs: set[str]) -> bool:
     """Do other inputs say so too? A column that is spread exponentially and merely moved looks as if it had been cut off; a
     filter takes the customers out of everything."""
-    if len(inputs) > 1:
+    if len(inputs - {part_key(RAW_PART)}) > 1:  # which says the other columns' amounts again
         return True
     group = None if s.unseen is None else s.unseen.judged(t.min_rows)
     if group is None or s.trained is None:

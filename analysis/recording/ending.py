@@ -177,14 +177,18 @@ class Ending:
             own = Normalizer.load(self.opened.run.preprocess)
         except UserError:
             return found
-        wrapped = wraps(values, names, parts, profile, own.inverse, people)
-        narrow = {w.input for w in wrapped}
-        units = tuple(u for u in other_units(values, names, parts, profile, own.inverse) if u.input not in narrow)
         others = {s.column for s in found.stand_ins} | theirs
-        selected = tuple(
-            s for s in selections(values, names, parts, profile, own.inverse, people)
-            if s.input not in narrow and s.column not in others
-        )  # fmt: skip
+        ends = [s for s in selections(values, names, parts, profile, own.inverse, people) if s.column not in others]
+        # small numbers that are spread as the small ones of training were chosen, not wrapped round
+        chosen = theirs | {s.column for s in ends if s.above}
+        wrapped = tuple(w for w in wraps(values, names, parts, profile, own.inverse, people) if w.column not in chosen)
+        narrow = {w.input for w in wrapped}
+        units = tuple(
+            u
+            for u in other_units(values, names, parts, profile, own.inverse)
+            if u.input not in narrow and u.column not in theirs
+        )
+        selected = tuple(s for s in ends if s.input not in narrow)
         return replace(found, units=units, wrapped=wrapped, selected=selected)
 
     def _reference(self, own: InputStats | None) -> InputStats | None:

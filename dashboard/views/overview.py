@@ -16,6 +16,7 @@ from dashboard.frame import Frame
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import say
 from dashboard.view import View
+from ple_model.errors import UserError
 from ple_model.note import NOTE_CHARACTERS, read_note, write_note
 
 SHOWN: tuple[Severity, ...] = ("error", "warning", "info", "unknown", "ok")
@@ -41,7 +42,11 @@ def _keep_note(frame: Frame) -> None:
 
 def _note(frame: Frame) -> None:
     """What people wrote about this run; where nothing may be changed, it is only read."""
-    found = read_note(frame.run.path)
+    try:
+        found = read_note(frame.run.path)
+    except UserError as e:
+        put.caption(str(e))
+        return
     if not access.may_change():
         if found:
             put.caption(f"{t('overview.note')}: {found}")

@@ -57,7 +57,7 @@ def test_other_customers_of_the_same_bank_are_silent(seed: int, n: int) -> None:
     assert selections(x, NAMES, PARTS, TRAINED, same, n) == ()
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.01, -3.0])
+@pytest.mark.parametrize("scale", [1.0, 0.01])
 def test_a_column_that_holds_anothers_values_is_the_one_that_moved(scale: float) -> None:
     x = people(600, 2)
     x[:, 3] = scale * x[:, 0] + 5
@@ -72,6 +72,9 @@ def test_columns_that_always_agreed_and_few_values_that_agree_by_chance_are_no_c
     x = people(600, 2)
     x[:, 1] = 7 * x[:, 0]
     assert copies(x, NAMES, INPUTS, profile(before), 600) == ()
+    x = people(600, 2)
+    x[:, 3] = 9000 - x[:, 0]  # what is left of a whole
+    assert copies(x, NAMES, INPUTS, TRAINED, 600) == ()
     x = people(600, 2)
     x[:, 2] = x[:, 4] = x[:, 4] > 8  # two values
     assert copies(x, NAMES, INPUTS, TRAINED, 600) == ()
