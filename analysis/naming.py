@@ -1,5 +1,5 @@
-"""What offers, channels, ages, categories and brands of the package's own banks are called in a reader's language; the names of
-any other bank stay as they are."""
+"""What offers, channels, ages, categories and brands of the package's own banks are called in a reader's language. A name of
+another bank that is the very same word is read as that word; every other name stays as it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BRAND = re.compile(r"(.+) ([A-C]) ([NESW])")
 def said_name(name: str, language: Language) -> str:
     """A class's name for a reader of `language`."""
     known = catalogue(language)
-    if (found := known.get(f"name.{name}")) is not None:
+    if (found := known.get(f"name.{name}")) is not None and "{" not in found:
         return found
     if days := IN_DAYS.fullmatch(name):
         return known[f"name.in_{'day' if days[1] == '1' else 'days'}"].format(n=days[1])

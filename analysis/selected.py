@@ -24,6 +24,12 @@ BINS = 3
 STABLE = 0.1
 """Population stability index below which what is left counts as unmoved (Siddiqi 2006)."""
 CHANCE = -np.log(1e-4)
+"""Of an event of this many expected cases none happens once in ten thousand times."""
+HEAP = 1.5
+"""Times its share of the training rows (and three standard errors) that the last bin may have: it may be cut through, which
+makes it smaller, but a limit makes it larger. A judgement, as is the next."""
+THEN = 0.5
+"""Share of what is gone that rows held out at training must have had, or it was gone then."""
 
 
 def selections(
@@ -61,12 +67,12 @@ def _end(p: Array, q: Array, held: Array | None, above: bool, weight: float) -> 
     if gone * q.sum() * weight < CHANCE:
         return None
     before = float("nan") if held is None or not held.sum() else float(held[last + 1 :].sum() / held.sum())
-    if before < gone / 2:
+    if before < THEN * gone:
         return None  # it had moved when the run was trained
     rest, mine = p[:last], q[:last]  # the last bin may be cut through
     if (mine > 0).sum() < BINS - 1 or mine.sum() < FEWEST / 2:
         return None
-    if q[last] / mine.sum() > 1.5 * p[last] / max(rest.sum(), 1e-9) + 3 / np.sqrt(mine.sum()):
+    if q[last] / mine.sum() > HEAP * p[last] / max(rest.sum(), 1e-9) + 3 / np.sqrt(mine.sum()):
         return None  # what lay beyond is heaped up there
     stability = float(psi(rest, mine))
     if stability > max(STABLE + float(psi_noise(rest, mine * weight)), float(psi_chance(rest, mine * weight))):

@@ -26,6 +26,7 @@ WHOLE = 0.02
 HALF = 0.5
 """Share of the range that its largest number must reach: what was stored in so many bits makes use of them."""
 CHANCE = -np.log(1e-4)
+"""Of an event of this many expected cases none happens once in ten thousand times."""
 
 
 def wraps(

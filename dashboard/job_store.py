@@ -170,7 +170,8 @@ class Store(Generic[J]):
             known = {row[1] for row in connection.execute(f"PRAGMA table_info({self.table})")}
             for column in self.columns:
                 if column.split()[0] not in known:  # a list that an earlier release made
-                    connection.execute(f"ALTER TABLE {self.table} ADD COLUMN {column}")
+                    with contextlib.suppress(sqlite3.OperationalError):  # another session did it in the meantime
+                        connection.execute(f"ALTER TABLE {self.table} ADD COLUMN {column}")
             connection.row_factory = sqlite3.Row
             with connection:
                 yield connection

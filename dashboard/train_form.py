@@ -202,7 +202,10 @@ def _parent() -> Path | None:
     if st.session_state.get("train_weights", "new") == "new":
         return None
     name = st.session_state.get("train_parent")
-    return next((e.path.absolute() for e in state.entries() if e.name == name and e.error is None), None)
+    found = next((e.path.absolute() for e in state.entries() if e.name == name and e.error is None), None)
+    if found is None:
+        raise UserError(t("train.weights_gone", run=name))
+    return found
 
 
 def _weights() -> None:

@@ -57,6 +57,7 @@ def create_run(
             model = PLEClusterAdaTT(config, context)
         if start is not None:
             start.keep(fresh, model, config)
+            warnings = [*warnings, *start.warnings(dataset.manifest.fingerprint)]
         Manifest(
             preset=preset,
             device=where.type,

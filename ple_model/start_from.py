@@ -1,17 +1,24 @@
 """A training that starts from the weights of another run: all of it again, or its second phase alone.
 
+What training learnt is taken over, the fitted linear map and its bends as they stand. What the new data gives stays the new
+data's (means, the merchant tree), and a whole training begins with gates and adaTT that are not frozen yet, as every training
+does; the second phase alone goes on with them as they are.
+
 The weights are kept in the new run's `state/`, so that a training that is killed before its first checkpoint starts from them
 again, whatever became of the other run. At the end they are removed with the checkpoint.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ple_model.config import Config
+from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_tensors, write_json, write_tensors
 from ple_model.model import PLEClusterAdaTT
@@ -29,14 +36,42 @@ class StartFrom:
     phase_2: bool = False
 
     def keep(self, folder: Path, model: PLEClusterAdaTT, config: Config) -> None:
-        """Put the weights into the new run's `folder`. `UserError` where they do not fit its model."""
+        """Put the weights into the new run's `folder`. `model`: its fresh model, which is changed. `UserError` where they do
+        not fit it."""
         if self.phase_2 and config.training.phase2_epochs == 0:
             raise UserError("training.phase2_epochs: 0 leaves nothing to train of phase 2 alone; give it at least 1")
+        theirs, ours = self.run.context(), model.context
+        for what, had, has in (("brands", theirs.brands, ours.brands), ("class names", theirs.class_names, ours.class_names)):
+            if had != has:
+                raise UserError(
+                    f"{self.run.path} was trained on other {what} than those of the dataset; train anew without --from"
+                )
         source = self.run.path / "model.safetensors"
         weights, _ = read_tensors(source)
+        fresh = {name: value.clone() for name, value in model.named_buffers()}
         load_weights(model, weights, source)
+        kept = fresh.keys() & weights.keys() & (self._given(theirs, fresh, config) | self._begun(fresh))
+        weights |= {name: fresh[name] for name in kept}
         write_tensors(folder / "state" / WEIGHTS, weights, {"format": "pt"})
         write_json(folder / "state" / FACTS, {"phase": 2 if self.phase_2 else 1})
+
+    def _given(self, theirs: ModelContext, fresh: Mapping[str, Tensor], config: Config) -> set[str]:
+        """Buffers that are others with the other run's data, before any training."""
+        with torch.random.fork_rng():
+            torch.manual_seed(config.training.seed)
+            before = dict(PLEClusterAdaTT(self.run.config, theirs).named_buffers())
+        return {name for name, value in fresh.items() if name not in before or not torch.equal(before[name], value)}
+
+    def _begun(self, fresh: Mapping[str, Tensor]) -> set[str]:
+        """Where a training stands: what a whole one begins anew."""
+        return set() if self.phase_2 else {n for n in fresh if n.startswith("adatt.") or n.endswith(".frozen")}
+
+    def warnings(self, fingerprint: str) -> list[str]:
+        """What to know of weights that were learnt from other data."""
+        data = self.run.manifest.data
+        if data.fingerprint == fingerprint:
+            return []
+        return [f"the weights that it starts from were learnt from other data ('{data.name}'); the fitted map is of that data"]
 
 
 def kept_start(run: Path) -> tuple[dict[str, Tensor], int] | None:

@@ -49,6 +49,7 @@ def every_warning() -> list[str]:
         ),
         "task 'ctr' has one and the same label in the whole training split: there is nothing to learn",
         *(str(HoleCost("2023-08-06", hole, *days)) for days in ((5, 28, 0), (0, 28, 3), (5, 28, 3))),
+        "the weights that it starts from were learnt from other data ('bank'); the fitted map is of that data",
         "resumed with 2 threads, the run was started with 1: last bits may differ",
         "resumed on cpu, the run was started on cuda: numbers may differ",
         *(

@@ -18,7 +18,7 @@ NAMED = 4
 def copied(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """One finding an input, of all its columns that hold others' values."""
     x = s.consistency
-    if x is None or s.trained is None:
+    if x is None or s.trained is None or not x.each_column:
         raise NotMeasured("It was not measured whether columns repeat each other.")
     by_input: dict[str, list[Copied]] = {}
     for one in x.copied:
@@ -42,6 +42,7 @@ def copied(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 Evidence("share of training rows in which the two differed, at least", first.apart, None, first.rows),
             ),
             "data.drift",
-            "Two columns were given one name upstream, or were selected twice: what belongs here is not there.",
+            "Two columns were given one name upstream, or one was selected twice; windows of one fact are also alike where the "
+            "history is shorter than they are.",
             Fix("", None, None, "Select each of these columns under its own name, and build anew."),
         )

@@ -130,7 +130,7 @@ def _became(key: str, skill: InputSkill) -> tuple[str, str]:
         return (
             f"`{key}` has its columns mixed among each other otherwise than in training: only {left} of what other inputs told "
             "of it is left.",
-            "What makes this input was fitted anew, so that its axes are others (turned, or in another order).",
+            "What makes this input was fitted anew, so that its axes are others, or some of its columns stand in other rows.",
         )
     if skill.kind == "reversed":
         return (

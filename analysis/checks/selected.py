@@ -38,7 +38,7 @@ def _elsewhere(s: Statistics, t: Thresholds, inputs: set[str]) -> bool:
 def selected(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The rows beyond some value of a column are missing; columns that say the same are named with it."""
     x = s.consistency
-    if x is None or s.trained is None:
+    if x is None or s.trained is None or not x.each_column:
         raise NotMeasured("It was not measured how the columns were spread in training.")
     found = [one for one in x.selected if one.gone >= t[SHARE]]
     if not found or not _elsewhere(s, t, {one.input for one in found}):

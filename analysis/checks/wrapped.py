@@ -19,7 +19,7 @@ if both ends were passed alike, and a tenth of that tells them from numbers that
 def wrapped(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """One finding an input, of the column that lost most."""
     x = s.consistency
-    if x is None or s.trained is None:
+    if x is None or s.trained is None or not x.each_column:
         raise NotMeasured("It was not measured how large the columns were in training.")
     by_input: dict[str, list[Wrapped]] = {}
     for one in x.wrapped:

@@ -14,6 +14,9 @@ BANDS = ("night", "early_morning", "morning", "afternoon", "evening", "late_even
 SPREAD = 0.5
 """Mean resultant length below which hours are spread over the day: their circular deviation is then over 4.5 hours."""
 
+NONE = 1e-6
+"""Resultant length of no purchases: sine and cosine are both zero."""
+
 
 def hour_of(sine: float, cosine: float) -> tuple[float, float]:
     """(hour in [0, 24), how close to it the hours keep: 0 anywhere, 1 always the same) of the mean sine and cosine."""
@@ -29,6 +32,8 @@ def hours_said(parts: Sequence[FeatureContribution], language: Language) -> str:
         known = dict(zip((f.name.split("_")[2] for f in parts), values, strict=True))
         ends.append(hour_of(known["sin"], known["cos"]))
     (own, close), (usual, typical) = ends
+    if close < NONE:
+        return phrase("hour.none", language)
     if round(own) % 24 == round(usual) % 24:
         side = "closer" if close > typical else "wider"
         return phrase(f"hour.{side}", language, at=_at(own, language))

@@ -189,7 +189,7 @@ class Ending:
             if u.input not in narrow and u.column not in theirs
         )
         selected = tuple(s for s in ends if s.input not in narrow)
-        return replace(found, units=units, wrapped=wrapped, selected=selected)
+        return replace(found, units=units, wrapped=wrapped, selected=selected, each_column=True)
 
     def _reference(self, own: InputStats | None) -> InputStats | None:
         """Input moments of the run's own sample: what training looked like."""

@@ -172,6 +172,8 @@ class ConsistencyStats:
     where a row lacks a part, its zeros stand in another."""
     silent: tuple[Silence, ...] = ()
     """Sequences, at their newest cut-off."""
+    each_column: bool = False
+    """Whether single columns were asked for what follows: not where columns stand in other places, or a file is missing."""
     copied: tuple[Copied, ...] = ()
     wrapped: tuple[Wrapped, ...] = ()
     selected: tuple[Selected, ...] = ()

@@ -54,7 +54,7 @@ def _note(frame: Frame) -> None:
     st.session_state["run_note"] = found
     ui.text_area(
         t("overview.note"), key="run_note", on_change=_keep_note, args=(frame,), placeholder=t("overview.note_none"),
-        max_chars=NOTE_CHARACTERS, height=68, help=t("overview.note_help"),
+        max_chars=NOTE_CHARACTERS, height="content", help=t("overview.note_help"),
     )  # fmt: skip
 
 

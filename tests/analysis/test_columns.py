@@ -157,3 +157,11 @@ def test_one_input_that_lost_an_end_may_have_moved_two_were_filtered() -> None:
     for selected, alarms in ((ends, 1), (ends[:1], 0)):
         said = run_checks(replace(x, consistency=replace(x.consistency, selected=tuple(selected))))
         assert sum(f.id == "DATA-SELECTED" and f.alarm for f in said) == alarms
+
+
+@pytest.mark.parametrize("id", ["INPUT-COPY", "INPUT-WRAPPED", "DATA-SELECTED"])
+def test_columns_that_were_not_asked_are_unknown_and_not_right(id: str) -> None:
+    x = healthy()
+    assert x.consistency is not None
+    said = run_checks(replace(x, consistency=replace(x.consistency, each_column=False)))
+    assert [f.severity for f in said if f.id == id] == ["unknown"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.files import read_tensors
+from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run, load_run
 from ple_model.start_from import WEIGHTS, StartFrom, kept_start
 from ple_model.train import Options, train
@@ -36,6 +38,39 @@ def test_the_second_phase_alone_leaves_the_shared_experts_and_trains_the_rest(
     assert [e["phase"] for e in run.progress() if e["event"] == "epoch"] == [2]
     assert run.manifest.parent == tiny_run.name
     assert kept_start(run.path) is None
+
+
+def test_a_whole_training_begins_with_free_gates_and_the_new_data_s_own_figures(
+    tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path
+) -> None:
+    """The other run froze its gates and adaTT, and its means are of its own data."""
+    learnt = weights(tiny_run.path)
+    assert bool(learnt["cgc.frozen"])
+    assert bool(learnt["adatt.frozen"])
+    context = tiny_run.context()
+    moved = replace(context, raw_mean=tuple(v + 1.0 for v in context.raw_mean))
+    for phase_2 in (False, True):
+        model = PLEClusterAdaTT(tiny_run.config, moved)
+        (tmp_path / str(phase_2) / "state").mkdir(parents=True)
+        StartFrom(tiny_run, phase_2).keep(tmp_path / str(phase_2), model, tiny_run.config)
+        found = kept_start(tmp_path / str(phase_2))
+        assert found is not None
+        assert found[0].keys() == learnt.keys()
+        assert bool(found[0]["cgc.frozen"]) is phase_2
+        assert bool(found[0]["adatt.frozen"]) is phase_2
+        means = "experts.raw_scale.raw_mean"
+        assert torch.equal(found[0][means], learnt[means] + 1.0)
+        parameters = [n for n, _ in model.named_parameters()]
+        assert all(torch.equal(found[0][n], learnt[n]) for n in parameters)
+
+
+def test_weights_of_other_brands_are_refused_and_those_of_other_data_said(tiny_run: Run, tmp_path: Path) -> None:
+    context = tiny_run.context()
+    other = PLEClusterAdaTT(tiny_run.config, replace(context, brands=tuple(f"{b}!" for b in context.brands)))
+    with pytest.raises(UserError, match="trained on other brands"):
+        StartFrom(tiny_run).keep(tmp_path, other, tiny_run.config)
+    assert StartFrom(tiny_run).warnings(tiny_run.manifest.data.fingerprint) == []
+    assert "other data" in StartFrom(tiny_run).warnings("0" * 32)[0]
 
 
 def test_a_training_stopped_before_its_first_checkpoint_starts_from_them_again(

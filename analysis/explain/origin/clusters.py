@@ -34,9 +34,9 @@ NODES = 48
 AGREES = 1e-3
 """How far a posterior that is computed again may be from the stored one, or it was made of something else."""
 OFTEN = 0.75
+"""A mark of a cluster: a member exceeds a customer picked at random in three of four cases (or falls short of one)."""
 TOGETHER = 0.7
 """Rank correlation from which two columns share half of their variance."""
-"""A mark of a cluster: a member exceeds a customer picked at random in three of four cases (or falls short of one)."""
 MEMBERS = 10
 """Fewer members in the sample and they are not described."""
 TRAITS, FACTS = 3, 2

@@ -143,6 +143,14 @@ def test_a_reason_for_an_offer_of_another_bank_keeps_its_name() -> None:
     assert "'Gold Saver'" in of_feature(part("recency_days", 12, 34), subject).ko
 
 
+def test_a_customer_without_purchases_has_no_hour() -> None:
+    parts = [
+        FeatureContribution(f"hour_mean_{axis}_90d", "temporal", "g", "score", 0.0, 0.6, 0.1, "", "") for axis in ("sin", "cos")
+    ]
+    assert hours_said(parts, "en") == "Time of purchases in the last 90 days: none is known"
+    assert "00:00" not in hours_said(parts, "ko")
+
+
 def test_no_purchase_in_a_year_is_said_in_words_and_not_as_365_days() -> None:
     column = next(c for c in SCHEMA.columns if "last purchase in online, 365" in c.sentence_en)
     subject = Subject("nba", "next best action", "fund", True, "")
