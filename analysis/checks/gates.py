@@ -98,33 +98,63 @@ def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float)
 
 @check("CGC-UNIFORM", "No task spreads its attention evenly over all experts.", HEATMAP)
 def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """All weights at 1/N. Not of a task that is its linear map alone (FIT-LINEAR): there the gate has nothing to choose for."""
+    """All weights at 1/N. Not of a task that is its linear map alone (FIT-LINEAR): there the gate has nothing to choose for.
+
+    A warning where it costs something or was done to the run: most gates are even (what they have in common evened them), this
+    one was not when training ended, the probes lose the task where the gate mixes, or nothing of that is known. Else an even
+    mix is what training found to be as good as any other, which is information.
+    """
     g = _gates(s, t)
     n = len(g.experts)
     if n < 2:
         return
-    old = _lambda(s)
-    for i in _learned(s, g):
+    judged = [i for i in _learned(s, g) if g.tasks[i] not in s.facts.linear]
+    off = np.abs(g.mean - 1 / n).max(1)
+    even = [i for i in judged if g.normalised_entropy[i] > t.gate_uniform and off[i] < t.gate_uniform_spread]
+    most = len(even) > len(judged) / 2
+    for i in even:
         task = g.tasks[i]
-        if task in s.facts.linear:
-            continue
-        off = float(np.abs(g.mean[i] - 1 / n).max())
-        if g.normalised_entropy[i] > t.gate_uniform and off < t.gate_uniform_spread:
+        numbers = (
+            Evidence("normalised entropy", float(g.normalised_entropy[i]), t.gate_uniform, g.n),
+            Evidence("largest distance from 1/N", float(off[i]), t.gate_uniform_spread, g.n),
+            Evidence("even gates", float(len(even)), len(judged) / 2, len(judged)),
+        )
+        if not most and _left_even(s, t, g, i):
             yield Finding(
                 "CGC-UNIFORM",
-                "warning",
+                "info",
                 task,
-                f"{task} weighs all {n} experts alike (each about {1 / n:.3f}): its gate chooses nothing.",
-                (
-                    Evidence("normalised entropy", float(g.normalised_entropy[i]), t.gate_uniform, g.n),
-                    Evidence("largest distance from 1/N", off, t.gate_uniform_spread, g.n),
-                ),
+                f"{task} weighs all {n} experts alike, as at the end of training, and its gate is not where it is lost.",
+                numbers,
                 HEATMAP,
-                "The entropy term is too strong, the temperature too high, or the gate did not learn.",
-                # from far above the reference's value, half of it is still too much
-                Fix("cgc.entropy_lambda", old, old / 2 if old <= 0.02 else 0.01, "Lower the entropy term."),
+                "For this task one mix of the experts is as good as another; the other gates do choose.",
+                None,
                 (f"gate_temperature.{task}=0.5",),
             )
+            continue
+        old = _lambda(s)
+        yield Finding(
+            "CGC-UNIFORM",
+            "warning",
+            task,
+            f"{task} weighs all {n} experts alike (each about {1 / n:.3f}): its gate chooses nothing.",
+            numbers,
+            HEATMAP,
+            "The entropy term is too strong, the temperature too high, or the gate did not learn.",
+            # from far above the reference's value, half of it is still too much
+            Fix("cgc.entropy_lambda", old, old / 2 if old <= 0.02 else 0.01, "Lower the entropy term."),
+            (f"gate_temperature.{task}=0.5",),
+        )
+
+
+def _left_even(s: Statistics, t: Thresholds, g: GateStats, i: int) -> bool:
+    """Known of an even gate: training left it so, and the probes do not lose its task where it mixes the experts."""
+    task = g.tasks[i]
+    then = s.written.gate_top.get(task, np.nan) if s.written is not None and not s.written.reason else np.nan
+    probe = s.probes.get(task)
+    if not np.isfinite(then) or probe is None:
+        return False
+    return then - float(g.mean_top[i]) <= t.gate_uniform_spread and probe.lost != "gate"
 
 
 @check("CGC-UNMOVED", "The gates have moved away from their prior.", "gates.prior")

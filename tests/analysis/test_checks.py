@@ -14,7 +14,8 @@ from analysis.checks.evidential import too_few
 from analysis.checks.registry import Check, NotMeasured, run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats import training
-from analysis.stats.run import RowQuality
+from analysis.stats.probes import TaskProbe
+from analysis.stats.run import RowQuality, Statistics
 from tests.analysis.planted import EXPERTS, PLANTED, World, set_config, world
 
 
@@ -218,6 +219,31 @@ def test_a_gate_that_has_nothing_to_choose_for_may_be_uniform() -> None:
     task = before.subject.partition(":")[0]
     (after,) = run_check(collapse, replace(s, facts=replace(s.facts, blend={task: 0.0})), Thresholds())
     assert [e.name for e in after.evidence][len(before.evidence) :] == ["share of what the network adds that this task takes"]
+
+
+def test_an_even_gate_is_an_alarm_only_where_it_costs_something_or_is_new() -> None:
+    s = PLANTED["CGC-UNIFORM"]().statistics
+    assert s.written is not None
+    assert s.gates is not None
+    stages = {"inputs": 0.3, "experts": 0.3, "gate": 0.29, "encoder": 0.29, "task_layer": 0.29, "prediction": 0.2}
+    probes = {"timing": TaskProbe(500, stages, lost="head")}
+
+    def said(s: Statistics) -> list[str]:
+        return [f.severity for f in run_check(checks()["CGC-UNIFORM"], s, Thresholds())]
+
+    left_so = replace(s, written=replace(s.written, gate_top={"timing": 0.13}), probes=probes)
+    assert said(left_so) == ["info"]
+    assert said(replace(left_so, written=s.written)) == ["warning"]  # training ended with another mix
+    assert said(replace(left_so, probes={"timing": replace(probes["timing"], lost="gate")})) == ["warning"]
+    assert said(replace(left_so, probes={})) == ["warning"]  # not known is no excuse
+    assert said(replace(left_so, written=None)) == ["warning"]
+    sums = {k: np.array(getattr(s.gates, k)) for k in ("weight_sum", "weight_sq", "entropy_sum", "top_weight")}
+    for values in sums.values():
+        values[: len(values) // 2 + 1] = values[s.gates.tasks.index("timing")]
+    everywhere = replace(
+        left_so, gates=replace(s.gates, **sums), written=replace(s.written, gate_top=dict.fromkeys(s.gates.tasks, 0.13))
+    )
+    assert set(said(everywhere)) == {"warning"}  # what most gates have in common
 
 
 def test_tasks_with_too_few_labelled_rows_are_named_beside_what_is_judged() -> None:
