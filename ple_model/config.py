@@ -430,7 +430,7 @@ def _convert(value: Any, kind: Any, name: str, about: Mapping[str, Any] = Mappin
             raise UserError(f"{name}: {shown(value)} is not a list")
         return [_convert(v, args[0], f"{name}[{i}]", about) for i, v in enumerate(value)]
     if dataclasses.is_dataclass(kind):
-        return _build(typing.cast(type, kind), value, name)
+        return from_mapping(typing.cast(type, kind), value, name)
     if kind is float and isinstance(value, str):  # YAML 1.1 reads 5e-4 as a string
         with contextlib.suppress(ValueError):
             value = float(value)
@@ -453,7 +453,8 @@ def _within(value: Any, kind: type, name: str, about: Mapping[str, Any]) -> None
         raise UserError(f"{name}: {shown(value)} is not valid, it must be at most {high:,}")
 
 
-def _build(cls: type[T], value: Any, name: str) -> T:
+def from_mapping(cls: type[T], value: Any, name: str) -> T:
+    """The dataclass of config fields `cls` from plain data; `UserError` names the key under `name` that is unknown or wrong."""
     if isinstance(value, cls):
         return value
     if not isinstance(value, Mapping):
@@ -478,9 +479,9 @@ def config_from_dict(raw: Mapping[str, Any]) -> Config:
             if not isinstance(value, Mapping):
                 raise UserError(f"shared_experts: {shown(value)} is not a mapping")
             given = {shown_key(n): v for n, v in value.items() if v is not None}
-            parts[section] = {n: _build(expert_class(n).Params, v, f"shared_experts.{n}") for n, v in given.items()}
+            parts[section] = {n: from_mapping(expert_class(n).Params, v, f"shared_experts.{n}") for n, v in given.items()}
         else:
-            parts[sections[section]] = _build(hints[sections[section]], {} if value is None else value, str(section))
+            parts[sections[section]] = from_mapping(hints[sections[section]], {} if value is None else value, str(section))
     return Config(**parts)
 
 

@@ -38,6 +38,7 @@ from ple_model.files import load_weights, read_json, read_tensors, write_json
 from ple_model.finite import bad_tensors, listed, tensors_sentence
 from ple_model.migrations import migrated
 from ple_model.progress import read_progress
+from ple_model.run_kind import ENCODER, kind_of
 from ple_model.run_manifest import Manifest
 from ple_model.safe_paths import check_tree, is_file, open_file, write_bytes
 from ple_model.safe_text import read_yaml
@@ -212,6 +213,8 @@ def load_run(path: Path | str) -> Run:
         if is_file(path / "dataset.json"):
             raise UserError(f"{path} is a dataset, not a run; `ple train {path} RUN` makes a run of it")
         raise UserError(f"{path} is not a run folder: it has no manifest.json")
+    if kind_of(path) == ENCODER:
+        raise UserError(f"{path} is an encoder run, no model; `ple train DATASET RUN --encoder {path}` makes one from it")
     check_tree(path)
     raw = read_json(path / "manifest.json")
     if not isinstance(raw, dict):
@@ -251,7 +254,7 @@ def _in_order(config: Config, experts: list[str]) -> Config:
 
 
 def list_runs(folder: Path | str) -> list[RunEntry]:
-    """The runs directly under `folder`, newest first; folders that look like runs but cannot be opened carry an error."""
+    """The models directly under `folder`, newest first; folders that look like runs but cannot be opened carry an error."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of runs")
@@ -261,7 +264,7 @@ def list_runs(folder: Path | str) -> list[RunEntry]:
     except OSError as e:
         raise UserError(f"{folder} cannot be read: {e.strerror or e}") from e
     for path in inside:
-        if not os.path.lexists(path / "manifest.json"):
+        if not os.path.lexists(path / "manifest.json") or kind_of(path) == ENCODER:
             continue
         try:
             if path.is_symlink():
