@@ -47,6 +47,8 @@ class PLEClusterInput:
     anonymous_features: Tensor | None = None
     targets: Mapping[str, Tensor] | None = None
     presence: Mapping[str, Tensor] | None = None
+    taught: Mapping[str, Tensor] | None = None
+    """What a teacher says of these rows (`distill.lessons`), in a training that learns from one."""
     parts: Mapping[str, slice] = field(default_factory=lambda: PART_SLICES, repr=False)
     """Columns of each part of `features`: those of the bundled schema, or of the table that the rows came from."""
 

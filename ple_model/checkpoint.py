@@ -67,6 +67,8 @@ class Checkpoint:
     scheduler: dict[str, Any]
     scaler: dict[str, Any]
     rng: dict[str, Tensor]
+    aside: dict[str, Tensor] = field(default_factory=dict)
+    """Weights that train beside the model and are no part of it: a teacher's hint."""
 
 
 def rng_states(device: torch.device) -> dict[str, Tensor]:
@@ -85,7 +87,7 @@ def restore_rng(states: Mapping[str, Tensor], device: torch.device) -> None:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint in `folder` (the run's `state/`)."""
     tensors: dict[str, Tensor] = {}
-    for prefix in ("model", "best", "sums", "rng"):
+    for prefix in ("model", "best", "sums", "rng", "aside"):
         tensors |= {f"{prefix}.{k}": v for k, v in getattr(checkpoint, prefix).items()}
     moments: dict[str, Tensor] = {}
     for index, entry in checkpoint.optimizer["state"].items():
@@ -107,7 +109,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     tensors, metadata = read_tensors(path)
     try:
         meta = json.loads(metadata["state"])
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "sums": {}, "rng": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "sums": {}, "rng": {}, "aside": {}}
         by_index: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             prefix, _, rest = name.partition(".")

@@ -1,23 +1,21 @@
-"""`ple train`, `evaluate`, `predict`, `config`, `presets`, `runs`."""
+"""`ple train`, `distill`, `evaluate`, `predict`, `config`, `presets`, `runs`."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, device, folder_in, folder_out
 from ple_model.commands import Arguments, Command, add_config, add_json
+from ple_model.commands_distill import DISTILL
 from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.progressbar import ProgressBar
+from ple_model.stop_on_signals import stop_on_signals
 from ple_model.threads import settle
 from ple_model.ticker import share_of
 from ple_model.translation import training_sentence
@@ -115,35 +113,6 @@ def _again(arguments: Arguments) -> str:
     words += ["--threads", str(arguments.threads)] if arguments.threads else []
     words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
     return shlex.join([*words, *(["--no-baselines"] if arguments.no_baselines else [])])
-
-
-class _StopFlag:
-    def __init__(self) -> None:
-        self.seen = False
-
-    def asked(self) -> bool:
-        return self.seen
-
-
-@contextmanager
-def stop_on_signals(language: str) -> Iterator[_StopFlag]:
-    """The first SIGINT or SIGTERM asks the training to stop after its step; the second one acts as usual."""
-    flag = _StopFlag()
-    old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        flag.seen = True
-        said = training_sentence("stopping after this step; once more to break off", language)
-        print(f"\n{said}", file=sys.stderr)
-        signal.signal(number, old[signal.Signals(number)])
-
-    for s in old:
-        signal.signal(s, handle)
-    try:
-        yield flag
-    finally:
-        for s, handler in old.items():
-            signal.signal(s, handler)
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -267,6 +236,7 @@ def _configure_note(parser: argparse.ArgumentParser) -> None:
 
 COMMANDS: tuple[Command, ...] = (
     Command("train", "train a model on a dataset; Ctrl-C leaves a run that can be resumed", _configure_train, _train),
+    DISTILL,
     Command("evaluate", "metrics by task next to base rates and baselines, with intervals", _configure_evaluate, _evaluate),
     PREDICT,
     Command("config", "print the merged config", _configure_config, _config),

@@ -293,6 +293,22 @@ class EvidentialConfig:
 
 
 @dataclass(frozen=True)
+class DistillationConfig:
+    enabled: bool = key(False, "Learn from a teacher's outputs beside the labels; `ple distill` switches it on.")
+    share: float = key(0.5, "Share of the teacher in a task's loss; the labels have the rest. 1: the teacher alone.")
+    temperature: float = key(2.0, "What the raw outputs of classes, yes-or-no tasks and brands are divided by on both sides.")
+    hint: Literal["off", "shared", "groups"] = key(
+        "off", "Copy the teacher's inner representation too, through a linear map: none, shared_concat or the group encoders'."
+    )
+    hint_weight: float = key(0.1, "Weight of the hint's loss, whose value is 1 where the map says no more than the mean.")
+
+    def __post_init__(self) -> None:
+        _require(0 < self.share <= 1, "distillation.share", self.share, "it must be in (0, 1]")
+        _require(self.temperature >= 1, "distillation.temperature", self.temperature, "it must be at least 1")
+        _require(self.hint_weight > 0, "distillation.hint_weight", self.hint_weight, "it must be positive")
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     learning_rate: float = key(5e-4, "AdamW learning rate.")
     weight_decay: float = key(0.01, "AdamW weight decay.")
@@ -343,6 +359,7 @@ class Config:
     direct_path: DirectPathConfig = field(default_factory=DirectPathConfig)
     sae: SaeConfig = field(default_factory=SaeConfig)
     evidential: EvidentialConfig = field(default_factory=EvidentialConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:

@@ -61,6 +61,7 @@ class EpochSums:
         singles = {
             "total": losses.reported, "entropy": losses.entropy, "sae": losses.sae, "evidential": losses.evidential,
             "evidential_kl": losses.evidential_kl, **{f"aux:{k}": v for k, v in losses.aux.items()},
+            **{f"taught:{k}": v for k, v in losses.taught.items()},
             **{f"grad:{k}": v for k, v in norms.items()},
         }  # fmt: skip
         step = torch.stack([v.detach().double() for v in singles.values()])
@@ -117,7 +118,7 @@ class EpochSums:
             return {k.removeprefix(prefix): v for k, v in source.items() if k.startswith(prefix)}
 
         counts = {k: int(v) for k, v in named("n:", sums).items()}
-        norms = named("grad:", mean)
+        norms, taught = named("grad:", mean), named("taught:", mean)
         return EpochMeans(
             rows=int(sums.get("rows", 0)),
             nonfinite=int(sums.get("nonfinite", 0)),
@@ -131,6 +132,7 @@ class EpochSums:
                 "sae": mean.get("sae"),
                 "evidential": mean.get("evidential"),
                 "evidential_kl": mean.get("evidential_kl"),
+                **({"taught": taught} if taught else {}),
             },
             grad_norm={k: v for k, v in norms.items() if not k.startswith("hmm:")},
             hmm_grad=named("hmm:", norms),

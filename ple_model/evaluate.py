@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ple_model.amounts import AmountMap, amount_metrics
 from ple_model.baseline_folder import SPLITS, StoredBaselines
@@ -22,7 +23,7 @@ from ple_model.finish import base_rate
 from ple_model.interval import Interval
 from ple_model.metrics import BY_KIND, Metrics, bootstrap
 from ple_model.numerals import fixed
-from ple_model.row_loss import of_own
+from ple_model.row_loss import Yardstick, of_own
 from ple_model.run import Run
 from ple_model.scoring import Scores, TaskRows, score
 from ple_model.skill import FOLDER, ORDER, PAIRED, Resamples, stored, why_not
@@ -202,6 +203,22 @@ def _evaluate_task(name: str, rows: TaskRows, scores: Scores, rounds: int, amoun
     return TaskEvaluation(name, rows.spec.kind, len(rows), values, base_rate(rows))
 
 
+def model_losses(run: Run, judge: Yardstick, rows: TaskRows) -> NDArray[np.float64]:
+    """[n] losses of a task's rows as its yardstick judges them; NaN for those that it cannot judge."""
+    there = judge.known(rows.label)
+    label, told = rows.label[there], rows.prediction[there]
+    found = np.full(len(rows), np.nan)
+    if rows.own is not None:
+        found[there] = of_own(rows.own[there])
+    elif rows.spec.kind == "regression":
+        # as the task is trained: without the shift that makes its sums right, which Huber's loss does not ask for
+        shift = run.shifts.get(rows.spec.name)
+        found[there] = judge.of_amounts(label, told if shift is None else told - shift.shift)
+    else:
+        found[there] = judge.of_probabilities(label, told)
+    return found
+
+
 def _skill(
     run: Run, dataset: Dataset, scores: Scores, name: str, baselines: StoredBaselines | None, rounds: int
 ) -> ComparedLosses | None:
@@ -213,15 +230,8 @@ def _skill(
     there = judge.known(rows.label)
     if not there.any():
         return None
-    label, told = rows.label[there], rows.prediction[there]
-    if rows.own is not None:
-        model = of_own(rows.own[there])
-    elif rows.spec.kind == "regression":
-        # as the task is trained: without the shift that makes its sums right, which Huber's loss does not ask for
-        model = judge.of_amounts(label, told - run.shifts[name].shift if name in run.shifts else told)
-    else:
-        model = judge.of_probabilities(label, told)
-    losses = {"constant": judge.of_constant(label)}
+    model = model_losses(run, judge, rows)[there]
+    losses = {"constant": judge.of_constant(rows.label[there])}
     if baselines is not None and usable(run, rows.spec, baselines) is not None:
         kept = {k: v[rows.row][there] for k, v in baselines.losses(name, scores.split).items() if k != "constant"}
         losses |= {k: v for k, v in kept.items() if np.isfinite(v).all()}

@@ -42,7 +42,7 @@ from ple_model.labels_in_range import require_labels
 from ple_model.layers.precision import widen
 from ple_model.losses import BrandTable, LossWeighting, task_loss
 from ple_model.memory import fits_memory
-from ple_model.output import Encoded, LossBreakdown, PLEClusterOutput
+from ple_model.output import Encoded, LossBreakdown, PLEClusterOutput, TaughtLosses
 from ple_model.registry import expert_class
 from ple_model.sae import SparseAutoencoder
 from ple_model.summary import ModelSummary, summarise
@@ -345,8 +345,11 @@ class PLEClusterAdaTT(nn.Module):
 
     # ----------------------------------------------------------------- losses
 
-    def losses(self, output: PLEClusterOutput, targets: Mapping[str, Tensor], *, epoch: int) -> LossBreakdown:
-        """Every part of the loss of one batch; `targets` in original units, -1 or NaN where missing; epochs count from 1."""
+    def losses(
+        self, output: PLEClusterOutput, targets: Mapping[str, Tensor], *, epoch: int, taught: TaughtLosses | None = None
+    ) -> LossBreakdown:
+        """Every part of the loss of one batch; `targets` in original units, -1 or NaN where missing; epochs count from 1.
+        `taught`: what a teacher says of these rows, mixed into each task's loss."""
         for name in targets:
             if name not in self.tasks and name not in TASKS:
                 raise UserError(f"targets: no task '{name}'{did_you_mean(name, self.tasks)}")
@@ -374,11 +377,17 @@ class PLEClusterAdaTT(nn.Module):
                 if name in output.evidential:
                     d, k, _ = evidential_loss(spec, output.evidential[name], y, scaler, kl_weight, e.nig_lambda)
                     data, kl = data + spec.weight * d, kl + spec.weight * k
-            weighted = self.weighting(torch.stack(raw), torch.stack(counts), self.adatt.c(epoch))
+            mixed, known = raw, counts
+            if taught is not None:
+                mixed = [taught.mixed(n, own) for n, own in zip(self.tasks, raw, strict=True)]
+                known = [taught.counts.get(n, k).maximum(k) for n, k in zip(self.tasks, counts, strict=True)]
+            weighted = self.weighting(torch.stack(mixed), torch.stack(known), self.adatt.c(epoch))
             entropy = zero if self.gates_frozen else self.config.cgc.entropy_lambda * entropy_loss(output.gate_weights)
             aux = {f"{x}.{k}": widen(v) for x, a in output.encoded.expert_aux.items() for k, v in a.losses.items()}
             if self.direct is not None:
                 aux["direct_path.ridge"] = self.direct.penalty()
+            if taught is not None and taught.hint is not None:
+                aux["distillation.hint"] = taught.hint
             sae = self.sae.loss(output.sae) if self.sae is not None and output.sae is not None else zero
             data, kl = e.loss_weight * data, e.loss_weight * kl
             main = weighted.sum() + entropy + sum(aux.values(), zero)
@@ -395,6 +404,8 @@ class PLEClusterAdaTT(nn.Module):
             sae_weight=self.config.sae.loss_weight,
             total=total,
             main=main if e.detach_input else total,
+            mixed={} if taught is None else dict(zip(self.tasks, mixed, strict=True)),
+            taught={} if taught is None else taught.tasks,
         )
 
     def project(self) -> None:

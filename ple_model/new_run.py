@@ -14,21 +14,24 @@ from ple_model.constants import with_training_statistics
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.holes import stored_costs
 from ple_model.device import Precision, pick_device
+from ple_model.distill.teacher import Teacher
 from ple_model.errors import UserError
 from ple_model.files import write_json
 from ple_model.fitting import fitted_to
 from ple_model.model import PLEClusterAdaTT
 from ple_model.provenance import code_commit, library_versions
 from ple_model.run import write_config
-from ple_model.run_manifest import DataInfo, Manifest
+from ple_model.run_manifest import DataInfo, Manifest, TeacherInfo
 from ple_model.staging import staged_folder
 from ple_model.start_from import StartFrom
 
 
 def create_run(
-    dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str, start: StartFrom | None = None
-) -> None:
-    """A run folder that is ready to train, put in place by one rename. With `start` it begins with another run's weights.
+    dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str, start: StartFrom | None = None,
+    teacher: Teacher | None = None,
+) -> None:  # fmt: skip
+    """A run folder that is ready to train, put in place by one rename. With `start` it begins with another run's weights, with
+    `teacher` it learns from another run's outputs.
 
     Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
     """
@@ -37,6 +40,8 @@ def create_run(
     for split in ("train", "validation"):
         if dataset.rows(split) == 0:
             raise UserError(f"{dataset.path} has no rows in its {split} split; a training needs them")
+    if config.distillation.enabled != (teacher is not None):
+        raise UserError("distillation.enabled: `ple distill TEACHER RUN` trains a student, and alone does")
     where = pick_device(device)
     precision = Precision.choose(where, config.training.amp)
     config, left_out = fitted_to(config, dataset, dataset.context())
@@ -58,6 +63,12 @@ def create_run(
         if start is not None:
             start.keep(fresh, model, config)
             warnings = [*warnings, *start.warnings(dataset.manifest.fingerprint)]
+        taught = None
+        if teacher is not None:
+            plan = teacher.plan(model, config)
+            plan.save(fresh / "state")
+            taught = TeacherInfo(plan.name, plan.fingerprint)
+            warnings = [*warnings, *teacher.warnings(model, dataset.manifest.fingerprint)]
         Manifest(
             preset=preset,
             device=where.type,
@@ -73,6 +84,7 @@ def create_run(
             parameters=sum(p.numel() for p in model.parameters()),
             experts=list(config.shared_experts),
             parent=None if start is None else start.run.name,
+            teacher=taught,
             warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
 

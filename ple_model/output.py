@@ -109,6 +109,21 @@ class PLEClusterOutput:
 
 
 @dataclass(frozen=True)
+class TaughtLosses:
+    """What a teacher adds to a step's loss, 0-dimensional tensors. tasks {task: mean loss against the teacher, in the units of
+    the task's own loss}; counts {task: rows it is over}; hint: weighted, None without one; share: of the teacher in a task."""
+
+    tasks: Mapping[str, Tensor]
+    counts: Mapping[str, Tensor]
+    share: float
+    hint: Tensor | None = None
+
+    def mixed(self, task: str, own: Tensor) -> Tensor:
+        """The task's loss from that of its labels, `own`; unchanged where the teacher has no such task."""
+        return own if task not in self.tasks else (1.0 - self.share) * own + self.share * self.tasks[task]
+
+
+@dataclass(frozen=True)
 class LossBreakdown:
     """All parts of a step's loss, 0-dimensional tensors on the model's device.
 
@@ -129,6 +144,15 @@ class LossBreakdown:
     """The model's loss: everything but the SAE."""
     main: Tensor
     """What moves the main path: without the terms of onlookers, whose inputs are detached."""
+    mixed: Mapping[str, Tensor] = field(default_factory=dict)
+    """With a teacher, {task: what is trained of it}: the label's loss and the teacher's in the units of `raw`."""
+    taught: Mapping[str, Tensor] = field(default_factory=dict)
+    """With a teacher, {task: the teacher's part of it alone}, for the log."""
+
+    @property
+    def learnt(self) -> Mapping[str, Tensor]:
+        """{task: the loss whose gradient trains it}, before weights."""
+        return self.mixed or self.raw
 
     @property
     def sae_total(self) -> Tensor:

@@ -38,6 +38,7 @@ _LINES: dict[str, Keys] = {
     "freeze": Keys({"epoch": WHOLE, "what": ListOf(TEXT)}, ("epoch",)),
     "warning": Keys({"text": TEXT, "epoch": WHOLE}),
     "fit": Keys({"share": NUMBER, "what": TEXT}),
+    "teacher": Keys({"share": NUMBER}),
     "baselines": Keys({"share": NUMBER, "what": TEXT, "eta_s": NUMBER}),
     "ending": Keys({"what": TEXT, "eta_s": NUMBER}),
     "finished": Keys({"blend": MapOf(NUMBER)}),

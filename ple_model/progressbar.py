@@ -55,6 +55,12 @@ class ProgressBar:
                 self._rewrite(text)
             elif event["share"] in (0, 1):
                 self._line(text)
+        elif kind == "teacher":
+            text = f"asking the teacher {event['share']:.0%}"
+            if self._live and event["share"] < 1:
+                self._rewrite(text)
+            elif event["share"] == 1:
+                self._line(text)
         elif kind == "baselines":
             text = f"baselines {event['share']:.0%}: {event['what']}"
             if self._live:

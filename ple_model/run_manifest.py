@@ -29,6 +29,15 @@ class DataInfo:
 
 
 @dataclass(frozen=True)
+class TeacherInfo:
+    """The run that a student learnt from; no path, since a run may travel."""
+
+    name: str
+    fingerprint: str
+    """Of its weights."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`manifest.json`. Times are ISO 8601 in UTC; `versions` holds Python, torch and other library versions."""
 
@@ -51,6 +60,8 @@ class Manifest:
     warnings: list[str] = field(default_factory=list)
     parent: str | None = None
     """Name of the run whose weights it started from."""
+    teacher: TeacherInfo | None = None
+    """The run whose outputs it learnt from (`ple distill`)."""
     reason: str | None = None
     """Why a run stopped or failed, in one sentence."""
     machine: str | None = None
@@ -96,6 +107,7 @@ class Manifest:
             experts=list(found.texts("experts")) if "experts" in raw else [],
             warnings=list(found.texts("warnings")) if "warnings" in raw else [],
             parent=found.text("parent", 300) if found.has("parent") else None,
+            teacher=_teacher(found.mapping("teacher")) if found.has("teacher") else None,
             reason=found.text("reason", 100_000) if found.has("reason") else None,
             machine=found.text("machine", 200) if found.has("machine") else None,
             seconds=found.number("seconds") if found.has("seconds") else None,
@@ -105,3 +117,7 @@ class Manifest:
 
     def save(self, run: Path) -> None:
         write_json(run / "manifest.json", dataclasses.asdict(self))
+
+
+def _teacher(found: Stored) -> TeacherInfo:
+    return TeacherInfo(found.text("name", 300), found.text("fingerprint", 200))

@@ -7,6 +7,7 @@ same resamples. Nothing here loads torch or scikit-learn before something is mea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,12 +62,17 @@ class Resamples:
 
     def share(self, part: ArrayLike, whole: ArrayLike) -> Interval:
         """sum(part) / sum(whole) of row values [n]; NaN where the whole is 0."""
-        a, b = self._sums(np.asarray(part, dtype=np.float64)), self._sums(np.asarray(whole, dtype=np.float64))
-        if not b.sum():
+        return self.mean_share([(np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64))])
+
+    def mean_share(self, pairs: Sequence[tuple[Array, Array]]) -> Interval:
+        """Mean over `pairs` (part [n], whole [n]) of sum(part) / sum(whole), all with the same resamples."""
+        sums = [(self._sums(a), self._sums(b)) for a, b in pairs]
+        sums = [(a, b) for a, b in sums if b.sum()]
+        if not sums:
             return Interval(float("nan"))
-        value = float(a.sum() / b.sum())
+        value = float(np.mean([a.sum() / b.sum() for a, b in sums]))
         with np.errstate(divide="ignore", invalid="ignore"):
-            draws = (self.weight @ a) / (self.weight @ b)
+            draws = np.mean([(self.weight @ a) / (self.weight @ b) for a, b in sums], axis=0)
         draws = draws[np.isfinite(draws)]
         if len(draws) < max(2, len(self.weight) // 2):
             return Interval(value)

@@ -28,6 +28,14 @@ from ple_model.safe_text import read_object
 WEIGHTS, FACTS = "start.safetensors", "start.json"
 
 
+def require_same_names(run: Run, ours: ModelContext, otherwise: str) -> None:
+    """`UserError` where the brands or class names of `run` are others than ours: its outputs mean other things."""
+    theirs = run.context()
+    for what, had, has in (("brands", theirs.brands, ours.brands), ("class names", theirs.class_names, ours.class_names)):
+        if had != has:
+            raise UserError(f"{run.path} was trained on other {what} than those of the dataset; {otherwise}")
+
+
 @dataclass(frozen=True)
 class StartFrom:
     """The run to start from; `phase_2`: its shared experts stay as they are, only the second phase is trained."""
@@ -40,12 +48,8 @@ class StartFrom:
         not fit it."""
         if self.phase_2 and config.training.phase2_epochs == 0:
             raise UserError("training.phase2_epochs: 0 leaves nothing to train of phase 2 alone; give it at least 1")
-        theirs, ours = self.run.context(), model.context
-        for what, had, has in (("brands", theirs.brands, ours.brands), ("class names", theirs.class_names, ours.class_names)):
-            if had != has:
-                raise UserError(
-                    f"{self.run.path} was trained on other {what} than those of the dataset; train anew without --from"
-                )
+        theirs = self.run.context()
+        require_same_names(self.run, model.context, "train anew without --from")
         source = self.run.path / "model.safetensors"
         weights, _ = read_tensors(source)
         fresh = {name: value.clone() for name, value in model.named_buffers()}

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from ple_model.config import Config
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import pick_device
+from ple_model.distill.teacher import Teacher
 from ple_model.errors import UserError
 from ple_model.new_run import create_run
 from ple_model.progress import Callback
@@ -31,7 +32,7 @@ from ple_model.start_from import StartFrom
 from ple_model.training.session import Options, Stop
 from ple_model.training.trainer import Trainer, drop_checkpoint
 
-__all__ = ["Options", "StartFrom", "Stop", "train"]
+__all__ = ["Options", "StartFrom", "Stop", "Teacher", "train"]
 
 
 def train(
@@ -46,14 +47,16 @@ def train(
     stop: Stop | None = None,
     options: Options | None = None,
     start: StartFrom | None = None,
+    teacher: Teacher | None = None,
 ) -> Run:
     """Train a run folder to its end, or until `stop()` is true or a file `state/stop` appears; then the run can be resumed.
 
     With `resume` a run that is there goes on under its own config; one that is not is started, and a finished one is
-    returned as it is. With `start` a new run begins with the weights of another. `device` is that of `options` unless it is
-    given. `progress` receives each line of progress.jsonl as a dict. `UserError` if the device is not there, if the folder is
-    taken, if another process trains it, if the data is not the run's, if the weights to start from do not fit, or if the loss
-    stays without a finite value.
+    returned as it is. With `start` a new run begins with the weights of another, with `teacher` it learns from the outputs of
+    another (`ple_model.distill`), and a resumed one does where they are not all kept yet. `device` is that of `options` unless
+    it is given. `progress` receives each line of progress.jsonl as a dict. `UserError` if the device is not there, if the
+    folder is taken, if another process trains it, if the data is not the run's, if the weights to start from or the teacher do
+    not fit, or if the loss stays without a finite value.
     """
     run_dir = Path(run_dir)
     options = options or Options()
@@ -63,7 +66,7 @@ def train(
     if exists and not resume:
         raise UserError(f"{run_dir} already holds a run; --resume goes on with it, or choose another folder")
     if not exists:
-        create_run(dataset, run_dir, config, preset=preset, device=options.device, start=start)
+        create_run(dataset, run_dir, config, preset=preset, device=options.device, start=start, teacher=teacher)
     run = load_run(run_dir)
     if run.manifest.status == "finished":
         drop_checkpoint(run_dir)  # of a training that was killed after its last word
@@ -78,7 +81,7 @@ def train(
     try:
         with lock.acquire(timeout=0), torch.random.fork_rng():
             _sweep(run_dir)
-            return Trainer(run, dataset, options, progress, stop).run_to_end()
+            return Trainer(run, dataset, options, progress, stop, teacher).run_to_end()
     except Timeout as e:
         raise UserError(f"{run_dir} is being trained by another process") from e
 

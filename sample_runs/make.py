@@ -20,7 +20,6 @@ from typing import Any
 import torch
 
 from analysis.faults.feeds import cut_feed
-from ple_model.commands_model import stop_on_signals
 from ple_model.config import load_config
 from ple_model.data.build.build import build
 from ple_model.data.dataset.reader import Dataset
@@ -28,6 +27,7 @@ from ple_model.data.synth import generate
 from ple_model.errors import UserError
 from ple_model.finish import write_sample
 from ple_model.run_fingerprint import write_fingerprint
+from ple_model.stop_on_signals import stop_on_signals
 from ple_model.train import Options, train
 
 HERE = Path(__file__).parent

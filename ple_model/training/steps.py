@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ple_model.badstep import LOGGED, bad_step
 from ple_model.batch import PLEClusterInput
+from ple_model.distill.teaching import Teaching
 from ple_model.epochlog import GradientNorms, StepSizes
 from ple_model.errors import UserError
 from ple_model.optimizer import optimizer_groups
@@ -25,8 +26,8 @@ BAD_STEPS = 25
 class Steps:
     """The optimizer of a phase, and the steps it takes."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, session: Session, teaching: Teaching | None = None) -> None:
+        self.session, self.teaching = session, teaching
         self.measure_every = session.model.adatt.interval(session.steps)
         self.sizes = StepSizes(session.model)
         self.size: dict[str, float] = {}
@@ -41,7 +42,10 @@ class Steps:
         """AdamW over what trains in this phase; the sparse autoencoder's parameters are a group of their own."""
         model, position, t = self.session.model, self.session.position, self.session.config.training
         model.freeze_shared(position.phase >= 2 and t.freeze_shared_in_phase2)
-        self.optimizer = torch.optim.AdamW(optimizer_groups(model), lr=t.learning_rate, weight_decay=t.weight_decay)
+        groups = optimizer_groups(model)
+        if self.teaching is not None:
+            groups += self.teaching.optimizer_groups()
+        self.optimizer = torch.optim.AdamW(groups, lr=t.learning_rate, weight_decay=t.weight_decay)
         self.scheduler = schedule(self.optimizer, t, position.phase)
         self.scaler = self.session.precision.scaler()
 
@@ -55,7 +59,8 @@ class Steps:
         self.optimizer.zero_grad(set_to_none=True)
         with self.session.precision.autocast():
             output = model(inputs)
-            losses = model.losses(output, inputs.targets or {}, epoch=p.epoch)
+            taught = None if self.teaching is None else self.teaching.losses(model, output, inputs)
+            losses = model.losses(output, inputs.targets or {}, epoch=p.epoch, taught=taught)
         if p.step % self.measure_every == 0:
             self._measure_gradients(losses)
         self.scaler.scale(losses.total + losses.sae_total).backward()  # type: ignore[no-untyped-call]
@@ -107,7 +112,7 @@ class Steps:
         model = self.session.model
         if self.session.config.adatt.enabled and not model.shared_frozen and not model.adatt_frozen:
             began = self._clock()
-            model.adatt.measure(losses.raw, model.last_layer_parameters(), scale=self.scaler.get_scale())
+            model.adatt.measure(losses.learnt, model.last_layer_parameters(), scale=self.scaler.get_scale())
             self.measuring += self._clock() - began
 
     def _clock(self) -> float:

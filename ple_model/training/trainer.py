@@ -18,6 +18,9 @@ from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision, machine, pick_device
 from ple_model.disk import DiskFull, disk_full, is_disk_full
+from ple_model.distill import lessons
+from ple_model.distill.teacher import Teacher, teacher_of
+from ple_model.distill.teaching import Teaching
 from ple_model.epochlog import EpochSums, validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, write_tensors
@@ -39,15 +42,19 @@ FINISHING = 3
 
 
 def drop_checkpoint(run_dir: Path) -> None:
-    """Of a training that has ended, with the weights that it started from."""
+    """Of a training that has ended, with the weights that it started from and what its teacher said."""
     (run_dir / "state" / "checkpoint.safetensors").unlink(missing_ok=True)
     drop_start(run_dir)
+    lessons.drop(run_dir / "state")
 
 
 class Trainer:
     """One training."""
 
-    def __init__(self, run: Run, dataset: Dataset, options: Options, progress: Callback | None, stop: Stop | None) -> None:
+    def __init__(
+        self, run: Run, dataset: Dataset, options: Options, progress: Callback | None, stop: Stop | None,
+        teacher: Teacher | None = None,
+    ) -> None:  # fmt: skip
         self.run, self.dataset, self.options, self.config = run, dataset, options, run.config
         self.manifest, self._stop = run.manifest, stop or (lambda: False)
         device = pick_device(options.device if options.device != "auto" else _recorded(run.manifest.device))
@@ -63,7 +70,10 @@ class Trainer:
         precision = Precision.choose(device, self.config.training.amp)
         self.session = Session(run, dataset, self.model, context, device, precision, position, EpochSums())
         self.position, self.sums = position, self.session.sums
-        self.steps = Steps(self.session)
+        self.teacher = teacher
+        self.teaching = Teaching(run.path / "state", self.model) if self.config.distillation.enabled else None
+        self.lessons = dataset
+        self.steps = Steps(self.session, self.teaching)
         self.best: dict[str, Tensor] = {}
         self.resumed = saved is not None
         if saved is not None:
@@ -78,6 +88,7 @@ class Trainer:
         """Until it has ended, is stopped or fails: each is told in the log and the manifest."""
         try:
             self.report.begin(self.resumed)
+            self._prepare_lessons()
             self._fit_start()
             write_config(self.run.path, self.config)  # of a run that is resumed in a newer format than it was started in
             self._save_manifest(
@@ -105,6 +116,22 @@ class Trainer:
         finally:
             self.log.close()
         return load_run(self.run.path)
+
+    def _prepare_lessons(self) -> None:
+        """What the teacher says of the training rows; those answers that a killed training left are taken as they are."""
+        if self.teaching is None or self.position.phase >= FINISHING:
+            return
+
+        def tell(share: float) -> None:
+            self.log.write("teacher", share=round(share, 4))
+            if self._stopping():
+                raise Stopped
+
+        model = None
+        if not lessons.complete(self.run.path / "state"):
+            given = None if self.teacher is None else self.teacher.run
+            model = teacher_of(self.teaching.plan, given).model(str(self.session.device))
+        self.lessons = self.teaching.prepare(self.dataset, model, tell)
 
     def _fit_start(self) -> None:
         """Fit the direct path's linear map where a new training starts with one. It takes no random number and is kept by a
@@ -163,7 +190,7 @@ class Trainer:
             self.model.direct.set_blends({})  # training is for the whole; the shares are chosen at the end of the epoch
         began, first = time.monotonic(), p.step
         self.steps.measuring = 0.0
-        batches = self.dataset.batches(
+        batches = self.lessons.batches(
             "train", self.session.batch_size, shuffle=True, seed=self.config.training.seed, epoch=p.epoch, start=p.step
         )
         before = p.seconds
@@ -225,6 +252,7 @@ class Trainer:
                 position=self.position, model=self.model.state_dict(), best=self.best, sums=self.sums.state(),
                 optimizer=self.steps.optimizer.state_dict(), scheduler=self.steps.scheduler.state_dict(),
                 scaler=self.steps.scaler.state_dict(), rng=rng_states(self.session.device),
+                aside={} if self.teaching is None else self.teaching.weights(),
             ),
         )  # fmt: skip
         self._last_save = time.monotonic()
@@ -233,6 +261,8 @@ class Trainer:
         path = self.run.path / "state" / "checkpoint.safetensors"
         self.best = saved.best
         load_weights(self.model, saved.model, path)
+        if self.teaching is not None:
+            self.teaching.restore(saved.aside)
         try:
             self.steps.optimizer.load_state_dict(saved.optimizer)
         except (ValueError, KeyError) as e:

@@ -15,6 +15,8 @@ from ple_model.fields import FIELD_SHAPES
 from ple_model.presence import presence_columns, presence_key
 
 Columns = dict[str, NDArray[np.generic]]
+TAUGHT = "taught:"
+"""Prefix of columns that are no part of the dataset: what a teacher says of its rows."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,17 @@ def to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
     fields: dict[str, torch.Tensor] = {}
     targets: dict[str, torch.Tensor] = {}
     presence: dict[str, torch.Tensor] = {}
+    taught: dict[str, torch.Tensor] = {}
     for name, values in columns.items():
         if name in FIELD_SHAPES:
             fields[name] = _tensor(values, integer=not FIELD_SHAPES[name])
         elif name.startswith("y_"):
             targets[name[2:]] = _tensor(values, integer=is_class_task(name[2:]))
+        elif name.startswith(TAUGHT):
+            taught[name.removeprefix(TAUGHT)] = _tensor(values)
         elif (key := presence_key(name)) is not None:
             presence[key] = _tensor(values)
-    inputs = PLEClusterInput(**fields, targets=targets or None, presence=presence or None, parts=parts)
+    inputs = PLEClusterInput(**fields, targets=targets or None, presence=presence or None, taught=taught or None, parts=parts)
     return Batch(inputs, keys["customer_id"], keys["cutoff"], keys["split"])
 
 

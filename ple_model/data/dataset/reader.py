@@ -35,6 +35,9 @@ from ple_model.safe_arrays import open_parquet
 from ple_model.safe_paths import check_tree
 from ple_model.schema import PART_SLICES, FeatureSchema, load_schema
 
+Beside = Callable[[PartFile, int], Columns]
+"""A part and the number of its row group -> further columns of these rows, or none."""
+
 
 @dataclass
 class _RowGroup:
@@ -55,6 +58,7 @@ class Dataset:
         self._held_bytes = 0
         self._verified: set[str] = set()
         self._maps: Columns = {}
+        self._beside: Beside | None = None
 
     @staticmethod
     def open(path: Path | str, *, memory_mb: int = 1024, cache: Path | None = None) -> Dataset:
@@ -70,6 +74,12 @@ class Dataset:
             check_size(path, part)
             check_rows(path, part)
         return Dataset(path, manifest, memory_mb, cache)
+
+    def with_beside(self, columns: Beside) -> Dataset:
+        """The same rows with columns that lie elsewhere: what `batches` and `load` yield has them too."""
+        found = Dataset(self.path, self.manifest, self._budget >> 20, None)
+        found._beside = columns
+        return found
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -151,6 +161,10 @@ class Dataset:
                     carried, count = [], 0
         if count:
             yield to_batch(concat(carried), self.parts)
+
+    def group(self, part: PartFile, index: int) -> Batch:
+        """One row group of a part, in file order."""
+        return to_batch(self._decode(_RowGroup(part, index, part.group_rows[index]), self._columns(None)), self.parts)
 
     def load(self, split: str | None = None, limit: int | None = None, seed: int = 0) -> Batch:
         """All rows of a split (of the dataset) as one batch, or a seeded sample of `limit` of them, in file order."""
@@ -296,7 +310,8 @@ class Dataset:
     def _decode(self, group: _RowGroup, names: tuple[str, ...]) -> Columns:
         self._verify(group.part)
         path = self.path / group.part.name
-        return decode(read_parquet(path, names, group.index, self.width), path, self.width)
+        columns = decode(read_parquet(path, names, group.index, self.width), path, self.width)
+        return columns if self._beside is None else columns | self._beside(group.part, group.index)
 
     def _arrow(self, part: PartFile, names: Sequence[str] | None) -> pa.Table:
         self._verify(part)

@@ -1,0 +1,163 @@
+"""`ple distill`; `commands_model` lists it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from ple_model.arguments import COUNT, PROCESSES, assignment, device, file_in, folder_in, folder_out
+from ple_model.commands import Arguments, Command, add_json
+from ple_model.errors import UserError
+from ple_model.json_text import dump
+from ple_model.progressbar import ProgressBar
+from ple_model.stop_on_signals import stop_on_signals
+from ple_model.threads import settle
+from ple_model.translation import training_sentence
+
+if TYPE_CHECKING:
+    from ple_model.config import Config
+    from ple_model.data.dataset.reader import Dataset
+    from ple_model.run import Run
+    from ple_model.train import Options, Teacher
+
+STUDENT = "small"
+SAMPLE = 2000
+"""Customers stored with a run unless said otherwise."""
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("teacher", type=folder_in, metavar="RUN", help="the finished run to learn from")
+    parser.add_argument("run", type=folder_out, metavar="OUT", help="run folder of the student, to make or to go on with")
+    parser.add_argument("--student", metavar="PRESET", help=f"preset of the student (see `ple presets`; default: {STUDENT})")
+    parser.add_argument("--config", type=file_in, metavar="FILE", help="YAML file laid on the preset")
+    parser.add_argument(
+        "--set", action="append", default=[], type=assignment, metavar="KEY=VALUE", dest="overrides",
+        help="one config value, for example distillation.share=0.7; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--dataset", type=folder_in, metavar="D", help="default: the dataset that the teacher was trained on")
+    beside = parser.add_mutually_exclusive_group()
+    beside.add_argument("--beside", type=folder_in, metavar="RUN", help="the same student without a teacher, trained already")
+    beside.add_argument(
+        "--alone", type=folder_out, metavar="RUN",
+        help="train the same student without a teacher too, into this folder: twice the time",
+    )  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on with OUT where it stopped, under its own config")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
+    parser.add_argument(
+        "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
+    )
+    parser.add_argument(
+        "--sample", type=COUNT, default=SAMPLE, metavar="N", help=f"customers stored with the run (default: {SAMPLE})"
+    )
+    add_json(parser)
+
+
+def _run(arguments: Arguments) -> int:
+    settle(arguments.threads, bind=True)
+    import torch
+
+    from ple_model.distill.report import report
+    from ple_model.files import write_json
+    from ple_model.run import load_run
+    from ple_model.train import Options, Teacher
+
+    torch.set_flush_denormal(True)
+    teacher = load_run(arguments.teacher)
+    beside = None if arguments.beside is None else load_run(arguments.beside)
+    config = _student(arguments)
+    dataset = _dataset(arguments, teacher)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    options = Options(device=arguments.device, sample_customers=arguments.sample, command=_again(arguments))
+    run = _train(arguments, arguments.run, dataset, config, options, Teacher(teacher))
+    if run is None:
+        return 0
+    if arguments.alone is not None:
+        beside = _train(arguments, arguments.alone, dataset, _alone(run.config), options, None)
+        if beside is None:
+            return 0
+    found = report(run, teacher, beside, dataset)
+    write_json(run.path / "distillation.json", found.to_dict())
+    print(dump(found.to_dict()) if arguments.json else found.table())
+    return 0
+
+
+def _student(arguments: Arguments) -> Config:
+    """The student's configuration, with distillation on; of a run that goes on its own."""
+    from dataclasses import replace
+
+    from ple_model.config import load_config
+    from ple_model.run import load_run
+
+    if arguments.resume and (arguments.run / "manifest.json").exists():
+        if arguments.student or arguments.config or arguments.overrides:
+            raise UserError("--resume goes on under the run's own config: leave out --student, --config and --set")
+        return load_run(arguments.run).config
+    config = load_config(arguments.student or STUDENT, arguments.config, arguments.overrides)
+    return replace(config, distillation=replace(config.distillation, enabled=True))
+
+
+def _alone(config: Config) -> Config:
+    from dataclasses import replace
+
+    return replace(config, distillation=replace(config.distillation, enabled=False))
+
+
+def _dataset(arguments: Arguments, teacher: Run) -> Dataset:
+    from ple_model.data.dataset.reader import Dataset
+
+    if arguments.dataset is not None:
+        return Dataset.open(arguments.dataset)
+    found = teacher.dataset()
+    if found is None:
+        raise UserError(f"the dataset of {teacher.path} is no longer where it was, or is another by now; name it: --dataset D")
+    return found
+
+
+def _train(
+    arguments: Arguments, folder: object, dataset: Dataset, config: Config, options: Options, teacher: Teacher | None
+) -> Run | None:
+    """A finished run; None where it was stopped, which is said."""
+    from pathlib import Path
+
+    from ple_model.train import train
+
+    bar = None if arguments.quiet else ProgressBar(language=arguments.language)
+    preset = arguments.student or STUDENT
+    with stop_on_signals(arguments.language) as stop:
+        try:
+            run = train(
+                dataset, Path(str(folder)), config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
+                options=options, teacher=teacher,
+            )  # fmt: skip
+        except UserError as e:
+            raise type(e)(training_sentence(str(e), arguments.language)) from e
+        finally:
+            if bar is not None:
+                bar.close()
+    if run.manifest.status != "stopped":
+        return run
+    said = f"stopped; `ple distill {arguments.teacher} {arguments.run} --resume` goes on"
+    print(training_sentence(said, arguments.language), file=sys.stderr)
+    return None
+
+
+def _again(arguments: Arguments) -> str:
+    """The command that makes the same run, without the places of its folders: a run may travel."""
+    words = ["ple", "distill", "RUN", "OUT"]
+    words += ["--student", arguments.student] if arguments.student else []
+    words += ["--config", arguments.config.name] if arguments.config else []
+    words += [w for item in arguments.overrides for w in ("--set", item)]
+    words += ["--device", arguments.device] if arguments.device != "auto" else []
+    words += ["--threads", str(arguments.threads)] if arguments.threads else []
+    words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
+    return shlex.join(words)
+
+
+DISTILL = Command(
+    "distill", "train a small model on a big run's outputs, and say what it keeps of them at which cost", _configure, _run
+)
