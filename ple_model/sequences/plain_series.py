@@ -1,0 +1,238 @@
+"""Plain series from a file: a table (CSV, Parquet, a spreadsheet) with a time column and columns of numbers, one series or,
+with a column of ids, many.
+
+Steps are evenly spaced. A step whose row is missing, or that lacks one of its numbers, is there and *not seen*; two rows of one
+time, or a time between two steps, are errors that name the row: they are faults of the table and no gap.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from ple_model.data.events.connect import open_connection
+from ple_model.data.events.sql import is_blank
+from ple_model.data.importers.read_dates import date_readings, parsed
+from ple_model.data.importers.scan_source import FILE, ROW, scan_rows
+from ple_model.data.importers.source_map import TableMap
+from ple_model.errors import UserError, did_you_mean
+from ple_model.sql_text import quote
+
+Moments = NDArray[np.datetime64]
+NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",
+           "DOUBLE", "DECIMAL", "BOOLEAN")  # fmt: skip
+MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
+MAX_STEPS = 10_000_000
+"""Steps of one series, gaps included: two times that lie centuries apart in a table of seconds are a slip of the pen."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlainSeries:
+    """One series, oldest step first."""
+
+    name: str
+    """Its id; empty where the table holds one series."""
+    times: Moments
+    """[T] evenly spaced."""
+    values: NDArray[np.float64]
+    """[T, C] 0 where not seen."""
+    seen: NDArray[np.bool_]
+    """[T] whether every channel has a number."""
+    channels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+def read_series(
+    file: Path | str, *, time: str | None = None, ids: str | None = None, channels: Sequence[str] | None = None
+) -> list[PlainSeries]:
+    """The series of a table, by id. `time`: its time column (default: the only one that reads as dates); `ids`: its column of
+    ids; `channels`: the columns of numbers (default: all others). `UserError` names the file, the column, the row."""
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"{file} does not exist; give a CSV or Parquet file with a time column")
+    con = open_connection()
+    scratch = Path(tempfile.mkdtemp(prefix="ple-series-"))
+    try:
+        con.execute(
+            f"CREATE VIEW source AS SELECT * EXCLUDE ({quote(FILE)}) FROM {scan_rows(con, (file,), TableMap(), scratch)}"
+        )
+        return _split_by_id(file, *_columns(con, file, time, ids, channels))
+    except duckdb.Error as e:
+        raise UserError(f"{file} cannot be read: {str(e).splitlines()[0]}") from e
+    finally:
+        con.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+_Table = tuple[Moments, NDArray[np.object_], NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]
+
+
+def _columns(
+    con: duckdb.DuckDBPyConnection, file: Path, time: str | None, ids: str | None, channels: Sequence[str] | None
+) -> _Table:
+    """Times [N], ids [N], numbers [N, C] (NaN where there is none), row numbers [N], names of the channels."""
+    types = {str(r[0]): str(r[1]).split("(")[0] for r in con.execute("DESCRIBE source").fetchall()}
+    del types[ROW]
+    for name in (time, ids, *(channels or ())):
+        if name is not None and name not in types:
+            raise UserError(f"{file} has no column '{name}'{did_you_mean(name, types)}")
+    moment = _time_column(con, file, types, time, ids)
+    chosen = tuple(channels) if channels else tuple(c for c in types if c not in (moment[0], ids))
+    if not chosen:
+        raise UserError(f"{file} has no column beside its times and ids: there is nothing to read as a series")
+    numbers = {c: _number(c, types[c]) for c in chosen}
+    who = f"{quote(ids)}::VARCHAR" if ids else "''"
+    read = ", ".join(f"{sql} AS {quote(f'c{k}')}" for k, sql in enumerate(numbers.values()))
+    order = f"ORDER BY {quote(ROW)}"
+    found = con.execute(f"SELECT {moment[1]} AS t, {who} AS id, {quote(ROW)} AS row, {read} FROM source {order}").fetchnumpy()
+    rows = np.asarray(found["row"], np.int64)
+    if not len(rows):
+        raise UserError(f"{file} has no rows")
+    _require_numbers(con, file, chosen, types)
+    times = np.ma.asarray(found["t"])
+    lost = np.flatnonzero(np.ma.getmaskarray(times) | np.isnat(np.asarray(times.data, "datetime64[us]")))
+    if len(lost):
+        raise UserError(f"{file}: row {rows[lost[0]]} has no time in '{moment[0]}' ({len(lost):,} such rows)")
+    names = np.ma.asarray(found["id"])
+    nameless = np.flatnonzero(np.ma.getmaskarray(names))
+    if len(nameless):
+        raise UserError(f"{file}: row {rows[nameless[0]]} has no id in '{ids}' ({len(nameless):,} such rows)")
+    values = [np.ma.filled(np.ma.asarray(found[f"c{k}"]).astype(np.float64), np.nan) for k in range(len(chosen))]
+    return np.asarray(times.data, "datetime64[us]"), np.asarray(names.data, object), np.stack(values, axis=1), rows, chosen
+
+
+def _text(name: str) -> str:
+    """SQL of a text; NULL where it says nothing."""
+    return f"(CASE WHEN {is_blank(quote(name))} THEN NULL ELSE {quote(name)} END)"
+
+
+def _number(name: str, kind: str) -> str:
+    return f"TRY_CAST({_text(name) if kind == 'VARCHAR' else quote(name)} AS DOUBLE)"
+
+
+def _require_numbers(con: duckdb.DuckDBPyConnection, file: Path, chosen: Sequence[str], types: Mapping[str, str]) -> None:
+    for name in chosen:
+        if types[name] in NUMBERS:
+            wrong = f"isinf({quote(name)}::DOUBLE)"
+        elif types[name] == "VARCHAR":
+            number = f"TRY_CAST({_text(name)} AS DOUBLE)"
+            wrong = f"{_text(name)} IS NOT NULL AND ({number} IS NULL OR isinf({number}))"
+        else:
+            raise UserError(f"{file}: column '{name}' holds {types[name]}, not numbers; leave it out of the channels")
+        query = f"SELECT {quote(ROW)}, {quote(name)}::VARCHAR FROM source WHERE {wrong} ORDER BY {quote(ROW)} LIMIT 1"
+        for row, value in con.execute(query).fetchall():
+            raise UserError(
+                f"{file}: row {row}, column '{name}': '{value}' is no number; leave the cell empty where there is none"
+            )
+
+
+def _time_column(
+    con: duckdb.DuckDBPyConnection, file: Path, types: Mapping[str, str], time: str | None, ids: str | None
+) -> tuple[str, str]:
+    """(name, SQL of its moments) of the time column: the one named, or the only one that reads as times."""
+    found: dict[str, str] = {}
+    for name, kind in types.items():
+        if name == ids or (time is not None and name != time):
+            continue
+        if kind in MOMENTS:
+            found[name] = f"{quote(name)}::TIMESTAMP"
+        elif kind == "VARCHAR" and (sql := _moments(con, file, name, asked=time is not None)):
+            found[name] = sql
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if time is not None:
+        raise UserError(f"{file}: column '{time}' does not hold times; write them as 2024-12-31 23:00:00")
+    if not found:
+        raise UserError(f"{file} has no column of times; name one that holds dates as 2024-12-31 23:00:00")
+    raise UserError(f"{file} has several columns of times ({', '.join(found)}); name the one that orders the steps")
+
+
+def _moments(con: duckdb.DuckDBPyConnection, file: Path, name: str, *, asked: bool) -> str | None:
+    """SQL of the moments in a column of text; None where no way of writing dates reads them all."""
+    distinct = f"(SELECT DISTINCT {_text(name)} AS v FROM source WHERE {_text(name)} IS NOT NULL)"
+    some = con.execute(f"SELECT count(*) FROM {distinct} WHERE TRY_CAST(v AS DOUBLE) IS NULL").fetchall()[0][0]
+    if not some and not asked:
+        return None  # numbers alone: 20240131 may be a date, but nobody said so
+    ways = [w for w in date_readings(con, distinct) if w.read == w.total]
+    if not ways:
+        return None
+    if len(ways) > 1:
+        said = " or ".join(str(w) for w in ways)
+        raise UserError(f"{file}: the times of column '{name}' read in more than one way ({said}); write them as 2024-12-31")
+    return parsed(ways[0].format, value=_text(name))
+
+
+def _split_by_id(
+    file: Path, times: Moments, names: NDArray[np.object_], values: NDArray[np.float64], rows: NDArray[np.int64],
+    channels: tuple[str, ...],
+) -> list[PlainSeries]:  # fmt: skip
+    for c, name in enumerate(channels):
+        if np.isnan(values[:, c]).all():
+            raise UserError(f"{file}: column '{name}' has no number at all; leave it out of the channels")
+    out = []
+    for who in dict.fromkeys(names.tolist()):
+        mine = np.flatnonzero(names == who)
+        mine = mine[np.argsort(times[mine], kind="stable")]
+        of = f"{file}: series '{who}'" if who else str(file)
+        out.append(_even(of, str(who), times[mine], values[mine], rows[mine], channels))
+    return out
+
+
+def _even(
+    of: str, name: str, times: Moments, values: NDArray[np.float64], rows: NDArray[np.int64], channels: tuple[str, ...]
+) -> PlainSeries:
+    """The rows on evenly spaced steps."""
+    place, grid = _steps(of, times, rows)
+    whole = np.full((len(grid), values.shape[1]), np.nan)
+    whole[place] = values
+    seen = ~np.isnan(whole).any(axis=1)
+    return PlainSeries(name, grid, np.where(seen[:, None], whole, 0.0), seen, channels)
+
+
+def _steps(of: str, times: Moments, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Moments]:
+    """The step of every row, and the time of every step. The step is the most frequent distance of two times, in whole months
+    where all times lie on one day of the month at one hour."""
+    ticks = times.astype(np.int64)
+    same = np.flatnonzero(np.diff(ticks) == 0)
+    if len(same):
+        a, b = rows[same[0]], rows[same[0] + 1]
+        raise UserError(f"{of}: rows {a} and {b} have the same time, {times[same[0]]} ({len(same):,} such pairs)")
+    if len(ticks) < 2:
+        return np.zeros(len(ticks), np.int64), times
+    months = times.astype("datetime64[M]")
+    monthly = (
+        len(np.unique(ticks - months.astype("datetime64[us]").astype(np.int64))) == 1 and np.diff(months.astype(int)).all()
+    )
+    counted = months.astype(np.int64) if monthly else ticks
+    distances, often = np.unique(np.diff(counted), return_counts=True)
+    step = int(distances[often.argmax()])
+    off = np.flatnonzero((counted - counted[0]) % step)
+    if len(off):
+        raise UserError(
+            f"{of}: row {rows[off[0]]} has the time {times[off[0]]}, which lies between two steps of "
+            f"{_said(step, bool(monthly))} from {times[0]} on ({len(off):,} such rows); bring the table to even steps first"
+        )
+    place = (counted - counted[0]) // step
+    n = int(place[-1]) + 1
+    if n > MAX_STEPS:
+        raise UserError(
+            f"{of}: from {times[0]} to {times[-1]} are {n:,} steps of {_said(step, bool(monthly))}, at most {MAX_STEPS:,}"
+        )
+    every = counted[0] + step * np.arange(n)
+    if not monthly:
+        return place, every.astype("datetime64[us]")
+    inside = ticks[0] - months[0].astype("datetime64[us]").astype(np.int64)
+    return place, every.astype("datetime64[M]").astype("datetime64[us]") + np.timedelta64(int(inside), "us")
+
+
+def _said(step: int, monthly: bool) -> str:
+    return f"{step} months" if monthly else str(np.timedelta64(step, "us").astype(object))
