@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +130,13 @@ def task_loss(
     return masked_mean(values, mask)
 
 
+class Weighed(Protocol):
+    """What has a weight among the losses: a task, or a head of a sequence encoder."""
+
+    @property
+    def weight(self) -> float: ...
+
+
 class LossWeighting(nn.Module):
     """Kendall's uncertainty weighting `w_k (exp(-s_k) L_k / constant_k + s_k)`, or fixed weights `w_k L_k / constant_k`.
 
@@ -139,7 +147,7 @@ class LossWeighting(nn.Module):
     weight: Tensor
     constant: Tensor
 
-    def __init__(self, tasks: Mapping[str, TaskSpec], constant_loss: Mapping[str, float], strategy: str, limit: float) -> None:
+    def __init__(self, tasks: Mapping[str, Weighed], constant_loss: Mapping[str, float], strategy: str, limit: float) -> None:
         super().__init__()
         self.strategy = strategy
         self.limit = limit

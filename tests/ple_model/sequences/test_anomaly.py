@@ -1,0 +1,92 @@
+"""The anomaly score: what it is made of, and that an encoder which knows a rhythm ranks broken ones first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ple_model.errors import UserError
+from ple_model.sequences.anomaly import (
+    AnomalyScale,
+    anomaly_scores,
+    fit_anomaly_scale,
+    scores_of,
+    step_errors,
+    unexpected_steps,
+)
+from ple_model.sequences.config import EncoderConfig
+from ple_model.sequences.encoder import SequenceEncoder
+from ple_model.sequences.planted import PlantSettings, plant
+from ple_model.sequences.series import Series
+
+
+def rhythm(n: int, seed: int) -> np.ndarray:
+    """A weekly wave of own phase and height, with a little noise."""
+    rng = np.random.default_rng(seed)
+    phase, height = rng.random((n, 1, 1)) * 7, 1 + rng.random((n, 1, 1))
+    x = height * np.sin(2 * np.pi * (np.arange(42)[None, :, None] + phase) / 7) * np.array([1.0, 0.5])
+    return (x + 0.1 * rng.standard_normal(x.shape)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def trained() -> SequenceEncoder:
+    torch.manual_seed(0)
+    made = SequenceEncoder(EncoderConfig(patch=7, stride=7, width=16, layers=1, heads=2), 2, 42)
+    optimizer = torch.optim.Adam(made.parameters(), 5e-3)
+    x = Series.whole(torch.from_numpy(rhythm(64, 0)))
+    g = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        hidden = (torch.rand(64, 6, generator=g) < 0.4).repeat_interleave(7, dim=1)
+        encoded = made(x, hidden)
+        told = made.denormalise(made.restored(encoded), encoded)
+        optimizer.zero_grad()
+        ((told - x.values).square().mean(dim=2) * hidden).sum().backward()
+        optimizer.step()
+    return made.eval()
+
+
+def test_every_seen_step_is_told_once_from_the_others(trained: SequenceEncoder) -> None:
+    x = torch.from_numpy(rhythm(3, 1))
+    seen = torch.ones(3, 42, dtype=torch.bool)
+    seen[0, :10] = False
+    errors = step_errors(trained, Series(x, seen))
+    assert (np.isnan(errors).any(axis=2) == ~seen.numpy()).all()
+    changed = x.clone()
+    changed[1, -3, 0] += 5.0
+    moved = step_errors(trained, Series(changed, seen)) - errors
+    assert moved[1, -3, 0] > 1.0
+    same_block = np.abs(moved[1, -7:, 0])
+    same_block[-3] = 0
+    assert same_block.max() < 1e-4  # a step that is told is not seen: nor do its neighbours in the block see it
+    assert np.nanmax(np.abs(moved[[0, 2]])) < 1e-5
+
+
+def test_scores_by_hand() -> None:
+    errors = np.array([[[1.0, 2.0], [3.0, 4.0]], [[np.nan, np.nan], [1.0, 2.0]], [[np.nan] * 2, [np.nan] * 2]])
+    found = scores_of(errors, np.array([1.0, 2.0]), last=2)
+    assert found[0] == pytest.approx(np.sqrt((1.0**2 + 2.5**2) / 2))
+    assert found[1] == pytest.approx(1.0)
+    assert np.isnan(found[2])
+    scale = AnomalyScale(np.ones(1), np.array([1.0, 2.0, 2.0, 3.0]), 2)
+    np.testing.assert_allclose(scale.percentile(np.array([0.0, 2.0, 9.0, np.nan])), [0.0, 50.0, 100.0, np.nan])
+
+
+def test_what_breaks_the_rhythm_is_ranked_high(trained: SequenceEncoder) -> None:
+    scale = fit_anomaly_scale(trained, [Series.whole(torch.from_numpy(rhythm(100, 2)))], last=14)
+    healthy = rhythm(60, 3)
+    usual = scale.percentile(anomaly_scores(trained, Series.whole(torch.from_numpy(healthy)), scale))
+    assert 30 < usual.mean() < 70
+    for kind in ("spike", "gap", "drift", "frozen"):
+        broken = plant(kind, healthy, PlantSettings(last=14), 1).values
+        ranked = scale.percentile(anomaly_scores(trained, Series.whole(torch.from_numpy(broken)), scale))
+        assert (ranked > usual).mean() > 0.8, kind
+    days = unexpected_steps(trained, Series.whole(torch.from_numpy(healthy)), scale)
+    assert days.shape == (60, 42)
+    assert float(days[:, -14:].mean()) == pytest.approx(1.0, abs=0.3)
+
+
+def test_nobody_to_compare_with_is_said(trained: SequenceEncoder) -> None:
+    x = torch.from_numpy(rhythm(2, 0))
+    with pytest.raises(UserError, match="no training customer"):
+        fit_anomaly_scale(trained, [Series(x, torch.zeros(2, 42, dtype=torch.bool))])
