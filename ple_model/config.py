@@ -433,8 +433,9 @@ def _convert(value: Any, kind: Any, name: str, about: Mapping[str, Any] = Mappin
         inner = [a for a in args if a is not type(None)]
         return _convert(value, inner[0], name, about)
     if origin is Literal:
-        if value is False and "off" in args:  # YAML 1.1 reads a bare off as a truth value
-            return "off"
+        switch = {False: "off", True: "on"}.get(value) if isinstance(value, bool) else None
+        if switch in args:  # YAML 1.1 reads a bare off or on as a truth value
+            return switch
         if value not in args:
             raise UserError(f"{name}: {shown(value)} is not valid{did_you_mean(shown(value), map(str, args))}")
         return value
@@ -511,7 +512,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A configuration file as plain data. `UserError` names a file that is missing or no mapping."""
     try:
         raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError as e:
@@ -529,7 +531,7 @@ def preset_dict(name: str) -> dict[str, Any]:
     """A preset as plain data. A preset's `extends` names the preset it is laid upon."""
     if name not in PRESETS:
         raise UserError(f"no preset '{name}'{did_you_mean(name, PRESETS)}")
-    raw = _read_yaml(Path(__file__).parent / "configs" / f"{name}.yaml")
+    raw = read_config_file(Path(__file__).parent / "configs" / f"{name}.yaml")
     parent = raw.pop("extends", None)
     return merge(preset_dict(parent), raw) if parent else raw
 
@@ -538,7 +540,7 @@ def load_config(preset: str = "v3_14", file: Path | None = None, overrides: Iter
     """Preset, then `file`, then `key.path=value` overrides (values are YAML)."""
     raw = preset_dict(preset)
     if file is not None:
-        raw = merge(raw, _read_yaml(Path(file)))
+        raw = merge(raw, read_config_file(Path(file)))
     return config_from_dict(apply_overrides(raw, overrides))
 
 

@@ -29,7 +29,11 @@ class ProgressBar:
 
     def __call__(self, event: dict[str, Any]) -> None:
         kind = event["event"]
-        if kind == "start":
+        if kind == "start" and "objective" in event:
+            self._planned = event["max_epochs"]
+            rows, what = event["rows"]["train"], f"{event['sequence']}, {event['objective']}"
+            self._line(f"pre-training {event['parameters']:,} parameters on {rows:,} series ({what})")
+        elif kind == "start":
             self._planned = sum(event["epochs"])
             rows = event["rows"]["train"]
             self._line(f"training {event['parameters']:,} parameters on {rows:,} rows ({event['device']}, {event['amp']})")
@@ -38,6 +42,12 @@ class ProgressBar:
             bar = FULL * round(done * WIDTH) + EMPTY * (WIDTH - round(done * WIDTH))
             rate, left = f"{event['samples_per_s']:,.0f}/s", _left(event["eta_s"])
             self._rewrite(f"epoch {event['epoch']}/{self._planned or '?'} {bar} loss {_loss(event['total'])} {rate} {left}")
+        elif kind == "epoch" and "validation" in event:
+            mark = " *" if event["best"] else ""
+            self._line(
+                f"epoch {event['epoch']:>3} loss {_loss(event['loss'])} validation {_loss(event['validation'])} "
+                f"{event['samples_per_s']:,.0f}/s {_left(event['eta_s'])}{mark}"
+            )
         elif kind == "epoch":
             mark = " *" if event["best"] else ""
             valid = _loss(event["valid"]["mean_ratio"])

@@ -76,6 +76,8 @@ class EncoderConfig:
             yield "body", "it must be transformer where tokens is variate: channels have no order to scan"
         if self.tokens == "variate" and self.objective == "next":
             yield "objective", "it must not be next where tokens is variate: a token is a whole channel"
+        if self.tokens == "variate" and self.objective in ("contrastive", "both") and self.contrast != "nt_xent":
+            yield "contrast", "it must be nt_xent where tokens is variate: a channel's token has no place in time"
         if self.objective == "next" and self.frequency == "on":
             yield "frequency", "it must be off where objective is next: a spectrum knows the future"
 

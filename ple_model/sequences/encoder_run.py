@@ -19,6 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_json, read_tensors, write_json, write_tensors
 from ple_model.finite import bad_tensors, tensors_sentence
@@ -167,8 +169,9 @@ def load_encoder(path: Path | str) -> EncoderRun:
         raise UserError(f"{path / 'config.yaml'}: {e}") from e
 
 
-def write_encoder(run: Path, encoder: SequenceEncoder) -> None:
-    write_tensors(run / WEIGHTS, encoder.state_dict(), {"format": "pt"})
+def write_encoder(run: Path, state: Mapping[str, Tensor]) -> None:
+    """The weights of an encoder (`state_dict`), atomically."""
+    write_tensors(run / WEIGHTS, state, {"format": "pt"})
 
 
 def write_encoder_config(run: Path, config: PretrainConfig) -> None:

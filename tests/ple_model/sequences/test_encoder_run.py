@@ -20,12 +20,14 @@ from ple_model.sequences.series import Series
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    tmp_path = tmp_path / "runs" / "enc"
+    tmp_path.mkdir(parents=True)
     config = PretrainConfig(EncoderConfig(width=8, heads=2, layers=1, frequency="on"))
     torch.manual_seed(0)
     encoder = SequenceEncoder(config.encoder, 3, 21)
     EncoderManifest("finished", "2026-01-31T12:00:00+00:00", 3, 21, "bank", "ab12", customers={"train": 5}).save(tmp_path)
     write_encoder_config(tmp_path, config)
-    write_encoder(tmp_path, encoder)
+    write_encoder(tmp_path, encoder.state_dict())
     series = Series.whole(torch.randn(2, 21, 3))
     write_json(tmp_path / "expected.json", {"x": series.values.tolist(), "e": encoder.eval()(series).embedding.tolist()})
     return tmp_path
@@ -62,10 +64,10 @@ def test_weights_of_another_encoder_or_no_numbers_are_refused(folder: Path) -> N
     with torch.no_grad():
         broken = load_encoder(folder).encoder
         broken.place[0, 0] = float("nan")
-    write_encoder(folder, broken)
+    write_encoder(folder, broken.state_dict())
     with pytest.raises(UserError, match="place"):
         _ = load_encoder(folder).encoder
-    write_encoder(folder, SequenceEncoder(EncoderConfig(width=8, heads=2, layers=1), 3, 21))
+    write_encoder(folder, SequenceEncoder(EncoderConfig(width=8, heads=2, layers=1), 3, 21).state_dict())
     with pytest.raises(UserError, match="does not fit the run's config"):
         _ = load_encoder(folder).encoder
     (folder / "encoder.safetensors").unlink()

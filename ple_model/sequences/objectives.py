@@ -1,0 +1,140 @@
+"""What an encoder learns without labels.
+
+* `masked`: hidden patches of each channel are restored; the loss counts hidden steps alone (PatchTST, section 3.2).
+* `contrastive`: two crops of a series, with noise, other units and a time warp, are found among those of the batch: NT-Xent
+  (SimCLR: Chen et al., ICML 2020) over whole series, and TS2Vec's loss over places and customers at doubling scales (Yue et
+  al., AAAI 2022; by cosine and the same temperature).
+* `next`: from what came before, the next patch. The norm measures the earlier half of the steps, the loss counts the later one.
+
+Errors are in deviations of the series (`EncodedSeries.scale`), not in the norm's learned units, which could shrink them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ple_model.sequences.encoder import EncodedSeries, SequenceEncoder
+from ple_model.sequences.series import Series
+from ple_model.sequences.tokens import windows
+from ple_model.sequences.views import cropped, half_measured, hidden_patches, jittered, overlapping_crops, pooled_pairs, warped
+
+PROJECTION = 64
+"""Width of what NT-Xent compares; the projection is thrown away afterwards."""
+
+
+class Pretraining(nn.Module):
+    """An encoder with what its objective needs beside it."""
+
+    def __init__(self, encoder: SequenceEncoder) -> None:
+        super().__init__()
+        self.encoder, self.config = encoder, encoder.config
+        c = encoder.config
+        width = c.width * (1 if c.tokens == "variate" else encoder.channels)
+        self.block = min(c.patches) if c.tokens == "multi_patch" else c.patch
+        self.stride = self.block if c.tokens == "multi_patch" else c.stride
+        wants = c.objective in ("contrastive", "both")
+        self.project = (
+            nn.Sequential(nn.Linear(width, PROJECTION), nn.GELU(), nn.Linear(PROJECTION, PROJECTION)) if wants else None
+        )
+        self.next = nn.Linear(c.width, self.stride) if c.objective == "next" else None
+
+    def forward(self, series: Series) -> dict[str, Tensor]:
+        """The losses of a batch by name; their sum is what is minimised."""
+        series = series.fitted(self.encoder.length)
+        losses: dict[str, Tensor] = {}
+        if self.config.objective in ("masked", "both"):
+            losses["masked"] = self.masked(series, hidden_patches(series, self.block, self.config.mask_share))
+        if self.project is not None:
+            losses |= self.contrastive(series)
+        if self.next is not None:
+            losses["next"] = self.next_patch(series)
+        return losses
+
+    def masked(self, series: Series, hidden: Tensor) -> Tensor:
+        """Error of the hidden steps [B, L, C] that were seen."""
+        encoded = self.encoder(series, hidden)
+        restored = self.encoder.denormalise(self.encoder.restored(encoded), encoded)
+        return self._error(restored, series.values, encoded, hidden & series.seen[..., None])
+
+    def next_patch(self, series: Series) -> Tensor:
+        """Error of each later patch as it is told from the tokens before it."""
+        assert self.next is not None
+        measured = half_measured(series)
+        encoded = self.encoder(series, measured=measured)
+        told = self.next(encoded.tokens[:, :, :-1]).flatten(2).transpose(1, 2)  # [B, (P - 1) stride, C]
+        count = encoded.tokens.shape[2] - 1
+        later = (series.seen & ~measured)[..., None].expand_as(series.values)
+        target = windows(series.values, self.stride, self.stride, count).flatten(2).transpose(1, 2)
+        counted = windows(later.to(target.dtype), self.stride, self.stride, count).flatten(2).transpose(1, 2) > 0
+        return self._error(self.encoder.denormalise(told, encoded), target, encoded, counted)
+
+    def contrastive(self, series: Series) -> dict[str, Tensor]:
+        """NT-Xent of two views, and the hierarchical loss of two crops."""
+        crops = overlapping_crops(series.values.shape[1])
+        c = self.config
+        one, two = (jittered(cropped(series, crop), c.jitter, c.scaling) for crop in crops)
+        losses: dict[str, Tensor] = {}
+        if c.contrast != "nt_xent":
+            a, b = self.encoder(one), self.encoder(two)
+            shared = [i for i, (first, stop) in enumerate(self.encoder.spans) if first >= crops[1][0] and stop <= crops[0][1]]
+            losses["hierarchical"] = hierarchical(_places(a, shared), _places(b, shared), c.temperature)
+        if c.contrast != "hierarchical":
+            assert self.project is not None
+            a, b = self.encoder(warped(one, c.warp)), self.encoder(warped(two, c.warp))
+            there = a.token_seen.flatten(1).any(dim=1) & b.token_seen.flatten(1).any(dim=1)
+            losses["nt_xent"] = nt_xent(
+                self.project(a.pooled.flatten(1)), self.project(b.pooled.flatten(1)), there, c.temperature
+            )
+        return losses
+
+    def _error(self, found: Tensor, wanted: Tensor, encoded: EncodedSeries, counted: Tensor) -> Tensor:
+        """Mean Huber error of the counted steps, in deviations of the series."""
+        error = functional.huber_loss(
+            found / encoded.scale, wanted / encoded.scale, reduction="none", delta=self.config.huber_delta
+        )
+        return torch.where(counted, error, 0.0).sum() / counted.sum().clamp(min=1)
+
+
+def nt_xent(a: Tensor, b: Tensor, there: Tensor, temperature: float) -> Tensor:
+    """NT-Xent of pairs a[i], b[i] [B, D] among both sides of the batch; rows that are not `there` [B] are no pair and no
+    negative. ln(2B - 1) at chance."""
+    return _cross(torch.cat([a, b])[None], torch.cat([there, there])[None], len(a), temperature)
+
+
+def _cross(z: Tensor, there: Tensor, half: int, temperature: float) -> Tensor:
+    """Cross-entropy of finding each row's partner (`half` rows away) among all other rows; z [N, 2 half, D]."""
+    z = functional.normalize(z, dim=2)
+    scores = z @ z.transpose(1, 2) / temperature
+    own = torch.eye(2 * half, dtype=torch.bool, device=z.device)
+    open_ = (there[:, None, :] & ~own) | own.roll(half, dims=1)  # the partner always stands, so that no row is empty
+    logp = torch.log_softmax(scores.masked_fill(~open_, float("-inf")), dim=2)
+    pairs = logp.diagonal(half, dim1=1, dim2=2), logp.diagonal(-half, dim1=1, dim2=2)
+    loss = -torch.cat(pairs, dim=1)
+    return torch.where(there, loss, 0.0).sum() / there.sum().clamp(min=1)
+
+
+def _places(encoded: EncodedSeries, shared: list[int]) -> tuple[Tensor, Tensor]:
+    """(mean over the channels' tokens [B, T, D], seen [B, T]) at the places of both crops."""
+    seen = encoded.token_seen[:, :, shared]
+    there = seen.to(encoded.tokens.dtype)[..., None]
+    mean = (encoded.tokens[:, :, shared] * there).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+    return mean, seen.any(dim=1)
+
+
+def hierarchical(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], temperature: float) -> Tensor:
+    """TS2Vec's loss of two encodings (values [B, T, D], seen [B, T]) of the same places: each place against other customers and
+    against other places of its customer, at every scale of pairwise maxima."""
+    (x, sx), (y, sy) = a, b
+    seen = sx & sy
+    losses: list[Tensor] = []
+    while x.shape[1] >= 1:
+        both, there = torch.cat([x, y]), torch.cat([seen, seen])
+        losses.append(_cross(both.transpose(0, 1), there.t(), len(x), temperature))
+        if x.shape[1] == 1:
+            break
+        losses.append(_cross(torch.cat([x, y], dim=1), torch.cat([seen, seen], dim=1), x.shape[1], temperature))
+        (x, next_seen), (y, _) = pooled_pairs(x, seen), pooled_pairs(y, seen)
+        seen = next_seen
+    return torch.stack(losses).mean() if losses else x.sum() * 0.0
