@@ -14,7 +14,7 @@ from analysis.explain.origin.states import States
 from analysis.explain.origin.weeks import DAYS, Weeks
 from ple_model.data.build.artifacts import read_gmm, read_hmm, read_scale
 from ple_model.data.dataset.normalize import Normalizer
-from ple_model.data.derived.encoder import SequenceEncoder
+from ple_model.data.derived.encoder import WeekEncoder
 from ple_model.data.derived.hmm import N_STATES
 from ple_model.data.derived.sequences import SESSION_STEPS, TXN_STEPS, SequenceScale
 from ple_model.errors import UserError
@@ -87,7 +87,7 @@ def weeks_of(explainer: Explainer) -> Weeks | None:
     if scale is None:
         return None
     try:
-        encoder, normalizer = SequenceEncoder.load(folder / "encoder.safetensors"), Normalizer.load(folder)
+        encoder, normalizer = WeekEncoder.load(folder / "encoder.safetensors"), Normalizer.load(folder)
     except UserError:
         return None
     rows = explainer.sample.load(None, limit=SAMPLED, seed=0)

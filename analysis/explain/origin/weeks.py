@@ -23,7 +23,7 @@ from analysis.explain.origin.told import REST, OriginSentence, listed
 from analysis.i18n import phrase
 from analysis.wording import quantity
 from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, SIGNED_LOG, Normalizer
-from ple_model.data.derived.encoder import WEEKS, SequenceEncoder, weekly_series
+from ple_model.data.derived.encoder import WEEKS, WeekEncoder, weekly_series
 from ple_model.data.derived.sequences import DAILY, TXN_STEPS
 from ple_model.numerals import LANGUAGES, Language
 from ple_model.schema import PART_SLICES
@@ -56,13 +56,13 @@ class Weeks:
     """The encoder of a run with the weeks of its sampled customers: series [n, 26, 4] and their summaries [n, 50], as the
     encoder and the model read them."""
 
-    encoder: SequenceEncoder
+    encoder: WeekEncoder
     normalizer: Normalizer
     series: Tensor
     read: Tensor
 
     @staticmethod
-    def of(encoder: SequenceEncoder, normalizer: Normalizer, sampled: Sequence[Days]) -> Weeks:
+    def of(encoder: WeekEncoder, normalizer: Normalizer, sampled: Sequence[Days]) -> Weeks:
         encoder.model.requires_grad_(False)
         found = Weeks(encoder, normalizer, torch.zeros(0), torch.zeros(0))
         series = found.standardised(np.stack([daily_of(d) for d in sampled]))

@@ -22,7 +22,7 @@ from ple_model.data.build.folds import FOLDS, read_folds
 from ple_model.data.build.steps import Array
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.derived.collaborative import HALVES, MerchantTable, fit_merchants, read_pairs
-from ple_model.data.derived.encoder import SequenceEncoder, fit_encoder
+from ple_model.data.derived.encoder import WeekEncoder, fit_encoder
 from ple_model.data.derived.gmm import GmmModel, behaviour, fit_gmm
 from ple_model.data.derived.hierarchy import Forest, customer_points
 from ple_model.data.derived.hierarchy_uses import fit_forest, read_uses
@@ -76,7 +76,7 @@ class Fitted:
     forest: Forest
     merchants: MerchantTable | None = None
     """Absent where the source knows no merchants."""
-    encoder: SequenceEncoder | None = None
+    encoder: WeekEncoder | None = None
     """Absent where too few customers are active."""
     notes: tuple[str, ...] = field(default=())
 
@@ -229,7 +229,7 @@ class Fitted:
                 hmms={m: HmmModel(**_load(folder / f"hmm_{m}.npz", HMM_SHAPES)) for m in modes},
                 forest=Forest.of(tree),
                 merchants=_load_merchants(folder / "merchants.npz"),
-                encoder=SequenceEncoder.load(path) if is_file(path := folder / "encoder.safetensors") else None,
+                encoder=WeekEncoder.load(path) if is_file(path := folder / "encoder.safetensors") else None,
                 notes=_notes(folder / "notes.json"),
             )
         except (OSError, ValueError, KeyError, TypeError) as e:
@@ -263,14 +263,14 @@ def _fill_hmm(values: FloatArray, rows: dict[str, Array], hmms: dict[str, HmmMod
                 values[there, index[name]] = column
 
 
-def _fill_encoder(values: FloatArray, rows: dict[str, Array], encoder: SequenceEncoder | None) -> None:
+def _fill_encoder(values: FloatArray, rows: dict[str, Array], encoder: WeekEncoder | None) -> None:
     values[:, PART_SLICES["mamba_temporal"]] = np.nan
     there = recent(rows)
     if encoder is not None and there.any():
         values[there, PART_SLICES["mamba_temporal"]] = encoder.encode(rows["daily"][there])
 
 
-def _told(merchants: MerchantTable | None, encoder: SequenceEncoder | None) -> tuple[str, ...]:
+def _told(merchants: MerchantTable | None, encoder: WeekEncoder | None) -> tuple[str, ...]:
     out = []
     if merchants is None:
         out.append("collaborative_features is absent: too few customers with merchants before the first training cut-off")

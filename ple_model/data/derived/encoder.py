@@ -48,7 +48,7 @@ class Forecaster(nn.Module):
 
 
 @dataclass(frozen=True)
-class SequenceEncoder:
+class WeekEncoder:
     """The frozen encoder with the standardisation of its input. `loss` is its forecasting error, `naive` that of the training
     mean."""
 
@@ -73,7 +73,7 @@ class SequenceEncoder:
         write_tensors(path, {**state, **scaling, "error": numbers})
 
     @staticmethod
-    def load(path: Path) -> SequenceEncoder:
+    def load(path: Path) -> WeekEncoder:
         """Read what `save` wrote; `UserError` names a missing or damaged file."""
         tensors, _ = read_tensors(path)
         try:
@@ -82,10 +82,10 @@ class SequenceEncoder:
             model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         except (KeyError, RuntimeError) as e:
             raise UserError(f"{path} is damaged: {e}") from e
-        return SequenceEncoder(centre, scale, model, float(error[0]), float(error[1]))
+        return WeekEncoder(centre, scale, model, float(error[0]), float(error[1]))
 
 
-def fit_encoder(daily: FloatArray, seed: int = 0, steps: int = STEPS) -> SequenceEncoder | None:
+def fit_encoder(daily: FloatArray, seed: int = 0, steps: int = STEPS) -> WeekEncoder | None:
     """Train on daily sums of active training rows; None for too few of them."""
     if len(daily) < MIN_ROWS:
         return None
@@ -111,4 +111,4 @@ def fit_encoder(daily: FloatArray, seed: int = 0, steps: int = STEPS) -> Sequenc
     with torch.inference_mode():
         parts = torch.split(x, 1024)
         error = float(torch.cat([(model(p[:, :-1])[1] - p[:, 1:]).square().mean(dim=(1, 2)) for p in parts]).mean())
-    return SequenceEncoder(centre, scale, model, error, float(x[:, 1:].square().mean()))
+    return WeekEncoder(centre, scale, model, error, float(x[:, 1:].square().mean()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ple_model.data.derived.encoder import WIDTH, SequenceEncoder, fit_encoder, weekly_series
+from ple_model.data.derived.encoder import WIDTH, WeekEncoder, fit_encoder, weekly_series
 from ple_model.errors import UserError
 
 
@@ -20,17 +20,17 @@ def daily(n: int = 200, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> SequenceEncoder:
+def fitted() -> WeekEncoder:
     found = fit_encoder(daily(), steps=60)
     assert found is not None
     return found
 
 
-def test_it_forecasts_better_than_the_mean(fitted: SequenceEncoder) -> None:
+def test_it_forecasts_better_than_the_mean(fitted: WeekEncoder) -> None:
     assert fitted.loss < 0.6 * fitted.naive
 
 
-def test_a_step_does_not_see_what_comes_after(fitted: SequenceEncoder) -> None:
+def test_a_step_does_not_see_what_comes_after(fitted: WeekEncoder) -> None:
     x = torch.from_numpy(weekly_series(daily(3)))
     changed = x.clone()
     changed[:, 20:] += 5
@@ -39,7 +39,7 @@ def test_a_step_does_not_see_what_comes_after(fitted: SequenceEncoder) -> None:
     assert not torch.allclose(before[:, 20:], after[:, 20:])
 
 
-def test_rows_are_independent_and_finite(fitted: SequenceEncoder) -> None:
+def test_rows_are_independent_and_finite(fitted: WeekEncoder) -> None:
     x = daily(7, seed=2)
     x[0] = 0
     whole = fitted.encode(x)
@@ -48,14 +48,14 @@ def test_rows_are_independent_and_finite(fitted: SequenceEncoder) -> None:
     assert fitted.encode(x[3:4])[0] == pytest.approx(whole[3], abs=1e-5)
 
 
-def test_it_is_stored_whole_and_damage_is_named(fitted: SequenceEncoder, tmp_path: Path) -> None:
+def test_it_is_stored_whole_and_damage_is_named(fitted: WeekEncoder, tmp_path: Path) -> None:
     path = tmp_path / "encoder.safetensors"
     fitted.save(path)
-    again = SequenceEncoder.load(path)
+    again = WeekEncoder.load(path)
     assert np.array_equal(again.encode(daily(5)), fitted.encode(daily(5)))
     path.write_bytes(b"?")
     with pytest.raises(UserError, match=r"encoder\.safetensors"):
-        SequenceEncoder.load(path)
+        WeekEncoder.load(path)
 
 
 def test_too_few_rows_have_no_encoder() -> None:
