@@ -1,7 +1,7 @@
 """What runs beside the pages, for all sessions of the server: trainings, measurements in threads, maps in processes.
 
-Nothing here is a cache: `_measurements`, `_drawings`, `_fittings` and `_askings` list the work that was asked for, so that any
-tab can follow and stop it.
+Nothing here is a cache: `_measurements`, `_drawings`, `_encodings`, `_fittings` and `_askings` list the work that was asked
+for, so that any tab can follow and stop it.
 """
 
 from __future__ import annotations
@@ -184,6 +184,40 @@ def draw(folder: Path, seed: int) -> None:
     )  # fmt: skip
     task = _drawings()[str(folder), seed] = Drawing(process)
     threading.Thread(target=task.follow, name=f"map {folder.name}", daemon=True).start()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of an encoder is worked out for whose customers."""
+
+    encoder: Path
+    run: Path
+    data: Path | None = None
+    """None: the run's own sample."""
+
+
+@st.cache_resource(show_spinner=False)
+def _encodings() -> dict[Wanted, Drawing]:
+    return {}
+
+
+def encoding(wanted: Wanted) -> Drawing | None:
+    """What an encoder says of a run's customers, as it was asked for last, if it was."""
+    return _encodings().get(wanted)
+
+
+def encode(wanted: Wanted) -> None:
+    """Start to work it out (a callback); nothing if that is being done already."""
+    known = encoding(wanted)
+    if known is not None and known.alive:
+        return
+    data = "" if wanted.data is None else str(wanted.data)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis.sequences.learned", str(wanted.encoder), str(wanted.run), data],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    task = _encodings()[wanted] = Drawing(process)
+    threading.Thread(target=task.follow, name=f"encode {wanted.encoder.name}", daemon=True).start()
 
 
 @dataclass

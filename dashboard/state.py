@@ -28,8 +28,11 @@ from analysis.performance import performance
 from analysis.replicates import profile
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
+from analysis.results.sequences import CustomerSteps, LearnedMap
 from analysis.results.uncertainty import TaskUncertainty
 from analysis.results.whatif import StrengthSweep
+from analysis.sequences.customer import customer_steps
+from analysis.sequences.learned import load as load_learned
 from analysis.skill import skill
 from analysis.stats.expert import ExpertStats
 from analysis.stats.hmm import HmmStats
@@ -43,6 +46,8 @@ from ple_model.baseline_folder import StoredBaselines, stored
 from ple_model.data.dataset.manifest import DatasetManifest
 from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry, list_runs, load_run
+from ple_model.run_kind import ENCODER, kind_of
+from ple_model.sequences.encoder_run import EncoderRun, load_encoder
 
 if TYPE_CHECKING:
     from analysis.explain.customer_edit import ColumnNow
@@ -295,3 +300,51 @@ def _latents(path: str, mark: str, data: Data) -> Latents:
 def dictionary(path: Path, data: Path | None = None) -> Latents:
     """Every latent of the run's autoencoder, read back where it is stored. `UserError` for a run without one."""
     return _latents(str(path), files_mark(path), _data(data))
+
+
+@st.cache_data(ttl=3, max_entries=4, show_spinner=False)
+def _encoders(where: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in (f for f in map(Path, where) if f.is_dir()):
+        for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")):
+            if kind_of(path) == ENCODER:
+                found[path.name if path.name not in found else f"{folder.name}/{path.name}"] = path
+    return found
+
+
+def encoders() -> dict[str, Path]:
+    """Every encoder run in the folders of runs, by a name of its own."""
+    return _encoders(tuple(map(str, folders())))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _encoder(path: str, mark: str) -> EncoderRun:
+    return load_encoder(path)
+
+
+def encoder(path: Path) -> EncoderRun:
+    """The encoder run at `path`; `UserError` if it cannot be read."""
+    return _encoder(str(path), _mark(path / "manifest.json") + _mark(path / "encoder.safetensors"))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _learned(file: str, mark: str) -> LearnedMap | None:
+    return load_learned(Path(file))
+
+
+def learned(file: Path) -> LearnedMap | None:
+    """What was worked out of an encoder and a run's customers before, if it was."""
+    return _learned(str(file), _mark(file))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _steps(encoder: str, encoder_mark: str, path: str, mark: str, data: Data, customer: str) -> CustomerSteps:
+    opened = _encoder(encoder, encoder_mark)
+    with model_lock(Path(encoder)):
+        return customer_steps(opened, run(Path(path)), customer, dataset=_folder(data))
+
+
+def steps_of(encoder: Path, path: Path, customer: str, data: Path | None = None) -> CustomerSteps:
+    """One customer's series as an encoder sees it. `UserError` for an unknown customer or data without the sequence."""
+    mark = _mark(encoder / "manifest.json") + _mark(encoder / "encoder.safetensors")
+    return _steps(str(encoder), mark, str(path), files_mark(path), _data(data), customer)

@@ -1,0 +1,1 @@
+"""What a pre-trained sequence encoder has learnt: of all customers (`learned`), of one (`customer`)."""

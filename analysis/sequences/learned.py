@@ -1,0 +1,177 @@
+"""All sampled customers as a pre-trained encoder sees them: a map, how odd their days are, and what few labels make of it.
+
+`python -m analysis.sequences.learned ENCODER RUN DATA` computes it in a process of its own, as the experts' map is
+(`analysis.embedding`), and keeps it beside the run's analyses, under the encoder's weights, the rows and the source files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from analysis.embedding import NEIGHBOURS, principal
+from analysis.fingerprint import data_mark, files_mark
+from analysis.opening import opened_dataset
+from analysis.results.sequences import LearnedMap, ProbeRow
+from analysis.sequences.hiding import hide_each
+from analysis.sequences.probe import half_of, probe, summary
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.columns import is_class_task
+from ple_model.errors import UserError
+from ple_model.files import read_json, write_json
+from ple_model.run import Run, load_run
+from ple_model.safe_arrays import read_npz, take, write_npz
+from ple_model.sequences.encoder_run import EncoderRun, load_encoder
+from ple_model.sequences.series import Series, series_of
+from ple_model.sources import source_digest
+from ple_model.stored import Stored
+from ple_model.tasks import TASKS
+
+MOST_ROWS = 5_000
+"""Rows of the map."""
+MOST_HIDDEN = 300
+"""Training customers whose days are hidden in turn: some 50,000 days, of which the 99th percentile is known to a tenth."""
+BATCH = 256
+SEED = 0
+MAP_BYTES = 1 << 26
+STAGES = ("reading", "encoding", "hiding", "probing", "neighbours", "drawing")
+Note = Callable[[str], None]
+
+
+def place(encoder: Path, run: Path, data: Path | None) -> Path:
+    """Where it is kept: beside the run's analyses; the name tells encoder, rows and program apart."""
+    from hashlib import sha256  # late: of a name alone
+
+    parts = (
+        files_mark(encoder),
+        _weights_mark(encoder),
+        files_mark(run),
+        data_mark(data),
+        source_digest("analysis.sequences.learned"),
+    )
+    return run / "analysis" / f"sequences-{sha256('|'.join(parts).encode()).hexdigest()[:16]}.npz"
+
+
+def _weights_mark(encoder: Path) -> str:
+    try:
+        found = (encoder / "encoder.safetensors").stat()
+    except OSError:
+        return ""
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def load(file: Path) -> LearnedMap | None:
+    """What was kept there before; None if nothing was, or if it is damaged."""
+    try:
+        found = read_npz(file, MAP_BYTES)
+        row, xy, error, quantiles = take(found, file, "row", "xy", "error", "day_quantiles")
+        raw = read_json(file.with_suffix(".json"))
+        stored = Stored.of(file, raw)
+        rows = tuple(_probe_row(Stored.of(file, r)) for r in stored.items("probe"))
+        days = stored.whole("days")
+    except (OSError, UserError):
+        return None
+    good = row.ndim == 1 and xy.shape == (len(row), 2) and error.shape == row.shape and quantiles.shape == (101,)
+    return LearnedMap(row, xy, error, quantiles, rows, days) if good and row.dtype.kind == "i" else None
+
+
+def _probe_row(r: Stored) -> ProbeRow:
+    numbers = {k: r.number(k, finite=False) for k in ("share", "encoder", "encoder_spread", "summary", "summary_spread")}
+    return ProbeRow(task=r.text("task"), **numbers, **{k: r.whole(k) for k in ("labels", "draws", "tested")})  # type: ignore[arg-type]
+
+
+def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = lambda stage: None) -> LearnedMap:
+    """Compute and keep it. `UserError` where the rows lack the encoder's sequence, or are too few for a map."""
+    note("reading")
+    dataset = opened_dataset(run, data)
+    row = _sampled(dataset.rows())
+    if len(row) <= 2 * NEIGHBOURS:
+        raise UserError(f"{dataset.path}: a map needs more than {2 * NEIGHBOURS} customers, there are {len(row)}")
+    batch = dataset.take(row.tolist())
+    series = series_of(batch.inputs, encoder.training.sequence)
+    train = np.array([s == "train" for s in batch.split])
+    train = train if train.any() else np.ones_like(train)
+    note("encoding")
+    embedding = embedded(encoder, series)
+    note("hiding")
+    error, days = _errors(encoder, series, train)
+    note("probing")
+    features: dict[str, NDArray[Any]] = {"encoder": embedding, "summary": summary(series.values.numpy(), series.seen.numpy())}
+    rows = probe(features, _labels(batch), half_of(batch.customer_id))
+    note("neighbours")
+    xy = _map(embedding, note)
+    file = place(encoder.path, run.path, data)
+    file.parent.mkdir(exist_ok=True)
+    quantiles = np.quantile(days, np.linspace(0, 1, 101)).astype(np.float32) if len(days) else np.zeros(101, np.float32)
+    write_json(file.with_suffix(".json"), {"probe": [dataclasses.asdict(r) for r in rows], "days": len(days)})
+    write_npz(file, {"row": row, "xy": xy, "error": error, "day_quantiles": quantiles})
+    return LearnedMap(row, xy, error, quantiles, rows, len(days))
+
+
+def _sampled(total: int) -> NDArray[np.int64]:
+    if total <= MOST_ROWS:
+        return np.arange(total, dtype=np.int64)
+    return np.sort(np.random.default_rng(SEED).choice(total, MOST_ROWS, replace=False)).astype(np.int64)
+
+
+@torch.inference_mode()
+def embedded(encoder: EncoderRun, series: Series) -> NDArray[np.float32]:
+    """[n, E] embeddings."""
+    net = encoder.encoder
+    parts = [net(series.rows(slice(i, i + BATCH))).embedding for i in range(0, len(series), BATCH)]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def _errors(encoder: EncoderRun, series: Series, train: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(mean error a row where it was measured [n], errors of those days [any])."""
+    error = np.full(len(series), np.nan, np.float32)
+    mine = np.flatnonzero(train & series.seen.any(dim=1).numpy())
+    mine = np.sort(np.random.default_rng(SEED).permutation(mine)[:MOST_HIDDEN])
+    days: list[NDArray[np.float32]] = []
+    for i in mine.tolist():
+        found = hide_each(encoder.encoder, series.rows(slice(i, i + 1))).error.numpy()
+        known = found[np.isfinite(found)]
+        error[i] = known.mean()
+        days.append(known)
+    return error, np.concatenate(days) if days else np.zeros(0, np.float32)
+
+
+def _labels(batch: Batch) -> dict[str, NDArray[Any]]:
+    found = batch.inputs.targets or {}
+    return {t: y.numpy() for t, y in found.items() if is_class_task(t) and TASKS[t].kind == "binary"}
+
+
+def _map(embedding: NDArray[np.float32], note: Note) -> NDArray[np.float32]:
+    spread = embedding.std(0)
+    x = principal((embedding - embedding.mean(0)) / np.where(spread > 1e-6, spread, 1.0))
+    from sklearn.neighbors import NearestNeighbors  # late: as slow to load as to use
+
+    distances, nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(x).kneighbors(x)
+    note("drawing")
+    import umap  # late: as slow to load as to use
+
+    known = (nearest, distances.astype(np.float32))
+    mapper = umap.UMAP(n_neighbors=NEIGHBOURS, random_state=SEED, n_jobs=1, init="pca", precomputed_knn=known)
+    return np.asarray(mapper.fit_transform(x), dtype=np.float32)
+
+
+def main(encoder: str, run: str, data: str) -> int:
+    """The worker: stages on stdout, a sentence on stderr if it fails."""
+    torch.set_flush_denormal(True)
+    try:
+        learn(load_encoder(encoder), load_run(run), Path(data) if data else None, lambda stage: print(stage, flush=True))
+    except UserError as e:
+        print(e, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:4]))

@@ -1,0 +1,135 @@
+"""One customer's days on a page: which count, which are out of the ordinary, and what the encoder says of a hidden one."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import streamlit as st
+from babel.dates import format_date
+
+from analysis.figures import sequences as figures
+from analysis.results.sequences import CustomerSteps, LearnedMap, SequenceChannel
+from analysis.sequences.channels import CHANNELS
+from dashboard import state, ui
+from dashboard.components import put
+from dashboard.components.figure import show
+from dashboard.components.linked import require
+from dashboard.frame import Frame, start_with
+from dashboard.i18n import language, t
+from dashboard.i18n.sentences import label
+from ple_model.errors import UserError
+from ple_model.sequences.encoder_run import EncoderRun
+
+LISTED = 300
+ODD = 99.0
+"""Percentile of the training customers' days beyond which a day is marked: one in a hundred of theirs is."""
+RECENT = 4
+"""Blocks that "the last ones" are."""
+NAMED = 5
+"""Days named in a sentence."""
+
+
+def section(frame: Frame, encoder: EncoderRun, learned: LearnedMap | None) -> None:
+    """The chosen customer, or whom to choose."""
+    options = list(dict.fromkeys(str(i) for i in frame.store.rows(["customer_id"], frame.filters)["customer_id"]))[:LISTED]
+    if "customer" not in st.session_state and "customer" not in st.query_params and options:
+        start_with("customer", options[0])
+    asked = st.session_state.get("customer") or st.query_params.get("customer")
+    shown = options if asked in options or not asked else [asked, *options]
+    put.subheader(t("sequences.one"))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        customer = ui.selectbox(
+            t("why.customer"), shown, index=None, key="customer", bind="query-params", width=200, accept_new_options=True
+        )
+        names = [label(c.name) for c in _channels(encoder)]
+        require("channel", range(len(names)), t("sequences.channel"))
+        channel = ui.selectbox(
+            t("sequences.channel"), range(len(names)), key="channel", bind="query-params", width=280,
+            format_func=lambda i: names[i],
+        )  # fmt: skip
+    if not customer:
+        put.info(t("why.choose"))
+        return
+    try:
+        found = state.steps_of(encoder.path, frame.run.path, customer, frame.data)
+    except UserError as e:
+        put.error(str(e), icon=":material/error:")
+        return
+    if not np.isfinite(found.error).any():
+        put.info(t("sequences.silent", customer=customer))
+        return
+    _said(found, learned)
+    _figures(found, int(channel), learned)
+
+
+def _channels(encoder: EncoderRun) -> tuple[SequenceChannel, ...]:
+    return CHANNELS[encoder.training.sequence]
+
+
+def _day(label_: str, daily: bool) -> str:
+    """A step in the reader's language: 2 March 2026, or the place of a session."""
+    if not daily:
+        return t("sequences.session", n=label_)
+    return str(format_date(date.fromisoformat(label_), format="medium", locale="ko" if language() == "ko" else "en_GB"))
+
+
+def _span(found: CustomerSteps, block: int) -> str:
+    first, last = found.span(block)
+    one, other = _day(first, found.daily), _day(last, found.daily)
+    return one if first == last else f"{one} – {other}"
+
+
+def _said(found: CustomerSteps, learned: LearnedMap | None) -> None:
+    """Which steps count most, in words, and which are out of the ordinary."""
+    put.saved_only(t("export.person"), "warning")
+    most = int(np.argmax(found.weight))
+    if found.weight[most] > 0:
+        ordered = np.sort(found.weight)
+        beside = float(found.weight[most] / ordered[-2]) if len(ordered) > 1 and ordered[-2] > 0 else float("inf")
+        put.markdown(
+            t("sequences.counts", span=_span(found, most), share=f"{found.weight[most]:.0%}", times=f"{min(beside, 99):.1f}")
+        )
+        last = min(RECENT, len(found.blocks))
+        put.markdown(
+            t(
+                "sequences.spread",
+                half=found.half(),
+                all=int((found.weight > 0).sum()),
+                last=last,
+                recent=f"{found.recent(last):.0%}",
+            )
+        )
+    if learned is None or not learned.day_count:
+        put.caption(t("sequences.no_percentile"))
+        return
+    percentile = learned.percentile(found.error)
+    odd = np.flatnonzero(percentile > ODD)
+    if not len(odd):
+        put.markdown(t("sequences.ordinary", limit=f"{ODD:.0f}"))
+        return
+    worst = odd[np.argsort(-found.error[odd])][:NAMED]
+    days = ", ".join(_day(found.steps[i], found.daily) for i in sorted(worst))
+    put.markdown(t("sequences.odd", n=len(odd), limit=f"{ODD:.0f}", days=days))
+
+
+def _figures(found: CustomerSteps, channel: int, learned: LearnedMap | None) -> None:
+    percentile = None if learned is None or not learned.day_count else learned.percentile(found.error)
+    odd = np.zeros(len(found.error), bool) if percentile is None else percentile > ODD
+    show(
+        figures.restored(found, channel, odd), "sequence-restored",
+        title=t("sequences.restored", channel=label(found.channels[channel].name)), caption=t("sequences.restored_help"),
+        points=True, wide=True,
+    )  # fmt: skip
+    left, right = st.columns(2, gap="small")
+    with left:
+        caption = t("sequences.counting_help" if found.attention is not None else "sequences.counting_alone_help")
+        show(figures.counting(found), "sequence-counting", title=t("sequences.counting"), caption=caption, points=True)
+    with right:
+        if percentile is not None:
+            show(
+                figures.oddness(found, percentile, ODD), "sequence-odd", title=t("sequences.oddness"),
+                caption=t("sequences.oddness_help", limit=f"{ODD:.0f}"), points=True,
+            )  # fmt: skip
+    if found.gate is not None:
+        show(figures.gates(found), "sequence-gate", title=t("sequences.gate"), caption=t("sequences.gate_help"), points=True)
