@@ -20,7 +20,7 @@ def _chosen() -> EncoderRun | None:
     found = state.encoders()
     if not found:
         put.info(t("sequences.none"), icon=":material/timeline:")
-        put.code(f"ple pretrain DATASET {state.folders()[-1] / 'encoder'}", language="bash")
+        put.code(t("sequences.command", place=str(state.folders()[-1] / "encoder")), language="bash")
         put.caption(t("sequences.none_help"))
         return None
     require("encoder", list(found), t("sequences.encoder"))
