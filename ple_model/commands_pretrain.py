@@ -11,9 +11,9 @@ from typing import Any
 
 from ple_model.arguments import PROCESSES, assignment, device, file_in, folder_in, folder_out
 from ple_model.commands import Arguments, Command, add_json
-from ple_model.commands_model import stop_on_signals
 from ple_model.errors import UserError
 from ple_model.json_text import dump
+from ple_model.stop_on_signals import stop_on_signals
 from ple_model.threads import settle
 
 
