@@ -28,6 +28,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--fallback-share", type=share, default=0.05, metavar="SHARE",
         help="mark what is more uncertain than all but this share of validation customers (default: 0.05)",
     )  # fmt: skip
+    parser.add_argument(
+        "--encoder", type=folder_in, metavar="RUN_ENCODER",
+        help="an encoder run (ple pretrain): adds how unexpected a customer's last days are, as a percentile",
+    )  # fmt: skip
     parser.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--workers", type=PROCESSES, default=2, help="processes for the topology step (default: 2)")
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
@@ -44,7 +48,7 @@ def _run(arguments: Arguments) -> int:
     found = predict(
         load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,
         top=arguments.top, fallback_share=arguments.fallback_share, workers=arguments.workers,
-        progress=bar(quiet=arguments.quiet),
+        progress=bar(quiet=arguments.quiet), encoder=arguments.encoder,
     )  # fmt: skip
     print(dump(found.to_dict()) if arguments.json else found)
     return 0

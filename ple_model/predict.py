@@ -12,6 +12,8 @@ customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
 * A task that had no label in training keeps its columns, empty: its tower says nothing about anybody. So does a task for a row
   that it is not defined for (`tasks.Condition`), whose fallback mark is set. `T_reason` says why a score is empty.
 * `fallback_reason`: customers without any activity in the feature window are marked for every task, whatever the uncertainty.
+* `anomaly`, where an encoder run is given: how hard the customer's last days are to explain, as a percentile among the training
+  customers of the run's sample (`sequences.anomaly`); NULL for who had no such days.
 * `offers`, `offers_p`: the N likeliest next best actions with their probabilities, given that the customer responds to one.
 
 Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all; inputs or
@@ -48,6 +50,8 @@ from ple_model.output import PLEClusterOutput
 from ple_model.profile import DORMANT as DORMANT_ROW
 from ple_model.profile import Profile
 from ple_model.run import Run
+from ple_model.sequences.encoder_run import load_encoder
+from ple_model.sequences.scoring import UNUSUAL, AnomalyScorer, anomaly_scorer
 from ple_model.staging import private_folder, staged_file
 from ple_model.tasks import EVERYONE
 from ple_model.tensors import as_numpy
@@ -82,6 +86,8 @@ class ScoreFile:
     scored: dict[str, int]
     """Rows with a score, by task that has a threshold."""
     calibrated: tuple[str, ...]
+    unusual: float | None = None
+    """Share of the rows whose last days are above the 99th percentile of the training customers; None without an encoder."""
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,6 +100,8 @@ class ScoreFile:
             share = self.fallback[t]
             said = "no row is scored" if share is None else f"{share:.1%} of {self.scored[t]:,} scored rows"
             lines.append(f"  {t:<20} marked above {v:.4g}: {said}")
+        if self.unusual is not None:
+            lines.append(f"  last days above the 99th percentile of the training customers: {self.unusual:.1%} (usual: 1%)")
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
 
 
@@ -108,11 +116,13 @@ def predict(
     fallback_share: float = FALLBACK_SHARE,
     workers: int = 2,
     progress: Progress | None = None,
+    encoder: Path | str | None = None,
 ) -> ScoreFile:
     """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names), or every
     row of a table where the run was trained on a table of its own columns.
 
-    `top`: offers a row; `fallback_share`: share of validation customers that the fallback mark is set for. `UserError` on bad
+    `top`: offers a row; `fallback_share`: share of validation customers that the fallback mark is set for;
+    `encoder`: an encoder run, for the anomaly score. `UserError` on bad
     events, an unfinished run, or impossible numbers. The run's dataset is not needed.
     """
     if top < 1:
@@ -132,6 +142,7 @@ def predict(
     if not own and Path(events).is_file():
         raise UserError(f"{events} is a file; {run.path} was trained on events and scores a folder of event tables")
     model = run.model(device)
+    anomaly = None if encoder is None else anomaly_scorer(run, load_encoder(encoder), device)
     out.parent.mkdir(parents=True, exist_ok=True)
     with private_folder(out) as scratch:
         if own:
@@ -139,12 +150,14 @@ def predict(
             data = Dataset.open(scratch / "data")
         else:
             data = transform(events, run.preprocess, scratch / "data", cutoffs, progress, BuildSettings(workers=workers))
-        return score_to_parquet(run, model, data, out, top=top, fallback_share=fallback_share, progress=progress)
+        return score_to_parquet(
+            run, model, data, out, top=top, fallback_share=fallback_share, progress=progress, anomaly=anomaly
+        )
 
 
 def score_to_parquet(
     run: Run, model: PLEClusterAdaTT, data: Dataset, out: Path, *, top: int = TOP, fallback_share: float = FALLBACK_SHARE,
-    progress: Progress | None = None,
+    progress: Progress | None = None, anomaly: AnomalyScorer | None = None,
 ) -> ScoreFile:  # fmt: skip
     """Stream a dataset made with the run's artifacts through its model into one Parquet file; see the module docstring."""
     quantiles, origin = quantiles_of(run, model)
@@ -153,7 +166,7 @@ def score_to_parquet(
     thresholds = {t: q.threshold(fallback_share) for t, q in known.items() if t not in silent}
     tally = Tally(str(data.path))
     unseen = _dormant_unseen(run)
-    scorer = _Scorer(model, run.calibration, thresholds, top, tally, unseen)
+    scorer = _Scorer(model, run.calibration, thresholds, top, tally, unseen, anomaly)
     if thresholds:
         said = f"fallback marks: uncertainty above its {1 - fallback_share:.0%} quantile on validation customers ({origin})"
     else:
@@ -173,8 +186,8 @@ def score_to_parquet(
     return ScoreFile(
         out, written.rows, written.customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent),
         thresholds, said, {t: n / written.scored[t] if written.scored[t] else None for t, n in written.marked.items()},
-        written.scored, calibrated,
-        (*_notes(run, model, silent, written, unseen), *_notes_of_data(data)),
+        written.scored, calibrated, None if anomaly is None else written.unusual / max(1, written.rows),
+        (*(() if anomaly is None else anomaly.notes), *_notes(run, model, silent, written, unseen), *_notes_of_data(data)),
     )  # fmt: skip
 
 
@@ -191,6 +204,8 @@ class _ScoresWritten:
     rows: int = 0
     customers: int = 0
     dormant: int = 0
+    unusual: int = 0
+    """Rows whose last days are above the 99th percentile."""
     last: str | None = None
     """The customer of the last row: rows come by customer, then cut-off."""
 
@@ -200,6 +215,8 @@ class _ScoresWritten:
         self.customers += sum(a != b for a, b in zip(ids, [self.last, *ids], strict=False))
         self.last = ids[-1]
         self.dormant += table.num_rows - table.column("fallback_reason").null_count
+        if "anomaly" in table.column_names:
+            self.unusual += pc.sum(pc.greater(table.column("anomaly"), UNUSUAL)).as_py() or 0
         for task in self.undefined:
             self.undefined[task] += table.num_rows - table.column(f"{task}_reason").null_count
         for task in self.marked:
@@ -290,6 +307,7 @@ class _Scorer:
     tally: Tally
     unseen: str = ""
     """Why dormant rows get no score; empty: they get one."""
+    anomaly: AnomalyScorer | None = None
     classes: dict[str, NDArray[np.object_]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -312,6 +330,8 @@ class _Scorer:
         }
         dormant = np.zeros(len(batch), np.bool_) if segment is None else segment.cpu().numpy() == SEGMENTS.index("dormant")
         columns["fallback_reason"] = pa.array([DORMANT if x else None for x in dormant], pa.string())
+        if self.anomaly is not None:
+            columns["anomaly"] = pa.array(self.anomaly(inputs), pa.float32(), from_pandas=True)
         for task in self.model.tasks:
             columns |= self._task(task, output, batch.inputs.defined(task).cpu().numpy(), dormant)
         if OFFER_TASK in self.model.tasks:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ple_model.arguments import PROCESSES, whole
+from ple_model.arguments import COUNT, PROCESSES, SEED, folder_out, text, whole
 from ple_model.commands import Command, add_json
 from ple_model.json_text import dump
 
@@ -16,16 +16,31 @@ if TYPE_CHECKING:
     from ple_model.bench.measure import Row
 
 THREADS = 2
-LEFT = (0, 5, 6)
-"""Columns of the table that are flush left: measure, target, met."""
+LEFT = (0, 5, 6, 8)
+"""Columns of the table that are flush left: measure, target, met, source."""
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="one benchmark (see --list); default: all")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one benchmark (see --list); default: all but the proofs")
     parser.add_argument("--list", action="store_true", help="say which benchmarks there are, and which targets have none yet")
     parser.add_argument("--quick", action="store_true", help="small sizes: a check in seconds, not a measurement")
     parser.add_argument("--rounds", type=whole(5), default=5, metavar="N", help="interleaved rounds (default and least 5)")
     parser.add_argument("--threads", type=PROCESSES, default=THREADS, metavar="N", help=f"threads of torch (default {THREADS})")
+    proofs = parser.add_argument_group("proofs (forecast, labels, anomaly, neighbours)")
+    proofs.add_argument(
+        "--only", type=text, default="", metavar="TEXT", help="measures that begin so, as 'ETTh1 96' or 'churn 5%%'"
+    )
+    proofs.add_argument(
+        "--seeds", type=COUNT, default=3, metavar="N", help="trainings or draws, each from its own seed (default: 3)"
+    )
+    proofs.add_argument(
+        "--bank", type=folder_out, metavar="DIR",
+        help="keep the synthetic bank and its encoder here, and use what is there (default: made for this run)",
+    )  # fmt: skip
+    proofs.add_argument("--customers", type=COUNT, default=4000, metavar="N", help="customers of the bank (default: 4000)")
+    proofs.add_argument(
+        "--seed", type=SEED, default=0, metavar="S", help="seed of the bank, and the first one of a proof (default: 0)"
+    )
     add_json(parser)
 
 
@@ -41,7 +56,10 @@ def _run(args: argparse.Namespace) -> int:
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)
-    settings = Settings(quick=args.quick, rounds=args.rounds)
+    settings = Settings(
+        quick=args.quick, rounds=args.rounds, seed=args.seed, seeds=args.seeds, only=args.only, bank=args.bank,
+        customers=args.customers,
+    )  # fmt: skip
     rows: list[Row] = []
     failed: dict[str, str] = {}
     try:
@@ -90,14 +108,14 @@ def _list(*, as_json: bool) -> int:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as text: measure, ours, reference, ratio and its range over the rounds, target, met."""
-    cells = [("measure", "ours", "reference", "ratio", "range", "target", "met", "difference")]
+    cells = [("measure", "ours", "reference", "ratio", "range", "target", "met", "difference", "source")]
     for r in rows:
         ours, reference = ("" if v is None else f"{v:.4g} {r.unit}" for v in (r.ours, r.reference))
         span = "" if r.low is None or r.high is None else f"{r.low:.3g}-{r.high:.3g}"
         met = "" if r.met is None else "yes" if r.met else "no"
         difference = "" if r.difference is None else f"{r.difference:.0e}"
         name, target = f"{r.bench}: {r.measure}", "" if r.target is None else str(r.target)
-        cells.append((name, ours, reference, f"{r.value:.3g}", span, target, met, difference))
+        cells.append((name, ours, reference, f"{r.value:.3g}", span, target, met, difference, r.source))
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = []
     for row in cells:

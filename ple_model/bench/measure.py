@@ -25,10 +25,21 @@ class Settings:
     quick: bool = False
     rounds: int = MIN_ROUNDS
     seed: int = 0
+    seeds: int = 3
+    """Of a proof: trainings or draws of labels, each from a seed of its own."""
+    only: str = ""
+    """Of a proof: what is measured of it, by the first words of a measure; empty: all."""
+    bank: Path | None = None
+    """Of a proof: the folder that keeps a synthetic bank and its encoder; None: made for this run."""
+    customers: int = 4000
 
     def pick(self, full: int, quick: int) -> int:
         """The size for this run."""
         return quick if self.quick else full
+
+    def wants(self, measure: str) -> bool:
+        """Whether a proof's measure of this name was asked for."""
+        return measure.casefold().startswith(self.only.casefold())
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class Row:
     """Smallest and largest ratio of any round."""
     difference: float | None = None
     """Largest difference of the two forms' results, relative to the largest value."""
+    source: str = ""
+    """Where a figure that was not measured here stands."""
 
     @property
     def met(self) -> bool | None:
@@ -79,6 +92,7 @@ class Row:
             "target": None if self.target is None else str(self.target),
             "met": self.met,
             "difference": self.difference,
+            "source": self.source,
         }
 
 

@@ -18,6 +18,10 @@ MODULES = (
     "ple_model.bench.adatt",
     "ple_model.bench.read",
     "ple_model.bench.build",
+    "ple_model.bench.forecast",
+    "ple_model.bench.few_labels",
+    "ple_model.bench.anomaly",
+    "ple_model.bench.neighbours",
     "analysis.bench.diagnose",
     "analysis.bench.skill",
     "analysis.bench.memory",
@@ -42,6 +46,8 @@ class Benchmark:
     name: str
     help: str
     run: Callable[[Settings], list[Row]]
+    proof: bool = False
+    """It trains models, for minutes or hours, and so runs where it is named alone."""
 
 
 def benchmarks() -> dict[str, Benchmark]:
@@ -56,10 +62,10 @@ def benchmarks() -> dict[str, Benchmark]:
 
 
 def chosen(name: str | None) -> list[Benchmark]:
-    """The benchmark of this name, or all. `UserError` names the nearest."""
+    """The benchmark of this name, or all that are no proof. `UserError` names the nearest."""
     found = benchmarks()
     if name is None:
-        return list(found.values())
+        return [b for b in found.values() if not b.proof]
     if name in NOT_YET:
         raise UserError(f"ple bench: '{name}' has no benchmark yet ({NOT_YET[name]})")
     if name not in found:

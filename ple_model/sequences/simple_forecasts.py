@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from ple_model.sequences.windows import SplitWindows, Windows
 
 Array = NDArray[np.float64]
-Forecast = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Floats = NDArray[np.float32]
+Forecast = Callable[[Floats], Floats]
 """Look-backs [N, L, C] -> forecasts [N, H, C]."""
 STRENGTHS = (1e2, 1e3, 1e4, 1e5)
 """Weight of |w|^2 beside the sum of squared errors; the sum over some 50,000 rows of a unit variance."""
@@ -49,7 +50,7 @@ def forecast_error(forecast: Forecast, test: Windows) -> ForecastError:
 def _pieces(w: Windows) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
     for first in range(0, len(w), PIECE):
         rows = slice(first, first + PIECE)
-        yield np.ascontiguousarray(w.past[rows]), np.ascontiguousarray(w.future[rows]), w.target_seen[rows]
+        yield np.array(w.past[rows]), w.future[rows], w.target_seen[rows]
 
 
 def last_value(horizon: int) -> Forecast:

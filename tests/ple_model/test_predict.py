@@ -23,6 +23,10 @@ from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.predict import ScoreFile, predict, score_to_parquet
 from ple_model.run import Run, load_run
+from ple_model.sequences.config import PretrainConfig
+from ple_model.sequences.encoder import SequenceEncoder
+from ple_model.sequences.encoder_run import EncoderManifest, EncoderRun, load_encoder, write_encoder, write_encoder_config
+from ple_model.sequences.scoring import anomaly_scorer
 from ple_model.tasks import OFFERS, SPENDING_CATEGORIES, TASKS
 from ple_model.train import train
 from tests.fakes import tiny_config
@@ -277,3 +281,43 @@ def test_a_dataset_built_like_a_run_is_on_the_runs_scale_and_fits_nothing(run: R
     new = Dataset.open(tmp_path / "new")
     assert new.manifest.splits == {"train": 0, "validation": 0, "test": 5}
     np.testing.assert_array_equal(new.normalizer().centre, Normalizer.load(run.preprocess).centre)
+
+
+def test_an_encoder_run_ranks_the_last_days_among_the_training_customers(
+    run: Run, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = encoder_run(tmp_path / "encoder", run.manifest.data.fingerprint)
+    found = predict(run, few, tmp_path / "out.parquet", CUTOFFS[-1:], workers=1, encoder=encoder.path)
+    rows = pd.read_parquet(tmp_path / "out.parquet")
+    known = rows["anomaly"].dropna()
+    assert len(known)
+    assert known.between(0, 100).all()
+    assert found.unusual == pytest.approx((rows["anomaly"] > 99).sum() / len(rows))
+    assert not any("another dataset" in n for n in found.notes)
+    scorer = anomaly_scorer(run, encoder)
+    trained = np.concatenate([scorer(b.inputs) for b in run.sample().batches("train", 64)])
+    assert np.nanmean(trained) == pytest.approx(50.0, abs=1e-3)  # percentiles of those who were ranked themselves
+    other = encoder_run(tmp_path / "other", "0" * 64)
+    assert main(["predict", str(run.path), str(few), str(tmp_path / "b.parquet"), "--encoder", str(other.path), "--quiet"]) == 0
+    assert "another dataset" in capsys.readouterr().out
+    assert main(["predict", str(run.path), str(few), str(tmp_path / "c.parquet"), "--encoder", str(run.path)]) == 2
+    assert not (tmp_path / "c.parquet").exists()
+    assert "anomaly" not in pd.read_parquet(_without(run, few, tmp_path)).columns
+
+
+def _without(run: Run, few: Path, folder: Path) -> Path:
+    predict(run, few, folder / "plain.parquet", CUTOFFS[-1:], workers=1)
+    return folder / "plain.parquet"
+
+
+def encoder_run(folder: Path, fingerprint: str) -> EncoderRun:
+    """A finished encoder run of a tiny untrained encoder."""
+    folder.mkdir()
+    config = PretrainConfig.from_dict({"encoder": {"width": 4, "layers": 1, "heads": 2, "patch": 30, "stride": 30}})
+    torch.manual_seed(0)
+    write_encoder(folder, SequenceEncoder(config.encoder, 16, 180))
+    write_encoder_config(folder, config)
+    EncoderManifest(
+        status="finished", created="2024-01-01T00:00:00+00:00", channels=16, length=180, dataset="a bank", fingerprint=fingerprint
+    ).save(folder)
+    return load_encoder(folder)

@@ -1,0 +1,94 @@
+"""`ple bench anomaly`: what the anomaly score finds of what was planted in customers' last days.
+
+Half of the test customers get an anomaly of one kind in their last fourteen days, the other half stays as it is; the area
+under the ROC curve says how well a score tells the halves apart. Beside the encoder's score: the largest z-score of a
+customer's amounts in these days by the days before, and an isolation forest (Liu et al. 2008) on statistics of these days
+and of how they differ from the days before, fitted on the training customers as the encoder's scale is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ple_model.bench.bank import AMOUNT, PIECE, auc_interval, bank
+from ple_model.bench.measure import Row, Settings, Target
+from ple_model.bench.registry import Benchmark
+from ple_model.sequences.anomaly import LAST_STEPS, anomaly_scores, fit_anomaly_scale
+from ple_model.sequences.planted import KINDS, PlantSettings, plant
+from ple_model.sequences.series import Series
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+
+def z_scores(x: Floats, last: int = LAST_STEPS) -> Array:
+    """[n] the largest distance of a last day's amount from the mean of the days before, in their deviations."""
+    amount = x[:, :, AMOUNT].astype(np.float64)
+    before = amount[:, :-last]
+    spread = np.maximum(before.std(axis=1), 1e-3)
+    return np.asarray((np.abs(amount[:, -last:] - before.mean(axis=1, keepdims=True)) / spread[:, None]).max(axis=1))
+
+
+def statistics_of(x: Floats, last: int = LAST_STEPS) -> Floats:
+    """[n, 8 C] of the last days and of their difference to the days before: mean, deviation, largest, mean change a day."""
+    parts = []
+    for days in (x[:, -last:], x[:, :-last]):
+        change = np.abs(np.diff(days, axis=1)).mean(axis=1)
+        parts.append(np.concatenate([days.mean(axis=1), days.std(axis=1), days.max(axis=1), change], axis=1))
+    return np.concatenate([parts[0], parts[0] - parts[1]], axis=1)
+
+
+def run(settings: Settings) -> list[Row]:
+    with bank(settings) as made:
+        train, test = made.split("train", latest=True), made.split("test", latest=True)
+        alive = np.flatnonzero(test.series.seen[:, -LAST_STEPS:].all(dim=1).numpy())
+        test = test.taken(alive)
+        pieces = (train.series.rows(slice(i, i + PIECE)) for i in range(0, len(train), PIECE))
+        scale = fit_anomaly_scale(made.encoder, pieces)
+        forest = _forest(statistics_of(train.series.values.numpy()), settings.seed)
+        healthy = test.series.values.numpy()
+
+        def encoder_scores(x: Floats) -> Array:
+            series = Series(torch.from_numpy(x), test.series.seen)
+            found = [anomaly_scores(made.encoder, series.rows(slice(i, i + PIECE)), scale) for i in range(0, len(x), PIECE)]
+            return np.nan_to_num(np.concatenate(found))
+
+        def forest_scores(x: Floats) -> Array:
+            return np.asarray(-forest.score_samples(statistics_of(x)), np.float64)
+
+        ways = {"encoder": encoder_scores, "z-score of amounts": z_scores, "isolation forest": forest_scores}
+        usual = {name: way(healthy) for name, way in ways.items()}
+        out: list[Row] = []
+        for kind in KINDS:
+            if settings.wants(kind):
+                broken = plant(kind, healthy, PlantSettings(last=LAST_STEPS), settings.seed).values
+                out += _kind(kind, usual, {name: way(broken) for name, way in ways.items()}, test.customers, settings.seed)
+        return out
+
+
+def _forest(x: Floats, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn has no types
+    from sklearn.ensemble import IsolationForest  # late: scikit-learn
+
+    return IsolationForest(n_estimators=200, random_state=seed, n_jobs=1).fit(x)
+
+
+def _kind(
+    kind: str, usual: dict[str, Array], broken: dict[str, Array], customers: NDArray[np.object_], seed: int
+) -> Iterator[Row]:
+    y = (np.random.default_rng(seed).permutation(len(customers)) < len(customers) // 2).astype(np.float64)
+    mixed = {name: np.where(y > 0.5, broken[name], usual[name]) for name in usual}
+    for name, scores in mixed.items():
+        value, low, high = auc_interval(y, scores, customers)
+        yield Row("anomaly", f"{kind}: {name}, AUROC, {len(y)} customers", value, unit="AUC", low=low, high=high)
+    for name in list(mixed)[1:]:
+        value, low, high = auc_interval(y, mixed["encoder"], customers, mixed[name])
+        yield Row("anomaly", f"{kind}: encoder - {name}, AUROC", value, Target(0.0), unit="AUC", low=low, high=high)
+
+
+BENCHMARKS = (
+    Benchmark("anomaly", "planted anomalies: the encoder's score beside z-scores and an isolation forest", run, proof=True),
+)

@@ -1,0 +1,161 @@
+"""The synthetic bank that the proofs of sequences are measured on: events, dataset and a pre-trained encoder, kept in a folder.
+
+Made once: `events/`, `dataset/`, `encoder/`; what is there is used as it is. Personas are not in any table that a model reads:
+they are drawn again from the bank's seed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ple_model.bench.measure import Settings
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.manifest import EventsManifest
+from ple_model.errors import UserError
+from ple_model.metrics import auc_of
+from ple_model.sequences.encoder import SequenceEncoder
+from ple_model.sequences.series import Series, series_of
+
+FIELD = "txn_seq"
+"""The series: 180 days of 16 channels, the first of them the logarithm of what was spent."""
+AMOUNT = 0
+PIECE = 128
+EPOCHS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Rows of a split come as `Split`; the encoder is the pre-trained one, in eval mode."""
+
+    dataset: Dataset
+    encoder: SequenceEncoder
+    seed: int
+
+    def split(self, name: str, *, latest: bool = False) -> BankRows:
+        """All rows of a split, or each customer's latest cut-off."""
+        return _rows(self.dataset.load(name), latest)
+
+
+@dataclass(frozen=True, eq=False)
+class BankRows:
+    """customers [n]; series [n, 180, 16]; the columns [n, F]; labels by task [n], NaN where missing."""
+
+    customers: NDArray[np.object_]
+    series: Series
+    columns: NDArray[np.float32]
+    labels: dict[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.customers)
+
+    def taken(self, rows: NDArray[np.int64]) -> BankRows:
+        at = torch.from_numpy(rows)
+        return BankRows(
+            self.customers[rows], self.series.rows(at), self.columns[rows], {t: y[rows] for t, y in self.labels.items()}
+        )
+
+
+def _rows(batch: Batch, latest: bool) -> BankRows:
+    labels = {}
+    for task, y in (batch.inputs.targets or {}).items():
+        if y.dim() == 1:
+            numbers = y.numpy().astype(np.float64)
+            labels[task] = numbers if y.is_floating_point() else np.where(numbers < 0, np.nan, numbers)
+    whole = BankRows(np.array(batch.customer_id, object), series_of(batch.inputs, FIELD), batch.inputs.features.numpy(), labels)
+    if not latest:
+        return whole
+    last: dict[str, int] = {}
+    for i, (who, cutoff) in enumerate(zip(batch.customer_id, batch.cutoff, strict=True)):
+        if who not in last or cutoff >= batch.cutoff[last[who]]:
+            last[who] = i
+    return whole.taken(np.array(sorted(last.values()), np.int64))
+
+
+@contextmanager
+def bank(settings: Settings) -> Iterator[Bank]:
+    """The bank in `settings.bank`, or one that is gone afterwards. `quick`: 300 customers, an encoder of one epoch."""
+    if settings.bank is not None:
+        yield _made(settings.bank, settings)
+    else:
+        with tempfile.TemporaryDirectory(prefix="ple-bank-") as folder:
+            yield _made(Path(folder), settings)
+
+
+def _made(folder: Path, settings: Settings) -> Bank:
+    from ple_model.data.build.build import build  # late: DuckDB and all of the features
+    from ple_model.data.synth import generate  # late: the synthetic bank
+    from ple_model.sequences.config import PretrainConfig  # late: beside what it configures
+    from ple_model.sequences.pretrain import pretrain  # late: a training
+
+    events, data, run = folder / "events", folder / "dataset", folder / "encoder"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (events / "events.json").exists():
+        generate(events, settings.pick(settings.customers, 300), settings.seed)
+    seed = int(EventsManifest.load(events).parameters["seed"])
+    dataset = Dataset.open(data) if (data / "dataset.json").exists() else build(events, data)
+    small = {"width": 8, "layers": 1} if settings.quick else {}
+    config = PretrainConfig.from_dict({"encoder": small, "training": {"epochs": settings.pick(EPOCHS, 1), "sequence": FIELD}})
+    found = pretrain(dataset, run, config, resume=(run / "manifest.json").exists())
+    if found.manifest.status != "finished":
+        raise UserError(f"{run} is not finished; `ple pretrain {data} {run} --resume` goes on with it")
+    return Bank(dataset, found.encoder, seed)
+
+
+@torch.no_grad()
+def embeddings(encoder: SequenceEncoder, series: Series) -> NDArray[np.float32]:
+    """[n, E]"""
+    pieces = [encoder(series.rows(slice(i, i + PIECE))).embedding for i in range(0, len(series), PIECE)]
+    return np.asarray(torch.cat(pieces).float().cpu().numpy())
+
+
+def untrained(like: SequenceEncoder, seed: int) -> SequenceEncoder:
+    """An encoder of the same shape that learnt nothing."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return SequenceEncoder(like.config, like.channels, like.length).eval()
+
+
+def personas(seed: int, customers: NDArray[np.object_]) -> NDArray[np.int64]:
+    """[n] the persona of each customer of the bank of this seed."""
+    from ple_model.data.synth.generate import BLOCK  # late: the synthetic bank
+    from ple_model.data.synth.people import draw_people  # late: the synthetic bank
+
+    number = np.array([int(str(c)[1:]) for c in customers], np.int64)
+    out = np.empty(len(number), np.int64)
+    for block in np.unique(number // BLOCK):
+        people = draw_people(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(block),))), BLOCK)
+        mine = number // BLOCK == block
+        out[mine] = people.persona[number[mine] % BLOCK]
+    return out
+
+
+def auc_interval(
+    y: NDArray[np.float64], scores: NDArray[np.float64], customers: NDArray[np.object_],
+    other: NDArray[np.float64] | None = None, rounds: int = 400,
+) -> tuple[float, float, float]:  # fmt: skip
+    """(value, low, high) of the area under the ROC curve, customers resampled; of the difference to `other`'s where it is
+    given. `scores`, `other` [n] or [k, n]: then it is the mean over k draws."""
+    mine = [auc_of(y, s) for s in np.atleast_2d(scores)]
+    theirs = [] if other is None else [auc_of(y, s) for s in np.atleast_2d(other)]
+
+    def value(weight: NDArray[np.float64]) -> float:
+        found = float(np.mean([f(weight) for f in mine]))
+        return found - float(np.mean([f(weight) for f in theirs])) if theirs else found
+
+    _, index = np.unique(customers.astype(str), return_inverse=True)
+    count = int(index.max()) + 1
+    rng = np.random.default_rng(0)
+    draws = [
+        value(np.bincount(rng.integers(0, count, count), minlength=count)[index].astype(np.float64)) for _ in range(rounds)
+    ]
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return value(np.ones(len(y))), float(low), float(high)

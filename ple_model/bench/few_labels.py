@@ -1,0 +1,215 @@
+"""`ple bench labels`: what pre-training is worth where few customers have a label.
+
+Of the training customers 1, 5, 20 and 100 % keep their label of `churn`, drawn anew for each seed; what is judged is the area
+under the ROC curve on the test customers. The encoder saw the series of all training customers and no label. Beside it the same
+encoder untrained, both as they are with a logistic regression on the embedding (*probe*) and trained with the labels (*tuned*);
+and what needs no network: logistic regression on summary statistics of the series, gradient boosting on the aggregates (all
+columns), and MiniRocket with a ridge classifier where `PLE_AEON_PYTHON` names a Python that has aeon (Dempster et al. 2021; its
+dependencies do not go with ours).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from ple_model.bench.bank import PIECE, BankRows, auc_interval, bank, embeddings, untrained
+from ple_model.bench.measure import Row, Settings, Target
+from ple_model.bench.registry import Benchmark
+from ple_model.boosting import fit_boosting
+from ple_model.errors import UserError
+from ple_model.linear import Standardiser, fit_linear
+from ple_model.row_loss import Yardstick
+from ple_model.sequences.encoder import SequenceEncoder
+from ple_model.sequences.heads import ClassifyHead
+from ple_model.sequences.series import Series
+from ple_model.tasks import TASKS
+
+TASK = "churn"
+SHARES = (0.01, 0.05, 0.2, 1.0)
+STEPS, BATCH, RATE = 150, 32, 1e-3
+AEON = "PLE_AEON_PYTHON"
+MINIROCKET = """
+import sys
+import numpy as np
+from aeon.transformations.collection.convolution_based import MiniRocket
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.preprocessing import StandardScaler
+d = np.load(sys.argv[1])
+t = MiniRocket(random_state=0, n_jobs=1)
+a = t.fit_transform(d["x"])
+b = t.transform(d["t"])
+s = StandardScaler(with_mean=False).fit(a)
+m = RidgeClassifierCV(alphas=np.logspace(-3, 5, 9)).fit(s.transform(a), d["y"])
+np.save(sys.argv[2], m.decision_function(s.transform(b)))
+"""
+Array = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+
+
+def drawn(rows: BankRows, share: float, seed: int, task: str = TASK) -> BankRows:
+    """The rows of that share of the customers which have this label, at least one customer of each class."""
+    known = np.flatnonzero(np.isfinite(rows.labels[task]))
+    who = rows.customers[known].astype(str)
+    order = np.random.default_rng(seed).permutation(np.unique(who))
+    kept = list(order[: max(1, round(share * len(order)))])
+    y = rows.labels[task]
+    for wanted in (0.0, 1.0):
+        have = {w for w, v in zip(who, y[known], strict=True) if v == wanted}
+        if have and not have & set(kept):
+            kept.append(next(w for w in order if w in have))
+    return rows.taken(known[np.isin(who, kept)])
+
+
+def summary(series: Series) -> Matrix:
+    """[n, 6 C] mean, deviation, largest, share of days with anything, the last four weeks' mean and their difference to
+    before."""
+    x = series.values.numpy()
+    there = series.seen.numpy()[..., None]
+    n = np.maximum(there.sum(axis=1), 1)
+    mean = x.sum(axis=1) / n
+    spread = np.sqrt(np.maximum((x**2).sum(axis=1) / n - mean**2, 0.0))
+    late, early = x[:, -28:].mean(axis=1), x[:, :-28].sum(axis=1) / np.maximum(there[:, :-28].sum(axis=1), 1)
+    return np.concatenate([mean, spread, x.max(axis=1), (x != 0).sum(axis=1) / n, late, late - early], axis=1).astype(
+        np.float32
+    )
+
+
+def logistic(x: Matrix, y: Array, customers: NDArray[np.object_], test: Matrix, seed: int) -> Array:
+    """Probabilities [m] of a logistic regression whose strength a fifth of the labelled customers choose."""
+    scaler = Standardiser.fit(x, slice(0, 0))
+    rate = float(y.mean())
+    ids, index = np.unique(customers.astype(str), return_inverse=True)
+    watch = (np.random.default_rng(seed).permutation(len(ids)) < len(ids) // 5)[index]
+    if len(np.unique(y[watch])) < 2 or len(np.unique(y[~watch])) < 2:
+        watch[:] = False  # too few to choose by
+    fitted = fit_linear(Yardstick(TASK, "binary", "log_loss", len(y), (rate,)), scaler(x), y, watch)
+    return np.full(len(test), rate) if fitted is None else fitted(scaler(test))
+
+
+class _Tuned(nn.Module):
+    def __init__(self, encoder: SequenceEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = ClassifyHead(encoder, 1)
+
+    def forward(self, series: Series) -> torch.Tensor:
+        scores: torch.Tensor = self.head(self.encoder(series))
+        return scores[:, 0]
+
+
+def tuned(encoder: SequenceEncoder, rows: BankRows, test: BankRows, settings: Settings, seed: int) -> Array:
+    """Scores [m] of the encoder trained with its head for a fixed number of steps, both classes drawn alike."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = _Tuned(copy.deepcopy(encoder)).train()
+        optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
+        steps = settings.pick(STEPS, 3)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+        y = torch.from_numpy(rows.labels[TASK]).float()
+        weight = torch.where(y > 0.5, 0.5 / y.mean().clamp(1e-3), 0.5 / (1 - y.mean()).clamp(1e-3))
+        for _ in range(steps):
+            at = torch.multinomial(weight, BATCH, replacement=True)
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.binary_cross_entropy_with_logits(model(rows.series.rows(at)), y[at])
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+    model.eval()
+    with torch.no_grad():
+        pieces = [model(test.series.rows(slice(i, i + PIECE))) for i in range(0, len(test), PIECE)]
+    return np.asarray(torch.cat(pieces).double().numpy())
+
+
+def minirocket(rows: BankRows, test: BankRows) -> Array | None:
+    """Scores [m], from a Python of its own; None where none is named or the labels are of one class."""
+    python = os.environ.get(AEON)
+    if not python or len(np.unique(rows.labels[TASK])) < 2:
+        return None
+    with tempfile.TemporaryDirectory(prefix="ple-minirocket-") as folder:
+        data, out = Path(folder) / "data.npz", Path(folder) / "scores.npy"
+        x, t = (r.series.values.numpy().transpose(0, 2, 1) for r in (rows, test))
+        np.savez(data, x=x, t=t, y=rows.labels[TASK].astype(np.int64))
+        clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run(
+            [python, "-c", MINIROCKET, str(data), str(out)], capture_output=True, text=True, check=False, env=clean
+        )
+        if done.returncode:
+            raise UserError(f"{AEON}={python}: MiniRocket failed: {done.stderr.strip()[-300:]}")
+        return np.asarray(np.load(out, allow_pickle=False), np.float64)
+
+
+def run(settings: Settings) -> list[Row]:
+    with bank(settings) as made:
+        train, test = made.split("train"), made.split("test")
+        test = test.taken(np.flatnonzero(np.isfinite(test.labels[TASK])))
+        fresh = untrained(made.encoder, settings.seed)
+        told = {
+            name: (embeddings(e, train.series), embeddings(e, test.series))
+            for name, e in (("pre", made.encoder), ("raw", fresh))
+        }
+        sums = summary(train.series), summary(test.series)
+        out: list[Row] = []
+        for share in SHARES:
+            if settings.wants(f"{TASK} {share:.0%}"):
+                out += _at(share, train, test, told, sums, (made.encoder, fresh), settings)
+        return out
+
+
+def _at(
+    share: float, train: BankRows, test: BankRows, told: dict[str, tuple[Matrix, Matrix]], sums: tuple[Matrix, Matrix],
+    encoders: tuple[SequenceEncoder, SequenceEncoder], settings: Settings,
+) -> Iterator[Row]:  # fmt: skip
+    scores: dict[str, list[Array]] = {}
+    counts = []
+    numbered = BankRows(train.customers, train.series, np.arange(len(train), dtype=np.float32)[:, None], train.labels)
+    for seed in range(settings.seed, settings.seed + settings.pick(settings.seeds, 1)):
+        few = drawn(numbered, share, seed)
+        at = few.columns[:, 0].astype(np.int64)
+        rows = train.taken(at)
+        y = rows.labels[TASK]
+        counts.append((len(np.unique(rows.customers)), int(y.sum())))
+        for name, key in (("pre-trained, probe", "pre"), ("untrained, probe", "raw")):
+            scores.setdefault(name, []).append(logistic(told[key][0][at], y, rows.customers, told[key][1], seed))
+        for name, encoder in zip(("pre-trained, tuned", "untrained, tuned"), encoders, strict=True):
+            scores.setdefault(name, []).append(tuned(encoder, rows, test, settings, seed))
+        scores.setdefault("summary statistics, logistic", []).append(logistic(sums[0][at], y, rows.customers, sums[1], seed))
+        boosted = fit_boosting(TASKS[TASK], rows.columns, y, seed, rows.customers)
+        level = np.full(len(test), float(y.mean()))
+        scores.setdefault("aggregates, boosting", []).append(level if boosted is None else boosted(test.columns))
+        if (rocket := minirocket(rows, test)) is not None:
+            scores.setdefault("MiniRocket, ridge", []).append(rocket)
+    yield from _rows(share, scores, counts, test)
+
+
+def _rows(share: float, scores: dict[str, list[Array]], counts: list[tuple[int, int]], test: BankRows) -> Iterator[Row]:
+    y = test.labels[TASK]
+    customers, positives = (round(float(np.mean(c)), 1) for c in zip(*counts, strict=True))
+    where = f"{TASK} {share:.0%}"
+    yield Row("labels", f"{where}: customers with a label (of whose rows {positives:g} are positive)", customers, unit="")
+    for name, found in scores.items():
+        value, low, high = auc_interval(y, np.stack(found), test.customers)
+        yield Row("labels", f"{where}: {name}, AUC", value, unit="AUC", low=low, high=high)
+    pre = {"probe": "pre-trained, probe", "tuned": "pre-trained, tuned"}
+    others = [(pre["probe"], "untrained, probe"), (pre["tuned"], "untrained, tuned")]
+    others += [(pre["probe"], n) for n in scores if "trained" not in n]
+    for mine, other in others:
+        value, low, high = auc_interval(y, np.stack(scores[mine]), test.customers, np.stack(scores[other]))
+        target = Target(0.0) if "untrained" in other and share <= 0.05 else None
+        yield Row("labels", f"{where}: {mine} - {other}, AUC", value, target, unit="AUC", low=low, high=high)
+
+
+BENCHMARKS = (
+    Benchmark("labels", "few labels: an encoder pre-trained and not, beside boosting on aggregates", run, proof=True),
+)
