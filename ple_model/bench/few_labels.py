@@ -37,22 +37,20 @@ from ple_model.tasks import TASKS
 
 TASK = "churn"
 SHARES = (0.01, 0.05, 0.2, 1.0)
-STEPS, BATCH, RATE = 150, 32, 1e-3
+STEPS, BATCH, RATE = 100, 32, 1e-3
+PROBES = (("pre-trained, probe", "pre"), ("untrained, probe", "raw"), ("summary statistics, logistic", "sum"))
 AEON = "PLE_AEON_PYTHON"
 MINIROCKET = """
 import sys
 import numpy as np
 from aeon.transformations.collection.convolution_based import MiniRocket
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.preprocessing import StandardScaler
 d = np.load(sys.argv[1])
 t = MiniRocket(random_state=0, n_jobs=1)
-a = t.fit_transform(d["x"])
-b = t.transform(d["t"])
-s = StandardScaler(with_mean=False).fit(a)
-m = RidgeClassifierCV(alphas=np.logspace(-3, 5, 9)).fit(s.transform(a), d["y"])
-np.save(sys.argv[2], m.decision_function(s.transform(b)))
+a = np.asarray(t.fit_transform(d["x"]), np.float32)
+np.savez(sys.argv[2], x=a, t=np.asarray(t.transform(d["t"]), np.float32))
 """
+TUNED_UP_TO = 0.05
+"""Share of the labels up to which encoders are tuned too: with many labels a training (`ple train --encoder`) says more."""
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
@@ -132,22 +130,32 @@ def tuned(encoder: SequenceEncoder, rows: BankRows, test: BankRows, settings: Se
     return np.asarray(torch.cat(pieces).double().numpy())
 
 
-def minirocket(rows: BankRows, test: BankRows) -> Array | None:
-    """Scores [m], from a Python of its own; None where none is named or the labels are of one class."""
+def minirocket(train: BankRows, test: BankRows) -> tuple[Matrix, Matrix] | None:
+    """What MiniRocket makes of the series [n, 9996], from a Python of its own; None where none is named."""
     python = os.environ.get(AEON)
-    if not python or len(np.unique(rows.labels[TASK])) < 2:
+    if not python:
         return None
     with tempfile.TemporaryDirectory(prefix="ple-minirocket-") as folder:
-        data, out = Path(folder) / "data.npz", Path(folder) / "scores.npy"
-        x, t = (r.series.values.numpy().transpose(0, 2, 1) for r in (rows, test))
-        np.savez(data, x=x, t=t, y=rows.labels[TASK].astype(np.int64))
+        data, out = Path(folder) / "data.npz", Path(folder) / "made.npz"
+        x, t = (r.series.values.numpy().transpose(0, 2, 1) for r in (train, test))
+        np.savez(data, x=x, t=t)
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        done = subprocess.run(
-            [python, "-c", MINIROCKET, str(data), str(out)], capture_output=True, text=True, check=False, env=clean
-        )
+        command = [python, "-c", MINIROCKET, str(data), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
         if done.returncode:
             raise UserError(f"{AEON}={python}: MiniRocket failed: {done.stderr.strip()[-300:]}")
-        return np.asarray(np.load(out, allow_pickle=False), np.float64)
+        with np.load(out, allow_pickle=False) as made:
+            return made["x"], made["t"]
+
+
+def ridge_classifier(x: Matrix, y: Array, test: Matrix) -> Array:
+    """Scores [m] as MiniRocket's authors take them: a ridge classifier whose strength leave-one-out chooses."""
+    from sklearn.linear_model import RidgeClassifierCV  # late: scikit-learn
+    from sklearn.preprocessing import StandardScaler  # late: scikit-learn
+
+    scaler = StandardScaler(with_mean=False).fit(x)
+    fitted = RidgeClassifierCV(alphas=np.logspace(-3, 5, 9)).fit(scaler.transform(x), y)
+    return np.asarray(fitted.decision_function(scaler.transform(test)), np.float64)
 
 
 def run(settings: Settings) -> list[Row]:
@@ -159,37 +167,40 @@ def run(settings: Settings) -> list[Row]:
             name: (embeddings(e, train.series), embeddings(e, test.series))
             for name, e in (("pre", made.encoder), ("raw", fresh))
         }
-        sums = summary(train.series), summary(test.series)
+        told["sum"] = summary(train.series), summary(test.series)
+        if (rocket := minirocket(train, test)) is not None:
+            told["rocket"] = rocket
         out: list[Row] = []
         for share in SHARES:
             if settings.wants(f"{TASK} {share:.0%}"):
-                out += _at(share, train, test, told, sums, (made.encoder, fresh), settings)
+                out += _at(share, train, test, told, (made.encoder, fresh), settings)
         return out
 
 
 def _at(
-    share: float, train: BankRows, test: BankRows, told: dict[str, tuple[Matrix, Matrix]], sums: tuple[Matrix, Matrix],
+    share: float, train: BankRows, test: BankRows, told: dict[str, tuple[Matrix, Matrix]],
     encoders: tuple[SequenceEncoder, SequenceEncoder], settings: Settings,
 ) -> Iterator[Row]:  # fmt: skip
     scores: dict[str, list[Array]] = {}
     counts = []
     numbered = BankRows(train.customers, train.series, np.arange(len(train), dtype=np.float32)[:, None], train.labels)
-    for seed in range(settings.seed, settings.seed + settings.pick(settings.seeds, 1)):
-        few = drawn(numbered, share, seed)
-        at = few.columns[:, 0].astype(np.int64)
+    draws = 1 if share == 1.0 else settings.pick(settings.seeds, 1)
+    for seed in range(settings.seed, settings.seed + draws):
+        at = drawn(numbered, share, seed).columns[:, 0].astype(np.int64)
         rows = train.taken(at)
         y = rows.labels[TASK]
         counts.append((len(np.unique(rows.customers)), int(y.sum())))
-        for name, key in (("pre-trained, probe", "pre"), ("untrained, probe", "raw")):
+        for name, key in PROBES:
             scores.setdefault(name, []).append(logistic(told[key][0][at], y, rows.customers, told[key][1], seed))
-        for name, encoder in zip(("pre-trained, tuned", "untrained, tuned"), encoders, strict=True):
-            scores.setdefault(name, []).append(tuned(encoder, rows, test, settings, seed))
-        scores.setdefault("summary statistics, logistic", []).append(logistic(sums[0][at], y, rows.customers, sums[1], seed))
+        if share <= TUNED_UP_TO:
+            for name, encoder in zip(("pre-trained, tuned", "untrained, tuned"), encoders, strict=True):
+                scores.setdefault(name, []).append(tuned(encoder, rows, test, settings, seed))
         boosted = fit_boosting(TASKS[TASK], rows.columns, y, seed, rows.customers)
         level = np.full(len(test), float(y.mean()))
         scores.setdefault("aggregates, boosting", []).append(level if boosted is None else boosted(test.columns))
-        if (rocket := minirocket(rows, test)) is not None:
-            scores.setdefault("MiniRocket, ridge", []).append(rocket)
+        if "rocket" in told:
+            found = ridge_classifier(told["rocket"][0][at], y, told["rocket"][1])
+            scores.setdefault("MiniRocket, ridge", []).append(found)
     yield from _rows(share, scores, counts, test)
 
 
@@ -201,9 +212,8 @@ def _rows(share: float, scores: dict[str, list[Array]], counts: list[tuple[int, 
     for name, found in scores.items():
         value, low, high = auc_interval(y, np.stack(found), test.customers)
         yield Row("labels", f"{where}: {name}, AUC", value, unit="AUC", low=low, high=high)
-    pre = {"probe": "pre-trained, probe", "tuned": "pre-trained, tuned"}
-    others = [(pre["probe"], "untrained, probe"), (pre["tuned"], "untrained, tuned")]
-    others += [(pre["probe"], n) for n in scores if "trained" not in n]
+    others = [(f"pre-trained, {way}", f"untrained, {way}") for way in ("probe", "tuned") if f"untrained, {way}" in scores]
+    others += [("pre-trained, probe", n) for n in scores if "trained" not in n]
     for mine, other in others:
         value, low, high = auc_interval(y, np.stack(scores[mine]), test.customers, np.stack(scores[other]))
         target = Target(0.0) if "untrained" in other and share <= 0.05 else None

@@ -1,4 +1,4 @@
-"""The anomaly score of customers whom a run scores: how their last days rank among the training customers of the run's sample."""
+"""The anomaly score of customers whom a run scores: where their last days stand among those of its sample's training customers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def anomaly_scorer(run: Run, found: EncoderRun, device: str = "cpu") -> AnomalyS
     scale = fit_anomaly_scale(encoder, _series(sample, field, device))
     notes = ()
     if found.manifest.fingerprint != run.manifest.data.fingerprint:
-        notes = (f"the encoder learnt from another dataset ('{found.manifest.dataset}') than the run: its errors may be larger",)
+        notes = (
+            f"the encoder learnt from another dataset ('{found.manifest.dataset}') than the run: its errors may be larger",
+        )
     return AnomalyScorer(encoder, field, scale, notes)
 
 

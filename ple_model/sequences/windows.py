@@ -9,15 +9,18 @@ many windows those measured.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ple_model.errors import UserError
 from ple_model.sequences.plain_series import PlainSeries, read_series
+from ple_model.sequences.series import Series
 
 Floats = NDArray[np.float32]
 REAL_DATA = "PLE_REAL_DATA"
@@ -114,3 +117,12 @@ def ett(name: str, lookback: int, horizon: int) -> SplitWindows:
     folder = real_data("ett")
     file = next((f for end in ("parquet", "csv") if (f := folder / f"{name}.{end}").is_file()), folder / f"{name}.parquet")
     return split_windows(read_series(file, time="date")[0], ETT_HOURLY, lookback, horizon)
+
+
+def as_series(series: Sequence[PlainSeries]) -> Series:
+    """Series of one table as a batch, aligned at their last step; `UserError` where their channels differ."""
+    if len({s.channels for s in series}) != 1:
+        raise UserError(f"{len(series)} series with different channels make no batch")
+    whole = Series.ragged([torch.from_numpy(s.values).float() for s in series])
+    seen = Series.ragged([torch.from_numpy(s.seen)[:, None].float() for s in series])
+    return Series(whole.values, whole.seen & (seen.values[..., 0] > 0))

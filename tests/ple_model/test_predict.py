@@ -315,9 +315,14 @@ def encoder_run(folder: Path, fingerprint: str) -> EncoderRun:
     folder.mkdir()
     config = PretrainConfig.from_dict({"encoder": {"width": 4, "layers": 1, "heads": 2, "patch": 30, "stride": 30}})
     torch.manual_seed(0)
-    write_encoder(folder, SequenceEncoder(config.encoder, 16, 180))
+    write_encoder(folder, SequenceEncoder(config.encoder, 16, 180).state_dict())
     write_encoder_config(folder, config)
     EncoderManifest(
-        status="finished", created="2024-01-01T00:00:00+00:00", channels=16, length=180, dataset="a bank", fingerprint=fingerprint
+        status="finished",
+        created="2024-01-01T00:00:00+00:00",
+        channels=16,
+        length=180,
+        dataset="a bank",
+        fingerprint=fingerprint,
     ).save(folder)
     return load_encoder(folder)

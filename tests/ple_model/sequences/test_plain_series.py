@@ -11,7 +11,7 @@ import pytest
 
 from ple_model.errors import UserError
 from ple_model.sequences.plain_series import read_series
-from ple_model.sequences.windows import TimeSplit, split_windows, windows
+from ple_model.sequences.windows import TimeSplit, as_series, split_windows, windows
 
 HOURS = [f"2024-01-01 {h:02d}:00:00" for h in range(6)]
 
@@ -48,6 +48,9 @@ def test_many_series_by_id_from_parquet(tmp_path: Path) -> None:
     u, v = read_series(tmp_path / "x.parquet", ids="who")
     assert (u.name, len(u), v.name, len(v)) == ("u", 5, "v", 3)
     assert v.values[:, 0].tolist() == [5.0, 6.0, 7.0]
+    batch = as_series([u, v])
+    assert batch.values[1, :, 0].tolist() == [0.0, 0.0, 5.0, 6.0, 7.0]
+    assert batch.seen.tolist() == [[True] * 5, [False, False, True, True, True]]
     (only,) = read_series(tmp_path / "x.parquet", ids="who", time="day", channels=["x"])[:1]
     assert only.channels == ("x",)
 
