@@ -1,4 +1,4 @@
-"""The anomaly score of customers whom a run scores: where their last days stand among those of its sample's training customers."""
+"""The anomaly score of customers whom a run scores: their last days among those of the training customers of its sample."""
 
 from __future__ import annotations
 
