@@ -54,7 +54,7 @@ def anomaly_scorer(run: Run, found: EncoderRun, device: str = "cpu") -> AnomalyS
         raise UserError(f"{run.path}: its sample has no training customer to rank others among")
     encoder = found.encoder.to(device)
     scale = fit_anomaly_scale(encoder, _series(sample, field, device))
-    notes = ()
+    notes: tuple[str, ...] = ()
     if found.manifest.fingerprint != run.manifest.data.fingerprint:
         notes = (
             f"the encoder learnt from another dataset ('{found.manifest.dataset}') than the run: its errors may be larger",
