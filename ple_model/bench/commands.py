@@ -26,7 +26,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes: a check in seconds, not a measurement")
     parser.add_argument("--rounds", type=whole(5), default=5, metavar="N", help="interleaved rounds (default and least 5)")
     parser.add_argument("--threads", type=PROCESSES, default=THREADS, metavar="N", help=f"threads of torch (default {THREADS})")
-    proofs = parser.add_argument_group("proofs (forecast, labels, anomaly, neighbours)")
+    proofs = parser.add_argument_group("proofs (forecast, labels, anomaly, neighbours, sharing)")
     proofs.add_argument(
         "--only", type=text, default="", metavar="TEXT", help="measures that begin so, as 'ETTh1 96' or 'churn 5%%'"
     )

@@ -22,6 +22,7 @@ MODULES = (
     "ple_model.bench.few_labels",
     "ple_model.bench.anomaly",
     "ple_model.bench.neighbours",
+    "ple_model.bench.sharing",
     "analysis.bench.diagnose",
     "analysis.bench.skill",
     "analysis.bench.memory",

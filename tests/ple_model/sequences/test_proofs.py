@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ple_model.bench import anomaly, few_labels, forecast, neighbours
+from ple_model.bench import anomaly, few_labels, forecast, neighbours, sharing
 from ple_model.bench.bank import Bank, auc_interval, personas
 from ple_model.bench.measure import Row, Settings
 from ple_model.bench.registry import benchmarks, chosen
@@ -45,7 +45,7 @@ def by_measure(rows: list[Row]) -> dict[str, Row]:
 
 def test_proofs_run_where_they_are_named_alone() -> None:
     proofs = {n for n, b in benchmarks().items() if b.proof}
-    assert proofs == {"forecast", "labels", "anomaly", "neighbours"}
+    assert proofs == {"forecast", "labels", "anomaly", "neighbours", "sharing"}
     assert not proofs & {b.name for b in chosen(None)}
     assert [b.name for b in chosen("labels")] == ["labels"]
 
@@ -144,3 +144,14 @@ def test_personas_are_those_that_the_bank_was_made_of() -> None:
     people = simulate_block(5, 1).people
     ids = np.array([f"C{BLOCK + i:08d}" for i in (0, 7, 499)], object)
     assert personas(5, ids).tolist() == people.persona[[0, 7, 499]].tolist()
+
+
+def test_sharing_rows_and_what_is_planted_in_them() -> None:
+    alike, unlike = (sharing.planted_rows(50, case, 0) for case in sharing.CASES)
+    torch.testing.assert_close(alike.series.values, unlike.series.values)  # the same series, two questions
+    assert (alike.future[..., 0].argmax(dim=1) == alike.classes).double().mean() > 0.6  # a neighbour's noise may be higher
+    weekly = alike.series.values.reshape(50, sharing.WEEKS, sharing.WEEK).amax(dim=1)
+    assert (weekly.argmax(dim=1) == unlike.classes).double().mean() > 0.9
+    rows = sharing.run(Settings(quick=True, only="alike 10%"))
+    assert [r.measure.split(": ")[1].split(",")[0] for r in rows[::2]] == ["hard", "soft", "apart"]
+    assert all(0 <= r.value <= 1 for r in rows if r.unit == "accuracy")
