@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from analysis.label_rate import missing, rate
 from analysis.nullable import filled
 from analysis.relabelled import Agreement, relabelled
+from analysis.rows_relation import rows_relation
 from analysis.stats.base import Array
 from analysis.stats.factor import LEVELS, Factor, factor
 from analysis.stats.giveaways import Giveaway, giveaways, ranks
@@ -24,7 +25,6 @@ from analysis.stats.labels import AmountLevel, Scales, TaskLabels, scales
 from analysis.stats.run import Facts
 from ple_model.label_profile import TrainedLabels
 from ple_model.safe_arrays import open_parquet
-from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q
 
 LIMIT = 100_000
@@ -130,9 +130,7 @@ class _Recorded:
     def asked(self) -> duckdb.DuckDBPyConnection:
         """A connection that has the `rows`."""
         if self.connection is None:
-            self.connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
-            self.connection.execute("SET parquet_metadata_cache = true")  # hundreds of columns, one query a task
-            self.connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(self.path)})")
+            self.connection = rows_relation(self.path)
         return self.connection
 
     def words(self) -> list[str]:

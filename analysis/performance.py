@@ -14,13 +14,13 @@ import numpy as np
 
 from analysis.cohort import CohortFilter, where
 from analysis.nullable import filled
+from analysis.rows_relation import rows_relation
 from analysis.stats.base import Array
 from analysis.stats.run import Facts, SplitPerformance, TaskPerformance
 from analysis.store import AnalysisStore
 from ple_model.amounts import amount_metrics
 from ple_model.constant_metrics import commonest_share, constant_metrics
 from ple_model.metrics import BY_KIND, Metrics, class_metrics
-from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q
 
 SPLITS = ("test", "validation", "train")
@@ -35,9 +35,7 @@ Connection = duckdb.DuckDBPyConnection
 
 def rows_performance(rows: Path, facts: Facts) -> dict[str, SplitPerformance]:
     """Of every split that the recorded rows have."""
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
-        connection.execute("SET parquet_metadata_cache = true")  # hundreds of columns, one query a task
-        connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
+    with rows_relation(rows) as connection:
         known: dict[str, Array] = {}
         found = {s: _split(connection, facts, s, (), LIMIT, known) for s in SPLITS}
     return {s: x for s, x in found.items() if x.rows}

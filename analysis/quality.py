@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 
 from analysis.nullable import filled
+from analysis.rows_relation import rows_relation
 from analysis.stats import evidence
 from analysis.stats.drift import DriftGroups
 from analysis.stats.run import Facts, RowQuality
@@ -21,24 +22,22 @@ LIMIT = 100_000
 
 def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
     """task -> quality on the labelled rows of `split`; tasks without labels or heads are left out."""
-    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
-    file = to_read(rows)
-    have = {r[0] for r in connection.execute(f"DESCRIBE SELECT * FROM read_parquet({file})").fetchall()}
     found = {}
-    for task in facts.tasks:
-        names = [f"p:{task}", f"y:{task}"] + [c for c in (f"c:{task}", f"u:{task}") if c in have]
-        if f"y:{task}" not in have:
-            continue
-        select = ", ".join(f"{q(c)}::DOUBLE AS {q(c)}" for c in names)
-        data = connection.execute(
-            f"SELECT {select} FROM read_parquet({file}) WHERE split = ? AND {q(f'y:{task}')} IS NOT NULL "
-            f"AND isfinite({q(f'y:{task}')}::DOUBLE) ORDER BY hash(row) LIMIT {LIMIT}",
-            [split],
-        ).fetchnumpy()
-        values = {k: filled(v).astype(np.float64) for k, v in data.items()}
-        if len(values[f"y:{task}"]):
-            found[task] = _quality(facts.kinds[task], task, values)
-    connection.close()
+    with rows_relation(rows) as connection:
+        have = {r[0] for r in connection.execute("DESCRIBE rows").fetchall()}
+        for task in facts.tasks:
+            names = [f"p:{task}", f"y:{task}"] + [c for c in (f"c:{task}", f"u:{task}") if c in have]
+            if f"y:{task}" not in have:
+                continue
+            select = ", ".join(f"{q(c)}::DOUBLE AS {q(c)}" for c in names)
+            data = connection.execute(
+                f"SELECT {select} FROM rows WHERE split = ? AND {q(f'y:{task}')} IS NOT NULL "
+                f"AND isfinite({q(f'y:{task}')}::DOUBLE) ORDER BY hash(row) LIMIT {LIMIT}",
+                [split],
+            ).fetchnumpy()
+            values = {k: filled(v).astype(np.float64) for k, v in data.items()}
+            if len(values[f"y:{task}"]):
+                found[task] = _quality(facts.kinds[task], task, values)
     return found
 
 

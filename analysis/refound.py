@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.labels import ReadRows, labels_of
 from analysis.nullable import filled
+from analysis.rows_relation import rows_relation
 from analysis.stats.labels import Refound, TaskLabels
 from analysis.stats.skill import TaskSkill, has_skill
 from analysis.stats.training import TrainingStats
 from ple_model.interval import Interval
 from ple_model.label_profile import TrainedLabels
-from ple_model.sql_paths import to_read
 from ple_model.tasks import TaskSpec
 from ple_model.told import FEWEST, RAREST, ROWS, ranked, told
 
@@ -74,8 +73,7 @@ def refound(
 ) -> dict[str, Refound]:
     """By task; those with too few labels are left out."""
     out: dict[str, Refound] = {}
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
-        connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({to_read(rows)})")
+    with rows_relation(rows) as connection:
         data = connection.execute("SELECT row, split, customer_id FROM rows ORDER BY row").fetchnumpy()
         number = filled(data["row"]).astype(np.int64)
         at = np.searchsorted(number, read.row)

@@ -123,6 +123,15 @@ class Directions:
         return Directions(tuple(keys), tuple(columns), arrays["column_key"].astype(np.int64), a, b, c, d, e)
 
 
+def _quantiles(values: Values, at: Sequence[float]) -> NDArray[np.floating]:
+    """[len(at), c] of the numbers of each column: of those without a gap together, of the others (`nanquantile`) one by one."""
+    gaps = np.isnan(values).any(0)
+    out = np.empty((len(at), values.shape[1]))
+    out[:, ~gaps] = np.quantile(values[:, ~gaps], at, axis=0)
+    out[:, gaps] = np.nanquantile(values[:, gaps], at, axis=0)
+    return out
+
+
 def fit_directions(columns: Sequence[tuple[str, str]], values: Values) -> Directions:
     """Directions of training rows [n, c]."""
     keys = tuple(dict.fromkeys(k for k, _ in columns))
@@ -130,7 +139,7 @@ def fit_directions(columns: Sequence[tuple[str, str]], values: Values) -> Direct
     known = np.isfinite(values).any(0)
     found = np.where(np.isfinite(values), values, np.nan)
     found[:, ~known] = 0.0
-    low, middle, high = np.nanquantile(found, (0.1, 0.5, 0.9), axis=0)
+    low, middle, high = _quantiles(found, (0.1, 0.5, 0.9))
     wide = np.nanstd(found, axis=0)
     scale = (high - low) / 2
     scale = np.where(scale > 1e-9, scale, np.where(wide > 1e-9, wide, 1.0))

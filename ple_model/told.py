@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from ple_model.metrics import weighted_ranks
 
@@ -48,11 +49,14 @@ class ToldShare:
 def ranked(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """[n, c] standardised ranks of each column; 0 for what is not there, and for columns of one value."""
     out = np.zeros(values.shape, dtype=np.float32)
-    for j, column in enumerate(values.T):
-        there = np.isfinite(column)
-        if there.any():
-            rank = weighted_ranks(column[there])
-            out[there, j] = rank - rank.mean()
+    there = np.isfinite(values)
+    whole = there.all(0)  # most columns: ranked at once
+    if len(values) and whole.any():
+        out[:, whole] = rankdata(values[:, whole].astype(np.float64), axis=0) - (len(values) + 1) / 2
+    for j in np.flatnonzero(there.any(0) & ~whole):
+        known = there[:, j]
+        rank = weighted_ranks(values[known, j])
+        out[known, j] = rank - rank.mean()
     spread = np.sqrt(np.mean(out.astype(np.float64) ** 2, axis=0))
     return np.asarray(out / np.where(spread > 1e-9, spread, 1.0), dtype=np.float32)
 

@@ -45,7 +45,7 @@ def address(shown_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[BrowserContext]:
-    """One profile for a file's tests: the app's scripts are fetched once.
+    """One profile for a file's tests: the app's scripts are fetched once. Nothing moves: to draw it would be most of the work.
 
     Not for the session: until it is closed, Playwright's event loop counts as running in this thread, and an `asyncio.run`
     in a later file of the same process fails.
@@ -56,13 +56,15 @@ def browser() -> Iterator[BrowserContext]:
         )
     with sync_playwright() as playwright:
         found = launch(playwright)
-        yield found.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+        yield found.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True, reduced_motion="reduce")
         found.close()
 
 
-@pytest.fixture
-def page(browser: BrowserContext) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def page(browser: BrowserContext) -> Page:
+    """One tab for a file's tests: another would read and compile the app's scripts anew, which costs more than a page does.
+
+    Each address that a test opens is a new session of the app, so nothing of the test before is left in it."""
     found = browser.new_page()
     found.set_default_timeout(WAIT_MS)
-    yield found
-    found.close()
+    return found

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -58,6 +61,29 @@ def alongside() -> Iterator[ExitStack]:
         yield found
 
 
+def written(store: JobStore) -> str:
+    """What the newest job's training has written of its progress."""
+    file = store.jobs()[0].run / "progress.jsonl"
+    return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+@contextmanager
+def halted(page: Page, store: JobStore, event: str) -> Iterator[None]:
+    """The newest job's training stands still once it has written `event`, and goes on behind the block.
+
+    So it cannot end before the page has shown it and a button was pressed; what a signal asks of it, it does afterwards."""
+    while f'"event": "{event}"' not in written(store):
+        assert store.jobs()[0].active
+        page.wait_for_timeout(20)
+    pid = store.jobs()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def fill(page: Page, role: str, key: str, text: str, enter: str = "Enter") -> None:
     field = page.locator('[data-testid="stSidebar"]').get_by_role(role, name=EN[key])  # type: ignore[arg-type]
     field.fill(text)
@@ -77,20 +103,25 @@ def test_stopped_resumed_and_left_by_its_server_a_training_ends_with_the_same_bi
         sidebar.get_by_text(EN["train.title"]).click()
         ready(page)
         fill(page, "textbox", "train.name", NAME)
-        fill(page, "spinbutton", "train.phase1", "6")
+        fill(page, "spinbutton", "train.phase1", "2")
         fill(page, "spinbutton", "train.phase2", "1")
         fill(page, "textbox", "train.set", SETTINGS, "Control+Enter")
         sidebar.get_by_role("button", name=EN["train.start"]).click()
-        expect(card).to_contain_text("epoch 1 ", timeout=WAIT_MS)
-        whole = dataclasses.replace(store.jobs()[0].training, run=tmp_path / "whole")
-        left_alone = alongside.enter_context(started(store.command(whole), tmp_path / "whole.log"))
-        card.get_by_role("button", name=EN["job.stop"]).click()
-        card.get_by_role("button", name=EN["job.resume"]).click(timeout=WAIT_MS)
+        expect(card).to_be_visible(timeout=WAIT_MS)
+        stop, resume = (card.get_by_role("button", name=EN[key]) for key in ("job.stop", "job.resume"))
+        with halted(page, store, "epoch"):
+            expect(card).to_contain_text(re.compile(r"epoch \d"), timeout=WAIT_MS)
+            whole = dataclasses.replace(store.jobs()[0].training, run=tmp_path / "whole")
+            left_alone = alongside.enter_context(started(store.command(whole), tmp_path / "whole.log"))
+            stop.click()
+            expect(stop).to_be_disabled(timeout=WAIT_MS)
+        resume.click(timeout=WAIT_MS)
         expect(card).to_contain_text(EN["job.running"], timeout=WAIT_MS)
-        resumed = store.jobs()[0]
-        process.kill()
-        process.wait(20)
-        assert store.get(resumed.id).active, "the training goes on without its server"
+        with halted(page, store, "resumed"):
+            resumed = store.jobs()[0]
+            process.kill()
+            process.wait(20)
+            assert store.get(resumed.id).active, "the training goes on without its server"
     with server(shown_runs, tmp_path / "second.log") as (address, process):
         page.goto(f"{address}/{PAGE}")
         expect(card).to_contain_text(EN["job.finished"], timeout=WAIT_MS)
