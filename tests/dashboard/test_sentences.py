@@ -1,4 +1,4 @@
-"""Every sentence that a check can say has its Korean, with the same values in it."""
+"""Every sentence that a check can say and every label that a figure draws has its Korean, with the same values in it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import pytest
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.stats.inputs import CAUSE_TEXT
 from dashboard.i18n import LANGUAGES, catalogue, sentences
-from dashboard.i18n.sentences import localised, templates, translate
+from dashboard.i18n.sentences import labels, localised, templates, translate
 
-CHECKS = Path(__file__).resolve().parents[2] / "analysis" / "checks"
+ANALYSIS = Path(__file__).resolve().parents[2] / "analysis"
+CHECKS, FIGURES = ANALYSIS / "checks", ANALYSIS / "figures"
 SOURCES = sorted(p for p in CHECKS.glob("*.py") if p.stem not in ("__init__", "thresholds", "finding", "order", "reach"))
 OTHERS = sorted(set(LANGUAGES) - {"en"})
 NOT_SAID = ("Evidence", "Limit", "RuntimeError")
 """What is made of words that no finding says: numbers' names, the help of a threshold, programmers' errors."""
+DRAWN = ("title", "title_text", "x_title", "y_title", "annotation_text", "bar", "name")
+"""Arguments that a figure takes words of its own by."""
 HANGUL = re.compile(r"[가-힣]")
 
 
@@ -61,6 +64,30 @@ def said(source: str) -> set[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_every_sentence_of_a_check_is_in_the_catalogue(path: Path, lang: str) -> None:
     assert said(path.read_text(encoding="utf-8")) - {"rows", *templates(lang)} == set()
+
+
+def drawn(source: str) -> set[str]:
+    """The words in a figure's source that a reader sees: titles of figures, axes and colour bars, notes, names in legends."""
+    found: set[str] = set()
+    for call in (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)):
+        for word in call.keywords:
+            if word.arg in DRAWN:
+                found.update(_forms(word.value))
+        if isinstance(call.func, ast.Name) and call.func.id in ("bars", "lines"):
+            keys = [k for d in call.args[1:2] if isinstance(d, ast.Dict) for k in d.keys if k is not None]
+            found.update(form for k in keys for form in _forms(k))
+    return {f for f in found if re.search("[A-Za-z]{2}", f)}
+
+
+@pytest.mark.parametrize("lang", OTHERS)
+@pytest.mark.parametrize("path", sorted(FIGURES.glob("*.py")), ids=lambda p: p.stem)
+def test_every_label_of_a_figure_is_in_the_catalogue(path: Path, lang: str) -> None:
+    assert drawn(path.read_text(encoding="utf-8")) - set(labels(lang)) == set()
+
+
+def test_a_label_that_nobody_translated_would_be_noticed() -> None:
+    source = 'out = bars(names, {"one": a, key: b}, x_title=f"{n} rows" if n else "no rows")\nout.add_vline(0, name="zero")'
+    assert drawn(source) == {"one", "{} rows", "no rows", "zero"}
 
 
 def test_a_sentence_that_nobody_translated_would_be_noticed() -> None:

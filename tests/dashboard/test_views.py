@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -12,10 +15,14 @@ from analysis import diagnose
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.server import RUNS_VARIABLE
 from dashboard.view import run_views
-from ple_model.run import Run
+from ple_model.fields import SEGMENTS
+from ple_model.run import Run, load_run
 
 pytestmark = pytest.mark.slow
 
+HANGUL = re.compile(r"[가-힣]")
+SAME = {"AUC", "CKA"}
+"""Words of figures that Korean takes over."""
 NAMES = [v.name for v in run_views()]
 
 
@@ -40,6 +47,26 @@ def text(app: AppTest) -> str:
     """Everything a reader sees as text."""
     kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.error, app.success)
     return "\n".join(str(e.value) for kind in kinds for e in kind)
+
+
+def words_of_figures(app: AppTest) -> set[str]:
+    """Titles, axes, colour bars, notes and names in the legends of a page's figures that hold a word."""
+    found: list[str | None] = []
+    for chart in app.get("plotly_chart"):
+        figure = go.Figure(json.loads(chart.proto.spec))
+        layout = figure.layout
+        found += [layout.title.text, layout.legend.title.text, layout.coloraxis.colorbar.title.text]
+        found += [axis.title.text for axis in (*figure.select_xaxes(), *figure.select_yaxes())]
+        found += [note.text for note in layout.annotations]
+        found += [trace.name for trace in figure.data]
+        found += [trace.colorbar.title.text for trace in figure.data if "colorbar" in trace]
+    return {w for w in found if w and re.search("[A-Za-z]{2}", w)}
+
+
+def names_in(run: Path) -> set[str]:
+    """What a run calls things, in every language."""
+    config = load_run(run).config
+    return {run.name, *SEGMENTS, *config.tasks, *config.shared_experts}
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +97,8 @@ def test_a_page_shows_a_measured_run_in_each_language(
     app = opened(measured, monkeypatch, name, lang=language)
     assert app.title[0].value == catalogue(language)[f"{name}.question"]
     assert app.get("plotly_chart") or app.dataframe
+    if language == "ko":
+        assert {w for w in words_of_figures(app) if not HANGUL.search(w)} - names_in(measured / "tiny") - SAME == set()
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "training"])
