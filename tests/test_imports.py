@@ -23,6 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "kept",
             "harmless",
             "nullable",
+            "rows_relation",
             "cohort",
             "reference",
             "opening",
