@@ -53,7 +53,7 @@ def test_every_page_opens_with_its_question_and_without_an_error(address: str, p
         ready(page, CONTENT)
     page.get_by_role("link", name=EN[f"{name}.title"], exact=True).click()
     title(page, f"{name}.question")
-    ready(page, CONTENT)
+    ready(page, f'{CONTENT}, [data-testid="stMain"] [data-testid="stCode"]')  # or the command that makes what it would show
     assert page.locator('[data-testid="stException"], [data-testid="stDialog"]').count() == 0
     assert count(page, "error") == 0
     # true of it: it is behind a boosting on some tasks, and beside a fitted map some gates learn nothing; nothing else is

@@ -96,7 +96,7 @@ def test_a_page_shows_a_measured_run_in_each_language(
 ) -> None:
     app = opened(measured, monkeypatch, name, lang=language)
     assert app.title[0].value == catalogue(language)[f"{name}.question"]
-    assert app.get("plotly_chart") or app.dataframe
+    assert app.get("plotly_chart") or app.dataframe or (name == "sequences" and app.code)  # this run has no encoder to show
     if language == "ko":
         assert {w for w in words_of_figures(app) if not HANGUL.search(w)} - names_in(measured / "tiny") - SAME == set()
 
