@@ -18,6 +18,8 @@ from ple_model.bench.registry import Benchmark
 from ple_model.sequences.neighbours import SHORTLIST, nearest, nearest_by_embedding, shortlist, standardised
 
 K = 10
+LEAST_DAYS = 90
+"""Days since a customer's first event in the series: of fewer there is little to compare."""
 
 
 def scaled(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -43,7 +45,7 @@ def run(settings: Settings) -> list[Row]:
         amounts = np.concatenate([p.series.values[:, :, AMOUNT].numpy() for p in parts])
         vectors = scaled(np.concatenate([embeddings(made.encoder, p.series) for p in parts]))
         persona = personas(made.seed, ids)
-    keep = np.flatnonzero(seen == amounts.shape[1])
+    keep = np.flatnonzero(seen >= LEAST_DAYS)
     persona, vectors, pool = persona[keep], vectors[keep], standardised(amounts[keep])
     queries = np.random.default_rng(settings.seed).permutation(len(pool))[: settings.pick(300, 10)]
     exact = [nearest(pool, pool[q], K, leave_out=int(q)).index for q in queries]
