@@ -35,6 +35,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from dashboard.server import read_only
 from ple_model.errors import UserError
 from ple_model.safe_paths import open_file, tail
+from ple_model.state_folder import state_root
 
 Status = Literal["queued", "running", "finished", "stopped", "failed", "lost"]
 STATUSES: tuple[Status, ...] = typing.get_args(Status)
@@ -84,22 +85,6 @@ class Record:
     def outcome(self) -> Status:
         """What became of it when its processes are gone without a word."""
         return "lost"
-
-
-def state_root() -> Path:
-    """The user's own folder for what the app remembers; nobody else may write there. `UserError` if it cannot be had."""
-    given = Path(os.environ.get("XDG_STATE_HOME") or "")
-    root = (given if given.is_absolute() else Path.home() / ".local" / "state") / "ple-scope"
-    try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = root.stat()
-        if found.st_uid == os.getuid() and found.st_mode & 0o077:
-            root.chmod(0o700)
-    except OSError as e:
-        raise UserError(f"{root}: jobs need this folder, and it cannot be made ({e.strerror})") from e
-    if found.st_uid != os.getuid():
-        raise UserError(f"{root} belongs to another user; set XDG_STATE_HOME to a folder of your own")
-    return root
 
 
 def jobs_root(runs: Path) -> Path:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dashboard.job_store import Record, Status, Store, facts_of, held, jobs_root, slot_path, state_root
+from dashboard.job_store import Record, Status, Store, facts_of, held, jobs_root, slot_path
 from ple_model.errors import UserError
 from ple_model.progress_shape import fits
 from ple_model.safe_paths import make_folder, tail, write_bytes
 from ple_model.safe_text import read_object
+from ple_model.state_folder import state_root
 
 __all__ = ["Job", "JobStore", "Training", "command", "held", "jobs_root", "progress", "slot_path", "state_root"]
 PRESET = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")

@@ -31,6 +31,7 @@ BUILT_IN = (
     "ple_model.bench.commands",
     "analysis.commands",
     "analysis.commands_explain",
+    "analysis.commands_audit",
     "analysis.commands_faults",
     "dashboard.commands",
 )

@@ -55,13 +55,12 @@ from ple_model.sequences.scoring import UNUSUAL, AnomalyScorer, anomaly_scorer
 from ple_model.staging import private_folder, staged_file
 from ple_model.tasks import EVERYONE
 from ple_model.tensors import as_numpy
-from ple_model.uncertainty import MIN_ROWS, quantiles_of, row_uncertainty
+from ple_model.uncertainty import FALLBACK_SHARE, MIN_ROWS, quantiles_of, row_uncertainty
 
 BATCH = 512
 ROW_GROUP = 16_384
 OFFER_TASK = "nba"
 TOP = 3
-FALLBACK_SHARE = 0.05
 DORMANT = "dormant: no purchase, deposit or session in the 365 days before the cut-off"
 MIN_DORMANT = 20
 """Fewer dormant rows among those that training profiled: a model cannot know what becomes of such customers, so they get no

@@ -32,6 +32,8 @@ FILE = "uncertainty.json"
 STEPS = 100
 """Quantiles are kept at 0, 1/100, ..., 1."""
 MAX_ROWS = 20_000
+FALLBACK_SHARE = 0.05
+"""Share of validation customers whose answers are marked as too uncertain, unless another is asked for."""
 MIN_ROWS = 50
 """Below this many validation rows a quantile is not worth a threshold."""
 Origin = Literal["stored", "computed from the sample"]

@@ -56,9 +56,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"engine", "performance", "skill", "judging", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"recording"}),
     frozenset({"record", "explain", "ablation", "replicates", "figures"}),
-    frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench", "sequences"}),
+    frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench", "review", "sequences"}),
     frozenset({"report", "against", "__init__"}),
-    frozenset({"commands", "commands_ablate", "commands_explain", "commands_faults"}),
+    frozenset({"commands", "commands_ablate", "commands_audit", "commands_explain", "commands_faults"}),
 )
 """Of `analysis`, lowest first: a module imports from its own layer or a lower one."""
 

@@ -23,12 +23,13 @@ from analysis.explain import faithful
 from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
-from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons
+from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons, sums
 from analysis.explain.source_columns import by_source
 from analysis.results.explanation import (
     Contribution,
     Counterfactual,
     Explanation,
+    Fallback,
     FeatureContribution,
     Offer,
     Similar,
@@ -47,6 +48,7 @@ from ple_model.output import PLEClusterOutput
 from ple_model.presence import is_part, plain_name
 from ple_model.run import Run
 from ple_model.tasks import HMM_MODES
+from ple_model.uncertainty import FALLBACK_SHARE, row_uncertainty, stored_quantiles
 
 
 def assemble(run: Run, data: Dataset, batch: Batch, task: str, target: int | None, seed: int) -> Explanation:
@@ -90,6 +92,7 @@ class Assembly:
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
+        told, size = sums(sources, groups, teller.alike)
         expert_names, experts = e.of_experts(encoded, score)
         return Explanation(
             run=e.run.name,
@@ -126,6 +129,9 @@ class Assembly:
             counterfactual=self._counterfactual(path, score, every, names),
             absent=_absent(path.absent, model.context.own is not None),
             audit=self._audit(found.nodes, experts.nodes),
+            size=size,
+            told=told,
+            fallback=self._fallback(output),
         )
 
     def _choose_target(self, output: PLEClusterOutput, names: Sequence[str]) -> tuple[Offer, ...]:
@@ -183,6 +189,14 @@ class Assembly:
                 )
             )  # fmt: skip
         return tuple(found)
+
+    def _fallback(self, output: PLEClusterOutput) -> Fallback | None:
+        """Whether the uncertainty lies above what validation customers rarely have, as `ple predict` marks it."""
+        head, known = output.evidential.get(self.task), stored_quantiles(self.explainer.run) or {}
+        if head is None or self.task not in known:
+            return None
+        threshold = known[self.task].threshold(FALLBACK_SHARE)
+        return Fallback(float(row_uncertainty(head)[0]) > threshold, threshold, FALLBACK_SHARE, known[self.task].n)
 
     def _experts(self, names: tuple[str, ...], values: Sequence[Any]) -> tuple[Contribution, ...]:
         model = self.explainer.model

@@ -34,10 +34,17 @@ def explain(
     was trained on. The reasons for a task without skill are withheld unless `anyway`. `UserError` for an unknown customer (with
     the nearest id), task, cutoff or class.
     """
-    from analysis.explain.assemble import assemble  # late: torch
-
     opened = opened_run(run)
     chosen = chosen_task(opened, task)
     data, row = find(opened, customer_id, cutoff, dataset)
-    found = assemble(opened, data, data.take([row]), chosen, target, seed)
-    return replace(found, skill=standing(opened, chosen, data), anyway=anyway)
+    return explain_row(opened, data, row, chosen, target=target, seed=seed, anyway=anyway)
+
+
+def explain_row(
+    run: Run, data: Dataset, row: int, task: str, *, target: int | None = None, seed: int = 0, anyway: bool = False
+) -> Explanation:
+    """As `explain`, of a row that was found before."""
+    from analysis.explain.assemble import assemble  # late: torch
+
+    found = assemble(run, data, data.take([row]), task, target, seed)
+    return replace(found, skill=standing(run, task, data), anyway=anyway)

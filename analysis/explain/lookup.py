@@ -95,5 +95,25 @@ def find(run: Run, customer: str, cutoff: str | None, dataset: Dataset | Path | 
     raise UserError(f"no customer '{customer}' in {run.name}{did_you_mean(customer, seen)}")
 
 
+def find_all(
+    run: Run, customers: Sequence[str], cutoff: str | None, dataset: Dataset | Path | str | None
+) -> dict[str, tuple[Dataset, int]]:
+    """(dataset, row) of each of these customers who is known, at a cut-off or at the customer's latest; each dataset is read
+    once."""
+    found: dict[str, tuple[Dataset, int]] = {}
+    for data in _open(run, dataset):
+        missing = set(customers) - set(found)
+        if not missing:
+            break
+        table = data.table(["customer_id", "cutoff"])
+        latest: dict[str, tuple[str, int]] = {}
+        for row, (name, date) in enumerate(zip(*(table.column(c).to_pylist() for c in ("customer_id", "cutoff")), strict=True)):
+            date = str(date)
+            if name in missing and (date == cutoff if cutoff is not None else date > latest.get(name, ("", 0))[0]):
+                latest[name] = date, row
+        found |= {name: (data, row) for name, (_, row) in latest.items()}
+    return found
+
+
 def class_name(names: Sequence[str], index: int) -> str:
     return names[index] if index < len(names) else f"class {index}"

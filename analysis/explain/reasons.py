@@ -102,6 +102,12 @@ def reasons(
     return tuple(make() for size, make in candidates[:limit] if size >= LEAST * candidates[0][0])
 
 
+def sums(features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike) -> tuple[float, float]:
+    """(sum, sum of absolute values) over all that `reasons` chooses from."""
+    values = [v for *_, v in merged(features, alike)] + [v for _, v in topics(groups).values()]
+    return float(sum(values)), float(sum(map(abs, values)))
+
+
 def merged(features: Sequence[FeatureContribution], alike: Alike) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
     """(who speaks, whose contributions are taken together, their sum): columns that say the same are one reason. The strongest
     of those that pull the way of the sum speaks."""

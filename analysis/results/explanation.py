@@ -178,6 +178,35 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Barred:
+    """What the model reads, but may not be given as a reason, and how much it moved the prediction."""
+
+    titles: tuple[tuple[str, str], ...]
+    """What is barred, in English and Korean: only what this model reads."""
+    value: float
+    """Signed sum of its contributions, in the unit of the prediction."""
+    size: float
+    """Sum of their absolute values."""
+    share: float
+    """`size` as a share of everything that moved the prediction either way, barred or not."""
+
+    def named(self, language: Language) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(t[language == "ko"] for t in self.titles))
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Whether the answer is too uncertain to act on: the mark that `ple predict` sets, at its default share."""
+
+    marked: bool
+    threshold: float
+    share: float
+    """Share of validation customers above the threshold."""
+    n: int
+    """Validation customers behind it."""
+
+
+@dataclass(frozen=True)
 class FeatureChange:
     """One feature moved in a counterfactual, in real units."""
 
@@ -260,6 +289,15 @@ class Explanation:
     """None where it is not known."""
     compared: tuple[str, str] = field(default=("", ""), kw_only=True)
     """Whom the reasons call similar customers, in English and Korean; empty where there are none to compare with."""
+    size: float = field(default=0.0, kw_only=True)
+    """Sum of |contribution| over all facts that could be a reason, those that say the same taken together: what a reason's
+    weight is a share of."""
+    told: float = field(default=0.0, kw_only=True)
+    """Their signed sum: with what is barred it adds up to prediction - typical within the gap that the checks allow."""
+    barred: Barred | None = field(default=None, kw_only=True)
+    """None where the model reads nothing that is barred."""
+    fallback: Fallback | None = field(default=None, kw_only=True)
+    """None where the run does not know its threshold, or the task has no evidential head."""
     anyway: bool = field(default=False, kw_only=True)
     """The reader asked for the reasons although the task has no skill."""
 
@@ -267,6 +305,11 @@ class Explanation:
     def unskilled(self) -> bool:
         """The task is not predicted better than by its average: no reason for a prediction means anything."""
         return self.skill is not None and self.skill.has_skill is False
+
+    def weight(self, reason: Reason) -> float:
+        """The reason's share of everything that moved the prediction either way, from 0 to 1."""
+        size = self.size + (0.0 if self.barred is None else self.barred.size)
+        return abs(reason.contribution) / size if size > 0 else 0.0
 
     def similar_said(self, language: Language) -> str:
         """Whom the reasons call similar; empty where none of them speaks of similar customers."""

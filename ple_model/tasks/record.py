@@ -94,6 +94,7 @@ class TaskSpec:
     condition: Condition = EVERYONE
     """For whom the task is defined; outside it there is no label and no score."""
     title_ko: str = ""
+    question_ko: str = ""
     label: str = ""
     """SQL, see the module docstring; empty: only a source's own table can label the task."""
     needs: str = ""

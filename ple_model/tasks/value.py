@@ -9,7 +9,8 @@ CHANNELS = ("branch or store", "app", "web")
 TASKS = (
     TaskSpec(
         "balance_util", "Balance utilisation", "Value", "regression", "huber", 1, "behavior", 1.0, ("temporal",),
-        unit="share of limit", title_ko="한도 사용률", question="Which share of the credit limit will be in use?",
+        unit="share of limit", title_ko="한도 사용률",
+        question="Which share of the credit limit will be in use?", question_ko="신용 한도 중 얼마를 사용하고 있을까요?",
         condition=CREDIT_LINE,
         label="""
             SELECT row_id, min({'d': as_of, 'u': balance / credit_limit}).u AS label FROM (
@@ -21,7 +22,9 @@ TASKS = (
     ),
     TaskSpec(
         "channel", "Channel", "Value", "multiclass", "nll", 3, "behavior", 0.8, ("temporal",), classes=CHANNELS,
-        title_ko="채널", question="Through which channel will the customer come next?", condition=ACTIVE_365,
+        title_ko="채널",
+        question="Through which channel will the customer come next?", question_ko="고객이 다음에 어느 채널로 올까요?",
+        condition=ACTIVE_365,
         label=f"""
             SELECT row_id, min({{'ts': ts, 'c': c}}).c AS label FROM (
                 SELECT s.row_id, e.ts, {position("e.channel", CHANNELS)} AS c
@@ -34,7 +37,8 @@ TASKS = (
     TaskSpec(
         "timing", "Timing", "Value", "multiclass", "nll", 28, "behavior", 0.8, ("temporal",),
         classes=tuple(f"in {d} days" if d != 1 else "in 1 day" for d in range(28)), title_ko="시점",
-        question="In how many days is the next activity?", condition=ACTIVE_84,
+        question="In how many days is the next activity?", question_ko="다음 활동은 며칠 뒤일까요?",
+        condition=ACTIVE_84,
         label="SELECT row_id, min(d) AS label FROM label_days WHERE d >= 0 AND d < $timing_days GROUP BY 1",
     ),
 )  # fmt: skip

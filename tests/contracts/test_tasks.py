@@ -77,6 +77,8 @@ def test_a_record_is_whole(name: str) -> None:
     assert t.title
     assert any("가" <= ch <= "힣" for ch in t.title_ko)
     assert t.question.endswith("?")
+    assert t.question_ko.endswith("?")
+    assert any("가" <= ch <= "힣" for ch in t.question_ko)
     assert (t.focal_alpha is None) == (t.kind != "binary")
     assert t.unit or t.kind != "regression"
     if t.kind == "multiclass":

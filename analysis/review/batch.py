@@ -1,0 +1,186 @@
+"""Reports for a list of customers into one folder. A batch that was stopped goes on: what is whole is kept, the rest is made.
+
+Of each customer there is the report as HTML, as PDF where asked for, and last a small JSON file with their digests: a report
+counts as whole when that file is there and the others are what it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from analysis.explain.customer import explain_row
+from analysis.explain.lookup import Undefined, chosen_task, find_all
+from analysis.review.issue import Desk, Format, Issued
+from ple_model.errors import UserError
+from ple_model.files import read_json, write_json
+from ple_model.safe_paths import check_tree, is_file, make_folder, open_file, write_bytes
+
+if TYPE_CHECKING:
+    from analysis.results.explanation import Explanation
+    from ple_model.data.dataset.reader import Dataset
+    from ple_model.run import Run
+
+BATCH, SUMMARY, LOCK = "batch.json", "summary.json", ".batch.lock"
+Tick = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """What is to be made of every customer."""
+
+    task: str
+    formats: tuple[Format, ...]
+    cutoff: str | None = None
+    anyway: bool = False
+
+
+@dataclass(frozen=True)
+class BatchSummary:
+    """What a batch came to. Lists of customers are as the reports show them, but `unknown`: those are no customers' ids."""
+
+    out: str
+    task: str
+    asked: int
+    made: int
+    kept: int
+    """Reports that were whole from before."""
+    unknown: tuple[str, ...]
+    outside: tuple[str, ...]
+    """Customers whom the task is not defined for: there is nothing to explain."""
+    withheld: int
+    failed: int
+    """Of those withheld: by a check of the explanation itself."""
+    reports: tuple[dict[str, Any], ...]
+
+    @property
+    def problem(self) -> bool:
+        """Somebody has no report, or an explanation failed a check of itself."""
+        return bool(self.unknown or self.outside or self.failed)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "problem": self.problem}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.made:,} reports made, {self.kept:,} kept from before, {self.asked:,} customers asked for -> {self.out}"
+        ]
+        if self.withheld:
+            lines.append(
+                f"  reasons withheld in {self.withheld:,}, of these {self.failed:,} by a check of the explanation itself"
+            )
+        if self.outside:
+            lines.append(f"  '{self.task}' is not defined for {len(self.outside):,}: {_some(self.outside)}")
+        if self.unknown:
+            lines.append(f"  not known to the run or its data, {len(self.unknown):,}: {_some(self.unknown)}")
+        return "\n".join(lines)
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def make_batch(
+    run: Run, customers: Sequence[str], out: Path, desk: Desk, order: BatchOrder, dataset: Dataset | Path | str | None = None,
+    tick: Tick = lambda done, total: None,
+) -> BatchSummary:  # fmt: skip
+    """The reports of these customers in `out`, made or kept. `UserError` where the folder holds another batch, or another
+    process works in it."""
+    task = chosen_task(run, order.task)
+    known = find_all(run, customers, order.cutoff, dataset)
+    reports: list[dict[str, Any]] = []
+    outside: list[str] = []
+    made = 0
+    with _held(out):
+        _same_batch(out, run, desk, order)
+        for i, customer in enumerate(c for c in customers if c in known):
+            tick(i, len(known))
+            name = desk.file_name(customer, task)
+            entry = _whole(out, name, order.formats)
+            if entry is None:
+                try:
+                    found = explain_row(run, *known[customer], task, anyway=order.anyway)
+                except Undefined:
+                    outside.append(desk.customer(customer))
+                    continue
+                entry = _write(out, desk.issue(found, order.formats), found)
+                made += 1
+            reports.append(entry)
+        tick(len(known), len(known))
+        summary = BatchSummary(
+            str(out), task, len(customers), made, len(reports) - made, tuple(c for c in customers if c not in known),
+            tuple(outside), sum(bool(r["withheld"]) for r in reports), sum(bool(r["failed"]) for r in reports), tuple(reports),
+        )  # fmt: skip
+        write_json(out / SUMMARY, summary.to_dict())
+    return summary
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """One process at a time works in a folder."""
+    try:
+        make_folder(out)
+    except OSError as e:
+        raise UserError(f"{out}: the folder cannot be made: {e.strerror or e}") from e
+    check_tree(out)
+    try:
+        with FileLock(out / LOCK, timeout=0):
+            yield
+    except Timeout as e:
+        raise UserError(f"{out}: another process makes reports here; wait for it or choose another folder") from e
+
+
+def _same_batch(out: Path, run: Run, desk: Desk, order: BatchOrder) -> None:
+    """A folder holds one batch: reports of one run, task, language and form."""
+    this = {
+        "run": run.name, "training_data": run.manifest.data.fingerprint, "trained": run.manifest.finished, "task": order.task,
+        "cutoff": order.cutoff, "language": desk.language, "masked": desk.mask is not None, "anyway": order.anyway,
+        "mask": None if desk.mask is None else desk.mask("which key"),
+    }  # fmt: skip
+    path = out / BATCH
+    if not is_file(path):
+        others = [p.name for p in out.iterdir() if p.name != LOCK and not p.name.endswith(".tmp")]
+        if others:
+            raise UserError(f"{out} holds other files ({others[0]}); reports go into a folder of their own")
+        write_json(path, this)
+        return
+    before = read_json(path)
+    for key, value in this.items():
+        if not isinstance(before, dict) or before.get(key) != value:
+            was = before.get(key) if isinstance(before, dict) else before
+            raise UserError(f"{out} holds another batch: its {key} is {was!r}, here it is {value!r}; choose another folder")
+
+
+def _whole(out: Path, name: str, formats: Sequence[Format]) -> dict[str, Any] | None:
+    """What was written of a report that is there in all these formats, unchanged; else None."""
+    try:
+        entry = read_json(out / f"{name}.json")
+        digests = {kind: _digest(out / f"{name}.{kind}") for kind in formats}
+        whole = isinstance(entry, dict) and all(entry["files"].get(kind) == d for kind, d in digests.items())
+        return entry if whole and {"withheld", "failed"} <= entry.keys() else None
+    except (UserError, FileNotFoundError, KeyError, AttributeError):
+        return None
+
+
+def _digest(path: Path) -> str:
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(out: Path, issued: Issued, found: Explanation) -> dict[str, Any]:
+    for kind, data in issued.files.items():
+        write_bytes(out / f"{issued.name}.{kind}", data)
+    entry = {
+        "customer": issued.customer, "cutoff": found.cutoff, "task": found.task, "decision": found.target_name,
+        "prediction": float(found.prediction), "withheld": found.withheld, "failed": found.faithfulness.withheld,
+        "fallback": None if found.fallback is None else found.fallback.marked, "files": issued.digests(),
+        "record": None if issued.receipt is None else vars(issued.receipt),
+    }  # fmt: skip
+    write_json(out / f"{issued.name}.json", entry)
+    return entry

@@ -1,0 +1,65 @@
+"""What laws ask an explanation of an automated decision to hold, with who fills it: the model, in this report, or the bank.
+
+Korea: Personal Information Protection Act art. 37-2 (in force since 15 March 2024), Credit Information Act art. 36-2, AI Basic
+Act art. 34 (in force since 22 January 2026). European Union: GDPR art. 22, AI Act art. 86. From secondary sources, and no legal
+advice: a bank's counsel checks what applies and from when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from analysis.i18n import section
+from analysis.results.explanation import Explanation
+from analysis.results.review import Block
+from ple_model.numerals import Language
+
+Filler = Literal["model", "bank", "both"]
+LAWS = ("pipa", "credit", "ai_basic", "eu")
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One thing that a law asks for. `key` names its words in the catalogue, `where` the part of the report that holds it."""
+
+    law: str
+    key: str
+    filled: Filler
+    where: str
+    needs_reasons: bool = False
+    """Not filled where the reasons are withheld."""
+
+
+DEMANDS = (
+    Demand("pipa", "pipa_explained", "model", "reasons", needs_reasons=True),
+    Demand("pipa", "pipa_30_days", "bank", "review"),
+    Demand("pipa", "pipa_refusal", "bank", "review"),
+    Demand("pipa", "pipa_human", "bank", "review"),
+    Demand("credit", "credit_result", "model", "decision"),
+    Demand("credit", "credit_criteria", "model", "reasons", needs_reasons=True),
+    Demand("credit", "credit_data", "model", "data"),
+    Demand("credit", "credit_correction", "bank", "review"),
+    Demand("ai_basic", "ai_result", "model", "decision"),
+    Demand("ai_basic", "ai_criteria", "model", "reasons", needs_reasons=True),
+    Demand("ai_basic", "ai_training", "model", "data"),
+    Demand("ai_basic", "ai_oversight", "bank", "review"),
+    Demand("ai_basic", "ai_records", "both", "record"),
+    Demand("eu", "eu_intervention", "bank", "review"),
+    Demand("eu", "eu_contest", "bank", "review"),
+    Demand("eu", "eu_role", "both", "reasons", needs_reasons=True),
+)
+
+
+def checklist(found: Explanation, language: Language) -> tuple[Block, ...]:
+    """One table a law: what it asks for, who fills it, and where it stands."""
+    w = section("checklist", language)
+    head = (w["asks"], w["by"], w["where"])
+    blocks = [Block(w[law], "table", tuple(_row(d, found, w) for d in DEMANDS if d.law == law), head) for law in LAWS]
+    return (*blocks, Block(w["advice_heading"], "lines", ((w["advice"],),)))
+
+
+def _row(demand: Demand, found: Explanation, w: dict[str, str]) -> tuple[str, str, str]:
+    if demand.needs_reasons and found.withheld:
+        return w[demand.key], w["by_bank"], w["where_withheld"]
+    return w[demand.key], w[f"by_{demand.filled}"], w[f"where_{demand.where}"]

@@ -1,0 +1,103 @@
+"""A report is issued: masked, made, noted in the audit record, and only then handed out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from analysis.results.explanation import Explanation
+from analysis.results.review import RunFacts
+from analysis.review.about import run_facts
+from analysis.review.content import review
+from analysis.review.html import to_html
+from analysis.review.mask import Mask
+from analysis.review.pdf import to_pdf
+from analysis.review.record import Person, Receipt, append, record_folder
+from ple_model.numerals import Language
+
+if TYPE_CHECKING:
+    from ple_model.run import Run
+
+Format = Literal["html", "pdf"]
+LONGEST = 150
+"""Signs of a customer in the name of a file."""
+
+
+@dataclass(frozen=True)
+class Issued:
+    """One report: `name` without an ending, the files by format, its place in the record (None: nothing was recorded)."""
+
+    name: str
+    customer: str
+    files: dict[str, bytes]
+    receipt: Receipt | None
+
+    def digests(self) -> dict[str, str]:
+        """sha256 by format."""
+        return {kind: hashlib.sha256(data).hexdigest() for kind, data in self.files.items()}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What all reports of one sitting share. `mask` None: ids are shown; `record` None: nothing is recorded (an app that may
+    not write)."""
+
+    about: RunFacts
+    language: Language
+    by: Person
+    mask: Mask | None
+    record: Path | None
+
+    @staticmethod
+    def of(
+        run: Run, language: Language, *, by: Person | None = None, show_ids: bool = False, key_file: Path | None = None,
+        record: Path | None = None, recorded: bool = True,
+    ) -> Desk:  # fmt: skip
+        """For a run; `record`: the folder of the record (default: in the run's own)."""
+        mask = None if show_ids else Mask.of(run.manifest.data.fingerprint, key_file)
+        place = (record_folder(run.path) if record is None else record) if recorded else None
+        return Desk(run_facts(run), language, by or Person.of_account(), mask, place)
+
+    def customer(self, customer_id: str) -> str:
+        """As the reports show a customer."""
+        return customer_id if self.mask is None else self.mask(customer_id)
+
+    def file_name(self, customer_id: str, task: str) -> str:
+        """Of a report, without its ending; an id that is shown keeps its letters and digits, all else is written as %XX."""
+        shown = quote(self.customer(customer_id), safe="").replace(".", "%2E")
+        return f"{shown[:LONGEST]}-{task}"
+
+    def issue(self, found: Explanation, formats: Sequence[Format]) -> Issued:
+        """The report of an explanation in these formats, noted in the record before it is handed out."""
+        customer = self.customer(found.customer_id)
+        name = self.file_name(found.customer_id, found.task)
+        report = review(found, self.about, self.language, customer=None if self.mask is None else customer)
+        made = {"html": lambda: to_html(report).encode(), "pdf": lambda: to_pdf(report)}
+        issued = Issued(name, customer, {kind: made[kind]() for kind in formats}, None)
+        if self.record is None:
+            return issued
+        facts = self._facts(found, issued, report.digest())
+        return Issued(issued.name, customer, issued.files, append(self.record, facts, self.by))
+
+    def _facts(self, found: Explanation, issued: Issued, contents: str) -> dict[str, Any]:
+        audit = found.audit
+        return {
+            "what": "report", "customer": issued.customer, "masked": self.mask is not None, "cutoff": found.cutoff,
+            "task": found.task, "decision": found.target_name, "prediction": float(found.prediction),
+            "withheld": found.withheld, "language": self.language, "run": self.about.run,
+            "weights": audit.get("weights_sha256"), "training_data": audit.get("training_data"),
+            "customer_data": audit.get("customer_data"), "release": audit.get("version"), "contents": contents,
+            "files": issued.digests(),
+        }  # fmt: skip
+
+
+def masked(found: Explanation, mask: Mask | None) -> Explanation:
+    """The explanation with masks in the place of all customers' ids."""
+    if mask is None:
+        return found
+    near = tuple(replace(s, customer_id=mask(s.customer_id)) for s in found.similar)
+    return replace(found, customer_id=mask(found.customer_id), similar=near)

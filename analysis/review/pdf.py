@@ -1,0 +1,173 @@
+"""The report for review as a PDF of two A4 pages, without a browser (ReportLab, BSD licence); its font is embedded.
+
+ReportLab was chosen over two others: WeasyPrint needs Pango, which pip does not bring; fpdf2 is under the LGPL. The first page
+is set as large as it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from io import BytesIO
+from typing import Any
+
+from analysis.results.review import Block, ReviewReport
+from analysis.review.fonts import registered
+from analysis.review.html import WIDE_FIELD
+from ple_model.errors import UserError
+
+MARGIN_MM = 14.0
+SIZES = (9.0, 8.7, 8.4, 8.1, 7.8, 7.5, 7.2, 6.9, 6.6, 6.3, 6.0)
+"""Sizes in points, the largest that fits is taken; below the last a page runs on."""
+COLOURS = {"ok": "#146c2e", "unknown": "#5f6368", "withheld": "#b3261e"}
+QUIET, LINE = "#555555", "#bbbbbb"
+
+
+def to_pdf(report: ReviewReport) -> bytes:
+    """The file. The same report gives the same bytes. `UserError` where the library or the font is not installed."""
+    try:
+        from reportlab.platypus import PageBreak
+    except ModuleNotFoundError as e:
+        raise UserError("a PDF needs the library ReportLab, which is not installed: pip install 'ple-scope[pdf]'") from e
+    first = max((s for s in SIZES if _fits(report, s)), default=SIZES[-1])
+    parts = [*_Writer(report, first).first(), PageBreak(), *_Writer(report, SIZES[1]).second()]
+    return _built(report, parts)
+
+
+def _fits(report: ReviewReport, size: float) -> bool:
+    """Whether the first page is one at this size."""
+    width, height = _frame()
+    left = height
+    for part in _Writer(report, size).first():
+        _, used = part.wrap(width, height)
+        left -= used + part.getSpaceBefore() + part.getSpaceAfter()
+    return left >= 0
+
+
+def _frame() -> tuple[float, float]:
+    """Width and height in points of what a page holds: A4 less margins, the footer and the frame's own padding."""
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+
+    return A4[0] - 2 * MARGIN_MM * mm, A4[1] - (2 * MARGIN_MM + 6) * mm
+
+
+def _built(report: ReviewReport, parts: list[Any]) -> bytes:
+    from reportlab.lib.pagesizes import A4
+    from reportlab.lib.units import mm
+    from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
+
+    out, margin = BytesIO(), MARGIN_MM * mm
+    regular, _ = registered()
+
+    def foot(canvas: Any, document: Any) -> None:
+        canvas.setFont(regular, 6.5)
+        canvas.setFillColor(QUIET)
+        canvas.drawString(margin, margin - 4 * mm, report.footer)
+        canvas.drawRightString(A4[0] - margin, margin - 4 * mm, f"{report.customer} · {document.page}")
+
+    document = BaseDocTemplate(
+        out, pagesize=A4, title=report.title, subject=report.answer, author="ple-scope", lang=report.language, invariant=1
+    )
+    width, height = _frame()
+    frame = Frame(margin, margin + 2 * mm, width, height + 4 * mm, 0, 0, 0, 0)
+    document.addPageTemplates([PageTemplate(frames=[frame], onPage=foot)])
+    document.build(parts)
+    return out.getvalue()
+
+
+class _Writer:
+    """A report's blocks as ReportLab's flowables at one size."""
+
+    def __init__(self, report: ReviewReport, size: float) -> None:
+        from reportlab.lib.styles import ParagraphStyle
+
+        self.report, self.size = report, size
+        regular, bold = registered()
+        base = {"fontName": regular, "fontSize": size, "leading": 1.33 * size}
+        self.text = ParagraphStyle("text", **base)
+        self.strong = ParagraphStyle("strong", **{**base, "fontName": bold})
+        self.right = ParagraphStyle("right", **{**base, "alignment": 2})
+        self.strong_right = ParagraphStyle("strong_right", **{**base, "fontName": bold, "alignment": 2})
+        self.quiet = ParagraphStyle("quiet", **{**base, "textColor": QUIET, "fontSize": 0.92 * size, "leading": 1.25 * size})
+        self.heading = ParagraphStyle(
+            "heading", **{**base, "fontName": bold, "fontSize": 1.1 * size, "spaceBefore": 0.7 * size, "spaceAfter": 0.2 * size}
+        )
+        self.title = ParagraphStyle("title", **{**base, "fontSize": 1.15 * size, "leading": 1.5 * size, "textColor": QUIET})
+        self.answer = ParagraphStyle("answer", **{**base, "fontName": bold, "fontSize": 1.75 * size, "leading": 2.3 * size})
+
+    def first(self) -> list[Any]:
+        r = self.report
+        head = [self._p(r.title, self.title), self._p(r.answer, self.answer), self._p(r.against, self.quiet), self._badge()]
+        return [*head, *(part for block in r.first for part in self._block(block))]
+
+    def second(self) -> list[Any]:
+        heading = self._p(self.report.second_title, self.answer)
+        return [heading, *(part for block in self.report.second for part in self._block(block))]
+
+    def _p(self, text: str, style: Any) -> Any:
+        from reportlab.platypus import Paragraph
+
+        return Paragraph(escape(text, quote=False), style)
+
+    def _badge(self) -> Any:
+        colour = COLOURS[self.report.level]
+        style = [("LINEBEFORE", (0, 0), (0, 0), 3, colour), ("BACKGROUND", (0, 0), (-1, -1), "#f3f3f3")]
+        return self._grid([[self._p(self.report.verdict, self.strong)]], [1.0], style, pad=0.35, above=0.5)
+
+    def _block(self, block: Block) -> Iterator[Any]:
+        yield self._p(block.heading, self.heading)
+        if block.kind == "lines":
+            yield from (self._p(text, self.text) for (text,) in block.rows)
+        elif block.kind == "facts":
+            rows = [[self._p(name, self.quiet), self._p(text, self.text)] for name, text in block.rows]
+            yield self._grid(rows, [0.23, 0.77], [])
+        elif block.kind == "table":
+            yield self._table(block)
+        else:
+            yield self._form(block)
+        if block.note:
+            yield self._p(block.note, self.quiet)
+
+    def _table(self, block: Block) -> Any:
+        columns, first = len(block.head), len(block.rows) - block.bold
+        rows = [[self._p(h, self._style(i, block, bold=True)) for i, h in enumerate(block.head)]]
+        rows += [
+            [self._p(cell, self._style(i, block, bold=k >= first)) for i, cell in enumerate(row)]
+            for k, row in enumerate(block.rows)
+        ]
+        shares = [1 - 0.13 * (columns - 1), *([0.13] * (columns - 1))] if block.numbers else [0.5, 0.2, 0.3]
+        return self._grid(rows, shares, [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE)])
+
+    def _style(self, column: int, block: Block, *, bold: bool) -> Any:
+        if column and block.numbers:
+            return self.strong_right if bold else self.right
+        return self.strong if bold else self.text
+
+    def _form(self, block: Block) -> Any:
+        """Two fields a line with room to write; the notes have a line of their own."""
+        names = [name for (name,) in block.rows]
+        pairs = [names[: WIDE_FIELD - 1], [names[WIDE_FIELD - 1], ""], [names[WIDE_FIELD], ""]]
+        rest = names[WIDE_FIELD + 1 :]
+        pairs += [rest[i : i + 2] for i in range(0, len(rest), 2)]
+        rows = [[self._p(n, self.quiet) for n in (*pair, "")[:2]] for pair in pairs]
+        tall = {2: 3.4}
+        heights = [tall.get(i, 2.0) * self.size for i in range(len(rows))]
+        style = [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE), ("SPAN", (0, 1), (1, 1)), ("SPAN", (0, 2), (1, 2))]
+        return self._grid(rows, [0.5, 0.5], style, heights=heights)
+
+    def _grid(
+        self, rows: list[list[Any]], shares: list[float], style: list[Any], *, pad: float = 0.14, above: float = 0.0,
+        heights: list[float] | None = None,
+    ) -> Any:  # fmt: skip
+        from reportlab.platypus import Table, TableStyle
+
+        width = _frame()[0]
+        common = [
+            ("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0.4 * self.size),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 0.4 * self.size), ("TOPPADDING", (0, 0), (-1, -1), pad * self.size),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), pad * self.size),
+        ]  # fmt: skip
+        return Table(
+            rows, [width * s for s in shares], heights, style=TableStyle([*common, *style]), spaceBefore=above * self.size
+        )

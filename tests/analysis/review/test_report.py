@@ -1,0 +1,142 @@
+"""The report for review: what it must hold, that its numbers add up, that HTML and PDF say the same in both languages."""
+
+from __future__ import annotations
+
+import html
+import inspect
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from analysis.explain.faithful import judge
+from analysis.i18n import section
+from analysis.results.explanation import Barred, Explanation, Reason, Standing
+from analysis.results.review import ReviewReport
+from analysis.review.about import GENERATED, run_facts
+from analysis.review.checklist import DEMANDS, LAWS
+from analysis.review.content import review
+from analysis.review.html import to_html
+from analysis.review.pdf import to_pdf
+from ple_model.data.synth import generate
+from ple_model.numerals import LANGUAGES, Language
+from ple_model.run import Run
+
+
+def texts(report: ReviewReport) -> list[str]:
+    blocks = [t for b in (*report.first, *report.second) for t in (b.heading, b.note, *b.head, *(c for r in b.rows for c in r))]
+    return [t for t in (report.answer, report.against, report.verdict, *blocks) if t]
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_html_and_pdf_hold_every_text_of_the_report(tiny_run: Run, explained: Explanation, language: Language) -> None:
+    report = review(explained, run_facts(tiny_run), language, customer="7QK2-M0XA-94TD")
+    page, reader = to_html(report), PdfReader(io.BytesIO(to_pdf(report)))
+    printed = squeezed("".join(p.extract_text() for p in reader.pages))
+    shown = squeezed(html.unescape(re.sub(r"<[^>]+>", "", page)))
+    assert len(reader.pages) == 2
+    for text in texts(report):
+        assert squeezed(text) in printed, text
+        assert squeezed(text) in shown, text
+    assert "<script" not in page
+    assert "http" not in page.split("</style>")[1]
+    assert explained.customer_id not in page + printed
+
+
+def test_the_font_is_embedded_with_the_signs_of_both_languages(tiny_run: Run, explained: Explanation) -> None:
+    reader = PdfReader(io.BytesIO(to_pdf(review(explained, run_facts(tiny_run), "ko"))))
+    fonts = {name: f.get_object() for p in reader.pages for name, f in p["/Resources"]["/Font"].items()}
+    used = [f for f in fonts.values() if "Nanum" in f["/BaseFont"]]
+    assert used
+    assert all("/FontFile2" in f["/FontDescriptor"] for f in used)
+
+
+def test_the_same_report_gives_the_same_bytes(tiny_run: Run, explained: Explanation) -> None:
+    report = review(explained, run_facts(tiny_run), "en")
+    assert to_pdf(report) == to_pdf(report)
+    assert report.digest() == review(explained, run_facts(tiny_run), "en").digest()
+    assert report.digest() != review(replace(explained, prediction=0.5), run_facts(tiny_run), "en").digest()
+
+
+def test_a_long_report_is_set_smaller_until_a_page_holds_it(tiny_run: Run, explained: Explanation) -> None:
+    long = tuple(Reason("A fact that is told at length. " * 12, "사실" * 90, ("x",), 0.01) for _ in range(6))
+    many = replace(explained, reasons=long[:4], against=long[4:])
+    for language in LANGUAGES:
+        assert len(PdfReader(io.BytesIO(to_pdf(review(many, run_facts(tiny_run), language)))).pages) == 2
+
+
+def effects(report: ReviewReport) -> tuple[list[float], list[float]]:
+    """(effects, weights in percent) of the table of reasons, row by row."""
+    block = report.first[1]
+    return [float(r[1]) for r in block.rows], [float(r[2].rstrip("%")) if r[2] else 0.0 for r in block.rows]
+
+
+def test_the_table_of_reasons_adds_up_with_what_is_barred(tiny_run: Run, explained: Explanation) -> None:
+    for barred in (None, Barred((("age", "나이"),), 0.04, 0.06, 0.06 / (0.06 + explained.size))):
+        told = explained.told - (0.0 if barred is None else barred.value)
+        x = replace(explained, barred=barred, told=told)
+        values, weights = effects(review(x, run_facts(tiny_run), "en"))
+        assert sum(values[:-1]) == pytest.approx(values[-1], abs=0.05 * len(values))
+        assert values[-1] == pytest.approx(100 * explained.difference, abs=0.051)
+        assert sum(weights[:-1]) == pytest.approx(100, abs=0.5 * len(weights))
+        said = " ".join(texts(review(x, run_facts(tiny_run), "en")))
+        assert ("may not be used as reasons" in said) == (barred is not None)
+
+
+def test_withheld_reasons_leave_their_demands_open(tiny_run: Run, explained: Explanation) -> None:
+    secret = Reason("SECRET", "SECRET", ("x",), 1.0)
+    failed = replace(explained, reasons=(secret,), faithfulness=judge(0.9, None, None, enough=True))
+    unskilled = replace(explained, reasons=(secret,), skill=Standing(0.0, -0.1, 0.1, 300, has_skill=False))
+    w = section("checklist", "en")
+    for x, level in ((failed, "withheld"), (unskilled, "withheld")):
+        report = review(x, run_facts(tiny_run), "en")
+        assert report.level == level
+        assert "SECRET" not in " ".join(texts(report))
+        open_rows = [r for b in report.second for r in b.rows if r[-1] == w["where_withheld"]]
+        assert len(open_rows) == sum(d.needs_reasons for d in DEMANDS)
+        assert all(r[1] == w["by_bank"] for r in open_rows)
+
+
+def test_the_checklist_covers_every_law_and_calls_itself_no_advice(tiny_run: Run, explained: Explanation) -> None:
+    assert {d.law for d in DEMANDS} == set(LAWS)
+    report = review(explained, run_facts(tiny_run), "en")
+    said = " ".join(t for b in report.second for t in (b.heading, *(c for r in b.rows for c in r)))
+    for name in (
+        "art. 37-2",
+        "art. 36-2",
+        "AI Basic Act, art. 34",
+        "GDPR art. 22",
+        "AI Act art. 86",
+        "no legal advice",
+        "30 days",
+    ):
+        assert name in said
+
+
+def test_identity_and_limits_are_those_of_the_explanation(tiny_run: Run, explained: Explanation) -> None:
+    said = " ".join(texts(review(explained, run_facts(tiny_run), "en")))
+    for part in (explained.audit["weights_sha256"][:16], tiny_run.manifest.data.fingerprint[:16], "0.210", "400 cases"):
+        assert part in said
+    assert explained.shown(explained.prediction) in said
+    about = run_facts(tiny_run)
+    assert (about.rows, about.data) == (tiny_run.manifest.data.rows["train"], tiny_run.manifest.data.name)
+
+
+def test_generated_data_is_known_by_the_note_that_its_maker_leaves() -> None:
+    assert GENERATED in Path(inspect.getfile(generate)).read_text(encoding="utf-8")
+
+
+def test_a_name_cannot_be_markup_in_either_form(tiny_run: Run, explained: Explanation) -> None:
+    hostile = Reason("<script>alert(1)</script> & <b>x</b>", "<font size=90>", ("x",), 0.1)
+    report = review(replace(explained, reasons=(hostile,)), run_facts(tiny_run), "en", customer='"><img src=x>')
+    assert "<script>" not in to_html(report)
+    assert "<img" not in to_html(report)
+    printed = "".join(p.extract_text() for p in PdfReader(io.BytesIO(to_pdf(report))).pages)
+    assert "alert(1)" in printed
