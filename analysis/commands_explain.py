@@ -63,6 +63,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--audit", type=folder_out, metavar="DIR", help="folder of the audit record (default: RUN/audit); see `ple audit`"
     )
     parser.add_argument(
+        "--config", type=file_in, metavar="FILE",
+        help="YAML with `explanations: {barred: [...]}`: what may not be a reason (default: the run's own configuration)",
+    )  # fmt: skip
+    parser.add_argument(
         "--anyway", action="store_true", help="show the reasons, under a warning, also for a task that is not predicted better "
         "than by its average",
     )  # fmt: skip
@@ -79,6 +83,14 @@ def _run(args: argparse.Namespace) -> int:
     return _one(args) if args.customer is not None else _many(args)
 
 
+def _barred(args: argparse.Namespace) -> list[str] | None:
+    if args.config is None:
+        return None
+    from ple_model.config import read_explanations
+
+    return read_explanations(args.config).barred
+
+
 def _desk(args: argparse.Namespace) -> Desk:
     from analysis.review.issue import Desk
     from ple_model.run import load_run
@@ -91,7 +103,10 @@ def _one(args: argparse.Namespace) -> int:
         raise UserError("--out and --pdf without a file go with --customers; for one customer: --html FILE, --pdf FILE")
     wanted = {kind: path for kind in ("html", "pdf") if (path := getattr(args, kind)) is not None}
     desk = _desk(args) if wanted or args.details is not None else None
-    found = explain(args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target, anyway=args.anyway)
+    barred = _barred(args)
+    found = explain(
+        args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target, anyway=args.anyway, barred=barred
+    )
     if desk is not None:
         _write(args, desk, found, wanted)
     if args.json:
@@ -129,7 +144,7 @@ def _many(args: argparse.Namespace) -> int:
         )
     run = load_run(args.run)
     order = BatchOrder(
-        chosen_task(run, args.task), ("html",) if args.pdf is None else ("html", "pdf"), args.cutoff, args.anyway
+        chosen_task(run, args.task), ("html",) if args.pdf is None else ("html", "pdf"), args.cutoff, args.anyway, _barred(args)
     )
     tick = counter("customers", quiet=args.json, heard=listener(args))
     summary = make_batch(run, read_ids(args.customers), args.out, _desk(args), order, args.dataset, tick)

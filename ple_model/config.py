@@ -345,6 +345,14 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class ExplanationsConfig:
+    barred: list[str] = key(
+        ["age", "sex", "region"],
+        "What may not be given as a reason: columns, their groups, inputs, or the kinds age, sex and region.",
+    )
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole configuration. `shared_experts` keeps its order: it fixes the order of blocks in shared_concat."""
 
@@ -361,6 +369,7 @@ class Config:
     evidential: EvidentialConfig = field(default_factory=EvidentialConfig)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    explanations: ExplanationsConfig = field(default_factory=ExplanationsConfig)
 
     def __post_init__(self) -> None:
         if not self.shared_experts:
@@ -525,6 +534,17 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise UserError(f"{path}: the top level must be a mapping of sections")
     return raw
+
+
+def read_explanations(path: Path) -> ExplanationsConfig:
+    """The section `explanations` of a file that holds nothing else. `UserError` names the key."""
+    raw = _read_yaml(path)
+    for section in raw:
+        if section != "explanations":
+            raise UserError(
+                f"{path}: {shown_key(section)} is not read here{did_you_mean(shown_key(section), ['explanations'])}"
+            )
+    return _build(ExplanationsConfig, raw.get("explanations") or {}, "explanations")
 
 
 def preset_dict(name: str) -> dict[str, Any]:

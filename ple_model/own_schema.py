@@ -21,11 +21,14 @@ SCALES = ("linear", "log", "raw")
 MAX_COLUMNS = 100_000
 
 
-def own_schema(columns: tuple[FeatureColumn, ...], fixed: frozenset[str] = frozenset()) -> FeatureSchema:
+def own_schema(
+    columns: tuple[FeatureColumn, ...], fixed: frozenset[str] = frozenset(), barred: frozenset[str] = frozenset()
+) -> FeatureSchema:
     """The schema of these columns. `ValueError` where names repeat, a part is torn, or a raw column stands before another."""
     index = {c.name: i for i, c in enumerate(columns)}
-    if not fixed <= set(index):
-        raise ValueError(f"no column is named '{min(fixed - set(index))}', which 'fixed' names")
+    for key, marked in (("fixed", fixed), ("barred", barred)):
+        if not marked <= set(index):
+            raise ValueError(f"no column is named '{min(marked - set(index))}', which '{key}' names")
     if len(index) != len(columns):
         raise ValueError("two columns have one name")
     parts: dict[str, slice] = {}
@@ -38,12 +41,16 @@ def own_schema(columns: tuple[FeatureColumn, ...], fixed: frozenset[str] = froze
         if known is not None and known.stop != i:
             raise ValueError(f"the columns of '{column.part}' do not stand together")
         parts[column.part] = slice(i if known is None else known.start, i + 1)
-    return FeatureSchema(VERSION, columns, MappingProxyType(index), MappingProxyType(parts), own=True, fixed=fixed)
+    return FeatureSchema(
+        VERSION, columns, MappingProxyType(index), MappingProxyType(parts), own=True, fixed=fixed, barred=barred
+    )
 
 
 def save_own(schema: FeatureSchema, folder: Path) -> None:
     columns = [{f: getattr(c, f) for f in COLUMN_FIELDS} for c in schema.columns]
-    write_json(folder / FILE, {"version": VERSION, "columns": columns, "fixed": sorted(schema.fixed)})
+    write_json(
+        folder / FILE, {"version": VERSION, "columns": columns, "fixed": sorted(schema.fixed), "barred": sorted(schema.barred)}
+    )
 
 
 def load_own(folder: Path) -> FeatureSchema | None:
@@ -58,10 +65,11 @@ def load_own(folder: Path) -> FeatureSchema | None:
             raise ValueError("no columns of a version that is read here")
         if not all(isinstance(e[f], str) for e in entries for f in COLUMN_FIELDS):
             raise ValueError("a column's fields are not all text")
-        fixed = stored.get("fixed", [])  # a dataset from before it could be said has none
-        if not isinstance(fixed, list) or not all(isinstance(n, str) for n in fixed):
-            raise ValueError("'fixed' is no list of names")
+        marks = {key: stored.get(key, []) for key in ("fixed", "barred")}  # a dataset from before it could be said has none
+        for key, names in marks.items():
+            if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+                raise ValueError(f"'{key}' is no list of names")
         columns = tuple(FeatureColumn(i, **{f: e[f] for f in COLUMN_FIELDS}) for i, e in enumerate(entries))
-        return own_schema(columns, frozenset(fixed))
+        return own_schema(columns, frozenset(marks["fixed"]), frozenset(marks["barred"]))
     except (AttributeError, KeyError, TypeError, ValueError) as e:
         raise UserError(f"{path} is damaged: {e}") from e

@@ -86,6 +86,8 @@ class FeatureSchema:
     """The columns of a table of one's own, which came with a dataset; False: those of this package."""
     fixed: frozenset[str] = frozenset()
     """Columns of a table of one's own that nobody can change, such as an age: counterfactuals leave them as they are."""
+    barred: frozenset[str] = frozenset()
+    """Columns of a table of one's own that may not be given as reasons."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> FeatureSchema:
         return self  # nothing in it changes

@@ -18,6 +18,7 @@ RECORDS = ("ple_model.experts", "ple_model.tasks", "ple_model.data.features", "p
 DATA = frozenset(
     {
         "alphabets",
+        "barred_words",
         "category_words",
         "currencies",
         "guess_roles",

@@ -7,7 +7,7 @@ the strongest in real units (`reasons`), and the explanation tests itself before
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,11 +20,13 @@ from analysis.engine.explainer import Explainer, single
 from analysis.engine.reference import Path as InputPath
 from analysis.engine.score import Score, class_names, distribution, shown
 from analysis.explain import faithful
+from analysis.explain.barred import GROUP, barred_inputs
 from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
 from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons, sums
 from analysis.explain.source_columns import by_source
+from analysis.i18n import phrase
 from analysis.results.explanation import (
     Contribution,
     Counterfactual,
@@ -51,9 +53,11 @@ from ple_model.tasks import HMM_MODES
 from ple_model.uncertainty import FALLBACK_SHARE, row_uncertainty, stored_quantiles
 
 
-def assemble(run: Run, data: Dataset, batch: Batch, task: str, target: int | None, seed: int) -> Explanation:
-    """The explanation of one task (and class) for the one customer in `batch`."""
-    return Assembly(Explainer.cached(run), data, batch, task, target, seed).explanation()
+def assemble(
+    run: Run, data: Dataset, batch: Batch, task: str, target: int | None, seed: int, barred: Sequence[str]
+) -> Explanation:
+    """The explanation of one task (and class) for the one customer in `batch`, without reasons that are `barred`."""
+    return Assembly(Explainer.cached(run), data, batch, task, target, seed, barred).explanation()
 
 
 @dataclass
@@ -66,6 +70,8 @@ class Assembly:
     task: str
     target: int | None
     seed: int
+    barred: Sequence[str] = ()
+    """What may not be given as a reason."""
 
     def explanation(self) -> Explanation:
         e, task = self.explainer, self.task
@@ -84,15 +90,21 @@ class Assembly:
 
         path = InputPath.of(inputs, e.reference)
         found = e.of_inputs(path, score)
-        groups = path.group_values(found.values)
-        columns, every = self._columns(path, found.values, inputs.features)
+        whole = path.group_values(found.values)
+        tested = found.values[path.fields.index("features")][0].double().numpy()
+        barred = barred_inputs(model.context.schema, self.barred)
+        kept, _ = barred.split(path.fields, found.values, path.fields, 0.0)
+        groups = path.group_values(kept)
+        every = self._columns(path, kept, inputs.features)
         sources = by_source(model.context.schema, every)
-        teller = Teller(e, self.data, self.batch, path, found, task, self.target)
+        teller = Teller(e, self.data, self.batch, path, replace(found, values=kept), task, self.target, barred.columns)
         target_name = class_name(names, self.target) if self.target is not None else ""
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
         told, size = sums(sources, groups, teller.alike)
+        held = barred.split(path.fields, found.values, path.fields, size)[1]
+        shown = groups if held is None else {**groups, GROUP: held.value}
         expert_names, experts = e.of_experts(encoded, score)
         return Explanation(
             run=e.run.name,
@@ -118,19 +130,20 @@ class Assembly:
             reasons=reasons(sources, groups, subject, sign, FOR, teller=teller, alike=teller.alike, beside=teller.beside),
             against=reasons(sources, groups, subject, -sign, AGAINST, teller=teller, alike=teller.alike, beside=teller.beside),
             compared=("", "") if teller.similar is None else teller.similar.who(),
-            groups=_ranked(groups, title, lambda g: "part" if g not in path.fields else "field"),
+            groups=_ranked(shown, _group_title, lambda g: GROUP if g == GROUP else "field" if g in path.fields else "part"),
             features=every[:30],
             experts=self._experts(expert_names, experts.values),
             experts_typical=experts.baseline,
             concepts=self._concepts(encoded, experts.gradients[0], experts.values[0]),
             transfer=self._transfer(output, score),
             similar=self._similar(encoded, score, names),
-            faithfulness=self._faithfulness(path, score, found, groups, columns),
-            counterfactual=self._counterfactual(path, score, every, names),
+            faithfulness=self._faithfulness(path, score, found, whole, tested),
+            counterfactual=self._counterfactual(path, score, every, names, barred.columns),
             absent=_absent(path.absent, model.context.own is not None),
             audit=self._audit(found.nodes, experts.nodes),
             size=size,
             told=told,
+            barred=held,
             fallback=self._fallback(output),
         )
 
@@ -144,16 +157,14 @@ class Assembly:
         self.target = self._class(self.target or 0, spec.out_dim, names) if spec.out_dim > 1 else None
         return ()
 
-    def _columns(
-        self, path: InputPath, values: Sequence[Any], features: torch.Tensor
-    ) -> tuple[NDArray[np.float64], tuple[FeatureContribution, ...]]:
-        """Every column's part in the difference, as numbers and told in real units."""
+    def _columns(self, path: InputPath, values: Sequence[Any], features: torch.Tensor) -> tuple[FeatureContribution, ...]:
+        """Every column's part in the difference, told in real units."""
         position = path.fields.index("features")
         columns = values[position][0].double().numpy()
         normalizer = self.data.normalizer()
         own = normalizer.inverse(features.numpy())[0]
         typical = normalizer.inverse(path.starts[position].numpy())[0]
-        return columns, feature_contributions(self.explainer.model.context.schema, columns, own, typical, limit=None)
+        return feature_contributions(self.explainer.model.context.schema, columns, own, typical, limit=None)
 
     def _subject(self, target_name: str) -> Subject:
         """What the reasons' sentences speak of."""
@@ -305,8 +316,10 @@ class Assembly:
         gap = abs(found.total - found.difference) / max(abs(found.difference), 0.1 * spread)
         return faithful.judge(gap, removed, faithful.alike(columns, strange), enough=enough)
 
-    def _counterfactual(self, path: Any, score: Score, features: Sequence[Any], names: Sequence[str]) -> Counterfactual | None:
-        return counterfactual(self.explainer, path, score, features, names)
+    def _counterfactual(
+        self, path: Any, score: Score, features: Sequence[Any], names: Sequence[str], barred: NDArray[np.bool_]
+    ) -> Counterfactual | None:
+        return counterfactual(self.explainer, path, score, features, names, barred)
 
     def _audit(self, nodes: int, expert_nodes: int) -> dict[str, Any]:
         e, m = self.explainer, self.explainer.run.manifest
@@ -326,8 +339,13 @@ class Assembly:
             "reference": "median columns and mean sequences of the run's sample, absent inputs held fixed",
             "reference_rows": e.reference.rows,
             "seed": self.seed,
+            "barred": list(self.barred),
             "version": release,
         }
+
+
+def _group_title(group: str) -> str:
+    return phrase("barred.title", "en") if group == GROUP else title(group)
 
 
 def _ranked(values: Mapping[str, float], named: Any, kind: Any) -> tuple[Contribution, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from analysis.engine.score import distribution
 from analysis.explain.source_columns import as_changed, by_source, columns_of
@@ -40,9 +41,10 @@ def changeable(f: FeatureContribution, schema: FeatureSchema) -> bool:
 
 
 def counterfactual(
-    explainer: Explainer, path: Path, score: Score, features: Sequence[FeatureContribution], names: Sequence[str]
-) -> Counterfactual | None:
-    """None for a customer without a changeable feature that matters.
+    explainer: Explainer, path: Path, score: Score, features: Sequence[FeatureContribution], names: Sequence[str],
+    barred: NDArray[np.bool_],
+) -> Counterfactual | None:  # fmt: skip
+    """None for a customer without a changeable feature that matters; what is `barred` [columns] stays as it is.
 
     The decision is the most probable class; for binary and regression tasks, the side of the population's mean prediction.
     """
@@ -52,7 +54,11 @@ def counterfactual(
         before = float(score(model(path.customer))[0])
     sign = 1.0 if score.target is not None or before >= line else -1.0
     schema = model.context.schema
-    chosen = [f for f in by_source(schema, features) if changeable(f, schema) and f.contribution * sign > 0][:LIMIT]
+    chosen = [
+        f
+        for f in by_source(schema, features)
+        if changeable(f, schema) and not barred[schema.index[f.name]] and f.contribution * sign > 0
+    ][:LIMIT]
     if not chosen:
         return None
     moved = [columns_of(schema, f.name) for f in chosen]

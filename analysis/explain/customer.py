@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,25 +27,29 @@ def explain(
     target: int | None = None,
     seed: int = 0,
     anyway: bool = False,
+    barred: Sequence[str] | None = None,
 ) -> Explanation:
     """Why the model predicts what it predicts for one customer.
 
     `task` None: next best action, or the run's first task; `cutoff` None: the customer's latest; `target`: the class to explain
     (None: the most probable). The customer is looked for in `dataset`, else in the run's sample and in the dataset it
-    was trained on. The reasons for a task without skill are withheld unless `anyway`. `UserError` for an unknown customer (with
+    was trained on. The reasons for a task without skill are withheld unless `anyway`; what is `barred` (None: what the run's
+    configuration bars) is never a reason. `UserError` for an unknown customer (with
     the nearest id), task, cutoff or class.
     """
     opened = opened_run(run)
     chosen = chosen_task(opened, task)
     data, row = find(opened, customer_id, cutoff, dataset)
-    return explain_row(opened, data, row, chosen, target=target, seed=seed, anyway=anyway)
+    return explain_row(opened, data, row, chosen, target=target, seed=seed, anyway=anyway, barred=barred)
 
 
 def explain_row(
-    run: Run, data: Dataset, row: int, task: str, *, target: int | None = None, seed: int = 0, anyway: bool = False
-) -> Explanation:
+    run: Run, data: Dataset, row: int, task: str, *, target: int | None = None, seed: int = 0, anyway: bool = False,
+    barred: Sequence[str] | None = None,
+) -> Explanation:  # fmt: skip
     """As `explain`, of a row that was found before."""
     from analysis.explain.assemble import assemble  # late: torch
 
-    found = assemble(run, data, data.take([row]), task, target, seed)
+    names = run.config.explanations.barred if barred is None else barred
+    found = assemble(run, data, data.take([row]), task, target, seed, names)
     return replace(found, skill=standing(run, task, data), anyway=anyway)

@@ -78,8 +78,8 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
         if reasons:
             items = "".join(f"<li>{_e(r.ko if language == 'ko' else r.en)}</li>" for r in reasons)
             out += _section(w[side], f"<ol>{items}</ol>")
-    said = found.similar_said(language)
-    return f"{out}<p>{_e(said)}</p>" if said else out
+    said = filter(None, (found.similar_said(language), found.barred_said(language)))
+    return out + "".join(f"<p>{_e(text)}</p>" for text in said)
 
 
 def _offers(found: Explanation, language: Language, w: dict[str, str]) -> str:

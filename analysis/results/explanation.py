@@ -14,7 +14,7 @@ from analysis.i18n import phrase, section
 from analysis.naming import said_name
 from analysis.wording import given_title, module_title, quantity, task_title, title
 from ple_model.fields import NO_CUTOFF
-from ple_model.numerals import Language, percent
+from ple_model.numerals import Language, percent, share
 
 ScoreUnit = Literal["probability", "value"]
 Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
@@ -64,7 +64,7 @@ class Contribution:
 
     key: str
     title: str
-    kind: Literal["part", "field", "expert", "hmm", "cluster", "direct", "latent", "rest"]
+    kind: Literal["part", "field", "expert", "hmm", "cluster", "direct", "latent", "rest", "barred"]
     value: float
     share: float
     """|value| as a share of all groups' |value|."""
@@ -73,6 +73,8 @@ class Contribution:
         """The title in this language; own labels of latents stay as they were written."""
         if self.kind in ("part", "field"):
             return title(self.key, language)
+        if self.kind == "barred":
+            return phrase("barred.title", language)
         return module_title(self.key, language) if self.kind in ("expert", "hmm", "cluster", "direct") else self.title
 
 
@@ -231,6 +233,9 @@ class Counterfactual:
     """Parts that were held fixed."""
 
 
+LITTLE = 0.01
+"""A smaller share of everything that moved the prediction is said not to have mattered: the least a reason is worth beside the
+strongest (`analysis.explain.reasons.LEAST`)."""
 REASONS = ("reasons", "against", "groups", "features", "experts", "concepts", "transfer")
 """What of an explanation says why."""
 
@@ -311,6 +316,18 @@ class Explanation:
         size = self.size + (0.0 if self.barred is None else self.barred.size)
         return abs(reason.contribution) / size if size > 0 else 0.0
 
+    def barred_said(self, language: Language) -> str:
+        """Whether what may not be a reason mattered, and how much; empty where the model reads nothing of the kind, or where
+        no reasons are shown."""
+        b = self.barred
+        if b is None or self.withheld:
+            return ""
+        key = "barred.little" if b.share < LITTLE else "barred.much"
+        return phrase(
+            key, language, names=", ".join(b.named(language)), value=self.shown(b.value, language, signed=True),
+            share=share(b.share),
+        )  # fmt: skip
+
     def similar_said(self, language: Language) -> str:
         """Whom the reasons call similar; empty where none of them speaks of similar customers."""
         said, word = self.compared[language == "ko"], phrase("origin.similar.word", language)
@@ -387,8 +404,7 @@ class Explanation:
             if self.against:
                 lines.append(f"{section('page', language)[self.sides[1]]}:")
                 lines += [f"- {r.ko if ko else r.en}" for r in self.against]
-            if said := self.similar_said(language):
-                lines.append(said)
+            lines += filter(None, (self.similar_said(language), self.barred_said(language)))
         return "\n".join(lines)
 
     def headline(self, language: Language = "en") -> str:

@@ -19,7 +19,7 @@ Level = Literal["ok", "unknown", "withheld"]
 
 
 @dataclass(frozen=True)
-class Block:
+class ReviewBlock:
     """One heading with what stands under it, every text in the report's language."""
 
     heading: str
@@ -70,9 +70,9 @@ class ReviewReport:
     level: Level
     verdict: str
     """How far the explanation may be trusted, in one sentence."""
-    first: tuple[Block, ...]
+    first: tuple[ReviewBlock, ...]
     second_title: str
-    second: tuple[Block, ...]
+    second: tuple[ReviewBlock, ...]
     footer: str
 
     def digest(self) -> str:

@@ -39,6 +39,8 @@ class BatchOrder:
     formats: tuple[Format, ...]
     cutoff: str | None = None
     anyway: bool = False
+    barred: list[str] | None = None
+    """What may not be a reason; None: what the run's configuration says."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def make_batch(
             entry = _whole(out, name, order.formats)
             if entry is None:
                 try:
-                    found = explain_row(run, *known[customer], task, anyway=order.anyway)
+                    found = explain_row(run, *known[customer], task, anyway=order.anyway, barred=order.barred)
                 except Undefined:
                     outside.append(desk.customer(customer))
                     continue
@@ -141,6 +143,7 @@ def _same_batch(out: Path, run: Run, desk: Desk, order: BatchOrder) -> None:
     this = {
         "run": run.name, "training_data": run.manifest.data.fingerprint, "trained": run.manifest.finished, "task": order.task,
         "cutoff": order.cutoff, "language": desk.language, "masked": desk.mask is not None, "anyway": order.anyway,
+        "barred": order.barred,
         "mask": None if desk.mask is None else desk.mask("which key"),
     }  # fmt: skip
     path = out / BATCH

@@ -12,7 +12,7 @@ from typing import Literal
 
 from analysis.i18n import section
 from analysis.results.explanation import Explanation
-from analysis.results.review import Block
+from analysis.results.review import ReviewBlock
 from ple_model.numerals import Language
 
 Filler = Literal["model", "bank", "both"]
@@ -51,12 +51,12 @@ DEMANDS = (
 )
 
 
-def checklist(found: Explanation, language: Language) -> tuple[Block, ...]:
+def checklist(found: Explanation, language: Language) -> tuple[ReviewBlock, ...]:
     """One table a law: what it asks for, who fills it, and where it stands."""
     w = section("checklist", language)
     head = (w["asks"], w["by"], w["where"])
-    blocks = [Block(w[law], "table", tuple(_row(d, found, w) for d in DEMANDS if d.law == law), head) for law in LAWS]
-    return (*blocks, Block(w["advice_heading"], "lines", ((w["advice"],),)))
+    blocks = [ReviewBlock(w[law], "table", tuple(_row(d, found, w) for d in DEMANDS if d.law == law), head) for law in LAWS]
+    return (*blocks, ReviewBlock(w["advice_heading"], "lines", ((w["advice"],),)))
 
 
 def _row(demand: Demand, found: Explanation, w: dict[str, str]) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from analysis.explain.origin.told import sentence_said
 from analysis.i18n import section
 from analysis.naming import said_name
 from analysis.results.explanation import Explanation, Reason
-from analysis.results.review import Block, ReviewReport, RunFacts
+from analysis.results.review import ReviewBlock, ReviewReport, RunFacts
 from analysis.review.checklist import checklist
 from analysis.wording import given_title, plain_quantity, task_title, title
 from ple_model.fields import NO_CUTOFF
@@ -59,7 +59,7 @@ def review(found: Explanation, about: RunFacts, language: Language = "en", *, cu
     )
 
 
-def _decision(found: Explanation, about: RunFacts, language: Language, w: dict[str, str], customer: str | None) -> Block:
+def _decision(found: Explanation, about: RunFacts, language: Language, w: dict[str, str], customer: str | None) -> ReviewBlock:
     spec = TASKS.get(found.task)
     question = (spec.question_ko if language == "ko" else "") if spec is not None else ""
     asked = question or found.question
@@ -75,7 +75,7 @@ def _decision(found: Explanation, about: RunFacts, language: Language, w: dict[s
     others = [o for o in found.offers if o.index != found.target][:3]
     if others:
         rows.append((w["next"], ", ".join(f"{said_name(o.name, language)} {percent(o.probability)}" for o in others)))
-    return Block(w["decision"], "facts", tuple(rows))
+    return ReviewBlock(w["decision"], "facts", tuple(rows))
 
 
 def _reading(found: Explanation, language: Language, w: dict[str, str]) -> str:
@@ -88,10 +88,10 @@ def _reading(found: Explanation, language: Language, w: dict[str, str]) -> str:
     return w[key].format(of=f"{of:,}", n=f"{of * found.prediction:.0f}")
 
 
-def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> Block:
+def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     if found.withheld:
         said = w["withheld_skill"] if found.unskilled else w["withheld_check"]
-        return Block(w["reasons"], "lines", ((said,),))
+        return ReviewBlock(w["reasons"], "lines", ((said,),))
     told = (*found.reasons, *found.against)
     rows = [_reason(found, r, language) for r in told]
     rest = found.told - sum(r.contribution for r in told)
@@ -106,7 +106,7 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> Block
         rows.append((w["gap"], _signed(found, gap, language), ""))
     rows.append((w["total"], _signed(found, found.difference, language), "100%"))
     note = " ".join(filter(None, (w["weights"], found.similar_said(language))))
-    return Block(w["reasons"], "table", tuple(rows), (w["reason"], w["effect"], w["weight"]), note, bold=1, numbers=True)
+    return ReviewBlock(w["reasons"], "table", tuple(rows), (w["reason"], w["effect"], w["weight"]), note, bold=1, numbers=True)
 
 
 def _reason(found: Explanation, r: Reason, language: Language) -> tuple[str, str, str]:
@@ -124,10 +124,10 @@ def _signed(found: Explanation, value: float, language: Language) -> str:
     return found.shown(value, language, signed=True)
 
 
-def _change(found: Explanation, language: Language, w: dict[str, str]) -> Block:
+def _change(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     c = found.counterfactual
     if found.withheld or c is None:
-        return Block(w["change"], "lines", ((w["no_change"],),))
+        return ReviewBlock(w["change"], "lines", ((w["no_change"],),))
     rows = tuple(
         (
             sentence_said(x.sentence_ko if language == "ko" else x.sentence_en, language),
@@ -141,10 +141,10 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Block:
         before=found.shown(c.before, language), after=found.shown(c.after, language),
         own=said_name(found.target_name, language), label=said_name(c.label_after, language),
     )  # fmt: skip
-    return Block(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), f"{said} {w['change_note']}", numbers=True)
+    return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), f"{said} {w['change_note']}", numbers=True)
 
 
-def _limits(found: Explanation, language: Language, w: dict[str, str]) -> Block:
+def _limits(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     rows = [(w["trust"], found.meaningless(language) or _verdict(found, language)), (w["skill"], _skill(found, w))]
     own = next((p for p in found.predictions if p.task == found.task), None)
     if own is not None and own.uncertainty is not None:
@@ -155,7 +155,7 @@ def _limits(found: Explanation, language: Language, w: dict[str, str]) -> Block:
     rows.append((w["fallback"], _fallback(found, w)))
     said = " ".join(filter(None, (w["no_causes"], w["dormant"] if found.dormant else "")))
     rows.append((w["remember"], said))
-    return Block(w["limits"], "facts", tuple(rows))
+    return ReviewBlock(w["limits"], "facts", tuple(rows))
 
 
 def _verdict(found: Explanation, language: Language) -> str:
@@ -178,7 +178,7 @@ def _fallback(found: Explanation, w: dict[str, str]) -> str:
     return w[key].format(share=share(f.share), n=f"{f.n:,}")
 
 
-def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, str]) -> Block:
+def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, str]) -> ReviewBlock:
     if about.window_days is None or found.cutoff == NO_CUTOFF:
         window = w["window_table"]
     else:
@@ -198,7 +198,7 @@ def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, 
         (w["window_name"], window), (w["absent"], _absent(found.absent, language, w)), (w["training"], training),
         (w["model"], model), (w["prints"], prints), (w["method"], method),
     ]  # fmt: skip
-    return Block(w["data"], "facts", tuple(rows))
+    return ReviewBlock(w["data"], "facts", tuple(rows))
 
 
 def _short(value: object) -> str:
@@ -213,6 +213,6 @@ def _absent(absent: Sequence[str], language: Language, w: dict[str, str]) -> str
     return ", ".join([*names[:NAMED], *more])
 
 
-def _form(w: dict[str, str]) -> Block:
+def _form(w: dict[str, str]) -> ReviewBlock:
     names = ("reviewer", "reviewed_on", "outcome", "notes", "objection", "human", "answered", "signature")
-    return Block(w["review"], "form", tuple((w[f"form_{n}"],) for n in names), note=w["form_note"])
+    return ReviewBlock(w["review"], "form", tuple((w[f"form_{n}"],) for n in names), note=w["form_note"])

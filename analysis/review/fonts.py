@@ -28,8 +28,8 @@ def font_files() -> dict[str, Path]:
 @cache
 def registered() -> tuple[str, str]:
     """(regular, bold): the names under which the PDF library knows them; read once a process."""
-    from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.ttfonts import TTFont
+    from reportlab.pdfbase import pdfmetrics  # late: the PDF library
+    from reportlab.pdfbase.ttfonts import TTFont  # late: the PDF library
 
     names = {weight: f"ReviewFont-{weight}" for weight in FILES}
     for weight, path in font_files().items():

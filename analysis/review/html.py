@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from analysis.html_page import asset, html_page
-from analysis.results.review import Block, ReviewReport
+from analysis.results.review import ReviewBlock, ReviewReport
 
 WIDE_FIELD = 3
 """The field of the form that takes a line of its own: the notes."""
@@ -31,18 +31,18 @@ def _e(text: str) -> str:
     return html.escape(text)
 
 
-def _block(block: Block) -> str:
+def _block(block: ReviewBlock) -> str:
     inside = {"facts": _facts, "table": _table, "lines": _lines, "form": _form}[block.kind](block)
     note = f"<p class=quiet>{_e(block.note)}</p>" if block.note else ""
     return f"<h2>{_e(block.heading)}</h2>{inside}{note}"
 
 
-def _facts(block: Block) -> str:
+def _facts(block: ReviewBlock) -> str:
     rows = "".join(f"<tr><td>{_e(name)}</td><td>{_e(text)}</td></tr>" for name, text in block.rows)
     return f"<table class=facts>{rows}</table>"
 
 
-def _table(block: Block) -> str:
+def _table(block: ReviewBlock) -> str:
     first = len(block.rows) - block.bold
     head = "".join(f"<th{_number(i, block)}>{_e(h)}</th>" for i, h in enumerate(block.head))
     rows = "".join(
@@ -54,15 +54,15 @@ def _table(block: Block) -> str:
     return f"<table class=rows><tr>{head}</tr>{rows}</table>"
 
 
-def _number(column: int, block: Block) -> str:
+def _number(column: int, block: ReviewBlock) -> str:
     """Columns of numbers stand right: those beside the first in a table with sums or values."""
     return " class=n" if column and block.numbers else ""
 
 
-def _lines(block: Block) -> str:
+def _lines(block: ReviewBlock) -> str:
     return "".join(f"<p>{_e(text)}</p>" for (text,) in block.rows)
 
 
-def _form(block: Block) -> str:
+def _form(block: ReviewBlock) -> str:
     fields = "".join(f"<div{' class=wide' if i == WIDE_FIELD else ''}>{_e(name)}</div>" for i, (name,) in enumerate(block.rows))
     return f"<div class=form>{fields}</div>"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ple_model.errors import UserError
-from ple_model.safe_paths import read_bytes
+from ple_model.safe_paths import check_file, read_bytes
 
 COLUMN = "customer_id"
 LARGEST = 256 * 2**20
@@ -49,10 +49,8 @@ def _table(path: Path, text: str, separator: str) -> Iterable[str]:
 
 
 def _parquet(path: Path) -> Iterable[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from ple_model.safe_paths import check_file
+    import pyarrow as pa  # late: pyarrow
+    import pyarrow.parquet as pq  # late: pyarrow
 
     try:
         check_file(path, LARGEST)

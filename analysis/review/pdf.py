@@ -11,7 +11,7 @@ from html import escape
 from io import BytesIO
 from typing import Any
 
-from analysis.results.review import Block, ReviewReport
+from analysis.results.review import ReviewBlock, ReviewReport
 from analysis.review.fonts import registered
 from analysis.review.html import WIDE_FIELD
 from ple_model.errors import UserError
@@ -26,11 +26,11 @@ QUIET, LINE = "#555555", "#bbbbbb"
 def to_pdf(report: ReviewReport) -> bytes:
     """The file. The same report gives the same bytes. `UserError` where the library or the font is not installed."""
     try:
-        from reportlab.platypus import PageBreak
+        from reportlab.platypus import PageBreak  # late: the PDF library
     except ModuleNotFoundError as e:
         raise UserError("a PDF needs the library ReportLab, which is not installed: pip install 'ple-scope[pdf]'") from e
     first = max((s for s in SIZES if _fits(report, s)), default=SIZES[-1])
-    parts = [*_Writer(report, first).first(), PageBreak(), *_Writer(report, SIZES[1]).second()]
+    parts = [*_PdfWriter(report, first).first(), PageBreak(), *_PdfWriter(report, SIZES[1]).second()]
     return _built(report, parts)
 
 
@@ -38,7 +38,7 @@ def _fits(report: ReviewReport, size: float) -> bool:
     """Whether the first page is one at this size."""
     width, height = _frame()
     left = height
-    for part in _Writer(report, size).first():
+    for part in _PdfWriter(report, size).first():
         _, used = part.wrap(width, height)
         left -= used + part.getSpaceBefore() + part.getSpaceAfter()
     return left >= 0
@@ -46,16 +46,16 @@ def _fits(report: ReviewReport, size: float) -> bool:
 
 def _frame() -> tuple[float, float]:
     """Width and height in points of what a page holds: A4 less margins, the footer and the frame's own padding."""
-    from reportlab.lib.pagesizes import A4
-    from reportlab.lib.units import mm
+    from reportlab.lib.pagesizes import A4  # late: the PDF library
+    from reportlab.lib.units import mm  # late: the PDF library
 
     return A4[0] - 2 * MARGIN_MM * mm, A4[1] - (2 * MARGIN_MM + 6) * mm
 
 
 def _built(report: ReviewReport, parts: list[Any]) -> bytes:
-    from reportlab.lib.pagesizes import A4
-    from reportlab.lib.units import mm
-    from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
+    from reportlab.lib.pagesizes import A4  # late: the PDF library
+    from reportlab.lib.units import mm  # late: the PDF library
+    from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate  # late: the PDF library
 
     out, margin = BytesIO(), MARGIN_MM * mm
     regular, _ = registered()
@@ -76,11 +76,11 @@ def _built(report: ReviewReport, parts: list[Any]) -> bytes:
     return out.getvalue()
 
 
-class _Writer:
+class _PdfWriter:
     """A report's blocks as ReportLab's flowables at one size."""
 
     def __init__(self, report: ReviewReport, size: float) -> None:
-        from reportlab.lib.styles import ParagraphStyle
+        from reportlab.lib.styles import ParagraphStyle  # late: the PDF library
 
         self.report, self.size = report, size
         regular, bold = registered()
@@ -106,7 +106,7 @@ class _Writer:
         return [heading, *(part for block in self.report.second for part in self._block(block))]
 
     def _p(self, text: str, style: Any) -> Any:
-        from reportlab.platypus import Paragraph
+        from reportlab.platypus import Paragraph  # late: the PDF library
 
         return Paragraph(escape(text, quote=False), style)
 
@@ -115,7 +115,7 @@ class _Writer:
         style = [("LINEBEFORE", (0, 0), (0, 0), 3, colour), ("BACKGROUND", (0, 0), (-1, -1), "#f3f3f3")]
         return self._grid([[self._p(self.report.verdict, self.strong)]], [1.0], style, pad=0.35, above=0.5)
 
-    def _block(self, block: Block) -> Iterator[Any]:
+    def _block(self, block: ReviewBlock) -> Iterator[Any]:
         yield self._p(block.heading, self.heading)
         if block.kind == "lines":
             yield from (self._p(text, self.text) for (text,) in block.rows)
@@ -129,7 +129,7 @@ class _Writer:
         if block.note:
             yield self._p(block.note, self.quiet)
 
-    def _table(self, block: Block) -> Any:
+    def _table(self, block: ReviewBlock) -> Any:
         columns, first = len(block.head), len(block.rows) - block.bold
         rows = [[self._p(h, self._style(i, block, bold=True)) for i, h in enumerate(block.head)]]
         rows += [
@@ -139,12 +139,12 @@ class _Writer:
         shares = [1 - 0.13 * (columns - 1), *([0.13] * (columns - 1))] if block.numbers else [0.5, 0.2, 0.3]
         return self._grid(rows, shares, [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE)])
 
-    def _style(self, column: int, block: Block, *, bold: bool) -> Any:
+    def _style(self, column: int, block: ReviewBlock, *, bold: bool) -> Any:
         if column and block.numbers:
             return self.strong_right if bold else self.right
         return self.strong if bold else self.text
 
-    def _form(self, block: Block) -> Any:
+    def _form(self, block: ReviewBlock) -> Any:
         """Two fields a line with room to write; the notes have a line of their own."""
         names = [name for (name,) in block.rows]
         pairs = [names[: WIDE_FIELD - 1], [names[WIDE_FIELD - 1], ""], [names[WIDE_FIELD], ""]]
@@ -160,7 +160,7 @@ class _Writer:
         self, rows: list[list[Any]], shares: list[float], style: list[Any], *, pad: float = 0.14, above: float = 0.0,
         heights: list[float] | None = None,
     ) -> Any:  # fmt: skip
-        from reportlab.platypus import Table, TableStyle
+        from reportlab.platypus import Table, TableStyle  # late: the PDF library
 
         width = _frame()[0]
         common = [

@@ -227,6 +227,7 @@ BY_PERSON = {
     ("ple_model/data/importers/source_map.py", "load_map"): "the map that the person named",
     ("ple_model/data/importers/spreadsheets.py", "sheet_as_csv"): "writes the sheet of a source into the import's own folder",
     ("ple_model/data/importers/spreadsheets.py", "_open"): "a source that is imported",
+    ("analysis/review/id_file.py", "_parquet"): "the list of customers that the person named",
 }
 """(file, function) that opens what the person names on the command line: their own choice, no part of a run or dataset."""
 

@@ -43,9 +43,11 @@ class Teller:
     """What is known of one customer's derived inputs, and how each came by its contribution."""
 
     def __init__(
-        self, explainer: Explainer, data: Dataset, batch: Batch, path: Path, found: Attribution, task: str, target: int | None
-    ) -> None:
-        self.task, self.target = task, target
+        self, explainer: Explainer, data: Dataset, batch: Batch, path: Path, found: Attribution, task: str, target: int | None,
+        barred: NDArray[np.bool_],
+    ) -> None:  # fmt: skip
+        """`barred` [columns]: those that no sentence may name."""
+        self.task, self.target, self.barred = task, target, barred
         self.explainer, self.data, self.batch, self.path, self.found = explainer, data, batch, path, found
         self.schema = explainer.model.context.schema
 
@@ -79,7 +81,7 @@ class Teller:
         e, customer = self.explainer, self.path.customer
         clusters = None if self.schema.own else clusters_of(e)
         cluster = int(customer.cluster_ids[0])
-        traits = () if clusters is None else clusters.traits(cluster)
+        traits = () if clusters is None else tuple(t for t in clusters.traits(cluster) if not self.barred[t.column])
         return SimilarCustomers.of(e.peers, e.customers, self.batch.customer_id[0], cluster, self.data.normalizer(), traits)
 
     def beside(self, name: str, language: Language) -> str:
@@ -95,6 +97,7 @@ class Teller:
         for part, where in self.path.customer.parts.items():
             known[where] = part_key(part) not in self.path.absent
         known &= (np.abs(read[0]) < CLIP) | (normalizer.kind == RAW)  # beyond the clip the value itself is not known
+        known &= ~self.barred
         return Columns(self.schema, normalizer.inverse(read)[0], normalizer.inverse(self.path.starts[at].numpy())[0], known)
 
     @cached_property

@@ -68,6 +68,7 @@ class Recipe:
         plain: list[dict[str, str]] = []
         raw: list[dict[str, str]] = []
         fixed: set[str] = set()
+        barred: set[str] = set()
         for column in self.table.of(*FEATURES):
             part = _named(column.name, names)
             sentence = {"en": _sentence(column.sentence_en or column.name.replace("_", " "))}
@@ -78,17 +79,21 @@ class Recipe:
                 for word in (*self.words[column.name], *((None,) if column.name in self.others else ())):
                     name = _named(f"{part}_is_{OTHER if word is None else word}", names)
                     fixed |= {name} if column.fixed else set()
+                    barred |= {name} if column.barred else set()
                     plain.append({**common, "name": name, "unit": "flag", "scale": "linear", **_about(sentence, word)})
                 continue
             said = {"sentence_en": sentence["en"], "sentence_ko": sentence["ko"], "unit": column.unit}
             scale = "log" if column.kind == "raw" else "linear"
             plain.append({**common, "name": part, "scale": scale, **said})
             fixed |= {part} if column.fixed else set()
+            barred |= {part} if column.barred else set()
             if column.kind == "raw":
                 own = _named(f"{part}_raw", names)
                 raw.append({**common, "name": own, "part": own, "scale": "raw", **said})
                 fixed |= {own} if column.fixed else set()
-        return own_schema(tuple(FeatureColumn(i, **c) for i, c in enumerate([*plain, *raw])), frozenset(fixed))
+                barred |= {own} if column.barred else set()
+        columns = tuple(FeatureColumn(i, **c) for i, c in enumerate([*plain, *raw]))
+        return own_schema(columns, frozenset(fixed), frozenset(barred))
 
     def values(self, rows: OwnRowsRead, schema: FeatureSchema) -> NDArray[np.float32]:
         """[n, columns] in the columns' own units, NaN for nothing."""

@@ -10,6 +10,7 @@
       kind: numeric                        # or raw: a heavy-tailed amount, also given in its own scale
       unit: years
       fixed: true                          # nobody can change it: no counterfactual moves it
+      barred: true                         # it may not be given as a reason
       sentence_en: Age at the interview.
       sentence_ko: 조사 당시 나이입니다.    # default: the English sentence
     - name: workclass
@@ -43,7 +44,7 @@ from ple_model.yaml_text import parse_yaml
 KINDS = ("id", "cutoff", "split", "numeric", "raw", "categorical", "label", "ignored")
 FEATURES = ("numeric", "raw", "categorical")
 TOP = ("version", "missing", "currency", "columns")
-KEYS = ("name", "kind", "unit", "sentence_en", "sentence_ko", "group", "fixed", "task", "positive", "classes")
+KEYS = ("name", "kind", "unit", "sentence_en", "sentence_ko", "group", "fixed", "barred", "task", "positive", "classes")
 LONGEST = 1000
 """Characters of a text in the file."""
 
@@ -68,6 +69,8 @@ class OwnColumn:
     classes: tuple[str, ...] = ()
     fixed: bool = False
     """Nobody can change it, such as an age."""
+    barred: bool = False
+    """It may not be given as a reason."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +142,12 @@ def _column(entry: Any, i: int, faults: list[str]) -> OwnColumn | None:
         elif value is not None and value.strip():
             texts[key] = value.strip()
     positive, classes = (_words(entry.get(k), name, k, faults) for k in ("positive", "classes"))
-    fixed = entry.get("fixed", False)
-    if not isinstance(fixed, bool):
-        faults.append(f"column '{name}': fixed is {str(fixed)[:40]!r}; give true or false")
-    elif fixed and kind not in FEATURES:
-        faults.append(f"column '{name}' is fixed, but its kind is '{kind}'; only a feature is moved by a counterfactual")
+    marks = {key: entry.get(key, False) for key in ("fixed", "barred")}
+    for (key, marked), why in zip(marks.items(), ("moved by a counterfactual", "a reason"), strict=True):
+        if not isinstance(marked, bool):
+            faults.append(f"column '{name}': {key} is {str(marked)[:40]!r}; give true or false")
+        elif marked and kind not in FEATURES:
+            faults.append(f"column '{name}' is {key}, but its kind is '{kind}'; only a feature is {why}")
     task = entry.get("task") or ""
     if kind == "label":
         if task not in label_tasks():
@@ -154,7 +158,16 @@ def _column(entry: Any, i: int, faults: list[str]) -> OwnColumn | None:
             faults.append(f"column '{name}' has {len(classes)} classes, task '{task}' takes {spec.out_dim} at most")
     elif task:
         faults.append(f"column '{name}' names a task, but its kind is '{kind}'; only a label feeds a task")
-    return OwnColumn(name, kind, task=str(task), positive=positive, classes=classes, fixed=fixed is True, **texts)
+    return OwnColumn(
+        name,
+        kind,
+        task=str(task),
+        positive=positive,
+        classes=classes,
+        fixed=marks["fixed"] is True,
+        barred=marks["barred"] is True,
+        **texts,
+    )
 
 
 def _words(value: Any, name: str, key: str, faults: list[str]) -> tuple[str, ...]:

@@ -1,0 +1,116 @@
+"""What may not be a reason is none: it is taken out of everything that says why, and everything still adds up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.explain.barred import GROUP, barred_inputs
+from analysis.explain.customer import explain
+from analysis.explain.lookup import customers
+from analysis.results.explanation import Explanation
+from ple_model.barred_words import BARRED_KINDS
+from ple_model.config import read_explanations
+from ple_model.data.derived.segments import REGION_BUCKETS
+from ple_model.errors import UserError
+from ple_model.own_schema import load_own, own_schema, save_own
+from ple_model.run import Run
+from ple_model.schema import FeatureColumn, load_schema
+
+
+def own_column(i: int, name: str, group: str = "own") -> FeatureColumn:
+    about = {"sentence_en": f"{name}.", "sentence_ko": f"{name}.", "unit": "count", "empty": "absent"}
+    return FeatureColumn(i, name=name, group=group, part=name, scale="linear", how=f"column: {name}", **about)
+
+
+@pytest.fixture(scope="module")
+def customer(tiny_run: Run) -> str:
+    return customers(tiny_run, limit=1)[0].customer_id
+
+
+@pytest.fixture(scope="module")
+def free(tiny_run: Run, customer: str) -> Explanation:
+    return explain(tiny_run, customer, "ltv", anyway=True, barred=())
+
+
+def test_the_strongest_reasons_disappear_once_they_are_barred_and_all_adds_up(
+    tiny_run: Run, customer: str, free: Explanation
+) -> None:
+    names = sorted({s for r in (*free.reasons, *free.against) for s in r.sources if s in load_schema().index})
+    assert names, "the tiny run gives at least one reason by a column"
+    held = explain(tiny_run, customer, "ltv", anyway=True, barred=(*names, "rfm"))
+    told = {s for r in (*held.reasons, *held.against) for s in r.sources}
+    rfm = {c.name for c in load_schema().columns if c.part == "rfm"}
+    assert not (set(names) | rfm) & told
+    assert not (set(names) | rfm) & {f.name for f in held.features}
+    assert not (set(names) | rfm) & {c.name for c in (held.counterfactual.changes if held.counterfactual else ())}
+    assert held.barred is not None
+    assert held.told + held.barred.value == pytest.approx(free.told, abs=1e-6 * free.size)
+    assert sum(g.value for g in held.groups) == pytest.approx(sum(g.value for g in free.groups), abs=1e-6 * free.size)
+    assert next(g.value for g in held.groups if g.key == GROUP) == held.barred.value
+    assert 0 < held.barred.share < 1
+    assert held.prediction == free.prediction
+    assert held.faithfulness.checks[0] == free.faithfulness.checks[0]  # the test of itself is of the whole explanation
+
+
+def test_by_default_region_and_hashed_attributes_are_barred(tiny_run: Run, customer: str) -> None:
+    found = explain(tiny_run, customer, "ltv", anyway=True)
+    assert found.audit["barred"] == ["age", "sex", "region"]
+    assert found.barred is not None
+    assert "region" in found.barred.named("en")
+    assert "지역" in found.barred.named("ko")
+    assert any(word in found.text() for word in ("did not matter", "mattered"))
+
+
+def test_only_the_regions_part_of_an_input_is_taken_out() -> None:
+    held = barred_inputs(load_schema(), ("region",))
+    value = torch.arange(40.0)[None] + 1
+    kept, barred = held.split(("coldstart_features",), (value,), ("coldstart_features",), size=100.0)
+    assert barred is not None
+    assert kept[0][0, :REGION_BUCKETS].abs().sum() == 0
+    assert torch.equal(kept[0][0, REGION_BUCKETS:], value[0, REGION_BUCKETS:])
+    assert barred.value == sum(range(1, REGION_BUCKETS + 1))
+    assert barred.share == pytest.approx(barred.value / (barred.value + 100))
+
+
+def test_columns_of_ones_own_are_found_by_name_by_mark_and_by_group(tmp_path: Path) -> None:
+    names = ("Age at interview", "sex", "ZIP code", "나이", "average_wage", "sexton", "town_house", "income")
+    columns = tuple(own_column(i, n, "private" if n == "income" else "own") for i, n in enumerate(names))
+    schema = own_schema(columns, barred=frozenset({"sexton"}))
+    save_own(schema, tmp_path)
+    read = load_own(tmp_path)
+    assert read is not None
+    assert read.barred == {"sexton"}
+    found = barred_inputs(read, ("age", "sex", "region"))
+    assert [names[i] for i in np.flatnonzero(found.columns)] == [
+        "Age at interview",
+        "sex",
+        "ZIP code",
+        "나이",
+        "sexton",
+        "town_house",
+    ]
+    assert [names[i] for i in np.flatnonzero(barred_inputs(read, ("private",)).columns)] == ["sexton", "income"]
+    with pytest.raises(ValueError, match="no column is named 'none', which 'barred' names"):
+        own_schema(columns, barred=frozenset({"none"}))
+
+
+def test_a_name_that_is_none_is_refused_with_the_nearest(tiny_run: Run, customer: str) -> None:
+    with pytest.raises(UserError, match=r"explanations\.barred: 'regoin' is no column, .* did you mean 'region'"):
+        explain(tiny_run, customer, "ltv", barred=("regoin",))
+
+
+def test_the_file_of_what_is_barred(tmp_path: Path) -> None:
+    path = tmp_path / "why.yaml"
+    path.write_text("explanations: {barred: [age, rfm]}\n", encoding="utf-8")
+    assert read_explanations(path).barred == ["age", "rfm"]
+    path.write_text("explanation: {barred: [age]}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="did you mean 'explanations'"):
+        read_explanations(path)
+    path.write_text("explanations: {barred: age}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"explanations\.barred: age is not a list|explanations\.barred: 'age' is not a list"):
+        read_explanations(path)
+    assert set(BARRED_KINDS) == {"age", "sex", "region"}
