@@ -544,7 +544,7 @@ def read_explanations(path: Path) -> ExplanationsConfig:
             raise UserError(
                 f"{path}: {shown_key(section)} is not read here{did_you_mean(shown_key(section), ['explanations'])}"
             )
-    return _build(ExplanationsConfig, raw.get("explanations") or {}, "explanations")
+    return from_mapping(ExplanationsConfig, raw.get("explanations") or {}, "explanations")
 
 
 def preset_dict(name: str) -> dict[str, Any]:

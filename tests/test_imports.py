@@ -55,7 +55,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"engine", "performance", "skill", "judging", "vectors", "uncertainty", "column_contents", "embedding"}),
     frozenset({"recording"}),
-    frozenset({"record", "explain", "ablation", "replicates", "figures"}),
+    frozenset({"record", "explain", "ablation", "replicates", "groups", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench", "review", "sequences"}),
     frozenset({"report", "against", "__init__"}),
     frozenset({"commands", "commands_ablate", "commands_audit", "commands_explain", "commands_faults"}),

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.review.record import FILE, START, Person, append, verify
@@ -44,6 +44,7 @@ def five() -> list[bytes]:
         return filled(Path(name), 5)
 
 
+@settings(deadline=None, max_examples=60)  # each writes and reads a file
 @given(st.integers(0, 4), st.data())
 def test_any_other_byte_anywhere_is_noticed_at_its_line_or_the_next(five: list[bytes], at: int, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
