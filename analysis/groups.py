@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter
 from analysis.skill import COHORT_LIMIT, task_skill
-from analysis.stats.rates import GroupRates, group_rates
 from analysis.stats.base import MIN_ROWS
+from analysis.stats.rates import GroupRates, group_rates
 from analysis.stats.skill import TaskSkill
 from analysis.store import AnalysisStore
 from ple_model.barred_words import BARRED_KINDS
