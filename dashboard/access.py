@@ -12,6 +12,7 @@ from typing import Literal
 
 import streamlit as st
 
+from analysis.review.record import Person
 from dashboard.i18n import t
 from dashboard.server import read_only, trainers
 from ple_model.errors import UserError
@@ -35,6 +36,15 @@ def why_not() -> WhyNot:
 def may_change() -> bool:
     """Whether this session may train, make data, measure baselines and name latents."""
     return not why_not()
+
+
+def person() -> Person:
+    """Who this session is, for the audit record: the app's login where there is one, else the account that runs the app."""
+    user = dict(st.user)
+    if "is_logged_in" not in user:
+        return Person.of_account()
+    known = next((str(user[k]) for k in ("email", "name", "sub") if user.get(k)), "") if user["is_logged_in"] else ""
+    return Person(known or "not logged in", "login")
 
 
 def require() -> None:

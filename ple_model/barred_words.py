@@ -12,10 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ple_model.context import BALL_DIMS
-from ple_model.data.derived.segments import COLD_WIDTH, REGION_BUCKETS, STATIC_BUCKETS
-
-_REGION_BALL = slice(BALL_DIMS["mcc"] + BALL_DIMS["product"], sum(BALL_DIMS.values()))
+_REGION_BALL, _REGION_HASH, _OTHER_HASH = slice(16, 20), slice(0, 10), slice(33, 40)
+"""Held against those who make these inputs by a test: here nothing heavy is loaded."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ BARRED_KINDS: Mapping[str, BarredKind] = {
     "sex": BarredKind(
         ("sex and other attributes of the person", "성별 등 개인 속성"),
         _words(r"sex|gender|geschlecht|sexe|sexo|plec|płeć", "성별"),
-        {"coldstart_features": slice(COLD_WIDTH - STATIC_BUCKETS, COLD_WIDTH)},
+        {"coldstart_features": _OTHER_HASH},
     ),
     "region": BarredKind(
         ("region", "지역"),
@@ -55,7 +53,7 @@ BARRED_KINDS: Mapping[str, BarredKind] = {
             "지역|주소|거주지|우편번호",
         ),
         {
-            "coldstart_features": slice(0, REGION_BUCKETS), "hierarchy_features": _REGION_BALL,
+            "coldstart_features": _REGION_HASH, "hierarchy_features": _REGION_BALL,
             "hyperbolic_features": _REGION_BALL,
         },
     ),

@@ -8,11 +8,13 @@ from pathlib import Path
 from ple_model.errors import UserError
 
 
-def state_root() -> Path:
-    """`$XDG_STATE_HOME/ple-scope` (`~/.local/state/ple-scope`), made where it is not there; nobody else may read or write
-    there. `UserError` if it cannot be had."""
+def state_root(*, make: bool = True) -> Path:
+    """`$XDG_STATE_HOME/ple-scope` (`~/.local/state/ple-scope`), made where it is not there (unless not `make`); nobody else may
+    read or write there. `UserError` if it cannot be had."""
     given = Path(os.environ.get("XDG_STATE_HOME") or "")
     root = (given if given.is_absolute() else Path.home() / ".local" / "state") / "ple-scope"
+    if not make and not root.exists():
+        return root
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = root.stat()

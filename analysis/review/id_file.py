@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ple_model.errors import UserError
-from ple_model.safe_paths import check_file, read_bytes
+from ple_model.safe_paths import read_bytes
 
 COLUMN = "customer_id"
 LARGEST = 256 * 2**20
@@ -18,25 +18,34 @@ TABLES = {".csv": ",", ".tsv": "\t"}
 
 def read_ids(path: Path) -> tuple[str, ...]:
     """The ids in the order of the file, each once. `UserError` for a file that cannot be read or holds none."""
-    if path.suffix.lower() in (".parquet", ".pq"):
-        found = _parquet(path)
+    try:
+        return ids_of(str(path), read_bytes(path, LARGEST))
+    except FileNotFoundError as e:
+        raise UserError(f"{path} is missing") from e
+
+
+def ids_of(name: str, data: bytes) -> tuple[str, ...]:
+    """Of a file's content; the ending of its name says what it is."""
+    ending = Path(name).suffix.lower()
+    if ending in (".parquet", ".pq"):
+        found = _parquet(name, data)
     else:
         try:
-            text = read_bytes(path, LARGEST).decode("utf-8-sig")
-        except FileNotFoundError as e:
-            raise UserError(f"{path} is missing") from e
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError as e:
-            raise UserError(f"{path} is no UTF-8 text; save the list as UTF-8, CSV or Parquet") from e
-        separator = TABLES.get(path.suffix.lower())
-        found = text.splitlines() if separator is None else _table(path, text, separator)
+            raise UserError(f"{name} is no UTF-8 text; save the list as UTF-8, CSV or Parquet") from e
+        found = text.splitlines() if ending not in TABLES else _table(name, text, TABLES[ending])
     ids = tuple(dict.fromkeys(x for x in (str(i).strip() for i in found) if x and "\0" not in x))
     if not ids:
-        raise UserError(f"{path} holds no customer ids")
+        raise UserError(f"{name} holds no customer ids")
     return ids
 
 
-def _table(path: Path, text: str, separator: str) -> Iterable[str]:
-    rows = [r for r in csv.reader(io.StringIO(text), delimiter=separator) if r]
+def _table(name: str, text: str, separator: str) -> Iterable[str]:
+    try:
+        rows = [r for r in csv.reader(io.StringIO(text), delimiter=separator) if r]
+    except csv.Error as e:
+        raise UserError(f"{name} is no readable table: {e}") from e
     if not rows:
         return ()
     head = [h.strip() for h in rows[0]]
@@ -45,22 +54,20 @@ def _table(path: Path, text: str, separator: str) -> Iterable[str]:
         return (r[at] for r in rows[1:] if len(r) > at)
     if max(map(len, rows)) == 1:
         return (r[0] for r in rows)
-    raise UserError(f"{path} has no column '{COLUMN}', its columns are {', '.join(head[:12])}")
+    raise UserError(f"{name} has no column '{COLUMN}', its columns are {', '.join(head[:12])}")
 
 
-def _parquet(path: Path) -> Iterable[str]:
+def _parquet(name: str, data: bytes) -> Iterable[str]:
     import pyarrow as pa  # late: pyarrow
     import pyarrow.parquet as pq  # late: pyarrow
 
     try:
-        check_file(path, LARGEST)
-        names = pq.read_schema(path).names
-        column = COLUMN if COLUMN in names else names[0] if len(names) == 1 else None
-        if column is None:
-            raise UserError(f"{path} has no column '{COLUMN}', its columns are {', '.join(names[:12])}")
-        values = pq.read_table(path, columns=[column]).column(0).to_pylist()
-    except FileNotFoundError as e:
-        raise UserError(f"{path} is missing") from e
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            names = file.schema_arrow.names
+            column = COLUMN if COLUMN in names else names[0] if len(names) == 1 else None
+            if column is None:
+                raise UserError(f"{name} has no column '{COLUMN}', its columns are {', '.join(names[:12])}")
+            values = file.read([column]).column(0).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as e:
-        raise UserError(f"{path} is no readable Parquet file: {' '.join(str(e).split())}") from e
+        raise UserError(f"{name} is no readable Parquet file: {' '.join(str(e).split())}") from e
     return (str(v) for v in values if v is not None)

@@ -57,8 +57,9 @@ class Desk:
         run: Run, language: Language, *, by: Person | None = None, show_ids: bool = False, key_file: Path | None = None,
         record: Path | None = None, recorded: bool = True,
     ) -> Desk:  # fmt: skip
-        """For a run; `record`: the folder of the record (default: in the run's own)."""
-        mask = None if show_ids else Mask.of(run.manifest.data.fingerprint, key_file)
+        """For a run; `record`: the folder of the record (default: in the run's own). Not `recorded`: nothing at all is
+        written, neither a line of the record nor a key."""
+        mask = None if show_ids else Mask.of(run.manifest.data.fingerprint, key_file, keep=recorded)
         place = (record_folder(run.path) if record is None else record) if recorded else None
         return Desk(run_facts(run), language, by or Person.of_account(), mask, place)
 

@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from ple_model.errors import UserError
@@ -35,10 +36,11 @@ class Mask:
     key: bytes = field(repr=False)
 
     @staticmethod
-    def of(scope: str, key_file: Path | None = None) -> Mask:
+    def of(scope: str, key_file: Path | None = None, *, keep: bool = True) -> Mask:
         """For the customers of `scope` (a data fingerprint), with the user's key or the one in `key_file`. `UserError` for a
-        key that is too short or cannot be read."""
-        return Mask(hmac.digest(_key(key_file), f"customers of {scope}".encode(), hashlib.sha256))
+        key that is too short or cannot be read. Not `keep`: no key is made where the user has none, and one is used that
+        is gone with the process."""
+        return Mask(hmac.digest(_key(key_file, keep), f"customers of {scope}".encode(), hashlib.sha256))
 
     def __call__(self, customer: str) -> str:
         """`7QK2-M0XA-94TD`"""
@@ -47,9 +49,16 @@ class Mask:
         return "-".join(signs[i : i + 4] for i in range(0, LENGTH, 4))
 
 
-def _key(file: Path | None) -> bytes:
-    path = state_root() / FILE if file is None else file
+@cache
+def _passing() -> bytes:
+    return secrets.token_bytes(32)
+
+
+def _key(file: Path | None, keep: bool) -> bytes:
+    path = state_root(make=keep) / FILE if file is None else file
     if file is None and not path.exists():
+        if not keep:
+            return _passing()
         _make(path)
     try:
         found = read_bytes(path, LARGEST).strip()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
-from analysis.explain.report import to_html
 from analysis.figures.style import bars
 from analysis.naming import said_name
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
 from analysis.wording import quantity, title
 from dashboard import ui
-from dashboard.components import cards, customer_edit, put, skill
+from dashboard.components import cards, customer_edit, put, report, skill
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
@@ -37,12 +35,14 @@ def _language() -> Language:
     return "ko" if language() == "ko" else "en"
 
 
-def headline(e: Explanation) -> None:
+def headline(frame: Frame, e: Explanation) -> None:
     """What is predicted, beside a typical customer, and how far the explanation may be trusted."""
     put.saved_only(t("export.person"), "warning")
-    put.chosen(t("why.customer"), e.customer_id)
+    mask = report.mask_of(frame)(e.customer_id)
+    put.chosen(t("why.customer"), mask)
     if e.cutoff != NO_CUTOFF:
-        put.caption(t("why.row", customer=e.customer_id, cutoff=e.cutoff))
+        ui.caption(t("why.row", customer=e.customer_id, cutoff=e.cutoff))
+        put.saved_only(t("why.row", customer=mask, cutoff=e.cutoff))
     own = next((p for p in e.predictions if p.task == e.task), None)
     with st.container(horizontal=True, gap="small"):
         put.metric(
@@ -172,7 +172,7 @@ def _parts(found: Sequence[Contribution], key: str, caption: str) -> None:
     show(bars(names, {t("why.part"): values}, x_title=t("why.part")), f"why-{key}", title=t(f"why.{key}"), caption=caption)
 
 
-def evidence(e: Explanation) -> None:
+def evidence(frame: Frame, e: Explanation) -> None:
     """The parts that add up, single features in real units, the transfer chain, similar customers, the checks."""
     left, right = st.columns(2, gap="small")
     with left:
@@ -200,6 +200,9 @@ def evidence(e: Explanation) -> None:
         caption=t("why.features_help"),
     )
     _tables(e)
+    report.downloads(frame, e)
+    with put.expander(t("why.audit"), icon=":material/policy:"):
+        put.json(plain(e.audit))
 
 
 def _tables(e: Explanation) -> None:
@@ -238,22 +241,3 @@ def _tables(e: Explanation) -> None:
             for c in e.faithfulness.checks
         ]
         table(pd.DataFrame(rows), "why-checks", title=t("why.checks"), caption=t("why.checks_help"), height="content")
-    with st.container(horizontal=True):
-        ui.download_button(
-            t("why.report"),
-            lambda: to_html(e, "ko" if language() == "ko" else "en").encode(),
-            f"{e.customer_id}-{e.task}.html",
-            "text/html",
-            icon=":material/print:",
-            on_click="ignore",
-        )
-        ui.download_button(
-            t("why.save"),
-            json.dumps(plain(e.to_dict()), ensure_ascii=False, indent=1).encode(),
-            f"{e.customer_id}-{e.task}.json",
-            "application/json",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-    with put.expander(t("why.audit"), icon=":material/policy:"):
-        put.json(plain(e.audit))

@@ -14,7 +14,8 @@ from analysis.explain.lookup import customers
 from analysis.results.explanation import Explanation
 from ple_model.barred_words import BARRED_KINDS
 from ple_model.config import read_explanations
-from ple_model.data.derived.segments import REGION_BUCKETS
+from ple_model.context import BALL_DIMS
+from ple_model.data.derived.segments import COLD_WIDTH, REGION_BUCKETS, STATIC_BUCKETS
 from ple_model.errors import UserError
 from ple_model.own_schema import load_own, own_schema, save_own
 from ple_model.run import Run
@@ -114,3 +115,12 @@ def test_the_file_of_what_is_barred(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"explanations\.barred: age is not a list|explanations\.barred: 'age' is not a list"):
         read_explanations(path)
     assert set(BARRED_KINDS) == {"age", "sex", "region"}
+
+
+def test_where_the_packages_inputs_hold_them_is_where_their_makers_put_them() -> None:
+    ball = slice(BALL_DIMS["mcc"] + BALL_DIMS["product"], sum(BALL_DIMS.values()))
+    assert tuple(BALL_DIMS)[-1] == "region"
+    region, sex = BARRED_KINDS["region"].inputs, BARRED_KINDS["sex"].inputs
+    assert region["hierarchy_features"] == region["hyperbolic_features"] == ball
+    assert region["coldstart_features"] == slice(0, REGION_BUCKETS)
+    assert sex["coldstart_features"] == slice(COLD_WIDTH - STATIC_BUCKETS, COLD_WIDTH)

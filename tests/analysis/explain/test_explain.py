@@ -125,7 +125,7 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
     assert reason.en.startswith(f"Days since the last purchase: 12 days, where the median is 34 days ({said['en']}); this")
     assert f"12일(중앙값은 34일, {said['ko']}). " in reason.ko
     both = ("Similar customers: 20.", "유사 고객: 20명.")
-    x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True)
+    x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None)
     assert x.similar_said("en") == both[0]
     assert x.text().splitlines()[-2:] == ["- Against.", both[0]]
     assert x.text("ko").endswith(both[1])

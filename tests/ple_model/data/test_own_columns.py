@@ -146,7 +146,7 @@ def test_a_model_of_it_has_only_experts_and_tasks_that_the_table_feeds(run: Run)
 
 def test_reasons_name_the_columns_with_unit_and_sentence(run: Run) -> None:
     sample = run.sample().load()
-    told = [explain(run, c, task="churn") for c in sample.customer_id[:6]]
+    told = [explain(run, c, task="churn", barred=()) for c in sample.customer_id[:6]]
     assert str(told[0]).startswith(f"{sample.customer_id[0]} · Income: >50K: ")
     text = " ".join(r.en for e in told for r in e.reasons)
     assert "Age at the interview: " in text
@@ -155,6 +155,9 @@ def test_reasons_name_the_columns_with_unit_and_sentence(run: Run) -> None:
     assert "조사 때 나이: " in " ".join(r.ko for e in told for r in e.reasons)
     known = set(run.context().schema.names)
     assert {f.name for e in told for f in e.features} <= known
+    held = [explain(run, c, task="churn") for c in sample.customer_id[:6]]  # by default an age is no reason
+    assert "Age at the interview" not in " ".join(r.en for e in held for r in (*e.reasons, *e.against))
+    assert all(e.barred is not None and e.barred.named("en") == ("age",) for e in held)
 
 
 def test_a_column_is_one_reason_and_nobody_is_told_to_be_younger(run: Run) -> None:

@@ -1,0 +1,110 @@
+"""Which customer: by id, from a list of one's own, by what is recommended, by score or uncertainty."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from analysis.naming import said_name
+from analysis.review.id_file import ids_of
+from dashboard import ui
+from dashboard.components import put
+from dashboard.components.linked import require
+from dashboard.frame import Frame, start_with
+from dashboard.i18n import language, t
+from ple_model.errors import UserError
+
+LISTED = 300
+ORDERS = ("file", "score", "uncertainty")
+ANY = "any"
+
+
+def chosen(frame: Frame, task: str) -> str | None:
+    """The customer, by a row of widgets that all but the list live in the URL."""
+    recommended = _recommended(frame, task)
+    order = ui.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
+    wanted = _list()
+    options = customers(frame, task, order, recommended, wanted)
+    if "customer" not in st.session_state and "customer" not in st.query_params and options:
+        start_with("customer", options[0])
+    asked = st.session_state.get("customer") or st.query_params.get("customer")
+    shown = options if asked in options or not asked else [asked, *options]
+    customer: str | None = ui.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=200,
+                            accept_new_options=True, help=t("why.customer_help"))  # fmt: skip
+    ui.button(t("why.random"), icon=":material/casino:", on_click=_draw, args=(options,), disabled=not options)
+    return customer
+
+
+def other(frame: Frame, task: str, customer: str | None) -> str | None:
+    """Another customer to set beside; None for nobody."""
+    options = [c for c in customers(frame, task, "file", None, ()) if c != customer]
+    asked = st.session_state.get("beside") or st.query_params.get("beside")
+    shown = options if asked in options or not asked else [asked, *options]
+    found: str | None = ui.selectbox(t("why.beside"), shown, index=None, key="beside", bind="query-params", width=200,
+                                     accept_new_options=True, help=t("why.beside_help"))  # fmt: skip
+    return found
+
+
+def customers(frame: Frame, task: str, order: str, recommended: int | None, wanted: tuple[str, ...]) -> list[str]:
+    """Up to `LISTED` of the chosen customers: as stored, by score, or the least certain first; of a list those of it alone."""
+    have = frame.store.columns
+    by = {"score": f"p:{task}", "uncertainty": f"u:{task}"}.get(order)
+    names = ["customer_id", *(c for c in (by, f"c:{task}") if c is not None and c in have)]
+    rows = frame.store.rows(names, frame.filters)
+    keep = np.ones(len(rows["customer_id"]), dtype=bool)
+    if recommended is not None and f"c:{task}" in rows:
+        keep &= rows[f"c:{task}"].astype(float) == recommended
+    if wanted:
+        keep &= np.isin(rows["customer_id"].astype(str), wanted)
+    order_by = np.argsort(-rows[by].astype(float), kind="stable") if by in rows else np.arange(len(keep))
+    found = [str(i) for i in rows["customer_id"][order_by[keep[order_by]]]]
+    return list(dict.fromkeys([*found, *wanted]))[:LISTED]
+
+
+def _recommended(frame: Frame, task: str) -> int | None:
+    """The class that customers are picked by, for a task that recommends one of several; None for any."""
+    names = class_names(frame, task)
+    if not names:
+        return None
+    options = [ANY, *map(str, range(len(names)))]
+    require("recommended", options, t("why.recommended"))
+
+    def said(option: str) -> str:
+        return t("why.any") if option == ANY else said_name(names[int(option)], "ko" if language() == "ko" else "en")
+
+    found = ui.selectbox(
+        t("why.recommended"), options, format_func=said, key="recommended", bind="query-params", width=180,
+        help=t("why.recommended_help"),
+    )  # fmt: skip
+    return None if found in (ANY, None) else int(found)
+
+
+def class_names(frame: Frame, task: str) -> tuple[str, ...]:
+    """Of a task that answers with one of several, as the run knows them; empty for others."""
+    kinds: dict[str, Any] = frame.statistics.facts.kinds
+    if kinds.get(task) != "multiclass":
+        return ()
+    return tuple(frame.run.context().class_names.get(task) or frame.run.config.tasks[task].classes)
+
+
+def _list() -> tuple[str, ...]:
+    """Ids from a file of the reader's own: they stay in this session."""
+    with ui.popover(t("why.list"), icon=":material/upload_file:"):
+        kinds = ["txt", "csv", "tsv", "parquet"]
+        given = ui.file_uploader(t("why.list_file"), type=kinds, key="why_list", help=t("why.list_help"))
+        if given is None:
+            return ()
+        try:
+            found = ids_of(given.name, given.getvalue())
+        except UserError as e:
+            put.error(str(e), icon=":material/error:")
+            return ()
+        ui.caption(t("why.listed", n=f"{len(found):,}"))
+        return found
+
+
+def _draw(options: list[str]) -> None:
+    st.session_state["customer"] = random.choice(options)

@@ -1,0 +1,86 @@
+"""Who is recommended it, group by group: rates, what came of them, and skill, by segment and by what may not be a reason."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import streamlit as st
+
+from analysis.groups import RAW, group_table, groupings
+from analysis.naming import said_name
+from dashboard import ui
+from dashboard.components import put
+from dashboard.components.figure import table
+from dashboard.components.find_customer import class_names
+from dashboard.components.linked import require
+from dashboard.frame import Frame
+from dashboard.i18n import language, maybe, t
+from ple_model.numerals import Language, percent, statistic
+
+
+def section(frame: Frame, task: str) -> None:
+    """One table of groups, with how far they are apart."""
+    by = groupings(frame.store)
+    names = class_names(frame, task)
+    require("by", by, t("groups.by"))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        column = ui.selectbox(t("groups.by"), by, format_func=_titled, key="by", bind="query-params", width=200)
+        target = _target(frame, task, names)
+    kind = frame.statistics.facts.kinds[task]
+    found = group_table(frame.store, task, kind, target, column, frame.filters)
+    if not found.rates.groups:
+        put.info(t("groups.none"))
+        return
+    put.caption(t("groups.counted" if target is not None else "groups.above", n=f"{found.rows:,}"))
+    with st.container(horizontal=True, gap="small"):
+        r = found.rates
+        for name, value in (("difference", r.difference), ("ratio", r.ratio), ("hits", r.hit_difference)):
+            shown = "–" if math.isnan(value) else statistic(value) if name == "ratio" else percent(value)
+            put.metric(t(f"groups.{name}"), shown, border=True, help=t(f"groups.{name}_help"))
+    rows = []
+    for g in found.rates.groups:
+        skill = found.skill.get(g.group)
+        rows.append(
+            {
+                t("groups.group"): maybe(f"segment_name.{g.group}", said_name(g.group, _language())),
+                t("groups.customers"): g.n,
+                t("groups.rate"): g.rate.value,
+                t("groups.low"): g.rate.low,
+                t("groups.high"): g.rate.high,
+                t("groups.outcome"): g.outcome,
+                t("groups.hit"): g.hit,
+                t("groups.skill"): None if skill is None else skill.skill.value,
+                t("groups.skill_range"): "–" if skill is None else f"{skill.skill.low:.3f} … {skill.skill.high:.3f}",
+            }
+        )
+    number = st.column_config.NumberColumn
+    formats = {t(f"groups.{n}"): number(format="percent") for n in ("rate", "low", "high", "outcome", "hit")}
+    formats |= {t("groups.skill"): number(format="%.3f", help=t("groups.skill_help"))}
+    shown_rows = pd.DataFrame(rows)
+    table(shown_rows, "groups", title=t("groups.title"), caption=t("groups.help"), height="content", column_config=formats)
+
+
+def _target(frame: Frame, task: str, names: tuple[str, ...]) -> int | None:
+    """The class that is counted; the one most often recommended unless another is chosen."""
+    if not names:
+        return None
+    rows = frame.store.rows([f"c:{task}"], frame.filters)[f"c:{task}"].astype(float)
+    known = rows[rows >= 0].astype(int)
+    default = int(pd.Series(known).mode()[0]) if len(known) else 0
+    options = [str(i) for i in range(len(names))]
+    require("counted", options, t("groups.counted_class"))
+    found = ui.selectbox(
+        t("groups.counted_class"), options, index=default, format_func=lambda o: said_name(names[int(o)], _language()),
+        key="counted", bind="query-params", width=200,
+    )  # fmt: skip
+    return int(found)
+
+
+def _titled(column: str) -> str:
+    name = column.removeprefix(RAW)
+    return maybe(f"groups.column.{name}", name.replace("_", " "))
+
+
+def _language() -> Language:
+    return "ko" if language() == "ko" else "en"

@@ -1,0 +1,89 @@
+"""One explanation for a business reviewer: the report's own texts on one screen, with nothing of the model's machinery."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import streamlit as st
+
+from analysis.results.explanation import Explanation
+from analysis.results.review import ReviewBlock, ReviewReport
+from analysis.review.about import run_facts
+from analysis.review.content import review
+from dashboard import ui
+from dashboard.components import cards, put, report
+from dashboard.components.figure import table
+from dashboard.frame import Frame
+from dashboard.i18n import language, t
+
+BOXES = {"ok": put.success, "unknown": put.info, "withheld": put.error}
+ICONS = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}
+
+
+def page(frame: Frame, e: Explanation) -> None:
+    """What was decided and why on the left, how sure and on what it rests on the right, the report below."""
+    made = _report(frame, e)
+    put.chosen(t("why.customer"), report.mask_of(frame)(e.customer_id))
+    _answer(made)
+    left, right = st.columns([3, 2], gap="small")
+    with left:
+        _block(made.first[1], "reasons")
+        _block(made.first[2], "change")
+    with right:
+        _block(made.first[0], "decision")
+        _block(made.first[3], "limits")
+    with put.expander(made.first[4].heading, icon=":material/policy:"):
+        _facts(made.first[4])
+    report.downloads(frame, e)
+
+
+def beside(frame: Frame, one: Explanation, other: Explanation) -> None:
+    """Two customers side by side: the same blocks in the same places."""
+    columns = st.columns(2, gap="small")
+    for i, (column, e) in enumerate(zip(columns, (one, other), strict=True)):
+        with column:
+            made = _report(frame, e)
+            ui.subheader(e.customer_id)
+            put.saved_only(report.mask_of(frame)(e.customer_id), "heading")
+            _answer(made)
+            for name, block in zip(("decision", "reasons", "change", "limits"), made.first[:4], strict=True):
+                _block(block, f"{name}-{i}")
+            report.downloads(frame, e, f"report-{i}")
+
+
+def _report(frame: Frame, e: Explanation) -> ReviewReport:
+    return review(e, run_facts(frame.run), "ko" if language() == "ko" else "en")
+
+
+def _answer(made: ReviewReport) -> None:
+    put.markdown(f"### {made.answer}")
+    put.caption(made.against)
+    BOXES[made.level](made.verdict, icon=ICONS[made.level])
+
+
+def _block(block: ReviewBlock, key: str) -> None:
+    with st.container(border=True):
+        if block.kind == "table":
+            rows = pd.DataFrame([dict(zip(block.head, row, strict=True)) for row in block.rows])
+            table(rows, f"plain-{key}", title=block.heading, static=True)
+        else:
+            put.markdown(f"**{block.heading}**")
+            if block.kind == "facts":
+                if key.startswith("decision"):  # the customer's id stays on the screen
+                    ui.markdown(_fact(*block.rows[0]))
+                _facts(replace(block, rows=block.rows[1:]) if key.startswith("decision") else block)
+            else:
+                for (text,) in block.rows:
+                    put.markdown(text)
+        if block.note:
+            put.caption(block.note)
+
+
+def _facts(block: ReviewBlock) -> None:
+    for name, text in block.rows:
+        put.markdown(_fact(name, text))
+
+
+def _fact(name: str, text: str) -> str:
+    return f"{t('report.fact', name=name)} {text}"
