@@ -12,7 +12,7 @@ from analysis.naming import said_name
 from analysis.review.id_file import ids_of
 from dashboard import ui
 from dashboard.components import put
-from dashboard.components.linked import require
+from dashboard.components.linked import begin_choice, end_choice
 from dashboard.frame import Frame, start_with
 from dashboard.i18n import language, t
 from ple_model.errors import UserError
@@ -25,14 +25,14 @@ ANY = "any"
 def chosen(frame: Frame, task: str) -> str | None:
     """The customer, by a row of widgets that all but the list live in the URL."""
     recommended = _recommended(frame, task)
-    order = ui.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=140, help=t("why.order_help"))
+    order = ui.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=130, help=t("why.order_help"))
     wanted = _list()
     options = customers(frame, task, order, recommended, wanted)
     if "customer" not in st.session_state and "customer" not in st.query_params and options:
         start_with("customer", options[0])
     asked = st.session_state.get("customer") or st.query_params.get("customer")
     shown = options if asked in options or not asked else [asked, *options]
-    customer: str | None = ui.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=200,
+    customer: str | None = ui.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=180,
                             accept_new_options=True, help=t("why.customer_help"))  # fmt: skip
     ui.button(t("why.random"), icon=":material/casino:", on_click=_draw, args=(options,), disabled=not options)
     return customer
@@ -70,16 +70,14 @@ def _recommended(frame: Frame, task: str) -> int | None:
     if not names:
         return None
     options = [ANY, *map(str, range(len(names)))]
-    require("recommended", options, t("why.recommended"))
+    begin_choice("recommended", options, ANY, t("why.recommended"))
 
     def said(option: str) -> str:
         return t("why.any") if option == ANY else said_name(names[int(option)], "ko" if language() == "ko" else "en")
 
-    found = ui.selectbox(
-        t("why.recommended"), options, format_func=said, key="recommended", bind="query-params", width=180,
-        help=t("why.recommended_help"),
-    )  # fmt: skip
-    return None if found in (ANY, None) else int(found)
+    ui.selectbox(t("why.recommended"), options, format_func=said, key="recommended", width=160, help=t("why.recommended_help"))
+    found = end_choice("recommended", ANY)
+    return None if found == ANY else int(found)
 
 
 def class_names(frame: Frame, task: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from dashboard import ui
 from dashboard.components import put
 from dashboard.components.figure import table
 from dashboard.components.find_customer import class_names
-from dashboard.components.linked import require
+from dashboard.components.linked import begin_choice, end_choice
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
 from ple_model.numerals import Language, percent, statistic
@@ -23,9 +23,10 @@ def section(frame: Frame, task: str) -> None:
     """One table of groups, with how far they are apart."""
     by = groupings(frame.store)
     names = class_names(frame, task)
-    require("by", by, t("groups.by"))
+    begin_choice("by", by, by[0], t("groups.by"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        column = ui.selectbox(t("groups.by"), by, format_func=_titled, key="by", bind="query-params", width=200)
+        ui.selectbox(t("groups.by"), by, format_func=_titled, key="by", width=200)
+        column = end_choice("by", by[0])
         target = _target(frame, task, names)
     kind = frame.statistics.facts.kinds[task]
     found = group_table(frame.store, task, kind, target, column, frame.filters)
@@ -69,12 +70,15 @@ def _target(frame: Frame, task: str, names: tuple[str, ...]) -> int | None:
     known = rows[rows >= 0].astype(int)
     default = int(pd.Series(known).mode()[0]) if len(known) else 0
     options = [str(i) for i in range(len(names))]
-    require("counted", options, t("groups.counted_class"))
-    found = ui.selectbox(
-        t("groups.counted_class"), options, index=default, format_func=lambda o: said_name(names[int(o)], _language()),
-        key="counted", bind="query-params", width=200,
-    )  # fmt: skip
-    return int(found)
+    begin_choice("counted", options, str(default), t("groups.counted_class"))
+    ui.selectbox(
+        t("groups.counted_class"),
+        options,
+        format_func=lambda o: said_name(names[int(o)], _language()),
+        key="counted",
+        width=200,
+    )
+    return int(end_choice("counted", str(default)))
 
 
 def _titled(column: str) -> str:

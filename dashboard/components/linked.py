@@ -48,3 +48,21 @@ def require(key: str, options: Collection[object], title: str, known: Collection
     put.error(t("guard.not_here", what=title, value=", ".join(map(quoted, missing)), valid=named or "–"))
     ui.button(t("guard.show_here"), key=f"forget-{key}", on_click=_forget, args=([key],), icon=":material/link_off:")
     st.stop()
+
+
+def begin_choice(key: str, options: Sequence[str], default: str, title: str) -> None:
+    """Before the widget `key` is drawn, whose options are shown by translated words: what the link asks for, else the default.
+    Such a widget is not bound, since the URL would then hold the words of one language."""
+    require(key, options, title)
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = st.query_params.get(key, default)
+
+
+def end_choice(key: str, default: str) -> str:
+    """After it is drawn: the choice, which the URL holds from here on."""
+    found = str(st.session_state.get(key) or default)
+    if found == default:
+        st.query_params.pop(key, None)
+    elif st.query_params.get(key) != found:
+        st.query_params[key] = found
+    return found

@@ -8,7 +8,7 @@ from analysis.explain.lookup import Undefined, default_task
 from analysis.results.explanation import Explanation
 from dashboard import state, ui
 from dashboard.components import explanation, find_customer, groups, plain, put
-from dashboard.components.linked import require
+from dashboard.components.linked import begin_choice, end_choice, require
 from dashboard.frame import Frame
 from dashboard.i18n import language, t
 from dashboard.view import View
@@ -35,14 +35,15 @@ def render(frame: Frame) -> None:
     tasks = frame.statistics.facts.tasks
     require("why_task", tasks, t("why.task"))
     require("order", find_customer.ORDERS, t("why.order"))
-    require("reader", READERS, t("why.reader"))
-    reader = ui.segmented_control(
-        t("why.reader"), READERS, default=READERS[0], format_func=lambda r: t(f"why.reader_{r}"), key="reader",
-        bind="query-params", required=True, label_visibility="collapsed",
+    begin_choice("reader", READERS, READERS[0], t("why.reader"))
+    ui.segmented_control(
+        t("why.reader"), READERS, format_func=lambda r: t(f"why.reader_{r}"), key="reader", required=True,
+        label_visibility="collapsed",
     )  # fmt: skip
+    reader = end_choice("reader", READERS[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         default = tasks.index(default_task(frame.run))
-        task = ui.selectbox(t("why.task"), tasks, index=default, key="why_task", bind="query-params", width=200)
+        task = ui.selectbox(t("why.task"), tasks, index=default, key="why_task", bind="query-params", width=140)
         customer = None if reader == "groups" else find_customer.chosen(frame, task)
         other = find_customer.other(frame, task, customer) if reader == "plain" else None
     if reader == "groups":
