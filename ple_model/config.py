@@ -538,7 +538,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 def read_explanations(path: Path) -> ExplanationsConfig:
     """The section `explanations` of a file that holds nothing else. `UserError` names the key."""
-    raw = _read_yaml(path)
+    raw = read_config_file(path)
     for section in raw:
         if section != "explanations":
             raise UserError(
