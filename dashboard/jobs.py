@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dashboard.job_store import Record, Status, Store, facts_of, held, jobs_root, slot_path
+from ple_model.commands_model import MODES
 from ple_model.errors import UserError
 from ple_model.progress_shape import fits
 from ple_model.safe_paths import make_folder, tail, write_bytes
@@ -43,15 +44,20 @@ class Training:
     """The run whose weights it starts from."""
     phase_2: bool = False
     """Only the second phase, from the parent's weights."""
+    encoder: Path | None = None
+    """The encoder of `ple pretrain` that its temporal expert starts from."""
+    encoder_mode: str = "frozen"
 
     def __post_init__(self) -> None:
-        for path in (self.dataset, self.run, *([self.parent] if self.parent is not None else [])):
+        for path in (self.dataset, self.run, *(p for p in (self.parent, self.encoder) if p is not None)):
             if not path.is_absolute() or "\0" in str(path):
                 raise UserError(f"training job: {str(path)!r} is not an absolute path")
         if PRESET.fullmatch(self.preset) is None:
             raise UserError(f"training job: {self.preset!r} is not the name of a preset")
         if DEVICE.fullmatch(self.device) is None:
             raise UserError(f"training job: {self.device!r} is not a device")
+        if self.encoder_mode not in MODES:
+            raise UserError(f"training job: {self.encoder_mode!r} is none of {', '.join(MODES)}")
         for item in self.settings:
             if not isinstance(item, str) or "\0" in item or OVERRIDE.fullmatch(item) is None:
                 raise UserError(f"training job: {item!r} is not key=value")
@@ -102,6 +108,8 @@ def command(training: Training, config: Path | None = None) -> tuple[str, ...]:
             words += ["--set", item]
         if training.parent is not None:
             words += ["--from", str(training.parent), *(["--phase-2"] if training.phase_2 else [])]
+        if training.encoder is not None:
+            words += ["--encoder", str(training.encoder), "--encoder-mode", training.encoder_mode]
     return (*words, "--device", training.device)
 
 
@@ -114,7 +122,8 @@ class JobStore(Store[Job]):
     columns: ClassVar[tuple[str, ...]] = (
         "run TEXT NOT NULL", "dataset TEXT NOT NULL", "preset TEXT NOT NULL", "settings TEXT NOT NULL", "config TEXT NOT NULL",
         "device TEXT NOT NULL", "resume INTEGER NOT NULL", "parent TEXT NOT NULL DEFAULT ''",
-        "phase_2 INTEGER NOT NULL DEFAULT 0",
+        "phase_2 INTEGER NOT NULL DEFAULT 0", "encoder TEXT NOT NULL DEFAULT ''",
+        "encoder_mode TEXT NOT NULL DEFAULT 'frozen'",
     )  # fmt: skip
 
     def read(self, row: sqlite3.Row) -> Job:
@@ -125,6 +134,7 @@ class JobStore(Store[Job]):
             training = Training(
                 Path(row["dataset"]), Path(row["run"]), str(row["preset"]), tuple(settings), row["config"],
                 str(row["device"]), bool(row["resume"]), Path(row["parent"]) if row["parent"] else None, bool(row["phase_2"]),
+                Path(row["encoder"]) if row["encoder"] else None, str(row["encoder_mode"]),
             )  # fmt: skip
         except (TypeError, ValueError) as e:
             raise UserError(f"job {row['id']!r:.60}: its row is damaged ({e})") from e
@@ -173,6 +183,7 @@ class JobStore(Store[Job]):
             "run": str(training.run), "dataset": str(training.dataset), "preset": training.preset,
             "settings": json.dumps(training.settings), "config": training.config, "device": training.device,
             "resume": int(training.resume), "parent": str(training.parent or ""), "phase_2": int(training.phase_2),
+            "encoder": str(training.encoder or ""), "encoder_mode": training.encoder_mode,
         }  # fmt: skip
         taken = f"{training.run} is being trained already; stop that job or choose another name"
         return self.begin(training.run, values, taken, f"{training.run}: the training could not be started")

@@ -93,6 +93,7 @@ def entries() -> list[RunEntry]:
 def refresh_entries() -> None:
     """Look for runs again at once: a job has just ended."""
     _entries.clear()
+    _encoders.clear()
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -24,6 +24,7 @@ from dashboard.i18n import t
 from dashboard.jobs import Training, progress
 from dashboard.units import duration
 from ple_model.arguments import folder_in
+from ple_model.commands_model import MODES
 from ple_model.config import PRESETS, Config, load_config
 from ple_model.errors import UserError
 from ple_model.safe_text import read_object
@@ -220,6 +221,29 @@ def _weights() -> None:
     )  # fmt: skip
 
 
+def _encoder() -> None:
+    """A pre-trained encoder for the temporal expert, where one is at hand, and what becomes of its weights. Beside another
+    run's weights there is none: they hold the expert already."""
+    known = state.encoders()
+    if not known or st.session_state.get("train_weights", "new") != "new":
+        st.session_state["train_encoder"] = None
+        return
+    chosen = ui.selectbox(
+        t("train.encoder"), list(known), index=None, key="train_encoder", help=t("train.encoder_help"),
+        placeholder=t("train.encoder_none"),
+    )  # fmt: skip
+    if chosen is not None:
+        ui.selectbox(
+            t("train.encoder_mode"), MODES, key="train_encoder_mode", help=t("train.encoder_mode_help"),
+            format_func=lambda m: t(f"train.encoder_{m}"),
+        )  # fmt: skip
+
+
+def _chosen_encoder() -> Path | None:
+    name = st.session_state.get("train_encoder")
+    return None if name is None else state.encoders()[name].absolute() if name in state.encoders() else None
+
+
 def _form() -> None:
     if "train_preset" not in st.session_state:
         st.session_state["train_preset"] = "small"
@@ -232,6 +256,7 @@ def _form() -> None:
             placeholder=t("train.from_none"),
         )  # fmt: skip
         _weights()
+    _encoder()
     preset = ui.selectbox(t("train.preset"), PRESETS, key="train_preset", on_change=_follow_preset, help=t("train.preset_help"))
     known = datasets()
     dataset = ui.selectbox(
@@ -309,6 +334,7 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
         return "", Training(
             place, run, preset, tuple(overrides), config=yaml, parent=parent,
             phase_2=parent is not None and st.session_state.get("train_weights") == "phase_2",
+            encoder=_chosen_encoder(), encoder_mode=st.session_state.get("train_encoder_mode") or MODES[0],
         )  # fmt: skip
     except UserError as e:
         return str(e), None
@@ -351,7 +377,7 @@ def _show_estimate(preset: str, dataset: str | None) -> None:
 def _measure(training: Training) -> None:
     """A few real steps of this very configuration, in a process of its own: what the whole will take."""
     store = background.jobs()
-    command = store.command(replace(training, parent=None, phase_2=False))
+    command = store.command(replace(training, parent=None, phase_2=False, encoder=None))
     words = ("estimate", *command[4:5], *command[6:])
     mark = training.config + repr(training.settings) + places.mark_of(training.dataset)
     asked = st.session_state.get("train_measured") == (words, mark)

@@ -56,6 +56,11 @@ class PLEClusterInput:
         return int(self.features.shape[0])
 
     @property
+    def rows_held(self) -> int:
+        """As `len`, for the way through the model: in a graph that is being exported it is no number but that of any batch."""
+        return self.features.shape[0]
+
+    @property
     def width(self) -> int:
         """Columns that `features` should have."""
         return max((where.stop for where in self.parts.values()), default=0)
@@ -102,19 +107,19 @@ class PLEClusterInput:
             raise UserError(f"no input field '{field}'{did_you_mean(field, FIELD_SHAPES)}")
         value: Tensor | None = getattr(self, base)
         if value is None:
-            return torch.zeros(len(self), dtype=torch.bool, device=self.device)
+            return torch.zeros(self.rows_held, dtype=torch.bool, device=self.device)
         if base in ("features", "cluster_ids", "customer_segment"):
-            return torch.ones(len(self), dtype=torch.bool, device=self.device)
+            return torch.ones(self.rows_held, dtype=torch.bool, device=self.device)
         return (value != 0).flatten(1).any(dim=1)
 
     def defined(self, task: str) -> Tensor:
         """[B] bool: is the task defined for each row? For all rows where the source of the rows does not say."""
         said = None if self.presence is None else self.presence.get(task_key(task))
-        return torch.ones(len(self), dtype=torch.bool, device=self.device) if said is None else said
+        return torch.ones(self.rows_held, dtype=torch.bool, device=self.device) if said is None else said
 
     def any_present(self, names: Sequence[str]) -> Tensor:
         """[B] bool: does each row have at least one of these fields?"""
-        found = torch.zeros(len(self), dtype=torch.bool, device=self.device)
+        found = torch.zeros(self.rows_held, dtype=torch.bool, device=self.device)
         for name in names:
             found = found | self.present(name)
         return found

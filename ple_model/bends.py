@@ -46,7 +46,7 @@ class ColumnBends(nn.Module):
 def pieces(x: Tensor, cuts: Tensor) -> Tensor:
     """[B, columns * pieces]: of columns [B, columns] how much of each piece between `cuts` [columns, pieces + 1] lies below the
     value, from 0 to 1; 0 of a piece without width."""
-    low, wide = cuts[:, :-1], cuts.diff(dim=1)
+    low, wide = cuts[:, :-1], cuts[:, 1:] - cuts[:, :-1]
     there = wide > NARROW
     found = ((x[:, :, None] - low) / torch.where(there, wide, torch.ones_like(wide))).clamp(0, 1)
     return (found * there).flatten(1)

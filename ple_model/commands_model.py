@@ -1,4 +1,4 @@
-"""`ple train`, `distill`, `evaluate`, `predict`, `config`, `presets`, `runs`."""
+"""`ple train`, `distill`, `evaluate`, `predict`, `export`, `config`, `presets`, `runs`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, device, folder_in, folder_out
 from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.commands_distill import DISTILL
+from ple_model.commands_export import EXPORT
 from ple_model.commands_predict import PREDICT
 from ple_model.errors import UserError
 from ple_model.json_text import dump
@@ -20,6 +21,8 @@ from ple_model.threads import settle
 from ple_model.ticker import share_of
 from ple_model.translation import training_sentence
 
+MODES = ("frozen", "finetune", "lora")
+"""As `sequences.stream.MODES`, which loads torch."""
 SAMPLE = 2000
 """Customers stored with a run unless said otherwise."""
 
@@ -37,6 +40,12 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
         help="start with the weights of this run, which must fit the config",
     )
     parser.add_argument("--phase-2", action="store_true", help="with --from: train the second phase alone")
+    parser.add_argument(
+        "--encoder", type=folder_in, metavar="RUN_ENCODER", help="start the temporal expert from this encoder of `ple pretrain`"
+    )
+    parser.add_argument(
+        "--encoder-mode", choices=MODES, help="its weights stay, train, or adapters beside them do (default: frozen)"
+    )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
@@ -58,7 +67,8 @@ def _train(arguments: Arguments) -> int:
     from ple_model.config import load_config
     from ple_model.data.dataset.reader import Dataset
     from ple_model.run import load_run
-    from ple_model.train import Options, StartFrom, train
+    from ple_model.sequences.encoder_run import load_encoder
+    from ple_model.train import EncoderStart, Options, StartFrom, train
 
     exists = (arguments.run / "manifest.json").exists()
     chosen = arguments.preset or arguments.config or arguments.overrides
@@ -66,8 +76,10 @@ def _train(arguments: Arguments) -> int:
         raise UserError("--resume goes on under the run's own config: leave out --preset, --config and --set")
     if arguments.phase_2 and arguments.parent is None:
         raise UserError("--phase-2 needs a run to start from: --from RUN")
-    if arguments.resume and exists and arguments.parent is not None:
-        raise UserError("--resume goes on with the run's own weights: leave out --from")
+    if arguments.resume and exists and (arguments.parent is not None or arguments.encoder is not None):
+        raise UserError("--resume goes on with the run's own weights: leave out --from and --encoder")
+    if arguments.encoder_mode is not None and arguments.encoder is None:
+        raise UserError("--encoder-mode needs an encoder to start from: --encoder RUN_ENCODER")
     torch.set_flush_denormal(True)
     preset = arguments.preset or "v3_14"
     resuming = arguments.resume and exists
@@ -77,12 +89,13 @@ def _train(arguments: Arguments) -> int:
     if threads:
         torch.set_num_threads(threads)
     start = None if arguments.parent is None else StartFrom(load_run(arguments.parent), arguments.phase_2)
+    encoder = None if arguments.encoder is None else EncoderStart(load_encoder(arguments.encoder), arguments.encoder_mode)
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
     with stop_on_signals(arguments.language) as stop:
         try:
             run = train(
                 dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
-                start=start,
+                start=start, encoder=encoder,
                 options=Options(
                     device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines,
                     command=_again(arguments),
@@ -109,6 +122,8 @@ def _again(arguments: Arguments) -> str:
     words += [w for item in arguments.overrides for w in ("--set", item)]
     words += ["--from", arguments.parent.name] if arguments.parent else []
     words += ["--phase-2"] if arguments.phase_2 else []
+    words += ["--encoder", arguments.encoder.name] if arguments.encoder else []
+    words += ["--encoder-mode", arguments.encoder_mode] if arguments.encoder_mode else []
     words += ["--device", arguments.device] if arguments.device != "auto" else []
     words += ["--threads", str(arguments.threads)] if arguments.threads else []
     words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
@@ -239,6 +254,7 @@ COMMANDS: tuple[Command, ...] = (
     DISTILL,
     Command("evaluate", "metrics by task next to base rates and baselines, with intervals", _configure_evaluate, _evaluate),
     PREDICT,
+    EXPORT,
     Command("config", "print the merged config", _configure_config, _config),
     Command("presets", "list the presets", add_json, _presets),
     Command("runs", "list the runs of a folder", _configure_runs, _runs),

@@ -160,15 +160,15 @@ class DirectPath(nn.Module):
         if self.body is not None:
             out = out + self._taken(self.body(x))
         if self.training and self.params.path_dropout > 0:
-            out = out * (torch.rand(len(inputs), 1, device=out.device) >= self.params.path_dropout)
+            out = out * (torch.rand(inputs.rows_held, 1, device=out.device) >= self.params.path_dropout)
         return out
 
     def _taken(self, added: Tensor) -> Tensor:
         """[B, width] of which each task takes its share."""
         if self.blend is None:
             return added
-        widths = torch.tensor([w.stop - w.start for w in self.slices.values()], device=added.device)
-        return added * self.blend.to(added.dtype).repeat_interleave(widths)
+        task_of = [i for i, w in enumerate(self.slices.values()) for _ in range(w.stop - w.start)]
+        return added * self.blend.to(added.dtype)[task_of]
 
     def map(self, inputs: PLEClusterInput) -> Tensor:
         """[B, width] what the linear map says by itself, with its bends."""

@@ -35,7 +35,7 @@ class HMMProjectors(nn.Module):
             embedding: Tensor = self.hmm_default_embeddings[mode]
             absent = ~inputs.present(f"hmm_{mode}")
             if value is None:
-                out = embedding.expand(len(inputs), -1)
+                out = embedding.expand(inputs.rows_held, -1)
             else:
                 # an absent row may hold anything, NaN included: blank it before the projector, not only after
                 value = torch.where(absent[:, None], torch.zeros_like(value), value)

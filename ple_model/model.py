@@ -176,6 +176,8 @@ class PLEClusterAdaTT(nn.Module):
             raise UserError(f"the features are of another table than the model's: only one of them has '{strange}'")
 
     def _require_batch(self, inputs: PLEClusterInput) -> None:
+        if torch.compiler.is_exporting():  # a graph has no errors: its caller checks what goes in
+            return
         if not len(inputs):
             raise UserError("the batch is empty: the model needs at least one customer")
         own, given = self.cluster_embedding.weight.dtype, inputs.features.dtype
@@ -226,7 +228,8 @@ class PLEClusterAdaTT(nn.Module):
         ids, probs = inputs.cluster_ids, inputs.cluster_probs
         if probs is not None and probs.shape[-1] != n:
             raise UserError(f"input field 'cluster_probs' has {probs.shape[-1]} columns, global.n_clusters is {n}")
-        if ids.device.type == "cpu" and len(inputs) and not (int(ids.min()) >= 0 and int(ids.max()) < n):
+        checked = ids.device.type == "cpu" and not torch.compiler.is_exporting() and len(inputs)
+        if checked and not (int(ids.min()) >= 0 and int(ids.max()) < n):
             raise UserError(f"input field 'cluster_ids' goes from {int(ids.min())} to {int(ids.max())}, valid: 0 to {n - 1}")
         return cluster_weights(ids, probs, inputs.present("cluster_probs"), n)
 
@@ -442,9 +445,11 @@ class PLEClusterAdaTT(nn.Module):
     def freeze_shared(self, on: bool = True) -> None:
         """Phase 2: shared experts in eval mode (whatever `train()` says) and without gradients."""
         self.shared_frozen = on
-        for p in self.experts.parameters():
-            p.requires_grad_(not on)
-            if on:
+        for expert in self.experts.values():
+            assert isinstance(expert, Expert)
+            expert.set_trainable(not on)
+        if on:
+            for p in self.experts.parameters():
                 p.grad = None
         self.train(self.training)
 

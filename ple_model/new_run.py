@@ -15,6 +15,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.holes import stored_costs
 from ple_model.device import Precision, pick_device
 from ple_model.distill.teacher import Teacher
+from ple_model.encoder_start import EncoderStart, require_weights
 from ple_model.errors import UserError
 from ple_model.files import write_json
 from ple_model.fitting import fitted_to
@@ -28,10 +29,10 @@ from ple_model.start_from import StartFrom
 
 def create_run(
     dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str, start: StartFrom | None = None,
-    teacher: Teacher | None = None,
+    teacher: Teacher | None = None, encoder: EncoderStart | None = None,
 ) -> None:  # fmt: skip
     """A run folder that is ready to train, put in place by one rename. With `start` it begins with another run's weights, with
-    `teacher` it learns from another run's outputs.
+    `teacher` it learns from another run's outputs, with `encoder` its temporal expert starts from a pre-trained one.
 
     Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
     """
@@ -42,9 +43,14 @@ def create_run(
             raise UserError(f"{dataset.path} has no rows in its {split} split; a training needs them")
     if config.distillation.enabled != (teacher is not None):
         raise UserError("distillation.enabled: `ple distill TEACHER RUN` trains a student, and alone does")
+    if encoder is not None and start is not None:
+        raise UserError("--encoder and --from: the weights of the other run are the start already; give one of them")
     where = pick_device(device)
     precision = Precision.choose(where, config.training.amp)
     config, left_out = fitted_to(config, dataset, dataset.context())
+    if encoder is not None:
+        config = encoder.into(config, dataset)
+    require_weights(config, given=encoder is not None or start is not None)
     context, warnings = with_training_statistics(dataset.context(), dataset, config)
     if not context.constant_loss:
         raise UserError(f"{dataset.path} has no training labels for any of the config's tasks: {', '.join(config.tasks)}")
@@ -63,6 +69,11 @@ def create_run(
         if start is not None:
             start.keep(fresh, model, config)
             warnings = [*warnings, *start.warnings(dataset.manifest.fingerprint)]
+        parameters = sum(p.numel() for p in model.parameters())
+        started = None
+        if encoder is not None:
+            started = encoder.keep(fresh, model)
+            warnings = [*warnings, *encoder.warnings(dataset.manifest.fingerprint)]
         taught = None
         if teacher is not None:
             plan = teacher.plan(model, config)
@@ -81,10 +92,11 @@ def create_run(
             status="running",
             created=now(),
             commit=code_commit(),
-            parameters=sum(p.numel() for p in model.parameters()),
+            parameters=parameters,
             experts=list(config.shared_experts),
             parent=None if start is None else start.run.name,
             teacher=taught,
+            encoder=started,
             warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
 

@@ -39,6 +39,7 @@ _LINES: dict[str, Keys] = {
     "warning": Keys({"text": TEXT, "epoch": WHOLE}),
     "fit": Keys({"share": NUMBER, "what": TEXT}),
     "teacher": Keys({"share": NUMBER}),
+    "encoder": Keys({"text": TEXT}),
     "baselines": Keys({"share": NUMBER, "what": TEXT, "eta_s": NUMBER}),
     "ending": Keys({"what": TEXT, "eta_s": NUMBER}),
     "finished": Keys({"blend": MapOf(NUMBER)}),

@@ -65,6 +65,8 @@ class ProgressBar:
                 self._rewrite(text)
             elif event["share"] in (0, 1):
                 self._line(text)
+        elif kind == "encoder":
+            self._line(event["text"])
         elif kind == "teacher":
             text = f"asking the teacher {event['share']:.0%}"
             if self._live and event["share"] < 1:

@@ -38,6 +38,28 @@ class TeacherInfo:
 
 
 @dataclass(frozen=True)
+class EncoderInfo:
+    """The pre-trained encoder that the temporal expert started from, and how much of it trained."""
+
+    name: str
+    fingerprint: str
+    """Of its weights."""
+    sequence: str
+    mode: str
+    trained: int
+    """Parameters that train: all of the encoder (finetune), none (frozen), or those of adapters (lora)."""
+    parameters: int
+    """Of the encoder, without adapters."""
+
+    def __str__(self) -> str:
+        share = self.trained / max(1, self.parameters)
+        return (
+            f"encoder '{self.name}' ({self.sequence}), {self.mode}: {self.trained:,} parameters train beside "
+            f"{self.parameters:,} of its own ({share:.1%})"
+        )
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`manifest.json`. Times are ISO 8601 in UTC; `versions` holds Python, torch and other library versions."""
 
@@ -62,6 +84,8 @@ class Manifest:
     """Name of the run whose weights it started from."""
     teacher: TeacherInfo | None = None
     """The run whose outputs it learnt from (`ple distill`)."""
+    encoder: EncoderInfo | None = None
+    """The pre-trained encoder that it started from (`ple train --encoder`)."""
     reason: str | None = None
     """Why a run stopped or failed, in one sentence."""
     machine: str | None = None
@@ -108,6 +132,7 @@ class Manifest:
             warnings=list(found.texts("warnings")) if "warnings" in raw else [],
             parent=found.text("parent", 300) if found.has("parent") else None,
             teacher=_teacher(found.mapping("teacher")) if found.has("teacher") else None,
+            encoder=_encoder(found.mapping("encoder")) if found.has("encoder") else None,
             reason=found.text("reason", 100_000) if found.has("reason") else None,
             machine=found.text("machine", 200) if found.has("machine") else None,
             seconds=found.number("seconds") if found.has("seconds") else None,
@@ -121,3 +146,10 @@ class Manifest:
 
 def _teacher(found: Stored) -> TeacherInfo:
     return TeacherInfo(found.text("name", 300), found.text("fingerprint", 200))
+
+
+def _encoder(found: Stored) -> EncoderInfo:
+    return EncoderInfo(
+        found.text("name", 300), found.text("fingerprint", 200), found.text("sequence", 40), found.text("mode", 40),
+        found.whole("trained"), found.whole("parameters"),
+    )  # fmt: skip

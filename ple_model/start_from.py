@@ -56,8 +56,7 @@ class StartFrom:
         load_weights(model, weights, source)
         kept = fresh.keys() & weights.keys() & (self._given(theirs, fresh, config) | self._begun(fresh))
         weights |= {name: fresh[name] for name in kept}
-        write_tensors(folder / "state" / WEIGHTS, weights, {"format": "pt"})
-        write_json(folder / "state" / FACTS, {"phase": 2 if self.phase_2 else 1})
+        keep_start(folder, weights, phase=2 if self.phase_2 else 1, fitted=True)
 
     def _given(self, theirs: ModelContext, fresh: Mapping[str, Tensor], config: Config) -> set[str]:
         """Buffers that are others with the other run's data, before any training."""
@@ -78,15 +77,33 @@ class StartFrom:
         return [f"the weights that it starts from were learnt from other data ('{data.name}'); the fitted map is of that data"]
 
 
-def kept_start(run: Path) -> tuple[dict[str, Tensor], int] | None:
-    """(weights, phase to begin with) of a run that starts from another; None for one that starts anew."""
+@dataclass(frozen=True)
+class KeptStart:
+    """Weights that a training starts with, the phase that it begins with, and whether they hold a fitted linear map."""
+
+    weights: dict[str, Tensor]
+    phase: int
+    fitted: bool
+
+
+def keep_start(folder: Path, weights: Mapping[str, Tensor], *, phase: int, fitted: bool) -> None:
+    """Into the `state/` of a new run."""
+    write_tensors(folder / "state" / WEIGHTS, weights, {"format": "pt"})
+    write_json(folder / "state" / FACTS, {"phase": phase, "fitted": fitted})
+
+
+def kept_start(run: Path) -> KeptStart | None:
+    """What a run starts from; None for one that starts anew."""
     path = run / "state" / WEIGHTS
     if not path.exists():
         return None
-    phase = read_object(run / "state" / FACTS).get("phase")
+    facts = read_object(run / "state" / FACTS)
+    phase, fitted = facts.get("phase"), facts.get("fitted", True)
     if phase not in (1, 2):
         raise UserError(f"{run / 'state' / FACTS}: phase {phase!r:.20} is neither 1 nor 2")
-    return read_tensors(path)[0], int(phase)
+    if not isinstance(fitted, bool):
+        raise UserError(f"{run / 'state' / FACTS}: fitted {fitted!r:.20} is neither true nor false")
+    return KeptStart(read_tensors(path)[0], int(phase), fitted)
 
 
 def drop_start(run: Path) -> None:

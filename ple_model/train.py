@@ -24,6 +24,7 @@ from ple_model.config import Config
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import pick_device
 from ple_model.distill.teacher import Teacher
+from ple_model.encoder_start import EncoderStart
 from ple_model.errors import UserError
 from ple_model.new_run import create_run
 from ple_model.progress import Callback
@@ -32,7 +33,7 @@ from ple_model.start_from import StartFrom
 from ple_model.training.session import Options, Stop
 from ple_model.training.trainer import Trainer, drop_checkpoint
 
-__all__ = ["Options", "StartFrom", "Stop", "Teacher", "train"]
+__all__ = ["EncoderStart", "Options", "StartFrom", "Stop", "Teacher", "train"]
 
 
 def train(
@@ -48,12 +49,14 @@ def train(
     options: Options | None = None,
     start: StartFrom | None = None,
     teacher: Teacher | None = None,
+    encoder: EncoderStart | None = None,
 ) -> Run:
     """Train a run folder to its end, or until `stop()` is true or a file `state/stop` appears; then the run can be resumed.
 
     With `resume` a run that is there goes on under its own config; one that is not is started, and a finished one is
     returned as it is. With `start` a new run begins with the weights of another, with `teacher` it learns from the outputs of
-    another (`ple_model.distill`), and a resumed one does where they are not all kept yet. `device` is that of `options` unless
+    another (`ple_model.distill`), and a resumed one does where they are not all kept yet; with `encoder` its temporal expert
+    starts from a pre-trained one. `device` is that of `options` unless
     it is given. `progress` receives each line of progress.jsonl as a dict. `UserError` if the device is not there, if the
     folder is taken, if another process trains it, if the data is not the run's, if the weights to start from or the teacher do
     not fit, or if the loss stays without a finite value.
@@ -66,7 +69,9 @@ def train(
     if exists and not resume:
         raise UserError(f"{run_dir} already holds a run; --resume goes on with it, or choose another folder")
     if not exists:
-        create_run(dataset, run_dir, config, preset=preset, device=options.device, start=start, teacher=teacher)
+        create_run(
+            dataset, run_dir, config, preset=preset, device=options.device, start=start, teacher=teacher, encoder=encoder
+        )
     run = load_run(run_dir)
     if run.manifest.status == "finished":
         drop_checkpoint(run_dir)  # of a training that was killed after its last word

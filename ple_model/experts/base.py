@@ -98,6 +98,11 @@ class Expert(nn.Module, ABC):
     def last_layer(self) -> nn.Linear:
         """The last trained linear layer: adaTT takes task gradients at its parameters."""
 
+    def set_trainable(self, on: bool) -> None:
+        """Whether the expert's parameters train; a part that never does stays as it is."""
+        for p in self.parameters():
+            p.requires_grad_(on)
+
     def present(self, inputs: PLEClusterInput) -> Tensor:
         """[B] bool: rows for which at least one field of `reads` is there."""
         return inputs.any_present(self.reads)

@@ -155,11 +155,11 @@ class UnifiedHGCN(Expert):
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         if self.without_merchants:
-            merchant = inputs.features.new_zeros(len(inputs), len(MERCHANT_COLUMNS))
+            merchant = inputs.features.new_zeros(inputs.rows_held, len(MERCHANT_COLUMNS))
         else:
             merchant = cleared(inputs.features[:, self.columns], inputs.any_present(MERCHANT_PARTS))
         raw = inputs.hierarchy_features
-        coordinates = merchant.new_zeros(len(inputs), COORDINATES) if raw is None else raw
+        coordinates = merchant.new_zeros(inputs.rows_held, COORDINATES) if raw is None else raw
         with full_precision(merchant):
             merchant = widen(merchant)
             # columns of absent parts are zero by contract; coordinates may hold anything where they are absent
@@ -180,7 +180,7 @@ class UnifiedHGCN(Expert):
                 radii.append(tangent.norm(dim=1))
         out = self.out(self.fusion(torch.cat([*joined, self.merchant_in(merchant)], dim=1)))
         internals = {
-            "curvature": c.detach().expand(len(inputs), -1),
+            "curvature": c.detach().expand(inputs.rows_held, -1),
             "tangent_radius": torch.stack(radii, dim=1).detach(),
             "node_distance": torch.cat(joined[2::3], dim=1).detach(),
         }

@@ -47,7 +47,7 @@ class LightGCN(Expert):
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         e = inputs.collaborative_features
         if e is None:
-            e = inputs.features.new_zeros(len(inputs), self.width)
+            e = inputs.features.new_zeros(inputs.rows_held, self.width)
         e = cleared(e, self.present(inputs))
         # the root's gradient at a zero embedding is not a number
         length = e.square().sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()

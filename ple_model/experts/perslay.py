@@ -19,7 +19,7 @@ from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import cleared
 from ple_model.fields import FIELD_SHAPES
-from ple_model.layers.persistence import PersLayer, pack
+from ple_model.layers.persistence import PersLayer, pack, sound
 from ple_model.layers.precision import full_precision, widen
 
 SUMMARY = FIELD_SHAPES["tda_features"][0]
@@ -68,7 +68,7 @@ class PersLay(Expert):
 
     def _pool(self, inputs: PLEClusterInput, horizon: str, layers: nn.ModuleList) -> tuple[Tensor, Tensor, Tensor]:
         """(pooled [B, len(layers) * width], valid points [B], bad points [B]) of the short or long diagrams."""
-        n = len(inputs)
+        n = inputs.rows_held
         points: Tensor | None = getattr(inputs, f"tda_{horizon}_diagrams")
         if points is None:
             none = torch.zeros(n, dtype=torch.long, device=inputs.device)
@@ -78,6 +78,8 @@ class PersLay(Expert):
         # without a mask, padding is what is zero throughout
         mask = (points != 0).any(dim=2) if mask is None else mask.bool()
         mask = mask & inputs.present(f"tda_{horizon}_diagrams")[:, None]
+        if torch.compiler.is_exporting():
+            return self._dense(widen(points), mask, layers)
         packed = pack(widen(points), mask, len(layers))
         pooled: list[Tensor] = []
         for k, layer in enumerate(layers):
@@ -85,10 +87,18 @@ class PersLay(Expert):
             pooled.append(layer(packed.birth[of_index], packed.death[of_index], packed.row[of_index], n))
         return torch.cat(pooled, dim=1), torch.bincount(packed.row, minlength=n), packed.bad
 
+    @staticmethod
+    def _dense(points: Tensor, mask: Tensor, layers: nn.ModuleList) -> tuple[Tensor, Tensor, Tensor]:
+        """`_pool` over every slot, for a graph that is being exported."""
+        good = sound(points, len(layers))
+        valid = mask & good
+        pooled = [layer.dense(points, valid & (points[:, :, 2] == k)) for k, layer in enumerate(layers)]  # type: ignore[operator]
+        return torch.cat(pooled, dim=1), valid.sum(dim=1), (mask & ~good).sum(dim=1)
+
     def _field(self, inputs: PLEClusterInput, name: str, width: int) -> Tensor:
         value: Tensor | None = getattr(inputs, name)
         if value is None:
-            return inputs.features.new_zeros(len(inputs), width)
+            return inputs.features.new_zeros(inputs.rows_held, width)
         return cleared(value, inputs.present(name))
 
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:

@@ -3,7 +3,8 @@
 Mamba is Mamba-2 (SSD, one decay a head); the liquid network is CfC in closed form; the Transformer reads patches of six days.
 Each of the six streams (architecture x sequence) gives a vector; a row mixes the streams it has by a softmax over a learned
 score. A row without one of the sequences works on the other. Sequences are oldest first; `txn_days` and `sessions` keep the
-last ones.
+last ones. With `encoder` (`ple train --encoder`) the embedding of a pre-trained encoder is a seventh stream; it reads its
+sequence whole.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ple_model.layers.liquid import CfC, elapsed_steps
 from ple_model.layers.patch_transformer import PatchTransformer
 from ple_model.layers.precision import full_precision, widen
 from ple_model.layers.selective_scan import Mamba2Block
+from ple_model.sequences.stream import EncoderMode, PretrainedStream, StreamEncoder
 
 SEQUENCES: tuple[str, ...] = ("txn_seq", "session_seq")
 ARCHITECTURES: tuple[str, ...] = ("mamba", "lnn", "transformer")
@@ -47,6 +49,17 @@ class TemporalParams(ExpertParams):
     transformer_heads: int = field(default=4, metadata={"help": "Attention heads of the patch Transformer."})
     patch: int = field(default=6, metadata={"help": "Steps in one patch."})
     mix_dim: int = field(default=64, metadata={"help": "Width in which the streams are mixed."})
+    encoder: StreamEncoder | None = field(
+        default=None, metadata={"help": "A pre-trained encoder as one more stream; `ple train --encoder` fills it in."}
+    )
+    encoder_mode: EncoderMode = field(
+        default="frozen", metadata={"help": "Its weights stay (frozen), train (finetune), or adapters beside them do (lora)."}
+    )
+    lora_rank: int = field(default=8, metadata={"help": "Rank of an adapter of encoder_mode lora.", "high": 1024})
+    lora_alpha: int = field(default=16, metadata={"help": "An adapter's output is multiplied by lora_alpha / lora_rank."})
+    lora_targets: list[str] = field(
+        default_factory=lambda: ["query", "value"], metadata={"help": "Names of the encoder's linear layers that get one."}
+    )
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         limits = {"txn_days": FIELD_SHAPES["txn_seq"][0], "sessions": FIELD_SHAPES["session_seq"][0]}
@@ -56,6 +69,10 @@ class TemporalParams(ExpertParams):
         for width, heads in (("mamba_dim", "mamba_heads"), ("transformer_dim", "transformer_heads")):
             if getattr(self, width) % getattr(self, heads):
                 yield width, f"it must be a multiple of {heads} ({getattr(self, heads)})"
+        if self.encoder is not None:
+            yield from ((f"encoder.{name}", rule) for name, rule in self.encoder.wrong())
+        if not self.lora_targets:
+            yield "lora_targets", "it must name a layer, for example query"
 
 
 class SequenceEncoders(nn.Module):
@@ -108,6 +125,15 @@ class Temporal(Expert):
         self.stream_score = nn.Parameter(params.mix_dim**-0.5 * torch.randn(len(STREAMS), params.mix_dim))
         self.mix = nn.Sequential(nn.LayerNorm(params.mix_dim), nn.SiLU(), nn.Dropout(dropout))
         self.out = nn.Linear(params.mix_dim, params.output_dim)
+        self.pretrained: PretrainedStream | None = None
+        if params.encoder is not None:
+            with torch.random.fork_rng(devices=[]):  # with it or without, all others start the same
+                self.pretrained = PretrainedStream(params.encoder, params.encoder_mode, params.mix_dim, dropout)
+
+    def set_trainable(self, on: bool) -> None:
+        super().set_trainable(on)
+        if self.pretrained is not None:
+            self.pretrained.set_trainable(on)
 
     def last_layer(self) -> nn.Linear:
         return self.out
@@ -120,12 +146,18 @@ class Temporal(Expert):
             here = inputs.present(name)
             held.append(here[:, None].expand(-1, len(ARCHITECTURES)))
             if sequence is None:
-                streams.append(inputs.features.new_zeros(len(inputs), len(ARCHITECTURES), self.params.mix_dim))
+                streams.append(inputs.features.new_zeros(inputs.rows_held, len(ARCHITECTURES), self.params.mix_dim))
             else:
                 streams.append(self.encoders[name](cleared(sequence, here)))
+        score: Tensor = self.stream_score
+        bias: Tensor = self.stream_bias
+        if self.pretrained is not None:
+            streams.append(self.pretrained(inputs)[:, None])
+            held.append(inputs.present(self.pretrained.sequence)[:, None])
+            score, bias = torch.cat([score, self.pretrained.score]), torch.cat([bias, self.pretrained.bias])
         with full_precision(streams[0]):
             stacked, have = torch.cat([widen(s) for s in streams], dim=1), torch.cat(held, dim=1)
-            scores = (stacked * self.stream_score).sum(dim=2) + self.stream_bias
+            scores = (stacked * score).sum(dim=2) + bias
             # a finite floor: a row without any sequence gets equal weights instead of NaN, and a zero output afterwards
             weights = torch.softmax(scores.masked_fill(~have, -1e4), dim=1)
             mixed = (weights[:, :, None] * stacked).sum(dim=1)

@@ -17,12 +17,21 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
+def running_max(values: Tensor) -> Tensor:
+    """[B, L] -> the largest so far; values are not below 0. ONNX knows no running maximum: a graph takes it over a triangle."""
+    if not torch.compiler.is_exporting():
+        return torch.cummax(values, dim=1).values
+    length = values.shape[1]
+    before = torch.ones(length, length, dtype=values.dtype, device=values.device).tril()
+    return (values[:, None] * before).amax(dim=2)
+
+
 def elapsed_steps(sequence: Tensor, limit: float = 30.0) -> Tensor:
     """[B, L, 1] steps since the last non-empty step before each one (1 after a busy step), at most `limit`; [B, L, F] ->
     float."""
     busy = (sequence != 0).any(dim=2)
     steps = torch.arange(1, sequence.shape[1] + 1, device=sequence.device)
-    last = torch.cummax(torch.where(busy, steps, 0), dim=1).values
+    last = running_max(torch.where(busy, steps, 0))
     before = torch.cat([torch.zeros_like(last[:, :1]), last[:, :-1]], dim=1)
     return (steps - before).clamp(max=limit).to(sequence.dtype)[..., None]
 
@@ -80,5 +89,19 @@ class CfC(nn.Module):
         """x [B, L, F], elapsed [B, L, 1] -> states [B, L, width]."""
         driven = self.from_input(x.transpose(0, 1))  # time first: each step is a contiguous block
         gaps = elapsed.transpose(0, 1).to(driven.dtype)
+        if torch.compiler.is_exporting():
+            return self._plain(driven, gaps).transpose(0, 1)
         states: Tensor = _Recurrence.apply(driven, gaps, self.from_state.weight)  # type: ignore[no-untyped-call]
         return states.transpose(0, 1)
+
+    def _plain(self, driven: Tensor, gaps: Tensor) -> Tensor:
+        """The same steps without a backward of their own and without writing in place: what a graph is exported from."""
+        state = torch.zeros_like(driven[0, :, : self.width])
+        found: list[Tensor] = []
+        for step, gap in zip(driven.unbind(0), gaps.unbind(0), strict=True):
+            g, k, time_a, time_b = (step + self.from_state(state)).chunk(4, dim=1)
+            g, k = torch.tanh(g), torch.tanh(k)
+            clock = torch.sigmoid(time_b + time_a * gap)
+            state = g + clock * (k - g)
+            found.append(state)
+        return torch.stack(found)

@@ -26,13 +26,17 @@ class PackedDiagrams:
     bad: Tensor
 
 
+def sound(points: Tensor, homologies: int) -> Tensor:
+    """[B, n] bool: finite, death not before birth, and a homology index in range."""
+    birth, death, index = points.unbind(dim=2)
+    return torch.isfinite(points).all(dim=2) & (death >= birth) & (index >= 0) & (index < homologies)
+
+
 def pack(points: Tensor, mask: Tensor, homologies: int) -> PackedDiagrams:
     """Pack diagrams [B, n, 3] (birth, death, homology index) under mask [B, n].
 
     Bad points are left out and counted: death before birth, not finite, or a homology index out of range."""
-    birth, death, index = points.unbind(dim=2)
-    finite = torch.isfinite(points).all(dim=2)
-    good = finite & (death >= birth) & (index >= 0) & (index < homologies)
+    good = sound(points, homologies)
     row, column = torch.nonzero(mask & good, as_tuple=True)
     bad = (mask & ~good).sum(dim=1)
     chosen = points[row, column]
@@ -74,9 +78,23 @@ class PersLayer(nn.Module):
 
     def forward(self, birth: Tensor, death: Tensor, row: Tensor, rows: int) -> Tensor:
         """Points [N] of `rows` diagrams -> pooled [rows, 3 q + 2]; a row without points is zero."""
+        values = self.values(birth, death)
+        return self.pooled(values.new_zeros(rows, values.shape[1]).index_add(0, row, values))
+
+    def dense(self, points: Tensor, mask: Tensor) -> Tensor:
+        """The same from diagrams [B, n, 3] under mask [B, n], every slot touched: shapes of a graph cannot depend on how many
+        points are valid."""
+        clean = torch.where(mask[:, :, None], points, torch.zeros_like(points)).flatten(0, 1)
+        values = self.values(clean[:, 0], clean[:, 1]) * mask.reshape(-1, 1).to(points.dtype)
+        return self.pooled(values.reshape(points.shape[0], points.shape[1], self.width).sum(dim=1))
+
+    def values(self, birth: Tensor, death: Tensor) -> Tensor:
+        """[N, 3 q + 2] what each point adds."""
         persistence = death - birth
-        w = self.weight(persistence)
         extra = torch.stack([torch.ones_like(persistence), persistence], dim=1)
-        values = torch.cat([w[:, None] * self.transform(birth, persistence), extra], dim=1)
-        pooled = values.new_zeros(rows, values.shape[1]).index_add(0, row, values)
-        return torch.sign(pooled) * torch.log1p(pooled.abs())
+        return torch.cat([self.weight(persistence)[:, None] * self.transform(birth, persistence), extra], dim=1)
+
+    @staticmethod
+    def pooled(total: Tensor) -> Tensor:
+        """Sums over points on a logarithmic scale."""
+        return torch.sign(total) * torch.log1p(total.abs())

@@ -6,6 +6,8 @@ Under autocast a matrix product in half precision would feed them; `full_precisi
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,8 @@ def widen(t: Tensor) -> Tensor:
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
 
 
-def full_precision(t: Tensor) -> torch.autocast:
-    """Context manager that switches autocast off on the device of `t`."""
+def full_precision(t: Tensor) -> AbstractContextManager[object]:
+    """Context manager that switches autocast off on the device of `t`; nothing in an exported graph, which has none."""
+    if torch.compiler.is_exporting():
+        return nullcontext()
     return torch.autocast(device_type=t.device.type, enabled=False)

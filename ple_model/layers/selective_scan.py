@@ -19,13 +19,22 @@ from torch.nn import functional
 from ple_model.layers.precision import full_precision, widen
 
 
-@cache
 def _segments(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """[n, n * n] 0/1: column (i, j) sums the log decays of steps j < k <= i. Kept per device: no copy a forward."""
+    """[n, n * n] 0/1: column (i, j) sums the log decays of steps j < k <= i. Kept per device: no copy a forward; a tensor of a
+    graph that is being exported is no real one and is not kept."""
+    return _made_segments(n, device, dtype) if torch.compiler.is_exporting() else _kept_segments(n, device, dtype)
+
+
+def _made_segments(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    steps = torch.arange(n, device=device)
+    k, i, j = torch.meshgrid(steps, steps, steps, indexing="ij")
+    return ((j < k) & (k <= i)).reshape(n, n * n).to(dtype)
+
+
+@cache
+def _kept_segments(n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # a tensor born in inference mode could not be used in training later
-        steps = torch.arange(n, device=device)
-        k, i, j = torch.meshgrid(steps, steps, steps, indexing="ij")
-        return ((j < k) & (k <= i)).reshape(n, n * n).to(dtype)
+        return _made_segments(n, device, dtype)
 
 
 def sequential_scan(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> Tensor:

@@ -57,6 +57,8 @@ class Report:
                 tasks=list(s.model.tasks), experts=list(s.model.expert_names), rows=dict(s.dataset.manifest.splits),
                 weight_norm=self.steps.sizes.norms(), **common,
             )  # fmt: skip
+            if manifest.encoder is not None:
+                self.log.write("encoder", text=str(manifest.encoder))
             for text in manifest.warnings:
                 self.log.write("warning", text=text)
             return

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ple_model.adapters import add_adapters, drop_adapters, merged
 from ple_model.baseline_folder import StoredBaselines
 from ple_model.blend import choose_blends
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
@@ -60,13 +61,14 @@ class Trainer:
         device = pick_device(options.device if options.device != "auto" else _recorded(run.manifest.device))
         saved = load_checkpoint(run.path / "state")
         self.start = kept_start(run.path) if saved is None else None
-        begin = 1 if self.start is None else self.start[1]
+        begin = 1 if self.start is None else self.start.phase
         position = Position(phase=begin, warnings=list(run.manifest.warnings)) if saved is None else saved.position
         torch.manual_seed(self.config.training.seed)
         context = run.context()
         self.model = PLEClusterAdaTT(self.config, context).to(device)
         if self.start is not None:
-            load_weights(self.model, self.start[0], run.path / "state" / WEIGHTS)
+            load_weights(self.model, self.start.weights, run.path / "state" / WEIGHTS)
+        add_adapters(self.model)
         precision = Precision.choose(device, self.config.training.amp)
         self.session = Session(run, dataset, self.model, context, device, precision, position, EpochSums())
         self.position, self.sums = position, self.session.sums
@@ -136,7 +138,8 @@ class Trainer:
     def _fit_start(self) -> None:
         """Fit the direct path's linear map where a new training starts with one. It takes no random number and is kept by a
         checkpoint: a training killed before begins again, with the same weights."""
-        if self.resumed or self.start is not None or not wants_fit(self.model):
+        started = self.start is not None and self.start.fitted
+        if self.resumed or started or not wants_fit(self.model):
             return
 
         def tell(share: float, what: str) -> None:
@@ -276,7 +279,7 @@ class Trainer:
             self._write_best()
 
     def _write_best(self) -> None:
-        write_tensors(self.run.path / "model.safetensors", self.best, {"format": "pt"})
+        write_tensors(self.run.path / "model.safetensors", merged(self.best, self.config), {"format": "pt"})
 
     def _load_best(self) -> None:
         """Go on from the phase's best weights. Gates that are frozen by now stay frozen."""
@@ -288,6 +291,7 @@ class Trainer:
 
     def _finish(self) -> None:
         self.model.eval()
+        drop_adapters(self.model)
         self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         self._write_best()
         baselines = self._baselines() if self.options.baselines else None

@@ -35,6 +35,7 @@ EDGES: dict[type, tuple[object, ...]] = {
     list: ([], [0], [1], [3, 2, 1]),
     bool: (False, True),
     str: ("no such value",),
+    type(None): (),
 }
 """Values to try by the kind of a parameter."""
 

@@ -14,7 +14,9 @@ from dashboard.chosen_config import chosen, differences, of_preset, problem
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore, Training
 from ple_model.data.dataset.reader import Dataset
+from ple_model.errors import UserError
 from tests.dashboard.test_views import opened, text
+from tests.ple_model.test_encoder_start import write_run
 
 EN = catalogue("en")
 
@@ -122,3 +124,22 @@ def test_the_yaml_goes_where_the_command_looks_for_it(tmp_path: Path) -> None:
     path = store.config_path(training)
     assert path is not None
     assert path.read_text() == "training: {}"
+
+
+def test_an_encoder_in_the_folder_of_runs_is_offered_and_named_in_the_command(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(place / "days-encoder")
+    app = form(place, monkeypatch)
+    app.selectbox(key="train_encoder").select("days-encoder").run()
+    app.selectbox(key="train_encoder_mode").select("lora").run()
+    assert not app.exception
+    said = next(c.value for c in app.code if "ple train" in c.value)
+    assert f"--encoder {(place / 'days-encoder').absolute()} --encoder-mode lora" in said
+
+
+def test_a_job_names_an_encoder_by_its_whole_path_and_a_mode_that_there_is(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is none of frozen, finetune, lora"):
+        Training(tmp_path / "data", tmp_path / "run", encoder=tmp_path / "e", encoder_mode="melted")
+    with pytest.raises(UserError, match="absolute"):
+        Training(tmp_path / "data", tmp_path / "run", encoder=Path("e"))

@@ -55,13 +55,13 @@ def test_a_whole_training_begins_with_free_gates_and_the_new_data_s_own_figures(
         StartFrom(tiny_run, phase_2).keep(tmp_path / str(phase_2), model, tiny_run.config)
         found = kept_start(tmp_path / str(phase_2))
         assert found is not None
-        assert found[0].keys() == learnt.keys()
-        assert bool(found[0]["cgc.frozen"]) is phase_2
-        assert bool(found[0]["adatt.frozen"]) is phase_2
+        assert found.weights.keys() == learnt.keys()
+        assert bool(found.weights["cgc.frozen"]) is phase_2
+        assert bool(found.weights["adatt.frozen"]) is phase_2
         means = "experts.raw_scale.raw_mean"
-        assert torch.equal(found[0][means], learnt[means] + 1.0)
+        assert torch.equal(found.weights[means], learnt[means] + 1.0)
         parameters = [n for n, _ in model.named_parameters()]
-        assert all(torch.equal(found[0][n], learnt[n]) for n in parameters)
+        assert all(torch.equal(found.weights[n], learnt[n]) for n in parameters)
 
 
 def test_weights_of_other_brands_are_refused_and_those_of_other_data_said(tiny_run: Run, tmp_path: Path) -> None:
