@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ple_model.arguments import COUNT, PROCESSES, assignment, device, file_in, folder_in, folder_out
@@ -58,6 +59,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: Arguments) -> int:
     settle(arguments.threads, bind=True)
+    from dataclasses import replace
+
     import torch
 
     from ple_model.distill.report import report
@@ -72,11 +75,12 @@ def _run(arguments: Arguments) -> int:
     dataset = _dataset(arguments, teacher)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    options = Options(device=arguments.device, sample_customers=arguments.sample, command=_again(arguments))
+    options = Options(device=arguments.device, sample_customers=arguments.sample, command=_again(arguments, "distill RUN OUT"))
     run = _train(arguments, arguments.run, dataset, config, options, Teacher(teacher))
     if run is None:
         return 0
     if arguments.alone is not None:
+        options = replace(options, command=_again(arguments, "train DATASET RUN"))
         beside = _train(arguments, arguments.alone, dataset, _alone(run.config), options, None)
         if beside is None:
             return 0
@@ -119,11 +123,9 @@ def _dataset(arguments: Arguments, teacher: Run) -> Dataset:
 
 
 def _train(
-    arguments: Arguments, folder: object, dataset: Dataset, config: Config, options: Options, teacher: Teacher | None
+    arguments: Arguments, folder: Path, dataset: Dataset, config: Config, options: Options, teacher: Teacher | None
 ) -> Run | None:
     """A finished run; None where it was stopped, which is said."""
-    from pathlib import Path
-
     from ple_model.train import train
 
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
@@ -131,7 +133,7 @@ def _train(
     with stop_on_signals(arguments.language) as stop:
         try:
             run = train(
-                dataset, Path(str(folder)), config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
+                dataset, folder, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
                 options=options, teacher=teacher,
             )  # fmt: skip
         except UserError as e:
@@ -146,16 +148,21 @@ def _train(
     return None
 
 
-def _again(arguments: Arguments) -> str:
-    """The command that makes the same run, without the places of its folders: a run may travel."""
-    words = ["ple", "distill", "RUN", "OUT"]
-    words += ["--student", arguments.student] if arguments.student else []
+def _again(arguments: Arguments, what: str) -> str:
+    """The command that makes the same run, without the places of its folders: a run may travel. Of the student alone it is a
+    training of its preset, without the settings of a distillation."""
+    alone = what.startswith("train")
+    words = ["ple", *what.split()]
+    if alone:
+        words += ["--preset", arguments.student or STUDENT]
+    elif arguments.student:
+        words += ["--student", arguments.student]
     words += ["--config", arguments.config.name] if arguments.config else []
-    words += [w for item in arguments.overrides for w in ("--set", item)]
+    words += [w for item in arguments.overrides if not (alone and item.startswith("distillation.")) for w in ("--set", item)]
     words += ["--device", arguments.device] if arguments.device != "auto" else []
     words += ["--threads", str(arguments.threads)] if arguments.threads else []
     words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
-    return shlex.join(words)
+    return shlex.join([*words, *(["--no-baselines"] if alone else [])])
 
 
 DISTILL = Command(
