@@ -28,9 +28,10 @@ from analysis.performance import performance
 from analysis.replicates import profile
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
-from analysis.results.sequences import CustomerSteps, LearnedMap
+from analysis.results.sequences import CustomerSteps, LearnedMap, MovedAlike
 from analysis.results.uncertainty import TaskUncertainty
 from analysis.results.whatif import StrengthSweep
+from analysis.sequences.alike import moved_alike as moved_alike_in
 from analysis.sequences.customer import customer_steps
 from analysis.sequences.learned import load as load_learned
 from analysis.skill import skill
@@ -349,3 +350,13 @@ def steps_of(encoder: Path, path: Path, customer: str, data: Path | None = None)
     """One customer's series as an encoder sees it. `UserError` for an unknown customer or data without the sequence."""
     mark = _mark(encoder / "manifest.json") + _mark(encoder / "encoder.safetensors")
     return _steps(str(encoder), mark, str(path), files_mark(path), _data(data), customer)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _moved_alike(mark: str, row: int, _learned: LearnedMap) -> MovedAlike:
+    return moved_alike_in(_learned, row)
+
+
+def moved_alike(file: Path, learned: LearnedMap, row: int) -> MovedAlike:
+    """The customers of a map who moved most like the one at a row of its dataset."""
+    return _moved_alike(str(file) + _mark(file), row, learned)

@@ -7,37 +7,42 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from analysis.figures.style import GREY, bars, figure
-from analysis.results.sequences import CustomerSteps, ProbeRow
+from analysis.results.sequences import CustomerSteps, MovedAlike, ProbeRow
+
+ODD_COLOUR = "#D1495B"
+"""Of marked steps, on light and on dark."""
 
 
 def restored(found: CustomerSteps, channel: int, odd: NDArray[np.bool_]) -> go.Figure:
     """A channel's values as bars, what was said of each step while it was hidden as a line; `odd` [L] steps are marked."""
     c = found.channels[channel]
-    values, said = c.shown(found.values[:, channel]), c.shown(found.restored[:, channel])
+    values, said = found.values[:, channel], found.restored[:, channel]
     seen = np.isfinite(found.error)
     out = figure(320, hovermode="x unified")
-    x = np.array(found.steps)
-    out.add_trace(go.Bar(x=x[seen], y=values[seen], name="seen", marker={"opacity": 0.55}, hovertemplate="%{y:,.2f}"))
-    out.add_trace(
-        go.Scatter(
-            x=x[seen], y=said[seen], name="restored while hidden", mode="lines", line={"width": 2}, hovertemplate="%{y:,.2f}"
-        )
-    )
+    x, hover = np.array(found.steps), "%{customdata:,.2f}"
+    told = {"customdata": c.shown(values)[seen], "hovertemplate": hover}
+    out.add_trace(go.Bar(x=x[seen], y=values[seen], name="seen", marker={"opacity": 0.55}, **told))
+    told = {"customdata": c.shown(said)[seen], "hovertemplate": hover}
+    out.add_trace(go.Scatter(x=x[seen], y=said[seen], name="restored while hidden", mode="lines", line={"width": 2}, **told))
     marked = seen & odd
     if marked.any():
-        mark = {"symbol": "x", "size": 10, "color": "#D1495B", "line": {"width": 1, "color": "#D1495B"}}
+        mark = {"symbol": "x", "size": 9, "color": ODD_COLOUR}
+        told = {"customdata": c.shown(values)[marked], "hovertemplate": hover}
         out.add_trace(
-            go.Scatter(
-                x=x[marked],
-                y=values[marked],
-                name="out of the ordinary",
-                mode="markers",
-                marker=mark,
-                hovertemplate="%{y:,.2f}",
-            )
+            go.Scatter(x=x[marked], y=values[marked], name="out of the ordinary", mode="markers", marker=mark, **told)
         )
+    if c.kind == "log":
+        ticks = _ticks(float(np.nanmin(values[seen], initial=0)), float(np.nanmax(values[seen], initial=0)))
+        out.update_yaxes(tickvals=np.sign(ticks) * np.log1p(np.abs(ticks)), ticktext=[f"{v:,.0f}" for v in ticks])
     out.update_layout(bargap=0.1)
     return out
+
+
+def _ticks(low: float, high: float) -> NDArray[np.float64]:
+    """Powers of ten around zero for an axis of signed logarithms from `low` to `high`."""
+    powers = 10.0 ** np.arange(16)
+    below, above = -powers[np.log1p(powers) <= -low][::-1], powers[np.log1p(powers) <= high]
+    return np.concatenate([below, [0.0], above])
 
 
 def oddness(found: CustomerSteps, percentile: NDArray[np.float64], limit: float) -> go.Figure:
@@ -54,35 +59,47 @@ def oddness(found: CustomerSteps, percentile: NDArray[np.float64], limit: float)
 
 def counting(found: CustomerSteps) -> go.Figure:
     """How far the embedding moves without each block, and the attention that its token gets."""
-    out = figure(300, barmode="group")
-    names = ["–".join(dict.fromkeys(found.span(k))) for k in range(len(found.blocks))]
-    starts = [found.span(k)[0] for k in range(len(found.blocks))]
-    hover = "%{customdata}: %{y:.1%}<extra></extra>"
-    out.add_trace(go.Bar(x=starts, y=found.weight, name="embedding moves without it", customdata=names, hovertemplate=hover))
-    if found.attention is not None:
-        out.add_trace(
-            go.Scatter(
-                x=starts, y=found.attention, name="attention it gets", customdata=names, hovertemplate=hover,
-                mode="lines+markers", yaxis="y2", line={"width": 2}, marker={"size": 5},
-            )
-        )  # fmt: skip
-        out.update_layout(
-            yaxis2={"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False, "rangemode": "tozero"}
-        )
-    out.update_yaxes(tickformat=".0%", selector={"side": None})
+    out = figure(300)
+    held = [k for k, (first, stop) in enumerate(found.blocks) if np.isfinite(found.error[first:stop]).any()]
+    names = ["–".join(dict.fromkeys(found.span(k))) for k in held]
+    starts = [found.span(k)[0] for k in held]
+    told = {"customdata": names, "hovertemplate": "%{customdata}: %{y:.1%}<extra></extra>"}
+    out.add_trace(go.Bar(x=starts, y=found.weight[held], name="embedding moves without it", **told))
     out.update_layout(yaxis={"tickformat": ".0%"})
+    if found.attention is not None:
+        look = {"mode": "lines+markers", "line": {"width": 2}, "marker": {"size": 5}}
+        out.add_trace(go.Scatter(x=starts, y=found.attention[held], name="attention it gets", yaxis="y2", **look, **told))
+        right = {"overlaying": "y", "side": "right", "tickformat": ".0%", "showgrid": False, "rangemode": "tozero"}
+        out.update_layout(yaxis2=right)
     return out
 
 
-def gates(found: CustomerSteps) -> go.Figure:
-    """How much of each channel's spectrum enters; the hover tells the strongest period."""
+def gates(found: CustomerSteps, names: list[str]) -> go.Figure:
+    """How much of each channel's spectrum enters; the hover tells the strongest period. `names` [C]: the channels, as shown."""
     assert found.gate is not None
     assert found.period is not None
-    out = bars(
-        [c.name for c in found.channels], {"gate": found.gate}, x_title="share of the spectrum that enters", percent=True
-    )
+    out = bars(names, {"gate": found.gate}, x_title="share of the spectrum that enters", percent=True)
     out.data[0].customdata = found.period
     out.data[0].hovertemplate = "%{y}: %{x:.0%} · %{customdata:.1f}<extra></extra>"
+    return out
+
+
+def warped(found: MovedAlike, steps: list[str], which: int) -> go.Figure:
+    """The customer's amounts above, the chosen neighbour's below, and which step is matched with which."""
+    out = figure(340, hovermode=False)
+    own, other = found.series[0], found.series[1 + which]
+    drop = float(own.max() - own.min()) * 0.6 + float(other.max() - min(0.0, float(own.min()))) + 0.5
+    lines_x: list[str | None] = []
+    lines_y: list[float | None] = []
+    for i, j in found.paths[which]:
+        if max(abs(own[i]), abs(other[j])) > 0.5:  # of quiet steps the match says nothing, and would hide the others
+            lines_x += [steps[i], steps[j], None]
+            lines_y += [float(own[i]), float(other[j]) - drop, None]
+    thin = {"width": 1, "color": GREY}
+    out.add_trace(go.Scatter(x=lines_x, y=lines_y, mode="lines", line=thin, opacity=0.55, name="matched days"))
+    out.add_trace(go.Scatter(x=steps, y=own, mode="lines", name="this customer", line={"width": 2}))
+    out.add_trace(go.Scatter(x=steps, y=other - drop, mode="lines", name="the neighbour", line={"width": 2}))
+    out.update_yaxes(showticklabels=False, showgrid=False, zeroline=False)
     return out
 
 

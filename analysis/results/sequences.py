@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
@@ -57,6 +57,10 @@ class LearnedMap:
     probe: tuple[ProbeRow, ...]
     day_count: int = 0
     """Days behind the quantiles."""
+    embedding: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """[n, any] leading directions of the embeddings, in deviations: what a shortlist of neighbours is drawn from."""
+    pool: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """[n, L] the amounts by step that neighbours are compared by, unscaled logarithms."""
 
     def percentile(self, error: NDArray[Any]) -> NDArray[np.float64]:
         """In percent, how many of the training customers' days have a smaller error."""
@@ -70,6 +74,8 @@ class CustomerSteps:
 
     customer: str
     cutoff: str
+    row: int
+    """Place in the dataset whose customers are shown; -1 for a customer from elsewhere."""
     daily: bool
     """A step is a day before the cut-off; else a session."""
     channels: tuple[SequenceChannel, ...]
@@ -114,3 +120,20 @@ class CustomerSteps:
         """Share of all movement that the last blocks make."""
         total = float(np.nansum(self.weight))
         return float(np.nansum(self.weight[-blocks:])) / total if total > 0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class MovedAlike:
+    """Customers whose amounts moved most like one customer's, the nearest first (k of them)."""
+
+    rows: NDArray[np.int64]
+    """[k] places in the dataset."""
+    distance: NDArray[np.float64]
+    series: NDArray[np.float64]
+    """[k + 1, L] standardised amounts: the customer's own, then theirs."""
+    paths: tuple[tuple[tuple[int, int], ...], ...]
+    """Which step of the customer's is matched with which of theirs."""
+    compared: int
+    """Customers in the pool."""
+    computed: int
+    """Of them, those whose distance had to be computed in full."""

@@ -30,6 +30,9 @@ CHANNELS: dict[str, tuple[SequenceChannel, ...]] = {
     ),
 }  # fmt: skip
 
+AMOUNTS = {"txn_seq": 0, "session_seq": 1}
+"""The channel that neighbours are compared by: card spend of a day, events of a session."""
+
 
 def divisors(dataset: Dataset, field: str) -> NDArray[np.float32]:
     """[C] what the channels of a dataset's field were divided by; ones where the dataset does not say."""

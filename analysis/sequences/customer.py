@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from analysis.explain.lookup import find
-from analysis.opening import opened_run
+from analysis.opening import opened_dataset, opened_run
 from analysis.results.sequences import CustomerSteps, FloatArray
 from analysis.sequences.channels import CHANNELS, divisors
 from analysis.sequences.hiding import blocks_of, hide_each
@@ -25,7 +25,9 @@ def customer_steps(
     """What `encoder` says of the series of one of the run's customers at the latest cut-off. `UserError` for an unknown
     customer, or where the data lack the encoder's sequence."""
     opened = encoder if isinstance(encoder, EncoderRun) else load_encoder(encoder)
-    data, row = find(opened_run(run), customer, None, dataset)
+    model = opened_run(run)
+    shown = opened_dataset(model, dataset)
+    data, row = find(model, customer, None, dataset)
     batch = data.take([row])
     field, net = opened.training.sequence, opened.encoder
     series = series_of(batch.inputs, field).fitted(net.length)
@@ -34,9 +36,10 @@ def customer_steps(
         period = _periods(net, series, whole)
     hidden, blocks, scale = hide_each(net, series), blocks_of(net), divisors(data, field)
     return CustomerSteps(
-        customer=customer, cutoff=batch.cutoff[0], daily=field == "txn_seq", channels=CHANNELS[field],
-        values=series.values[0].numpy() * scale, restored=hidden.restored.numpy() * scale, error=hidden.error.numpy(),
-        blocks=blocks, weight=hidden.weight.numpy(), attention=_attention(net, whole, len(blocks)),
+        customer=customer, cutoff=batch.cutoff[0], row=row if data.path == shown.path else -1, daily=field == "txn_seq",
+        channels=CHANNELS[field], values=series.values[0].numpy() * scale, restored=hidden.restored.numpy() * scale,
+        error=hidden.error.numpy(), blocks=blocks, weight=hidden.weight.numpy(),
+        attention=_attention(net, whole, len(blocks)),
         gate=None if whole.frequency_gate is None else whole.frequency_gate[0].numpy(), period=period,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from analysis.embedding import NEIGHBOURS, principal
 from analysis.fingerprint import data_mark, files_mark
 from analysis.opening import opened_dataset
 from analysis.results.sequences import LearnedMap, ProbeRow
+from analysis.sequences.channels import AMOUNTS, divisors
 from analysis.sequences.hiding import hide_each
 from analysis.sequences.probe import half_of, probe, summary
 from ple_model.data.dataset.batches import Batch
@@ -40,7 +41,7 @@ MOST_HIDDEN = 300
 """Training customers whose days are hidden in turn: some 50,000 days, of which the 99th percentile is known to a tenth."""
 BATCH = 256
 SEED = 0
-MAP_BYTES = 1 << 26
+MAP_BYTES = 1 << 27
 STAGES = ("reading", "encoding", "hiding", "probing", "neighbours", "drawing")
 Note = Callable[[str], None]
 
@@ -72,6 +73,7 @@ def load(file: Path) -> LearnedMap | None:
     try:
         found = read_npz(file, MAP_BYTES)
         row, xy, error, quantiles = take(found, file, "row", "xy", "error", "day_quantiles")
+        near, pool = take(found, file, "embedding", "pool")
         raw = read_json(file.with_suffix(".json"))
         stored = Stored.of(file, raw)
         rows = tuple(_probe_row(Stored.of(file, r)) for r in stored.items("probe"))
@@ -79,7 +81,8 @@ def load(file: Path) -> LearnedMap | None:
     except (OSError, UserError):
         return None
     good = row.ndim == 1 and xy.shape == (len(row), 2) and error.shape == row.shape and quantiles.shape == (101,)
-    return LearnedMap(row, xy, error, quantiles, rows, days) if good and row.dtype.kind == "i" else None
+    good = good and row.dtype.kind == "i" and near.ndim == pool.ndim == 2 and len(near) == len(pool) == len(row)
+    return LearnedMap(row, xy, error, quantiles, rows, days, near, pool) if good else None
 
 
 def _probe_row(r: Stored) -> ProbeRow:
@@ -106,13 +109,18 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     features: dict[str, NDArray[Any]] = {"encoder": embedding, "summary": summary(series.values.numpy(), series.seen.numpy())}
     rows = probe(features, _labels(batch), half_of(batch.customer_id))
     note("neighbours")
-    xy = _map(embedding, note)
+    near = _directions(embedding)
+    xy = _map(near, note)
+    field = encoder.training.sequence
+    amounts = series.fitted(encoder.length).values[:, :, AMOUNTS[field]].numpy() * divisors(dataset, field)[AMOUNTS[field]]
+    pool = np.asarray(amounts, np.float32)
     file = place(encoder.path, run.path, data)
     file.parent.mkdir(exist_ok=True)
     quantiles = np.quantile(days, np.linspace(0, 1, 101)).astype(np.float32) if len(days) else np.zeros(101, np.float32)
     write_json(file.with_suffix(".json"), {"probe": [dataclasses.asdict(r) for r in rows], "days": len(days)})
-    write_npz(file, {"row": row, "xy": xy, "error": error, "day_quantiles": quantiles})
-    return LearnedMap(row, xy, error, quantiles, rows, len(days))
+    arrays = {"row": row, "xy": xy, "error": error, "day_quantiles": quantiles, "embedding": near, "pool": pool}
+    write_npz(file, arrays)
+    return LearnedMap(row, xy, error, quantiles, rows, len(days), near, pool)
 
 
 def _sampled(total: int) -> NDArray[np.int64]:
@@ -148,9 +156,13 @@ def _labels(batch: Batch) -> dict[str, NDArray[Any]]:
     return {t: y.numpy() for t, y in found.items() if is_class_task(t) and TASKS[t].kind == "binary"}
 
 
-def _map(embedding: NDArray[np.float32], note: Note) -> NDArray[np.float32]:
+def _directions(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[n, at most 50] leading directions of the embeddings, each dimension in its own deviations."""
     spread = embedding.std(0)
-    x = principal((embedding - embedding.mean(0)) / np.where(spread > 1e-6, spread, 1.0))
+    return principal((embedding - embedding.mean(0)) / np.where(spread > 1e-6, spread, 1.0))
+
+
+def _map(x: NDArray[np.float32], note: Note) -> NDArray[np.float32]:
     from sklearn.neighbors import NearestNeighbors  # late: as slow to load as to use
 
     distances, nearest = NearestNeighbors(n_neighbors=NEIGHBOURS).fit(x).kneighbors(x)

@@ -12,7 +12,7 @@ from analysis.figures import sequences as figures
 from analysis.results.sequences import CustomerSteps, LearnedMap, SequenceChannel
 from analysis.sequences.channels import CHANNELS
 from dashboard import state, ui
-from dashboard.components import put
+from dashboard.components import put, sequence_neighbours
 from dashboard.components.figure import show
 from dashboard.components.linked import require
 from dashboard.frame import Frame, start_with
@@ -61,6 +61,8 @@ def section(frame: Frame, encoder: EncoderRun, learned: LearnedMap | None) -> No
         return
     _said(found, learned)
     _figures(found, int(channel), learned)
+    if learned is not None and found.row in learned.row:
+        sequence_neighbours.section(frame, encoder, found, learned)
 
 
 def _channels(encoder: EncoderRun) -> tuple[SequenceChannel, ...]:
@@ -121,9 +123,9 @@ def _figures(found: CustomerSteps, channel: int, learned: LearnedMap | None) -> 
         title=t("sequences.restored", channel=label(found.channels[channel].name)), caption=t("sequences.restored_help"),
         points=True, wide=True,
     )  # fmt: skip
+    caption = t("sequences.counting_help" if found.attention is not None else "sequences.counting_alone_help")
     left, right = st.columns(2, gap="small")
     with left:
-        caption = t("sequences.counting_help" if found.attention is not None else "sequences.counting_alone_help")
         show(figures.counting(found), "sequence-counting", title=t("sequences.counting"), caption=caption, points=True)
     with right:
         if percentile is not None:
@@ -131,5 +133,12 @@ def _figures(found: CustomerSteps, channel: int, learned: LearnedMap | None) -> 
                 figures.oddness(found, percentile, ODD), "sequence-odd", title=t("sequences.oddness"),
                 caption=t("sequences.oddness_help", limit=f"{ODD:.0f}"), points=True,
             )  # fmt: skip
-    if found.gate is not None:
-        show(figures.gates(found), "sequence-gate", title=t("sequences.gate"), caption=t("sequences.gate_help"), points=True)
+        elif found.gate is not None:
+            _gate(found)
+    if found.gate is not None and percentile is not None:
+        _gate(found)
+
+
+def _gate(found: CustomerSteps) -> None:
+    names = [label(c.name) for c in found.channels]
+    show(figures.gates(found, names), "sequence-gate", title=t("sequences.gate"), caption=t("sequences.gate_help"), points=True)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from analysis.results.sequences import CustomerSteps, LearnedMap, SequenceChannel
+from analysis.sequences.alike import moved_alike
 from analysis.sequences.channels import CHANNELS
 from analysis.sequences.customer import customer_steps
 from analysis.sequences.hiding import blocks_of, hide_each
@@ -19,24 +20,16 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES
 from ple_model.run import Run
-from ple_model.sequences.config import EncoderConfig, PretrainConfig, PretrainingConfig
+from ple_model.sequences.config import EncoderConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderRun, load_encoder
-from ple_model.sequences.pretrain import pretrain
 from ple_model.sequences.series import Series
-from ple_model.training.session import Options
-from tests.shared import shared
-
-CONFIG = PretrainConfig(
-    EncoderConfig(width=8, heads=2, layers=1, patch=30, stride=30, frequency="on", frequencies=2),
-    PretrainingConfig(epochs=1, batch_size=32),
-)
+from tests.encoders import tiny_encoder
 
 
 @pytest.fixture(scope="session")
 def encoder(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> EncoderRun:
-    options = Options(device="cpu")
-    return load_encoder(shared(tmp_path_factory, "days", lambda out: pretrain(small_dataset, out, CONFIG, options=options)))
+    return load_encoder(tiny_encoder(tmp_path_factory, small_dataset))
 
 
 def test_channels_are_as_many_as_the_fields_have() -> None:
@@ -77,7 +70,7 @@ def test_one_customer_by_the_days_of_the_calendar(encoder: EncoderRun, tiny_run:
 def test_half_and_recent_by_hand() -> None:
     values = np.zeros((4, 1), np.float32)
     found = CustomerSteps(
-        "a", "2026-01-05", True, CHANNELS["txn_seq"][:1], values, values, np.zeros(4, np.float32),
+        "a", "2026-01-05", 0, True, CHANNELS["txn_seq"][:1], values, values, np.zeros(4, np.float32),
         ((0, 1), (1, 2), (2, 3), (3, 4)),
         np.array([0.1, 0.2, 0.6, 0.1], np.float32), None, None, None,
     )  # fmt: skip
@@ -96,6 +89,12 @@ def test_what_was_worked_out_is_read_back(encoder: EncoderRun, tiny_run: Run, tm
     np.testing.assert_array_equal(again.xy, made.xy)
     np.testing.assert_array_equal(again.day_quantiles, made.day_quantiles)
     assert again.probe == made.probe
+    alike = moved_alike(again, int(again.row[3]), k=4)
+    assert len(alike.rows) == len(alike.paths) == 4
+    assert int(again.row[3]) not in alike.rows
+    assert (np.diff(alike.distance) >= 0).all()
+    assert alike.paths[0][0] == (0, 0)
+    assert alike.paths[0][-1] == (179, 179)
     assert stages[0] == "reading"
     place(encoder.path, run, None).with_suffix(".json").write_text("{}")
     assert load(place(encoder.path, run, None)) is None

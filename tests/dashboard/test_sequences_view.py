@@ -1,0 +1,41 @@
+"""The page of sequences: what it offers without an encoder, and what it says of a customer with one, in both languages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from analysis.sequences.learned import learn
+from dashboard.i18n import catalogue
+from ple_model.data.dataset.reader import Dataset
+from ple_model.run import Run
+from ple_model.sequences.encoder_run import load_encoder
+from tests.dashboard.test_views import opened, text
+from tests.encoders import tiny_encoder
+
+pytestmark = pytest.mark.slow
+
+
+def test_without_an_encoder_it_gives_the_command(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened(runs_dir, monkeypatch, "sequences", run="tiny")
+    assert [c.value for c in app.code] == [f"ple pretrain DATASET {runs_dir / 'encoder'}"]
+
+
+def test_with_an_encoder_it_speaks_of_days(
+    tiny_run: Run, small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path_factory.mktemp("encoders")
+    shutil.copytree(tiny_run.path, runs / "tiny")
+    shutil.copytree(tiny_encoder(tmp_path_factory, small_dataset), runs / "days")
+    assert opened(runs, monkeypatch, "sequences", run="tiny").query_params["encoder"] in ("days", ["days"])
+    learn(load_encoder(runs / "days"), Run(runs / "tiny", tiny_run.manifest, tiny_run.config))
+    for lang in ("en", "ko"):
+        said = text(opened(runs, monkeypatch, "sequences", run="tiny", lang=lang))
+        words = catalogue(lang)
+        for key in ("map", "counting", "oddness", "gate", "alike", "probe"):
+            assert words[f"sequences.{key}"] in said
+        pattern = re.escape(words["sequences.counts"]).replace(r"\{span\}", ".+").replace(r"\{share\}", r"\d+%")
+        assert re.search(pattern.replace(r"\{times\}", r"[\d.]+"), said)
