@@ -47,7 +47,7 @@ def _ticks(low: float, high: float) -> NDArray[np.float64]:
 
 def oddness(found: CustomerSteps, percentile: NDArray[np.float64], limit: float) -> go.Figure:
     """[L] percentile of each step's error among training customers' steps, with the limit."""
-    out = figure(200, showlegend=False)
+    out = figure(300, showlegend=False)
     x = np.array(found.steps)
     known = np.isfinite(percentile)
     out.add_trace(go.Bar(x=x[known], y=percentile[known], hovertemplate="%{x}: %{y:.1f}<extra></extra>"))

@@ -95,10 +95,14 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     note("reading")
     dataset = opened_dataset(run, data)
     row = _sampled(dataset.rows())
-    if len(row) <= 2 * NEIGHBOURS:
-        raise UserError(f"{dataset.path}: a map needs more than {2 * NEIGHBOURS} customers, there are {len(row)}")
     batch = dataset.take(row.tolist())
     series = series_of(batch.inputs, encoder.training.sequence)
+    some = series.seen.any(dim=1).numpy()  # a customer without a single step has no place on a map
+    if int(some.sum()) <= 2 * NEIGHBOURS:
+        raise UserError(
+            f"{dataset.path}: a map needs more than {2 * NEIGHBOURS} customers with a series, there are {int(some.sum())}"
+        )
+    batch, series, row = dataset.take(row[some].tolist()), series.rows(torch.from_numpy(some)), row[some]
     train = np.array([s == "train" for s in batch.split])
     train = train if train.any() else np.ones_like(train)
     note("encoding")

@@ -26,6 +26,8 @@ ODD = 99.0
 """Percentile of the training customers' days beyond which a day is marked: one in a hundred of theirs is."""
 RECENT = 4
 """Blocks that "the last ones" are."""
+STANDS_OUT = 1.2
+"""Times as far as without any other stretch: by less, which one is the first is no matter of the customer but of chance."""
 NAMED = 5
 """Days named in a sentence."""
 
@@ -89,8 +91,9 @@ def _said(found: CustomerSteps, learned: LearnedMap | None) -> None:
     if found.weight[most] > 0:
         ordered = np.sort(found.weight)
         beside = float(found.weight[most] / ordered[-2]) if len(ordered) > 1 and ordered[-2] > 0 else float("inf")
+        said = "counts" if beside >= STANDS_OUT else "level"
         put.markdown(
-            t("sequences.counts", span=_span(found, most), share=f"{found.weight[most]:.0%}", times=f"{min(beside, 99):.1f}")
+            t(f"sequences.{said}", span=_span(found, most), share=f"{found.weight[most]:.0%}", times=f"{min(beside, 99):.1f}")
         )
         last = min(RECENT, len(found.blocks))
         put.markdown(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -37,5 +36,5 @@ def test_with_an_encoder_it_speaks_of_days(
         words = catalogue(lang)
         for key in ("map", "counting", "oddness", "gate", "alike", "probe"):
             assert words[f"sequences.{key}"] in said
-        pattern = re.escape(words["sequences.counts"]).replace(r"\{span\}", ".+").replace(r"\{share\}", r"\d+%")
-        assert re.search(pattern.replace(r"\{times\}", r"[\d.]+"), said)
+        told = [words[f"sequences.{k}"].split("**{span}**")[1].split("{share}")[0] for k in ("counts", "level")]
+        assert sum(t in said for t in told) == 1
