@@ -24,6 +24,7 @@ from dashboard.data_jobs import DataStore
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.model_lock import model_lock
 from dashboard.server import ROOT
+from dashboard.tune_jobs import TuneStore
 from ple_model.baseline_folder import why_not
 from ple_model.data.dataset.manifest import DatasetManifest
 from ple_model.errors import UserError
@@ -37,6 +38,11 @@ def jobs() -> JobStore:
 def data_jobs() -> DataStore:
     """The jobs that make data for that folder."""
     return DataStore(jobs_root(state.folders()[-1]))
+
+
+def tune_jobs() -> TuneStore:
+    """The studies of that folder."""
+    return TuneStore(jobs_root(state.folders()[-1]))
 
 
 class MeasurementStopped(Exception):

@@ -49,6 +49,7 @@ from ple_model.errors import UserError
 from ple_model.run import Run, RunEntry, list_runs, load_run
 from ple_model.run_kind import ENCODER, kind_of
 from ple_model.sequences.encoder_run import EncoderRun, load_encoder
+from ple_model.tuning.report import StudyReport, report
 
 if TYPE_CHECKING:
     from analysis.explain.customer_edit import ColumnNow
@@ -78,16 +79,50 @@ def folders() -> tuple[Path, ...]:
 @st.cache_data(ttl=3, max_entries=4, show_spinner=False)
 def _entries(where: tuple[str, ...]) -> list[RunEntry]:
     found: dict[str, RunEntry] = {}
+    tried: dict[str, RunEntry] = {}
     for folder in map(Path, where):
         if folder.is_dir():
             for entry in list_runs(folder):
                 name = entry.name if entry.name not in found else f"{folder.name}/{entry.name}"
                 found[name] = RunEntry(entry.path, name, entry.manifest, entry.state, entry.error)
-    return sorted(found.values(), key=lambda e: e.manifest.created if e.manifest else "", reverse=True)
+            for entry in _trials(folder):
+                tried.setdefault(entry.name, entry)
+    runs = sorted(found.values(), key=lambda e: e.manifest.created if e.manifest else "", reverse=True)
+    return [*runs, *(e for name, e in tried.items() if name not in found)]
+
+
+def _trials(folder: Path) -> list[RunEntry]:
+    """The runs of the studies in a folder of runs, called `study/trial-0001`; of cross-validation the last fold's."""
+    out = []
+    for study in sorted(p for p in folder.iterdir() if (p / "study.json").is_file() and not p.is_symlink()):
+        trials = study / "trials"
+        if trials.is_dir() and not trials.is_symlink():
+            kept = sorted((e for e in list_runs(trials) if ".fold-" not in e.path.name), key=lambda e: e.path.name)
+            out += [RunEntry(e.path, f"{study.name}/{e.path.name}", e.manifest, e.state, e.error) for e in kept]
+    return out
+
+
+def is_trial(entry: RunEntry) -> bool:
+    """Whether a run is a trial of a study."""
+    return entry.path.parent.name == "trials" and "/" in entry.name
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _study(path: str, mark: str) -> StudyReport | str:
+    try:
+        return report(Path(path))
+    except (UserError, OSError) as e:
+        return str(e)
+
+
+def study(path: Path, mark: str) -> StudyReport | str:
+    """A study as it stands, or why it cannot be read; `mark` says of which files."""
+    return _study(str(path), mark)
 
 
 def entries() -> list[RunEntry]:
-    """Every run folder, the newest first; one that cannot be read carries its error. Names are unique."""
+    """Every run folder, the newest first, then the trials of studies; one that cannot be read carries its error. Names are
+    unique."""
     return _entries(tuple(map(str, folders())))
 
 

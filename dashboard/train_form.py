@@ -27,6 +27,7 @@ from ple_model.arguments import folder_in
 from ple_model.commands_model import MODES
 from ple_model.config import PRESETS, Config, load_config
 from ple_model.errors import UserError
+from ple_model.run import RunEntry
 from ple_model.safe_text import read_object
 
 RECENT_S = 3600.0
@@ -46,6 +47,18 @@ def open_with(overrides: list[str]) -> None:
     st.session_state["train_open"] = True
 
 
+def fill(preset: str, overrides: list[str], dataset: Path, yaml: str = "") -> None:
+    """Open the form with a whole configuration (a callback): preset, YAML laid upon it, `key=value` settings, dataset."""
+    st.session_state["train_preset"], st.session_state["train_set"] = preset, ""
+    _follow_preset()
+    if yaml:
+        _use_yaml(preset, yaml)
+    st.session_state["train_set"] = "\n".join(overrides)
+    st.session_state["train_weights"] = "new"
+    st.session_state["train_data"] = str(dataset)
+    st.session_state["train_open"] = True
+
+
 def datasets() -> list[str]:
     """Dataset folders near the runs: in or beside the folders of runs, in `data` beside them, and the runs' own samples."""
     found: dict[str, None] = {}
@@ -54,8 +67,12 @@ def datasets() -> list[str]:
             found |= _below(place)
     for place in places.allowed():
         found |= _below(place)
-    samples = [str(e.path / "sample") for e in state.entries() if (e.path / "sample" / "dataset.json").exists()]
+    samples = [str(e.path / "sample") for e in state.entries() if _has_sample(e)]
     return [*found, *samples]
+
+
+def _has_sample(entry: RunEntry) -> bool:
+    return not state.is_trial(entry) and (entry.path / "sample" / "dataset.json").exists()
 
 
 def _below(place: Path) -> dict[str, None]:
@@ -272,7 +289,7 @@ def _form() -> None:
     ui.button(
         t("datasets.open"), icon=":material/add:", key="make-dataset", type="tertiary", on_click=state.go_to, args=("datasets",)
     )
-    place = _place(dataset) if dataset else None
+    place = place_of(dataset) if dataset else None
     if place is not None and _is_dataset(str(place)):
         reach.brief(place)
     st.session_state.setdefault("train_name", time.strftime("run-%m%d-%H%M"))
@@ -316,7 +333,7 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
     """(what is missing or wrong; the training, or None where something is)."""
     if not dataset:
         return t("train.need_data"), None
-    place = _place(dataset)
+    place = place_of(dataset)
     if place is None:
         return t("train.outside", path=dataset, folders=", ".join(map(str, places.allowed()))), None
     if not _is_dataset(str(place)):
@@ -340,7 +357,7 @@ def _check(preset: str, dataset: str | None, name: str) -> tuple[str, Training |
         return str(e), None
 
 
-def _place(typed: str) -> Path | None:
+def place_of(typed: str) -> Path | None:
     """Where a dataset is that is listed, or lies in an allowed folder; a typed path is no way to any other."""
     if typed in datasets():
         return Path(typed).absolute()

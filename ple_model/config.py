@@ -23,15 +23,19 @@ from ple_model.arguments import MAX_SEED, shown
 from ple_model.errors import UserError, did_you_mean
 from ple_model.experts.base import ExpertParams, require_valid
 from ple_model.registry import expert_class
+from ple_model.searchable import SEARCH, Between, OneOf, Search
 from ple_model.tasks import GROUP_STRENGTH, HMM_MODES, LOGIT_TRANSFERS, TASKS, TaskSpec
 from ple_model.yaml_text import MAX_DEPTH, parse_yaml
 
 PRESETS = ("v3_14", "v3_15", "small", "production")
 
 
-def key(default: Any, help: str, low: int | float | None = None, high: int | float | None = None) -> Any:
-    """A config field with its help text, and its bounds where they are not those of its kind (`BOUNDS`)."""
-    metadata = {"help": help, "low": low, "high": high}
+def key(
+    default: Any, help: str, low: int | float | None = None, high: int | float | None = None, search: Search | None = None
+) -> Any:
+    """A config field with its help text, its bounds where they are not those of its kind (`BOUNDS`), and what it may be
+    searched over (`searchable`)."""
+    metadata = {"help": help, "low": low, "high": high, SEARCH: search}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -54,8 +58,8 @@ def _require(condition: bool, name: str, value: object, rule: str) -> None:
 @dataclass(frozen=True)
 class GlobalConfig:
     n_clusters: int = key(20, "Number of GMM clusters; cluster_probs has this width.")
-    dropout: float = key(0.2, "Dropout of group encoders and towers.")
-    expert_dropout: float = key(0.1, "Dropout inside the shared experts.")
+    dropout: float = key(0.2, "Dropout of group encoders and towers.", search=Between(0.0, 0.5, first=6))
+    expert_dropout: float = key(0.1, "Dropout inside the shared experts.", search=Between(0.0, 0.5, first=7))
 
     def __post_init__(self) -> None:
         _require(self.n_clusters >= 1, "global.n_clusters", self.n_clusters, "it must be at least 1")
@@ -68,8 +72,10 @@ class CgcConfig:
     bias_high: float = key(1.0, "Initial gate bias of a task's domain experts.")
     bias_low: float = key(-1.0, "Initial gate bias of the other experts.")
     dim_normalize: bool = key(True, "Scale block i by sqrt(mean_dim / dim_i), so that equal weight means equal norm.")
-    entropy_lambda: float = key(0.01, "Weight of the gate entropy term; 0 switches it off.")
-    temperature: float = key(1.0, "Softmax temperature of the gates.")
+    entropy_lambda: float = key(
+        0.01, "Weight of the gate entropy term; 0 switches it off.", search=Between(1e-4, 0.1, log=True)
+    )
+    temperature: float = key(1.0, "Softmax temperature of the gates.", search=Between(0.5, 2.0, log=True))
 
     def __post_init__(self) -> None:
         _require(self.entropy_lambda >= 0, "cgc.entropy_lambda", self.entropy_lambda, "it must not be negative")
@@ -88,7 +94,7 @@ def _default_modes() -> dict[str, HmmModeConfig]:
 @dataclass(frozen=True)
 class HmmConfig:
     input_dim: int = key(16, "Width of an HMM vector: 10 state probabilities and 6 dynamics.")
-    proj_dim: int = key(32, "Width of a projected HMM vector.")
+    proj_dim: int = key(32, "Width of a projected HMM vector.", search=OneOf((16, 32, 64)))
     modes: dict[str, HmmModeConfig] = field(
         default_factory=_default_modes, metadata={"help": "The three modes and the tasks that read them."}
     )
@@ -120,10 +126,10 @@ class TaskOverride:
 @dataclass(frozen=True)
 class TaskExpertsConfig:
     use_group_encoder: bool = key(True, "GroupTaskExpertBasket (v3.2); false: the legacy ClusterTaskExpertBasket.")
-    group_hidden_dim: int = key(128, "First width of a group encoder.")
-    group_output_dim: int = key(64, "Second width of a group encoder.")
+    group_hidden_dim: int = key(128, "First width of a group encoder.", search=OneOf((64, 96, 128, 192)))
+    group_output_dim: int = key(64, "Second width of a group encoder.", search=OneOf((32, 64, 96)))
     cluster_embed_dim: int = key(32, "Width of the cluster embedding.")
-    output_dim: int = key(32, "Width of a task expert's output, the tower's input.")
+    output_dim: int = key(32, "Width of a task expert's output, the tower's input.", search=OneOf((16, 32, 64), first=4))
     legacy_hidden_dim: int = key(15, "Hidden width of a legacy sub-head (per task and cluster).")
     enabled_tasks: list[str] | None = key(
         None,
@@ -157,7 +163,7 @@ class AdattConfig:
     ema_decay: float = key(0.9, "Decay of the moving average of the gradient vectors.")
     negative_transfer_threshold: float = key(-0.1, "A pair whose affinity is below this transfers nothing and is flagged.")
     intra_strength: dict[str, float] = key(dict(GROUP_STRENGTH), "Transfer strength within a task group.")
-    inter_strength: float = key(0.3, "Transfer strength between task groups.")
+    inter_strength: float = key(0.3, "Transfer strength between task groups.", search=Between(0.0, 0.6))
 
     def __post_init__(self) -> None:
         _require(self.grad_interval >= 1, "adatt.grad_interval", self.grad_interval, "it must be at least 1")
@@ -186,7 +192,7 @@ class TransferEdge:
 
 @dataclass(frozen=True)
 class RelationshipsConfig:
-    transfer_strength: float = key(0.5, "alpha: strength of every transfer edge.")
+    transfer_strength: float = key(0.5, "alpha: strength of every transfer edge.", search=Between(0.0, 1.0))
     detach_source: bool = key(True, "Stop the target's gradient at the source's prediction.")
     transfers: list[TransferEdge] = field(
         default_factory=lambda: [TransferEdge(s, t, typing.cast(Any, k)) for s, t, k in LOGIT_TRANSFERS],
@@ -217,7 +223,7 @@ class RelationshipsConfig:
 
 @dataclass(frozen=True)
 class TowersConfig:
-    hidden_dims: list[int] = key([64, 32], "Hidden widths of a tower.")
+    hidden_dims: list[int] = key([64, 32], "Hidden widths of a tower.", search=OneOf(([32, 16], [64, 32], [128, 64])))
 
     def __post_init__(self) -> None:
         _require(
@@ -233,9 +239,13 @@ class DirectPathConfig:
         "random", "Where its linear map starts: at random, or as fitted to the training rows before the first step."
     )
     hidden_dims: list[int] = key([128, 64], "Hidden widths of its small network; empty: the linear map alone.")
-    dropout: float = key(0.3, "Dropout of its small network.")
+    dropout: float = key(0.3, "Dropout of its small network.", search=Between(0.0, 0.7))
     column_dropout: float = key(0.0, "Share of columns that the linear map goes without in a training step.")
-    path_dropout: float = key(0.0, "Share of training rows that go without the path: the experts must answer them alone.")
+    path_dropout: float = key(
+        0.0,
+        "Share of training rows that go without the path: the experts must answer them alone.",
+        search=Between(0.0, 0.5),
+    )
     rate: float = key(0.5, "Factor on training.learning_rate for the linear map; 0: it stays as fitted.", low=0.0)
     ridge: float = key(
         0.03,
@@ -310,17 +320,23 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    learning_rate: float = key(5e-4, "AdamW learning rate.")
-    weight_decay: float = key(0.01, "AdamW weight decay.")
-    batch_size: int | None = key(None, "Rows a step; null: min(16384, max(256, n / 32)).", low=2, high=2**24)
-    grad_clip: float = key(5.0, "Clipping of the global gradient norm.")
+    learning_rate: float = key(5e-4, "AdamW learning rate.", search=Between(1e-4, 1e-2, log=True, first=1))
+    weight_decay: float = key(0.01, "AdamW weight decay.", search=Between(1e-5, 0.1, log=True, first=8))
+    batch_size: int | None = key(
+        None,
+        "Rows a step; null: min(16384, max(256, n / 32)).",
+        low=2,
+        high=2**24,
+        search=OneOf((64, 128, 256, 512), first=5),
+    )
+    grad_clip: float = key(5.0, "Clipping of the global gradient norm.", search=Between(0.5, 20.0, log=True))
     schedule: Literal["warm_restarts", "cosine"] = key(
         "warm_restarts", "Learning rate: cosine with warm restarts, or one cosine a phase that ends at zero with it."
     )
-    phase2_rate: float = key(1.0, "Factor on every learning rate in phase 2.")
+    phase2_rate: float = key(1.0, "Factor on every learning rate in phase 2.", search=Between(0.01, 1.0, log=True))
     scheduler_t0: int = key(10, "First period of the cosine schedule with warm restarts, in epochs.")
     scheduler_t_mult: int = key(2, "Factor between periods.")
-    phase1_epochs: int = key(15, "Epochs of phase 1 (everything trains).")
+    phase1_epochs: int = key(15, "Epochs of phase 1 (everything trains).", search=Between(4, 24))
     phase2_epochs: int = key(8, "Epochs of phase 2 (shared experts frozen).", low=0)
     freeze_shared_in_phase2: bool = key(True, "Shared experts in eval mode and out of the optimizer in phase 2.")
     max_epochs: int = key(100, "Hard limit over both phases.")
@@ -329,8 +345,8 @@ class TrainingConfig:
     log_var_limit: float = key(4.0, "s_k is projected onto [-limit, limit] after each step.")
     amp: Literal["auto", "off", "fp16", "bf16"] = key("auto", "Mixed precision; auto: fp16 on GPU, off on CPU.")
     brand_candidates: int = key(2048, "All brands are candidates up to this number, beyond it they are sampled.", high=2**24)
-    temperature: float = key(0.07, "InfoNCE temperature of brand_prediction.")
-    focal_gamma: float = key(2.0, "Focusing parameter of the focal loss.")
+    temperature: float = key(0.07, "InfoNCE temperature of brand_prediction.", search=Between(0.02, 0.5, log=True))
+    focal_gamma: float = key(2.0, "Focusing parameter of the focal loss.", search=Between(0.0, 3.0))
     huber_delta: float = key(1.0, "Width of the quadratic part of the Huber loss, in standard deviations of the label.")
     seed: int = key(0, "Seed of initialisation, shuffling and dropout.", low=0, high=MAX_SEED)
 

@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "opening",
             "html_page",
             "stats",
+            "tuning",
         }
     ),
     frozenset(

@@ -19,6 +19,7 @@ from ple_model.batch import PLEClusterInput
 from ple_model.context import ModelContext
 from ple_model.errors import UserError
 from ple_model.experts.reads import read_in
+from ple_model.searchable import SEARCH, OneOf
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class ExpertAux:
 @dataclass(frozen=True)
 class ExpertParams:
     """Base of an expert's own config section. A field's `metadata` holds its help text (`help`) and, where they are not those
-    of its kind (`config.BOUNDS`), its least and largest value (`low`, `high`); a rule that needs more than bounds goes into
-    `wrong`."""
+    of its kind (`config.BOUNDS`), its least and largest value (`low`, `high`) and what it may be searched over (`search`); a
+    rule that needs more than bounds goes into `wrong`."""
 
-    output_dim: int = field(default=64, metadata={"help": "Width of the expert's output block in shared_concat."})
+    output_dim: int = field(
+        default=64, metadata={"help": "Width of the expert's output block in shared_concat.", SEARCH: OneOf((16, 32, 64))}
+    )
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """(field, what it must be) for each value that gives no expert: `yield "patch", "it must be at most txn_days (30)"`.

@@ -20,11 +20,12 @@ from ple_model.context import ModelContext
 from ple_model.experts.base import Expert, ExpertAux, ExpertParams, ReferenceSize
 from ple_model.experts.reads import NORMALIZED_PARTS, cleared
 from ple_model.layers.precision import full_precision, widen
+from ple_model.searchable import SEARCH, OneOf
 
 
 @dataclass(frozen=True)
 class DeepFMParams(ExpertParams):
-    embedding_dim: int = field(default=16, metadata={"help": "k: width of each field's embedding."})
+    embedding_dim: int = field(default=16, metadata={"help": "k: width of each field's embedding.", SEARCH: OneOf((8, 16, 32))})
     deep_dims: list[int] = field(default_factory=lambda: [192, 128], metadata={"help": "Hidden widths of the deep part."})
 
 

@@ -23,6 +23,7 @@ from ple_model.experts.reads import MERCHANT_PARTS, cleared
 from ple_model.layers.poincare import distance, expmap0, logmap0, pairwise_distance
 from ple_model.layers.precision import full_precision, widen
 from ple_model.schema import MERCHANT_SLICE_PARTS, PART_SLICES
+from ple_model.searchable import SEARCH, OneOf
 
 WIDTHS: tuple[int, ...] = tuple(BALL_DIMS[b] for b in BALLS)
 COORDINATES = sum(WIDTHS)
@@ -33,7 +34,10 @@ MERCHANT_COLUMNS: tuple[int, ...] = tuple(
 
 @dataclass(frozen=True)
 class HGCNParams(ExpertParams):
-    output_dim: int = field(default=128, metadata={"help": "Width of the expert's output block in shared_concat."})
+    output_dim: int = field(
+        default=128,
+        metadata={"help": "Width of the expert's output block in shared_concat.", SEARCH: OneOf((32, 64, 128))},
+    )
     node_dim: int = field(default=64, metadata={"help": "Width of a tree node's state."})
     message_rounds: int = field(default=2, metadata={"help": "Rounds of messages up and down the trees."})
     merchant_dim: int = field(default=64, metadata={"help": "Width of the merchant slice's own projection."})

@@ -25,6 +25,7 @@ from ple_model.layers.liquid import CfC, elapsed_steps
 from ple_model.layers.patch_transformer import PatchTransformer
 from ple_model.layers.precision import full_precision, widen
 from ple_model.layers.selective_scan import Mamba2Block
+from ple_model.searchable import SEARCH, OneOf
 from ple_model.sequences.stream import EncoderMode, PretrainedStream, StreamEncoder
 
 SEQUENCES: tuple[str, ...] = ("txn_seq", "session_seq")
@@ -35,19 +36,25 @@ STREAMS: tuple[str, ...] = tuple(f"{a}:{s}" for s in SEQUENCES for a in ARCHITEC
 
 @dataclass(frozen=True)
 class TemporalParams(ExpertParams):
-    txn_days: int = field(default=180, metadata={"help": "Last days of txn_seq that are read."})
-    sessions: int = field(default=90, metadata={"help": "Last sessions of session_seq that are read."})
+    txn_days: int = field(
+        default=180, metadata={"help": "Last days of txn_seq that are read.", SEARCH: OneOf((30, 60, 90, 180), first=2)}
+    )
+    sessions: int = field(
+        default=90, metadata={"help": "Last sessions of session_seq that are read.", SEARCH: OneOf((15, 30, 60, 90))}
+    )
     mamba_dim: int = field(default=64, metadata={"help": "Width of the Mamba blocks."})
-    mamba_layers: int = field(default=1, metadata={"help": "Mamba blocks a sequence."})
+    mamba_layers: int = field(default=1, metadata={"help": "Mamba blocks a sequence.", SEARCH: OneOf((1, 2, 3))})
     mamba_state: int = field(default=16, metadata={"help": "State size of the selective scan."})
     mamba_heads: int = field(default=4, metadata={"help": "Heads of the scan; each has one decay (Mamba-2)."})
     mamba_kernel: int = field(default=4, metadata={"help": "Taps of the causal convolution before the scan."})
     chunk: int = field(default=20, metadata={"help": "Chunk length of the scan."})
     lnn_dim: int = field(default=48, metadata={"help": "Width of the closed-form continuous-time cell."})
-    transformer_dim: int = field(default=128, metadata={"help": "Width of the patch Transformer."})
-    transformer_layers: int = field(default=1, metadata={"help": "Layers of the patch Transformer."})
+    transformer_dim: int = field(
+        default=128, metadata={"help": "Width of the patch Transformer.", SEARCH: OneOf((16, 32, 64, 128))}
+    )
+    transformer_layers: int = field(default=1, metadata={"help": "Layers of the patch Transformer.", SEARCH: OneOf((1, 2, 3))})
     transformer_heads: int = field(default=4, metadata={"help": "Attention heads of the patch Transformer."})
-    patch: int = field(default=6, metadata={"help": "Steps in one patch."})
+    patch: int = field(default=6, metadata={"help": "Steps in one patch.", SEARCH: OneOf((3, 6, 10, 15), first=3)})
     mix_dim: int = field(default=64, metadata={"help": "Width in which the streams are mixed."})
     encoder: StreamEncoder | None = field(
         default=None, metadata={"help": "A pre-trained encoder as one more stream; `ple train --encoder` fills it in."}

@@ -66,7 +66,7 @@ def estimate(
 
 def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> TrainingEstimate:
     session, t = trainer.session, trainer.config.training
-    batches, every, taken = _endless(trainer), trainer.steps.measure_every, 0
+    batches, every, taken = endless(trainer), trainer.steps.measure_every, 0
 
     def pace(at: int) -> float:
         """Median seconds of steps at this place of an epoch."""
@@ -105,7 +105,7 @@ def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> Training
     )  # fmt: skip
 
 
-def _endless(trainer: Trainer) -> Iterator[PLEClusterInput]:
+def endless(trainer: Trainer) -> Iterator[PLEClusterInput]:
     """Training batches of full size, again and again: the last one of an epoch may be short."""
     s = trainer.session
     whole = max(s.steps - 1, 1)

@@ -266,11 +266,12 @@ class Trainer:
         load_weights(self.model, saved.model, path)
         if self.teaching is not None:
             self.teaching.restore(saved.aside)
-        try:
-            self.steps.optimizer.load_state_dict(saved.optimizer)
-        except (ValueError, KeyError) as e:
-            raise UserError(f"{path} does not fit the run's config: {' '.join(str(e).split())}") from e
-        self.steps.scheduler.load_state_dict(saved.scheduler)
+        if self.position.phase < FINISHING:  # at the end no step is left, and the optimizer may be that of either phase
+            try:
+                self.steps.optimizer.load_state_dict(saved.optimizer)
+            except (ValueError, KeyError) as e:
+                raise UserError(f"{path} does not fit the run's config: {' '.join(str(e).split())}") from e
+            self.steps.scheduler.load_state_dict(saved.scheduler)
         if saved.scaler:
             self.steps.scaler.load_state_dict(saved.scaler)
         self.sums.restore(self.position.sum_names, saved.sums, self.session.device)

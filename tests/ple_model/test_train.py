@@ -365,3 +365,20 @@ def test_a_training_killed_after_its_last_word_leaves_nothing_to_resume(
     left.write_bytes(b"left")
     train(tiny_dataset, run, load_run(run).config, resume=True, options=FAST)
     assert not left.exists()
+
+
+def test_killed_at_its_end_a_training_without_a_second_phase_goes_on(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = small_training(small_dataset, tmp_path / "whole")
+
+    def killed(*given: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ple_model.training.trainer.finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            small_training(small_dataset, tmp_path / "torn")
+    torn = small_training(small_dataset, tmp_path / "torn", resume=True)
+    assert torn.manifest.status == "finished"
+    assert (torn.path / "metrics.json").read_bytes() == (whole.path / "metrics.json").read_bytes()
