@@ -159,64 +159,77 @@ def ridge_classifier(x: Matrix, y: Array, test: Matrix) -> Array:
 
 
 def run(settings: Settings) -> list[Row]:
+    """`--only churn`: what needs no tuning, at every share; `--only tuned`: the encoders trained with few labels."""
+    probed = [s for s in SHARES if settings.wants(f"{TASK} {s:.0%}")]
+    few = [s for s in SHARES if s <= TUNED_UP_TO and settings.wants(f"tuned {TASK} {s:.0%}")]
     with bank(settings) as made:
         train, test = made.split("train"), made.split("test")
         test = test.taken(np.flatnonzero(np.isfinite(test.labels[TASK])))
         fresh = untrained(made.encoder, settings.seed)
-        told = {
-            name: (embeddings(e, train.series), embeddings(e, test.series))
-            for name, e in (("pre", made.encoder), ("raw", fresh))
-        }
-        told["sum"] = summary(train.series), summary(test.series)
-        if (rocket := minirocket(train, test)) is not None:
-            told["rocket"] = rocket
         out: list[Row] = []
-        for share in SHARES:
-            if settings.wants(f"{TASK} {share:.0%}"):
-                out += _at(share, train, test, told, (made.encoder, fresh), settings)
+        if probed:
+            told = {
+                n: (embeddings(e, train.series), embeddings(e, test.series)) for n, e in (("pre", made.encoder), ("raw", fresh))
+            }
+            told["sum"] = summary(train.series), summary(test.series)
+            if (rocket := minirocket(train, test)) is not None:
+                told["rocket"] = rocket
+            for share in probed:
+                out += _probed(share, train, test, told, settings)
+        for share in few:
+            out += _tuned(share, train, test, {"pre-trained": made.encoder, "untrained": fresh}, settings)
         return out
 
 
-def _at(
-    share: float, train: BankRows, test: BankRows, told: dict[str, tuple[Matrix, Matrix]],
-    encoders: tuple[SequenceEncoder, SequenceEncoder], settings: Settings,
-) -> Iterator[Row]:  # fmt: skip
-    scores: dict[str, list[Array]] = {}
-    counts = []
+def _draws(share: float, train: BankRows, settings: Settings) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(seed, positions of the rows that keep their label); all labels are drawn once."""
     numbered = BankRows(train.customers, train.series, np.arange(len(train), dtype=np.float32)[:, None], train.labels)
     draws = 1 if share == 1.0 else settings.pick(settings.seeds, 1)
     for seed in range(settings.seed, settings.seed + draws):
-        at = drawn(numbered, share, seed).columns[:, 0].astype(np.int64)
+        yield seed, drawn(numbered, share, seed).columns[:, 0].astype(np.int64)
+
+
+def _probed(
+    share: float, train: BankRows, test: BankRows, told: dict[str, tuple[Matrix, Matrix]], settings: Settings
+) -> Iterator[Row]:
+    scores: dict[str, list[Array]] = {}
+    counts = []
+    for seed, at in _draws(share, train, settings):
         rows = train.taken(at)
         y = rows.labels[TASK]
         counts.append((len(np.unique(rows.customers)), int(y.sum())))
         for name, key in PROBES:
             scores.setdefault(name, []).append(logistic(told[key][0][at], y, rows.customers, told[key][1], seed))
-        if share <= TUNED_UP_TO:
-            for name, encoder in zip(("pre-trained, tuned", "untrained, tuned"), encoders, strict=True):
-                scores.setdefault(name, []).append(tuned(encoder, rows, test, settings, seed))
         boosted = fit_boosting(TASKS[TASK], rows.columns, y, seed, rows.customers)
         level = np.full(len(test), float(y.mean()))
         scores.setdefault("aggregates, boosting", []).append(level if boosted is None else boosted(test.columns))
         if "rocket" in told:
             found = ridge_classifier(told["rocket"][0][at], y, told["rocket"][1])
             scores.setdefault("MiniRocket, ridge", []).append(found)
-    yield from _rows(share, scores, counts, test)
-
-
-def _rows(share: float, scores: dict[str, list[Array]], counts: list[tuple[int, int]], test: BankRows) -> Iterator[Row]:
-    y = test.labels[TASK]
     customers, positives = (round(float(np.mean(c)), 1) for c in zip(*counts, strict=True))
     where = f"{TASK} {share:.0%}"
     yield Row("labels", f"{where}: customers with a label (of whose rows {positives:g} are positive)", customers, unit="")
+    yield from _rows(where, scores, "pre-trained, probe", test)
+
+
+def _tuned(
+    share: float, train: BankRows, test: BankRows, encoders: dict[str, SequenceEncoder], settings: Settings
+) -> Iterator[Row]:
+    scores: dict[str, list[Array]] = {}
+    for seed, at in _draws(share, train, settings):
+        for name, encoder in encoders.items():
+            scores.setdefault(f"{name}, tuned", []).append(tuned(encoder, train.taken(at), test, settings, seed))
+    yield from _rows(f"tuned {TASK} {share:.0%}", scores, "pre-trained, tuned", test)
+
+
+def _rows(where: str, scores: dict[str, list[Array]], mine: str, test: BankRows) -> Iterator[Row]:
+    y = test.labels[TASK]
     for name, found in scores.items():
         value, low, high = auc_interval(y, np.stack(found), test.customers)
         yield Row("labels", f"{where}: {name}, AUC", value, unit="AUC", low=low, high=high)
-    others = [(f"pre-trained, {way}", f"untrained, {way}") for way in ("probe", "tuned") if f"untrained, {way}" in scores]
-    others += [("pre-trained, probe", n) for n in scores if "trained" not in n]
-    for mine, other in others:
+    for other in (n for n in scores if n != mine):
         value, low, high = auc_interval(y, np.stack(scores[mine]), test.customers, np.stack(scores[other]))
-        target = Target(0.0) if "untrained" in other and share <= 0.05 else None
+        target = Target(0.0) if other.startswith("untrained") and where.endswith((" 1%", " 5%")) else None
         yield Row("labels", f"{where}: {mine} - {other}, AUC", value, target, unit="AUC", low=low, high=high)
 
 

@@ -155,3 +155,9 @@ def test_sharing_rows_and_what_is_planted_in_them() -> None:
     rows = sharing.run(Settings(quick=True, only="alike 10%"))
     assert [r.measure.split(": ")[1].split(",")[0] for r in rows[::2]] == ["hard", "soft", "apart"]
     assert all(0 <= r.value <= 1 for r in rows if r.unit == "accuracy")
+
+
+def test_tuned_rows() -> None:
+    rows = by_measure(few_labels.run(Settings(quick=True, only="tuned churn 1%")))
+    assert {m.split(":")[0] for m in rows} == {"tuned churn 1%"}
+    assert rows["tuned churn 1%: pre-trained, tuned - untrained, tuned, AUC"].target is not None
