@@ -22,7 +22,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.manifest import EventsManifest
 from ple_model.errors import UserError
 from ple_model.metrics import auc_of
-from ple_model.sequences.encoder import SequenceEncoder
+from ple_model.sequences.encoder import SequenceEncoder, pool
 from ple_model.sequences.series import Series, series_of
 
 FIELD = "txn_seq"
@@ -114,6 +114,17 @@ def _made(folder: Path, settings: Settings) -> Bank:
 def embeddings(encoder: SequenceEncoder, series: Series) -> NDArray[np.float32]:
     """[n, E]"""
     pieces = [encoder(series.rows(slice(i, i + PIECE))).embedding for i in range(0, len(series), PIECE)]
+    return np.asarray(torch.cat(pieces).float().cpu().numpy())
+
+
+@torch.no_grad()
+def last_weeks(encoder: SequenceEncoder, series: Series, days: int = 28) -> NDArray[np.float32]:
+    """[n, G D] mean over the tokens of the last days: the embedding is a mean over all days, and does not say when."""
+    late = [i for i, (first, _) in enumerate(encoder.spans) if first >= encoder.length - days] or [encoder.patches - 1]
+    pieces = []
+    for i in range(0, len(series), PIECE):
+        encoded = encoder(series.rows(slice(i, i + PIECE)))
+        pieces.append(pool(encoded.tokens[:, :, late], encoded.token_seen[:, :, late]).flatten(1))
     return np.asarray(torch.cat(pieces).float().cpu().numpy())
 
 

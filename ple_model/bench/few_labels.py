@@ -1,11 +1,11 @@
 """`ple bench labels`: what pre-training is worth where few customers have a label.
 
-Of the training customers 1, 5, 20 and 100 % keep their label of `churn`, drawn anew for each seed; what is judged is the area
-under the ROC curve on the test customers. The encoder saw the series of all training customers and no label. Beside it the same
-encoder untrained, both as they are with a logistic regression on the embedding (*probe*) and trained with the labels (*tuned*);
-and what needs no network: logistic regression on summary statistics of the series, gradient boosting on the aggregates (all
-columns), and MiniRocket with a ridge classifier where `PLE_AEON_PYTHON` names a Python that has aeon (Dempster et al. 2021; its
-dependencies do not go with ours).
+Of the training customers 1, 5, 20 and 100 % keep their label of `churn`, drawn anew for each seed; what is judged is the
+area under the ROC curve on the test customers. The encoder saw the series of all training customers and no label. Beside it
+the same encoder untrained, both as they are with a logistic regression on the embedding (*probe*) or on the tokens of the
+last four weeks, and trained with the labels (*tuned*); and what needs no network: logistic regression on summary statistics
+of the series, gradient boosting on the aggregates (all columns), and MiniRocket with a ridge classifier where
+`PLE_AEON_PYTHON` names a Python that has aeon (Dempster et al. 2021; its dependencies do not go with ours).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from ple_model.bench.bank import PIECE, BankRows, auc_interval, bank, embeddings, untrained
+from ple_model.bench.bank import PIECE, BankRows, auc_interval, bank, embeddings, last_weeks, untrained
 from ple_model.bench.measure import Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.boosting import fit_boosting
@@ -38,7 +38,10 @@ from ple_model.tasks import TASKS
 TASK = "churn"
 SHARES = (0.01, 0.05, 0.2, 1.0)
 STEPS, BATCH, RATE = 100, 32, 1e-3
-PROBES = (("pre-trained, probe", "pre"), ("untrained, probe", "raw"), ("summary statistics, logistic", "sum"))
+PROBES = (
+    ("pre-trained, probe", "pre"), ("untrained, probe", "raw"), ("pre-trained, last weeks", "pre late"),
+    ("untrained, last weeks", "raw late"), ("summary statistics, logistic", "sum"),
+)  # fmt: skip
 AEON = "PLE_AEON_PYTHON"
 MINIROCKET = """
 import sys
@@ -171,6 +174,8 @@ def run(settings: Settings) -> list[Row]:
             told = {
                 n: (embeddings(e, train.series), embeddings(e, test.series)) for n, e in (("pre", made.encoder), ("raw", fresh))
             }
+            for n, e in (("pre late", made.encoder), ("raw late", fresh)):
+                told[n] = last_weeks(e, train.series), last_weeks(e, test.series)
             told["sum"] = summary(train.series), summary(test.series)
             if (rocket := minirocket(train, test)) is not None:
                 told["rocket"] = rocket
@@ -209,7 +214,7 @@ def _probed(
     customers, positives = (round(float(np.mean(c)), 1) for c in zip(*counts, strict=True))
     where = f"{TASK} {share:.0%}"
     yield Row("labels", f"{where}: customers with a label (of whose rows {positives:g} are positive)", customers, unit="")
-    yield from _rows(where, scores, "pre-trained, probe", test)
+    yield from _rows(where, scores, ("pre-trained, probe", "pre-trained, last weeks"), test)
 
 
 def _tuned(
@@ -219,15 +224,16 @@ def _tuned(
     for seed, at in _draws(share, train, settings):
         for name, encoder in encoders.items():
             scores.setdefault(f"{name}, tuned", []).append(tuned(encoder, train.taken(at), test, settings, seed))
-    yield from _rows(f"tuned {TASK} {share:.0%}", scores, "pre-trained, tuned", test)
+    yield from _rows(f"tuned {TASK} {share:.0%}", scores, ("pre-trained, tuned",), test)
 
 
-def _rows(where: str, scores: dict[str, list[Array]], mine: str, test: BankRows) -> Iterator[Row]:
+def _rows(where: str, scores: dict[str, list[Array]], ours: tuple[str, ...], test: BankRows) -> Iterator[Row]:
     y = test.labels[TASK]
     for name, found in scores.items():
         value, low, high = auc_interval(y, np.stack(found), test.customers)
         yield Row("labels", f"{where}: {name}, AUC", value, unit="AUC", low=low, high=high)
-    for other in (n for n in scores if n != mine):
+    pairs = [(m, o) for m in ours for o in scores if "trained" not in o or o == m.replace("pre-trained", "untrained")]
+    for mine, other in pairs:
         value, low, high = auc_interval(y, np.stack(scores[mine]), test.customers, np.stack(scores[other]))
         target = Target(0.0) if other.startswith("untrained") and where.endswith((" 1%", " 5%")) else None
         yield Row("labels", f"{where}: {mine} - {other}, AUC", value, target, unit="AUC", low=low, high=high)
