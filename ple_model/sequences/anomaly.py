@@ -1,12 +1,10 @@
 """How unexpected a series' last steps are: each is told from all others, and what the encoder could not tell is its error.
 
-Every third block of steps is hidden, three times, until each step has been told once without being seen. An error is in
+Every third block of steps is hidden, three times, until each step has been told once without being seen; an error is in
 deviations of the series and is divided by what the training customers' errors are in that channel on average, so that a
-channel which nobody can tell counts no more than the rest. Customers differ more in how well they can be told at all than one
-of them from one month to the next, so the last steps are held against the same customer's steps before: the score is the
-logarithm of the ratio of the two root mean squares, taken as its distance from the training customers' median. Both ways count:
-a customer who falls silent, or whose days are copies of each other, is easier to tell than before. What is shown is the score's
-percentile among the training customers: 99 says that one training customer in a hundred had changed as much.
+channel which nobody can tell counts no more than the rest. A customer's score is the root mean square of the steps in
+question, and what is shown is its percentile among the training customers: 99 says that one training customer in a hundred
+was as hard to explain.
 """
 
 from __future__ import annotations
@@ -27,10 +25,6 @@ Array = NDArray[np.float64]
 TURNS = 3
 """One step in three is hidden at a time, close to the share that is hidden in training."""
 LAST_STEPS = 14
-MOST = 4096
-"""Training customers that say what is usual: a percentile of a few thousand is known to less than one."""
-LEAST = 1e-3
-"""A thousandth of the usual error: what is told better than that is told exactly."""
 CAP = 1e6
 """No error counts for more: one step may not make a score that is no number."""
 
@@ -41,8 +35,6 @@ class AnomalyScale:
 
     channel: Array
     """[C] mean absolute error of a step."""
-    centre: float
-    """Median of the logarithm of last over earlier error."""
     scores: Array
     """[N] their scores, ascending."""
     last: int
@@ -70,42 +62,29 @@ def step_errors(encoder: SequenceEncoder, series: Series) -> Array:
     return np.asarray(out.double().cpu().numpy())
 
 
-def change_of(errors: Array, channel: Array, last: int = LAST_STEPS) -> Array:
-    """[B] logarithm of the last steps' error over that of the steps before, from errors [B, L, C]; NaN where no last step is
-    seen. Who has no steps before is held against what is usual."""
-    relative = (errors / channel).mean(axis=2)
-    late, early = _root_mean_square(relative[:, -last:]), _root_mean_square(relative[:, :-last])
-    early = np.where(np.isnan(early), 1.0, early)
-    return np.asarray(np.log(np.maximum(late, LEAST) / np.maximum(early, LEAST)))
-
-
-def _root_mean_square(x: Array) -> Array:
-    """[B] over the steps [B, L] that are there; NaN where none is."""
-    there = ~np.isnan(x)
+def scores_of(errors: Array, channel: Array, last: int = LAST_STEPS) -> Array:
+    """Scores [B] of the last steps from errors [B, L, C]; NaN where none of them is seen."""
+    relative = (errors[:, -last:] / channel).mean(axis=2)
+    there = ~np.isnan(relative)
+    squares = np.where(there, relative, 0.0) ** 2
     n = there.sum(axis=1)
-    total = (np.where(there, x, 0.0) ** 2).sum(axis=1)
-    return np.where(n > 0, np.sqrt(total / np.maximum(n, 1)), np.nan)
+    return np.where(n > 0, np.sqrt(squares.sum(axis=1) / np.maximum(n, 1)), np.nan)
 
 
 def fit_anomaly_scale(encoder: SequenceEncoder, training: Iterable[Series], last: int = LAST_STEPS) -> AnomalyScale:
-    """From the series of the training customers, `MOST` of them at most. `UserError` where none of their last steps is seen."""
-    errors: list[Array] = []
-    for series in training:
-        errors.append(step_errors(encoder, series))
-        if sum(map(len, errors)) >= MOST:
-            break
-    if not errors or np.isnan((whole := np.concatenate(errors)[:MOST])[:, -last:]).all():
+    """From the series of the training customers. `UserError` where none of their last steps is seen."""
+    errors = [step_errors(encoder, s)[:, -last:] for s in training]
+    if not errors or np.isnan(whole := np.concatenate(errors)).all():
         raise UserError(f"no training customer has a seen step among the last {last}: there is no usual error to compare with")
     channel = np.nanmean(whole, axis=(0, 1))
     channel = np.where(channel > 1e-9, channel, 1.0)
-    change = change_of(whole, channel, last)
-    centre = float(np.nanmedian(change))
-    return AnomalyScale(channel, centre, np.sort(np.abs(change[~np.isnan(change)] - centre)), last)
+    scores = scores_of(whole, channel, last)
+    return AnomalyScale(channel, np.sort(scores[~np.isnan(scores)]), last)
 
 
 def anomaly_scores(encoder: SequenceEncoder, series: Series, scale: AnomalyScale) -> Array:
     """Scores [B] of the last steps, NaN where none is seen; `scale.percentile` ranks them."""
-    return np.asarray(np.abs(change_of(step_errors(encoder, series), scale.channel, scale.last) - scale.centre))
+    return scores_of(step_errors(encoder, series), scale.channel, scale.last)
 
 
 def unexpected_steps(encoder: SequenceEncoder, series: Series, scale: AnomalyScale) -> Tensor:

@@ -10,8 +10,8 @@ from ple_model.errors import UserError
 from ple_model.sequences.anomaly import (
     AnomalyScale,
     anomaly_scores,
-    change_of,
     fit_anomaly_scale,
+    scores_of,
     step_errors,
     unexpected_steps,
 )
@@ -63,13 +63,12 @@ def test_every_seen_step_is_told_once_from_the_others(trained: SequenceEncoder) 
 
 
 def test_scores_by_hand() -> None:
-    none = [np.nan] * 2
-    errors = np.array([[[1.0, 2.0], [3.0, 4.0], [1.0, 6.0]], [none, none, [1.0, 2.0]], [[1.0, 2.0], none, none]])
-    found = change_of(errors, np.array([1.0, 2.0]), last=1)
-    assert found[0] == pytest.approx(np.log(2.0 / np.sqrt((1.0**2 + 2.5**2) / 2)))
-    assert found[1] == pytest.approx(0.0)  # nothing before: held against what is usual
+    errors = np.array([[[1.0, 2.0], [3.0, 4.0]], [[np.nan, np.nan], [1.0, 2.0]], [[np.nan] * 2, [np.nan] * 2]])
+    found = scores_of(errors, np.array([1.0, 2.0]), last=2)
+    assert found[0] == pytest.approx(np.sqrt((1.0**2 + 2.5**2) / 2))
+    assert found[1] == pytest.approx(1.0)
     assert np.isnan(found[2])
-    scale = AnomalyScale(np.ones(1), 0.0, np.array([1.0, 2.0, 2.0, 3.0]), 2)
+    scale = AnomalyScale(np.ones(1), np.array([1.0, 2.0, 2.0, 3.0]), 2)
     np.testing.assert_allclose(scale.percentile(np.array([0.0, 2.0, 9.0, np.nan])), [0.0, 50.0, 100.0, np.nan])
 
 
