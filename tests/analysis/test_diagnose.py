@@ -229,9 +229,12 @@ def test_a_dead_expert_is_told_from_a_starved_one(run: Run, tmp_path: Path) -> N
     assert not [f for f in d.of("EXP-ZERO-INPUT") if f.alarm]
 
 
-def test_a_sample_is_bounded_and_seeded(run: Run) -> None:
-    small = diagnose(run, sample=120, seed=1)
+def test_a_sample_is_bounded_and_seeded_and_progress_rises_to_one(run: Run) -> None:
+    seen: list[float] = []
+    small = diagnose(run, sample=120, seed=1, progress=lambda share, what: seen.append(share))
     assert small.statistics.n == 120
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
     assert (
         small.store.rows(["row"], limit=200)["row"].tolist()
         != diagnose(run, sample=120, seed=2).store.rows(["row"])["row"].tolist()
@@ -265,13 +268,6 @@ def test_the_store_holds_no_pickle_and_no_path(found: Diagnosis) -> None:
             assert all(z[k].dtype.kind != "O" for k in z.files)
     text = (found.store.path / "stats.json").read_text() + (found.store.path / "meta.json").read_text()
     assert str(found.run.parent) not in text
-
-
-def test_progress_rises_to_one(run: Run) -> None:
-    seen: list[float] = []
-    diagnose(run, seed=5, progress=lambda share, what: seen.append(share))
-    assert seen == sorted(seen)
-    assert seen[-1] == 1.0
 
 
 def test_the_report_opens_offline_and_stays_small(found: Diagnosis) -> None:

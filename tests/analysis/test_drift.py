@@ -10,10 +10,11 @@ import pytest
 from scipy import stats as reference
 
 from analysis import diagnose
-from analysis.checks import checks
+from analysis.checks import checks, run_checks
 from analysis.checks.finding import Finding
 from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
+from analysis.faults.measuring import statistics_of
 from analysis.reference import rescale
 from analysis.stats import drift
 from ple_model.data.dataset.columns import decode
@@ -164,23 +165,23 @@ def test_the_runs_own_sample_is_silent(tiny_run: Run) -> None:
 
 def test_a_moved_part_and_a_thinner_feed_are_named(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
     other = moved(tiny_dataset, tmp_path / "moved", "credit", 2.0, hide=0.4)
-    result = diagnose(tiny_run, other)
-    found = {f.subject: f for f in of_drift(result.findings)}
+    s = statistics_of(tiny_run, other)
+    found = {f.subject: f for f in of_drift(run_checks(s))}
     assert found["features:credit"].severity == "warning"
     assert "`credit`" in found["features:credit"].verdict
     assert found["txn_seq"].severity == "warning"
-    assert result.statistics.drift is not None
-    assert result.statistics.drift.presence("txn_seq") == pytest.approx(0.6, abs=0.08)
+    assert s.drift is not None
+    assert s.drift.presence("txn_seq") == pytest.approx(0.6, abs=0.08)
 
 
 def test_drift_of_a_quarter_of_the_rows_the_newest_is_an_alarm(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
     """The test rows moved, the rest did not: among all rows the change is a third of what it is among the newest."""
     other = moved(tiny_dataset, tmp_path / "newest", "credit", 0.14, split="test")  # PSI 0.5 to 1.2
-    result = diagnose(tiny_run, other)
-    found = {f.subject: f for f in of_drift(result.findings)}["features:credit"]
+    stats = statistics_of(tiny_run, other)
+    found = {f.subject: f for f in of_drift(run_checks(stats))}["features:credit"]
     assert found.severity == "warning"
     assert "test rows at 2025-05-01" in found.verdict
-    stats, trained = result.statistics, result.statistics.trained
+    trained = stats.trained
     assert stats.drift is not None
     assert stats.unseen is not None
     assert trained is not None
@@ -198,7 +199,7 @@ def test_drift_of_a_quarter_of_the_rows_the_newest_is_an_alarm(tiny_run: Run, ti
 def test_what_had_moved_when_the_run_was_trained_is_told_from_what_moved_since(
     tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path
 ) -> None:
-    s = diagnose(tiny_run, moved(tiny_dataset, tmp_path / "moved", "credit", 2.0)).statistics
+    s = statistics_of(tiny_run, moved(tiny_dataset, tmp_path / "moved", "credit", 2.0))
     assert s.held is not None
     assert s.unseen is not None
     group = s.unseen.judged(100)

@@ -14,6 +14,7 @@ from analysis.checks.finding import Finding
 from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.faults.fault import Columns, faults
+from analysis.faults.measuring import statistics_of
 from analysis.faults.rows import changed, rewrite
 from analysis.stats.run import Statistics
 from ple_model.data.dataset.reader import Dataset
@@ -45,7 +46,7 @@ def test_a_column_fitted_on_training_rows_is_named_and_the_others_are_not(
 ) -> None:
     plant = faults()["fitted-on-own-rows"].plant(0.12).rows  # 0.8 of the standard deviation of these columns
     assert plant is not None
-    (found,) = judged(diagnose(tiny_run, rewrite(tiny_dataset, tmp_path / "planted", plant)).statistics)
+    (found,) = judged(statistics_of(tiny_run, rewrite(tiny_dataset, tmp_path / "planted", plant)))
     assert (found.severity, found.subject) == ("warning", "features:epidemic")
     assert found.verdict.startswith("`epidemic_early_adoption` alone tells training rows from others at 2025-04-01 (AUC 0.7")
 
@@ -54,7 +55,7 @@ def test_a_derived_input_that_is_wider_on_training_rows_is_named(tiny_run: Run, 
     def wider(columns: Columns, rng: np.random.Generator) -> None:
         changed(columns, "collaborative_features")[columns["split"] == "train"] *= 2
 
-    (found,) = judged(diagnose(tiny_run, rewrite(tiny_dataset, tmp_path / "wide", wider)).statistics)
+    (found,) = judged(statistics_of(tiny_run, rewrite(tiny_dataset, tmp_path / "wide", wider)))
     assert (found.severity, found.subject) == ("warning", "collaborative_features")
     assert "from its middle" in found.verdict
     assert "more columns of this input tell too" in found.verdict
@@ -64,7 +65,7 @@ def test_splits_that_were_not_drawn_at_random_are_one_finding(tiny_run: Run, tin
     def other_people(columns: Columns, rng: np.random.Generator) -> None:
         changed(columns, "features")[columns["split"] == "train"] += 1.5
 
-    (found,) = judged(diagnose(tiny_run, rewrite(tiny_dataset, tmp_path / "apart", other_people)).statistics)
+    (found,) = judged(statistics_of(tiny_run, rewrite(tiny_dataset, tmp_path / "apart", other_people)))
     assert (found.severity, found.subject) == ("warning", "run")
     assert "not drawn at random" in found.cause
 
