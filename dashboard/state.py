@@ -388,10 +388,10 @@ def steps_of(encoder: Path, path: Path, customer: str, data: Path | None = None)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _moved_alike(mark: str, row: int, _learned: LearnedMap) -> MovedAlike:
-    return moved_alike_in(_learned, row)
+def _moved_alike(mark: str, row: int, _learned: LearnedMap, _customers: dict[int, str]) -> MovedAlike:
+    return moved_alike_in(_learned, row, _customers)
 
 
-def moved_alike(file: Path, learned: LearnedMap, row: int) -> MovedAlike:
-    """The customers of a map who moved most like the one at a row of its dataset."""
-    return _moved_alike(str(file) + _mark(file), row, learned)
+def moved_alike(file: Path, learned: LearnedMap, row: int, customers: dict[int, str]) -> MovedAlike:
+    """The customers of a map who moved most like the one at a row of its dataset; `customers` by row."""
+    return _moved_alike(str(file) + _mark(file), row, learned, customers)

@@ -19,13 +19,13 @@ from ple_model.sequences.encoder_run import EncoderRun
 
 
 def section(frame: Frame, encoder: EncoderRun, found: CustomerSteps, learned: LearnedMap) -> None:
-    alike = state.moved_alike(place(encoder.path, frame.run.path, frame.data), learned, found.row)
+    names = _named(frame)
+    alike = state.moved_alike(place(encoder.path, frame.run.path, frame.data), learned, found.row, names)
     if not len(alike.rows):
         return
     amounts = label(found.channels[AMOUNTS["txn_seq" if found.daily else "session_seq"]].name)
     put.subheader(t("sequences.alike"))
     put.caption(t("sequences.alike_help", amounts=amounts, n=f"{alike.compared:,}", computed=f"{alike.computed:,}"))
-    names = _named(frame)
     shown = [names.get(int(r), str(int(r))) for r in alike.rows]
     left, right = st.columns([5, 2], gap="small")
     with right:

@@ -89,8 +89,10 @@ def test_what_was_worked_out_is_read_back(encoder: EncoderRun, tiny_run: Run, tm
     np.testing.assert_array_equal(again.xy, made.xy)
     np.testing.assert_array_equal(again.day_quantiles, made.day_quantiles)
     assert again.probe == made.probe
-    alike = moved_alike(again, int(again.row[3]), k=4)
+    owners = {int(r): f"c{int(r) // 2}" for r in again.row}  # two rows each
+    alike = moved_alike(again, int(again.row[3]), owners, k=4)
     assert len(alike.rows) == len(alike.paths) == 4
+    assert len({owners[int(r)] for r in alike.rows} - {owners[int(again.row[3])]}) == 4
     assert int(again.row[3]) not in alike.rows
     assert (np.diff(alike.distance) >= 0).all()
     assert alike.paths[0][0] == (0, 0)
