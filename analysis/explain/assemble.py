@@ -24,6 +24,7 @@ from analysis.explain.barred import GROUP, barred_inputs
 from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
+from analysis.explain.origin.told import Columns
 from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons, sums
 from analysis.explain.source_columns import by_source
 from analysis.i18n import phrase
@@ -138,7 +139,7 @@ class Assembly:
             transfer=self._transfer(output, score),
             similar=self._similar(encoded, score, names),
             faithfulness=self._faithfulness(path, score, found, whole, tested),
-            counterfactual=self._counterfactual(path, score, every, names, barred.columns),
+            counterfactual=self._counterfactual(path, score, found.gradients, teller.columns, names, barred.columns),
             absent=_absent(path.absent, model.context.own is not None),
             audit=self._audit(found.nodes, experts.nodes),
             size=size,
@@ -317,9 +318,14 @@ class Assembly:
         return faithful.judge(gap, removed, faithful.alike(columns, strange), enough=enough)
 
     def _counterfactual(
-        self, path: Any, score: Score, features: Sequence[Any], names: Sequence[str], barred: NDArray[np.bool_]
-    ) -> Counterfactual | None:
-        return counterfactual(self.explainer, path, score, features, names, barred)
+        self, path: InputPath, score: Score, gradients: Sequence[Any], columns: Columns, names: Sequence[str],
+        barred: NDArray[np.bool_],
+    ) -> Counterfactual | None:  # fmt: skip
+        gradient = gradients[path.fields.index("features")][0].double().numpy()
+        choices = list(names) if self.explainer.model.tasks[self.task].kind in ("multiclass", "contrastive") else []
+        return counterfactual(
+            self.explainer, path, score, gradient, columns, self.data.normalizer(), choices, self.batch.customer_id[0], barred
+        )
 
     def _audit(self, nodes: int, expert_nodes: int) -> dict[str, Any]:
         e, m = self.explainer, self.explainer.run.manifest

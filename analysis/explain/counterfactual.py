@@ -1,14 +1,15 @@
-"""What would have to differ: the fewest changeable features that, moved to their typical values, change the decision.
+"""What would have to differ: at most three facts of this customer, as a real customer with another result has them.
 
-Immutable is what a customer cannot change (tenure, age of a record) and what is computed from the rest (clusters, states,
-shapes,
-learned summaries): those stay as they are, so that the answer names levers. Derived columns do not follow the changed ones; the
-counterfactual is the model's answer to these columns alone, not a forecast of what would happen.
+For each of the nearest customers of the sample with another result (nearest unlike neighbours; Keane and Smyth 2020) facts are
+taken over one by one, the most useful first, until the result turns. Immutable and barred facts stay, what only time moves goes
+one way, and linked columns move together (`linked`). The model answers to the whole changed customer, its cluster computed
+again. A change is given only where it is plausible: within the parts of the input that it touches it must lie as near
+to a real customer with that result as such customers lie to one another, all but the loneliest twentieth of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,76 +17,201 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.engine.score import distribution
-from analysis.explain.source_columns import as_changed, by_source, columns_of
-from analysis.results.explanation import Counterfactual, FeatureChange, FeatureContribution
+from analysis.explain.linked import IMMUTABLE_PARTS, RISING, Facts, Rechecked, held_columns
+from analysis.explain.origin.fitted import clusters_of
+from analysis.explain.origin.told import ABSTRACT, Columns
+from analysis.results.explanation import Counterfactual, FeatureChange
+from analysis.wording import plain_quantity
+from ple_model.presence import part_key
 
 if TYPE_CHECKING:
     from analysis.engine.explainer import Explainer
     from analysis.engine.reference import Path
     from analysis.engine.score import Score
-    from ple_model.schema import FeatureSchema
+    from ple_model.data.dataset.normalize import Normalizer
+    from ple_model.output import PLEClusterOutput
 
-IMMUTABLE_PARTS = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn", "bandit")
-IMMUTABLE_WORDS = ("tenure", "_age_", "age_days")
-LIMIT = 16
-"""At most this many features are moved."""
-SHOWN = 5
-"""Changes that are given where none of them turns the decision."""
-
-
-def changeable(f: FeatureContribution, schema: FeatureSchema) -> bool:
-    """Of a table of one's own, its schema file says what is fixed; the package's columns say it by part and name."""
-    if schema.own:
-        return f.name not in schema.fixed
-    return f.part not in IMMUTABLE_PARTS and not any(w in f.name for w in IMMUTABLE_WORDS)
+FACTS = 3
+"""At most so many facts differ: what a person can keep in mind at once."""
+NEIGHBOURS = 6
+TRIED = 12
+"""Facts that are tried for a neighbour, those that should help most by the gradient first."""
+LONELY = 0.05
+"""The share of real customers who are farther from all others than what still counts as plausible: one in twenty, as a 95 %
+interval leaves out."""
+Array = NDArray[np.float64]
 
 
 def counterfactual(
-    explainer: Explainer, path: Path, score: Score, features: Sequence[FeatureContribution], names: Sequence[str],
-    barred: NDArray[np.bool_],
+    explainer: Explainer, path: Path, score: Score, gradient: Array, columns: Columns, normalizer: Normalizer,
+    names: list[str], customer: str, barred: NDArray[np.bool_],
 ) -> Counterfactual | None:  # fmt: skip
-    """None for a customer without a changeable feature that matters; what is `barred` [columns] stays as it is.
+    """None where the sample has nobody with another result.
 
-    The decision is the most probable class; for binary and regression tasks, the side of the population's mean prediction.
+    `gradient` [columns]: mean gradient of the score on the way to the customer; `columns`: the customer's in real units. The
+    result is the most probable class; for binary and regression tasks, the side of the population's mean prediction. `flips`
+    False and no changes: no plausible change of at most `FACTS` facts was found.
     """
-    model, spec = explainer.model, score.spec
-    line = explainer.mean_score(score)
-    with torch.no_grad():
-        before = float(score(model(path.customer))[0])
-    sign = 1.0 if score.target is not None or before >= line else -1.0
-    schema = model.context.schema
-    chosen = [
-        f
-        for f in by_source(schema, features)
-        if changeable(f, schema) and not barred[schema.index[f.name]] and f.contribution * sign > 0
-    ][:LIMIT]
-    if not chosen:
-        return None
-    moved = [columns_of(schema, f.name) for f in chosen]
-    position = path.fields.index("features")
-    rows = path.ends[position].expand(len(chosen), -1).clone()
-    for i in range(len(chosen)):
-        index = [k for columns in moved[: i + 1] for k in columns]
-        rows[i, index] = path.starts[position][0, index]
-    tensors = tuple(rows if i == position else t.expand(len(chosen), *t.shape[1:]) for i, t in enumerate(path.ends))
-    with torch.no_grad():
-        output = model(path.inputs(tensors))
-        after = score(output).double().numpy()
-    label: Any = None
-    if score.target is not None and spec.kind in ("multiclass", "contrastive"):
-        label = distribution(model, output, score.task).argmax(1).numpy()
-        flipped = label != score.target
-    else:
-        flipped = (after >= line) != (before >= line)
-    # without a flip: as far as it helps to go
-    last = int(np.argmax(flipped)) if flipped.any() else min(int(np.argmin(sign * after)), SHOWN - 1)
-    changes = tuple(
-        FeatureChange(f.name, f.value, f.typical, f.unit, f.sentence_en, f.sentence_ko)
-        for chosen_one in chosen[: last + 1] for f in as_changed(schema, chosen_one, features)
-    )  # fmt: skip
-    name = ""
-    if label is not None:
-        k = int(label[last])
-        name = names[k] if k < len(names) else f"class {k}"
-    held = tuple(p for p in model.context.parts if p in IMMUTABLE_PARTS)
-    return Counterfactual(changes, before, float(after[last]), name, bool(flipped.any()), held)
+    return _Search(explainer, path, score, gradient, columns, normalizer, names, customer, barred).found()
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A change that turns the result: its facts, whose they are, the answer after it, and how near it is to real ones."""
+
+    facts: tuple[int, ...]
+    row: int
+    after: float
+    label: int | None
+    nearness: float
+
+
+class _Search:
+    def __init__(
+        self, explainer: Explainer, path: Path, score: Score, gradient: Array, columns: Columns, normalizer: Normalizer,
+        names: list[str], customer: str, barred: NDArray[np.bool_],
+    ) -> None:  # fmt: skip
+        self.e, self.path, self.score, self.gradient, self.columns = explainer, path, score, gradient, columns
+        self.normalizer, self.names, self.customer = normalizer, names, customer
+        self.schema, self.peers = explainer.model.context.schema, explainer.peers
+        self.at = path.fields.index("features")
+        self.own = path.ends[self.at][0].numpy()
+        has = np.zeros(len(self.own), dtype=bool)
+        for part, where in path.customer.parts.items():
+            has[where] = part_key(part) not in path.absent
+        self.facts = Facts.grouped(self.schema, self.peers, held_columns(self.schema, barred) | ~has)
+        clusters = None if self.schema.own else clusters_of(explainer)
+        self.rechecked = Rechecked.of(clusters, customer, path.customer)
+
+    def found(self) -> Counterfactual | None:
+        with torch.no_grad():
+            before = self.e.model(self.path.customer)
+            everyone = self.e.model.decode(self.e.encoded, sae=False, evidential=False)
+        self.line = float(self.score(everyone).mean())
+        self.value = float(self.score(before)[0])
+        own, results = self._results(before)[0], self._results(everyone)
+        other = np.flatnonzero(results != own)
+        if not len(other):
+            return None
+        self.result = own
+        distance = np.sqrt(((self.peers.features[other] - self.own) ** 2).mean(1))
+        nearest = other[np.argsort(distance, kind="stable")[:NEIGHBOURS]]
+        turns = [t for row in nearest for t in self._turns(int(row), results)]
+        turns = [t for t in turns if t.nearness >= LONELY]
+        held = tuple(p for p in self.e.model.context.parts if p in IMMUTABLE_PARTS)
+        if not turns:
+            return Counterfactual((), self.value, self.value, "", False, held)
+        best = min(turns, key=lambda t: (len(t.facts), -t.nearness))
+        return self._said(best, held)
+
+    def _results(self, output: PLEClusterOutput) -> NDArray[Any]:
+        """[n] the class, or which side of the mean."""
+        if self.score.spec.kind in ("multiclass", "contrastive"):
+            return np.asarray(distribution(self.e.model, output, self.score.task).argmax(1).numpy())
+        return np.asarray(self.score(output).double().numpy() >= self.line)
+
+    def _turns(self, row: int, results: NDArray[Any]) -> list[_Turn]:
+        """Facts of one neighbour taken over, one more at a time, until the result turns."""
+        theirs, chosen = self.peers.features[row], tuple[int, ...]()
+        open_ = self._useful(theirs, self.normalizer.inverse(theirs[None])[0], row)
+        for _ in range(FACTS):
+            if not open_:
+                return []
+            tried = [(*chosen, f) for f in open_]
+            after, result = self._answers(tried, theirs)
+            turned = [i for i in range(len(tried)) if result[i] != self.result]
+            if turned:
+                labels = [int(result[i]) if self.names else None for i in turned]
+                return [
+                    _Turn(tried[i], row, float(after[i]), label, self._nearness(tried[i], theirs, results == result[i]))
+                    for i, label in zip(turned, labels, strict=True)
+                ]
+            best = int(np.argmin(self._sign * after))
+            chosen = tried[best]
+            open_ = [f for f in open_ if f != open_[best]]
+        return []
+
+    @property
+    def _sign(self) -> float:
+        """The score has to fall for a class, and towards the mean for a number."""
+        return 1.0 if self.names or self.value >= self.line else -1.0
+
+    def _useful(self, theirs: NDArray[np.float32], after: Array, row: int) -> list[int]:
+        """The facts whose taking over should help most, by the mean gradient; only such as both have, as can go that way, and
+        as can be told."""
+        difference = (theirs - self.own).astype(np.float64)
+        moved = (self.facts.of >= 0) & (np.abs(difference) > 0)
+        gain = np.bincount(self.facts.of[moved], (-self._sign * self.gradient * difference)[moved], self.facts.n)
+        order = [int(f) for f in np.argsort(-gain, kind="stable")[: 2 * TRIED] if gain[f] > 0]
+        return [f for f in order if self._possible(f, theirs, after, row)][:TRIED]
+
+    def _possible(self, fact: int, theirs: NDArray[np.float32], after: Array, row: int) -> bool:
+        where = self.facts.columns(fact)
+        if not any(self._readable(int(i), after) for i in where):
+            return False
+        there = all(self.peers.parts[self.schema.columns[int(i)].part][row] for i in where)
+        rising = [int(i) for i in where if RISING.search(self.schema.columns[int(i)].name)]
+        return there and all(theirs[i] >= self.own[i] for i in rising)
+
+    def _changed(self, facts: tuple[int, ...], theirs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.where(np.isin(self.facts.of, facts), theirs, self.own).astype(np.float32)
+
+    def _answers(self, tried: list[tuple[int, ...]], theirs: NDArray[np.float32]) -> tuple[Array, NDArray[Any]]:
+        """(score, result) [n] of the whole changed customers."""
+        rows = torch.from_numpy(np.stack([self._changed(t, theirs) for t in tried]))
+        tensors = tuple(
+            rows.to(t.dtype) if i == self.at else t.expand(len(tried), *t.shape[1:]) for i, t in enumerate(self.path.ends)
+        )
+        with torch.no_grad():
+            output = self.e.model(self.rechecked.inputs(self.path.inputs(tensors)))
+            return self.score(output).double().numpy(), self._results(output)
+
+    def _nearness(self, facts: tuple[int, ...], theirs: NDArray[np.float32], alike: NDArray[np.bool_]) -> float:
+        """Share of the real customers with that result who lie farther from the nearest other one than the changed customer
+        does, in the parts that are touched; 0 where there are too few to compare with."""
+        touched = {self.schema.columns[int(i)].part for f in facts for i in self.facts.columns(f)}
+        where = np.concatenate([np.arange(self.schema.parts[p].start, self.schema.parts[p].stop) for p in sorted(touched)])
+        mine = np.array([c == self.customer for c in self.e.customers])
+        rows = np.flatnonzero(alike & ~mine & np.all([self.peers.parts[p] for p in touched], axis=0))
+        if len(rows) < 1 / LONELY:
+            return 0.0
+        real = self.peers.features[rows][:, where].astype(np.float64)
+        changed = self._changed(facts, theirs)[where].astype(np.float64)
+        own = float(((real - changed) ** 2).sum(1).min())
+        squares = (real**2).sum(1)
+        between = squares[:, None] + squares[None] - 2 * real @ real.T
+        np.fill_diagonal(between, np.inf)
+        return float((between.min(1) >= own - 1e-9).mean())
+
+    def _said(self, turn: _Turn, held: tuple[str, ...]) -> Counterfactual:
+        """In real units: each fact by one of its columns, the others along with it."""
+        theirs = self.peers.features[turn.row]
+        after = self.normalizer.inverse(self._changed(turn.facts, theirs)[None])[0]
+        changes = [c for f in turn.facts for c in self._fact(f, theirs, after)]
+        moved = np.concatenate([self.facts.columns(f) for f in turn.facts])
+        name = "" if turn.label is None else self.names[turn.label] if turn.label < len(self.names) else f"class {turn.label}"
+        return Counterfactual(
+            tuple(changes), self.value, turn.after, name, True, held, facts=len(turn.facts), nearness=turn.nearness,
+            rechecked=self.rechecked.matters(self.schema, moved),
+        )  # fmt: skip
+
+    def _fact(self, fact: int, theirs: NDArray[np.float32], after: Array) -> list[FeatureChange]:
+        """By the column that counts most among those whose difference can be read; of a category both values."""
+        moved = [int(i) for i in self.facts.columns(fact) if theirs[i] != self.own[i]]
+        told = [i for i in moved if self._readable(i, after)]
+        if self.schema.own and self.schema.columns[moved[0]].unit == "flag" and len(self.facts.columns(fact)) > 1:
+            return [self._change(i, after, ()) for i in told]
+        lead = max(told, key=lambda i: abs(self.gradient[i] * (theirs[i] - self.own[i])))
+        along = tuple((self.schema.columns[i].name, float(after[i])) for i in moved if i != lead)
+        return [self._change(lead, after, along)]
+
+    def _readable(self, i: int, after: Array) -> bool:
+        """Whether the column's number tells a reader something, and is another one as it is written."""
+        unit = self.schema.columns[i].unit
+        now, then = (plain_quantity(float(v[i]), unit) for v in (self.columns.own, after))
+        return unit not in ABSTRACT and now != then
+
+    def _change(self, i: int, after: Array, along: tuple[tuple[str, float], ...]) -> FeatureChange:
+        c = self.schema.columns[i]
+        own = float(self.columns.own[i])
+        return FeatureChange(c.name, own, float(after[i]), c.unit, c.sentence_en, c.sentence_ko, along)

@@ -152,10 +152,7 @@ def _counterfactual(found: Explanation, language: Language, w: dict[str, str]) -
         f"<td class=n>{_e(quantity(x.before, x.unit, language))} → {_e(quantity(x.after, x.unit, language))}</td></tr>"
         for x in c.changes
     )
-    after = f"{found.shown(c.after, language)} {said_name(c.label_after, language)}"
-    end = f"<p>{_e(found.shown(c.before, language))} → {_e(after)}</p>"
-    note = "" if c.flips else f"<p>{_e(w['nomove' if found.score_unit == 'value' else 'noflip'])}</p>"
-    return _section(w["counterfactual"], f"{note}<table>{rows}</table>{end}")
+    return _section(w["counterfactual"], f"<table>{rows}</table><p>{_e(found.change_said(language))}</p>")
 
 
 def _checks(found: Explanation, language: Language, w: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from analysis.i18n import phrase, section
 from analysis.naming import said_name
-from analysis.wording import given_title, module_title, quantity, task_title, title
+from analysis.wording import given_title, module_title, plain_quantity, quantity, statement, task_title, title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent, share
 
@@ -218,11 +218,23 @@ class FeatureChange:
     unit: str
     sentence_en: str
     sentence_ko: str
+    along: tuple[tuple[str, float], ...] = ()
+    """Columns that say the same fact, with what they hold then: its other windows, its copy in its own scale."""
+
+    def said(self, language: Language) -> str:
+        """`contacts through a branch or store in the last 90 days: 11 instead of 0`"""
+        name = statement(self.sentence_ko if language == "ko" else self.sentence_en, language)
+        scale = phrase("origin.own_scale", language)
+        name = name.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
+        name = name.removesuffix(phrase("origin.never_mark", language))
+        then, now = (plain_quantity(v, self.unit, language) for v in (self.after, self.before))
+        return phrase("counterfactual.fact", language, name=name[:1].lower() + name[1:], then=then, now=now)
 
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """The fewest changeable features, moved to their typical values, that change the decision; `flips` False if none found."""
+    """The fewest changeable facts, as a real customer with another result has them, that change the decision. `flips` False and
+    no changes: no plausible one was found."""
 
     changes: tuple[FeatureChange, ...]
     before: float
@@ -231,6 +243,13 @@ class Counterfactual:
     flips: bool
     immutable: tuple[str, ...]
     """Parts that were held fixed."""
+    facts: int = field(default=0, kw_only=True)
+    """How many facts differ; of a category two changes are one fact."""
+    nearness: float | None = field(default=None, kw_only=True)
+    """Share of the real customers with that result who lie farther from the nearest other one than the changed customer does,
+    in the parts of the input that are touched."""
+    rechecked: bool = field(default=False, kw_only=True)
+    """The customer's cluster was computed again from the changed columns."""
 
 
 LITTLE = 0.01
@@ -315,6 +334,21 @@ class Explanation:
         """The reason's share of everything that moved the prediction either way, from 0 to 1."""
         size = self.size + (0.0 if self.barred is None else self.barred.size)
         return abs(reason.contribution) / size if size > 0 else 0.0
+
+    def change_said(self, language: Language) -> str:
+        """What would have to differ, in one sentence, with how plausible that is; or that there is nothing."""
+        c = self.counterfactual
+        if c is None or not c.flips:
+            return phrase("counterfactual.none", language)
+        own, label = said_name(self.target_name, language), said_name(c.label_after, language)
+        facts = phrase("counterfactual.joint", language).join(x.said(language) for x in c.changes)
+        before, after = self.shown(c.before, language), self.shown(c.after, language)
+        key = "class" if c.label_after else "number"
+        said = [phrase(f"counterfactual.{key}", language, facts=facts, own=own, label=label, before=before, after=after)]
+        if c.nearness is not None:
+            said.append(phrase("counterfactual.near", language, share=share(c.nearness)))
+        said.append(phrase("counterfactual.again" if c.rechecked else "counterfactual.stays", language))
+        return " ".join(said)
 
     def barred_said(self, language: Language) -> str:
         """Whether what may not be a reason mattered, and how much; empty where the model reads nothing of the kind, or where

@@ -126,8 +126,8 @@ def _signed(found: Explanation, value: float, language: Language) -> str:
 
 def _change(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     c = found.counterfactual
-    if found.withheld or c is None:
-        return ReviewBlock(w["change"], "lines", ((w["no_change"],),))
+    if found.withheld or c is None or not c.flips:
+        return ReviewBlock(w["change"], "lines", ((found.change_said(language) if not found.withheld else w["no_change"],),))
     rows = tuple(
         (
             sentence_said(x.sentence_ko if language == "ko" else x.sentence_en, language),
@@ -136,12 +136,8 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Review
         )
         for x in c.changes
     )
-    key = "moves" if not c.flips else "flips_class" if c.label_after else "flips"
-    said = w[key].format(
-        before=found.shown(c.before, language), after=found.shown(c.after, language),
-        own=said_name(found.target_name, language), label=said_name(c.label_after, language),
-    )  # fmt: skip
-    return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), f"{said} {w['change_note']}", numbers=True)
+    note = f"{found.change_said(language)} {w['change_note']}"
+    return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), note, numbers=True)
 
 
 def _limits(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:

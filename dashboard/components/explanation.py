@@ -140,16 +140,15 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
     lang = _language()
     with st.container(border=True):
         put.markdown(f"**{t('why.counterfactual')}**")
-        still = "why.no_move" if e.score_unit == "value" else "why.no_flip"  # an amount has no decision to flip
-        key = still if not c.flips else "why.flips" if c.label_after else "why.flips_plain"
-        put.caption(t(key, before=e.shown(c.before, lang), after=e.shown(c.after, lang), label=said_name(c.label_after, lang)))
+        put.caption(e.change_said(lang))
         for change in c.changes:
             text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))
             put.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
         if c.immutable:
             put.caption(t("why.immutable", names=_named(c.immutable)))
-        values = {change.name: change.after for change in c.changes}
-        ui.button(t("edit.start"), icon=":material/tune:", on_click=customer_edit.start, args=(values,))
+        values = {name: value for change in c.changes for name, value in ((change.name, change.after), *change.along)}
+        if values and len(values) <= customer_edit.MOST:
+            ui.button(t("edit.start"), icon=":material/tune:", on_click=customer_edit.start, args=(values,))
 
 
 def _named(groups: Sequence[str]) -> str:

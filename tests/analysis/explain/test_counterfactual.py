@@ -1,0 +1,108 @@
+"""What would have to differ: few facts, of a real customer with another result, linked columns together, the model asked again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.engine.explainer import Explainer, single
+from analysis.engine.score import distribution
+from analysis.explain.counterfactual import FACTS, LONELY
+from analysis.explain.customer import explain
+from analysis.explain.linked import Facts, Rechecked, changeable, held_columns
+from analysis.explain.lookup import customers, find
+from analysis.explain.origin.fitted import clusters_of
+from analysis.results.explanation import Explanation
+from ple_model.data.build.folds import fold_of
+from ple_model.data.derived.gmm import behaviour
+from ple_model.run import Run
+from ple_model.schema import PART_SLICES, load_schema
+
+LEFT = ("tda_short", "bandit", "gmm")
+
+
+@pytest.fixture(scope="module")
+def found(tiny_run: Run) -> list[Explanation]:
+    return [explain(tiny_run, c.customer_id, "nba", anyway=True) for c in customers(tiny_run, limit=3, seed=1)]
+
+
+def test_three_windows_of_one_amount_are_one_fact(tiny_run: Run) -> None:
+    schema, e = load_schema(), Explainer.cached(tiny_run)
+    facts = Facts.grouped(schema, e.peers, np.zeros(len(schema.columns), dtype=bool))
+    windows = {
+        int(facts.of[schema.index[f"net_spend_{w}d"]]) if f"net_spend_{w}d" in schema.index else -1 for w in (28, 90, 365)
+    }
+    amounts = [n for n in schema.names if n.startswith("avg_ticket_") and n.removeprefix("avg_ticket_").rstrip("d").isdigit()]
+    assert len(amounts) == 3
+    assert len({int(facts.of[schema.index[n]]) for n in amounts}) == 1
+    assert len(windows) == 1
+    assert facts.of.max() == facts.n - 1
+
+
+def test_a_fact_with_a_column_that_is_held_is_held_as_a_whole(tiny_run: Run) -> None:
+    schema, e = load_schema(), Explainer.cached(tiny_run)
+    barred = np.zeros(len(schema.columns), dtype=bool)
+    barred[schema.index["avg_ticket_90d"]] = True
+    facts = Facts.grouped(schema, e.peers, held_columns(schema, barred))
+    assert {int(facts.of[schema.index[f"avg_ticket_{w}d"]]) for w in (28, 90, 365)} == {-1}
+    assert not any(changeable(schema, i) for p in LEFT for i in range(*PART_SLICES[p].indices(734)))
+
+
+def test_what_is_found_is_few_plausible_changes_that_the_model_answers_otherwise(
+    tiny_run: Run, found: list[Explanation]
+) -> None:
+    turned = [x for x in found if x.counterfactual is not None and x.counterfactual.flips]
+    assert turned, "for at least one of three customers of the tiny run something is found"
+    e, schema = Explainer.cached(tiny_run), load_schema()
+    for x in turned:
+        c = x.counterfactual
+        assert c is not None
+        assert 1 <= c.facts <= FACTS
+        assert c.nearness is not None
+        assert c.nearness >= LONELY
+        data, row = find(tiny_run, x.customer_id, x.cutoff, None)
+        inputs = single(data.take([row]).inputs)
+        normalizer = data.normalizer()
+        real = normalizer.inverse(inputs.features.numpy())
+        for name, value in ((n, v) for ch in c.changes for n, v in ((ch.name, ch.after), *ch.along)):
+            real[0, schema.index[name]] = value
+        changed = torch.from_numpy(normalizer.transform(real.astype(np.float32)))
+        again = Rechecked.of(clusters_of(e), x.customer_id, inputs)
+        with torch.no_grad():
+            after = e.model(again.inputs(type(inputs)(**{**vars(inputs), "features": changed})))
+        p = distribution(e.model, after, "nba")[0]
+        assert int(p.argmax()) != x.target
+        assert x.target is not None
+        assert float(p[x.target]) == pytest.approx(c.after, abs=2e-3)
+        moved = {n for ch in c.changes for n in (ch.name, *(a for a, _ in ch.along))}
+        assert all(changeable(schema, schema.index[n]) for n in moved)
+
+
+def test_it_is_said_in_words_or_that_there_is_none(found: list[Explanation]) -> None:
+    for x in found:
+        for language in ("en", "ko"):
+            said = x.change_said(language)  # type: ignore[arg-type]
+            if x.counterfactual is None or not x.counterfactual.flips:
+                assert said in ("No plausible change of at most three facts turns this result.", x.change_said("ko"))
+                continue
+            assert not [n for n in load_schema().names if n in said]
+            assert x.shown(x.counterfactual.after, language) in said  # type: ignore[arg-type]
+
+
+def test_the_cluster_is_computed_again_from_changed_columns(tiny_run: Run) -> None:
+    e = Explainer.cached(tiny_run)
+    clusters = clusters_of(e)
+    if clusters is None:
+        pytest.skip("the tiny run holds no mixture")
+    data = tiny_run.sample()
+    batch = data.take([0])
+    inputs = single(batch.inputs)
+    again = Rechecked(clusters, batch.customer_id[0])
+    found = again.inputs(inputs)
+    fold = np.array([fold_of(batch.customer_id[0])], np.int8)
+    wanted = clusters.gmm.posterior(behaviour(inputs.features.numpy()), fold)
+    assert found.cluster_probs is not None
+    assert found.cluster_probs.numpy() == pytest.approx(wanted)
+    assert int(found.cluster_ids[0]) == int(wanted.argmax())
+    assert Rechecked(None, "x").inputs(inputs) is inputs
