@@ -19,6 +19,8 @@ from ple_model.barred_words import BARRED_KINDS
 from ple_model.skill import Resamples
 
 RAW = "raw:"
+UNKNOWN = "–"
+"""The group of those of whom the fact is not known."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def group_table(
 
 
 def _named(value: object) -> str:
-    return "–" if value is None or value != value else str(value)
+    return UNKNOWN if value is None or value != value else str(value)
 
 
 def _skill(task: str, kind: str, names: Sequence[str], rows: Mapping[str, NDArray[np.generic]]) -> dict[str, TaskSkill]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from analysis.harmless import harmless, harmless_figure
+from analysis.html_page import asset
 
 if TYPE_CHECKING:  # the types of Streamlit's own
     from streamlit import (
@@ -123,9 +124,15 @@ if not TYPE_CHECKING:
     checkbox, data_editor, file_uploader = map(_door, ("checkbox", "data_editor", "file_uploader"))
     Page = _door("Page")
 
+
+def print_style() -> None:
+    """On paper the page has neither menu nor widgets, and its blocks break between lines."""
+    st.html(f"<style>{asset('dashboard', 'print.css')}</style>")
+
+
 __all__ = [
     "Page", "badge", "button", "caption", "checkbox", "data_editor", "dataframe", "dialog", "download_button", "error",
     "expander", "file_uploader", "info", "markdown", "metric", "multiselect", "number_input", "plotly_chart", "popover",
-    "progress", "segmented_control", "selectbox", "slider", "spinner", "subheader", "success", "table", "text_area",
-    "text_input", "title", "toggle", "warning",
+    "print_style", "progress", "segmented_control", "selectbox", "slider", "spinner", "subheader", "success", "table",
+    "text_area", "text_input", "title", "toggle", "warning",
 ]  # fmt: skip

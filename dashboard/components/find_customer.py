@@ -43,8 +43,10 @@ def other(frame: Frame, task: str, customer: str | None) -> str | None:
     options = [c for c in customers(frame, task, "file", None, ()) if c != customer]
     asked = st.session_state.get("beside") or st.query_params.get("beside")
     shown = options if asked in options or not asked else [asked, *options]
-    found: str | None = ui.selectbox(t("why.beside"), shown, index=None, key="beside", bind="query-params", width=200,
-                                     accept_new_options=True, help=t("why.beside_help"))  # fmt: skip
+    found: str | None = ui.selectbox(
+        t("why.beside"), shown, index=None, key="beside", bind="query-params", width=200, accept_new_options=True,
+        help=t("why.beside_help"), placeholder=t("why.beside_none"),
+    )  # fmt: skip
     return found
 
 

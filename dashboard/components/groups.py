@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from analysis.groups import RAW, group_table, groupings
+from analysis.groups import RAW, UNKNOWN, group_table, groupings
 from analysis.naming import said_name
 from dashboard import ui
 from dashboard.components import put
@@ -44,7 +44,7 @@ def section(frame: Frame, task: str) -> None:
         skill = found.skill.get(g.group)
         rows.append(
             {
-                t("groups.group"): maybe(f"segment_name.{g.group}", said_name(g.group, _language())),
+                t("groups.group"): _group(g.group),
                 t("groups.customers"): g.n,
                 t("groups.rate"): g.rate.value,
                 t("groups.low"): g.rate.low,
@@ -79,6 +79,11 @@ def _target(frame: Frame, task: str, names: tuple[str, ...]) -> int | None:
         width=200,
     )
     return int(end_choice("counted", str(default)))
+
+
+def _group(name: str) -> str:
+    """A group by its name in the reader's language; customers of whom the fact is not known are a group of their own."""
+    return t("groups.unknown") if name == UNKNOWN else maybe(f"segment_name.{name}", said_name(name, _language()))
 
 
 def _titled(column: str) -> str:

@@ -23,6 +23,7 @@ ICONS = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld":
 
 def page(frame: Frame, e: Explanation) -> None:
     """What was decided and why on the left, how sure and on what it rests on the right, the report below."""
+    ui.print_style()
     made = _report(frame, e)
     put.chosen(t("why.customer"), report.mask_of(frame)(e.customer_id))
     _answer(made)
@@ -40,6 +41,7 @@ def page(frame: Frame, e: Explanation) -> None:
 
 def beside(frame: Frame, one: Explanation, other: Explanation) -> None:
     """Two customers side by side: the same blocks in the same places."""
+    ui.print_style()
     columns = st.columns(2, gap="small")
     for i, (column, e) in enumerate(zip(columns, (one, other), strict=True)):
         with column:
@@ -57,7 +59,7 @@ def _report(frame: Frame, e: Explanation) -> ReviewReport:
 
 
 def _answer(made: ReviewReport) -> None:
-    put.markdown(f"### {made.answer}")
+    put.markdown(f"## {made.answer}")
     put.caption(made.against)
     BOXES[made.level](made.verdict, icon=ICONS[made.level])
 

@@ -78,12 +78,9 @@ def test_two_customers_stand_side_by_side(measured: Path, monkeypatch: pytest.Mo
 
 
 def test_customers_are_found_by_what_is_recommended(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = opened(measured, monkeypatch)
-    every = set(first.selectbox(key="customer").options)
-    chosen = opened(measured, monkeypatch, recommended="1", reader="full")
-    some = set(chosen.selectbox(key="customer").options)
-    assert some < every or len(some) == 300
-    found = explain(measured / "tiny", next(iter(some)), "nba")
+    some = opened(measured, monkeypatch, recommended="1").selectbox(key="customer").options
+    assert some
+    found = explain(measured / "tiny", some[0], "nba")
     assert found.target == 1
 
 
