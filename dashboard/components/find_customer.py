@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from analysis.naming import said_name
 from analysis.review.id_file import ids_of
@@ -54,9 +55,9 @@ def customers(frame: Frame, task: str, order: str, recommended: int | None, want
     """Up to `LISTED` of the chosen customers: as stored, by score, or the least certain first; of a list those of it alone."""
     have = frame.store.columns
     by = {"score": f"p:{task}", "uncertainty": f"u:{task}"}.get(order)
-    names = ["customer_id", *(c for c in (by, f"c:{task}") if c is not None and c in have)]
+    names = ["customer_id", "cutoff", *(c for c in (by, f"c:{task}") if c is not None and c in have)]
     rows = frame.store.rows(names, frame.filters)
-    keep = np.ones(len(rows["customer_id"]), dtype=bool)
+    keep = _latest(rows["customer_id"].astype(str), rows["cutoff"].astype(str))
     if recommended is not None and f"c:{task}" in rows:
         keep &= rows[f"c:{task}"].astype(float) == recommended
     if wanted:
@@ -64,6 +65,15 @@ def customers(frame: Frame, task: str, order: str, recommended: int | None, want
     order_by = np.argsort(-rows[by].astype(float), kind="stable") if by in rows else np.arange(len(keep))
     found = [str(i) for i in rows["customer_id"][order_by[keep[order_by]]]]
     return list(dict.fromkeys([*found, *wanted]))[:LISTED]
+
+
+def _latest(ids: NDArray[np.str_], cutoffs: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """[n] rows that are their customer's latest: the ones that are explained."""
+    order = np.lexsort((cutoffs, ids))
+    last = np.append(ids[order][1:] != ids[order][:-1], True) if len(ids) else np.zeros(0, dtype=bool)
+    found = np.zeros(len(ids), dtype=bool)
+    found[order[last]] = True
+    return found
 
 
 def _recommended(frame: Frame, task: str) -> int | None:

@@ -3,6 +3,8 @@ again."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,8 +19,9 @@ from analysis.explain.origin.fitted import clusters_of
 from analysis.results.explanation import Explanation
 from ple_model.data.build.folds import fold_of
 from ple_model.data.derived.gmm import behaviour
-from ple_model.run import Run
+from ple_model.run import Run, load_run
 from ple_model.schema import PART_SLICES, load_schema
+from tests.shared import SMALL_RUN
 
 LEFT = ("tda_short", "bandit", "gmm")
 
@@ -88,12 +91,11 @@ def test_it_is_said_in_words_or_that_there_is_none(found: list[Explanation]) -> 
             assert x.shown(x.counterfactual.after, language) in said  # type: ignore[arg-type]
 
 
-def test_the_cluster_is_computed_again_from_changed_columns(tiny_run: Run) -> None:
-    e = Explainer.cached(tiny_run)
-    clusters = clusters_of(e)
-    if clusters is None:
-        pytest.skip("the tiny run holds no mixture")
-    data = tiny_run.sample()
+def test_the_cluster_is_computed_again_from_changed_columns() -> None:
+    run = load_run(SMALL_RUN)
+    clusters = clusters_of(Explainer.cached(run))
+    assert clusters is not None
+    data = run.sample()
     batch = data.take([0])
     inputs = single(batch.inputs)
     again = Rechecked(clusters, batch.customer_id[0])
@@ -104,3 +106,7 @@ def test_the_cluster_is_computed_again_from_changed_columns(tiny_run: Run) -> No
     assert found.cluster_probs.numpy() == pytest.approx(wanted)
     assert int(found.cluster_ids[0]) == int(wanted.argmax())
     assert Rechecked(None, "x").inputs(inputs) is inputs
+    moved = replace(inputs, features=inputs.features.roll(1, dims=1))
+    other = again.inputs(moved).cluster_probs
+    assert other is not None
+    assert np.abs(other.numpy() - wanted).max() > 0.01
