@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from analysis.engine.score import distribution
-from analysis.explain.linked import IMMUTABLE_PARTS, RISING, Facts, Rechecked, held_columns
+from analysis.explain.linked import IMMUTABLE_PARTS, RISING, LinkedFacts, Rechecked, held_columns
 from analysis.explain.origin.fitted import clusters_of
 from analysis.explain.origin.told import ABSTRACT, Columns
 from analysis.results.explanation import Counterfactual, FeatureChange
@@ -35,7 +35,7 @@ FACTS = 3
 """At most so many facts differ: what a person can keep in mind at once."""
 NEIGHBOURS = 6
 TRIED = 12
-"""Facts that are tried for a neighbour, those that should help most by the gradient first."""
+"""LinkedFacts that are tried for a neighbour, those that should help most by the gradient first."""
 LONELY = 0.05
 """The share of real customers who are farther from all others than what still counts as plausible: one in twenty, as a 95 %
 interval leaves out."""
@@ -79,7 +79,7 @@ class _Search:
         has = np.zeros(len(self.own), dtype=bool)
         for part, where in path.customer.parts.items():
             has[where] = part_key(part) not in path.absent
-        self.facts = Facts.grouped(self.schema, self.peers, held_columns(self.schema, barred) | ~has)
+        self.facts = LinkedFacts.grouped(self.schema, self.peers, held_columns(self.schema, barred) | ~has)
         clusters = None if self.schema.own else clusters_of(explainer)
         self.rechecked = Rechecked.of(clusters, customer, path.customer)
 
@@ -111,7 +111,7 @@ class _Search:
         return np.asarray(self.score(output).double().numpy() >= self.line)
 
     def _turns(self, row: int, results: NDArray[Any]) -> list[_Turn]:
-        """Facts of one neighbour taken over, one more at a time, until the result turns."""
+        """LinkedFacts of one neighbour taken over, one more at a time, until the result turns."""
         theirs, chosen = self.peers.features[row], tuple[int, ...]()
         open_ = self._useful(theirs, self.normalizer.inverse(theirs[None])[0], row)
         for _ in range(FACTS):

@@ -40,7 +40,7 @@ def changeable(schema: FeatureSchema, column: int) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
+class LinkedFacts:
     """`of` [columns]: number of the fact that each column belongs to, -1 for what is held; `n` facts."""
 
     of: NDArray[np.int64]
@@ -50,7 +50,7 @@ class Facts:
         return np.flatnonzero(self.of == fact)
 
     @staticmethod
-    def grouped(schema: FeatureSchema, peers: Population, held: NDArray[np.bool_]) -> Facts:
+    def grouped(schema: FeatureSchema, peers: Population, held: NDArray[np.bool_]) -> LinkedFacts:
         """`held` [columns]: what may not move. A fact with a held column is held as a whole."""
         together: dict[object, list[int]] = {}
         for c in schema.columns:
@@ -63,7 +63,7 @@ class Facts:
         free = [g for g in groups if not held[g].any()]
         for i, group in enumerate(free):
             of[group] = i
-        return Facts(of, len(free))
+        return LinkedFacts(of, len(free))
 
 
 def _joined(groups: list[list[int]], schema: FeatureSchema, peers: Population) -> list[list[int]]:

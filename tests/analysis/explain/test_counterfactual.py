@@ -13,7 +13,7 @@ from analysis.engine.explainer import Explainer, single
 from analysis.engine.score import distribution
 from analysis.explain.counterfactual import FACTS, LONELY
 from analysis.explain.customer import explain
-from analysis.explain.linked import Facts, Rechecked, changeable, held_columns
+from analysis.explain.linked import LinkedFacts, Rechecked, changeable, held_columns
 from analysis.explain.lookup import customers, find
 from analysis.explain.origin.fitted import clusters_of
 from analysis.results.explanation import Explanation
@@ -33,7 +33,7 @@ def found(tiny_run: Run) -> list[Explanation]:
 
 def test_three_windows_of_one_amount_are_one_fact(tiny_run: Run) -> None:
     schema, e = load_schema(), Explainer.cached(tiny_run)
-    facts = Facts.grouped(schema, e.peers, np.zeros(len(schema.columns), dtype=bool))
+    facts = LinkedFacts.grouped(schema, e.peers, np.zeros(len(schema.columns), dtype=bool))
     for stem in ("avg_ticket", "raw_spend_home", "spend"):
         windows = [n for n in schema.names if n.startswith(f"{stem}_") and n.removeprefix(f"{stem}_").rstrip("d").isdigit()]
         assert len(windows) > 1
@@ -45,7 +45,7 @@ def test_a_fact_with_a_column_that_is_held_is_held_as_a_whole(tiny_run: Run) -> 
     schema, e = load_schema(), Explainer.cached(tiny_run)
     barred = np.zeros(len(schema.columns), dtype=bool)
     barred[schema.index["avg_ticket_90d"]] = True
-    facts = Facts.grouped(schema, e.peers, held_columns(schema, barred))
+    facts = LinkedFacts.grouped(schema, e.peers, held_columns(schema, barred))
     assert {int(facts.of[schema.index[f"avg_ticket_{w}d"]]) for w in (28, 90, 365)} == {-1}
     assert not any(changeable(schema, i) for p in LEFT for i in range(*PART_SLICES[p].indices(734)))
 
