@@ -35,7 +35,7 @@ FACTS = 3
 """At most so many facts differ: what a person can keep in mind at once."""
 NEIGHBOURS = 6
 TRIED = 12
-"""LinkedFacts that are tried for a neighbour, those that should help most by the gradient first."""
+"""Facts that are tried for a neighbour, those that should help most by the gradient first."""
 LONELY = 0.05
 """The share of real customers who are farther from all others than what still counts as plausible: one in twenty, as a 95 %
 interval leaves out."""
@@ -111,7 +111,7 @@ class _Search:
         return np.asarray(self.score(output).double().numpy() >= self.line)
 
     def _turns(self, row: int, results: NDArray[Any]) -> list[_Turn]:
-        """LinkedFacts of one neighbour taken over, one more at a time, until the result turns."""
+        """Facts of one neighbour taken over, one more at a time, until the result turns."""
         theirs, chosen = self.peers.features[row], tuple[int, ...]()
         open_ = self._useful(theirs, self.normalizer.inverse(theirs[None])[0], row)
         for _ in range(FACTS):
