@@ -5,10 +5,11 @@
     model.safetensors  the best weights so far
     progress.jsonl     losses, gates, gradients by epoch
     metrics.json       metrics by task on the validation and the test split
+    distillation.json  of a student (`ple distill`): itself beside its teacher, size and latency
     fingerprint.json   hashes of all that training wrote, and what each part of the model said of the sample then
     preprocess/        what a new customer needs: context, normaliser, mixtures, HMMs, calibration.json
     sample/            a small dataset of customers, in the dataset format
-    state/             resume state, lock, place of the dataset; left out of runs that are shipped
+    state/             resume state, lock, place of the dataset, a teacher's answers; left out of runs that are shipped
     analysis/          what `ple diagnose` stored
 
 No file is a pickle: a folder from a stranger is safe to open, and a damaged or foreign one is a `UserError` of one

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from ple_model.batch import PLEClusterInput
-from ple_model.bench.measure import interleave
+from ple_model.bench.measure import MIN_ROUNDS, interleave
 from ple_model.data.dataset.reader import Dataset
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
@@ -17,6 +17,7 @@ from ple_model.run import Run
 BATCHES = (1, 1024)
 """One customer at a counter, and a part of a nightly scoring."""
 ROUNDS = 15
+"""Of a single customer; a large batch takes its time, and `MIN_ROUNDS` of it say as much."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ def size_of(run: Run, model: PLEClusterAdaTT) -> ModelSize:
 
 @torch.inference_mode()
 def latencies(models: Mapping[str, PLEClusterAdaTT], dataset: Dataset, split: str) -> dict[str, dict[int, float]]:
-    """{name: {rows of a batch: median milliseconds of one answer}}, the models in turn (`ROUNDS` rounds). A split of fewer rows
+    """{name: {rows of a batch: median milliseconds of one answer}}, the models in turn. A split of fewer rows
     is repeated: what a batch costs does not depend on who is in it."""
     rows = dataset.load(split, max(BATCHES)).inputs
     found: dict[str, dict[int, float]] = {name: {} for name in models}
     for size in BATCHES:
         batch = rows.rows(torch.arange(size) % len(rows))
-        timing = interleave({name: _answer(m, batch) for name, m in models.items()}, ROUNDS)
+        timing = interleave({name: _answer(m, batch) for name, m in models.items()}, ROUNDS if size == 1 else MIN_ROUNDS)
         for name in models:
             found[name][size] = timing.median(name)
     return found
