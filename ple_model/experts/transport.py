@@ -75,7 +75,7 @@ class OptimalTransport(Expert):
         """[m, m] squared distances between support points, largest value 1."""
         difference = self.support[:, None] - self.support[None]
         squared = difference.square().sum(dim=-1)
-        return squared / squared.amax().clamp(min=1e-12)
+        return squared / squared.flatten().amax(dim=0).clamp(min=1e-12)
 
     def prototypes(self) -> Tensor:
         """[P, m] prototype histograms, rows sum to 1."""

@@ -130,9 +130,10 @@ def _write_torch(program: torch.export.ExportedProgram, file: Path) -> Answer:
 def _write_onnx(program: torch.export.ExportedProgram, file: Path, signature: GraphSignature) -> Answer:
     import onnxruntime  # late: optional
 
-    quiet = logging.getLogger("torch.onnx")
-    before, level = quiet.level, logging.ERROR
-    quiet.setLevel(level)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [one.level for one in loggers]
+    for one in loggers:
+        one.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -143,9 +144,10 @@ def _write_onnx(program: torch.export.ExportedProgram, file: Path, signature: Gr
         assert made is not None
         made.save(str(file), external_data=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as e:
-        raise UserError(f"the graph cannot be written as ONNX: {' '.join(str(e).split())[:500]}; --format torch can") from e
+        raise UserError(f"the graph cannot be written as ONNX: {_cause(e)}; --format torch can") from e
     finally:
-        quiet.setLevel(before)
+        for one, level in zip(loggers, levels, strict=True):
+            one.setLevel(level)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     taken = {i.name for i in session.get_inputs()}
 
@@ -154,6 +156,13 @@ def _write_onnx(program: torch.export.ExportedProgram, file: Path, signature: Gr
         return [torch.from_numpy(v) for v in session.run([o.name for o in signature.outputs], feed)]
 
     return answer
+
+
+def _cause(error: BaseException) -> str:
+    """What was the first to go wrong, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300]
 
 
 def _difference(served: ServedModel, answer: Answer, given: tuple[Tensor, ...], signature: GraphSignature) -> float:
