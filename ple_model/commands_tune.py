@@ -178,11 +178,10 @@ def _tune(arguments: Arguments) -> int:
     try:
         with stop_on_signals("en") as stop:
             study.work(lambda: stop.seen or _left_alone(), until)
-            if stop.seen:
-                _signal(others)
             _wait(others, lambda: stop.seen)
-    finally:
+    except BaseException:
         _signal(others)
+        raise
     found = report(arguments.study)
     print(dump(found.to_dict()) if arguments.json else table(found))
     if stop.seen:
@@ -246,7 +245,14 @@ def _workers(arguments: Arguments) -> list[subprocess.Popen[bytes]]:
     words += ["--threads", str(arguments.threads or max(1, (os.cpu_count() or 1) // arguments.workers))]
     environment = {**os.environ, LED_BY: str(os.getpid())}
     return [
-        subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.Popen(
+            words,
+            env=environment,
+            start_new_session=True,  # the terminal's Ctrl-C is for this process, which tells them
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         for _ in range(arguments.workers - 1)
     ]
 
@@ -265,10 +271,12 @@ def _signal(others: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _wait(others: Sequence[subprocess.Popen[bytes]], stopped: Callable[[], bool]) -> None:
-    """Until they have ended; told to stop, they leave what can be resumed."""
+    """Until they have ended; told to stop, once, they leave what can be resumed: a second signal would break them off."""
+    told = False
     while any(one.poll() is None for one in others):
-        if stopped():
+        if stopped() and not told:
             _signal(others)
+            told = True
         time.sleep(0.2)
 
 
