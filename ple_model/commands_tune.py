@@ -252,7 +252,7 @@ def _workers(arguments: Arguments) -> list[subprocess.Popen[bytes]]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         for _ in range(arguments.workers - 1)
     ]
 
