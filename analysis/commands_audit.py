@@ -1,4 +1,5 @@
-"""`ple audit verify`: whether the record of what was reported is whole. Exit 1 where its chain is broken."""
+"""`ple audit verify`: whether the record of what was reported is whole. Exit 1 where its chain is broken or has an
+open end."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     add_json(one)
     one.epilog = (
-        "exit code: 1 where the chain is broken. A last line that an interrupted write left unfinished is told apart and no "
-        "fault. Lines that are missing at the end show only against --head"
+        "exit code: 1 where the chain is broken, or where it ends with a line that is unfinished or was overwritten, or holds "
+        "none: the chain cannot tell which. Lines that are missing at the end show only against --head"
     )
 
 

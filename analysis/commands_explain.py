@@ -5,6 +5,7 @@ is whole, and the exit code 0."""
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--out", type=folder_out, metavar="DIR",
         help="with --customers: folder for the reports; the same command goes on where it was stopped",
     )  # fmt: skip
-    parser.add_argument("--show-ids", action="store_true", help="ids instead of masks in what is written")
+    parser.add_argument("--show-ids", action="store_true", help="ids instead of masks in what is written or printed")
     parser.add_argument(
         "--mask-key", type=file_in, metavar="FILE", help="key of the masks (default: one of your own, made once)"
     )
@@ -95,20 +96,31 @@ def _desk(args: argparse.Namespace) -> Desk:
     from analysis.review.issue import Desk
     from ple_model.run import load_run
 
-    return Desk.of(load_run(args.run), args.language, show_ids=args.show_ids, key_file=args.mask_key, record=args.audit)
+    nothing = args.customer is not None and args.html is None and args.pdf is None and args.details is None
+    return Desk.of(
+        load_run(args.run),
+        args.language,
+        show_ids=args.show_ids,
+        key_file=args.mask_key,
+        record=args.audit,
+        recorded=not nothing,
+    )
 
 
 def _one(args: argparse.Namespace) -> int:
+    from analysis.review.issue import masked
+
     if args.out is not None or args.pdf == BESIDE:
         raise UserError("--out and --pdf without a file go with --customers; for one customer: --html FILE, --pdf FILE")
     wanted = {kind: path for kind in ("html", "pdf") if (path := getattr(args, kind)) is not None}
-    desk = _desk(args) if wanted or args.details is not None else None
+    desk = _desk(args)
     barred = _barred(args)
     found = explain(
         args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target, anyway=args.anyway, barred=barred
     )
-    if desk is not None:
-        _write(args, desk, found, wanted)
+    _write(args, desk, found, wanted)
+    if desk.mask is not None:  # the caller named this customer, and none of the others
+        found = replace(masked(found, desk.mask), customer_id=found.customer_id)
     if args.json:
         print(dump(found.to_dict()))
     else:
@@ -127,7 +139,9 @@ def _write(args: argparse.Namespace, desk: Desk, found: Explanation, wanted: dic
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, issued.files[kind])
     if args.details is not None:
-        write_report(args.details, to_html(masked(found, desk.mask), args.language))
+        page = to_html(masked(found, desk.mask), args.language)
+        desk.note("details", found, page.encode())
+        write_report(args.details, page)
 
 
 def _many(args: argparse.Namespace) -> int:

@@ -19,6 +19,8 @@ from dashboard.page import Page, recorder
 from dashboard.view import SECTIONS, View, views
 
 ASSETS = Path(__file__).with_name("assets")
+WHO = ("customer", "beside")
+"""Keys of the URL that hold the id of a customer."""
 
 
 def _frame(view: View) -> Frame | None:
@@ -59,8 +61,9 @@ def _remember() -> None:
 
 
 def _query() -> str:
-    """What the URL says of this view: of its widgets alone, so that a customer left over from another page stays out of it."""
-    return urlencode({k: st.query_params.get_all(k) for k in st.query_params if k in st.session_state}, doseq=True)
+    """What the URL says of this view, for the saved page: of its widgets alone, and no customer's id."""
+    kept = [k for k in st.query_params if k in st.session_state and k not in WHO]
+    return urlencode({k: st.query_params.get_all(k) for k in kept}, doseq=True)
 
 
 @contextmanager

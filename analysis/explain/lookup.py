@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,42 +78,50 @@ def _open(run: Run, dataset: Dataset | Path | str | None) -> list[Dataset]:
     return [run.sample(), *([full] if full is not None else [])]
 
 
+@dataclass(frozen=True)
+class Found:
+    """Where customers were found. `rows`: (dataset, row) by customer; `elsewhere`: the dates of those who are known, but not at
+    the cut-off that was asked for."""
+
+    rows: dict[str, tuple[Dataset, int]]
+    elsewhere: dict[str, list[str]]
+
+
 def find(run: Run, customer: str, cutoff: str | None, dataset: Dataset | Path | str | None) -> tuple[Dataset, int]:
-    """(dataset, row) of a customer at a cut-off, the latest where none is given."""
+    """(dataset, row) of a customer, as `find_all` finds it. `UserError` that names the nearest id or date."""
+    found = find_all(run, [customer], cutoff, dataset)
+    if customer in found.rows:
+        return found.rows[customer]
+    if customer in found.elsewhere:
+        near = did_you_mean(str(cutoff), found.elsewhere[customer])
+        raise UserError(f"customer '{customer}' has no row at cutoff '{cutoff}'{near}")
     seen: list[str] = []
     for data in _open(run, dataset):
-        table = data.table(["customer_id", "cutoff"])
-        ids = np.asarray(table.column("customer_id").to_pylist(), dtype=object)
-        rows = np.flatnonzero(ids == customer)
-        if len(rows):
-            dates = [str(table.column("cutoff")[int(i)].as_py()) for i in rows]
-            if cutoff is None:
-                return data, int(rows[int(np.argmax(dates))])
-            if cutoff in dates:
-                return data, int(rows[dates.index(cutoff)])
-            raise UserError(f"customer '{customer}' has no row at cutoff '{cutoff}'{did_you_mean(cutoff, dates)}")
-        seen += list(dict.fromkeys(ids))[:NEAR_IDS]
+        seen += list(dict.fromkeys(data.table(["customer_id"]).column(0).to_pylist()))[:NEAR_IDS]
     raise UserError(f"no customer '{customer}' in {run.name}{did_you_mean(customer, seen)}")
 
 
-def find_all(
-    run: Run, customers: Sequence[str], cutoff: str | None, dataset: Dataset | Path | str | None
-) -> dict[str, tuple[Dataset, int]]:
-    """(dataset, row) of each of these customers who is known, at a cut-off or at the customer's latest; each dataset is read
-    once."""
-    found: dict[str, tuple[Dataset, int]] = {}
+def find_all(run: Run, customers: Sequence[str], cutoff: str | None, dataset: Dataset | Path | str | None) -> Found:
+    """The row of each of these customers in the first dataset that holds one: at the cut-off, or the latest there where none is
+    given. Each dataset is read once."""
+    rows: dict[str, tuple[Dataset, int]] = {}
+    dates: dict[str, list[str]] = {}
     for data in _open(run, dataset):
-        missing = set(customers) - set(found)
+        missing = set(customers) - set(rows)
         if not missing:
             break
         table = data.table(["customer_id", "cutoff"])
         latest: dict[str, tuple[str, int]] = {}
         for row, (name, date) in enumerate(zip(*(table.column(c).to_pylist() for c in ("customer_id", "cutoff")), strict=True)):
+            if name not in missing:
+                continue
             date = str(date)
-            if name in missing and (date == cutoff if cutoff is not None else date > latest.get(name, ("", 0))[0]):
+            if cutoff is not None and date != cutoff:
+                dates.setdefault(name, []).append(date)
+            elif name not in latest or date > latest[name][0]:
                 latest[name] = date, row
-        found |= {name: (data, row) for name, (_, row) in latest.items()}
-    return found
+        rows |= {name: (data, row) for name, (_, row) in latest.items()}
+    return Found(rows, {name: d for name, d in dates.items() if name not in rows})
 
 
 def class_name(names: Sequence[str], index: int) -> str:

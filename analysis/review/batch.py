@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,11 @@ from filelock import FileLock, Timeout
 
 from analysis.explain.customer import explain_row
 from analysis.explain.lookup import Undefined, chosen_task, find_all
+from analysis.opening import opened_dataset
 from analysis.review.issue import Desk, Format, Issued
 from ple_model.errors import UserError
 from ple_model.files import read_json, write_json
-from ple_model.safe_paths import check_tree, is_file, make_folder, open_file, write_bytes
+from ple_model.safe_paths import is_file, make_folder, open_file, write_bytes
 
 if TYPE_CHECKING:
     from analysis.results.explanation import Explanation
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from ple_model.run import Run
 
 BATCH, SUMMARY, LOCK = "batch.json", "summary.json", ".batch.lock"
+MOST = 20
+"""Customers that are named in a line; of more it says how many."""
 Tick = Callable[[int, int], None]
 
 
@@ -45,7 +49,7 @@ class BatchOrder:
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What a batch came to. Lists of customers are as the reports show them, but `unknown`: those are no customers' ids."""
+    """What a batch came to. Customers are as the reports show them."""
 
     out: str
     task: str
@@ -54,6 +58,12 @@ class BatchSummary:
     kept: int
     """Reports that were whole from before."""
     unknown: tuple[str, ...]
+    unknown_at: tuple[int, ...]
+    """Their places in the list, each id counted once, from 1: who has the list finds them."""
+    no_row: tuple[str, ...]
+    """Customers who are known, but not at this cut-off."""
+    broken: tuple[str, ...]
+    """Customers whose row could not be explained, each with the reason."""
     outside: tuple[str, ...]
     """Customers whom the task is not defined for: there is nothing to explain."""
     withheld: int
@@ -64,7 +74,7 @@ class BatchSummary:
     @property
     def problem(self) -> bool:
         """Somebody has no report, or an explanation failed a check of itself."""
-        return bool(self.unknown or self.outside or self.failed)
+        return bool(self.unknown or self.no_row or self.broken or self.outside or self.failed)
 
     def to_dict(self) -> dict[str, Any]:
         return {**vars(self), "problem": self.problem}
@@ -80,11 +90,17 @@ class BatchSummary:
         if self.outside:
             lines.append(f"  '{self.task}' is not defined for {len(self.outside):,}: {_some(self.outside)}")
         if self.unknown:
-            lines.append(f"  not known to the run or its data, {len(self.unknown):,}: {_some(self.unknown)}")
+            named = [f"{name} (number {at} of the list)" for name, at in zip(self.unknown, self.unknown_at, strict=True)]
+            lines.append(f"  not known to the run or its data, {len(self.unknown):,}: {_some(named)}")
+        if self.no_row:
+            lines.append(f"  no row at this cut-off, {len(self.no_row):,}: {_some(self.no_row)}")
+        lines += [f"  not explained: {text}" for text in self.broken[:MOST]]
+        if len(self.broken) > MOST:
+            lines.append(f"  not explained: {len(self.broken) - MOST:,} more")
         return "\n".join(lines)
 
 
-def _some(names: Sequence[str], most: int = 20) -> str:
+def _some(names: Sequence[str], most: int = MOST) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
@@ -95,28 +111,35 @@ def make_batch(
     """The reports of these customers in `out`, made or kept. `UserError` where the folder holds another batch, or another
     process works in it."""
     task = chosen_task(run, order.task)
-    known = find_all(run, customers, order.cutoff, dataset)
+    found_in = find_all(run, customers, order.cutoff, dataset)
+    known, shown = found_in.rows, desk.customer
     reports: list[dict[str, Any]] = []
     outside: list[str] = []
+    broken: list[str] = []
     made = 0
     with _held(out):
-        _same_batch(out, run, desk, order)
+        _same_batch(out, run, desk, order, dataset)
         for i, customer in enumerate(c for c in customers if c in known):
             tick(i, len(known))
             name = desk.file_name(customer, task)
-            entry = _whole(out, name, order.formats)
+            entry = _whole(out, name, shown(customer), order.formats)
             if entry is None:
                 try:
                     found = explain_row(run, *known[customer], task, anyway=order.anyway, barred=order.barred)
                 except Undefined:
-                    outside.append(desk.customer(customer))
+                    outside.append(shown(customer))
+                    continue
+                except (UserError, ValueError, ArithmeticError, RuntimeError) as e:
+                    broken.append(f"{shown(customer)}: {str(e).replace(customer, shown(customer))}")
                     continue
                 entry = _write(out, desk.issue(found, order.formats), found)
                 made += 1
             reports.append(entry)
         tick(len(known), len(known))
+        unknown = [(i, c) for i, c in enumerate(customers, 1) if c not in known and c not in found_in.elsewhere]
         summary = BatchSummary(
-            str(out), task, len(customers), made, len(reports) - made, tuple(c for c in customers if c not in known),
+            str(out), task, len(customers), made, len(reports) - made, tuple(shown(c) for _, c in unknown),
+            tuple(i for i, _ in unknown), tuple(shown(c) for c in customers if c in found_in.elsewhere), tuple(broken),
             tuple(outside), sum(bool(r["withheld"]) for r in reports), sum(bool(r["failed"]) for r in reports), tuple(reports),
         )  # fmt: skip
         write_json(out / SUMMARY, summary.to_dict())
@@ -130,7 +153,6 @@ def _held(out: Path) -> Iterator[None]:
         make_folder(out)
     except OSError as e:
         raise UserError(f"{out}: the folder cannot be made: {e.strerror or e}") from e
-    check_tree(out)
     try:
         with FileLock(out / LOCK, timeout=0):
             yield
@@ -138,13 +160,15 @@ def _held(out: Path) -> Iterator[None]:
         raise UserError(f"{out}: another process makes reports here; wait for it or choose another folder") from e
 
 
-def _same_batch(out: Path, run: Run, desk: Desk, order: BatchOrder) -> None:
-    """A folder holds one batch: reports of one run, task, language and form."""
+def _same_batch(out: Path, run: Run, desk: Desk, order: BatchOrder, dataset: Dataset | Path | str | None) -> None:
+    """A folder holds one batch: reports of one run, task, language and form, by one release, of one dataset's customers."""
+    given = None if dataset is None else opened_dataset(run, dataset).manifest.fingerprint
     this = {
+        "release": _release(), "dataset": given,
         "run": run.name, "training_data": run.manifest.data.fingerprint, "trained": run.manifest.finished, "task": order.task,
-        "cutoff": order.cutoff, "language": desk.language, "masked": desk.mask is not None, "anyway": order.anyway,
-        "barred": order.barred,
-        "mask": None if desk.mask is None else desk.mask("which key"),
+        "cutoff": order.cutoff, "language": desk.language, "masked": not desk.show_ids, "anyway": order.anyway,
+        "barred": run.config.explanations.barred if order.barred is None else order.barred,
+        "mask_key": None if desk.mask is None else desk.masks.named,
     }  # fmt: skip
     path = out / BATCH
     if not is_file(path):
@@ -160,13 +184,20 @@ def _same_batch(out: Path, run: Run, desk: Desk, order: BatchOrder) -> None:
             raise UserError(f"{out} holds another batch: its {key} is {was!r}, here it is {value!r}; choose another folder")
 
 
-def _whole(out: Path, name: str, formats: Sequence[Format]) -> dict[str, Any] | None:
+def _release() -> str:
+    try:
+        return version("ple-scope")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _whole(out: Path, name: str, customer: str, formats: Sequence[Format]) -> dict[str, Any] | None:
     """What was written of a report that is there in all these formats, unchanged; else None."""
     try:
         entry = read_json(out / f"{name}.json")
         digests = {kind: _digest(out / f"{name}.{kind}") for kind in formats}
         whole = isinstance(entry, dict) and all(entry["files"].get(kind) == d for kind, d in digests.items())
-        return entry if whole and {"withheld", "failed"} <= entry.keys() else None
+        return entry if whole and entry["customer"] == customer and {"withheld", "failed"} <= entry.keys() else None
     except (UserError, FileNotFoundError, KeyError, AttributeError):
         return None
 
@@ -181,7 +212,7 @@ def _write(out: Path, issued: Issued, found: Explanation) -> dict[str, Any]:
         write_bytes(out / f"{issued.name}.{kind}", data)
     entry = {
         "customer": issued.customer, "cutoff": found.cutoff, "task": found.task, "decision": found.target_name,
-        "prediction": float(found.prediction), "withheld": found.withheld, "failed": found.faithfulness.withheld,
+        "prediction": found.shown(found.prediction), "withheld": found.withheld, "failed": found.faithfulness.withheld,
         "fallback": None if found.fallback is None else found.fallback.marked, "files": issued.digests(),
         "record": None if issued.receipt is None else vars(issued.receipt),
     }  # fmt: skip

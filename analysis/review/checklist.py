@@ -51,15 +51,20 @@ DEMANDS = (
 )
 
 
-def checklist(found: Explanation, language: Language) -> tuple[ReviewBlock, ...]:
-    """One table a law: what it asks for, who fills it, and where it stands."""
+def checklist(found: Explanation, language: Language, *, recorded: bool = False) -> tuple[ReviewBlock, ...]:
+    """One table a law: what it asks for, who fills it, and where it stands. `recorded`: the report is noted in an audit
+    record."""
     w = section("checklist", language)
     head = (w["asks"], w["by"], w["where"])
-    blocks = [ReviewBlock(w[law], "table", tuple(_row(d, found, w) for d in DEMANDS if d.law == law), head) for law in LAWS]
+    blocks = [
+        ReviewBlock(w[law], "table", tuple(_row(d, found, w, recorded) for d in DEMANDS if d.law == law), head) for law in LAWS
+    ]
     return (*blocks, ReviewBlock(w["advice_heading"], "lines", ((w["advice"],),)))
 
 
-def _row(demand: Demand, found: Explanation, w: dict[str, str]) -> tuple[str, str, str]:
+def _row(demand: Demand, found: Explanation, w: dict[str, str], recorded: bool) -> tuple[str, str, str]:
+    if demand.where == "record" and not recorded:
+        return w[demand.key], w["by_bank"], w["where_unrecorded"]
     if demand.needs_reasons and found.withheld:
         return w[demand.key], w["by_bank"], w["where_withheld"]
     return w[demand.key], w[f"by_{demand.filled}"], w[f"where_{demand.where}"]

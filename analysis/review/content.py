@@ -27,8 +27,11 @@ DIGITS = 16
 """Digits of a fingerprint in print: as many as tell two runs apart; the audit record has all of them."""
 
 
-def review(found: Explanation, about: RunFacts, language: Language = "en", *, customer: str | None = None) -> ReviewReport:
-    """The report. `customer`: what stands for the customer in it, a mask; None: the id itself."""
+def review(
+    found: Explanation, about: RunFacts, language: Language = "en", *, customer: str | None = None, record: str | None = None
+) -> ReviewReport:
+    """The report. `customer`: what stands for the customer in it, a mask; None: the id itself. `record`: where the audit record
+    is kept that this report is noted in; None: in none."""
     w = section("review", language)
     name = given_title(found.task, found.title) or task_title(found.task, language) or found.title
     result = f"{name}: {said_name(found.target_name, language)}" if found.target_name else name
@@ -54,8 +57,10 @@ def review(found: Explanation, about: RunFacts, language: Language = "en", *, cu
             _form(w),
         ),
         second_title=w["checklist"],
-        second=checklist(found, language),
-        footer=w["footer"].format(release=found.audit.get("version", "")),
+        second=checklist(found, language, recorded=record is not None),
+        footer=w["footer" if record is not None else "footer_unrecorded"].format(
+            release=found.audit.get("version", ""), place=record
+        ),
     )
 
 
@@ -190,6 +195,9 @@ def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, 
     )
     prints = w["prints_said"].format(training=_short(audit.get("training_data")), customer=_short(audit.get("customer_data")))
     method = w["method_said"].format(nodes=audit.get("nodes", ""), seed=audit.get("seed", ""))
+    method += ". " + w["barred_said"].format(names=", ".join(audit.get("barred") or ()) or w["nothing_barred"])
+    if found.anyway:
+        method += " " + w["anyway_said"]
     rows = [
         (w["window_name"], window), (w["absent"], _absent(found.absent, language, w)), (w["training"], training),
         (w["model"], model), (w["prints"], prints), (w["method"], method),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Format = Literal["html", "pdf"]
 LONGEST = 150
 """Signs of a customer in the name of a file."""
+DIGEST = 16
+"""Digits of the digest that stands for the rest."""
 
 
 @dataclass(frozen=True)
@@ -43,25 +45,31 @@ class Issued:
 
 @dataclass(frozen=True)
 class Desk:
-    """What all reports of one sitting share. `mask` None: ids are shown; `record` None: nothing is recorded (an app that may
-    not write)."""
+    """What all reports of one sitting share. `mask`: what stands for a customer in the record, and in the reports unless
+    `show_ids`; `record` None: nothing is recorded (an app that may not write)."""
 
     about: RunFacts
     language: Language
     by: Person
-    mask: Mask | None
+    masks: Mask
+    show_ids: bool
     record: Path | None
 
     @staticmethod
     def of(
         run: Run, language: Language, *, by: Person | None = None, show_ids: bool = False, key_file: Path | None = None,
-        record: Path | None = None, recorded: bool = True,
+        record: Path | None = None, recorded: bool = True, masks: Mask | None = None,
     ) -> Desk:  # fmt: skip
         """For a run; `record`: the folder of the record (default: in the run's own). Not `recorded`: nothing at all is
-        written, neither a line of the record nor a key."""
-        mask = None if show_ids else Mask.of(run.manifest.data.fingerprint, key_file, keep=recorded)
+        written, neither a line of the record nor a key. `masks` instead of those of the user's key."""
+        masks = masks or Mask.of(run.manifest.data.fingerprint, key_file, keep=recorded)
         place = (record_folder(run.path) if record is None else record) if recorded else None
-        return Desk(run_facts(run), language, by or Person.of_account(), mask, place)
+        return Desk(run_facts(run), language, by or Person.of_account(), masks, show_ids, place)
+
+    @property
+    def mask(self) -> Mask | None:
+        """Of what is handed out; None: ids are shown."""
+        return None if self.show_ids else self.masks
 
     def customer(self, customer_id: str) -> str:
         """As the reports show a customer."""
@@ -70,29 +78,42 @@ class Desk:
     def file_name(self, customer_id: str, task: str) -> str:
         """Of a report, without its ending; an id that is shown keeps its letters and digits, all else is written as %XX."""
         shown = quote(self.customer(customer_id), safe="").replace(".", "%2E")
-        return f"{shown[:LONGEST]}-{task}"
+        if len(shown) > LONGEST:  # two long ids that begin alike stay two
+            shown = f"{shown[:LONGEST]}-{hashlib.sha256(shown.encode()).hexdigest()[:DIGEST]}"
+        return f"{shown}-{task}"
 
     def issue(self, found: Explanation, formats: Sequence[Format]) -> Issued:
         """The report of an explanation in these formats, noted in the record before it is handed out."""
         customer = self.customer(found.customer_id)
         name = self.file_name(found.customer_id, found.task)
-        report = review(found, self.about, self.language, customer=None if self.mask is None else customer)
+        place = None if self.record is None else str(self.record)
+        report = review(found, self.about, self.language, customer=None if self.show_ids else customer, record=place)
         made = {"html": lambda: to_html(report).encode(), "pdf": lambda: to_pdf(report)}
         issued = Issued(name, customer, {kind: made[kind]() for kind in formats}, None)
         if self.record is None:
             return issued
-        facts = self._facts(found, issued, report.digest())
+        facts = self._facts("report", found, issued.digests(), report.digest())
         return Issued(issued.name, customer, issued.files, append(self.record, facts, self.by))
 
-    def _facts(self, found: Explanation, issued: Issued, contents: str) -> dict[str, Any]:
+    def note(self, what: Literal["json", "details"], found: Explanation, data: bytes) -> bytes:
+        """Another form of the explanation, handed back once it is noted in the record."""
+        if self.record is not None:
+            digest = hashlib.sha256(data).hexdigest()
+            append(self.record, self._facts(what, found, {what: digest}, digest), self.by)
+        return data
+
+    def _facts(self, what: str, found: Explanation, files: dict[str, str], contents: str) -> dict[str, Any]:
+        """The customer is masked whatever the report shows, and the exact prediction stays out: with it the customer's row in
+        the run would be found without any key. It is in the report, whose digest is here."""
         audit = found.audit
         return {
-            "what": "report", "customer": issued.customer, "masked": self.mask is not None, "cutoff": found.cutoff,
-            "task": found.task, "decision": found.target_name, "prediction": float(found.prediction),
+            "what": what, "customer": self.masks(found.customer_id), "mask_key": self.masks.named,
+            "masked": not self.show_ids, "cutoff": found.cutoff, "task": found.task, "decision": found.target_name,
+            "target": found.target, "barred": audit.get("barred"), "anyway": found.anyway,
             "withheld": found.withheld, "language": self.language, "run": self.about.run,
             "weights": audit.get("weights_sha256"), "training_data": audit.get("training_data"),
             "customer_data": audit.get("customer_data"), "release": audit.get("version"), "contents": contents,
-            "files": issued.digests(),
+            "files": files,
         }  # fmt: skip
 
 

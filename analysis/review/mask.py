@@ -1,7 +1,8 @@
 """Customers' ids as masks in what leaves the program: keyed pseudonyms (HMAC-SHA256, RFC 2104), one for one customer.
 
-The key is the user's own file, never beside the reports: who has only the reports cannot try ids. That is a pseudonym, not
-anonymity: who holds the key and a list of ids can find a customer again, and what a report says may itself tell who it is.
+The key is the file of one account, never beside the reports: who has reports alone cannot try ids. That is a pseudonym, not
+anonymity: who holds the key and a list of ids finds a customer again, and so may, without any key, who holds the rows that a
+report speaks of: its numbers, dates and facts can be looked up there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import tempfile
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,6 +27,8 @@ LEAST = 16
 LARGEST = 4096
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """32 signs that are not taken for one another (Crockford's base 32)."""
+NAMED = 8
+"""Bytes of a key's fingerprint."""
 LENGTH = 12
 """Signs of a mask, 60 bits: two of a million customers share one with a chance of less than one in a million."""
 
@@ -34,13 +38,17 @@ class Mask:
     """Masks of one set of customers."""
 
     key: bytes = field(repr=False)
+    named: str = ""
+    """Fingerprint of the user's key, by which it is found again among several; nothing of the key can be read from it."""
 
     @staticmethod
     def of(scope: str, key_file: Path | None = None, *, keep: bool = True) -> Mask:
         """For the customers of `scope` (a data fingerprint), with the user's key or the one in `key_file`. `UserError` for a
-        key that is too short or cannot be read. Not `keep`: no key is made where the user has none, and one is used that
-        is gone with the process."""
-        return Mask(hmac.digest(_key(key_file, keep), f"customers of {scope}".encode(), hashlib.sha256))
+        key that is too short or cannot be read. Not `keep`: no key is made where the user has none or can have none, and one
+        is used that is gone with the process."""
+        key = _key(key_file, keep)
+        named = hmac.digest(key, b"fingerprint of this key", hashlib.sha256)[:NAMED].hex()
+        return Mask(hmac.digest(key, f"customers of {scope}".encode(), hashlib.sha256), named)
 
     def __call__(self, customer: str) -> str:
         """`7QK2-M0XA-94TD`"""
@@ -55,11 +63,18 @@ def _passing() -> bytes:
 
 
 def _key(file: Path | None, keep: bool) -> bytes:
-    path = state_root(make=keep) / FILE if file is None else file
-    if file is None and not path.exists():
-        if not keep:
+    if file is None and not keep:
+        try:
+            return _read(state_root(make=False) / FILE)
+        except (UserError, OSError):
             return _passing()
+    path = state_root() / FILE if file is None else file
+    if file is None and not path.exists():
         _make(path)
+    return _read(path)
+
+
+def _read(path: Path) -> bytes:
     try:
         found = read_bytes(path, LARGEST).strip()
     except FileNotFoundError as e:
@@ -70,14 +85,19 @@ def _key(file: Path | None, keep: bool) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """A fresh key that the user alone can read; another process that was first keeps its own. It appears whole."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """A fresh key that the user alone can read; the first to make one keeps it. It appears whole, or `UserError`."""
     try:
-        os.write(descriptor, secrets.token_hex(32).encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    with contextlib.suppress(FileExistsError):
-        os.link(fresh, path)
-    fresh.unlink(missing_ok=True)
+        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_hex(32).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(fresh, path)
+        finally:
+            os.unlink(fresh)
+    except OSError as e:
+        raise UserError(
+            f"{path}: the key of the masks cannot be made ({e.strerror or e}); --mask-key FILE names another"
+        ) from e

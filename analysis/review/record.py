@@ -2,8 +2,10 @@
 
 A line that was altered, taken out or put in breaks the chain from there on. What a chain cannot show by itself is that lines
 are missing at the end, or that all of it was written anew: for that somebody else keeps the last digest (the head), and
-`verify` is given it. A write that a power cut or a full disk cut short leaves a torn last line, which is no tampering: the next
-line holds the digest of what was left there, so that it stays told apart for ever.
+`verify` is given it. A write that a power cut or a full disk cut short leaves a last line without end. Somebody who writes over
+the last lines can leave the same, so such an end is not called whole, and the chain cannot tell which it was. The next line
+holds the digest of what was left there, so that it is not changed any more unnoticed; only an end that lacks nothing but its
+newline is mended, since what it says still fits.
 """
 
 from __future__ import annotations
@@ -67,12 +69,15 @@ class RecordVerdict:
     last: str
     """Times of the first and the last line; empty without any."""
     torn: tuple[int, ...]
-    """Lines that a write left unfinished."""
+    """Lines that were left unfinished or were overwritten: the chain cannot tell which. The next line vouches for each but
+    those at the end."""
+    open: bool
+    """The record ends with such a line, or holds none at all: lines may be gone."""
     broken: tuple[int, str] | None
 
     @property
     def whole(self) -> bool:
-        return self.broken is None
+        return self.broken is None and not self.open
 
     def to_dict(self) -> dict[str, Any]:
         plain = asdict(self) | {"whole": self.whole, "torn": list(self.torn)}
@@ -82,9 +87,13 @@ class RecordVerdict:
     def __str__(self) -> str:
         if self.broken is not None:
             return f"{self.file}: line {self.broken[0]} {self.broken[1]}; {self.entries:,} lines before it fit"
-        torn = "" if not self.torn else f"; torn by an interrupted write, no tampering: line {', '.join(map(str, self.torn))}"
+        lines = ", ".join(map(str, self.torn))
+        torn = f"; unfinished or overwritten, the chain cannot tell which: line {lines}" if lines else ""
+        if self.open and not torn:
+            torn = "; it is new or was emptied, the chain cannot tell which"
         span = f" from {self.first} to {self.last}" if self.entries else ""
-        return f"{self.file}: {self.entries:,} lines{span}, the chain is whole{torn}\nhead {self.head}"
+        state = "the chain has an open end" if self.open else "the chain is whole"
+        return f"{self.file}: {self.entries:,} lines{span}, {state}{torn}\nhead {self.head}"
 
 
 def record_folder(run: Path) -> Path:
@@ -115,7 +124,7 @@ def _append(path: Path, facts: Mapping[str, Any], by: Person) -> Receipt:
         raise UserError(f"{path}: a line of {len(line):,} bytes is too long for the record")
     descriptor = append_file(path)
     try:
-        data = (b"\n" if before.torn else b"") + line + b"\n"
+        data = (b"" if before.ended else b"\n") + line + b"\n"
         if os.write(descriptor, data) != len(data):
             raise UserError(f"{path}: the line could not be written whole; the report is not made")
         os.fsync(descriptor)
@@ -130,6 +139,8 @@ class _Before:
     digest: str
     torn: str = ""
     """Digest of what interrupted writes left behind it; empty where nothing is."""
+    ended: bool = True
+    """The file's last line has its newline."""
 
 
 def _last(path: Path) -> _Before:
@@ -138,10 +149,14 @@ def _last(path: Path) -> _Before:
         size = check_file(path)
     except FileNotFoundError:
         size = 0
-    found, left = _Before(0, START), list[bytes]()
+    found, left, ended = _Before(0, START), list[bytes](), True
     if size:
         lines = tail(path, WINDOW).split(b"\n")
-        left = [rest] if (rest := lines.pop()) else []
+        ended = not lines[-1]
+        if ended:
+            lines.pop()
+        elif not isinstance(_entry(lines[-1]), dict):  # else it lacks its newline alone
+            left = [lines.pop()]
         while lines:
             entry = _entry(lines[-1])
             if isinstance(entry, dict):
@@ -152,7 +167,7 @@ def _last(path: Path) -> _Before:
             left.insert(0, lines.pop())
         if not lines and size > WINDOW:
             raise UserError(f"{path}: its last {WINDOW:,} bytes hold no line of an audit record")
-    return _Before(found.number, found.digest, _torn(left) if left else "")
+    return _Before(found.number, found.digest, _torn(left) if left else "", ended)
 
 
 def _torn(lines: Sequence[bytes]) -> str:
@@ -211,18 +226,18 @@ class _Chain:
 
     def __init__(self, path: Path) -> None:
         self.path, self.at, self.times = path, _Before(0, START), list[str]()
-        self.heads = {START}
+        self.heads = set[str]()
         self.waiting: list[tuple[int, bytes]] = []
         """Lines that are none, with their numbers: torn if the next line says so, or if they are the last."""
         self.torn: list[int] = []
-        self.cut = False
-        """The last line has no end."""
+        self.cut = self.open = False
+        """`cut`: the last line has no end. `open`: see `RecordVerdict`."""
 
     def take(self, number: int, raw: bytes) -> tuple[int, str] | None:
         """One more line; which line is broken and why, or None."""
         line, self.cut = raw.removesuffix(b"\n"), not raw.endswith(b"\n")
-        found = TORN if self.cut else _entry(line)
-        if found == TORN:
+        found = _entry(line)
+        if found == TORN or (self.cut and isinstance(found, str)):
             self.waiting.append((number, line))
             return None
         if isinstance(found, str):
@@ -244,14 +259,20 @@ class _Chain:
         return (self.waiting[0][0], TORN) if self.waiting else otherwise
 
     def end(self, head: str | None) -> tuple[int, str] | None:
-        """What is wrong with the end: lines that are none and were ended, or a head that no line has."""
+        """What is wrong with the end: lines that are none and were ended, or a head that no line has (that of an empty record
+        is START)."""
         if self.waiting and not self.cut:
             return self.waiting[0][0], TORN
         self.torn += [n for n, _ in self.waiting]
+        empty = not self.at.number and not self.torn
+        if empty and head == START:
+            return None
+        self.open = bool(self.waiting) or empty
         if head is not None and head not in self.heads:
             return self.at.number + len(self.torn) + 1, f"is missing: no line has the digest {head}"
         return None
 
     def verdict(self, broken: tuple[int, str] | None) -> RecordVerdict:
         first, last = (self.times[0], self.times[-1]) if self.times else ("", "")
-        return RecordVerdict(str(self.path), self.at.number, self.at.digest, first, last, tuple(self.torn), broken)
+        torn = tuple(self.torn)
+        return RecordVerdict(str(self.path), self.at.number, self.at.digest, first, last, torn, self.open, broken)

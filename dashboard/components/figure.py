@@ -63,10 +63,13 @@ def palette() -> list[str]:
     return list(colours or [])
 
 
-def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool = False, wide: bool = False) -> None:
+def show(
+    figure: Any, key: str, *, title: str, caption: str = "", points: bool = False, wide: bool = False, saved: str = ""
+) -> None:
     """A titled figure in a card; the picture is saved as PNG from its own menu.
 
-    For the saved page: `points`: its marks are single customers; `wide`: it takes the full width, as on the page.
+    For the saved page: `points`: its marks are single customers; `wide`: it takes the full width, as on the page; `saved`: its
+    title there, where the one on the screen names a customer.
     """
     with st.container(border=True, key=f"figure-{key}", gap="small"):
         ui.markdown(f"**{title}**")
@@ -80,7 +83,7 @@ def show(figure: Any, key: str, *, title: str, caption: str = "", points: bool =
             config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
             alt=title,
         )
-    record(Figure(key, figure, title, caption, points, wide))
+    record(Figure(key, figure, saved or title, caption, points, wide))
 
 
 def csv(rows: pd.DataFrame, formats: Mapping[str, Any] | None = None, units: Mapping[str, str] | None = None) -> bytes:

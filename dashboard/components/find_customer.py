@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from analysis.naming import said_name
 from analysis.review.id_file import ids_of
 from dashboard import ui
-from dashboard.components import put
 from dashboard.components.linked import begin_choice, end_choice
 from dashboard.frame import Frame, start_with
 from dashboard.i18n import language, t
@@ -110,7 +109,7 @@ def _list() -> tuple[str, ...]:
         try:
             found = ids_of(given.name, given.getvalue())
         except UserError as e:
-            put.error(str(e), icon=":material/error:")
+            ui.error(str(e), icon=":material/error:")  # may quote the list
             return ()
         ui.caption(t("why.listed", n=f"{len(found):,}"))
         return found

@@ -12,7 +12,7 @@ from analysis.figures import sequences as figures
 from analysis.results.sequences import CustomerSteps, LearnedMap, SequenceChannel
 from analysis.sequences.channels import CHANNELS
 from dashboard import state, ui
-from dashboard.components import put, sequence_neighbours
+from dashboard.components import put, report, sequence_neighbours
 from dashboard.components.figure import show
 from dashboard.components.linked import require
 from dashboard.frame import Frame, start_with
@@ -53,13 +53,17 @@ def section(frame: Frame, encoder: EncoderRun, learned: LearnedMap | None) -> No
     if not customer:
         put.info(t("why.choose"))
         return
+    mask = report.mask_of(frame)(customer)
+    put.chosen(t("why.customer"), mask)
     try:
         found = state.steps_of(encoder.path, frame.run.path, customer, frame.data)
     except UserError as e:
-        put.error(str(e), icon=":material/error:")
+        ui.error(str(e), icon=":material/error:")  # names the id, or others like it: on the screen alone
+        put.saved_only(t("export.no_customer", customer=mask), "error")
         return
     if not np.isfinite(found.error).any():
-        put.info(t("sequences.silent", customer=customer))
+        ui.info(t("sequences.silent", customer=customer))
+        put.saved_only(t("sequences.silent", customer=mask), "info")
         return
     _said(found, learned)
     _figures(found, int(channel), learned)

@@ -10,7 +10,7 @@ from analysis.results.sequences import CustomerSteps, LearnedMap
 from analysis.sequences.channels import AMOUNTS
 from analysis.sequences.learned import place
 from dashboard import state, ui
-from dashboard.components import put
+from dashboard.components import put, report
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -38,7 +38,8 @@ def section(frame: Frame, encoder: EncoderRun, found: CustomerSteps, learned: Le
     with left:
         title = t("sequences.warped", other=shown[int(which)])
         drawn = figures.warped(alike, found.steps, int(which))
-        show(drawn, "sequence-warped", title=title, caption=t("sequences.warped_help"), points=True)
+        saved = t("sequences.warped", other=report.mask_of(frame)(shown[int(which)]))
+        show(drawn, "sequence-warped", title=title, caption=t("sequences.warped_help"), points=True, saved=saved)
 
 
 def _named(frame: Frame) -> dict[int, str]:

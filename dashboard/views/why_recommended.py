@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.explain.lookup import Undefined, default_task
 from analysis.results.explanation import Explanation
 from dashboard import state, ui
-from dashboard.components import explanation, find_customer, groups, plain, put
+from dashboard.components import explanation, find_customer, groups, plain, put, report
 from dashboard.components.linked import begin_choice, end_choice, require
 from dashboard.frame import Frame
 from dashboard.i18n import language, t
@@ -27,7 +27,8 @@ def _explained(frame: Frame, customer: str, task: str) -> Explanation | None:
         condition = e.condition.ko if language() == "ko" else e.condition.en
         put.info(t("why.undefined", condition=condition), icon=":material/block:")
     except UserError as e:
-        put.error(str(e), icon=":material/error:")
+        ui.error(str(e), icon=":material/error:")  # names the id, or others like it: on the screen alone
+        put.saved_only(t("export.no_customer", customer=report.mask_of(frame)(customer)), "error")
     return None
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.explain.lookup import customers
 from analysis.sequences.learned import learn
+from dashboard.document import to_html
 from dashboard.i18n import catalogue
+from dashboard.page import KEY
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run
 from ple_model.sequences.encoder_run import load_encoder
@@ -38,3 +41,8 @@ def test_with_an_encoder_it_speaks_of_days(
             assert words[f"sequences.{key}"] in said
         told = [words[f"sequences.{k}"].split("**{span}**")[1].split("{share}")[0] for k in ("counts", "level")]
         assert sum(t in said for t in told) == 1
+    ids = {c.customer_id for c in customers(runs / "tiny", limit=1000)}
+    for asked in (min(ids), f"{min(ids)}9"):
+        app = opened(runs, monkeypatch, "sequences", run="tiny", customer=asked)
+        saved = to_html(app.session_state[KEY].last(0))
+        assert not [i for i in {asked, *ids} if i in saved]

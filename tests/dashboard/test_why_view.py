@@ -17,8 +17,10 @@ from analysis.explain.lookup import customers
 from analysis.i18n import section
 from analysis.review.record import Person, verify
 from dashboard import access, state
-from dashboard.components.report import issued
+from dashboard.components.report import issued, noted
+from dashboard.document import to_html
 from dashboard.i18n import catalogue
+from dashboard.page import KEY
 from dashboard.server import READ_ONLY_VARIABLE, RUNS_VARIABLE
 from ple_model.run import Run, load_run
 
@@ -110,6 +112,19 @@ def test_a_saved_report_is_masked_and_noted(copied: Run, monkeypatch: pytest.Mon
         ("ann@bank.example", "login", False),
     ]
     assert verify(copied.path / "audit").whole
+    noted(copied, e, "en", by, show_ids=False)
+    assert verify(copied.path / "audit").entries == 3
+
+
+@pytest.mark.parametrize("reader", ["full", "plain"])
+@pytest.mark.parametrize("whose", ["known", "unknown"])
+def test_a_saved_page_holds_no_id(measured: Path, monkeypatch: pytest.MonkeyPatch, reader: str, whose: str) -> None:
+    ids = [c.customer_id for c in customers(measured / "tiny", limit=1000)]
+    asked = ids[0] if whose == "known" else f"{ids[0]}9"
+    app = opened(measured, monkeypatch, reader=reader, customer=asked, beside=ids[-1])
+    saved = to_html(app.session_state[KEY].last(0))
+    assert "run=tiny" in saved
+    assert not [i for i in {asked, *ids} if i in saved]
 
 
 def test_a_read_only_app_saves_reports_and_writes_nothing(copied: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,41 @@ def test_the_users_key_is_made_once_and_for_that_user_alone(tmp_path: Path, monk
     assert first == Mask.of("data")("C1")
     path.unlink()
     assert first != Mask.of("data")("C1")
+
+
+def test_processes_that_make_the_key_at_once_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("analysis.review.mask.os.getpid", lambda: 7)  # as threads, or machines with one home, have it
+    folder = tmp_path / "ple-scope"
+    folder.mkdir()
+    (folder / ".mask.key.7").write_text("left by another", encoding="utf-8")
+    link = os.link
+
+    def late(fresh: str, path: Path) -> None:
+        path.write_bytes(b"the key of the one who was first")
+        link(fresh, path)
+
+    monkeypatch.setattr("analysis.review.mask.os.link", late)
+    first = Mask.of("data")
+    assert first == Mask.of("data")
+    assert (folder / ".mask.key.7").read_text(encoding="utf-8") == "left by another"
+    assert sorted(p.name for p in folder.iterdir()) == [".mask.key.7", "mask.key"]
+
+
+def test_a_key_is_named_without_being_told(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_text(f"sixteen bytes and more {name}", encoding="utf-8")
+    a, b = (Mask.of("data", tmp_path / name) for name in "ab")
+    assert a.named == Mask.of("other data", tmp_path / "a").named != b.named
+    assert len(a.named) == 16
+
+
+def test_without_a_folder_of_state_masks_still_hold_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ple-scope").write_text("no folder", encoding="utf-8")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(UserError):
+        Mask.of("data")
+    assert Mask.of("data", keep=False)("C1") == Mask.of("data", keep=False)("C1") != "C1"
 
 
 def test_a_key_that_can_be_tried_is_refused(tmp_path: Path) -> None:

@@ -82,10 +82,12 @@ def test_the_first_line_that_does_not_fit_is_named(tmp_path: Path, change: objec
     assert f"line {line}" in str(found)
 
 
-def test_an_interrupted_write_is_no_tampering_and_stays_told_apart(tmp_path: Path) -> None:
+def test_an_unfinished_end_is_not_called_whole_and_stays_told_apart(tmp_path: Path) -> None:
     lines = filled(tmp_path, 3)
     rewritten(tmp_path, [*lines[:2], lines[2][:50]])
-    assert (verify(tmp_path).whole, verify(tmp_path).torn, verify(tmp_path).entries) == (True, (3,), 2)
+    found = verify(tmp_path)
+    assert (found.whole, found.open, found.broken, found.torn, found.entries) == (False, True, None, (3,), 2)
+    assert "unfinished or overwritten, the chain cannot tell which: line 3" in str(found)
     append(tmp_path, {"customer": "next"}, BY)
     found = verify(tmp_path)
     assert (found.whole, found.torn, found.entries) == (True, (3,), 3)
@@ -94,6 +96,28 @@ def test_an_interrupted_write_is_no_tampering_and_stays_told_apart(tmp_path: Pat
     assert not verify(tmp_path).whole
     rewritten(tmp_path, [*whole[:2], *whole[3:]])  # or takes it away
     assert not verify(tmp_path).whole
+
+
+def test_lines_that_were_overwritten_at_the_end_are_not_declared_innocent(tmp_path: Path) -> None:
+    lines = filled(tmp_path, 4)
+    rewritten(tmp_path, [*lines[:2], b"x" * 90])
+    assert not verify(tmp_path).whole
+    assert "no tampering" not in str(verify(tmp_path))
+    assert verify(tmp_path, START).broken is not None
+    rewritten(tmp_path, [])
+    assert not verify(tmp_path).whole
+    assert "was emptied" in str(verify(tmp_path))
+    assert verify(tmp_path, START).whole
+
+
+def test_a_line_that_lacks_its_newline_alone_is_a_line(tmp_path: Path) -> None:
+    lines = filled(tmp_path, 3)
+    rewritten(tmp_path, [*lines[:2], lines[2][:-1]])
+    assert (verify(tmp_path).whole, verify(tmp_path).entries) == (True, 3)
+    append(tmp_path, {"customer": "next"}, BY)
+    found = verify(tmp_path)
+    assert (found.whole, found.torn, found.entries) == (True, (), 4)
+    assert (tmp_path / FILE).read_bytes().splitlines(keepends=True)[:3] == lines
 
 
 def test_two_interrupted_writes_in_a_row(tmp_path: Path) -> None:
