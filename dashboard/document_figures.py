@@ -85,17 +85,26 @@ def figure_json(item: Figure) -> str:
 
 
 def _blurred(trace: dict[str, Any]) -> dict[str, Any]:
-    """A trace of customers as a picture of them: rounded places and colours, nothing to read off a single point."""
-    if len(np.atleast_1d(_array(trace.get("x", ())))) < 2:
+    """A trace of customers as a picture of them: rounded places and colours, nothing to read off a single point. An axis of days
+    or names stays as it is."""
+    places = {axis: _places(trace[axis]) for axis in "xy" if trace.get(axis) is not None}
+    if len(places.get("x", ())) < 2:
         return trace
     out = {k: v for k, v in trace.items() if k not in ("customdata", "hovertemplate", "text", "ids", "hovertext")}
-    out |= {"x": _rounded(_array(trace["x"]), GRID), "y": _rounded(_array(trace["y"]), GRID), "hoverinfo": "name"}
+    out |= {**places, "hoverinfo": "name"}
     marker = dict(out.get("marker") or {})
     colour = marker.get("color")
     if colour is not None and not isinstance(colour, str):
         marker["color"] = _rounded(_array(colour), SHADES)
     out["marker"] = marker
     return out
+
+
+def _places(values: Any) -> list[Any]:
+    try:
+        return list(_rounded(np.atleast_1d(_array(values)), GRID))
+    except ValueError:  # days, names
+        return list(values)
 
 
 def _array(values: Any) -> np.ndarray:
