@@ -85,8 +85,8 @@ def figure_json(item: Figure) -> str:
 
 
 def _blurred(trace: dict[str, Any]) -> dict[str, Any]:
-    """A trace of customers as a picture of them: rounded places and colours, nothing to read off a single point. An axis of days
-    or names stays as it is."""
+    """A trace of customers as a picture of them: rounded places and colours, nothing to read off a single point. An axis of
+    days or names stays as it is."""
     places = {axis: _places(trace[axis]) for axis in "xy" if trace.get(axis) is not None}
     if len(places.get("x", ())) < 2:
         return trace
