@@ -83,7 +83,7 @@ def panel(frame: Frame, e: Explanation) -> CustomerWhatIf | None:
             items = tuple(f"feature.{name}={exact(value)}" for name, value in edits.items())
             return state.customer_what_if(frame.run.path, e.customer_id, e.task, e.target, items, frame.data)
         except UserError as error:
-            put.error(str(error), icon=cards.ICONS["error"])
+            ui.error(str(error), icon=cards.ICONS["error"])  # may name the customer: on the screen alone
             return None
 
 
