@@ -14,6 +14,7 @@ from analysis.results.explanation import Explanation, Reason
 from analysis.results.review import ReviewBlock, ReviewReport, RunFacts
 from analysis.review.checklist import checklist
 from analysis.wording import given_title, plain_quantity, task_title, title
+from ple_model.barred_words import BARRED_KINDS
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent, share, statistic
 from ple_model.presence import plain_name
@@ -195,7 +196,8 @@ def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, 
     )
     prints = w["prints_said"].format(training=_short(audit.get("training_data")), customer=_short(audit.get("customer_data")))
     method = w["method_said"].format(nodes=audit.get("nodes", ""), seed=audit.get("seed", ""))
-    method += ". " + w["barred_said"].format(names=", ".join(audit.get("barred") or ()) or w["nothing_barred"])
+    barred = ", ".join(_barred(name, language) for name in audit.get("barred") or ())
+    method += ". " + w["barred_said"].format(names=barred or w["nothing_barred"])
     if found.anyway:
         method += " " + w["anyway_said"]
     rows = [
@@ -203,6 +205,11 @@ def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, 
         (w["model"], model), (w["prints"], prints), (w["method"], method),
     ]  # fmt: skip
     return ReviewBlock(w["data"], "facts", tuple(rows))
+
+
+def _barred(name: str, language: Language) -> str:
+    """A kind in words; a column or a group by its own name."""
+    return BARRED_KINDS[name].title[language == "ko"] if name in BARRED_KINDS else title(name, language)
 
 
 def _short(value: object) -> str:

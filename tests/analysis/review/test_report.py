@@ -129,6 +129,23 @@ def test_identity_and_limits_are_those_of_the_explanation(tiny_run: Run, explain
     assert (about.rows, about.data) == (tiny_run.manifest.data.rows["train"], tiny_run.manifest.data.name)
 
 
+def test_what_may_be_no_reason_and_what_was_asked_for_anyway_are_said(tiny_run: Run, explained: Explanation) -> None:
+    x = replace(explained, audit={**explained.audit, "barred": ["age", "postcode"]}, anyway=True)
+    said = " ".join(texts(review(x, run_facts(tiny_run), "ko")))
+    w = section("review", "ko")
+    assert w["barred_said"].format(names="나이, postcode") in said
+    assert w["anyway_said"] in said
+    assert w["anyway_said"] not in " ".join(texts(review(explained, run_facts(tiny_run), "ko")))
+
+
+def test_the_checklist_names_the_record_only_where_there_is_one(tiny_run: Run, explained: Explanation) -> None:
+    w = section("checklist", "en")
+    for record in (None, "somewhere/audit"):
+        report = review(explained, run_facts(tiny_run), "en", record=record)
+        assert (w["where_record"] in texts(report)) == (record is not None)
+        assert ("somewhere/audit" in report.footer) == (record is not None)
+
+
 def test_generated_data_is_known_by_the_note_that_its_maker_leaves() -> None:
     assert GENERATED in Path(inspect.getfile(generate)).read_text(encoding="utf-8")
 
