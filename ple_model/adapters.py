@@ -7,6 +7,7 @@ where an adapter is added and nowhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -42,7 +43,8 @@ def add_adapters(model: PLEClusterAdaTT) -> None:
         return
     p: TemporalParams = expert.params
     encoder = expert.pretrained.encoder
-    linear = {n.rsplit(".", 1)[-1]: m for n, m in encoder.named_modules() if isinstance(m, nn.Linear)}
+    layers = [n for n, m in encoder.named_modules() if isinstance(m, nn.Linear)]
+    linear = {n.rsplit(".", 1)[-1]: n for n in layers}
     for i, target in enumerate(p.lora_targets):
         if target not in linear or target in READ_PAST:
             known = [n for n in linear if n not in READ_PAST]
@@ -52,7 +54,9 @@ def add_adapters(model: PLEClusterAdaTT) -> None:
         from peft import LoraConfig, inject_adapter_in_model  # late: takes seconds, and is optional
     except ImportError as e:
         raise UserError("encoder_mode lora needs the library peft: pip install 'ple-scope[lora]'") from e
-    settings = LoraConfig(r=p.lora_rank, lora_alpha=p.lora_alpha, target_modules=list(p.lora_targets), lora_dropout=0.0)
+    # a pattern of whole names: peft takes a bare name for the end of any, also of a module that is no linear layer
+    chosen = "|".join(re.escape(n) for n in layers if n.rsplit(".", 1)[-1] in p.lora_targets)
+    settings = LoraConfig(r=p.lora_rank, lora_alpha=p.lora_alpha, target_modules=chosen, lora_dropout=0.0)
     device = next(encoder.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(model.config.training.seed + 3)

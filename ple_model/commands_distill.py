@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ple_model.config import Config
     from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
-    from ple_model.train import Options, Teacher
+    from ple_model.train import Teacher
 
 STUDENT = "small"
 SAMPLE = 2000
@@ -59,35 +59,51 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: Arguments) -> int:
     settle(arguments.threads, bind=True)
-    from dataclasses import replace
-
     import torch
 
     from ple_model.distill.report import report
     from ple_model.files import write_json
     from ple_model.run import load_run
-    from ple_model.train import Options, Teacher
+    from ple_model.train import Teacher
 
     torch.set_flush_denormal(True)
     teacher = load_run(arguments.teacher)
     beside = None if arguments.beside is None else load_run(arguments.beside)
+    _require_free(arguments)
     config = _student(arguments)
     dataset = _dataset(arguments, teacher)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    options = Options(device=arguments.device, sample_customers=arguments.sample, command=_again(arguments, "distill RUN OUT"))
-    run = _train(arguments, arguments.run, dataset, config, options, Teacher(teacher))
+    preset = arguments.student or STUDENT
+    run = _train(arguments, arguments.run, dataset, config, preset, _again(arguments), Teacher(teacher))
     if run is None:
         return 0
     if arguments.alone is not None:
-        options = replace(options, command=_again(arguments, "train DATASET RUN"))
-        beside = _train(arguments, arguments.alone, dataset, _alone(run.config), options, None)
+        preset = run.manifest.preset
+        command = _again_alone(run.manifest.command, preset)
+        beside = _train(arguments, arguments.alone, dataset, _alone(run.config), preset, command, None)
         if beside is None:
             return 0
     found = report(run, teacher, beside, dataset)
     write_json(run.path / "distillation.json", found.to_dict())
     print(dump(found.to_dict()) if arguments.json else found.table())
     return 0
+
+
+def _require_free(arguments: Arguments) -> None:
+    """`UserError` where the student without a teacher could not be trained once the student is."""
+    folder = arguments.alone
+    if folder is None:
+        return
+    if folder.resolve() == arguments.run.resolve():
+        raise UserError(f"--alone {folder} is the student's own folder; choose another")
+    if (folder / "manifest.json").exists():
+        if not arguments.resume:
+            raise UserError(f"--alone: {folder} already holds a run; --resume goes on with it, or choose another folder")
+        from ple_model.run import load_run
+
+        if load_run(folder).manifest.teacher is not None:
+            raise UserError(f"--alone: {folder} has learnt from a teacher; choose another folder")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--alone: {folder} is not empty and holds no run; choose another folder")
 
 
 def _student(arguments: Arguments) -> Config:
@@ -123,13 +139,21 @@ def _dataset(arguments: Arguments, teacher: Run) -> Dataset:
 
 
 def _train(
-    arguments: Arguments, folder: Path, dataset: Dataset, config: Config, options: Options, teacher: Teacher | None
-) -> Run | None:
-    """A finished run; None where it was stopped, which is said."""
-    from ple_model.train import train
+    arguments: Arguments, folder: Path, dataset: Dataset, config: Config, preset: str, command: str | None,
+    teacher: Teacher | None,
+) -> Run | None:  # fmt: skip
+    """A finished run; None where it was stopped, which is said. One that goes on has the threads that it was begun with."""
+    import torch
 
+    from ple_model.run import load_run
+    from ple_model.train import Options, train
+
+    begun = arguments.resume and (folder / "manifest.json").exists()
+    threads = arguments.threads or (load_run(folder).manifest.threads if begun else None)
+    if threads:
+        torch.set_num_threads(threads)
+    options = Options(device=arguments.device, sample_customers=arguments.sample, command=command)
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
-    preset = arguments.student or STUDENT
     with stop_on_signals(arguments.language) as stop:
         try:
             run = train(
@@ -143,26 +167,43 @@ def _train(
                 bar.close()
     if run.manifest.status != "stopped":
         return run
-    said = f"stopped; `ple distill {arguments.teacher} {arguments.run} --resume` goes on"
+    said = f"stopped; `{_on(arguments)}` goes on"
     print(training_sentence(said, arguments.language), file=sys.stderr)
     return None
 
 
-def _again(arguments: Arguments, what: str) -> str:
-    """The command that makes the same run, without the places of its folders: a run may travel. Of the student alone it is a
-    training of its preset, without the settings of a distillation."""
-    alone = what.startswith("train")
-    words = ["ple", *what.split()]
-    if alone:
-        words += ["--preset", arguments.student or STUDENT]
-    elif arguments.student:
-        words += ["--student", arguments.student]
+def _on(arguments: Arguments) -> str:
+    """The command that goes on with what was stopped, to the same report."""
+    words = ["ple", "distill", str(arguments.teacher), str(arguments.run), "--resume"]
+    words += [
+        w for name in ("dataset", "beside", "alone") if (folder := getattr(arguments, name)) is not None
+        for w in (f"--{name}", str(folder))
+    ]  # fmt: skip
+    return shlex.join([*words, *(["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else [])])
+
+
+def _again(arguments: Arguments) -> str:
+    """The command that makes the same run, without the places of its folders: a run may travel."""
+    words = ["ple", "distill", "RUN", "OUT"]
+    words += ["--student", arguments.student] if arguments.student else []
     words += ["--config", arguments.config.name] if arguments.config else []
-    words += [w for item in arguments.overrides if not (alone and item.startswith("distillation.")) for w in ("--set", item)]
+    words += [w for item in arguments.overrides for w in ("--set", item)]
     words += ["--device", arguments.device] if arguments.device != "auto" else []
     words += ["--threads", str(arguments.threads)] if arguments.threads else []
-    words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
-    return shlex.join([*words, *(["--no-baselines"] if alone else [])])
+    return shlex.join([*words, *(["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else [])])
+
+
+def _again_alone(student: str | None, preset: str) -> str | None:
+    """The command that makes the student without a teacher, from the one that made the student: a training of its preset,
+    without the settings of a distillation. None where no command made the student."""
+    if student is None:
+        return None
+    words = ["ple", "train", "DATASET", "RUN", "--preset", preset]
+    given = iter(shlex.split(student)[4:])  # option and value in turn
+    for option, value in zip(given, given, strict=True):
+        if option != "--student" and not (option == "--set" and value.startswith("distillation.")):
+            words += [option, value]
+    return shlex.join([*words, "--no-baselines"])
 
 
 DISTILL = Command(

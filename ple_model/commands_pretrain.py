@@ -52,13 +52,15 @@ def _pretrain(arguments: Arguments) -> int:
     if resuming and (arguments.config or arguments.overrides):
         raise UserError("--resume goes on under the run's own config: leave out --config and --set")
     torch.set_flush_denormal(True)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    threads = arguments.threads
     if resuming:
-        config = load_encoder(arguments.run).whole
+        begun = load_encoder(arguments.run)
+        config, threads = begun.whole, threads or begun.manifest.threads
     else:
         raw = read_config_file(arguments.config) if arguments.config else {}
         config = PretrainConfig.from_dict(apply_overrides(raw, arguments.overrides))
+    if threads:
+        torch.set_num_threads(threads)
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
     with stop_on_signals(arguments.language) as stop:
         try:

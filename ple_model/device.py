@@ -33,6 +33,13 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def same_device(name: str, recorded: str) -> torch.device:
+    """The device to go on with: `name`, or where that is `auto` the kind that a run was trained on, if this machine has it."""
+    if name != "auto":
+        return pick_device(name)
+    return pick_device(recorded if recorded != "cuda" or torch.cuda.is_available() else "cpu")
+
+
 @dataclass(frozen=True)
 class Precision:
     """Mixed-precision policy of a training on one device."""

@@ -69,10 +69,13 @@ class EncoderStart:
         )  # fmt: skip
 
     def warnings(self, fingerprint: str) -> list[str]:
-        """What to know of an encoder that saw other data."""
-        if self.run.manifest.fingerprint == fingerprint:
-            return []
-        return [f"the encoder was pre-trained on other data ('{self.run.manifest.dataset}')"]
+        """What to know of an encoder whose training has not ended, or that saw other data."""
+        found, its = [], self.run.manifest
+        if its.status != "finished":
+            found.append(f"the encoder's training has not ended: its weights are the best up to epoch {its.epochs}")
+        if its.fingerprint != fingerprint:
+            found.append(f"the encoder was pre-trained on other data ('{its.dataset}')")
+        return found
 
 
 def require_weights(config: Config, given: bool) -> None:

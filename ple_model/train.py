@@ -73,6 +73,8 @@ def train(
             dataset, run_dir, config, preset=preset, device=options.device, start=start, teacher=teacher, encoder=encoder
         )
     run = load_run(run_dir)
+    if teacher is not None:
+        teacher.require_taught(run)
     if run.manifest.status == "finished":
         drop_checkpoint(run_dir)  # of a training that was killed after its last word
         return run

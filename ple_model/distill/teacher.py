@@ -31,9 +31,21 @@ class Teacher:
 
     run: Run
 
+    def require_taught(self, student: Run) -> None:
+        """`UserError` where this is not the teacher that `student` was started with, or it was started without one."""
+        started = student.manifest.teacher
+        if started is None:
+            raise UserError(f"{student.path} was started without a teacher: `ple train DATASET RUN --resume` goes on with it")
+        _require_same(self.run, started.name, started.fingerprint)
+
     def plan(self, student: PLEClusterAdaTT, config: Config) -> LessonPlan:
-        """What it is asked for. `UserError` where it cannot teach this student: no weights, other brands or class names, no
-        task in common, or a hint that one of the two has nothing for."""
+        """What it is asked for. `UserError` where it cannot teach this student: a training that has not ended, other brands or
+        class names, no task in common, or a hint that one of the two has nothing for."""
+        if self.run.manifest.status != "finished":
+            raise UserError(
+                f"{self.run.path} cannot teach yet: its training is {self.run.manifest.status}, not finished; "
+                f"`ple train DATASET {self.run.path} --resume` goes on with it"
+            )
         theirs = self.run.context()
         require_same_names(self.run, student.context, "learn from another run")
         tasks = tuple(t for t in student.task_names if t in self.run.config.tasks and theirs.learned(t))
@@ -73,9 +85,14 @@ def teacher_of(plan: LessonPlan, given: Run | None) -> Run:
             run = load_run(Path(plan.path))
         except UserError as e:
             raise UserError(f"the teacher's answers are not complete: {e}; `ple distill TEACHER RUN --resume` names it") from e
-    if weights_mark(run) != plan.fingerprint:
+    _require_same(run, plan.name, plan.fingerprint)
+    return run
+
+
+def _require_same(run: Run, name: str, fingerprint: str) -> None:
+    mark = weights_mark(run)
+    if mark != fingerprint:
         raise UserError(
             f"{run.path} is not the teacher that this run was started with: its weights have the fingerprint "
-            f"{weights_mark(run)[:12]}, those of '{plan.name}' had {plan.fingerprint[:12]}"
+            f"{mark[:12]}, those of '{name}' had {fingerprint[:12]}"
         )
-    return run

@@ -7,6 +7,8 @@ against the model itself.
 Both come from one traced program. ONNX has no running maximum, no recurrence with a backward of its own and no shapes that
 depend on how many points of a diagram are valid: the layers concerned take an equal form while a graph is made
 (`layers.liquid`, `layers.persistence`).
+
+`torch.export` keeps what a program was traced with in its file: it is traced with zeros, so that no customer travels with it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ FILES: dict[str, str] = {"torch": "model.pt2", "onnx": "model.onnx"}
 SIZES = (1, 7, 64)
 """Rows of the batches that the graph is held against the model with."""
 TRACED = 5
-"""Rows that it is traced with: a size of 1 would be taken for a constant."""
+"""Rows of zeros that it is traced with: a size of 1 would be taken for a constant."""
 TOLERANCE = 1e-4
 """Of a difference in shares of 1 + the model's own value: single precision, whose sums run in another order, stays ten times
 below it on the bundled runs."""
@@ -49,6 +51,7 @@ class ExportedModel:
     format: str
     bytes: int
     rows: int
+    """Different ones that it was held against the model on."""
     difference: float
     """Largest difference from the model on these rows, in shares of 1 + the model's own value."""
     signature: GraphSignature
@@ -64,13 +67,13 @@ class ExportedModel:
         ins, outs = len(self.signature.inputs), len(self.signature.outputs)
         return (
             f"{self.path}: {self.bytes / 1e6:.1f} MB, {ins} inputs, {outs} outputs, any number of rows\n"
-            f"the same as the model to {self.difference:.1e} on {self.rows} rows"
+            f"the same as the model to {self.difference:.1e} on {self.rows} rows, in batches of {_listed(SIZES)}"
         )
 
 
 def export(run: Run, out: Path, form: Format = "torch", dataset: Dataset | None = None) -> ExportedModel:
-    """Write the folder `out`. `dataset`: rows to trace with and compare on (default: the run's sample). `UserError` where the
-    run cannot be scored, ONNX is not installed, or the graph says something else than the model."""
+    """Write the folder `out`. `dataset`: rows to compare on (default: the run's sample). `UserError` where the run cannot
+    be scored, ONNX is not installed, or the graph says something else than the model."""
     if form == "onnx":
         _require_onnx()
     rows = dataset if dataset is not None else run.sample()
@@ -80,17 +83,25 @@ def export(run: Run, out: Path, form: Format = "torch", dataset: Dataset | None 
     batch = rows.load(None, max(SIZES)).inputs
     with staged_folder(out) as fresh:
         file = fresh / FILES[form]
-        program = _traced(served, tensors(signature, batch.rows(torch.arange(TRACED) % len(batch))))
+        program = _traced(served, made_up(signature))
         answer = _write_torch(program, file) if form == "torch" else _write_onnx(program, file, signature)
-        count, difference = 0, 0.0
+        difference = 0.0
         for size in SIZES:
             given = tensors(signature, batch.rows(torch.arange(size) % len(batch)))
             difference = max(difference, _difference(served, answer, given, signature))
-            count += size
         size = sum(p.stat().st_size for p in fresh.iterdir())
-        found = ExportedModel(out / FILES[form], form, size, count, difference, signature)
+        found = ExportedModel(out / FILES[form], form, size, min(len(batch), max(SIZES)), difference, signature)
         write_json(fresh / "signature.json", {**signature.to_dict(), "check": found.to_dict()["check"]})
     return found
+
+
+def made_up(signature: GraphSignature) -> tuple[Tensor, ...]:
+    """`TRACED` rows of the shapes and types of the inputs, all zeros: nobody's."""
+    return tuple(torch.zeros((TRACED, *i.shape), dtype=getattr(torch, i.dtype)) for i in signature.inputs)
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    return f"{', '.join(map(str, sizes[:-1]))} and {sizes[-1]}"
 
 
 def _require_onnx() -> None:

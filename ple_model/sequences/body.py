@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ple_model.layers.liquid import CfC
+from ple_model.layers.liquid import CfC, running_max
 from ple_model.layers.precision import full_precision, widen
 from ple_model.layers.selective_scan import Mamba2Block
 from ple_model.sequences.config import EncoderConfig
@@ -67,7 +67,7 @@ class LiquidBlock(nn.Module):
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         """x [N, P, D], seen [N, P] -> [N, P, D]; a token depends on those up to it."""
         places = torch.arange(1, x.shape[1] + 1, device=x.device)
-        last = torch.where(seen, places, 0).cummax(dim=1).values
+        last = running_max(torch.where(seen, places, 0))
         before = functional.pad(last, (1, 0))[:, :-1]
         with full_precision(x):
             states = self.cell(widen(self.norm(x)), (places - before)[..., None].to(widen(x).dtype))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.data.dataset.reader import Dataset
-from ple_model.device import machine, pick_device
+from ple_model.device import machine, pick_device, same_device
 from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES
@@ -118,7 +118,7 @@ class _Pretrainer:
     def __init__(self, run: EncoderRun, dataset: Dataset, options: Options, progress: Callback | None, stop: Stop) -> None:
         self.run, self.dataset, self.options, self._stop = run, dataset, options, stop
         self.config, self.manifest = run.training, run.manifest
-        self.device = pick_device(options.device)
+        self.device = same_device(options.device, run.manifest.device)
         torch.manual_seed(self.config.seed)
         self.model = Pretraining(SequenceEncoder(run.config, run.channels, run.length)).to(self.device)
         self.optimizer = torch.optim.AdamW(_groups(self.model, self.config.weight_decay), lr=self.config.learning_rate)

@@ -55,8 +55,11 @@ def anomaly_scorer(run: Run, found: EncoderRun, device: str = "cpu") -> AnomalyS
     encoder = found.encoder.to(device)
     scale = fit_anomaly_scale(encoder, _series(sample, field, device))
     notes: tuple[str, ...] = ()
+    if found.manifest.status != "finished":
+        notes = (f"the encoder's training has not ended: its weights are the best up to epoch {found.manifest.epochs}",)
     if found.manifest.fingerprint != run.manifest.data.fingerprint:
         notes = (
+            *notes,
             f"the encoder learnt from another dataset ('{found.manifest.dataset}') than the run: its errors may be larger",
         )
     return AnomalyScorer(encoder, field, scale, notes)

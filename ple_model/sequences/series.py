@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ple_model.batch import PLEClusterInput
 from ple_model.errors import UserError, did_you_mean
+from ple_model.layers.liquid import running_max
 
 SEQUENCE_FIELDS: tuple[str, ...] = ("txn_seq", "session_seq")
 """Input fields of a dataset that are series."""
@@ -74,6 +75,6 @@ def series_of(inputs: PLEClusterInput, field: str) -> Series:
     if values is None:
         raise UserError(f"the dataset has no field '{field}': there is no series to read")
     here = inputs.present(field)
-    begun = (values != 0).any(dim=2).long().cummax(dim=1).values.bool()
+    begun = running_max((values != 0).any(dim=2).long()).bool()
     seen = begun & here[:, None]
     return Series(torch.where(seen[..., None], values, torch.zeros_like(values)), seen)

@@ -17,7 +17,7 @@ from ple_model.baseline_folder import StoredBaselines
 from ple_model.blend import choose_blends
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.data.dataset.reader import Dataset
-from ple_model.device import Precision, machine, pick_device
+from ple_model.device import Precision, machine, same_device
 from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.distill import lessons
 from ple_model.distill.teacher import Teacher, teacher_of
@@ -58,7 +58,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.run, self.dataset, self.options, self.config = run, dataset, options, run.config
         self.manifest, self._stop = run.manifest, stop or (lambda: False)
-        device = pick_device(options.device if options.device != "auto" else _recorded(run.manifest.device))
+        device = same_device(options.device, run.manifest.device)
         saved = load_checkpoint(run.path / "state")
         self.start = kept_start(run.path) if saved is None else None
         begin = 1 if self.start is None else self.start.phase
@@ -291,11 +291,11 @@ class Trainer:
             self.model.freeze_gates()
 
     def _finish(self) -> None:
+        baselines = self._baselines() if self.options.baselines else None  # a stop leaves a checkpoint: with adapters still
         self.model.eval()
         drop_adapters(self.model)
         self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
         self._write_best()
-        baselines = self._baselines() if self.options.baselines else None
         customers = self.options.sample_customers
         tell = self.report.ending
         for text in finish(self.run.path, self.model, self.dataset, customers=customers, baselines=baselines, tell=tell):
@@ -319,8 +319,3 @@ class Trainer:
         if found.unkept:
             self.report.warn(f"the baselines could not be kept with the dataset: {found.unkept}")
         return found
-
-
-def _recorded(kind: str) -> str:
-    """The device kind of a run that is resumed, if this machine has it."""
-    return kind if kind != "cuda" or torch.cuda.is_available() else "cpu"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -23,6 +26,8 @@ from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import WEIGHTS, EncoderManifest, EncoderRun, load_encoder, write_encoder_config
 from ple_model.sequences.stream import MODES, EncoderMode
 from ple_model.train import Options, train
+from ple_model.training import trainer
+from ple_model.translation import training_sentence
 from tests.factories import random_context, random_inputs
 from tests.fakes import tiny_config
 
@@ -31,9 +36,9 @@ SHORT = {"phase1_epochs": 1, "phase2_epochs": 1}
 ENCODER = "experts.temporal.pretrained.encoder."
 
 
-def write_run(folder: Path, channels: int = 16, length: int = 180) -> EncoderRun:
+def write_run(folder: Path, channels: int = 16, length: int = 180, frequency: Literal["off", "on"] = "off") -> EncoderRun:
     folder.mkdir(parents=True)
-    config = PretrainConfig(EncoderConfig(width=8, heads=2, layers=1, patch=30, stride=30))
+    config = PretrainConfig(EncoderConfig(width=8, heads=2, layers=1, patch=30, stride=30, frequency=frequency))
     with torch.random.fork_rng():
         torch.manual_seed(7)
         encoder = SequenceEncoder(config.encoder, channels, length)
@@ -104,6 +109,34 @@ def test_a_run_trains_what_its_mode_says_and_stands_alone(
     said = load_run(run.path).model()(small_dataset.load("test").inputs)
     assert said.encoded.expert_aux["temporal"].internals["mixing_weights"].shape[1] == 7
     assert not (run.path / "state" / "start.safetensors").exists()
+
+
+def test_a_run_with_adapters_stopped_while_baselines_are_measured_goes_on(
+    encoder: EncoderRun, small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoint still has the adapters that a resumed training begins with."""
+
+    def measured(dataset: Dataset, tell: Callable[[float, str], None]) -> None:
+        tell(0.5, "boosting")
+        raise UserError("none today")
+
+    monkeypatch.setattr(trainer, "stored", lambda dataset: None)
+    monkeypatch.setattr(trainer, "measure", measured)
+    options = replace(QUICK, baselines=True)
+    short, asking = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 0}}), [False]
+
+    def stop_there(line: dict[str, Any]) -> None:
+        asking[0] |= line["event"] == "baselines"
+
+    run = train(
+        small_dataset, tmp_path / "run", short, options=options, encoder=EncoderStart(encoder, "lora"), progress=stop_there,
+        stop=lambda: asking[0],
+    )  # fmt: skip
+    assert run.manifest.status == "stopped"
+    again = train(small_dataset, tmp_path / "run", short, options=options, resume=True)
+    assert again.manifest.status == "finished"
+    before, after = (read_tensors(tmp_path / "run" / "model.safetensors")[0], run.model().state_dict())
+    assert all(torch.equal(before[k], after[k]) for k in before)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -192,6 +225,24 @@ def test_an_encoder_that_does_not_fit_is_one_sentence(encoder: EncoderRun, tiny_
     with pytest.raises(UserError, match=r"lora_targets\[0\].*did you mean 'query'"):
         add_adapters(model)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_target_that_also_names_a_module_of_layers_means_the_layer(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    """`embed`: a linear layer of the tokens, and a sequence of modules in the frequency branch."""
+    encoder = write_run(tmp_path / "run", frequency="on")
+    config = tiny_config({"shared_experts": {"temporal": {"lora_targets": ["embed"]}}})
+    model = PLEClusterAdaTT(EncoderStart(encoder, "lora").into(config, tiny_dataset), random_context())
+    add_adapters(model)
+    adapted = {k.removeprefix(ENCODER).partition(BASE)[0] for k in model.state_dict() if BASE in k}
+    assert adapted == {"tokens.embed"}
+
+
+def test_an_encoder_whose_training_has_not_ended_is_said_so(encoder: EncoderRun) -> None:
+    cut = replace(encoder, manifest=replace(encoder.manifest, status="stopped", epochs=3))
+    assert EncoderStart(encoder).warnings(encoder.manifest.fingerprint) == []
+    (said,) = EncoderStart(cut).warnings(encoder.manifest.fingerprint)
+    assert said == "the encoder's training has not ended: its weights are the best up to epoch 3"
+    assert training_sentence(said, "ko") != said
 
 
 def test_the_command_says_what_does_not_go_together(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -136,6 +138,10 @@ def test_another_teacher_cannot_go_on(whole: Run, tiny_dataset: Dataset, tiny_ru
     train(tiny_dataset, run, student(), options=QUICK, teacher=Teacher(tiny_run), stop=lambda: True)
     with pytest.raises(UserError, match="is not the teacher"):
         train(tiny_dataset, run, student(), options=QUICK, teacher=Teacher(whole), resume=True)
+    with pytest.raises(UserError, match="is not the teacher"):  # nor may it report on one that has ended
+        train(tiny_dataset, whole.path, student(), options=QUICK, teacher=Teacher(whole), resume=True)
+    with pytest.raises(UserError, match="was started without a teacher"):
+        train(tiny_dataset, tiny_run.path, student(), options=QUICK, teacher=Teacher(whole), resume=True)
 
 
 def test_the_command_reports_teacher_student_and_the_student_alone(
@@ -158,6 +164,46 @@ def test_the_command_reports_teacher_student_and_the_student_alone(
     assert main(["distill", *words, "--resume", "--set", "training.seed=1"]) == 2
     assert "--resume goes on under the run's own config" in capsys.readouterr().err
     assert main(["distill", str(tiny_run.path), str(tiny_run.path), "--dataset", str(tiny_dataset.path), "--quiet"]) == 2
+
+
+def test_a_training_that_has_not_ended_teaches_nobody(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    cut = replace(tiny_run, manifest=replace(tiny_run.manifest, status="stopped"))
+    with pytest.raises(UserError, match="cannot teach yet: its training is stopped"):
+        train(tiny_dataset, tmp_path / "run", student(), options=QUICK, teacher=Teacher(cut))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_student_and_the_one_alone_go_on_as_they_were_begun(
+    whole: Run, tiny_dataset: Dataset, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """With their threads, preset and settings; a folder that is taken is refused before anything is trained."""
+    command = "ple distill RUN OUT --student v3_14 --set training.seed=3 --set distillation.share=0.7 --threads 3"
+    begun = replace(whole.manifest, threads=3, preset="v3_14", command=command)
+    out = shutil.copytree(whole.path, tmp_path / "out")
+    begun.save(out)
+    asked: list[tuple[str, str, str | None]] = []
+    threads: list[int] = []
+
+    def train_nothing(dataset: Dataset, folder: Path, config: Config, **given: Any) -> Run:
+        asked.append((folder.name, given["preset"], given["options"].command))
+        run = load_run(out)
+        return run if len(asked) == 1 else replace(run, manifest=replace(run.manifest, status="stopped"))
+
+    monkeypatch.setattr("ple_model.train.train", train_nothing)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    words = ["distill", str(tiny_run.path), str(out), "--dataset", str(tiny_dataset.path), "--quiet"]
+    assert main([*words, "--alone", str(whole.path)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert main([*words, "--resume", "--alone", str(whole.path)]) == 2
+    assert "has learnt from a teacher" in capsys.readouterr().err
+    assert not asked
+    assert main([*words, "--resume", "--alone", str(tmp_path / "alone")]) == 0
+    again = "ple train DATASET RUN --preset v3_14 --set training.seed=3 --threads 3 --no-baselines"
+    assert asked[1] == ("alone", "v3_14", again)
+    assert threads == [3]
+    on = f"ple distill {tiny_run.path} {out} --resume --dataset {tiny_dataset.path} --alone {tmp_path / 'alone'}"
+    assert f"stopped; `{on}` goes on" in capsys.readouterr().err
 
 
 def test_a_model_beside_itself_is_not_behind(tiny_run: Run, tiny_dataset: Dataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from ple_model.cli import main
 from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.reader import Dataset
+from ple_model.device import same_device
 from ple_model.errors import UserError
 from ple_model.files import read_tensors
 from ple_model.progress import read_progress
@@ -97,6 +99,23 @@ def test_it_resumes_exactly_after_a_stop_and_after_a_kill(small_dataset: Dataset
     assert same(weights(done.path), weights(trained))
     assert lines(done.path, "stopped", "resumed") == lines(trained)
     assert not (done.path / "state" / "checkpoint.safetensors").exists()
+
+
+def test_a_resumed_one_has_the_threads_and_the_device_that_it_was_begun_with(
+    small_dataset: Dataset, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    replace(load_encoder(run).manifest, threads=3).save(run)
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    assert main(["pretrain", str(small_dataset.path), str(run), "--resume", "--quiet"]) == 0
+    assert main(["pretrain", str(small_dataset.path), str(run), "--resume", "--quiet", "--threads", "2"]) == 0
+    assert threads == [3, 2]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [same_device(*names).type for names in (("auto", "cpu"), ("auto", "cuda"), ("cuda:0", "cpu"))] == [
+        "cpu", "cuda", "cuda",
+    ]  # fmt: skip
 
 
 def test_the_manifest_says_what_it_cost(small_dataset: Dataset, trained: Path) -> None:
