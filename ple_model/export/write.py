@@ -83,7 +83,7 @@ def export(run: Run, out: Path, form: Format = "torch", dataset: Dataset | None 
     batch = rows.load(None, max(SIZES)).inputs
     with staged_folder(out) as fresh:
         file = fresh / FILES[form]
-        program = _traced(served, made_up(signature))
+        program = _traced(served, made_up(tensors(signature, batch.rows(torch.arange(TRACED) % len(batch)))))
         answer = _write_torch(program, file) if form == "torch" else _write_onnx(program, file, signature)
         difference = 0.0
         for size in SIZES:
@@ -95,9 +95,9 @@ def export(run: Run, out: Path, form: Format = "torch", dataset: Dataset | None 
     return found
 
 
-def made_up(signature: GraphSignature) -> tuple[Tensor, ...]:
-    """`TRACED` rows of the shapes and types of the inputs, all zeros: nobody's."""
-    return tuple(torch.zeros((TRACED, *i.shape), dtype=getattr(torch, i.dtype)) for i in signature.inputs)
+def made_up(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Rows of the shapes and types of `given`, all zeros: nobody's."""
+    return tuple(torch.zeros_like(v) for v in given)
 
 
 def _listed(sizes: tuple[int, ...]) -> str:
