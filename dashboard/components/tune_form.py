@@ -25,6 +25,12 @@ SHORT = 4
 """The first keys that a study searches over unless others are chosen: with a dozen trials more cannot be told apart."""
 
 
+def folded_form() -> None:
+    """The form below a study that is shown."""
+    with ui.expander(t("tune.new"), icon=":material/add:", expanded=False):
+        tune_form()
+
+
 def tune_form() -> None:
     """The form; nothing is started before its own button."""
     if why := access.why_not():

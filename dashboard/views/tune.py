@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.harmless import harmless
-from dashboard import studies, ui
-from dashboard.components import put, tune_job, tune_result
-from dashboard.components.tune_form import tune_form
+from dashboard import access, studies, tune_job_card, ui
+from dashboard.components import put, tune_result
+from dashboard.components.tune_form import folded_form, tune_form
 from dashboard.frame import Frame
 from dashboard.i18n import t
 from dashboard.view import View
@@ -17,7 +17,8 @@ from ple_model.tuning.record import is_study
 
 
 def render(frame: Frame | None) -> None:
-    st.fragment(tune_job.panel, run_every="3s" if tune_job.busy() else None)()
+    if not access.why_not():  # the list of jobs is a file of the user's own
+        st.fragment(tune_job_card.panel, run_every="3s" if tune_job_card.busy() else None)()
     here = studies.folders()
     if not here:
         put.info(t("tune.empty"), icon=":material/tune:")
@@ -29,8 +30,7 @@ def render(frame: Frame | None) -> None:
     chosen = ui.selectbox(t("tune.study"), list(here), key="study", bind="query-params", width=320)
     put.chosen(t("tune.study"), harmless(chosen))
     _shown(chosen)
-    with ui.expander(t("tune.new"), icon=":material/add:", expanded=False):
-        tune_form()
+    folded_form()
 
 
 def _shown(name: str) -> None:
