@@ -60,10 +60,11 @@ def success(body: str, **options: Any) -> None:
     _text("success", body)
 
 
-def info(body: str, **options: Any) -> None:
+def info(body: str, *, saved: str | None = None, **options: Any) -> None:
+    """`saved`: what the saved page says instead, where the screen names a customer."""
     body = harmless(body)
     ui.info(literal(body), **options)
-    _text("info", body)
+    _text("info", body if saved is None else harmless(saved))
 
 
 def warning(body: str, **options: Any) -> None:
@@ -72,10 +73,11 @@ def warning(body: str, **options: Any) -> None:
     _text("warning", body)
 
 
-def error(body: str, **options: Any) -> None:
+def error(body: str, *, saved: str | None = None, **options: Any) -> None:
+    """`saved`: as in `info`."""
     body = harmless(body)
     ui.error(literal(body), **options)
-    _text("error", body)
+    _text("error", body if saved is None else harmless(saved))
 
 
 def metric(label: str, value: Any, delta: Any = None, **options: Any) -> None:

@@ -58,12 +58,11 @@ def section(frame: Frame, encoder: EncoderRun, learned: LearnedMap | None) -> No
     try:
         found = state.steps_of(encoder.path, frame.run.path, customer, frame.data)
     except UserError as e:
-        ui.error(str(e), icon=":material/error:")  # names the id, or others like it: on the screen alone
-        put.saved_only(t("export.no_customer", customer=mask), "error")
+        said = t("export.no_customer", customer=mask)
+        put.error(str(e), icon=":material/error:", saved=said)  # the sentence names the id, or others like it
         return
     if not np.isfinite(found.error).any():
-        ui.info(t("sequences.silent", customer=customer))
-        put.saved_only(t("sequences.silent", customer=mask), "info")
+        put.info(t("sequences.silent", customer=customer), saved=t("sequences.silent", customer=mask))
         return
     _said(found, learned)
     _figures(found, int(channel), learned)

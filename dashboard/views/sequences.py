@@ -61,7 +61,7 @@ def render(frame: Frame) -> None:
         if learned is not None:
             sequence_probe.section(learned)
     except UserError as e:
-        ui.error(str(e), icon=":material/error:")  # may name a customer: on the screen alone
+        put.error(str(e), icon=":material/error:")
 
 
 VIEW = View("sequences", "understand", 3, ":material/timeline:", "analysis", render)

@@ -27,8 +27,8 @@ def _explained(frame: Frame, customer: str, task: str) -> Explanation | None:
         condition = e.condition.ko if language() == "ko" else e.condition.en
         put.info(t("why.undefined", condition=condition), icon=":material/block:")
     except UserError as e:
-        ui.error(str(e), icon=":material/error:")  # names the id, or others like it: on the screen alone
-        put.saved_only(t("export.no_customer", customer=report.mask_of(frame)(customer)), "error")
+        said = t("export.no_customer", customer=report.mask_of(frame)(customer))
+        put.error(str(e), icon=":material/error:", saved=said)  # the sentence names the id, or others like it
     return None
 
 
