@@ -30,7 +30,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--encoder", type=folder_in, metavar="RUN_ENCODER",
-        help="an encoder run (ple pretrain): adds how unexpected a customer's last days are, as a percentile",
+        help="an encoder run (ple pretrain): adds how hard the last 14 days are to explain, as a percentile",
     )  # fmt: skip
     parser.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument("--workers", type=PROCESSES, default=2, help="processes for the topology step (default: 2)")

@@ -30,7 +30,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
     parser.add_argument(
-        "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
+        "--language", choices=("en", "ko"), default="en", help="language of progress, warnings and errors (default: en)"
     )
     add_json(parser)
 
@@ -68,6 +68,8 @@ def _pretrain(arguments: Arguments) -> int:
                 Dataset.open(arguments.dataset), arguments.run, config, resume=arguments.resume, progress=bar, stop=stop.asked,
                 options=Options(device=arguments.device, command=_again(arguments)),
             )  # fmt: skip
+        except UserError as e:
+            raise type(e)(training_sentence(str(e), arguments.language)) from e
         finally:
             if bar is not None:
                 bar.close()

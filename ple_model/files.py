@@ -55,6 +55,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
     """`module.load_state_dict`, names and shapes checked first, so that a foreign file is one sentence and changes nothing."""
+    require_fit(module, tensors, source)
+    module.load_state_dict(dict(tensors))
+
+
+def require_fit(module: torch.nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
+    """`UserError` unless the tensors have the names and shapes of the module's (which may be on the meta device)."""
     own = module.state_dict()
     missing, foreign = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
     if missing or foreign:
@@ -69,4 +75,3 @@ def load_weights(module: torch.nn.Module, tensors: Mapping[str, Tensor], source:
                 f"{source} does not fit the run's config: '{name}' has shape {tuple(tensors[name].shape)}, "
                 f"the model expects {tuple(tensor.shape)}"
             )
-    module.load_state_dict(dict(tensors))

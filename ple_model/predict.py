@@ -12,8 +12,8 @@ customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
 * A task that had no label in training keeps its columns, empty: its tower says nothing about anybody. So does a task for a row
   that it is not defined for (`tasks.Condition`), whose fallback mark is set. `T_reason` says why a score is empty.
 * `fallback_reason`: customers without any activity in the feature window are marked for every task, whatever the uncertainty.
-* `anomaly`, where an encoder run is given: how hard the customer's last days are to explain, as a percentile among the training
-  customers of the run's sample (`sequences.anomaly`); NULL for who had no such days.
+* `anomaly`, where an encoder run is given: how hard the customer's last 14 days are to explain, as a percentile among the
+  validation customers of the run's sample (`sequences.scoring`); NULL for who had no such days.
 * `offers`, `offers_p`: the N likeliest next best actions with their probabilities, given that the customer responds to one.
 
 Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all; inputs or
@@ -86,7 +86,7 @@ class ScoreFile:
     """Rows with a score, by task that has a threshold."""
     calibrated: tuple[str, ...]
     unusual: float | None = None
-    """Share of the rows whose last days are above the 99th percentile of the training customers; None without an encoder."""
+    """Share of the rows whose last days are above the 99th percentile of the reference; None where nobody is ranked."""
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class ScoreFile:
             said = "no row is scored" if share is None else f"{share:.1%} of {self.scored[t]:,} scored rows"
             lines.append(f"  {t:<20} marked above {v:.4g}: {said}")
         if self.unusual is not None:
-            lines.append(f"  last days above the 99th percentile of the training customers: {self.unusual:.1%} (usual: 1%)")
+            lines.append(f"  last days above the 99th percentile of the reference: {self.unusual:.1%} (usual: 1%)")
         return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
 
 
@@ -185,7 +185,8 @@ def score_to_parquet(
     return ScoreFile(
         out, written.rows, written.customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent),
         thresholds, said, {t: n / written.scored[t] if written.scored[t] else None for t, n in written.marked.items()},
-        written.scored, calibrated, None if anomaly is None else written.unusual / max(1, written.rows),
+        written.scored, calibrated,
+        None if anomaly is None or not anomaly.ranks else written.unusual / max(1, written.rows),
         (*(() if anomaly is None else anomaly.notes), *_notes(run, model, silent, written, unseen), *_notes_of_data(data)),
     )  # fmt: skip
 

@@ -14,7 +14,8 @@ ODD_COLOUR = "#D1495B"
 
 
 def restored(found: CustomerSteps, channel: int, odd: NDArray[np.bool_]) -> go.Figure:
-    """A channel's values as bars, what was said of each step while it was hidden as a line; `odd` [L] steps are marked."""
+    """A channel's values as bars, what was said of each step while it was hidden as a line (none of an encoder that does not
+    restore); `odd` [L] steps are marked."""
     c = found.channels[channel]
     values, said = found.values[:, channel], found.restored[:, channel]
     seen = np.isfinite(found.error)
@@ -23,7 +24,10 @@ def restored(found: CustomerSteps, channel: int, odd: NDArray[np.bool_]) -> go.F
     told = {"customdata": c.shown(values)[seen], "hovertemplate": hover}
     out.add_trace(go.Bar(x=x[seen], y=values[seen], name="seen", marker={"opacity": 0.55}, **told))
     told = {"customdata": c.shown(said)[seen], "hovertemplate": hover}
-    out.add_trace(go.Scatter(x=x[seen], y=said[seen], name="restored while hidden", mode="lines", line={"width": 2}, **told))
+    if found.restores:
+        out.add_trace(
+            go.Scatter(x=x[seen], y=said[seen], name="restored while hidden", mode="lines", line={"width": 2}, **told)
+        )
     marked = seen & odd
     if marked.any():
         mark = {"symbol": "x", "size": 9, "color": ODD_COLOUR}

@@ -82,9 +82,10 @@ class CustomerSteps:
     values: FloatArray
     """[L, C] unscaled."""
     restored: FloatArray
-    """[L, C] what was said of each step while its block was hidden."""
+    """[L, C] what was said of each step while its block was hidden; NaN of an encoder that has not learnt to restore steps."""
     error: FloatArray
-    """[L] mean error of a step over the channels, in deviations of the series; NaN where nothing was seen."""
+    """[L] mean error of a step over the channels, in deviations of the series; NaN where nothing was seen, 0 of an encoder
+    that has not learnt to restore steps."""
     blocks: tuple[tuple[int, int], ...]
     """Steps [first, stop) that were hidden together."""
     weight: FloatArray
@@ -95,6 +96,11 @@ class CustomerSteps:
     """[C] how much of a channel's spectrum enters."""
     period: FloatArray | None
     """[C] steps of one turn of a channel's strongest frequency."""
+
+    @property
+    def restores(self) -> bool:
+        """Has the encoder learnt to restore hidden steps?"""
+        return bool(np.isfinite(self.restored).all())
 
     @property
     def steps(self) -> list[str]:

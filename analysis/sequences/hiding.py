@@ -17,10 +17,10 @@ class Hidden:
     """Of one series, fitted to the encoder's length L."""
 
     restored: Tensor
-    """[L, C] in the units of the series."""
+    """[L, C] in the units of the series; NaN of an encoder that has not learnt to restore steps (`EncoderConfig.restores`)."""
     error: Tensor
     """[L] mean absolute error over the channels, in deviations of the series as measured without the block; NaN where a step
-    was not seen."""
+    was not seen, 0 where the encoder has not learnt to restore: what such a head says means nothing."""
     weight: Tensor
     """[K] how far the pooled tokens move without the block, in their own length; 0 where nothing of it was seen."""
 
@@ -47,6 +47,8 @@ def hide_each(encoder: SequenceEncoder, series: Series) -> Hidden:
     restored = torch.where(hidden[..., None], said, 0.0).sum(dim=0)
     off = ((said - fitted.values).abs() / encoded.scale).mean(dim=2)  # [K, L]
     error = torch.where(hidden, off, 0.0).sum(dim=0)
+    if not encoder.config.restores:
+        restored, error = torch.full_like(restored, np.nan), torch.zeros_like(error)
     error = torch.where(fitted.seen[0], error, torch.full_like(error, np.nan))
     whole = encoder(fitted).pooled.flatten(1)
     moved = (encoded.pooled.flatten(1) - whole).norm(dim=1) / whole.norm().clamp(min=1e-9)

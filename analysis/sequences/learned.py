@@ -142,8 +142,10 @@ def embedded(encoder: EncoderRun, series: Series) -> NDArray[np.float32]:
 
 
 def _errors(encoder: EncoderRun, series: Series, train: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(mean error a row where it was measured [n], errors of those days [any])."""
+    """(mean error a row where it was measured [n], errors of those days [any]); none of an encoder that does not restore."""
     error = np.full(len(series), np.nan, np.float32)
+    if not encoder.config.restores:
+        return error, np.zeros(0, np.float32)
     mine = np.flatnonzero(train & series.seen.any(dim=1).numpy())
     mine = np.sort(np.random.default_rng(SEED).permutation(mine)[:MOST_HIDDEN])
     days: list[NDArray[np.float32]] = []

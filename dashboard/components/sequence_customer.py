@@ -108,6 +108,9 @@ def _said(found: CustomerSteps, learned: LearnedMap | None) -> None:
                 recent=f"{found.recent(last):.0%}",
             )
         )
+    if not found.restores:
+        put.info(t("sequences.untaught"))
+        return
     if learned is None or not learned.day_count:
         put.caption(t("sequences.no_percentile"))
         return
@@ -126,7 +129,8 @@ def _figures(found: CustomerSteps, channel: int, learned: LearnedMap | None) -> 
     odd = np.zeros(len(found.error), bool) if percentile is None else percentile > ODD
     show(
         figures.restored(found, channel, odd), "sequence-restored",
-        title=t("sequences.restored", channel=label(found.channels[channel].name)), caption=t("sequences.restored_help"),
+        title=t("sequences.restored" if found.restores else "sequences.seen", channel=label(found.channels[channel].name)),
+        caption=t("sequences.restored_help") if found.restores else "",
         points=True, wide=True,
     )  # fmt: skip
     caption = t("sequences.counting_help" if found.attention is not None else "sequences.counting_alone_help")

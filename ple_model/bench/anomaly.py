@@ -9,6 +9,7 @@ and of how they differ from the days before, fitted on the training customers as
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,23 +24,35 @@ from ple_model.sequences.series import Series
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
+Seen = NDArray[np.bool_]
 
 
-def z_scores(x: Floats, last: int = LAST_STEPS) -> Array:
-    """[n] the largest distance of a last day's amount from the mean of the days before, in their deviations."""
-    amount = x[:, :, AMOUNT].astype(np.float64)
-    before = amount[:, :-last]
-    spread = np.maximum(before.std(axis=1), 1e-3)
-    return np.asarray((np.abs(amount[:, -last:] - before.mean(axis=1, keepdims=True)) / spread[:, None]).max(axis=1))
+def z_scores(x: Floats, seen: Seen, last: int = LAST_STEPS) -> Array:
+    """[n] the largest distance of a last day's amount from the mean of the days before, in their deviations; of the days that
+    are seen [n, L]."""
+    amount, there = x[:, :, AMOUNT].astype(np.float64)[:, :, None], seen[:, :, None]
+    mean, spread, _ = _moments(amount[:, :-last], there[:, :-last])
+    distance = np.abs(amount[:, -last:] - mean[:, None]) / np.maximum(spread, 1e-3)[:, None]
+    return np.asarray(np.where(there[:, -last:], distance, 0.0).max(axis=(1, 2)))
 
 
-def statistics_of(x: Floats, last: int = LAST_STEPS) -> Floats:
-    """[n, 8 C] of the last days and of their difference to the days before: mean, deviation, largest, mean change a day."""
+def statistics_of(x: Floats, seen: Seen, last: int = LAST_STEPS) -> Floats:
+    """[n, 8 C] of the last days and of their difference to the days before: mean, deviation, largest, mean change a day; of the
+    days that are seen [n, L], 0 where there is none."""
     parts = []
-    for days in (x[:, -last:], x[:, :-last]):
-        change = np.abs(np.diff(days, axis=1)).mean(axis=1)
-        parts.append(np.concatenate([days.mean(axis=1), days.std(axis=1), days.max(axis=1), change], axis=1))
-    return np.concatenate([parts[0], parts[0] - parts[1]], axis=1)
+    for days, there in ((x[:, -last:], seen[:, -last:]), (x[:, :-last], seen[:, :-last])):
+        change, _, _ = _moments(np.abs(np.diff(days, axis=1)), (there[:, 1:] & there[:, :-1])[:, :, None])
+        parts.append(np.concatenate([*_moments(days, there[:, :, None]), change], axis=1))
+    return np.concatenate([parts[0], parts[0] - parts[1]], axis=1).astype(np.float32)
+
+
+def _moments(days: NDArray[Any], there: Seen) -> tuple[Array, Array, Array]:
+    """(mean, deviation, largest) [n, C] of days [n, L, C] where `there` [n, L, 1]; 0 where there is none."""
+    n = np.maximum(there.sum(axis=1), 1)
+    mean = np.where(there, days, 0.0).sum(axis=1) / n
+    spread = np.sqrt((np.where(there, days - mean[:, None], 0.0) ** 2).sum(axis=1) / n)
+    largest = np.where(there.any(axis=1), np.where(there, days, -np.inf).max(axis=1), 0.0)
+    return mean, spread, largest
 
 
 def run(settings: Settings) -> list[Row]:
@@ -49,8 +62,8 @@ def run(settings: Settings) -> list[Row]:
         test = test.taken(alive)
         pieces = (train.series.rows(slice(i, i + PIECE)) for i in range(0, len(train), PIECE))
         scale = fit_anomaly_scale(made.encoder, pieces)
-        forest = _forest(statistics_of(train.series.values.numpy()), settings.seed)
-        healthy = test.series.values.numpy()
+        forest = _forest(statistics_of(train.series.values.numpy(), train.series.seen.numpy()), settings.seed)
+        healthy, seen = test.series.values.numpy(), test.series.seen.numpy()
 
         def encoder_scores(x: Floats) -> Array:
             series = Series(torch.from_numpy(x), test.series.seen)
@@ -58,9 +71,12 @@ def run(settings: Settings) -> list[Row]:
             return np.nan_to_num(np.concatenate(found))
 
         def forest_scores(x: Floats) -> Array:
-            return np.asarray(-forest.score_samples(statistics_of(x)), np.float64)
+            return np.asarray(-forest.score_samples(statistics_of(x, seen)), np.float64)
 
-        ways = {"encoder": encoder_scores, "z-score of amounts": z_scores, "isolation forest": forest_scores}
+        def z(x: Floats) -> Array:
+            return z_scores(x, seen)
+
+        ways = {"encoder": encoder_scores, "z-score of amounts": z, "isolation forest": forest_scores}
         usual = {name: way(healthy) for name, way in ways.items()}
         out: list[Row] = []
         for kind in KINDS:

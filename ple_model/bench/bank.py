@@ -1,7 +1,7 @@
 """The synthetic bank that the proofs of sequences are measured on: events, dataset and a pre-trained encoder, kept in a folder.
 
-Made once: `events/`, `dataset/`, `encoder/`; what is there is used as it is. Personas are not in any table that a model reads:
-they are drawn again from the bank's seed.
+Made once: `events/`, `dataset/`, `encoder/`; what is there is used as it is, where it is what was asked for. Personas are not
+in any table that a model reads: they are drawn again from the bank's seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.manifest import EventsManifest
 from ple_model.errors import UserError
 from ple_model.metrics import auc_of
+from ple_model.sequences.config import PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder, pool
+from ple_model.sequences.encoder_run import load_encoder
 from ple_model.sequences.series import Series, series_of
 
 FIELD = "txn_seq"
@@ -93,21 +95,36 @@ def bank(settings: Settings) -> Iterator[Bank]:
 def _made(folder: Path, settings: Settings) -> Bank:
     from ple_model.data.build.build import build  # late: DuckDB and all of the features
     from ple_model.data.synth import generate  # late: the synthetic bank
-    from ple_model.sequences.config import PretrainConfig  # late: beside what it configures
     from ple_model.sequences.pretrain import pretrain  # late: a training
 
     events, data, run = folder / "events", folder / "dataset", folder / "encoder"
     folder.mkdir(parents=True, exist_ok=True)
+    customers = settings.pick(settings.customers, 300)
     if not (events / "events.json").exists():
-        generate(events, settings.pick(settings.customers, 300), settings.seed)
-    seed = int(EventsManifest.load(events).parameters["seed"])
+        generate(events, customers, settings.seed)
+    stored = EventsManifest.load(events).parameters
+    for name, wanted in (("customers", customers), ("seed", settings.seed)):
+        if stored.get(name) != wanted:
+            raise UserError(
+                f"{folder} holds a bank of {name} {stored.get(name)}, asked for is {wanted}; name another --bank or ask for "
+                f"what it holds (--quick asks for 300 customers)"
+            )
     dataset = Dataset.open(data) if (data / "dataset.json").exists() else build(events, data)
-    small = {"width": 8, "layers": 1} if settings.quick else {}
-    config = PretrainConfig.from_dict({"encoder": small, "training": {"epochs": settings.pick(EPOCHS, 1), "sequence": FIELD}})
+    shape = {"frequency": "on", **({"width": 8, "layers": 1} if settings.quick else {})}
+    config = PretrainConfig.from_dict({"encoder": shape, "training": {"epochs": settings.pick(EPOCHS, 1), "sequence": FIELD}})
+    if (run / "manifest.json").exists() and (kept := load_encoder(run).whole) != config:
+        raise UserError(f"{run} is not the encoder of this benchmark: {_difference(kept, config)}; name another --bank")
     found = pretrain(dataset, run, config, resume=(run / "manifest.json").exists())
     if found.manifest.status != "finished":
         raise UserError(f"{run} is not finished; `ple pretrain {data} {run} --resume` goes on with it")
-    return Bank(dataset, found.encoder, seed)
+    return Bank(dataset, found.encoder, settings.seed)
+
+
+def _difference(kept: PretrainConfig, wanted: PretrainConfig) -> str:
+    """The first key that differs."""
+    mine, theirs = kept.to_dict(), wanted.to_dict()
+    section, key = next((s, k) for s in mine for k in mine[s] if mine[s][k] != theirs[s][k])
+    return f"{section}.{key} is {mine[section][key]}, asked for is {theirs[section][key]}"
 
 
 @torch.no_grad()

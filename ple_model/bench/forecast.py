@@ -33,6 +33,7 @@ from ple_model.sequences.simple_forecasts import (
     Forecast,
     ForecastError,
     Ridge,
+    Seen,
     fit_ridge,
     forecast_error,
     last_season,
@@ -70,19 +71,19 @@ class Blend:
     other: Forecast
     share: float
 
-    def __call__(self, past: Floats) -> Floats:
-        base = self.base(past)
-        return np.asarray(base + self.share * (self.other(past) - base), np.float32)
+    def __call__(self, past: Floats, seen: Seen) -> Floats:
+        base = self.base(past, seen)
+        return np.asarray(base + self.share * (self.other(past, seen) - base), np.float32)
 
 
 def blend(base: Forecast, other: Forecast, watched: Windows) -> Blend:
     """The share in [0, 1] with the lowest squared error on these windows, in closed form."""
     told, square = 0.0, 0.0
     for first in range(0, len(watched), 256):
-        past = np.array(watched.past[first : first + 256])
+        past, seen = np.array(watched.past[first : first + 256]), np.array(watched.seen[first : first + 256])
         there = watched.target_seen[first : first + 256]
-        low = base(past)
-        step = (other(past) - low).astype(np.float64)[there]
+        low = base(past, seen)
+        step = (other(past, seen) - low).astype(np.float64)[there]
         told += float((step * (watched.future[first : first + 256] - low)[there]).sum())
         square += float((step**2).sum())
     return Blend(base, other, min(1.0, max(0.0, told / square)) if square > 0 else 0.0)

@@ -1,10 +1,10 @@
 """How unexpected a series' last steps are: each is told from all others, and what the encoder could not tell is its error.
 
 Every third block of steps is hidden, three times, until each step has been told once without being seen; an error is in
-deviations of the series and is divided by what the training customers' errors are in that channel on average, so that a
-channel which nobody can tell counts no more than the rest. A customer's score is the root mean square of the steps in
-question, and what is shown is its percentile among the training customers: 99 says that one training customer in a hundred
-was as hard to explain.
+deviations of the series and is divided by what the errors of a reference of customers are in that channel on average, so that
+a channel which nobody can tell counts no more than the rest. A customer's score is the root mean square of the steps in
+question, and what is shown is its percentile among the reference: 99 says that one customer in a hundred there was as hard to
+explain.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CAP = 1e6
 
 @dataclass(frozen=True, eq=False)
 class AnomalyScale:
-    """What is usual among the training customers."""
+    """What is usual among the customers of a reference."""
 
     channel: Array
     """[C] mean absolute error of a step."""
@@ -40,7 +40,7 @@ class AnomalyScale:
     last: int
 
     def percentile(self, scores: Array) -> Array:
-        """Share in percent of the training customers with a lower score (half of those with an equal one); NaN stays NaN."""
+        """Share in percent of the reference with a lower score (half of those with an equal one); NaN stays NaN."""
         below = np.searchsorted(self.scores, scores, "left") + np.searchsorted(self.scores, scores, "right")
         return np.where(np.isnan(scores), np.nan, 50.0 * below / max(1, len(self.scores)))
 
@@ -71,11 +71,11 @@ def scores_of(errors: Array, channel: Array, last: int = LAST_STEPS) -> Array:
     return np.where(n > 0, np.sqrt(squares.sum(axis=1) / np.maximum(n, 1)), np.nan)
 
 
-def fit_anomaly_scale(encoder: SequenceEncoder, training: Iterable[Series], last: int = LAST_STEPS) -> AnomalyScale:
-    """From the series of the training customers. `UserError` where none of their last steps is seen."""
-    errors = [step_errors(encoder, s)[:, -last:] for s in training]
+def fit_anomaly_scale(encoder: SequenceEncoder, reference: Iterable[Series], last: int = LAST_STEPS) -> AnomalyScale:
+    """From the series of a reference of customers. `UserError` where none of their last steps is seen."""
+    errors = [step_errors(encoder, s)[:, -last:] for s in reference]
     if not errors or np.isnan(whole := np.concatenate(errors)).all():
-        raise UserError(f"no training customer has a seen step among the last {last}: there is no usual error to compare with")
+        raise UserError(f"no customer of the reference has a seen step among the last {last}: there is no usual error")
     channel = np.nanmean(whole, axis=(0, 1))
     channel = np.where(channel > 1e-9, channel, 1.0)
     scores = scores_of(whole, channel, last)

@@ -82,6 +82,11 @@ class EncoderConfig:
             yield "frequency", "it must be off where objective is next: a spectrum knows the future"
 
     @property
+    def restores(self) -> bool:
+        """Does the objective teach to restore hidden steps?"""
+        return self.objective in ("masked", "both")
+
+    @property
     def causal(self) -> bool:
         """Does a token hear only what came before it?"""
         return self.objective == "next"

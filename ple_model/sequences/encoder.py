@@ -66,7 +66,9 @@ class SequenceEncoder(nn.Module):
         self.norm = InstanceNorm(config.norm, channels, config.min_scale)
         self.tokens = make_tokens(config, channels, length)
         self.unseen = nn.Parameter(0.02 * torch.randn(width))
-        self.place = nn.Parameter(0.02 * torch.randn(self.tokens.count, width))
+        self.place = nn.Parameter(torch.empty(self.tokens.count, width))  # counted by `fits_memory` before it is filled
+        with torch.no_grad():
+            self.place.copy_(0.02 * torch.randn(self.tokens.count, width))
         self.channel = nn.Parameter(0.02 * torch.randn(self.tokens.groups, 1, width))
         self.frequency = FrequencyBranch(length, config.frequencies, width) if config.frequency == "on" else None
         self.body = make_body(config, self.tokens.count)

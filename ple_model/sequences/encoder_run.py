@@ -19,10 +19,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ple_model.errors import UserError
-from ple_model.files import load_weights, read_json, read_tensors, write_json, write_tensors
+from ple_model.files import load_weights, read_json, read_tensors, require_fit, write_json, write_tensors
 from ple_model.finite import bad_tensors, tensors_sentence
 from ple_model.run_kind import ENCODER
 from ple_model.run_manifest import STATUSES, Status
@@ -138,6 +139,9 @@ class EncoderRun:
         if not is_file(path):
             raise UserError(f"{self.path} has no weights yet: {WEIGHTS} is written after the first epoch")
         tensors, _ = read_tensors(path)
+        with torch.device("meta"):  # its config may ask for any size: no memory is taken that the file does not fill
+            bare = SequenceEncoder(self.config, self.channels, self.length)
+        require_fit(bare, tensors, path)
         encoder = SequenceEncoder(self.config, self.channels, self.length)
         load_weights(encoder, tensors, path)
         if bad := bad_tensors(tensors.items()):

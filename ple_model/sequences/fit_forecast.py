@@ -45,7 +45,7 @@ class FitRecord:
 def fit_forecast(
     module: nn.Module, data: SplitWindows, settings: FitSettings, hear: Callable[[int, float], None] | None = None
 ) -> FitRecord:
-    """Train `module` ([B, L, C] -> [B, H, C]) in place on mean squared error."""
+    """Train `module` ([B, L, C], seen [B, L] -> [B, H, C]) in place on mean squared error."""
     generator = torch.Generator().manual_seed(settings.seed)
     first = next(module.parameters())
     train, watched = data.train.thinned(settings.every), data.validation.thinned(settings.validation_every)
@@ -58,8 +58,8 @@ def fit_forecast(
         module.train()
         order = torch.randperm(len(train), generator=generator).numpy()
         for start in range(0, len(order), settings.batch):
-            past, future, there = _batch(train, order[start : start + settings.batch], first)
-            error = (module(past) - future).square() * there
+            past, seen, future, there = _batch(train, order[start : start + settings.batch], first)
+            error = (module(past, seen) - future).square() * there
             optimizer.zero_grad(set_to_none=True)
             (error.sum() / (there.sum() * future.shape[2]).clamp_min(1)).backward()
             optimizer.step()
@@ -75,8 +75,8 @@ def fit_forecast(
     return FitRecord(tuple(errors), kept)
 
 
-def _batch(w: Windows, rows: NDArray[np.int64], like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Look-backs, futures and whether each step of these is seen [B, H, 1]."""
+def _batch(w: Windows, rows: NDArray[np.int64], like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Look-backs, whether each of their steps is seen [B, L], futures, and whether each step of these is [B, H, 1]."""
     past, future = (torch.from_numpy(a[rows]).to(like.device, like.dtype) for a in (w.past, w.future))
     there = torch.from_numpy(w.target_seen[rows])[:, :, None].to(like.device, like.dtype)
-    return past, future, there
+    return past, torch.from_numpy(w.seen[rows]).to(like.device), future, there

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ple_model.errors import UserError
+from ple_model.sequences.config import EncoderConfig
 from ple_model.sequences.encoder import EncodedSeries, SequenceEncoder
 from ple_model.sequences.series import Series
 from ple_model.sequences.tokens import windows
@@ -24,6 +26,17 @@ PROJECTION = 64
 """Width of what NT-Xent compares; the projection is thrown away afterwards."""
 
 
+def require_patches(config: EncoderConfig, length: int) -> None:
+    """`UserError` where hiding one patch of a series of `length` steps would leave nothing to restore it from."""
+    multi = config.tokens == "multi_patch"
+    name, size = ("patches", min(config.patches)) if multi else ("patch", config.patch)
+    if config.restores and size >= length:
+        raise UserError(
+            f"encoder.{name}: {size} is not valid, it must be below the length of the series ({length}) where objective is "
+            f"{config.objective}: of a single patch nothing is left to restore it from"
+        )
+
+
 class Pretraining(nn.Module):
     """An encoder with what its objective needs beside it."""
 
@@ -31,6 +44,7 @@ class Pretraining(nn.Module):
         super().__init__()
         self.encoder, self.config = encoder, encoder.config
         c = encoder.config
+        require_patches(c, encoder.length)
         width = c.width * (1 if c.tokens == "variate" else encoder.channels)
         self.block = min(c.patches) if c.tokens == "multi_patch" else c.patch
         self.stride = self.block if c.tokens == "multi_patch" else c.stride
@@ -44,7 +58,7 @@ class Pretraining(nn.Module):
         """The losses of a batch by name; their sum is what is minimised."""
         series = series.fitted(self.encoder.length)
         losses: dict[str, Tensor] = {}
-        if self.config.objective in ("masked", "both"):
+        if self.config.restores:
             losses["masked"] = self.masked(series, hidden_patches(series, self.block, self.config.mask_share))
         if self.project is not None:
             losses |= self.contrastive(series)

@@ -1,8 +1,9 @@
 """Plain series from a file: a table (CSV, Parquet, a spreadsheet) with a time column and columns of numbers, one series or,
 with a column of ids, many.
 
-Steps are evenly spaced. A step whose row is missing, or that lacks one of its numbers, is there and *not seen*; two rows of one
-time, or a time between two steps, are errors that name the row: they are faults of the table and no gap.
+Steps are evenly spaced, in time or in calendar months (the same day of each, or its last where it has no such day). A step
+whose row is missing, or that lacks one of its numbers, is there and *not seen*; two rows of one time, or a time between two
+steps, are errors that name the row: they are faults of the table and no gap.
 """
 
 from __future__ import annotations
@@ -85,6 +86,10 @@ def _columns(
     for name in (time, ids, *(channels or ())):
         if name is not None and name not in types:
             raise UserError(f"{file} has no column '{name}'{did_you_mean(name, types)}")
+    if channels and (twice := [c for c in dict.fromkeys(channels) if channels.count(c) > 1]):
+        raise UserError(
+            f"{file}: column '{twice[0]}' is named {channels.count(twice[0])} times among the channels; name it once"
+        )
     moment = _time_column(con, file, types, time, ids)
     chosen = tuple(channels) if channels else tuple(c for c in types if c not in (moment[0], ids))
     if not chosen:
@@ -178,10 +183,11 @@ def _split_by_id(
     for c, name in enumerate(channels):
         if np.isnan(values[:, c]).all():
             raise UserError(f"{file}: column '{name}' has no number at all; leave it out of the channels")
+    number = {who: k for k, who in enumerate(dict.fromkeys(names.tolist()))}
+    whose = np.fromiter((number[who] for who in names.tolist()), np.int64, len(names))
+    order = np.lexsort((times, whose))
     out = []
-    for who in dict.fromkeys(names.tolist()):
-        mine = np.flatnonzero(names == who)
-        mine = mine[np.argsort(times[mine], kind="stable")]
+    for who, mine in zip(number, np.split(order, np.flatnonzero(np.diff(whose[order])) + 1), strict=True):
         of = f"{file}: series '{who}'" if who else str(file)
         out.append(_even(of, str(who), times[mine], values[mine], rows[mine], channels))
     return out
@@ -200,7 +206,7 @@ def _even(
 
 def _steps(of: str, times: Moments, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Moments]:
     """The step of every row, and the time of every step. The step is the most frequent distance of two times, in whole months
-    where all times lie on one day of the month at one hour."""
+    where all times lie on one day of the month (the last where a month is shorter) at one hour."""
     ticks = times.astype(np.int64)
     same = np.flatnonzero(np.diff(ticks) == 0)
     if len(same):
@@ -208,10 +214,9 @@ def _steps(of: str, times: Moments, rows: NDArray[np.int64]) -> tuple[NDArray[np
         raise UserError(f"{of}: rows {a} and {b} have the same time, {times[same[0]]} ({len(same):,} such pairs)")
     if len(ticks) < 2:
         return np.zeros(len(ticks), np.int64), times
-    months = times.astype("datetime64[M]")
-    monthly = (
-        len(np.unique(ticks - months.astype("datetime64[us]").astype(np.int64))) == 1 and np.diff(months.astype(int)).all()
-    )
+    months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")
+    day = _day_of_months(months, days) if len(np.unique(times - days)) == 1 else None
+    monthly = day is not None
     counted = months.astype(np.int64) if monthly else ticks
     distances, often = np.unique(np.diff(counted), return_counts=True)
     step = int(distances[often.argmax()])
@@ -219,19 +224,33 @@ def _steps(of: str, times: Moments, rows: NDArray[np.int64]) -> tuple[NDArray[np
     if len(off):
         raise UserError(
             f"{of}: row {rows[off[0]]} has the time {times[off[0]]}, which lies between two steps of "
-            f"{_said(step, bool(monthly))} from {times[0]} on ({len(off):,} such rows); bring the table to even steps first"
+            f"{_said(step, monthly)} from {times[0]} on ({len(off):,} such rows); bring the table to even steps first"
         )
     place = (counted - counted[0]) // step
     n = int(place[-1]) + 1
     if n > MAX_STEPS:
         raise UserError(
-            f"{of}: from {times[0]} to {times[-1]} are {n:,} steps of {_said(step, bool(monthly))}, at most {MAX_STEPS:,}"
+            f"{of}: from {times[0]} to {times[-1]} are {n:,} steps of {_said(step, monthly)}, at most {MAX_STEPS:,}"
         )
     every = counted[0] + step * np.arange(n)
-    if not monthly:
+    if day is None:
         return place, every.astype("datetime64[us]")
-    inside = ticks[0] - months[0].astype("datetime64[us]").astype(np.int64)
-    return place, every.astype("datetime64[M]").astype("datetime64[us]") + np.timedelta64(int(inside), "us")
+    return place, _on_day(every.astype("datetime64[M]"), day).astype("datetime64[us]") + (times[0] - days[0])
+
+
+def _day_of_months(months: Moments, days: Moments) -> int | None:
+    """The day of the month that all days lie on, 31 where each is its month's last; None where they do not, or two share a
+    month."""
+    if not np.diff(months.astype(np.int64)).all():
+        return None
+    last = int(((days - months.astype("datetime64[D]")).astype(np.int64) + 1).max())
+    return next((d for d in (31, last) if (_on_day(months, d) == days).all()), None)
+
+
+def _on_day(months: Moments, day: int) -> Moments:
+    """This day of each month, or its last where it is shorter."""
+    first, after = months.astype("datetime64[D]"), (months + 1).astype("datetime64[D]")
+    return np.asarray(np.minimum(first + np.timedelta64(day - 1, "D"), after - np.timedelta64(1, "D")))
 
 
 def _said(step: int, monthly: bool) -> str:

@@ -25,6 +25,7 @@ from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES
 from ple_model.files import load_weights, write_json
+from ple_model.memory import fits_memory
 from ple_model.new_run import now
 from ple_model.progress import Callback, ProgressWriter
 from ple_model.provenance import code_commit, library_versions
@@ -32,7 +33,7 @@ from ple_model.run import lock_path
 from ple_model.sequences.config import PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderManifest, EncoderRun, load_encoder, write_encoder, write_encoder_config
-from ple_model.sequences.objectives import Pretraining
+from ple_model.sequences.objectives import Pretraining, require_patches
 from ple_model.sequences.series import SEQUENCE_FIELDS, series_of
 from ple_model.staging import staged_folder
 from ple_model.training.feed import on_device
@@ -97,7 +98,9 @@ def _create(dataset: Dataset, run_dir: Path, config: PretrainConfig, options: Op
     field = config.training.sequence
     require_sequence(dataset, field)
     length, channels = FIELD_SHAPES[field]
-    encoder = SequenceEncoder(config.encoder, channels, length)  # a configuration that gives no encoder is refused here
+    require_patches(config.encoder, length)
+    with fits_memory("an encoder of this config"):
+        encoder = SequenceEncoder(config.encoder, channels, length)  # a configuration that gives no encoder is refused here
     with staged_folder(run_dir) as fresh:
         (fresh / "state").mkdir()
         write_encoder_config(fresh, config)
@@ -120,7 +123,8 @@ class _Pretrainer:
         self.config, self.manifest = run.training, run.manifest
         self.device = same_device(options.device, run.manifest.device)
         torch.manual_seed(self.config.seed)
-        self.model = Pretraining(SequenceEncoder(run.config, run.channels, run.length)).to(self.device)
+        with fits_memory("an encoder of this config"):
+            self.model = Pretraining(SequenceEncoder(run.config, run.channels, run.length)).to(self.device)
         self.optimizer = torch.optim.AdamW(_groups(self.model, self.config.weight_decay), lr=self.config.learning_rate)
         self.steps = -(-dataset.rows("train") // self.config.batch_size)
         self.best: dict[str, Tensor] = {}
@@ -143,8 +147,9 @@ class _Pretrainer:
                 self._epoch()
                 self._checkpoint()
                 self._check_stop()
-            self._save_manifest(status="finished", finished=now())
+            # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
             self.log.write("finished", epochs=p.epoch - 1, best=p.best, best_epoch=p.best_epoch, seconds=self._worked())
+            self._save_manifest(status="finished", finished=now())
             (self.run.path / "state" / "checkpoint.safetensors").unlink(missing_ok=True)
         except Stopped:
             self._save_manifest(status="stopped", reason="asked to stop")

@@ -1,4 +1,8 @@
-"""The anomaly score of customers whom a run scores: their last days among those of the training customers of its sample."""
+"""The anomaly score of customers whom a run scores: their last days among those of the customers of its sample.
+
+Ranked among the validation customers, whose days the encoder has not learnt from; where the sample holds too few of them, among
+the training customers, and a note says so.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,21 @@ from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.run import Run
-from ple_model.sequences.anomaly import AnomalyScale, anomaly_scores, fit_anomaly_scale
+from ple_model.sequences.anomaly import LAST_STEPS, AnomalyScale, anomaly_scores, fit_anomaly_scale
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderRun
 from ple_model.sequences.series import Series, series_of
 
 BATCH = 256
 UNUSUAL = 99.0
-"""Percentile of the training customers above which one customer in a hundred lies where nothing has changed."""
+"""Percentile of the reference above which one customer in a hundred lies where nothing has changed."""
+LEAST_ROWS = 100
+"""Rows of a reference: of fewer there is none that one in a hundred lies above."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnomalyScorer:
-    """Percentiles by an encoder run, among `n` training customers' rows."""
+    """Percentiles by an encoder run, among the `n` rows of the reference."""
 
     encoder: SequenceEncoder
     field: str
@@ -36,8 +42,15 @@ class AnomalyScorer:
     def n(self) -> int:
         return len(self.scale.scores)
 
+    @property
+    def ranks(self) -> bool:
+        """Is the reference large enough for percentiles?"""
+        return self.n >= LEAST_ROWS
+
     def __call__(self, inputs: PLEClusterInput) -> NDArray[np.float32]:
-        """[B] in 0..100; NaN where none of the last days is seen."""
+        """[B] in 0..100; NaN where none of the last days is seen, and for all where the reference is too small."""
+        if not self.ranks:
+            return np.full(len(inputs), np.nan, np.float32)
         device = next(self.encoder.parameters()).device
         series = series_of(inputs, self.field).to(device)
         pieces = [series.rows(slice(i, i + BATCH)) for i in range(0, len(series), BATCH)]
@@ -46,25 +59,51 @@ class AnomalyScorer:
 
 
 def anomaly_scorer(run: Run, found: EncoderRun, device: str = "cpu") -> AnomalyScorer:
-    """`UserError` where the run's sample has no such series or no training customer, or the encoder no weights."""
+    """`UserError` where the encoder has not learnt to restore steps or has no weights, where the run's sample has no such
+    series, or nobody in it has seen last days."""
     field, sample = found.training.sequence, run.sample()
+    if not found.config.restores:
+        raise UserError(
+            f"{found.path} was trained with encoder.objective={found.config.objective}, which does not teach it to restore "
+            f"hidden steps: an anomaly score needs masked or both"
+        )
     if field not in sample.manifest.fields:
         raise UserError(f"{run.path} has no series '{field}', which {found.path} was trained on")
-    if not sample.rows("train"):
-        raise UserError(f"{run.path}: its sample has no training customer to rank others among")
     encoder = found.encoder.to(device)
-    scale = fit_anomaly_scale(encoder, _series(sample, field, device))
-    notes: tuple[str, ...] = ()
+    rows = {split: _rows_with_days(sample, split, field) for split in ("validation", "train")}
+    split = "validation" if rows["validation"] >= min(LEAST_ROWS, rows["train"]) else "train"
+    scale = fit_anomaly_scale(encoder, _series(sample, split, field, device))
+    notes = [_reference_note(split, len(scale.scores), rows["validation"])]
     if found.manifest.status != "finished":
-        notes = (f"the encoder's training has not ended: its weights are the best up to epoch {found.manifest.epochs}",)
+        notes.append(f"the encoder's training has not ended: its weights are the best up to epoch {found.manifest.epochs}")
     if found.manifest.fingerprint != run.manifest.data.fingerprint:
-        notes = (
-            *notes,
-            f"the encoder learnt from another dataset ('{found.manifest.dataset}') than the run: its errors may be larger",
+        notes.append(
+            f"the encoder learnt from another dataset ('{found.manifest.dataset}') than the run: its errors may be larger"
         )
-    return AnomalyScorer(encoder, field, scale, notes)
+    return AnomalyScorer(encoder, field, scale, tuple(notes))
 
 
-def _series(sample: Dataset, field: str, device: str) -> Iterator[Series]:
-    for batch in sample.batches("train", BATCH, fields=(field,)):
+def _reference_note(split: str, n: int, validation: int) -> str:
+    """Among how many of whom the last days are ranked, or why they are not."""
+    if n < LEAST_ROWS:
+        return (
+            f"anomaly is left empty: the run's sample has {n:,} rows of {split} customers to rank among, it takes {LEAST_ROWS}"
+        )
+    if split == "validation":
+        return f"anomaly is a percentile among {n:,} rows of validation customers of the run's sample"
+    return (
+        f"anomaly is a percentile among {n:,} rows of training customers of the run's sample, whose days the encoder may have "
+        f"learnt: others look odder than they are. Of validation customers there are {validation:,} rows, it takes {LEAST_ROWS}"
+    )
+
+
+def _rows_with_days(sample: Dataset, split: str, field: str) -> int:
+    """Rows with a seen step among their last ones."""
+    if not sample.rows(split):
+        return 0
+    return sum(int(s.seen[:, -LAST_STEPS:].any(dim=1).sum()) for s in _series(sample, split, field, "cpu"))
+
+
+def _series(sample: Dataset, split: str, field: str, device: str) -> Iterator[Series]:
+    for batch in sample.batches(split, BATCH, fields=(field,)):
         yield series_of(batch.inputs, field).to(torch.device(device))

@@ -21,8 +21,9 @@ from ple_model.sequences.windows import SplitWindows, Windows
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
-Forecast = Callable[[Floats], Floats]
-"""Look-backs [N, L, C] -> forecasts [N, H, C]."""
+Seen = NDArray[np.bool_]
+Forecast = Callable[[Floats, Seen], Floats]
+"""Look-backs [N, L, C] and which of their steps are seen [N, L] -> forecasts [N, H, C]; what is not seen is not read."""
 STRENGTHS = (1e2, 1e3, 1e4, 1e5)
 """Weight of |w|^2 beside the sum of squared errors; the sum over some 50,000 rows of a unit variance."""
 PIECE = 512
@@ -41,43 +42,64 @@ class ForecastError:
 def forecast_error(forecast: Forecast, test: Windows) -> ForecastError:
     """The error on these windows, in pieces: memory does not grow with them. Steps that are not seen do not count."""
     squared, absolute, n = 0.0, 0.0, 0
-    for past, future, there in _pieces(test):
-        error = (forecast(past) - future).astype(np.float64)[there]
+    for past, seen, future, there in _pieces(test):
+        error = (forecast(past, seen) - future).astype(np.float64)[there]
         squared, absolute, n = squared + float((error**2).sum()), absolute + float(np.abs(error).sum()), n + error.size
     return ForecastError(squared / max(n, 1), absolute / max(n, 1))
 
 
-def _pieces(w: Windows) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]]:
+def _pieces(w: Windows) -> Iterator[tuple[Floats, Seen, Floats, Seen]]:
     for first in range(0, len(w), PIECE):
         rows = slice(first, first + PIECE)
-        yield np.array(w.past[rows]), w.future[rows], w.target_seen[rows]
+        yield np.array(w.past[rows]), np.array(w.seen[rows]), w.future[rows], w.target_seen[rows]
+
+
+def level_of(past: Floats, seen: Seen) -> Floats:
+    """[N, 1, C] mean of the seen steps of each look-back; 0 where there is none."""
+    there = seen[:, :, None]
+    total = np.where(there, past, 0.0).sum(axis=1, keepdims=True)
+    return np.asarray(total / np.maximum(there.sum(axis=1, keepdims=True), 1), np.float32)
 
 
 def last_value(horizon: int) -> Forecast:
-    """Nothing changes."""
-    return lambda past: np.repeat(past[:, -1:], horizon, axis=1)
+    """Nothing changes from the last step that is seen on."""
+
+    def forecast(past: Floats, seen: Seen) -> Floats:
+        last = past.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)  # of a look-back without a seen step its last one, 0
+        return np.repeat(past[np.arange(len(past)), last][:, None], horizon, axis=1)
+
+    return forecast
 
 
 def last_season(horizon: int, season: int) -> Forecast:
-    """The last `season` steps go on repeating."""
+    """The last `season` steps go on repeating; in place of one that is not seen, that of the latest season that has it, or else
+    the last step that is seen."""
 
-    def forecast(past: NDArray[np.float32]) -> NDArray[np.float32]:
-        at = past.shape[1] - season + np.arange(horizon) % season
-        return past[:, at]
+    def forecast(past: Floats, seen: Seen) -> Floats:
+        out = last_value(horizon)(past, seen)
+        for back in range(past.shape[1] // season, 0, -1):
+            at = past.shape[1] - back * season + np.arange(horizon) % season
+            out = np.where(seen[:, at, None], past[:, at], out)
+        return out
 
     return forecast
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """forecast = mean of the look-back + weights [L, H] of the deviations from it."""
+    """forecast = mean of the look-back + weights [L, H] of the deviations from it, 0 where a step is not seen."""
 
     weights: Array
     strength: float
 
-    def __call__(self, past: NDArray[np.float32]) -> NDArray[np.float32]:
-        level = past.mean(axis=1, keepdims=True)
-        moved = np.einsum("nlc,lh->nhc", past - level, self.weights.astype(np.float32), optimize=True)
+    def __call__(self, past: Floats, seen: Seen) -> Floats:
+        level = level_of(past, seen)
+        moved = np.einsum(
+            "nlc,lh->nhc",
+            np.where(seen[:, :, None], past - level, 0.0).astype(np.float32),
+            self.weights.astype(np.float32),
+            optimize=True,
+        )
         return np.asarray(moved + level, np.float32)
 
 
@@ -122,9 +144,11 @@ class DLinear(nn.Module):
         for layer in (self.trend, self.rest):
             nn.init.constant_(layer.weight, 1 / lookback)
 
-    def forward(self, past: Tensor) -> Tensor:
-        """[B, L, C] -> [B, H, C]."""
-        x = past.transpose(1, 2)
+    def forward(self, past: Tensor, seen: Tensor) -> Tensor:
+        """[B, L, C], seen [B, L] -> [B, H, C]; a step that is not seen is the mean of those that are."""
+        there = seen[..., None]
+        level = torch.where(there, past, 0.0).sum(dim=1, keepdim=True) / there.sum(dim=1, keepdim=True).clamp(min=1)
+        x = torch.where(there, past, level).transpose(1, 2)
         half = (TREND_WINDOW - 1) // 2
         trend = F.avg_pool1d(F.pad(x, (half, TREND_WINDOW - 1 - half), mode="replicate"), TREND_WINDOW, stride=1)
         forecast: Tensor = self.trend(trend) + self.rest(x - trend)
@@ -132,12 +156,13 @@ class DLinear(nn.Module):
 
 
 def of_module(module: nn.Module) -> Forecast:
-    """A module as a forecast."""
+    """A module ([B, L, C], seen [B, L] -> [B, H, C]) as a forecast."""
 
     @torch.no_grad()
-    def forecast(past: NDArray[np.float32]) -> NDArray[np.float32]:
+    def forecast(past: Floats, seen: Seen) -> Floats:
         first = next(module.parameters())
-        out: Tensor = module.eval()(torch.from_numpy(past).to(first.device, first.dtype))
+        given = torch.from_numpy(past).to(first.device, first.dtype), torch.from_numpy(seen).to(first.device)
+        out: Tensor = module.eval()(*given)
         return out.float().cpu().numpy()
 
     return forecast

@@ -14,11 +14,11 @@ from ple_model.sequences.series import Series
 
 def hidden_patches(series: Series, patch: int, share: float) -> Tensor:
     """[B, L, C] bool: the same share of each channel's patches (aligned at the last step), others in every series and
-    channel."""
+    channel; one at least, and of several not all."""
     batch, length, channels = series.values.shape
     count = -(-length // patch)
     order = torch.rand(batch, count, channels, device=series.values.device).argsort(dim=1).argsort(dim=1)
-    chosen = order < max(1, round(share * count))
+    chosen = order < max(1, min(count - 1, round(share * count)))
     return chosen.repeat_interleave(patch, dim=1)[:, -length:]
 
 
@@ -49,19 +49,20 @@ def jittered(series: Series, jitter: float, scaling: float) -> Series:
 
 def warped(series: Series, most: float) -> Series:
     """Time runs unevenly: each step is read up to `most` of the length away, later and earlier in one smooth wave a series;
-    values between steps are interpolated, their order stays."""
+    values between steps are interpolated, their order stays. A step is seen where the steps that it is read from are."""
     batch, length, _ = series.values.shape
     steps = torch.arange(length, device=series.values.device, dtype=series.values.dtype)
     phase, strength = torch.rand(2, batch, 1, device=steps.device, dtype=steps.dtype)
-    # the slope of the wave stays below one: steps never change places
-    size = (most * length * strength).clamp(max=0.9 * length / (2 * torch.pi))
+    # the wave reaches from -2 to 2, since it is 0 at the last step; its slope stays below one: steps never change places
+    size = (most * length * strength / 2).clamp(max=0.9 * length / (2 * torch.pi))
     wave = torch.sin(2 * torch.pi * (steps / length + phase)) - torch.sin(2 * torch.pi * (1 + phase))
     at = (steps + size * wave).clamp(0, length - 1)
     low = at.floor().long().clamp(max=length - 2)
     part = (at - low)[..., None]
     wide = low[..., None].expand_as(series.values)
     values = series.values.gather(1, wide) * (1 - part) + series.values.gather(1, wide + 1) * part
-    seen = series.seen.gather(1, at.round().long())
+    part = part[..., 0]
+    seen = (series.seen.gather(1, low) | (part == 1)) & (series.seen.gather(1, low + 1) | (part == 0))
     return Series(torch.where(seen[..., None], values, 0.0), seen)
 
 

@@ -23,6 +23,7 @@ from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.predict import ScoreFile, predict, score_to_parquet
 from ple_model.run import Run, load_run
+from ple_model.sequences import scoring
 from ple_model.sequences.config import PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderManifest, EncoderRun, load_encoder, write_encoder, write_encoder_config
@@ -283,9 +284,10 @@ def test_a_dataset_built_like_a_run_is_on_the_runs_scale_and_fits_nothing(run: R
     np.testing.assert_array_equal(new.normalizer().centre, Normalizer.load(run.preprocess).centre)
 
 
-def test_an_encoder_run_ranks_the_last_days_among_the_training_customers(
-    run: Run, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_encoder_run_ranks_the_last_days_among_the_validation_customers(
+    run: Run, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scoring, "LEAST_ROWS", 5)
     encoder = encoder_run(tmp_path / "encoder", run.manifest.data.fingerprint)
     found = predict(run, few, tmp_path / "out.parquet", CUTOFFS[-1:], workers=1, encoder=encoder.path)
     rows = pd.read_parquet(tmp_path / "out.parquet")
@@ -295,8 +297,9 @@ def test_an_encoder_run_ranks_the_last_days_among_the_training_customers(
     assert found.unusual == pytest.approx((rows["anomaly"] > 99).sum() / len(rows))
     assert not any("another dataset" in n for n in found.notes)
     scorer = anomaly_scorer(run, encoder)
-    trained = np.concatenate([scorer(b.inputs) for b in run.sample().batches("train", 64)])
-    assert np.nanmean(trained) == pytest.approx(50.0, abs=1e-3)  # percentiles of those who were ranked themselves
+    held = np.concatenate([scorer(b.inputs) for b in run.sample().batches("validation", 64)])
+    assert np.nanmean(held) == pytest.approx(50.0, abs=1e-3)  # percentiles of those who were ranked themselves
+    assert any(f"among {scorer.n} rows of validation customers" in n for n in found.notes)
     other = encoder_run(tmp_path / "other", "0" * 64)
     assert main(["predict", str(run.path), str(few), str(tmp_path / "b.parquet"), "--encoder", str(other.path), "--quiet"]) == 0
     assert "another dataset" in capsys.readouterr().out
@@ -305,15 +308,31 @@ def test_an_encoder_run_ranks_the_last_days_among_the_training_customers(
     assert "anomaly" not in pd.read_parquet(_without(run, few, tmp_path)).columns
 
 
+def test_who_cannot_be_ranked_gets_no_percentile(run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = encoder_run(tmp_path / "encoder", run.manifest.data.fingerprint)
+    monkeypatch.setattr(scoring, "LEAST_ROWS", 10**6)
+    found = predict(run, few, tmp_path / "out.parquet", CUTOFFS[-1:], workers=1, encoder=encoder.path)
+    assert pd.read_parquet(tmp_path / "out.parquet")["anomaly"].isna().all()
+    assert found.unusual is None
+    assert any("anomaly is left empty" in n for n in found.notes)
+    held = scoring._rows_with_days(run.sample(), "validation", "txn_seq")
+    monkeypatch.setattr(scoring, "LEAST_ROWS", held + 1)
+    assert any("rows of training customers" in n for n in anomaly_scorer(run, encoder).notes)
+    untaught = encoder_run(tmp_path / "untaught", run.manifest.data.fingerprint, objective="contrastive")
+    with pytest.raises(UserError, match="needs masked or both"):
+        anomaly_scorer(run, untaught)
+
+
 def _without(run: Run, few: Path, folder: Path) -> Path:
     predict(run, few, folder / "plain.parquet", CUTOFFS[-1:], workers=1)
     return folder / "plain.parquet"
 
 
-def encoder_run(folder: Path, fingerprint: str) -> EncoderRun:
+def encoder_run(folder: Path, fingerprint: str, objective: str = "masked") -> EncoderRun:
     """A finished encoder run of a tiny untrained encoder."""
     folder.mkdir()
-    config = PretrainConfig.from_dict({"encoder": {"width": 4, "layers": 1, "heads": 2, "patch": 30, "stride": 30}})
+    shape = {"width": 4, "layers": 1, "heads": 2, "patch": 30, "stride": 30}
+    config = PretrainConfig.from_dict({"encoder": {**shape, "objective": objective}})
     torch.manual_seed(0)
     write_encoder(folder, SequenceEncoder(config.encoder, 16, 180).state_dict())
     write_encoder_config(folder, config)

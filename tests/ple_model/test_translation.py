@@ -62,6 +62,23 @@ def test_no_warning_in_the_code_is_without_its_korean(file: str, call: str) -> N
     assert [s for s in said if not HANGUL.search(training_sentence(s, "ko"))] == []
 
 
+REFUSERS = ("sequences/pretrain.py", "sequences/objectives.py", "new_run.py")
+"""Modules whose every refusal is said in the reader's language."""
+
+
+@pytest.mark.parametrize("file", REFUSERS)
+def test_no_refusal_in_the_code_is_without_its_korean(file: str) -> None:
+    said = [
+        form
+        for n in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "UserError"
+        for form in forms(n.args[0])
+    ]
+    said = [s.replace("from7", "from; it has 7: --set training.sequence=7") for s in said]
+    assert said
+    assert [s for s in said if not HANGUL.search(training_sentence(s, "ko"))] == []
+
+
 def test_the_catalogue_uses_no_value_that_its_sentence_lacks() -> None:
     words = training_words("ko")
     assert [k for k, v in words.items() if any(int(i) >= k.count("{}") for i in re.findall(r"\{(\d+)\}", v))] == []

@@ -51,6 +51,11 @@ def test_a_spike_that_nothing_announces_is_the_oddest_day() -> None:
     absent = hide_each(net, Series(torch.where(seen[None, :, None], values, 0.0), seen[None]))
     assert torch.isnan(absent.error[:20]).all()
     assert not absent.weight[:4].any()
+    untaught = SequenceEncoder(EncoderConfig(width=8, heads=2, layers=1, patch=5, stride=5, objective="next"), 2, 42).eval()
+    silent = hide_each(untaught, Series.whole(values))
+    assert torch.isnan(silent.restored).all()
+    assert not silent.error.any()
+    assert silent.weight.any()
 
 
 def test_one_customer_by_the_days_of_the_calendar(encoder: EncoderRun, tiny_run: Run) -> None:

@@ -88,5 +88,5 @@ def test_what_breaks_the_rhythm_is_ranked_high(trained: SequenceEncoder) -> None
 
 def test_nobody_to_compare_with_is_said(trained: SequenceEncoder) -> None:
     x = torch.from_numpy(rhythm(2, 0))
-    with pytest.raises(UserError, match="no training customer"):
+    with pytest.raises(UserError, match="no customer of the reference"):
         fit_anomaly_scale(trained, [Series(x, torch.zeros(2, 42, dtype=torch.bool))])

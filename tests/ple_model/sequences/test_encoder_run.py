@@ -75,6 +75,12 @@ def test_weights_of_another_encoder_or_no_numbers_are_refused(folder: Path) -> N
         _ = load_encoder(folder).encoder
 
 
+def test_a_config_that_asks_for_more_than_the_file_holds_takes_no_memory(folder: Path) -> None:
+    write_encoder_config(folder, PretrainConfig(EncoderConfig(width=4096, heads=2, layers=64, feed=16)))  # 144 GiB
+    with pytest.raises(UserError, match="does not fit the run's config"):
+        _ = load_encoder(folder).encoder
+
+
 def test_what_is_no_encoder_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not an encoder run: it has no manifest\.json"):
         load_encoder(tmp_path)

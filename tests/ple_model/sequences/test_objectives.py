@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ple_model.errors import UserError
 from ple_model.sequences.config import EncoderConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.objectives import Pretraining, hierarchical, nt_xent
@@ -87,7 +88,27 @@ def test_the_same_share_of_patches_is_hidden_everywhere(patch: int, length: int,
     by_block = blocks.reshape(3, count, patch, 2).mean(dim=2)
     assert set(by_block.unique().tolist()) <= {0.0, 1.0} or count * patch != length
     whole = hidden.flip(1)[:, ::patch]  # the last step of each block
-    assert (whole.sum(dim=1) == max(1, round(share * count))).all()
+    assert (whole.sum(dim=1) == max(1, min(count - 1, round(share * count)))).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 60), st.floats(0, 0.5, allow_subnormal=False), st.integers(0, 2**20))
+def test_a_warp_moves_no_step_further_than_it_says_and_reads_nothing_absent(length: int, most: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    seen = torch.rand(4, length) < 0.7
+    clock = torch.arange(length, dtype=torch.float64).expand(4, length)[..., None]
+    view = warped(Series(torch.where(seen[..., None], clock, 1e9), seen), most)
+    shift = (view.values - clock)[view.seen].abs()
+    assert (shift <= most * length + 1e-6).all()  # a step that is not seen would add to the clock
+
+
+@pytest.mark.parametrize(
+    ("choice", "key"), [({"patch": 48, "stride": 48}, "patch"), ({"tokens": "variate", "patch": 60}, "patch")]
+)
+def test_a_single_patch_is_not_hidden(choice: dict[str, object], key: str) -> None:
+    config = EncoderConfig(width=8, heads=2, layers=1, **choice)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rf"encoder\.{key}: .* nothing is left to restore it from"):
+        Pretraining(SequenceEncoder(config, 1, LENGTH))
 
 
 def test_nt_xent_by_hand_and_at_chance() -> None:

@@ -63,6 +63,20 @@ def test_months_are_even_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("days", "missing"),
+    [
+        (("2024-01-31", "2024-02-29", "2024-03-31", "2024-05-31"), "2024-04-30"),
+        (("2023-01-30", "2023-02-28", "2023-03-30", "2023-05-30"), "2023-04-30"),
+        (("2023-04-30", "2023-06-30", "2023-07-31", "2023-08-31"), "2023-05-31"),
+    ],
+)
+def test_ends_of_months_are_even_steps(tmp_path: Path, days: tuple[str, ...], missing: str) -> None:
+    (found,) = read_series(table(tmp_path / "x.csv", [[d, k] for k, d in enumerate(days)], "month,a"))
+    assert found.times[~found.seen].astype("datetime64[D]").astype(str).tolist() == [missing]
+    assert found.times[found.seen].astype("datetime64[D]").astype(str).tolist() == list(days)
+
+
+@pytest.mark.parametrize(
     ("rows", "said"),
     [
         ([[HOURS[0], 1, 1], [HOURS[1], 1, 1], [HOURS[1], 2, 2]], "rows 3 and 4 have the same time"),
@@ -88,6 +102,8 @@ def test_columns_are_named_with_the_nearest(tmp_path: Path) -> None:
         read_series(file, time="dat")
     with pytest.raises(UserError, match="no column of times"):
         read_series(file, channels=["a"], ids="date")
+    with pytest.raises(UserError, match="column 'a' is named 2 times among the channels"):
+        read_series(file, channels=["a", "a"])
     with pytest.raises(UserError, match="does not exist"):
         read_series(tmp_path / "y.csv")
     two = table(tmp_path / "z.csv", [[t, t, 2] for t in HOURS])

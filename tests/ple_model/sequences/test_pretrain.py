@@ -165,3 +165,5 @@ def test_the_command(small_dataset: Dataset, tmp_path: Path, capsys: pytest.Capt
     assert run.manifest.command.startswith("ple pretrain DATASET RUN_ENCODER --set encoder.width=8")
     assert main([*command[:2], str(tmp_path / "other"), "--set", "encoder.tokens=patches"]) == 2
     assert "encoder.tokens: 'patches' is not valid; did you mean 'patch'?" in capsys.readouterr().err
+    assert main([*command, "--language", "ko"]) == 2
+    assert "에 이미 실행이 있습니다" in capsys.readouterr().err

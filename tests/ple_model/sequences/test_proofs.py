@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ple_model.bench import anomaly, few_labels, forecast, neighbours, sharing
 from ple_model.bench.bank import Bank, auc_interval, personas
@@ -59,11 +61,11 @@ def waves() -> SplitWindows:
 
 def test_a_blend_has_the_share_with_the_least_error() -> None:
     data = waves()
-    base, other = (lambda p: np.zeros((len(p), 6, 1), np.float32)), (lambda p: np.ones((len(p), 6, 1), np.float32))
+    base, other = (lambda p, _: np.zeros((len(p), 6, 1), np.float32)), (lambda p, _: np.ones((len(p), 6, 1), np.float32))
     found = forecast.blend(base, other, data.validation)
     assert found.share == pytest.approx(min(1.0, max(0.0, float(data.validation.future.mean()))), abs=1e-6)
     perfect = {p.tobytes(): f for p, f in zip(data.validation.past, data.validation.future, strict=True)}
-    best = forecast.blend(base, lambda p: np.stack([perfect[q.tobytes()] for q in p]), data.validation)
+    best = forecast.blend(base, lambda p, _: np.stack([perfect[q.tobytes()] for q in p]), data.validation)
     assert best.share == pytest.approx(1.0)
     assert forecast.blend(base, base, data.validation).share == 0.0
 
@@ -126,8 +128,28 @@ def test_anomaly_rows() -> None:
     assert found[0].value > 0.5  # a spike by four deviations is no secret
     x = np.zeros((2, 40, 3), np.float32)
     x[0, -3, 0] = 1.0
-    assert anomaly.z_scores(x)[0] == pytest.approx(1000.0)
-    assert anomaly.z_scores(x)[1] == 0.0
+    there = np.ones((2, 40), bool)
+    assert anomaly.z_scores(x, there).tolist() == pytest.approx([1000.0, 0.0])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 20), st.integers(0, 2**20))
+def test_days_before_a_customer_was_known_change_no_baseline(before: int, seed: int) -> None:
+    x = np.random.default_rng(seed).normal(2.0, 1.0, (3, 40, 2)).astype(np.float32)
+    short, there = x[:, before:], np.ones((3, 40), bool)
+    there[:, :before] = False
+    for way in (anomaly.z_scores, anomaly.statistics_of):
+        alone = way(short, there[:, before:])
+        np.testing.assert_allclose(
+            way(np.where(there[..., None], x, 99.0).astype(np.float32), there), alone, rtol=1e-4, atol=1e-5
+        )
+    days = short[0, :-14].astype(np.float64)
+    mean, largest = (
+        anomaly.statistics_of(short, there[:, before:])[0, [8, 12]] * -1
+        + anomaly.statistics_of(short, there[:, before:])[0, [0, 4]]
+    )
+    assert mean == pytest.approx(days[:, 0].mean(), abs=1e-4)
+    assert largest == pytest.approx(days[:, 0].max(), abs=1e-4)
 
 
 def test_neighbour_rows(monkeypatch: pytest.MonkeyPatch) -> None:

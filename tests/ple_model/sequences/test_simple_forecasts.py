@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ple_model.sequences.config import EncoderConfig
+from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.fit_forecast import FitSettings, fit_forecast
+from ple_model.sequences.heads import ForecastHead, ForecastModel
 from ple_model.sequences.plain_series import PlainSeries
 from ple_model.sequences.simple_forecasts import (
     DLinear,
@@ -36,13 +39,30 @@ def law(seed: int = 0, noise: float = 0.05) -> SplitWindows:
 
 def test_the_last_value_and_the_last_season_by_hand() -> None:
     past = np.arange(12, dtype=np.float32).reshape(1, 6, 2)
-    assert last_value(3)(past)[0].tolist() == [[10, 11]] * 3
-    assert last_season(5, 2)(past)[0, :, 0].tolist() == [8, 10, 8, 10, 8]
+    seen = np.ones((1, 6), bool)
+    assert last_value(3)(past, seen)[0].tolist() == [[10, 11]] * 3
+    assert last_season(5, 2)(past, seen)[0, :, 0].tolist() == [8, 10, 8, 10, 8]
+    seen[0, [3, 5]] = False
+    assert last_value(3)(past, seen)[0].tolist() == [[8, 9]] * 3
+    assert last_season(5, 2)(past, seen)[0, :, 0].tolist() == [8, 2, 8, 2, 8]
+
+
+def test_what_is_not_seen_is_not_read() -> None:
+    data, rng = law(), np.random.default_rng(0)
+    past = np.array(data.test.past[:20])
+    seen = rng.random((20, 16)) < 0.6
+    assert seen.any(axis=1).all()
+    torch.manual_seed(0)
+    encoder = SequenceEncoder(EncoderConfig(patch=4, stride=4, width=8, heads=2, layers=1), 2, 16)
+    modules = DLinear(16, 8), ForecastModel(encoder, ForecastHead(encoder, 8))
+    noisy, bare = (np.where(seen[:, :, None], past, fill).astype(np.float32) for fill in (99.0, 0.0))
+    for forecast in (last_value(8), last_season(8, 8), fit_ridge(data, (10.0,)), *map(of_module, modules)):
+        np.testing.assert_allclose(forecast(noisy, seen), forecast(bare, seen), atol=1e-5)
 
 
 def test_an_error_counts_what_was_seen() -> None:
     data = law().test
-    wrong = forecast_error(lambda past: np.zeros((len(past), 8, 2), np.float32), data)
+    wrong = forecast_error(lambda past, _: np.zeros((len(past), 8, 2), np.float32), data)
     assert wrong.mse == pytest.approx(float((data.future.astype(np.float64) ** 2).mean()))
     assert wrong.mae == pytest.approx(float(np.abs(data.future).mean()), rel=1e-6)
 
@@ -63,7 +83,7 @@ def test_dlinear_starts_at_the_mean_learns_and_keeps_its_best() -> None:
     data = law()
     torch.manual_seed(0)
     module = DLinear(16, 8)
-    assert of_module(module)(np.full((1, 16, 2), 3.0, np.float32)).shape == (1, 8, 2)
+    assert of_module(module)(np.full((1, 16, 2), 3.0, np.float32), np.ones((1, 16), bool)).shape == (1, 8, 2)
     record = fit_forecast(module, data, FitSettings(epochs=8, rate=0.02, batch=32))
     assert record.validation[record.kept] == min(record.validation) < 0.1 * record.validation[0]
     assert forecast_error(of_module(module), data.validation).mse == pytest.approx(record.validation[record.kept])
