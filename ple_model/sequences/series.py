@@ -66,8 +66,9 @@ class Series:
 def series_of(inputs: PLEClusterInput, field: str) -> Series:
     """The series in a batch's `txn_seq` or `session_seq`.
 
-    A row's steps are seen from its first one with an event on: before that nobody knows the customer. A row without the field,
-    or without any event in it, has no seen step. `UserError` where the batch has no such field.
+    A row's steps are seen from the first one with an event in the window on. What comes before it counts as absent: the field
+    does not tell a customer who was not there yet from a known one who was quiet at the window's start. A row without the
+    field, or without any event in it, has no seen step. `UserError` where the batch has no such field.
     """
     if field not in SEQUENCE_FIELDS:
         raise UserError(f"no sequence field '{field}'{did_you_mean(field, SEQUENCE_FIELDS)}")

@@ -67,7 +67,7 @@ def test_a_fitted_start_is_the_ridge_itself() -> None:
     head = ForecastHead(e, HORIZON, linear=True)
     head.start_from(torch.from_numpy(weights).float())
     x = values()
-    wanted = Ridge(weights, 1.0)(x.numpy())
+    wanted = Ridge(weights, 1.0)(x.numpy(), np.ones(x.shape[:2], bool))
     np.testing.assert_allclose(ForecastModel(e, head)(x).detach().numpy(), wanted, atol=1e-4)
     assert not head.linear.weight.requires_grad  # type: ignore[union-attr]
 
