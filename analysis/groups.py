@@ -19,6 +19,8 @@ from ple_model.barred_words import BARRED_KINDS
 from ple_model.skill import Resamples
 
 RAW = "raw:"
+COUNTED = ("binary", "multiclass", "regression")
+"""Kinds of tasks that recommend something that can be counted; a brand is one of too many."""
 UNKNOWN = "–"
 """The group of those of whom the fact is not known."""
 
@@ -32,6 +34,8 @@ class GroupTable:
     skill: Mapping[str, TaskSkill]
     """Of groups with enough labelled rows that the model did not learn from."""
     rows: int
+    learned: int
+    """Of `rows`, those that the model learned from: its answers to them are surer than to others."""
 
 
 def groupings(store: AnalysisStore) -> tuple[str, ...]:
@@ -44,8 +48,8 @@ def groupings(store: AnalysisStore) -> tuple[str, ...]:
 def group_table(
     store: AnalysisStore, task: str, kind: str, target: int | None, by: str, filters: Sequence[CohortFilter] = ()
 ) -> GroupTable:
-    """Of up to `COHORT_LIMIT` rows of a cohort. `target`: the class that is counted as recommended; None: a number above the
-    cohort's mean."""
+    """Of up to `COHORT_LIMIT` rows of a cohort, for a task of a kind in `COUNTED`. `target`: the class that is counted as
+    recommended; None: a number above the cohort's mean."""
     wanted = [by, "split", "customer_id", *(f"{x}:{task}" for x in "pcy"), *(f"w:{task}:{n}" for n in ("constant", "model"))]
     rows = store.rows([c for c in wanted if c in store.columns], filters, COHORT_LIMIT)
     names = [_named(v) for v in rows[by]]
@@ -63,7 +67,8 @@ def group_table(
         outcome = np.where(np.isfinite(label), (label == target).astype(np.float64), np.nan)
     kept = np.flatnonzero(known)
     rates = group_rates([names[i] for i in kept], chosen[kept], outcome[kept])
-    return GroupTable(by, rates, _skill(task, kind, names, rows), len(kept))
+    learned = int((rows["split"][kept] == "train").sum())
+    return GroupTable(by, rates, _skill(task, kind, names, rows), len(kept), learned)
 
 
 def _named(value: object) -> str:
@@ -73,14 +78,15 @@ def _named(value: object) -> str:
 def _skill(task: str, kind: str, names: Sequence[str], rows: Mapping[str, NDArray[np.generic]]) -> dict[str, TaskSkill]:
     if f"w:{task}:model" not in rows or f"w:{task}:constant" not in rows:
         return {}
-    group, new = np.asarray(names, dtype=object), rows["split"] != "train"
+    every = {n: np.asarray(rows[f"w:{task}:{n}"], dtype=np.float64) for n in ("constant", "model")}
+    groups, index = np.unique(np.asarray(names, dtype=str), return_inverse=True)
+    new = rows["split"] != "train"
+    labelled = np.bincount(index[new & np.isfinite(every["model"])], minlength=len(groups))
     found = {}
-    for name in dict.fromkeys(names):
-        here = np.flatnonzero((group == name) & new)
-        losses = {n: np.asarray(rows[f"w:{task}:{n}"], dtype=np.float64)[here] for n in ("constant", "model")}
-        if np.isfinite(losses["model"]).sum() < MIN_ROWS:
-            continue
+    for i in np.flatnonzero(labelled >= MIN_ROWS):
+        here = np.flatnonzero((index == i) & new)
+        losses = {n: loss[here] for n, loss in every.items()}
         one = task_skill(task, losses, Resamples(np.asarray(rows["customer_id"])[here]), kind, "")
         if one is not None:
-            found[name] = one
+            found[str(groups[i])] = one
     return found

@@ -229,6 +229,11 @@ class StoredRows:
             counts[b] = k
         return np.linspace(low, low + width * bins, bins + 1), counts
 
+    def latest(self) -> NDArray[np.int64]:
+        """Numbers of the rows that are their customer's latest, whatever the cohort."""
+        found = self.cursor().execute("SELECT arg_max(row, cutoff) AS row FROM rows GROUP BY customer_id").fetchnumpy()
+        return np.sort(np.asarray(found["row"], dtype=np.int64))
+
     def rows(
         self, columns: Sequence[str], filters: Sequence[CohortFilter] = (), limit: int = 20_000, seed: int = 0
     ) -> dict[str, NDArray[Any]]:

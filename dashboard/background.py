@@ -23,7 +23,7 @@ from dashboard import access, state
 from dashboard.data_jobs import DataStore
 from dashboard.jobs import JobStore, jobs_root
 from dashboard.model_lock import model_lock
-from dashboard.server import ROOT
+from dashboard.server import ROOT, read_only
 from dashboard.tune_jobs import TuneStore
 from ple_model.baseline_folder import why_not
 from ple_model.data.dataset.manifest import DatasetManifest
@@ -213,9 +213,9 @@ def encoding(wanted: Wanted) -> Drawing | None:
 
 
 def encode(wanted: Wanted) -> None:
-    """Start to work it out (a callback); nothing if that is being done already."""
+    """Start to work it out (a callback); nothing if that is being done already, or where nothing may be written."""
     known = encoding(wanted)
-    if known is not None and known.alive:
+    if read_only() or (known is not None and known.alive):
         return
     data = "" if wanted.data is None else str(wanted.data)
     process = subprocess.Popen(

@@ -22,6 +22,7 @@ from analysis.explain.customer import explain
 from analysis.explain.customer_edit import columns
 from analysis.fingerprint import data_mark, files_mark
 from analysis.fingerprint import fingerprint as analysis_fingerprint
+from analysis.groups import GroupTable, group_table
 from analysis.latents import latents
 from analysis.opening import opened_dataset
 from analysis.performance import performance
@@ -31,6 +32,7 @@ from analysis.results.latents import Latents
 from analysis.results.sequences import CustomerSteps, LearnedMap, MovedAlike
 from analysis.results.uncertainty import TaskUncertainty
 from analysis.results.whatif import StrengthSweep
+from analysis.review.id_file import ids_of
 from analysis.sequences.alike import moved_alike as moved_alike_in
 from analysis.sequences.customer import customer_steps
 from analysis.sequences.learned import load as load_learned
@@ -52,6 +54,9 @@ from ple_model.sequences.encoder_run import EncoderRun, load_encoder
 from ple_model.tuning.report import StudyReport, report
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from analysis.explain.customer_edit import ColumnNow
 
 
@@ -238,6 +243,36 @@ def _compared(mark: str, area: str, cohort: str, _store: AnalysisStore) -> RunNu
 def compared(store: AnalysisStore, area: str, filters: Sequence[CohortFilter]) -> RunNumbers:
     """One run's numbers of a page, to be set beside another run's; `area` is a key of `PROFILES`."""
     return _compared(store.mark, area, to_url(filters), store)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _group_rates(
+    mark: str, task: str, kind: str, target: int | None, by: str, cohort: str, _store: AnalysisStore
+) -> GroupTable:
+    return group_table(_store, task, kind, target, by, from_url(cohort))
+
+
+def group_rates(
+    store: AnalysisStore, task: str, kind: str, target: int | None, by: str, filters: Sequence[CohortFilter]
+) -> GroupTable:
+    """How often each group of a cohort is recommended something, and how well it is predicted."""
+    return _group_rates(store.mark, task, kind, target, by, to_url(filters), store)
+
+
+@st.cache_data(max_entries=2, show_spinner=False, scope="session")
+def listed_ids(name: str, data: bytes) -> tuple[str, ...]:
+    """Ids in a file of the reader's own, which stays in this session. `UserError` for a file without any."""
+    return ids_of(name, data)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _latest_rows(mark: str, _store: AnalysisStore) -> NDArray[np.int64]:
+    return _store.latest()
+
+
+def latest_rows(store: AnalysisStore) -> NDArray[np.int64]:
+    """Numbers of the rows that are their customer's latest: the ones that are explained."""
+    return _latest_rows(store.mark, store)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

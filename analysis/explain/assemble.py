@@ -98,7 +98,8 @@ class Assembly:
         groups = path.group_values(kept)
         every = self._columns(path, kept, inputs.features)
         sources = by_source(model.context.schema, every)
-        teller = Teller(e, self.data, self.batch, path, replace(found, values=kept), task, self.target, barred.columns)
+        told_of = replace(found, values=kept)
+        teller = Teller(e, self.data, self.batch, path, told_of, task, self.target, barred.columns, barred.fields)
         target_name = class_name(names, self.target) if self.target is not None else ""
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0

@@ -1,5 +1,9 @@
 """What the model reads but nobody may be given as a reason: taken out of the attributions before reasons are made of them, and
-summed, so that reasons, all other facts and what is barred still add up to the difference."""
+summed, so that reasons, all other facts and what is barred still add up to the difference.
+
+How much it mattered is measured number by number: a sex that pulls up and a region that pulls down both moved the prediction,
+though their sum is nothing. Only columns that one column of a table of one's own became are taken together first. This is the
+direct effect; what other inputs tell of the same fact is not in it."""
 
 from __future__ import annotations
 
@@ -28,18 +32,24 @@ GROUP = "barred"
 @dataclass(frozen=True, eq=False)
 class BarredInputs:
     """`columns` [columns] and, by field, `dims` [width of its last axis]: what is barred. `entries`: a title in both languages
-    with the columns and the fields it bars."""
+    with the columns and the fields it bars. `sources` [columns]: the number of what each column came from."""
 
     columns: NDArray[np.bool_]
     dims: Mapping[str, NDArray[np.bool_]]
     entries: tuple[tuple[tuple[str, str], frozenset[int], frozenset[str]], ...]
+    sources: NDArray[np.int64]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Input fields of which something is barred."""
+        return frozenset(name for name, mask in self.dims.items() if mask.any())
 
     def split(
         self, fields: Sequence[str], values: Sequence[Tensor], present: Iterable[str], size: float
     ) -> tuple[tuple[Tensor, ...], Barred | None]:
         """(attributions [1, ...] by field with nothing of what is barred, what that was). `present`: names of the fields that
         the customer has; `size`: sum of the absolute attributions of all else, for the share. None where nothing is barred."""
-        kept, parts, has = [], list[float](), set(present)
+        kept, total, own, has = [], 0.0, 0.0, set(present)
         for name, value in zip(fields, values, strict=True):
             mask = self.columns if name == "features" else self.dims.get(name)
             if mask is None or not mask.any():
@@ -47,15 +57,19 @@ class BarredInputs:
                 continue
             where = torch.from_numpy(mask)
             taken = value[..., where].double()
-            parts += taken.flatten().tolist() if name == "features" else [float(taken.sum())]
+            total += float(taken.sum())
+            own += float(np.abs(self._by_source(taken) if name == "features" else taken.numpy()).sum())
             left = value.clone()
             left[..., where] = 0
             kept.append(left)
         titles = tuple(t for t, columns, named in self.entries if columns or named & has)
         if not titles:
             return tuple(values), None
-        own = float(np.abs(parts).sum())
-        return tuple(kept), Barred(titles, float(sum(parts)), own, own / (own + size) if own + size > 0 else 0.0)
+        return tuple(kept), Barred(titles, total, own, own / (own + size) if own + size > 0 else 0.0)
+
+    def _by_source(self, taken: Tensor) -> NDArray[np.float64]:
+        """Sums of the barred columns' attributions [1, barred columns] over those from one source."""
+        return np.bincount(self.sources[self.columns], weights=taken.numpy().ravel())
 
 
 def barred_inputs(schema: FeatureSchema, names: Sequence[str]) -> BarredInputs:
@@ -75,7 +89,14 @@ def barred_inputs(schema: FeatureSchema, names: Sequence[str]) -> BarredInputs:
     for i in sorted(marked):
         entries.append((_said(schema.columns[i]), frozenset({i}), frozenset()))
     columns[sorted(marked)] = True
-    return BarredInputs(columns, dims, tuple(entries))
+    return BarredInputs(columns, dims, tuple(entries), _sources(schema))
+
+
+def _sources(schema: FeatureSchema) -> NDArray[np.int64]:
+    """[columns] the same number for columns from one column of a table of one's own."""
+    number: dict[str, int] = {}
+    said = [c.how if schema.own else c.name for c in schema.columns]
+    return np.array([number.setdefault(s, len(number)) for s in said], dtype=np.int64)
 
 
 def _entry(schema: FeatureSchema, name: str) -> tuple[tuple[str, str], frozenset[int], dict[str, slice]]:

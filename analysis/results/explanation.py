@@ -188,7 +188,7 @@ class Barred:
     value: float
     """Signed sum of its contributions, in the unit of the prediction."""
     size: float
-    """Sum of their absolute values."""
+    """Sum of their absolute values, number by number: what pulls up and what pulls down do not cancel."""
     share: float
     """`size` as a share of everything that moved the prediction either way, barred or not."""
 
@@ -253,8 +253,8 @@ class Counterfactual:
 
 
 LITTLE = 0.01
-"""A smaller share of everything that moved the prediction is said not to have mattered: the least a reason is worth beside the
-strongest (`analysis.explain.reasons.LEAST`)."""
+"""A smaller share of everything that moved the prediction is said to have had next to no effect: the least a reason is worth
+beside the strongest (`analysis.explain.reasons.LEAST`)."""
 REASONS = ("reasons", "against", "groups", "features", "experts", "concepts", "transfer")
 """What of an explanation says why."""
 
@@ -330,6 +330,11 @@ class Explanation:
         """The task is not predicted better than by its average: no reason for a prediction means anything."""
         return self.skill is not None and self.skill.has_skill is False
 
+    @property
+    def first_choice(self) -> Offer | None:
+        """What the model would choose, where another class was asked about; None where the explained class is its choice."""
+        return self.offers[0] if self.offers and self.offers[0].index != self.target else None
+
     def weight(self, reason: Reason) -> float:
         """The reason's share of everything that moved the prediction either way, from 0 to 1."""
         size = self.size + (0.0 if self.barred is None else self.barred.size)
@@ -338,7 +343,9 @@ class Explanation:
     def change_said(self, language: Language) -> str:
         """What would have to differ, in one sentence, with how plausible that is; or that there is nothing."""
         c = self.counterfactual
-        if c is None or not c.flips:
+        if c is None:
+            return phrase("counterfactual.nobody", language)
+        if not c.flips:
             return phrase("counterfactual.none", language)
         own, label = said_name(self.target_name, language), said_name(c.label_after, language)
         facts = phrase("counterfactual.joint", language).join(x.said(language) for x in c.changes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -46,11 +47,11 @@ class RunFacts:
     rows: int
     """Rows that the model learned from."""
     cutoffs: tuple[str, ...]
-    """Of the data in the run's sample."""
-    horizon_days: int | None
-    """Days from the cut-off on that the labels look at; None for a table of one's own columns."""
+    """Of the rows in the run's sample that the model learned from."""
+    horizon_days: Mapping[str, int]
+    """Days from the cut-off on that a task's label looks at, for the tasks whose label looks as far as the dataset says."""
     window_days: int | None
-    """Days before the cut-off that the inputs look back; None as above."""
+    """Days before the cut-off that activity is counted over; None for a table of one's own columns."""
     generated: bool
     """The training data is made up: no person stands behind it."""
 

@@ -1,8 +1,8 @@
 """What laws ask an explanation of an automated decision to hold, with who fills it: the model, in this report, or the bank.
 
 Korea: Personal Information Protection Act art. 37-2 (in force since 15 March 2024), Credit Information Act art. 36-2, AI Basic
-Act art. 34 (in force since 22 January 2026). European Union: GDPR art. 22, AI Act art. 86. From secondary sources, and no legal
-advice: a bank's counsel checks what applies and from when.
+Act art. 34 (in force since 22 January 2026, fines deferred by at least a year). European Union: GDPR art. 22, AI Act art. 86.
+From secondary sources, and no legal advice: a bank's counsel checks what applies and from when.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ DEMANDS = (
     Demand("ai_basic", "ai_records", "both", "record"),
     Demand("eu", "eu_intervention", "bank", "review"),
     Demand("eu", "eu_contest", "bank", "review"),
-    Demand("eu", "eu_role", "both", "reasons", needs_reasons=True),
+    Demand("eu", "eu_role", "bank", "review"),
+    Demand("eu", "eu_elements", "model", "reasons", needs_reasons=True),
 )
 
 

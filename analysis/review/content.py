@@ -36,6 +36,10 @@ def review(
     w = section("review", language)
     name = given_title(found.task, found.title) or task_title(found.task, language) or found.title
     result = f"{name}: {said_name(found.target_name, language)}" if found.target_name else name
+    if (first := found.first_choice) is not None:
+        result = w["asked_about"].format(
+            result=result, first=said_name(first.name, language), share=found.shown(first.probability, language)
+        )
     f = found.faithfulness
     verdict = found.meaningless(language) or (f.verdict_ko if language == "ko" else f.verdict_en)
     return ReviewReport(
@@ -69,19 +73,29 @@ def _decision(found: Explanation, about: RunFacts, language: Language, w: dict[s
     spec = TASKS.get(found.task)
     question = (spec.question_ko if language == "ko" else "") if spec is not None else ""
     asked = question or found.question
-    if about.horizon_days is not None:
-        asked = f"{asked} {w['horizon'].format(days=about.horizon_days)}"
+    if found.task in about.horizon_days:
+        asked = f"{asked} {w['horizon'].format(days=about.horizon_days[found.task])}"
     rows = [
         (w["customer"], found.customer_id if customer is None else w["masked"].format(mask=customer)),
         (w["as_of"], w["table"] if found.cutoff == NO_CUTOFF else found.cutoff),
         (w["made"], str(found.audit.get("made", ""))[:16].replace("T", " ") + " UTC"),
         (w["asked"], asked),
+        *_alternative(found, language, w),
         (w["number"], _reading(found, language, w)),
     ]
     others = [o for o in found.offers if o.index != found.target][:3]
-    if others:
+    if others and found.first_choice is None:
         rows.append((w["next"], ", ".join(f"{said_name(o.name, language)} {percent(o.probability)}" for o in others)))
     return ReviewBlock(w["decision"], "facts", tuple(rows))
+
+
+def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> list[tuple[str, str]]:
+    """Where a class is asked about that is not the model's first choice: both, so that nobody takes it for the decision."""
+    first = found.first_choice
+    if first is None:
+        return []
+    chosen = f"{said_name(first.name, language)} {percent(first.probability)}"
+    return [(w["first_choice"], chosen), (w["about_class"], said_name(found.target_name, language))]
 
 
 def _reading(found: Explanation, language: Language, w: dict[str, str]) -> str:
@@ -132,8 +146,12 @@ def _signed(found: Explanation, value: float, language: Language) -> str:
 
 def _change(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     c = found.counterfactual
-    if found.withheld or c is None or not c.flips:
-        return ReviewBlock(w["change"], "lines", ((found.change_said(language) if not found.withheld else w["no_change"],),))
+    if found.withheld:
+        return ReviewBlock(w["change"], "lines", ((w["no_change"],),))
+    if c is None or not c.flips:
+        return ReviewBlock(w["change"], "lines", ((found.change_said(language),),))
+    if not c.label_after and found.shown(c.before, language) == found.shown(c.after, language):
+        return ReviewBlock(w["change"], "lines", ((w["unmoved"].format(value=found.shown(c.after, language)),),))
     rows = tuple(
         (
             sentence_said(x.sentence_ko if language == "ko" else x.sentence_en, language),
@@ -225,5 +243,8 @@ def _absent(absent: Sequence[str], language: Language, w: dict[str, str]) -> str
 
 
 def _form(w: dict[str, str]) -> ReviewBlock:
-    names = ("reviewer", "reviewed_on", "outcome", "notes", "objection", "human", "answered", "signature")
+    names = (
+        "reviewer", "reviewed_on", "role", "outcome", "notes", "objection", "human", "refusal", "correction", "recalculated",
+        "answered", "signature",
+    )  # fmt: skip
     return ReviewBlock(w["review"], "form", tuple((w[f"form_{n}"],) for n in names), note=w["form_note"])

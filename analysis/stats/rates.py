@@ -48,22 +48,24 @@ class GroupRates:
 
 def group_rates(group: Sequence[str], chosen: NDArray[np.bool_], outcome: Array) -> GroupRates:
     """`chosen` [n]: recommended; `outcome` [n]: 1 did, 0 did not, NaN unknown; `group` [n] by name."""
-    names = np.asarray(group, dtype=object)
-    found = []
-    for name in dict.fromkeys(names.tolist()):
-        here = names == name
-        did = here & (outcome == 1)
-        known = here & np.isfinite(outcome)
-        found.append(
-            GroupRate(
-                str(name),
-                int(here.sum()),
-                wilson(int(chosen[here].sum()), int(here.sum())),
-                float(chosen[did].mean()) if did.any() else float("nan"),
-                int(did.sum()),
-                float(outcome[known].mean()) if known.any() else float("nan"),
-            )
+    names, index = np.unique(np.asarray(group, dtype=str), return_inverse=True)
+
+    def counted(rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(index[rows], minlength=len(names))
+
+    did, known = outcome == 1, np.isfinite(outcome)
+    n, picked, turned, right, judged = map(counted, (known | ~known, chosen, did, chosen & did, known))
+    found = [
+        GroupRate(
+            str(name),
+            int(n[i]),
+            wilson(int(picked[i]), int(n[i])),
+            float(right[i] / turned[i]) if turned[i] else float("nan"),
+            int(turned[i]),
+            float(turned[i] / judged[i]) if judged[i] else float("nan"),
         )
+        for i, name in enumerate(names)
+    ]
     found.sort(key=lambda g: (-g.n, g.group))
     rates = np.array([g.rate.value for g in found if g.n >= LEAST])
     hits = np.array([g.hit for g in found if g.bore_out >= LEAST])

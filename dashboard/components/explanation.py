@@ -96,6 +96,7 @@ def withheld(frame: Frame, e: Explanation) -> None:
     s = e.skill
     put.caption(t("why.unskilled", skill=f"{s.value:.3f}", low=f"{s.low:.3f}", high=f"{s.high:.3f}", n=f"{s.rows:,}"))
     skill.trust(frame)
+    report.downloads(frame, e)
     with put.expander(t("why.audit"), icon=":material/policy:"):
         put.json(plain(e.audit))
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from analysis.naming import said_name
-from analysis.review.id_file import ids_of
-from dashboard import ui
+from dashboard import state, ui
 from dashboard.components.linked import begin_choice, end_choice
 from dashboard.frame import Frame, start_with
 from dashboard.i18n import language, t
 from ple_model.errors import UserError
 
 LISTED = 300
+SAMPLED, EVERY = 20_000, 2**31
+"""Rows that customers are drawn from; a list is looked for among all."""
 ORDERS = ("file", "score", "uncertainty")
 ANY = "any"
 
@@ -27,7 +27,8 @@ def chosen(frame: Frame, task: str) -> str | None:
     recommended = _recommended(frame, task)
     order = ui.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=130, help=t("why.order_help"))
     wanted = _list()
-    options = customers(frame, task, order, recommended, wanted)
+    every = customers(frame, task, order, recommended, wanted)
+    options = every[:LISTED]
     if "customer" not in st.session_state and "customer" not in st.query_params and options:
         start_with("customer", options[0])
     asked = st.session_state.get("customer") or st.query_params.get("customer")
@@ -35,12 +36,14 @@ def chosen(frame: Frame, task: str) -> str | None:
     customer: str | None = ui.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=180,
                             accept_new_options=True, help=t("why.customer_help"))  # fmt: skip
     ui.button(t("why.random"), icon=":material/casino:", on_click=_draw, args=(options,), disabled=not options)
+    if len(every) > len(options):
+        ui.caption(t("why.cut", shown=f"{len(options):,}", n=f"{len(every):,}"))
     return customer
 
 
 def other(frame: Frame, task: str, customer: str | None) -> str | None:
     """Another customer to set beside; None for nobody."""
-    options = [c for c in customers(frame, task, "file", None, ()) if c != customer]
+    options = [c for c in customers(frame, task, "file", None, ())[:LISTED] if c != customer]
     asked = st.session_state.get("beside") or st.query_params.get("beside")
     shown = options if asked in options or not asked else [asked, *options]
     found: str | None = ui.selectbox(
@@ -51,28 +54,22 @@ def other(frame: Frame, task: str, customer: str | None) -> str | None:
 
 
 def customers(frame: Frame, task: str, order: str, recommended: int | None, wanted: tuple[str, ...]) -> list[str]:
-    """Up to `LISTED` of the chosen customers: as stored, by score, or the least certain first; of a list those of it alone."""
+    """The chosen customers: as stored, by score, or the least certain first; of a list those of it alone. Who is chosen by
+    their latest row, the one that is explained. Ids of the list that the analysis does not know are kept where nothing else
+    chooses: they may be in the whole dataset, where no filter can be held against them."""
     have = frame.store.columns
     by = {"score": f"p:{task}", "uncertainty": f"u:{task}"}.get(order)
-    names = ["customer_id", "cutoff", *(c for c in (by, f"c:{task}") if c is not None and c in have)]
-    rows = frame.store.rows(names, frame.filters)
-    keep = _latest(rows["customer_id"].astype(str), rows["cutoff"].astype(str))
+    names = ["row", "customer_id", *(c for c in (by, f"c:{task}") if c is not None and c in have)]
+    rows = frame.store.rows(names, frame.filters, EVERY if wanted else SAMPLED)
+    keep = np.isin(rows["row"].astype(np.int64), state.latest_rows(frame.store))
     if recommended is not None and f"c:{task}" in rows:
         keep &= rows[f"c:{task}"].astype(float) == recommended
     if wanted:
         keep &= np.isin(rows["customer_id"].astype(str), wanted)
     order_by = np.argsort(-rows[by].astype(float), kind="stable") if by in rows else np.arange(len(keep))
     found = [str(i) for i in rows["customer_id"][order_by[keep[order_by]]]]
-    return list(dict.fromkeys([*found, *wanted]))[:LISTED]
-
-
-def _latest(ids: NDArray[np.str_], cutoffs: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """[n] rows that are their customer's latest: the ones that are explained."""
-    order = np.lexsort((cutoffs, ids))
-    last = np.append(ids[order][1:] != ids[order][:-1], True) if len(ids) else np.zeros(0, dtype=bool)
-    found = np.zeros(len(ids), dtype=bool)
-    found[order[last]] = True
-    return found
+    free = recommended is None and not frame.filters
+    return list(dict.fromkeys([*found, *(wanted if free else ())]))
 
 
 def _recommended(frame: Frame, task: str) -> int | None:
@@ -107,7 +104,7 @@ def _list() -> tuple[str, ...]:
         if given is None:
             return ()
         try:
-            found = ids_of(given.name, given.getvalue())
+            found = state.listed_ids(given.name, given.getvalue())
         except UserError as e:
             ui.error(str(e), icon=":material/error:")  # may quote the list
             return ()

@@ -7,9 +7,9 @@ import math
 import pandas as pd
 import streamlit as st
 
-from analysis.groups import RAW, UNKNOWN, group_table, groupings
+from analysis.groups import COUNTED, RAW, UNKNOWN, groupings
 from analysis.naming import said_name
-from dashboard import ui
+from dashboard import state, ui
 from dashboard.components import put
 from dashboard.components.figure import table
 from dashboard.components.find_customer import class_names
@@ -21,6 +21,10 @@ from ple_model.numerals import Language, percent, statistic
 
 def section(frame: Frame, task: str) -> None:
     """One table of groups, with how far they are apart."""
+    kind = frame.statistics.facts.kinds[task]
+    if kind not in COUNTED:
+        put.info(t("groups.not_counted"))
+        return
     by = groupings(frame.store)
     names = class_names(frame, task)
     begin_choice("by", by, by[0], t("groups.by"))
@@ -28,12 +32,14 @@ def section(frame: Frame, task: str) -> None:
         ui.selectbox(t("groups.by"), by, format_func=_titled, key="by", width=200)
         column = end_choice("by", by[0])
         target = _target(frame, task, names)
-    kind = frame.statistics.facts.kinds[task]
-    found = group_table(frame.store, task, kind, target, column, frame.filters)
+    if frame.run.context().own is not None:
+        put.caption(t("groups.own"))
+    found = state.group_rates(frame.store, task, kind, target, column, frame.filters)
     if not found.rates.groups:
         put.info(t("groups.none"))
         return
-    put.caption(t("groups.counted" if target is not None else "groups.above", n=f"{found.rows:,}"))
+    counted = "groups.counted" if target is not None else "groups.above"
+    put.caption(t(counted, n=f"{found.rows:,}", learned=f"{found.learned:,}"))
     with st.container(horizontal=True, gap="small"):
         r = found.rates
         for name, value in (("difference", r.difference), ("ratio", r.ratio), ("hits", r.hit_difference)):

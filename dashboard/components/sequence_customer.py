@@ -94,10 +94,9 @@ def _said(found: CustomerSteps, learned: LearnedMap | None) -> None:
     if found.weight[most] > 0:
         ordered = np.sort(found.weight)
         beside = float(found.weight[most] / ordered[-2]) if len(ordered) > 1 and ordered[-2] > 0 else float("inf")
-        said = "counts" if beside >= STANDS_OUT else "level"
-        put.markdown(
-            t(f"sequences.{said}", span=_span(found, most), share=f"{found.weight[most]:.0%}", times=f"{min(beside, 99):.1f}")
-        )
+        said = "only" if np.isinf(beside) else "counts" if beside >= STANDS_OUT else "level"
+        times = f"{beside:,.1f}" if beside < 100 else f"{beside:,.0f}"
+        put.markdown(t(f"sequences.{said}", span=_span(found, most), share=f"{found.weight[most]:.0%}", times=times))
         last = min(RECENT, len(found.blocks))
         put.markdown(
             t(

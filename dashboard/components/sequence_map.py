@@ -15,6 +15,7 @@ from dashboard.components.figure import show
 from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import t
+from dashboard.server import read_only
 
 DRAWN = 5000
 """Points in the browser."""
@@ -29,6 +30,9 @@ def offer(wanted: Wanted) -> None:
         if task is None or not task.alive:
             if task is not None and task.error:
                 ui.error(task.error, icon=":material/error:")
+            if read_only():
+                ui.caption(t("sequences.map_read_only"))
+                return
             ui.button(t("sequences.map_draw"), icon=":material/scatter_plot:", on_click=background.encode, args=(wanted,))
             return
         _progress(task)

@@ -58,6 +58,30 @@ def test_small_groups_take_no_part_in_the_differences() -> None:
     assert [g.group for g in found.groups] == ["a", "b", "c"]
 
 
+def test_many_groups_are_counted_as_few_are() -> None:
+    group = [f"g{i % 5000}" for i in range(20_000)]
+    chosen, outcome = (
+        np.arange(20_000) % 3 == 0,
+        np.where(np.arange(20_000) % 7 == 0, np.nan, (np.arange(20_000) % 2).astype(float)),
+    )
+    found = {g.group: g for g in group_rates(group, chosen, outcome).groups}
+    here = np.array([g == "g17" for g in group])
+    assert len(found) == 5000
+    assert (found["g17"].n, found["g17"].rate.value) == (4, chosen[here].mean())
+    assert found["g17"].outcome == pytest.approx(np.nanmean(outcome[here]))
+
+
+def test_the_latest_row_of_each_customer_is_found_whatever_the_cohort(tiny_run: Run) -> None:
+    store = diagnose(tiny_run).store
+    assert store is not None
+    rows = store.rows(["row", "customer_id", "cutoff"])
+    last: dict[str, str] = {}
+    for c, d in zip(rows["customer_id"], rows["cutoff"], strict=True):
+        last[c] = max(last.get(c, ""), d)
+    by_row = {int(r): (c, d) for r, c, d in zip(*rows.values(), strict=True)}
+    assert sorted(by_row[int(r)] for r in store.latest()) == sorted(last.items())
+
+
 def test_a_stored_analysis_is_counted_by_group(tiny_run: Run) -> None:
     store = diagnose(tiny_run).store
     assert store is not None
@@ -69,6 +93,7 @@ def test_a_stored_analysis_is_counted_by_group(tiny_run: Run) -> None:
     for g in found.rates.groups:
         here = rows["segment"] == g.group
         assert g.rate.value == pytest.approx(float((rows["c:nba"][here] == top).mean()))
+    assert found.learned == int((store.rows(["split"])["split"] == "train").sum())
     churn = group_table(store, "churn", "binary", None, "segment")
     assert churn.rows > 0
     assert set(churn.skill) <= {g.group for g in churn.rates.groups}

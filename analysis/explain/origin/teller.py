@@ -44,9 +44,10 @@ class Teller:
 
     def __init__(
         self, explainer: Explainer, data: Dataset, batch: Batch, path: Path, found: Attribution, task: str, target: int | None,
-        barred: NDArray[np.bool_],
+        barred: NDArray[np.bool_], barred_fields: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        """`barred` [columns]: those that no sentence may name."""
+        """`barred` [columns] and `barred_fields`: those that no sentence may speak of."""
+        self.barred_fields = barred_fields
         self.task, self.target, self.barred = task, target, barred
         self.explainer, self.data, self.batch, self.path, self.found = explainer, data, batch, path, found
         self.schema = explainer.model.context.schema
@@ -112,7 +113,10 @@ class Teller:
 
     @cached_property
     def days(self) -> Days | None:
-        """The customer's own days and visits; None where the run does not say what the sequences were divided by."""
+        """The customer's own days and visits; None where the run does not say what the sequences were divided by, or where one
+        of them may not be spoken of."""
+        if self.barred_fields & {"txn_seq", "session_seq"}:
+            return None
         scale, customer = scale_of(self.explainer), self.path.customer
         if scale is None or customer.txn_seq is None or customer.session_seq is None:
             return None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
+from analysis.engine.explainer import Explainer
+from analysis.explain.assemble import Assembly
 from analysis.explain.barred import GROUP, barred_inputs
 from analysis.explain.customer import explain
-from analysis.explain.lookup import customers
+from analysis.explain.lookup import customers, find
+from analysis.explain.origin.teller import Teller
 from analysis.results.explanation import Explanation
 from ple_model.barred_words import BARRED_KINDS
 from ple_model.config import read_explanations
@@ -63,7 +68,7 @@ def test_by_default_region_and_hashed_attributes_are_barred(tiny_run: Run, custo
     assert found.barred is not None
     assert "region" in found.barred.named("en")
     assert "지역" in found.barred.named("ko")
-    assert any(word in found.text() for word in ("did not matter", "mattered"))
+    assert any(word in found.text() for word in ("had next to no direct effect", "mattered"))
 
 
 def test_only_the_regions_part_of_an_input_is_taken_out() -> None:
@@ -75,6 +80,37 @@ def test_only_the_regions_part_of_an_input_is_taken_out() -> None:
     assert torch.equal(kept[0][0, REGION_BUCKETS:], value[0, REGION_BUCKETS:])
     assert barred.value == sum(range(1, REGION_BUCKETS + 1))
     assert barred.share == pytest.approx(barred.value / (barred.value + 100))
+
+
+def test_what_pulls_up_and_what_pulls_down_do_not_cancel() -> None:
+    held = barred_inputs(load_schema(), ("region", "sex"))
+    value = torch.zeros(1, 40)
+    value[0, 0], value[0, 39] = 3.0, -3.0
+    _, barred = held.split(("coldstart_features",), (value,), ("coldstart_features",), size=6.0)
+    assert barred is not None
+    assert (barred.value, barred.size, barred.share) == (0.0, 6.0, 0.5)
+
+
+def test_a_barred_category_of_ones_own_is_one_fact() -> None:
+    columns = tuple(replace(own_column(i, f"city_{i}"), how="column: city") for i in range(3))
+    held = barred_inputs(own_schema(columns), ("city",))
+    _, barred = held.split(("features",), (torch.tensor([[2.0, -1.5, 0.0]]),), ("features",), size=0.5)
+    assert barred is not None
+    assert (barred.value, barred.size, barred.share) == (0.5, 0.5, 0.5)
+
+
+def test_a_barred_sequence_says_nothing_through_another_input(tiny_run: Run, customer: str) -> None:
+    data, row = find(tiny_run, customer, None, None)
+    made = Assembly(Explainer.cached(tiny_run), data, data.take([row]), "ltv", None, 0, ("txn_seq",))
+    seen: list[Teller] = []
+
+    def noted(*args: object) -> Teller:
+        seen.append(Teller(*args))  # type: ignore[arg-type]
+        return seen[-1]
+
+    with patch("analysis.explain.assemble.Teller", noted):
+        made.explanation()
+    assert [t.days for t in seen] == [None]
 
 
 def test_columns_of_ones_own_are_found_by_name_by_mark_and_by_group(tmp_path: Path) -> None:
@@ -97,6 +133,24 @@ def test_columns_of_ones_own_are_found_by_name_by_mark_and_by_group(tmp_path: Pa
     assert [names[i] for i in np.flatnonzero(barred_inputs(read, ("private",)).columns)] == ["sexton", "income"]
     with pytest.raises(ValueError, match="no column is named 'none', which 'barred' names"):
         own_schema(columns, barred=frozenset({"none"}))
+
+
+CALLED = {
+    "age": "age customerAge birthyear DateOfBirth account_holder_age age_30_39 age_of_account_holder 만나이 고객연령 생년월일",
+    "sex": "is_female male isMale gender_M 성 고객_성별 여성여부",
+    "region": "customerCity home_state state address ZIPCode sido 시도 시도명 시군구 거주_시도 city_seoul region_avg_income",
+}
+CALLED_ALIKE = {
+    "age": "account_age_days card_age_months loan_age loanAge vehicle_age age_of_account average_wage 나이키_지출 차량연령",
+    "sex": "female_clothing_spend sexton manager human 성장률 성공 성과",
+    "region": "city_card_spend account_state loan_state email_address ip_address statement 로그인_시도 시도횟수",
+}
+
+
+@pytest.mark.parametrize("kind", BARRED_KINDS)
+def test_a_kind_is_known_by_what_its_columns_are_called_and_not_by_what_is_called_alike(kind: str) -> None:
+    assert [n for n in CALLED[kind].split() if not BARRED_KINDS[kind].called(n)] == []
+    assert [n for n in CALLED_ALIKE[kind].split() if BARRED_KINDS[kind].called(n)] == []
 
 
 def test_a_name_that_is_none_is_refused_with_the_nearest(tiny_run: Run, customer: str) -> None:

@@ -13,8 +13,9 @@ import pytest
 from pypdf import PdfReader
 
 from analysis.explain.faithful import judge
-from analysis.i18n import section
-from analysis.results.explanation import Barred, Explanation, Reason, Standing
+from analysis.i18n import phrase, section
+from analysis.naming import said_name
+from analysis.results.explanation import Barred, Counterfactual, Explanation, FeatureChange, Reason, Standing
 from analysis.results.review import ReviewReport
 from analysis.review.about import GENERATED, run_facts
 from analysis.review.checklist import DEMANDS, LAWS
@@ -144,6 +145,61 @@ def test_the_checklist_names_the_record_only_where_there_is_one(tiny_run: Run, e
         report = review(explained, run_facts(tiny_run), "en", record=record)
         assert (w["where_record"] in texts(report)) == (record is not None)
         assert ("somewhere/audit" in report.footer) == (record is not None)
+
+
+def test_the_horizon_is_said_only_of_labels_that_look_so_far(tiny_run: Run, explained: Explanation) -> None:
+    about = run_facts(tiny_run)
+    assert {"nba", "ltv", "spending_category", "brand_prediction"} <= about.horizon_days.keys()
+    assert not {"churn", "retention", "timing", "uplift", "category_uplift", "life_stage"} & about.horizon_days.keys()
+    ahead = section("review", "en")["horizon"].format(days=about.horizon_days["nba"])
+    assert any(ahead in t for t in texts(review(explained, about, "en")))
+    assert not any(ahead in t for t in texts(review(replace(explained, task="churn"), about, "en")))
+
+
+def test_the_cutoffs_are_those_that_the_model_learned_from(tiny_run: Run) -> None:
+    rows = tiny_run.sample().table(["cutoff", "split"]).to_pylist()
+    assert run_facts(tiny_run).cutoffs == tuple(sorted({r["cutoff"] for r in rows if r["split"] == "train"}))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_class_that_was_asked_about_is_not_called_the_decision(
+    tiny_run: Run, explained: Explanation, language: Language
+) -> None:
+    first, other = explained.offers[:2]
+    w = section("review", language)
+    asked = replace(explained, target=other.index, target_name=other.name, prediction=other.probability)
+    report = review(asked, run_facts(tiny_run), language)
+    rows = dict(report.first[0].rows)
+    assert rows[w["first_choice"]].startswith(said_name(first.name, language))
+    assert rows[w["about_class"]] == said_name(other.name, language)
+    assert w["next"] not in rows
+    assert said_name(first.name, language) in report.answer
+    assert w["first_choice"] not in dict(review(explained, run_facts(tiny_run), language).first[0].rows)
+
+
+def test_what_would_change_is_no_table_where_nothing_moves_and_withheld_is_not_none(
+    tiny_run: Run, explained: Explanation
+) -> None:
+    w, none = section("review", "en"), phrase("counterfactual.none", "en")
+    change = FeatureChange("x", 1.0, 2.0, "count", "X.", "X.")
+    still = Counterfactual((change,), 0.20001, 0.20002, "", True, ())
+    failed = replace(explained, counterfactual=still, faithfulness=judge(0.9, None, None, enough=True))
+    for x, said in (
+        (replace(explained, counterfactual=still), w["unmoved"].format(value="20.0%")),
+        (replace(explained, counterfactual=None), phrase("counterfactual.nobody", "en")),
+        (failed, w["no_change"]),
+    ):
+        block = review(x, run_facts(tiny_run), "en").first[2]
+        assert (block.kind, block.rows) == ("lines", ((said,),))
+        assert said != none
+
+
+def test_what_a_person_must_fill_has_a_field(tiny_run: Run, explained: Explanation) -> None:
+    w = section("review", "en")
+    fields = {r[0] for r in review(explained, run_facts(tiny_run), "en").first[-1].rows}
+    assert {
+        w[f"form_{n}"] for n in ("role", "refusal", "correction", "recalculated", "human", "objection", "answered")
+    } <= fields
 
 
 def test_generated_data_is_known_by_the_note_that_its_maker_leaves() -> None:
