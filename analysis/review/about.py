@@ -35,7 +35,7 @@ def run_facts(run: Run) -> RunFacts:
         cutoffs = _learned_at(run.sample())
         days = data.settings.get("horizon_days")
         if isinstance(days, int) and not own:
-            horizons = {t: days for t, s in TASKS.items() if OWN not in s.label and any(word in s.label for word in AHEAD)}
+            horizons = dict.fromkeys(ahead(), days)
         generated = GENERATED in data.notes
     return RunFacts(
         run=run.name,
@@ -56,3 +56,8 @@ def _learned_at(data: Dataset) -> tuple[str, ...]:
     table = data.table(["cutoff", "split"])
     rows = zip(table.column("cutoff").to_pylist(), table.column("split").to_pylist(), strict=True)
     return tuple(sorted({str(cutoff) for cutoff, split in rows if split == "train"} - {NO_CUTOFF}))
+
+
+def ahead() -> tuple[str, ...]:
+    """Tasks whose label looks as far ahead as the dataset's horizon."""
+    return tuple(t for t, s in TASKS.items() if OWN not in s.label and any(word in s.label for word in AHEAD))
