@@ -335,6 +335,11 @@ class Explanation:
         """What the model would choose, where another class was asked about; None where the explained class is its choice."""
         return self.offers[0] if self.offers and self.offers[0].index != self.target else None
 
+    @property
+    def decided(self) -> str:
+        """The model's first choice by name, whichever class was asked about; empty for tasks without classes."""
+        return self.target_name if self.first_choice is None else self.first_choice.name
+
     def weight(self, reason: Reason) -> float:
         """The reason's share of everything that moved the prediction either way, from 0 to 1."""
         size = self.size + (0.0 if self.barred is None else self.barred.size)

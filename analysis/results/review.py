@@ -42,7 +42,6 @@ class RunFacts:
     preset: str
     trained: str
     """Day on which the training ended, ISO; empty where it did not."""
-    parameters: int
     data: str
     rows: int
     """Rows that the model learned from."""

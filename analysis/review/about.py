@@ -41,7 +41,6 @@ def run_facts(run: Run) -> RunFacts:
         run=run.name,
         preset=m.preset,
         trained=(m.finished or "")[:10],
-        parameters=m.parameters,
         data=m.data.name,
         rows=m.data.rows.get("train", 0),
         cutoffs=cutoffs,

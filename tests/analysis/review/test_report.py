@@ -173,6 +173,7 @@ def test_a_class_that_was_asked_about_is_not_called_the_decision(
     assert rows[w["first_choice"]].startswith(said_name(first.name, language))
     assert rows[w["about_class"]] == said_name(other.name, language)
     assert w["next"] not in rows
+    assert (asked.decided, explained.decided) == (first.name, first.name)
     assert said_name(first.name, language) in report.answer
     assert w["first_choice"] not in dict(review(explained, run_facts(tiny_run), language).first[0].rows)
 
