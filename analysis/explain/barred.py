@@ -69,7 +69,7 @@ class BarredInputs:
 
     def _by_source(self, taken: Tensor) -> NDArray[np.float64]:
         """Sums of the barred columns' attributions [1, barred columns] over those from one source."""
-        return np.bincount(self.sources[self.columns], weights=taken.numpy().ravel())
+        return np.asarray(np.bincount(self.sources[self.columns], weights=taken.numpy().ravel()), dtype=np.float64)
 
 
 def barred_inputs(schema: FeatureSchema, names: Sequence[str]) -> BarredInputs:
