@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LED_BY = "PLE_TUNE_LED_BY"
 """Environment variable: the process that started this worker; it stops when that one is gone."""
+BEGUN_WITH = {"sampler": "tpe", "pruner": "median", "strategy": "plain", "objective": "mean", "folds": 0, "seed": 0}
+"""Options that a study keeps from its beginning, and what they are where they were left out."""
 MISSING = "tuning needs Optuna, which is not installed: pip install 'ple-scope[tune]'"
 
 
@@ -174,7 +176,7 @@ def _tune(arguments: Arguments) -> int:
     study = Study(arguments.study, tell)
     for said in notes(dataset, study.spec):
         tell.line(said)
-    others = _workers(arguments)
+    others = _workers(arguments, until)
     try:
         with stop_on_signals("en") as stop:
             study.work(lambda: stop.seen or _left_alone(), until)
@@ -224,6 +226,10 @@ def _check_resumed(arguments: Arguments, dataset: Any) -> None:
     spec = load_study(arguments.study)
     if arguments.preset or arguments.config or arguments.overrides or arguments.keys:
         raise UserError("--resume goes on with the study as it was begun: leave out --preset, --config, --set and --key")
+    for name, default in BEGUN_WITH.items():
+        asked, begun = getattr(arguments, name), getattr(spec, name)
+        if asked not in (default, begun):
+            raise UserError(f"--{name} {asked}: --resume goes on with the study as it was begun, with --{name} {begun}")
     if dataset.manifest.fingerprint != spec.fingerprint:
         raise UserError(f"{dataset.path} is not the dataset of {arguments.study}, which was begun on {spec.dataset}")
     if arguments.trials and arguments.trials != spec.trials:
@@ -238,10 +244,13 @@ def _check_resumed(arguments: Arguments, dataset: Any) -> None:
 # --- several processes
 
 
-def _workers(arguments: Arguments) -> list[subprocess.Popen[bytes]]:
-    """The other processes of the study; they go on with it as anybody else could."""
+def _workers(arguments: Arguments, until: float | None) -> list[subprocess.Popen[bytes]]:
+    """The other processes of the study; they go on with it as anybody else could, for the minutes that are left."""
+    left = None if until is None else (until - time.monotonic()) / 60
+    if left is not None and left <= 0:
+        return []
     words = [sys.executable, "-m", "ple_model", "tune", str(arguments.dataset), str(arguments.study), "--resume", "--quiet"]
-    words += ["--minutes", f"{arguments.minutes:g}"] if arguments.minutes is not None else []
+    words += ["--minutes", f"{left:.6f}"] if left is not None else []
     words += ["--threads", str(arguments.threads or max(1, (os.cpu_count() or 1) // arguments.workers))]
     environment = {**os.environ, LED_BY: str(os.getpid())}
     return [

@@ -63,10 +63,21 @@ class Journal(BaseJournalBackend):
             try:
                 fcntl.flock(held, fcntl.LOCK_EX)
                 _cut_torn(self.path, held)
-                os.write(held, data)
+                _append(held, data)
                 os.fsync(held)
             finally:
                 os.close(held)
+
+
+def _append(held: int, data: bytes) -> None:
+    """All of it: a disk that fills up takes a part and says so at the next call. What it took is cut off again."""
+    before, done = os.fstat(held).st_size, 0
+    try:
+        while done < len(data):
+            done += os.write(held, data[done:])
+    except OSError:
+        os.ftruncate(held, before)
+        raise
 
 
 def _cut_torn(path: Path, held: int) -> None:

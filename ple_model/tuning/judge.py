@@ -3,7 +3,11 @@
 Skill is `1 - loss / loss of the constant` (`ple_model.skill`), the objective its mean over the tasks that have labels, or one
 task's. The yardstick is that of the study's own configuration and training labels, the same for every trial. Of every trial the
 losses are kept as sums by customer (by group of customers where there are more than `skill.GROUPS`), so that any two can be
-compared on the same resampled customers. Of cross-validation the objective is the mean over folds.
+compared on the same resampled customers. Of cross-validation the objective is the mean over the folds that have labels of it.
+
+A study compares many trials and picks its best by the same customers, so that intervals of single pairs would set some apart by
+chance. Those of the differences hold all at once: as wide as the largest of all differences, in its own standard errors, is in
+95 % of the resamples (the studentised maximum of Romano & Wolf 2005, "Stepwise Multiple Testing as Formalized Data Snooping").
 
 The test split is never read. Validation rows have also chosen the epoch and fitted the calibration of every trial, and the best
 of many trials is chosen by them: what the best one reaches there is more than it will reach on new customers.
@@ -25,7 +29,7 @@ from ple_model.interval import Interval
 from ple_model.row_loss import of_own, yardstick
 from ple_model.safe_arrays import read_npz, write_npz
 from ple_model.safe_paths import is_file, make_folder
-from ple_model.skill import ROUNDS, Resamples
+from ple_model.skill import GROUPS, ROUNDS, Resamples
 from ple_model.tuning.record import MEAN, TrialRecord, trial_name
 
 if TYPE_CHECKING:
@@ -34,6 +38,10 @@ if TYPE_CHECKING:
     from ple_model.run import Run
 
 Array = NDArray[np.float64]
+FAMILY = 300
+"""Trials whose differences the intervals hold for at once, the best ones; those behind them are far behind."""
+MOST_BYTES = 1 << 27
+"""Of one trial's losses: a hundred folds of `GROUPS` groups and 18 tasks."""
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,19 @@ def measured(run: Run, data: Dataset, base: Config) -> FoldLosses:
 
 
 def objective(folds: Sequence[FoldLosses], aim: str, weights: Sequence[Array] | None = None) -> Array:
-    """[] or [rounds]: mean over folds of the mean skill over tasks, or of the skill of the task `aim`."""
+    """[] or [rounds]: mean over folds of the mean skill over tasks, or of the skill of the task `aim`; of the folds that have
+    it, NaN where none has."""
     found = []
     for i, fold in enumerate(folds):
-        skills = fold.skills(None if weights is None else weights[i])
-        chosen = skills if aim == MEAN else skills[..., [fold.tasks.index(aim)]]
+        there = np.isfinite(fold.skills()) & np.array([aim in (MEAN, task) for task in fold.tasks], dtype=bool)
+        if not there.any():
+            continue
+        chosen = fold.skills(None if weights is None else weights[i])[..., there]
         known = np.isfinite(chosen)
         with np.errstate(invalid="ignore", divide="ignore"):
             found.append(np.where(known, chosen, 0.0).sum(-1) / known.sum(-1))
+    if not found:
+        return np.full(() if weights is None else len(weights[0]), np.nan)
     return np.asarray(np.mean(found, axis=0))
 
 
@@ -134,15 +147,44 @@ def tasks_of(folds: Sequence[FoldLosses]) -> dict[str, Interval]:
     return found
 
 
-def ahead(one: Sequence[FoldLosses], other: Sequence[FoldLosses], aim: str) -> Interval:
-    """How far the objective of `one` is above that of `other`, on the same resampled customers. `UserError` where they were not
-    judged on the same rows."""
-    shapes = [[(f.tasks, f.loss.shape) for f in x] for x in (one, other)]
-    if shapes[0] != shapes[1]:
+@dataclass(frozen=True)
+class Resampled:
+    """A trial's objective, and on each resample [rounds] of the customers; `rows` says on which rows."""
+
+    rows: tuple[tuple[tuple[str, ...], int], ...]
+    value: float
+    draws: Array
+
+
+def drawn(folds: Sequence[FoldLosses], aim: str) -> Resampled:
+    rows = tuple((f.tasks, len(f.loss)) for f in folds)
+    return Resampled(rows, float(objective(folds, aim)), objective(folds, aim, resampled(folds)))
+
+
+def ahead(found: Mapping[int, Resampled], best: int) -> dict[int, Interval]:
+    """By number, how far the objective of `best` is above that of each other trial, with 95 % intervals that hold for the
+    differences of all trials at once. `UserError` where they were not judged on the same rows."""
+    if len({d.rows for d in found.values()}) > 1:
         raise UserError("two trials of the study were judged on other rows: they cannot be compared")
-    weights = resampled(one)
-    draws = objective(one, aim, weights) - objective(other, aim, weights)
-    return _interval(float(objective(one, aim) - objective(other, aim)), draws)
+    draws = np.stack([d.draws for d in found.values()])
+    draws = draws[:, np.isfinite(draws).all(0)]
+    value = np.array([d.value for d in found.values()])
+    off, at = draws - value[:, None], list(found).index(best)
+    known = draws.shape[1] >= ROUNDS // 2
+    wide = _widest(off[np.argsort(-value)[:FAMILY]]) * (off[at] - off).std(1) if known else np.full(len(value), np.nan)
+    both = [(float(value[at] - v), float(w)) for v, w in zip(value, wide, strict=True)]
+    every = {n: Interval(gap, gap - w, gap + w) if known else Interval(gap) for n, (gap, w) in zip(found, both, strict=True)}
+    return {n: gap for n, gap in every.items() if n != best}
+
+
+def _widest(off: Array) -> float:
+    """Standard errors within which all differences of these trials [trials, rounds] are in 95 % of the rounds."""
+    most = np.zeros(off.shape[1])
+    for i in range(len(off) - 1):
+        apart = off[i] - off[i + 1 :]
+        error = apart.std(1, keepdims=True)
+        most = np.maximum(most, (np.abs(apart) / np.where(error > 0, error, np.inf)).max(0))
+    return float(np.percentile(most, 95))
 
 
 def _interval(value: float, draws: Array) -> Interval:
@@ -165,14 +207,14 @@ def load_losses(folder: Path, number: int) -> tuple[FoldLosses, ...] | None:
     path = folder / "results" / f"{trial_name(number)}.npz"
     if not is_file(path):
         return None
-    arrays = read_npz(path, 1 << 30)
+    arrays = read_npz(path, MOST_BYTES)
     found = []
     for i in range(len(arrays) // 3):
         parts = [arrays.get(f"{k}_{i}") for k in ("loss", "constant", "tasks")]
         loss, constant, tasks = parts
         if loss is None or constant is None or tasks is None:
             raise UserError(f"{path} is damaged: fold {i} is not whole")
-        sound = loss.shape == constant.shape and loss.ndim == 2 and tasks.shape == loss.shape[1:]
+        sound = loss.shape == constant.shape and loss.ndim == 2 and tasks.shape == loss.shape[1:] and len(loss) <= GROUPS
         if not sound or loss.dtype.kind != "f" or constant.dtype.kind != "f" or tasks.dtype.kind != "U":
             raise UserError(f"{path} is damaged: the arrays of fold {i} do not go together")
         found.append(FoldLosses(tuple(map(str, tasks.tolist())), loss, constant))
@@ -181,7 +223,7 @@ def load_losses(folder: Path, number: int) -> tuple[FoldLosses, ...] | None:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The best finished trial, and how far it is ahead of each other one, paired by customer."""
+    """The best finished trial, and how far it is ahead of each other one, paired by customer, all intervals at once."""
 
     best: int
     ahead: Mapping[int, Interval]
@@ -199,13 +241,10 @@ def standing(folder: Path, trials: Sequence[TrialRecord], aim: str) -> Ranking |
     if not done:
         return None
     best = max(done, key=lambda t: (t.skill.value, -t.number))
-    losses = {t.number: load_losses(folder, t.number) for t in done}
-    mine = losses[best.number]
-    gaps: dict[int, Interval] = {}
-    for trial in done:
-        if trial.number == best.number:
-            continue
-        theirs = losses[trial.number]
-        plain = Interval(best.skill.value - trial.skill.value)
-        gaps[trial.number] = plain if mine is None or theirs is None else ahead(mine, theirs, aim)
-    return Ranking(best.number, gaps)
+    found: dict[int, Resampled] = {}
+    for trial in done:  # one trial's losses in memory at a time
+        losses = load_losses(folder, trial.number)
+        if losses is not None:
+            found[trial.number] = drawn(losses, aim)
+    plain = {t.number: Interval(best.skill.value - t.skill.value) for t in done if t.number != best.number}
+    return Ranking(best.number, plain | (ahead(found, best.number) if best.number in found else {}))

@@ -20,7 +20,7 @@ import shlex
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +48,7 @@ _DIMENSION = Keys(
     },
     ("key", "kind", "low", "high", "log", "choices"),
 )  # fmt: skip
+_SPACE = Keys({"space": ListOf(_DIMENSION)}, ("space",))
 _STUDY = Keys(
     {
         "format": WHOLE, "dataset": TEXT, "fingerprint": TEXT, "preset": TEXT, "settings": ListOf(TEXT), "config": Keys({}),
@@ -183,8 +184,21 @@ def load_study(folder: Path) -> StudySpec:
     )  # fmt: skip
 
 
+def load_space(path: Path) -> tuple[Dimension, ...]:
+    """The ranges that `box.json` holds. `UserError` where they are damaged."""
+    plain = read_json(path)
+    wrong = misfit(plain, _SPACE)
+    if wrong is not None:
+        raise UserError(f"{path} is damaged: {wrong}")
+    return tuple(_dimension(path, d) for d in plain["space"])
+
+
 def _dimension(path: Path, plain: Mapping[str, Any]) -> Dimension:
-    found = Dimension(**{**plain, "choices": tuple(plain["choices"])})
+    known = {f.name for f in fields(Dimension)}
+    values: dict[str, Any] = {k: tuple(v) if k == "choices" else v for k, v in plain.items() if k in known}
+    found = Dimension(**values)
+    if found.low is None or found.high is None:
+        raise UserError(f"{path} is damaged: an end of the range of '{found.key}' is missing")
     if found.kind not in ("float", "int", "choice") or (found.kind == "choice") != bool(found.choices):
         raise UserError(f"{path} is damaged: '{found.key}' is neither a range nor a choice")
     if not found.choices and (not found.low < found.high or (found.log and found.low <= 0)):

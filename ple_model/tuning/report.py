@@ -107,7 +107,7 @@ def verdict(found: StudyReport) -> str:
         "no other trial is level with it"
         if not others
         else f"these {len(others) + 1} cannot be told apart: {', '.join(map(str, found.level))} "
-        "(the 95% interval of the difference to the best, customers resampled, holds 0)"
+        "(95% intervals of the differences, customers resampled, for all trials at once: theirs to the best holds 0)"
     )
     again = f"to train it: {train_command(found.spec, best.settings)}"
     return f"best: trial {best.number}, skill {fixed(best.skill.value, 4)}; {near}\n{again}"

@@ -6,7 +6,7 @@
   `MOST_ATTEMPTS` times at the same epoch counts as failed.
 - The journal is the search's memory, `results/` what is shown. An end is written to `results/` first: killed between the two,
   the next process tells the journal.
-- The budget counts trials whatever became of them; of minutes, none is begun after them.
+- The budget counts trials whatever became of them; of minutes, none is begun or gone on with after them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ple_model.config import Config, config_from_dict
 from ple_model.data.dataset.reader import Dataset
 from ple_model.disk import DiskFull
 from ple_model.errors import UserError
-from ple_model.files import read_json, write_json
+from ple_model.files import write_json
 from ple_model.interval import Interval
 from ple_model.safe_paths import is_file
 from ple_model.tuning.dimension import Dimension, Value, setting
@@ -36,6 +36,7 @@ from ple_model.tuning.record import (
     StudySpec,
     TrialRecord,
     claim,
+    load_space,
     load_study,
     load_trial,
     load_trials,
@@ -110,6 +111,8 @@ class Study:
     def _next(self, until: float | None) -> tuple[TrialRecord, int] | None:
         """A trial and the lock on it: an interrupted one, else a new one; None where the budget is spent."""
         with locked(self.folder, "draw"):
+            if until is not None and time.monotonic() >= until:
+                return None
             past = self.study.get_trials(deepcopy=False)
             for one in past:
                 if one.state == TrialState.RUNNING and (held := claim(self.folder, _name(one.number))) is not None:
@@ -119,9 +122,7 @@ class Study:
                     os.close(held)
             past = self.study.get_trials(deepcopy=False)
             spent = bool(self.spec.trials) and len(past) >= self._budget()
-            if spent or (until is not None and time.monotonic() >= until):
-                return None
-            return self._new(past)
+            return None if spent else self._new(past)
 
     def _budget(self) -> int:
         if self.spec.sampler == "grid" and self.spec.strategy == "plain":
@@ -178,13 +179,10 @@ class Study:
         """The ranges of the second stage: made once, by whoever draws its first trial."""
         path = self.folder / "box.json"
         if is_file(path):
-            kept = {d["key"]: d for d in read_json(path)["space"]}
-            return tuple(
-                replace(
-                    d, low=kept[d.key]["low"], high=kept[d.key]["high"], choices=tuple(kept[d.key]["choices"])
-                )
-                for d in self.spec.space
-            )  # fmt: skip
+            kept = load_space(path)
+            if [d.key for d in kept] != [d.key for d in self.spec.space]:
+                raise UserError(f"{path} is damaged: its keys are not those of the study")
+            return kept
         done = [t for t in load_trials(self.folder) if t.state == "finished" and t.number <= first_stage(self.spec)]
         best = sorted(done, key=lambda t: -t.skill.value)[: how_many(len(done))]
         found = box(self.spec.space, [t.params for t in best]) if best else self.spec.space
@@ -259,6 +257,8 @@ class Study:
 
 def _reached(found: Sequence[FoldLosses], aim: str) -> dict[str, Any]:
     skill: Interval = skill_of(found, aim)
+    if skill.value != skill.value:
+        raise UserError("no validation row it is judged on has a label to tune by")
     return {"skill": skill, "tasks": tasks_of(found)}
 
 

@@ -18,7 +18,7 @@ from ple_model.run import Run, load_run
 from ple_model.train import Options, train
 from ple_model.tuning.folds import fold_dataset, plan, without_test
 from ple_model.tuning.judge import FoldLosses, measured
-from ple_model.tuning.record import MEAN, StudySpec, TrialRecord, train_command
+from ple_model.tuning.record import MEAN, StudySpec, TrialRecord, locked, train_command
 from ple_model.tuning.space import with_setting
 
 Epoch = Callable[[int, float], bool]
@@ -49,7 +49,8 @@ def places(folder: Path, spec: StudySpec, dataset: Dataset, trial: str) -> list[
         return [Place(trial, without_test(dataset))]
     folds = plan(dataset, spec.folds)
     names = [*(f"{trial}.fold-{f.number}" for f in folds[:-1]), trial]
-    made = [fold_dataset(dataset, f, folder / "folds" / f"fold-{f.number}") for f in folds]
+    with locked(folder, "folds"):  # of several processes one makes them, the others wait
+        made = [fold_dataset(dataset, f, folder / "folds" / f"fold-{f.number}") for f in folds]
     return [Place(n, d) for n, d in zip(names, made, strict=True)]
 
 

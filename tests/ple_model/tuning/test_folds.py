@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.tuning.folds import fold_dataset, overlap_days, plan, without_test
+from ple_model.tuning.record import StudySpec
+from ple_model.tuning.trial import places
 from tests.factories import random_context
 from tests.fakes import BRANDS, make_batch
 from tests.shared import shared
@@ -96,3 +101,19 @@ def test_labels_that_reach_into_those_judged_are_counted(dated: Dataset) -> None
     short = replace(dated.manifest, settings={**settings, "horizon_days": 28})
     days = [overlap_days(Dataset(dated.path, m, 64, None), fold) for m in (long, short, dated.manifest)]
     assert days == [84 - 31, 0, 0]
+
+
+def _places(folder: Path, data: Path) -> None:
+    places(folder, cast(StudySpec, SimpleNamespace(folds=2)), Dataset.open(data), "trial-0001")
+
+
+def test_processes_that_need_the_folds_at_once_make_them_once(dated: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=_places, args=(tmp_path / "s", dated.path)) for _ in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert [w.exitcode for w in workers] == [0] * 4
+    assert sorted(p.name for p in (tmp_path / "s" / "folds").iterdir() if not p.name.startswith(".")) == ["fold-1", "fold-2"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 from pathlib import Path
 
 import optuna
 import pytest
 
+from ple_model.disk import DiskFull
 from ple_model.errors import UserError
 from ple_model.tuning.journal import Journal
 
@@ -45,6 +48,21 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "j").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="a link"):
         Journal(tmp_path / "j").append_logs([{"a": 1}])
+
+
+def test_a_write_that_the_disk_takes_in_part_is_cut_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Journal(tmp_path / "j").append_logs([{"a": 1}])
+    whole, room = os.write, iter([3])
+
+    def write(held: int, data: bytes) -> int:
+        if (left := next(room, 0)) == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(held, data[:left])
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(DiskFull):
+        Journal(tmp_path / "j").append_logs([{"a": 2}])
+    assert (tmp_path / "j").read_bytes() == b'{"a":1}\n'
 
 
 def _append(path: Path, who: int) -> None:

@@ -15,9 +15,11 @@ from ple_model.evaluate import evaluate
 from ple_model.interval import Interval
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
+from ple_model.skill import GROUPS
 from ple_model.tuning.judge import (
     FoldLosses,
     ahead,
+    drawn,
     load_losses,
     measured,
     objective,
@@ -55,24 +57,52 @@ def test_a_pair_is_told_apart_by_its_difference_not_by_its_intervals() -> None:
     good, better = [_fold(1)], [_fold(1, better=0.005)]
     a, b = skill_of(good, "mean"), skill_of(better, "mean")
     assert a.high > b.low  # each interval holds the other's value
-    gap = ahead(better, good, "mean")
+    gap = _ahead(better, good)
     assert gap.value == pytest.approx(0.005)
     assert gap.low > 0
-    assert ahead(good, good, "mean") == Interval(0.0, 0.0, 0.0)
+    assert _ahead(good, good) == Interval(0.0, 0.0, 0.0)
+
+
+def _ahead(one: list[FoldLosses], other: list[FoldLosses]) -> Interval:
+    return ahead({1: drawn(one, "mean"), 2: drawn(other, "mean")}, 1)[2]
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**16), st.integers(-20, 20))
 def test_ahead_is_behind_seen_from_the_other_side(seed: int, hundredths: int) -> None:
     one, other = [_fold(seed, groups=30)], [_fold(seed, better=hundredths / 100, groups=30)]
-    there, back = ahead(one, other, "mean"), ahead(other, one, "mean")
+    there, back = _ahead(one, other), _ahead(other, one)
     assert there.value == pytest.approx(-back.value, abs=1e-12)
     assert (there.low, there.high) == (pytest.approx(-back.high, abs=1e-12), pytest.approx(-back.low, abs=1e-12))
 
 
 def test_other_rows_are_not_compared() -> None:
     with pytest.raises(UserError, match="other rows"):
-        ahead([_fold(1)], [_fold(1, groups=199)], "mean")
+        _ahead([_fold(1)], [_fold(1, groups=199)])
+
+
+def test_of_many_equal_trials_none_is_told_apart_by_chance() -> None:
+    constant = np.ones((300, 1))
+    apart, apart_by_pairs, studies = 0, 0, 200
+    for seed in range(studies):
+        rng = np.random.default_rng(seed)
+        many = [[FoldLosses(("a",), 0.9 + rng.normal(0, 0.3, (300, 1)), constant)] for _ in range(12)]
+        found = {i: drawn(folds, "mean") for i, folds in enumerate(many)}
+        best = max(found, key=lambda i: found[i].value)
+        apart += any(gap.low > 0 for gap in ahead(found, best).values())
+        apart_by_pairs += any(_ahead(many[best], folds).low > 0 for i, folds in enumerate(many) if i != best)
+    assert apart <= 0.11 * studies  # 6 % of 2,000 such studies, and three standard errors of 200
+    assert apart_by_pairs > 0.5 * studies
+
+
+def test_a_fold_without_labels_of_the_task_is_left_out() -> None:
+    have, lack = (
+        FoldLosses(("a", "b"), np.ones((3, 2)), np.full((3, 2), 2.0)),
+        FoldLosses(("a",), np.ones((3, 1)), np.ones((3, 1))),
+    )
+    assert float(objective([have, lack], "b")) == pytest.approx(0.5)
+    assert np.isnan(objective([lack], "b"))
+    assert skill_of([lack], "nonsense").low != skill_of([lack], "nonsense").low
 
 
 def test_level_is_the_best_and_those_it_cannot_be_told_from(tmp_path: Path) -> None:
@@ -102,6 +132,9 @@ def test_losses_come_back_and_damage_is_named(tmp_path: Path) -> None:
                                                         "tasks_0": np.asarray(["a"])})  # fmt: skip
     with pytest.raises(UserError, match=r"trial-0005.npz is damaged"):
         load_losses(tmp_path, 5)
+    save_losses(tmp_path, 6, [_fold(1, groups=GROUPS + 1)])  # more groups than any study makes: their resamples would not fit
+    with pytest.raises(UserError, match=r"trial-0006.npz is damaged"):
+        load_losses(tmp_path, 6)
 
 
 def test_the_skill_of_a_run_is_that_of_evaluate(tiny_run: Run, tiny_dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ple_model import commands_tune
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
+from ple_model.files import read_json, write_json
 from ple_model.tuning import search
 from ple_model.tuning.begin import Asked, around, planned
 from ple_model.tuning.finder import curve
@@ -185,6 +188,27 @@ def test_no_trial_is_begun_after_the_minutes(small_dataset: Dataset, tmp_path: P
     assert load_trials(tmp_path / "s") == ()
 
 
+def test_an_interrupted_trial_is_not_gone_on_with_after_the_minutes(small_dataset: Dataset, tmp_path: Path) -> None:
+    _made(small_dataset, tmp_path / "s", trials=1)
+    taken = Study(tmp_path / "s")._next(None)
+    assert taken is not None
+    os.close(taken[1])
+    assert Study(tmp_path / "s").work(lambda: False, until=0.0) == 0
+    assert Study(tmp_path / "s").work(lambda: False) == 1
+
+
+def test_a_key_of_a_later_release_is_left_aside_and_a_damaged_box_is_named(small_dataset: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    spec = _made(small_dataset, folder, trials=8, strategy="staged")
+    write_json(folder / "study.json", {**spec.to_dict(), "space": [{**d.to_dict(), "later": 1} for d in spec.space]})
+    assert load_study(folder).space == spec.space
+    Study(folder).work(lambda: False, None)
+    for damaged in ({}, {"space": []}, {"space": [{"key": "a"}]}):
+        write_json(folder / "box.json", damaged)
+        with pytest.raises(UserError, match=r"box.json is damaged"):
+            Study(folder)._box()
+
+
 def _work(folder: Path) -> None:
     Study(folder).work(lambda: False)
 
@@ -245,6 +269,11 @@ def test_the_rate_is_searched_around_what_the_finder_suggests(small_dataset: Dat
     [
         ("study.json", {"sampler": "x"}, "sampler is 'x'"),
         ("study.json", {"space": [{"key": "a"}]}, "is damaged"),
+        (
+            "study.json",
+            {"space": [{"key": "a", "kind": "int", "low": None, "high": 1, "log": False, "choices": []}]},
+            "missing",
+        ),
         ("study.json", {"trials": 10**6}, "at most"),
         ("results/trial-0001.json", {"state": "x"}, "state is not one of"),
         ("results/trial-0001.json", {"number": 7}, "number is 7"),
@@ -255,8 +284,6 @@ def test_the_rate_is_searched_around_what_the_finder_suggests(small_dataset: Dat
 def test_a_damaged_study_is_one_sentence(
     small_dataset: Dataset, tmp_path: Path, name: str, change: dict[str, Any], said: str
 ) -> None:
-    from ple_model.files import read_json, write_json
-
     folder = tmp_path / "s"
     _made(small_dataset, folder, trials=1)
     Study(folder).work(lambda: False)
@@ -270,3 +297,14 @@ def test_a_study_is_read_back_as_it_was_written(small_dataset: Dataset, tmp_path
     again = load_study(tmp_path / "s")
     assert replace(again, config={}) == replace(spec, config={})
     assert load_trial(tmp_path / "s", 1) is None
+
+
+def test_what_a_study_was_begun_with_cannot_be_changed_when_it_goes_on(small_dataset: Dataset, tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    commands_tune._configure(parser)
+    _made(small_dataset, tmp_path / "s", sampler="random")
+    words = [str(small_dataset.path), str(tmp_path / "s"), "--resume"]
+    commands_tune._check_resumed(parser.parse_args([*words, "--sampler", "random"]), small_dataset)
+    for given, said in (("--sampler=gp", "--sampler random"), ("--seed=3", "--seed 0"), ("--folds=2", "--folds 0")):
+        with pytest.raises(UserError, match=said):
+            commands_tune._check_resumed(parser.parse_args([*words, given]), small_dataset)
