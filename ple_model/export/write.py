@@ -23,11 +23,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ple_model.adapters import stream_of
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.export.served import ServedModel, tensors
 from ple_model.export.signature import GraphSignature, signature_of
 from ple_model.files import write_json
+from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
 from ple_model.staging import staged_folder
 
@@ -78,6 +80,8 @@ def export(run: Run, out: Path, form: Format = "torch", dataset: Dataset | None 
         _require_onnx()
     rows = dataset if dataset is not None else run.sample()
     model = run.model().eval()
+    if form == "onnx":
+        _require_onnx_form(model)
     signature = signature_of(run, model, rows)
     served = ServedModel(model, run.calibration, signature).eval()
     batch = rows.load(None, max(SIZES)).inputs
@@ -114,6 +118,16 @@ def _require_onnx() -> None:
     assert onnx
     assert onnxruntime
     assert onnxscript
+
+
+def _require_onnx_form(model: PLEClusterAdaTT) -> None:
+    """`UserError` where an encoder reads a spectrum: ONNX picks no complex number by its place."""
+    expert = stream_of(model)
+    if expert is not None and expert.pretrained is not None and expert.pretrained.encoder.frequency is not None:
+        raise UserError(
+            "--format onnx: the run's pre-trained encoder has a frequency branch (shared_experts.temporal.encoder.shape.frequency "
+            "is on), whose spectrum ONNX cannot say; --format torch can"
+        )
 
 
 def _traced(served: ServedModel, given: tuple[Tensor, ...]) -> torch.export.ExportedProgram:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,15 @@ from ple_model.export.served import ServedModel, calibrated, tensors
 from ple_model.export.signature import GraphSignature, signature_of
 from ple_model.layers.liquid import CfC, running_max
 from ple_model.layers.persistence import PersLayer, pack, sound
+from ple_model.model import PLEClusterAdaTT
 from ple_model.predict import score_to_parquet
 from ple_model.run import Run
-from tests.factories import diagrams
+from ple_model.sequences.body import LiquidBlock
+from ple_model.sequences.config import EncoderConfig
+from ple_model.sequences.series import series_of
+from ple_model.sequences.stream import StreamEncoder
+from tests.factories import diagrams, random_context, random_inputs
+from tests.fakes import tiny_config
 
 TORCH = "model.pt2"
 
@@ -31,7 +38,7 @@ def written(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx = write._write_onnx
 
     def both(program: torch.export.ExportedProgram, file: Path, signature: GraphSignature) -> write.Answer:
-        write._write_torch(program, file.parent.parent / TORCH)
+        write._write_torch(program, out.parent / TORCH)
         return onnx(program, file, signature)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -121,15 +128,24 @@ def test_layers_say_the_same_in_the_form_that_a_graph_takes(monkeypatch: pytest.
     points[0, 0] = torch.tensor([1.0, 0.5, 0.0])  # dies before it is born
     points[1, 0, 1] = torch.inf
     layer = PersLayer(4)
+    inputs = random_inputs(4)
+    block, tokens = LiquidBlock(6).eval(), torch.randn(4, 11, 6)
     with torch.no_grad():
         packed = pack(points, mask, 2)
-        ours = [cell(x, gaps), running_max(values), *(
+        ours = [cell(x, gaps), running_max(values), series_of(inputs, "txn_seq").values, block(tokens, values > 4), *(
             layer(packed.birth[packed.homology == k], packed.death[packed.homology == k], packed.row[packed.homology == k], 6)
             for k in range(2)
         )]  # fmt: skip
         monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
         valid = mask & sound(points, 2)
-        graph = [cell(x, gaps), running_max(values), *(layer.dense(points, valid & (points[:, :, 2] == k)) for k in range(2))]
+        monkeypatch.delattr(torch.Tensor, "cummax")  # ONNX has none
+        again = [series_of(inputs, "txn_seq").values, block(tokens, values > 4)]
+        graph = [
+            cell(x, gaps),
+            running_max(values),
+            *again,
+            *(layer.dense(points, valid & (points[:, :, 2] == k)) for k in range(2)),
+        ]
     for a, b in zip(ours, graph, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
@@ -147,6 +163,14 @@ def test_a_graph_that_says_something_else_is_refused(tiny_run: Run) -> None:
 
     with pytest.raises(UserError, match=f"'{signature.outputs[3].name}' .* away from the model"):
         write._difference(served, off, given, signature)
+
+
+def test_an_encoder_that_reads_a_spectrum_is_refused_in_one_sentence() -> None:
+    encoder = StreamEncoder("txn_seq", 16, 180, EncoderConfig(width=8, heads=2, layers=1, frequency="on"))
+    config = tiny_config({"shared_experts": {"temporal": {"encoder": asdict(encoder)}}})
+    with pytest.raises(UserError, match="has a frequency branch .* --format torch can"):
+        write._require_onnx_form(PLEClusterAdaTT(config, random_context()))
+    write._require_onnx_form(PLEClusterAdaTT(tiny_config(), random_context()))
 
 
 def test_a_library_that_is_not_there_is_named_before_anything_is_made(
