@@ -1,6 +1,6 @@
 """What the analysis may import: statistics and checks need NumPy alone, torch lives in `engine`, `record`, `recording` and what
-looks at its batches (`judging`, `probing`, `written`), `ablation`, `explain`, the benchmarks and the faults, which run or train
-the model."""
+looks at its batches (`judging`, `probing`, `written`), `ablation`, `explain`, `sequences`, the benchmarks and the faults, which
+run or train the model."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def test_imports_go_one_way(path: Path) -> None:
         "written.py",
         "ablation.py",
         "explain",
+        "sequences",
         "bench",
         "faults",
     ):

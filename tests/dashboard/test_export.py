@@ -54,8 +54,8 @@ TEXT = {
 }
 DRAWERS = {"put", "figure", "cards"}
 """Components that draw and keep what they draw."""
-PANELS = ("edit.", "map.", "whatif.help", "whatif.title", "why.row")
-"""Texts of panels in which nothing was tried yet: of no use on paper; and the line with the id, which is a mask there."""
+PANELS = ("edit.", "map.", "whatif.help", "whatif.title", "why.row", "why.cut", "report.recorded")
+"""Texts of panels in which nothing was tried yet: of no use on paper; lists and buttons; and the line with the id, a mask there."""
 
 
 class Seen(HTMLParser):
