@@ -125,8 +125,8 @@ def _require_onnx_form(model: PLEClusterAdaTT) -> None:
     expert = stream_of(model)
     if expert is not None and expert.pretrained is not None and expert.pretrained.encoder.frequency is not None:
         raise UserError(
-            "--format onnx: the run's pre-trained encoder has a frequency branch (shared_experts.temporal.encoder.shape.frequency "
-            "is on), whose spectrum ONNX cannot say; --format torch can"
+            "--format onnx: the run's pre-trained encoder has a frequency branch (shared_experts.temporal.encoder.shape."
+            "frequency: on), whose spectrum ONNX cannot say; --format torch can"
         )
 
 
