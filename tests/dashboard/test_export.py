@@ -55,7 +55,7 @@ TEXT = {
 DRAWERS = {"put", "figure", "cards"}
 """Components that draw and keep what they draw."""
 PANELS = ("edit.", "map.", "whatif.help", "whatif.title", "why.row", "why.cut", "report.recorded")
-"""Texts of panels in which nothing was tried yet: of no use on paper; lists and buttons; and the line with the id, a mask there."""
+"""Texts of panels in which nothing was tried yet, of lists and buttons: no use on paper; a line whose id is a mask there."""
 
 
 class Seen(HTMLParser):
