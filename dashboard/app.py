@@ -19,8 +19,7 @@ from dashboard.page import Page, recorder
 from dashboard.view import SECTIONS, View, views
 
 ASSETS = Path(__file__).with_name("assets")
-WHO = ("customer", "beside")
-"""Keys of the URL that hold the id of a customer."""
+WHO = ("customer", "beside")  # keys of the URL that hold the id of a customer
 
 
 def _frame(view: View) -> Frame | None:

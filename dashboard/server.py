@@ -48,6 +48,7 @@ def app_command(port: int, headless: bool) -> list[str]:
         "--browser.gatherUsageStats=false",
         "--browser.serverAddress=127.0.0.1",
         "--server.fileWatcherType=none",
+        "--runner.magicEnabled=false",
     ]
 
 

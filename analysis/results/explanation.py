@@ -221,12 +221,16 @@ class FeatureChange:
     along: tuple[tuple[str, float], ...] = ()
     """Columns that say the same fact, with what they hold then: its other windows, its copy in its own scale."""
 
-    def said(self, language: Language) -> str:
-        """`contacts through a branch or store in the last 90 days: 11 instead of 0`"""
+    def named(self, language: Language) -> str:
+        """`Contacts through a branch or store in the last 90 days`: without its scale; values follow in units."""
         name = statement(self.sentence_ko if language == "ko" else self.sentence_en, language)
         scale = phrase("origin.own_scale", language)
         name = name.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
-        name = name.removesuffix(phrase("origin.never_mark", language))
+        return name.removesuffix(phrase("origin.never_mark", language))
+
+    def said(self, language: Language) -> str:
+        """`contacts through a branch or store in the last 90 days: 11 instead of 0`"""
+        name = self.named(language)
         then, now = (plain_quantity(v, self.unit, language) for v in (self.after, self.before))
         return phrase("counterfactual.fact", language, name=name[:1].lower() + name[1:], then=then, now=now)
 
@@ -369,10 +373,10 @@ class Explanation:
         if b is None or self.withheld:
             return ""
         key = "barred.little" if b.share < LITTLE else "barred.much"
-        return phrase(
-            key, language, names=", ".join(b.named(language)), value=self.shown(b.value, language, signed=True),
-            share=share(b.share),
-        )  # fmt: skip
+        moved = self.shown(b.value, language, signed=True)
+        if self.score_unit == "probability":
+            moved = phrase("barred.points", language, points=f"{100 * b.value:+.1f}")
+        return phrase(key, language, names=", ".join(b.named(language)), value=moved, share=share(b.share))
 
     def similar_said(self, language: Language) -> str:
         """Whom the reasons call similar; empty where none of them speaks of similar customers."""

@@ -10,7 +10,7 @@ import streamlit as st
 from analysis.figures.style import bars
 from analysis.naming import said_name
 from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
-from analysis.wording import quantity, title
+from analysis.wording import given_title, quantity, task_title, title
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put, report, skill
 from dashboard.components.figure import show, table
@@ -44,9 +44,10 @@ def headline(frame: Frame, e: Explanation) -> None:
         ui.caption(t("why.row", customer=e.customer_id, cutoff=e.cutoff))
         put.saved_only(t("why.row", customer=mask, cutoff=e.cutoff))
     own = next((p for p in e.predictions if p.task == e.task), None)
+    asked = given_title(e.task, e.title) or task_title(e.task, _language()) or e.title
     with st.container(horizontal=True, gap="small"):
         put.metric(
-            f"{e.title} · {said_name(e.target_name, _language())}" if e.target_name else e.title,
+            f"{asked} · {said_name(e.target_name, _language())}" if e.target_name else asked,
             e.shown(e.prediction, _language()),
             border=True,
         )
@@ -144,7 +145,7 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
         put.caption(e.change_said(lang))
         for change in c.changes:
             text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))
-            put.markdown(f"- {_said(change.sentence_ko, change.sentence_en).rstrip('.')}: {text}")
+            put.markdown(f"- {change.named(lang)}: {text}")
         if c.immutable:
             put.caption(t("why.immutable", names=_named(c.immutable)))
         values = {name: value for change in c.changes for name, value in ((change.name, change.after), *change.along)}

@@ -25,7 +25,10 @@ ANY = "any"
 def chosen(frame: Frame, task: str) -> str | None:
     """The customer, by a row of widgets that all but the list live in the URL."""
     recommended = _recommended(frame, task)
-    order = ui.selectbox(t("why.order"), ORDERS, key="order", bind="query-params", width=130, help=t("why.order_help"))
+    ui.selectbox(
+        t("why.order"), ORDERS, key="order", format_func=lambda o: t(f"why.order_{o}"), width=160, help=t("why.order_help")
+    )
+    order = end_choice("order", ORDERS[0])
     wanted = _list()
     every = customers(frame, task, order, recommended, wanted)
     options = every[:LISTED]

@@ -35,7 +35,7 @@ def _explained(frame: Frame, customer: str, task: str) -> Explanation | None:
 def render(frame: Frame) -> None:
     tasks = frame.statistics.facts.tasks
     require("why_task", tasks, t("why.task"))
-    require("order", find_customer.ORDERS, t("why.order"))
+    begin_choice("order", find_customer.ORDERS, find_customer.ORDERS[0], t("why.order"))
     begin_choice("reader", READERS, READERS[0], t("why.reader"))
     ui.segmented_control(
         t("why.reader"), READERS, format_func=lambda r: t(f"why.reader_{r}"), key="reader", required=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 from dashboard.browser import _wait, app, free_port
-from dashboard.server import ROOT
+from dashboard.server import ROOT, app_command
 
 
 def test_the_app_opens_for_who_never_ran_streamlit_without_asking_anything(tmp_path: Path) -> None:
@@ -37,3 +38,11 @@ def test_a_signal_to_ple_app_ends_the_server_itself(tmp_path: Path) -> None:
             process.kill()
     with socket.socket() as s:
         assert s.connect_ex(("127.0.0.1", port)) != 0, "the server outlived the command that started it"
+
+
+def test_no_text_of_the_source_is_drawn_on_pages() -> None:
+    """Streamlit draws every bare expression of the script that it runs, a constant's docstring too."""
+    assert "--runner.magicEnabled=false" in app_command(8501, True)
+    for name in ("app.py", "serve.py"):
+        body = ast.parse((ROOT / "dashboard" / name).read_text(encoding="utf-8")).body
+        assert [ast.unparse(n) for n in body[1:] if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)] == []

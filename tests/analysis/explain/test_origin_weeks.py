@@ -120,7 +120,8 @@ def test_a_run_without_its_encoder_says_so(tmp_path: Path) -> None:
     explainer, batch = Explainer.cached(run), run.sample().load("test", limit=1, seed=3)
     path = InputPath.of(single(batch.inputs), explainer.reference)
     found = explainer.of_inputs(path, Score(explainer.model, "ltv", None, None), nodes=4)
-    told = Teller(explainer, run.sample(), batch, path, found, "ltv", None)("mamba_temporal", 12.0)
+    nothing = np.zeros(batch.inputs.width, dtype=bool)
+    told = Teller(explainer, run.sample(), batch, path, found, "ltv", None, nothing)("mamba_temporal", 12.0)
     assert told is not None
     assert "this run does not hold the encoder" in told.en
     assert "인코더가 없어" in told.ko
