@@ -24,6 +24,7 @@ import torch
 from ple_model.bench.measure import Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.sequences.config import EncoderConfig
+from ple_model.sequences.conformal import coverage, fit_band
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.fit_forecast import FitSettings, fit_forecast
 from ple_model.sequences.heads import ForecastHead, ForecastModel
@@ -34,6 +35,7 @@ from ple_model.sequences.simple_forecasts import (
     ForecastError,
     Ridge,
     Seen,
+    everywhere,
     fit_ridge,
     forecast_error,
     last_season,
@@ -43,6 +45,8 @@ from ple_model.sequences.simple_forecasts import (
 from ple_model.sequences.windows import SplitWindows, Windows, ett
 
 LOOKBACK, HORIZONS, DAY = 336, (96, 192, 336, 720), 24
+BAND = 0.9
+"""Probability of the band whose coverage is measured, as forecasts are usually given."""
 THINNED, EPOCHS = 4, 6
 """Every fourth training window, for six epochs: minutes on one core, and a limit of what is measured here."""
 PATCH, WIDTH, LAYERS = 24, 16, 2
@@ -137,7 +141,8 @@ def _setting(series: str, horizon: int, settings: Settings) -> Iterator[Row]:
     yield from _plain(
         f"{series} {horizon}", "DLinear, trained here", forecast_error(linear_decomposed(data, settings, seeds[0]), test)
     )
-    watched = data.validation.thinned(settings.pick(4, 256))
+    watched, judged = data.validation.thinned(settings.pick(4, 256)), test.thinned(settings.pick(4, 1))
+    yield _covered(f"{series} {horizon}: ridge", ridge, watched, judged)
     ways: dict[str, list[Forecast]] = {"encoder": [], "ridge + encoder": [], "blend": []}
     for seed in seeds:
         alone = trained(data, None, settings, seed)
@@ -147,6 +152,7 @@ def _setting(series: str, horizon: int, settings: Settings) -> Iterator[Row]:
     for name, forecasts in ways.items():
         yield from _against(f"{series} {horizon}", name, [forecast_error(f, test) for f in forecasts], best)
         yield _dropped(f"{series} {horizon}: {name}, first seed", forecasts[0], test)
+        yield _covered(f"{series} {horizon}: {name}, first seed", forecasts[0], watched, judged)
     for name, (source, figures) in CITED.items():
         at = HORIZONS.index(horizon)
         for metric, value in (("MSE", figures[series][at]), ("MAE", figures[series][at + len(HORIZONS)])):
@@ -175,6 +181,14 @@ def _against(where: str, name: str, errors: list[ForecastError], ridge: Forecast
 def _dropped(what: str, forecast: Forecast, test: Windows) -> Row:
     short = test.dropping_last() if len(test) >= 128 else test
     return Row("forecast", f"{what}, MSE without the last incomplete batch", forecast_error(forecast, short).mse, unit="MSE")
+
+
+def _covered(what: str, forecast: Forecast, watched: Windows, judged: Windows) -> Row:
+    """Of a band from what was missed on the validation windows: the share of the test values that it holds."""
+    before, after = (np.asarray(everywhere(forecast, w), np.float64) for w in (watched, judged))
+    band = fit_band(before, np.asarray(watched.future, np.float64), watched.target_seen, probability=BAND)
+    held = coverage(band, after, np.asarray(judged.future, np.float64), judged.target_seen)
+    return Row("forecast", f"{what}, covered by its {BAND:.0%} band", held, unit="share")
 
 
 BENCHMARKS = (

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ple_model.errors import UserError
 from ple_model.sequences.encoder import SequenceEncoder
@@ -85,8 +84,3 @@ def fit_anomaly_scale(encoder: SequenceEncoder, reference: Iterable[Series], las
 def anomaly_scores(encoder: SequenceEncoder, series: Series, scale: AnomalyScale) -> Array:
     """Scores [B] of the last steps, NaN where none is seen; `scale.percentile` ranks them."""
     return scores_of(step_errors(encoder, series), scale.channel, scale.last)
-
-
-def unexpected_steps(encoder: SequenceEncoder, series: Series, scale: AnomalyScale) -> Tensor:
-    """Error of each step [B, L] in multiples of what is usual, for a page that marks the days; NaN where not seen."""
-    return torch.from_numpy((step_errors(encoder, series) / scale.channel).mean(axis=2))

@@ -48,6 +48,11 @@ def forecast_error(forecast: Forecast, test: Windows) -> ForecastError:
     return ForecastError(squared / max(n, 1), absolute / max(n, 1))
 
 
+def everywhere(forecast: Forecast, windows: Windows) -> Floats:
+    """[N, H, C] the forecasts of these windows."""
+    return np.concatenate([forecast(past, seen) for past, seen, _, _ in _pieces(windows)])
+
+
 def _pieces(w: Windows) -> Iterator[tuple[Floats, Seen, Floats, Seen]]:
     for first in range(0, len(w), PIECE):
         rows = slice(first, first + PIECE)
