@@ -19,10 +19,22 @@ MADE = "PLE_TINY_RUN"
 """Environment variable: the folder of a tiny run that is there already."""
 
 
+THREADS = torch.get_num_threads()
+
+
 def pytest_configure() -> None:
     """Denormals are flushed as the command line and the app do it: small models train several times faster."""
     torch.set_flush_denormal(True)
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ple-tests-")  # jobs of tests are not jobs of the user
+
+
+def pytest_runtest_setup() -> None:
+    """A command with `--threads` sets them for its process, which here goes on to the next test."""
+    torch.set_num_threads(THREADS)
+
+
+def pytest_runtest_call() -> None:
+    torch.set_num_threads(THREADS)
 
 
 def pytest_unconfigure() -> None:

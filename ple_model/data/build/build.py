@@ -20,7 +20,7 @@ from ple_model.data.build.artifacts import Fitted
 from ple_model.data.build.brands import training_brands
 from ple_model.data.build.collect import CHUNK, chunks, collect
 from ple_model.data.build.coverage import coverage, event_spans, own_tables
-from ple_model.data.build.floating_point import subnormals_flushed
+from ple_model.data.build.floating_point import reproducible
 from ple_model.data.build.reachable import write_reachable
 from ple_model.data.build.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs, within
 from ple_model.data.build.steps import Array, Progress, Tell, Work, digest, digest_files
@@ -74,7 +74,7 @@ def _mute(sentence: str) -> None:
     """Nobody wants to know."""
 
 
-@subnormals_flushed()
+@reproducible()
 def build(
     events: Path | str,
     out: Path | str,
@@ -134,7 +134,7 @@ def build(
     return Dataset.open(out)
 
 
-@subnormals_flushed()
+@reproducible()
 def transform(
     events: Path | str,
     artifacts: Path | str,

@@ -18,11 +18,14 @@ def flushes_subnormals() -> bool:
 
 
 @contextmanager
-def subnormals_flushed() -> Iterator[None]:
-    """Numbers below the normal range are 0 within the block: they mean nothing here, and cost ten times the others."""
-    before = flushes_subnormals()
+def reproducible() -> Iterator[None]:
+    """Within the block torch has one thread, so that sums are added in one order, and numbers below the normal range are 0:
+    they mean nothing here, and cost ten times the others."""
+    flushed, threads = flushes_subnormals(), torch.get_num_threads()
     torch.set_flush_denormal(True)
+    torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_flush_denormal(before)
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushed)

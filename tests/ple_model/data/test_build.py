@@ -196,14 +196,17 @@ def test_a_killed_build_goes_on_with_its_finished_steps(events: Path, built: Dat
         Dataset.open(tmp_path / "dataset")
     steps: list[tuple[str, float]] = []
     told: list[str] = []
-    before = flushes_subnormals()
-    torch.set_flush_denormal(not before)  # the caller's floating-point mode has no say
+    before, threads = flushes_subnormals(), torch.get_num_threads()
+    torch.set_flush_denormal(not before)  # the caller's floating-point mode and threads have no say
+    torch.set_num_threads(1 if threads > 1 else 2)
     try:
         resumed = build(
             events, tmp_path / "dataset", progress=lambda s, x: steps.append((s, x)), settings=ONE, tell=told.append
         )  # fmt: skip
         assert flushes_subnormals() is not before
+        assert torch.get_num_threads() != threads
     finally:
+        torch.set_num_threads(threads)
         torch.set_flush_denormal(before)
     assert ("features", 0.0) not in steps
     assert ("sequences", 0.0) not in steps
