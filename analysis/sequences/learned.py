@@ -113,8 +113,8 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     features: dict[str, NDArray[Any]] = {"encoder": embedding, "summary": summary(series.values.numpy(), series.seen.numpy())}
     rows = probe(features, _labels(batch), half_of(batch.customer_id))
     note("neighbours")
-    near = _directions(embedding)
-    xy = _map(near, note)
+    near = _directions(encoder.encoder.without_newest(torch.from_numpy(embedding)).numpy())
+    xy = _map(_directions(embedding), note)
     field = encoder.training.sequence
     amounts = series.fitted(encoder.length).values[:, :, AMOUNTS[field]].numpy() * divisors(dataset, field)[AMOUNTS[field]]
     pool = np.asarray(amounts, np.float32)

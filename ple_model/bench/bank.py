@@ -135,8 +135,15 @@ def embeddings(encoder: SequenceEncoder, series: Series) -> NDArray[np.float32]:
 
 
 @torch.no_grad()
+def whole_series(encoder: SequenceEncoder, series: Series) -> NDArray[np.float32]:
+    """[n, E'] embeddings without the newest tokens."""
+    pieces = [encoder.without_newest(encoder(series.rows(slice(i, i + PIECE))).embedding) for i in range(0, len(series), PIECE)]
+    return np.asarray(torch.cat(pieces).float().cpu().numpy())
+
+
+@torch.no_grad()
 def last_weeks(encoder: SequenceEncoder, series: Series, days: int = 28) -> NDArray[np.float32]:
-    """[n, G D] mean over the tokens of the last days: the embedding is a mean over all days, and does not say when."""
+    """[n, G D] mean over the tokens of the last days."""
     late = [i for i, (first, _) in enumerate(encoder.spans) if first >= encoder.length - days] or [encoder.patches - 1]
     pieces = []
     for i in range(0, len(series), PIECE):

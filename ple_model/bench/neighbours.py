@@ -12,7 +12,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from ple_model.bench.bank import AMOUNT, bank, embeddings, personas
+from ple_model.bench.bank import AMOUNT, bank, personas, whole_series
 from ple_model.bench.measure import Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.sequences.neighbours import SHORTLIST, nearest, nearest_by_embedding, shortlist, standardised
@@ -43,14 +43,16 @@ def run(settings: Settings) -> list[Row]:
         ids = np.concatenate([p.customers for p in parts])
         seen = np.concatenate([p.series.seen.numpy().sum(axis=1) for p in parts])
         amounts = np.concatenate([p.series.values[:, :, AMOUNT].numpy() for p in parts])
-        vectors = scaled(np.concatenate([embeddings(made.encoder, p.series) for p in parts]))
+        vectors = scaled(np.concatenate([whole_series(made.encoder, p.series) for p in parts]))
         persona = personas(made.seed, ids)
     keep = np.flatnonzero(seen >= LEAST_DAYS)
     persona, vectors, pool = persona[keep], vectors[keep], standardised(amounts[keep])
+    level = vectors[:, -(2 * made.encoder.channels + 1) :]  # what the norm took out, and the share of days
     queries = np.random.default_rng(settings.seed).permutation(len(pool))[: settings.pick(300, 10)]
     exact = [nearest(pool, pool[q], K, leave_out=int(q)).index for q in queries]
     ways = {
         "embedding": [shortlist(vectors, int(q), K) for q in queries],
+        "level of the channels alone": [shortlist(level, int(q), K) for q in queries],
         "time warping": exact,
         "time warping on the embedding's shortlist": [nearest_by_embedding(pool, vectors, int(q), K).index for q in queries],
     }

@@ -36,6 +36,10 @@ class EncoderConfig:
     patch: int = key(7, "Steps in a patch.", high=4096)
     stride: int = key(7, "Steps from one patch to the next.", high=4096)
     patches: list[int] = key([7, 14, 28], "Lengths of multi_patch; the shortest is also its stride.", high=4096)
+    newest: int = key(
+        4, "Last tokens of each channel that the embedding holds one by one, beside the mean of all; unused with variate.",
+        low=0, high=64,
+    )  # fmt: skip
     frequency: Literal["off", "on"] = key("off", "Add amplitude and phase of the strongest frequencies through a gate.")
     frequencies: int = key(8, "Frequencies that the branch reads.", high=1024)
     body: Literal["transformer", "mamba", "liquid"] = key("transformer", "What mixes the tokens of a series.")

@@ -33,7 +33,8 @@ class EncodedSeries:
     token_seen: Tensor
     """[B, G, P] bool: was any step of the token given?"""
     embedding: Tensor
-    """[B, E]: mean over the seen tokens of each channel, and the level that the norm took out; 0 without any given step."""
+    """[B, E]: mean over the seen tokens of each channel, the newest ones as they are (a mean does not say when), and the level
+    that the norm took out; 0 without any given step."""
     center: Tensor
     scale: Tensor
     """[B, 1, C] what the inverse of the norm needs."""
@@ -88,9 +89,19 @@ class SequenceEncoder(nn.Module):
         return self.tokens.spans
 
     @property
+    def newest(self) -> int:
+        """How many tokens of each channel, from the last, the embedding holds one by one."""
+        return 0 if self.config.tokens == "variate" else min(self.config.newest, self.patches)
+
+    @property
     def embedding_dim(self) -> int:
         tokens = 1 if self.config.tokens == "variate" else self.channels
-        return tokens * self.config.width + 2 * self.channels + 1
+        return tokens * self.config.width * (1 + self.newest) + 2 * self.channels + 1
+
+    def without_newest(self, embedding: Tensor) -> Tensor:
+        """[B, E] -> [B, E']: what holds for all steps alike, for comparing whole series."""
+        mean = (1 if self.config.tokens == "variate" else self.channels) * self.config.width
+        return torch.cat([embedding[:, :mean], embedding[:, mean * (1 + self.newest) :]], dim=1)
 
     def forward(
         self, series: Series, hidden: Tensor | None = None, *, measured: Tensor | None = None, maps: bool = False
@@ -117,7 +128,7 @@ class SequenceEncoder(nn.Module):
         tokens = mixed.unflatten(0, h.shape[:2])
         if attention is not None:
             attention = attention.unflatten(0, h.shape[:2])
-        embedding = self._embedding(pool(tokens, seen), given, center, scale)
+        embedding = self._embedding(tokens, seen, given, center, scale)
         return EncodedSeries(tokens, seen, embedding, center, scale, attention, gate)
 
     def denormalise(self, x: Tensor, encoded: EncodedSeries) -> Tensor:
@@ -148,9 +159,11 @@ class SequenceEncoder(nn.Module):
         added, gate = self.frequency(values, pool(h, seen))
         return h + added[:, :, None], gate
 
-    def _embedding(self, pooled: Tensor, given: Tensor, center: Tensor, scale: Tensor) -> Tensor:
+    def _embedding(self, tokens: Tensor, seen: Tensor, given: Tensor, center: Tensor, scale: Tensor) -> Tensor:
+        pooled, first = pool(tokens, seen), self.patches - self.newest
+        newest = torch.where(seen[:, :, first:, None], tokens[:, :, first:], 0.0)
         with full_precision(pooled):
             share = given.any(dim=2).to(pooled.dtype).mean(dim=1, keepdim=True)
             level = torch.cat([center.flatten(1), scale.log().flatten(1)], dim=1).to(pooled.dtype)
-            whole = torch.cat([widen(pooled).flatten(1), widen(level), widen(share)], dim=1)
+            whole = torch.cat([widen(pooled).flatten(1), widen(newest).flatten(1), widen(level), widen(share)], dim=1)
             return torch.where(given.any(dim=2).any(dim=1, keepdim=True), whole, 0.0)

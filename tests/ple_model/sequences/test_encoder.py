@@ -63,6 +63,33 @@ def test_every_choice_keeps_the_contract(choice: dict[str, str]) -> None:
     assert (again - series.values).abs().max() <= 1e-5 * series.values.abs().max()
 
 
+@pytest.mark.parametrize("tokens", ["patch", "multi_patch"])
+@torch.inference_mode()
+def test_the_newest_tokens_stand_in_the_embedding_one_by_one(tokens: str) -> None:
+    series = some(4)
+    series.seen[0, -7:] = False  # nothing in the last week
+    encoder = made(tokens=tokens, newest=2)
+    mean, both = made(tokens=tokens, newest=0)(series), encoder(series)
+    width = CHANNELS * 8
+    assert torch.equal(both.tokens, mean.tokens)  # the encoder itself is the same
+    told = both.embedding[:, width : 3 * width].unflatten(1, (CHANNELS, 2, 8))
+    assert torch.equal(both.embedding[:, :width], mean.embedding[:, :width])
+    assert torch.equal(both.embedding[:, 3 * width :], mean.embedding[:, width:])
+    assert torch.equal(encoder.without_newest(both.embedding), mean.embedding)
+    there = both.token_seen[:, :, -2:]
+    assert not there.all()
+    assert there.any()
+    assert torch.equal(told[there], both.tokens[:, :, -2:][there])
+    assert not told[~there].any()
+
+
+@torch.inference_mode()
+def test_a_channel_as_a_token_has_no_newest_and_few_tokens_are_all_there_are() -> None:
+    assert made(tokens="variate", newest=4).embedding_dim == 8 + 2 * CHANNELS + 1
+    encoder = made(newest=64)
+    assert encoder(some(2)).embedding.shape == (2, CHANNELS * 8 * (1 + encoder.patches) + 2 * CHANNELS + 1)
+
+
 @pytest.mark.parametrize("choice", CHOICES[::4], ids=lambda c: "-".join(c.values()))
 @torch.inference_mode()
 def test_a_row_without_any_step_is_zero_and_finite(choice: dict[str, str]) -> None:
