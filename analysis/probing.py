@@ -14,7 +14,7 @@ from analysis.labels import ReadRows
 from analysis.readers import Reader, readable
 from analysis.stats.base import MIN_ROWS, Array
 from analysis.stats.probes import TaskProbe, explained, halves, target, where_lost
-from analysis.stats.skill import TaskSkill, best_split, has_skill
+from analysis.stats.skill import TaskSkill, behind_simpler, best_split, has_skill
 from ple_model.tensors import as_numpy
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ def wanting(skill: dict[str, dict[str, TaskSkill]]) -> list[str]:
     """Tasks that lack skill, or are behind a simpler model by more than the interval, the farthest behind first."""
     gaps: dict[str, float] = {}
     for task, v in best_split(skill).items():
-        behind = [g.value for k, g in v.behind.items() if k in ("linear", "boosting") and g.low > 0]
+        behind = behind_simpler(v) or 0.0
         if has_skill(v) is False or (has_skill(v) and behind):
-            gaps[task] = max(behind, default=0.0)
+            gaps[task] = behind
     return sorted(gaps, key=lambda task: -gaps[task])[:TASKS]
 
 

@@ -16,6 +16,7 @@ from analysis.checks.thresholds import Thresholds
 from analysis.stats.base import jensen_shannon
 from analysis.stats.gate import GateStats
 from analysis.stats.run import Statistics
+from analysis.stats.skill import behind_simpler, has_skill, judged_skill
 
 HEATMAP = "gates.heatmap"
 
@@ -101,8 +102,8 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """All weights at 1/N. Not of a task that is its linear map alone (FIT-LINEAR): there the gate has nothing to choose for.
 
     A warning where it costs something or was done to the run: most gates are even (what they have in common evened them), this
-    one was not when training ended, the probes lose the task where the gate mixes, or nothing of that is known. Else an even
-    mix is what training found to be as good as any other, which is information.
+    one was not when training ended, a task that lacks skill or is behind is lost where the gate mixes, or nothing of that is
+    known. Else an even mix is what training found to be as good as any other, which is information.
     """
     g = _gates(s, t)
     n = len(g.experts)
@@ -148,13 +149,14 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 
 
 def _left_even(s: Statistics, t: Thresholds, g: GateStats, i: int) -> bool:
-    """Known of an even gate: training left it so, and the probes do not lose its task where it mixes the experts."""
+    """Known of an even gate: training left it so, and its task is not lost where it mixes the experts. Tasks are probed that
+    lack skill or are behind a simpler model; of another one nothing is lost."""
     task = g.tasks[i]
     then = s.written.gate_top.get(task, np.nan) if s.written is not None and not s.written.reason else np.nan
-    probe = s.probes.get(task)
-    if not np.isfinite(then) or probe is None:
-        return False
-    return then - float(g.mean_top[i]) <= t.gate_uniform_spread and probe.lost != "gate"
+    probe, skill = s.probes.get(task), judged_skill(s).get(task)
+    level = skill is not None and has_skill(skill) is True and behind_simpler(skill) == 0
+    kept = probe.lost != "gate" if probe is not None else level
+    return kept and bool(then - float(g.mean_top[i]) <= t.gate_uniform_spread)
 
 
 @check("CGC-UNMOVED", "The gates have moved away from their prior.", "gates.prior")

@@ -19,6 +19,7 @@ SPLITS = ("test", "validation", "train")
 """In the order in which they tell most: a model has seen the last."""
 PAIRED = ("linear", "boosting", "reachable")
 """What a model is held against row by row."""
+SIMPLER = ("linear", "boosting")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,3 +70,10 @@ def has_skill(one: TaskSkill) -> bool | None:
     if one.rows < MIN_ROWS or not np.isfinite(one.skill.low):
         return None
     return one.skill.low > 0
+
+
+def behind_simpler(one: TaskSkill) -> float | None:
+    """How far, of the constant's loss, the model is behind a simpler one with the whole interval; 0: behind none; None: there
+    is none to be held against."""
+    known = [one.behind[k] for k in SIMPLER if k in one.behind]
+    return max((v.value for v in known if v.low > 0), default=0.0) if known else None

@@ -16,6 +16,7 @@ from analysis.checks.thresholds import Thresholds
 from analysis.stats import training
 from analysis.stats.probes import TaskProbe
 from analysis.stats.run import RowQuality, Statistics
+from ple_model.interval import Interval
 from tests.analysis.planted import EXPERTS, PLANTED, World, set_config, world
 
 
@@ -235,7 +236,17 @@ def test_an_even_gate_is_an_alarm_only_where_it_costs_something_or_is_new() -> N
     assert said(left_so) == ["info"]
     assert said(replace(left_so, written=s.written)) == ["warning"]  # training ended with another mix
     assert said(replace(left_so, probes={"timing": replace(probes["timing"], lost="gate")})) == ["warning"]
-    assert said(replace(left_so, probes={})) == ["warning"]  # not known is no excuse
+    task, gap = s.skill["test"]["timing"], Interval(-0.01, -0.02, 0.01)
+    without = replace(left_so, probes={}, skill={})
+    assert said(without) == ["warning"]  # not known is no excuse
+    level = replace(task, skill=Interval(0.2, 0.1, 0.3), behind={"linear": gap, "boosting": gap})
+    assert said(replace(without, skill={"test": {"timing": level}})) == ["info"]
+    for lost in (
+        replace(level, skill=Interval(0.01, -0.1, 0.1)),
+        replace(level, behind={"linear": gap, "boosting": Interval(0.05, 0.02, 0.08)}),
+        replace(level, behind={}),
+    ):
+        assert said(replace(without, skill={"test": {"timing": lost}})) == ["warning"]
     assert said(replace(left_so, written=None)) == ["warning"]
     sums = {k: np.array(getattr(s.gates, k)) for k in ("weight_sum", "weight_sq", "entropy_sum", "top_weight")}
     for values in sums.values():
