@@ -16,7 +16,7 @@ from dashboard.components.find_customer import class_names
 from dashboard.components.linked import begin_choice, end_choice
 from dashboard.frame import Frame
 from dashboard.i18n import language, maybe, t
-from ple_model.numerals import Language, percent, statistic
+from ple_model.numerals import Language, statistic
 
 
 def section(frame: Frame, task: str) -> None:
@@ -43,7 +43,8 @@ def section(frame: Frame, task: str) -> None:
     with st.container(horizontal=True, gap="small"):
         r = found.rates
         for name, value in (("difference", r.difference), ("ratio", r.ratio), ("hits", r.hit_difference)):
-            shown = "–" if math.isnan(value) else statistic(value) if name == "ratio" else percent(value)
+            told = statistic(value) if name == "ratio" else t("groups.points", n=f"{100 * value:.1f}")
+            shown = "–" if math.isnan(value) else told
             put.metric(t(f"groups.{name}"), shown, border=True, help=t(f"groups.{name}_help"))
     rows = []
     for g in found.rates.groups:
