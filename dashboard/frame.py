@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from analysis import AnalysisStore, CohortFilter, CohortStatistics, Diagnosis, load_diagnosis
+from analysis.card.content import card
+from analysis.card.render import to_html as card_html
+from analysis.card.render import to_markdown as card_text
 from analysis.report import to_html
+from analysis.results.card import ModelCard
 from analysis.stats.base import MIN_ROWS
 from analysis.stats.run import Statistics
 from analysis.store import stored
@@ -19,10 +23,10 @@ from dashboard import background, state, train_form, ui
 from dashboard.components import put
 from dashboard.components.linked import require
 from dashboard.document import file_of
-from dashboard.i18n import t
+from dashboard.i18n import language, t
 from dashboard.page import recorder
 from ple_model.errors import UserError
-from ple_model.numerals import statistic
+from ple_model.numerals import Language, statistic
 from ple_model.run import Run, RunEntry
 
 NUMBERS = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "BIGINT", "HUGEINT")
@@ -276,6 +280,8 @@ def export(frame: Frame) -> None:
         _save("page", lambda: file_of(kept.last()), name)
         if frame.diagnosis is not None or any(stored(frame.run.path)):
             _save("run", lambda: _report(frame), f"{frame.run.name}.html")
+        _save("card", partial(_card, frame, card_html), f"{frame.run.name}-card.html")
+        _save("card_text", partial(_card, frame, card_text), f"{frame.run.name}-card.md", "text/markdown")
 
 
 def _report(frame: Frame) -> bytes:
@@ -285,9 +291,15 @@ def _report(frame: Frame) -> bytes:
     return to_html(found).encode()
 
 
-def _save(what: str, make: Callable[[], bytes], name: str) -> None:
+def _card(frame: Frame, write: Callable[[ModelCard], str]) -> bytes:
+    """The run's model card in the reader's language, of all customers whatever the page shows."""
+    lang: Language = "ko" if language() == "ko" else "en"
+    return write(card(frame.run, frame.diagnosis or load_diagnosis(frame.run.path), lang)).encode()
+
+
+def _save(what: str, make: Callable[[], bytes], name: str, mime: str = "text/html") -> None:
     ui.download_button(
-        t(f"frame.export_{what}"), make, name, "text/html", key=f"export-{what}", on_click="ignore", width="stretch",
+        t(f"frame.export_{what}"), make, name, mime, key=f"export-{what}", on_click="ignore", width="stretch",
         help=t(f"frame.export_{what}_help"),
     )  # fmt: skip
 

@@ -33,6 +33,7 @@ BUILT_IN = (
     "analysis.commands",
     "analysis.commands_explain",
     "analysis.commands_audit",
+    "analysis.commands_card",
     "analysis.commands_faults",
     "dashboard.commands",
 )

@@ -33,7 +33,19 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset(
-        {"results", "stored_rows", "cohort_statistics", "store", "facts", "quality", "checks", "compare", "verdict", "notices"}
+        {
+            "results",
+            "stored_rows",
+            "cohort_statistics",
+            "store",
+            "facts",
+            "quality",
+            "checks",
+            "compare",
+            "headline",
+            "verdict",
+            "notices",
+        }
     ),
     frozenset(
         {
@@ -58,8 +70,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"recording"}),
     frozenset({"record", "explain", "ablation", "replicates", "groups", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench", "review", "sequences"}),
-    frozenset({"report", "against", "__init__"}),
-    frozenset({"commands", "commands_ablate", "commands_audit", "commands_explain", "commands_faults"}),
+    frozenset({"report", "against", "card", "__init__"}),
+    frozenset({"commands", "commands_ablate", "commands_audit", "commands_card", "commands_explain", "commands_faults"}),
 )
 """Of `analysis`, lowest first: a module imports from its own layer or a lower one."""
 

@@ -32,6 +32,8 @@ class ReviewBlock:
     """Last rows of a table that are sums."""
     numbers: bool = False
     """The columns beside the first are numbers, which stand right."""
+    words: tuple[int, ...] = ()
+    """Those of them that are words nonetheless."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ def to_html(report: ReviewReport) -> str:
         (
             f"<h1>{_e(r.title)}</h1><p class=answer>{_e(r.answer)}</p><p class=quiet>{_e(r.against)}</p>",
             f'<p class="badge {r.level}">{_e(r.verdict)}</p>',
-            *map(_block, r.first),
+            *map(block_html, r.first),
             f"<section class=second><h1>{_e(r.second_title)}</h1>",
-            *map(_block, r.second),
+            *map(block_html, r.second),
             f"</section><footer>{_e(r.footer)}</footer>",
         )
     )
@@ -31,10 +31,12 @@ def _e(text: str) -> str:
     return html.escape(text)
 
 
-def _block(block: ReviewBlock) -> str:
+def block_html(block: ReviewBlock, level: int = 2) -> str:
+    """One heading of this level, where the block has one, with what stands under it."""
     inside = {"facts": _facts, "table": _table, "lines": _lines, "form": _form}[block.kind](block)
     note = f"<p class=quiet>{_e(block.note)}</p>" if block.note else ""
-    return f"<h2>{_e(block.heading)}</h2>{inside}{note}"
+    heading = f"<h{level}>{_e(block.heading)}</h{level}>" if block.heading else ""
+    return f"{heading}{inside}{note}"
 
 
 def _facts(block: ReviewBlock) -> str:
@@ -56,7 +58,7 @@ def _table(block: ReviewBlock) -> str:
 
 def _number(column: int, block: ReviewBlock) -> str:
     """Columns of numbers stand right: those beside the first in a table with sums or values."""
-    return " class=n" if column and block.numbers else ""
+    return " class=n" if column and block.numbers and column not in block.words else ""
 
 
 def _lines(block: ReviewBlock) -> str:

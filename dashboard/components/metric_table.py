@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from analysis.headline import Row
 from dashboard.components import learned
 from dashboard.components.figure import table
-from dashboard.components.metrics import Row
 from dashboard.i18n import t
 from ple_model.run import Run
 

@@ -1,22 +1,19 @@
 """What the checks and a training say, in the reader's language.
 
 Findings keep their English sentences, which JSON, Markdown and the command line print. As in gettext the English sentence is
-the key: `findings.<language>.yaml` holds it with {} for each value, and the values are read back out of the finished sentence,
-so that findings of any origin are translated. A test holds the catalogue against the sentences in the checks. Figures' labels
-go the same way (`figure_text` in the catalogue).
+the key, and its values are read back out of it (`analysis.i18n.sentences`). A test holds the catalogue against the sentences in
+the checks. Figures' labels go the same way (`figure_text` in the catalogue).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from importlib import resources
-
-import yaml
 
 from analysis.checks.finding import Evidence, Finding
+from analysis.i18n.sentences import finding_sentence
 from dashboard.i18n import catalogue, language
-from ple_model.translation import Catalogue, training_words
+from ple_model.translation import Catalogue
 
 
 @cache
@@ -27,21 +24,14 @@ def labels(lang: str) -> dict[str, str]:
 
 
 @cache
-def templates(lang: str) -> dict[str, str]:
-    """English sentence with holes -> the same in `lang`, with {0}, {1}, ... for the values; nothing for English."""
-    file = resources.files("dashboard") / "i18n" / f"findings.{lang}.yaml"
-    return {**training_words(lang), **(yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {})}
-
-
-@cache
-def _catalogue(lang: str, figures: bool) -> Catalogue:
-    return Catalogue(labels(lang) if figures else templates(lang))
+def _labels(lang: str) -> Catalogue:
+    return Catalogue(labels(lang))
 
 
 @cache
 def translate(sentence: str, lang: str, figures: bool = False) -> str:
     """`sentence` in `lang`, values filled in and translated themselves where they are phrases; unknown text stays as it is."""
-    return _catalogue(lang, figures).say(sentence)
+    return _labels(lang).say(sentence) if figures else finding_sentence(sentence, lang)
 
 
 def say(sentence: str) -> str:

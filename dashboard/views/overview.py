@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from analysis import headline
 from analysis.checks.finding import SEVERITIES, Severity
 from analysis.compare import config_changes
 from analysis.replicates import gaps
 from dashboard import access, state, ui
-from dashboard.components import cards, compare, metric_table, metrics, put, skill, whatif
+from dashboard.components import cards, compare, metric_table, put, skill, whatif
 from dashboard.components.figure import table
 from dashboard.components.linked import require
 from dashboard.frame import Frame
@@ -107,7 +108,7 @@ def _metrics(frame: Frame) -> None:
     said = [t("overview.measured_cohort" if frame.filters else "overview.measured")]
     if split == "train":
         said.append(t("overview.flattered"))
-    lines = metrics.rows(found)
+    lines = headline.rows(found)
     if not lines:
         put.info(f"{title}. {t('overview.no_labels')}", icon=cards.ICONS["unknown"])
         return
@@ -115,7 +116,7 @@ def _metrics(frame: Frame) -> None:
     other = None if frame.other is None or values is None else (frame.other.name, values)
     metric_table.show(frame.run, lines, "metrics", title=title, caption=" ".join(said), other=other)
     with put.expander(t("overview.every_metric"), icon=":material/table_rows:"):
-        metric_table.show(frame.run, metrics.every(found), "every-metric", title=title)
+        metric_table.show(frame.run, headline.every(found), "every-metric", title=title)
 
 
 def _of_other(frame: Frame, split: str) -> dict[tuple[str, str], float] | None:
@@ -126,7 +127,7 @@ def _of_other(frame: Frame, split: str) -> dict[tuple[str, str], float] | None:
     if any(gap.kind == "column" for gap in gaps(store, frame.filters)):
         return None
     found = state.split_performance(store, split, frame.filters)
-    return {(r["task"], r["metric"]): r["value"] for r in metrics.rows(found)}
+    return {(r["task"], r["metric"]): r["value"] for r in headline.rows(found)}
 
 
 def _changes(frame: Frame) -> None:

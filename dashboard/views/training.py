@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import load_diagnosis
+from analysis import headline, load_diagnosis
 from analysis.figures import training as figures
 from analysis.notices import notices
 from analysis.stats.training import TrainingStats, kept_blends, measure
 from analysis.stats.turning import Turn, turns
 from analysis.store import stored
-from dashboard.components import cards, compare, learned, metric_table, metrics, put
+from dashboard.components import cards, compare, learned, metric_table, put
 from dashboard.components.figure import show, table
 from dashboard.components.notices import in_words
 from dashboard.frame import Frame
@@ -125,12 +125,12 @@ def _costs(frame: Frame, found: Sequence[Turn]) -> None:
 
 def _at_the_end(frame: Frame) -> None:
     """What training measured when it ended, said to be that."""
-    splits = metrics.kept_splits(frame.run)
+    splits = headline.kept_splits(frame.run)
     if not splits:
         return
     metric_table.show(
         frame.run,
-        metrics.kept(frame.run, splits[0]),
+        headline.kept(frame.run, splits[0]),
         "at-end",
         title=t("training.at_end", split=t(f"split.{splits[0]}")),
         caption=t("training.at_end_help"),

@@ -16,13 +16,13 @@ from analysis.checks.finding import Finding
 from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.faults.rows import changed, rewrite
+from analysis.i18n.sentences import templates
 from analysis.labels import _level
 from analysis.quality import rows_twice
 from analysis.record import record
 from analysis.stats.factor import LEVELS, UNITS, factor, said, unit
 from analysis.stats.giveaways import giveaway, ranks
 from analysis.stats.labels import Rate, Refound, Scales, scales
-from dashboard.i18n.sentences import templates
 from ple_model import label_profile
 from ple_model.data.dataset.reader import Dataset
 from ple_model.interval import Interval

@@ -19,6 +19,9 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block
 
 from analysis import diagnose, explain, load_diagnosis
+from analysis.card.content import card
+from analysis.card.render import to_html as card_html
+from analysis.card.render import to_markdown as card_text
 from analysis.explain.report import to_html as explained
 from analysis.html_page import REPORT_POLICY
 from analysis.report import to_html, to_markdown
@@ -153,6 +156,7 @@ def test_every_report_loads_nothing_and_holds_no_markup_of_foreign_text(hostile:
         "run": to_html(found),
         "customer": explained(explain(run, customer(hostile))),
         "page": saved(app.session_state[KEY].last(0)),
+        "card": card_html(card(load_run(run), found)),
     }
     for name, report in reports.items():
         tags = Seen(report).tags
@@ -161,3 +165,6 @@ def test_every_report_loads_nothing_and_holds_no_markup_of_foreign_text(hostile:
         assert leading(Seen(report)) == [], name
         assert "seen" in Seen(report).text, name
     assert MARKUP.findall(to_markdown(found)) == []
+    text_card = card_text(card(load_run(run), found))
+    assert MARKUP.findall(text_card) == []
+    assert "seen" in text_card

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from analysis.checks.finding import Evidence, Finding, Fix
+from analysis.i18n.sentences import templates
 from analysis.stats.inputs import CAUSE_TEXT
 from dashboard.i18n import LANGUAGES, catalogue, sentences
-from dashboard.i18n.sentences import labels, localised, templates, translate
+from dashboard.i18n.sentences import labels, localised, translate
 
 ANALYSIS = Path(__file__).resolve().parents[2] / "analysis"
 CHECKS, FIGURES = ANALYSIS / "checks", ANALYSIS / "figures"

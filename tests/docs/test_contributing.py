@@ -77,7 +77,7 @@ def test_an_addition_is_one_or_two_files_and_its_words() -> None:
 def test_a_check_is_one_file_of_code_and_its_korean() -> None:
     (section,) = [s for s in GUIDE.read_text(encoding="utf-8").split("\n## ") if s.startswith("A check\n")]
     files = {e.path: e.where for e in examples() if f"\n# {e.path}" in section}
-    assert files == {"analysis/checks/never_fell.py": "", "dashboard/i18n/findings.ko.yaml": "at the end"}
+    assert files == {"analysis/checks/never_fell.py": "", "analysis/i18n/findings.ko.yaml": "at the end"}
 
 
 def _named(heading: str, row: str) -> set[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard.components import metrics
+from analysis import headline as metrics
 from ple_model.boosting import MIN_HELD_OUT, fit_boosting, held_out
 from ple_model.cli import main
 from ple_model.data.dataset.from_tensors import write_dataset
