@@ -114,7 +114,7 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     rows = probe(features, _labels(batch), half_of(batch.customer_id))
     note("neighbours")
     near = _directions(encoder.encoder.without_newest(torch.from_numpy(embedding)).numpy())
-    xy = _map(_directions(embedding), note)
+    xy = _map(near, note)
     field = encoder.training.sequence
     amounts = series.fitted(encoder.length).values[:, :, AMOUNTS[field]].numpy() * divisors(dataset, field)[AMOUNTS[field]]
     pool = np.asarray(amounts, np.float32)

@@ -30,7 +30,7 @@ REVIEWER = "why_recommended-reviewer"
 
 def settle(page: Page) -> None:
     """Wait until the page is measured and every figure and table of it is drawn."""
-    page.wait_for_selector(CONTENT, timeout=4 * WAIT_MS)
+    page.wait_for_selector(f'{CONTENT}, [data-testid="stMain"] [data-testid="stTable"]', timeout=4 * WAIT_MS)
     ready(page, "h1")
     page.wait_for_function(DRAWN, timeout=2 * WAIT_MS)
     page.wait_for_timeout(1200)
