@@ -31,6 +31,7 @@ FIELD = "txn_seq"
 """The series: 180 days of 16 channels, the first of them the logarithm of what was spent."""
 AMOUNT = 0
 PIECE = 128
+CUSTOMERS = 4000
 EPOCHS = 6
 
 
@@ -99,7 +100,7 @@ def _made(folder: Path, settings: Settings) -> Bank:
 
     events, data, run = folder / "events", folder / "dataset", folder / "encoder"
     folder.mkdir(parents=True, exist_ok=True)
-    customers = settings.pick(settings.customers, 300)
+    customers = settings.pick(settings.customers or CUSTOMERS, 300)
     if not (events / "events.json").exists():
         generate(events, customers, settings.seed)
     stored = EventsManifest.load(events).parameters

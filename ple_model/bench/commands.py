@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ple_model.arguments import COUNT, PROCESSES, SEED, folder_out, text, whole
+from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, SEED, folder_in, folder_out, text, whole
 from ple_model.commands import Command, add_json
 from ple_model.json_text import dump
 
@@ -37,10 +37,21 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--bank", type=folder_out, metavar="DIR",
         help="keep the synthetic bank and its encoder here, and use what is there (default: made for this run)",
     )  # fmt: skip
-    proofs.add_argument("--customers", type=COUNT, default=4000, metavar="N", help="customers of the bank (default: 4000)")
+    proofs.add_argument(
+        "--customers", type=COUNT, metavar="N", help="customers of the bank, or asked about (default: 4000; reasons: 500)"
+    )
     proofs.add_argument(
         "--seed", type=SEED, default=0, metavar="S", help="seed of the bank, and the first one of a proof (default: 0)"
     )
+    asked = parser.add_argument_group("reasons")
+    asked.add_argument("--run", type=folder_in, metavar="RUN", dest="of_run", help="a run trained on a synthetic bank")
+    asked.add_argument("--events", type=folder_in, metavar="DIR", help="what `ple synth` made of it, with its truth table")
+    asked.add_argument("--method", action="append", default=[], type=text, metavar="NAME", help="only this; may be repeated")
+    asked.add_argument("--task", action="append", default=[], type=text, metavar="TASK", help="only this; may be repeated")
+    asked.add_argument(
+        "--tested", type=COUNT_OR_NONE, default=0, metavar="N",
+        help="customers a task whom faithfulness is measured on, by every method (default: 0, no one)",
+    )  # fmt: skip
     add_json(parser)
 
 
@@ -58,7 +69,8 @@ def _run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     settings = Settings(
         quick=args.quick, rounds=args.rounds, seed=args.seed, seeds=args.seeds, only=args.only, bank=args.bank,
-        customers=args.customers,
+        customers=args.customers, run=args.of_run, events=args.events, methods=tuple(args.method), tasks=tuple(args.task),
+        tested=args.tested,
     )  # fmt: skip
     rows: list[Row] = []
     failed: dict[str, str] = {}
@@ -108,14 +120,15 @@ def _list(*, as_json: bool) -> int:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as text: measure, ours, reference, ratio and its range over the rounds, target, met."""
-    cells = [("measure", "ours", "reference", "ratio", "range", "target", "met", "difference", "source")]
+    cells = [("measure", "ours", "reference", "ratio", "range", "target", "met", "difference", "source, detail")]
     for r in rows:
         ours, reference = ("" if v is None else f"{v:.4g} {r.unit}" for v in (r.ours, r.reference))
         span = "" if r.low is None or r.high is None else f"{r.low:.3g}-{r.high:.3g}"
         met = "" if r.met is None else "yes" if r.met else "no"
         difference = "" if r.difference is None else f"{r.difference:.0e}"
         name, target = f"{r.bench}: {r.measure}", "" if r.target is None else str(r.target)
-        cells.append((name, ours, reference, f"{r.value:.3g}", span, target, met, difference, r.source))
+        said = "; ".join((*([r.source] if r.source else []), *(f"{k} {v:.3g}" for k, v in r.detail.items())))
+        cells.append((name, ours, reference, f"{r.value:.3g}", span, target, met, difference, said))
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = []
     for row in cells:

@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,16 @@ class Settings:
     """Of a proof: what is measured of it, by the first words of a measure; empty: all."""
     bank: Path | None = None
     """Of a proof: the folder that keeps a synthetic bank and its encoder; None: made for this run."""
-    customers: int = 4000
+    customers: int | None = None
+    """How many; None: as many as the benchmark takes by itself."""
+    run: Path | None = None
+    """Of `reasons`: a run, and the events folder of the synthetic bank that it was trained on."""
+    events: Path | None = None
+    methods: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    """Of `reasons`: only these; empty: all."""
+    tested: int = 0
+    """Of `reasons`: customers a task whom every method's faithfulness is measured on."""
 
     def pick(self, full: int, quick: int) -> int:
         """The size for this run."""
@@ -74,6 +83,8 @@ class Row:
     """Largest difference of the two forms' results, relative to the largest value."""
     source: str = ""
     """Where a figure that was not measured here stands."""
+    detail: Mapping[str, float] = field(default_factory=dict)
+    """What else was measured of the same, by name."""
 
     @property
     def met(self) -> bool | None:
@@ -93,6 +104,7 @@ class Row:
             "met": self.met,
             "difference": self.difference,
             "source": self.source,
+            "detail": dict(self.detail),
         }
 
 

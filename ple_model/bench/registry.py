@@ -29,6 +29,7 @@ MODULES = (
     "analysis.bench.whatif",
     "analysis.bench.explain",
     "analysis.bench.sae",
+    "analysis.bench.reasons",
     "dashboard.bench",
 )
 

@@ -8,6 +8,7 @@ of 0.7 stand on opposite sides of their medians for one customer in five, of 0.9
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ WINDOW = re.compile(r"\bthe last (\d+ )?(days?|weeks?|months?|year)\b")
 SAME_ORDER = 0.98
 
 
+@lru_cache(maxsize=4096)
 def fact_of(column: FeatureColumn) -> tuple[str, str]:
     """What a column says but for its window, and its unit: alike for columns that are one fact over several windows."""
     if CIRCLE.search(column.name):
