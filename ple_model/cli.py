@@ -26,6 +26,7 @@ BUILT_IN = (
     "ple_model.commands_baselines",
     "ple_model.commands_estimate",
     "ple_model.commands_pretrain",
+    "ple_model.commands_track",
     "ple_model.commands_tune",
     "ple_model.data.commands",
     "ple_model.data.commands_sources",

@@ -13,6 +13,7 @@ from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.commands_distill import DISTILL
 from ple_model.commands_export import EXPORT
 from ple_model.commands_predict import PREDICT
+from ple_model.commands_track import add_track, both, follower
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.progressbar import ProgressBar
@@ -58,6 +59,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample", type=COUNT, default=SAMPLE, metavar="N", help=f"customers stored with the run (default: {SAMPLE})"
     )
+    add_track(parser)
 
 
 def _train(arguments: Arguments) -> int:
@@ -90,12 +92,13 @@ def _train(arguments: Arguments) -> int:
         torch.set_num_threads(threads)
     start = None if arguments.parent is None else StartFrom(load_run(arguments.parent), arguments.phase_2)
     encoder = None if arguments.encoder is None else EncoderStart(load_encoder(arguments.encoder), arguments.encoder_mode)
+    follow = follower(arguments)
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
     with stop_on_signals(arguments.language) as stop:
         try:
             run = train(
-                dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=bar, stop=stop.asked,
-                start=start, encoder=encoder,
+                dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=both(bar, follow),
+                stop=stop.asked, start=start, encoder=encoder,
                 options=Options(
                     device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines,
                     command=_again(arguments),
@@ -106,6 +109,8 @@ def _train(arguments: Arguments) -> int:
         finally:
             if bar is not None:
                 bar.close()
+            if follow is not None:
+                follow.close()
     if run.manifest.status == "stopped":
         said = f"stopped; `ple train {arguments.dataset} {arguments.run} --resume` goes on"
         print(training_sentence(said, arguments.language), file=sys.stderr)
