@@ -276,12 +276,13 @@ def export(frame: Frame) -> None:
     if page is not None:
         page.run, page.facts = frame.run.name, _facts(frame)
     name = page.file_name(".html") if page is not None else f"{frame.run.name}.html"
+    lang: Language = "ko" if language() == "ko" else "en"
     with ui.popover(t("frame.export"), icon=":material/download:", help=t("frame.export_help")):
         _save("page", lambda: file_of(kept.last()), name)
         if frame.diagnosis is not None or any(stored(frame.run.path)):
             _save("run", lambda: _report(frame), f"{frame.run.name}.html")
-        _save("card", partial(_card, frame, card_html), f"{frame.run.name}-card.html")
-        _save("card_text", partial(_card, frame, card_text), f"{frame.run.name}-card.md", "text/markdown")
+        _save("card", partial(_card, frame, lang, card_html), f"{frame.run.name}-card.html")
+        _save("card_text", partial(_card, frame, lang, card_text), f"{frame.run.name}-card.md", "text/markdown")
 
 
 def _report(frame: Frame) -> bytes:
@@ -291,9 +292,8 @@ def _report(frame: Frame) -> bytes:
     return to_html(found).encode()
 
 
-def _card(frame: Frame, write: Callable[[ModelCard], str]) -> bytes:
-    """The run's model card in the reader's language, of all customers whatever the page shows."""
-    lang: Language = "ko" if language() == "ko" else "en"
+def _card(frame: Frame, lang: Language, write: Callable[[ModelCard], str]) -> bytes:
+    """The run's model card, of all customers whatever the page shows. Made apart from the session, so `lang` is handed in."""
     return write(card(frame.run, frame.diagnosis or load_diagnosis(frame.run.path), lang)).encode()
 
 
