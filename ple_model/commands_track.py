@@ -67,7 +67,14 @@ def _track(arguments: Arguments) -> int:
     from ple_model.tracking.trackers import tracker
 
     run: Path = arguments.run
-    print(f"{track(load_run(run), tracker(arguments.track, run, arguments.to))} new values")
+    found = tracker(arguments.track, run, arguments.to)
+    try:
+        sent = track(load_run(run), found)
+    except (UserError, OSError):
+        raise
+    except Exception as e:  # whatever a foreign library raises
+        raise UserError(f"{arguments.track} took no more: {' '.join(str(e).split())}") from e
+    print(f"{sent} new values")
     return 0
 
 

@@ -30,6 +30,20 @@ def _list_tasks(manifest: dict[str, Any], config: dict[str, Any]) -> tuple[dict[
     return manifest, {**config, "task_experts": {**section, "enabled_tasks": on}}
 
 
+def _mean_alone(config: dict[str, Any]) -> dict[str, Any]:
+    """An encoder within a run from before `newest` handed on the mean of its tokens alone; whoever has the key says so."""
+    shared = config.get("shared_experts")
+    expert = shared.get("temporal") if isinstance(shared, Mapping) else None
+    encoder = expert.get("encoder") if isinstance(expert, Mapping) else None
+    shape = encoder.get("shape") if isinstance(encoder, Mapping) else None
+    if not (isinstance(shared, Mapping) and isinstance(expert, Mapping) and isinstance(encoder, Mapping)):
+        return config
+    if not isinstance(shape, Mapping) or "newest" in shape:
+        return config
+    told = {**expert, "encoder": {**encoder, "shape": {**shape, "newest": 0}}}
+    return {**config, "shared_experts": {**shared, "temporal": told}}
+
+
 MIGRATIONS: dict[int, Migration] = {1: _list_tasks}
 """By version n: (manifest, config) as plain data of version n to the same of version n + 1."""
 
@@ -48,4 +62,4 @@ def migrated(path: Path, manifest: dict[str, Any], config: dict[str, Any]) -> tu
             raise UserError(f"{path / 'manifest.json'}: format version {version} is not known; the oldest is {oldest}")
         manifest, config = MIGRATIONS[version](manifest, config)
         version += 1
-    return {**manifest, "format_version": FORMAT_VERSION}, config
+    return {**manifest, "format_version": FORMAT_VERSION}, _mean_alone(config)

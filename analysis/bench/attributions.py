@@ -184,7 +184,7 @@ def fact_masks(case: Question) -> tuple[Tensor, ...]:
                 if part in OPAQUE:
                     mask[:, columns] = count
                     count += 1
-            # columns that no unit holds: the customer's are the typical one's, together they move nothing
+            # columns that no unit holds, barred ones among them: a fact that no reason is made of
             held = {schema.index[n] for unit in case.units for n in unit}
             held |= {i for p, c in case.path.customer.parts.items() if p in OPAQUE for i in range(c.start, c.stop)}
             mask[:, [i for i in range(mask.shape[1]) if i not in held]] = count

@@ -98,6 +98,8 @@ def _evaluation(w: Words) -> ReviewBlock:
     rows: Rows = [
         (w.split(split), w("rows_of", rows=f"{x.rows:,}", customers=f"{x.customers:,}")) for split, x in found.items()
     ]
+    data = w.found.store.meta.get("data") or {}
+    rows += [(w("name"), str(data.get("name", "–"))), (w("fingerprint"), str(data.get("fingerprint", "–")))]
     rows.append((w("analysis"), w.found.store.fingerprint))
     return ReviewBlock("", "facts", tuple(rows))
 
@@ -132,10 +134,9 @@ def _results(w: Words) -> tuple[ReviewBlock, ...]:
     blocks = []
     if tasks:
         head = (w("task"), w("skill"), w("interval"), w("constant"), w("linear"), w("boosting"), w("n"), w("trust"))
-        x = next(iter(tasks.values()))
         note = w("skill_of", split=w.split(split), customers=f"{max(t.customers for t in tasks.values()):,}")
-        if not x.baseline_skill.keys() & set(BASELINES):
-            note = f"{note} {w('uncompared')}"
+        if alone := [task for task, one in tasks.items() if not one.baseline_skill.keys() & set(BASELINES)]:
+            note = f"{note} {w('uncompared_tasks', tasks=', '.join(alone))}"
         if split == "train":
             note = f"{note} {w('flattered')}"
         rows = tuple(_skill_row(w, task, x) for task, x in tasks.items())

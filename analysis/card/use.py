@@ -14,10 +14,13 @@ def uses(w: Words, generated: bool) -> tuple[ReviewBlock, ...]:
     tasks = w.run.config.tasks
     trusted = [t for t in tasks if w.state(t) == "trusted"]
     broken = w.found is not None and w.found.verdict.word == "broken"
-    if broken or not trusted:
-        meant = [w("use_none")]
+    if broken or not trusted or w.of_other_data:
+        meant = [w("use_broken" if broken else "use_other" if w.of_other_data else "use_none")]
     else:
-        meant = [w("use_for", data=w.run.manifest.data.name), *(w.task(t) for t in trusted)]
+        meant = []
+        for key, tasks_of in (("use_for", w.compared), ("use_alone", lambda t: not w.compared(t))):
+            if named := [w.task(t) for t in trusted if tasks_of(t)]:
+                meant += [w(key, data=w.run.manifest.data.name), *named]
     barred = [w("not_broken")] if broken else []
     if w.run.state != "finished":
         barred.append(w("not_finished"))

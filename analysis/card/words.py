@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.i18n import section
 from analysis.i18n.sentences import finding_sentence
+from analysis.stats.skill import behind_simpler, judged_skill
 from analysis.wording import given_title, task_title
 from ple_model.barred_words import BARRED_KINDS
 from ple_model.numerals import Language
@@ -50,6 +51,16 @@ class Words:
         """Of the trust in a task, as the overview has it; `unmeasured` where nothing is stored of it."""
         states = {} if self.found is None else self.found.verdict.states
         return "unlearned" if task in self.unlearned else states.get(task, "unmeasured")
+
+    def compared(self, task: str) -> bool:
+        """Was the task held against a simpler model?"""
+        skill = None if self.found is None else judged_skill(self.found.statistics).get(task)
+        return skill is not None and behind_simpler(skill) is not None
+
+    @property
+    def of_other_data(self) -> bool:
+        """What is stored was measured on other rows than the run's own sample."""
+        return self.found is not None and not self.found.store.meta.get("own_sample", True)
 
     def trust(self, task: str) -> str:
         return self(f"state_{self.state(task)}")

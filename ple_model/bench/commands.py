@@ -46,7 +46,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     asked = parser.add_argument_group("reasons")
     asked.add_argument("--run", type=folder_in, metavar="RUN", dest="of_run", help="a run trained on a synthetic bank")
     asked.add_argument("--events", type=folder_in, metavar="DIR", help="what `ple synth` made of it, with its truth table")
-    asked.add_argument("--method", action="append", default=[], type=text, metavar="NAME", help="only this; may be repeated")
+    asked.add_argument(
+        "--method", action="append", default=[], type=text, metavar="NAME",
+        help="only this, beside what pages show; may be repeated",
+    )  # fmt: skip
     asked.add_argument("--task", action="append", default=[], type=text, metavar="TASK", help="only this; may be repeated")
     asked.add_argument(
         "--tested", type=COUNT_OR_NONE, default=0, metavar="N",

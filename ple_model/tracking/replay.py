@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -145,5 +146,5 @@ def tags(run: Run) -> dict[str, str]:
 
 
 def identity(run: Run) -> str:
-    """The same for a run wherever its folder lies, and another for every run."""
-    return f"{run.name} {run.manifest.created} {run.manifest.data.fingerprint}"
+    """The same for a run wherever its folder lies, and another for every run: 64 hexadecimal digits."""
+    return sha256(f"{run.name} {run.manifest.created} {run.manifest.data.fingerprint}".encode()).hexdigest()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,18 @@ BATCH = 100
 
 
 class TensorBoard:
-    """One folder of event files: `PLACE/<name of the run>`."""
+    """One folder of event files: `PLACE/<name of the run>-<eight digits of its identity>`."""
 
     def __init__(self, run: Path, place: str) -> None:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter  # late: an extra
 
-        self._folder = Path(place) / run.name
+        self._run, self._place = run, Path(place)
         self._made: Callable[[], Any] = lambda: EventFileWriter(str(self._folder), filename_suffix=".ple")
         self._writer: Any = None
+
+    @cached_property
+    def _folder(self) -> Path:
+        return self._place / f"{self._run.name}-{identity(load_run(self._run))[:8]}"
 
     def logged(self) -> dict[str, int]:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # late: an extra
@@ -80,8 +85,7 @@ class MLflow:
             same = identity(load_run(self._folder))
             known = self._client.get_experiment_by_name(EXPERIMENT)
             experiment = known.experiment_id if known is not None else self._client.create_experiment(EXPERIMENT)
-            quoted = same.replace("\\", "\\\\").replace("'", "\\'")
-            found = self._client.search_runs([experiment], f"tags.\"ple.identity\" = '{quoted}'", max_results=1)
+            found = self._client.search_runs([experiment], f"tags.\"ple.identity\" = '{same}'", max_results=1)
             made = found[0] if found else self._client.create_run(
                 experiment, tags={"ple.identity": same}, run_name=self._folder.name
             )  # fmt: skip
@@ -110,8 +114,9 @@ class MLflow:
         self._client.log_batch(self._run(), metrics=[Metric(k, v, now, step) for k, v in values.items()])
 
     def close(self) -> None:
-        if self._id:
-            self._client.set_terminated(self._id, ENDED.get(load_run(self._folder).manifest.status, "KILLED"))
+        state = load_run(self._folder).state if self._id else "running"
+        if state != "running":  # elsewhere, perhaps: it is not ended by being looked at
+            self._client.set_terminated(self._id, ENDED.get(state, "KILLED"))
 
 
 TRACKERS: dict[str, Callable[[Path, str], Tracker]] = {"tensorboard": TensorBoard, "mlflow": MLflow}
@@ -119,8 +124,15 @@ TRACKERS: dict[str, Callable[[Path, str], Tracker]] = {"tensorboard": TensorBoar
 
 
 def tracker(name: str, run: Path, place: str | None) -> Tracker:
-    """The tracker `name` of a run folder; `place` None: a folder beside it. `UserError` where its package is missing."""
+    """The tracker `name` of a run folder; `place` None: a folder beside it. `UserError` where its package is missing, or the
+    place is none or lies within the run."""
+    run = run.resolve()
+    place = place or str(run.parent / f"tracking-{name}")
+    if "://" not in place and Path(place).resolve().is_relative_to(run):
+        raise UserError(f"'{place}' lies within the run {run.name}: name a folder beside it")
     try:
-        return TRACKERS[name](run, place or str(run.absolute().parent / f"tracking-{name}"))
+        return TRACKERS[name](run, place)
     except ImportError as e:
         raise UserError(f"--track {name} needs a package that is not installed: pip install 'ple-scope[{name}]' ({e})") from e
+    except Exception as e:  # whatever a foreign library raises
+        raise UserError(f"'{place}' cannot be used by {name}: {' '.join(str(e).split())}") from e

@@ -15,10 +15,12 @@ from analysis.card.render import text, to_html, to_markdown
 from analysis.diagnose import Diagnosis
 from analysis.i18n import section
 from analysis.results.card import ModelCard
+from analysis.stats.skill import judged_skill
 from analysis.verdict import State, Verdict
 from dashboard.i18n import catalogue
 from ple_model.cli import main
 from ple_model.data.dataset.manifest import sha256_file
+from ple_model.interval import Interval
 from ple_model.numerals import Language
 from ple_model.run import Run
 from tests.dashboard.test_export import Seen
@@ -65,6 +67,33 @@ def test_it_says_which_weights_and_which_data(tiny_run: Run, found: Diagnosis) -
     assert said["Fingerprint"] == tiny_run.manifest.data.fingerprint
     assert said["Seed"] == str(tiny_run.manifest.seed)
     assert said["Rows"] == " · ".join(f"{k} {v:,}" for k, v in tiny_run.manifest.data.rows.items())
+
+
+def test_a_trusted_task_that_was_never_compared_is_said_to_be_one(
+    tiny_run: Run, found: Diagnosis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned = [t for t in tiny_run.config.tasks if tiny_run.context().learned(t)]
+    made_of = judged(found, dict.fromkeys(learned, "trusted"))
+    skill = judged_skill(found.statistics)
+    gap = Interval(-0.01, -0.02, 0.0)
+    for task in learned:
+        monkeypatch.setitem(skill[task].behind, "linear", gap)
+    alone = "never held against a simpler model"
+    assert alone not in " ".join(r[0] for r in rows(card(tiny_run, made_of), "use", "Intended use"))
+    monkeypatch.delitem(skill[learned[0]].behind, "linear")
+    monkeypatch.delitem(skill[learned[0]].behind, "boosting", raising=False)
+    meant = [r[0] for r in rows(card(tiny_run, made_of), "use", "Intended use")]
+    place = next(i for i, line in enumerate(meant) if alone in line)
+    assert len(meant) - place == 2
+    assert meant[-1].startswith(learned[0])
+
+
+def test_what_was_measured_on_other_data_says_nothing_of_use(
+    tiny_run: Run, found: Diagnosis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(found.store.meta, "own_sample", False)
+    (meant,) = rows(card(tiny_run, found), "use", "Intended use")
+    assert "other data" in meant[0]
 
 
 @pytest.mark.parametrize("state", ["doubted", "behind", "none", "untold", "few"])

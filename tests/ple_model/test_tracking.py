@@ -119,13 +119,32 @@ def test_a_place_without_a_tracker_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_place_within_the_run_and_a_tracker_that_fails_are_sentences(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(trackers.TRACKERS, "mlflow", lambda run, place: Broken())
+    words = ["track", str(tiny_run.path), "--track", "mlflow"]
+    assert main([*words, "--to", str(tiny_run.path / "ml")]) == 2
+    assert "lies within the run" in capsys.readouterr().err
+    assert main(words) == 2
+    assert capsys.readouterr().err == "mlflow took no more: the server is gone\n"
+
+    def refused(run: Path, place: str) -> Broken:
+        raise RuntimeError("no such store")
+
+    monkeypatch.setitem(trackers.TRACKERS, "mlflow", refused)
+    assert main([*words, "--to", "foo://x"]) == 2
+    assert capsys.readouterr().err == "'foo://x' cannot be used by mlflow: no such store\n"
+
+
 def test_tensorboard_reads_back_what_was_sent(tiny_run: Run, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     words = ["track", str(tiny_run.path), "--track", "tensorboard", "--to", str(tmp_path)]
     assert main(words) == main(words) == 0
-    found = EventAccumulator(str(tmp_path / tiny_run.name), size_guidance={"scalars": 0}).Reload()
+    (folder,) = tmp_path.iterdir()
+    found = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     read = [(tag, e.step, e.value) for tag in found.Tags()["scalars"] for e in found.Scalars(tag)]
     assert sorted(read) == [(k, s, pytest.approx(v, rel=1e-6)) for k, s, v in sorted(wanted(tiny_run))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from ple_model.errors import UserError
 from ple_model.files import read_json, write_json
+from ple_model.migrations import FORMAT_VERSION, migrated
 from ple_model.run import list_runs, load_run
 from ple_model.run_kind import ENCODER, MODEL, kind_of
 from ple_model.sequences.config import EncoderConfig, PretrainConfig
@@ -31,6 +33,17 @@ def folder(tmp_path: Path) -> Path:
     series = Series.whole(torch.randn(2, 21, 3))
     write_json(tmp_path / "expected.json", {"x": series.values.tolist(), "e": encoder.eval()(series).embedding.tolist()})
     return tmp_path
+
+
+def test_a_run_from_before_the_newest_tokens_keeps_the_mean_alone(tmp_path: Path) -> None:
+    shape = asdict(EncoderConfig())
+    now = {"shared_experts": {"temporal": {"encoder": {"sequence": "txn_seq", "shape": shape}}}}
+    then = {"shared_experts": {"temporal": {"encoder": {"shape": {k: v for k, v in shape.items() if k != "newest"}}}}}
+    manifest = {"format_version": FORMAT_VERSION}
+    assert migrated(tmp_path, manifest, now)[1] == now
+    assert migrated(tmp_path, manifest, then)[1]["shared_experts"]["temporal"]["encoder"]["shape"]["newest"] == 0
+    for odd in ({}, {"shared_experts": None}, {"shared_experts": {"temporal": {"encoder": None}}}):
+        assert migrated(tmp_path, manifest, odd)[1] == odd
 
 
 def test_it_is_read_as_it_was_written(folder: Path) -> None:
