@@ -12,7 +12,7 @@ import pytest
 from analysis import diagnose
 from analysis.card.content import card
 from analysis.card.render import text, to_html, to_markdown
-from analysis.diagnose import Diagnosis
+from analysis.diagnose import Diagnosis, load_diagnosis
 from analysis.i18n import section
 from analysis.results.card import ModelCard
 from analysis.stats.skill import judged_skill
@@ -159,9 +159,10 @@ def test_foreign_words_are_text_in_markdown(foreign: str, shown: str) -> None:
 def test_the_command_writes_what_it_is_asked_for(
     tiny_run: Run, found: Diagnosis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert found.store.path.is_dir()  # something is stored; the newest is told of, which another test may have measured
     page, plain = tmp_path / "card.html", tmp_path / "sub" / "card.md"
     assert main(["card", str(tiny_run.path), "--out", str(page), "--out", str(plain), "--lang", "ko"]) == 0
-    made = card(tiny_run, found, "ko")
+    made = card(tiny_run, load_diagnosis(tiny_run.path), "ko")
     assert page.read_text(encoding="utf-8") == to_html(made)
     assert plain.read_text(encoding="utf-8") == to_markdown(made)
     capsys.readouterr()
