@@ -39,7 +39,7 @@ def _run(args: argparse.Namespace) -> int:
 
     for path in args.out:
         _kind(path)
-    found = load_diagnosis(args.run)
+    found = load_diagnosis(args.run, own=True) or load_diagnosis(args.run)
     if found is None:
         print(f"nothing that holds is stored of {args.run}: `ple diagnose {args.run}` measures it", file=sys.stderr)
     made = card(load_run(args.run), found, args.lang)

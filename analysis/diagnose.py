@@ -104,13 +104,15 @@ def _line(f: Finding) -> str:
     return f"  {f.severity:<8} {f.id:<22} {f.subject}: {f.verdict}"
 
 
-def load_diagnosis(run: Path | str, thresholds: Thresholds | None = None) -> Diagnosis | None:
+def load_diagnosis(run: Path | str, thresholds: Thresholds | None = None, *, own: bool = False) -> Diagnosis | None:
     """The newest stored diagnosis of a run folder that still holds: neither the run nor the program that measures has changed
-    since. None when there is none. Never measures, never imports torch."""
+    since. None when there is none; `own`: of the run's own sample alone. Never measures, never imports torch."""
     path = Path(run)
     now = (run_digest(path), code_digest())
     for store in stored(path):
         if (store.made_of.get("run"), store.made_of.get("code")) != now:
+            continue
+        if own and not store.meta.get("own_sample", True):
             continue
         statistics = store.statistics
         return Diagnosis(path, statistics, run_checks(statistics, thresholds), store)

@@ -294,7 +294,8 @@ def _report(frame: Frame) -> bytes:
 
 def _card(frame: Frame, lang: Language, write: Callable[[ModelCard], str]) -> bytes:
     """The run's model card, of all customers whatever the page shows. Made apart from the session, so `lang` is handed in."""
-    return write(card(frame.run, frame.diagnosis or load_diagnosis(frame.run.path), lang)).encode()
+    found = load_diagnosis(frame.run.path, own=True) or frame.diagnosis or load_diagnosis(frame.run.path)
+    return write(card(frame.run, found, lang)).encode()
 
 
 def _save(what: str, make: Callable[[], bytes], name: str, mime: str = "text/html") -> None:

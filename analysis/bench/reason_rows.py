@@ -116,5 +116,5 @@ def _cause(cause: str, task: str, places: Places, method: str) -> Row:
     detail = {"chance": float(hits[CHANCE].mean()), "customers": float(own.sum())}
     if not expressible([cause]):
         detail["no input says it"] = 1.0
-    measure = f"{task}, {method}, true cause {cause}: in the first 3"
+    measure = f"{task}, {method}, where {cause} is a true cause: any true one in the first 3"
     return Row("reasons", measure, float(hits[method].mean()), unit="share", low=low, high=high, detail=detail)

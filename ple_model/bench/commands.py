@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, SEED, folder_in, folder_out, text, whole
 from ple_model.commands import Command, add_json
+from ple_model.errors import UserError
 from ple_model.json_text import dump
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _run(args: argparse.Namespace) -> int:
     from ple_model.bench.registry import chosen
 
     names = chosen(args.name)
+    _require_asked_of_reasons(args, [b.name for b in names])
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)
@@ -96,6 +98,16 @@ def _run(args: argparse.Namespace) -> int:
     for message in failed.values():
         print(message, file=sys.stderr)
     return 1 if failed else 0
+
+
+def _require_asked_of_reasons(args: argparse.Namespace, names: Sequence[str]) -> None:
+    """`UserError` for an option that none of the benchmarks named reads."""
+    given = {
+        "--run": args.of_run, "--events": args.events, "--method": args.method, "--task": args.task, "--tested": args.tested,
+    }  # fmt: skip
+    unread = [option for option, value in given.items() if value]
+    if unread and "reasons" not in names:
+        raise UserError(f"{', '.join(unread)}: read by `ple bench reasons` alone, not by {', '.join(names)}")
 
 
 def _print_json(rows: Sequence[Row], failed: dict[str, str], args: argparse.Namespace) -> None:

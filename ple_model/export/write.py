@@ -189,7 +189,7 @@ def _write_onnx(program: torch.export.ExportedProgram, file: Path, signature: Gr
 
 def _folded(graph: ir.Model) -> None:
     """In place: functions inlined, what is constant worked out, each thing said once. The exporter's own optimiser also tries
-    its rules at every node, which took three fifths of an export and which the runtime does again as it loads."""
+    its rules at every node, two fifths of an export; the runtime has rules of its own as it loads."""
     import onnx_ir.passes.common as passes  # late: optional
     from onnxscript import optimizer  # late: optional
 

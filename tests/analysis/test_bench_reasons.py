@@ -109,7 +109,7 @@ def test_the_table_of_rows_by_hand() -> None:
     assert one.met is False
     assert found["life_stage, chance: true cause in the first 3"].value == pytest.approx(0.3)
     assert found["all tasks, o less m: first 3"].value == 0.5
-    assert found["life_stage, m, true cause age: in the first 3"].value == 0
+    assert found["life_stage, m, where age is a true cause: any true one in the first 3"].value == 0
 
 
 @pytest.fixture(scope="module")

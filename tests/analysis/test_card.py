@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,24 @@ def test_a_trusted_task_that_was_never_compared_is_said_to_be_one(
     assert meant[-1].startswith(learned[0])
 
 
+def test_a_measurement_of_the_runs_own_sample_is_found_behind_a_newer_one(
+    tiny_run: Run, found: Diagnosis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Newer:
+        made_of, meta = found.store.made_of, {**found.store.meta, "own_sample": False}
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(found.store, name)
+
+    newer = Newer()
+    monkeypatch.setattr(import_module("analysis.diagnose"), "stored", lambda path: [newer, found.store])
+    newest, own = load_diagnosis(tiny_run.path), load_diagnosis(tiny_run.path, own=True)
+    assert newest is not None
+    assert own is not None
+    assert newest.store is newer
+    assert own.store is found.store
+
+
 def test_what_was_measured_on_other_data_says_nothing_of_use(
     tiny_run: Run, found: Diagnosis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,10 +178,10 @@ def test_foreign_words_are_text_in_markdown(foreign: str, shown: str) -> None:
 def test_the_command_writes_what_it_is_asked_for(
     tiny_run: Run, found: Diagnosis, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert found.store.path.is_dir()  # something is stored; the newest is told of, which another test may have measured
+    assert found.store.path.is_dir()
     page, plain = tmp_path / "card.html", tmp_path / "sub" / "card.md"
     assert main(["card", str(tiny_run.path), "--out", str(page), "--out", str(plain), "--lang", "ko"]) == 0
-    made = card(tiny_run, load_diagnosis(tiny_run.path), "ko")
+    made = card(tiny_run, load_diagnosis(tiny_run.path, own=True), "ko")
     assert page.read_text(encoding="utf-8") == to_html(made)
     assert plain.read_text(encoding="utf-8") == to_markdown(made)
     capsys.readouterr()

@@ -159,3 +159,8 @@ def test_the_table_shows_a_row_without_reference() -> None:
 def test_quick_sizes_are_the_small_ones() -> None:
     assert Settings(quick=True).pick(512, 4) == 4
     assert Settings().pick(512, 4) == 512
+
+
+def test_what_only_one_benchmark_reads_is_refused_by_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "scan", "--run", str(tmp_path), "--method", "random"]) == 2
+    assert "--run, --method: read by `ple bench reasons` alone, not by scan" in capsys.readouterr().err
