@@ -206,7 +206,7 @@ OUTSIDE_RUNS = {
 }
 BY_PERSON = {
     (
-        "ple_model/config.py",
+        "ple_model/config/loading.py",
         "read_config_file",
     ): "the file of --config, or a preset; a run's own is read by the one way",
     ("analysis/commands.py", "_thresholds"): "the file of --thresholds",
