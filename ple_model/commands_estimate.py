@@ -8,6 +8,7 @@ from dataclasses import asdict
 from ple_model.arguments import device, folder_in
 from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.json_text import dump
+from ple_model.threads import settle
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: Arguments) -> int:
+    settle(bind=True)  # as the training that is estimated
     import torch
 
     from ple_model.config import load_config

@@ -112,11 +112,22 @@ def _train(arguments: Arguments) -> int:
             if follow is not None:
                 follow.close()
     if run.manifest.status == "stopped":
-        said = f"stopped; `ple train {arguments.dataset} {arguments.run} --resume` goes on"
+        said = f"stopped; `{_on(arguments)}` goes on"
         print(training_sentence(said, arguments.language), file=sys.stderr)
     else:
         print(run.path)
     return 0
+
+
+def _on(arguments: Arguments) -> str:
+    """The command that goes on with what was stopped: what the run does not remember itself is said again."""
+    words = ["ple", "train", str(arguments.dataset), str(arguments.run), "--resume"]
+    words += ["--device", arguments.device] if arguments.device != "auto" else []
+    words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
+    words += ["--no-baselines"] if arguments.no_baselines else []
+    words += ["--track", arguments.track] if arguments.track else []
+    words += ["--track-to", arguments.track_to] if arguments.track_to else []
+    return shlex.join([*words, *(["--language", arguments.language] if arguments.language != "en" else [])])
 
 
 def _again(arguments: Arguments) -> str:

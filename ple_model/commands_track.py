@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ple_model.arguments import folder_in
-from ple_model.commands import Arguments, Command
+from ple_model.commands import Arguments, Command, add_json
 from ple_model.errors import UserError
+from ple_model.json_text import dump
 from ple_model.translation import training_sentence
 
 if TYPE_CHECKING:
@@ -34,13 +35,18 @@ def follower(arguments: Arguments) -> Follower | None:
 
     if arguments.track is None:
         if arguments.track_to is not None:
-            raise UserError(f"--track-to needs a tracker: --track {' or '.join(NAMES)}")
+            said = f"--track-to needs a tracker: --track {' or '.join(NAMES)}"
+            raise UserError(training_sentence(said, arguments.language))
         return None
 
     def warn(text: str) -> None:
         print(training_sentence(text, arguments.language), file=sys.stderr, flush=True)
 
-    return Follower(arguments.run, tracker(arguments.track, arguments.run, arguments.track_to), warn)
+    try:
+        found = tracker(arguments.track, arguments.run, arguments.track_to)
+    except UserError as e:
+        raise type(e)(training_sentence(str(e), arguments.language)) from e
+    return Follower(arguments.run, found, warn)
 
 
 def both(*heard: Callable[[dict[str, Any]], None] | None) -> Callable[[dict[str, Any]], None]:
@@ -59,22 +65,31 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
     parser.add_argument("--track", choices=NAMES, required=True, help="the tracker")
     parser.add_argument("--to", metavar="PLACE", help=PLACE)
+    parser.add_argument("--language", choices=("en", "ko"), default="en", help="language of what is said (default: en)")
+    add_json(parser)
 
 
 def _track(arguments: Arguments) -> int:
     from ple_model.run import load_run
     from ple_model.tracking.replay import track
-    from ple_model.tracking.trackers import tracker
+    from ple_model.tracking.trackers import place_of, tracker
 
     run: Path = arguments.run
-    found = tracker(arguments.track, run, arguments.to)
+    found = load_run(run)
     try:
-        sent = track(load_run(run), found)
-    except (UserError, OSError):
+        sent = track(found, tracker(arguments.track, run, arguments.to))
+    except OSError:
         raise
+    except UserError as e:
+        raise type(e)(training_sentence(str(e), arguments.language)) from e
     except Exception as e:  # whatever a foreign library raises
-        raise UserError(f"{arguments.track} took no more: {' '.join(str(e).split())}") from e
-    print(f"{sent} new values")
+        said = f"{arguments.track} took no more: {' '.join(str(e).split())}"
+        raise UserError(training_sentence(said, arguments.language)) from e
+    if arguments.json:
+        where = place_of(run, arguments.track, arguments.to)
+        print(dump({"run": str(run), "tracker": arguments.track, "place": where, "new_values": sent}))
+    else:
+        print(training_sentence(f"{sent} new values", arguments.language))
     return 0
 
 

@@ -19,6 +19,7 @@ from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.numerals import fixed
+from ple_model.threads import settle
 
 if TYPE_CHECKING:
     from ple_model.tuning.begin import Asked
@@ -85,6 +86,8 @@ def _run(arguments: Arguments) -> int:
         raise UserError("ple tune: DATASET and STUDY are needed; see `ple tune --help`")
     if arguments.minutes is not None and arguments.minutes <= 0:
         raise UserError(f"--minutes: {arguments.minutes:g} is not valid, it must be positive")
+    # one process alone is bound as a training is; several that were would share the first cores
+    settle(arguments.threads, bind=arguments.workers == 1 and LED_BY not in os.environ)
     return _find(arguments) if arguments.find_rate else _tune(arguments)
 
 

@@ -1,4 +1,5 @@
-"""A little of each drill; the whole of them: `python -m tests.drills.kills`, `tests.drills.races`, `tests.drills.disk_full`.
+"""A little of each drill; the whole of them: `python -m tests.drills.kills`, `tests.drills.races`, `tests.drills.disk_full`,
+`tests.drills.app_kills`.
 
 `tests.drills.settings` runs in tests/ple_model/test_settings_drill.py, kills that are aimed in tests/ple_model/test_resume.py.
 """
@@ -8,9 +9,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.drills.app_kills import Drill, cycle
 from tests.drills.kit import Outcome, Report
 from tests.drills.races import jobs
 
@@ -29,3 +32,41 @@ def test_a_case_that_is_not_good_makes_a_drill_fail(tmp_path: Path, monkeypatch:
     report = Report("races", 0).add(jobs(tmp_path, 1))
     assert [b.result for b in report.bad] == ["wrong"]
     assert Report("any", 0).add([Outcome("x", "refused"), Outcome("y", "right")]).bad == []
+
+
+class _App:
+    """An app that lists what it is told to, and whose folders are read as they are told to."""
+
+    def __init__(self, status: str = "finished", said: str = "whole", lost: bool = False) -> None:
+        self.row = {"kind": "train", "status": status, "pid": None, "target": "/x", "active": status == "running"}
+        self.said, self.lost, self.process = said, lost, object()
+
+    def ask(self, act: str, **values: Any) -> Any:
+        if act == "list":
+            return {} if self.lost else {"a": self.row}
+        return self.said if act == "read" else "a"
+
+
+@pytest.mark.parametrize(
+    ("app", "result"),
+    [
+        (_App(), "right"),
+        (_App(said="Traceback: KeyError"), "left behind"),
+        (_App(said="manifest.json is missing"), "left behind"),
+        (_App(status="lost"), "does not go on"),
+    ],
+)
+def test_an_app_that_loses_something_fails_the_drill(
+    app: _App, result: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drill = Drill(tmp_path, 0)
+    drill.server = app  # type: ignore[assignment]
+    monkeypatch.setattr("tests.drills.app_kills._left", lambda drill: "")
+    monkeypatch.setattr(drill, "result", lambda kind, name: "the same")
+    assert [o.result for o in cycle(drill, 0, 0, {"train": ("the same", 1.0)})] == [result]
+    assert drill.faults("a") == "" or result == "left behind"
+    app.lost = True
+    assert "job a is not listed" in drill.faults("a")
+    app.lost = False
+    others = [o.result for o in cycle(drill, 0, 0, {"train": ("other", 1.0)})]
+    assert others == ["other result" if result == "right" else result]

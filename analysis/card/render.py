@@ -15,9 +15,10 @@ from analysis.results.card import CardSection, ModelCard
 from analysis.results.review import ReviewBlock
 from analysis.review.html import block_html
 
-_MARKS = re.compile(r"[\\`*|\[\]<>~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-](?=[\s#=-]|$)|(?<=\d)[.)](?=\s|$)")
-"""What Markdown would read as a mark: an underscore within a word is none, a dash only one that begins a list or a line, a full
-stop only one behind a number."""
+_MARKS = re.compile(r"[\\`*|\[\]<>~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-](?=[\s#=-]|$)")
+"""What Markdown would read as a mark: an underscore within a word is none, a dash only one that begins a list or a line."""
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+"""A number that begins a line and would begin a list (CommonMark 0.31, 5.2)."""
 
 
 def to_html(card: ModelCard) -> str:
@@ -65,4 +66,5 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def text(foreign: str) -> str:
     """Words of any origin as one line of plain Markdown text."""
-    return _MARKS.sub(r"\\\g<0>", harmless(" ".join(foreign.split())))
+    line = harmless(" ".join(foreign.split()))
+    return _NUMBERED.sub(r"\1\\\2", _MARKS.sub(r"\\\g<0>", line))

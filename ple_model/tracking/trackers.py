@@ -123,11 +123,15 @@ TRACKERS: dict[str, Callable[[Path, str], Tracker]] = {"tensorboard": TensorBoar
 """By name, which is that of the extra too."""
 
 
+def place_of(run: Path, name: str, place: str | None) -> str:
+    """Where a tracker keeps a run: what was asked for, else a folder beside the run."""
+    return place or str(run.resolve().parent / f"tracking-{name}")
+
+
 def tracker(name: str, run: Path, place: str | None) -> Tracker:
     """The tracker `name` of a run folder; `place` None: a folder beside it. `UserError` where its package is missing, or the
     place is none or lies within the run."""
-    run = run.resolve()
-    place = place or str(run.parent / f"tracking-{name}")
+    run, place = run.resolve(), place_of(run, name, place)
     if "://" not in place and Path(place).resolve().is_relative_to(run):
         raise UserError(f"'{place}' lies within the run {run.name}: name a folder beside it")
     try:

@@ -165,6 +165,8 @@ def test_both_forms_say_every_value(tiny_run: Run, found: Diagnosis, language: L
         ("# c", r"\# c"),
         ("- c", r"\- c"),
         ("1. c", r"1\. c"),
+        ("2) c", r"2\) c"),
+        ("Lost 0.3 in 2024. Nothing (of 12) else.", "Lost 0.3 in 2024. Nothing (of 12) else."),
         ("**b** `c` ~~d~~ &lt;", r"\*\*b\*\* \`c\` \~\~d\~\~ \&lt;"),
         ("_e_ brand_prediction", r"\_e\_ brand_prediction"),
         ("-0.035", "-0.035"),

@@ -11,7 +11,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard import access, background
+from dashboard import access, background, state
 from dashboard.data_jobs import DataStore, Making
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore, Training
@@ -19,16 +19,22 @@ from dashboard.server import READ_ONLY_VARIABLE, TRAINERS_VARIABLE
 from dashboard.view import views
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
+from tests.dashboard.test_tune_view import make_study
 from tests.dashboard.test_views import opened, text
+from tests.encoders import tiny_encoder
 
 EN = catalogue("en")
 
 
 @pytest.fixture
 def place(measured: Path, tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of runs with a dataset beside it, and a home of its own, in a server that is read-only."""
+    """A folder of runs with a study whose first trial can be opened, a dataset and a table beside it, a home of its own: of a
+    server that is read-only."""
     shutil.copytree(measured, tmp_path / "here" / "runs")
     shutil.copytree(tiny_dataset.path, tmp_path / "here" / "data" / "planted")
+    (tmp_path / "here" / "data" / "table.csv").write_text("customer,day,amount\n1,2024-01-01,5\n")
+    study = make_study(tmp_path / "here" / "runs" / "study", tiny_dataset)
+    shutil.copytree(measured / "tiny", study / "trials" / "trial-0001", ignore=shutil.ignore_patterns("analysis"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "here" / "state"))
     monkeypatch.setenv(READ_ONLY_VARIABLE, "1")
     return tmp_path / "here"
@@ -46,21 +52,41 @@ def written(root: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [v.name for v in views()])
 def test_a_read_only_app_writes_nothing_on_any_page_by_any_button(
-    place: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    small_dataset: Dataset,
 ) -> None:
+    if name == "sequences":
+        shutil.copytree(tiny_encoder(tmp_path_factory, small_dataset), place / "runs" / "days")
+    state.refresh_entries()
     before = written(place)
-    app = opened(place / "runs", monkeypatch, name)
+    app = opened(place / "runs", monkeypatch, name, run="tiny")
     assert EN["access.read_only"] in text(app)
-    for key in [b.key for b in app.button if not b.disabled and b.key]:
-        found = [b for b in app.button if b.key == key]  # another button may have taken it away
-        if found and not found[0].disabled:
+    _press_all(app)
+    for field in [f for kind in (app.text_input, app.text_area) for f in kind if not f.disabled]:
+        field.set_value("x")
+        app.run()
+        assert [e.message for e in app.exception] == []
+    assert written(place) == before
+
+
+def _press_all(app: AppTest) -> None:
+    """Every button, by its key or its words: another may take it away."""
+    for name in [b.key or b.label for b in app.button if not b.disabled]:
+        found = [b for b in app.button if (b.key or b.label) == name and not b.disabled]
+        if found:
             found[0].click()
             app.run()
             assert [e.message for e in app.exception] == []
-    for field in [f for f in app.text_input if not f.disabled]:
-        field.set_value("x")
-        app.run()
-    assert written(place) == before
+
+
+def test_the_newest_pages_are_tried_with_what_they_are_about(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"tune", "datasets", "sequences"} <= {v.name for v in views()}
+    app = opened(place / "runs", monkeypatch, "tune")
+    assert not app.button(key="tune-open").disabled
+    assert app.button(key="tune-train-best").disabled
 
 
 def test_what_opens_the_training_form_is_not_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ple_model.cli import gather, main
+from ple_model.cli import build_parser, gather, main
+from ple_model.commands_model import _on
 from ple_model.config import config_from_dict
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
@@ -160,10 +162,26 @@ def test_a_signal_leaves_a_run_that_resumes(
     run = tmp_path / "run"
     words = ["train", str(small_dataset.path), str(run), "--device", "cpu", "--sample", "20"]
     assert main([*words, "--config", str(config_file)]) == 0
-    assert "--resume` goes on" in capsys.readouterr().err
+    on = capsys.readouterr().err.split("stopped; `ple ")[1].split("` goes on")[0].split()
+    assert on == [*words[:3], "--resume", *words[3:]]
     assert load_run(run).state == "stopped"
-    assert main([*words, "--resume", "--quiet"]) == 0
+    assert main([*on, "--quiet"]) == 0
     assert load_run(run).state == "finished"
+
+
+def test_what_a_run_does_not_remember_is_said_again_where_it_goes_on(tmp_path: Path) -> None:
+    given = ["--track", "mlflow", "--track-to", "a place", "--no-baselines", "--language", "ko"]
+    asked = build_parser(gather()).parse_args(["train", str(tmp_path), str(tmp_path / "run"), *given, "--threads", "2"])
+    assert shlex.split(_on(asked)) == [
+        "ple",
+        "train",
+        str(tmp_path),
+        str(tmp_path / "run"),
+        "--resume",
+        "--no-baselines",
+        *given[:4],
+        *given[5:],
+    ]
 
 
 def test_the_module_runs_as_a_command() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -135,6 +136,23 @@ def test_a_place_within_the_run_and_a_tracker_that_fails_are_sentences(
     monkeypatch.setitem(trackers.TRACKERS, "mlflow", refused)
     assert main([*words, "--to", "foo://x"]) == 2
     assert capsys.readouterr().err == "'foo://x' cannot be used by mlflow: no such store\n"
+
+
+def test_what_was_sent_is_said_as_json_and_in_the_reader_s_language(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = Memory()
+    monkeypatch.setitem(trackers.TRACKERS, "mlflow", lambda run, place: told)
+    words = ["track", str(tiny_run.path), "--track", "mlflow"]
+    assert main([*words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["new_values"] == len(told.sent) > 0
+    assert said["place"] == str(tiny_run.path.parent / "tracking-mlflow")
+    assert main([*words, "--language", "ko"]) == 0
+    assert capsys.readouterr().out == "새 값 0개\n"
+    monkeypatch.setitem(trackers.TRACKERS, "mlflow", lambda run, place: Broken())
+    assert main([*words, "--language", "ko"]) == 2
+    assert capsys.readouterr().err == "mlflow 이(가) 더 받지 않았습니다: the server is gone\n"
 
 
 def test_tensorboard_reads_back_what_was_sent(tiny_run: Run, tmp_path: Path) -> None:
