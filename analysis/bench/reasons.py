@@ -37,7 +37,7 @@ from analysis.explain.origin.teller import Teller
 from analysis.explain.reasons import Subject, feature_contributions, merged, reasons, topics
 from analysis.explain.source_columns import by_source
 from analysis.explain.standing import standing
-from analysis.results.explanation import FeatureContribution
+from analysis.results.explanation_parts import FeatureContribution
 from ple_model.bench.measure import Row, Settings
 from ple_model.bench.registry import Benchmark
 from ple_model.data.dataset.reader import Dataset

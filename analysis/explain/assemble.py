@@ -28,17 +28,17 @@ from analysis.explain.origin.told import Columns
 from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons, sums
 from analysis.explain.source_columns import by_source
 from analysis.i18n import phrase
-from analysis.results.explanation import (
+from analysis.results.explanation import Explanation  # fmt: skip
+from analysis.results.explanation_parts import (  # fmt: skip
     Contribution,
     Counterfactual,
-    Explanation,
     Fallback,
     FeatureContribution,
     Offer,
     Similar,
     TaskPrediction,
     TransferStep,
-)  # fmt: skip
+)
 from analysis.results.labels import load_labels
 from analysis.wording import module_title, quantity, title
 from ple_model.data.dataset.batches import Batch

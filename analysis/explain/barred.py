@@ -17,7 +17,7 @@ from torch import Tensor
 
 from analysis.engine.reference import FIELDS
 from analysis.explain.origin.told import sentence_said
-from analysis.results.explanation import Barred
+from analysis.results.explanation_parts import Barred
 from analysis.wording import title
 from ple_model.barred_words import BARRED_KINDS
 from ple_model.errors import UserError, did_you_mean

@@ -20,7 +20,7 @@ from analysis.engine.score import distribution
 from analysis.explain.linked import IMMUTABLE_PARTS, RISING, LinkedFacts, Rechecked, held_columns
 from analysis.explain.origin.fitted import clusters_of
 from analysis.explain.origin.told import ABSTRACT, Columns
-from analysis.results.explanation import Counterfactual, FeatureChange
+from analysis.results.explanation_parts import Counterfactual, FeatureChange
 from analysis.wording import plain_quantity
 from ple_model.presence import part_key
 

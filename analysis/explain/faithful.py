@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from analysis.i18n import phrase
-from analysis.results.explanation import Faithfulness, FaithfulnessCheck, Test
+from analysis.results.explanation_parts import Faithfulness, FaithfulnessCheck, Test
 
 Array = NDArray[np.float64]
 Value = Callable[[NDArray[np.bool_]], Array]

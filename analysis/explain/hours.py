@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from analysis.i18n import phrase
-from analysis.results.explanation import FeatureContribution
+from analysis.results.explanation_parts import FeatureContribution
 from ple_model.numerals import Language
 
 BANDS = ("night", "early_morning", "morning", "afternoon", "evening", "late_evening")

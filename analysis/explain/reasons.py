@@ -16,7 +16,7 @@ from analysis.explain.origin.told import CIRCLE, OriginSentence, level, never, s
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.naming import said_name
-from analysis.results.explanation import FeatureContribution, Reason
+from analysis.results.explanation_parts import FeatureContribution, Reason
 from analysis.wording import OPAQUE, is_field, particle, plain_quantity, quantity, task_title, title
 from ple_model.numerals import LANGUAGES, Language
 from ple_model.schema import FeatureSchema

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from analysis.html_page import asset, html_page
 from analysis.i18n import section
 from analysis.naming import said_name
-from analysis.results.explanation import Contribution, Explanation
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Contribution
 from analysis.wording import given_title, quantity, statement, task_title, title
 from ple_model.numerals import Language
 from ple_model.presence import plain_name

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.i18n import phrase
-from analysis.results.explanation import FeatureContribution
+from analysis.results.explanation_parts import FeatureContribution
 from ple_model.schema import FeatureSchema
 
 CATEGORY = "category"

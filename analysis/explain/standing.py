@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.fingerprint import code_digest, files_mark, run_digest
-from analysis.results.explanation import Standing
+from analysis.results.explanation_parts import Standing
 from analysis.skill import task_skill
 from analysis.stats.skill import SPLITS, TaskSkill, has_skill, judged_skill
 from analysis.store import stored

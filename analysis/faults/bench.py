@@ -39,6 +39,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
 from ple_model.files import write_tensors
 from ple_model.model import PLEClusterAdaTT
+from ple_model.model_parts import ModelParts
 from ple_model.row_loss import Yardstick
 from ple_model.run import Run, load_run
 from ple_model.threads import take_back
@@ -380,14 +381,15 @@ def built_wrong(change: ModelChange | None) -> Iterator[None]:
     if change is None:
         yield
         return
-    original = PLEClusterAdaTT.initialise
+    original = ModelParts.initialise
 
-    def initialise(self: PLEClusterAdaTT) -> None:
+    def initialise(self: ModelParts) -> None:
         original(self)
+        assert isinstance(self, PLEClusterAdaTT)
         change(self)
 
-    PLEClusterAdaTT.initialise = initialise  # type: ignore[method-assign]
+    ModelParts.initialise = initialise  # type: ignore[method-assign]
     try:
         yield
     finally:
-        PLEClusterAdaTT.initialise = original  # type: ignore[method-assign]
+        ModelParts.initialise = original  # type: ignore[method-assign]

@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.figures.style import ROW, figure
-from analysis.results.explanation import Contribution, Explanation
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Contribution
 from ple_model.money import UNKNOWN
 
 SHOWN = 12

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from analysis.explain.origin.told import sentence_said
 from analysis.i18n import section
 from analysis.naming import said_name
-from analysis.results.explanation import Explanation, Reason
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Reason
 from analysis.results.review import ReviewBlock, ReviewReport, RunFacts
 from analysis.review.checklist import checklist
 from analysis.wording import given_title, plain_quantity, task_title, title

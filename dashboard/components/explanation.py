@@ -9,7 +9,8 @@ import streamlit as st
 
 from analysis.figures.style import bars
 from analysis.naming import said_name
-from analysis.results.explanation import Contribution, Counterfactual, Explanation, Reason
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Contribution, Counterfactual, Reason
 from analysis.wording import given_title, quantity, task_title, title
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put, report, skill

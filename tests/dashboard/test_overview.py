@@ -15,12 +15,13 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import diagnose
 from analysis.checks.finding import Finding
-from analysis.results.explanation import Standing
+from analysis.results.explanation_parts import Standing
 from analysis.stats.skill import judged_skill
 from analysis.verdict import State
 from dashboard import background, state, train_form
 from dashboard.i18n import catalogue
 from dashboard.server import READ_ONLY_VARIABLE
+from dashboard.state import answers
 from ple_model.data.dataset.reader import Dataset
 from ple_model.evaluate import evaluate
 from ple_model.files import read_tensors, write_tensors
@@ -196,11 +197,11 @@ def test_a_task_without_skill_is_not_explained(runs: Path, monkeypatch: pytest.M
     """Whatever the checks of the explanation say: nothing green, no reasons, and where to ask instead."""
     none = Standing(0.01, -0.02, 0.03, 400, has_skill=False)
     monkeypatch.setattr(import_module("analysis.explain.customer"), "standing", lambda *_: none)
-    state._explanation.clear()
+    answers._explanation.clear()
     try:
         app = opened(runs, monkeypatch, "why_recommended", run="tiny", why_task="churn")
     finally:
-        state._explanation.clear()
+        answers._explanation.clear()
     assert [e.value for e in app.error] == [
         'This model does not predict "Churn" better than its average; a reason for it would mean nothing.'
     ]

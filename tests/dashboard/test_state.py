@@ -1,4 +1,4 @@
-"""Caches stand in one module, and what runs beside the pages in another."""
+"""Caches stand in one package, and what runs beside the pages in another."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ def names(path: Path) -> set[str]:
     return imported | {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
 
 
-def test_only_the_module_of_caches_caches_what_was_computed() -> None:
-    cached = {p.name for p in DASHBOARD.rglob("*.py") if "cache_data" in names(p)}
-    shared = {p.name for p in DASHBOARD.rglob("*.py") if "cache_resource" in names(p)}
-    assert cached == {"state.py"}
-    assert shared == {"state.py", "background.py", "model_lock.py"}, "the last two keep running work and locks by it"
+def places(decorator: str) -> set[str]:
+    """The modules of the dashboard that use a decorator; the package of caches as one."""
+    found = (p.relative_to(DASHBOARD) for p in DASHBOARD.rglob("*.py") if decorator in names(p))
+    return {"state" if p.parts[0] == "state" else str(p) for p in found}
 
 
-def test_the_module_of_caches_starts_nothing() -> None:
-    assert not names(DASHBOARD / "state.py") & {"threading", "subprocess", "multiprocessing"}
+def test_only_the_package_of_caches_caches_what_was_computed() -> None:
+    assert places("cache_data") == {"state"}
+    assert places("cache_resource") == {"state", "background.py", "model_lock.py"}, "the last two keep running work and locks"
+
+
+def test_the_package_of_caches_starts_nothing() -> None:
+    for path in (DASHBOARD / "state").glob("*.py"):
+        assert not names(path) & {"threading", "subprocess", "multiprocessing"}

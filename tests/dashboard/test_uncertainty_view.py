@@ -11,6 +11,7 @@ from analysis.figures import uncertainty as figures
 from analysis.results.uncertainty import Reliability
 from analysis.uncertainty import _ranks
 from dashboard import state
+from dashboard.state import measured
 
 
 def test_rank_ties_share_their_mean() -> None:
@@ -22,7 +23,7 @@ def test_rank_ties_share_their_mean() -> None:
 
 def test_a_cohort_asks_for_its_own_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     asked: list[tuple[str, tuple[CohortFilter, ...]]] = []
-    monkeypatch.setattr(state, "uncertainty", lambda store, task, filters: asked.append((task, tuple(filters))))
+    monkeypatch.setattr(measured, "uncertainty", lambda store, task, filters: asked.append((task, tuple(filters))))
     store = object.__new__(AnalysisStore)
     store.path = tmp_path  # type: ignore[assignment]
     store.meta = {"fingerprint": "f"}

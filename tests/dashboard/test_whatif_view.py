@@ -11,9 +11,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis import diagnose
-from dashboard import state
 from dashboard.i18n import LANGUAGES, catalogue
 from dashboard.server import RUNS_VARIABLE
+from dashboard.state import answers
 from ple_model.run import Run
 
 
@@ -22,9 +22,9 @@ def whatever_its_skill(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The panel belongs to the reasons, which a task without skill does not have: whether this small model has any is no
     matter."""
     monkeypatch.setattr(import_module("analysis.explain.customer"), "standing", lambda *_: None)
-    state._explanation.clear()
+    answers._explanation.clear()
     yield
-    state._explanation.clear()
+    answers._explanation.clear()
 
 
 WHO = {"run": "tiny", "customer": "test-00003"}

@@ -16,12 +16,13 @@ from analysis.explain.customer import explain
 from analysis.explain.lookup import customers
 from analysis.i18n import section
 from analysis.review.record import Person, verify
-from dashboard import access, state
+from dashboard import access
 from dashboard.components.report import issued, noted
 from dashboard.document import to_html
 from dashboard.i18n import catalogue
 from dashboard.page import KEY
 from dashboard.server import READ_ONLY_VARIABLE, RUNS_VARIABLE
+from dashboard.state import answers
 from ple_model.run import Run, load_run
 
 WHO = {"run": "tiny", "why_task": "nba"}
@@ -31,9 +32,9 @@ WHO = {"run": "tiny", "why_task": "nba"}
 def whatever_its_skill(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whether this small model has any skill is no matter here."""
     monkeypatch.setattr(import_module("analysis.explain.customer"), "standing", lambda *_: None)
-    state._explanation.clear()
+    answers._explanation.clear()
     yield
-    state._explanation.clear()
+    answers._explanation.clear()
 
 
 def page(start: str) -> None:

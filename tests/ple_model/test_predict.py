@@ -21,8 +21,9 @@ from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
-from ple_model.predict import ScoreFile, predict, score_to_parquet
+from ple_model.predict import predict, score_to_parquet
 from ple_model.run import Run, load_run
+from ple_model.score_file import ScoreFile
 from ple_model.sequences import scoring
 from ple_model.sequences.config import PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder

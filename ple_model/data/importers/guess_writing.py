@@ -18,7 +18,7 @@ from ple_model.data.importers.map_text import one_line
 from ple_model.data.importers.read_dates import date_readings
 from ple_model.data.importers.read_numbers import number_reading
 from ple_model.data.importers.source_map import OPEN, TableMap
-from ple_model.data.importers.tables import converted_sql, source_sql
+from ple_model.data.importers.value_sql import converted_sql, source_sql
 from ple_model.numerals import entry
 from ple_model.sql_text import quote
 from ple_model.wilson import wilson

@@ -16,9 +16,9 @@ from ple_model.data.events.connect import open_connection
 from ple_model.data.events.find_holes import table_span
 from ple_model.data.importers.column_profile import profile_columns
 from ple_model.data.importers.scan_source import FILE, ROW, scan_rows
+from ple_model.data.importers.select_table import Reading, Select, select_from
 from ple_model.data.importers.source_files import find_files, passed_over
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, TableMap
-from ple_model.data.importers.tables import Reading, Select, select_from
 from ple_model.errors import UserError
 from ple_model.sql_text import quote
 

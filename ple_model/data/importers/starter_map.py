@@ -33,8 +33,8 @@ from ple_model.data.importers.source_files import find_files, folder_of, passed_
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, TableMap, load_map, require_table
 from ple_model.data.importers.starter_lines import column_lines, file_lines, writing_lines
 from ple_model.data.importers.status_words import guess_row
-from ple_model.data.importers.tables import converted_sql, source_sql
 from ple_model.data.importers.text_encoding import text_encoding
+from ple_model.data.importers.value_sql import converted_sql, source_sql
 from ple_model.data.labels.labels import LabelSettings
 from ple_model.errors import UserError
 from ple_model.sql_text import quote

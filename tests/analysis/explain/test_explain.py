@@ -19,7 +19,8 @@ from analysis.explain.report import to_html
 from analysis.explain.standing import _measured, standing
 from analysis.figures import explain as figures
 from analysis.i18n import section
-from analysis.results.explanation import Explanation, FeatureContribution, Standing
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import FeatureContribution, Standing
 from analysis.stats.skill import judged_skill
 from analysis.wording import particle, quantity, statement
 from ple_model.cli import main
@@ -211,7 +212,7 @@ def test_the_report_is_one_page_without_scripts_in_both_languages(found: Explana
 
 def test_a_withheld_explanation_shows_no_reasons(found: Explanation) -> None:
     from analysis.explain.faithful import judge
-    from analysis.results.explanation import Reason
+    from analysis.results.explanation_parts import Reason
 
     secret = Reason("SECRET-REASON", "SECRET-REASON", ("x",), 1.0)
     bad = replace(found, reasons=(secret,), against=(), faithfulness=judge(0.5, None, None, enough=True))

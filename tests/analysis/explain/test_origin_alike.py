@@ -12,7 +12,7 @@ from analysis.explain.hours import hour_of, hours_said
 from analysis.explain.origin.alike import SAME_ORDER, alike
 from analysis.explain.reasons import Subject, merged, of_feature, of_hour
 from analysis.naming import said_name
-from analysis.results.explanation import FeatureContribution
+from analysis.results.explanation_parts import FeatureContribution
 from ple_model.data.synth.world import BRANDS
 from ple_model.run import load_run
 from ple_model.schema import PART_SLICES, load_schema

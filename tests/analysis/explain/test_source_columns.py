@@ -8,7 +8,7 @@ import pytest
 
 from analysis.explain.reasons import Subject, reasons
 from analysis.explain.source_columns import as_changed, by_source, columns_of
-from analysis.results.explanation import FeatureContribution
+from analysis.results.explanation_parts import FeatureContribution
 from ple_model.own_schema import load_own, own_schema, save_own
 from ple_model.schema import FeatureColumn, FeatureSchema, load_schema
 

@@ -10,7 +10,8 @@ import pytest
 from analysis.explain.customer import explain
 from analysis.explain.faithful import judge
 from analysis.explain.lookup import customers
-from analysis.results.explanation import Explanation, Standing
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Standing
 from ple_model.run import Run
 
 

@@ -15,7 +15,8 @@ from pypdf import PdfReader
 from analysis.explain.faithful import judge
 from analysis.i18n import phrase, section
 from analysis.naming import said_name
-from analysis.results.explanation import Barred, Counterfactual, Explanation, FeatureChange, Reason, Standing
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Barred, Counterfactual, FeatureChange, Reason, Standing
 from analysis.results.review import ReviewReport
 from analysis.review.about import GENERATED, ahead, run_facts
 from analysis.review.checklist import DEMANDS, LAWS

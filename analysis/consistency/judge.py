@@ -1,27 +1,18 @@
-"""Rows at hand against `preprocess/consistency.npz`: which input no longer goes with the rest of its row, and why.
-
-An input whose skill is lost drags down those that it helps to tell. So the worst one is taken out, the others are told again
-without it, until none is suspect: what is left out is what is wrong. Correlations are used, not errors, so that a population
-that moved as a whole (which is drift) is not taken for one that was joined wrongly.
-"""
+"""What other inputs still tell of each input of these rows, and what became of one that they tell no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from analysis import displaced
-from analysis.stats.consistency import ConsistencyStats, Displaced, InputSkill, Silence, StandIn
-from ple_model.consistency import Consistency, each_from_the_rest, repeated_rows
+from analysis.stats.consistency import InputSkill
+from ple_model.consistency import Consistency, each_from_the_rest
 from ple_model.input_columns import DIRECTIONS, SEQUENCES, Array, Values
-from ple_model.presence import is_part
-from ple_model.profile import Profile
 
-OLDER = "This run is of before the inputs' consistency was kept at training."
 FEWEST = 100
 TOLD = 0.3
 """Correlation with the truth on held-out customers from which a direction counts as told by other inputs."""
@@ -37,129 +28,14 @@ EXACT = 0.9
 was fitted anew, brings back a part."""
 MIXED = 0.5
 """Distance of the directions' covariance from that of training from which they are others."""
-QUIET = 0.1
-"""Share of the usual events a step below which it is silent."""
-CHANCE = 3.719
-"""Standard normal quantile of 1 - 1e-4."""
-CONSTANT = 0.9
-"""Share of a cut-off's rows from which a value belongs to the date and is no stand-in."""
 FLAT = 1e-3
 """Standard deviation of a direction, which is 1 in training, below which it says nothing."""
 UNLIKELY = 1e-3
-FAR = 0.5
-"""Half distances of a column's deciles beyond all training values from which a shared value is a stand-in. Nearer ones come
-with a later date: on healthy rows of a cut-off that training had not seen, one of 1,257 columns shared one, 0.08 beyond."""
-REPEATED, DISCRETE = 0.05, 0.25
-"""Within the training's range: share of rows in which a value that training did not repeat is a stand-in, and share of the
-training rows on repeated values from which a column is one of few values. On those healthy rows the columns that repeated new
-values all had 0.50 and more of these."""
 Told = tuple[NDArray[np.int64], Array, Array]
 """Directions of an input, what other inputs say of them in each row [n, t], and the R2 of that at training [t]."""
 
 
-def measure(
-    reference: Consistency | None, columns: Sequence[tuple[str, str]], values: Values, customers: Sequence[str],
-    cutoffs: Sequence[str], profile: Profile | None = None,
-) -> ConsistencyStats:  # fmt: skip
-    """Of rows in their order: values [n, c] of columns [c] of (input, name), NaN where a row lacks the input. `profile`: of the
-    feature columns in training, where that is known."""
-    if reference is None:
-        return ConsistencyStats(reason=OLDER)
-    values, common = _aligned(reference, columns, values)
-    if common < 0.5:
-        return ConsistencyStats(reason="The rows have other columns than those of the training.")
-    d = reference.directions
-    columns = [(d.keys[k], name) for k, name in zip(d.column_key, d.columns, strict=True)]
-    again = repeated_rows(values, cutoffs)
-    repeated = float(again.mean()) if len(values) else 0.0
-    alone, dates = ~again, np.asarray(cutoffs, dtype=str)[~again].tolist()
-    shared = tuple(_stand_ins(reference, columns, values[alone], dates))  # what a copied row repeats stands in for nothing
-    found = ConsistencyStats(
-        customers=len(set(customers)), stand_ins=shared, columns=len(columns),
-        repeated=repeated, repeated_then=reference.repeated, compared=len(values),
-    )  # fmt: skip
-    judged = _Judge(reference, values, customers)
-    skill = judged.all() if not judged.reason else {}
-    features = np.array([j for j, (key, _) in enumerate(columns) if is_part(key)], dtype=np.int64)
-    if _many_lost(skill) and profile is not None and len(profile.edges) == len(features):
-        back = _put_back(reference, values, customers, features, profile, skill)
-        if back is not None:
-            runs, judged, skill, values = back
-            names = [columns[j][1] for j in features]
-            found = replace(
-                found, stand_ins=tuple(one for one in found.stand_ins if not is_part(one.input)),
-                displaced=tuple(Displaced(r.first, names[r.first], r.last, names[r.last], r.by) for r in runs),
-            )  # fmt: skip
-    # the values of an input that holds another's are known: they are the other's, and stand in for nothing
-    swapped = {k for k, v in skill.items() if v.kind in ("swapped", "constant")}
-    return replace(
-        found, reason=judged.reason, rows=judged.rows, skill=skill,
-        stand_ins=tuple(one for one in found.stand_ins if one.input not in swapped),
-    )  # fmt: skip
-
-
-def _many_lost(skill: Mapping[str, InputSkill]) -> int:
-    """Inputs that are suspect, where these are several parts of the features."""
-    lost = [k for k, v in skill.items() if v.high < SUSPECT]
-    return len(lost) if sum(map(is_part, lost)) >= 3 else 0
-
-
-def _put_back(
-    reference: Consistency, values: Values, customers: Sequence[str], features: NDArray[np.int64], profile: Profile,
-    skill: Mapping[str, InputSkill],
-) -> tuple[tuple[displaced.Displacement, ...], _Judge, dict[str, InputSkill], Values] | None:  # fmt: skip
-    """The first explanation by displaced columns under which hardly an input of the many is lost any more."""
-    middle = reference.directions.middle[features]
-    for runs, places in displaced.candidates(values[:, features], profile):
-        again = values.copy()
-        again[:, features] = displaced.restored(values[:, features], places, middle)
-        judged = _Judge(reference, again, customers)
-        told = judged.all() if not judged.reason else {}
-        if told and sum(v.high < SUSPECT for v in told.values()) <= sum(v.high < SUSPECT for v in skill.values()) / 4:
-            return runs, judged, told, again
-    return None
-
-
-def silences(events: Mapping[tuple[str, str], tuple[int, Array]], then: Mapping[str, Array]) -> tuple[Silence, ...]:
-    """Of each sequence at the newest cut-off that has enough rows: how many of its newest steps have hardly an event. `events`:
-    rows and those of them with an event in each step, by sequence and cut-off; `then`: shares at training."""
-    found = []
-    for key in sorted({k for k, _ in events}):
-        dates = [d for k, d in events if k == key and events[k, d][0] >= FEWEST]
-        if not dates:
-            continue
-        rows, count = events[key, max(dates)]
-        steps, usual = _silent(count / rows)
-        before = _silent(then[key])[0] if key in then else None
-        first, first_then = _silent((count / rows)[::-1])[0], _silent(then[key][::-1])[0] if key in then else None
-        found.append(Silence(key, max(dates), steps, len(count), usual, rows, before, first, first_then))
-    return tuple(found)
-
-
-def _silent(share: Array) -> tuple[int, float]:
-    """(newest steps with less than a tenth of what the others usually have, what these usually have)."""
-    newest = share[::-1]
-    for steps in range(len(share)):
-        usual = float(np.median(newest[steps:]))
-        if newest[steps] >= QUIET * usual:
-            return (steps, usual) if usual > 0 else (0, 0.0)
-    return 0, 0.0
-
-
-def _aligned(reference: Consistency, columns: Sequence[tuple[str, str]], values: Values) -> tuple[Values, float]:
-    """The rows under the columns of the training, NaN where they lack one (an input that is absent from a whole dataset has no
-    columns), and the share of columns that they have."""
-    names = reference.directions.columns
-    if tuple(n for _, n in columns) == names:
-        return values, 1.0
-    place = {name: j for j, (_, name) in enumerate(columns)}
-    have = np.array([n in place for n in names])
-    out = np.full((len(values), len(names)), np.nan, dtype=np.float32)
-    out[:, have] = values[:, [place[n] for n in names if n in place]]
-    return out, float(have.mean())
-
-
-class _Judge:
+class InputJudge:
     """The complete rows, and what other inputs tell of each input."""
 
     def __init__(self, reference: Consistency, values: Values, customers: Sequence[str]) -> None:
@@ -360,65 +236,3 @@ def _signed(truth: Array, guess: Array, weight: Array) -> Array:
     va, vb = weight @ (truth * truth) / total - a * a, weight @ (guess * guess) / total - b * b
     with np.errstate(divide="ignore", invalid="ignore"):  # what does not vary goes with nothing
         return np.asarray(np.nan_to_num(cross * np.abs(cross) / (va * vb), posinf=0.0, neginf=0.0))
-
-
-def _stand_ins(
-    reference: Consistency, columns: Sequence[tuple[str, str]], values: Values, cutoffs: Sequence[str]
-) -> Iterator[StandIn]:
-    """Of each column the value that most rows share of those which training did not share."""
-    dates = np.unique(np.asarray(cutoffs, dtype=str), return_inverse=True)[1]
-    plain = [
-        j for j, (key, _) in enumerate(columns)
-        if key not in (*SEQUENCES, "cluster_ids", "customer_segment") and not key.endswith("_diagrams")
-    ]  # fmt: skip
-    for j, found in _shared(reference, np.array(plain, dtype=np.int64), values).items():
-        for value, count, n, beyond in found:
-            if not _of_a_date(values[:, j], value, dates):
-                key, name = columns[j]
-                there = values[np.isfinite(values[:, j]), j]
-                edge = -1 if there.min() == np.float32(value) else 1 if there.max() == np.float32(value) else 0
-                yield StandIn(key, name, value, count / n, float(reference.bound[j]), n, beyond, edge)
-                break
-
-
-def _shared(reference: Consistency, plain: NDArray[np.int64], values: Values) -> dict[int, list[tuple[float, int, int, bool]]]:
-    """Of columns, the values that more rows share than in training and that are unknown there, if beyond all that is known or
-    in a column that repeats hardly any; the commonest first: (value, rows with it, rows with any, whether it is beyond)."""
-    ordered = np.sort(values[:, plain].T, axis=1)
-    ordered[~np.isfinite(ordered)] = np.nan
-    if not ordered.size:
-        return {}
-    have = np.isfinite(ordered).sum(1)
-    new = np.ones(ordered.shape, dtype=np.bool_)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    starts = np.flatnonzero(new)
-    count = np.diff(starts, append=ordered.size)
-    row, x = starts // ordered.shape[1], ordered.ravel()[starts].astype(np.float64)
-    limit = np.maximum(0.01, reference.bound[plain].astype(np.float64))
-    with np.errstate(divide="ignore"):
-        most = np.where(have >= FEWEST, limit + CHANCE * np.sqrt(limit / have), np.inf)
-    many = np.flatnonzero((count / np.maximum(have[row], 1) > most[row]) & np.isfinite(x))
-    row, x, count = row[many], x[many], count[many]
-    j = plain[row]
-    scale = reference.directions.scale[j].astype(np.float64)
-    low, high = reference.extremes[j].astype(np.float64).T
-    beyond = np.maximum(low - x, x - high) > FAR * scale
-    alone = (reference.covered[j].astype(np.float64) < DISCRETE) & (count / have[row] > REPEATED + limit[row])
-    found: dict[int, list[tuple[float, int, int, bool]]] = {}
-    for i in np.lexsort((-count, row)):
-        if (beyond[i] or alone[i]) and not _known(reference, int(j[i]), float(x[i])):
-            found.setdefault(int(j[i]), []).append((float(x[i]), int(count[i]), int(have[row[i]]), bool(beyond[i])))
-    return found
-
-
-def _known(reference: Consistency, j: int, value: float) -> bool:
-    common = reference.common[j]
-    common = common[np.isfinite(common)]
-    return bool((np.abs(common - value) <= 1e-4 * (np.abs(common) + reference.directions.scale[j])).any())
-
-
-def _of_a_date(column: Values, value: float, dates: NDArray[np.int64]) -> bool:
-    """Nearly all rows of some cut-off that have the column hold the value."""
-    there = np.isfinite(column)
-    mine, all_rows = np.bincount(dates, there & (column == np.float32(value))), np.bincount(dates, there)
-    return bool((mine[all_rows >= 20] >= CONSTANT * all_rows[all_rows >= 20]).any())

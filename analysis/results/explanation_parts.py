@@ -1,0 +1,249 @@
+"""The parts of an explanation: what is offered, what contributed, who is similar, what a check found, what would change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from analysis.i18n import phrase
+from analysis.naming import said_name
+from analysis.wording import module_title, plain_quantity, quantity, statement, title
+from ple_model.numerals import Language, percent
+
+Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One class of the explained task (an offer, a category, a brand), most probable first."""
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class TaskPrediction:
+    """One task's prediction as people read it. `uncertainty` is the evidential head's, not the tower's."""
+
+    task: str
+    title: str
+    kind: str
+    value: float
+    """Binary: calibrated probability; multiclass and contrastive: probability of the most probable class; regression: in
+    `unit`."""
+    unit: str
+    label: str
+    """Most probable class or brand; empty for binary and regression."""
+    calibrated: bool
+    uncertainty: float | None
+    """Vacuity K/S in (0, 1] (classes), epistemic standard deviation in standard deviations of the label (regression), None
+    where the task has no head."""
+    aleatoric: float | None
+    """Expected entropy in nats (classes); standard deviation of the noise, standardised (regression)."""
+    rank: float | None
+    """Share of the reference customers whose uncertainty is lower: 0.9 is among the least certain tenth."""
+
+    def said(self, language: Language = "en") -> str:
+        """The prediction in a few words: `$1,234.50`, `fund 34.0%`."""
+        if self.kind == "regression":
+            return quantity(self.value, self.unit, language)
+        return f"{said_name(self.label, language)} {percent(self.value)}".strip()
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One group's part in `prediction - typical`."""
+
+    key: str
+    title: str
+    kind: Literal["part", "field", "expert", "hmm", "cluster", "direct", "latent", "rest", "barred"]
+    value: float
+    share: float
+    """|value| as a share of all groups' |value|."""
+
+    def named(self, language: Language) -> str:
+        """The title in this language; own labels of latents stay as they were written."""
+        if self.kind in ("part", "field"):
+            return title(self.key, language)
+        if self.kind == "barred":
+            return phrase("barred.title", language)
+        return module_title(self.key, language) if self.kind in ("expert", "hmm", "cluster", "direct") else self.title
+
+
+@dataclass(frozen=True)
+class FeatureContribution:
+    """One feature column's part, with the customer's and the typical value in real units."""
+
+    name: str
+    part: str
+    group: str
+    unit: str
+    value: float
+    typical: float
+    contribution: float
+    sentence_en: str
+    sentence_ko: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A sentence for a reviewer in both languages. `sources` are feature columns or input fields; `through` is what a derived
+    input hands its contribution on to (columns, days, or `rest`), which adds up to it; empty for columns."""
+
+    en: str
+    ko: str
+    sources: tuple[str, ...]
+    contribution: float
+    through: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class TransferStep:
+    """One edge on the way to the explained task: which prediction entered, and what cutting it changes."""
+
+    edge: str
+    source: str
+    target: str
+    source_text: str
+    effect: float
+    """Shown prediction minus the one with this edge cut."""
+    ratio: float
+    """Norm of what the edge adds, relative to the target's own representation."""
+
+
+@dataclass(frozen=True)
+class Similar:
+    """A customer of the sample whose shared representation is near."""
+
+    customer_id: str
+    cutoff: str
+    distance: float
+    """Root mean squared difference in standard deviations of each dimension."""
+    prediction: float
+    outcome: float | None
+    """What happened, where the sample knows: class index, 0 or 1, or in the unit of the prediction."""
+    outcome_text: str
+
+
+@dataclass(frozen=True)
+class FaithfulnessCheck:
+    """One test of the explanation. `passed` None: not decided (too little to test)."""
+
+    name: Test
+    value: float
+    threshold: float | None
+    passed: bool | None
+    text_en: str
+    text_ko: str
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """The badge. `withheld`: a deciding check failed, so reasons must not be shown as reasons."""
+
+    checks: tuple[FaithfulnessCheck, ...]
+    verdict_en: str
+    verdict_ko: str
+
+    @property
+    def withheld(self) -> bool:
+        return any(c.passed is False for c in self.checks)
+
+    @property
+    def level(self) -> Literal["ok", "unknown", "withheld"]:
+        if self.withheld:
+            return "withheld"
+        return "ok" if all(c.passed for c in self.checks if c.threshold is not None) else "unknown"
+
+    def check(self, name: str) -> FaithfulnessCheck | None:
+        return next((c for c in self.checks if c.name == name), None)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How well the explained task is predicted at all, on rows that the model did not learn from: skill, 1 - loss / loss of a
+    constant, with its 95 % interval. `has_skill` False: not beyond a constant; None: too few rows to say."""
+
+    value: float
+    low: float
+    high: float
+    rows: int
+    has_skill: bool | None
+
+
+@dataclass(frozen=True)
+class Barred:
+    """What the model reads, but may not be given as a reason, and how much it moved the prediction."""
+
+    titles: tuple[tuple[str, str], ...]
+    """What is barred, in English and Korean: only what this model reads."""
+    value: float
+    """Signed sum of its contributions, in the unit of the prediction."""
+    size: float
+    """Sum of their absolute values, number by number: what pulls up and what pulls down do not cancel."""
+    share: float
+    """`size` as a share of everything that moved the prediction either way, barred or not."""
+
+    def named(self, language: Language) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(t[language == "ko"] for t in self.titles))
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Whether the answer is too uncertain to act on: the mark that `ple predict` sets, at its default share."""
+
+    marked: bool
+    threshold: float
+    share: float
+    """Share of validation customers above the threshold."""
+    n: int
+    """Validation customers behind it."""
+
+
+@dataclass(frozen=True)
+class FeatureChange:
+    """One feature moved in a counterfactual, in real units."""
+
+    name: str
+    before: float
+    after: float
+    unit: str
+    sentence_en: str
+    sentence_ko: str
+    along: tuple[tuple[str, float], ...] = ()
+    """Columns that say the same fact, with what they hold then: its other windows, its copy in its own scale."""
+
+    def named(self, language: Language) -> str:
+        """`Contacts through a branch or store in the last 90 days`: without its scale; values follow in units."""
+        name = statement(self.sentence_ko if language == "ko" else self.sentence_en, language)
+        scale = phrase("origin.own_scale", language)
+        name = name.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
+        return name.removesuffix(phrase("origin.never_mark", language))
+
+    def said(self, language: Language) -> str:
+        """`contacts through a branch or store in the last 90 days: 11 instead of 0`"""
+        name = self.named(language)
+        then, now = (plain_quantity(v, self.unit, language) for v in (self.after, self.before))
+        return phrase("counterfactual.fact", language, name=name[:1].lower() + name[1:], then=then, now=now)
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """The fewest changeable facts, as a real customer with another result has them, that change the decision. `flips` False and
+    no changes: no plausible one was found."""
+
+    changes: tuple[FeatureChange, ...]
+    before: float
+    after: float
+    label_after: str
+    flips: bool
+    immutable: tuple[str, ...]
+    """Parts that were held fixed."""
+    facts: int = field(default=0, kw_only=True)
+    """How many facts differ; of a category two changes are one fact."""
+    nearness: float | None = field(default=None, kw_only=True)
+    """Share of the real customers with that result who lie farther from the nearest other one than the changed customer does,
+    in the parts of the input that are touched."""
+    rechecked: bool = field(default=False, kw_only=True)
+    """The customer's cluster was computed again from the changed columns."""

@@ -1,0 +1,81 @@
+"""The caches of the dashboard: runs and what was computed of them, by path and fingerprint. What runs is in `background`.
+
+A cached value is keyed by the size and time of the files it was read from, so a run that is trained again, or one that has just
+finished, is read anew without any clearing.
+"""
+
+from dashboard.state.answers import (
+    customer_columns,
+    customer_what_if,
+    dictionary,
+    explanation,
+    steps_of,
+    strength_sweep,
+    what_if,
+)
+from dashboard.state.measured import (
+    cohort_experts,
+    cohort_hmm,
+    compared,
+    group_rates,
+    latest_rows,
+    learned,
+    listed_ids,
+    moved_alike,
+    split_performance,
+    split_skill,
+    task_uncertainty,
+)
+from dashboard.state.runs import (
+    ALONE,
+    GO_TO,
+    analysis_name,
+    baselines,
+    dataset_manifest,
+    encoder,
+    encoders,
+    entries,
+    folders,
+    go_to,
+    is_trial,
+    readable,
+    refresh_entries,
+    run,
+    study,
+)
+
+__all__ = [
+    "ALONE",
+    "GO_TO",
+    "analysis_name",
+    "baselines",
+    "cohort_experts",
+    "cohort_hmm",
+    "compared",
+    "customer_columns",
+    "customer_what_if",
+    "dataset_manifest",
+    "dictionary",
+    "encoder",
+    "encoders",
+    "entries",
+    "explanation",
+    "folders",
+    "go_to",
+    "group_rates",
+    "is_trial",
+    "latest_rows",
+    "learned",
+    "listed_ids",
+    "moved_alike",
+    "readable",
+    "refresh_entries",
+    "run",
+    "split_performance",
+    "split_skill",
+    "steps_of",
+    "strength_sweep",
+    "study",
+    "task_uncertainty",
+    "what_if",
+]

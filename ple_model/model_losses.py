@@ -1,0 +1,98 @@
+"""Every part of the loss of one batch: each task's own, its weight, the onlookers', and the sums that are trained on.
+
+In float32 whatever the model computes in: sums of small terms do not survive half precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ple_model.errors import UserError, did_you_mean
+from ple_model.evidential import evidential_loss
+from ple_model.gate import entropy_loss
+from ple_model.labels_in_range import require_labels
+from ple_model.layers.precision import widen
+from ple_model.losses import task_loss
+from ple_model.model_parts import ModelParts
+from ple_model.output import LossBreakdown, PLEClusterOutput, TaughtLosses
+from ple_model.tasks import TASKS
+
+
+def breakdown(
+    model: ModelParts, output: PLEClusterOutput, targets: Mapping[str, Tensor], epoch: int, taught: TaughtLosses | None
+) -> LossBreakdown:
+    """See `PLEClusterAdaTT.losses`."""
+    for name in targets:
+        if name not in model.tasks and name not in TASKS:
+            raise UserError(f"targets: no task '{name}'{did_you_mean(name, model.tasks)}")
+    rows = output.shared_concat.shape[0]
+    require_labels(targets, model.tasks, rows, 0 if model.brands is None else model.brands.keys.shape[0])
+    with torch.autocast(output.shared_concat.device.type, enabled=False):
+        zero, tasks, e = widen(output.gate_weights.new_zeros(())), list(model.tasks), model.config.evidential
+        raw, counts, data, kl = _of_tasks(model, output, targets, epoch, zero)
+        mixed, known = raw, counts
+        if taught is not None:
+            mixed = [taught.mixed(n, own) for n, own in zip(tasks, raw, strict=True)]
+            known = [taught.counts.get(n, k).maximum(k) for n, k in zip(tasks, counts, strict=True)]
+        weighted = model.weighting(torch.stack(mixed), torch.stack(known), model.adatt.c(epoch))
+        entropy = zero if model.gates_frozen else model.config.cgc.entropy_lambda * entropy_loss(output.gate_weights)
+        aux = _auxiliary(model, output, taught)
+        sae = model.sae.loss(output.sae) if model.sae is not None and output.sae is not None else zero
+        data, kl = e.loss_weight * data, e.loss_weight * kl
+        main = weighted.sum() + entropy + sum(aux.values(), zero)
+        total = main + data + kl
+    return LossBreakdown(
+        raw=dict(zip(tasks, raw, strict=True)),
+        counts=dict(zip(tasks, counts, strict=True)),
+        weighted=dict(zip(tasks, weighted.unbind(), strict=True)),
+        entropy=entropy,
+        aux=aux,
+        evidential=data,
+        evidential_kl=kl,
+        sae=sae,
+        sae_weight=model.config.sae.loss_weight,
+        total=total,
+        main=main if e.detach_input else total,
+        mixed={} if taught is None else dict(zip(tasks, mixed, strict=True)),
+        taught={} if taught is None else taught.tasks,
+    )
+
+
+def _of_tasks(
+    model: ModelParts, output: PLEClusterOutput, targets: Mapping[str, Tensor], epoch: int, zero: Tensor
+) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
+    """(loss, number of labels) of each task in the model's order, nothing of a task without targets; then, summed over the
+    evidential heads, their fit and their pull towards no evidence."""
+    t, e = model.config.training, model.config.evidential
+    kl_weight = e.kl_lambda * min(1.0, epoch / e.annealing_epochs)
+    raw: list[Tensor] = []
+    counts: list[Tensor] = []
+    data, kl = zero, zero
+    for name, spec in model.tasks.items():
+        if name not in targets:
+            raw.append(zero)
+            counts.append(zero.long())
+            continue
+        y, scaler = targets[name], model.context.label_scalers.get(name)
+        value, n = task_loss(
+            spec, output.predictions[name], output.logits[name], y, model.brands, scaler, t.focal_gamma, t.huber_delta
+        )
+        raw.append(value)
+        counts.append(n)
+        if name in output.evidential:
+            d, k, _ = evidential_loss(spec, output.evidential[name], y, scaler, kl_weight, e.nig_lambda)
+            data, kl = data + spec.weight * d, kl + spec.weight * k
+    return raw, counts, data, kl
+
+
+def _auxiliary(model: ModelParts, output: PLEClusterOutput, taught: TaughtLosses | None) -> dict[str, Tensor]:
+    """What else is trained on, by name: the experts' own terms, the direct path's penalty, a teacher's hint."""
+    aux = {f"{x}.{k}": widen(v) for x, a in output.encoded.expert_aux.items() for k, v in a.losses.items()}
+    if model.direct is not None:
+        aux["direct_path.ridge"] = model.direct.penalty()
+    if taught is not None and taught.hint is not None:
+        aux["distillation.hint"] = taught.hint
+    return aux
