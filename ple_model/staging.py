@@ -43,6 +43,20 @@ def staged_file(path: Path, needed: int | None = None, *, durable: bool = True) 
             temporary.unlink(missing_ok=True)
 
 
+def first_file(path: Path, content: bytes) -> None:
+    """A file that its user alone can read, whole or not there; who was first keeps it: one that is there stays as it is."""
+    descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        os.unlink(fresh)
+
+
 @contextmanager
 def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """A fresh folder to fill; at the end of the block it is put at `target`, which must be absent or empty, or is replaced.

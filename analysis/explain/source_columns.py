@@ -34,16 +34,6 @@ def by_source(schema: FeatureSchema, features: Sequence[FeatureContribution]) ->
     return tuple(sorted(found, key=lambda f: -abs(f.contribution)))
 
 
-def as_changed(
-    schema: FeatureSchema, chosen: FeatureContribution, features: Sequence[FeatureContribution]
-) -> tuple[FeatureContribution, ...]:
-    """What moves with a contribution of `by_source`: itself, or the indicators of a category that differ from the typical."""
-    if chosen.unit != CATEGORY:
-        return (chosen,)
-    names = {schema.columns[i].name for i in columns_of(schema, chosen.name)}
-    return tuple(f for f in features if f.name in names and round(f.value) != round(f.typical))
-
-
 def _one(schema: FeatureSchema, features: list[FeatureContribution]) -> FeatureContribution:
     first = min(features, key=lambda f: schema.index[f.name])  # the column itself before its raw copy
     total = sum(f.contribution for f in features)

@@ -7,18 +7,16 @@ report speaks of: its numbers, dates and facts can be looked up there.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from ple_model.errors import UserError
 from ple_model.safe_paths import read_bytes
+from ple_model.staging import first_file
 from ple_model.state_folder import state_root
 
 FILE = "mask.key"
@@ -87,16 +85,7 @@ def _read(path: Path) -> bytes:
 def _make(path: Path) -> None:
     """A fresh key that the user alone can read; the first to make one keeps it. It appears whole, or `UserError`."""
     try:
-        descriptor, fresh = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_hex(32).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(fresh, path)
-        finally:
-            os.unlink(fresh)
+        first_file(path, secrets.token_hex(32).encode())
     except OSError as e:
         raise UserError(
             f"{path}: the key of the masks cannot be made ({e.strerror or e}); --mask-key FILE names another"

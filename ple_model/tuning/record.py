@@ -27,7 +27,7 @@ from typing import Any, Literal
 from ple_model.errors import UserError
 from ple_model.files import read_json, write_json
 from ple_model.interval import Interval
-from ple_model.safe_paths import check_tree, is_file, is_folder, make_folder, open_file
+from ple_model.safe_paths import check_tree, is_file, is_folder, make_folder
 from ple_model.shapes import FLAG, NUMBER, TEXT, WHOLE, Keys, ListOf, MapOf, misfit
 from ple_model.tuning.dimension import Dimension, Value
 
@@ -277,15 +277,3 @@ def claim(folder: Path, name: str) -> int | None:
         os.close(held)
         return None
     return held
-
-
-def is_claimed(folder: Path, name: str) -> bool:
-    """Whether somebody holds a lock of the study. Never makes a file."""
-    try:
-        with open_file(folder / "locks" / f"{name}.lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (OSError, UserError):
-        return False
-    return False

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.explain.reasons import Subject, reasons
-from analysis.explain.source_columns import as_changed, by_source, columns_of
+from analysis.explain.source_columns import by_source, columns_of
 from analysis.results.explanation_parts import FeatureContribution
 from ple_model.own_schema import load_own, own_schema, save_own
 from ple_model.schema import FeatureColumn, FeatureSchema, load_schema
@@ -58,12 +58,9 @@ def test_a_category_is_one_sentence_with_both_values() -> None:
     assert third.en.startswith("age: 20 years")
 
 
-def test_a_category_moves_as_a_whole() -> None:
-    job = by_source(SCHEMA, FEATURES)[0]
+def test_the_columns_of_one_source_are_known_together() -> None:
     assert columns_of(SCHEMA, "job_is_b") == [0, 1]
     assert columns_of(SCHEMA, "gain") == [3, 4]
-    changed = {f.name: (f.value, f.typical) for f in as_changed(SCHEMA, job, FEATURES)}
-    assert changed == {"job_is_b": (1, 0), "job_is_a": (0, 1)}
 
 
 def test_columns_of_the_package_stay_as_they_are() -> None:

@@ -40,7 +40,7 @@ def test_the_users_key_is_made_once_and_for_that_user_alone(tmp_path: Path, monk
 
 def test_processes_that_make_the_key_at_once_have_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("analysis.review.mask.os.getpid", lambda: 7)  # as threads, or machines with one home, have it
+    monkeypatch.setattr("ple_model.staging.os.getpid", lambda: 7)  # as threads, or machines with one home, have it
     folder = tmp_path / "ple-scope"
     folder.mkdir()
     (folder / ".mask.key.7").write_text("left by another", encoding="utf-8")
@@ -50,7 +50,7 @@ def test_processes_that_make_the_key_at_once_have_one(tmp_path: Path, monkeypatc
         path.write_bytes(b"the key of the one who was first")
         link(fresh, path)
 
-    monkeypatch.setattr("analysis.review.mask.os.link", late)
+    monkeypatch.setattr("ple_model.staging.os.link", late)
     first = Mask.of("data")
     assert first == Mask.of("data")
     assert (folder / ".mask.key.7").read_text(encoding="utf-8") == "left by another"
