@@ -11,6 +11,7 @@ import torch
 from ple_model import label_profile
 from ple_model.config import Config
 from ple_model.constants import with_training_statistics
+from ple_model.context import ModelContext
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.holes import stored_costs
 from ple_model.device import Precision, pick_device
@@ -36,13 +37,7 @@ def create_run(
 
     Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
     """
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise UserError(f"{run_dir} is not empty and holds no run; choose another folder")
-    for split in ("train", "validation"):
-        if dataset.rows(split) == 0:
-            raise UserError(f"{dataset.path} has no rows in its {split} split; a training needs them")
-    if config.distillation.enabled != (teacher is not None):
-        raise UserError("distillation.enabled: `ple distill TEACHER RUN` trains a student, and alone does")
+    _require_trainable(dataset, run_dir, config, taught=teacher is not None)
     if encoder is not None and start is not None:
         raise UserError("--encoder and --from: the weights of the other run are the start already; give one of them")
     where = pick_device(device)
@@ -56,13 +51,7 @@ def create_run(
         raise UserError(f"{dataset.path} has no training labels for any of the config's tasks: {', '.join(config.tasks)}")
     batch_size = config.training.batch_size or min(16384, max(256, dataset.rows("train") // 32))
     with staged_folder(run_dir) as fresh:
-        (fresh / "state").mkdir()
-        artifacts = dataset.path / "artifacts"
-        shutil.copytree(artifacts, fresh / "preprocess")
-        context.save(fresh / "preprocess")
-        label_profile.save(fresh / "preprocess", dataset, config)
-        write_config(fresh, config)
-        write_json(fresh / "state" / "dataset.json", {"path": str(dataset.path.resolve())})
+        _keep_what_it_knows(fresh, dataset, config, context)
         with torch.random.fork_rng():
             torch.manual_seed(config.training.seed)
             model = PLEClusterAdaTT(config, context)
@@ -99,6 +88,27 @@ def create_run(
             encoder=started,
             warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
+
+
+def _require_trainable(dataset: Dataset, run_dir: Path, config: Config, *, taught: bool) -> None:
+    """`UserError` unless the folder is free, the dataset has rows to train and validate on, and a student has its teacher."""
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise UserError(f"{run_dir} is not empty and holds no run; choose another folder")
+    for split in ("train", "validation"):
+        if dataset.rows(split) == 0:
+            raise UserError(f"{dataset.path} has no rows in its {split} split; a training needs them")
+    if config.distillation.enabled != taught:
+        raise UserError("distillation.enabled: `ple distill TEACHER RUN` trains a student, and alone does")
+
+
+def _keep_what_it_knows(run: Path, dataset: Dataset, config: Config, context: ModelContext) -> None:
+    """The configuration, and of the dataset all that scoring needs without it; where that lies is state."""
+    (run / "state").mkdir()
+    shutil.copytree(dataset.path / "artifacts", run / "preprocess")
+    context.save(run / "preprocess")
+    label_profile.save(run / "preprocess", dataset, config)
+    write_config(run, config)
+    write_json(run / "state" / "dataset.json", {"path": str(dataset.path.resolve())})
 
 
 def _holes(dataset: Dataset) -> list[str]:

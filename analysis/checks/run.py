@@ -49,66 +49,80 @@ def changed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         by_module, totals = {WHOLE: w.tensors}, {WHOLE: sum(w.modules.values())}
     else:
         totals = w.modules
-    apart = max(w.effect, key=lambda k: w.effect[k], default="")
     for module, tensors in by_module.items():
-        total = totals.get(module, len(tensors))
-        yield Finding(
-            "RUN-CHANGED",
-            "warning" if w.effect and w.effect[apart] <= t.run_differs_prediction and not _unseen(module, tensors) else "error",
-            module,
-            _how(module, tensors, total),
-            (
-                Evidence("tensors that changed", float(len(tensors)), 0.0, total, ", ".join(list(tensors)[:SHOWN])),
-                *(
-                    Evidence("root mean square of its values", c.size_now, c.size_then, c.values, k)
-                    for k, c in list(tensors.items())[:SHOWN]
-                    if not math.isnan(c.size_now)
-                ),
-                *(
-                    Evidence("largest difference of an output", min(w.effect[k], 1e9), t.run_differs_prediction, w.rows, k)
-                    for k in ([apart] if w.effect else [])
-                ),
-                *(
-                    Evidence("tasks it reaches", float(len(tasks)), n=w.rows, text=", ".join(tasks))
-                    for tasks in ([] if not w.effect or _unseen(module, tensors) else [w.tasks_apart(t.run_differs_prediction)])
-                    if tasks
-                ),
-            ),
-            None,
-            "The file of the weights was edited, partly loaded, merged or damaged after the training.",
-            Fix("", None, None, "Take model.safetensors from where it was trained, or train again."),
-        )  # fmt: skip
+        yield _module(w, t, module, tensors, totals.get(module, len(tensors)))
     for file in (*w.files, *w.gone):
-        parts = w.files.get(file, ())
-        yield Finding(
-            "RUN-CHANGED",
-            "error",
-            f"preprocess/{file}",
-            f"`preprocess/{file}` is gone, although training wrote it."
-            if file in w.gone
-            else f"In `preprocess/{file}` these entries hold each other's values: {_pairs(w.exchanged[file])}."
-            if file in w.exchanged
-            else f"`preprocess/{file}` is not the file that training wrote; what changed: {_listed(parts)}."
-            if parts
-            else f"`preprocess/{file}` is not the file that training wrote.",
-            (Evidence("parts that changed", float(len(parts)), 0.0, text=_all(parts)),),
-            None,
-            "The file was edited, replaced by another run's, or damaged after the training.",
-            Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
-        )
+        yield _file(w, file)
     for file, by in w.resaved.items():
-        yield Finding(
-            "RUN-CHANGED", "info", f"preprocess/{file}",
-            f"`preprocess/{file}` was saved again at lower precision: its numbers are those of training, up to {by:.1g} of "
-            "their size.",
-            (Evidence("largest relative difference of a number", by, ROUNDING),), None,
-            "A tool read the file and wrote it again in 32 bits.",
-            Fix("", None, None, "Nothing to do: rounding of this size moves no prediction that is shown."),
-        )  # fmt: skip
+        yield _resaved(file, by)
     if w.config:
         yield _configuration(w)
     if w.sample == "changed":
         yield _customers(w, t)
+
+
+def _module(w: Written, t: Thresholds, module: str, tensors: dict[str, TensorChange], total: int) -> Finding:
+    """Of one module (or all of them) whose tensors are not those that training wrote."""
+    apart = max(w.effect, key=lambda k: w.effect[k], default="")
+    return Finding(
+        "RUN-CHANGED",
+        "warning" if w.effect and w.effect[apart] <= t.run_differs_prediction and not _unseen(module, tensors) else "error",
+        module,
+        _how(module, tensors, total),
+        (
+            Evidence("tensors that changed", float(len(tensors)), 0.0, total, ", ".join(list(tensors)[:SHOWN])),
+            *(
+                Evidence("root mean square of its values", c.size_now, c.size_then, c.values, k)
+                for k, c in list(tensors.items())[:SHOWN]
+                if not math.isnan(c.size_now)
+            ),
+            *(
+                Evidence("largest difference of an output", min(w.effect[k], 1e9), t.run_differs_prediction, w.rows, k)
+                for k in ([apart] if w.effect else [])
+            ),
+            *(
+                Evidence("tasks it reaches", float(len(tasks)), n=w.rows, text=", ".join(tasks))
+                for tasks in ([] if not w.effect or _unseen(module, tensors) else [w.tasks_apart(t.run_differs_prediction)])
+                if tasks
+            ),
+        ),
+        None,
+        "The file of the weights was edited, partly loaded, merged or damaged after the training.",
+        Fix("", None, None, "Take model.safetensors from where it was trained, or train again."),
+    )  # fmt: skip
+
+
+def _file(w: Written, file: str) -> Finding:
+    """Of one file of preprocess/ that is gone or another one."""
+    parts = w.files.get(file, ())
+    return Finding(
+        "RUN-CHANGED",
+        "error",
+        f"preprocess/{file}",
+        f"`preprocess/{file}` is gone, although training wrote it."
+        if file in w.gone
+        else f"In `preprocess/{file}` these entries hold each other's values: {_pairs(w.exchanged[file])}."
+        if file in w.exchanged
+        else f"`preprocess/{file}` is not the file that training wrote; what changed: {_listed(parts)}."
+        if parts
+        else f"`preprocess/{file}` is not the file that training wrote.",
+        (Evidence("parts that changed", float(len(parts)), 0.0, text=_all(parts)),),
+        None,
+        "The file was edited, replaced by another run's, or damaged after the training.",
+        Fix("", None, None, "Take preprocess/ from where the run was trained, or train again."),
+    )
+
+
+def _resaved(file: str, by: float) -> Finding:
+    """Of one file of preprocess/ whose numbers were rounded."""
+    return Finding(
+        "RUN-CHANGED", "info", f"preprocess/{file}",
+        f"`preprocess/{file}` was saved again at lower precision: its numbers are those of training, up to {by:.1g} of "
+        "their size.",
+        (Evidence("largest relative difference of a number", by, ROUNDING),), None,
+        "A tool read the file and wrote it again in 32 bits.",
+        Fix("", None, None, "Nothing to do: rounding of this size moves no prediction that is shown."),
+    )  # fmt: skip
 
 
 def _unseen(module: str, tensors: dict[str, TensorChange]) -> bool:

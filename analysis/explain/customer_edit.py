@@ -23,7 +23,7 @@ from ple_model.edits import changed_keys, edit
 from ple_model.errors import UserError
 from ple_model.finite import require_finite
 from ple_model.intervention import Intervention
-from ple_model.output import Encoded
+from ple_model.output import Encoded, PLEClusterOutput
 from ple_model.run import Run
 from ple_model.schema import FeatureColumn
 
@@ -118,22 +118,7 @@ def try_on(
         after = model.decode(encoded, change.after_experts, sae=False, evidential=False)
         require_finite(str(data.path), inputs, before, batch.customer_id)
         require_finite(change.describe(), inputs, after, batch.customer_id)
-        moves = []
-        for name, spec in model.tasks.items():
-            if not model.context.learned(name):
-                continue
-            names = class_names(model, name)
-            (a, top_a), (b, top_b) = (shown(model, output, name, e.calibration) for output in (before, after))
-            labels = ["" if top is None else class_name(names, int(top[0])) for top in (top_a, top_b)]
-            one, two = (answer(model, output, name, e.calibration)[0] for output in (before, after))
-            spread = e.spread[name]
-            apart = float(distance(spec.kind, one, two))
-            moves.append(
-                TaskMove(
-                    name, spec.title, spec.kind, spec.unit if spec.kind == "regression" else "probability", float(a[0]),
-                    float(b[0]), labels[0], labels[1], apart / spread if spread > 0 else 0.0,
-                )
-            )  # fmt: skip
+        moves = [_move(e, name, before, after) for name in model.tasks if model.context.learned(name)]
         spec, names = model.tasks[chosen], class_names(model, chosen)
         if spec.kind in ("multiclass", "contrastive"):
             p = answer(model, before, chosen, e.calibration)[0]
@@ -157,6 +142,20 @@ def try_on(
         tasks=tuple(sorted(moves, key=lambda m: -m.distance)),
         notes=notes,
     )
+
+
+def _move(e: Explainer, task: str, before: PLEClusterOutput, after: PLEClusterOutput) -> TaskMove:
+    """What one task says of the customer before and after, and how far apart that is among customers."""
+    model, spec = e.model, e.model.tasks[task]
+    names = class_names(model, task)
+    (a, top_a), (b, top_b) = (shown(model, output, task, e.calibration) for output in (before, after))
+    labels = ["" if top is None else class_name(names, int(top[0])) for top in (top_a, top_b)]
+    one, two = (answer(model, output, task, e.calibration)[0] for output in (before, after))
+    spread, apart = e.spread[task], float(distance(spec.kind, one, two))
+    return TaskMove(
+        task, spec.title, spec.kind, spec.unit if spec.kind == "regression" else "probability", float(a[0]), float(b[0]),
+        labels[0], labels[1], apart / spread if spread > 0 else 0.0,
+    )  # fmt: skip
 
 
 def _parse(e: Explainer, intervention: Intervention | str | tuple[str, ...]) -> Intervention:

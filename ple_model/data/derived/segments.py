@@ -23,6 +23,7 @@ from ple_model.sql_text import literal, quote
 from ple_model.tasks import CHANNELS, SPENDING_CATEGORIES
 
 FloatArray = NDArray[np.float32]
+Columns = NDArray[np.float64]
 WARM_DAYS, WARM_TENURE = 5, 60
 REGION_BUCKETS, STATIC_BUCKETS = 10, 7
 COLD_WIDTH, ANONYMOUS_WIDTH = 40, 15
@@ -45,12 +46,20 @@ def usable_static(columns: tuple[str, ...]) -> tuple[str, ...]:
 
 def read_segments(store: EventStore, first: int, stop: int) -> Segments:
     """Segments of spine rows `first` <= row_id < `stop`."""
-    con = store.con
-    n = stop - first
-    static = usable_static(store.static_columns)
-    # several static columns share a few buckets: a hash of name and value, summed
-    hashed = ", ".join(f"hash({literal(c)} || coalesce(static_{k}, '')) % {STATIC_BUCKETS}" for k, c in enumerate(static))
-    renamed = "".join(f", {quote(c)}::VARCHAR AS static_{k}" for k, c in enumerate(static))  # any name, 'cutoff' as well
+    events = _events(store.con, first, stop)
+    profile = _profile(store, first, stop)
+    contacts = _contacts(store.con, first, stop)
+    joined, known_region = profile[:, 3] > 0, profile[:, 4] > 0
+    tenure = np.where(joined, profile[:, 0], events[:, 1])
+    segment = _segment(events, tenure, joined | known_region)
+    coldstart = _coldstart(events, profile, contacts, tenure)
+    return Segments(segment, coldstart.astype(np.float32), _anonymous(events, contacts).astype(np.float32))
+
+
+def _events(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Columns:
+    """[n, 28] of purchases, deposits and sessions, up to 90 days back where nothing else is said: 0 days; 1 first, 2 last
+    day back; 3 purchases and 4 log spend in 28 days; 5 sessions in 28 days; 6 duration and 7 events of a session; 8 hour,
+    9 share at weekends; 10 sessions; 11 days; 12 purchases; 13 to 15 share by channel; 16 to 27 spend by category."""
     mine = within(con, first, stop, "customer_id")
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE segment_events AS
@@ -69,7 +78,7 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
         f"coalesce(sum(amount) FILTER (what IN ('t', 'r') AND mcc_l1 = '{c}' AND age <= 90), 0)" for c in SPENDING_CATEGORIES
     )
     channels = ", ".join(f"avg((channel = '{c}')::INT) FILTER (channel IS NOT NULL AND back <= 90)" for c in CHANNELS)
-    events = con.execute(f"""
+    found = con.execute(f"""
         SELECT r, count(DISTINCT back), max(back), min(back), count(*) FILTER (what = 't' AND back <= 28),
             ln(1 + greatest(coalesce(sum(amount) FILTER (what IN ('t', 'r') AND age <= 28), 0), 0)),
             count(*) FILTER (what = 's' AND back <= 28), avg(duration) FILTER (back <= 90), avg(events) FILTER (back <= 90),
@@ -78,55 +87,78 @@ def read_segments(store: EventStore, first: int, stop: int) -> Segments:
             count(DISTINCT back) FILTER (back <= 90), count(*) FILTER (what = 't' AND back <= 90),
             {channels}, {shares}
         FROM segment_events GROUP BY r""")
-    e = _dense(events, n)
-    profile = _dense(
-        con.execute(f"""
+    e = _dense(found, stop - first)
+    e[:, 16:28] = np.maximum(e[:, 16:28], 0)
+    return e
+
+
+def _profile(store: EventStore, first: int, stop: int) -> Columns:
+    """[n, 6 + free columns]: 0 days since joining; 1, 2 its month on a circle; 3 whether that and 4 the region are known; 5 the
+    region's bucket; then the bucket of each usable static column."""
+    static = usable_static(store.static_columns)
+    # several static columns share a few buckets: a hash of name and value, summed
+    hashed = ", ".join(f"hash({literal(c)} || coalesce(static_{k}, '')) % {STATIC_BUCKETS}" for k, c in enumerate(static))
+    renamed = "".join(f", {quote(c)}::VARCHAR AS static_{k}" for k, c in enumerate(static))  # any name, 'cutoff' as well
+    found = store.con.execute(f"""
         SELECT s.row_id - {first}, s.cutoff - joined_on, sin(month(joined_on) * pi() / 6), cos(month(joined_on) * pi() / 6),
             (joined_on IS NOT NULL AND joined_on < s.cutoff)::INT, (region IS NOT NULL)::INT,
             CASE WHEN region IS NULL THEN NULL ELSE hash(region) % {REGION_BUCKETS} END {", " + hashed if hashed else ""}
         FROM spine s LEFT JOIN (SELECT customer_id, joined_on, region{renamed} FROM customers) USING (customer_id)
-        WHERE s.row_id >= {first} AND s.row_id < {stop}"""),
-        n,
-    )
-    other = _dense(
-        con.execute(f"""
+        WHERE s.row_id >= {first} AND s.row_id < {stop}""")
+    return _dense(found, stop - first)
+
+
+def _contacts(con: duckdb.DuckDBPyConnection, first: int, stop: int) -> Columns:
+    """[n, 3]: campaigns shown and clicked in 90 days, products held."""
+    found = con.execute(f"""
         SELECT s.row_id - {first},
             (SELECT count(*) FROM campaigns c WHERE c.customer_id = s.customer_id AND c.exposed_at < s.cutoff
                 AND c.exposed_at >= s.cutoff - 90),
             (SELECT count(*) FROM campaigns c WHERE c.customer_id = s.customer_id AND c.exposed_at < s.cutoff
                 AND c.clicked_at < s.cutoff AND c.clicked_at >= s.cutoff - 90),
             (SELECT count(DISTINCT product) FROM holdings h WHERE h.customer_id = s.customer_id AND h.as_of < s.cutoff)
-        FROM spine s WHERE s.row_id >= {first} AND s.row_id < {stop}"""),
-        n,
-    )
+        FROM spine s WHERE s.row_id >= {first} AND s.row_id < {stop}""")
+    return _dense(found, stop - first)
+
+
+def _segment(events: Columns, tenure: Columns, known: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """[n] number in `SEGMENTS`: dormant before warm before cold, and nobody is known of whom there is neither."""
+    warm = (events[:, 0] >= WARM_DAYS) & (tenure >= WARM_TENURE)
+    dormant = ((events[:, 0] == 0) | (events[:, 2] > HISTORY_DAYS)) & (tenure >= WARM_TENURE)
+    return np.where(dormant, 3, np.where(warm, 2, np.where(known, 1, 0))).astype(np.int32)
+
+
+def _coldstart(events: Columns, profile: Columns, contacts: Columns, tenure: Columns) -> Columns:
+    """[n, 40]: what is known of a customer without a history."""
+    n, e = len(events), events
     joined, known_region = profile[:, 3] > 0, profile[:, 4] > 0
-    tenure = np.where(joined, profile[:, 0], e[:, 1])
-    warm = (e[:, 0] >= WARM_DAYS) & (tenure >= WARM_TENURE)
-    dormant = ((e[:, 0] == 0) | (e[:, 2] > HISTORY_DAYS)) & (tenure >= WARM_TENURE)
-    segment = np.where(dormant, 3, np.where(warm, 2, np.where(~joined & ~known_region, 0, 1))).astype(np.int32)
-    e[:, 16:28] = np.maximum(e[:, 16:28], 0)
     categories = e[:, 16:28] / np.maximum(e[:, 16:28].sum(axis=1, keepdims=True), 1e-9)
     region = np.zeros((n, REGION_BUCKETS))
     region[np.flatnonzero(known_region), profile[known_region, 5].astype(np.int64)] = 1.0
     hashes = np.zeros((n, STATIC_BUCKETS))
     for j in range(6, profile.shape[1]):
         np.add.at(hashes, (np.arange(n), profile[:, j].astype(np.int64)), 1.0)
-    cold = [
+    parts = [
         region, np.log1p(np.maximum(tenure, 0))[:, None] / 5, profile[:, 1:3] * joined[:, None], np.log1p(e[:, 3:4]),
-        e[:, 4:5] / 5, np.log1p(e[:, 5:6]), np.log1p(other[:, [0]]), np.log1p(other[:, [2]]),
+        e[:, 4:5] / 5, np.log1p(e[:, 5:6]), np.log1p(contacts[:, [0]]), np.log1p(contacts[:, [2]]),
         e[:, 13:16], np.maximum(categories, 0), hashes,
     ]  # fmt: skip
-    angle = e[:, 8] * np.pi / 12
-    some = e[:, 0] > 0
-    anonymous = [
+    return np.concatenate(parts, axis=1)
+
+
+def _anonymous(events: Columns, contacts: Columns) -> Columns:
+    """[n, 15]: how somebody behaves, without who it is."""
+    e = events
+    angle, some = e[:, 8] * np.pi / 12, e[:, 0] > 0
+    parts = [
         np.log1p(e[:, 10]), np.log1p(np.maximum(e[:, 6], 0)), np.log1p(np.maximum(e[:, 7], 0)), np.sin(angle) * some,
         np.cos(angle) * some, e[:, 9], e[:, 13], e[:, 14], e[:, 15], np.log1p(e[:, 2]) * some, np.log1p(e[:, 1]) / 5,
-        np.log1p(other[:, 0]), np.log1p(other[:, 1]), np.log1p(e[:, 12]), np.log1p(e[:, 11]),
+        np.log1p(contacts[:, 0]), np.log1p(contacts[:, 1]), np.log1p(e[:, 12]), np.log1p(e[:, 11]),
     ]  # fmt: skip
-    return Segments(segment, np.concatenate(cold, axis=1).astype(np.float32), np.stack(anonymous, axis=1).astype(np.float32))
+    return np.stack(parts, axis=1)
 
 
-def _dense(result: duckdb.DuckDBPyConnection, n: int) -> NDArray[np.float64]:
+def _dense(result: duckdb.DuckDBPyConnection, n: int) -> Columns:
     """[n, columns] of a query whose first column is the row; NULL and rows that are not there become 0."""
     columns = list(result.fetchnumpy().values())
     out = np.zeros((n, len(columns) - 1))
