@@ -12,7 +12,8 @@ import streamlit as st
 import torch
 
 from dashboard import state, train_form, ui
-from dashboard.frame import Frame, analysed, export, guard, no_runs, toolbar
+from dashboard.export import export
+from dashboard.frame import Frame, analysed, guard, no_runs, toolbar
 from dashboard.guarded import guarded
 from dashboard.i18n import DEFAULT, LANGUAGES, language, t
 from dashboard.page import Page, recorder

@@ -12,10 +12,11 @@ from analysis import displaced
 from analysis.consistency.judge import SUSPECT, InputJudge
 from analysis.consistency.stand_ins import stand_ins
 from analysis.stats.consistency import ConsistencyStats, Displaced, InputSkill
-from ple_model.consistency import Consistency, repeated_rows
+from ple_model.consistency import Consistency
 from ple_model.input_columns import Values
 from ple_model.presence import is_part
 from ple_model.profile import Profile
+from ple_model.repeated_rows import repeated_rows
 
 OLDER = "This run is of before the inputs' consistency was kept at training."
 

@@ -15,9 +15,10 @@ from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.consistency import measure
 from analysis.stats.consistency import ConsistencyStats
-from ple_model.consistency import FILE, RIDGES, Consistency, consistency_of, each_from_the_rest, repeated_rows
+from ple_model.consistency import FILE, RIDGES, Consistency, consistency_of, each_from_the_rest
 from ple_model.errors import UserError
 from ple_model.input_columns import SEQUENCES, THIRDS
+from ple_model.repeated_rows import repeated_rows
 from tests.analysis.planted import healthy
 
 Rows = NDArray[np.float32]

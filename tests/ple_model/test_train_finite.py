@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.faults.bench import built_wrong
+from analysis.faults.planter import built_wrong
 from analysis.faults.rows import changed, rewrite
 from ple_model.data.dataset.reader import Dataset
 from ple_model.epochlog import EpochSums

@@ -16,10 +16,11 @@ from analysis.checks.finding import Finding
 from analysis.faults import base, measuring
 from analysis.faults import bench as benchmark
 from analysis.faults.base import Bench
-from analysis.faults.bench import Healthy, Planter, Request, built_wrong, planted, run_benchmark
+from analysis.faults.bench import Request, planted, run_benchmark
 from analysis.faults.fault import Expect, Level, Plant, PlantedFault, faults
 from analysis.faults.feeds import cut_feed
 from analysis.faults.measuring import confirmed, findings_of
+from analysis.faults.planter import Healthy, Planter, built_wrong
 from analysis.faults.score import BenchmarkScore, Case
 from analysis.record import record
 from ple_model.cli import main

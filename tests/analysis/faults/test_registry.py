@@ -14,9 +14,10 @@ import torch
 from analysis.checks import checks
 from analysis.commands_faults import seeds_of
 from analysis.faults.base import TINY_CUSTOMERS, tiny_config
-from analysis.faults.bench import QUICK, Planter, Request
+from analysis.faults.bench import QUICK, Request
 from analysis.faults.fault import FAMILIES, Level, PlantedFault, faults, unplantable
 from analysis.faults.oracle import ORACLES, oracle_of, with_changed
+from analysis.faults.planter import Planter
 from analysis.faults.rows import in_units
 from ple_model.cli import main
 from ple_model.data.dataset.columns import decode
