@@ -21,12 +21,13 @@ from analysis.engine.explainer import Explainer, private
 from analysis.engine.score import Score, distribution, shown
 from analysis.results.latents import RAISED, Latents
 from ple_model.calibration import CalibrationMap
+from ple_model.data.dataset.batches import Batch
 from ple_model.fields import SEGMENTS
 from ple_model.finite import require_finite_inputs
 from ple_model.intervention import Intervention
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
-from ple_model.sae import SparseAutoencoder
+from ple_model.sae import SAEOutput, SparseAutoencoder
 from ple_model.schema import FeatureSchema
 from ple_model.tensors import as_numpy
 
@@ -56,20 +57,14 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
     assert model.sae is not None
     batch = data.load(None, limit=rows, seed=seed)
     require_finite_inputs(str(data.path), batch.inputs, batch.customer_id)
-    pieces: list[Encoded] = []
-    for i in range(0, len(batch), CHUNK):
-        pieces.append(rows_alone(model.encode(batch.inputs.rows(slice(i, i + CHUNK))), slice(None)))
-        tick(0.6 * min(i + CHUNK, len(batch)) / len(batch), f"{min(i + CHUNK, len(batch))} customers")
-    encoded = concat_encoded(pieces)
+    encoded = _encoded(model, batch, tick)
     sae = model.sae
     out = sae(encoded.shared_concat)
     z = out.latent
     on = z > 0
     count = on.sum(0).double()
     density = count / len(z)
-    variance = float(((out.x_standardised - out.x_standardised.mean(0)) ** 2).sum(1).double().mean())
-    residual = (out.x_standardised - out.reconstruction).double()
-    fve = 1 - float((residual**2).sum(1).mean()) / variance if variance > 1e-12 else float("nan")
+    variance, residual, fve = _explained(out)
     tick(0.65, "effects on the tasks")
     effect, scale, lost = _effects(model, sae, encoded, z, run.calibration)
     tick(0.85, "raised features")
@@ -114,6 +109,22 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         lost=lost,
         own_columns=own_columns(model.context.schema if model.context.own or model.context.currency else None),
     )
+
+
+def _encoded(model: PLEClusterAdaTT, batch: Batch, tick: Progress) -> Encoded:
+    """The customers after the experts, some at a time."""
+    pieces: list[Encoded] = []
+    for i in range(0, len(batch), CHUNK):
+        pieces.append(rows_alone(model.encode(batch.inputs.rows(slice(i, i + CHUNK))), slice(None)))
+        tick(0.6 * min(i + CHUNK, len(batch)) / len(batch), f"{min(i + CHUNK, len(batch))} customers")
+    return concat_encoded(pieces)
+
+
+def _explained(out: SAEOutput) -> tuple[float, Tensor, float]:
+    """(variance of what is rebuilt, what is left of each row [n, width], share of the variance that is explained)."""
+    variance = float(((out.x_standardised - out.x_standardised.mean(0)) ** 2).sum(1).double().mean())
+    residual = (out.x_standardised - out.reconstruction).double()
+    return variance, residual, 1 - float((residual**2).sum(1).mean()) / variance if variance > 1e-12 else float("nan")
 
 
 def _effects(

@@ -154,6 +154,16 @@ def render(frame: Frame) -> None:
     compare.training(frame, stats, other)
     put.caption(t("training.written"))
     learned.note(frame.run)
+    _curves(frame, stats)
+    _blends(stats)
+    _turned(frame, stats)
+    _of_each_task(frame, stats)
+    _of_the_steps(frame, stats)
+    _at_the_end(frame)
+
+
+def _curves(frame: Frame, stats: TrainingStats) -> None:
+    """The loss, and the rate that it was learnt at."""
     left, right = st.columns([3, 2], gap="small")
     with left:
         show(
@@ -166,8 +176,10 @@ def render(frame: Frame) -> None:
         c = frame.run.config.training
         said = t("training.lr_help_cosine", share=f"{c.phase2_rate:.0%}") if c.schedule == "cosine" else t("training.lr_help")
         show(figures.learning_rate(stats), "training-lr", title=t("training.lr"), caption=said)
-    _blends(stats)
-    _turned(frame, stats)
+
+
+def _of_each_task(frame: Frame, stats: TrainingStats) -> None:
+    """How far each task came, and the weight that it gave itself."""
     left, right = st.columns(2, gap="small")
     with left:
         show(
@@ -183,6 +195,10 @@ def render(frame: Frame) -> None:
             title=t("training.s"),
             caption=t("training.s_help", limit=frame.run.config.training.log_var_limit),
         )
+
+
+def _of_the_steps(frame: Frame, stats: TrainingStats) -> None:
+    """Gradients and speed; whether tasks pull the same way."""
     left, right = st.columns(2, gap="small")
     with left:
         show(
@@ -203,7 +219,6 @@ def render(frame: Frame) -> None:
             show(
                 figures.conflict(stats), "training-conflict", title=t("training.conflict"), caption=t("training.conflict_help")
             )
-    _at_the_end(frame)
 
 
 VIEW = View("training", "train", 0, ":material/show_chart:", "run", render)

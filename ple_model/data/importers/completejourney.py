@@ -124,13 +124,26 @@ def _open(con: duckdb.DuckDBPyConnection, source: Path) -> None:
 
 
 def _tables(con: duckdb.DuckDBPyConnection) -> None:
+    """The source as event tables, with the labels that its campaigns measured."""
+    _maps(con)
+    _events(con)
+    _windows(con)
+    _labels(con)
+
+
+def _maps(con: duckdb.DuckDBPyConnection) -> None:
+    """The source's words and ours."""
     con.execute("CREATE TABLE category_map(name VARCHAR, target VARCHAR)")
     con.executemany("INSERT INTO category_map VALUES (?, ?)", list(PRODUCT_CATEGORIES.items()))
     con.execute("CREATE TABLE department_map(name VARCHAR, target VARCHAR)")
     con.executemany("INSERT INTO department_map VALUES (?, ?)", list(DEPARTMENTS.items()))
     con.execute("CREATE TABLE age_map(name VARCHAR, target VARCHAR)")
     con.executemany("INSERT INTO age_map VALUES (?, ?)", list(AGE_BANDS.items()))
-    con.execute(f"""
+
+
+def _events(con: duckdb.DuckDBPyConnection) -> None:
+    """Purchases, customers, shops and campaigns."""
+    con.execute("""
         CREATE TABLE out_transactions AS
         SELECT CAST(household_id AS VARCHAR) AS customer_id, transaction_timestamp - INTERVAL 5 HOUR AS ts,
                CAST(sales_value AS DOUBLE) AS amount, 'store ' || store_id AS merchant_id,
@@ -155,7 +168,12 @@ def _tables(con: duckdb.DuckDBPyConnection) -> None:
         FROM src_campaigns c JOIN src_campaign_descriptions d USING (campaign_id)
         LEFT JOIN (SELECT household_id, campaign_id, min(redemption_date) AS first FROM src_coupon_redemptions GROUP BY ALL) r
           USING (household_id, campaign_id)
-        WHERE CAST(c.household_id AS VARCHAR) IN (SELECT customer_id FROM out_customers);
+        WHERE CAST(c.household_id AS VARCHAR) IN (SELECT customer_id FROM out_customers)""")
+
+
+def _windows(con: duckdb.DuckDBPyConnection) -> None:
+    """What each household spent before and after the start of a campaign: a cut-off each."""
+    con.execute(f"""
         CREATE TABLE starts AS
         SELECT CAST(CAST(household_key AS BIGINT) AS VARCHAR) AS customer_id, l.CAMPAIGN AS campaign,
                DATE '{DAY_ZERO.isoformat()}' + CAST(d.START_DAY AS INTEGER) AS cutoff, Pre_Spend AS before, Post_Spend AS after
@@ -174,6 +192,10 @@ def _tables(con: duckdb.DuckDBPyConnection) -> None:
         CREATE TABLE windows AS
         SELECT customer_id, cutoff, max(before) AS before, max(after) AS after FROM starts GROUP BY ALL;
         CREATE TABLE out_exact_spend AS SELECT customer_id, cutoff, before AS prior_spend_28d FROM windows""")
+
+
+def _labels(con: duckdb.DuckDBPyConnection) -> None:
+    """What became of each household, by cut-off."""
     bands = " ".join(f"WHEN '{band}' THEN {k}" for k, band in enumerate(AGE_BANDS.values()))
     con.execute(f"""
         CREATE TABLE out_labels AS
