@@ -14,6 +14,7 @@ from dashboard.components.answer import answer
 from dashboard.components.bank_form import start
 from dashboard.components.dataset_name import events_of, new_name
 from dashboard.components.figure import table
+from dashboard.components.left_out import left_out
 from dashboard.components.map_form import map_form
 from dashboard.components.source_form import source_form
 from dashboard.data_job_card import shell
@@ -53,6 +54,7 @@ def import_form() -> None:
         _guess_anew(path)
         return
     _said(found)
+    left_out(found, mapping, path)
     map_form(source, path, mapping, found["looks"], {c["name"]: c for c in found["columns"]})
     _guess_anew(path)
     _rows(found)
@@ -95,13 +97,8 @@ def _rows(found: dict[str, Any]) -> None:
             rows, "preview", title=t("import.preview"), caption=t("import.preview_help"), customers=True, height="content",
             column_config={name: st.column_config.TextColumn(f"{name}", help=kind.lower()) for name, kind in kinds.items()},
         )  # fmt: skip
-    if found["faults"]:
-        faults = pd.DataFrame(found["faults"])
-        faults["value"] = faults["value"].replace("", t("import.is_missing"))
-        faults.columns = [t(f"import.fault_{c}") for c in faults.columns]
-        table(faults, "faults", title=t("import.faults", n=len(faults)), caption=t("import.faults_help"), customers=True)
     for note in found["notes"]:
-        ui.caption(note)
+        ui.caption(say(note))
 
 
 def _start(source: Path, path: Path, found: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import access, places, ui
-from dashboard.i18n import maybe, t
+from dashboard.i18n import language, maybe, t
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, TableMap, load_map
 from ple_model.data.importers.write_map import map_text, save_map, write_map
 from ple_model.errors import UserError
@@ -33,8 +33,8 @@ def map_form(source: Path, path: Path, mapping: SourceMap, looks: dict[str, str]
 
 
 def _mark(path: Path) -> str:
-    """Changes with the file, so that the widgets show what it holds."""
-    return str(path.stat().st_mtime_ns)
+    """Changes with the file, so that the widgets show what it holds, and with the language, so that they say it in it."""
+    return f"{path.stat().st_mtime_ns}-{language()}"
 
 
 def _columns(table: TableMap, looks: dict[str, str], read: dict[str, dict[str, Any]], path: Path) -> TableMap:

@@ -94,6 +94,24 @@ def test_the_training_form_leads_to_it(measured: Path, monkeypatch: pytest.Monke
     assert app.title[0].value == EN["datasets.question"]
 
 
+@pytest.mark.parametrize("typed", ["/etc", "../../etc/passwd", "link/passwd"])
+def test_what_lies_outside_the_allowed_folders_is_refused_where_it_is_typed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, started: list[Making], typed: str
+) -> None:
+    (runs.parent / "data").mkdir()
+    (runs.parent / "data" / "link").symlink_to("/etc")
+    app = opened(runs, monkeypatch, "datasets")
+    app.session_state["way"], app.session_state["import_source"] = "files", typed
+    app.session_state["train_open"], app.session_state["train_data"] = True, typed
+    app.run()
+    said = [c.value for c in app.caption]
+    assert f":red[{EN['import.outside'].format(path=typed)}]" in said
+    assert EN["train.outside"].format(path=typed, folders=runs.parent / "data") in said
+    assert not [b for b in app.button if b.key == "import-start"]
+    assert next(b for b in app.button if b.label == EN["train.start"]).disabled
+    assert started == []
+
+
 def answered(app: AppTest) -> AppTest:
     """The page once every command that it asked has answered."""
     asked: list[int] = [-1]
@@ -124,12 +142,16 @@ def test_a_file_of_card_transactions_is_mapped_read_imported_and_its_labels_coun
     faults = next(d.value for d in app.dataframe if EN["import.fault_value"] in d.value)
     assert faults[[EN["import.fault_row"], EN["import.fault_value"]]].to_numpy().tolist() == [[1501, "oops"]]
     assert app.button(key="import-start").disabled
-    file.write_text(head + "\n".join(rows), encoding="utf-8")
-    app = answered(app.run())
-    app.button(key="import-start").click().run()
+    app.button(key="leave-out-all").click().run()
+    app = answered(app)
+    assert EN["import.left_out"].format(n=1, rows="cards.csv: 1501") in text(app)
+    app.button(key="take-back").click().run()
+    assert answered(app).button(key="import-start").disabled
+    app.button(key="leave-out-all").click().run()
+    answered(app).button(key="import-start").click().run()
     store = DataStore(runs.parent)
     with monkeypatch.context() as patch:
-        patch.setattr(DataStore, "get", lambda self, job_id: SimpleNamespace(making=started[-1]))
+        patch.setattr(DataStore, "get", lambda self, job_id: SimpleNamespace(making=started[-1], id="a" * 12))
         assert making.run(store, "a" * 12) == 0
     app.session_state["way"] = "events"
     app = answered(app.run())

@@ -22,7 +22,7 @@ from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, Tab
 from ple_model.errors import UserError
 from ple_model.sql_text import quote
 
-MOST_FAULTS = 20
+MOST_FAULTS = 200
 """Rows that are shown of one column's faults."""
 
 

@@ -10,10 +10,11 @@ import duckdb
 
 from ple_model.data.events.spec import ColumnSpec, TableSpec
 from ple_model.data.events.sql import read_expression
+from ple_model.data.importers import left_out
 from ple_model.data.importers.check_values import check_values
 from ple_model.data.importers.currency_rule import MONEY, apply_rule, currency_of
 from ple_model.data.importers.row_rules import lost_digits, mixed_currencies, picked
-from ple_model.data.importers.scan_source import scan_source
+from ple_model.data.importers.scan_source import FILE, ROW, scan_rows, scan_source
 from ple_model.data.importers.source_files import find_files
 from ple_model.data.importers.source_map import IMPORTABLE, TableMap
 from ple_model.data.importers.value_sql import converted_sql, replaced_sql, source_sql
@@ -60,8 +61,9 @@ def select_table(
     """SQL of one table; what is wrong goes to `problems`."""
     file = place.name
     try:
-        scan = scan_source(con, find_files(place), table, scratch)
-        found = {str(r[0]): str(r[1]) for r in con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()}
+        scan = (scan_rows if table.leave_out else scan_source)(con, find_files(place), table, scratch)
+        columns = con.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()
+        found = {str(r[0]): str(r[1]) for r in columns if not (table.leave_out and r[0] in (FILE, ROW))}
     except duckdb.Error as e:
         problems.append(f"{file} cannot be read: {str(e).splitlines()[0][:160]}")
         return Select("")
@@ -74,7 +76,10 @@ def select_from(
 ) -> Select:  # fmt: skip
     """The same of a relation with the columns `found`, which may have further ones that nobody asks for."""
     spec = IMPORTABLE[name]
-    scan, notes = picked(con, scan, found, table.rows, f"{file}: tables.{name}.rows", problems)
+    whole = scan
+    scan, notes = left_out.without(con, scan, table.leave_out, f"{file}: tables.{name}.leave_out", problems)
+    scan, more = picked(con, scan, found, table.rows, f"{file}: tables.{name}.rows", problems)
+    notes += more
     where = f"tables.{name}.currency"
     scan, factor, more = apply_rule(con, scan, found, table.currency, file, where, problems)
     notes += more
@@ -86,6 +91,8 @@ def select_from(
     condition, dropped = _complete(con, spec, scan, found, file, ours.expressions, table.drop_incomplete, problems)
     kept = scan if condition == "true" else f"(SELECT * FROM {scan} WHERE {condition})"
     readings = _readings(con, spec, file, kept, ours, table, factor, problems)
+    if table.leave_out:
+        notes += left_out.readable(con, whole, table.leave_out, _right(spec, readings))
     wanted = [f"{r.converted} AS {quote(c)}" for c, r in readings.items()]
     if spec.free_columns:
         wanted += [_free(con, spec, kept, c, found[c]) for c in found if c not in ours.used and c not in ours.names]
@@ -155,6 +162,12 @@ def _readings(
         originals = () if column in table.constants else table.columns.get(column, (column,))
         out[column] = Reading(originals, value, expression, kind or "as it is")
     return out
+
+
+def _right(spec: TableSpec, readings: Mapping[str, Reading]) -> str:
+    """SQL: can a row be read, with all that every row needs?"""
+    keys = [f"({r.converted}) IS NOT NULL" for c, r in readings.items() if any(s.name == c and s.key for s in spec.columns)]
+    return " AND ".join([*keys, *(f"(({r.value}) IS NULL OR ({r.converted}) IS NOT NULL)" for r in readings.values())]) or "true"
 
 
 def _is_card(expressions: Mapping[str, str]) -> str:

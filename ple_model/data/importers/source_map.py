@@ -16,6 +16,7 @@
         values: {mcc_l1: {Food: groceries, Gas: fuel and transport, Other: ~}}
         drop_incomplete: true              # leave out rows without a customer, date or amount
         rows: {status: {BOOKED: keep, DECLINED: drop}}   # rows by the values of a column of the source
+        leave_out: {payments.csv: [17, 204]}   # faulty rows by their number, as `ple preview` names them
         currency: {column: cur, to: USD, rates: {KRW: 0.00075}}   # or {column: cur, keep: USD}, or a code
 
 Keys of `columns` are ours, values are the source's; a list is joined with a space. `~` among `values` is unknown, and `"?"`
@@ -33,6 +34,7 @@ from typing import Any
 from ple_model.arguments import MAX_HORIZON, shown
 from ple_model.data.events.spec import EXTRA_TABLES, TABLES, TableSpec
 from ple_model.data.importers.currency_rule import CurrencyRule, parse_rule
+from ple_model.data.importers.row_numbers import parse_rows
 from ple_model.data.importers.text_encoding import text_encoding
 from ple_model.errors import UserError, did_you_mean
 from ple_model.money import require_currency
@@ -67,6 +69,8 @@ class TableMap:
     drop_incomplete: bool = False
     rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The source's column -> its value -> keep or drop."""
+    leave_out: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """A file's name -> rows of it that do not count, numbered as a preview numbers them."""
     currency: CurrencyRule = field(default_factory=CurrencyRule)
 
 
@@ -175,6 +179,7 @@ def _table_map(path: Path, name: str, entry: Any) -> TableMap:
         sheet=None if parts.get("sheet") is None else _text(path, f"{here}.sheet", parts["sheet"]),
         drop_incomplete=_flag(path, f"{here}.drop_incomplete", parts.get("drop_incomplete", False)),
         rows=_rows(path, f"{here}.rows", parts.get("rows") or {}),
+        leave_out=parse_rows(f"{path}: {here}.leave_out", parts.get("leave_out") or {}),
         currency=parse_rule(f"{path}: {here}.currency", parts.get("currency")),
     )
 

@@ -52,6 +52,8 @@ def _table(table: TableMap) -> dict[str, Any]:
             value = _currency(value)
         elif one.name in ("values", "rows"):
             value = {c: dict(pairs) for c, pairs in value.items()}
+        elif one.name == "leave_out":
+            value = {file: list(rows) for file, rows in value.items()}
         elif one.name in ("constants", "formats"):
             value = dict(value)
         out[one.name] = value

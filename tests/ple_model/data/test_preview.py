@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,13 +15,16 @@ from hypothesis import strategies as st
 from ple_model.cli import main
 from ple_model.data.importers.currency_rule import CurrencyRule
 from ple_model.data.importers.preview import RowFault, preview
+from ple_model.data.importers.row_numbers import with_rows
 from ple_model.data.importers.scan_source import FILE, ROW
 from ple_model.data.importers.source_map import SourceMap, TableMap, load_map
 from ple_model.data.importers.starter_map import write_starter
 from ple_model.data.importers.tables import import_tables
 from ple_model.data.importers.write_map import save_map
 from ple_model.errors import UserError
+from ple_model.translation import training_sentence
 
+HANGUL = re.compile(r"[가-힣]")
 HEAD = "card number;booking date;amount;shop\n"
 ROWS = [f"c{k % 7};{1 + k % 28:02d}.{1 + k // 28 % 12:02d}.2024;{k + 1}.50;Shop {k % 3}" for k in range(336)]
 
@@ -50,9 +56,57 @@ def test_every_value_that_would_be_lost_is_named_by_file_and_row(months: Path, t
     assert "12,5x" in lines["b.csv"][53 - 1]
     assert {c.name: (c.filled, c.empty, c.lost) for c in found.columns}["ts"] == (335, 0, 1)
     assert not found.ok
+    assert all(HANGUL.search(training_sentence(problem, "ko")) for problem in found.problems)
     with pytest.raises(UserError) as refused:
         import_tables(months, tmp_path / "events", load_map(tmp_path / "map.yaml"))
     assert all(problem in str(refused.value) for problem in found.problems)
+
+
+def leaving_out(mapping: SourceMap, rows: dict[str, tuple[int, ...]]) -> SourceMap:
+    return replace(mapping, tables={"transactions": replace(mapping.tables["transactions"], leave_out=rows)})
+
+
+def test_faulty_rows_are_left_out_by_their_number_and_counted(months: Path, tmp_path: Path) -> None:
+    write_starter(months, tmp_path / "map.yaml")
+    starter = load_map(tmp_path / "map.yaml")
+    faulty = [(f.file, f.row) for f in preview(months, starter).faults]
+    save_map(leaving_out(starter, with_rows({}, faulty)), tmp_path / "map.yaml")
+    mapping = load_map(tmp_path / "map.yaml")
+    found = preview(months, mapping)
+    assert (found.rows, found.faults, found.problems, found.ok) == (333, (), (), True)
+    note = "3 rows were left out by their number (a.csv: 6; b.csv: 53, 54), as the map says"
+    assert note in found.notes
+    assert HANGUL.search(training_sentence(note, "ko"))
+    done = import_tables(months, tmp_path / "events", mapping)
+    assert done.tables["transactions"].rows == 333
+    assert f"transactions: {note}" in done.defaults.notes
+    whole = [r for r in ROWS if r not in (ROWS[3], ROWS[200], ROWS[201])]
+    (tmp_path / "whole.csv").write_text("Statement\n" + HEAD + "\n".join(whole) + "\n", encoding="utf-8")
+    import_tables(tmp_path / "whole.csv", tmp_path / "same", starter)
+    same = [(tmp_path / name / "transactions.parquet") for name in ("events", "same")]
+    assert pq.read_table(same[0]).equals(pq.read_table(same[1]))  # type: ignore[no-untyped-call]
+
+
+def test_a_row_that_can_be_read_or_is_not_there_is_said(months: Path, tmp_path: Path) -> None:
+    write_starter(months, tmp_path / "map.yaml")
+    starter = load_map(tmp_path / "map.yaml")
+    found = preview(months, leaving_out(starter, {"a.csv": (6, 7)}))
+    assert any(
+        n.startswith("1 of the rows left out by their number can be read, for example row 7 of 'a.csv'") for n in found.notes
+    )
+    assert any(
+        "names row 9999 of 'a.csv', which is not there" in p
+        for p in preview(months, leaving_out(starter, {"a.csv": (9999,)})).problems
+    )
+    wrong = preview(months, leaving_out(starter, {"c.csv": (6,)})).problems
+    assert any("row 6 of 'c.csv', which is not there" in p and "did you mean" in p for p in wrong)
+
+
+@pytest.mark.parametrize("rows", ["[3]", "{a.csv: 3}", "{a.csv: [0]}", "{a.csv: [true]}", "{a.csv: []}"])
+def test_rows_that_are_none_are_refused_by_their_place(tmp_path: Path, rows: str) -> None:
+    (tmp_path / "map.yaml").write_text(f"tables: {{transactions: {{leave_out: {rows}}}}}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"tables\.transactions\.leave_out"):
+        load_map(tmp_path / "map.yaml")
 
 
 def test_the_first_rows_are_shown_as_they_are_read(months: Path, tmp_path: Path) -> None:
@@ -117,6 +171,9 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), mi
         skip_lines=st.sampled_from([None, 0, 3]),
         sheet=st.none() | TEXT,
         drop_incomplete=st.booleans(),
+        leave_out=st.dictionaries(
+            TEXT, st.sets(st.integers(1, 10**9), min_size=1, max_size=3).map(lambda rows: tuple(sorted(rows))), max_size=2
+        ),
         rows=st.dictionaries(TEXT, st.dictionaries(TEXT, st.sampled_from(["keep", "drop", "?"]), min_size=1), max_size=2),
         currency=st.sampled_from(
             [CurrencyRule(), CurrencyRule("EUR"), CurrencyRule("EUR", "c"), CurrencyRule("EUR", "c", {"USD": 0.9, "EUR": 1.0})]
