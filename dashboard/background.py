@@ -45,6 +45,11 @@ def tune_jobs() -> TuneStore:
     return TuneStore(jobs_root(state.folders()[-1]))
 
 
+def stores() -> tuple[JobStore, DataStore, TuneStore]:
+    """All that may have the machine."""
+    return jobs(), data_jobs(), tune_jobs()
+
+
 class MeasurementStopped(Exception):
     """The reader stopped a measurement."""
 

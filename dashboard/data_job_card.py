@@ -8,12 +8,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import access, background, making_cost, places, state, ui
+from dashboard import access, background, job_pause, making_cost, places, state, ui
 from dashboard.data_jobs import DataJob, commands
 from dashboard.guarded import guarded
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import say
-from dashboard.job_status import STATUS_COLOURS, STATUS_ICONS
 from dashboard.units import duration
 from ple_model.errors import UserError
 
@@ -50,16 +49,14 @@ def choose_cutoffs(events: Path) -> None:
 
 def card(job: DataJob, where: str) -> None:
     """Draw a job; `where` keeps the buttons of the page and of the sidebar apart."""
+    state = job_pause.state_of(background.data_jobs(), job)
     with st.container(border=True, gap="xsmall", key=f"{where}-making-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             ui.markdown(f"**{job.label}**")
-            ui.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
+            job_pause.mark(state)
         if job.active:
             _live(job)
-            ui.button(
-                t("job.stop"), icon=":material/stop:", key=f"{where}-stop-{job.id}", on_click=background.data_jobs().stop,
-                args=(job.id,), disabled=job.stop, width="stretch",
-            )  # fmt: skip
+            job_pause.buttons(background.data_jobs(), job, state, where)
         else:
             _ended(job, where)
         with ui.expander(t("job.log")):
@@ -69,7 +66,7 @@ def card(job: DataJob, where: str) -> None:
 
 def _live(job: DataJob) -> None:
     if job.status == "queued":
-        ui.caption(t("job.waiting"))
+        ui.caption(job_pause.waiting(background.stores()))
         return
     store = background.data_jobs()
     found = store.how_far(job.id)
@@ -126,6 +123,10 @@ def panel() -> None:
         if said := st.session_state.pop(ERROR, None):
             ui.error(said, icon=":material/error:")
         jobs = background.data_jobs().jobs()
+        before, now = st.session_state.get("active_makings"), [j.id for j in jobs if j.active]
+        st.session_state["active_makings"] = now
+        if before is not None and before != now:
+            st.rerun()  # a button of this fragment started one, or one has ended: what runs by itself is for the script to say
         if not jobs:
             ui.caption(t("datasets.no_jobs"))
         for job in jobs[:SHOWN]:

@@ -115,6 +115,8 @@ class Progress:
     number: int
     stage: str
     share: float
+    paused: bool = False
+    """Whether it stands still."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,14 @@ class DataStore(Store[DataJob]):
         """How far a job is, as it said last."""
         try:
             said = read_object(self._progress_path(job_id), 10_000)
-            return Progress(int(said["number"]), str(said["stage"]), min(max(float(said["share"]), 0.0), 1.0))
+            share = min(max(float(said["share"]), 0.0), 1.0)
+            return Progress(int(said["number"]), str(said["stage"]), share, said.get("paused") is True)
         except (OSError, UserError, KeyError, TypeError, ValueError):
             return None
+
+    def stands_still(self, job: DataJob) -> bool:
+        found = self.how_far(job.id)
+        return found is not None and found.paused
 
     def note(self, job_id: str, progress: Progress) -> None:
         """Write down how far a job is."""

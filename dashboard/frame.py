@@ -12,7 +12,7 @@ import streamlit as st
 
 from analysis import AnalysisStore, CohortFilter, CohortStatistics, Diagnosis
 from analysis.stats.run import Statistics
-from dashboard import background, state, train_form, ui
+from dashboard import background, dataset_folders, state, ui
 from dashboard.cohort_choice import cohort_filter, cohort_note, keep_in_url
 from dashboard.components import put
 from dashboard.components.linked import require
@@ -97,13 +97,18 @@ def no_runs() -> None:
     with st.container(border=True):
         ui.subheader(t("empty.title"))
         ui.markdown(t("empty.body", folders=", ".join(f"`{f}`" for f in state.folders())))
+        ui.button(
+            t("datasets.open"), icon=":material/database:", key="first-dataset", type="primary", on_click=state.go_to,
+            args=("datasets",),
+        )  # fmt: skip
+        ui.caption(t("empty.sidebar"))
+        ui.caption(t("empty.shell"))
         st.code(
             "ple synth events --customers 5000 --seed 0\n"
             "ple build events data/bank\n"
             "ple train data/bank runs/first --preset small",
             language="bash",
         )
-        ui.caption(t("empty.sidebar"))
 
 
 def analysed(frame: Frame, bar: Any) -> Frame:
@@ -128,7 +133,7 @@ def analysed(frame: Frame, bar: Any) -> Frame:
 
 def customers(run: Run) -> Path | None:
     """Whose customers the pages show: the run's own sample, or a dataset at hand. Only what is listed can be asked for."""
-    known = {str(p): p for p in map(Path, train_form.datasets()) if p != run.path / "sample"}
+    known = {str(p): p for p in map(Path, dataset_folders.datasets()) if p != run.path / "sample"}
     named = {_called(p, known.values()): p for p in known.values()}
     keep_in_url("data")
     require("data", named, t("frame.data"))

@@ -11,12 +11,11 @@ import streamlit as st
 
 from analysis.notices import notices
 from analysis.stats.training import measure
-from dashboard import access, background, state, ui
+from dashboard import access, background, job_pause, state, ui
 from dashboard.components.notices import in_words
 from dashboard.i18n import maybe, t
 from dashboard.i18n.sentences import say
 from dashboard.job_end import end_of, signal_name
-from dashboard.job_status import STATUS_COLOURS, STATUS_ICONS
 from dashboard.jobs import Job, progress
 from dashboard.units import duration
 from ple_model.errors import UserError
@@ -51,16 +50,14 @@ def card(job: Job) -> None:
     """Draw a training."""
     lines = progress(job.run, READ_BYTES) if job.run.exists() else []
     epochs = [line for line in lines if line.get("event") == "epoch"]
+    state = job_pause.state_of(background.jobs(), job)
     with st.container(border=True, gap="xsmall", key=f"job-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             ui.markdown(f"**{job.label}**")
-            ui.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
+            job_pause.mark(state)
         if job.active:
-            _live(job, lines, epochs)
-            ui.button(
-                t("job.stop"), icon=":material/stop:", key=f"stop-{job.id}", on_click=background.jobs().stop, args=(job.id,),
-                disabled=job.stop, width="stretch", help=t("job.stop_help"),
-            )  # fmt: skip
+            _live(job, lines, epochs, state)
+            job_pause.buttons(background.jobs(), job, state, "job", t("job.stop_help"))
         else:
             if epochs:
                 ui.caption(_epoch_line(epochs[-1]))
@@ -152,30 +149,46 @@ def _spark(series: list[float]) -> dict[str, Any]:
     }
 
 
-def _live(job: Job, lines: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> None:
+def _live(job: Job, lines: list[dict[str, Any]], epochs: list[dict[str, Any]], state: str) -> None:
     if job.status == "queued":
-        ui.caption(t("job.waiting"))
+        ui.caption(job_pause.waiting(background.stores()))
         return
     latest = next((line for line in reversed(lines) if line.get("event") in STAGES), None)
-    share, text = _how_far(job, latest)
+    share, text = _how_far(job, latest, *held(lines))
+    if state == "paused":
+        text = t("job.paused_at", epoch=max(1, len(epochs) + 1))
     ui.progress(min(max(share, 0.0), 1.0), text=text)
     if epochs:
         ui.caption(_epoch_line(epochs[-1]))
         series = [v for e in epochs if (v := (e.get("valid") or {}).get("mean_ratio")) is not None]
         if len(series) > 1:
             st.vega_lite_chart(_spark(series), height=90, alt=t("job.chart_alt"))
-    if latest and latest.get("samples_per_s"):
+    if state == "running" and latest and latest.get("samples_per_s"):
         ui.caption(t("job.speed", n=f"{float(latest['samples_per_s']):,.0f}"))
 
 
 STAGES = ("fit", "step", "epoch", "baselines", "ending")
 
 
-def _how_far(job: Job, latest: dict[str, Any] | None) -> tuple[float, str]:
+def held(lines: list[dict[str, Any]]) -> tuple[float, float | None]:
+    """(seconds that this process stood still, since when it does now)."""
+    seconds, since = 0.0, None
+    for line in lines:
+        event, at = line.get("event"), float(line.get("time") or 0.0)
+        if event == "paused":
+            since = at
+        elif event == "continued" and since is not None:
+            seconds, since = seconds + at - since, None
+        elif event == "resumed":  # another process
+            seconds, since = 0.0, None
+    return seconds, since
+
+
+def _how_far(job: Job, latest: dict[str, Any] | None, still: float, since: float | None) -> tuple[float, str]:
     """(share that is done, in words what it does and how long it still takes)."""
     if latest is None:
         return 0.0, t("job.starting")
-    now, event = time.time(), latest["event"]
+    now, event = since or time.time(), latest["event"]
     if event == "fit":
         share = float(latest.get("share") or 0.0)
         return share, t("job.fitting", share=f"{share:.0%}")
@@ -187,5 +200,5 @@ def _how_far(job: Job, latest: dict[str, Any] | None) -> tuple[float, str]:
     if eta is None:
         return 0.0, words
     left = max(float(eta) - max(now - float(latest.get("time") or now), 0.0), 0.0)  # the line may be old
-    elapsed = now - (job.started or job.created)
+    elapsed = now - (job.started or job.created) - still
     return elapsed / max(elapsed + left, 1.0), f"{words} · {t('job.eta', eta=duration(left))}"

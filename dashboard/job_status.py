@@ -8,6 +8,8 @@ Colour = Literal["red", "orange", "blue", "green", "gray"]
 STATUS_COLOURS: dict[str, Colour] = {
     "queued": "gray",
     "running": "blue",
+    "pausing": "blue",
+    "paused": "gray",
     "finished": "green",
     "stopped": "orange",
     "failed": "red",
@@ -16,6 +18,8 @@ STATUS_COLOURS: dict[str, Colour] = {
 STATUS_ICONS = {
     "queued": ":material/hourglass_empty:",
     "running": ":material/play_circle:",
+    "pausing": ":material/pause_circle:",
+    "paused": ":material/pause_circle:",
     "finished": ":material/check_circle:",
     "stopped": ":material/stop_circle:",
     "failed": ":material/error:",

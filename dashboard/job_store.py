@@ -34,7 +34,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from dashboard.server import read_only
 from ple_model.errors import UserError
-from ple_model.safe_paths import open_file, tail
+from ple_model.safe_paths import open_file, tail, write_bytes
 from ple_model.state_folder import state_root
 
 Status = Literal["queued", "running", "finished", "stopped", "failed", "lost"]
@@ -234,6 +234,32 @@ class Store(Generic[J]):
         if job.active and job.pid is not None and held(self.lock_path(job_id)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(job.pid, signal.SIGTERM)
+
+    def pause_path(self, job: J) -> Path:
+        """The file that asks a job to stand still while it is there."""
+        return self.log_path(job.id).with_suffix(".pause")
+
+    def can_pause(self, job: J) -> bool:
+        """Whether it works already, so that somebody looks for the file."""
+        return job.status == "running" and self.pause_path(job).parent.is_dir()
+
+    def pause_asked(self, job: J) -> bool:
+        return self.pause_path(job).exists()
+
+    def stands_still(self, job: J) -> bool:
+        """Whether it does, as it said itself."""
+        raise NotImplementedError
+
+    def pause(self, job_id: str) -> None:
+        """Ask a running job to stand still after the step in progress: its process stays and takes no processor time."""
+        _writable()
+        if self.can_pause(job := self.get(job_id)):
+            write_bytes(self.pause_path(job), b"")
+
+    def go_on(self, job_id: str) -> None:
+        """Let it work again."""
+        _writable()
+        self.pause_path(self.get(job_id)).unlink(missing_ok=True)
 
     def reconcile(self) -> None:
         """Settle active jobs whose lock is free: their worker and its process are gone."""

@@ -20,13 +20,17 @@ from ple_model.progress_shape import fits
 from ple_model.safe_paths import make_folder, tail, write_bytes
 from ple_model.safe_text import read_object
 from ple_model.state_folder import state_root
+from ple_model.training.pause import NAME as PAUSE
 
-__all__ = ["Job", "JobStore", "Training", "command", "held", "jobs_root", "progress", "slot_path", "state_root"]
+__all__ = ["Job", "JobStore", "Training", "command", "held", "jobs_root", "progress", "slot_path", "stands_still", "state_root"]
 PRESET = re.compile(r"[a-z0-9][a-z0-9_]{0,39}")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 OVERRIDE = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*=.*", re.DOTALL)
 LINE_BYTES = 200_000
 """The last bytes of a progress file that the sidebar reads."""
+
+SAID_BYTES = 10_000
+"""The last bytes that hold what it said last, where that is short."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,12 @@ class JobStore(Store[Job]):
     def _parent_path(self, job_id: str) -> Path:
         return self.log_path(job_id).with_suffix(".parent")
 
+    def pause_path(self, job: Job) -> Path:
+        return job.run / "state" / PAUSE
+
+    def stands_still(self, job: Job) -> bool:
+        return stands_still(job.run)
+
     def start(self, training: Training) -> Job:
         """Queue a training and start its worker; returns at once. A run folder that an active job writes is refused."""
         values = {
@@ -191,6 +201,12 @@ class JobStore(Store[Job]):
     def resume(self, job_id: str) -> Job:
         """Start a job's training again from where its run stands."""
         return self.start(replace(self.get(job_id).training, resume=True))
+
+
+def stands_still(run: Path) -> bool:
+    """Whether the last that a training said is that it does."""
+    lines = progress(run, SAID_BYTES)
+    return bool(lines) and lines[-1].get("event") == "paused"
 
 
 def progress(run: Path, limit: int = LINE_BYTES) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from types import FrameType
 
 from dashboard.data_jobs import DataStore, Making, Progress, Step, commands
 from ple_model.cli import main as ple
+from ple_model.training.pause import Pause
 
 EVERY_S = 0.3
 """Progress is written so often at most, and at once where a stage begins or ends."""
@@ -32,7 +33,8 @@ def done(making: Making, step: Step) -> bool:
 
 def run(store: DataStore, job_id: str) -> int:
     """Run the job's commands; the exit status of the first that fails, else 0."""
-    making = store.get(job_id).making
+    job = store.get(job_id)
+    making, pause = job.making, Pause((store.pause_path(job),))
     for number, (step, words) in enumerate(zip(making.steps, commands(making), strict=True)):
         last, before = 0.0, ""
 
@@ -42,6 +44,11 @@ def run(store: DataStore, job_id: str) -> int:
             if stage != before or share >= 1 or now - last >= EVERY_S:
                 store.note(job_id, Progress(number, stage, share))
                 last, before = now, stage
+            pause.wait(
+                lambda: False,
+                lambda: store.note(job_id, Progress(number, stage, share, paused=True)),
+                lambda: store.note(job_id, Progress(number, stage, share)),
+            )
 
         hear(step, 0.0)
         print(f"$ ple {shlex.join(words)}", flush=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import access, background, studies, ui
+from dashboard import access, background, job_pause, studies, ui
 from dashboard.components.tune_form import shell
 from dashboard.guarded import guarded
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
-from dashboard.job_status import STATUS_COLOURS, STATUS_ICONS
 from dashboard.jobs import progress
 from dashboard.tune_jobs import TuneJob, command
 from dashboard.units import duration
@@ -48,16 +47,14 @@ def _done(job: TuneJob) -> int:
 
 
 def _card(job: TuneJob) -> None:
+    state = job_pause.state_of(background.tune_jobs(), job)
     with st.container(border=True, gap="xsmall", key=f"tuning-{job.id}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             ui.markdown(f"**{job.label}**")
-            ui.badge(t(f"job.{job.status}"), icon=STATUS_ICONS[job.status], color=STATUS_COLOURS[job.status])
+            job_pause.mark(state)
         if job.active:
             _live(job)
-            ui.button(
-                t("job.stop"), icon=":material/stop:", key=f"tune-stop-{job.id}", on_click=background.tune_jobs().stop,
-                args=(job.id,), disabled=job.stop or not access.may_change(), help=t("tune.stop_help"),
-            )  # fmt: skip
+            job_pause.buttons(background.tune_jobs(), job, state, "tune", t("tune.stop_help"))
         else:
             _ended(job)
         with ui.expander(t("job.log")):
@@ -67,7 +64,7 @@ def _card(job: TuneJob) -> None:
 
 def _live(job: TuneJob) -> None:
     if job.status == "queued":
-        ui.caption(t("job.waiting"))
+        ui.caption(job_pause.waiting(background.stores()))
         return
     if job.tuning.find_rate:
         ui.caption(t("tune.finding"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sqlite3
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dashboard.job_store import Record, Status, Store, facts_of
-from dashboard.jobs import OVERRIDE, PRESET
+from dashboard.jobs import OVERRIDE, PRESET, stands_still
 from ple_model.errors import UserError
+from ple_model.training.pause import NAME as PAUSE
 from ple_model.tuning.record import MAX_TRIALS, PRUNERS, SAMPLERS, STRATEGIES, is_study, load_study, load_trials
 
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}(=[^\0\n]{1,300})?")
@@ -131,6 +133,19 @@ class TuneStore(Store[TuneJob]):
 
     def words(self, job: TuneJob) -> tuple[str, ...]:
         return command(job.tuning)
+
+    def pause_path(self, job: TuneJob) -> Path:
+        return job.tuning.study / PAUSE
+
+    def can_pause(self, job: TuneJob) -> bool:
+        """The finder alone is over before anybody could."""
+        return super().can_pause(job) and not job.tuning.find_rate
+
+    def stands_still(self, job: TuneJob) -> bool:
+        with contextlib.suppress(UserError, OSError):
+            study = job.tuning.study
+            return any(stands_still(study / "trials" / t.name) for t in load_trials(study) if not t.done)
+        return False
 
     def start(self, tuning: Tuning) -> TuneJob:
         """Queue it and start its worker; returns at once. A study that an active job works on is refused."""

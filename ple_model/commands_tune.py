@@ -163,6 +163,7 @@ def _tune(arguments: Arguments) -> int:
         raise UserError(MISSING)
     from ple_model.data.dataset.reader import Dataset
     from ple_model.stop_on_signals import stop_on_signals
+    from ple_model.training.pause import NAME as PAUSE
     from ple_model.tuning.begin import notes
     from ple_model.tuning.record import is_study
     from ple_model.tuning.report import report, table
@@ -175,6 +176,7 @@ def _tune(arguments: Arguments) -> int:
         _check_resumed(arguments, dataset)
     else:
         _begin(arguments, dataset)
+    (arguments.study / PAUSE).unlink(missing_ok=True)  # what a process before was asked for
     tell = _Teller(arguments.quiet)
     study = Study(arguments.study, tell)
     for said in notes(dataset, study.spec):

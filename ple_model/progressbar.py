@@ -81,6 +81,10 @@ class ProgressBar:
                 self._line(text)
         elif kind == "finished" and event.get("blend"):
             self._line(_blends(event["blend"]))
+        elif kind == "paused":
+            self._line(f"paused in epoch {event['epoch']} at step {event['step']}; remove state/pause of the run to go on")
+        elif kind == "continued":
+            self._line("going on")
         elif kind == "resumed":
             self._line(f"resumed in epoch {event['epoch']} at step {event['step']}")
 

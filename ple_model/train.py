@@ -30,6 +30,7 @@ from ple_model.new_run import create_run
 from ple_model.progress import Callback
 from ple_model.run import Run, load_run, lock_path
 from ple_model.start_from import StartFrom
+from ple_model.training.pause import NAME as PAUSE
 from ple_model.training.session import Options, Stop
 from ple_model.training.trainer import Trainer, drop_checkpoint
 
@@ -94,8 +95,10 @@ def train(
 
 
 def _sweep(run_dir: Path) -> None:
-    """Remove what a killed training left half written, and the stop file that ended the last one. Only under the lock."""
-    (run_dir / "state" / "stop").unlink(missing_ok=True)
+    """Remove what a killed training left half written, and files that asked the last one to stop or to stand still. Only
+    under the lock."""
+    for asked in ("stop", PAUSE):
+        (run_dir / "state" / asked).unlink(missing_ok=True)
     for folder in (run_dir, run_dir / "state", run_dir / "preprocess"):
         for torn in folder.glob(".*.tmp"):
             torn.unlink(missing_ok=True)

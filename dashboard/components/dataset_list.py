@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import access, reach, state, train_form, ui
+from dashboard import access, dataset_folders, reach, state, ui
 from dashboard.components.figure import table
 from dashboard.data_job_card import train_on
 from dashboard.i18n import t
@@ -16,7 +16,7 @@ from ple_model.data.dataset.manifest import DatasetManifest
 
 def dataset_list() -> None:
     """A row a dataset, and below it the one that is chosen."""
-    known = [Path(p) for p in train_form.datasets()]
+    known = [Path(p) for p in dataset_folders.datasets()]
     rows, opened = [], []
     for path in known:
         manifest = state.dataset_manifest(path)
@@ -30,13 +30,13 @@ def dataset_list() -> None:
     table(pd.DataFrame(rows), "datasets", height="content", column_config=counts)
     if st.session_state.get("dataset") not in [str(p) for p in opened]:
         st.session_state["dataset"] = str(opened[0])
-    chosen = ui.selectbox(t("datasets.look"), [str(p) for p in opened], key="dataset", format_func=train_form.short)
+    chosen = ui.selectbox(t("datasets.look"), [str(p) for p in opened], key="dataset", format_func=dataset_folders.short)
     dataset(Path(chosen))
 
 
 def _row(path: Path, m: DatasetManifest) -> dict[str, object]:
     return {
-        t("datasets.dataset"): train_form.short(str(path)),
+        t("datasets.dataset"): dataset_folders.short(str(path)),
         t("datasets.source"): m.source,
         t("datasets.train_rows"): m.splits.get("train", 0),
         t("datasets.rows"): m.rows,

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import access, background, places, state, train_form, ui
+from dashboard import access, background, dataset_folders, places, state, ui
 from dashboard.chosen_config import chosen
 from dashboard.components import put
 from dashboard.i18n import t
@@ -68,11 +68,11 @@ def shell(words: tuple[str, ...]) -> str:
 
 def _asked() -> tuple[Tuning | None, str]:
     """(the study; None and why where something is missing or wrong)."""
-    known = train_form.datasets()
+    known = dataset_folders.datasets()
     one, two = st.columns(2)
     with one:
         dataset = ui.selectbox(
-            t("train.data"), known, index=0 if known else None, key="tune_data", format_func=train_form.short,
+            t("train.data"), known, index=0 if known else None, key="tune_data", format_func=dataset_folders.short,
             placeholder=t("train.data_none"),
         )  # fmt: skip
         preset = ui.selectbox(
@@ -93,7 +93,7 @@ def _asked() -> tuple[Tuning | None, str]:
     if not dataset:
         return None, t("train.need_data")
     try:
-        place = train_form.place_of(dataset)
+        place = dataset_folders.place_of(dataset)
         if place is None:
             return None, t("train.not_dataset", path=dataset)
         if places.NAME.fullmatch(name or "") is None:

@@ -47,6 +47,8 @@ class Remaining:
         """When the end began, and the time of its last line."""
         self._baselines: tuple[float, float, float] | None = None
         """When the baselines began, their share that is done, and when that was said."""
+        self._paused: float | None = None
+        """When it began to stand still."""
         self._warming = False
         """Whether the next line of a step is a process's first: its libraries warm up, and it says nothing of the pace."""
 
@@ -73,11 +75,24 @@ class Remaining:
             self._before, self._began = (now, self._step), None
             self._end, self._warming = (now, now) if self._phase > 2 else None, True
             self._baselines = None
+        elif event == "paused":
+            self._paused = now
+        elif event == "continued" and self._paused is not None:
+            self._skip(max(now - self._paused, 0.0))
         elif event == "ending":
             self._end, self._baselines = (now if self._end is None else self._end[0], now), None
         elif event == "baselines":
             began = now if self._baselines is None else self._baselines[0]
             self._baselines = (began, float(line.get("share") or 0.0), now)
+
+    def _skip(self, seconds: float) -> None:
+        """So long it stood still: nothing began as early as it seems."""
+        self._paused = None
+        self._began = None if self._began is None else self._began + seconds
+        self._before = None if self._before is None else (self._before[0] + seconds, self._before[1])
+        self._end = None if self._end is None else (self._end[0] + seconds, self._end[1] + seconds)
+        b = self._baselines
+        self._baselines = None if b is None else (b[0] + seconds, b[1], b[2] + seconds)
 
     def _took(self, phase: int, step: int, now: float) -> None:
         if self._warming:

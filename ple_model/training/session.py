@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -30,6 +31,8 @@ class Options:
     sample_customers: int = 2000
     baselines: bool = False
     """At the end, measure the dataset's baselines if it has none; without it what is there is carried."""
+    pause_files: tuple[Path, ...] = ()
+    """Files that ask for a pause while they are there, beside the run's own `state/pause`."""
     command: str | None = None
     """What makes the run again, kept in its manifest; a run that is resumed keeps the command that began it."""
 

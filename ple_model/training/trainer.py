@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from ple_model.run import Run, load_run, write_config
 from ple_model.skill import measure, stored
 from ple_model.start_from import WEIGHTS, drop_start, kept_start
 from ple_model.training.feed import on_device
+from ple_model.training.pause import NAME as PAUSE
+from ple_model.training.pause import Pause
 from ple_model.training.report import Report
 from ple_model.training.session import Options, Session, Stop, Stopped
 from ple_model.training.steps import Steps
@@ -83,7 +86,8 @@ class Trainer:
         self.report = Report(self.session, self.steps, progress)
         self.log = self.report.log
         self._stepping = 0.0
-        self._began, self._worked_before = time.monotonic(), position.worked
+        self._pause = Pause((run.path / "state" / PAUSE, *options.pause_files))
+        self._began, self._worked_before = self._pause.clock(), position.worked
         self._last_save = time.monotonic()
 
     def run_to_end(self) -> Run:
@@ -126,6 +130,7 @@ class Trainer:
 
         def tell(share: float) -> None:
             self.log.write("teacher", share=round(share, 4))
+            self._stand_still()
             if self._stopping():
                 raise Stopped
 
@@ -144,6 +149,7 @@ class Trainer:
 
         def tell(share: float, what: str) -> None:
             self.log.write("fit", share=round(share, 4), what=what)
+            self._stand_still()
             if self._stopping():
                 raise Stopped  # without a checkpoint: what is resumed is a start from the beginning
 
@@ -159,7 +165,7 @@ class Trainer:
 
     def _worked(self) -> float:
         """Seconds that this process and those before it have worked on the run."""
-        return self._worked_before + time.monotonic() - self._began
+        return self._worked_before + self._pause.clock() - self._began
 
     # --- one phase
 
@@ -191,7 +197,7 @@ class Trainer:
         self.model.train()
         if self.model.direct is not None:
             self.model.direct.set_blends({})  # training is for the whole; the shares are chosen at the end of the epoch
-        began, first = time.monotonic(), p.step
+        began, first = self._pause.clock(), p.step
         self.steps.measuring = 0.0
         batches = self.lessons.batches(
             "train", self.session.batch_size, shuffle=True, seed=self.config.training.seed, epoch=p.epoch, start=p.step
@@ -201,9 +207,9 @@ class Trainer:
             self.steps.take(inputs, self.log)
             p.step += 1
             p.total_steps += 1
-            self._stepping = time.monotonic() - began
+            self._stepping = self._pause.clock() - began
             p.seconds = before + self._stepping
-            self.report.step(p.step - first, time.monotonic() - began)
+            self.report.step(p.step - first, self._pause.clock() - began)
             if p.step < self.session.steps:
                 self._maybe_save()
                 self._check_stop()
@@ -241,7 +247,18 @@ class Trainer:
     def _stopping(self) -> bool:
         return self._stop() or (self.run.path / "state" / "stop").exists()
 
+    def _stand_still(self, save: Callable[[], None] | None = None) -> None:
+        """While somebody asks for a pause; `save` keeps the state first."""
+
+        def begin() -> None:
+            if save is not None:
+                save()
+            self.log.write("paused", epoch=self.position.epoch, step=self.position.step)
+
+        self._pause.wait(self._stopping, begin, lambda: self.log.write("continued", epoch=self.position.epoch))
+
     def _check_stop(self) -> None:
+        self._stand_still(self._checkpoint)
         if self._stopping():
             self._checkpoint()
             raise Stopped

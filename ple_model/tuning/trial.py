@@ -16,6 +16,7 @@ from ple_model.errors import UserError, did_you_mean
 from ple_model.progress import read_progress
 from ple_model.run import Run, load_run
 from ple_model.train import Options, train
+from ple_model.training.pause import NAME as PAUSE
 from ple_model.tuning.folds import fold_dataset, plan, without_test
 from ple_model.tuning.judge import FoldLosses, measured
 from ple_model.tuning.record import MEAN, StudySpec, TrialRecord, locked, train_command
@@ -100,7 +101,8 @@ class TrialRunner:
             raise Pruned
         run = train(
             place.data, path, config, preset=self.spec.preset, resume=True, device=self.spec.device, progress=told,
-            stop=lambda: pruned or self.stop(), options=Options(sample_customers=SAMPLE, command=self._command()),
+            stop=lambda: pruned or self.stop(),
+            options=Options(sample_customers=SAMPLE, command=self._command(), pause_files=(self.folder / PAUSE,)),
         )  # fmt: skip
         if run.manifest.status != "finished":
             raise Pruned if pruned else Interrupted

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,3 +152,27 @@ def test_more_rows_cost_more() -> None:
     assert few.seconds < many.seconds < 2 * few.seconds  # a part does not depend on them
     assert 0 < few.bytes < many.bytes
     assert few.now() >= few.seconds
+
+
+def test_a_job_that_makes_data_stands_still_where_it_says_how_far_it_is(
+    store: DataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its file is there, and goes on with what it did."""
+    said: list[bool] = []
+    work = Making(("synth",), events=tmp_path / "events", customers=100)
+    with monkeypatch.context() as patch:
+        patch.setattr(DataStore, "get", lambda self, job_id: SimpleNamespace(making=work, id="a" * 12))
+        asked = store.pause_path(store.get("a" * 12))
+        asked.parent.mkdir(parents=True, exist_ok=True)
+        asked.touch()
+
+        def look(seconds: float) -> None:
+            said.append(store.stands_still(store.get("a" * 12)))
+            if len(said) == 2:
+                asked.unlink()
+
+        patch.setattr("ple_model.training.pause.time", SimpleNamespace(sleep=look, monotonic=time.monotonic))
+        patch.setattr(making, "ple", lambda words, hear: hear("write", 1.0))
+        assert not making.run(store, "a" * 12)
+        assert said == [True, True]
+        assert not store.stands_still(store.get("a" * 12))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import train_form
+from dashboard import dataset_folders, train_form
 from dashboard.i18n import catalogue
 from dashboard.server import DEBUG, RUNS_VARIABLE
 from ple_model.data.dataset.reader import Dataset
@@ -56,7 +56,7 @@ def test_with_debug_the_exception_is_shown(tmp_path: Path, monkeypatch: pytest.M
 def test_settings_typed_into_the_form_end_in_a_sentence(
     tmp_path: Path, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_form, "datasets", lambda: [str(tiny_dataset.path)])
+    monkeypatch.setattr(dataset_folders, "datasets", lambda: [str(tiny_dataset.path)])
     app = opened(tmp_path, monkeypatch)
     app.session_state["train_data"] = str(tiny_dataset.path)
     for typed in TYPED:

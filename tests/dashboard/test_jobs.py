@@ -14,10 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.i18n import catalogue
+from dashboard.job_card import held as held_seconds
+from dashboard.job_pause import state_of, waiting
 from dashboard.jobs import Job, JobStore, Training, held, jobs_root, progress
 from ple_model.errors import UserError
 from tests.dashboard.plain_worker import plan
 
+EN = catalogue("en")
 REPO = Path(__file__).resolve().parents[2]
 QUICK = (sys.executable, "-c", "print('trained')")
 BLOCK = "import sys, pathlib; p = pathlib.Path(sys.argv[1]); p.touch(); open(sys.argv[2]).read()"
@@ -273,3 +277,31 @@ def test_a_list_of_jobs_that_an_earlier_release_made_is_read_on(store: JobStore,
             db.execute(f"ALTER TABLE trainings DROP COLUMN {column}")
     assert [j.training.parent for j in store.jobs()] == [None]
     until(lambda: not store.jobs()[0].active)
+
+
+def test_a_paused_job_is_asked_by_a_file_is_told_by_its_last_line_and_can_be_stopped(store: JobStore, tmp_path: Path) -> None:
+    blocked = Blocked(tmp_path, "x")
+    job = start(store, tmp_path / "a", blocked.command)
+    until(lambda: blocked.started.exists() and store.get(job.id).status == "running")
+    job = store.get(job.id)
+    store.pause(job.id)
+    assert state_of(store, job) == "running"  # it has no folder yet: nobody would look
+    (tmp_path / "a" / "state").mkdir(parents=True)
+    store.pause(job.id)
+    assert state_of(store, job) == "pausing"
+    with (tmp_path / "a" / "progress.jsonl").open("w") as said:
+        said.write('{"event": "paused", "time": 1.0, "epoch": 1, "step": 3}\n')
+    assert state_of(JobStore(store.root), store.get(job.id)) == "paused"  # whoever looks, also after a restart of the server
+    assert waiting((store,)) == EN["job.waiting_paused"]
+    store.go_on(job.id)
+    assert state_of(store, job) == "running"
+    store.pause(job.id)
+    store.stop(job.id)
+    until(lambda: not store.get(job.id).active)
+    assert state_of(store, store.get(job.id)) == "stopped"
+
+
+def test_the_time_that_a_training_stands_still_is_told_apart() -> None:
+    lines = [{"event": e, "time": t} for e, t in (("paused", 10.0), ("continued", 25.0), ("step", 30.0), ("paused", 40.0))]
+    assert held_seconds(lines) == (15.0, 40.0)
+    assert held_seconds([*lines, {"event": "resumed", "time": 99.0}]) == (0.0, None)

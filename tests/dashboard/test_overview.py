@@ -18,7 +18,7 @@ from analysis.checks.finding import Finding
 from analysis.results.explanation_parts import Standing
 from analysis.stats.skill import judged_skill
 from analysis.verdict import State
-from dashboard import background, state, train_form
+from dashboard import background, dataset_folders, state
 from dashboard.i18n import catalogue
 from dashboard.server import READ_ONLY_VARIABLE
 from dashboard.state import answers
@@ -180,7 +180,7 @@ def test_what_follows_from_a_cause_is_folded_beneath_it_and_missing_baselines_ar
 def test_any_dataset_at_hand_can_be_shown_and_left_again(
     runs: Path, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train_form, "datasets", lambda: [str(tiny_dataset.path), str(runs / "tiny" / "sample")])
+    monkeypatch.setattr(dataset_folders, "datasets", lambda: [str(tiny_dataset.path), str(runs / "tiny" / "sample")])
     diagnose(runs / "tiny", tiny_dataset)
     app = opened(runs, monkeypatch, "overview", run="tiny", data=tiny_dataset.path.name)
     assert f"`{tiny_dataset.path}`" in text(app)

@@ -103,7 +103,7 @@ def test_what_is_started_remembers_the_run_that_was_looked_at(place: Path, monke
 def test_measuring_asks_for_a_few_steps_of_what_is_shown(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     told = {"seconds": 600.0, "rss_mb": 2048.0, "timed": 16, "epochs": [8, 2], "parameters": 1234}
-    monkeypatch.setattr("dashboard.train_form.answer", lambda words, *rest: (asked.append(words), told)[1])
+    monkeypatch.setattr("dashboard.train_estimate.answer", lambda words, *rest: (asked.append(words), told)[1])
     app = form(place, monkeypatch)
     app.text_area(key="train_set").set_value("training.seed=3").run()
     assert asked == []  # nothing is measured until it is asked for

@@ -11,14 +11,17 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import load_run
 from ple_model.train import Options, train
+from ple_model.training import pause
 from tests.drills.process import load_optimizers
 from tests.fakes import tiny_config
 
@@ -61,6 +64,26 @@ def killed_at_step(n: int) -> Callable[[], bool]:
         return False
 
     return stop
+
+
+def paused(data: Path, run: Path, n: int, then: Callable[[], None]) -> None:
+    """A training that stands still from the n-th time on that it looks whether it shall stop; `then` at its third look."""
+    left, looks = [n], [3]
+
+    def stop() -> bool:
+        left[0] -= 1
+        if left[0] == 0:
+            (run / "state" / pause.NAME).touch()
+        return False
+
+    def sleep(seconds: float) -> None:
+        looks[0] -= 1
+        if looks[0] == 0:
+            then()
+
+    pause.time = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)  # type: ignore[assignment]
+    one_training(data, run, stop)
+    assert looks[0] <= 0, "it did not stand still"
 
 
 def kill_at_file(name: str, n: int, *, before: bool) -> None:
@@ -107,6 +130,8 @@ def main(data: Path, out: Path) -> dict[str, object]:
             for k in (("calibration.json", 1, False), ("metrics.json", 1, True), ("sample", 1, False))
         ],
     }
+    asked = out / "paused" / "state" / pause.NAME
+    scenarios["paused"] = [lambda run: paused(data, run, 3, die), lambda run: paused(data, run, 4, asked.unlink)]
     for name, attempts in scenarios.items():
         run = out / name
         statuses = [forked(lambda a=attempt, r=run: a(r)) for attempt in attempts]

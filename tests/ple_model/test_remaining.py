@@ -31,10 +31,16 @@ def ratios(lines: Iterable[Line], end: float, after: float) -> list[float]:
 
 
 def training(
-    pace: dict[int, float], *, later: float = 0.6, aside: float = 2.0, end: float = 8.0, pause: float = 0
+    pace: dict[int, float],
+    *,
+    later: float = 0.6,
+    aside: float = 2.0,
+    end: float = 8.0,
+    pause: float = 0,
+    process: bool = False,
 ) -> Iterator[Line]:
     """Five epochs and two, of 50 steps. `pace`: seconds a step by epoch (1.0 where none is given); `later`: of phase 2;
-    `pause`: it is stopped so long in the third epoch."""
+    `pause`: it is stopped so long in the third epoch, or stands still where its `process` stays."""
     now = 0.0
     yield {
         "event": "start", "time": now, "epochs": [5, 2], "max_epochs": 100, "steps_per_epoch": 50,
@@ -49,9 +55,9 @@ def training(
             now += each
             yield {"event": "step", "time": now, "epoch": epoch, "phase": phase, "step": step, "steps": 50}
             if pause and epoch == 3 and step == 25:
-                yield {"event": "stopped", "time": now, "epoch": 3, "step": 25}
+                yield {"event": "paused" if process else "stopped", "time": now, "epoch": 3, "step": 25}
                 now += pause
-                yield {"event": "resumed", "time": now, "epoch": 3, "phase": 1, "step": 25}
+                yield {"event": "continued" if process else "resumed", "time": now, "epoch": 3, "phase": 1, "step": 25}
         now += aside
         yield {"event": "epoch", "time": now, "epoch": epoch, "phase": phase, "seconds": 50 * each}
     yield {"event": "finished", "time": now + end}
@@ -82,8 +88,9 @@ def test_a_process_that_warms_up_at_its_first_step_does_not_count() -> None:
     assert max(found[:40]) < 1.2
 
 
-def test_what_is_between_a_stop_and_its_resume_is_no_time_of_training() -> None:
-    plain, paused = list(training({})), list(training({}, pause=10_000))
+@pytest.mark.parametrize("process", [False, True], ids=["stopped", "paused"])
+def test_while_it_is_stopped_or_stands_still_is_no_time_of_training(process: bool) -> None:
+    plain, paused = list(training({})), list(training({}, pause=10_000, process=process))
     end = plain[-1]["time"]
     whole = [(line, line["time"] - (10_000 if line["time"] > 10_000 else 0)) for line in paused]
     left = Remaining()

@@ -32,7 +32,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("scenario", "kills"), [("steps", 3), ("files", 3), ("end", 3)])
+@pytest.mark.parametrize(("scenario", "kills"), [("steps", 3), ("files", 3), ("end", 3), ("paused", 1)])
 def test_killed_and_resumed_training_ends_with_the_same_bits(outcome: dict[str, Any], scenario: str, kills: int) -> None:
     assert outcome[scenario]["killed"] == kills
     assert outcome[scenario]["last"] == 0
@@ -40,7 +40,7 @@ def test_killed_and_resumed_training_ends_with_the_same_bits(outcome: dict[str, 
     assert outcome[scenario]["digest"] == outcome["whole"]["digest"]
 
 
-@pytest.mark.parametrize("scenario", ["steps", "files", "end"])
+@pytest.mark.parametrize("scenario", ["steps", "files", "end", "paused"])
 def test_killed_and_resumed_training_reports_each_epoch_once_with_the_same_numbers(
     outcome: dict[str, Any], scenario: str
 ) -> None:
@@ -48,6 +48,6 @@ def test_killed_and_resumed_training_reports_each_epoch_once_with_the_same_numbe
     assert outcome[scenario]["epochs"] == outcome["whole"]["epochs"]
 
 
-@pytest.mark.parametrize("scenario", ["steps", "files", "end"])
+@pytest.mark.parametrize("scenario", ["steps", "files", "end", "paused"])
 def test_nothing_half_written_is_left_behind(outcome: dict[str, Any], scenario: str) -> None:
     assert outcome[scenario]["left"] == []
