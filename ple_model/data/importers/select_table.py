@@ -167,7 +167,8 @@ def _readings(
 def _right(spec: TableSpec, readings: Mapping[str, Reading]) -> str:
     """SQL: can a row be read, with all that every row needs?"""
     keys = [f"({r.converted}) IS NOT NULL" for c, r in readings.items() if any(s.name == c and s.key for s in spec.columns)]
-    return " AND ".join([*keys, *(f"(({r.value}) IS NULL OR ({r.converted}) IS NOT NULL)" for r in readings.values())]) or "true"
+    read = [f"(({r.value}) IS NULL OR ({r.converted}) IS NOT NULL)" for r in readings.values()]
+    return " AND ".join([*keys, *read]) or "true"
 
 
 def _is_card(expressions: Mapping[str, str]) -> str:
