@@ -18,6 +18,7 @@ MODULES = (
     "ple_model.bench.adatt",
     "ple_model.bench.read",
     "ple_model.bench.build",
+    "ple_model.bench.neighbour",
     "ple_model.bench.forecast",
     "ple_model.bench.few_labels",
     "ple_model.bench.anomaly",
@@ -31,6 +32,7 @@ MODULES = (
     "analysis.bench.sae",
     "analysis.bench.reasons",
     "dashboard.bench",
+    "dashboard.bench_viewers",
 )
 
 NOT_YET = {

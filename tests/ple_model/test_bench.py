@@ -105,12 +105,32 @@ def test_the_list_names_every_benchmark_and_what_has_none(capsys: pytest.Capture
     assert main(["bench", "--list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     measured = "scan head train-step forward adatt read build diagnose diagnose-memory skill whatif explain sae page"
-    measured += " forecast labels anomaly neighbours sharing reasons"
+    measured += " forecast labels anomaly neighbours sharing reasons neighbour viewers"
     assert set(found["benchmarks"]) == set(measured.split())
     assert set(found["not_yet"]) == set(NOT_YET)
     assert not set(NOT_YET) & set(benchmarks())
     assert main(["bench", "--list"]) == 0
     assert "gpu" in capsys.readouterr().out
+
+
+def test_a_form_of_the_neighbour_finds_nothing_that_this_process_was_started_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ple_model.bench import neighbour
+
+    monkeypatch.setattr(neighbour, "_cores", lambda: [0, 1])
+    for name in ("OMP_NUM_THREADS", "OMP_PROC_BIND", "GOMP_SPINCOUNT", "PLE_BOUND"):
+        monkeypatch.setenv(name, "1")
+    found = {k: neighbour.environment(form) for k, form in neighbour.FORMS.items()}
+    left = {k: {n for n in v if n.startswith(("OMP_", "GOMP_", "PLE_BOUND"))} for k, v in found.items()}
+    ours = {"OMP_PROC_BIND", "GOMP_SPINCOUNT", "PLE_BOUND"}
+    assert left == {"free": set(), "bound": {"OMP_PROC_BIND"}, "one": set(), "train": set(), "pool": set(), "app": ours}
+
+
+def test_the_neighbour_s_ratio_is_of_pairs_measured_one_after_the_other() -> None:
+    from ple_model.bench.neighbour import _row
+
+    row = _row("train", [(100.0, 0.1), (200.0, 0.2), (10.0, 1.5)], [(60.0, 0.0), (90.0, 0.1), (9.0, 1.0)])
+    assert (row.value, row.low, row.high, row.met) == (0.6, 0.45, 0.9, True)
+    assert (row.ours, row.reference, row.detail["cores of others, alone"]) == (60.0, 100.0, 0.2)
 
 
 @pytest.mark.parametrize("name", ["scan", "head"])

@@ -191,3 +191,23 @@ def test_the_module_runs_as_a_command() -> None:
     )  # fmt: skip
     assert done.returncode == 0
     assert done.stdout.startswith("v3_14")
+
+
+@pytest.mark.parametrize(
+    ("words", "bound"),
+    [
+        (["tune", "none", "study"], True),
+        (["tune", "none", "study", "--workers", "2"], False),
+        (["estimate", "none"], True),
+        (["train", "none", "run"], True),
+    ],
+)
+def test_what_trains_alone_in_its_process_binds_its_threads(
+    words: list[str], bound: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[bool] = []
+    for module in ("tune", "estimate", "model"):
+        monkeypatch.setattr(f"ple_model.commands_{module}.settle", lambda threads=None, *, bind=False: said.append(bind))
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert said == [bound]

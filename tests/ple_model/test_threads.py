@@ -31,7 +31,7 @@ if __name__ == "__main__":
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this process's own settings, and they are as before when the test is over."""
-    for name in ("OMP_PROC_BIND", "OMP_NUM_THREADS", threads.BOUND, threads.CORES):
+    for name in ("OMP_PROC_BIND", "OMP_NUM_THREADS", *threads.WAITING, threads.BOUND, threads.CORES):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
@@ -66,6 +66,20 @@ def test_the_server_is_bound_and_the_commands_that_it_starts_are_not(monkeypatch
         monkeypatch.setenv(name, value)
     threads.settle()
     assert bound() is None
+
+
+def test_bound_threads_sleep_after_a_while_unless_the_user_said_how_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads.settle(2, bind=True)
+    assert os.environ["GOMP_SPINCOUNT"] == str(threads.SPINS)
+    threads.settle(2)
+    assert "GOMP_SPINCOUNT" not in os.environ
+    for name in threads.WAITING:
+        with monkeypatch.context() as said:
+            said.setenv(name, "7")
+            threads.settle(2, bind=True)
+            assert (os.environ[name], bound(), os.environ[threads.BOUND]) == ("7", "close", "OMP_PROC_BIND")
+            threads.settle(2)
+            assert (os.environ[name], bound()) == ("7", None)
 
 
 def test_a_process_that_loaded_torch_already_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
