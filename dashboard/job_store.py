@@ -201,6 +201,7 @@ class Store(Generic[J]):
         """Queue a job and start its worker; returns at once. A folder that an active job writes is refused with `taken`."""
         _writable()
         self.reconcile()
+        _sweep(self.root)
         job_id = uuid.uuid4().hex[:12]
         row = {"id": job_id, **values, "status": "queued", "created": time.time()}
         with self._db() as db:
@@ -281,6 +282,20 @@ def _writable() -> None:
     """`UserError` in a server that lets nobody change anything."""
     if read_only():
         raise UserError("the app is read-only: no job is started or stopped here")
+
+
+def _sweep(root: Path) -> None:
+    """Remove half-written files of processes that are gone (`staging.staged_file`: `.NAME.PID.tmp`): nobody else would."""
+    for left in root.glob(".*.*.tmp"):
+        pid = left.name.split(".")[-2]
+        if not pid.isdecimal() or len(pid) > 10:
+            continue
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except OSError:  # it lives, and belongs to another user
+            continue
 
 
 def checked_id(job_id: str) -> str:

@@ -71,6 +71,18 @@ def test_a_quick_command_finishes_and_its_output_is_in_the_log(store: JobStore, 
     assert store.log_tail(job.id) == "trained\n"
 
 
+def test_what_a_killed_process_had_half_written_is_gone_with_the_next_job(store: JobStore, tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    store.root.mkdir(parents=True)
+    dead, alive, other = (store.root / n for n in (f".x.progress.{gone.pid}.tmp", f".x.progress.{os.getpid()}.tmp", ".x.y.tmp"))
+    for file in (dead, alive, other):
+        file.touch()
+    job = start(store, tmp_path / "a", QUICK)
+    assert (dead.exists(), alive.exists(), other.exists()) == (False, True, True)
+    until(lambda: not store.get(job.id).active)
+
+
 def test_a_failing_command_is_failed_with_its_exit_status(store: JobStore, tmp_path: Path) -> None:
     job = start(store, tmp_path / "a", (sys.executable, "-c", "raise SystemExit(3)"))
     until(lambda: not store.get(job.id).active)
