@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.written import rows_of_training
 from ple_model.data.dataset.reader import Dataset
-from ple_model.row_loss import Yardstick, of_binary, of_own
+from ple_model.row_loss import Yardstick, among, of_binary, of_own
 from ple_model.skill import StoredBaselines, stored, stored_by_key
 from ple_model.yardsticks import of_run, usable
 
@@ -65,8 +65,8 @@ class Judge:
         y = label.double().cpu().numpy()
         there = judge.known(np.where(y < 0, np.nan, y) if judge.kind != "regression" else y)
         found = {
-            "constant": _placed(judge.of_constant(y[there]), there),
-            "model": _placed(self._loss(task, y, value, there), there),
+            "constant": among(judge.of_constant(y[there]), there),
+            "model": among(self._loss(task, y, value, there), there),
         }
         for name, loss in self.others.get(task, {}).items():
             place = rows - self.first
@@ -106,12 +106,6 @@ def _calibrated(p: Array, calibration: CalibrationMap | None) -> Array:
     if calibration is None:
         return p
     return np.where(np.isfinite(p), calibration(np.where(np.isfinite(p), p, 0.5)), np.nan)
-
-
-def _placed(values: Array, there: NDArray[np.bool_]) -> Array:
-    out = np.full(len(there), np.nan)
-    out[there] = values
-    return out
 
 
 def _rows(found: StoredBaselines, task: str) -> dict[str, Array]:

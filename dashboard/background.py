@@ -6,23 +6,18 @@ for, so that any tab can follow and stop it.
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from analysis import Diagnosis, diagnose
-from analysis.fingerprint import Why, data_mark, files_mark
+from analysis.fingerprint import data_mark, files_mark
 from dashboard import access, state
 from dashboard.data_jobs import DataStore
 from dashboard.jobs import JobStore, jobs_root
-from dashboard.model_lock import model_lock
+from dashboard.running import Asking, Drawing, Fitting, Measuring, Wanted
 from dashboard.server import ROOT, read_only
 from dashboard.tune_jobs import TuneStore
 from ple_model.baseline_folder import why_not
@@ -48,54 +43,6 @@ def tune_jobs() -> TuneStore:
 def stores() -> tuple[JobStore, DataStore, TuneStore]:
     """All that may have the machine."""
     return jobs(), data_jobs(), tune_jobs()
-
-
-class MeasurementStopped(Exception):
-    """The reader stopped a measurement."""
-
-
-@dataclass
-class Measuring:
-    """One measurement of a run in a thread of its own, so that its progress shows and it can be stopped from any tab.
-
-    A thread cannot see the session, so pages poll this record.
-    """
-
-    path: Path
-    data: Path | None = None
-    """The dataset whose customers it measures; None: the run's own sample."""
-    share: float = 0.0
-    what: str = ""
-    stop: bool = False
-    error: str | None = None
-    result: Diagnosis | None = None
-    why: Why | None = None
-    """Why it measures, as soon as it is known."""
-    thread: threading.Thread | None = field(default=None, repr=False)
-
-    @property
-    def alive(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
-
-    def note(self, share: float, what: str) -> None:
-        self.share, self.what = share, what
-        if self.stop:
-            raise MeasurementStopped
-
-    def hear(self, why: Why) -> None:
-        self.why = why
-
-    def work(self) -> None:
-        try:
-            with model_lock(self.path):
-                self.result = diagnose(state.run(self.path), self.data, progress=self.note, tell=self.hear)
-        except MeasurementStopped:
-            self.error = ""
-        except UserError as e:
-            self.error = str(e)
-        except Exception as e:  # a fault of ours must be shown, not swallowed by a thread
-            self.error = f"{type(e).__name__}: {e}"
-            raise
 
 
 @st.cache_resource(show_spinner=False)
@@ -146,34 +93,6 @@ def measure_again(path: Path, data: Path | None = None) -> None:
     _measurements().pop(_mark(path, data), None)
 
 
-@dataclass
-class Drawing:
-    """One map of the experts' outputs, drawn by a process of its own, so that it can be stopped."""
-
-    process: subprocess.Popen[str]
-    stage: str = ""
-    error: str = ""
-    stopped: bool = False
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def follow(self) -> None:
-        """Read the stages until the process ends (in a thread)."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.stage = line.strip() or self.stage
-        said = self.process.stderr.read() if self.process.stderr is not None else ""
-        if self.process.wait() and not self.stopped:
-            self.error = said.strip().splitlines()[-1] if said.strip() else f"the map ended with {self.process.returncode}"
-
-    def end(self) -> None:
-        """Stop it (a callback)."""
-        self.stopped = True
-        self.process.terminate()
-
-
 @st.cache_resource(show_spinner=False)
 def _drawings() -> dict[tuple[str, int], Drawing]:
     return {}
@@ -195,16 +114,6 @@ def draw(folder: Path, seed: int) -> None:
     )  # fmt: skip
     task = _drawings()[str(folder), seed] = Drawing(process)
     threading.Thread(target=task.follow, name=f"map {folder.name}", daemon=True).start()
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What of an encoder is worked out for whose customers."""
-
-    encoder: Path
-    run: Path
-    data: Path | None = None
-    """None: the run's own sample."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -229,44 +138,6 @@ def encode(wanted: Wanted) -> None:
     )  # fmt: skip
     task = _encodings()[wanted] = Drawing(process)
     threading.Thread(target=task.follow, name=f"encode {wanted.encoder.name}", daemon=True).start()
-
-
-@dataclass
-class Fitting:
-    """The baselines of a run's dataset, or of its stored customers, measured by a process of its own, so that it can be
-    stopped."""
-
-    process: subprocess.Popen[str]
-    share: float = 0.0
-    what: str = ""
-    error: str = ""
-    stopped: bool = False
-    said: str = ""
-    """The last line that is no progress: a fault, or where it is kept."""
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def follow(self) -> None:
-        """Read the progress until the process ends (in a thread)."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            if found := PROGRESS.match(line):
-                self.share, self.what = int(found[1]) / 100, found[2]
-            elif line.strip():
-                self.said = line.strip()
-        if self.process.wait() and not self.stopped:
-            self.error = self.said or f"the baselines ended with {self.process.returncode}"
-
-    def end(self) -> None:
-        """Stop it (a callback)."""
-        self.stopped = True
-        self.process.terminate()
-
-
-PROGRESS = re.compile(r"\s*(\d+)% (.+)")
-"""A line of `ple baselines`."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -301,38 +172,6 @@ def no_baselines(path: Path) -> str:
         return why_not(folder, DatasetManifest.load(folder))
     except UserError as e:
         return str(e)
-
-
-@dataclass
-class Asking:
-    """What a command of `ple` says as JSON, asked by a process of its own, so that it can be stopped."""
-
-    process: subprocess.Popen[str]
-    result: dict[str, Any] | None = None
-    error: str = ""
-    stopped: bool = False
-    thread: threading.Thread | None = field(default=None, repr=False)
-
-    @property
-    def alive(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
-
-    def follow(self) -> None:
-        """Wait for its answer (in a thread). A command that found a problem (1) has said it in its answer."""
-        out, said = self.process.communicate()
-        try:
-            found = json.loads(out) if self.process.returncode in (0, 1) else None
-        except ValueError:
-            found = None
-        if isinstance(found, dict):
-            self.result = found
-        elif not self.stopped:
-            self.error = said.strip().splitlines()[-1] if said.strip() else f"it ended with {self.process.returncode}"
-
-    def end(self) -> None:
-        """Stop it (a callback)."""
-        self.stopped = True
-        self.process.terminate()
 
 
 MOST_ANSWERS = 64

@@ -31,7 +31,7 @@ from ple_model.errors import UserError
 from ple_model.linear import Matrix, Predict, Standardiser, fit_linear
 from ple_model.metrics import BY_KIND, Metrics, auc, class_metrics, spearman
 from ple_model.reachable import ReachableRows
-from ple_model.row_loss import Yardstick, centre, yardstick
+from ple_model.row_loss import Yardstick, among, centre, yardstick
 from ple_model.schema import RAW_PART
 from ple_model.sources import source_digest
 from ple_model.tasks import TASKS, TaskSpec
@@ -120,7 +120,7 @@ class _Fitting:
         if judge is None:
             return None
         known, there = judge.known(label), judge.known(rest)
-        columns = {f"constant:{spec.name}": _spread(judge.of_constant(rest[there]), there)}
+        columns = {f"constant:{spec.name}": among(judge.of_constant(rest[there]), there)}
         if not there.any():
             return TaskBaselines(judge, int(known.sum()), {}), columns
         for name, answer in self._answers(spec, judge, label, known, there, tell):
@@ -128,8 +128,8 @@ class _Fitting:
             loss = of(rest[there], answer)
             if name == "reachable":  # of a row that nothing is told of it is not known, which is no miss
                 loss = np.where(np.isfinite(answer) if answer.ndim == 1 else np.isfinite(answer).all(axis=1), loss, np.nan)
-            columns[f"{name}:{spec.name}"] = _spread(loss, there)
-            columns |= {k: _spread(v, there) for k, v in _for_metrics(f"{name}:{spec.name}", spec, rest[there], answer).items()}
+            columns[f"{name}:{spec.name}"] = among(loss, there)
+            columns |= {k: among(v, there) for k, v in _for_metrics(f"{name}:{spec.name}", spec, rest[there], answer).items()}
         return TaskBaselines(judge, int(known.sum()), self._splits(spec.name, columns, there)), columns
 
     def _splits(self, task: str, columns: Mapping[str, Array], there: NDArray[np.bool_]) -> dict[str, SplitBaselines]:
@@ -190,13 +190,6 @@ class _Fitting:
         if best[1] and baseline == "prior_spend":
             self.notes.append(f"prior_spend of {spec.name}: {best[1]} tells most on the training rows")
         return best[1] or None
-
-
-def _spread(values: Array, there: NDArray[np.bool_]) -> Array:
-    """[m] values of the rows `there` [n] -> [n], NaN elsewhere."""
-    out = np.full(len(there), np.nan)
-    out[there] = values
-    return out
 
 
 def _offset(judge: Yardstick, predict: Predict, x: Matrix, y: Array) -> Predict:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ple_model.arguments import assignment, file_in
+from ple_model.arguments import PROCESSES, assignment, device, file_in
 
 Arguments = argparse.Namespace
 
@@ -36,6 +36,16 @@ def listener(arguments: Arguments) -> Listener | None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The `--json` switch, the same everywhere."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """`--device`, `--threads`, `--quiet` and `--language` of a training, the same everywhere."""
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
+    parser.add_argument(
+        "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
+    )
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

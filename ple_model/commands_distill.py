@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ple_model.arguments import COUNT, PROCESSES, assignment, device, file_in, folder_in, folder_out
-from ple_model.commands import Arguments, Command, add_json
+from ple_model.arguments import COUNT, assignment, file_in, folder_in, folder_out
+from ple_model.commands import Arguments, Command, add_json, add_running
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.progressbar import ProgressBar
@@ -45,12 +45,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="train the same student without a teacher too, into this folder: twice the time",
     )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with OUT where it stopped, under its own config")
-    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
-    parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
-    parser.add_argument(
-        "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
-    )
+    add_running(parser)
     parser.add_argument(
         "--sample", type=COUNT, default=SAMPLE, metavar="N", help=f"customers stored with the run (default: {SAMPLE})"
     )

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ple_model.arguments import COUNT, COUNT_OR_NONE, PROCESSES, device, folder_in, folder_out
-from ple_model.commands import Arguments, Command, add_config, add_json
+from ple_model.arguments import COUNT, COUNT_OR_NONE, device, folder_in, folder_out
+from ple_model.commands import Arguments, Command, add_config, add_json, add_running
 from ple_model.commands_distill import DISTILL
 from ple_model.commands_export import EXPORT
 from ple_model.commands_predict import PREDICT
@@ -47,12 +47,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder-mode", choices=MODES, help="its weights stay, train, or adapters beside them do (default: frozen)"
     )
-    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--threads", type=PROCESSES, metavar="N", help="CPU threads (default: torch's own choice)")
-    parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
-    parser.add_argument(
-        "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
-    )
+    add_running(parser)
     parser.add_argument(
         "--no-baselines", action="store_true", help="do not measure at the end what simpler answers reach on the dataset"
     )

@@ -147,6 +147,13 @@ def yardstick(
     return Yardstick(spec.name, spec.kind, loss, len(y), tuple(float(v) for v in counts / counts.sum()))
 
 
+def among(values: Array, there: NDArray[np.bool_]) -> Array:
+    """[m] values of the rows `there` [n] -> [n], NaN elsewhere."""
+    out = np.full(len(there), np.nan)
+    out[there] = values
+    return out
+
+
 def loss_of(spec: TaskSpec) -> Loss:
     """By which loss a task is judged."""
     if spec.kind == "regression":

@@ -17,7 +17,8 @@ from analysis.stats.run import Statistics
 from ple_model.presence import is_part, part_key, plain_name
 
 
-def _inputs(s: Statistics, t: Thresholds) -> InputStats:
+def known_inputs(s: Statistics, t: Thresholds) -> InputStats:
+    """What was measured of the inputs, of rows enough to judge by."""
     if s.inputs is None:
         raise NotMeasured("Inputs were not measured.")
     need_rows(s.inputs.n, t)
@@ -27,7 +28,7 @@ def _inputs(s: Statistics, t: Thresholds) -> InputStats:
 @check("DATA-EMPTY-FEED", "Every part of the features is fed.", "data.presence")
 def empty_feed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """A part of `features` that is absent everywhere. Information where the source says that it never had the table."""
-    x = _inputs(s, t)
+    x = known_inputs(s, t)
     for key in sorted(k for k in x.absent if is_part(k)):
         share = x.absent_share(key)
         if share < t.part_absent:
@@ -66,7 +67,7 @@ def empty_feed(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 @check("DATA-NONFINITE", "Every feature value is a number.", "data.presence")
 def nonfinite(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """NaN or Inf in feature columns that claim to be present."""
-    x = _inputs(s, t)
+    x = known_inputs(s, t)
     bad = np.flatnonzero(x.nonfinite > 0)
     if len(bad):
         yield Finding(

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from analysis.checks.data import known_inputs
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.registry import NotMeasured, check, need_rows
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.expert import ExpertStats
-from analysis.stats.inputs import CAUSE_TEXT, InputStats
+from analysis.stats.inputs import CAUSE_TEXT
 from analysis.stats.run import Statistics
 from ple_model.presence import is_part
 
@@ -26,13 +27,6 @@ def _experts(s: Statistics, t: Thresholds) -> ExpertStats:
         raise NotMeasured("Expert outputs were not measured.")
     need_rows(s.experts.n, t)
     return s.experts
-
-
-def _inputs(s: Statistics, t: Thresholds) -> InputStats:
-    if s.inputs is None:
-        raise NotMeasured("Inputs were not measured.")
-    need_rows(s.inputs.n, t)
-    return s.inputs
 
 
 def _readers(s: Statistics, field: str) -> list[str]:
@@ -50,7 +44,7 @@ def _alive(s: Statistics, t: Thresholds) -> Iterator[tuple[int, str]]:
 
 def _starved(s: Statistics, t: Thresholds, expert: str) -> list[tuple[str, float, str]]:
     """(field, absent share, cause) of the inputs of `expert` that are missing nearly everywhere, feature parts left out."""
-    found = _inputs(s, t)
+    found = known_inputs(s, t)
     fields = [f for f in s.facts.reads.get(expert, ()) if not is_part(f)]
     return [(f, found.absent_share(f), found.cause(f)) for f in fields if found.absent_share(f) >= t.field_absent]
 
@@ -58,7 +52,7 @@ def _starved(s: Statistics, t: Thresholds, expert: str) -> list[tuple[str, float
 @check("EXP-ZERO-INPUT", "Every expert has input for nearly all rows.", HEALTH)
 def zero_input(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """An expert on zero fallback, or one of its fields missing everywhere; the weights are not to blame."""
-    e, inputs = _experts(s, t), _inputs(s, t)
+    e, inputs = _experts(s, t), known_inputs(s, t)
     for i, name in enumerate(e.names):
         share = float(e.fallback_share[i])
         missing = _starved(s, t, name)
@@ -114,7 +108,7 @@ def zero_input(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 @check("EXP-TEMPORAL-ZERO", "The transaction sequence is loaded.", HEALTH)
 def temporal_zero(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The reference's own row: temporal is zero because txn_seq is not loaded."""
-    e, inputs = _experts(s, t), _inputs(s, t)
+    e, inputs = _experts(s, t), known_inputs(s, t)
     absent = inputs.absent_share("txn_seq")
     for name in _readers(s, "txn_seq"):
         if absent < t.field_absent:
@@ -250,7 +244,7 @@ def nonfinite(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 @check("EXP-PERSLAY-PAD", "Persistence diagrams are padded and masked as they should be.", "data.diagrams")
 def perslay_pad(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Padding counted as points, points masked away, or death before birth."""
-    inputs = _inputs(s, t)
+    inputs = known_inputs(s, t)
     for field, (rows, valid, backwards, empty) in inputs.points.items():
         readers = _readers(s, field)
         if rows < t.min_rows or not readers:

@@ -94,10 +94,9 @@ class ExpertStats(Statistic):
 
     def effective_rank(self, name: str) -> float:
         """exp(H(spectrum / trace)): 1 for one direction, dim for a sphere; 0 for a constant output, NaN without rows."""
-        c = self.covariance(name)
-        if not np.isfinite(c).all():
+        spectrum = self._spectrum(name)
+        if spectrum is None:
             return float("nan")
-        spectrum = np.clip(np.linalg.eigvalsh((c + c.T) / 2), 0, None)
         mass = spectrum.sum()
         if mass <= 1e-12:
             return 0.0
@@ -106,12 +105,14 @@ class ExpertStats(Statistic):
 
     def outside_leading(self, name: str) -> float:
         """Share of the variance outside the leading direction: 0 for one direction, 1 - 1/dim for a sphere; NaN without any."""
+        spectrum = self._spectrum(name)
+        mass = 0.0 if spectrum is None else spectrum.sum()
+        return float(1 - spectrum.max() / mass) if spectrum is not None and mass > 1e-12 else float("nan")
+
+    def _spectrum(self, name: str) -> NDArray[np.float64] | None:
+        """[dim] variances along the principal directions; None without rows."""
         c = self.covariance(name)
-        if not np.isfinite(c).all():
-            return float("nan")
-        spectrum = np.clip(np.linalg.eigvalsh((c + c.T) / 2), 0, None)
-        mass = spectrum.sum()
-        return float(1 - spectrum.max() / mass) if mass > 1e-12 else float("nan")
+        return np.clip(np.linalg.eigvalsh((c + c.T) / 2), 0, None) if np.isfinite(c).all() else None
 
     def zero_rate(self, name: str) -> float:
         """Share of zero activations among the rows with input."""

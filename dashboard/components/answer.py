@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import background, ui
+from dashboard import background, running, ui
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
 
@@ -33,7 +33,7 @@ def answer(words: tuple[str, ...], mark: str, doing: str, key: str) -> dict[str,
     return None
 
 
-def _waiting(task: background.Asking, doing: str, key: str) -> None:
+def _waiting(task: running.Asking, doing: str, key: str) -> None:
     @st.fragment(run_every=0.7)
     def poll() -> None:
         if not task.alive:

@@ -8,7 +8,7 @@ import streamlit as st
 from analysis import embedding
 from analysis.figures import embedding as figures
 from analysis.vectors import sampled
-from dashboard import background, ui
+from dashboard import background, running, ui
 from dashboard.components.figure import show
 from dashboard.frame import Frame
 from dashboard.i18n import t
@@ -37,7 +37,7 @@ def section(frame: Frame) -> None:
 
 
 @st.fragment(run_every=1.0)
-def _progress(task: background.Drawing) -> None:
+def _progress(task: running.Drawing) -> None:
     if not task.alive:
         st.rerun()
     done = embedding.STAGES.index(task.stage) if task.stage in embedding.STAGES else 0

@@ -9,12 +9,12 @@ from analysis.figures import embedding as figures
 from analysis.results.sequences import LearnedMap
 from analysis.sequences.learned import STAGES
 from dashboard import background, ui
-from dashboard.background import Drawing, Wanted
 from dashboard.components import put
 from dashboard.components.figure import show
 from dashboard.components.linked import require
 from dashboard.frame import Frame
 from dashboard.i18n import t
+from dashboard.running import Drawing, Wanted
 from dashboard.server import read_only
 
 DRAWN = 5000

@@ -12,7 +12,7 @@ from analysis.checks.finding import Severity
 from analysis.figures import skill as figures
 from analysis.stats.skill import SPLITS, TaskSkill, judged_skill
 from analysis.verdict import FITTED, State, Word
-from dashboard import access, background, state, ui
+from dashboard import access, background, running, state, ui
 from dashboard.components import cards, put
 from dashboard.components.figure import show, table
 from dashboard.frame import Frame
@@ -135,7 +135,7 @@ def _offer(frame: Frame) -> None:
 
 
 @st.fragment(run_every=1.0)
-def _fitting(task: background.Fitting) -> None:
+def _fitting(task: running.Fitting) -> None:
     if not task.alive:  # the data hold other files now, so the page measures anew
         st.rerun()
     with st.container(border=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from analysis.sequences.learned import place
-from dashboard import background, state, ui
+from dashboard import running, state, ui
 from dashboard.components import put, sequence_customer, sequence_map, sequence_probe
 from dashboard.components.linked import require
 from dashboard.frame import Frame, start_with
@@ -54,7 +54,7 @@ def render(frame: Frame) -> None:
         file = place(encoder.path, frame.run.path, frame.data)
         learned = state.learned(file)
         if learned is None:
-            sequence_map.offer(background.Wanted(encoder.path, frame.run.path, frame.data))
+            sequence_map.offer(running.Wanted(encoder.path, frame.run.path, frame.data))
         else:
             sequence_map.section(frame, learned)
         sequence_customer.section(frame, encoder, learned)

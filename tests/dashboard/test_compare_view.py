@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
 from analysis import diagnose
-from dashboard import background
+from dashboard import background, running
 from dashboard.components.compare import names
 from dashboard.i18n import catalogue
 from dashboard.server import RUNS_VARIABLE
@@ -150,7 +150,7 @@ def test_a_run_that_nobody_measured_is_measured_on_request(runs: Path, tmp_path:
 def test_a_stopped_measurement_can_be_asked_for_again(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "new"):
         shutil.copytree(runs / name, tmp_path / name)
-    stopped = background.Measuring(tmp_path / "new", error="")
+    stopped = running.Measuring(tmp_path / "new", error="")
     monkeypatch.setattr(background, "known_measurement", lambda path, data: stopped)
     app = opened(tmp_path, monkeypatch, "hmm", compare="new")
     assert "has not been measured yet" in text(app)

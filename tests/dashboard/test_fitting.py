@@ -9,7 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
-from dashboard.background import Fitting, no_baselines
+from dashboard.background import no_baselines
+from dashboard.running import Fitting
 from ple_model.run import Run
 
 
