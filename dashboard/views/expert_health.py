@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures import experts as figures
+from analysis.stats.expert import ExpertStats
 from dashboard import state, ui
 from dashboard.components import cards, compare, embedding, put, whatif
 from dashboard.components.figure import show, table
@@ -96,6 +97,16 @@ def render(frame: Frame) -> None:
         column_config=_shares(),
         height="content",
     )
+    _figures(frame, vectors)
+    _groups(frame)
+    embedding.section(frame)
+    _ablate(frame)
+    whatif.bottom(frame, "ablate.temporal=zero")
+
+
+def _figures(frame: Frame, vectors: ExpertStats) -> None:
+    """Health, presence, effect and likeness of the experts."""
+    s = frame.statistics
     left, right = st.columns(2, gap="small")
     with left:
         show(
@@ -125,8 +136,11 @@ def render(frame: Frame) -> None:
                 title=t("experts.ablation"),
                 caption=t("experts.ablation_help", n=f"{s.effects.n:,}"),
             )
-    _groups(frame)
-    embedding.section(frame)
+
+
+def _ablate(frame: Frame) -> None:
+    """One expert taken out, at zero or at its mean."""
+    s = frame.statistics
     with st.container(horizontal=True, vertical_alignment="bottom"):
         require("expert", s.facts.experts, t("experts.pick"))
         expert = ui.selectbox(t("experts.pick"), s.facts.experts, key="expert", bind="query-params", width=240)
@@ -138,7 +152,6 @@ def render(frame: Frame) -> None:
                 on_click=whatif.choose,
                 args=(f"ablate.{expert}={how}",),
             )
-    whatif.bottom(frame, "ablate.temporal=zero")
 
 
 VIEW = View("expert_health", "health", 1, ":material/stethoscope:", "analysis", render)

@@ -57,6 +57,15 @@ def render(frame: Frame) -> None:
         put.info(t("transfer.none"))
         return
     learned.note(frame.run)
+    _edges(frame)
+    _doses(frame)
+    _scale(frame)
+    whatif.bottom(frame, "edge.ctr:cvr=0")
+
+
+def _edges(frame: Frame) -> None:
+    """What every edge hands on and what cutting it does."""
+    s = frame.statistics
     info = figures.edges_info(s)
     show(
         figures.dag(info, s.facts.unlearned, t("learned.why")),
@@ -85,6 +94,11 @@ def render(frame: Frame) -> None:
         units={t("transfer.change"): t("table.change")},
         column_config={t("transfer.flips"): st.column_config.NumberColumn(format="percent")},
     )
+
+
+def _doses(frame: Frame) -> None:
+    """The answer of each target to its source, edge by edge."""
+    s = frame.statistics
     put.subheader(t("transfer.dose"), anchor=False)
     put.caption(t("transfer.dose_help"))
     edges = learned.tasks(frame.run, (e for e in s.facts.edges if e in s.dose))
@@ -97,6 +111,11 @@ def render(frame: Frame) -> None:
                     title=learned.name(frame.run, edge),
                     caption=t("card.n", n=s.dose[edge].n),
                 )
+
+
+def _scale(frame: Frame) -> None:
+    """One edge at another strength: tried on everyone, or measured over all strengths."""
+    s = frame.statistics
     put.subheader(t("transfer.sweep"), anchor=False)
     put.caption(t("transfer.sweep_help"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -109,7 +128,6 @@ def render(frame: Frame) -> None:
         measure = ui.toggle(t("transfer.measure"), key="sweep", bind="query-params", help=t("transfer.measure_help"))
     if measure:
         _sweep(frame, edge)
-    whatif.bottom(frame, "edge.ctr:cvr=0")
 
 
 VIEW = View("logit_transfer", "health", 4, ":material/account_tree:", "analysis", render)
