@@ -18,7 +18,7 @@ PROCESSES = 2
 """Of a pool."""
 
 
-class Work:
+class NeighbourWork:
     """Steps of a training of `small`, taken until a moment."""
 
     def __init__(self, threads: int) -> None:
@@ -43,12 +43,12 @@ class Work:
         return steps * BATCH / spent
 
 
-_WORK: list[Work] = []
+_WORK: list[NeighbourWork] = []
 
 
 def _join() -> None:
     take_back()
-    _WORK.append(Work(1))
+    _WORK.append(NeighbourWork(1))
 
 
 def _pooled(seconds: float) -> float:
@@ -67,6 +67,6 @@ def serve(threads: int, *, settles: bool, pool: bool) -> None:
             for line in sys.stdin:
                 print(sum(those.map(_pooled, [float(line)] * PROCESSES)), flush=True)
         else:
-            work = Work(threads)
+            work = NeighbourWork(threads)
             for line in sys.stdin:
                 print(work(float(line)), flush=True)
