@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,15 @@ from typing import Any
 
 import pytest
 
+from ple_model.data.importers.preview import preview
+from ple_model.data.importers.source_map import load_map
+from ple_model.data.importers.starter_map import write_starter
+from tests.drills import story
 from tests.drills.app_kills import Drill, cycle
+from tests.drills.card_file import FAULTS, write_card_file
 from tests.drills.kit import Outcome, Report
 from tests.drills.races import jobs
+from tests.drills.walk import Step, totals
 
 pytestmark = pytest.mark.slow
 
@@ -70,3 +77,25 @@ def test_an_app_that_loses_something_fails_the_drill(
     app.lost = False
     others = [o.result for o in cycle(drill, 0, 0, {"train": ("other", 1.0)})]
     assert others == ["other result" if result == "right" else result]
+
+
+def test_the_faults_of_the_story_are_those_that_a_preview_finds(tmp_path: Path) -> None:
+    file = write_card_file(tmp_path / "payments.csv", 20, seed=3)
+    rows = list(csv.reader(file.path.open(encoding="utf-8", newline="")))
+    assert len(rows) == file.rows + 1
+    assert {tuple(rows[n - 1]) for n in file.faulty} == set(FAULTS)
+    write_starter(file.path, tmp_path / "map.yaml")
+    assert {f.row for f in preview(file.path, load_map(tmp_path / "map.yaml")).faults} == set(file.faulty)
+    assert write_card_file(tmp_path / "again.csv", 20, seed=3).path.read_bytes() == file.path.read_bytes()
+
+
+def test_the_story_sums_what_its_steps_took_and_says_what_can_be_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert totals([Step("a", 60.0, 3, 1), Step("b", 30.0, 2)]) == {"minutes": 1.5, "clicks": 5, "fields": 1}
+    monkeypatch.setattr(sys, "argv", ["story", "--help"])
+    with pytest.raises(SystemExit) as left:
+        story.main()
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    assert [w for w in ("--customers", "--out", "--until", "--work", *story.STEPS) if w not in said] == []

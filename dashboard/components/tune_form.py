@@ -141,7 +141,7 @@ def _described(one: Dimension) -> str:
 
 
 def _budget(config: Config, way: str) -> dict[str, Any]:
-    one, two, three, four = st.columns(4)
+    one, two, three, four = st.columns([4, 4, 6, 4])  # what counts is the longest
     with one:
         trials = ui.number_input(t("tune.trials"), 0, 1000, 12, key="tune_trials", help=t("tune.trials_help"))
     with two:

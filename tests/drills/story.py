@@ -23,9 +23,9 @@ from tests.drills.card_file import CardFile, write_card_file
 from tests.drills.walk import EN, HEIGHT, WIDTH, Walk, totals
 
 FIRST, SECOND, BEST = "first", "second", "best"
-EPOCHS = ("3", "1")
+EPOCHS = ("2", "1")
 """Of both phases: a walk, not a benchmark."""
-TUNE_SETTINGS = "training.phase1_epochs=2\ntraining.phase2_epochs=1"
+TUNE_SETTINGS = "training.phase1_epochs=1\ntraining.phase2_epochs=0"
 TRIALS = "12"
 
 
