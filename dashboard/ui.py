@@ -16,6 +16,7 @@ import streamlit as st
 
 from analysis.harmless import harmless, harmless_figure
 from analysis.html_page import asset
+from dashboard.i18n import language
 
 if TYPE_CHECKING:  # the types of Streamlit's own
     from streamlit import (
@@ -57,6 +58,19 @@ WORDS = frozenset({"label", "body", "help", "text", "caption", "delta", "delta_d
 """Arguments that an element reads as Markdown, or shows as they are. What is typed into a field (`value`) stays as it is."""
 MORE: dict[str, frozenset[str]] = {"metric": frozenset({"value"})}
 OPTIONS_ARE_MARKDOWN = frozenset({"segmented_control"})
+CHOSEN_BY_LABEL = frozenset({"multiselect", "selectbox"})
+"""The browser sends the option's label: in another language than it was chosen in, no option has that label any more."""
+
+
+def _keep(key: str | None) -> None:
+    """What was chosen stays chosen, and what was open open, when the language changes: it is set anew, before the labels are
+    others."""
+    if key is None:
+        return
+    spoken = f"{key}: language"
+    if st.session_state.get(spoken, language()) != language() and key in st.session_state:
+        st.session_state[key] = st.session_state[key]
+    st.session_state[spoken] = language()
 
 
 def _option(format_func: Callable[[Any], str] | None) -> Callable[[Any], str]:
@@ -106,6 +120,8 @@ def _door(name: str) -> Callable[..., Any]:
     def through(*given: Any, **options: Any) -> Any:
         given = tuple(plain(argument, value) for argument, value in zip(order, given, strict=False))
         options = {argument: plain(argument, value) for argument, value in options.items()}
+        if (name in CHOSEN_BY_LABEL and options.get("format_func") is not None) or name == "expander":
+            _keep(options.get("key"))
         if name in OPTIONS_ARE_MARKDOWN:
             options["format_func"] = _option(options.get("format_func"))
         return getattr(st, name)(*given, **options)

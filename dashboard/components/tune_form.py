@@ -75,6 +75,9 @@ def _asked() -> tuple[Tuning | None, str]:
             t("train.data"), known, index=0 if known else None, key="tune_data", format_func=dataset_folders.short,
             placeholder=t("train.data_none"),
         )  # fmt: skip
+        if not known:
+            ui.button(t("datasets.open"), icon=":material/add:", key="tune-make-dataset", type="tertiary",
+                      on_click=state.go_to, args=("datasets",))  # fmt: skip
         preset = ui.selectbox(
             t("train.preset"), PRESETS, index=PRESETS.index("small"), key="tune_preset", help=t("train.preset_help")
         )

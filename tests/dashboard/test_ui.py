@@ -133,3 +133,28 @@ def test_a_figure_makes_no_link_of_a_name() -> None:
     assert "<b>%{x}</b><br>%{y}<extra></extra>" in sent_on
     tame = go.Figure(go.Bar(x=["a < b"], y=[1]))
     assert harmless_figure(tame).data[0].x == ("a < b",)
+
+
+class Kept(dict[str, object]):
+    """A session that remembers what was set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set: list[str] = []
+
+    def __setitem__(self, key: str, value: object) -> None:
+        self.set.append(key)
+        super().__setitem__(key, value)
+
+
+def test_what_was_chosen_is_set_anew_when_the_language_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the label of the language before, which is no option any more, would be taken for what was chosen."""
+    session, spoken = Kept(), ["en"]
+    monkeypatch.setattr(ui.st, "session_state", session)
+    monkeypatch.setattr(ui, "language", lambda: spoken[0])
+    session["way"] = "random"
+    for now, times in (("en", 1), ("ko", 2), ("ko", 2), ("en", 3)):
+        spoken[0] = now
+        ui._keep("way")
+        assert session.set.count("way") == times
+    assert session["way"] == "random"
