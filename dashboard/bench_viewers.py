@@ -29,6 +29,7 @@ from dashboard.view import run_views
 from ple_model.bench.customers import context, customers
 from ple_model.bench.measure import MIN_ROUNDS, Row, Settings
 from ple_model.bench.registry import Benchmark
+from ple_model.config import load_config
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.errors import UserError
@@ -162,13 +163,11 @@ async def _rounds(
 
 def run(settings: Settings) -> list[Row]:
     try:
-        import playwright.async_api  # noqa: F401  (late: it may not be there)
+        import playwright.async_api  # noqa: F401  # late: it may not be there
     except ModuleNotFoundError as e:
         raise UserError("ple bench viewers needs Playwright: pip install 'ple-scope[dev]'") from e
     if not Path(CHROMIUM).exists():
         raise UserError(f"ple bench viewers needs Chromium at {CHROMIUM}: install it, or set PLE_CHROMIUM")
-    from ple_model.config import load_config
-
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder, ExitStack() as stack:
         root = Path(folder)
         diagnose(shutil.copytree(ROOT / "sample_runs" / "full", root / "shown" / "full"))  # measured by the program at hand

@@ -24,10 +24,10 @@ class NeighbourWork:
     def __init__(self, threads: int) -> None:
         import torch  # late: after the threads are settled
 
-        from ple_model.bench.customers import context, customers
-        from ple_model.bench.whole import train_step
-        from ple_model.config import load_config
-        from ple_model.model import PLEClusterAdaTT
+        from ple_model.bench.customers import context, customers  # late: torch
+        from ple_model.bench.whole import train_step  # late: torch
+        from ple_model.config import load_config  # late: torch
+        from ple_model.model import PLEClusterAdaTT  # late: torch
 
         torch.set_flush_denormal(True)
         torch.set_num_threads(threads)
