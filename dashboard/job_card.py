@@ -81,17 +81,22 @@ def _why(job: Job) -> None:
 
 
 def _buttons(job: Job) -> None:
+    pressed = False
     with st.container(horizontal=True, gap="xsmall"):
         if job.status in ("stopped", "lost", "failed") and (job.run / "state").is_dir():
             ui.button(t("job.resume"), icon=":material/resume:", key=f"resume-{job.id}", on_click=resume, args=(job,))
         if (job.run / "manifest.json").exists():
-            ui.button(t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,))
+            pressed = ui.button(
+                t("job.open"), icon=":material/open_in_new:", key=f"open-{job.id}", on_click=_open, args=(job.run.name,)
+            )
             parent = background.jobs().parent(job.id)
             if job.status == "finished" and parent in {e.name for e in state.entries() if e.error is None}:
-                ui.button(
+                pressed |= ui.button(
                     t("job.compare", parent=parent), icon=":material/compare_arrows:", key=f"compare-{job.id}",
                     on_click=_open, args=(job.run.name, parent),
                 )  # fmt: skip
+    if pressed:
+        st.rerun()  # the card is drawn in a fragment, which alone would run again: the page shows the run now
 
 
 def _noticed(job: Job, lines: list[dict[str, Any]]) -> None:

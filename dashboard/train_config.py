@@ -36,6 +36,30 @@ def overrides_of(preset: str) -> list[str]:
     return out + [line.strip() for line in str(st.session_state.get("train_set", "")).splitlines() if line.strip()]
 
 
+FIELDS: dict[str, tuple[str, type[int] | type[float], float]] = {
+    "training.phase1_epochs": ("train_phase1", int, 1),
+    "training.phase2_epochs": ("train_phase2", int, 0),
+    "training.learning_rate": ("train_lr", float, 1e-6),
+    "training.seed": ("train_seed", int, 0),
+}
+"""Keys that have a field of their own in the form: its session key, what it holds, the least that it takes."""
+
+
+def lifted(overrides: list[str]) -> list[str]:
+    """Settings that a field shows go into that field; the others are returned."""
+    left = []
+    for item in overrides:
+        key, _, value = item.partition("=")
+        try:
+            field, kind, least = FIELDS[key.strip()]
+            if (found := kind(value)) < least:
+                raise ValueError(f"{found} is below {least}")
+            st.session_state[field] = found
+        except (KeyError, ValueError):
+            left.append(item)
+    return left
+
+
 def follow_preset() -> None:
     """Fields show the chosen preset's own values."""
     base = load_config(st.session_state.get("train_preset") or "small").training

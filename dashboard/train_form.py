@@ -17,7 +17,7 @@ from dashboard.dataset_folders import is_dataset, place_of, short
 from dashboard.i18n import t
 from dashboard.jobs import Training
 from dashboard.places import NAME, allowed
-from dashboard.train_config import differs, follow_preset, overrides_of, use_yaml, yaml_dialog
+from dashboard.train_config import differs, follow_preset, lifted, overrides_of, use_yaml, yaml_dialog
 from dashboard.train_estimate import measure, show_estimate
 from dashboard.train_start import chosen_encoder, chosen_parent, encoder, take_over, weights
 from ple_model.commands_model import MODES
@@ -40,7 +40,7 @@ def fill(preset: str, overrides: list[str], dataset: Path, yaml: str = "") -> No
     follow_preset()
     if yaml:
         use_yaml(preset, yaml)
-    st.session_state["train_set"] = "\n".join(overrides)
+    st.session_state["train_set"] = "\n".join(lifted(overrides))
     st.session_state["train_weights"] = "new"
     st.session_state["train_data"] = str(dataset)
     st.session_state["train_open"] = True

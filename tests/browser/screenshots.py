@@ -3,6 +3,7 @@ the reviewer's page as well.
 
 The bundled runs are shown unless another folder of runs is given: the overview and the pages of health on the run with the cut
 feed, which have something to say about it, the others on the run of the whole model, whose days the bundled encoder maps.
+*Make a dataset* and *Tune*, which need no run, are pictured by `python -m tests.drills.story`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from tests.drills.card_file import CardFile, write_card_file
 from tests.drills.walk import EN, HEIGHT, WIDTH, Walk, totals
 
 FIRST, SECOND, BEST = "first", "second", "best"
-EPOCHS = ("2", "1")
+EPOCHS = ("4", "1")
 """Of both phases: a walk, not a benchmark."""
 TUNE_SETTINGS = "training.phase1_epochs=1\ntraining.phase2_epochs=0"
 TRIALS = "12"
@@ -134,11 +134,11 @@ def _train(walk: Walk, file: CardFile) -> None:
     walk.picture("baselines-in-the-form")
     walk.page.keyboard.press("Escape")
     _form(walk, FIRST)
-    walk.picture("training-form", everywhere=True)
+    walk.picture("training-form")
     walk.click(walk.button("train.start", walk.sidebar))
     card = _card(walk, FIRST)
     walk.shown(re.compile(r"epoch \d"), card)
-    walk.picture("training-runs", everywhere=True)
+    walk.picture("training-runs")
     walk.click(card.get_by_role("button", name=EN["job.pause"], exact=True))
     walk.shown(EN["job.paused"], card)
     walk.page.reload()
@@ -169,7 +169,7 @@ def _change(walk: Walk, file: CardFile) -> None:
     walk.type(walk.sidebar.get_by_role("textbox", name=EN["train.set"]), "global.dropout=0.3", "Control+Enter")
     walk.click(walk.sidebar.get_by_text(EN["train.diff"], exact=True))
     walk.choose(walk.sidebar.get_by_role("combobox", name=EN["train.diff_against"]), FIRST)
-    walk.picture("second-form", everywhere=True)
+    walk.picture("second-form")
     walk.click(walk.button("train.start", walk.sidebar))
     walk.shown(EN["job.finished"], _card(walk, SECOND))
     walk.click(_card(walk, SECOND).get_by_role("button", name=EN["job.compare"].format(parent=FIRST)))
