@@ -201,6 +201,7 @@ OUTSIDE_RUNS = {
     "analysis/i18n/sentences.py": "the package's own catalogues",
     "dashboard/i18n/__init__.py": "the package's own catalogues",
     "dashboard/bench.py": "a benchmark's own files",
+    "dashboard/bench_viewers.py": "the lines of a training that the benchmark started",
     "ple_model/bench/few_labels.py": "a benchmark's own files",
     "dashboard/browser.py": "the log of the app it started",
 }
