@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ple_model.arguments import PROCESSES, assignment, device, file_in
+from ple_model.engine import ENGINES
 
 Arguments = argparse.Namespace
 
@@ -46,6 +47,18 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language", choices=("en", "ko"), default="en", help="language of progress and warnings (default: en)"
     )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """`--engine`, `--address`, `--workers`, the same everywhere."""
+    parser.add_argument(
+        "--engine", choices=ENGINES,
+        help="where buckets of events are worked on: processes of this machine or a Ray cluster (default: PLE_ENGINE or local)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="the Ray cluster, or auto (default: one of this machine, or PLE_ADDRESS)"
+    )
+    parser.add_argument("--workers", type=PROCESSES, default=2, help="processes (default: 2)")
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

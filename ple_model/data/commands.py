@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ple_model.arguments import HORIZON, PROCESSES, SEED, day, folder_in, folder_out
-from ple_model.commands import Command, add_json, listener
+from ple_model.arguments import HORIZON, SEED, day, folder_in, folder_out
+from ple_model.commands import Command, add_engine, add_json, listener
 from ple_model.ticker import bar
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--horizon-days", type=HORIZON, default=84, help="days after a cut-off that labels see (default: 84)")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the split and the fits (default: 0)")
-    parser.add_argument("--workers", type=PROCESSES, default=2, help="processes for the topology step (default: 2)")
+    add_engine(parser)
     add_json(parser)
 
 
@@ -41,6 +41,7 @@ def _run_build(args: argparse.Namespace) -> int:
     from ple_model.data.build.build import BuildSettings, build, transform
     from ple_model.data.build.spine import SplitSettings
     from ple_model.data.labels.labels import LabelSettings
+    from ple_model.engine import open_engine
     from ple_model.run import load_run
 
     settings = BuildSettings(
@@ -54,10 +55,12 @@ def _run_build(args: argparse.Namespace) -> int:
         print(sentence, file=sys.stderr, flush=True)  # at once: a long build begins with its reason
 
     shown, cutoffs = bar(heard=listener(args)), args.cutoff or None
-    if args.like is not None:
-        dataset = transform(args.events, load_run(args.like).preprocess, args.dataset, cutoffs, shown, settings, tell)
-    else:
-        dataset = build(args.events, args.dataset, cutoffs, shown, settings, tell)
+    with open_engine(args.engine, args.workers, args.address) as engine:
+        if args.like is not None:
+            like = load_run(args.like).preprocess
+            dataset = transform(args.events, like, args.dataset, cutoffs, shown, settings, tell, engine)
+        else:
+            dataset = build(args.events, args.dataset, cutoffs, shown, settings, tell, engine)
     m = dataset.manifest
     report = {
         "dataset": str(args.dataset), "rows": m.rows, "splits": m.splits, "cutoffs": list(m.cutoffs),

@@ -1,4 +1,4 @@
-"""Commands that make and check event tables: `ple synth`, `ple import`, `ple preview`, `ple validate`."""
+"""Commands that make and check event tables: `ple synth`, `ple import`, `ple preview`, `ple shard`, `ple validate`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ple_model.arguments import COUNT, SEED, file_in, folder_in, folder_out, whole
 from ple_model.arguments import path as any_path
 from ple_model.commands import Arguments, Command, add_json, listener
+from ple_model.data.commands_shard import SHARD
 from ple_model.errors import UserError
 from ple_model.importers.importer import importers, report_events
 from ple_model.ticker import counter
@@ -137,5 +138,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("synth", "write the synthetic bank's event tables", _configure_synth, _run_synth),
     Command("import", "turn real data or plain tables into event tables", _configure_import, _run_import),
     Command("preview", "the rows of a source as a map reads them, and what cannot be read", _configure_preview, _run_preview),
+    SHARD,
     Command("validate", "report all faults of event tables, a dataset or a run at once", _configure_validate, _run_validate),
 )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.context import HierarchyTree
-from ple_model.data.build.collect import PART_NAMES, Collected
+from ple_model.data.build.collect import PART_NAMES, Rows
 from ple_model.data.build.folds import FOLDS, read_folds
 from ple_model.data.build.steps import Array
 from ple_model.data.dataset.normalize import Normalizer
@@ -81,7 +81,7 @@ class Fitted:
     notes: tuple[str, ...] = field(default=())
 
     @staticmethod
-    def fit(store: EventStore, collected: Collected, train: NDArray[np.int64], seed: int = 0) -> Fitted:
+    def fit(store: EventStore, collected: Rows, train: NDArray[np.int64], seed: int = 0) -> Fitted:
         """Fit on spine rows `train`."""
         if not len(train):
             raise UserError("the training split has no rows: give more customers or other cut-offs")
@@ -115,15 +115,15 @@ class Fitted:
             notes=(*_told(merchants, encoder), *gmm.notes, *(n for h in hmms.values() for n in h.notes)),
         )
 
-    def raw_statistics(self, collected: Collected, train: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def raw_statistics(self, collected: Rows, train: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the signed log of the raw columns on training rows."""
         index = np.sort(train[:: max(1, len(train) // FIT_ROWS)])
-        raw = np.nan_to_num(collected.arrays["features"][index][:, N_NORMALIZED:].astype(np.float64))
+        raw = np.nan_to_num(collected.take(index, "features")["features"][:, N_NORMALIZED:].astype(np.float64))
         logged = np.sign(raw) * np.log1p(np.abs(raw))
         std = logged.std(axis=0)
         return tuple(logged.mean(axis=0).tolist()), tuple(np.where(std > 1e-9, std, 1.0).tolist())
 
-    def apply(self, store: EventStore, collected: Collected, first: int, stop: int) -> dict[str, Array]:
+    def apply(self, store: EventStore, collected: Rows, first: int, stop: int) -> dict[str, Array]:
         """Input fields and presence of spine rows `first` <= row_id < `stop`, as a dataset's columns."""
         rows = collected.take(slice(first, stop))
         n = stop - first

@@ -18,28 +18,27 @@ from numpy.typing import NDArray
 from ple_model.context import LabelScaler, ModelContext
 from ple_model.data.build.artifacts import Fitted
 from ple_model.data.build.brands import training_brands
-from ple_model.data.build.collect import CHUNK, chunks, collect
-from ple_model.data.build.coverage import coverage, event_spans, own_tables
+from ple_model.data.build.coverage import coverage, event_spans, last_event, own_tables
 from ple_model.data.build.floating_point import reproducible
 from ple_model.data.build.reachable import write_reachable
-from ple_model.data.build.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs, within
-from ple_model.data.build.steps import Array, Progress, Tell, Work, digest, digest_files
+from ple_model.data.build.rows import Plan, Whole
+from ple_model.data.build.sharded import Sharded
+from ple_model.data.build.spine import SplitSettings, create_spine, parse_cutoffs, suggest_cutoffs
+from ple_model.data.build.steps import Progress, Tell, Work, digest, digest_files
 from ple_model.data.checking.validation import validate
-from ple_model.data.dataset.columns import RAW
 from ple_model.data.dataset.reader import Dataset
-from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
-from ple_model.data.events.connect import EventStore, connect, table_files
+from ple_model.data.dataset.writer import Written, copy_artifacts, publish
+from ple_model.data.events.connect import Bucket, EventStore, connect, table_files
 from ple_model.data.events.find_holes import Span, distinct
 from ple_model.data.events.spec import TABLES
 from ple_model.data.features import Market, fit_market
 from ple_model.data.labels.conditions import load_own, save_own
-from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
+from ple_model.data.labels.labels import Labels, LabelSettings
+from ple_model.engine import Engine
+from ple_model.engine.local import LocalEngine
 from ple_model.errors import UserError
-from ple_model.presence import presence_columns, task_key
 from ple_model.sources import source_digest
 from ple_model.tasks import TASKS
-
-SEGMENT_NAMES = ("anonymous", "cold start", "warm", "dormant")
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,12 @@ def build(
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
     tell: Tell = _mute,
+    engine: Engine | None = None,
 ) -> Dataset:
     """The dataset of an events folder at `out`. Cut-offs: those given, else the source's defaults. `UserError` on bad input.
 
-    `tell` hears what is reused, and why a dataset that is there is not."""
+    `tell` hears what is reused, and why a dataset that is there is not. Events in buckets are built bucket by bucket by
+    `engine` (None: `workers` processes of this machine)."""
     settings = settings or BuildSettings()
     out = Path(out)
     _place(out, Path(events))
@@ -101,7 +102,7 @@ def build(
         faults = _validated(store.path, work)
         spans = event_spans(store)
         notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days, spans), *faults)
-        rows = create_spine(store.con, dates, settings.split)
+        rows = create_spine(store.con, dates, settings.split, buckets=_buckets(store))
         train = _rows_of(store, "train")
         if not len(train):
             raise UserError(
@@ -109,10 +110,11 @@ def build(
             )
         store.con.execute(f"SET temp_directory = '{str(work.folder / 'spill').replace(chr(39), chr(39) * 2)}'")
         market = fit_market(store.con)
-        collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
+        plan = Plan(store.path, out, dates, settings.split, settings.labels, key, market, last_event(store), _buckets(store))
+        body = _body(plan, store, rows, settings, engine)
+        collected, labels = body.collect(work)
         work.progress("fit", 0.0)
         fitted = Fitted.fit(store, collected, train, settings.seed)
-        labels = compute_labels(store, settings.labels)
         brands = training_brands(labels.brand[train])
         mean, std = fitted.raw_statistics(collected, train)
         context = ModelContext(
@@ -129,7 +131,8 @@ def build(
         record |= {"labels": asdict(settings.labels), "currency": context.currency}
         record |= _holes(store, spans, settings.labels.horizon_days)
         write_reachable(store, settings.labels, out)
-        _write(work, store, collected.rows, fitted, context, labels, collected, out, record, notes)
+        written = body.write(work, fitted, context, collected, labels)
+        _publish(out, written, store, fitted, context, record, notes)
         work.clear()
     return Dataset.open(out)
 
@@ -143,11 +146,14 @@ def transform(
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
     tell: Tell = _mute,
+    engine: Engine | None = None,
+    bucket: Bucket | None = None,
 ) -> Dataset:
     """A dataset of new customers with the artifacts of another dataset (its `artifacts/`, a run's `preprocess/`) applied
     unchanged.
 
     All rows are in the split 'test'; nothing is fitted. Labels are there as far as the events reach beyond the cut-off.
+    `bucket`: of events in buckets only this one, which nobody validates here: whoever asks for all of them has.
     """
     settings = settings or BuildSettings()
     out, artifacts = Path(out), Path(artifacts)
@@ -155,7 +161,7 @@ def transform(
     context = ModelContext.load(artifacts)
     fitted = Fitted.load(artifacts, context.hierarchy)
     market = Market.load(artifacts / "market.json")
-    with _open(Path(events), settings.threads) as store:
+    with _open(Path(events), settings.threads, bucket) as store:
         dates = _cutoffs(store, cutoffs)
         if context.currency and _currency(store) not in ("", context.currency):
             raise UserError(
@@ -164,13 +170,17 @@ def transform(
             )
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         work = Work(out / ".build", progress or _silent, tell)
-        notes = _validated(store.path, work)
-        spans = event_spans(store)
-        notes = (*coverage(store, dates, spans=spans), *notes)
-        rows = create_spine(store.con, dates, settings.split, only="test")
+        spans = event_spans(store) if bucket is None else {}
+        notes = () if bucket is not None else (*coverage(store, dates, spans=spans), *_validated(store.path, work))
+        buckets = 1 if bucket is not None else _buckets(store)
+        rows = create_spine(store.con, dates, settings.split, only="test", buckets=buckets)
         key = digest([_events_key(store), dates, "transform"])
-        collected = collect(work, store, rows, key, market, digest(asdict(market)), settings.workers)
-        labels = compute_labels(store, settings.labels, load_own(artifacts))
+        plan = Plan(
+            store.path, out, dates, settings.split, settings.labels, key, market, last_event(store), buckets, "test",
+            load_own(artifacts),
+        )  # fmt: skip
+        body = _body(plan, store, rows, settings, engine)
+        collected, labels = body.collect(work)
         copy_artifacts(artifacts, out / "artifacts")
         record = {
             **asdict(_Made(key, source_digest(__name__))),
@@ -181,45 +191,29 @@ def transform(
             **_holes(store, spans, settings.labels.horizon_days),
         }
         write_reachable(store, settings.labels, out)
-        _write(work, store, rows, fitted, context, labels, collected, out, record, notes)
+        written = body.write(work, fitted, context, collected, labels)
+        _publish(out, written, store, fitted, context, record, notes)
         work.clear()
     return Dataset.open(out)
 
 
-def _write(
-    work: Work, store: EventStore, rows: int, fitted: Fitted, context: ModelContext, labels: Labels, collected: Any, out: Path,
-    record: dict[str, Any], told: tuple[str, ...],
-) -> None:  # fmt: skip
-    """All columns in chunks, then the manifest, whose notes hold what validation warned of."""
-    columns = {f"y_{t}": v for t, v in labels.with_brands(context.brands).items()}
-    columns |= presence_columns({task_key(t): v for t, v in labels.defined.items()})
-    writer = DatasetWriter(out)
-    try:
-        _write_rows(writer, work, store, rows, fitted, columns, collected)
-        _close(writer, store, fitted, context, record, told)
-    except BaseException:
-        writer.discard()
-        raise
+def _buckets(store: EventStore) -> int:
+    return store.manifest.buckets if store.manifest else 1
 
 
-def _write_rows(
-    writer: DatasetWriter, work: Work, store: EventStore, rows: int, fitted: Fitted, columns: Mapping[str, Any], collected: Any
-) -> None:
-    work.progress("write", 0.0)
-    for first, stop in chunks(rows, CHUNK):
-        keys = _keys(store, first, stop)
-        chunk = fitted.apply(store, collected, first, stop)
-        chunk |= {name: v[first:stop] for name, v in columns.items()}
-        chunk |= {RAW + k: v for k, v in _raw(store, first, stop).items()}
-        chunk[RAW + "segment"] = np.array(SEGMENT_NAMES, dtype=object)[chunk["customer_segment"]]
-        writer.write(keys | chunk)
-        work.progress("write", stop / rows)
+def _body(plan: Plan, store: EventStore, rows: int, settings: BuildSettings, engine: Engine | None) -> Whole | Sharded:
+    """Who collects and writes the rows of `spine`."""
+    if plan.buckets == 1:
+        return Whole(plan, store, rows, settings.workers)
+    there = replace(plan, events=plan.events.absolute(), out=plan.out.absolute())  # a worker may start in another folder
+    return Sharded(there, engine or LocalEngine(settings.workers), store)
 
 
-def _close(
-    writer: DatasetWriter, store: EventStore, fitted: Fitted, context: ModelContext, record: dict[str, Any],
+def _publish(
+    out: Path, written: Written, store: EventStore, fitted: Fitted, context: ModelContext, record: dict[str, Any],
     told: tuple[str, ...],
 ) -> None:  # fmt: skip
+    """The manifest, whose notes hold what validation warned of."""
     manifest = store.manifest
     absent = tuple(t for t in TABLES if t not in store.present)
     notes = (
@@ -228,8 +222,9 @@ def _close(
         *(manifest.defaults.notes if manifest else ()),
         *told,
     )
-    writer.close(
-        name=manifest.name if manifest else store.path.name, source=manifest.source if manifest else "tables", context=context,
+    publish(
+        out, written, name=manifest.name if manifest else store.path.name,
+        source=manifest.source if manifest else "tables", context=context,
         normalizer=fitted.normalizer, absent_sources=absent, settings=record,
         notes=notes,
     )  # fmt: skip
@@ -276,10 +271,10 @@ def _place(out: Path, events: Path) -> None:
         raise UserError(f"'{out}' holds the event tables; name another folder for the dataset")
 
 
-def _open(events: Path, threads: int) -> EventStore:
+def _open(events: Path, threads: int, bucket: Bucket | None = None) -> EventStore:
     """An open store. Where the tables cannot even be opened, the report says how many faults there are beside the first."""
     try:
-        return connect(events, threads=threads)
+        return connect(events, threads=threads, bucket=bucket)
     except UserError:
         if events.is_dir():
             validate(events).raise_errors()
@@ -345,46 +340,4 @@ def _scalers(labels: Labels, train: NDArray[np.int64]) -> dict[str, LabelScaler]
             there = there[np.isfinite(there)]
             if len(there):
                 out[task] = LabelScaler(float(there.mean()), float(there.std()) or 1.0)
-    return out
-
-
-def _keys(store: EventStore, first: int, stop: int) -> dict[str, Array]:
-    table = store.con.sql(
-        "SELECT customer_id, cutoff::VARCHAR AS cutoff, split FROM spine"
-        f" WHERE row_id >= {first} AND row_id < {stop} ORDER BY row_id"
-    ).to_arrow_table()
-    return {k: np.array(table.column(k).to_pylist(), dtype=object) for k in ("customer_id", "cutoff", "split")}
-
-
-def _raw(store: EventStore, first: int, stop: int) -> dict[str, Array]:
-    """Columns people filter by. The age band is here for cohorts only: no input holds it."""
-    mine = within(store.con, first, stop)
-    table = store.con.sql(f"""
-        WITH s AS (SELECT * FROM spine WHERE row_id >= {first} AND row_id < {stop}),
-        c AS (SELECT customer_id, birth_year, age_band, region, joined_on FROM customers t WHERE {mine}),
-        t AS (
-            SELECT row_id, min(s.cutoff - t.ts::DATE) FILTER (amount > 0) AS recency,
-                   greatest(sum(amount) FILTER (t.ts >= s.cutoff - 28), 0) AS spend,
-                   count(*) FILTER (amount > 0 AND t.ts >= s.cutoff - 90) AS n
-            FROM s JOIN transactions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
-            WHERE coalesce(kind, 'card') = 'card' AND {mine} GROUP BY 1),
-        e AS (SELECT row_id, count(*) AS n FROM s JOIN sessions t ON t.customer_id = s.customer_id AND t.ts < s.cutoff
-              AND t.ts >= s.cutoff - 90 AND {mine} GROUP BY 1),
-        x AS (SELECT customer_id, cutoff, any_value(prior_spend_28d) AS v FROM exact_spend t WHERE {mine} GROUP BY 1, 2)
-        SELECT region, coalesce(age_band, CASE WHEN birth_year IS NULL THEN NULL
-                 ELSE ['under 25', '25-34', '35-44', '45-54', '55-64', '65 and over']
-                      [1 + greatest(0, least(5, (year(s.cutoff) - birth_year - 15) // 10))] END) AS age_band,
-               (s.cutoff - joined_on)::DOUBLE AS tenure_days, t.recency::DOUBLE AS recency_days,
-               coalesce(t.spend, 0)::DOUBLE AS spend_28d, coalesce(t.n, 0)::DOUBLE AS n_transactions_90d,
-               coalesce(e.n, 0)::DOUBLE AS n_sessions_90d, x.v::DOUBLE AS prior_spend_28d
-        FROM s LEFT JOIN c USING (customer_id) LEFT JOIN t USING (row_id) LEFT JOIN e USING (row_id)
-        LEFT JOIN x ON x.customer_id = s.customer_id AND x.cutoff = s.cutoff ORDER BY row_id""").to_arrow_table()
-    out: dict[str, Array] = {}
-    for name in table.column_names:
-        if name == "prior_spend_28d" and "exact_spend" not in store.present:
-            continue
-        if name in ("region", "age_band"):
-            out[name] = np.array(table.column(name).to_pylist(), dtype=object)
-        else:
-            out[name] = table.column(name).to_numpy().astype(np.float64)
     return out

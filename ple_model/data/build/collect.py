@@ -46,9 +46,37 @@ class Collected:
     arrays: dict[str, Array]
     rows: int
 
-    def take(self, index: slice | Array) -> dict[str, Array]:
-        """The arrays of some rows, in memory."""
-        return {k: np.array(v[index]) for k, v in self.arrays.items()}
+    def take(self, index: slice | Array, *names: str) -> dict[str, Array]:
+        """The arrays of some rows (of these names alone), in memory."""
+        return {k: np.array(self.arrays[k][index]) for k in names or self.arrays}
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What was collected of several buckets, one after the other, as if it were one."""
+
+    pieces: tuple[Collected, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(p.rows for p in self.pieces)
+
+    def take(self, index: slice | Array, *names: str) -> dict[str, Array]:
+        """The arrays of some rows in ascending order (of these names alone), in memory."""
+        index = np.arange(self.rows)[index] if isinstance(index, slice) else index
+        begins = np.cumsum([0, *(p.rows for p in self.pieces)])
+        cuts = np.searchsorted(index, begins)
+        names = names or tuple(self.pieces[0].arrays)
+        found: dict[str, Array] = {}
+        for name in names:
+            first = self.pieces[0].arrays[name]
+            found[name] = np.empty((len(index), *first.shape[1:]), first.dtype)
+            for piece, begin, low, high in zip(self.pieces, begins[:-1], cuts[:-1], cuts[1:], strict=True):
+                found[name][low:high] = piece.arrays[name][index[low:high] - begin]
+        return found
+
+
+Rows = Collected | Joined
 
 
 def chunks(rows: int, size: int = CHUNK) -> Iterator[tuple[int, int]]:

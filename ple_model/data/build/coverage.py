@@ -22,6 +22,8 @@ def event_spans(store: EventStore) -> dict[str, Span]:
 
 def last_event(store: EventStore) -> date | None:
     """The day of the last transaction or session; single rows that lie apart from all others do not count."""
+    if store.last is not None:
+        return store.last
     spans = (table_span(store.con, t, t, "ts") for t in ("transactions", "sessions"))
     return max((s.last for s in spans if s is not None), default=None)
 

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 
 import duckdb
 
+from ple_model.data.events.buckets import bucket_sql
 from ple_model.data.events.holes import Hole, costs
 from ple_model.data.labels.labels import LabelSettings
 from ple_model.errors import UserError
@@ -22,6 +23,10 @@ from ple_model.sql_text import literal
 STEP_DAYS = 28
 MAX_SUGGESTED = 4
 """Suggested cut-offs: three to train on and one for the test customers alone, as in the synthetic bank."""
+
+
+class NoRows(UserError):
+    """Nobody is known at the cut-offs: of a whole source an error, of one bucket nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,15 @@ def within(con: duckdb.DuckDBPyConnection, first: int, stop: int, column: str = 
 
 
 def create_spine(
-    con: duckdb.DuckDBPyConnection, cutoffs: tuple[str, ...], settings: SplitSettings, only: str | None = None
-) -> int:
-    """Create table `spine(row_id, customer_id, cutoff, split)`, ordered by customer and cut-off; returns its rows.
+    con: duckdb.DuckDBPyConnection, cutoffs: tuple[str, ...], settings: SplitSettings, only: str | None = None,
+    buckets: int = 1,
+) -> int:  # fmt: skip
+    """Create table `spine(row_id, customer_id, cutoff, split)`, ordered by customer and cut-off (of events in `buckets` by
+    bucket first); returns its rows.
 
-    `only` puts every eligible row in that one split (scoring new customers).
+    `only` puts every eligible row in that one split (scoring new customers). `NoRows` where there is none.
     """
+    order = "customer_id, cutoff" if buckets == 1 else f"{bucket_sql(buckets)}, customer_id, cutoff"
     dates = ", ".join(f"(DATE '{c}')" for c in cutoffs)
     late = ", ".join(f"DATE '{c}'" for c in test_cutoffs(cutoffs, settings))
     train, validation = round(settings.train * 10_000), round((settings.train + settings.validation) * 10_000)
@@ -113,10 +121,10 @@ def create_spine(
             FROM (SELECT *, ('0x' || substr(md5('{settings.seed}:' || customer_id), 1, 8))::BIGINT % 10000 AS h FROM everyone)
             LEFT JOIN first USING (customer_id) CROSS JOIN (VALUES {dates}) c(cutoff)
         )
-        SELECT (row_number() OVER (ORDER BY customer_id, cutoff) - 1)::BIGINT AS row_id, customer_id, cutoff, split
+        SELECT (row_number() OVER (ORDER BY {order}) - 1)::BIGINT AS row_id, customer_id, cutoff, split
         FROM assigned WHERE {keep} AND (joined_on < cutoff OR ts < cutoff)
         ORDER BY row_id""")
     rows = int(con.execute("SELECT count(*) FROM spine").fetchall()[0][0])
     if not rows:
-        raise UserError(f"no customer has joined or has an event before {', '.join(cutoffs)}: give another --cutoff")
+        raise NoRows(f"no customer has joined or has an event before {', '.join(cutoffs)}: give another --cutoff")
     return rows

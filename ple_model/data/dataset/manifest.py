@@ -79,7 +79,7 @@ class DatasetManifest:
         if found.values.get("schema_version") != SCHEMA_VERSION:
             version = shown(found.values.get("schema_version"))
             raise UserError(f"{path}: schema_version {version} is not readable here, expected {SCHEMA_VERSION}")
-        files = tuple(_part(Stored.of(path, f, f"files.{i}")) for i, f in enumerate(found.items("files")))
+        files = tuple(part_file(Stored.of(path, f, f"files.{i}")) for i, f in enumerate(found.items("files")))
         found.text("fingerprint", 200)  # read for its shape alone: what was left from before says nothing of the parts at hand
         splits, presence = found.mapping("splits"), found.mapping("presence")
         labels, classes = found.mapping("label_counts"), found.mapping("class_names")
@@ -107,7 +107,8 @@ class DatasetManifest:
         return manifest
 
 
-def _part(found: Stored) -> PartFile:
+def part_file(found: Stored) -> PartFile:
+    """A part as a file tells of it."""
     split = found.text("split", 20)
     if split not in SPLITS:
         raise found.wrong("split", f"one of {', '.join(SPLITS)}")

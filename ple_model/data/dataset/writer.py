@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,83 @@ from numpy.typing import NDArray
 
 from ple_model.context import ModelContext
 from ple_model.data.dataset.columns import KEYS, RAW, SPLITS, decode_column, encode, is_class_task
-from ple_model.data.dataset.manifest import SCHEMA_VERSION, DatasetManifest, PartFile, fingerprint, sha256_file
+from ple_model.data.dataset.manifest import SCHEMA_VERSION, DatasetManifest, PartFile, fingerprint, part_file, sha256_file
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
+from ple_model.files import read_json, write_json
 from ple_model.presence import presence_key
 from ple_model.staging import staged_file
+from ple_model.stored import Stored
 
 GROUP_ROWS = 1024
 PART_ROWS = 32_768
 
 
-class DatasetWriter:
-    """Collects chunks of rows and writes them; nothing under `out` is a dataset before `close`."""
+@dataclass(frozen=True)
+class Written:
+    """What one writer wrote; that of all writers of a dataset adds up to the dataset."""
 
-    def __init__(self, out: Path, *, group_rows: int = GROUP_ROWS, part_rows: int = PART_ROWS, width: int = N_FEATURES) -> None:
+    files: tuple[PartFile, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: dict[str, int] = field(default_factory=dict)
+    """By split."""
+    present: dict[str, int] = field(default_factory=dict)
+    """Rows that have each field or part."""
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By task and split."""
+    cutoffs: tuple[str, ...] = ()
+
+    def __add__(self, other: Written) -> Written:
+        if self.columns and other.columns and self.columns != other.columns:
+            odd = next(iter(set(self.columns) ^ set(other.columns)), None)
+            raise UserError("two buckets have other columns" + (f" ('{odd}')" if odd else ""))
+        tasks = dict.fromkeys((*self.labels, *other.labels))
+        return Written(
+            self.files + other.files, self.columns or other.columns, _sum(self.rows, other.rows),
+            _sum(self.present, other.present),
+            {t: _sum(self.labels.get(t, {}), other.labels.get(t, {})) for t in tasks},
+            tuple(sorted({*self.cutoffs, *other.cutoffs})),
+        )  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """As JSON, so that a build that was stopped knows what is finished."""
+        write_json(path, asdict(self))
+
+    @staticmethod
+    def load(path: Path) -> Written:
+        """What `save` wrote."""
+        found = Stored.of(path, read_json(path))
+        rows, present, labels = (found.mapping(k) for k in ("rows", "present", "labels"))
+        return Written(
+            tuple(part_file(Stored.of(path, f, f"files.{i}")) for i, f in enumerate(found.items("files"))),
+            found.texts("columns"), {k: rows.whole(k) for k in rows.values}, {k: present.whole(k) for k in present.values},
+            {t: {s: labels.mapping(t).whole(s) for s in labels.mapping(t).values} for t in labels.values},
+            found.texts("cutoffs"),
+        )  # fmt: skip
+
+    def there(self, folder: Path) -> bool:
+        """Do all its files lie in `folder`, whole?"""
+        return all((p := folder / f.name).is_file() and p.stat().st_size == f.bytes for f in self.files)
+
+
+def _sum(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
+    return {k: a.get(k, 0) + b.get(k, 0) for k in dict.fromkeys((*a, *b))}
+
+
+class DatasetWriter:
+    """Collects chunks of rows and writes them; nothing under `out` is a dataset before `close`.
+
+    Several writers share a folder by names of their own (`bucket`); what each `finish`es is added and `publish`ed."""
+
+    def __init__(
+        self, out: Path, *, group_rows: int = GROUP_ROWS, part_rows: int = PART_ROWS, width: int = N_FEATURES,
+        bucket: int | None = None,
+    ) -> None:  # fmt: skip
         self.out, self.group_rows, self.part_rows, self.width = out, group_rows, part_rows, width
+        self.mine = "" if bucket is None else f"{bucket:03d}-"
         out.mkdir(parents=True, exist_ok=True)
-        for old in [out / "dataset.json", *out.glob("part-*.parquet*"), *out.glob(".part-*.tmp")]:
+        for old in [out / "dataset.json", *self._parts()]:
             old.unlink(missing_ok=True)
         self._held: dict[str, list[pa.Table]] = {}
         self._files: list[PartFile] = []
@@ -70,8 +130,12 @@ class DatasetWriter:
 
     def discard(self) -> None:
         """Remove what was written: without its manifest it is no dataset."""
-        for part in self.out.glob("part-*.parquet*"):
+        for part in self._parts():
             part.unlink(missing_ok=True)
+
+    def _parts(self) -> list[Path]:
+        names = f"part-*-{self.mine}*.parquet*" if self.mine else "part-*.parquet*"
+        return [*self.out.glob(names), *self.out.glob(f".{names}.tmp")]
 
     def _count(self, table: pa.Table, split: str) -> None:
         self._rows[split] = self._rows.get(split, 0) + table.num_rows
@@ -86,7 +150,7 @@ class DatasetWriter:
                 counts[split] = counts.get(split, 0) + there
 
     def _flush(self, split: str, table: pa.Table) -> None:
-        name = f"part-{split}-{sum(f.split == split for f in self._files):05d}.parquet"
+        name = f"part-{split}-{self.mine}{sum(f.split == split for f in self._files):05d}.parquet"
         table = table.combine_chunks()
         with staged_file(self.out / name, durable=False) as temporary:
             pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=self.group_rows)
@@ -94,6 +158,15 @@ class DatasetWriter:
             sizes = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
             part = PartFile(name, split, temporary.stat().st_size, sha256_file(temporary), table.num_rows, sizes)
         self._files.append(part)
+
+    def finish(self) -> Written:
+        """Write the rest."""
+        for split, held in self._held.items():
+            if sum(t.num_rows for t in held):
+                self._flush(split, pa.concat_tables(held))
+        self._held.clear()
+        columns = () if self._schema is None else tuple(self._schema.names)
+        return Written(tuple(self._files), columns, self._rows, self._present, self._labels, tuple(sorted(self._cutoffs)))
 
     def close(
         self,
@@ -107,38 +180,54 @@ class DatasetWriter:
         notes: Sequence[str] = (),
     ) -> DatasetManifest:
         """Write the rest, the artifacts and `dataset.json`."""
-        for split, held in self._held.items():
-            if sum(t.num_rows for t in held):
-                self._flush(split, pa.concat_tables(held))
-        if self._schema is None or not self._files:
-            raise UserError(f"{self.out}: a dataset needs at least one row")
-        context.save(self.out / "artifacts")
-        normalizer.save(self.out / "artifacts")
-        total = sum(self._rows.values())
-        files = tuple(sorted(self._files, key=lambda f: (SPLITS.index(f.split), f.name)))
-        names = self._schema.names
-        manifest = DatasetManifest(
-            schema_version=SCHEMA_VERSION,
-            name=name,
-            source=source,
-            cutoffs=tuple(sorted(self._cutoffs)),
-            splits={s: self._rows.get(s, 0) for s in SPLITS},
-            rows=total,
-            fingerprint=fingerprint(files),
-            fields=tuple(f for f in FIELD_SHAPES if f in names),
-            tasks=tuple(n[2:] for n in names if n.startswith("y_")),
-            raw_columns=tuple(n[len(RAW) :] for n in names if n.startswith(RAW)),
-            presence={k: v / total for k, v in self._present.items()},
-            label_counts={t: {s: c.get(s, 0) for s in SPLITS} for t, c in self._labels.items()},
-            files=files,
-            class_names=context.class_names,
-            brands=len(context.brands),
-            absent_sources=tuple(absent_sources),
-            settings=dict(settings or {}),
-            notes=tuple(notes),
-        )
-        manifest.save(self.out)
-        return manifest
+        return publish(
+            self.out, self.finish(), name=name, source=source, context=context, normalizer=normalizer,
+            absent_sources=absent_sources, settings=settings, notes=notes,
+        )  # fmt: skip
+
+
+def publish(
+    out: Path,
+    written: Written,
+    *,
+    name: str,
+    source: str,
+    context: ModelContext,
+    normalizer: Normalizer,
+    absent_sources: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+) -> DatasetManifest:
+    """The artifacts and `dataset.json` of parts that lie in `out`: from now on it is a dataset."""
+    if not written.files:
+        raise UserError(f"{out}: a dataset needs at least one row")
+    context.save(out / "artifacts")
+    normalizer.save(out / "artifacts")
+    total = sum(written.rows.values())
+    files = tuple(sorted(written.files, key=lambda f: (SPLITS.index(f.split), f.name)))
+    names = written.columns
+    manifest = DatasetManifest(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        source=source,
+        cutoffs=tuple(sorted(written.cutoffs)),
+        splits={s: written.rows.get(s, 0) for s in SPLITS},
+        rows=total,
+        fingerprint=fingerprint(files),
+        fields=tuple(f for f in FIELD_SHAPES if f in names),
+        tasks=tuple(n[2:] for n in names if n.startswith("y_")),
+        raw_columns=tuple(n[len(RAW) :] for n in names if n.startswith(RAW)),
+        presence={k: v / total for k, v in written.present.items()},
+        label_counts={t: {s: c.get(s, 0) for s in SPLITS} for t, c in written.labels.items()},
+        files=files,
+        class_names=context.class_names,
+        brands=len(context.brands),
+        absent_sources=tuple(absent_sources),
+        settings=dict(settings or {}),
+        notes=tuple(notes),
+    )
+    manifest.save(out)
+    return manifest
 
 
 def copy_artifacts(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -29,6 +30,8 @@ class EventStore:
     """By table, the columns the source has; others are NULL in the view."""
     static_columns: tuple[str, ...]
     """Free static columns of `customers`, in file order."""
+    last: date | None = None
+    """Of one bucket: the last day of the whole source's events."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -41,14 +44,33 @@ class EventStore:
         self.close()
 
 
-def table_files(path: Path, table: str) -> list[Path]:
-    """The Parquet files of one table: `<table>.parquet`, or the sorted parts in a folder of that name or in `<table>/`; empty:
-    the source lacks it."""
+def bucket_file(number: int) -> str:
+    """The name of a bucket's file in the folder of a table (`data.events.buckets`)."""
+    return f"bucket={number:03d}.parquet"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One bucket of an events folder, and what of the whole source its rows depend on."""
+
+    number: int
+    last: date | None
+    """The last day of any event."""
+
+
+def table_files(path: Path, table: str, bucket: int | None = None) -> list[Path]:
+    """The Parquet files of one table: `<table>.parquet`, or the sorted parts in a folder of that name or in `<table>/`; of
+    parts in buckets that of `bucket` alone (None: all). Empty: the source lacks it."""
     single = path / f"{table}.parquet"
     if single.is_file():
         return [single]
     folder = next((f for f in (single, path / table) if f.is_dir()), None)
-    return sorted(f for f in folder.glob("*.parquet") if f.is_file()) if folder is not None else []
+    parts = sorted(f for f in folder.glob("*.parquet") if f.is_file()) if folder is not None else []
+    if bucket is None or folder is None or not any(f.name.startswith("bucket=") for f in parts):
+        return parts
+    if (mine := folder / bucket_file(bucket)) not in parts:
+        raise UserError(f"'{folder}' has no {mine.name}: write the buckets again with `ple shard`")
+    return [mine]
 
 
 def open_connection(memory_limit: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:
@@ -63,8 +85,11 @@ def open_connection(memory_limit: str | None = None, threads: int | None = None)
     return con
 
 
-def connect(path: Path, *, memory_limit: str | None = None, threads: int | None = None) -> EventStore:
-    """Open an events folder: every table becomes a typed view; `UserError` names a table that cannot be read.
+def connect(
+    path: Path, *, memory_limit: str | None = None, threads: int | None = None, bucket: Bucket | None = None
+) -> EventStore:
+    """Open an events folder, or one bucket of it: every table becomes a typed view; `UserError` names a table that cannot be
+    read.
 
     Values that cannot be converted to the column's type become NULL (`validate` reports them).
     """
@@ -79,7 +104,7 @@ def connect(path: Path, *, memory_limit: str | None = None, threads: int | None 
     static: tuple[str, ...] = ()
     try:
         for spec in (*TABLES.values(), *EXTRA_TABLES.values()):
-            files = table_files(path, spec.name)
+            files = table_files(path, spec.name, bucket.number if bucket else None)
             if not files:
                 if spec.required:
                     raise UserError(f"'{path}' has no {spec.name}.parquet, which every source must have")
@@ -102,7 +127,7 @@ def connect(path: Path, *, memory_limit: str | None = None, threads: int | None 
     except BaseException:
         con.close()
         raise
-    return EventStore(path, con, manifest, frozenset(present), columns, static)
+    return EventStore(path, con, manifest, frozenset(present), columns, static, bucket.last if bucket else None)
 
 
 def _empty_select(spec: TableSpec) -> str:

@@ -57,6 +57,8 @@ class EventsManifest:
     version: int = EVENTS_VERSION
     currency: str = ""
     """ISO 4217 code of all amounts; empty where it is not known."""
+    buckets: int = 1
+    """How many files a table that names customers has (`data.events.buckets`); 1: it is not in buckets."""
 
     def save(self, folder: Path) -> None:
         """Write `events.json` (temporary file, then rename)."""
@@ -84,6 +86,7 @@ class EventsManifest:
                 parameters=dict(plain.get("parameters", {})),
                 version=version,
                 currency=require_currency(f"{path}: currency", plain.get("currency")),
+                buckets=max(1, int(plain.get("buckets", 1))),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
             raise UserError(f"{path} is damaged: {shown(str(e))}") from e

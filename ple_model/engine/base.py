@@ -1,0 +1,46 @@
+"""What an engine promises; both keep the same contract test (tests/contracts/test_engines.py).
+
+* Every shard is worked on once, or again where its process died: at most `RETRIES` times more. A function that writes its
+  result whole or not at all gives the same bytes whichever attempt ended.
+* A shard that raises is not tried again: the same input raises again. No further shard is begun, those in progress come to
+  their end (their results are kept), then `UserError` names the shard; what is no `UserError` keeps its own type and is given
+  the shard's name as a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, TypeVar
+
+from ple_model.errors import UserError
+
+Shard = TypeVar("Shard")
+Value = TypeVar("Value")
+
+ENGINES = ("local", "ray")
+RETRIES = 3
+"""How often a shard is begun again whose process died."""
+
+
+class Engine(Protocol):
+    """Works on shards."""
+
+    def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
+        """(name, `work(shard)`) of each shard as it ends. `work` is a function of a module: another process imports it."""
+        ...
+
+
+def said(name: str, error: BaseException) -> BaseException:
+    """The error of a shard, with its name."""
+    if isinstance(error, UserError):
+        return UserError(f"shard {name}: {error}")
+    error.add_note(f"in shard {name}")
+    return error
+
+
+def died(name: str) -> UserError:
+    """A shard whose every process died."""
+    return UserError(
+        f"shard {name}: the process that worked on it died {RETRIES + 1} times; it may need more memory than there is: give"
+        " fewer workers or smaller shards. Finished shards are kept: the same command goes on with the rest"
+    )

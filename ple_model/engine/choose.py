@@ -1,0 +1,35 @@
+"""`--engine local|ray [--address A]`, or `PLE_ENGINE` and `PLE_ADDRESS` in the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ple_model.engine.base import ENGINES, Engine
+from ple_model.engine.local import LocalEngine
+from ple_model.errors import UserError, did_you_mean
+
+ENGINE, ADDRESS = "PLE_ENGINE", "PLE_ADDRESS"
+
+
+@contextmanager
+def open_engine(name: str | None = None, workers: int = 1, address: str | None = None) -> Iterator[Engine]:
+    """The engine of this name (None: that of the environment, else `local`). `UserError` for a name that is none, for an
+    address without Ray, and where no cluster answers."""
+    name = name or os.environ.get(ENGINE) or ENGINES[0]
+    address = address or os.environ.get(ADDRESS) or None
+    if name not in ENGINES:
+        raise UserError(f"--engine: '{name}' is not valid{did_you_mean(name, ENGINES)}")
+    if name == "local":
+        if address:
+            raise UserError(f"--address: '{address}' is a Ray cluster's; give --engine ray with it")
+        yield LocalEngine(workers)
+        return
+    from ple_model.engine.on_ray import RayEngine  # late: an extra
+
+    engine = RayEngine(workers, address)
+    try:
+        yield engine
+    finally:
+        engine.close()

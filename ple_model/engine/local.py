@@ -1,0 +1,109 @@
+"""The engine of one machine: a process a shard, a few at a time, each with one thread.
+
+A process a shard, and not a pool of processes: what a shard took is given back when it ends, and the death of one says which
+shard it was. It costs the start of a process (some seconds), which is little beside a shard of some 20,000 customers.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from ple_model.engine.base import RETRIES, Shard, Value, died, said
+from ple_model.threads import one_thread_each, take_back
+
+
+class LocalEngine:
+    """`workers` processes at a time."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
+        """See `Engine.run`."""
+        waiting, deaths = deque(shards), Counter[str]()
+        running: dict[Connection, tuple[str, BaseProcess]] = {}
+        failed: BaseException | None = None
+        try:
+            while running or (waiting and failed is None):
+                while waiting and failed is None and len(running) < self.workers:
+                    name = waiting.popleft()
+                    running |= _begin(work, name, shards[name])
+                heard = connection.wait(list(running))
+                for ended in [c for c in running if c in heard]:
+                    name, process = running.pop(ended)
+                    answer = _answer(ended)
+                    process.join()
+                    if answer is None:
+                        deaths[name] += 1
+                        if deaths[name] > RETRIES:
+                            failed = failed or died(name)
+                        else:
+                            waiting.append(name)
+                    elif isinstance(answer, _Failed):
+                        failed = failed or said(name, answer.error)
+                    else:
+                        yield name, answer[0]
+        finally:
+            for _, process in running.values():
+                process.kill()
+        if failed is not None:
+            raise failed
+
+
+class _Failed:
+    """What a shard's process sends where its work raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _begin(work: Callable[[Any], Any], name: str, shard: Any) -> dict[Connection, tuple[str, BaseProcess]]:
+    ours, theirs = connection.Pipe(duplex=False)
+    process = get_context("spawn").Process(target=_work, args=(theirs, work, shard), name=f"shard {name}")
+    with one_thread_each():
+        process.start()
+    theirs.close()  # so that its death is the end of the pipe
+    return {ours: (name, process)}
+
+
+def _answer(ours: Connection) -> Any:
+    """What the process sent; None where it died before."""
+    with ours:
+        try:
+            return ours.recv()
+        except (EOFError, OSError):
+            return None
+
+
+def _work(theirs: Connection, work: Callable[[Any], Any], shard: Any) -> None:
+    """In the shard's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the first process decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    take_back()
+    try:
+        answer: Any = (work(shard),)
+    except Exception as e:
+        answer = _Failed(e)
+    try:
+        theirs.send(answer)
+    except Exception as e:  # an error that cannot be sent as it is
+        cause = answer.error if isinstance(answer, _Failed) else e
+        theirs.send(_Failed(RuntimeError(f"{type(cause).__name__}: {cause}")))
+
+
+def _die_with_parent() -> None:
+    """Whoever kills the command means its shards too."""
+    parent = parent_process()
+    if parent is not None:
+        with suppress(OSError):
+            connection.wait([parent.sentinel])
+        os._exit(1)

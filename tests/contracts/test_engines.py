@@ -1,0 +1,94 @@
+"""What `ple_model.engine.base` promises, of every engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ple_model.engine import ENGINES, RETRIES, Engine, open_engine
+from ple_model.errors import UserError
+
+
+def _square(shard: tuple[Path, int]) -> tuple[int, int]:
+    folder, number = shard
+    (folder / f"{number}").write_text("done")
+    return number * number, os.getpid()
+
+
+def _dies(shard: tuple[Path, int, int]) -> int:
+    """Its process is killed at the first attempts."""
+    folder, number, times = shard
+    attempts = len(list(folder.glob(f"{number}-*")))
+    (folder / f"{number}-{attempts}").touch()
+    if attempts < times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def _refuses(shard: tuple[Path, int]) -> int:
+    folder, number = shard
+    if number == 1:
+        raise UserError("transactions.parquet has no column 'amount'")
+    (folder / f"{number}").touch()
+    return number
+
+
+def _breaks(number: int) -> float:
+    return 1 / number
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    if request.param == "ray":
+        pytest.importorskip("ray")
+    with open_engine(request.param, workers=2) as opened:
+        yield opened
+
+
+def test_each_shard_is_worked_on_once_in_another_process(engine: Engine, tmp_path: Path) -> None:
+    found = dict(engine.run(_square, {f"{k:03d}": (tmp_path, k) for k in range(3)}))
+    assert {name: value for name, (value, _) in found.items()} == {"000": 0, "001": 1, "002": 4}
+    assert os.getpid() not in {process for _, process in found.values()}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1", "2"]
+
+
+def test_a_shard_whose_process_dies_is_begun_again_and_the_others_are_not(engine: Engine, tmp_path: Path) -> None:
+    found = dict(engine.run(_dies, {"a": (tmp_path, 0, 1), "b": (tmp_path, 1, 0)}))
+    assert found == {"a": 0, "b": 1}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0-0", "0-1", "1-0"]
+
+
+def test_a_shard_that_always_dies_stops_the_work_with_its_name(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"shard bad: .* died {RETRIES + 1} times"):
+        dict(engine.run(_dies, {"bad": (tmp_path, 0, 99)}))
+    assert len(list(tmp_path.iterdir())) == RETRIES + 1
+
+
+def test_a_shard_that_raises_is_named_and_is_not_tried_again(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"shard 001: transactions\.parquet has no column 'amount'"):
+        list(engine.run(_refuses, {f"{k:03d}": (tmp_path, k) for k in range(2)}))
+    assert [p.name for p in tmp_path.iterdir()] == ["0"], "what was in progress comes to its end"
+
+
+def test_a_defect_keeps_its_type_and_names_the_shard(engine: Engine) -> None:
+    with pytest.raises(ZeroDivisionError) as raised:
+        dict(engine.run(_breaks, {"x": 0}))
+    assert "in shard x" in raised.value.__notes__
+
+
+def test_no_shards_no_work(engine: Engine) -> None:
+    assert dict(engine.run(_breaks, {})) == {}
+
+
+def test_a_wrong_engine_or_address_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="--engine: 'rai' is not valid; did you mean 'ray'"), open_engine("rai"):
+        pass
+    with (
+        pytest.raises(UserError, match="is a Ray cluster.s"),
+        open_engine("local", address="1.2.3.4:5"),
+    ):
+        pass
