@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ple_model.arguments import COUNT, PROCESSES, day, device, file_out, folder_in, path, share
-from ple_model.commands import Arguments, Command, add_json
+from ple_model.arguments import COUNT, day, device, file_out, folder_in, path, share
+from ple_model.commands import Arguments, Command, add_engine, add_json
 from ple_model.json_text import dump
 from ple_model.ticker import bar
 
@@ -33,7 +33,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="an encoder run (ple pretrain): adds how hard the last 14 days are to explain, as a percentile",
     )  # fmt: skip
     parser.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
-    parser.add_argument("--workers", type=PROCESSES, default=2, help="processes for the topology step (default: 2)")
+    add_engine(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
     add_json(parser)
 
@@ -41,15 +41,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: Arguments) -> int:
     import torch
 
+    from ple_model.engine import open_engine
     from ple_model.predict import predict
     from ple_model.run import load_run
 
     torch.set_flush_denormal(True)
-    found = predict(
-        load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,
-        top=arguments.top, fallback_share=arguments.fallback_share, workers=arguments.workers,
-        progress=bar(quiet=arguments.quiet), encoder=arguments.encoder,
-    )  # fmt: skip
+    with open_engine(arguments.engine, arguments.workers, arguments.address) as engine:
+        found = predict(
+            load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,
+            top=arguments.top, fallback_share=arguments.fallback_share, workers=arguments.workers,
+            progress=bar(quiet=arguments.quiet), encoder=arguments.encoder, engine=engine,
+        )  # fmt: skip
     print(dump(found.to_dict()) if arguments.json else found)
     return 0
 

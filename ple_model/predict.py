@@ -24,31 +24,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ple_model.data.build.build import BuildSettings, transform
 from ple_model.data.build.steps import Progress
 from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.buckets import buckets_of
 from ple_model.data.own.dataset import rows_to_score
+from ple_model.engine import Engine
+from ple_model.engine.local import LocalEngine
 from ple_model.errors import UserError
-from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
-from ple_model.profile import DORMANT as DORMANT_ROW
-from ple_model.profile import Profile
 from ple_model.run import Run
-from ple_model.score_file import ScoreFile, ScoresWritten, grouped, notes_of_data, notes_of_scores, write_scores
-from ple_model.score_rows import Scorer
-from ple_model.sequences.encoder_run import load_encoder
-from ple_model.sequences.scoring import AnomalyScorer, anomaly_scorer
+from ple_model.score_buckets import ScorePlan, score_buckets
+from ple_model.score_file import ScoreFile, notes_of_data
+from ple_model.score_run import Scores, Scoring
+from ple_model.sequences.scoring import AnomalyScorer
 from ple_model.staging import private_folder
-from ple_model.tasks import EVERYONE
-from ple_model.uncertainty import FALLBACK_SHARE, MIN_ROWS, quantiles_of
+from ple_model.uncertainty import FALLBACK_SHARE
 
-BATCH = 512
 TOP = 3
-MIN_DORMANT = 20
-"""Fewer dormant rows among those that training profiled: a model cannot know what becomes of such customers, so they get no
-score (of 20 rows without an event a rate of up to 16 % would still be plausible)."""
 
 
 def predict(
@@ -63,13 +57,15 @@ def predict(
     workers: int = 2,
     progress: Progress | None = None,
     encoder: Path | str | None = None,
+    engine: Engine | None = None,
 ) -> ScoreFile:
     """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names), or every
     row of a table where the run was trained on a table of its own columns.
 
     `top`: offers a row; `fallback_share`: share of validation customers that the fallback mark is set for;
-    `encoder`: an encoder run, for the anomaly score. `UserError` on bad
-    events, an unfinished run, or impossible numbers. The run's dataset is not needed.
+    `encoder`: an encoder run, for the anomaly score. Events in buckets are scored bucket by bucket by `engine` (None: `workers`
+    processes of this machine); what was scored is kept until all are, and a command that was stopped goes on with the rest.
+    `UserError` on bad events, an unfinished run, or impossible numbers. The run's dataset is not needed.
     """
     if top < 1:
         raise UserError(f"--top: {top} is not valid, it must be at least 1")
@@ -87,18 +83,20 @@ def predict(
         )
     if not own and Path(events).is_file():
         raise UserError(f"{events} is a file; {run.path} was trained on events and scores a folder of event tables")
-    model = run.model(device)
-    anomaly = None if encoder is None else anomaly_scorer(run, load_encoder(encoder), device)
+    how = Scores(run.path, device, top, fallback_share, None if encoder is None else Path(encoder).absolute())
+    scoring = how.open(run)
     out.parent.mkdir(parents=True, exist_ok=True)
+    if not own and (buckets := buckets_of(Path(events))) > 1:
+        plan = ScorePlan(Path(events).absolute(), how, tuple(cutoffs or ()), buckets)
+        return score_buckets(plan, scoring, out, engine or LocalEngine(workers), progress)
     with private_folder(out) as scratch:
         if own:
             rows_to_score(Path(events), run.preprocess, scratch / "data")
             data = Dataset.open(scratch / "data")
         else:
             data = transform(events, run.preprocess, scratch / "data", cutoffs, progress, BuildSettings(workers=workers))
-        return score_to_parquet(
-            run, model, data, out, top=top, fallback_share=fallback_share, progress=progress, anomaly=anomaly
-        )
+        written = scoring.write(scoring.tables(data), data.rows(), out, progress)
+        return scoring.told(out, written, data.manifest.cutoffs, notes_of_data(data))
 
 
 def score_to_parquet(
@@ -106,42 +104,6 @@ def score_to_parquet(
     progress: Progress | None = None, anomaly: AnomalyScorer | None = None,
 ) -> ScoreFile:  # fmt: skip
     """Stream a dataset made with the run's artifacts through its model into one Parquet file; see the module docstring."""
-    quantiles, origin = quantiles_of(run, model)
-    known = {t: q for t, q in quantiles.items() if q.n >= MIN_ROWS}
-    silent = tuple(t for t in model.tasks if not model.context.learned(t))
-    thresholds = {t: q.threshold(fallback_share) for t, q in known.items() if t not in silent}
-    tally = Tally(str(data.path))
-    unseen = _dormant_unseen(run)
-    scorer = Scorer(model, run.calibration, thresholds, top, tally, unseen, anomaly)
-    if thresholds:
-        said = f"fallback marks: uncertainty above its {1 - fallback_share:.0%} quantile on validation customers ({origin})"
-    else:
-        said = "no fallback marks: the run has no evidential heads or too few validation customers"
-    about: dict[str, Any] = {
-        "run": run.name,
-        "weights": run.manifest.data.fingerprint,
-        "thresholds": thresholds,
-        "thresholds_from": said,
-        "currency": model.context.currency,
-        "statistic": {t: model.shows(t) for t, s in model.tasks.items() if s.kind == "regression"},
-    }
-    conditional = (t for t, s in model.tasks.items() if s.condition is not EVERYONE and t not in silent)
-    written = ScoresWritten(dict.fromkeys(thresholds, 0), dict.fromkeys(conditional, 0), dict.fromkeys(thresholds, 0))
-    write_scores(grouped(scorer.table(b) for b in data.batches(None, BATCH)), data, out, about, written, tally, progress)
-    calibrated = tuple(t for t, s in model.tasks.items() if s.kind == "binary" and t in run.calibration and t not in silent)
-    return ScoreFile(
-        out, written.rows, written.customers, data.manifest.cutoffs, tuple(t for t in model.tasks if t not in silent),
-        thresholds, said, {t: n / written.scored[t] if written.scored[t] else None for t, n in written.marked.items()},
-        written.scored, calibrated,
-        None if anomaly is None or not anomaly.ranks else written.unusual / max(1, written.rows),
-        (*(() if anomaly is None else anomaly.notes), *notes_of_scores(run, model, silent, written, unseen),
-         *notes_of_data(data)),
-    )  # fmt: skip
-
-
-def _dormant_unseen(run: Run) -> str:
-    """Why dormant customers get no score from this run; empty where training had enough of them, or did not keep how many."""
-    profile = Profile.load(run.preprocess)
-    if profile is None or len(profile.segments) <= DORMANT_ROW or profile.segments[DORMANT_ROW] >= MIN_DORMANT:
-        return ""
-    return f"training had {int(profile.segments[DORMANT_ROW])} such rows, fewer than {MIN_DORMANT}"
+    scoring = Scoring(run, model, top, fallback_share, anomaly)
+    written = scoring.write(scoring.tables(data), data.rows(), out, progress)
+    return scoring.told(out, written, data.manifest.cutoffs, notes_of_data(data))

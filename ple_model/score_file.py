@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,7 @@ import pyarrow.parquet as pq
 
 from ple_model.data.build.steps import Progress
 from ple_model.data.dataset.reader import Dataset
-from ple_model.errors import UserError
 from ple_model.fields import NO_CUTOFF
-from ple_model.finite import Tally
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
 from ple_model.score_rows import OFFER_TASK
@@ -97,12 +95,11 @@ class ScoresWritten:
 
 
 def write_scores(
-    tables: Iterator[pa.Table], data: Dataset, out: Path, about: Mapping[str, Any], written: ScoresWritten, tally: Tally,
+    tables: Iterable[pa.Table], rows: int, out: Path, about: Mapping[str, Any], written: ScoresWritten,
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Row groups into a file beside `out`, which takes its name when all were numbers; counted in `written`."""
     writer: pq.ParquetWriter | None = None
-    total = max(1, data.rows())
     with staged_file(out) as temporary:
         try:
             for table in tables:
@@ -112,10 +109,7 @@ def write_scores(
                 writer.write_table(table.cast(writer.schema))
                 written.add(table)
                 if progress is not None:
-                    progress("score", written.rows / total)
-            if writer is None:
-                raise UserError(f"{data.path} has no rows to score")
-            tally.raise_if_any()
+                    progress("score", written.rows / max(1, rows))
         finally:
             if writer is not None:
                 writer.close()

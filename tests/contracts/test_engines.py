@@ -88,7 +88,7 @@ def test_a_wrong_engine_or_address_is_one_sentence() -> None:
     with pytest.raises(UserError, match="--engine: 'rai' is not valid; did you mean 'ray'"), open_engine("rai"):
         pass
     with (
-        pytest.raises(UserError, match="is a Ray cluster.s"),
+        pytest.raises(UserError, match="is a Ray cluster's"),
         open_engine("local", address="1.2.3.4:5"),
     ):
         pass

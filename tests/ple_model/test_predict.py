@@ -19,6 +19,7 @@ from ple_model.data.build.build import BuildSettings, build
 from ple_model.data.build.spine import SplitSettings
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.dataset.reader import Dataset
+from ple_model.data.events.buckets import write_buckets
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.predict import predict, score_to_parquet
@@ -32,6 +33,7 @@ from ple_model.sequences.scoring import anomaly_scorer
 from ple_model.tasks import OFFERS, SPENDING_CATEGORIES, TASKS
 from ple_model.train import train
 from tests.fakes import tiny_config
+from tests.in_process import InProcess
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
 pytestmark = pytest.mark.slow
@@ -186,10 +188,44 @@ def test_outside_its_condition_a_task_has_no_score_but_a_reason_and_a_mark(score
     assert "dormant and marked as a fallback for every task" in str(found)
 
 
+def test_buckets_are_scored_one_by_one_and_give_the_same_file(
+    run: Run, events: Path, scored: tuple[ScoreFile, pd.DataFrame], tmp_path: Path
+) -> None:
+    write_buckets(events, tmp_path / "buckets", 3)
+    out, engine = tmp_path / "scores.parquet", InProcess()
+    found = predict(run, tmp_path / "buckets", out, CUTOFFS[-1:], top=4, engine=engine)
+    assert engine.ran == [("score_shard", k) for k in ("002", "001", "000")]
+    whole, rows = scored
+    mine = pd.read_parquet(out).set_index("customer_id").loc[rows["customer_id"]].reset_index()
+    for name in rows.columns:
+        if rows[name].dtype.kind == "f":
+            np.testing.assert_allclose(mine[name], rows[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        elif rows[name].dtype.kind in "bi":
+            np.testing.assert_array_equal(mine[name], rows[name], err_msg=name)
+    assert (found.rows, found.customers, found.cutoffs, found.tasks) == (
+        whole.rows, whole.customers, whole.cutoffs, whole.tasks,
+    )  # fmt: skip
+    assert found.scored == whole.scored
+    assert set(found.notes) == set(whole.notes)
+    assert pq.read_schema(out).metadata == pq.read_schema(whole.path).metadata
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["buckets", "scores.parquet"]
+
+
+def test_a_score_that_lost_a_bucket_goes_on_with_the_rest(run: Run, few: Path, tmp_path: Path) -> None:
+    write_buckets(few, tmp_path / "buckets", 2)
+    out = tmp_path / "scores.parquet"
+    with pytest.raises(UserError, match="shard 000: lost"):
+        predict(run, tmp_path / "buckets", out, CUTOFFS[-1:], engine=InProcess(fails="score_shard 000"))
+    assert not out.exists()
+    engine = InProcess()
+    assert predict(run, tmp_path / "buckets", out, CUTOFFS[-1:], engine=engine).customers == 5
+    assert engine.ran == [("score_shard", "000")]
+
+
 def test_dormant_customers_are_scored_where_training_knew_enough_of_them(
     run: Run, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ple_model.predict.MIN_DORMANT", 0)
+    monkeypatch.setattr("ple_model.score_run.MIN_DORMANT", 0)
     predict(run, events, tmp_path / "scores.parquet", CUTOFFS[-1:], workers=1)
     rows = pd.read_parquet(tmp_path / "scores.parquet")
     silent = rows[rows["segment"] == "dormant"]

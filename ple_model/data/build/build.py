@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def build(
         if existing is not None:
             return existing
         work = Work(out / ".build", progress or _silent, tell)
-        faults = _validated(store.path, work)
+        faults = _validated(store.path, work.progress)
         spans = event_spans(store)
         notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days, spans), *faults)
         rows = create_spine(store.con, dates, settings.split, buckets=_buckets(store))
@@ -137,6 +138,28 @@ def build(
     return Dataset.open(out)
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What is known of events before any of their buckets is read by itself."""
+
+    cutoffs: tuple[str, ...]
+    last: date | None
+    """The last day of any event."""
+    key: str
+    notes: tuple[str, ...]
+
+
+def checked(events: Path, cutoffs: Sequence[str], currency: str, progress: Progress | None = None) -> Checked:
+    """Validates events that a model is to score. `UserError` on bad events or cut-offs, and for amounts in another currency
+    than the model's."""
+    with _open(events, 2) as store:
+        dates = _cutoffs(store, tuple(cutoffs) or None)
+        _same_currency(store, currency)
+        faults = _validated(events, progress or _silent)
+        absent = tuple(f"no table '{t}': what it feeds is absent" for t in TABLES if t not in store.present)
+        return Checked(dates, last_event(store), _events_key(store), (*absent, *coverage(store, dates), *faults))
+
+
 @reproducible()
 def transform(
     events: Path | str,
@@ -163,15 +186,11 @@ def transform(
     market = Market.load(artifacts / "market.json")
     with _open(Path(events), settings.threads, bucket) as store:
         dates = _cutoffs(store, cutoffs)
-        if context.currency and _currency(store) not in ("", context.currency):
-            raise UserError(
-                f"{store.path} has amounts in {_currency(store)}, but the model learned from amounts in {context.currency}: "
-                "convert them when they are imported"
-            )
+        _same_currency(store, context.currency)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         work = Work(out / ".build", progress or _silent, tell)
         spans = event_spans(store) if bucket is None else {}
-        notes = () if bucket is not None else (*coverage(store, dates, spans=spans), *_validated(store.path, work))
+        notes = () if bucket is not None else (*coverage(store, dates, spans=spans), *_validated(store.path, work.progress))
         buckets = 1 if bucket is not None else _buckets(store)
         rows = create_spine(store.con, dates, settings.split, only="test", buckets=buckets)
         key = digest([_events_key(store), dates, "transform"])
@@ -281,11 +300,11 @@ def _open(events: Path, threads: int, bucket: Bucket | None = None) -> EventStor
         raise
 
 
-def _validated(events: Path, work: Work) -> tuple[str, ...]:
+def _validated(events: Path, progress: Progress) -> tuple[str, ...]:
     """What validation warns of, as notes; `UserError` with its first error, before anything is written."""
-    report = validate(events, lambda done, total: work.progress("validate", 0.99 * done / total))
+    report = validate(events, lambda done, total: progress("validate", 0.99 * done / total))
     report.raise_errors()
-    work.progress("validate", 1.0)
+    progress("validate", 1.0)
     return tuple(f"validation, {f}" for f in report.faults)
 
 
@@ -294,6 +313,14 @@ def _events_key(store: EventStore) -> str:
     tables = {t: digest_files(table_files(store.path, t)) for t in names}
     defaults = asdict(store.manifest.defaults) if store.manifest else {}
     return digest([tables, defaults, *([_currency(store)] if _currency(store) else [])])
+
+
+def _same_currency(store: EventStore, known: str) -> None:
+    if known and _currency(store) not in ("", known):
+        raise UserError(
+            f"{store.path} has amounts in {_currency(store)}, but the model learned from amounts in {known}: "
+            "convert them when they are imported"
+        )
 
 
 def _currency(store: EventStore) -> str:

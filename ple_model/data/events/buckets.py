@@ -40,6 +40,11 @@ def bucket_sql(buckets: int, column: str = "customer_id") -> str:
     return f"(coalesce(('0x' || substr(md5('bucket:' || {column}), 1, 8))::BIGINT, 0) % {buckets})::INT"
 
 
+def buckets_of(events: Path) -> int:
+    """How many buckets a folder of events is in; 1: it is in none."""
+    return EventsManifest.load(events).buckets if is_file(events / "events.json") else 1
+
+
 def write_buckets(
     events: Path, out: Path, buckets: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> EventsManifest:

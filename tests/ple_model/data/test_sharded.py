@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,9 @@ from ple_model.data.build.build import BuildSettings, build, transform
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.buckets import write_buckets
 from ple_model.engine import open_engine
-from ple_model.engine.base import Shard, Value
 from ple_model.errors import UserError
 from ple_model.tasks import TASKS
+from tests.in_process import InProcess
 from tests.ple_model.data.tiny_events import tables, write_events
 
 pytestmark = pytest.mark.slow
@@ -24,21 +23,6 @@ pytestmark = pytest.mark.slow
 ONE = BuildSettings(workers=1)
 BUCKETS = 3
 UNFITTED = ("txn_seq", "session_seq", "tda_short_diagrams", "customer_segment", "coldstart_features")
-
-
-class InProcess:
-    """An engine without processes, that notes what it was given."""
-
-    def __init__(self, fails: str = "") -> None:
-        self.ran: list[tuple[str, str]] = []
-        self.fails = fails
-
-    def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
-        for name in reversed(shards):  # no result may depend on the order
-            if f"{work.__name__} {name}" == self.fails:
-                raise UserError(f"shard {name}: lost")
-            self.ran.append((work.__name__, name))
-            yield name, work(shards[name])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,99 @@
+"""Scores of events in buckets: a shard a bucket, then one file of them all.
+
+A shard makes the features of its bucket with the run's artifacts, scores them into a part of its own and forgets them; the
+parts are joined in the order of the buckets. They lie beside the file until it is there, under a name that says what they were
+made of, so that a command that was stopped, or lost a shard, goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ple_model.data.build.build import BuildSettings, checked, transform
+from ple_model.data.build.spine import NoRows
+from ple_model.data.build.steps import Progress, digest
+from ple_model.data.dataset.manifest import sha256_file
+from ple_model.data.events.connect import Bucket
+from ple_model.engine import Engine
+from ple_model.errors import UserError
+from ple_model.score_file import ScoreFile
+from ple_model.score_run import Scores, Scoring
+from ple_model.sources import source_digest
+from ple_model.staging import private_folder
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """Which events are scored, and how."""
+
+    events: Path
+    how: Scores
+    cutoffs: tuple[str, ...]
+    buckets: int
+
+
+@dataclass(frozen=True)
+class ScoreShard:
+    """One bucket of them."""
+
+    plan: ScorePlan
+    bucket: Bucket
+    part: Path
+
+
+def score_buckets(plan: ScorePlan, scoring: Scoring, out: Path, engine: Engine, progress: Progress | None) -> ScoreFile:
+    """All buckets -> `out`. `UserError` names the shard that failed."""
+    tell = progress or (lambda step, share: None)
+    events = checked(plan.events, plan.cutoffs, scoring.model.context.currency, progress)
+    parts = out.absolute().with_name(f".{out.name}.parts") / _key(plan, events.key, scoring)
+    parts.mkdir(parents=True, exist_ok=True)
+    shards = {f"{k:03d}": ScoreShard(plan, Bucket(k, events.last), parts / f"{k:03d}.parquet") for k in range(plan.buckets)}
+    missing = {name: s for name, s in shards.items() if not s.part.is_file()}
+    tell("buckets scored", 1 - len(missing) / len(shards))
+    for k, _ in enumerate(engine.run(score_shard, missing)):
+        tell("buckets scored", 1 - (len(missing) - k - 1) / len(shards))
+    files = [s.part for s in shards.values() if s.part.stat().st_size]
+    if not files:
+        raise UserError(f"{plan.events} has no rows to score at {', '.join(events.cutoffs)}")
+    rows = sum(pq.read_metadata(f).num_rows for f in files)
+    written = scoring.write(_joined(files), rows, out, progress)
+    shutil.rmtree(parts.parent, ignore_errors=True)
+    return scoring.told(out, written, events.cutoffs, events.notes)
+
+
+def score_shard(shard: ScoreShard) -> None:
+    """One bucket into its part; an empty file where it has nobody."""
+    plan, part = shard.plan, shard.part
+    scoring = plan.how.open()
+    with private_folder(part.with_suffix(".data")) as scratch:
+        try:
+            data = transform(
+                plan.events, scoring.run.preprocess, scratch / "data", plan.cutoffs or None,
+                settings=BuildSettings(workers=1, threads=1), bucket=shard.bucket,
+            )  # fmt: skip
+        except NoRows:
+            part.touch()
+            return
+        scoring.write(scoring.tables(data), data.rows(), part, None)
+
+
+def _joined(files: list[Path]) -> Iterator[pa.Table]:
+    """Row groups as they are."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for k in range(file.num_row_groups):
+                yield file.read_row_group(k)
+
+
+def _key(plan: ScorePlan, events: str, scoring: Scoring) -> str:
+    """Of what the parts are made of: events, cut-offs, the run's weights, and the program."""
+    weights = sha256_file(scoring.run.path / "model.safetensors")
+    encoder = None if plan.how.encoder is None else sha256_file(plan.how.encoder / "model.safetensors")
+    asked = (plan.how.top, plan.how.fallback_share, plan.cutoffs, plan.buckets)
+    return digest([events, asked, weights, encoder, source_digest(__name__)])
