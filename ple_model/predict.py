@@ -30,14 +30,14 @@ from ple_model.data.build.steps import Progress
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.buckets import buckets_of
 from ple_model.data.own.dataset import rows_to_score
-from ple_model.engine import Engine
+from ple_model.engine import ShardEngine
 from ple_model.engine.local import LocalEngine
 from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
 from ple_model.score_buckets import ScorePlan, score_buckets
 from ple_model.score_file import ScoreFile, notes_of_data
-from ple_model.score_run import Scores, Scoring
+from ple_model.score_run import ScoreRequest, Scoring
 from ple_model.sequences.scoring import AnomalyScorer
 from ple_model.staging import private_folder
 from ple_model.uncertainty import FALLBACK_SHARE
@@ -57,7 +57,7 @@ def predict(
     workers: int = 2,
     progress: Progress | None = None,
     encoder: Path | str | None = None,
-    engine: Engine | None = None,
+    engine: ShardEngine | None = None,
 ) -> ScoreFile:
     """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names), or every
     row of a table where the run was trained on a table of its own columns.
@@ -83,7 +83,7 @@ def predict(
         )
     if not own and Path(events).is_file():
         raise UserError(f"{events} is a file; {run.path} was trained on events and scores a folder of event tables")
-    how = Scores(run.path, device, top, fallback_share, None if encoder is None else Path(encoder).absolute())
+    how = ScoreRequest(run.path, device, top, fallback_share, None if encoder is None else Path(encoder).absolute())
     scoring = how.open(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     if not own and (buckets := buckets_of(Path(events))) > 1:

@@ -20,10 +20,10 @@ from ple_model.data.build.spine import NoRows
 from ple_model.data.build.steps import Progress, digest
 from ple_model.data.dataset.manifest import sha256_file
 from ple_model.data.events.connect import Bucket
-from ple_model.engine import Engine
+from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
 from ple_model.score_file import ScoreFile
-from ple_model.score_run import Scores, Scoring
+from ple_model.score_run import ScoreRequest, Scoring
 from ple_model.sources import source_digest
 from ple_model.staging import private_folder
 
@@ -33,7 +33,7 @@ class ScorePlan:
     """Which events are scored, and how."""
 
     events: Path
-    how: Scores
+    how: ScoreRequest
     cutoffs: tuple[str, ...]
     buckets: int
 
@@ -47,7 +47,7 @@ class ScoreShard:
     part: Path
 
 
-def score_buckets(plan: ScorePlan, scoring: Scoring, out: Path, engine: Engine, progress: Progress | None) -> ScoreFile:
+def score_buckets(plan: ScorePlan, scoring: Scoring, out: Path, engine: ShardEngine, progress: Progress | None) -> ScoreFile:
     """All buckets -> `out`. `UserError` names the shard that failed."""
     tell = progress or (lambda step, share: None)
     events = checked(plan.events, plan.cutoffs, scoring.model.context.currency, progress)

@@ -32,7 +32,7 @@ score (of 20 rows without an event a rate of up to 16 % would still be plausible
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreRequest:
     """What is asked of a run, by path: another process opens it anew."""
 
     run: Path

@@ -22,7 +22,7 @@ RETRIES = 3
 """How often a shard is begun again whose process died."""
 
 
-class Engine(Protocol):
+class ShardEngine(Protocol):
     """Works on shards."""
 
     def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ple_model.engine.base import ENGINES, Engine
+from ple_model.engine.base import ENGINES, ShardEngine
 from ple_model.engine.local import LocalEngine
 from ple_model.errors import UserError, did_you_mean
 
@@ -14,7 +14,7 @@ ENGINE, ADDRESS = "PLE_ENGINE", "PLE_ADDRESS"
 
 
 @contextmanager
-def open_engine(name: str | None = None, workers: int = 1, address: str | None = None) -> Iterator[Engine]:
+def open_engine(name: str | None = None, workers: int = 1, address: str | None = None) -> Iterator[ShardEngine]:
     """The engine of this name (None: that of the environment, else `local`). `UserError` for a name that is none, for an
     address without Ray, and where no cluster answers."""
     name = name or os.environ.get(ENGINE) or ENGINES[0]

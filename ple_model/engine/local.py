@@ -28,7 +28,7 @@ class LocalEngine:
         self.workers = workers
 
     def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
-        """See `Engine.run`."""
+        """See `ShardEngine.run`."""
         waiting, deaths = deque(shards), Counter[str]()
         running: dict[Connection, tuple[str, BaseProcess]] = {}
         failed: BaseException | None = None

@@ -42,7 +42,7 @@ class RayEngine:
             self._ray.shutdown()
 
     def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
-        """See `Engine.run`."""
+        """See `ShardEngine.run`."""
         ray = self._ray
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
         waiting = deque(shards)

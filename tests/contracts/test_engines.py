@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ple_model.engine import ENGINES, RETRIES, Engine, open_engine
+from ple_model.engine import ENGINES, RETRIES, ShardEngine, open_engine
 from ple_model.errors import UserError
 
 
@@ -42,45 +42,45 @@ def _breaks(number: int) -> float:
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest) -> Iterator[ShardEngine]:
     if request.param == "ray":
         pytest.importorskip("ray")
     with open_engine(request.param, workers=2) as opened:
         yield opened
 
 
-def test_each_shard_is_worked_on_once_in_another_process(engine: Engine, tmp_path: Path) -> None:
+def test_each_shard_is_worked_on_once_in_another_process(engine: ShardEngine, tmp_path: Path) -> None:
     found = dict(engine.run(_square, {f"{k:03d}": (tmp_path, k) for k in range(3)}))
     assert {name: value for name, (value, _) in found.items()} == {"000": 0, "001": 1, "002": 4}
     assert os.getpid() not in {process for _, process in found.values()}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1", "2"]
 
 
-def test_a_shard_whose_process_dies_is_begun_again_and_the_others_are_not(engine: Engine, tmp_path: Path) -> None:
+def test_a_shard_whose_process_dies_is_begun_again_and_the_others_are_not(engine: ShardEngine, tmp_path: Path) -> None:
     found = dict(engine.run(_dies, {"a": (tmp_path, 0, 1), "b": (tmp_path, 1, 0)}))
     assert found == {"a": 0, "b": 1}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0-0", "0-1", "1-0"]
 
 
-def test_a_shard_that_always_dies_stops_the_work_with_its_name(engine: Engine, tmp_path: Path) -> None:
+def test_a_shard_that_always_dies_stops_the_work_with_its_name(engine: ShardEngine, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"shard bad: .* died {RETRIES + 1} times"):
         dict(engine.run(_dies, {"bad": (tmp_path, 0, 99)}))
     assert len(list(tmp_path.iterdir())) == RETRIES + 1
 
 
-def test_a_shard_that_raises_is_named_and_is_not_tried_again(engine: Engine, tmp_path: Path) -> None:
+def test_a_shard_that_raises_is_named_and_is_not_tried_again(engine: ShardEngine, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"shard 001: transactions\.parquet has no column 'amount'"):
         list(engine.run(_refuses, {f"{k:03d}": (tmp_path, k) for k in range(2)}))
     assert [p.name for p in tmp_path.iterdir()] == ["0"], "what was in progress comes to its end"
 
 
-def test_a_defect_keeps_its_type_and_names_the_shard(engine: Engine) -> None:
+def test_a_defect_keeps_its_type_and_names_the_shard(engine: ShardEngine) -> None:
     with pytest.raises(ZeroDivisionError) as raised:
         dict(engine.run(_breaks, {"x": 0}))
     assert "in shard x" in raised.value.__notes__
 
 
-def test_no_shards_no_work(engine: Engine) -> None:
+def test_no_shards_no_work(engine: ShardEngine) -> None:
     assert dict(engine.run(_breaks, {})) == {}
 
 

@@ -28,14 +28,14 @@ from ple_model.data.build.spine import SplitSettings, create_spine, parse_cutoff
 from ple_model.data.build.steps import Progress, Tell, Work, digest, digest_files
 from ple_model.data.checking.validation import validate
 from ple_model.data.dataset.reader import Dataset
-from ple_model.data.dataset.writer import Written, copy_artifacts, publish
+from ple_model.data.dataset.writer import PartsWritten, copy_artifacts, publish
 from ple_model.data.events.connect import Bucket, EventStore, connect, table_files
 from ple_model.data.events.find_holes import Span, distinct
 from ple_model.data.events.spec import TABLES
 from ple_model.data.features import Market, fit_market
 from ple_model.data.labels.conditions import load_own, save_own
 from ple_model.data.labels.labels import Labels, LabelSettings
-from ple_model.engine import Engine
+from ple_model.engine import ShardEngine
 from ple_model.engine.local import LocalEngine
 from ple_model.errors import UserError
 from ple_model.sources import source_digest
@@ -82,7 +82,7 @@ def build(
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
     tell: Tell = _mute,
-    engine: Engine | None = None,
+    engine: ShardEngine | None = None,
 ) -> Dataset:
     """The dataset of an events folder at `out`. Cut-offs: those given, else the source's defaults. `UserError` on bad input.
 
@@ -169,7 +169,7 @@ def transform(
     progress: Progress | None = None,
     settings: BuildSettings | None = None,
     tell: Tell = _mute,
-    engine: Engine | None = None,
+    engine: ShardEngine | None = None,
     bucket: Bucket | None = None,
 ) -> Dataset:
     """A dataset of new customers with the artifacts of another dataset (its `artifacts/`, a run's `preprocess/`) applied
@@ -220,7 +220,7 @@ def _buckets(store: EventStore) -> int:
     return store.manifest.buckets if store.manifest else 1
 
 
-def _body(plan: Plan, store: EventStore, rows: int, settings: BuildSettings, engine: Engine | None) -> Whole | Sharded:
+def _body(plan: Plan, store: EventStore, rows: int, settings: BuildSettings, engine: ShardEngine | None) -> Whole | Sharded:
     """Who collects and writes the rows of `spine`."""
     if plan.buckets == 1:
         return Whole(plan, store, rows, settings.workers)
@@ -229,7 +229,7 @@ def _body(plan: Plan, store: EventStore, rows: int, settings: BuildSettings, eng
 
 
 def _publish(
-    out: Path, written: Written, store: EventStore, fitted: Fitted, context: ModelContext, record: dict[str, Any],
+    out: Path, written: PartsWritten, store: EventStore, fitted: Fitted, context: ModelContext, record: dict[str, Any],
     told: tuple[str, ...],
 ) -> None:  # fmt: skip
     """The manifest, whose notes hold what validation warned of."""

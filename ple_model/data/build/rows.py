@@ -14,7 +14,7 @@ from ple_model.data.build.collect import CHUNK, Collected, Rows, chunks, collect
 from ple_model.data.build.spine import SplitSettings, within
 from ple_model.data.build.steps import Array, Work, digest
 from ple_model.data.dataset.columns import RAW
-from ple_model.data.dataset.writer import DatasetWriter, Written
+from ple_model.data.dataset.writer import DatasetWriter, PartsWritten
 from ple_model.data.events.connect import EventStore
 from ple_model.data.features import Market
 from ple_model.data.labels.labels import Labels, LabelSettings, compute_labels
@@ -69,7 +69,7 @@ class Whole:
         collected = collect(work, self.store, self.rows, p.key, p.market, p.market_key, self.workers)
         return collected, compute_labels(self.store, p.labels, p.own)
 
-    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> Written:
+    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> PartsWritten:
         """All columns as parts of the dataset's folder."""
         writer = DatasetWriter(self.plan.out)
         try:

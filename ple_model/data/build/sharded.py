@@ -24,10 +24,10 @@ from ple_model.data.build.floating_point import reproducible
 from ple_model.data.build.rows import Plan, write_rows
 from ple_model.data.build.spine import NoRows, create_spine
 from ple_model.data.build.steps import Work, digest, digest_files
-from ple_model.data.dataset.writer import DatasetWriter, Written
+from ple_model.data.dataset.writer import DatasetWriter, PartsWritten
 from ple_model.data.events.connect import Bucket, EventStore, connect
 from ple_model.data.labels.labels import Labels, compute_labels
-from ple_model.engine import Engine
+from ple_model.engine import ShardEngine
 from ple_model.engine.base import Value
 from ple_model.files import read_json, write_json
 from ple_model.safe_arrays import read_npz, write_npz
@@ -40,7 +40,7 @@ class Sharded:
     """All rows, bucket by bucket; beside `rows.Whole`."""
 
     plan: Plan
-    engine: Engine
+    engine: ShardEngine
     store: EventStore
     """All buckets."""
 
@@ -54,7 +54,7 @@ class Sharded:
         collected = Joined(tuple(s.collect() for s in full))  # finished: found again
         return collected, _joined([_load(done, s.bucket) for s in full])
 
-    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> Written:
+    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> PartsWritten:
         """The columns of every bucket, by the artifacts that lie in the dataset's folder."""
         context.save(self.plan.out / "artifacts")
         (self.plan.out / "dataset.json").unlink(missing_ok=True)
@@ -64,7 +64,7 @@ class Sharded:
         for old in self.plan.out.glob("part-*.parquet"):
             if old.name not in kept:
                 old.unlink()
-        return sum((found[name] for name in shards), Written())
+        return sum((found[name] for name in shards), PartsWritten())
 
     def _shards(self) -> dict[str, Shard]:
         return {f"{k:03d}": Shard(self.plan, k) for k in range(self.plan.buckets)}
@@ -117,18 +117,18 @@ def _collect(shard: Shard) -> int:
 
 
 @reproducible()
-def _write(shard: Shard) -> Written:
+def _write(shard: Shard) -> PartsWritten:
     plan, work = shard.plan, shard.work
     artifacts = plan.out / "artifacts"
     made = digest([shard.key, plan.labels_key, digest_files(p for p in artifacts.rglob("*") if p.is_file())])
     done = work.folder / f"written-{made}.json"
-    if done.is_file() and (found := Written.load(done)).there(plan.out):
+    if done.is_file() and (found := PartsWritten.load(done)).there(plan.out):
         return found
     context = ModelContext.load(artifacts)
     fitted = Fitted.load(artifacts, context.hierarchy)
     with shard.opened() as (store, rows):
         if not rows:
-            return Written()
+            return PartsWritten()
         writer = DatasetWriter(plan.out, bucket=shard.bucket)
         try:
             labels = _load(plan.out / ".build" / f"labels-{plan.labels_key}", shard.bucket)

@@ -29,7 +29,7 @@ PART_ROWS = 32_768
 
 
 @dataclass(frozen=True)
-class Written:
+class PartsWritten:
     """What one writer wrote; that of all writers of a dataset adds up to the dataset."""
 
     files: tuple[PartFile, ...] = ()
@@ -42,12 +42,12 @@ class Written:
     """By task and split."""
     cutoffs: tuple[str, ...] = ()
 
-    def __add__(self, other: Written) -> Written:
+    def __add__(self, other: PartsWritten) -> PartsWritten:
         if self.columns and other.columns and self.columns != other.columns:
             odd = next(iter(set(self.columns) ^ set(other.columns)), None)
             raise UserError("two buckets have other columns" + (f" ('{odd}')" if odd else ""))
         tasks = dict.fromkeys((*self.labels, *other.labels))
-        return Written(
+        return PartsWritten(
             self.files + other.files, self.columns or other.columns, _sum(self.rows, other.rows),
             _sum(self.present, other.present),
             {t: _sum(self.labels.get(t, {}), other.labels.get(t, {})) for t in tasks},
@@ -59,11 +59,11 @@ class Written:
         write_json(path, asdict(self))
 
     @staticmethod
-    def load(path: Path) -> Written:
+    def load(path: Path) -> PartsWritten:
         """What `save` wrote."""
         found = Stored.of(path, read_json(path))
         rows, present, labels = (found.mapping(k) for k in ("rows", "present", "labels"))
-        return Written(
+        return PartsWritten(
             tuple(part_file(Stored.of(path, f, f"files.{i}")) for i, f in enumerate(found.items("files"))),
             found.texts("columns"), {k: rows.whole(k) for k in rows.values}, {k: present.whole(k) for k in present.values},
             {t: {s: labels.mapping(t).whole(s) for s in labels.mapping(t).values} for t in labels.values},
@@ -159,14 +159,14 @@ class DatasetWriter:
             part = PartFile(name, split, temporary.stat().st_size, sha256_file(temporary), table.num_rows, sizes)
         self._files.append(part)
 
-    def finish(self) -> Written:
+    def finish(self) -> PartsWritten:
         """Write the rest."""
         for split, held in self._held.items():
             if sum(t.num_rows for t in held):
                 self._flush(split, pa.concat_tables(held))
         self._held.clear()
         columns = () if self._schema is None else tuple(self._schema.names)
-        return Written(tuple(self._files), columns, self._rows, self._present, self._labels, tuple(sorted(self._cutoffs)))
+        return PartsWritten(tuple(self._files), columns, self._rows, self._present, self._labels, tuple(sorted(self._cutoffs)))
 
     def close(
         self,
@@ -188,7 +188,7 @@ class DatasetWriter:
 
 def publish(
     out: Path,
-    written: Written,
+    written: PartsWritten,
     *,
     name: str,
     source: str,
