@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from ple_model.arguments import COUNT, day, device, file_out, folder_in, path, share
-from ple_model.commands import Arguments, Command, add_engine, add_json
+from ple_model.commands import Arguments, Command, add_engine, add_json, unused_engine
 from ple_model.json_text import dump
 from ple_model.ticker import bar
 
@@ -41,11 +42,15 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: Arguments) -> int:
     import torch
 
+    from ple_model.data.events.buckets import buckets_of
     from ple_model.engine import open_engine
     from ple_model.predict import predict
     from ple_model.run import load_run
 
     torch.set_flush_denormal(True)
+    buckets = buckets_of(arguments.events) if arguments.events.is_dir() else 1
+    if (unused := unused_engine(arguments, buckets)) is not None:
+        print(unused, file=sys.stderr)
     with open_engine(arguments.engine, arguments.workers, arguments.address) as engine:
         found = predict(
             load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.input_columns import Values
-
-if TYPE_CHECKING:
-    pass
-
 
 BLOCKS = 8
 """Of so many blocks of columns all but one must be the same for two rows to say the same."""

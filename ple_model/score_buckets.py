@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from ple_model.data.build.build import BuildSettings, checked, transform
+from ple_model.data.build.floating_point import reproducible
 from ple_model.data.build.spine import NoRows
-from ple_model.data.build.steps import Progress, digest
-from ple_model.data.dataset.manifest import sha256_file
+from ple_model.data.build.steps import Progress, digest, digest_files
 from ple_model.data.events.connect import Bucket
 from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
@@ -51,22 +53,37 @@ def score_buckets(plan: ScorePlan, scoring: Scoring, out: Path, engine: ShardEng
     """All buckets -> `out`. `UserError` names the shard that failed."""
     tell = progress or (lambda step, share: None)
     events = checked(plan.events, plan.cutoffs, scoring.model.context.currency, progress)
-    parts = out.absolute().with_name(f".{out.name}.parts") / _key(plan, events.key, scoring)
-    parts.mkdir(parents=True, exist_ok=True)
-    shards = {f"{k:03d}": ScoreShard(plan, Bucket(k, events.last), parts / f"{k:03d}.parquet") for k in range(plan.buckets)}
-    missing = {name: s for name, s in shards.items() if not s.part.is_file()}
-    tell("buckets scored", 1 - len(missing) / len(shards))
-    for k, _ in enumerate(engine.run(score_shard, missing)):
-        tell("buckets scored", 1 - (len(missing) - k - 1) / len(shards))
-    files = [s.part for s in shards.values() if s.part.stat().st_size]
-    if not files:
-        raise UserError(f"{plan.events} has no rows to score at {', '.join(events.cutoffs)}")
-    rows = sum(pq.read_metadata(f).num_rows for f in files)
-    written = scoring.write(_joined(files), rows, out, progress)
-    shutil.rmtree(parts.parent, ignore_errors=True)
+    with _held(out.absolute().with_name(f".{out.name}.parts")) as folder:
+        parts = folder / _key(plan, events.key, scoring)
+        parts.mkdir(exist_ok=True)
+        shards = {f"{k:03d}": ScoreShard(plan, Bucket(k, events.last), parts / f"{k:03d}.parquet") for k in range(plan.buckets)}
+        missing = {name: s for name, s in shards.items() if not s.part.is_file()}
+        tell("score", 1 - len(missing) / len(shards))
+        for k, _ in enumerate(engine.run(score_shard, missing)):
+            tell("score", 1 - (len(missing) - k - 1) / len(shards))
+        files = [s.part for s in shards.values() if s.part.stat().st_size]
+        if not files:
+            raise UserError(f"{plan.events} has no rows to score at {', '.join(events.cutoffs)}")
+        rows = sum(pq.read_metadata(f).num_rows for f in files)
+        written = scoring.write(_joined(files), rows, out, None)
+        shutil.rmtree(folder, ignore_errors=True)
     return scoring.told(out, written, events.cutoffs, events.notes)
 
 
+@contextmanager
+def _held(folder: Path) -> Iterator[Path]:
+    """The folder of parts, nobody else's to read: customers' scores lie in it. One command at a time works there."""
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link; it is to hold the parts of the scores: remove it")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield folder
+    except Timeout as e:
+        raise UserError(f"{folder}: another process scores into the same file; wait for it or name another") from e
+
+
+@reproducible()
 def score_shard(shard: ScoreShard) -> None:
     """One bucket into its part; an empty file where it has nobody."""
     plan, part = shard.plan, shard.part
@@ -92,8 +109,13 @@ def _joined(files: list[Path]) -> Iterator[pa.Table]:
 
 
 def _key(plan: ScorePlan, events: str, scoring: Scoring) -> str:
-    """Of what the parts are made of: events, cut-offs, the run's weights, and the program."""
-    weights = sha256_file(scoring.run.path / "model.safetensors")
-    encoder = None if plan.how.encoder is None else sha256_file(plan.how.encoder / "model.safetensors")
-    asked = (plan.how.top, plan.how.fallback_share, plan.cutoffs, plan.buckets)
-    return digest([events, asked, weights, encoder, source_digest(__name__)])
+    """Of what the parts are made of: events, what was asked, all that is read of the run, and the program."""
+    run, encoder = scoring.run.path, plan.how.encoder
+    read = [run / "model.safetensors", run / "config.yaml", *_files(run / "preprocess"), *_files(run / "sample")]
+    asked = (plan.how.top, plan.how.fallback_share, plan.how.device, plan.cutoffs, plan.buckets)
+    heard = None if encoder is None else digest_files(_files(encoder))
+    return digest([events, asked, digest_files(read), heard, source_digest(__name__)])
+
+
+def _files(folder: Path) -> list[Path]:
+    return [p for p in folder.rglob("*") if p.is_file()]

@@ -1,4 +1,4 @@
-"""A little of each drill; the whole of them: `python -m tests.drills.kills`, `tests.drills.races`, `tests.drills.disk_full`,
+"""A little of some drills; the whole of them: `python -m tests.drills.kills`, `tests.drills.races`, `tests.drills.disk_full`,
 `tests.drills.app_kills`, `tests.drills.shards`.
 
 `tests.drills.settings` runs in tests/ple_model/test_settings_drill.py, kills that are aimed in tests/ple_model/test_resume.py.

@@ -6,14 +6,10 @@ import argparse
 import json
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from ple_model.arguments import HORIZON, SEED, day, folder_in, folder_out
-from ple_model.commands import Command, add_engine, add_json, listener
+from ple_model.commands import Command, add_engine, add_json, listener, unused_engine
 from ple_model.ticker import bar
-
-if TYPE_CHECKING:
-    pass
 
 
 def _configure_build(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +36,7 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
 def _run_build(args: argparse.Namespace) -> int:
     from ple_model.data.build.build import BuildSettings, build, transform
     from ple_model.data.build.spine import SplitSettings
+    from ple_model.data.events.buckets import buckets_of
     from ple_model.data.labels.labels import LabelSettings
     from ple_model.engine import open_engine
     from ple_model.run import load_run
@@ -54,6 +51,8 @@ def _run_build(args: argparse.Namespace) -> int:
         told.append(sentence)
         print(sentence, file=sys.stderr, flush=True)  # at once: a long build begins with its reason
 
+    if (unused := unused_engine(args, buckets_of(args.events))) is not None:
+        tell(unused)
     shown, cutoffs = bar(heard=listener(args)), args.cutoff or None
     with open_engine(args.engine, args.workers, args.address) as engine:
         if args.like is not None:

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import copy
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, TypeVar
 
@@ -36,6 +38,17 @@ def said(name: str, error: BaseException) -> BaseException:
         return UserError(f"shard {name}: {error}")
     error.add_note(f"in shard {name}")
     return error
+
+
+def portable(error: BaseException) -> BaseException:
+    """The error as it can be sent to another process, where it came from as a note (a traceback is not sent)."""
+    where = "".join(traceback.format_exception(error))
+    try:
+        sent: BaseException = copy.copy(error)  # made anew of what is sent of it
+    except Exception:
+        sent = RuntimeError(f"{type(error).__name__}: {error}")
+    sent.add_note(where)
+    return sent
 
 
 def died(name: str) -> UserError:

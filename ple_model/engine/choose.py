@@ -17,10 +17,9 @@ ENGINE, ADDRESS = "PLE_ENGINE", "PLE_ADDRESS"
 def open_engine(name: str | None = None, workers: int = 1, address: str | None = None) -> Iterator[ShardEngine]:
     """The engine of this name (None: that of the environment, else `local`). `UserError` for a name that is none, for an
     address without Ray, and where no cluster answers."""
-    name = name or os.environ.get(ENGINE) or ENGINES[0]
-    address = address or os.environ.get(ADDRESS) or None
+    asked, name = "--engine" if name else ENGINE, name or os.environ.get(ENGINE) or ENGINES[0]
     if name not in ENGINES:
-        raise UserError(f"--engine: '{name}' is not valid{did_you_mean(name, ENGINES)}")
+        raise UserError(f"{asked}: '{name}' is not valid{did_you_mean(name, ENGINES)}")
     if name == "local":
         if address:
             raise UserError(f"--address: '{address}' is a Ray cluster's; give --engine ray with it")
@@ -28,7 +27,7 @@ def open_engine(name: str | None = None, workers: int = 1, address: str | None =
         return
     from ple_model.engine.on_ray import RayEngine  # late: an extra
 
-    engine = RayEngine(workers, address)
+    engine = RayEngine(workers, address or os.environ.get(ADDRESS) or None)
     try:
         yield engine
     finally:

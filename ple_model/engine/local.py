@@ -11,13 +11,13 @@ import signal
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ple_model.engine.base import RETRIES, Shard, Value, died, said
+from ple_model.engine.base import RETRIES, Shard, Value, died, portable, said
 from ple_model.threads import one_thread_each, take_back
 
 
@@ -69,10 +69,24 @@ class _Failed:
 def _begin(work: Callable[[Any], Any], name: str, shard: Any) -> dict[Connection, tuple[str, BaseProcess]]:
     ours, theirs = connection.Pipe(duplex=False)
     process = get_context("spawn").Process(target=_work, args=(theirs, work, shard), name=f"shard {name}")
-    with one_thread_each():
+    with one_thread_each(), _exactly_one():
         process.start()
     theirs.close()  # so that its death is the end of the pipe
     return {ours: (name, process)}
+
+
+@contextmanager
+def _exactly_one() -> Iterator[None]:
+    """Whatever was asked for the first process: with more threads a sum may differ in its last bit."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
 
 
 def _answer(ours: Connection) -> Any:
@@ -82,6 +96,8 @@ def _answer(ours: Connection) -> Any:
             return ours.recv()
         except (EOFError, OSError):
             return None
+        except Exception as e:
+            return _Failed(RuntimeError(f"its answer cannot be read: {type(e).__name__}: {e}"))
 
 
 def _work(theirs: Connection, work: Callable[[Any], Any], shard: Any) -> None:
@@ -92,10 +108,10 @@ def _work(theirs: Connection, work: Callable[[Any], Any], shard: Any) -> None:
     try:
         answer: Any = (work(shard),)
     except Exception as e:
-        answer = _Failed(e)
+        answer = _Failed(portable(e))
     try:
         theirs.send(answer)
-    except Exception as e:  # an error that cannot be sent as it is
+    except Exception as e:  # what cannot be sent as it is
         cause = answer.error if isinstance(answer, _Failed) else e
         theirs.send(_Failed(RuntimeError(f"{type(cause).__name__}: {cause}")))
 

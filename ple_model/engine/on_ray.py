@@ -13,28 +13,31 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ple_model.engine.base import RETRIES, Shard, Value, died, said
+from ple_model.engine.base import RETRIES, Shard, Value, died, portable, said
 from ple_model.errors import UserError
 
 THREADS = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 class RayEngine:
-    """Tasks of one CPU each on the cluster at `address`; None: one of `workers` CPUs on this machine."""
+    """Tasks of one CPU each on the cluster at `address`; None: one of `workers` CPUs on this machine. Nothing is started or
+    joined before there is a shard."""
 
     def __init__(self, workers: int, address: str | None = None) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         self._ray = _import()
-        self._owner = not self._ray.is_initialized()
-        if self._owner:
-            where: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
-            try:
-                self._ray.init(
-                    **where, log_to_driver=False, logging_level="ERROR", configure_logging=False,
-                    runtime_env={"env_vars": THREADS},
-                )  # fmt: skip
-            except (ConnectionError, ValueError, RuntimeError) as e:
-                raise UserError(f"--address: no Ray cluster answers at '{address or 'this machine'}': {e}") from e
+        self._workers, self._address, self._owner = workers, address, False
+
+    def _join(self) -> None:
+        if self._ray.is_initialized():
+            return
+        own = {"num_cpus": self._workers, "include_dashboard": False}
+        where: dict[str, Any] = {"address": self._address} if self._address else {"address": "local", **own}
+        try:
+            self._ray.init(**where, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": THREADS})
+        except (ConnectionError, ValueError, RuntimeError) as e:
+            place = f"--address: no Ray cluster answers at '{self._address}'" if self._address else "Ray does not start here"
+            raise UserError(f"{place}: {e}") from e
+        self._owner = True
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -43,6 +46,9 @@ class RayEngine:
 
     def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
         """See `ShardEngine.run`."""
+        if not shards:
+            return
+        self._join()
         ray = self._ray
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(_work)
         waiting = deque(shards)
@@ -72,15 +78,16 @@ class RayEngine:
             raise failed
 
     def _ahead(self) -> int:
-        """Tasks given out at once: enough that no CPU waits and that a cluster sees what it may grow for."""
-        return 2 * max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        """Tasks given out at once: as many as run at once, since none may begin after one has failed."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
 
 def _lost(name: str, error: Exception, ray: Any) -> BaseException:
     """Of a task that gave no answer."""
-    if isinstance(error, ray.exceptions.RayTaskError):  # what cannot be sent back as it is
-        return said(name, RuntimeError(str(error)))
-    return died(name)
+    e = ray.exceptions
+    if isinstance(error, e.WorkerCrashedError | e.NodeDiedError | e.OutOfMemoryError):
+        return died(name)
+    return UserError(f"shard {name}: Ray could not run it: {type(error).__name__}: {' '.join(str(error).split())[:400]}")
 
 
 def _work(work: Callable[[Any], Any], shard: Any) -> tuple[Any, BaseException | None]:
@@ -88,10 +95,12 @@ def _work(work: Callable[[Any], Any], shard: Any) -> tuple[Any, BaseException | 
     try:
         return work(shard), None
     except Exception as e:
-        return None, e
+        return None, portable(e)
 
 
 def _import() -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # of a cluster that is started here; Ray's own is without end
     try:
         import ray
     except ModuleNotFoundError as e:

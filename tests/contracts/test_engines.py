@@ -70,18 +70,47 @@ def test_a_shard_that_always_dies_stops_the_work_with_its_name(engine: ShardEngi
 
 def test_a_shard_that_raises_is_named_and_is_not_tried_again(engine: ShardEngine, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"shard 001: transactions\.parquet has no column 'amount'"):
-        list(engine.run(_refuses, {f"{k:03d}": (tmp_path, k) for k in range(2)}))
-    assert [p.name for p in tmp_path.iterdir()] == ["0"], "what was in progress comes to its end"
+        list(engine.run(_refuses, {f"{k:03d}": (tmp_path, k) for k in range(6)}))
+    ended = {p.name for p in tmp_path.iterdir()}
+    assert "0" in ended, "what was in progress comes to its end"
+    assert "5" not in ended, "no further shard is begun"
 
 
 def test_a_defect_keeps_its_type_and_names_the_shard(engine: ShardEngine) -> None:
     with pytest.raises(ZeroDivisionError) as raised:
         dict(engine.run(_breaks, {"x": 0}))
     assert "in shard x" in raised.value.__notes__
+    assert "return 1 / number" in "".join(raised.value.__notes__), "where it happened is told"
+
+
+class _Awkward(Exception):
+    """Cannot be made anew of what is sent of it."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def _awkward(number: int) -> None:
+    raise _Awkward(number, 2)
+
+
+def test_an_error_that_cannot_be_sent_is_told_all_the_same(engine: ShardEngine) -> None:
+    with pytest.raises(RuntimeError, match="_Awkward: 1 and 2") as raised:
+        dict(engine.run(_awkward, {"x": 1}))
+    assert "in shard x" in raised.value.__notes__
 
 
 def test_no_shards_no_work(engine: ShardEngine) -> None:
     assert dict(engine.run(_breaks, {})) == {}
+
+
+def test_an_address_in_the_environment_is_of_ray_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLE_ADDRESS", "auto")
+    with open_engine(None):
+        pass
+    monkeypatch.setenv("PLE_ENGINE", "rai")
+    with pytest.raises(UserError, match="PLE_ENGINE: 'rai' is not valid"), open_engine(None):
+        pass
 
 
 def test_a_wrong_engine_or_address_is_one_sentence() -> None:

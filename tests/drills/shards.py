@@ -73,17 +73,16 @@ def run_cases(base: Path, seed: int, kills: int) -> Iterator[Outcome]:
     done = number = 0
     while done < kills:
         engine = engines[number % len(engines)]
-        build = _begin(base / "buckets", base / f"build-{number}", engine)
+        build, killed = _begin(base / "buckets", base / f"build-{number}", engine), 0
         for _ in range(min(2, kills - done)):
             time.sleep(rng.uniform(0.05, 0.4) * seconds[engine])
             at_work = _at_work(build, engine)
             if at_work and build.poll() is None:
                 with suppress(ProcessLookupError):
                     os.kill(rng.choice(at_work), signal.SIGKILL)
-                    done += 1
-                    yield Outcome(f"build {number} ({engine}), a shard's process killed", "right")
+                    done, killed = done + 1, killed + 1
         found = _end(build)
-        yield Outcome(f"build {number} ({engine})", "right" if found == whole else "other bytes", found)
+        yield Outcome(f"build {number} ({engine}), {killed} killed", "right" if found == whole else "other bytes", found)
         number += 1
 
 

@@ -7,6 +7,7 @@ dataset that was built from the same events with the same settings by the same s
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -29,6 +30,7 @@ from ple_model.data.build.steps import Progress, Tell, Work, digest, digest_file
 from ple_model.data.checking.validation import validate
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.dataset.writer import PartsWritten, copy_artifacts, publish
+from ple_model.data.events.buckets import buckets_of
 from ple_model.data.events.connect import Bucket, EventStore, connect, table_files
 from ple_model.data.events.find_holes import Span, distinct
 from ple_model.data.events.spec import TABLES
@@ -91,7 +93,7 @@ def build(
     settings = settings or BuildSettings()
     out = Path(out)
     _place(out, Path(events))
-    with _open(Path(events), settings.threads) as store:
+    with _open(Path(events), _threads(Path(events), settings.threads)) as store:
         dates = _cutoffs(store, cutoffs)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         key = digest([_events_key(store), dates, asdict(settings.split), settings.seed])
@@ -124,6 +126,7 @@ def build(
             class_names={t.name: t.classes for t in TASKS.values() if t.kind == "multiclass" and t.classes},
             currency=_currency(store),
         )  # fmt: skip
+        _empty(out)
         fitted.save(_made(out / "artifacts"))
         market.save(out / "artifacts" / "market.json")
         save_own(out / "artifacts", labels.own)
@@ -184,7 +187,7 @@ def transform(
     context = ModelContext.load(artifacts)
     fitted = Fitted.load(artifacts, context.hierarchy)
     market = Market.load(artifacts / "market.json")
-    with _open(Path(events), settings.threads, bucket) as store:
+    with _open(Path(events), _threads(Path(events), settings.threads), bucket) as store:
         dates = _cutoffs(store, cutoffs)
         _same_currency(store, context.currency)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
@@ -193,13 +196,15 @@ def transform(
         notes = () if bucket is not None else (*coverage(store, dates, spans=spans), *_validated(store.path, work.progress))
         buckets = 1 if bucket is not None else _buckets(store)
         rows = create_spine(store.con, dates, settings.split, only="test", buckets=buckets)
-        key = digest([_events_key(store), dates, "transform"])
+        # of one bucket nothing is kept, and to read all events once for each would cost their square
+        key = digest([bucket.number if bucket else _events_key(store), dates, "transform"])
         plan = Plan(
             store.path, out, dates, settings.split, settings.labels, key, market, last_event(store), buckets, "test",
             load_own(artifacts),
         )  # fmt: skip
         body = _body(plan, store, rows, settings, engine)
         collected, labels = body.collect(work)
+        _empty(out)
         copy_artifacts(artifacts, out / "artifacts")
         record = {
             **asdict(_Made(key, source_digest(__name__))),
@@ -216,6 +221,17 @@ def transform(
     return Dataset.open(out)
 
 
+def _threads(events: Path, asked: int) -> int:
+    """One where there are buckets: a sum that two threads share may differ in its last bit, and with it every part."""
+    return 1 if buckets_of(events) > 1 else asked
+
+
+def _empty(out: Path) -> None:
+    """Nothing of another dataset's artifacts is left: a shard reads whatever lies there."""
+    (out / "dataset.json").unlink(missing_ok=True)
+    shutil.rmtree(out / "artifacts", ignore_errors=True)
+
+
 def _buckets(store: EventStore) -> int:
     return store.manifest.buckets if store.manifest else 1
 
@@ -225,7 +241,7 @@ def _body(plan: Plan, store: EventStore, rows: int, settings: BuildSettings, eng
     if plan.buckets == 1:
         return Whole(plan, store, rows, settings.workers)
     there = replace(plan, events=plan.events.absolute(), out=plan.out.absolute())  # a worker may start in another folder
-    return Sharded(there, engine or LocalEngine(settings.workers), store)
+    return Sharded(there, engine or LocalEngine(settings.workers), store, rows)
 
 
 def _publish(

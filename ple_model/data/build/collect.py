@@ -52,10 +52,24 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class Joined:
-    """What was collected of several buckets, one after the other, as if it were one."""
+class Piece:
+    """Where the arrays of one bucket's rows lie."""
 
-    pieces: tuple[Collected, ...]
+    folders: tuple[Path, ...]
+    rows: int
+    kept: bool = False
+    """They were there from before."""
+
+    def read(self) -> Collected:
+        return Collected({p.stem: read_array(f, p.stem) for f in self.folders for p in sorted(f.glob("*.npy"))}, self.rows)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What was collected of several buckets, one after the other, as if it were one. Arrays are opened when rows are taken:
+    all of them at once would be more open files than a process may have."""
+
+    pieces: tuple[Piece, ...]
 
     @property
     def rows(self) -> int:
@@ -66,13 +80,13 @@ class Joined:
         index = np.arange(self.rows)[index] if isinstance(index, slice) else index
         begins = np.cumsum([0, *(p.rows for p in self.pieces)])
         cuts = np.searchsorted(index, begins)
-        names = names or tuple(self.pieces[0].arrays)
         found: dict[str, Array] = {}
-        for name in names:
-            first = self.pieces[0].arrays[name]
-            found[name] = np.empty((len(index), *first.shape[1:]), first.dtype)
-            for piece, begin, low, high in zip(self.pieces, begins[:-1], cuts[:-1], cuts[1:], strict=True):
-                found[name][low:high] = piece.arrays[name][index[low:high] - begin]
+        for piece, begin, low, high in zip(self.pieces, begins[:-1], cuts[:-1], cuts[1:], strict=True):
+            part = piece.read().take(index[low:high] - begin, *names)
+            for name, values in part.items():
+                if name not in found:
+                    found[name] = np.empty((len(index), *values.shape[1:]), values.dtype)
+                found[name][low:high] = values
         return found
 
 
@@ -84,7 +98,7 @@ def chunks(rows: int, size: int = CHUNK) -> Iterator[tuple[int, int]]:
         yield first, min(rows, first + size)
 
 
-def collect(work: Work, store: EventStore, rows: int, key: str, market: Market, market_key: str, workers: int) -> Collected:
+def collect(work: Work, store: EventStore, rows: int, key: str, market: Market, market_key: str, workers: int) -> Piece:
     """Run (or find again) every step for the table `spine` of `store`; `key` says what events and rows these are."""
     key = digest([key, source_digest(__name__)])
     folders = {
@@ -110,8 +124,7 @@ def collect(work: Work, store: EventStore, rows: int, key: str, market: Market, 
         key,
         lambda f: _topology(f, daily, app_events, workers, lambda x: work.progress("topology", x)),
     )
-    arrays = {p.stem: read_array(folder, p.stem) for folder in folders.values() for p in sorted(folder.glob("*.npy"))}
-    return Collected(arrays, rows)
+    return Piece(tuple(folders.values()), rows)
 
 
 def _features(folder: Path, store: EventStore, rows: int, market: Market, share: Share) -> None:

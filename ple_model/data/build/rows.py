@@ -66,7 +66,7 @@ class Whole:
     def collect(self, work: Work) -> tuple[Collected, Labels]:
         """What needs no fitting, and the labels."""
         p = self.plan
-        collected = collect(work, self.store, self.rows, p.key, p.market, p.market_key, self.workers)
+        collected = collect(work, self.store, self.rows, p.key, p.market, p.market_key, self.workers).read()
         return collected, compute_labels(self.store, p.labels, p.own)
 
     def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> PartsWritten:

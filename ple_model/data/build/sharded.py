@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ple_model.context import ModelContext
 from ple_model.data.build.artifacts import Fitted
-from ple_model.data.build.collect import Collected, Joined, Rows, collect
+from ple_model.data.build.collect import Joined, Piece, Rows, collect
 from ple_model.data.build.floating_point import reproducible
 from ple_model.data.build.rows import Plan, write_rows
 from ple_model.data.build.spine import NoRows, create_spine
@@ -29,8 +29,10 @@ from ple_model.data.events.connect import Bucket, EventStore, connect
 from ple_model.data.labels.labels import Labels, compute_labels
 from ple_model.engine import ShardEngine
 from ple_model.engine.base import Value
+from ple_model.errors import UserError
 from ple_model.files import read_json, write_json
 from ple_model.safe_arrays import read_npz, write_npz
+from ple_model.sources import source_digest
 from ple_model.sql_text import literal
 from ple_model.stored import Stored
 
@@ -44,22 +46,31 @@ class Sharded:
     store: EventStore
     """All buckets."""
 
+    rows: int
+    """Of the table `spine` of the whole source."""
+
     def collect(self, work: Work) -> tuple[Joined, Labels]:
         """What every bucket says of its rows, in the order of the buckets; their labels beside it."""
         shards, p = self._shards(), self.plan
-        counted = dict(_told(self.engine.run(_collect, shards), len(shards), work, "buckets read"))
-        rows = [counted[name] for name in shards]
-        done = work.step("labels", p.labels_key, lambda f: _save(f, compute_labels(self.store, p.labels, p.own), rows))
-        full = [s for s, n in zip(shards.values(), rows, strict=True) if n]
-        collected = Joined(tuple(s.collect() for s in full))  # finished: found again
-        return collected, _joined([_load(done, s.bucket) for s in full])
+        found = dict(_told(self.engine.run(_collect, shards), len(shards), work, "features"))
+        pieces = [found[name] for name in shards]
+        if kept := sum(x.kept for x in pieces):
+            work.tell(f"{kept} of {len(pieces)} buckets are kept from the build that was stopped")
+        rows = [x.rows for x in pieces]
+        if sum(rows) != self.rows:
+            raise UserError(
+                f"'{p.events}': its {p.buckets} buckets hold {sum(rows):,} of the {self.rows:,} rows: events.json and the"
+                " files do not fit together; write the buckets again with `ple shard`"
+            )
+        quiet = Work(work.folder, lambda step, share: None, work.tell)
+        done = quiet.step("labels", p.labels_key, lambda f: _save(f, compute_labels(self.store, p.labels, p.own), rows))
+        return Joined(tuple(x for x in pieces if x.rows)), _joined([_load(done, k) for k, n in enumerate(rows) if n])
 
     def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> PartsWritten:
         """The columns of every bucket, by the artifacts that lie in the dataset's folder."""
         context.save(self.plan.out / "artifacts")
-        (self.plan.out / "dataset.json").unlink(missing_ok=True)
         shards = self._shards()
-        found = dict(_told(self.engine.run(_write, shards), len(shards), work, "buckets written"))
+        found = dict(_told(self.engine.run(_write, shards), len(shards), work, "write"))
         kept = {f.name for w in found.values() for f in w.files}
         for old in self.plan.out.glob("part-*.parquet"):
             if old.name not in kept:
@@ -97,30 +108,25 @@ class Shard:
                 rows = create_spine(store.con, p.cutoffs, p.split, p.only)
             yield store, rows
 
-    def collect(self) -> Collected:
+    def collect(self, store: EventStore, rows: int) -> Piece:
         """Collects, or finds again what was."""
-        with self.opened() as (store, rows):
-            return self.collected(store, rows)
-
-    def collected(self, store: EventStore, rows: int) -> Collected:
-        p = self.plan
-        return collect(self.work, store, rows, self.key, p.market, p.market_key, workers=1)
+        p, kept = self.plan, list[str]()
+        work = Work(self.work.folder, self.work.progress, kept.append)
+        return replace(collect(work, store, rows, self.key, p.market, p.market_key, workers=1), kept=bool(kept))
 
 
 @reproducible()
-def _collect(shard: Shard) -> int:
-    """How many rows the bucket has."""
+def _collect(shard: Shard) -> Piece:
     with shard.opened() as (store, rows):
-        if rows:
-            shard.collected(store, rows)
-        return rows
+        return shard.collect(store, rows) if rows else Piece((), 0)
 
 
 @reproducible()
 def _write(shard: Shard) -> PartsWritten:
     plan, work = shard.plan, shard.work
     artifacts = plan.out / "artifacts"
-    made = digest([shard.key, plan.labels_key, digest_files(p for p in artifacts.rglob("*") if p.is_file())])
+    fits = digest_files(p for p in artifacts.rglob("*") if p.is_file())
+    made = digest([shard.key, plan.labels_key, fits, source_digest(__name__)])
     done = work.folder / f"written-{made}.json"
     if done.is_file() and (found := PartsWritten.load(done)).there(plan.out):
         return found
@@ -132,7 +138,7 @@ def _write(shard: Shard) -> PartsWritten:
         writer = DatasetWriter(plan.out, bucket=shard.bucket)
         try:
             labels = _load(plan.out / ".build" / f"labels-{plan.labels_key}", shard.bucket)
-            write_rows(writer, work, store, fitted, context, shard.collected(store, rows), labels)
+            write_rows(writer, work, store, fitted, context, shard.collect(store, rows).read(), labels)
             written = writer.finish()
         except BaseException:
             writer.discard()
@@ -151,24 +157,24 @@ def _told(ended: Iterator[tuple[str, Value]], total: int, work: Work, step: str)
 
 def _save(folder: Path, labels: Labels, rows: Sequence[int]) -> None:
     """The labels of each bucket in a file of its own: a shard reads no more."""
-    names = np.array([b or "" for b in labels.brand], dtype=np.str_)
+    names = sorted({b for b in labels.brand if b is not None})
+    number = {b: k for k, b in enumerate(names)}
+    brand = np.fromiter((-1 if b is None else number[b] for b in labels.brand), np.int32, len(labels.brand))
     arrays = {f"y:{t}": v for t, v in labels.columns.items()} | {f"d:{t}": v for t, v in labels.defined.items()}
-    arrays |= {"brand": names, "brand known": labels.brand != np.array(None)}
-    ends = np.cumsum(rows).tolist()
-    for bucket, (n, end) in enumerate(zip(rows, ends, strict=True)):
+    arrays["brand"] = brand
+    for bucket, (n, end) in enumerate(zip(rows, np.cumsum(rows).tolist(), strict=True)):
         if n:
             write_npz(folder / f"{bucket:03d}.npz", {k: v[end - n : end] for k, v in arrays.items()}, packed=True)
-    write_json(folder / "own.json", {"own": list(labels.own)})
+    write_json(folder / "about.json", {"own": list(labels.own), "brands": names})
 
 
 def _load(folder: Path, bucket: int) -> Labels:
     arrays = read_npz(folder / f"{bucket:03d}.npz")
-    brand = arrays["brand"].astype(object)
-    brand[~arrays["brand known"]] = None
+    about = Stored.of(folder / "about.json", read_json(folder / "about.json"))
+    names = np.array([*about.texts("brands"), None], dtype=object)  # -1 is the last: none
     return Labels(
-        {k[2:]: v for k, v in arrays.items() if k.startswith("y:")}, brand,
-        {k[2:]: v for k, v in arrays.items() if k.startswith("d:")},
-        Stored.of(folder / "own.json", read_json(folder / "own.json")).texts("own"),
+        {k[2:]: v for k, v in arrays.items() if k.startswith("y:")}, names[arrays["brand"]],
+        {k[2:]: v for k, v in arrays.items() if k.startswith("d:")}, about.texts("own"),
     )  # fmt: skip
 
 

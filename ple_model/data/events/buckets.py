@@ -19,7 +19,7 @@ import duckdb
 
 from ple_model.data.events.connect import bucket_file, open_connection, table_files
 from ple_model.data.events.find_holes import MOMENTS
-from ple_model.data.events.manifest import EventsManifest, TableEntry
+from ple_model.data.events.manifest import MAX_BUCKETS, EventsManifest, TableEntry
 from ple_model.data.events.spec import EXTRA_TABLES, TABLES, TableSpec
 from ple_model.data.events.sql import read_expression, scan, source_columns
 from ple_model.errors import UserError
@@ -29,10 +29,7 @@ from ple_model.sql_text import quote
 from ple_model.staging import staged_folder
 
 CUSTOMERS = 20_000
-"""Customers of a bucket unless told otherwise: its arrays take about 2 GB of disk while it is built, and its parts hold whole
-row groups."""
-MAX_BUCKETS = 1000
-"""Names have three digits, and a table is written to all buckets at once."""
+"""Customers of a bucket unless told otherwise: work of minutes, beside which the start of a process is little."""
 
 
 def bucket_sql(buckets: int, column: str = "customer_id") -> str:

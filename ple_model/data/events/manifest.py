@@ -13,9 +13,11 @@ from ple_model.errors import UserError, did_you_mean
 from ple_model.money import require_currency
 from ple_model.safe_paths import write_bytes
 from ple_model.safe_text import read_object
-from ple_model.stored import shown
+from ple_model.stored import Stored, shown
 
 EVENTS_VERSION = 1
+MAX_BUCKETS = 1000
+"""Names of their files have three digits, and a table is written to all of them at once."""
 LABEL_POLICIES = ("derived", "labels_only")
 
 
@@ -86,7 +88,7 @@ class EventsManifest:
                 parameters=dict(plain.get("parameters", {})),
                 version=version,
                 currency=require_currency(f"{path}: currency", plain.get("currency")),
-                buckets=max(1, int(plain.get("buckets", 1))),
+                buckets=Stored.of(path, {"buckets": 1, **plain}).whole("buckets", 1, MAX_BUCKETS),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
             raise UserError(f"{path} is damaged: {shown(str(e))}") from e
