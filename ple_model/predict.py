@@ -84,7 +84,7 @@ def predict(
     if not own and Path(events).is_file():
         raise UserError(f"{events} is a file; {run.path} was trained on events and scores a folder of event tables")
     how = ScoreRequest(run.path.absolute(), device, top, fallback_share, None if encoder is None else Path(encoder).absolute())
-    scoring = how.open(run)
+    scoring = how.scoring(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     if not own and (buckets := buckets_of(Path(events))) > 1:
         plan = ScorePlan(Path(events).absolute(), how, tuple(cutoffs or ()), buckets)

@@ -24,6 +24,7 @@ from ple_model.data.build.steps import Progress, digest, digest_files
 from ple_model.data.events.connect import Bucket
 from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
+from ple_model.safe_arrays import open_parquet
 from ple_model.score_file import ScoreFile
 from ple_model.score_run import ScoreRequest, Scoring
 from ple_model.sources import source_digest
@@ -87,7 +88,7 @@ def _held(folder: Path) -> Iterator[Path]:
 def score_shard(shard: ScoreShard) -> None:
     """One bucket into its part; an empty file where it has nobody."""
     plan, part = shard.plan, shard.part
-    scoring = plan.how.open()
+    scoring = plan.how.scoring()
     with private_folder(part.with_suffix(".data")) as scratch:
         try:
             data = transform(
@@ -103,7 +104,7 @@ def score_shard(shard: ScoreShard) -> None:
 def _joined(files: list[Path]) -> Iterator[pa.Table]:
     """Row groups as they are."""
     for path in files:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for k in range(file.num_row_groups):
                 yield file.read_row_group(k)
 

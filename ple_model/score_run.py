@@ -41,7 +41,7 @@ class ScoreRequest:
     fallback_share: float
     encoder: Path | None = None
 
-    def open(self, run: Run | None = None) -> Scoring:
+    def scoring(self, run: Run | None = None) -> Scoring:
         """`UserError` on an unfinished run or an encoder run that is none."""
         run = run or load_run(self.run)
         anomaly = None if self.encoder is None else anomaly_scorer(run, load_encoder(self.encoder), self.device)

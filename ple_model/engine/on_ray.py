@@ -102,7 +102,7 @@ def _import() -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # of a cluster that is started here; Ray's own is without end
     try:
-        import ray
+        import ray  # late: an extra
     except ModuleNotFoundError as e:
         raise UserError("--engine ray needs Ray: pip install 'ple-scope[cluster]'") from e
     return ray
