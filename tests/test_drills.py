@@ -76,7 +76,7 @@ def test_an_app_that_loses_something_fails_the_drill(
     assert "job a is not listed" in drill.faults("a")
     app.lost = False
     others = [o.result for o in cycle(drill, 0, 0, {"train": ("other", 1.0)})]
-    assert others == ["other result" if result == "right" else result]
+    assert others == [result if result == "does not go on" else "other result"]
 
 
 def test_the_faults_of_the_story_are_those_that_a_preview_finds(tmp_path: Path) -> None:

@@ -260,10 +260,10 @@ def _judged(drill: Drill, kind: str, name: str, job: str, whole: object) -> Outc
         return Outcome(case, "does not go on", f"{ended}: {drill.log()}")
     wrong = drill.faults(job)
     left = _left(drill)
-    if wrong or left:
-        return Outcome(case, "left behind", f"{wrong} {left}")
     mine = drill.result(kind, name)
-    return Outcome(case, "right" if mine == whole else "other result", "" if mine == whole else _difference(mine, whole))
+    if mine != whole:
+        return Outcome(case, "other result", f"{_difference(mine, whole)} {wrong} {left}")
+    return Outcome(case, "left behind" if wrong or left else "right", f"{wrong} {left}".strip())
 
 
 def _left(drill: Drill) -> str:
