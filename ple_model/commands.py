@@ -61,11 +61,9 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=PROCESSES, default=2, help="processes (default: 2)")
 
 
-def unused_engine(arguments: Arguments, buckets: int) -> str | None:
+def unused_engine(asked: str) -> str:
     """What to tell who asked for an engine where there is nothing to share out."""
-    if arguments.engine is None or buckets > 1:
-        return None
-    return f"--engine {arguments.engine}: not used, the events are in no buckets (`ple shard`): this process works on them"
+    return f"--engine {asked}: not used, the events are in no buckets (`ple shard`): this process works on them"
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -48,9 +48,8 @@ def _run(arguments: Arguments) -> int:
     from ple_model.run import load_run
 
     torch.set_flush_denormal(True)
-    buckets = buckets_of(arguments.events) if arguments.events.is_dir() else 1
-    if (unused := unused_engine(arguments, buckets)) is not None:
-        print(unused, file=sys.stderr)
+    if arguments.engine is not None and (arguments.events.is_file() or buckets_of(arguments.events) == 1):
+        print(unused_engine(arguments.engine), file=sys.stderr)
     with open_engine(arguments.engine, arguments.workers, arguments.address) as engine:
         found = predict(
             load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,

@@ -51,8 +51,8 @@ def _run_build(args: argparse.Namespace) -> int:
         told.append(sentence)
         print(sentence, file=sys.stderr, flush=True)  # at once: a long build begins with its reason
 
-    if (unused := unused_engine(args, buckets_of(args.events))) is not None:
-        tell(unused)
+    if args.engine is not None and buckets_of(args.events) == 1:
+        tell(unused_engine(args.engine))
     shown, cutoffs = bar(heard=listener(args)), args.cutoff or None
     with open_engine(args.engine, args.workers, args.address) as engine:
         if args.like is not None:

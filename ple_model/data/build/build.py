@@ -93,7 +93,7 @@ def build(
     settings = settings or BuildSettings()
     out = Path(out)
     _place(out, Path(events))
-    with _open(Path(events), _threads(Path(events), settings.threads)) as store:
+    with _open(Path(events), settings.threads) as store:
         dates = _cutoffs(store, cutoffs)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         key = digest([_events_key(store), dates, asdict(settings.split), settings.seed])
@@ -187,7 +187,7 @@ def transform(
     context = ModelContext.load(artifacts)
     fitted = Fitted.load(artifacts, context.hierarchy)
     market = Market.load(artifacts / "market.json")
-    with _open(Path(events), _threads(Path(events), settings.threads), bucket) as store:
+    with _open(Path(events), settings.threads, bucket) as store:
         dates = _cutoffs(store, cutoffs)
         _same_currency(store, context.currency)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
@@ -309,7 +309,7 @@ def _place(out: Path, events: Path) -> None:
 def _open(events: Path, threads: int, bucket: Bucket | None = None) -> EventStore:
     """An open store. Where the tables cannot even be opened, the report says how many faults there are beside the first."""
     try:
-        return connect(events, threads=threads, bucket=bucket)
+        return connect(events, threads=_threads(events, threads), bucket=bucket)
     except UserError:
         if events.is_dir():
             validate(events).raise_errors()

@@ -38,8 +38,12 @@ def bucket_sql(buckets: int, column: str = "customer_id") -> str:
 
 
 def buckets_of(events: Path) -> int:
-    """How many buckets a folder of events is in; 1: it is in none."""
-    return EventsManifest.load(events).buckets if is_file(events / "events.json") else 1
+    """How many buckets a folder of events is in; 1: it is in none, or its events.json is damaged, which whoever opens it says
+    beside all other faults."""
+    try:
+        return EventsManifest.load(events).buckets if is_file(events / "events.json") else 1
+    except UserError:
+        return 1
 
 
 def write_buckets(

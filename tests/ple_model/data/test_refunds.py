@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ple_model.data.build.build import _raw
+from ple_model.data.build.rows import _raw
 from ple_model.data.derived.segments import read_segments
 from ple_model.data.derived.sequences import DAILY, read_sequences
 from ple_model.data.events.connect import EventStore, connect
