@@ -7,10 +7,12 @@ this package must be installed on every machine, and paths must mean the same on
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 from ple_model.engine.base import RETRIES, Shard, Value, died, portable, said
@@ -26,6 +28,7 @@ class RayEngine:
     def __init__(self, workers: int, address: str | None = None) -> None:
         self._ray = _import()
         self._workers, self._address, self._owner = workers, address, False
+        self._stdout = redirect_stdout(_ToStderr())
 
     def _join(self) -> None:
         if self._ray.is_initialized():
@@ -38,11 +41,13 @@ class RayEngine:
             place = f"--address: no Ray cluster answers at '{self._address}'" if self._address else "Ray does not start here"
             raise UserError(f"{place}: {e}") from e
         self._owner = True
+        self._stdout.__enter__()  # Ray tells of dead workers there, where a command's result is read
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         if self._owner:
             self._ray.shutdown()
+            self._stdout.__exit__(None, None, None)
 
     def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
         """See `ShardEngine.run`."""
@@ -80,6 +85,13 @@ class RayEngine:
     def _ahead(self) -> int:
         """Tasks given out at once: as many as run at once, since none may begin after one has failed."""
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+
+class _ToStderr(io.TextIOBase):
+    """Whatever standard error is when something is written."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
 
 
 def _lost(name: str, error: Exception, ray: Any) -> BaseException:

@@ -48,7 +48,8 @@ def _at_work(build: subprocess.Popen[str], engine: str) -> list[int]:
     for pid in _below(build.pid):
         with suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if "ray::_work" in words if engine == "ray" else "spawn_main" in words:
+            ray = words.startswith("ray::") and "IDLE" not in words  # Ray names a worker by its task
+            if ray if engine == "ray" else "spawn_main" in words:
                 found.append(pid)
     return found
 
