@@ -29,7 +29,7 @@ LIMIT_S = 900
 
 def _begin(buckets: Path, out: Path, engine: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "ple_model", "build", str(buckets), str(out), "--engine", engine, "--workers", "2", "--json"]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def _below(pid: int) -> list[int]:
@@ -48,7 +48,7 @@ def _at_work(build: subprocess.Popen[str], engine: str) -> list[int]:
     for pid in _below(build.pid):
         with suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            ray = words.startswith("ray::") and "IDLE" not in words  # Ray names a worker by its task
+            ray = words.startswith("ray::shard")  # Ray names a worker by its task; its own agents are the machine
             if ray if engine == "ray" else "spawn_main" in words:
                 found.append(pid)
     return found
@@ -56,8 +56,8 @@ def _at_work(build: subprocess.Popen[str], engine: str) -> list[int]:
 
 def _end(build: subprocess.Popen[str]) -> str:
     """The fingerprint that it prints; what went wrong otherwise."""
-    said, _ = build.communicate(timeout=LIMIT_S)
-    return str(json.loads(said)["fingerprint"]) if build.returncode == 0 else f"exit {build.returncode}"
+    said, errors = build.communicate(timeout=LIMIT_S)
+    return str(json.loads(said)["fingerprint"]) if build.returncode == 0 else f"exit {build.returncode}: {errors[-300:]}"
 
 
 def run_cases(base: Path, seed: int, kills: int) -> Iterator[Outcome]:
