@@ -294,7 +294,7 @@ def _sweep(root: Path) -> None:
             os.kill(int(pid), 0)
         except ProcessLookupError:
             left.unlink(missing_ok=True)
-        except OSError:  # it lives, and belongs to another user
+        except (OSError, OverflowError):  # it lives, and belongs to another user; or it is no process's number
             continue
 
 

@@ -36,13 +36,13 @@ def overrides_of(preset: str) -> list[str]:
     return out + [line.strip() for line in str(st.session_state.get("train_set", "")).splitlines() if line.strip()]
 
 
-FIELDS: dict[str, tuple[str, type[int] | type[float], float]] = {
-    "training.phase1_epochs": ("train_phase1", int, 1),
-    "training.phase2_epochs": ("train_phase2", int, 0),
-    "training.learning_rate": ("train_lr", float, 1e-6),
-    "training.seed": ("train_seed", int, 0),
+FIELDS: dict[str, tuple[str, type[int] | type[float], float, float]] = {
+    "training.phase1_epochs": ("train_phase1", int, 1, 1000),
+    "training.phase2_epochs": ("train_phase2", int, 0, 1000),
+    "training.learning_rate": ("train_lr", float, 1e-6, 1.0),
+    "training.seed": ("train_seed", int, 0, 2**31 - 1),
 }
-"""Keys that have a field of their own in the form: its session key, what it holds, the least that it takes."""
+"""Keys that have a field of their own in the form: its session key, what it holds, the least and the most that it takes."""
 
 
 def lifted(overrides: list[str]) -> list[str]:
@@ -51,9 +51,9 @@ def lifted(overrides: list[str]) -> list[str]:
     for item in overrides:
         key, _, value = item.partition("=")
         try:
-            field, kind, least = FIELDS[key.strip()]
-            if (found := kind(value)) < least:
-                raise ValueError(f"{found} is below {least}")
+            field, kind, least, most = FIELDS[key.strip()]
+            if not least <= (found := kind(value)) <= most:  # NaN is neither
+                raise ValueError(f"{found} is not between {least} and {most}")
             st.session_state[field] = found
         except (KeyError, ValueError):
             left.append(item)

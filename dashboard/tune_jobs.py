@@ -144,7 +144,8 @@ class TuneStore(Store[TuneJob]):
     def stands_still(self, job: TuneJob) -> bool:
         with contextlib.suppress(UserError, OSError):
             study = job.tuning.study
-            return any(stands_still(study / "trials" / t.name) for t in load_trials(study) if not t.done)
+            runs = [r for t in load_trials(study) if not t.done for r in (study / "trials").glob(f"{t.name}*")]  # folds too
+            return any(stands_still(r) for r in runs)
         return False
 
     def start(self, tuning: Tuning) -> TuneJob:

@@ -76,8 +76,8 @@ def _held(folder: Path) -> Iterator[Path]:
     """The folder of parts, nobody else's to read: customers' scores lie in it. One command at a time works there."""
     if folder.is_symlink():
         raise UserError(f"{folder} is a link; it is to hold the parts of the scores: remove it")
-    folder.mkdir(mode=0o700, exist_ok=True)
     try:
+        folder.mkdir(mode=0o700, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
             yield folder
     except Timeout as e:

@@ -35,7 +35,9 @@ class ShardEngine(Protocol):
 def said(name: str, error: BaseException) -> BaseException:
     """The error of a shard, with its name."""
     if isinstance(error, UserError):
-        return UserError(f"shard {name}: {error}")
+        told = copy.copy(error)  # of its own kind: a full disk stays one
+        told.args = (f"shard {name}: {error}",)
+        return told
     error.add_note(f"in shard {name}")
     return error
 

@@ -107,7 +107,7 @@ def _work(theirs: Connection, work: Callable[[Any], Any], shard: Any) -> None:
     take_back()
     try:
         answer: Any = (work(shard),)
-    except Exception as e:
+    except BaseException as e:  # an exit is no death
         answer = _Failed(portable(e))
     try:
         theirs.send(answer)

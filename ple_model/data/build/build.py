@@ -8,13 +8,15 @@ dataset that was built from the same events with the same settings by the same s
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ple_model.context import LabelScaler, ModelContext
@@ -93,7 +95,7 @@ def build(
     settings = settings or BuildSettings()
     out = Path(out)
     _place(out, Path(events))
-    with _open(Path(events), settings.threads) as store:
+    with _open(Path(events), settings.threads) as store, ExitStack() as held:
         dates = _cutoffs(store, cutoffs)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         key = digest([_events_key(store), dates, asdict(settings.split), settings.seed])
@@ -103,6 +105,7 @@ def build(
             return existing
         work = Work(out / ".build", progress or _silent, tell)
         faults = _validated(store.path, work.progress)
+        held.enter_context(_alone(work.folder))
         spans = event_spans(store)
         notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days, spans), *faults)
         rows = create_spine(store.con, dates, settings.split, buckets=_buckets(store))
@@ -187,13 +190,14 @@ def transform(
     context = ModelContext.load(artifacts)
     fitted = Fitted.load(artifacts, context.hierarchy)
     market = Market.load(artifacts / "market.json")
-    with _open(Path(events), settings.threads, bucket) as store:
+    with _open(Path(events), settings.threads, bucket) as store, ExitStack() as held:
         dates = _cutoffs(store, cutoffs)
         _same_currency(store, context.currency)
         settings = replace(settings, labels=_label_settings(store, settings.labels))
         work = Work(out / ".build", progress or _silent, tell)
         spans = event_spans(store) if bucket is None else {}
         notes = () if bucket is not None else (*coverage(store, dates, spans=spans), *_validated(store.path, work.progress))
+        held.enter_context(_alone(work.folder))
         buckets = 1 if bucket is not None else _buckets(store)
         rows = create_spine(store.con, dates, settings.split, only="test", buckets=buckets)
         # of one bucket nothing is kept, and to read all events once for each would cost their square
@@ -224,6 +228,17 @@ def transform(
 def _threads(events: Path, asked: int) -> int:
     """One where there are buckets: a sum that two threads share may differ in its last bit, and with it every part."""
     return 1 if buckets_of(events) > 1 else asked
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One build at a time works in a folder: each would remove what the other writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as e:
+        raise UserError(f"{folder.parent}: another process builds there; wait for it or name another folder") from e
 
 
 def _empty(out: Path) -> None:

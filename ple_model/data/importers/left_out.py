@@ -1,5 +1,6 @@
-"""Rows that a map leaves out by their number: faulty ones that a person looked at. They are counted and named, and a row that
-is not there, or that can be read after all, is said, since the numbers hold for one file alone."""
+"""Rows that a map leaves out by their number: faulty ones that a person looked at. They are counted and named. The numbers hold
+for one file alone: a row that is not there, or that can be read after all, is a problem, and so is a number that two files of
+one name have."""
 
 from __future__ import annotations
 
@@ -24,20 +25,23 @@ def without(
     if not left_out:
         return scan, []
     there: dict[str, set[int]] = {}
+    n = 0
     for file, row in con.execute(f"SELECT {quote(FILE)}, {quote(ROW)} FROM {scan} WHERE {is_left_out(left_out)}").fetchall():
-        there.setdefault(str(file), set()).add(int(row))
+        if int(row) in there.setdefault(str(file), set()):
+            problems.append(f"{where} names row {row} of '{file}', but several files have that name: rename one of them")
+        there[str(file)].add(int(row))
+        n += 1
     for file, rows in left_out.items():
         if absent := [r for r in rows if r not in there.get(file, ())]:
             files = [str(f) for (f,) in con.execute(f"SELECT DISTINCT {quote(FILE)} FROM {scan}").fetchall()]
             near = "" if file in files else did_you_mean(file, files)
             problems.append(f"{where} names row {absent[0]} of '{file}', which is not there{near}")
-    n = sum(map(len, there.values()))
-    note = f"{n:,} rows were left out by their number ({named(left_out)}), as the map says"
+    note = f"{n:,} {'row was' if n == 1 else 'rows were'} left out by number ({named(left_out)}), as the map says"
     return f"(SELECT * FROM {scan} WHERE NOT {is_left_out(left_out)})", [note]
 
 
 def readable(con: duckdb.DuckDBPyConnection, scan: str, left_out: Rows, is_right: str) -> list[str]:
-    """A note of rows among them that can be read: `is_right` is SQL. They were chosen in another file, or by mistake."""
+    """The problem of rows among them that can be read: `is_right` is SQL. They were chosen in another file, or by mistake."""
     found = con.execute(
         f"SELECT {quote(FILE)}, {quote(ROW)} FROM {scan} WHERE {is_left_out(left_out)} AND ({is_right}) ORDER BY 1, 2"
     ).fetchall()

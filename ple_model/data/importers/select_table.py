@@ -92,7 +92,7 @@ def select_from(
     kept = scan if condition == "true" else f"(SELECT * FROM {scan} WHERE {condition})"
     readings = _readings(con, spec, file, kept, ours, table, factor, problems)
     if table.leave_out:
-        notes += left_out.readable(con, whole, table.leave_out, _right(spec, readings))
+        problems += left_out.readable(con, whole, table.leave_out, _right(spec, readings))
     wanted = [f"{r.converted} AS {quote(c)}" for c, r in readings.items()]
     if spec.free_columns:
         wanted += [_free(con, spec, kept, c, found[c]) for c in found if c not in ours.used and c not in ours.names]

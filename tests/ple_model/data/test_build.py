@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 from ple_model import sources
 from ple_model.baseline_folder import REACHABLE
@@ -318,3 +319,9 @@ def test_labels_are_counted_before_as_the_build_counts_them(
     assert any("events end on" in note for note in later.notes)
     assert main(["labels", str(events), "--cutoff", CUTOFFS[0], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["cutoffs"] == [CUTOFFS[0]]
+
+
+def test_two_builds_into_one_folder_are_kept_apart(events: Path, tmp_path: Path) -> None:
+    (tmp_path / "dataset" / ".build").mkdir(parents=True)
+    with FileLock(tmp_path / "dataset" / ".build" / ".lock"), pytest.raises(UserError, match="another process builds there"):
+        build(events, tmp_path / "dataset", settings=ONE)

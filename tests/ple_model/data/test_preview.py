@@ -74,7 +74,7 @@ def test_faulty_rows_are_left_out_by_their_number_and_counted(months: Path, tmp_
     mapping = load_map(tmp_path / "map.yaml")
     found = preview(months, mapping)
     assert (found.rows, found.faults, found.problems, found.ok) == (333, (), (), True)
-    note = "3 rows were left out by their number (a.csv: 6; b.csv: 53, 54), as the map says"
+    note = "3 rows were left out by number (a.csv: 6; b.csv: 53, 54), as the map says"
     assert note in found.notes
     assert HANGUL.search(training_sentence(note, "ko"))
     done = import_tables(months, tmp_path / "events", mapping)
@@ -92,12 +92,13 @@ def test_a_row_that_can_be_read_or_is_not_there_is_said(months: Path, tmp_path: 
     starter = load_map(tmp_path / "map.yaml")
     found = preview(months, leaving_out(starter, {"a.csv": (6, 7)}))
     assert any(
-        n.startswith("1 of the rows left out by their number can be read, for example row 7 of 'a.csv'") for n in found.notes
+        n.startswith("1 of the rows left out by their number can be read, for example row 7 of 'a.csv'") for n in found.problems
     )
     assert any(
         "names row 9999 of 'a.csv', which is not there" in p
         for p in preview(months, leaving_out(starter, {"a.csv": (9999,)})).problems
     )
+    assert not found.ok, "in a newer file it may be another row"
     wrong = preview(months, leaving_out(starter, {"c.csv": (6,)})).problems
     assert any("row 6 of 'c.csv', which is not there" in p and "did you mean" in p for p in wrong)
 
