@@ -105,7 +105,6 @@ def build(
             return existing
         work = Work(out / ".build", progress or _silent, tell)
         faults = _validated(store.path, work.progress)
-        held.enter_context(_alone(work.folder))
         spans = event_spans(store)
         notes = (*own_tables(store, dates), *coverage(store, dates, settings.labels.horizon_days, spans), *faults)
         rows = create_spine(store.con, dates, settings.split, buckets=_buckets(store))
@@ -114,6 +113,7 @@ def build(
             raise UserError(
                 f"'{store.path}' has no customer for the training split at {', '.join(dates)}: give more customers or cut-offs"
             )
+        held.enter_context(_alone(work.folder))
         store.con.execute(f"SET temp_directory = '{str(work.folder / 'spill').replace(chr(39), chr(39) * 2)}'")
         market = fit_market(store.con)
         plan = Plan(store.path, out, dates, settings.split, settings.labels, key, market, last_event(store), _buckets(store))
@@ -197,9 +197,9 @@ def transform(
         work = Work(out / ".build", progress or _silent, tell)
         spans = event_spans(store) if bucket is None else {}
         notes = () if bucket is not None else (*coverage(store, dates, spans=spans), *_validated(store.path, work.progress))
-        held.enter_context(_alone(work.folder))
         buckets = 1 if bucket is not None else _buckets(store)
         rows = create_spine(store.con, dates, settings.split, only="test", buckets=buckets)
+        held.enter_context(_alone(work.folder))
         # of one bucket nothing is kept, and to read all events once for each would cost their square
         key = digest([bucket.number if bucket else _events_key(store), dates, "transform"])
         plan = Plan(
