@@ -161,7 +161,8 @@ def _live(job: Job, lines: list[dict[str, Any]], epochs: list[dict[str, Any]], s
     latest = next((line for line in reversed(lines) if line.get("event") in STAGES), None)
     share, text = _how_far(job, latest, *held(lines))
     if state == "paused":
-        text = t("job.paused_at", epoch=max(1, len(epochs) + 1))
+        stood: dict[str, Any] = next((line for line in reversed(lines) if line.get("event") == "paused"), {})
+        text = t("job.paused_at", epoch=stood.get("epoch", len(epochs) + 1))
     ui.progress(min(max(share, 0.0), 1.0), text=text)
     if epochs:
         ui.caption(_epoch_line(epochs[-1]))

@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
@@ -91,7 +92,7 @@ def _version() -> str:
 def main(argv: Sequence[str] | None = None, listener: Listener | None = None) -> int:
     """Run one command and return its exit code; `listener` hears the progress of commands that make data."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug, outputs = "--debug" in words, list[Path]()
+    debug, outputs, began = "--debug" in words, list[Path](), time.time()
     try:
         commands = gather()
         parser = build_parser(commands)
@@ -102,7 +103,7 @@ def main(argv: Sequence[str] | None = None, listener: Listener | None = None) ->
         if arguments.command is None:
             parser.print_help()
             return 2
-        arguments.listener = listener
+        arguments.listener, arguments.began = listener, began
         settle()
         outputs += written_paths(arguments)
         return commands[arguments.command].run(arguments)

@@ -34,6 +34,12 @@ def listener(arguments: Arguments) -> Listener | None:
     return found
 
 
+def began(arguments: Arguments) -> float:
+    """When the command was called (`cli.main`), in seconds since 1970."""
+    found: float = arguments.began
+    return found
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The `--json` switch, the same everywhere."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")

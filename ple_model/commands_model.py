@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ple_model.arguments import COUNT, COUNT_OR_NONE, device, folder_in, folder_out
-from ple_model.commands import Arguments, Command, add_config, add_json, add_running
+from ple_model.commands import Arguments, Command, add_config, add_json, add_running, began
 from ple_model.commands_distill import DISTILL
 from ple_model.commands_export import EXPORT
 from ple_model.commands_predict import PREDICT
@@ -96,7 +96,7 @@ def _train(arguments: Arguments) -> int:
                 stop=stop.asked, start=start, encoder=encoder,
                 options=Options(
                     device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines,
-                    command=_again(arguments),
+                    command=_again(arguments), began=began(arguments),
                 ),
             )  # fmt: skip
         except UserError as e:

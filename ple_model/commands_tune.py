@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ple_model.arguments import COUNT, PROCESSES, SEED, device, folder_in, folder_out, number, text
-from ple_model.commands import Arguments, Command, add_config, add_json
+from ple_model.commands import Arguments, Command, add_config, add_json, began
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.numerals import fixed
@@ -164,6 +164,7 @@ def _tune(arguments: Arguments) -> int:
     from ple_model.data.dataset.reader import Dataset
     from ple_model.stop_on_signals import stop_on_signals
     from ple_model.training.pause import NAME as PAUSE
+    from ple_model.training.pause import forget
     from ple_model.tuning.begin import notes
     from ple_model.tuning.record import is_study
     from ple_model.tuning.report import report, table
@@ -176,7 +177,8 @@ def _tune(arguments: Arguments) -> int:
         _check_resumed(arguments, dataset)
     else:
         _begin(arguments, dataset)
-    (arguments.study / PAUSE).unlink(missing_ok=True)  # what a process before was asked for
+    if LED_BY not in os.environ:  # a process that helps another does not lift what that one is asked for
+        forget(arguments.study / PAUSE, began(arguments))
     tell = _Teller(arguments.quiet)
     study = Study(arguments.study, tell)
     for said in notes(dataset, study.spec):

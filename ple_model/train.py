@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ from ple_model.progress import Callback
 from ple_model.run import Run, load_run, lock_path
 from ple_model.start_from import StartFrom
 from ple_model.training.pause import NAME as PAUSE
+from ple_model.training.pause import forget
 from ple_model.training.session import Options, Stop
 from ple_model.training.trainer import Trainer, drop_checkpoint
 
@@ -62,7 +64,7 @@ def train(
     folder is taken, if another process trains it, if the data is not the run's, if the weights to start from or the teacher do
     not fit, or if the loss stays without a finite value.
     """
-    run_dir = Path(run_dir)
+    run_dir, began = Path(run_dir), time.time()
     options = options or Options()
     options = options if device is None else dataclasses.replace(options, device=device)
     pick_device(options.device)
@@ -88,17 +90,18 @@ def train(
     lock = FileLock(lock_path(run_dir))
     try:
         with lock.acquire(timeout=0), torch.random.fork_rng():
-            _sweep(run_dir)
+            _sweep(run_dir, began if options.began is None else options.began)
             return Trainer(run, dataset, options, progress, stop, teacher).run_to_end()
     except Timeout as e:
         raise UserError(f"{run_dir} is being trained by another process") from e
 
 
-def _sweep(run_dir: Path) -> None:
+def _sweep(run_dir: Path, since: float) -> None:
     """Remove what a killed training left half written, and files that asked the last one to stop or to stand still. Only
     under the lock."""
     for asked in ("stop", PAUSE):
-        (run_dir / "state" / asked).unlink(missing_ok=True)
+        forget(run_dir / "state" / asked, since)
     for folder in (run_dir, run_dir / "state", run_dir / "preprocess"):
         for torn in folder.glob(".*.tmp"):
-            torn.unlink(missing_ok=True)
+            if not torn.name.startswith(f".{PAUSE}."):  # the app may be writing it just now
+                torn.unlink(missing_ok=True)

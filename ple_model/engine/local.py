@@ -1,7 +1,7 @@
 """The engine of one machine: a process a shard, a few at a time, each with one thread.
 
 A process a shard, and not a pool of processes: what a shard took is given back when it ends, and the death of one says which
-shard it was. It costs the start of a process (some seconds), which is little beside a shard of some 20,000 customers.
+shard it was. It costs the start of a process and its imports, once a shard.
 """
 
 from __future__ import annotations

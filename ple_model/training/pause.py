@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 NAME = "pause"
 POLL_S = 0.2
+
+
+def forget(file: Path, since: float) -> None:
+    """Remove what was asked before `since`. What was asked later is meant for who works now: a click on *Pause* or *Stop* while
+    a command still starts."""
+    with suppress(OSError):
+        if file.stat().st_mtime < since:
+            file.unlink()
 
 
 @dataclass

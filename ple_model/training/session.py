@@ -33,6 +33,9 @@ class Options:
     """At the end, measure the dataset's baselines if it has none; without it what is there is carried."""
     pause_files: tuple[Path, ...] = ()
     """Files that ask for a pause while they are there, beside the run's own `state/pause`."""
+    began: float | None = None
+    """When whoever asks for the training began (seconds since 1970): files that ask it to stop or to stand still and are older
+    were meant for another. None: when `train` is called."""
     command: str | None = None
     """What makes the run again, kept in its manifest; a run that is resumed keeps the command that began it."""
 

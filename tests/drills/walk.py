@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Walk:
             raise
         finally:
             found.seconds = time.monotonic() - began
-            print(line(found), flush=True)
+            print(line(found), file=sys.stderr, flush=True)
 
     def click(self, what: Locator) -> None:
         """One click, and the page has answered."""

@@ -29,7 +29,8 @@ from ple_model.sql_text import quote
 from ple_model.staging import staged_folder
 
 CUSTOMERS = 20_000
-"""Customers of a bucket unless told otherwise: work of minutes, beside which the start of a process is little."""
+"""Customers of a bucket unless told otherwise. A choice: enough that the start of a process and its imports are little beside
+them, few enough that a bucket that is lost is soon made again."""
 
 
 def bucket_sql(buckets: int, column: str = "customer_id") -> str:
