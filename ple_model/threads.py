@@ -1,8 +1,8 @@
 """Threads of a process, settled in one place where it starts, before torch is loaded: OpenMP reads its environment once.
 
 OpenMP's threads spin while they wait for each other. Beside another busy process two of them that move freely come to share a
-core, and each waits for the other's turn: a training of two threads fell from 1,323 to 5-27 samples a second, bound to one core
-each it kept 747 (2 cores, `small`). So a training binds its threads (`settle(bind=True)`), unless it has only one.
+core, and each waits for the other's turn: a training of two threads kept 0.25 of its pace, bound to one core each 0.50 (`ple
+bench neighbour`, 2 cores, `small`). So a training binds its threads (`settle(bind=True)`), unless it has only one.
 
 Binding has a price: the thread that loads OpenMP is bound too, and what it starts inherits that. A training or a pool of
 processes that a bound process started would run on a single core. So the cores of the first process are kept in the
@@ -21,7 +21,8 @@ CORES = "PLE_CORES"
 BOUND = "PLE_BOUND"
 """Environment variable: which variables were set by us, for one process, and are not for those that it starts."""
 SPINS = 10_000
-"""Turns that a thread of libgomp waits before it sleeps; 0, 1,000 and 10,000 kept about the same pace beside others."""
+"""Turns that a thread of libgomp waits before it sleeps; 0, 1,000 and 10,000 kept about the same pace beside others. What it
+costs and gains stands in docs/training-in-the-app.md."""
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 """Whoever sets one of these has said how threads wait."""
 

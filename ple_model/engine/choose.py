@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ple_model.engine.base import ENGINES, ShardEngine
-from ple_model.engine.local import LocalEngine
 from ple_model.errors import UserError, did_you_mean
 
 ENGINE, ADDRESS = "PLE_ENGINE", "PLE_ADDRESS"
@@ -23,6 +22,8 @@ def open_engine(name: str | None = None, workers: int = 1, address: str | None =
     if name == "local":
         if address:
             raise UserError(f"--address: '{address}' is a Ray cluster's; give --engine ray with it")
+        from ple_model.engine.local import LocalEngine  # late: processes, which `ple --help` starts none of
+
         yield LocalEngine(workers)
         return
     from ple_model.engine.on_ray import RayEngine  # late: an extra
