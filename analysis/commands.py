@@ -15,7 +15,8 @@ from analysis.fingerprint import SENTENCES, Why
 from analysis.report import to_html, to_markdown, write_report
 from analysis.whatif import whatif, whatif_customer
 from ple_model.arguments import COUNT, COUNT_OR_NONE, SEED, file_in, file_out, folder_in
-from ple_model.commands import Command, add_json
+from ple_model.commands import Command, add_engine, add_json
+from ple_model.engine import engine_if_asked
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.ticker import share_of
@@ -34,6 +35,7 @@ def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="measure again even if a result is stored")
     parser.add_argument("--html", type=file_out, metavar="FILE", help="write a report that opens offline")
     parser.add_argument("--markdown", type=file_out, metavar="FILE", help="write the findings as Markdown")
+    add_engine(parser, "ranges of rows", workers=None)
     add_json(parser)
 
 
@@ -45,15 +47,19 @@ def _run_diagnose(args: argparse.Namespace) -> int:
         if why != "first":
             print(SENTENCES[why], file=sys.stderr, flush=True)
 
-    found = diagnose(
-        args.run, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, force=args.force, tell=tell
-    )
     other = None
-    if args.compare is not None:
-        from analysis.against import against
+    with engine_if_asked(args.engine, args.workers, args.address) as engine:
+        found = diagnose(
+            args.run, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, force=args.force, tell=tell,
+            engine=engine,
+        )  # fmt: skip
+        if args.compare is not None:
+            from analysis.against import against
 
-        theirs = diagnose(args.compare, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, tell=tell)
-        other = against(found, theirs)
+            theirs = diagnose(
+                args.compare, args.dataset, args.sample, tick, seed=args.seed, thresholds=thresholds, tell=tell, engine=engine
+            )
+            other = against(found, theirs)
     if args.html is not None or args.markdown is not None:
         for path, render in ((args.html, to_html), (args.markdown, to_markdown)):
             if path is not None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from analysis.explain.customer import explain
 from ple_model.arguments import COUNT_OR_NONE, day, file_in, file_out, folder_in, folder_out, text
-from ple_model.commands import Command, add_json, listener
+from ple_model.commands import Command, add_engine, add_json, listener
+from ple_model.engine import engine_if_asked
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.safe_paths import write_bytes
@@ -71,6 +72,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--anyway", action="store_true", help="show the reasons, under a warning, also for a task that is not predicted better "
         "than by its average",
     )  # fmt: skip
+    add_engine(parser, "customers of a list", workers=None)
     add_json(parser)
     parser.epilog = (
         "exit code: 1 where the explanation failed a check of itself, or a customer of a list has no report. In --json "
@@ -112,6 +114,8 @@ def _one(args: argparse.Namespace) -> int:
 
     if args.out is not None or args.pdf == BESIDE:
         raise UserError("--out and --pdf without a file go with --customers; for one customer: --html FILE, --pdf FILE")
+    if args.engine is not None or args.workers is not None or args.address is not None:
+        raise UserError("--engine, --workers and --address go with --customers: one customer is explained here")
     wanted = {kind: path for kind in ("html", "pdf") if (path := getattr(args, kind)) is not None}
     desk = _desk(args)
     barred = _barred(args)
@@ -146,8 +150,9 @@ def _write(args: argparse.Namespace, desk: Desk, found: Explanation, wanted: dic
 
 def _many(args: argparse.Namespace) -> int:
     from analysis.explain.lookup import chosen_task
-    from analysis.review.batch import BatchOrder, make_batch
+    from analysis.review.batch import make_batch
     from analysis.review.id_file import read_ids
+    from analysis.review.reports import BatchOrder
     from ple_model.run import load_run
 
     if args.out is None:
@@ -161,7 +166,8 @@ def _many(args: argparse.Namespace) -> int:
         chosen_task(run, args.task), ("html",) if args.pdf is None else ("html", "pdf"), args.cutoff, args.anyway, _barred(args)
     )
     tick = counter("customers", quiet=args.json, heard=listener(args))
-    summary = make_batch(run, read_ids(args.customers), args.out, _desk(args), order, args.dataset, tick)
+    with engine_if_asked(args.engine, args.workers, args.address) as engine:
+        summary = make_batch(run, read_ids(args.customers), args.out, _desk(args), order, args.dataset, tick, engine)
     print(dump(summary.to_dict()) if args.json else summary)
     return 1 if summary.problem else 0
 

@@ -24,6 +24,7 @@ from analysis.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
+    from ple_model.engine import ShardEngine
     from ple_model.run import Run
 
 
@@ -129,11 +130,13 @@ def diagnose(
     thresholds: Thresholds | None = None,
     force: bool = False,
     tell: Callable[[Why], None] = lambda why: None,
+    engine: ShardEngine | None = None,
 ) -> Diagnosis:
     """Measure a run on `dataset` (default: the run's own sample) and check it.
 
     sample: use at most this many rows, chosen with `seed`; None: all. A stored result with the same fingerprint is returned at
-    once unless `force`; `tell` hears at once which it is, and why. Raises `UserError` when the run or the data cannot be read.
+    once unless `force`; `tell` hears at once which it is, and why. `engine` measures the rows in ranges, several at once.
+    Raises `UserError` when the run or the data cannot be read.
     """
     from analysis.record import record  # late: torch
 
@@ -143,6 +146,6 @@ def diagnose(
         told.append(why)
         tell(why)
 
-    store = record(run, dataset, sample=sample, seed=seed, progress=progress, force=force, tell=hear)
+    store = record(run, dataset, sample=sample, seed=seed, progress=progress, force=force, tell=hear, engine=engine)
     statistics = store.statistics
     return Diagnosis(store.path.parent.parent, statistics, run_checks(statistics, thresholds), store, told[-1])

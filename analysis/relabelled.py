@@ -103,5 +103,8 @@ class Agreements:
         mine = [i for i, split in enumerate(batch.split) if split == self.judged]
         labels = batch.inputs.targets or {}
         for task in (t for t in self.tasks if mine and t in labels):
-            part = agreement(as_numpy(labels[task])[mine], as_numpy(output.predictions[task])[mine])
-            self.found[task] = self.found[task] + part if task in self.found else part
+            self.join(task, agreement(as_numpy(labels[task])[mine], as_numpy(output.predictions[task])[mine]))
+
+    def join(self, task: str, part: Agreement) -> None:
+        """What later rows say of a task."""
+        self.found[task] = self.found[task] + part if task in self.found else part

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ple_model.arguments import PROCESSES, assignment, device, file_in
-from ple_model.engine import ENGINES
+from ple_model.engine import ENGINES, WORKERS
 
 Arguments = argparse.Namespace
 
@@ -55,16 +55,20 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """`--engine`, `--address`, `--workers`, the same everywhere."""
+def add_engine(parser: argparse.ArgumentParser, shards: str = "buckets of events", *, workers: int | None = WORKERS) -> None:
+    """`--engine`, `--address`, `--workers`, the same everywhere. `shards`: what is shared out; `workers` None: nothing is,
+    unless one of the three is given (`engine_if_asked`)."""
+    otherwise = "this process alone" if workers is None else "local"
     parser.add_argument(
         "--engine", choices=ENGINES,
-        help="where buckets of events are worked on: processes of this machine or a Ray cluster (default: PLE_ENGINE or local)",
+        help=f"where {shards} are worked on: processes of this machine or a Ray cluster (default: PLE_ENGINE or {otherwise})",
     )  # fmt: skip
     parser.add_argument(
         "--address", metavar="HOST:PORT", help="the Ray cluster, or auto (default: one of this machine, or PLE_ADDRESS)"
     )
-    parser.add_argument("--workers", type=PROCESSES, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "--workers", type=PROCESSES, default=workers, metavar="N", help=f"processes (default: {workers or WORKERS})"
+    )
 
 
 def unused_engine(asked: str) -> str:

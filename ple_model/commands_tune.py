@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ple_model.arguments import COUNT, PROCESSES, SEED, device, folder_in, folder_out, number, text
-from ple_model.commands import Arguments, Command, add_config, add_json, began
+from ple_model.commands import Arguments, Command, add_config, add_engine, add_json, began
+from ple_model.engine import engine_name, open_engine
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.numerals import fixed
@@ -24,7 +25,7 @@ from ple_model.threads import settle
 if TYPE_CHECKING:
     from ple_model.tuning.begin import Asked
     from ple_model.tuning.record import StudySpec
-    from ple_model.tuning.search import Told
+    from ple_model.tuning.search import Study, Told
 
 LED_BY = "PLE_TUNE_LED_BY"
 """Environment variable: the process that started this worker; it stops when that one is gone."""
@@ -70,7 +71,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--find-rate", action="store_true", help="only find a learning rate: loss against rate, kept in the study folder"
     )
-    parser.add_argument("--workers", type=PROCESSES, default=1, metavar="N", help="processes (default: 1)")
+    add_engine(parser, "trials", workers=1)
     parser.add_argument("--seed", type=SEED, default=0, metavar="S", help="seed of what is drawn (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on with the study; --trials may raise its budget")
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
@@ -86,6 +87,8 @@ def _run(arguments: Arguments) -> int:
         raise UserError("ple tune: DATASET and STUDY are needed; see `ple tune --help`")
     if arguments.minutes is not None and arguments.minutes <= 0:
         raise UserError(f"--minutes: {arguments.minutes:g} is not valid, it must be positive")
+    if engine_name(arguments.engine, arguments.address) == "ray" and arguments.threads not in (None, 1):
+        raise UserError(f"--threads: {arguments.threads} is not valid, a trial of --engine ray is a task of one CPU")
     # one process alone is bound as a training is; several that were would share the first cores
     settle(arguments.threads, bind=arguments.workers == 1 and LED_BY not in os.environ)
     return _find(arguments) if arguments.find_rate else _tune(arguments)
@@ -166,6 +169,7 @@ def _tune(arguments: Arguments) -> int:
     from ple_model.training.pause import NAME as PAUSE
     from ple_model.training.pause import forget
     from ple_model.tuning.begin import notes
+    from ple_model.tuning.on_engine import work_by_engine
     from ple_model.tuning.record import is_study
     from ple_model.tuning.report import report, table
     from ple_model.tuning.search import Study
@@ -183,14 +187,12 @@ def _tune(arguments: Arguments) -> int:
     study = Study(arguments.study, tell)
     for said in notes(dataset, study.spec):
         tell.line(said)
-    others = _workers(arguments, until)
-    try:
-        with stop_on_signals("en") as stop:
-            study.work(lambda: stop.seen or _left_alone(), until)
-            _wait(others, lambda: stop.seen)
-    except BaseException:
-        _signal(others)
-        raise
+    with stop_on_signals("en") as stop:
+        if engine_name(arguments.engine, arguments.address) == "ray":
+            with open_engine(arguments.engine, arguments.workers, arguments.address) as engine:
+                work_by_engine(study, engine, arguments.workers, stop.asked, until, tell)
+        else:
+            _by_processes(arguments, study, stop.asked, until)
     found = report(arguments.study)
     print(dump(found.to_dict()) if arguments.json else table(found))
     if stop.seen:
@@ -251,12 +253,24 @@ def _check_resumed(arguments: Arguments, dataset: Any) -> None:
 # --- several processes
 
 
+def _by_processes(arguments: Arguments, study: Study, stopped: Callable[[], bool], until: float | None) -> None:
+    """This process and those that help it."""
+    others = _workers(arguments, until)
+    try:
+        study.work(lambda: stopped() or _left_alone(), until)
+        _wait(others, stopped)
+    except BaseException:
+        _signal(others)
+        raise
+
+
 def _workers(arguments: Arguments, until: float | None) -> list[subprocess.Popen[bytes]]:
     """The other processes of the study; they go on with it as anybody else could, for the minutes that are left."""
     left = None if until is None else (until - time.monotonic()) / 60
     if left is not None and left <= 0:
         return []
     words = [sys.executable, "-m", "ple_model", "tune", str(arguments.dataset), str(arguments.study), "--resume", "--quiet"]
+    words += ["--engine", "local"]  # whatever the environment says: this process leads
     words += ["--minutes", f"{left:.6f}"] if left is not None else []
     words += ["--threads", str(arguments.threads or max(1, (os.cpu_count() or 1) // arguments.workers))]
     environment = {**os.environ, LED_BY: str(os.getpid())}

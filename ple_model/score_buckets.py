@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from ple_model.data.build.build import BuildSettings, checked, transform
 from ple_model.data.build.floating_point import reproducible
@@ -24,6 +22,7 @@ from ple_model.data.build.steps import Progress, digest, digest_files
 from ple_model.data.events.connect import Bucket
 from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
+from ple_model.parts_folder import parts_of
 from ple_model.safe_arrays import open_parquet
 from ple_model.score_file import ScoreFile
 from ple_model.score_run import ScoreRequest, Scoring
@@ -54,7 +53,7 @@ def score_buckets(plan: ScorePlan, scoring: Scoring, out: Path, engine: ShardEng
     """All buckets -> `out`. `UserError` names the shard that failed."""
     tell = progress or (lambda step, share: None)
     events = checked(plan.events, plan.cutoffs, scoring.model.context.currency, progress)
-    with _held(out.absolute().with_name(f".{out.name}.parts")) as folder:
+    with parts_of(out, "another process scores into the same file") as folder:
         parts = folder / _key(plan, events.key, scoring)
         parts.mkdir(exist_ok=True)
         shards = {f"{k:03d}": ScoreShard(plan, Bucket(k, events.last), parts / f"{k:03d}.parquet") for k in range(plan.buckets)}
@@ -69,19 +68,6 @@ def score_buckets(plan: ScorePlan, scoring: Scoring, out: Path, engine: ShardEng
         written = scoring.write(_joined(files), rows, out, None)
         shutil.rmtree(folder, ignore_errors=True)
     return scoring.told(out, written, events.cutoffs, events.notes)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[Path]:
-    """The folder of parts, nobody else's to read: customers' scores lie in it. One command at a time works there."""
-    if folder.is_symlink():
-        raise UserError(f"{folder} is a link; it is to hold the parts of the scores: remove it")
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield folder
-    except Timeout as e:
-        raise UserError(f"{folder}: another process scores into the same file; wait for it or name another") from e
 
 
 @reproducible()

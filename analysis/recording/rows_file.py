@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ple_model.data.dataset.columns import infinite, known_numbers
 from ple_model.data.dataset.reader import Dataset
+from ple_model.safe_arrays import open_parquet
 
 ROW_GROUP = 16_384
 """Rows of a Parquet row group: small ones make every query slow."""
@@ -65,12 +66,26 @@ def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=words)
 
 
+def written_parquet(path: Path, parts: Iterable[Path]) -> None:
+    """The rows of several such files, one after the other, in row groups as they are."""
+    writer: pq.ParquetWriter | None = None
+    try:
+        for part in parts:
+            with open_parquet(part) as file:
+                writer = writer or _parquet(path, file.schema_arrow)
+                for k in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(k))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
 class _Readable:
     """The dataset's human-readable columns, one file of it at a time; this and the batches both go in file order."""
 
     def __init__(self, data: Dataset) -> None:
+        self.data, self.files = data, iter(data.manifest.files)
         self.names = [c if c.startswith("raw:") else f"raw:{c}" for c in data.manifest.raw_columns]
-        self.files = data.tables(["customer_id", *self.names])
         self.first, self.held = 0, pa.table({})
         self.infinite: dict[str, float] = {}
 
@@ -84,8 +99,7 @@ class _Readable:
                 parts.append(self.held.take(pa.array(mine - self.first)))
             if rows[-1] < self.first + len(self.held):
                 break
-            self.first += len(self.held)
-            self.held = next(self.files)
+            self._hold(self.first + len(self.held), int(rows[0]))
         part = pa.concat_tables(parts)
         if part.column("customer_id").to_pylist() != list(customers):
             raise RuntimeError("the dataset's table and its batches are not in the same order")
@@ -94,3 +108,10 @@ class _Readable:
             if bad:
                 self.infinite[name] = self.infinite.get(name, 0.0) + bad
         return {name: known_numbers(part.column(name)) for name in self.names}
+
+    def _hold(self, first: int, wanted: int) -> None:
+        """The next file, which begins with the row `first`, or that of the row `wanted` where it is a later one."""
+        part = next(self.files)
+        while first + part.rows <= wanted:
+            first, part = first + part.rows, next(self.files)
+        self.first, self.held = first, self.data.part_table(part, ["customer_id", *self.names])

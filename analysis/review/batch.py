@@ -7,44 +7,37 @@ counts as whole when that file is there and the others are what it says.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from analysis.explain.customer import explain_row
-from analysis.explain.lookup import Undefined, chosen_task, find_all
+from analysis.explain.lookup import chosen_task, find_all
 from analysis.opening import opened_dataset
+from analysis.review.batch_shards import outcomes_of
 from analysis.review.issue import Desk, Format, Issued
+from analysis.review.reports import BatchOrder, ReportOutcome, outcome_of
+from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
 from ple_model.files import read_json, write_json
 from ple_model.safe_paths import is_file, make_folder, open_file, write_bytes
+from ple_model.sources import source_digest
 
 if TYPE_CHECKING:
-    from analysis.results.explanation import Explanation
     from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
-BATCH, SUMMARY, LOCK = "batch.json", "summary.json", ".batch.lock"
+BATCH, SUMMARY, LOCK, PARTS = "batch.json", "summary.json", ".batch.lock", ".parts"
+MADE_BY = "analysis.review.reports"
 MOST = 20
 """Customers that are named in a line; of more it says how many."""
 Tick = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class BatchOrder:
-    """What is to be made of every customer."""
-
-    task: str
-    formats: tuple[Format, ...]
-    cutoff: str | None = None
-    anyway: bool = False
-    barred: list[str] | None = None
-    """What may not be a reason; None: what the run's configuration says."""
 
 
 @dataclass(frozen=True)
@@ -106,44 +99,62 @@ def _some(names: Sequence[str], most: int = MOST) -> str:
 
 def make_batch(
     run: Run, customers: Sequence[str], out: Path, desk: Desk, order: BatchOrder, dataset: Dataset | Path | str | None = None,
-    tick: Tick = lambda done, total: None,
+    tick: Tick = lambda done, total: None, engine: ShardEngine | None = None,
 ) -> BatchSummary:  # fmt: skip
-    """The reports of these customers in `out`, made or kept. `UserError` where the folder holds another batch, or another
-    process works in it."""
-    task = chosen_task(run, order.task)
+    """The reports of these customers in `out`, made (by `engine`; None: here) or kept. `UserError` where the folder holds
+    another batch, or another process works in it."""
+    order = replace(order, task=chosen_task(run, order.task))
     found_in = find_all(run, customers, order.cutoff, dataset)
     known, shown = found_in.rows, desk.customer
-    reports: list[dict[str, Any]] = []
     outside: list[str] = []
     broken: list[str] = []
-    made = 0
     with _held(out):
         _same_batch(out, run, desk, order, dataset)
-        for i, customer in enumerate(c for c in customers if c in known):
-            tick(i, len(known))
-            name = desk.file_name(customer, task)
-            entry = _whole(out, name, shown(customer), order.formats)
-            if entry is None:
-                try:
-                    found = explain_row(run, *known[customer], task, anyway=order.anyway, barred=order.barred)
-                except Undefined:
-                    outside.append(shown(customer))
-                    continue
-                except (UserError, ValueError, ArithmeticError, RuntimeError) as e:
-                    broken.append(f"{shown(customer)}: {str(e).replace(customer, shown(customer))}")
-                    continue
-                entry = _write(out, desk.issue(found, order.formats), found)
-                made += 1
-            reports.append(entry)
-        tick(len(known), len(known))
+        asked = [c for c in customers if c in known]
+        entries = {
+            c: e for c in asked if (e := _whole(out, desk.file_name(c, order.task), shown(c), order.formats)) is not None
+        }
+        kept = len(entries)
+        missing = [(c, *known[c]) for c in asked if c not in entries]
+        parts = out / PARTS / _key(out) if engine is not None else None
+        tick(kept, len(known))
+        for done, (customer, outcome) in enumerate(_outcomes(run, missing, desk, order, parts, engine), 1):
+            if outcome.report is not None and outcome.told is not None:
+                entries[customer] = _write(out, desk.hand_out(outcome.report), outcome.told)
+            elif outcome.broken:
+                broken.append(outcome.broken)
+            else:
+                outside.append(shown(customer))
+            tick(kept + done, len(known))
+        reports = tuple(entries[c] for c in asked if c in entries)
         unknown = [(i, c) for i, c in enumerate(customers, 1) if c not in known and c not in found_in.elsewhere]
         summary = BatchSummary(
-            str(out), task, len(customers), made, len(reports) - made, tuple(shown(c) for _, c in unknown),
+            str(out), order.task, len(customers), len(reports) - kept, kept, tuple(shown(c) for _, c in unknown),
             tuple(i for i, _ in unknown), tuple(shown(c) for c in customers if c in found_in.elsewhere), tuple(broken),
-            tuple(outside), sum(bool(r["withheld"]) for r in reports), sum(bool(r["failed"]) for r in reports), tuple(reports),
+            tuple(outside), sum(bool(r["withheld"]) for r in reports), sum(bool(r["failed"]) for r in reports), reports,
         )  # fmt: skip
         write_json(out / SUMMARY, summary.to_dict())
+        if parts is not None:
+            shutil.rmtree(out / PARTS, ignore_errors=True)
     return summary
+
+
+def _outcomes(
+    run: Run, customers: Sequence[tuple[str, Dataset, int]], desk: Desk, order: BatchOrder, parts: Path | None,
+    engine: ShardEngine | None,
+) -> Iterator[tuple[str, ReportOutcome]]:  # fmt: skip
+    if engine is not None and parts is not None:
+        make_folder(parts.parent)
+        yield from outcomes_of(run, customers, desk, order, parts, engine)
+        return
+    for customer, data, row in customers:
+        yield customer, outcome_of(run, data, row, customer, desk, order)
+
+
+def _key(out: Path) -> str:
+    """Of what reports that wait were made of: the batch and the program."""
+    batch = json.dumps(read_json(out / BATCH), sort_keys=True)
+    return hashlib.sha256(f"{batch}|{source_digest(MADE_BY)}".encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -207,14 +218,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(out: Path, issued: Issued, found: Explanation) -> dict[str, Any]:
+def _write(out: Path, issued: Issued, told: Mapping[str, Any]) -> dict[str, Any]:
     for kind, data in issued.files.items():
         write_bytes(out / f"{issued.name}.{kind}", data)
-    entry = {
-        "customer": issued.customer, "cutoff": found.cutoff, "task": found.task, "decision": found.target_name,
-        "prediction": found.shown(found.prediction), "withheld": found.withheld, "failed": found.faithfulness.withheld,
-        "fallback": None if found.fallback is None else found.fallback.marked, "files": issued.digests(),
-        "record": None if issued.receipt is None else vars(issued.receipt),
-    }  # fmt: skip
+    entry = {**told, "files": issued.digests(), "record": None if issued.receipt is None else vars(issued.receipt)}
     write_json(out / f"{issued.name}.json", entry)
     return entry

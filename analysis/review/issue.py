@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,11 @@ DIGEST = 16
 """Digits of the digest that stands for the rest."""
 
 
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """sha256 by format."""
+    return {kind: hashlib.sha256(data).hexdigest() for kind, data in files.items()}
+
+
 @dataclass(frozen=True)
 class Issued:
     """One report: `name` without an ending, the files by format, its place in the record (None: nothing was recorded)."""
@@ -40,7 +45,17 @@ class Issued:
 
     def digests(self) -> dict[str, str]:
         """sha256 by format."""
-        return {kind: hashlib.sha256(data).hexdigest() for kind, data in self.files.items()}
+        return digests(self.files)
+
+
+@dataclass(frozen=True)
+class MadeReport:
+    """A report that stands in no record yet, so that nobody may be handed it. `facts`: what the record is to say of it."""
+
+    name: str
+    customer: str
+    files: dict[str, bytes]
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -84,16 +99,22 @@ class Desk:
 
     def issue(self, found: Explanation, formats: Sequence[Format]) -> Issued:
         """The report of an explanation in these formats, noted in the record before it is handed out."""
+        return self.hand_out(self.make(found, formats))
+
+    def make(self, found: Explanation, formats: Sequence[Format]) -> MadeReport:
+        """The report, not in the record yet."""
         customer = self.customer(found.customer_id)
         name = self.file_name(found.customer_id, found.task)
         place = None if self.record is None else str(self.record)
         report = review(found, self.about, self.language, customer=None if self.show_ids else customer, record=place)
-        made = {"html": lambda: to_html(report).encode(), "pdf": lambda: to_pdf(report)}
-        issued = Issued(name, customer, {kind: made[kind]() for kind in formats}, None)
-        if self.record is None:
-            return issued
-        facts = self._facts("report", found, issued.digests(), report.digest())
-        return Issued(issued.name, customer, issued.files, append(self.record, facts, self.by))
+        how = {"html": lambda: to_html(report).encode(), "pdf": lambda: to_pdf(report)}
+        files: dict[str, bytes] = {kind: how[kind]() for kind in formats}
+        return MadeReport(name, customer, files, self._facts("report", found, digests(files), report.digest()))
+
+    def hand_out(self, made: MadeReport) -> Issued:
+        """A report that was made, here or elsewhere, noted in the record."""
+        receipt = None if self.record is None else append(self.record, made.facts, self.by)
+        return Issued(made.name, made.customer, made.files, receipt)
 
     def note(self, what: Literal["json", "details"], found: Explanation, data: bytes) -> bytes:
         """Another form of the explanation, handed back once it is noted in the record."""

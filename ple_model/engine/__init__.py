@@ -6,6 +6,6 @@ order. `--engine local` is the default and needs nothing; `--engine ray` needs t
 """
 
 from ple_model.engine.base import ENGINES, RETRIES, ShardEngine
-from ple_model.engine.choose import open_engine
+from ple_model.engine.choose import WORKERS, engine_if_asked, engine_name, open_engine
 
-__all__ = ["ENGINES", "RETRIES", "ShardEngine", "open_engine"]
+__all__ = ["ENGINES", "RETRIES", "WORKERS", "ShardEngine", "engine_if_asked", "engine_name", "open_engine"]

@@ -10,18 +10,25 @@ from ple_model.engine.base import ENGINES, ShardEngine
 from ple_model.errors import UserError, did_you_mean
 
 ENGINE, ADDRESS = "PLE_ENGINE", "PLE_ADDRESS"
+WORKERS = 2
+"""Unless a number is given."""
+
+
+def engine_name(name: str | None, address: str | None) -> str:
+    """The engine that was asked for. `UserError` for a name that is none, and for an address without Ray."""
+    asked, name = "--engine" if name else ENGINE, name or os.environ.get(ENGINE) or ENGINES[0]
+    if name not in ENGINES:
+        raise UserError(f"{asked}: '{name}' is not valid{did_you_mean(name, ENGINES)}")
+    if name == "local" and address:
+        raise UserError(f"--address: '{address}' is a Ray cluster's; give --engine ray with it")
+    return name
 
 
 @contextmanager
 def open_engine(name: str | None = None, workers: int = 1, address: str | None = None) -> Iterator[ShardEngine]:
     """The engine of this name (None: that of the environment, else `local`). `UserError` for a name that is none, for an
     address without Ray, and where no cluster answers."""
-    asked, name = "--engine" if name else ENGINE, name or os.environ.get(ENGINE) or ENGINES[0]
-    if name not in ENGINES:
-        raise UserError(f"{asked}: '{name}' is not valid{did_you_mean(name, ENGINES)}")
-    if name == "local":
-        if address:
-            raise UserError(f"--address: '{address}' is a Ray cluster's; give --engine ray with it")
+    if engine_name(name, address) == "local":
         from ple_model.engine.local import LocalEngine  # late: processes, which `ple --help` starts none of
 
         yield LocalEngine(workers)
@@ -33,3 +40,13 @@ def open_engine(name: str | None = None, workers: int = 1, address: str | None =
         yield engine
     finally:
         engine.close()
+
+
+@contextmanager
+def engine_if_asked(name: str | None, workers: int | None, address: str | None) -> Iterator[ShardEngine | None]:
+    """`open_engine` where an engine or a number of workers was asked for; else None: this process does the work."""
+    if not (name or workers or address or os.environ.get(ENGINE)):
+        yield None
+        return
+    with open_engine(name, workers or WORKERS, address) as engine:
+        yield engine

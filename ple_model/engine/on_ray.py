@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -35,11 +36,14 @@ class RayEngine:
             return
         own = {"num_cpus": self._workers, "include_dashboard": False}
         where: dict[str, Any] = {"address": self._address} if self._address else {"address": "local", **own}
+        before = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(**where, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": THREADS})
         except (ConnectionError, ValueError, RuntimeError) as e:
             place = f"--address: no Ray cluster answers at '{self._address}'" if self._address else "Ray does not start here"
             raise UserError(f"{place}: {e}") from e
+        if callable(before):  # Ray puts its own in the place of a handler that asks the work to stop
+            signal.signal(signal.SIGTERM, before)
         self._owner = True
         self._stdout.__enter__()  # Ray tells of dead workers there, where a command's result is read
 

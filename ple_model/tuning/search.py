@@ -88,11 +88,11 @@ class Study:
                 pruner=_pruner(self.spec, self.steps),
             )  # fmt: skip
 
-    def work(self, stop: Callable[[], bool], until: float | None = None) -> int:
-        """Work until the budget is spent, the moment `until` (monotonic seconds) has passed or `stop()` is true; the number of
-        trials that ended here."""
+    def work(self, stop: Callable[[], bool], until: float | None = None, most: int | None = None) -> int:
+        """Work until the budget is spent, the moment `until` (monotonic seconds) has passed, `most` trials have ended here or
+        `stop()` is true; the number of trials that ended here."""
         ended = 0
-        while not stop():
+        while ended != most and not stop():
             taken = self._next(until)
             if taken is None:
                 break
@@ -123,6 +123,13 @@ class Study:
             past = self.study.get_trials(deepcopy=False)
             spent = bool(self.spec.trials) and len(past) >= self._budget()
             return None if spent else self._new(past)
+
+    def left(self) -> int | None:
+        """Trials that have not ended; None where their number is not given."""
+        if not self.spec.trials:
+            return None
+        past = self.study.get_trials(deepcopy=False)
+        return max(0, self._budget() - sum(one.state.is_finished() for one in past))
 
     def _budget(self) -> int:
         if self.spec.sampler == "grid" and self.spec.strategy == "plain":

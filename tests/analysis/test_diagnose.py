@@ -86,7 +86,7 @@ def test_every_row_of_the_sample_is_measured(run: Run, found: Diagnosis) -> None
 def test_the_statistics_do_not_depend_on_the_batch_size(
     run: Run, found: Diagnosis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("analysis.record.BATCH", 97)
+    monkeypatch.setattr("analysis.recording.passing.BATCH", 97)
     shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("analysis"))  # nothing to read back
     other = record(tmp_path / "run").statistics
     _, a = pack(found.statistics.experts)

@@ -268,9 +268,9 @@ class Dataset:
                 self._maps[key] = open_column(folder, name)
         return {n: self._maps[f"{split}/{n}"] for n in names}
 
-    def part_table(self, part: PartFile) -> pa.Table:
-        """One part file whole, its size and checksum verified."""
-        return self._arrow(part, None)
+    def part_table(self, part: PartFile, columns: Sequence[str] | None = None) -> pa.Table:
+        """One part file, whole or these columns of it, its size and checksum verified."""
+        return self._arrow(part, columns)
 
     def _groups(self, split: str | None) -> list[_RowGroup]:
         if split is not None:
