@@ -129,5 +129,13 @@ def panel() -> None:
             st.rerun()  # a button of this fragment started one, or one has ended: what runs by itself is for the script to say
         if not jobs:
             ui.caption(t("datasets.no_jobs"))
-        for job in jobs[:SHOWN]:
+        for job in standing(jobs)[:SHOWN]:
             card(job, "page")
+
+
+def standing(jobs: list[DataJob]) -> list[DataJob]:
+    """The newest job of each folder: one that was gone on with says nothing any more."""
+    newest: dict[Path, DataJob] = {}
+    for job in jobs:
+        newest.setdefault(job.target, job)
+    return list(newest.values())

@@ -172,6 +172,8 @@ class Store(Generic[J]):
         statement = f"UPDATE {self.table} SET {columns} WHERE id = ? AND status IN ({marks})"
         with self._db() as db:
             db.execute(statement, (*values.values(), checked_id(job_id), *only_if))
+        if "ended" in values:  # nobody looks for it any more
+            self.log_path(job_id).with_suffix(".pause").unlink(missing_ok=True)
 
     def get(self, job_id: str) -> J:
         """One job; `UserError` if there is none of this id."""

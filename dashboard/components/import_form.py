@@ -21,6 +21,7 @@ from dashboard.data_job_card import shell
 from dashboard.data_jobs import Making
 from dashboard.i18n import t
 from dashboard.i18n.sentences import say
+from ple_model.data.importers.check_values import KINDS
 from ple_model.data.importers.scan_source import FILE, ROW
 from ple_model.data.importers.source_map import load_map
 from ple_model.errors import UserError
@@ -95,7 +96,7 @@ def _rows(found: dict[str, Any]) -> None:
         rows = pd.DataFrame(found["first"]).rename(columns=heads)
         table(
             rows, "preview", title=t("import.preview"), caption=t("import.preview_help"), customers=True, height="content",
-            column_config={name: st.column_config.TextColumn(f"{name}", help=kind.lower()) for name, kind in kinds.items()},
+            column_config={name: st.column_config.TextColumn(f"{name}", help=say(KINDS.get(kind, kind.lower()))) for name, kind in kinds.items()},
         )  # fmt: skip
     for note in found["notes"]:
         ui.caption(say(note))

@@ -12,6 +12,7 @@ import streamlit as st
 
 from dashboard import access, places, ui
 from dashboard.i18n import language, maybe, t
+from dashboard.i18n.sentences import say
 from ple_model.data.importers.source_map import IMPORTABLE, OPEN, SourceMap, TableMap, load_map
 from ple_model.data.importers.write_map import map_text, save_map, write_map
 from ple_model.errors import UserError
@@ -49,7 +50,7 @@ def _columns(table: TableMap, looks: dict[str, str], read: dict[str, dict[str, A
                 "means": maybe(f"import.column.{column.name}", column.name) + (" *" if column.required or column.key else ""),
                 "first": originals[0] if originals else NONE,
                 "second": originals[1] if len(originals) > 1 else NONE,
-                "looks": looks.get(originals[0], "") if originals else "",
+                "looks": say(looks.get(originals[0], "")) if originals else "",
                 "filled": found["filled"] if found else None,
                 "empty": found["empty"] if found else None,
                 "lost": found["lost"] if found else None,

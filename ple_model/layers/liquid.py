@@ -43,35 +43,34 @@ class _Recurrence(torch.autograd.Function):
     def forward(ctx: Any, driven: Tensor, elapsed: Tensor, weight: Tensor) -> Tensor:
         length, batch, width = driven.shape
         n = width // 4
-        gates = driven.new_empty(length, batch, 3 * n)  # g, k and the clock sigmoid(f)
-        time_a = driven.new_empty(length, batch, n)
+        heads = torch.empty_like(driven)  # g, k, time_a and, over time_b, the clock sigmoid(f)
         states = driven.new_zeros(length + 1, batch, n)
-        heads = driven.new_empty(batch, width)
         from_state = weight.t()
-        for t in range(length):
-            torch.addmm(driven[t], states[t], from_state, out=heads)
-            torch.tanh(heads[:, : 2 * n], out=gates[t, :, : 2 * n])
-            time_a[t] = heads[:, 2 * n : 3 * n]
-            torch.addcmul(heads[:, 3 * n :], heads[:, 2 * n : 3 * n], elapsed[t], out=gates[t, :, 2 * n :])
-            gates[t, :, 2 * n :].sigmoid_()
-            torch.lerp(gates[t, :, :n], gates[t, :, n : 2 * n], gates[t, :, 2 * n :], out=states[t + 1])
-        ctx.save_for_backward(gates, time_a, states, elapsed, weight)
+        bounded, g, k, time_a, clock = (heads[:, :, i * n : j * n] for i, j in ((0, 2), (0, 1), (1, 2), (2, 3), (3, 4)))
+        views = (driven, elapsed, heads, states[:-1], states[1:], bounded, g, k, time_a, clock)  # of each step, made at once
+        for x, gap, head, state, new, both, g_t, k_t, a_t, clock_t in zip(*(v.unbind(0) for v in views), strict=True):
+            torch.addmm(x, state, from_state, out=head)
+            both.tanh_()
+            torch.addcmul(clock_t, a_t, gap, out=clock_t)
+            clock_t.sigmoid_()
+            torch.lerp(g_t, k_t, clock_t, out=new)
+        ctx.save_for_backward(heads, states, elapsed, weight)
         return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        gates, time_a, states, elapsed, weight = ctx.saved_tensors
-        length, batch, n = time_a.shape
-        g, k, clock = torch.split(gates, n, dim=2)
+        saved, states, elapsed, weight = ctx.saved_tensors
+        length, batch, n = states[1:].shape
+        g, k, time_a, clock = torch.split(saved, n, dim=2)
         d_f = (k - g) * clock * (1 - clock)
         heads = torch.stack([(1 - clock) * (1 - g * g), clock * (1 - k * k), d_f * elapsed, d_f], dim=2)  # [L, B, 4, n]
-        arriving = torch.zeros_like(states[0])
-        for t in range(length - 1, -1, -1):
-            heads[t] *= (arriving + grad[t])[:, None]
-            arriving = heads[t].view(batch, 4 * n) @ weight
-        d_elapsed = (heads[:, :, 3] * time_a).sum(dim=2, keepdim=True) if ctx.needs_input_grad[1] else None
         d_driven = heads.view(length, batch, 4 * n)
+        arriving = torch.zeros_like(states[0])
+        for head, flat, here in zip(*(reversed(v.unbind(0)) for v in (heads, d_driven, grad)), strict=True):
+            head *= (arriving + here)[:, None]
+            arriving = flat @ weight
+        d_elapsed = (heads[:, :, 3] * time_a).sum(dim=2, keepdim=True) if ctx.needs_input_grad[1] else None
         d_weight = d_driven.view(-1, 4 * n).t() @ states[:-1].reshape(-1, n)
         return d_driven, d_elapsed, d_weight
 

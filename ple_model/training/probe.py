@@ -1,11 +1,13 @@
 """What a training of this very configuration on this very dataset will take, by a few real steps of it.
 
-The steps are those of a training (data, model, adaTT's measurement, clipping, optimizer), in a run folder that is thrown away.
-What a few steps cannot show is reckoned as while it trains (`remaining`): validation, the end, the fit of the linear map.
+The steps are those of a training (data, model, adaTT's measurement, clipping, optimizer), in a run folder that is thrown away; so
+are the fit of the linear map and the end of an epoch, both of the first rows only and scaled by all of them. What comes after the
+last epoch is reckoned as while it trains (`remaining`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import tempfile
 import time
@@ -13,24 +15,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ple_model.batch import PLEClusterInput
 from ple_model.config import Config
+from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import memory_mb
-from ple_model.fitted_start import wants_fit
+from ple_model.fitted_start import MAX_ROWS, start_as_fitted, wants_fit
 from ple_model.new_run import create_run
 from ple_model.run import load_run
-from ple_model.training.remaining import ASIDE, END, FIT
+from ple_model.training.remaining import END
 from ple_model.training.session import Options
 from ple_model.training.trainer import Trainer
 
 STEPS = 5
 """Of each kind that are timed; their median counts."""
 MOST_SECONDS = 20.0
-"""A kind is timed no longer than this, of however few steps."""
+"""A kind is timed no longer than this, of however few steps; the fit of the map neither."""
+FIT_ROWS = 8_192
+VALIDATION_ROWS = 2_048
+"""Rows that the fit and the end of an epoch are timed on: the time of both grows with them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> Training
             taken += 1
         return statistics.median(found)
 
+    fit = _fit(trainer, clock)
     trainer.model.train()
     plain = 1 if every > 1 else 0
     trainer.steps.take(next(batches), trainer.log)  # the first step of a process warms up
@@ -94,15 +102,63 @@ def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> Training
         trainer.steps.begin_phase()
         two = pace(plain)
     epochs = (min(t.phase1_epochs, t.max_epochs), min(t.phase2_epochs, max(t.max_epochs - t.phase1_epochs, 0)))
-    split = trainer.dataset.manifest.splits
-    aside = ASIDE * one * session.steps * split.get("validation", 0) / max(split.get("train", 0), 1)
-    fit = FIT * one * session.steps if wants_fit(trainer.model) else 0.0
+    aside = _aside(trainer, clock)
     resident, gpu = memory_mb(session.device)
     return TrainingEstimate(
         seconds=fit + session.steps * (one * epochs[0] + two * epochs[1]) + aside * (sum(epochs) + END),
         rss_mb=resident, device_mem_mb=gpu, parameters=session.run.manifest.parameters or 0, steps_per_epoch=session.steps,
         epochs=epochs, step_seconds=(one, two), timed=taken,
     )  # fmt: skip
+
+
+class _First(Dataset):
+    """The first rows of every pass over a dataset, in whole batches."""
+
+    def __init__(self, whole: Dataset, rows: int) -> None:
+        super().__init__(whole.path, whole.manifest, 1024, None)
+        self._rows, self._taken = rows, 0
+
+    def batches(self, *given: Any, **named: Any) -> Iterator[Batch]:
+        self._taken = 0
+        for batch in super().batches(*given, **named):
+            self._taken += len(batch)
+            yield batch
+            if self._taken >= self._rows:
+                return
+
+    def scale(self, rows: int) -> float:
+        """So many rows by those of the last pass."""
+        return rows / max(self._taken, 1)
+
+
+class _Enough(Exception):
+    pass
+
+
+def _fit(trainer: Trainer, clock: Callable[[], float]) -> float:
+    """Seconds that the fit of the linear map takes."""
+    if not wants_fit(trainer.model):
+        return 0.0
+    began, done = clock(), 0.0
+
+    def tell(share: float, what: str) -> None:
+        nonlocal done
+        done = share
+        if share > 0 and clock() - began > MOST_SECONDS:
+            raise _Enough
+
+    rows = _First(trainer.dataset, FIT_ROWS)
+    with contextlib.suppress(_Enough):
+        start_as_fitted(trainer.model, rows, tell)
+    return (clock() - began) / done * rows.scale(min(rows.rows("train"), MAX_ROWS))
+
+
+def _aside(trainer: Trainer, clock: Callable[[], float]) -> float:
+    """Seconds of an epoch beside its steps."""
+    rows = _First(trainer.dataset, VALIDATION_ROWS)
+    began = clock()
+    trainer.judge(rows)
+    return (clock() - began) * rows.scale(rows.rows("validation"))
 
 
 def endless(trainer: Trainer) -> Iterator[PLEClusterInput]:

@@ -23,7 +23,7 @@ from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.distill import lessons
 from ple_model.distill.teacher import Teacher, teacher_of
 from ple_model.distill.teaching import Teaching
-from ple_model.epochlog import EpochSums, validate
+from ple_model.epochlog import EpochSums, Validation, validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, write_tensors
 from ple_model.finish import finish
@@ -216,12 +216,16 @@ class Trainer:
         p.total_seconds += p.seconds
         self._end_of_epoch()
 
-    def _end_of_epoch(self) -> None:
-        s, p = self.session, self.position
+    def judge(self, dataset: Dataset) -> Validation:
+        """Shares of the direct path where validation chooses them, and losses, on the validation rows of `dataset`."""
+        s = self.session
         if self.model.direct is not None and self.config.direct_path.blend == "validation":
-            found = choose_blends(self.model, self.dataset, s.batch_size, s.precision)
-            self.model.direct.set_blends(found)
-        validation = validate(self.model, self.dataset, s.context, s.batch_size, s.precision, p.epoch)
+            self.model.direct.set_blends(choose_blends(self.model, dataset, s.batch_size, s.precision))
+        return validate(self.model, dataset, s.context, s.batch_size, s.precision, self.position.epoch)
+
+    def _end_of_epoch(self) -> None:
+        p = self.position
+        validation = self.judge(self.dataset)
         mean = validation.mean_ratio
         better = mean is not None and math.isfinite(mean) and (p.best is None or mean < p.best)
         adatt = self.config.adatt

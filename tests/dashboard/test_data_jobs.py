@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from dashboard import making, making_cost
-from dashboard.data_jobs import DataStore, Making, Progress, commands
+from dashboard.data_job_card import standing
+from dashboard.data_jobs import DataJob, DataStore, Making, Progress, commands
 from dashboard.jobs import jobs_root
 from ple_model.cli import main as ple
 from ple_model.errors import UserError
@@ -176,3 +177,25 @@ def test_a_job_that_makes_data_stands_still_where_it_says_how_far_it_is(
         assert not making.run(store, "a" * 12)
         assert said == [True, True]
         assert not store.stands_still(store.get("a" * 12))
+
+
+def record(job_id: str, folder: Path, status: str, created: float) -> DataJob:
+    work = Making(("synth",), events=folder, customers=100)
+    return DataJob(job_id * 12, status, created, created, None, None, None, False, making=work)  # type: ignore[arg-type]
+
+
+def test_a_job_that_was_gone_on_with_is_listed_once(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    jobs = [record("3", a, "running", 3.0), record("2", b, "finished", 2.0), record("1", a, "stopped", 1.0)]
+    assert [j.id[0] for j in standing(jobs)] == ["3", "2"]
+
+
+def test_a_pause_ends_with_its_job(store: DataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever ends it, also when its processes were killed while it stood still."""
+    monkeypatch.setattr("dashboard.job_store.subprocess.run", lambda *a, **k: None)
+    monkeypatch.setattr("dashboard.job_store.STARTUP_GRACE_S", -1)
+    job = store.start(bank(tmp_path, steps=("synth",)))
+    asked = store.pause_path(job)
+    asked.touch()
+    assert store.jobs()[0].status == "lost"
+    assert not asked.exists()

@@ -13,8 +13,9 @@ import pytest
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
+from ple_model.training import probe
 from ple_model.training.probe import estimate
-from ple_model.training.remaining import ASIDE, END
+from ple_model.training.remaining import END
 from tests.fakes import tiny_config
 
 
@@ -25,16 +26,37 @@ def test_steps_are_timed_and_add_up_to_the_whole(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     ticks = itertools.count()
     config = tiny_config()
+    assert config.direct_path.start == "random"
     found = estimate(small_dataset, config, device="cpu", steps=2, clock=lambda: float(next(ticks)))
-    t, rows = config.training, small_dataset.manifest.splits
+    t = config.training
     assert found.epochs == (t.phase1_epochs, t.phase2_epochs)
     assert found.step_seconds == (1.0, 1.0)
-    aside = ASIDE * found.steps_per_epoch * rows["validation"] / rows["train"]
     stepping = found.steps_per_epoch * sum(found.epochs)
-    assert found.seconds >= stepping + aside * (sum(found.epochs) + END) - 1e-9
+    assert found.seconds == pytest.approx(stepping + sum(found.epochs) + END)  # an epoch's end is looked at once
     assert found.rss_mb > 50
     assert found.parameters > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_timed_on_the_first_rows_is_scaled_by_all(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of an epoch, and the fit of the map, which looks at the clock at each thing that it says."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = small_dataset.manifest.splits
+
+    def seconds(**more: object) -> float:
+        ticks = itertools.count()
+        config = tiny_config({"training": {"batch_size": rows["validation"] // 2}, "direct_path": more})
+        return estimate(small_dataset, config, device="cpu", steps=1, clock=lambda: float(next(ticks))).seconds
+
+    plain, fitted = seconds(), seconds(start="fitted", bends=2)
+    assert fitted > plain + 15  # a task's bends are one thing that it says
+    monkeypatch.setattr(probe, "VALIDATION_ROWS", 1)
+    t = tiny_config().training
+    assert seconds() - plain == pytest.approx(t.phase1_epochs + t.phase2_epochs + END)  # one of two batches was looked at
+    monkeypatch.setattr(probe, "MOST_SECONDS", 3.0)
+    assert seconds(start="fitted", bends=2) > plain  # given up before its end, and reckoned by the share that was done
 
 
 def test_what_a_training_would_refuse_is_refused(small_dataset: Dataset) -> None:

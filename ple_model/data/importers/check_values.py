@@ -8,6 +8,9 @@ from ple_model.data.events.sql import has_zone
 from ple_model.data.importers.read_dates import date_readings
 from ple_model.data.importers.read_numbers import NumberReading, number_reading
 
+KINDS = {"TIMESTAMP": "moment", "DATE": "date", "DOUBLE": "number", "INTEGER": "whole number"}
+"""What a value of a SQL type is called."""
+
 
 def _zones(con: duckdb.DuckDBPyConnection, scan: str, text: str, where: str, problems: list[str]) -> None:
     """Moments with a time zone become UTC; beside them, those without could be anything."""
@@ -51,7 +54,7 @@ def check_values(
     try:
         found = con.execute(f"SELECT count(*), min(CAST({expression} AS VARCHAR)) FROM {scan} WHERE {bad}").fetchall()[0]
     except duckdb.Error as e:
-        problems.append(f"{where} cannot be read as {kind}: {str(e).splitlines()[0][:120]}")
+        problems.append(f"{where} cannot be read as a {KINDS[kind]}: {str(e).splitlines()[0][:120]}")
         return
     count, example = int(found[0]), str(found[1])
     if count:
@@ -64,4 +67,5 @@ def check_values(
             hint = f" (how dates are written goes into the map, {'as' if ways else 'for example'} {shown})"
         elif any(mark in example for mark in ",. ") or not example.isascii():
             hint = f" (how numbers are written goes into the map, {_number_keys(number_reading(con, values))})"
-        problems.append(f"{where} has {count:,} values that are no {kind}, for example {example[:40]!r}{hint}")
+        many = "1 value that is" if count == 1 else f"{count:,} values that are"
+        problems.append(f"{where} has {many} no {KINDS[kind]}, for example {example[:40]!r}{hint}")

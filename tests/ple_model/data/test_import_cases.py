@@ -180,7 +180,7 @@ def test_a_year_of_two_digits_is_never_read_as_one_of_the_first_century(
     (tmp_path / "map.yaml").write_text("tables: {transactions: {formats: {ts: '%d/%m/%Y'}}}")
     for extra in ([], ["--map", str(tmp_path / "map.yaml")]):
         assert main(["import", "tables", str(tmp_path), str(tmp_path / "e"), *extra]) == 2
-        assert "1 values that are no TIMESTAMP, for example '05/10/31'" in capsys.readouterr().err
+        assert "1 value that is no moment, for example '05/10/31'" in capsys.readouterr().err
 
 
 def _dotted(value: float) -> str:

@@ -62,6 +62,14 @@ def test_every_value_that_would_be_lost_is_named_by_file_and_row(months: Path, t
     assert all(problem in str(refused.value) for problem in found.problems)
 
 
+def test_what_a_column_looks_like_and_what_is_wrong_is_said_in_korean(months: Path, tmp_path: Path) -> None:
+    write_starter(months, tmp_path / "map.yaml")
+    found = preview(months, load_map(tmp_path / "map.yaml"))
+    said = [training_sentence(s, "ko") for s in (*found.looks.values(), *found.problems)]
+    assert found.problems and len(found.looks) > 3
+    assert [s for s in said if not HANGUL.search(s) or "values that" in s or "value that" in s] == []
+
+
 def leaving_out(mapping: SourceMap, rows: dict[str, tuple[int, ...]]) -> SourceMap:
     return replace(mapping, tables={"transactions": replace(mapping.tables["transactions"], leave_out=rows)})
 
