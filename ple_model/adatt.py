@@ -16,7 +16,7 @@ so that the sum of these squared, taking measurements as independent, estimates 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,10 +78,14 @@ class AdaTT(nn.Module):
         """Sum of the weights of `count` measurements in an average that starts at zero."""
         return (1 - self.config.ema_decay**count).clamp_min(1e-12)
 
-    def measure(self, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], scale: float = 1.0) -> None:
+    def measure(
+        self, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], scale: float = 1.0,
+        whole: Callable[[Tensor], Tensor] = lambda gradients: gradients,
+    ) -> None:  # fmt: skip
         """Take the gradient of each task's mean loss at `parameters` and fold it in; before the step's own backward, for
         which the graph is kept. `scale` is the loss scale of fp16, which keeps small gradients above its floor. Tasks
-        without labels (no gradient at all) are left as they were. Does nothing once frozen."""
+        without labels (no gradient at all) are left as they were. Does nothing once frozen. `whole`: the gradients of a batch
+        from those of the rows at hand."""
         if bool(self.frozen):
             return
         rows: list[Tensor] = []
@@ -91,7 +95,7 @@ class AdaTT(nn.Module):
                 grads = torch.autograd.grad(losses[task] * scale, parameters, retain_graph=True, allow_unused=True)
             flat = [torch.zeros_like(p) if g is None else g for g, p in zip(grads, parameters, strict=True)]
             rows.append(torch.cat([f.reshape(-1).float() for f in flat]) / scale)
-        gradients = torch.stack(rows)
+        gradients = whole(torch.stack(rows))
         self.update(gradients, (gradients != 0).any(1))
 
     @torch.no_grad()

@@ -7,8 +7,9 @@ last a gradient alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -31,6 +32,16 @@ class BadStep:
     inputs: dict[str, int]
     """Input field, or `label <task>` -> rows of the batch."""
     cause: str
+    place: int = 0
+    """How far from the inputs the cause lies: 0 in them, 1 in an expert, 2 behind, 3 in a gradient alone."""
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> BadStep:
+        found = json.loads(text)
+        return BadStep(**{**found, "tasks": tuple(found["tasks"])})
 
     def __str__(self) -> str:
         reached = f" (it reached the tasks {listed(self.tasks)})" if self.tasks else ""
@@ -45,16 +56,31 @@ def bad_step(
     reached += [t for t in bad_predictions(output) if t not in reached]
     given = {k: int(v.sum()) for k, v in bad_inputs(inputs).items()}
     given |= {f"label {t}": int(v.sum()) for t, v in bad_labels(inputs.targets or {}).items()}
-    rows = len(inputs)
+    rows, place = len(inputs), 0
     experts = [e for e, v in output.encoded.expert_outputs.items() if bool(bad_rows(v).any())]
     grads = [k for k, v in gradients.items() if not bool(torch.isfinite(v))]
     if given:
-        named = ", ".join(f"'{k}' in {n}" for k, n in given.items())
-        cause = f"NaN or Inf in the batch: {named} of {rows} rows"
+        cause = _of_inputs(given, rows)
     elif experts:
-        cause = f"the output of {listed(experts)} overflowed"
+        cause, place = f"the output of {listed(experts)} overflowed", 1
     elif reached:
-        cause = "a prediction or a loss overflowed behind the experts"
+        cause, place = "a prediction or a loss overflowed behind the experts", 2
     else:
-        cause = f"the gradient of {listed(grads)} overflowed" if grads else "the sum of the losses overflowed"
-    return BadStep(rows, tuple(reached), given, cause)
+        cause, place = f"the gradient of {listed(grads)} overflowed" if grads else "the sum of the losses overflowed", 3
+    return BadStep(rows, tuple(reached), given, cause, place)
+
+
+def _of_inputs(given: Mapping[str, int], rows: int) -> str:
+    named = ", ".join(f"'{k}' in {n}" for k, n in given.items())
+    return f"NaN or Inf in the batch: {named} of {rows} rows"
+
+
+def worst(parts: Sequence[BadStep]) -> BadStep:
+    """Of one batch, from what its parts say: the cause that lies nearest to the inputs."""
+    first = min(parts, key=lambda p: p.place)
+    if len(parts) == 1:
+        return first
+    rows = sum(p.rows for p in parts)
+    inputs = {k: sum(p.inputs.get(k, 0) for p in parts) for k in dict.fromkeys(k for p in parts for k in p.inputs)}
+    tasks = tuple(dict.fromkeys(t for p in parts for t in p.tasks))
+    return BadStep(rows, tasks, inputs, _of_inputs(inputs, rows) if inputs else first.cause, first.place)

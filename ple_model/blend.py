@@ -32,6 +32,7 @@ from ple_model.losses import label_mask, standardise
 from ple_model.model import PLEClusterAdaTT
 from ple_model.row_loss import amount_loss, loss_of, of_binary, of_own
 from ple_model.tasks import TaskSpec
+from ple_model.training.ranks import ONE, Ranks
 
 Array = NDArray[np.float64]
 
@@ -86,8 +87,12 @@ def standard_error(values: Array, group: NDArray[np.int64]) -> float:
 
 
 @torch.no_grad()
-def choose_blends(model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, precision: Precision) -> dict[str, float]:
-    """The share of every task that has a map, from the validation split, in eval mode (which is left on)."""
+def choose_blends(
+    model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, precision: Precision, ranks: Ranks = ONE
+) -> dict[str, float]:
+    """The share of every task that has a map, from the validation split, in eval mode (which is left on).
+
+    Several processes compute a part of the split each; the first one chooses for all."""
     direct = model.direct
     assert direct is not None
     model.eval()
@@ -95,9 +100,10 @@ def choose_blends(model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, pre
     alone: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
     whole: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
     labels: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
-    customers: dict[str, list[str]] = {task: [] for task in direct.slices}
-    for batch in dataset.batches("validation", batch_size):
-        inputs = batch.inputs.to(precision.device)
+    places: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
+    """Where in the split the rows stand."""
+    for number, batch in enumerate(dataset.batches("validation", batch_size, rank=ranks.rank, world=ranks.world)):
+        inputs, place = batch.inputs.to(precision.device), ranks.positions(number, batch_size, len(batch))
         with precision.autocast():
             output = model.decode(model.encode(inputs), sae=False, evidential=False)
             by_map = direct.map(inputs)
@@ -116,19 +122,30 @@ def choose_blends(model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, pre
             alone[task].append(widen(by_map[kept, where]))
             whole[task].append(widen(output.logits[task][kept]))
             labels[task].append(y[kept])
-            customers[task] += [c for c, mine in zip(batch.customer_id, kept.tolist(), strict=True) if mine]
+            places[task].append(place[kept.cpu()])
+    found: dict[str, tuple[Array, ...]] = {}
+    for task in direct.slices:
+        width, at = model.tasks[task].out_dim, torch.cat([torch.zeros(0, dtype=torch.long), *places[task]])
+        shape = (width,) if model.tasks[task].kind == "regression" and width > 1 else ()
+        parts = ((alone[task], (width,)), (whole[task], (width,)), (labels[task], shape), ([at], ()))
+        found[task] = tuple(ranks.joined(_on_cpu(p, s), at).numpy() for p, s in parts)
+    customers = np.asarray(dataset.table(["customer_id"], "validation").column("customer_id")).astype(str)
     delta = model.config.training.huber_delta
-    return {
-        task: choose(model.tasks[task], Rows(_joined(alone[task]), _joined(whole[task]), _joined(y), _numbers(who)), delta)
-        for task, y, who in ((t, labels[t], customers[t]) for t in direct.slices)
-        if y
-    }
+
+    def chosen() -> dict[str, float]:
+        return {
+            task: choose(model.tasks[task], Rows(by_map, total, y, _numbers(customers[place.astype(np.int64)])), delta)
+            for task, (by_map, total, y, place) in found.items()
+        }
+
+    return dict(ranks.first_does(chosen))
 
 
-def _joined(parts: Sequence[Tensor]) -> Array:
-    return np.asarray(torch.cat(list(parts)).double().cpu().numpy())
+def _on_cpu(parts: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """[n, *shape] float64 of all parts."""
+    return torch.cat(list(parts)).double().cpu() if parts else torch.zeros(0, *shape, dtype=torch.float64)
 
 
-def _numbers(customers: Sequence[str]) -> NDArray[np.int64]:
+def _numbers(customers: NDArray[np.str_]) -> NDArray[np.int64]:
     """[n] the customer's number among those that occur."""
-    return np.unique(np.array(customers, dtype=str), return_inverse=True)[1].astype(np.int64)
+    return np.unique(customers, return_inverse=True)[1].astype(np.int64)

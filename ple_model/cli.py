@@ -21,6 +21,7 @@ from ple_model.commands import Arguments, Command, Listener
 from ple_model.disk import disk_full, is_disk_full, named_file
 from ple_model.errors import UserError, did_you_mean
 from ple_model.threads import settle
+from ple_model.training.launch import require_alone
 
 BUILT_IN = (
     "ple_model.commands_model",
@@ -103,6 +104,8 @@ def main(argv: Sequence[str] | None = None, listener: Listener | None = None) ->
         if arguments.command is None:
             parser.print_help()
             return 2
+        if arguments.command != "train":
+            require_alone(arguments.command)
         arguments.listener, arguments.began = listener, began
         settle()
         outputs += written_paths(arguments)

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ple_model.arguments import COUNT, COUNT_OR_NONE, device, folder_in, folder_out
 from ple_model.commands import Arguments, Command, add_config, add_json, add_running, began
@@ -20,12 +20,20 @@ from ple_model.progressbar import ProgressBar
 from ple_model.stop_on_signals import stop_on_signals
 from ple_model.threads import settle
 from ple_model.ticker import share_of
+from ple_model.training.launch import Launch, launched
 from ple_model.translation import training_sentence
+
+if TYPE_CHECKING:
+    from ple_model.training.ranks import Ranks
 
 MODES = ("frozen", "finetune", "lora")
 """As `sequences.stream.MODES`, which loads torch."""
 SAMPLE = 2000
 """Customers stored with a run unless said otherwise."""
+HELP = (
+    "train a model on a dataset; Ctrl-C leaves a run that can be resumed; several processes share each batch if "
+    "`torchrun --nproc-per-node N -m ple_model train ...` starts them"
+)
 
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +66,18 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: Arguments) -> int:
-    settle(arguments.threads, bind=True)
+    launch = launched()
+    settle(arguments.threads, bind=launch.world == 1)  # processes of one machine would bind to the same cores
+    import torch
+
+    from ple_model.training.processes import joined
+
+    torch.set_flush_denormal(True)
+    with joined() as ranks:
+        return _train_with(arguments, launch, ranks)
+
+
+def _train_with(arguments: Arguments, launch: Launch, ranks: Ranks) -> int:
     import torch
 
     from ple_model.config import load_config
@@ -67,7 +86,7 @@ def _train(arguments: Arguments) -> int:
     from ple_model.sequences.encoder_run import load_encoder
     from ple_model.train import EncoderStart, Options, StartFrom, train
 
-    exists = (arguments.run / "manifest.json").exists()
+    exists: bool = ranks.first_does((arguments.run / "manifest.json").exists)
     chosen = arguments.preset or arguments.config or arguments.overrides
     if arguments.resume and exists and chosen:
         raise UserError("--resume goes on under the run's own config: leave out --preset, --config and --set")
@@ -77,7 +96,6 @@ def _train(arguments: Arguments) -> int:
         raise UserError("--resume goes on with the run's own weights: leave out --from and --encoder")
     if arguments.encoder_mode is not None and arguments.encoder is None:
         raise UserError("--encoder-mode needs an encoder to start from: --encoder RUN_ENCODER")
-    torch.set_flush_denormal(True)
     preset = arguments.preset or "v3_14"
     resuming = arguments.resume and exists
     config = load_run(arguments.run).config if resuming else load_config(preset, arguments.config, arguments.overrides)
@@ -87,16 +105,16 @@ def _train(arguments: Arguments) -> int:
         torch.set_num_threads(threads)
     start = None if arguments.parent is None else StartFrom(load_run(arguments.parent), arguments.phase_2)
     encoder = None if arguments.encoder is None else EncoderStart(load_encoder(arguments.encoder), arguments.encoder_mode)
-    follow = follower(arguments)
-    bar = None if arguments.quiet else ProgressBar(language=arguments.language)
-    with stop_on_signals(arguments.language) as stop:
+    follow = follower(arguments) if launch.first else None
+    bar = None if arguments.quiet or not launch.first else ProgressBar(language=arguments.language)
+    with stop_on_signals(arguments.language, tell=launch.first) as stop:
         try:
             run = train(
                 dataset, arguments.run, config, preset=preset, resume=arguments.resume, progress=both(bar, follow),
-                stop=stop.asked, start=start, encoder=encoder,
+                stop=stop.asked, start=start, encoder=encoder, ranks=ranks,
                 options=Options(
                     device=arguments.device, sample_customers=arguments.sample, baselines=not arguments.no_baselines,
-                    command=_again(arguments), began=began(arguments),
+                    command=_again(arguments, launch), began=began(arguments),
                 ),
             )  # fmt: skip
         except UserError as e:
@@ -106,17 +124,19 @@ def _train(arguments: Arguments) -> int:
                 bar.close()
             if follow is not None:
                 follow.close()
+    if not launch.first:
+        return 0
     if run.manifest.status == "stopped":
-        said = f"stopped; `{_on(arguments)}` goes on"
+        said = f"stopped; `{_on(arguments, launch)}` goes on"
         print(training_sentence(said, arguments.language), file=sys.stderr)
     else:
         print(run.path)
     return 0
 
 
-def _on(arguments: Arguments) -> str:
+def _on(arguments: Arguments, launch: Launch) -> str:
     """The command that goes on with what was stopped: what the run does not remember itself is said again."""
-    words = ["ple", "train", str(arguments.dataset), str(arguments.run), "--resume"]
+    words = [*launch.command, "train", str(arguments.dataset), str(arguments.run), "--resume"]
     words += ["--device", arguments.device] if arguments.device != "auto" else []
     words += ["--sample", str(arguments.sample)] if arguments.sample != SAMPLE else []
     words += ["--no-baselines"] if arguments.no_baselines else []
@@ -125,9 +145,9 @@ def _on(arguments: Arguments) -> str:
     return shlex.join([*words, *(["--language", arguments.language] if arguments.language != "en" else [])])
 
 
-def _again(arguments: Arguments) -> str:
+def _again(arguments: Arguments, launch: Launch) -> str:
     """The command that makes the same run, without the places of its folders: a run may travel."""
-    words = ["ple", "train", "DATASET", "RUN"]
+    words = [*launch.command, "train", "DATASET", "RUN"]
     words += ["--preset", arguments.preset] if arguments.preset else []
     words += ["--config", arguments.config.name] if arguments.config else []
     words += [w for item in arguments.overrides for w in ("--set", item)]
@@ -261,7 +281,7 @@ def _configure_note(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("train", "train a model on a dataset; Ctrl-C leaves a run that can be resumed", _configure_train, _train),
+    Command("train", HELP, _configure_train, _train),
     DISTILL,
     Command("evaluate", "metrics by task next to base rates and baselines, with intervals", _configure_evaluate, _evaluate),
     PREDICT,

@@ -22,6 +22,7 @@ from ple_model.finite import Tally, bad_inputs, bad_labels
 from ple_model.gate import gate_entropy
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import LossBreakdown
+from ple_model.training.ranks import ONE, Ranks
 
 ONLOOKERS = {"sae": ("sae", "grad:sae"), "evidential": ("evidential", "evidential_kl", "grad:evidential")}
 """Onlooker -> the sums that are its own; they are means over the steps in which it was finite."""
@@ -242,8 +243,9 @@ class Validation:
 
 @torch.no_grad()
 def validate(
-    model: PLEClusterAdaTT, dataset: Dataset, context: ModelContext, batch_size: int, precision: Precision, epoch: int
-) -> Validation:
+    model: PLEClusterAdaTT, dataset: Dataset, context: ModelContext, batch_size: int, precision: Precision, epoch: int,
+    ranks: Ranks = ONE,
+) -> Validation:  # fmt: skip
     """Mean loss by task and mean gate weights over the validation split, in eval mode (which is left on).
 
     Rows whose inputs are no numbers are left out and named: they are the same in every epoch, and one of them would make every
@@ -255,7 +257,7 @@ def validate(
     gates = loss.new_zeros(len(names), len(model.expert_names))
     rows = 0
     tally = Tally("validation")
-    for batch in dataset.batches("validation", batch_size):
+    for batch in dataset.batches("validation", batch_size, rank=ranks.rank, world=ranks.world):
         inputs = batch.inputs.to(precision.device)
         tally.add_inputs(inputs, batch.customer_id)
         if tally:
@@ -272,6 +274,9 @@ def validate(
         gates += weights.sum(0)
         entropy += gate_entropy(weights).sum(0)
         rows += len(inputs)
+    tally = tally.joined(ranks.told(tally.to_json()))
+    loss, counts, entropy, gates, seen = ranks.sums(loss, counts, entropy, gates, torch.tensor(rows, device=precision.device))
+    rows = int(seen)
     n_by_task = dict(zip(names, (int(v) for v in counts.tolist()), strict=True))
     means = {k: v / n_by_task[k] for k, v in zip(names, loss.tolist(), strict=True) if n_by_task[k]}
     ratio = ratios(means, context)

@@ -7,6 +7,7 @@ are scored, written or explained, and one sentence names tensor, field, task and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -106,6 +107,19 @@ class Tally:
         for name, bad in found.items():
             into[name] = into.get(name, 0) + int(bad.sum())
             self.example = self.example or customers[int(bad.nonzero()[0])]
+
+    def to_json(self) -> str:
+        return json.dumps({"rows": self.rows, "inputs": self.inputs, "tasks": self.tasks, "example": self.example})
+
+    def joined(self, said: Iterable[str]) -> Tally:
+        """Of all rows, from what the parts of a split say (`to_json`)."""
+        whole = Tally(self.where)
+        for part in map(json.loads, said):
+            whole.rows += part["rows"]
+            for into, found in ((whole.inputs, part["inputs"]), (whole.tasks, part["tasks"])):
+                into.update({name: into.get(name, 0) + n for name, n in found.items()})
+            whole.example = whole.example or part["example"]
+        return whole
 
     def _shares(self, counts: Mapping[str, int]) -> str:
         ordered = sorted(counts, key=lambda k: -counts[k])

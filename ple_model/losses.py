@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from ple_model.context import LabelScaler
 from ple_model.layers.precision import widen
 from ple_model.tasks import TaskSpec
+from ple_model.whole_batch import WholeBatch
 
 EPS = 1e-7
 """Probabilities are clamped to [EPS, 1 - EPS]: safe in float32, and the reason why half precision is not used here."""
@@ -158,11 +159,13 @@ class LossWeighting(nn.Module):
         if strategy == "fixed":
             self.task_log_vars.requires_grad_(False)
 
-    def forward(self, losses: Tensor, counts: Tensor, c: Tensor) -> Tensor:
-        """Weighted terms [tasks] from raw mean losses, label counts and adaTT's coefficients c, all [tasks]."""
+    def forward(self, losses: Tensor, counts: Tensor, c: Tensor, batch: WholeBatch | None = None) -> Tensor:
+        """Weighted terms [tasks] from raw mean losses, label counts and adaTT's coefficients c, all [tasks]. `batch`: of which
+        the losses may be a part."""
         ratio = losses / self.constant
         if self.strategy == "uncertainty":
-            ratio = torch.exp(-self.task_log_vars) * ratio + self.task_log_vars
+            own = self.task_log_vars if batch is None else batch.once(self.task_log_vars)
+            ratio = torch.exp(-self.task_log_vars) * ratio + own
         return torch.where(counts > 0, c * self.weight * ratio, torch.zeros_like(ratio))
 
     @torch.no_grad()

@@ -32,10 +32,11 @@ from ple_model.experts.base import ExpertAux
 from ple_model.fields import FIELD_SHAPES
 from ple_model.hmm import apply_override
 from ple_model.intervention import Intervention
-from ple_model.model_losses import breakdown
+from ple_model.model_losses import WHOLE, breakdown
 from ple_model.model_parts import ModelParts
 from ple_model.output import Encoded, LossBreakdown, PLEClusterOutput, TaughtLosses
 from ple_model.towers import predict
+from ple_model.whole_batch import WholeBatch
 
 
 class PLEClusterAdaTT(ModelParts):
@@ -250,11 +251,12 @@ class PLEClusterAdaTT(ModelParts):
         return shared
 
     def losses(
-        self, output: PLEClusterOutput, targets: Mapping[str, Tensor], *, epoch: int, taught: TaughtLosses | None = None
-    ) -> LossBreakdown:
+        self, output: PLEClusterOutput, targets: Mapping[str, Tensor], *, epoch: int, taught: TaughtLosses | None = None,
+        batch: WholeBatch = WHOLE,
+    ) -> LossBreakdown:  # fmt: skip
         """Every part of the loss of one batch; `targets` in original units, -1 or NaN where missing; epochs count from 1.
-        `taught`: what a teacher says of these rows, mixed into each task's loss."""
-        return breakdown(self, output, targets, epoch, taught)
+        `taught`: what a teacher says of these rows, mixed into each task's loss. `batch`: of which the rows may be a part."""
+        return breakdown(self, output, targets, epoch, taught, batch)
 
     # ------------------------------------------------------------------- units
 

@@ -15,15 +15,25 @@ from ple_model.evidential import evidential_loss
 from ple_model.gate import entropy_loss
 from ple_model.labels_in_range import require_labels
 from ple_model.layers.precision import widen
-from ple_model.losses import task_loss
+from ple_model.losses import label_mask, task_loss
 from ple_model.model_parts import ModelParts
 from ple_model.output import LossBreakdown, PLEClusterOutput, TaughtLosses
 from ple_model.tasks import TASKS
+from ple_model.whole_batch import WholeBatch
+
+WHOLE = WholeBatch()
+
+
+def counts_at_hand(model: ModelParts, output: PLEClusterOutput, targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """How many of these rows the means of their losses are over: {task: labels, '<expert>.<loss>': rows}."""
+    found = {name: label_mask(spec, targets[name]).sum() for name, spec in model.tasks.items() if name in targets}
+    return found | {f"{x}.{k}": n for x, a in output.encoded.expert_aux.items() for k, n in a.means.items()}
 
 
 def breakdown(
-    model: ModelParts, output: PLEClusterOutput, targets: Mapping[str, Tensor], epoch: int, taught: TaughtLosses | None
-) -> LossBreakdown:
+    model: ModelParts, output: PLEClusterOutput, targets: Mapping[str, Tensor], epoch: int, taught: TaughtLosses | None,
+    batch: WholeBatch = WHOLE,
+) -> LossBreakdown:  # fmt: skip
     """See `PLEClusterAdaTT.losses`."""
     for name in targets:
         if name not in model.tasks and name not in TASKS:
@@ -32,15 +42,16 @@ def breakdown(
     require_labels(targets, model.tasks, rows, 0 if model.brands is None else model.brands.keys.shape[0])
     with torch.autocast(output.shared_concat.device.type, enabled=False):
         zero, tasks, e = widen(output.gate_weights.new_zeros(())), list(model.tasks), model.config.evidential
-        raw, counts, data, kl = _of_tasks(model, output, targets, epoch, zero)
+        raw, counts, data, kl = _of_tasks(model, output, targets, epoch, zero, batch)
         mixed, known = raw, counts
         if taught is not None:
             mixed = [taught.mixed(n, own) for n, own in zip(tasks, raw, strict=True)]
             known = [taught.counts.get(n, k).maximum(k) for n, k in zip(tasks, counts, strict=True)]
-        weighted = model.weighting(torch.stack(mixed), torch.stack(known), model.adatt.c(epoch))
-        entropy = zero if model.gates_frozen else model.config.cgc.entropy_lambda * entropy_loss(output.gate_weights)
-        aux = _auxiliary(model, output, taught)
-        sae = model.sae.loss(output.sae) if model.sae is not None and output.sae is not None else zero
+        weighted = model.weighting(torch.stack(mixed), torch.stack(known), model.adatt.c(epoch), batch)
+        gates = zero if model.gates_frozen else model.config.cgc.entropy_lambda * entropy_loss(output.gate_weights)
+        entropy = batch.of_rows(gates)
+        aux = _auxiliary(model, output, taught, batch)
+        sae = batch.of_rows(model.sae.loss(output.sae)) if model.sae is not None and output.sae is not None else zero
         data, kl = e.loss_weight * data, e.loss_weight * kl
         main = weighted.sum() + entropy + sum(aux.values(), zero)
         total = main + data + kl
@@ -62,7 +73,7 @@ def breakdown(
 
 
 def _of_tasks(
-    model: ModelParts, output: PLEClusterOutput, targets: Mapping[str, Tensor], epoch: int, zero: Tensor
+    model: ModelParts, output: PLEClusterOutput, targets: Mapping[str, Tensor], epoch: int, zero: Tensor, batch: WholeBatch
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor]:
     """(loss, number of labels) of each task in the model's order, nothing of a task without targets; then, summed over the
     evidential heads, their fit and their pull towards no evidence."""
@@ -80,19 +91,27 @@ def _of_tasks(
         value, n = task_loss(
             spec, output.predictions[name], output.logits[name], y, model.brands, scaler, t.focal_gamma, t.huber_delta
         )
-        raw.append(value)
-        counts.append(n)
+        term, total = batch.of_labels(name, value, n)
+        raw.append(term)
+        counts.append(total)
         if name in output.evidential:
             d, k, _ = evidential_loss(spec, output.evidential[name], y, scaler, kl_weight, e.nig_lambda)
-            data, kl = data + spec.weight * d, kl + spec.weight * k
+            data = data + spec.weight * batch.of_labels(name, d, n)[0]
+            kl = kl + spec.weight * batch.of_labels(name, k, n)[0]
     return raw, counts, data, kl
 
 
-def _auxiliary(model: ModelParts, output: PLEClusterOutput, taught: TaughtLosses | None) -> dict[str, Tensor]:
+def _auxiliary(
+    model: ModelParts, output: PLEClusterOutput, taught: TaughtLosses | None, batch: WholeBatch
+) -> dict[str, Tensor]:
     """What else is trained on, by name: the experts' own terms, the direct path's penalty, a teacher's hint."""
-    aux = {f"{x}.{k}": widen(v) for x, a in output.encoded.expert_aux.items() for k, v in a.losses.items()}
+    aux: dict[str, Tensor] = {}
+    for expert, said in output.encoded.expert_aux.items():
+        for loss, value in said.losses.items():
+            name, own = f"{expert}.{loss}", widen(value)
+            aux[name] = batch.of_some(name, own, said.means[loss]) if loss in said.means else batch.once(own)
     if model.direct is not None:
-        aux["direct_path.ridge"] = model.direct.penalty()
+        aux["direct_path.ridge"] = batch.once(model.direct.penalty())
     if taught is not None and taught.hint is not None:
         aux["distillation.hint"] = taught.hint
     return aux

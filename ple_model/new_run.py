@@ -30,10 +30,11 @@ from ple_model.start_from import StartFrom
 
 def create_run(
     dataset: Dataset, run_dir: Path, config: Config, *, preset: str, device: str, start: StartFrom | None = None,
-    teacher: Teacher | None = None, encoder: EncoderStart | None = None,
+    teacher: Teacher | None = None, encoder: EncoderStart | None = None, world_size: int = 1,
 ) -> None:  # fmt: skip
     """A run folder that is ready to train, put in place by one rename. With `start` it begins with another run's weights, with
     `teacher` it learns from another run's outputs, with `encoder` its temporal expert starts from a pre-trained one.
+    `world_size`: processes that train it.
 
     Two processes may make the same run at once: each works in a folder of its own, the first rename wins, the other is refused.
     """
@@ -86,6 +87,7 @@ def create_run(
             parent=None if start is None else start.run.name,
             teacher=taught,
             encoder=started,
+            world_size=world_size,
             warnings=[*left_out, *model.skipped_edges, *warnings, *_holes(dataset)],
         ).save(fresh)
 

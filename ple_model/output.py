@@ -165,6 +165,11 @@ class LossBreakdown:
         """total + sae.loss_weight * SAE loss: the number to show."""
         return self.total.detach() + self.sae_weight * self.sae.detach()
 
+    def map(self, fn: Callable[[Tensor], Tensor]) -> LossBreakdown:
+        """`fn` applied to every term; counts stay."""
+        mapped: LossBreakdown = _map(replace(self, counts={}), fn)
+        return replace(mapped, counts=self.counts)
+
     def without(self, lost: Collection[str]) -> LossBreakdown:
         """The same with nothing from the onlookers `lost` ('sae', 'evidential'): their numbers must not spoil a sum."""
         if not lost:

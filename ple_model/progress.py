@@ -60,6 +60,21 @@ class ProgressWriter:
         os.close(self._file)
 
 
+class NoProgress(ProgressWriter):
+    """Of a process that leaves the telling to another: nothing is written."""
+
+    size = 0
+
+    def __init__(self) -> None:
+        pass
+
+    def write(self, event: str, **values: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def read_progress(path: Path, *, steps: bool = True) -> list[dict[str, Any]]:
     """Every whole line of the file, oldest first; none if there is no file. A torn or damaged line is left out.
 

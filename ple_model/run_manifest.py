@@ -94,6 +94,8 @@ class Manifest:
     """Wall time of the training, of every process that worked on it, up to the last change of the status."""
     command: str | None = None
     """What makes it again, without the places of its folders, since a run may travel; None where no command began it."""
+    world_size: int = 1
+    """Processes that shared each batch, as it was started."""
     format_version: int = FORMAT_VERSION
 
     @staticmethod
@@ -137,6 +139,7 @@ class Manifest:
             machine=found.text("machine", 200) if found.has("machine") else None,
             seconds=found.number("seconds") if found.has("seconds") else None,
             command=found.text("command", 100_000) if found.has("command") else None,
+            world_size=found.whole("world_size", 1, 65_536) if "world_size" in raw else 1,
             format_version=found.whole("format_version", 1, FORMAT_VERSION),
         )
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ple_model.config import SaeConfig
 from ple_model.layers.precision import widen
+from ple_model.whole_batch import WholeBatch
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class SparseAutoencoder(nn.Module):
     def __init__(self, width: int, config: SaeConfig) -> None:
         super().__init__()
         self.config = config
+        self.batch = WholeBatch()
+        """In training: of which the rows are that come next."""
         self.n_latents = width * config.expansion
         bound = 1 / math.sqrt(width)
         self.w_enc = nn.Parameter(torch.empty(self.n_latents, width).uniform_(-bound, bound))
@@ -71,9 +74,8 @@ class SparseAutoencoder(nn.Module):
         would stay in the averages for good."""
         batches = self.batches + 1
         rate = torch.clamp(1 / batches.float(), min=self.MOMENTUM)
-        mean = x.mean(0)
+        mean, spread = self.batch.moments(x)
         difference = mean - self.mean
-        spread = ((x - mean) ** 2).mean(0)
         # the variance of a mixture of the old and the new distribution, the first batch replacing the start
         mixed = torch.where(batches > 1, rate * (1 - rate), 0.0) * difference**2
         var = (1 - rate) * self.var + rate * spread + mixed
@@ -95,17 +97,16 @@ class SparseAutoencoder(nn.Module):
             z = torch.zeros_like(z).scatter(-1, index, values)
         elif self.config.activation == "batchtopk":
             if self.training:
-                flat = z.flatten()
-                values, index = flat.topk(min(k * z.shape[0], flat.numel()))
-                z = torch.zeros_like(flat).scatter(0, index, values).view_as(z)
-                self._update_threshold(values)
+                z, smallest = self.batch.largest(z, k)
+                self._update_threshold(smallest)
             else:  # a fixed threshold, so that a row does not depend on its neighbours
                 z = torch.where(z > self.threshold, z, torch.zeros_like(z))
         return z, pre
 
     @torch.no_grad()
     def _update_threshold(self, kept: Tensor) -> None:
-        smallest = kept.min().float().clamp_min(0)
+        """`kept`: the smallest latent of this batch that was kept."""
+        smallest = kept.float().clamp_min(0)
         moved = torch.where(self.batches <= 1, smallest, 0.99 * self.threshold + 0.01 * smallest)
         self.threshold.copy_(torch.where(torch.isfinite(moved), moved, self.threshold))
 
@@ -123,9 +124,9 @@ class SparseAutoencoder(nn.Module):
             z, pre = self.encode(x)
             if self.training:
                 with torch.no_grad():
-                    fired = (z > 0).any(0)
+                    fired, sound = self.batch.seen((z > 0).any(0), torch.isfinite(pre).all())
                     idle = torch.where(fired, torch.zeros_like(self.idle_steps), self.idle_steps + 1)
-                    self.idle_steps.copy_(torch.where(torch.isfinite(pre).all(), idle, self.idle_steps))
+                    self.idle_steps.copy_(torch.where(sound, idle, self.idle_steps))
             return SAEOutput(z, self.decode(z), x, pre)
 
     def loss(self, out: SAEOutput) -> Tensor:

@@ -20,15 +20,16 @@ class _StopFlag:
 
 
 @contextmanager
-def stop_on_signals(language: str) -> Iterator[_StopFlag]:
-    """The first SIGINT or SIGTERM asks the training to stop after its step; the second one acts as usual."""
+def stop_on_signals(language: str, *, tell: bool = True) -> Iterator[_StopFlag]:
+    """The first SIGINT or SIGTERM asks the training to stop after its step; the second one acts as usual. `tell`: say so."""
     flag = _StopFlag()
     old = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         flag.seen = True
         said = training_sentence("stopping after this step; once more to break off", language)
-        print(f"\n{said}", file=sys.stderr)
+        if tell:
+            print(f"\n{said}", file=sys.stderr)
         signal.signal(number, old[signal.Signals(number)])
 
     for s in old:

@@ -33,6 +33,7 @@ from ple_model.run import Run, load_run, lock_path
 from ple_model.start_from import StartFrom
 from ple_model.training.pause import NAME as PAUSE
 from ple_model.training.pause import forget
+from ple_model.training.ranks import ONE, Ranks
 from ple_model.training.session import Options, Stop
 from ple_model.training.trainer import Trainer, drop_checkpoint
 
@@ -53,6 +54,7 @@ def train(
     start: StartFrom | None = None,
     teacher: Teacher | None = None,
     encoder: EncoderStart | None = None,
+    ranks: Ranks = ONE,
 ) -> Run:
     """Train a run folder to its end, or until `stop()` is true or a file `state/stop` appears; then the run can be resumed.
 
@@ -60,40 +62,54 @@ def train(
     returned as it is. With `start` a new run begins with the weights of another, with `teacher` it learns from the outputs of
     another (`ple_model.distill`), and a resumed one does where they are not all kept yet; with `encoder` its temporal expert
     starts from a pre-trained one. `device` is that of `options` unless
-    it is given. `progress` receives each line of progress.jsonl as a dict. `UserError` if the device is not there, if the
-    folder is taken, if another process trains it, if the data is not the run's, if the weights to start from or the teacher do
-    not fit, or if the loss stays without a finite value.
+    it is given. `ranks`: the processes that train together (`training.processes.joined`), each of which calls this alike; the
+    first one alone writes, and hears `progress`. `progress` receives each line of progress.jsonl as a dict. `UserError` if
+    the device is not there, if the folder is taken, if another process trains it, if the data is not the run's, if the weights
+    to start from or the teacher do not fit, or if the loss stays without a finite value.
     """
     run_dir, began = Path(run_dir), time.time()
     options = options or Options()
     options = options if device is None else dataclasses.replace(options, device=device)
     pick_device(options.device)
-    exists = (run_dir / "manifest.json").exists()
-    if exists and not resume:
-        raise UserError(f"{run_dir} already holds a run; --resume goes on with it, or choose another folder")
-    if not exists:
-        create_run(
-            dataset, run_dir, config, preset=preset, device=options.device, start=start, teacher=teacher, encoder=encoder
-        )
-    run = load_run(run_dir)
-    if teacher is not None:
-        teacher.require_taught(run)
-    if run.manifest.status == "finished":
-        drop_checkpoint(run_dir)  # of a training that was killed after its last word
-        return run
-    if dataset.manifest.fingerprint != run.manifest.data.fingerprint:
-        raise UserError(
-            f"{dataset.path} is not the dataset of {run_dir}: fingerprint {dataset.manifest.fingerprint[:12]}, "
-            f"the run was started on '{run.manifest.data.name}' {run.manifest.data.fingerprint[:12]}"
-        )
-    (run_dir / "state").mkdir(exist_ok=True)
     lock = FileLock(lock_path(run_dir))
+
+    def ready() -> bool:
+        """Whether there is anything to train; of one process for all."""
+        exists = (run_dir / "manifest.json").exists()
+        if exists and not resume:
+            raise UserError(f"{run_dir} already holds a run; --resume goes on with it, or choose another folder")
+        if not exists:
+            create_run(
+                dataset, run_dir, config, preset=preset, device=options.device, start=start, teacher=teacher, encoder=encoder,
+                world_size=ranks.world,
+            )  # fmt: skip
+        run = load_run(run_dir)
+        if teacher is not None:
+            teacher.require_taught(run)
+        if run.manifest.status == "finished":
+            drop_checkpoint(run_dir)  # of a training that was killed after its last word
+            return False
+        if dataset.manifest.fingerprint != run.manifest.data.fingerprint:
+            raise UserError(
+                f"{dataset.path} is not the dataset of {run_dir}: fingerprint {dataset.manifest.fingerprint[:12]}, "
+                f"the run was started on '{run.manifest.data.name}' {run.manifest.data.fingerprint[:12]}"
+            )
+        (run_dir / "state").mkdir(exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as e:
+            raise UserError(f"{run_dir} is being trained by another process") from e
+        _sweep(run_dir, began if options.began is None else options.began)
+        return True
+
     try:
-        with lock.acquire(timeout=0), torch.random.fork_rng():
-            _sweep(run_dir, began if options.began is None else options.began)
-            return Trainer(run, dataset, options, progress, stop, teacher).run_to_end()
-    except Timeout as e:
-        raise UserError(f"{run_dir} is being trained by another process") from e
+        if not ranks.first_does(ready):
+            return load_run(run_dir)
+        with torch.random.fork_rng():
+            heard = progress if ranks.first else None
+            return Trainer(load_run(run_dir), dataset, options, heard, stop, teacher, ranks).run_to_end()
+    finally:
+        lock.release()
 
 
 def _sweep(run_dir: Path, since: float) -> None:

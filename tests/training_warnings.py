@@ -51,6 +51,7 @@ def every_warning() -> list[str]:
         *(str(HoleCost("2023-08-06", hole, *days)) for days in ((5, 28, 0), (0, 28, 3), (5, 28, 3))),
         "the weights that it starts from were learnt from other data ('bank'); the fitted map is of that data",
         "resumed with 2 threads, the run was started with 1: last bits may differ",
+        "resumed with 1 processes, the run was started with 2: dropout is drawn otherwise and last bits may differ",
         "resumed on cpu, the run was started on cuda: numbers may differ",
         *(
             f"epoch 2: 3 steps were skipped, their loss or gradient was not finite; the first at step 4: {step}"

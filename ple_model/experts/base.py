@@ -24,10 +24,13 @@ from ple_model.searchable import SEARCH, OneOf
 
 @dataclass(frozen=True)
 class ExpertAux:
-    """Beside an expert's output: scalar losses (already multiplied by their coefficients) and named internals [B, ...]."""
+    """Beside an expert's output: scalar losses (already multiplied by their coefficients) and named internals [B, ...].
+
+    means: for each loss that is a mean over rows their number; a loss that is not in it depends on weights alone."""
 
     losses: dict[str, Tensor] = field(default_factory=dict)
     internals: dict[str, Tensor] = field(default_factory=dict)
+    means: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ class Expert(nn.Module, ABC):
     def encode(self, inputs: PLEClusterInput) -> tuple[Tensor, ExpertAux]:
         """Output [B, output_dim] for every row, before the fallback, and what goes with it.
 
-        Auxiliary losses must leave out rows for which nothing is present (`self.present(inputs)`)."""
+        Auxiliary losses must leave out rows for which nothing is present (`self.present(inputs)`), and those that are means
+        over rows stand in `ExpertAux.means`: a batch may be shared out among processes."""
 
     @abstractmethod
     def last_layer(self) -> nn.Linear:

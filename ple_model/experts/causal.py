@@ -83,7 +83,8 @@ class Causal(Expert):
             residual = z - explained
             data = z.detach()  # NOTEARS fits A to given variables; with its gradient Z would shrink to what any A explains
             error = (data - data @ a).square().mean(dim=1)
-            reconstruction = cleared(error, present).sum() / present.sum().clamp(min=1)
+            rows = present.sum()
+            reconstruction = cleared(error, present).sum() / rows.clamp(min=1)
             h = self.acyclicity()
             losses = {
                 "reconstruction": p.reconstruction_weight * reconstruction,
@@ -92,4 +93,4 @@ class Causal(Expert):
             }
         out = self.out(self.mix(torch.cat([z, explained, residual], dim=1)))
         internals = {"variables": z.detach(), "residual": residual.detach(), "reconstruction_error": error.detach()}
-        return out, ExpertAux(losses=losses, internals=internals)
+        return out, ExpertAux(losses=losses, internals=internals, means={"reconstruction": rows})

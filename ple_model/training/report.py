@@ -12,7 +12,7 @@ import torch
 from ple_model.constants import ratios
 from ple_model.device import memory_mb
 from ple_model.epochlog import Validation
-from ple_model.progress import Callback, ProgressWriter, read_progress
+from ple_model.progress import Callback, NoProgress, ProgressWriter, read_progress
 from ple_model.training.remaining import Remaining
 from ple_model.training.session import Session
 from ple_model.training.steps import Steps
@@ -40,7 +40,8 @@ class Report:
             if callback is not None:
                 callback(line)
 
-        self.log = ProgressWriter(path, size=session.position.progress_size, callback=hear)
+        first = session.ranks.first
+        self.log = ProgressWriter(path, size=session.position.progress_size, callback=hear) if first else NoProgress()
         for line in read_progress(path):
             self.remaining.hear(line)
         self._last_event = time.monotonic()
@@ -49,6 +50,7 @@ class Report:
         """The training's first line, or that it goes on."""
         s, p, manifest, threads = self.session, self.session.position, self.session.run.manifest, torch.get_num_threads()
         common = {"device": s.device.type, "amp": s.precision.amp, "threads": threads}
+        common |= {"processes": s.ranks.world} if s.ranks.world > 1 else {}
         if not resumed:
             t = s.config.training
             self.log.write(
@@ -65,6 +67,11 @@ class Report:
         self.log.write("resumed", epoch=p.epoch, step=p.step, phase=p.phase, **common)
         if threads != manifest.threads:
             self.warn(f"resumed with {threads} threads, the run was started with {manifest.threads}: last bits may differ")
+        if s.ranks.world != manifest.world_size:
+            self.warn(
+                f"resumed with {s.ranks.world} processes, the run was started with {manifest.world_size}: dropout is drawn "
+                "otherwise and last bits may differ"
+            )
         if s.device.type != manifest.device:
             self.warn(f"resumed on {s.device.type}, the run was started on {manifest.device}: numbers may differ")
 

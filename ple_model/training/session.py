@@ -14,8 +14,10 @@ from ple_model.context import ModelContext
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision
 from ple_model.epochlog import EpochSums
+from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
+from ple_model.training.ranks import ONE, Ranks
 
 Stop = Callable[[], bool]
 
@@ -44,6 +46,10 @@ class Stopped(Exception):
     """Someone asked the training to stop; the state is saved."""
 
 
+class LostProcess(UserError):
+    """Another process of the training died or does not answer: what this one has is not the whole."""
+
+
 @dataclass(frozen=True)
 class Session:
     """One process that trains a run; `position` and `sums` move on with its steps."""
@@ -56,6 +62,7 @@ class Session:
     precision: Precision
     position: Position
     sums: EpochSums
+    ranks: Ranks = ONE
 
     @property
     def config(self) -> Config:
@@ -69,6 +76,11 @@ class Session:
     def steps(self) -> int:
         """Of an epoch."""
         return -(-self.dataset.rows("train") // self.batch_size)
+
+    @property
+    def step_rows(self) -> int:
+        """Of the batch of the step that comes next: the last one of an epoch may be short."""
+        return min(self.batch_size, self.dataset.rows("train") - self.position.step * self.batch_size)
 
     @property
     def phase_epochs(self) -> int:

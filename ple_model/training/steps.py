@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ple_model.badstep import LOGGED, bad_step
+from ple_model.badstep import LOGGED, BadStep, bad_step, worst
 from ple_model.batch import PLEClusterInput
 from ple_model.distill.teaching import Teaching
 from ple_model.epochlog import GradientNorms, StepSizes
 from ple_model.errors import UserError
+from ple_model.model_losses import counts_at_hand
 from ple_model.optimizer import optimizer_groups
 from ple_model.output import LossBreakdown, PLEClusterOutput
 from ple_model.progress import ProgressWriter
@@ -51,6 +52,7 @@ class Steps:
         self.optimizer = torch.optim.AdamW(groups, lr=t.learning_rate, weight_decay=t.weight_decay, fused=fused)
         self.scheduler = schedule(self.optimizer, t, position.phase)
         self.scaler = self.session.precision.scaler()
+        self._trained = [q for group in self.optimizer.param_groups for q in group["params"]]
 
     @property
     def learning_rate(self) -> float:
@@ -58,15 +60,18 @@ class Steps:
 
     def take(self, inputs: PLEClusterInput, log: ProgressWriter) -> None:
         """One step of the epoch in progress; one that cannot be taken is told to `log`."""
-        p, model = self.session.position, self.session.model
+        p, model, ranks = self.session.position, self.session.model, self.session.ranks
         self.optimizer.zero_grad(set_to_none=True)
+        batch, targets = ranks.batch(model, len(inputs), self.session.step_rows), inputs.targets or {}
         with self.session.precision.autocast():
             output = model(inputs)
             taught = None if self.teaching is None else self.teaching.losses(model, output, inputs)
-            losses = model.losses(output, inputs.targets or {}, epoch=p.epoch, taught=taught)
+            batch.count(lambda: counts_at_hand(model, output, targets))
+            losses = model.losses(output, targets, epoch=p.epoch, taught=taught, batch=batch)
         if p.step % self.measure_every == 0:
             self._measure_gradients(losses)
         self.scaler.scale(losses.total + losses.sae_total).backward()  # type: ignore[no-untyped-call]
+        losses = ranks.stepped(self._trained, losses)
         lost = self._norms.drop_lost(losses)  # before the loss scaler looks, which would skip everybody's step for them
         self.scaler.unscale_(self.optimizer)
         norm, by_module = self._norms.clip()
@@ -81,7 +86,7 @@ class Steps:
         self.scaler.update()
         model.project()
         self.scheduler.step(p.phase_epoch + (p.step + 1) / self.session.steps)
-        self.session.sums.add(losses, by_module, len(inputs), finite, lost)
+        self.session.sums.add(losses, by_module, batch.rows, finite, lost)
         self._bad_steps = 0 if finite else self._bad_steps + 1
         if finite:
             p.lost |= {name: p.lost.get(name, 0) + 1 for name in lost}
@@ -95,7 +100,8 @@ class Steps:
         """Count a step that was not taken, and say why. A gradient alone may overflow while fp16 seeks its scale."""
         p = self.session.position
         p.skipped += 1
-        why = bad_step(inputs, output, losses, gradients)
+        said = self.session.ranks.told(bad_step(inputs, output, losses, gradients).to_json())
+        why = worst([BadStep.from_json(text) for text in said])
         seeking = self.scaler.is_enabled() and not why.tasks and not why.inputs
         if not seeking:
             p.skipped_why = p.skipped_why or f"the first at step {p.step + 1}: {why}"
@@ -115,7 +121,9 @@ class Steps:
         model = self.session.model
         if self.session.config.adatt.enabled and not model.shared_frozen and not model.adatt_frozen:
             began = self._clock()
-            model.adatt.measure(losses.learnt, model.last_layer_parameters(), scale=self.scaler.get_scale())
+            model.adatt.measure(
+                losses.learnt, model.last_layer_parameters(), scale=self.scaler.get_scale(), whole=self.session.ranks.gradients
+            )
             self.measuring += self._clock() - began
 
     def _clock(self) -> float:

@@ -18,7 +18,7 @@ from ple_model.baseline_folder import StoredBaselines
 from ple_model.blend import choose_blends
 from ple_model.checkpoint import Checkpoint, Position, load_checkpoint, restore_rng, rng_states, save_checkpoint
 from ple_model.data.dataset.reader import Dataset
-from ple_model.device import Precision, machine, same_device
+from ple_model.device import Precision, machine
 from ple_model.disk import DiskFull, disk_full, is_disk_full
 from ple_model.distill import lessons
 from ple_model.distill.teacher import Teacher, teacher_of
@@ -37,8 +37,9 @@ from ple_model.start_from import WEIGHTS, drop_start, kept_start
 from ple_model.training.feed import on_device
 from ple_model.training.pause import NAME as PAUSE
 from ple_model.training.pause import Pause
+from ple_model.training.ranks import ONE, Ranks, Wishes
 from ple_model.training.report import Report
-from ple_model.training.session import Options, Session, Stop, Stopped
+from ple_model.training.session import LostProcess, Options, Session, Stop, Stopped
 from ple_model.training.steps import Steps
 
 FINISHING = 3
@@ -57,23 +58,24 @@ class Trainer:
 
     def __init__(
         self, run: Run, dataset: Dataset, options: Options, progress: Callback | None, stop: Stop | None,
-        teacher: Teacher | None = None,
+        teacher: Teacher | None = None, ranks: Ranks = ONE,
     ) -> None:  # fmt: skip
-        self.run, self.dataset, self.options, self.config = run, dataset, options, run.config
+        self.run, self.dataset, self.options, self.config, self.ranks = run, dataset, options, run.config, ranks
         self.manifest, self._stop = run.manifest, stop or (lambda: False)
-        device = same_device(options.device, run.manifest.device)
+        ranks.require(run.manifest.batch_size, taught=run.config.distillation.enabled)
+        device = ranks.device(options.device, run.manifest.device)
         saved = load_checkpoint(run.path / "state")
         self.start = kept_start(run.path) if saved is None else None
         begin = 1 if self.start is None else self.start.phase
         position = Position(phase=begin, warnings=list(run.manifest.warnings)) if saved is None else saved.position
-        torch.manual_seed(self.config.training.seed)
+        torch.manual_seed(ranks.seed(self.config.training.seed))
         context = run.context()
         self.model = PLEClusterAdaTT(self.config, context).to(device)
         if self.start is not None:
             load_weights(self.model, self.start.weights, run.path / "state" / WEIGHTS)
         add_adapters(self.model)
         precision = Precision.choose(device, self.config.training.amp)
-        self.session = Session(run, dataset, self.model, context, device, precision, position, EpochSums())
+        self.session = Session(run, dataset, self.model, context, device, precision, position, EpochSums(), ranks)
         self.position, self.sums = position, self.session.sums
         self.teacher = teacher
         self.teaching = Teaching(run.path / "state", self.model) if self.config.distillation.enabled else None
@@ -86,7 +88,7 @@ class Trainer:
         self.report = Report(self.session, self.steps, progress)
         self.log = self.report.log
         self._stepping = 0.0
-        self._pause = Pause((run.path / "state" / PAUSE, *options.pause_files))
+        self._pause = Pause((run.path / "state" / PAUSE, *options.pause_files) if ranks.first else ())
         self._began, self._worked_before = self._pause.clock(), position.worked
         self._last_save = time.monotonic()
 
@@ -96,13 +98,17 @@ class Trainer:
             self.report.begin(self.resumed)
             self._prepare_lessons()
             self._fit_start()
-            write_config(self.run.path, self.config)  # of a run that is resumed in a newer format than it was started in
+            # of a run that is resumed in a newer format than it was started in
+            self._write(lambda: write_config(self.run.path, self.config))
             self._save_manifest(
                 status="running", finished=None, reason=None, device=self.session.device.type, amp=self.session.precision.amp,
                 machine=machine(self.session.device), command=self.manifest.command or self.options.command,
             )  # fmt: skip
             while self.position.phase < FINISHING:
                 self._phase()
+            self.ranks = self.ranks.alone()
+            if not self.ranks.first:
+                return load_run(self.run.path)
             self._finish()
             # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
             self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best, **self.report.blends())
@@ -111,6 +117,8 @@ class Trainer:
         except Stopped:
             self._save_manifest(status="stopped", reason="asked to stop")
             self.log.write("stopped", epoch=self.position.epoch, step=self.position.step)
+        except LostProcess:  # as if this process had died too
+            raise
         except Exception as e:
             error = disk_full(e, self.run.path) if is_disk_full(e) else e
             with contextlib.suppress(DiskFull, OSError):  # of a disk that is full to the last byte only the error is left
@@ -153,7 +161,11 @@ class Trainer:
             if self._stopping():
                 raise Stopped  # without a checkpoint: what is resumed is a start from the beginning
 
-        start_as_fitted(self.model, self.dataset, tell)
+        def fit() -> None:
+            start_as_fitted(self.model, self.dataset, tell)
+
+        self.ranks.first_does(fit)
+        self.ranks.hand_out(self.model)
         self._checkpoint()
 
     def _save_manifest(self, **changes: Any) -> None:
@@ -161,7 +173,12 @@ class Trainer:
         self.manifest = dataclasses.replace(
             self.manifest, warnings=list(self.position.warnings), seconds=worked, **changes
         )  # fmt: skip
-        self.manifest.save(self.run.path)
+        self._write(lambda: self.manifest.save(self.run.path))
+
+    def _write(self, work: Callable[[], None]) -> None:
+        """What one process alone writes for all."""
+        if self.ranks.first:
+            work()
 
     def _worked(self) -> float:
         """Seconds that this process and those before it have worked on the run."""
@@ -180,7 +197,7 @@ class Trainer:
             p.skipped, p.skipped_why, p.lost = 0, "", {}
             self.sums.clear()
             self._checkpoint()
-            self._check_stop()
+            self._heed()
         if p.since_best >= t.patience:
             self.log.write("phase", phase=p.phase, epoch=p.epoch - 1, ended="early stopping", best_epoch=p.best_epoch)
         self._load_best()
@@ -199,8 +216,8 @@ class Trainer:
             self.model.direct.set_blends({})  # training is for the whole; the shares are chosen at the end of the epoch
         began, first = self._pause.clock(), p.step
         self.steps.measuring = 0.0
-        batches = self.lessons.batches(
-            "train", self.session.batch_size, shuffle=True, seed=self.config.training.seed, epoch=p.epoch, start=p.step
+        batches = self.ranks.batches(
+            self.lessons, self.session.batch_size, seed=self.config.training.seed, epoch=p.epoch, start=p.step
         )
         before = p.seconds
         for inputs in on_device(batches, self.session.device):
@@ -211,8 +228,7 @@ class Trainer:
             p.seconds = before + self._stepping
             self.report.step(p.step - first, self._pause.clock() - began)
             if p.step < self.session.steps:
-                self._maybe_save()
-                self._check_stop()
+                self._heed(self._save_is_due())
         p.total_seconds += p.seconds
         self._end_of_epoch()
 
@@ -220,8 +236,8 @@ class Trainer:
         """Shares of the direct path where validation chooses them, and losses, on the validation rows of `dataset`."""
         s = self.session
         if self.model.direct is not None and self.config.direct_path.blend == "validation":
-            self.model.direct.set_blends(choose_blends(self.model, dataset, s.batch_size, s.precision))
-        return validate(self.model, dataset, s.context, s.batch_size, s.precision, self.position.epoch)
+            self.model.direct.set_blends(choose_blends(self.model, dataset, s.batch_size, s.precision, self.ranks))
+        return validate(self.model, dataset, s.context, s.batch_size, s.precision, self.position.epoch, self.ranks)
 
     def _end_of_epoch(self) -> None:
         p = self.position
@@ -242,43 +258,45 @@ class Trainer:
 
     # --- state
 
-    def _maybe_save(self) -> None:
+    def _save_is_due(self) -> bool:
         every = self.options.checkpoint_steps
         due = time.monotonic() - self._last_save >= self.options.checkpoint_seconds
-        if due or (every and self.position.step % every == 0):
-            self._checkpoint()
+        return due or bool(every and self.position.step % every == 0)
 
     def _stopping(self) -> bool:
-        return self._stop() or (self.run.path / "state" / "stop").exists()
+        return self._stop() or (self.ranks.first and (self.run.path / "state" / "stop").exists())
 
-    def _stand_still(self, save: Callable[[], None] | None = None) -> None:
-        """While somebody asks for a pause; `save` keeps the state first."""
+    def _stand_still(self) -> None:
+        """While somebody asks for a pause."""
 
         def begin() -> None:
-            if save is not None:
-                save()
             self.log.write("paused", epoch=self.position.epoch, step=self.position.step)
 
         self._pause.wait(self._stopping, begin, lambda: self.log.write("continued", epoch=self.position.epoch))
 
-    def _check_stop(self) -> None:
-        self._stand_still(self._checkpoint)
-        if self._stopping():
+    def _heed(self, save: bool = False) -> None:
+        """Do what is asked for between two steps: keep the state, stand still, stop."""
+        asked = self.ranks.agreed(Wishes(save, self._pause.asked(), self._stopping()))
+        if asked.save:
+            self._checkpoint()
+        if asked.pause and not asked.stop:
+            self._checkpoint()
+            self.ranks.first_does(self._stand_still)
+            asked = self.ranks.agreed(Wishes(stop=self._stopping()))
+        if asked.stop:
             self._checkpoint()
             raise Stopped
 
     def _checkpoint(self) -> None:
         self.position.progress_size, self.position.sum_names = self.log.size, self.sums.names
         self.position.worked = self._worked()
-        save_checkpoint(
-            self.run.path / "state",
-            Checkpoint(
-                position=self.position, model=self.model.state_dict(), best=self.best, sums=self.sums.state(),
-                optimizer=self.steps.optimizer.state_dict(), scheduler=self.steps.scheduler.state_dict(),
-                scaler=self.steps.scaler.state_dict(), rng=rng_states(self.session.device),
-                aside={} if self.teaching is None else self.teaching.weights(),
-            ),
+        found = Checkpoint(
+            position=self.position, model=self.model.state_dict(), best=self.best, sums=self.sums.state(),
+            optimizer=self.steps.optimizer.state_dict(), scheduler=self.steps.scheduler.state_dict(),
+            scaler=self.steps.scaler.state_dict(), rng=self.ranks.rng(rng_states(self.session.device)),
+            aside={} if self.teaching is None else self.teaching.weights(),
         )  # fmt: skip
+        self._write(lambda: save_checkpoint(self.run.path / "state", found))
         self._last_save = time.monotonic()
 
     def _restore(self, saved: Checkpoint) -> None:
@@ -296,12 +314,17 @@ class Trainer:
         if saved.scaler:
             self.steps.scaler.load_state_dict(saved.scaler)
         self.sums.restore(self.position.sum_names, saved.sums, self.session.device)
-        restore_rng(saved.rng, self.session.device)
+        own = self.ranks.own_rng(saved.rng)
+        if own is None:  # there were fewer processes: numbers that none of them has drawn
+            torch.manual_seed(self.ranks.seed(self.config.training.seed + self.position.total_steps))
+        else:
+            restore_rng(own, self.session.device)
         if self.best:
             self._write_best()
 
     def _write_best(self) -> None:
-        write_tensors(self.run.path / "model.safetensors", merged(self.best, self.config), {"format": "pt"})
+        best = merged(self.best, self.config)
+        self._write(lambda: write_tensors(self.run.path / "model.safetensors", best, {"format": "pt"}))
 
     def _load_best(self) -> None:
         """Go on from the phase's best weights. Gates that are frozen by now stay frozen."""
@@ -330,7 +353,7 @@ class Trainer:
 
         def tell(share: float, what: str) -> None:
             self.report.baselines(share, what)
-            self._check_stop()
+            self._heed()
 
         try:
             found = measure(self.dataset, tell)

@@ -216,6 +216,22 @@ def test_nan_in_an_absent_row_leaks_into_no_output_loss_or_gradient(name: str, r
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_auxiliary_losses_of_parts_make_those_of_the_batch(name: str) -> None:
+    """A batch may be shared out among processes: a loss is a mean over rows and says how many, or depends on weights alone."""
+    inputs = without(random_inputs(12, seed=3), {f: [0, 1, 7] for f in expert(name).reads})
+    with torch.no_grad():
+        whole = expert(name)(inputs)[2]
+        parts = [expert(name)(inputs.rows(torch.arange(r, 12, 2)))[2] for r in range(2)]
+    assert whole.means.keys() <= whole.losses.keys()
+    for loss, value in whole.losses.items():
+        if loss in whole.means:
+            found = sum(p.losses[loss] * p.means[loss] for p in parts) / whole.means[loss]
+            torch.testing.assert_close(found, value)
+        else:
+            assert all(torch.equal(p.losses[loss], value) for p in parts)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_auxiliary_losses_leave_out_absent_rows(name: str) -> None:
     reads = expert(name).reads
     inputs = random_inputs(ROWS, absent={field: [4, 5] for field in reads})

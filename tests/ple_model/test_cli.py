@@ -18,6 +18,7 @@ from ple_model.config import config_from_dict
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.run import Run, load_run
+from ple_model.training.launch import Launch
 from tests.fakes import tiny_config
 
 pytestmark = pytest.mark.slow
@@ -172,7 +173,7 @@ def test_a_signal_leaves_a_run_that_resumes(
 def test_what_a_run_does_not_remember_is_said_again_where_it_goes_on(tmp_path: Path) -> None:
     given = ["--track", "mlflow", "--track-to", "a place", "--no-baselines", "--language", "ko"]
     asked = build_parser(gather()).parse_args(["train", str(tmp_path), str(tmp_path / "run"), *given, "--threads", "2"])
-    assert shlex.split(_on(asked)) == [
+    assert shlex.split(_on(asked, Launch())) == [
         "ple",
         "train",
         str(tmp_path),
@@ -182,6 +183,7 @@ def test_what_a_run_does_not_remember_is_said_again_where_it_goes_on(tmp_path: P
         *given[:4],
         *given[5:],
     ]
+    assert _on(asked, Launch(0, 2, 0, 2)).startswith("torchrun --nproc-per-node 2 -m ple_model train ")
 
 
 def test_the_module_runs_as_a_command() -> None:

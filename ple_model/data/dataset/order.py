@@ -45,19 +45,20 @@ def windows(sizes: Sequence[int], window_rows: int, *, shuffle: bool, seed: int,
     return out
 
 
-def shard(window: Window, *, rank: int, world: int, skip: int) -> NDArray[np.int64]:
-    """Rows of `window` that belong to this rank, less those before its `skip`-th row of the epoch.
+def shard(window: Window, *, rank: int, world: int, batch: int, start: int) -> NDArray[np.int64]:
+    """Rows of `window` that belong to this rank, from the `start`-th batch of the epoch on.
 
-    Rank r owns the epoch's positions r, r + world, r + 2 world, ...: ranks cover every row once and differ by one row at most.
+    Of each `batch` rows of the epoch rank r owns those at r, r + world, r + 2 world, ...: ranks cover every row of a batch once
+    and differ by one row of it at most.
     """
     position = window.start + np.arange(window.size, dtype=np.int64)
-    mine = (position % world == rank) & (position // world >= skip)
+    mine = (position % batch % world == rank) & (position // batch >= start)
     return np.asarray(window.rows()[mine])
 
 
-def needed(plan: Sequence[Window], *, rank: int, world: int, skip: int) -> Iterator[Window]:
-    """Windows that hold at least one row that the rank still has to read."""
-    first = rank + skip * world
+def needed(plan: Sequence[Window], *, rank: int, batch: int, start: int) -> Iterator[Window]:
+    """Windows that may hold a row that the rank still has to read."""
+    first = rank + start * batch
     for w in plan:
         if w.start + w.size > first:
             yield w

@@ -135,28 +135,29 @@ class Dataset:
     ) -> Iterator[Batch]:
         """Batches of an epoch in a reproducible order, from the `start`-th on; the last may be smaller.
 
-        `split` None reads all splits (train, validation, test). `rank` of `world` readers gets every `world`-th row.
-        `fields` limits the input fields that are decoded (`features` and `cluster_ids` always are).
+        `split` None reads all splits (train, validation, test). `rank` of `world` readers gets every `world`-th row of each
+        batch, whose size is that of all readers together; none of a last batch that has too few rows for it. `fields` limits
+        the input fields that are decoded (`features` and `cluster_ids` always are).
         """
-        if batch_size < 1:
-            raise UserError(f"batch_size: {batch_size} is not valid, it must be at least 1")
+        if batch_size < world:
+            raise UserError(f"batch_size: {batch_size} is not valid, it must be at least {world}")
         groups = self._groups(split)
         plan = order.windows([g.size for g in groups], window_rows, shuffle=shuffle, seed=seed, epoch=epoch)
         names = self._columns(fields)
-        skip = start * batch_size
+        size = len(range(rank, batch_size, world))
         carried: list[Columns] = []
         count = 0
-        for window in order.needed(plan, rank=rank, world=world, skip=skip):
-            mine = order.shard(window, rank=rank, world=world, skip=skip)
+        for window in order.needed(plan, rank=rank, batch=batch_size, start=start):
+            mine = order.shard(window, rank=rank, world=world, batch=batch_size, start=start)
             if not len(mine):
                 continue
             fetch = self._fetcher(split, groups, window.groups, names)
             position = 0
             while position < len(mine):
-                take = mine[position : position + batch_size - count]
+                take = mine[position : position + size - count]
                 carried.append(fetch(take))
                 position, count = position + len(take), count + len(take)
-                if count == batch_size:
+                if count == size:
                     yield to_batch(concat(carried), self.parts)
                     carried, count = [], 0
         if count:

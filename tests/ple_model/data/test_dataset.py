@@ -7,6 +7,7 @@ import json
 import tracemalloc
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,13 +115,17 @@ def test_a_start_position_continues_exactly(made: tuple[PLEClusterInput, Dataset
     assert ids(dataset, shuffle=True, window_rows=64, start=start) == whole[start * 16 :]
 
 
-def test_ranks_cover_every_row_once(made: tuple[PLEClusterInput, Dataset]) -> None:
+@pytest.mark.parametrize("size", [16, 7, 3])
+def test_ranks_share_out_each_batch(made: tuple[PLEClusterInput, Dataset], size: int) -> None:
     _, dataset = made
-    shards = [ids(dataset, shuffle=True, window_rows=64, rank=r, world=3) for r in range(3)]
-    assert sorted(itertools.chain(*shards)) == sorted(ids(dataset))
-    assert max(map(len, shards)) - min(map(len, shards)) <= 1
-    resumed = ids(dataset, shuffle=True, window_rows=64, rank=1, world=3, start=2)
-    assert resumed == shards[1][32:]
+    order: dict[str, Any] = {"shuffle": True, "window_rows": 64}
+    whole = [b.customer_id for b in dataset.batches("train", size, **order)]
+    shards = [[b.customer_id for b in dataset.batches("train", size, rank=r, world=3, **order)] for r in range(3)]
+    for number, batch in enumerate(whole):
+        parts = [s[number] if number < len(s) else [] for s in shards]
+        assert parts == [batch[r::3] for r in range(3)]
+    resumed = [b.customer_id for b in dataset.batches("train", size, rank=1, world=3, start=2, **order)]
+    assert resumed == shards[1][2:]
 
 
 def test_a_batch_can_be_changed_without_changing_the_dataset(made: tuple[PLEClusterInput, Dataset]) -> None:

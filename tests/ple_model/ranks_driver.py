@@ -1,0 +1,216 @@
+"""Run by test_ranks in its own process: trainings by one process and by two, disturbed and not; prints what is left as JSON.
+
+Each process of a training is a forked child of this one, as in `resume_driver`; the children find each other on loopback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from ple_model.config import Config
+from ple_model.data.dataset.from_tensors import write_dataset
+from ple_model.data.dataset.reader import Dataset
+from ple_model.errors import UserError
+from ple_model.run import load_run
+from ple_model.train import Options, train
+from ple_model.training import pause, trainer
+from ple_model.training.processes import joined
+from tests.drills.process import load_optimizers
+from tests.factories import random_context
+from tests.fakes import BRANDS, make_batch, tiny_config
+from tests.ple_model.resume_driver import TIMES, killed_at_step
+
+RARE = {"churn": 4, "ltv": 5, "nba": 6, "brand_prediction": 3}
+"""Task -> its labels of the training split: most batches have none of them, the others mostly in one process alone."""
+STILL: dict[str, Any] = {
+    "global": {"dropout": 0.0, "expert_dropout": 0.0},
+    "direct_path": {"dropout": 0.0, "column_dropout": 0.0, "path_dropout": 0.0, "start": "fitted", "blend": "validation"},
+}
+"""Nothing is drawn; the map is fitted, and its shares are chosen."""
+SHORT: dict[str, Any] = {
+    "adatt": {"warmup_epochs": 0, "freeze_epoch": 1}, "training": {"batch_size": 16, "phase1_epochs": 1, "phase2_epochs": 1},
+}  # fmt: skip
+OPTIONS = Options(device="cpu", checkpoint_steps=2)
+Stop = Callable[[], bool]
+
+
+def uneven_dataset(folder: Path) -> Dataset:
+    """Four batches of 16 training rows, the last one of a single row; in each split one row is no number."""
+    parts = []
+    for split, rows, seed in (("train", 49, 0), ("validation", 43, 100), ("test", 20, 200)):
+        part = make_batch(rows, split, ("2025-03-01",), seed)
+        labels = dict(part.inputs.targets or {})
+        if split == "train":
+            for task, few in RARE.items():
+                labels[task] = labels[task].clone()
+                labels[task][few:] = torch.nan if labels[task].is_floating_point() else -1
+        inputs = replace(part.inputs, targets=labels)
+        assert inputs.txn_seq is not None
+        inputs.txn_seq[8, -1, 0] = torch.nan
+        parts.append(replace(part, inputs=inputs))
+    context = replace(random_context(0, brands=BRANDS), label_scalers={})
+    return write_dataset(folder, parts, context=context, name="uneven", group_rows=16)
+
+
+class Drive:
+    """Trainings of one dataset under `out`."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        uneven_dataset(out / "data")
+
+    def training(self, name: str, config: Config, stop: Stop | None = None) -> None:
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        with joined() as ranks:
+            train(
+                Dataset.open(self.out / "data"), self.out / name, config, resume=True, options=OPTIONS, stop=stop, ranks=ranks
+            )
+
+    def together(self, world: int, name: str, config: Config, stops: dict[int, Callable[[], Stop]] | None = None) -> list[int]:
+        """Exit codes by rank: 0, 1 for an error, minus the signal that killed it. `stops`: by rank what makes its `stop`."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        return _ended([_forked(lambda r=rank: self._one(r, world, port, name, config, stops or {})) for rank in range(world)])
+
+    def _one(self, rank: int, world: int, port: int, name: str, config: Config, stops: dict[int, Callable[[], Stop]]) -> None:
+        if world > 1:
+            said = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+            os.environ |= {k: str(v) for k, v in said.items()} | {"MASTER_ADDR": "127.0.0.1"}
+        if rank > 0:
+            _note_writes(self.out / "written", self.out / name)
+        self.training(name, config, stops[rank]() if rank in stops else None)
+
+
+def _forked(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        except UserError as e:
+            print(f"{type(e).__name__}: {e}", file=sys.stderr, flush=True)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+    return child
+
+
+def _ended(children: list[int]) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children]
+
+
+def _note_writes(into: Path, run: Path) -> None:
+    """From now on this process notes each file of the run that it opens to write, makes, renames or removes."""
+    log = os.open(into, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def hear(event: str, given: tuple[Any, ...]) -> None:
+        writing = event == "open" and isinstance(given[2], int) and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if (writing or event in ("os.rename", "os.remove", "os.mkdir", "os.truncate")) and str(run) in str(given[:2]):
+            os.write(log, f"{event} {given[:2]}\n".encode())
+
+    sys.addaudithook(hear)
+
+
+def asks(n: int) -> Stop:
+    """A `stop` that is true from the n-th time on that it is asked."""
+    left = [n]
+
+    def stop() -> bool:
+        left[0] -= 1
+        return left[0] <= 0
+
+    return stop
+
+
+def stands_still(run: Path, n: int) -> Stop:
+    """A `stop` that asks for a pause at the n-th time; it is lifted at the third look."""
+    left, looks, asked = [n], [3], run / "state" / pause.NAME
+
+    def stop() -> bool:
+        left[0] -= 1
+        if left[0] == 0:
+            asked.touch()
+        return False
+
+    def sleep(seconds: float) -> None:
+        looks[0] -= 1
+        if looks[0] == 0:
+            asked.unlink()
+
+    pause.time = SimpleNamespace(monotonic=time.monotonic, sleep=sleep)  # type: ignore[assignment]
+    return stop
+
+
+def fails(n: int) -> Stop:
+    left = [n]
+
+    def stop() -> bool:
+        left[0] -= 1
+        if left[0] == 0:
+            raise UserError("a label of these rows is out of range")
+        return False
+
+    return stop
+
+
+def left(run: Path) -> dict[str, Any]:
+    """What there is of a run now."""
+    found = load_run(run)
+    lines = found.progress()
+    weights = run / "model.safetensors"
+    return {
+        "status": found.manifest.status, "reason": found.manifest.reason, "warnings": found.manifest.warnings,
+        "world_size": found.manifest.world_size, "state": sorted(p.name for p in (run / "state").iterdir()),
+        "events": [line["event"] for line in lines],
+        "epochs": [{k: v for k, v in line.items() if k not in TIMES} for line in lines if line["event"] == "epoch"],
+        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None,
+    }  # fmt: skip
+
+
+def main(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    load_optimizers()
+    trainer.finish = lambda run, *_, **__: (run / "metrics.json").write_text("{}") and ()  # type: ignore[assignment]
+    drive = Drive(out)
+    still, drawing = (
+        tiny_config({**STILL, **SHORT}),
+        tiny_config({**SHORT, "training": {**SHORT["training"], "phase1_epochs": 2}}),
+    )
+
+    def take(scenario: str, world: int, name: str, config: Config, stops: dict[int, Callable[[], Stop]] | None = None) -> None:
+        codes = drive.together(world, name, config, stops)
+        found[scenario] = {"codes": codes, **left(out / name)}
+
+    for world in (1, 2):
+        take(f"still {world}", world, f"still-{world}", still)
+    take("whole", 2, "whole", drawing)
+    run = out / "disturbed"
+    take("stopped", 2, run.name, drawing, {1: lambda: asks(2)})
+    shutil.copytree(run, out / "fewer")
+    take("died", 2, run.name, drawing, {1: lambda: killed_at_step(4)})
+    take("resumed", 2, run.name, drawing, {0: lambda: stands_still(run, 2)})
+    take("fewer", 1, "fewer", drawing)
+    take("failed", 2, "failed", drawing, {1: lambda: fails(2)})
+    take("first died", 2, "failed", drawing, {0: lambda: killed_at_step(2)})
+    found["written"] = (out / "written").read_text()
+    return found
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]))))

@@ -1,0 +1,235 @@
+"""Several processes train what one would: the same steps, the same bits after a kill, and one of them alone writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ple_model.errors import UserError
+from ple_model.losses import masked_mean
+from ple_model.run import load_run
+from ple_model.training.launch import Launch, launched, require_alone
+from ple_model.training.part_of_batch import PartOfBatch
+from ple_model.whole_batch import WholeBatch
+from tests.ple_model.ranks_driver import uneven_dataset
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[2]
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `ranks_driver` found."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.ple_model.ranks_driver", str(tmp_path_factory.mktemp("ranks"))],
+        cwd=ROOT, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a line by where it stands."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers(inner, f"{name}.{key}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from numbers(inner, f"{name}.{place}")
+    elif isinstance(value, int | float):
+        yield name, float(value)
+
+
+def test_two_processes_take_the_steps_of_one(outcome: dict[str, Any]) -> None:
+    """Losses, gradients, gates, affinities, validation and blends of each epoch, up to the order of summation."""
+    one, two = outcome["still 1"], outcome["still 2"]
+    assert one["codes"] == [0]
+    assert two["codes"] == [0, 0]
+    assert [e["epoch"] for e in one["epochs"]] == [1, 2]
+    for alone, shared in zip(one["epochs"], two["epochs"], strict=True):
+        expected, found = dict(numbers(alone)), dict(numbers(shared))
+        assert expected.keys() == found.keys()
+        assert expected[".train.n.churn"] == 4  # the labels that few processes have are there
+        assert {k: v for k, v in found.items() if v != pytest.approx(expected[k], rel=2e-4, abs=2e-6)} == {}
+        losses = {k: v for k, v in expected.items() if k.startswith((".train", ".valid"))}
+        assert {k: found[k] for k, v in losses.items() if found[k] != pytest.approx(v, rel=1e-5, abs=1e-7)} == {}
+
+
+def test_a_row_that_is_no_number_is_passed_over_and_told_alike(outcome: dict[str, Any]) -> None:
+    one, two = outcome["still 1"], outcome["still 2"]
+    assert [e["nonfinite_steps"] for e in two["epochs"]] == [1, 1]
+    assert two["warnings"] == one["warnings"]
+    assert any("'txn_seq' in 1 of 16 rows" in w for w in two["warnings"])
+    assert any(w.startswith("validation: input fields that hold NaN or Inf") for w in two["warnings"])
+
+
+def test_a_training_that_was_stopped_killed_and_paused_ends_with_the_same_bits(outcome: dict[str, Any]) -> None:
+    whole, resumed = outcome["whole"], outcome["resumed"]
+    assert whole["status"] == resumed["status"] == "finished"
+    assert resumed["weights"] == whole["weights"]
+    assert resumed["epochs"] == whole["epochs"]
+    assert resumed["world_size"] == 2
+    assert resumed["events"].count("paused") == resumed["events"].count("continued") == 1
+
+
+def test_one_process_that_is_asked_to_stop_stops_all(outcome: dict[str, Any]) -> None:
+    assert outcome["stopped"]["codes"] == [0, 0]
+    assert (outcome["stopped"]["status"], outcome["stopped"]["reason"]) == ("stopped", "asked to stop")
+
+
+def test_a_process_that_dies_leaves_a_run_as_a_killed_training_does(outcome: dict[str, Any]) -> None:
+    assert outcome["died"]["codes"] == [1, -9]
+    assert outcome["died"]["status"] == "running"
+    assert "checkpoint.safetensors" in outcome["died"]["state"]
+    assert outcome["first died"]["codes"] == [-9, 1]
+    assert outcome["first died"]["status"] == "running"
+
+
+def test_a_process_that_fails_is_named(outcome: dict[str, Any]) -> None:
+    assert outcome["failed"]["codes"] == [1, 1]
+    assert outcome["failed"]["status"] == "failed"
+    assert outcome["failed"]["reason"] == "process 1 of 2: a label of these rows is out of range"
+
+
+def test_fewer_processes_go_on_with_a_warning(outcome: dict[str, Any]) -> None:
+    assert outcome["fewer"]["status"] == "finished"
+    assert any(w.startswith("resumed with 1 processes, the run was started with 2") for w in outcome["fewer"]["warnings"])
+
+
+def test_the_first_process_alone_writes(outcome: dict[str, Any]) -> None:
+    assert outcome["written"] == ""
+
+
+def test_torchrun_ends_the_others_when_one_dies_and_the_run_goes_on(tmp_path: Path) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    uneven_dataset(data)
+    words = ["train", str(data), str(run), "--preset", "small", "--no-baselines", "--sample", "5", "--resume"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "tests.ple_model.dying_rank", *words, "--set", "training.batch_size=16"],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    manifest = load_run(run).manifest
+    assert (manifest.status, manifest.world_size) == ("running", 2)
+    assert manifest.command is not None
+    assert manifest.command.startswith("torchrun --nproc-per-node 2 -m ple_model train DATASET RUN")
+    assert (run / "state" / "checkpoint.safetensors").exists()
+    assert "process 0 of 2: another process died or does not answer" in done.stderr
+
+
+# --- parts of a batch
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What all parts send, which is known beforehand: `of(part)` says what a part sends when it is asked for `value`."""
+
+    sent: list[Tensor]
+
+    def total(self, value: Tensor) -> Tensor:
+        return torch.stack(self.sent).sum(0)
+
+    def every(self, value: Tensor) -> Tensor:
+        return torch.stack(self.sent)
+
+
+class Recorder:
+    """An exchange that notes what is sent and gets nothing back."""
+
+    def __init__(self) -> None:
+        self.sent: list[Tensor] = []
+
+    def total(self, value: Tensor) -> Tensor:
+        self.sent.append(value)
+        return value
+
+    def every(self, value: Tensor) -> Tensor:
+        self.sent.append(value)
+        return torch.stack([value] * 3)
+
+
+def of_parts(x: Tensor, ask: Callable[[PartOfBatch, Tensor], Any], world: int = 3) -> list[Any]:
+    """What each of the parts of the rows `x` is answered, a part without rows included."""
+    rows = [x[r::world] if len(x[r::world]) else torch.full((1, x.shape[1]), torch.nan) for r in range(world)]
+    counts = [len(range(r, len(x), world)) for r in range(world)]
+    sent = []
+    for own, mine in zip(counts, rows, strict=True):
+        recorder = Recorder()
+        ask(PartOfBatch(len(x), own, min(len(x), world), recorder), mine)
+        sent += recorder.sent
+    whole = Gathered(sent)
+    return [ask(PartOfBatch(len(x), own, min(len(x), world), whole), mine) for own, mine in zip(counts, rows, strict=True)]
+
+
+@pytest.mark.parametrize("n", [2, 7, 12])
+def test_statistics_of_parts_are_those_of_the_batch(n: int) -> None:
+    x = torch.randn(n, 5, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    mean, spread = WholeBatch().moments(x)
+    for found in of_parts(x, lambda part, mine: part.moments(mine)):
+        torch.testing.assert_close(found[0], mean)
+        torch.testing.assert_close(found[1], spread)
+    z = x.clamp_min(0)
+    kept, smallest = WholeBatch().largest(z, 2)
+    answers = of_parts(z, lambda part, mine: part.largest(mine, 2))
+    assert all(torch.equal(threshold, smallest) for _, threshold in answers)
+    for rank, (mine, _) in enumerate(answers):
+        assert torch.equal(mine[: len(kept[rank::3])], kept[rank::3])
+    fired = (z > 1).any(0)
+    answers = of_parts(z, lambda part, mine: part.seen((mine > 1).any(0), torch.isfinite(mine).all()))
+    assert all(torch.equal(found, fired) and bool(sound) for found, sound in answers)
+
+
+@pytest.mark.parametrize("n", [2, 7, 12])
+def test_terms_of_parts_add_up_to_those_of_the_batch(n: int) -> None:
+    g = torch.Generator().manual_seed(n)
+    values, there = torch.randn(n, 1, generator=g), torch.rand(n, 1, generator=g) < 0.4
+    table = torch.cat([values, there], dim=1)
+
+    def terms(part: PartOfBatch, mine: Tensor) -> Tensor:
+        mask = mine[:, 1] == 1
+        mean, count = masked_mean(mine[:, 0], mask)
+        part.count(lambda: {"task": count})
+        term, total = part.of_labels("task", mean, count)
+        every = part.of_rows(torch.nan_to_num(mine[:, 0]).mean())
+        return torch.stack([term, every, part.once(torch.tensor(3.0)), total / 3])
+
+    found = torch.stack(of_parts(table, terms)).sum(0)
+    mean, count = masked_mean(values[:, 0], there[:, 0])
+    torch.testing.assert_close(found, torch.stack([mean, values.mean(), torch.tensor(3.0), count.float()]))
+
+
+# --- how a process is started
+
+
+def test_torchrun_is_known_by_what_it_sets() -> None:
+    assert launched({}) == Launch()
+    assert launched({**TORCHRUN, "MASTER_PORT": "1"}) == Launch(1, 4, 1, 2)
+    assert launched({k: v for k, v in TORCHRUN.items() if k != "MASTER_ADDR"}) == Launch()
+    assert Launch(1, 4, 1, 2).command == ["torchrun", "--nnodes", "2", "--nproc-per-node", "2", "-m", "ple_model"]
+
+
+@pytest.mark.parametrize("wrong", [{"RANK": "4"}, {"WORLD_SIZE": "x"}, {"LOCAL_RANK": "2"}])
+def test_an_environment_that_makes_no_sense_is_named(wrong: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="the environment"):
+        launched({**TORCHRUN, **wrong})
+
+
+def test_other_commands_are_refused_under_torchrun() -> None:
+    with pytest.raises(UserError, match="ple tune is the work of one process"):
+        require_alone("tune", {**TORCHRUN, "TORCHELASTIC_RUN_ID": "x"})
+    require_alone("tune", TORCHRUN)
+    require_alone("tune", {"TORCHELASTIC_RUN_ID": "x"})
