@@ -72,6 +72,7 @@ def train(
     options = options if device is None else dataclasses.replace(options, device=device)
     pick_device(options.device)
     lock = FileLock(lock_path(run_dir))
+    ranks.listen(stop or (lambda: False))
 
     def ready() -> bool:
         """Whether there is anything to train; of one process for all."""

@@ -12,6 +12,7 @@ first process alone (a fit, a pause) may take longer: the others then wait for i
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from argparse import ArgumentTypeError
@@ -42,6 +43,8 @@ from ple_model.training.session import LostProcess, Stopped
 
 SECONDS = 600.0
 """After which a silent process counts as lost, unless the environment sets another number (`VARIABLE`)."""
+PATIENCE = 15
+"""Looks for the first process's word after somebody asked this one to stop; `torchrun` kills after 30 seconds."""
 VARIABLE = "PLE_RANK_SECONDS"
 LOOK = timedelta(seconds=1)
 """Between two looks whether the first process is still there."""
@@ -61,6 +64,7 @@ class Processes(Ranks):
         self._part = PartOfBatch()
         self._words = 0
         """Times that the first process did something alone."""
+        self._leaving: Callable[[], bool] = lambda: False
 
     def __str__(self) -> str:
         return f"process {self.rank} of {self.world}"
@@ -82,6 +86,9 @@ class Processes(Ranks):
 
     def seed(self, seed: int) -> int:
         return seed if self.first else int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0])
+
+    def listen(self, stop: Callable[[], bool]) -> None:
+        self._leaving = stop
 
     def require(self, batch_size: int, *, taught: bool) -> None:
         if batch_size < self.world:
@@ -199,14 +206,16 @@ class Processes(Ranks):
             raise ElsewhereFailed(f"{self}: process 0 failed and says why")
         return said["value"]
 
-    def _wait(self, key: str, until: float | None = None) -> bytes:
+    def _wait(self, key: str, until: float = math.inf) -> bytes:
+        patience = PATIENCE
         while True:
             try:
                 self._store.wait([key], LOOK)
                 return bytes(self._store.get(key))
-            except dist.DistStoreError:
-                if until is not None and time.monotonic() > until:
-                    raise
+            except dist.DistStoreError as e:
+                patience -= self._leaving()  # who still works would have stopped by then
+                if not patience or time.monotonic() > until:
+                    raise self._lost(e) from e
             except RuntimeError as e:
                 raise self._lost(e) from e
 

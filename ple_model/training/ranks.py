@@ -51,6 +51,9 @@ class Ranks:
         """Of this process's random numbers: each draws its own dropout."""
         return seed
 
+    def listen(self, stop: Callable[[], bool]) -> None:
+        """`stop` says whether somebody asked this process to end: it then waits for no other one long."""
+
     def require(self, batch_size: int, *, taught: bool) -> None:
         """`UserError` where so many processes cannot train this."""
 
