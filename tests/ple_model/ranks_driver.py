@@ -20,7 +20,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from ple_model import cli
 from ple_model.config import Config
 from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.reader import Dataset
@@ -32,7 +35,7 @@ from ple_model.training.processes import joined
 from tests.drills.process import load_optimizers
 from tests.factories import random_context
 from tests.fakes import BRANDS, make_batch, tiny_config
-from tests.ple_model.resume_driver import TIMES, killed_at_step
+from tests.ple_model.resume_driver import TIMES, die, killed_at_step
 
 RARE = {"churn": 4, "ltv": 5, "nba": 6, "brand_prediction": 3}
 """Task -> its labels of the training split: most batches have none of them, the others mostly in one process alone."""
@@ -95,6 +98,38 @@ class Drive:
         if rank > 0:
             _note_writes(self.out / "written", self.out / name)
         self.training(name, config, stops[rank]() if rank in stops else None)
+
+    def by_torchrun(self, name: str, config: Config) -> str:
+        """What `ple train` says where torchrun's agent starts it twice and the second process dies after its first step."""
+        (self.out / "tiny.yaml").write_text(config.to_yaml())
+        words = [
+            "train",
+            str(self.out / "data"),
+            str(self.out / name),
+            "--config",
+            str(self.out / "tiny.yaml"),
+            "--no-baselines",
+        ]
+        agent = LaunchConfig(1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0, start_method="fork")
+        log = self.out / f"{name}.log"
+        try:
+            elastic_launch(agent, _dying_second)([*words, "--threads", "1"], str(log))
+        except ChildFailedError:
+            return log.read_text()
+        return "nobody died"
+
+
+def _dying_second(words: list[str], log: str) -> None:
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    heed = trainer.Trainer._heed
+
+    def dying(self: trainer.Trainer, save: bool = False) -> None:
+        if os.environ["RANK"] == "1":
+            die()
+        heed(self, save)
+
+    trainer.Trainer._heed = dying  # type: ignore[method-assign]
+    sys.exit(cli.main(words))
 
 
 def _forked(work: Callable[[], None]) -> int:
@@ -176,7 +211,8 @@ def left(run: Path) -> dict[str, Any]:
     weights = run / "model.safetensors"
     return {
         "status": found.manifest.status, "reason": found.manifest.reason, "warnings": found.manifest.warnings,
-        "world_size": found.manifest.world_size, "state": sorted(p.name for p in (run / "state").iterdir()),
+        "world_size": found.manifest.world_size, "command": found.manifest.command,
+        "state": sorted(p.name for p in (run / "state").iterdir()),
         "events": [line["event"] for line in lines],
         "epochs": [{k: v for k, v in line.items() if k not in TIMES} for line in lines if line["event"] == "epoch"],
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None,
@@ -188,10 +224,7 @@ def main(out: Path) -> dict[str, Any]:
     load_optimizers()
     trainer.finish = lambda run, *_, **__: (run / "metrics.json").write_text("{}") and ()  # type: ignore[assignment]
     drive = Drive(out)
-    still, drawing = (
-        tiny_config({**STILL, **SHORT}),
-        tiny_config({**SHORT, "training": {**SHORT["training"], "phase1_epochs": 2}}),
-    )
+    still, drawing = tiny_config({**STILL, **SHORT}), tiny_config(SHORT)
 
     def take(scenario: str, world: int, name: str, config: Config, stops: dict[int, Callable[[], Stop]] | None = None) -> None:
         codes = drive.together(world, name, config, stops)
@@ -208,6 +241,7 @@ def main(out: Path) -> dict[str, Any]:
     take("fewer", 1, "fewer", drawing)
     take("failed", 2, "failed", drawing, {1: lambda: fails(2)})
     take("first died", 2, "failed", drawing, {0: lambda: killed_at_step(2)})
+    found["torchrun"] = {"said": drive.by_torchrun("torchrun", still), **left(out / "torchrun")}
     found["written"] = (out / "written").read_text()
     return found
 

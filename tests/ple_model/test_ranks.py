@@ -17,11 +17,9 @@ from torch import Tensor
 
 from ple_model.errors import UserError
 from ple_model.losses import masked_mean
-from ple_model.run import load_run
 from ple_model.training.launch import Launch, launched, require_alone
 from ple_model.training.part_of_batch import PartOfBatch
 from ple_model.whole_batch import WholeBatch
-from tests.ple_model.ranks_driver import uneven_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +60,7 @@ def test_two_processes_take_the_steps_of_one(outcome: dict[str, Any]) -> None:
     for alone, shared in zip(one["epochs"], two["epochs"], strict=True):
         expected, found = dict(numbers(alone)), dict(numbers(shared))
         assert expected.keys() == found.keys()
-        assert expected[".train.n.churn"] == 4  # the labels that few processes have are there
+        assert 0 < expected[".train.n.churn"] <= 4  # labels that few processes have; those of the skipped step do not count
         assert {k: v for k, v in found.items() if v != pytest.approx(expected[k], rel=2e-4, abs=2e-6)} == {}
         losses = {k: v for k, v in expected.items() if k.startswith((".train", ".valid"))}
         assert {k: found[k] for k, v in losses.items() if found[k] != pytest.approx(v, rel=1e-5, abs=1e-7)} == {}
@@ -113,22 +111,13 @@ def test_the_first_process_alone_writes(outcome: dict[str, Any]) -> None:
     assert outcome["written"] == ""
 
 
-def test_torchrun_ends_the_others_when_one_dies_and_the_run_goes_on(tmp_path: Path) -> None:
-    data, run = tmp_path / "data", tmp_path / "run"
-    uneven_dataset(data)
-    words = ["train", str(data), str(run), "--preset", "small", "--no-baselines", "--sample", "5", "--resume"]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "tests.ple_model.dying_rank", *words, "--set", "training.batch_size=16"],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    manifest = load_run(run).manifest
-    assert (manifest.status, manifest.world_size) == ("running", 2)
-    assert manifest.command is not None
-    assert manifest.command.startswith("torchrun --nproc-per-node 2 -m ple_model train DATASET RUN")
-    assert (run / "state" / "checkpoint.safetensors").exists()
-    assert "process 0 of 2: another process died or does not answer" in done.stderr
+def test_torchrun_ends_the_others_when_one_dies(outcome: dict[str, Any]) -> None:
+    found = outcome["torchrun"]
+    assert "process 0 of 2: another process died or does not answer" in found["said"]
+    assert "Traceback" not in found["said"]
+    assert (found["status"], found["world_size"]) == ("running", 2)
+    assert "checkpoint.safetensors" in found["state"]
+    assert found["command"].startswith("torchrun --nproc-per-node 2 -m ple_model train DATASET RUN --config tiny.yaml")
 
 
 # --- parts of a batch
