@@ -7,8 +7,8 @@ one latent's page, from the stored arrays alone. No torch is imported until some
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +18,16 @@ import numpy as np
 from analysis.fingerprint import fingerprint
 from analysis.opening import opened_dataset, opened_run
 from analysis.results.latents import Latents
+from analysis.results.progress import Progress
 from ple_model.errors import UserError
+from ple_model.parts_folder import parts_of
 from ple_model.safe_arrays import read_npz, write_npz
 from ple_model.safe_paths import is_file, make_folder, write_bytes
 from ple_model.safe_text import read_object
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
+    from ple_model.engine import ShardEngine
     from ple_model.run import Run
 
 
@@ -34,10 +37,12 @@ def latents(
     *,
     rows: int = 4096,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     force: bool = False,
+    engine: ShardEngine | None = None,
 ) -> Latents:
-    """All latents over up to `rows` rows of the run's sample (or `dataset`), read back where they are stored already.
+    """All latents over up to `rows` rows of the run's sample (or `dataset`), read back where they are stored already. `engine`:
+    the rows go through the experts in its processes; None: in this one.
 
     `UserError` for a run without an SAE.
     """
@@ -49,13 +54,31 @@ def latents(
     folder = opened.path / "analysis" / f"latents-{made_of.name}"
     if not force and is_file(folder / "latents.json"):
         return replace(_load(folder), unlearned=_unlearned(opened), why="reused")
-    from analysis.engine.concepts import measure  # late: torch
-
     why = "forced" if force else made_of.why(_older(folder.parent))
-    measured = measure(opened, data, rows, seed, progress)
-    found = replace(measured, unlearned=_unlearned(opened), made_of=made_of.to_dict(), why=why)
-    _save(found, folder)
+    make_folder(folder.parent)
+    held = nullcontext() if engine is None else parts_of(folder, "another process measures the same")
+    with held as parts:
+        measured = _measured(opened, data, rows, seed, progress, engine, parts)
+        found = replace(measured, unlearned=_unlearned(opened), made_of=made_of.to_dict(), why=why)
+        _save(found, folder)
+        if parts is not None:
+            shutil.rmtree(parts, ignore_errors=True)
     return found
+
+
+def _measured(
+    run: Run, data: Dataset, rows: int, seed: int, progress: Progress | None, engine: ShardEngine | None, parts: Path | None
+) -> Latents:
+    from analysis.engine.concept_shards import read_shards  # late: torch
+    from analysis.engine.concepts import measure, read_rows  # late: torch
+    from analysis.engine.explainer import private  # late: torch
+
+    if engine is not None and parts is not None:
+        read = read_shards(run, data, data.drawn(rows, seed), parts, engine, progress)
+    else:
+        tick: Progress = progress if progress is not None else (lambda share, what: None)
+        read = read_rows(private(run.model()), data, data.load(None, limit=rows, seed=seed), tick)
+    return measure(run, data, read, progress)
 
 
 def _older(analyses: Path) -> list[dict[str, Any]]:

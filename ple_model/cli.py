@@ -38,6 +38,7 @@ BUILT_IN = (
     "analysis.commands_audit",
     "analysis.commands_card",
     "analysis.commands_faults",
+    "analysis.commands_sae",
     "dashboard.commands",
 )
 """Modules with `COMMANDS` that are always looked for: an installation that is older than the code does not list them all."""

@@ -71,7 +71,17 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"record", "explain", "ablation", "replicates", "groups", "figures"}),
     frozenset({"whatif", "latents", "diagnose", "input_signal", "faults", "bench", "review", "sequences"}),
     frozenset({"report", "against", "card", "__init__"}),
-    frozenset({"commands", "commands_ablate", "commands_audit", "commands_card", "commands_explain", "commands_faults"}),
+    frozenset(
+        {
+            "commands",
+            "commands_ablate",
+            "commands_audit",
+            "commands_card",
+            "commands_explain",
+            "commands_faults",
+            "commands_sae",
+        }
+    ),
 )
 """Of `analysis`, lowest first: a module imports from its own layer or a lower one."""
 

@@ -8,7 +8,7 @@ latent through the model exactly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,16 +49,39 @@ def own_columns(schema: FeatureSchema | None) -> tuple[tuple[str, ...], ...]:
     return tuple((c.name, c.part, c.unit, c.sentence_en, c.sentence_ko) for c in (schema.columns if schema is not None else ()))
 
 
+@dataclass(frozen=True)
+class LatentRows:
+    """Customers after the experts, and what is told of them."""
+
+    encoded: Encoded
+    features: Tensor
+    segment: Tensor
+    """-1: not known."""
+    cluster: Tensor
+    customer_id: list[str]
+    cutoff: list[str]
+
+
 @torch.no_grad()
-def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | None) -> Latents:
+def read_rows(model: PLEClusterAdaTT, data: Dataset, batch: Batch, tick: Progress) -> LatentRows:
+    """The customers of a batch after the experts, `CHUNK` at a time. `UserError` where an input is no number."""
+    inputs = batch.inputs
+    require_finite_inputs(str(data.path), inputs, batch.customer_id)
+    pieces: list[Encoded] = []
+    for i in range(0, len(batch), CHUNK):
+        pieces.append(rows_alone(model.encode(inputs.rows(slice(i, i + CHUNK))), slice(None)))
+        tick(0.6 * min(i + CHUNK, len(batch)) / len(batch), f"{min(i + CHUNK, len(batch))} customers")
+    segment = torch.full((len(batch),), -1) if inputs.customer_segment is None else inputs.customer_segment
+    return LatentRows(concat_encoded(pieces), inputs.features, segment, inputs.cluster_ids, batch.customer_id, batch.cutoff)
+
+
+@torch.no_grad()
+def measure(run: Run, data: Dataset, read: LatentRows, progress: Progress | None) -> Latents:
     """See `analysis.latents.latents`."""
     tick: Progress = progress if progress is not None else (lambda share, what: None)
     model = private(run.model())
     assert model.sae is not None
-    batch = data.load(None, limit=rows, seed=seed)
-    require_finite_inputs(str(data.path), batch.inputs, batch.customer_id)
-    encoded = _encoded(model, batch, tick)
-    sae = model.sae
+    encoded, sae = read.encoded, model.sae
     out = sae(encoded.shared_concat)
     z = out.latent
     on = z > 0
@@ -68,13 +91,8 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
     tick(0.65, "effects on the tasks")
     effect, scale, lost = _effects(model, sae, encoded, z, run.calibration)
     tick(0.85, "raised features")
-    features = batch.inputs.features.double()
-    normalizer = data.normalizer()
-    raised = _raised(features, z, normalizer.inverse)
-    segment = batch.inputs.customer_segment
-    segments = torch.full((len(z),), -1) if segment is None else segment
-    cluster = batch.inputs.cluster_ids
-    clusters = tuple(int(c) for c in np.unique(as_numpy(cluster)))
+    raised = _raised(read.features.double(), z, data.normalizer().inverse)
+    clusters = tuple(int(c) for c in np.unique(as_numpy(read.cluster)))
     cosine, neighbour = _neighbours(sae)
     tick(1.0, "done")
     return Latents(
@@ -84,10 +102,10 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         experts=tuple(model.expert_names),
         segments=SEGMENTS,
         clusters=clusters,
-        customer_id=np.array(batch.customer_id),
-        cutoff=np.array(batch.cutoff),
-        segment=as_numpy(segments).astype(np.int64),
-        cluster=as_numpy(cluster).astype(np.int64),
+        customer_id=np.array(read.customer_id),
+        cutoff=np.array(read.cutoff),
+        segment=as_numpy(read.segment).astype(np.int64),
+        cluster=as_numpy(read.cluster).astype(np.int64),
         activations=as_numpy(z).astype(np.float16),
         density=as_numpy(density),
         mean=as_numpy(z.double().sum(0) / count.clamp_min(1)),
@@ -100,8 +118,8 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         raised_difference=raised[1],
         raised_top=raised[2],
         raised_rest=raised[3],
-        segment_lift=_lift(on, segments, range(len(SEGMENTS))),
-        cluster_lift=_lift(on, cluster, clusters),
+        segment_lift=_lift(on, read.segment, range(len(SEGMENTS))),
+        cluster_lift=_lift(on, read.cluster, clusters),
         neighbour=neighbour,
         neighbour_cosine=cosine,
         l0=float(on.sum(1).double().mean()),
@@ -109,15 +127,6 @@ def measure(run: Run, data: Dataset, rows: int, seed: int, progress: Progress | 
         lost=lost,
         own_columns=own_columns(model.context.schema if model.context.own or model.context.currency else None),
     )
-
-
-def _encoded(model: PLEClusterAdaTT, batch: Batch, tick: Progress) -> Encoded:
-    """The customers after the experts, some at a time."""
-    pieces: list[Encoded] = []
-    for i in range(0, len(batch), CHUNK):
-        pieces.append(rows_alone(model.encode(batch.inputs.rows(slice(i, i + CHUNK))), slice(None)))
-        tick(0.6 * min(i + CHUNK, len(batch)) / len(batch), f"{min(i + CHUNK, len(batch))} customers")
-    return concat_encoded(pieces)
 
 
 def _explained(out: SAEOutput) -> tuple[float, Tensor, float]:

@@ -1,18 +1,15 @@
-"""Rows of encoded customers: joined, or taken out of a larger batch."""
+"""Rows of encoded customers: joined, taken out of a larger batch, or as tensors by name that a file can hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ple_model.output import Encoded
-
-if TYPE_CHECKING:
-    pass
 
 
 def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
@@ -38,3 +35,27 @@ def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
 def rows_alone(encoded: Encoded, index: Tensor | slice) -> Encoded:
     """These rows without the experts' internals, detached and on the CPU."""
     return replace(encoded, expert_aux={}).rows(index).map(lambda t: t.detach().cpu().clone())
+
+
+def to_tensors(encoded: Encoded) -> dict[str, Tensor]:
+    """By name; of `rows_alone`, which has no internals of experts."""
+    found: dict[str, Tensor] = {}
+    for f in fields(Encoded):
+        value = getattr(encoded, f.name)
+        if isinstance(value, Mapping):
+            found |= {f"{f.name}:{k}": v for k, v in value.items()}
+        elif value is not None:
+            found[f.name] = value
+    return found
+
+
+def of_tensors(tensors: Mapping[str, Tensor]) -> Encoded:
+    """The inverse of `to_tensors`. `TypeError` where one is missing."""
+    values: dict[str, Any] = {f.name: {} for f in fields(Encoded) if "Mapping" in str(f.type)}
+    for name, value in tensors.items():
+        field_name, colon, key = name.partition(":")
+        if colon:
+            values[field_name][key] = value
+        else:
+            values[field_name] = value
+    return Encoded(**values)

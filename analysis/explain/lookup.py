@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,18 +110,27 @@ def find_all(run: Run, customers: Sequence[str], cutoff: str | None, dataset: Da
         missing = set(customers) - set(rows)
         if not missing:
             break
-        table = data.table(["customer_id", "cutoff"])
         latest: dict[str, tuple[str, int]] = {}
-        for row, (name, date) in enumerate(zip(*(table.column(c).to_pylist() for c in ("customer_id", "cutoff")), strict=True)):
-            if name not in missing:
-                continue
-            date = str(date)
+        for row, name, date in _keys(data, missing):
             if cutoff is not None and date != cutoff:
                 dates.setdefault(name, []).append(date)
             elif name not in latest or date > latest[name][0]:
                 latest[name] = date, row
         rows |= {name: (data, row) for name, (_, row) in latest.items()}
     return Found(rows, {name: d for name, d in dates.items() if name not in rows})
+
+
+def _keys(data: Dataset, customers: Collection[str]) -> Iterator[tuple[int, str, str]]:
+    """(row, customer, cut-off) of these customers; memory does not grow with the dataset."""
+    import pyarrow as pa  # late: pyarrow
+    import pyarrow.compute as pc  # late: pyarrow
+
+    wanted, first = pa.array(sorted(customers), pa.string()), 0
+    for table in data.tables(["customer_id", "cutoff"]):
+        local = np.flatnonzero(pc.is_in(table.column("customer_id"), value_set=wanted))
+        names, dates = (table.column(c).take(pa.array(local)).to_pylist() for c in ("customer_id", "cutoff"))
+        yield from zip((first + local).tolist(), names, map(str, dates), strict=True)
+        first += len(table)
 
 
 def class_name(names: Sequence[str], index: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.engine.encoded import of_tensors, to_tensors
 from analysis.probing import ProbedRows
 from analysis.recording.opened import Opened
 from analysis.recording.passing import Passed
@@ -21,7 +22,6 @@ from analysis.store import write_statistics
 from analysis.stored_rows import STATISTICS_BYTES
 from ple_model.errors import UserError
 from ple_model.files import read_json, read_tensors, write_json, write_tensors
-from ple_model.output import Encoded
 from ple_model.safe_arrays import read_npz, write_npz
 from ple_model.safe_text import read_text
 
@@ -87,26 +87,13 @@ def _of_run(added: Statistics, opened: Opened) -> Statistics:
 
 
 def _tensors(probed: ProbedRows) -> dict[str, Any]:
-    found: dict[str, Any] = {f"{TARGET}:{task}": label for task, label in probed.targets.items()}
-    for f in fields(Encoded):
-        value = getattr(probed.encoded, f.name)
-        if isinstance(value, Mapping):
-            found |= {f"{ENCODED}:{f.name}:{k}": v for k, v in value.items()}
-        elif value is not None:
-            found[f"{ENCODED}:{f.name}"] = value
-    return found
+    targets = {f"{TARGET}:{task}": label for task, label in probed.targets.items()}
+    return targets | {f"{ENCODED}:{k}": v for k, v in to_tensors(probed.encoded).items()}
 
 
 def _probed(tensors: Mapping[str, Any], people: Mapping[str, NDArray[Any]]) -> ProbedRows:
-    targets = dict[str, Any]()
-    encoded: dict[str, Any] = {f.name: {} for f in fields(Encoded) if "Mapping" in str(f.type)}
-    for name, value in tensors.items():
-        kind, field_name, *key = name.split(":", 2)
-        if kind == TARGET:
-            targets[name.removeprefix(f"{TARGET}:")] = value
-        elif key:
-            encoded[field_name][key[0]] = value
-        else:
-            encoded[field_name] = value
+    targets, encoded = (
+        {k.removeprefix(f"{kind}:"): v for k, v in tensors.items() if k.startswith(f"{kind}:")} for kind in (TARGET, ENCODED)
+    )
     customers, split = people["customers"].tolist(), people["split"].tolist()
-    return ProbedRows(Encoded(**encoded), targets, customers, split, people["row"])
+    return ProbedRows(of_tensors(encoded), targets, customers, split, people["row"])

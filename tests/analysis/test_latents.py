@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from analysis.latents import clamp, latents
 from analysis.results.labels import load_labels, save_label
 from analysis.results.latents import Latents
 from analysis.stats.sae import measure as sae_statistics
+from ple_model.cli import main
 from ple_model.errors import UserError
 from ple_model.run import Run
+from tests.in_process import InProcess
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +164,32 @@ def test_figures_of_latents_render(z: Latents) -> None:
     for drawn in (figures.activation(page), figures.effects(page, scale), figures.lift(page.segments),
                   figures.experts(page)):  # fmt: skip
         assert drawn.data
+
+
+def test_an_engine_measures_what_one_process_measures(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.engine.concept_shards.SHARD_ROWS", 160)
+    monkeypatch.setattr("analysis.engine.concepts.CHUNK", 160)
+    here, lost, again = latents(tiny_run, rows=400, force=True), InProcess(fails="latent_shard 00001"), InProcess()
+    with pytest.raises(UserError, match="shard 00001: lost"):
+        latents(tiny_run, rows=400, force=True, engine=lost)
+    found = latents(tiny_run, rows=400, force=True, engine=again)
+    assert [name for _, name in lost.ran + again.ran] == ["00002", "00001", "00000"]
+    for f in fields(found):
+        ours, theirs = getattr(found, f.name), getattr(here, f.name)
+        if isinstance(theirs, np.ndarray) and theirs.dtype.kind == "f":
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9, err_msg=f.name)
+        elif isinstance(theirs, np.ndarray):
+            np.testing.assert_array_equal(ours, theirs, f.name)
+    assert (found.n, found.clusters, found.experts, found.l0) == (here.n, here.clusters, here.experts, here.l0)
+    assert not list((tiny_run.path / "analysis").glob(".latents*"))
+
+
+def test_the_command_says_what_is_measured(tiny_run: Run, z: Latents, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sae", str(tiny_run.path), "--sample", "400", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows"], told["latents"], told["states"]["dead"]) == (z.n, z.n_latents, z.dead)
+    assert len(told["each"]) == z.n_latents - z.dead
+    assert main(["sae", str(tiny_run.path), "--sample", "400"]) == 0
+    out, err = capsys.readouterr()
+    assert f"{z.n_latents} latents over {z.n} rows" in out
+    assert "read back" in err

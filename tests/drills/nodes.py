@@ -42,7 +42,7 @@ from ple_model.cli import main
 analysis.recording.shards.SHARD_ROWS, analysis.review.batch_shards.CUSTOMERS = {RANGE}, {FEW}
 sys.exit(main(sys.argv[1:]))
 """
-MOMENT = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC|(here|apart|torn)-audit")
+MOMENT = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC|[\w-]+-audit")
 """What differs between two reports of the same."""
 
 
@@ -58,7 +58,7 @@ class Stage:
 def digest(files: Sequence[Path]) -> str:
     h = hashlib.sha256()
     for path in sorted(files):
-        h.update(path.name.encode() + MOMENT.sub(b"", path.read_bytes()))
+        h.update(MOMENT.sub(b"", path.read_bytes()))
     return f"{len(files)} files {h.hexdigest()[:16]}"
 
 
@@ -84,8 +84,8 @@ def stages(base: Path) -> list[Stage]:
         ),
         Stage(
             "diagnose",
-            lambda to: ("diagnose", str(_copy(many.path, to))),
-            lambda to: digest([f for f in (to / "analysis").glob("*/*") if f.name != "meta.json"]),
+            lambda to: ("diagnose", str(_copy(many.path, to / "run"))),
+            lambda to: digest([f for f in (to / "run" / "analysis").glob("*/*") if f.name != "meta.json"]),
         ),
         Stage(
             "explain",

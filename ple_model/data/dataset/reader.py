@@ -172,7 +172,11 @@ class Dataset:
         groups = self._groups(split)
         return self._gather(groups, _sample(sum(g.size for g in groups), limit, seed), f"split '{split}' has no rows")
 
-    def take(self, rows: Sequence[int]) -> Batch:
+    def drawn(self, limit: int | None, seed: int = 0) -> NDArray[np.int64]:
+        """Positions in the file order of the rows that `load` takes."""
+        return _sample(self.manifest.rows, limit, seed)
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Batch:
         """The rows at these positions of the file order (that of `table`), in ascending order; reads only their row groups."""
         chosen = np.unique(np.asarray(rows, dtype=np.int64))
         if len(chosen) and not (chosen[0] >= 0 and chosen[-1] < self.manifest.rows):
