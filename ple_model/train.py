@@ -23,7 +23,6 @@ from filelock import FileLock, Timeout
 
 from ple_model.config import Config
 from ple_model.data.dataset.reader import Dataset
-from ple_model.device import pick_device
 from ple_model.distill.teacher import Teacher
 from ple_model.encoder_start import EncoderStart
 from ple_model.errors import UserError
@@ -70,7 +69,7 @@ def train(
     run_dir, began = Path(run_dir), time.time()
     options = options or Options()
     options = options if device is None else dataclasses.replace(options, device=device)
-    pick_device(options.device)
+    ranks.device(options.device, "cpu")
     lock = FileLock(lock_path(run_dir))
     ranks.listen(stop or (lambda: False))
 
@@ -80,6 +79,7 @@ def train(
         if exists and not resume:
             raise UserError(f"{run_dir} already holds a run; --resume goes on with it, or choose another folder")
         if not exists:
+            ranks.require(config)
             create_run(
                 dataset, run_dir, config, preset=preset, device=options.device, start=start, teacher=teacher, encoder=encoder,
                 world_size=ranks.world,

@@ -30,6 +30,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from ple_model.arguments import number
+from ple_model.config import Config
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import same_device
@@ -43,11 +44,11 @@ from ple_model.training.session import LostProcess, Stopped
 
 SECONDS = 600.0
 """After which a silent process counts as lost, unless the environment sets another number (`VARIABLE`)."""
-PATIENCE = 15
-"""Looks for the first process's word after somebody asked this one to stop; `torchrun` kills after 30 seconds."""
+PATIENCE = 15.0
+"""Seconds that a process waits for the first one's word after somebody asked it to stop; `torchrun` kills after 30."""
 VARIABLE = "PLE_RANK_SECONDS"
-LOOK = timedelta(seconds=1)
-"""Between two looks whether the first process is still there."""
+LOOK = 0.2
+"""Seconds between two looks for the first process's word."""
 FAILED = "failed"
 """Key of the store: which process failed, and why."""
 
@@ -64,6 +65,7 @@ class Processes(Ranks):
         self._part = PartOfBatch()
         self._words = 0
         """Times that the first process did something alone."""
+        self._left = False
         self._leaving: Callable[[], bool] = lambda: False
 
     def __str__(self) -> str:
@@ -90,10 +92,11 @@ class Processes(Ranks):
     def listen(self, stop: Callable[[], bool]) -> None:
         self._leaving = stop
 
-    def require(self, batch_size: int, *, taught: bool) -> None:
-        if batch_size < self.world:
-            raise UserError(f"training.batch_size: {batch_size} rows cannot be shared out among {self.world} processes")
-        if taught:
+    def require(self, config: Config) -> None:
+        size = config.training.batch_size
+        if size is not None and size < self.world:
+            raise UserError(f"training.batch_size: {size} rows cannot be shared out among {self.world} processes")
+        if config.distillation.enabled:
             raise UserError("distillation.enabled: a student learns in one process; start `ple distill` without torchrun")
 
     # --- a step
@@ -207,17 +210,19 @@ class Processes(Ranks):
         return said["value"]
 
     def _wait(self, key: str, until: float = math.inf) -> bytes:
-        patience = PATIENCE
+        pause, asked = 0.01, math.inf
         while True:
-            try:
-                self._store.wait([key], LOOK)
-                return bytes(self._store.get(key))
-            except dist.DistStoreError as e:
-                patience -= self._leaving()  # who still works would have stopped by then
-                if not patience or time.monotonic() > until:
-                    raise self._lost(e) from e
+            try:  # not `store.wait`, which prints a line whenever it has waited in vain
+                if self._store.check([key]):
+                    return bytes(self._store.get(key))
             except RuntimeError as e:
                 raise self._lost(e) from e
+            now = time.monotonic()
+            asked = min(asked, now) if self._leaving() else math.inf
+            if now > min(until, asked + PATIENCE):  # who still works would have stopped by then
+                raise self._lost(RuntimeError(f"no word under {key}"))
+            time.sleep(pause)
+            pause = min(2 * pause, LOOK)
 
     def hand_out(self, model: PLEClusterAdaTT) -> None:
         for value in model.state_dict().values():
@@ -240,11 +245,17 @@ class Processes(Ranks):
         return ONE if self.first else self
 
     def leave(self) -> None:
-        """After what all do together: nobody goes while another still waits for an answer of its."""
-        until = time.monotonic() + SECONDS
+        """After what all do together: nobody goes while another still waits for an answer of its, and the first one, which
+        may hold the store, goes last."""
+        if self._left:
+            return
+        self._left, until = True, time.monotonic() + SECONDS
         with suppress(RuntimeError, LostProcess, ElsewhereFailed):
-            self._store.set(f"left/{self.rank}", "")
+            self._store.set(f"ready/{self.rank}", "")
             for rank in range(self.world):
+                self._wait(f"ready/{rank}", until)
+            self._store.set(f"left/{self.rank}", "")
+            for rank in range(1, self.world if self.first else 1):
                 self._wait(f"left/{rank}", until)
 
     def fail(self, error: BaseException) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ple_model.config import Config
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import same_device
@@ -54,7 +55,7 @@ class Ranks:
     def listen(self, stop: Callable[[], bool]) -> None:
         """`stop` says whether somebody asked this process to end: it then waits for no other one long."""
 
-    def require(self, batch_size: int, *, taught: bool) -> None:
+    def require(self, config: Config) -> None:
         """`UserError` where so many processes cannot train this."""
 
     # --- a step

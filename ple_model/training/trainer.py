@@ -62,7 +62,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.run, self.dataset, self.options, self.config, self.ranks = run, dataset, options, run.config, ranks
         self.manifest, self._stop = run.manifest, stop or (lambda: False)
-        ranks.require(run.manifest.batch_size, taught=run.config.distillation.enabled)
+        ranks.require(run.config)
         device = ranks.device(options.device, run.manifest.device)
         saved = load_checkpoint(run.path / "state")
         self.start = kept_start(run.path) if saved is None else None

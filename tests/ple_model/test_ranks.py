@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.distributed import HashStore
 
 from ple_model.errors import UserError
 from ple_model.losses import masked_mean
 from ple_model.training.launch import Launch, launched, require_alone
 from ple_model.training.part_of_batch import PartOfBatch
+from ple_model.training.processes import Processes
+from ple_model.training.ranks import ONE
 from ple_model.whole_batch import WholeBatch
+from tests.fakes import tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -215,6 +219,16 @@ def test_torchrun_is_known_by_what_it_sets() -> None:
 def test_an_environment_that_makes_no_sense_is_named(wrong: dict[str, str]) -> None:
     with pytest.raises(UserError, match="the environment"):
         launched({**TORCHRUN, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("over", "named"),
+    [({"training": {"batch_size": 3}}, "3 rows cannot be shared"), ({"distillation": {"enabled": True}}, "ple distill")],
+)
+def test_what_several_processes_cannot_train_is_refused(over: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        Processes(Launch(1, 4, 1, 2), HashStore()).require(tiny_config(over))
+    ONE.require(tiny_config(over))
 
 
 def test_other_commands_are_refused_under_torchrun() -> None:
