@@ -18,15 +18,20 @@ from ple_model.safe_text import read_object
 
 
 def estimate(preset: str) -> tuple[float, float, int] | None:
-    """(samples a second, peak MB, runs it rests on) of earlier runs of this preset here, or None."""
+    """(training rows a second, peak MB, runs it rests on) of earlier runs of this preset here, or None. The seconds are those of
+    the whole: what was fitted before the first epoch, validation, and the end."""
     speeds: list[float] = []
     memory: list[float] = []
     for entry in state.entries():
         if entry.manifest is None or entry.manifest.preset != preset:
             continue
-        epochs = [line for line in progress(entry.path) if line.get("event") == "epoch" and line.get("samples_per_s")]
-        if epochs:
-            speeds.append(statistics.median(float(e["samples_per_s"]) for e in epochs))
+        lines = progress(entry.path)
+        epochs = [line for line in lines if line.get("event") == "epoch"]
+        rows = next((float((line.get("rows") or {}).get("train") or 0) for line in lines if line.get("event") == "start"), 0.0)
+        measured = [float(line["time"]) for line in lines if line.get("event") == "baselines"]  # once for a dataset
+        seconds = (entry.manifest.seconds or 0.0) - (measured[-1] - measured[0] if measured else 0.0)
+        if epochs and rows and entry.manifest.status == "finished" and seconds > 0:
+            speeds.append(rows * len(epochs) / seconds)
             memory.append(max(float(e.get("rss_mb") or 0) for e in epochs))
     return (statistics.median(speeds), max(memory), len(speeds)) if speeds else None
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import background
+from dashboard import background, train_estimate
 from dashboard.chosen_config import chosen, differences, of_preset, problem
 from dashboard.i18n import catalogue
 from dashboard.jobs import JobStore, Training
@@ -98,6 +99,21 @@ def test_what_is_started_remembers_the_run_that_was_looked_at(place: Path, monke
     store.root.mkdir()
     store.note_parent(job, "tiny")
     assert store.parent(job) == "tiny"
+
+
+def test_earlier_runs_tell_the_time_of_the_whole_without_the_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten epochs of 600 rows in 40 seconds, of which 10 were spent on what simple models reach."""
+    told = [{"event": "start", "time": 0.0, "rows": {"train": 600}}]
+    told += [{"event": "epoch", "time": 2.0 * i, "epoch": i, "rss_mb": 900 + i} for i in range(1, 11)]
+    told += [{"event": "baselines", "time": t, "share": t / 30} for t in (20.0, 25.0, 30.0)]
+    entries = [
+        SimpleNamespace(path=Path("r"), manifest=SimpleNamespace(preset="small", seconds=seconds, status=status))
+        for seconds, status in ((40.0, "finished"), (1.0, "stopped"))
+    ]
+    monkeypatch.setattr(train_estimate.state, "entries", lambda: entries)
+    monkeypatch.setattr(train_estimate, "progress", lambda path: told)
+    assert train_estimate.estimate("small") == (200.0, 910.0, 1)
+    assert train_estimate.estimate("v3_14") is None
 
 
 def test_measuring_asks_for_a_few_steps_of_what_is_shown(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

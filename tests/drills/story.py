@@ -22,7 +22,7 @@ from dashboard.browser import CONTENT, WAIT_MS, app, launch, ready
 from tests.drills.card_file import CardFile, write_card_file
 from tests.drills.walk import EN, HEIGHT, WIDTH, Walk, totals
 
-FIRST, SECOND, BEST = "first", "second", "best"
+FIRST, SECOND, BEST, LONGER = "first", "second", "best", "longer"
 EPOCHS = ("4", "1")
 """Of both phases: a walk, not a benchmark."""
 TUNE_SETTINGS = "training.phase1_epochs=1\ntraining.phase2_epochs=0"
@@ -202,6 +202,22 @@ def _train_best(walk: Walk, file: CardFile) -> None:
     _overview(walk, "tuned-model")
 
 
+def _go_on(walk: Walk, file: CardFile) -> None:
+    """Another epoch from the weights of the best."""
+    walk.click(walk.sidebar.get_by_text(EN["train.title"]).first)
+    walk.choose(walk.sidebar.get_by_role("combobox", name=EN["train.from"]), BEST)
+    weights = EN["train.weights"].format(run=BEST)
+    walk.choose(walk.sidebar.get_by_role("combobox", name=weights), EN["train.weights_all"])
+    walk.type(walk.sidebar.get_by_role("textbox", name=EN["train.name"]), LONGER)
+    for key, epochs in (("train.phase1", "1"), ("train.phase2", "0")):
+        walk.type(walk.sidebar.get_by_role("spinbutton", name=EN[key], exact=True), epochs)
+    walk.picture("weights-in-the-form")
+    walk.click(walk.button("train.start", walk.sidebar))
+    walk.shown(EN["job.finished"], _card(walk, LONGER))
+    walk.click(_card(walk, LONGER).get_by_role("button", name=EN["job.open"], exact=True))
+    _overview(walk, "trained-longer")
+
+
 STEPS: dict[str, tuple[str, Callable[[Walk, CardFile], None]]] = {
     "open": ("Open the app", _open),
     "upload": ("Upload the file, read the map", _upload),
@@ -215,6 +231,7 @@ STEPS: dict[str, tuple[str, Callable[[Walk, CardFile], None]]] = {
     "change": ("Train with one key changed", _change),
     "tune": (f"Tune, {TRIALS} trials", _tune),
     "best": ("Train with the best", _train_best),
+    "longer": ("Train on from its weights", _go_on),
 }
 """In order: what they are called on the command line, what is printed."""
 
@@ -249,7 +266,7 @@ def main() -> int:
     parser.add_argument("--customers", type=int, default=600, help="cards in the file (default 600)")
     parser.add_argument("--seed", type=int, default=1, help="of the file (default 1)")
     parser.add_argument("--out", type=Path, default=Path("story"), help="folder of the pictures (default ./story)")
-    parser.add_argument("--until", choices=STEPS, default="best", help="the last step (default: all of them)")
+    parser.add_argument("--until", choices=STEPS, default="longer", help="the last step (default: all of them)")
     parser.add_argument("--work", type=Path, help="keep runs, data and state in this folder")
     parser.add_argument("--from", choices=STEPS, default="open", dest="begin", help="the first step, on an earlier --work")
     parser.add_argument("--json", action="store_true", help="the steps as JSON")
