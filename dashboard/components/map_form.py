@@ -57,14 +57,14 @@ def _columns(table: TableMap, looks: dict[str, str], read: dict[str, dict[str, A
             }
         )
     config: dict[str, Any] = {
-        "ours": st.column_config.TextColumn(t("import.ours"), disabled=True, width=95),
-        "means": st.column_config.TextColumn(t("import.means"), disabled=True, width=150),
-        "first": st.column_config.SelectboxColumn(t("import.theirs"), options=[NONE, OPEN, *sources], required=True, width=135),
-        "second": st.column_config.SelectboxColumn(t("import.joined"), options=[NONE, *sources], required=True, width=95),
-        "looks": st.column_config.TextColumn(t("import.looks"), disabled=True, width=165),
-        "filled": st.column_config.NumberColumn(t("import.filled"), disabled=True, format="localized", width=60),
-        "empty": st.column_config.NumberColumn(t("import.empty"), disabled=True, format="localized", width=60),
-        "lost": st.column_config.NumberColumn(t("import.lost"), disabled=True, format="localized", width=85),
+        "ours": st.column_config.TextColumn(t("import.ours"), disabled=True, width=90),
+        "means": st.column_config.TextColumn(t("import.means"), disabled=True, width=140),
+        "first": st.column_config.SelectboxColumn(t("import.theirs"), options=[NONE, OPEN, *sources], required=True, width=115),
+        "second": st.column_config.SelectboxColumn(t("import.joined"), options=[NONE, *sources], required=True, width=90),
+        "looks": st.column_config.TextColumn(t("import.looks"), disabled=True, width=240),
+        "filled": st.column_config.NumberColumn(t("import.filled"), disabled=True, format="localized", width=55),
+        "empty": st.column_config.NumberColumn(t("import.empty"), disabled=True, format="localized", width=50),
+        "lost": st.column_config.NumberColumn(t("import.lost"), disabled=True, format="localized", width=65),
     }
     ui.markdown(f"**{t('import.columns')}**")
     ui.caption(t("import.columns_help"))

@@ -26,9 +26,11 @@ def _zones(con: duckdb.DuckDBPyConnection, scan: str, text: str, where: str, pro
 
 
 def _number_keys(reading: NumberReading | None) -> str:
-    """The keys of the map that read most of the values."""
+    """The keys of the map that read most of the values; empty where that is how they are read anyway."""
     if reading is None or 2 * reading.read <= reading.total:
         return "for example thousands: ',' or decimal: ','"
+    if reading.rival is None and (reading.thousands, reading.decimal) == ("", "."):
+        return ""
     ways = [reading, *([reading.rival] if reading.rival is not None else [])]
     said = [
         " and ".join(
@@ -52,20 +54,25 @@ def check_values(
         _zones(con, scan, f"CAST({expression} AS VARCHAR)", where, problems)
     bad = f"{expression} IS NOT NULL AND ({lost})"
     try:
-        found = con.execute(f"SELECT count(*), min(CAST({expression} AS VARCHAR)) FROM {scan} WHERE {bad}").fetchall()[0]
+        found = con.execute(
+            f"SELECT count(*) FILTER ({bad}), min(CAST({expression} AS VARCHAR)) FILTER ({bad}), count({expression}) FROM {scan}"
+        ).fetchall()[0]
     except duckdb.Error as e:
         problems.append(f"{where} cannot be read as a {KINDS[kind]}: {str(e).splitlines()[0][:120]}")
         return
-    count, example = int(found[0]), str(found[1])
+    count, example, filled = int(found[0]), str(found[1]), int(found[2])
     if count:
         column = where.rsplit(".", 1)[1]
         hint = ""
         values = f"(SELECT v FROM (SELECT DISTINCT CAST({expression} AS VARCHAR) AS v FROM {scan}) WHERE v IS NOT NULL)"
         if kind in ("DATE", "TIMESTAMP"):
             ways = [r.format for r in date_readings(con, values) if r.format and 2 * r.read > r.total]
-            shown = " or ".join(f"formats: {{{column}: '{way}'}}" for way in ways[:2]) or f"formats: {{{column}: '%d.%m.%Y'}}"
-            hint = f" (how dates are written goes into the map, {'as' if ways else 'for example'} {shown})"
+            if ways or 2 * count > filled:
+                shown = " or ".join(f"formats: {{{column}: '{way}'}}" for way in ways[:2]) or f"formats: {{{column}: '%d.%m.%Y'}}"
+                hint = f" (how dates are written goes into the map, {'as' if ways else 'for example'} {shown})"
         elif any(mark in example for mark in ",. ") or not example.isascii():
-            hint = f" (how numbers are written goes into the map, {_number_keys(number_reading(con, values))})"
+            keys = _number_keys(number_reading(con, values))
+            hint = f" (how numbers are written goes into the map, {keys})" if keys else ""
+        hint = hint or (" (a few rows can be left out: 'leave_out' of the map)" if 2 * count <= filled else "")
         many = "1 value that is" if count == 1 else f"{count:,} values that are"
         problems.append(f"{where} has {many} no {KINDS[kind]}, for example {example[:40]!r}{hint}")

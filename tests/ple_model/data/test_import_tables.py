@@ -153,9 +153,9 @@ def test_all_unreadable_values_of_all_tables_are_named_at_once(source: Path, tmp
         import_tables(source, tmp_path / "out", load_map(source / "map.yaml"))
     text = str(caught.value)
     for part in (
-        "transactions.ts has 1 values",
+        "transactions.ts has 1 value that is no moment",
         "'yesterday'",
-        "transactions.amount has 1 values",
+        "transactions.amount has 1 value that is no number",
         "'many'",
         "customers.joined_on",
         "'soon'",
