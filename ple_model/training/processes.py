@@ -5,19 +5,16 @@ the step's own backward, adapters and absent fields leave parameters without gra
 anew each time. All gradients are a few million numbers: one sum of one flat buffer after the backward pass, which also carries
 the losses and which parameters have a gradient at all.
 
-Waiting: a collective ends with an error when a process is gone (its connection closes) or silent for `SECONDS`. Work of the
-first process alone (a fit, a pause) may take longer: the others then wait for its word in the store, not in a collective.
+A collective ends with an error when a process is gone (its connection closes) or silent for `SECONDS`. What the first process
+does alone may take longer (`words`).
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -40,36 +37,21 @@ from ple_model.output import LossBreakdown
 from ple_model.training.launch import Launch, launched
 from ple_model.training.part_of_batch import PartOfBatch
 from ple_model.training.ranks import ONE, Ranks, Wishes
-from ple_model.training.session import LostProcess, Stopped
+from ple_model.training.session import LostProcess
+from ple_model.training.words import ElsewhereFailed, Words
 
 SECONDS = 600.0
 """After which a silent process counts as lost, unless the environment sets another number (`VARIABLE`)."""
-PATIENCE = 15.0
-"""Seconds that a process waits for the first one's word after somebody asked it to stop; `torchrun` kills after 30."""
 VARIABLE = "PLE_RANK_SECONDS"
-LOOK = 0.2
-"""Seconds between two looks for the first process's word."""
-FAILED = "failed"
-"""Key of the store: which process failed, and why."""
-
-
-class ElsewhereFailed(UserError):
-    """Another process failed, and says why."""
 
 
 class Processes(Ranks):
     """One of several; `store` is where all can leave a word."""
 
     def __init__(self, launch: Launch, store: Store) -> None:
-        self.launch, self.rank, self.world, self._store = launch, launch.rank, launch.world, store
+        self.launch, self.rank, self.world = launch, launch.rank, launch.world
+        self.words = Words(launch.rank, launch.world, store)
         self._part = PartOfBatch()
-        self._words = 0
-        """Times that the first process did something alone."""
-        self._left = False
-        self._leaving: Callable[[], bool] = lambda: False
-
-    def __str__(self) -> str:
-        return f"process {self.rank} of {self.world}"
 
     def device(self, name: str, recorded: str) -> torch.device:
         found = same_device(name, recorded)
@@ -80,7 +62,7 @@ class Processes(Ranks):
         there = torch.cuda.device_count()
         if self.launch.local_rank >= there:
             raise UserError(
-                f"{self} is number {self.launch.local_rank} of this machine, which has {there} usable GPU(s); "
+                f"{self.words} is number {self.launch.local_rank} of this machine, which has {there} usable GPU(s); "
                 f"start at most --nproc-per-node {there}, or train with --device cpu"
             )
         torch.cuda.set_device(self.launch.local_rank)
@@ -90,7 +72,7 @@ class Processes(Ranks):
         return seed if self.first else int(np.random.SeedSequence([seed, self.rank]).generate_state(1)[0])
 
     def listen(self, stop: Callable[[], bool]) -> None:
-        self._leaving = stop
+        self.words.leaving = stop
 
     def require(self, config: Config) -> None:
         size = config.training.batch_size
@@ -187,42 +169,7 @@ class Processes(Ranks):
         return Wishes(*(heard > 0).tolist())
 
     def first_does(self, work: Callable[[], Any]) -> Any:
-        key = f"word/{self._words}"
-        self._words += 1
-        if not self.first:
-            return self._heard(key)
-        try:
-            value = work()
-        except BaseException as e:
-            with suppress(RuntimeError):
-                self._store.set(key, json.dumps({"stopped": isinstance(e, Stopped), "failed": True}))
-            raise
-        self._store.set(key, json.dumps({"value": value}))
-        return value
-
-    def _heard(self, key: str) -> Any:
-        """The first process's word under `key`, however long it takes."""
-        said = json.loads(self._wait(key))
-        if said.get("stopped"):
-            raise Stopped
-        if said.get("failed"):
-            raise ElsewhereFailed(f"{self}: process 0 failed and says why")
-        return said["value"]
-
-    def _wait(self, key: str, until: float = math.inf) -> bytes:
-        pause, asked = 0.01, math.inf
-        while True:
-            try:  # not `store.wait`, which prints a line whenever it has waited in vain
-                if self._store.check([key]):
-                    return bytes(self._store.get(key))
-            except RuntimeError as e:
-                raise self._lost(e) from e
-            now = time.monotonic()
-            asked = min(asked, now) if self._leaving() else math.inf
-            if now > min(until, asked + PATIENCE):  # who still works would have stopped by then
-                raise self._lost(RuntimeError(f"no word under {key}"))
-            time.sleep(pause)
-            pause = min(2 * pause, LOOK)
+        return self.words.first_does(work)
 
     def hand_out(self, model: PLEClusterAdaTT) -> None:
         for value in model.state_dict().values():
@@ -241,43 +188,14 @@ class Processes(Ranks):
         return own or None
 
     def alone(self) -> Ranks:
-        self.leave()
+        self.words.leave(SECONDS)
         return ONE if self.first else self
-
-    def leave(self) -> None:
-        """After what all do together: nobody goes while another still waits for an answer of its, and the first one, which
-        may hold the store, goes last."""
-        if self._left:
-            return
-        self._left, until = True, time.monotonic() + SECONDS
-        with suppress(RuntimeError, LostProcess, ElsewhereFailed):
-            self._store.set(f"ready/{self.rank}", "")
-            for rank in range(self.world):
-                self._wait(f"ready/{rank}", until)
-            self._store.set(f"left/{self.rank}", "")
-            for rank in range(1, self.world if self.first else 1):
-                self._wait(f"left/{rank}", until)
-
-    def fail(self, error: BaseException) -> None:
-        """Tell the others why this process ends."""
-        with suppress(RuntimeError):
-            self._store.set(FAILED, f"{self}: {' '.join(str(error).split()) or type(error).__name__}")
 
     def _call(self, work: Callable[[], Any]) -> None:
         try:
             work()
         except RuntimeError as e:
-            raise self._lost(e) from e
-
-    def _lost(self, error: RuntimeError) -> UserError:
-        """What became of the others, from the error of a collective."""
-        with suppress(RuntimeError):
-            if self._store.check([FAILED]):
-                return ElsewhereFailed(self._store.get(FAILED).decode())
-        return LostProcess(
-            f"{self}: another process died or does not answer; the same command with --resume goes on from the last checkpoint "
-            f"({' '.join(str(error).split())[:160]})"
-        )
+            raise self.words.lost(e) from e
 
 
 def _seconds() -> float:
@@ -305,11 +223,11 @@ def together(launch: Launch) -> Iterator[Processes]:
     ranks = Processes(launch, store)
     try:
         yield ranks
-        ranks.leave()
+        ranks.words.leave(SECONDS)
     except (LostProcess, ElsewhereFailed):
         raise
     except BaseException as e:
-        ranks.fail(e)
+        ranks.words.fail(e)
         raise
     finally:
         dist.destroy_process_group()
