@@ -38,7 +38,7 @@ from ple_model.training.launch import Launch, launched
 from ple_model.training.part_of_batch import PartOfBatch
 from ple_model.training.ranks import ONE, Ranks, Wishes
 from ple_model.training.session import LostProcess
-from ple_model.training.words import ElsewhereFailed, Words
+from ple_model.training.words import ElsewhereFailed, StoreWords
 
 SECONDS = 600.0
 """After which a silent process counts as lost, unless the environment sets another number (`VARIABLE`)."""
@@ -50,7 +50,7 @@ class Processes(Ranks):
 
     def __init__(self, launch: Launch, store: Store) -> None:
         self.launch, self.rank, self.world = launch, launch.rank, launch.world
-        self.words = Words(launch.rank, launch.world, store)
+        self.words = StoreWords(launch.rank, launch.world, store)
         self._part = PartOfBatch()
 
     def device(self, name: str, recorded: str) -> torch.device:

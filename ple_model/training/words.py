@@ -30,7 +30,7 @@ class ElsewhereFailed(UserError):
     """Another process failed, and says why."""
 
 
-class Words:
+class StoreWords:
     """Of process `rank` of `world`."""
 
     def __init__(self, rank: int, world: int, store: Store) -> None:
