@@ -30,17 +30,17 @@ def _frame(view: View) -> Frame | None:
     """
     if view.needs == "nothing":
         _remember()
-        ui.title(t(f"{view.name}.question"), anchor=False)
+        ui.title(t(view.heading), anchor=False)
         return None
     entries = state.entries()
     if not entries:
-        ui.title(t(f"{view.name}.question"), anchor=False)
+        ui.title(t(view.heading), anchor=False)
         no_runs()
         return None
     bar = st.container(horizontal=True, vertical_alignment="bottom", key="toolbar")
     with bar:
         entry, other_entry = toolbar(entries)
-    ui.title(t(f"{view.name}.question"), anchor=False)
+    ui.title(t(view.heading), anchor=False)
     if entry is None:
         ui.info(t("guard.choose"))
         return None
@@ -69,7 +69,7 @@ def _query() -> str:
 @contextmanager
 def _recorded(view: View) -> Iterator[None]:
     """What is drawn inside can be saved; a page that ends early is saved as it is."""
-    page, kept = Page(view.name, t(f"{view.name}.title"), t(f"{view.name}.question"), language()), recorder()
+    page, kept = Page(view.name, t(f"{view.name}.title"), t(view.heading), language()), recorder()
     kept.begin(page)
     try:
         yield

@@ -32,6 +32,13 @@ class View:
     icon: str
     needs: Needs
     render: Callable[[Frame], None]
+    asks: Callable[[], str] = lambda: "question"
+    """The string that heads the page, where what is chosen on it makes it another question than `NAME.question`."""
+
+    @property
+    def heading(self) -> str:
+        """The key of the question that the page answers now."""
+        return f"{self.name}.{self.asks()}"
 
 
 @cache

@@ -72,6 +72,8 @@ class ProjectionMap:
     default: tuple[float, float]
     explained: tuple[float, float]
     labels: tuple[str, ...]
+    rows: tuple[int, ...] = ()
+    """Number of each point among the rows that were given."""
 
 
 def projection_map(
@@ -90,7 +92,9 @@ def projection_map(
     share = values**2 / max(float((values**2).sum()), 1e-12)
     at = (embedding - mean) @ plane.T
     shown = tuple(str(labels[int(i)]) for i in real)
-    return ProjectionMap((x - mean) @ plane.T, (float(at[0]), float(at[1])), (float(share[0]), float(share[1])), shown)
+    return ProjectionMap(
+        (x - mean) @ plane.T, (float(at[0]), float(at[1])), (float(share[0]), float(share[1])), shown, tuple(real.tolist())
+    )
 
 
 def projection(info: ProjectionMap) -> go.Figure:
@@ -101,6 +105,7 @@ def projection(info: ProjectionMap) -> go.Figure:
         mine = np.array([v == label for v in info.labels])
         out.add_trace(
             kind(
+                ids=np.flatnonzero(mine).astype(str),
                 x=info.xy[mine, 0],
                 y=info.xy[mine, 1],
                 mode="markers",

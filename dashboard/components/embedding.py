@@ -48,7 +48,7 @@ def _progress(task: running.Drawing) -> None:
 def _map(frame: Frame, row: np.ndarray, xy: np.ndarray) -> None:
     columns = frame.store.filter_columns
     colour = ui.selectbox(t("map.colour"), columns, key="map_colour", bind="query-params", width=320)
-    inside = sampled(frame.store, [colour], frame.filters)
+    inside = sampled(frame.store, list(dict.fromkeys((colour, "customer_id"))), frame.filters)
     where = {int(r): i for i, r in enumerate(row)}
     at = np.array([where.get(int(frame.store.vectors["row"][i]), -1) for i in inside.index], dtype=int)
     order = np.random.default_rng(SEED).permutation(np.flatnonzero(at >= 0))[:DRAWN]
@@ -60,4 +60,5 @@ def _map(frame: Frame, row: np.ndarray, xy: np.ndarray) -> None:
         caption=t("map.help", n=f"{len(order):,}", colour=colour, seed=SEED),
         points=True,
         wide=True,
+        customers=[str(c) for c in inside.columns["customer_id"][order]],
     )

@@ -188,7 +188,7 @@ def evidence(frame: Frame, e: Explanation) -> None:
             [
                 {
                     t("why.feature"): _said(f.sentence_ko, f.sentence_en),
-                    t("why.value"): quantity(f.value, f.unit, _language()),
+                    t("why.value"): f.shown(_language()),
                     t("why.usual"): quantity(f.typical, f.unit, _language()),
                     t("why.unit"): maybe(f"edit.unit.{f.unit}", f.unit),
                     t("why.part"): f.contribution,
@@ -230,7 +230,8 @@ def _tables(e: Explanation) -> None:
                 }
                 for s in e.similar
             ]
-            table(pd.DataFrame(rows), "why-similar", title=t("why.similar"), height="content", customers=True)
+            whose = [s.customer_id for s in e.similar]
+            table(pd.DataFrame(rows), "why-similar", title=t("why.similar"), height="content", customers=whose)
     with right:
         rows = [
             {

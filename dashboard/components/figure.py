@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import streamlit as st
 
 from analysis.figures.style import GREY
 from dashboard import ui
+from dashboard.components import picked
 from dashboard.i18n import t
 from dashboard.i18n.sentences import label
 from dashboard.page import Figure, Table, current, record
@@ -64,12 +66,14 @@ def palette() -> list[str]:
 
 
 def show(
-    figure: Any, key: str, *, title: str, caption: str = "", points: bool = False, wide: bool = False, saved: str = ""
-) -> None:
+    figure: Any, key: str, *, title: str, caption: str = "", points: bool = False, wide: bool = False, saved: str = "",
+    customers: Sequence[str] | None = None,
+) -> None:  # fmt: skip
     """A titled figure in a card; the picture is saved as PNG from its own menu.
 
     For the saved page: `points`: its marks are single customers; `wide`: it takes the full width, as on the page; `saved`: its
-    title there, where the one on the screen names a customer.
+    title there, where the one on the screen names a customer. `customers`: whom each mark stands for, by the number among the
+    `ids` of its trace; those that are picked lead to their reasons.
     """
     with st.container(border=True, key=f"figure-{key}", gap="small"):
         ui.markdown(f"**{title}**")
@@ -77,12 +81,13 @@ def show(
             ui.caption(caption)
         figure.update_layout(title_text=None, margin={"l": 8, "r": 8, "t": 16, "b": 8}, colorway=palette() or None)
         figure.for_each_shape(_visible)
-        ui.plotly_chart(
-            localise(figure),
-            key=key,
-            config={**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}},
-            alt=title,
-        )
+        config = {**CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
+        if customers is None:
+            ui.plotly_chart(localise(figure), key=key, config=config, alt=title)
+        else:
+            config["modeBarButtonsToRemove"] = ["autoScale2d"]
+            event = ui.plotly_chart(localise(figure), key=key, config=config, alt=title, on_select="rerun")
+            picked.under(key, [customers[i] for i in picked.rows(figure, event)])
     record(Figure(key, figure, saved or title, caption, points, wide))
 
 
@@ -111,14 +116,16 @@ def table(
     title: str = "",
     caption: str = "",
     units: Mapping[str, str] | None = None,
-    customers: bool = False,
+    customers: bool | Sequence[str] = False,
+    task: str = "",
     static: bool = False,
     **options: Any,
 ) -> None:
     """A table with a CSV download beside its title.
 
-    `units`: by column, for the file. `customers`: its rows are single customers, so a saved page leaves it out. `static`: all
-    rows in full, the first column as the heads of the rows.
+    `units`: by column, for the file. `customers`: its rows are single customers, so a saved page leaves it out; given by id,
+    those that are picked lead to their reasons, for `task` where one is given. `static`: all rows in full, the first column as
+    the heads of the rows.
     """
     page, formats = current(), options.get("column_config") or {}
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
@@ -140,6 +147,12 @@ def table(
         ui.caption(caption)
     if static:
         ui.table(rows.set_index(rows.columns[0]))
+    elif not isinstance(customers, bool):
+        # the browser keeps which rows are picked by the key: of other customers it would be others
+        whose = zlib.crc32("\n".join(customers).encode())
+        options |= {"on_select": "rerun", "selection_mode": "multi-row"}
+        event = ui.dataframe(rows, hide_index=True, key=f"table-{key}-{whose:08x}", placeholder="–", **options)
+        picked.under(key, [customers[i] for i in event["selection"]["rows"] if i < len(customers)], task)
     else:
         ui.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)
-    record(Table(key, rows, title, caption, formats, units or {}, customers))
+    record(Table(key, rows, title, caption, formats, units or {}, customers is not False))

@@ -10,6 +10,7 @@ import streamlit as st
 
 from analysis.naming import said_name
 from dashboard import state, ui
+from dashboard.components import picked
 from dashboard.components.linked import begin_choice, end_choice
 from dashboard.frame import Frame, start_with
 from dashboard.i18n import language, t
@@ -29,7 +30,7 @@ def chosen(frame: Frame, task: str) -> str | None:
         t("why.order"), ORDERS, key="order", format_func=lambda o: t(f"why.order_{o}"), width=160, help=t("why.order_help")
     )
     order = end_choice("order", ORDERS[0])
-    wanted = _list()
+    wanted = _list() or picked.chosen()
     every = customers(frame, task, order, recommended, wanted)
     options = every[:LISTED]
     if "customer" not in st.session_state and "customer" not in st.query_params and options:

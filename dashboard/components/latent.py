@@ -152,4 +152,5 @@ def _rows(found: Sequence[TopRow], key: str, title: str) -> None:
         for r in found
     ]
     columns = [c for c in (rows[0] if rows else {}) if c != t("latent.quantile") or any(r.group for r in found)]
-    table(pd.DataFrame(rows, columns=columns), key, title=title, height=260, customers=True)
+    whose = [r.customer_id for r in found]
+    table(pd.DataFrame(rows, columns=columns), key, title=title, height=260, customers=whose)

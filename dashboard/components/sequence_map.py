@@ -53,7 +53,7 @@ def section(frame: Frame, learned: LearnedMap) -> None:
     require("seq_colour", columns, t("map.colour"))
     first = columns.index("segment") if "segment" in columns else 0
     colour = ui.selectbox(t("map.colour"), columns, index=first, key="seq_colour", bind="query-params", width=320)
-    rows = frame.store.rows(["row", colour], frame.filters)
+    rows = frame.store.rows(list(dict.fromkeys(("row", "customer_id", colour))), frame.filters)
     at = {int(r): i for i, r in enumerate(learned.row)}
     found = np.array([at.get(int(r), -1) for r in rows["row"]], dtype=int)
     mine = np.flatnonzero(found >= 0)[:DRAWN]
@@ -68,4 +68,5 @@ def section(frame: Frame, learned: LearnedMap) -> None:
         caption=t("sequences.map_help", n=f"{len(mine):,}", colour=colour),
         points=True,
         wide=True,
+        customers=[str(c) for c in rows["customer_id"][mine]],
     )

@@ -34,7 +34,7 @@ def section(frame: Frame, encoder: EncoderRun, found: CustomerSteps, learned: Le
         )
         rows = pd.DataFrame({t("sequences.neighbour"): shown, t("sequences.distance"): alike.distance})
         formats = {t("sequences.distance"): st.column_config.NumberColumn(format="%.2f", help=t("sequences.distance_help"))}
-        table(rows, "sequence-alike", customers=True, column_config=formats, height="content")
+        table(rows, "sequence-alike", customers=shown, column_config=formats, height="content")
     with left:
         title = t("sequences.warped", other=shown[int(which)])
         drawn = figures.warped(alike, found.steps, int(which))

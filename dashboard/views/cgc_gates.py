@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.figures import gates as figures
 from analysis.figures import training as history
 from dashboard import ui
-from dashboard.components import cards, compare, learned, put, whatif
+from dashboard.components import cards, compare, foremost, learned, put, whatif
 from dashboard.components.figure import show
 from dashboard.components.linked import require
 from dashboard.frame import Frame
@@ -46,6 +46,10 @@ def _cell(frame: Frame) -> None:
                 title=t("gates.history", task=task),
                 caption=t("gates.history_help"),
             )
+        foremost.section(
+            frame, f"g:{task}:{expert}", "gates-foremost", title=t("gates.foremost", task=task, expert=expert),
+            caption=t("gates.foremost_help"), number=t("gates.weight"), task=task,
+        )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="bottom"):
         factor = ui.number_input(t("gates.temperature"), 0.1, 20.0, 2.0, 0.5, key="temperature", bind="query-params", width=200)
         ui.button(

@@ -53,7 +53,7 @@ def _by(frame: Frame, by: str, modes: tuple[str, ...]) -> None:
 def _maps(frame: Frame) -> None:
     h, vectors = frame.statistics.hmm, frame.store.vectors
     assert h is not None
-    found = sampled(frame.store, ["segment", *(f"d:{m}" for m in h.modes)], frame.filters)
+    found = sampled(frame.store, ["segment", "customer_id", *(f"d:{m}" for m in h.modes)], frame.filters)
     for column, mode, default in zip(st.columns(len(h.modes), gap="small"), h.modes, h.embedding, strict=True):
         flags = found.columns[f"d:{mode}"].astype(bool)
         with column:
@@ -69,6 +69,7 @@ def _maps(frame: Frame) -> None:
                 title=t("hmm.map", mode=mode),
                 caption=t("hmm.map_help", n=f"{len(points.xy):,}"),
                 points=True,
+                customers=[str(found.columns["customer_id"][i]) for i in points.rows],
             )
 
 

@@ -12,7 +12,7 @@ from analysis.figures import uncertainty as figures
 from analysis.figures.gates import histogram
 from analysis.results.uncertainty import TaskUncertainty
 from dashboard import state, ui
-from dashboard.components import cards, compare, learned, put, skill
+from dashboard.components import cards, compare, foremost, learned, put, skill
 from dashboard.components.fallback import chooser
 from dashboard.components.figure import show, table
 from dashboard.components.linked import require
@@ -154,6 +154,10 @@ def render(frame: Frame) -> None:
     put.chosen(t("uncertainty.task"), task)
     skill.remark(frame, task)
     _task(frame, task)
+    foremost.section(
+        frame, f"u:{task}", "uncertainty-foremost", title=t("uncertainty.foremost", task=task),
+        caption=t("uncertainty.foremost_help"), number=t("why.uncertainty"), task=task,
+    )  # fmt: skip
     chooser(frame, task)
 
 

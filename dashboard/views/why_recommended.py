@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.explain.lookup import Undefined, default_task
 from analysis.results.explanation import Explanation
 from dashboard import state, ui
-from dashboard.components import explanation, find_customer, groups, plain, put, report
+from dashboard.components import explanation, find_customer, groups, picked, plain, put, report
 from dashboard.components.linked import begin_choice, end_choice, require
 from dashboard.frame import Frame
 from dashboard.i18n import language, t
@@ -16,6 +16,12 @@ from ple_model.errors import UserError
 
 READERS = ("full", "plain", "groups")
 """For an analyst, for a business reviewer, and all customers by group."""
+
+
+def _asks() -> str:
+    """Of one customer, of two side by side, or of groups."""
+    reader, beside = (st.session_state.get(k) or st.query_params.get(k) for k in ("reader", "beside"))
+    return "question_groups" if reader == "groups" else "question_two" if reader == "plain" and beside else "question"
 
 
 def _explained(frame: Frame, customer: str, task: str) -> Explanation | None:
@@ -34,6 +40,7 @@ def _explained(frame: Frame, customer: str, task: str) -> Explanation | None:
 
 def render(frame: Frame) -> None:
     tasks = frame.statistics.facts.tasks
+    picked.begin()
     require("why_task", tasks, t("why.task"))
     begin_choice("order", find_customer.ORDERS, find_customer.ORDERS[0], t("why.order"))
     begin_choice("reader", READERS, READERS[0], t("why.reader"))
@@ -69,4 +76,4 @@ def render(frame: Frame) -> None:
     explanation.evidence(frame, found)
 
 
-VIEW = View("why_recommended", "understand", 2, ":material/person_search:", "analysis", render)
+VIEW = View("why_recommended", "understand", 2, ":material/person_search:", "analysis", render, _asks)
