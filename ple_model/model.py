@@ -18,6 +18,7 @@ Names of parts and fields are the reference's (PLE-Cluster-adaTT technical refer
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -138,9 +139,11 @@ class PLEClusterAdaTT(ModelParts):
         return cluster_weights(ids, probs, inputs.present("cluster_probs"), n)
 
     def decode(
-        self, encoded: Encoded, intervention: Intervention | None = None, *, sae: bool = True, evidential: bool = True
-    ) -> PLEClusterOutput:
-        """Gates, basket, transfer and towers from encoded customers; cheap. `intervention` changes what happens on the way."""
+        self, encoded: Encoded, intervention: Intervention | None = None, *, sae: bool = True, evidential: bool = True,
+        task: str | None = None,
+    ) -> PLEClusterOutput:  # fmt: skip
+        """Gates, basket, transfer and towers from encoded customers; cheap. `intervention` changes what happens on the way.
+        `task`: only its tower and those that it receives from; others are not in the output."""
         what_if = intervention if intervention is not None else Intervention()
         self.check(what_if)
         if what_if.features:
@@ -167,8 +170,14 @@ class PLEClusterAdaTT(ModelParts):
         transfer: dict[str, Tensor] = {}
         tower_inputs: dict[str, Tensor] = {}
         task_first = experts.transpose(0, 1)
-        for level, names in enumerate(self.levels):
+        wanted = self.task_names if task is None else self.sources[task]
+        for level, every in enumerate(self.levels):
             index: Tensor = getattr(self, f"_level_{level}")
+            names = [n for n in every if n in wanted]
+            if len(names) < len(every):
+                if not names:
+                    continue
+                index = index[[i for i, n in enumerate(every) if n in wanted]]
             x = task_first.index_select(0, index)  # [tasks of the level, B, O]
             if level > 0:  # every task of a later level has at least one source
                 x = x + torch.stack([self._received(n, predictions, transfer, what_if) for n in names]).to(x.dtype)
@@ -181,7 +190,7 @@ class PLEClusterAdaTT(ModelParts):
         seen = experts.detach() if self.config.evidential.detach_input else experts
         evidence: dict[str, EvidentialOutput] = self.evidential(seen) if evidential and self.evidential is not None else {}
 
-        names = self.task_names
+        names = [n for n in self.task_names if n in predictions]
         return PLEClusterOutput(
             predictions={n: predictions[n] for n in names},
             logits={n: logits[n] for n in names},
@@ -190,13 +199,22 @@ class PLEClusterAdaTT(ModelParts):
             shared_concat=shared,
             hmm_projected=hmm,
             encoder_outputs=encoder_outputs,
-            task_expert=dict(zip(names, experts.unbind(1), strict=True)),
+            task_expert=dict(zip(self.task_names, experts.unbind(1), strict=True)),
             transfer=transfer,
             tower_inputs={n: tower_inputs[n] for n in names},
             encoded=encoded,
             sae=sae_out,
             evidential=evidence,
         )
+
+    @cached_property
+    def sources(self) -> dict[str, frozenset[str]]:
+        """task -> itself and all that it receives from, by way of others too."""
+        found: dict[str, frozenset[str]] = {}
+        for names in self.levels:
+            for name in names:
+                found[name] = frozenset({name}).union(*(found[e.source] for e in self.edges if e.target == name))
+        return found
 
     def check(self, what_if: Intervention) -> None:
         """`UserError` if it names something that this model does not have."""

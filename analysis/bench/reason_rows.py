@@ -35,6 +35,10 @@ class Places:
     shown: dict[str, list[int]] = field(default_factory=dict)
     either: dict[str, list[int]] = field(default_factory=dict)
     chance: list[tuple[float, ...]] = field(default_factory=list)
+    weighs: list[bool] = field(default_factory=list)
+    """[customers] whether all inputs of the true causes together move the prediction by as much as the third reason shown."""
+    named: list[list[tuple[str, ...]]] = field(default_factory=list)
+    """[customers] the inputs of the first three reasons that pages show."""
     tests: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
     """method -> by customer (deletion, insertion, infidelity, sensitivity, likeness)."""
 
@@ -55,16 +59,19 @@ def rows(places: Mapping[str, Places]) -> list[Row]:
     if not used:
         return []
     methods = list(next(iter(used.values())).shown)
-    found = [_share(f"all tasks, {m}", list(used.values()), m, WANTED if m == methods[0] else None) for m in (*methods, CHANCE)]
+    found = [
+        share_row(f"all tasks, {m}", list(used.values()), m, WANTED if m == methods[0] else None) for m in (*methods, CHANCE)
+    ]
     for task, p in used.items():
-        found += [_share(f"{task}, {m}", [p], m, WANTED if m == methods[0] else None) for m in (*methods, CHANCE)]
+        found += [share_row(f"{task}, {m}", [p], m, WANTED if m == methods[0] else None) for m in (*methods, CHANCE)]
     found += [_against(list(used.values()), m, methods[0]) for m in methods[1:]]
     found += [_faith(list(used.values()), m) for m in methods if any(p.tests.get(m) for p in used.values())]
     found += [_cause(c, task, p, methods[0]) for task, p in used.items() for c in sorted({x for cs in p.causes for x in cs})]
     return found
 
 
-def _share(measure: str, places: Sequence[Places], method: str, target: Target | None) -> Row:
+def share_row(measure: str, places: Sequence[Places], method: str, target: Target | None) -> Row:
+    """The share of questions whose true cause is among the first reasons by this method, of one task or of several."""
     first: dict[int, tuple[float, float, float]] = {}
     for k in FIRST:
         hits = [p.hits(method, k) for p in places]

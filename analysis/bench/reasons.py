@@ -5,7 +5,8 @@ Every method of attribution goes through the same code as on pages: columns in r
 that say the same taken together, derived inputs by family, ordered by `analysis.explain.reasons.reasons`. A customer counts
 as a hit at k if one of the first k reasons for the prediction names a true cause; *either side*: of the first k reasons for
 and against it, by size. A true cause that no input can express is a miss, and how many there were is reported. `chance` is
-exact: the customer's own reasons in random order.
+exact: the customer's own reasons in random order. Whether the model uses the cause at all is measured apart (`uses`): where it
+does not, no attribution can name it.
 
 Faithfulness is the product's own (`analysis.explain.faithful`: deletion and insertion against random orders, infidelity
 relative to predicting no change, likeness to the attributions of a model with fresh weights), and sensitivity (Yeh et al.
@@ -27,6 +28,8 @@ import torch
 from analysis.bench.attributions import METHODS, Method, Question, moved
 from analysis.bench.planted import Planted, rank, true_causes
 from analysis.bench.reason_rows import FIRST, Places, rows
+from analysis.bench.use_rows import use_rows
+from analysis.bench.uses import measure_uses, weighs
 from analysis.engine.attribution import Tensors
 from analysis.engine.explainer import Explainer, single
 from analysis.engine.reference import Path as InputPath
@@ -50,6 +53,8 @@ from ple_model.ticker import counter
 CUSTOMERS = 500
 RADIUS, DRAWS = 0.02, 2
 """Of the sensitivity: how far a column moves at most, and how often."""
+WEIGHED = 3
+"""Of so many reasons the true cause should be one."""
 ORDERS = 8
 """Random orders that deletion and insertion are held against."""
 
@@ -71,7 +76,9 @@ def run(settings: Settings) -> list[Row]:
         found, planted, tasks, {n: METHODS[n] for n in names}, customers=settings.pick(settings.customers or CUSTOMERS, 4),
         tested=settings.tested, seed=settings.seed, progress=True,
     )  # fmt: skip
-    return [*rows(places), *without]
+    asked = {t: sorted({c for cs in p.causes for c in cs}) for t, p in places.items() if p.customers}
+    uses = measure_uses(Explainer.cached(found), found.sample(), planted, asked, settings.seed)
+    return [*rows(places), *use_rows(places, uses), *without]
 
 
 def _chosen(option: str, names: Sequence[str], known: Mapping[str, object] | Sequence[str]) -> list[str]:
@@ -174,12 +181,17 @@ def _customer(
         difference = case.default.difference
         sign = 1.0 if target is not None or difference >= 0 else -1.0
         subject = Subject(task, spec.title, "", spec.kind != "regression", spec.unit)
+        heard = weighs(explainer, path, case.score, causes)
         faith = len(into.customers) <= tested
         for name, method in methods.items():
             values = method(case)
             sources, groups = _told(case, data, barred, values)
             sides = [reasons(sources, groups, subject, s, FIRST[-1], alike=alike) for s in (sign, -sign)]
             both = sorted((r for side in sides for r in side), key=lambda r: -abs(r.contribution))
+            if name == next(iter(methods)):
+                least = abs(sides[0][:WEIGHED][-1].contribution) if sides[0] else 0.0
+                into.weighs.append(heard >= least)
+                into.named.append([r.sources for r in sides[0][:WEIGHED]])
             into.shown.setdefault(name, []).append(rank(causes, [r.sources for r in sides[0]]) or 0)
             into.either.setdefault(name, []).append(rank(causes, [r.sources for r in both[: FIRST[-1]]]) or 0)
             if faith:

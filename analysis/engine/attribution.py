@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +54,7 @@ class Attribution:
         return abs(self.total - self.difference) / scale
 
 
+@lru_cache(maxsize=16)
 def quadrature(nodes: int) -> tuple[Tensor, Tensor]:
     """(positions in (0, 1), weights that sum to 1), float64 [nodes]."""
     t, w = np.polynomial.legendre.leggauss(nodes)
