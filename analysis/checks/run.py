@@ -132,7 +132,7 @@ def _unseen(module: str, tensors: dict[str, TensorChange]) -> bool:
 
 def _customers(w: Written, t: Thresholds) -> Finding:
     """The stored customers that are others, by the columns that changed. What moves no prediction and no label is a note."""
-    inputs = [p for p in w.sample_parts if not p.startswith(("y_", "raw:"))]
+    inputs = [p for p in w.sample_parts if not p.startswith(("y_", "raw:", "months:")) and p != "empty"]
     labels = [p for p in w.sample_parts if p.startswith("y_")]
     named = _listed((*inputs, *labels) or w.sample_parts)
     told = [v for k, v in w.sample_effect.items() if k.startswith("predictions.")]

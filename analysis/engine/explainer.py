@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
+from analysis.engine.beside_rows import beside_rows
 from analysis.engine.encoded import concat_encoded, rows_alone
 from analysis.engine.population import Population
 from analysis.engine.reference import Path, Reference
@@ -26,6 +27,7 @@ from analysis.engine.score import Score, answer, distance, shown
 from analysis.fingerprint import files_mark
 from analysis.kept import Kept
 from ple_model.batch import PLEClusterInput
+from ple_model.data.dataset.columns import EMPTY
 from ple_model.finite import require_finite_inputs
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded
@@ -52,7 +54,8 @@ class Explainer:
         self.targets: Mapping[str, Tensor] = batch.inputs.targets or {}
         pieces = [batch.inputs.rows(slice(i, i + CHUNK)) for i in range(0, len(batch), CHUNK)]
         self.reference = Reference.of(pieces)
-        self.peers = Population.of(pieces)
+        empty = None if sample.own else beside_rows(sample, EMPTY, self.customers, self.cutoffs)
+        self.peers = replace(Population.of(pieces), empty=empty)
         with torch.no_grad():
             self.encoded = concat_encoded([rows_alone(self.model.encode(p), slice(None)) for p in pieces])
         self._lock = threading.Lock()
@@ -63,6 +66,17 @@ class Explainer:
         data = sample if sample is not None else run.sample()
         key = (files_mark(run.path), data.path, data.manifest.fingerprint)
         return _KEPT.get(key, lambda: Explainer(run, run.model(), data))
+
+    @cached_property
+    def latest(self) -> NDArray[np.bool_]:
+        """[rows] whether a row is the latest of its customer: who has several cut-offs is one customer in a count of them."""
+        last: dict[str, int] = {}
+        for i, (customer, cutoff) in enumerate(zip(self.customers, self.cutoffs, strict=True)):
+            if customer not in last or cutoff > self.cutoffs[last[customer]]:
+                last[customer] = i
+        found = np.zeros(len(self.customers), dtype=bool)
+        found[list(last.values())] = True
+        return found
 
     @cached_property
     def population(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64] | None]]:
@@ -103,7 +117,7 @@ class Explainer:
         own = self.model if model is None else model
 
         def value(tensors: Tensors) -> Tensor:
-            return score(own.decode(own.encode(path.inputs(tensors)), sae=False, evidential=False))
+            return score(own.decode(own.encode(path.inputs(tensors)), sae=False, evidential=False, task=score.task))
 
         if nodes is not None:
             found = integrate(value, path.limits, path.starts, nodes, method=method)
@@ -146,7 +160,7 @@ class Explainer:
             )  # fmt: skip
 
         def value(tensors: Tensors) -> Tensor:
-            return score(self.model.decode(assemble(tensors), sae=False, evidential=False))
+            return score(self.model.decode(assemble(tensors), sae=False, evidential=False, task=score.task))
 
         def both(e: Encoded) -> Tensors:
             found = (e.shared_concat, *(e.hmm_projected[m] for m in modes), e.cluster_embedding, e.cluster_weights)
@@ -165,7 +179,8 @@ class Explainer:
         with torch.no_grad():
             for i in range(0, len(keep), CHUNK):
                 inputs = path.inputs(path.mix(keep[i : i + CHUNK]))
-                found.append(score(self.model.decode(self.model.encode(inputs), sae=False, evidential=False)))
+                encoded = self.model.encode(inputs)
+                found.append(score(self.model.decode(encoded, sae=False, evidential=False, task=score.task)))
         return np.asarray(torch.cat(found).double().numpy())
 
     # --- neighbours

@@ -29,6 +29,8 @@ class Population:
     cluster: NDArray[np.int64]
     fields: dict[str, NDArray[np.float32]]
     present: dict[str, NDArray[np.bool_]]
+    empty: NDArray[np.bool_] | None = None
+    """[n, columns] where a column has nothing to say of a row and reads as its middle; None where that was not kept."""
 
     FIELDS = (*(f"hmm_{m}" for m in HMM_MODES), "collaborative_features", "cluster_probs")
 
@@ -53,6 +55,11 @@ class Population:
 
     def __len__(self) -> int:
         return len(self.features)
+
+    def said(self, column: int) -> NDArray[np.bool_]:
+        """[n] rows of which a column says anything."""
+        there = self.parts[self.part_of(column)]
+        return there if self.empty is None else there & ~self.empty[:, column]
 
     def part_of(self, column: int) -> str:
         return next(p for p, where in self.columns.items() if where.start <= column < where.stop)

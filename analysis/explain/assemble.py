@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -104,6 +105,9 @@ class Assembly:
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
+        told_by = partial(
+            reasons, sources, groups, subject, teller=teller, alike=teller.alike, beside=teller.beside, cell=teller.cell
+        )
         told, size = sums(sources, groups, teller.alike)
         held = barred.split(path.fields, found.values, path.fields, size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
@@ -129,11 +133,11 @@ class Assembly:
             offers=offers,
             predictions=tuple(p for p in self._predictions(output) if self._learned(p.task) and p.task not in undefined),
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
-            reasons=reasons(sources, groups, subject, sign, FOR, teller=teller, alike=teller.alike, beside=teller.beside),
-            against=reasons(sources, groups, subject, -sign, AGAINST, teller=teller, alike=teller.alike, beside=teller.beside),
+            reasons=told_by(sign, FOR),
+            against=told_by(-sign, AGAINST),
             compared=("", "") if teller.similar is None else teller.similar.who(),
             groups=_ranked(shown, _group_title, lambda g: GROUP if g == GROUP else "field" if g in path.fields else "part"),
-            features=every[:30],
+            features=tuple(replace(f, value=np.nan) if teller.cell(f.name) == "nothing" else f for f in every[:30]),
             experts=self._experts(expert_names, experts.values),
             experts_typical=experts.baseline,
             concepts=self._concepts(encoded, experts.gradients[0], experts.values[0]),

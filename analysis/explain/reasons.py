@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.hours import hours_said
-from analysis.explain.origin.told import CIRCLE, OriginSentence, level, never, sentence_said, topic_of
+from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, level, never, sentence_said, topic_of
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.naming import said_name
@@ -32,6 +32,15 @@ Alike = Callable[[str], Iterable[str]]
 """The columns that say the same as one, itself included."""
 Beside = Callable[[str, Language], str]
 """How the customer's value in a column stands among those of similar customers; empty where there is nothing to say."""
+
+
+CellOf = Callable[[str], Cell]
+"""How the customer's value in a column is to be read."""
+
+
+def as_read(name: str) -> Cell:
+    """Every column has the value that it reads."""
+    return "value"
 
 
 def alone(name: str, language: Language) -> str:
@@ -85,16 +94,16 @@ def feature_contributions(
 def reasons(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], subject: Subject, sign: float, limit: int = FOR,
     *, teller: Teller = lambda topic, value: None, alike: Alike = lambda name: (name,),
-    beside: Beside = alone,
+    beside: Beside = alone, cell: CellOf = as_read,
 ) -> tuple[Reason, ...]:  # fmt: skip
     """The strongest reasons whose contribution has the sign of `sign`."""
     candidates: list[tuple[float, Callable[[], Reason]]] = []
-    for leader, together, value in merged(features, alike):
+    for leader, together, value in merged(features, alike, cell):
         if value * sign > 0:
             hour = (
                 partial(of_hour, [f for f in features if f.name in together], subject) if CIRCLE.search(leader.name) else None
             )
-            candidates.append((abs(value), hour or partial(of_features, leader, together, value, subject, beside)))
+            candidates.append((abs(value), hour or partial(of_features, leader, together, value, subject, beside, cell)))
     for topic, (members, value) in topics(groups).items():
         if value * sign > 0:
             candidates.append((abs(value), partial(of_topic, topic, members, value, subject, teller)))
@@ -108,9 +117,11 @@ def sums(features: Sequence[FeatureContribution], groups: Mapping[str, float], a
     return float(sum(values)), float(sum(map(abs, values)))
 
 
-def merged(features: Sequence[FeatureContribution], alike: Alike) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
+def merged(
+    features: Sequence[FeatureContribution], alike: Alike, cell: CellOf = as_read
+) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
     """(who speaks, whose contributions are taken together, their sum): columns that say the same are one reason. The strongest
-    of those that pull the way of the sum speaks."""
+    of those that pull the way of the sum speaks, one whose value is known before others."""
     open_ = {f.name: f for f in features if f.part not in OPAQUE}
     found = []
     for f in list(open_.values()):
@@ -119,6 +130,9 @@ def merged(features: Sequence[FeatureContribution], alike: Alike) -> list[tuple[
         together = [open_.pop(n) for n in dict.fromkeys((f.name, *alike(f.name))) if n in open_]
         value = sum(x.contribution for x in together)
         leader = max(together, key=lambda x: x.contribution * np.sign(value))
+        if cell(leader.name) != "value":
+            known = [x for x in together if x.contribution * value > 0 and cell(x.name) == "value"]
+            leader = max(known, key=lambda x: x.contribution * np.sign(value), default=leader)
         found.append((leader, tuple(x.name for x in together), value))
     return found
 
@@ -134,10 +148,11 @@ def topics(groups: Mapping[str, float]) -> dict[str, tuple[tuple[str, ...], floa
 
 
 def of_features(
-    f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject, beside: Beside = alone
-) -> Reason:
+    f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject, beside: Beside = alone,
+    cell: CellOf = as_read,
+) -> Reason:  # fmt: skip
     """`of_feature` for all columns that say the same: their sum, in the words of one."""
-    return replace(of_feature(replace(f, contribution=contribution), subject, beside), sources=together)
+    return replace(of_feature(replace(f, contribution=contribution), subject, beside, cell(f.name)), sources=together)
 
 
 def of_hour(parts: Sequence[FeatureContribution], subject: Subject) -> Reason:
@@ -159,7 +174,7 @@ def of_topic(topic: str, members: tuple[str, ...], contribution: float, subject:
     return Reason(en, ko, members, contribution, told.through)
 
 
-def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone) -> Reason:
+def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone, cell: Cell = "value") -> Reason:
     """`Days since the last purchase: 12 days, where the median is 34 days (below that of 80% of similar customers); this
     raises ... by 3.2 points.`"""
 
@@ -168,12 +183,18 @@ def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone)
         if f.unit == CATEGORY:  # its sentence holds the values
             return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
         column, placed = sentence_said(sentence, language), beside(f.name, language)
+        if cell == "nothing":
+            typical = never(sentence, f.typical, language) or plain_quantity(f.typical, f.unit, language)
+            key = "nothing" if level(0, 1, f.unit) is None else "nothing_level"
+            return phrase(f"reason.{key}", language, column=column, typical=typical, effect=effect)
         if (side := level(f.value, f.typical, f.unit)) is not None:
             said_level = phrase(f"origin.{side}", language)
             if placed:
                 said_level = phrase("reason.placed", language, said=said_level, beside=placed)
             return phrase("reason.level", language, column=column, level=said_level, effect=effect)
         own, typical = (never(sentence, v, language) or plain_quantity(v, f.unit, language) for v in (f.value, f.typical))
+        if cell != "value" and not never(sentence, f.value, language):
+            own = phrase(f"reason.{cell}", language, value=own)
         if placed and not never(sentence, f.value, language):  # a share of days says nothing of who had none at all
             return phrase(
                 "reason.feature_beside", language, column=column, own=own, typical=typical, beside=placed, effect=effect

@@ -115,7 +115,7 @@ def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
     rows = "".join(
         f"<tr><td>{_e(statement(f.sentence_ko if language == 'ko' else f.sentence_en, language))}"
         f"<br><small>{_e(f.name)}</small></td>"
-        f"<td class=n>{_e(quantity(f.value, f.unit, language))}</td>"
+        f"<td class=n>{_e(f.shown(language))}</td>"
         f"<td class=n>{_e(quantity(f.typical, f.unit, language))}</td>"
         f"<td class=n>{_signed(found, f.contribution, language)}</td></tr>"
         for f in found.features[:10]

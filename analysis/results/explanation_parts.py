@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -84,6 +85,10 @@ class FeatureContribution:
     contribution: float
     sentence_en: str
     sentence_ko: str
+
+    def shown(self, language: Language) -> str:
+        """The customer's value with its unit; a dash where there is none."""
+        return "–" if math.isnan(self.value) else quantity(self.value, self.unit, language)
 
 
 @dataclass(frozen=True)

@@ -69,13 +69,15 @@ class Clusters:
 
     @cached_property
     def ranks(self) -> dict[int, Array]:
-        """Columns that have words -> rank of every row among all, from 0 to 1."""
+        """Columns that have words -> rank from 0 to 1 of every row of which the column says anything, 0.5 of others."""
         from scipy.stats import rankdata  # late: scipy
 
         found = {}
         for name in {k.split(".")[1] for k in catalogue("en") if k.startswith("trait.")}:
             if (column := self.schema.index.get(name)) is not None:
-                found[column] = (rankdata(self.peers.features[:, column]) - 0.5) / len(self.peers)
+                here = self.peers.said(column)
+                found[column] = np.full(len(self.peers), 0.5)
+                found[column][here] = (rankdata(self.peers.features[here, column]) - 0.5) / max(int(here.sum()), 1)
         return found
 
     def traits(self, cluster: int) -> tuple[Trait, ...]:
@@ -85,7 +87,7 @@ class Clusters:
             return ()
         scored = []
         for column, rank in self.ranks.items():
-            here = self.peers.parts[self.peers.part_of(column)]
+            here = self.peers.said(column)
             if (members & here).sum() >= MEMBERS:
                 level = float(rank[members & here].mean())
                 key = f"trait.{self.schema.columns[column].name}.{'more' if level > 0.5 else 'less'}"
@@ -159,7 +161,7 @@ class Clusters:
 
     def _is_so(self, trait: Trait, features: NDArray[np.float32]) -> bool:
         """A mark of the cluster is said only of a customer who has it: beyond the middle of all customers."""
-        here = self.peers.parts[self.peers.part_of(trait.column)]
+        here = self.peers.said(trait.column)
         middle = float(np.median(self.peers.features[here, trait.column]))
         own = float(features[trait.column])
         return own > middle if trait.more else own < middle

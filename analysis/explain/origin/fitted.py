@@ -7,12 +7,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from analysis.engine.beside_rows import beside_rows
 from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.states import States
 from analysis.explain.origin.weeks import DAYS, Weeks
 from ple_model.data.build.artifacts import read_gmm, read_hmm, read_scale
+from ple_model.data.dataset.columns import MONTHS_OF
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.derived.encoder import WeekEncoder
 from ple_model.data.derived.hmm import N_STATES
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from analysis.engine.explainer import Explainer
+    from ple_model.data.dataset.reader import Dataset
 
 SAMPLED = 512
 """Sampled customers among whom those to compare weeks with are sought."""
@@ -55,9 +59,15 @@ def states_of(explainer: Explainer, mode: str) -> States | None:
         return None
     if field not in explainer.peers.fields or len(model.start) != N_STATES:
         return None
-    there = explainer.peers.present[field]
+    there = explainer.peers.present[field] & explainer.latest
     counts = np.bincount(explainer.peers.fields[field][there, :N_STATES].argmax(1), minlength=N_STATES)
     return States(mode, model, counts / max(int(there.sum()), 1), explainer.model.context.unit(UNKNOWN))
+
+
+def months_of(data: Dataset, customer: str, cutoff: str, mode: str) -> NDArray[np.int64] | None:
+    """[12] the states of a customer's months before a cut-off, the newest last; None where the dataset does not hold them."""
+    found = beside_rows(data, MONTHS_OF + mode, [customer], [cutoff])
+    return None if found is None or (found < 0).any() else np.asarray(found[0], dtype=np.int64)
 
 
 @lru_cache(maxsize=2)

@@ -16,15 +16,18 @@ NEAR = 50
 
 def of_graph(
     peers: Population, customers: list[str], customer: str, own: NDArray[np.float32], labels: Tensor | None, kind: str,
-    target: int | None, value: float,
+    target: int | None, value: float, latest: NDArray[np.bool_] | None = None,
 ) -> OriginSentence | None:  # fmt: skip
     """The share of the 50 customers of the sample nearest to `own` [64] (by cosine) who did what is explained, beside that of
-    all; None where labels are unknown, or where these shares do not point the way the contribution does."""
+    all; `latest` [rows]: those to choose from, one a customer. None where labels are unknown, or where these shares do not
+    point the way the contribution does."""
     field = "collaborative_features"
     if labels is None or labels.dim() != 1 or kind not in ("binary", "multiclass") or field not in peers.fields:
         return None
     y = labels.numpy()
     others = np.array([c != customer for c in customers])
+    if latest is not None:
+        others &= latest
     known = np.flatnonzero(peers.present[field] & others & (y >= 0))
     if len(known) < 2 * NEAR:
         return None

@@ -29,7 +29,8 @@ ROUNDED = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class SimilarCustomers:
-    """Rows [n] of the sample of the customer's cluster, without the customer; `traits` are what sets the cluster apart."""
+    """Rows [n] of the sample of the customer's cluster, without the customer and one of each other; `traits` are what sets the
+    cluster apart."""
 
     peers: Population
     rows: NDArray[np.int64]
@@ -38,10 +39,13 @@ class SimilarCustomers:
 
     @staticmethod
     def of(
-        peers: Population, customers: list[str], customer: str, cluster: int, normalizer: Normalizer, traits: tuple[Trait, ...]
-    ) -> SimilarCustomers | None:
-        """None where the sample holds too few of them to compare with."""
+        peers: Population, customers: list[str], customer: str, cluster: int, normalizer: Normalizer, traits: tuple[Trait, ...],
+        latest: NDArray[np.bool_] | None = None,
+    ) -> SimilarCustomers | None:  # fmt: skip
+        """`latest` [rows]: those to choose from, one a customer. None where there are too few of them to compare with."""
         others = np.array([c != customer for c in customers])
+        if latest is not None:
+            others &= latest
         rows = np.flatnonzero((peers.cluster == cluster) & others)
         return None if len(rows) < MEMBERS else SimilarCustomers(peers, rows, normalizer, traits)
 
@@ -51,7 +55,7 @@ class SimilarCustomers:
 
     def values(self, column: int) -> Array:
         """What those of them have in a column who have its part at all, in real units."""
-        there = self.peers.parts[self.peers.part_of(column)][self.rows]
+        there = self.peers.said(column)[self.rows]
         found: Array = self._values[there, column]
         return found
 

@@ -2,8 +2,9 @@
 holds.
 
 The daily states can be followed back: the customer's own days, filtered again, must end in the stored posterior; then the days
-since the state last changed are known. Of the monthly ones the run keeps the latest month's alone: for how long such a state
-lasts is that of the fitted transitions.
+since the state last changed are known. Of the monthly ones a dataset keeps the most probable sequence of twelve months: where
+it ends in the state that the posterior names, said is for how many months it has held and what the months before it were like.
+Older datasets do not hold it; for how long such a state lasts on average is that of the fitted transitions.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ LEAST = 0.05
 OWN = {"lifecycle": ("purchase_count_28d", "spend_28d", "session_count_28d"),
        "behavior": ("avg_ticket_28d", "weekend_share_28d", "overnight_share_28d")}  # fmt: skip
 """The customer's own columns that stand beside a monthly state."""
+COUNTED = ("spend", "purchases", "active_days", "sessions")
+"""More of these is a busier month."""
 LOGGED = ("spend", "purchases", "sessions", "deposit_in", "merchants", "mean_amount")
 
 
@@ -84,7 +87,27 @@ class States:
         """Steps that a customer stays in the state on average."""
         return float(1 / max(1 - self.model.transition[state, state], 1e-3))
 
-    def told(self, stored: NDArray[np.float32], days: Days | None, columns: Columns, value: float) -> OriginSentence | None:
+    def turned(self, before: int, now: int) -> str:
+        """`quieter` or `busier` where every count and amount of the months says so, else `other`."""
+        names = [n for n in self.emissions(now) if n in COUNTED]
+        steps = {float(np.sign(self.emissions(now)[n] - self.emissions(before)[n])) for n in names}
+        return "quieter" if steps == {-1.0} else "busier" if steps == {1.0} else "other"
+
+    def _kind(self, state: int, clear: str, months: NDArray[np.int64] | None) -> tuple[str, int, int]:
+        """(phrase, months in a row in this state, the state before them): of the latest month alone where no more is known."""
+        if months is None or months[-1] != state:
+            return f"month_{clear}", 1, state
+        other = np.flatnonzero(months != state)
+        if not len(other):
+            return f"months_all_{clear}", len(months), state
+        held, before = len(months) - 1 - int(other[-1]), int(months[other[-1]])
+        return f"months_{'one' if held == 1 else 'some'}_{clear}", held, before
+
+    def told(
+        self, stored: NDArray[np.float32], days: Days | None, columns: Columns, value: float,
+        months: NDArray[np.int64] | None = None,
+    ) -> OriginSentence | None:  # fmt: skip
+        """`months` [12]: the customer's most probable states, the newest last; None where they are not known."""
         state = int(stored[:N_STATES].argmax())
         clear = "is" if float(stored[state]) >= CLEAR else "nearest"
         if self.mode == "journey":
@@ -96,12 +119,14 @@ class States:
                 for x in LANGUAGES
             )
             return OriginSentence(en, ko, ((f"state_{state}", value), (REST, 0.0)))
+        kind, held, before = self._kind(state, clear, months)
         own = [i for n in OWN[self.mode] if (i := columns.schema.index.get(n)) is not None and columns.known[i]]
 
         def said(language: Language) -> str:
             text = phrase(
-                f"origin.state.month_{clear}", language, state=self.said(state, language), share=f"{self.share[state]:.0%}",
-                months=number(self.lasts(state)),
+                f"origin.state.{kind}", language, state=self.said(state, language), share=f"{self.share[state]:.0%}",
+                months=number(self.lasts(state)), n=held, before=self.said(before, language),
+                turned=phrase(f"origin.state.turned.{self.turned(before, state)}", language),
             )  # fmt: skip
             facts = ("; " if language == "en" else ", ").join(columns.fact(i, language) for i in own)
             return (

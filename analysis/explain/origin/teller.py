@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.engine.attribution import Attribution
+from analysis.engine.beside_rows import beside_rows
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
 from analysis.explain.origin.alike import alike
 from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
-from analysis.explain.origin.fitted import clusters_of, days_of, scale_of, states_of, weeks_of
+from analysis.explain.origin.fitted import clusters_of, days_of, months_of, scale_of, states_of, weeks_of
 from analysis.explain.origin.peers import of_graph
 from analysis.explain.origin.shapes import of_shape
 from analysis.explain.origin.similar import SimilarCustomers
-from analysis.explain.origin.told import Columns, OriginSentence, of_part
+from analysis.explain.origin.told import Cell, Columns, OriginSentence, of_part
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.explain.origin.weeks import of_weeks, untold
 from analysis.i18n import phrase
 from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.columns import EMPTY
 from ple_model.data.dataset.normalize import CLIP, RAW
 from ple_model.data.dataset.reader import Dataset
 from ple_model.money import UNKNOWN
@@ -83,7 +85,8 @@ class Teller:
         clusters = None if self.schema.own else clusters_of(e)
         cluster = int(customer.cluster_ids[0])
         traits = () if clusters is None else tuple(t for t in clusters.traits(cluster) if not self.barred[t.column])
-        return SimilarCustomers.of(e.peers, e.customers, self.batch.customer_id[0], cluster, self.data.normalizer(), traits)
+        who, normalizer = self.batch.customer_id[0], self.data.normalizer()
+        return SimilarCustomers.of(e.peers, e.customers, who, cluster, normalizer, traits, e.latest)
 
     def beside(self, name: str, language: Language) -> str:
         """How the customer's value in a column stands among those of similar customers; empty where there is nothing to say."""
@@ -98,8 +101,27 @@ class Teller:
         for part, where in self.path.customer.parts.items():
             known[where] = part_key(part) not in self.path.absent
         known &= (np.abs(read[0]) < CLIP) | (normalizer.kind == RAW)  # beyond the clip the value itself is not known
+        if self.empty is not None:
+            known &= ~self.empty
         known &= ~self.barred
         return Columns(self.schema, normalizer.inverse(read)[0], normalizer.inverse(self.path.starts[at].numpy())[0], known)
+
+    @cached_property
+    def empty(self) -> NDArray[np.bool_] | None:
+        """[columns] that have nothing to say of the customer; None where the dataset does not tell."""
+        if self.schema.own:
+            return None
+        found = beside_rows(self.data, EMPTY, self.batch.customer_id, self.batch.cutoff)
+        return None if found is None else np.asarray(found[0])
+
+    def cell(self, name: str) -> Cell:
+        """How a column's value is to be read: columns are read up to an edge, and an empty one as the middle of all."""
+        column, read = self.schema.index[name], self.path.ends[self.path.fields.index("features")][0].numpy()
+        if self.empty is not None and self.empty[column]:
+            return "nothing"
+        if self.data.normalizer().kind[column] == RAW or abs(read[column]) < CLIP:
+            return "value"
+        return "at_least" if read[column] > 0 else "at_most"
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -155,7 +177,8 @@ class Teller:
             return None
         read = np.asarray(own[0].float().numpy())
         labels = e.targets.get(self.task)
-        return of_graph(e.peers, e.customers, self.batch.customer_id[0], read, labels, spec.kind, self.target, value)
+        who = self.batch.customer_id[0]
+        return of_graph(e.peers, e.customers, who, read, labels, spec.kind, self.target, value, e.latest)
 
     def _tree(self, value: float) -> OriginSentence | None:
         """The tree holds where the year's money went; said are the merchants' sectors, the largest first."""
@@ -174,7 +197,8 @@ class Teller:
         states, vector = states_of(self.explainer, mode), getattr(self.path.customer, f"hmm_{mode}")
         if states is None or vector is None:
             return None
-        return states.told(np.asarray(vector[0].float().numpy()), self.days, self.columns, value)
+        months = None if mode == "journey" else months_of(self.data, self.batch.customer_id[0], self.batch.cutoff[0], mode)
+        return states.told(np.asarray(vector[0].float().numpy()), self.days, self.columns, value, months)
 
     def _cluster(self, value: float) -> OriginSentence | None:
         clusters: Clusters | None = clusters_of(self.explainer)

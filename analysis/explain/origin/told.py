@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "phase_transition": ("phase_transition", "tda_phase_transition"),
 }  # fmt: skip
 """Inputs that are made of one thing speak once, for all of them."""
+
+
+Cell = Literal["value", "nothing", "at_least", "at_most"]
+"""Of a column: its value is what it reads, it has none, or it lies at or beyond the last that is read."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ple_model.context import HierarchyTree
 from ple_model.data.build.collect import PART_NAMES, Rows
 from ple_model.data.build.folds import FOLDS, read_folds
 from ple_model.data.build.steps import Array
+from ple_model.data.dataset.columns import EMPTY, MONTHS_OF
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.derived.collaborative import HALVES, MerchantTable, fit_merchants, read_pairs
 from ple_model.data.derived.encoder import WeekEncoder, fit_encoder
@@ -27,7 +28,7 @@ from ple_model.data.derived.gmm import GmmModel, behaviour, fit_gmm
 from ple_model.data.derived.hierarchy import Forest, customer_points
 from ple_model.data.derived.hierarchy_uses import fit_forest, read_uses
 from ple_model.data.derived.hmm import HmmModel, fit_hmm
-from ple_model.data.derived.sequences import BEHAVIOR, LIFECYCLE, SequenceScale
+from ple_model.data.derived.sequences import BEHAVIOR, LIFECYCLE, MONTHS, SequenceScale
 from ple_model.data.events.connect import EventStore
 from ple_model.errors import UserError
 from ple_model.fields import FIELD_SHAPES, N_NORMALIZED
@@ -186,7 +187,9 @@ class Fitted:
             "hmm_summary": modes["journey"] | modes["lifecycle"],
             "mamba_temporal": recent(rows) if self.encoder is not None else ~everyone,
         }
-        return fields | presence_columns(presence | {part_key(k): v for k, v in parts.items()})
+        months: dict[str, Array] = {MONTHS_OF + m: self._months(rows, m, modes[m]) for m in MODES if m != "journey"}
+        months[EMPTY] = np.isnan(values)
+        return fields | months | presence_columns(presence | {part_key(k): v for k, v in parts.items()})
 
     def _collaborative(self, store: EventStore, first: int, stop: int) -> tuple[FloatArray, NDArray[np.bool_]]:
         if self.merchants is None:
@@ -198,6 +201,13 @@ class Fitted:
         out = np.zeros((len(there), 16), np.float32)
         if there.any():
             out[there] = self.hmms[mode].vectors(observations(rows, mode)[there])
+        return out
+
+    def _months(self, rows: dict[str, Array], mode: str, there: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """[n, 12] the state of each month, for whoever explains a row."""
+        out = np.full((len(there), MONTHS), -1, np.int32)
+        if there.any():
+            out[there] = self.hmms[mode].decoded(observations(rows, mode)[there])
         return out
 
     def save(self, folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 Vectors and sequences are `fixed_size_list<float>` of the flattened shape in `fields.FIELD_SHAPES`; masks are lists of bool, ids
 int32. Labels are `y_<task>` (int32 with -1, or float32 with NaN, in original units), presence `p_<field>` and
-`p_features:<part>` (bool), `p_task:<task>` (bool: the task is defined for the row), human-readable columns `raw:<name>`.
+`p_features:<part>` (bool), `p_task:<task>` (bool: the task is defined for the row), human-readable columns `raw:<name>`, and
+two that no model reads: `months:<mode>` (lists of int32), the states of a hidden Markov model month by month, and `empty` (a
+list of bool), which columns of `features` have nothing to say of a row.
 """
 
 from __future__ import annotations
@@ -18,11 +20,15 @@ from numpy.typing import NDArray
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
 from ple_model.presence import presence_key, task_of
-from ple_model.tasks import TASKS
+from ple_model.tasks import HMM_MODES, TASKS
 
 KEYS = ("customer_id", "cutoff", "split")
 SPLITS = ("train", "validation", "test")
 RAW = "raw:"
+EMPTY = "empty"
+MONTHS_OF = "months:"
+MONTHS_KEPT = 12
+"""States of a row, the newest month last; -1 where the mode has nothing to observe."""
 
 
 def infinite(column: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -51,10 +57,12 @@ def is_wide_task(task: str) -> bool:
 
 def column_shape(name: str, width: int = N_FEATURES) -> tuple[int, ...]:
     """Shape of one row of a field or label column; `width`: columns of `features`."""
-    if name == "features":
+    if name in ("features", EMPTY):
         return (width,)
     if name in FIELD_SHAPES:
         return FIELD_SHAPES[name]
+    if name.startswith(MONTHS_OF):
+        return (MONTHS_KEPT,)
     if name.startswith("y_") and is_wide_task(name[2:]):
         return (TASKS[name[2:]].out_dim,)
     return ()
@@ -78,6 +86,10 @@ def column_type(name: str, width: int = N_FEATURES) -> pa.DataType | None:
         return pa.bool_()
     if name.startswith(RAW):
         return None
+    if name == EMPTY:
+        return pa.list_(pa.bool_(), width)
+    if name.startswith(MONTHS_OF) and name.removeprefix(MONTHS_OF) in HMM_MODES:
+        return pa.list_(pa.int32(), MONTHS_KEPT)
     raise UserError(f"no dataset column '{name}'{did_you_mean(name, [*KEYS, *FIELD_SHAPES, *(f'y_{t}' for t in TASKS)])}")
 
 

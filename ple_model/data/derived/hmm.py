@@ -64,6 +64,27 @@ class HmmModel:
             p = np.where(total > 0, p / np.where(total > 0, total, 1), _softmax(log_b))
             yield p
 
+    def decoded(self, observations: FloatArray) -> NDArray[np.int64]:
+        """[n, steps] the most probable sequence of states of [n, steps, d] (Viterbi 1967)."""
+        log_start, log_move = (np.log(np.maximum(p, np.finfo(np.float64).tiny)) for p in (self.start, self.transition))
+        seen = self._log_emissions(observations)
+        score = log_start + seen[:, 0]
+        came: list[NDArray[np.int64]] = []
+        for t in range(1, seen.shape[1]):
+            ways = score[:, :, None] + log_move
+            came.append(ways.argmax(axis=1))
+            score = ways.max(axis=1) + seen[:, t]
+        path = [score.argmax(axis=1)]
+        for back in reversed(came):
+            path.append(np.take_along_axis(back, path[-1][:, None], axis=1)[:, 0])
+        return np.stack(path[::-1], axis=1)
+
+    def _log_emissions(self, observations: FloatArray) -> Float64:
+        """[n, steps, k] but for what is the same for every state."""
+        x = (observations.astype(np.float64) - self.centre) / self.scale
+        distance = (x**2) @ (1 / self.var).T - 2 * x @ (self.mean / self.var).T + (self.mean**2 / self.var).sum(axis=1)
+        return np.asarray(-0.5 * (distance + np.log(self.var).sum(axis=1)))
+
     def vectors(self, observations: FloatArray) -> FloatArray:
         """[n, 16]: the posterior and its dynamics."""
         p = self.posterior(observations)

@@ -138,6 +138,42 @@ def test_a_monthly_state_stands_beside_the_customers_own_month() -> None:
     assert "number of purchases in the last 28 days: 2 (median 1)" in told.en
 
 
+def monthly() -> States:
+    """State 0: silent months; state 1: months of twelve purchases."""
+    states = two_states()
+    mean = np.zeros((10, 6))
+    mean[1] = np.log1p(400), np.log1p(12), 8, np.log1p(3), 0, np.log1p(5)
+    model = HmmModel(states.model.start, states.model.transition, mean, np.ones((10, 6)), np.zeros(6), np.ones(6))
+    return States("lifecycle", model, states.share, "USD")
+
+
+@pytest.mark.parametrize(
+    ("months", "en", "ko"),
+    [
+        ([1] * 9 + [0] * 3, "For 3 months now of this kind, quieter than before: no activity", "최근 3개월째 이런 달입니다"),
+        ([0] * 11 + [1], "The latest month is nearest to this kind", "최근 한 달은 이런 달에 가장 가깝습니다"),
+        ([1] * 11 + [0], "The latest month is of another kind than those before, quieter than before", "그 전과 다른 달입니다"),
+        ([0] * 12, "All 12 months of this kind: no activity at all", "12개월 내내 이런 달입니다"),
+    ],
+)
+def test_months_that_a_state_has_held_are_counted(months: list[int], en: str, ko: str) -> None:
+    stored = np.zeros(16, np.float32)
+    stored[0] = 0.9 if months[-1] == 0 else 0.4  # a path that ends elsewhere says nothing of the stored state
+    told = monthly().told(stored, None, columns(), 0.1, np.array(months))
+    assert told is not None
+    assert told.en.startswith(en)
+    assert ko in told.ko
+    if "3 months" in en:
+        assert "Before them: about $400.00 spent, about 12 purchases, about 8 active days, about 3 app or web visits" in told.en
+
+
+def test_busier_is_said_where_everything_counted_says_so() -> None:
+    states = monthly()
+    assert states.turned(0, 1) == "busier"
+    assert states.turned(1, 0) == "quieter"
+    assert states.turned(0, 0) == "other"
+
+
 def test_the_graph_is_told_by_what_those_at_the_same_merchants_did() -> None:
     n = 200
     table = np.zeros((n, 64), np.float32)

@@ -80,3 +80,16 @@ def test_an_impossible_observation_keeps_the_posterior_a_distribution() -> None:
     model = fit_hmm(chain(30, 25), name="test")
     far = np.full((1, 25, 2), 1e6, np.float32)
     assert model.posterior(far).sum() == pytest.approx(1)
+
+
+def test_the_decoded_months_are_those_of_hmmlearn() -> None:
+    x = chain(40, 12)
+    model = fit_hmm(x, name="test", n_states=3)
+    other = GaussianHMM(n_components=3, covariance_type="diag", implementation="log")
+    other.startprob_, other.transmat_ = model.start, model.transition
+    other.means_, other.covars_ = model.mean, model.var
+    ours = model.decoded(x)
+    scaled = (x.astype(np.float64) - model.centre) / model.scale
+    assert len(np.unique(ours)) > 1
+    for path, seen in zip(ours, scaled, strict=True):
+        assert path.tolist() == other.decode(seen, algorithm="viterbi")[1].tolist()

@@ -1,0 +1,758 @@
+"""Whether a sentence of a reason is true of the raw event rows: each kind of sentence is read back, in both languages, and
+every number, date and name in it is worked out anew from the events (`raw_facts`). A kind that nobody can read is an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.analysis.explain import raw_columns  # noqa: F401 (writes the facts down)
+from tests.analysis.explain.raw_facts import Raw, RawBank, net, value
+
+Array = NDArray[Any]
+WITHIN = 1e-3
+"""Of a number beside its rounding: models keep columns in single precision, many of them as logarithms."""
+HALF = 0.02
+"""By how much more than half may lie on one side of what is called "
+    "a median: customers with nothing to tell stand in its middle."""
+EFFECT = {
+    "en": r"; this (?:raises|lowers) .*\.$",
+    "ko": r"[.] (?:[^.]*(?:\d\.\d+)?[^.]*) (?:높입니다|낮춥니다)\.$",
+}
+
+
+NOTHING = {
+    "en": re.compile(r"nothing to tell of this customer yet(?:, where the median is (.*))?"),
+    "ko": re.compile(r"이 고객은 아직 해당 없음(?:\(중앙값은 (.*)\))?"),
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """One shown sentence in both languages, of whom, and what it was made of."""
+
+    customer: str
+    cutoff: str
+    en: str
+    ko: str
+    sources: tuple[str, ...]
+    task: str = ""
+    target: int | None = None
+
+
+class Unreadable(Exception):
+    """A kind of sentence that nothing here can judge."""
+
+
+@dataclass
+class Witness:
+    """The raw rows of everybody in the sample, and the fitted figures that sentences quote. `states`: mode -> arrays of a
+    fitted hidden Markov model; `labels`: task -> by row of the sample; `train_clusters`: of all training rows."""
+
+    bank: RawBank
+    rows: list[tuple[str, str]]
+    cluster: Array
+    train_clusters: Array
+    sentences: Mapping[str, tuple[str, str, str, str]]
+    """column -> (English, Korean, unit, part)"""
+    states: Mapping[str, Mapping[str, Array]]
+    traits: Mapping[tuple[str, str], tuple[str, bool]]
+    """(language, phrase) -> (column, more of it)"""
+    graph: Array
+    labels: Mapping[str, Array]
+    kinds: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.raws = [self.bank.of(c, d) for c, d in self.rows]
+        self._known: dict[str, Array] = {}
+        latest: dict[str, int] = {}
+        for i, (c, d) in enumerate(self.rows):
+            if c not in latest or d > self.rows[latest[c]][1]:
+                latest[c] = i
+        self.latest = np.array(sorted(latest.values()))
+
+    def of(self, told: Told) -> Raw:
+        return self.bank.of(told.customer, told.cutoff)
+
+    def all(self, column: str) -> Array:
+        """[rows] NaN where there is nothing to tell."""
+        if column not in self._known:
+            found = [value(column, r) for r in self.raws]
+            self._known[column] = np.array([np.nan if v is None else v for v in found])
+        return self._known[column]
+
+    def others(self, told: Told) -> Array:
+        """Rows of the other customers of the customer's cluster, each at the latest."""
+        mine = self.cluster[self.rows.index((told.customer, told.cutoff))]
+        return np.array([i for i in self.latest if self.cluster[i] == mine and self.rows[i][0] != told.customer], dtype=int)
+
+    # --- one sentence
+
+    def problems(self, told: Told) -> list[str]:
+        """What is not so; `Unreadable` for a kind of sentence that nothing here can judge."""
+        found = []
+        for language in ("en", "ko"):
+            text = told.en if language == "en" else told.ko
+            body = re.sub(EFFECT[language], "", text)
+            assert body != text or told.sources == ("compared",), f"no effect is told: {text}"
+            found += [f"{language}: {p}" for p in self._judge(told, body, language)]
+        return found
+
+    def _judge(self, told: Told, body: str, language: str) -> list[str]:
+        for kind, (pattern, judge) in KINDS[language].items():
+            if (m := re.fullmatch(pattern, body)) is not None:
+                if language == "en":
+                    self.kinds[kind] = self.kinds.get(kind, 0) + 1
+                return judge(self, told, m.groupdict(), language)
+        found = self._column_sentence(told, body, language)
+        if found is None:
+            raise Unreadable(f"{language}: {body} {told.sources}")
+        return found
+
+    def _column_sentence(self, told: Told, body: str, language: str) -> list[str] | None:
+        for column in told.sources:
+            if column not in self.sentences:
+                continue
+            said = self.column_said(column, language)
+            if body.startswith(f"{said}: "):
+                if language == "en":
+                    self.kinds["column"] = self.kinds.get("column", 0) + 1
+                return self.column_holds(told, column, body[len(said) + 2 :], language)
+        return None
+
+    def column_said(self, column: str, language: str) -> str:
+        en, ko, *_ = self.sentences[column]
+        text = (en if language == "en" else ko).strip().rstrip(".")
+        if language == "ko":
+            text = text.removesuffix("입니다").rstrip()
+            text = text.removesuffix("(원래 척도)").replace(", 원래 척도)", ")").rstrip(" ,")
+            return text.removesuffix("이며, 1년간 없으면 365")
+        return text.removesuffix("in its own scale").rstrip(" ,").removesuffix(", 365 when there was none in a year")
+
+    def column_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
+        """`12 days, where the median is 34 days (below that of 80% of similar customers)`, `above the median (...)`."""
+        unit = self.sentences[column][2]
+        if language == "en":
+            m = re.fullmatch(
+                r"(?P<own>.*), where the median is (?P<typical>.*?)(?: \((?P<beside>(?:about|\d|above|below)[^()]*)\))?", said
+            )
+            m = m or re.fullmatch(r"(?P<level>(?:above|below) the median)(?: \((?P<beside>.*)\))?", said)
+        else:
+            m = re.fullmatch(r"(?P<own>.*)\(중앙값은 (?P<typical>.*?)(?:, (?P<beside>(?:유사 고객|모든)[^()]*))?\)", said)
+            m = m or re.fullmatch(r"(?P<level>중앙값보다 (?:높음|낮음))(?:, (?P<beside>.*))?", said)
+        nothing = NOTHING[language].fullmatch(said)
+        own = value(column, self.of(told))
+        if nothing is not None:
+            problems = [] if own is None else [f"{column}: '{said}', is {own}"]
+            return problems + (self._median(column, nothing[1], unit) if nothing[1] else [])
+        if m is None:
+            raise Unreadable(f"{language}: {column}: {said}")
+        g = m.groupdict()
+        if own is None:
+            return [f"{column}: '{said}', where there is nothing to tell"]
+        problems = []
+        if g.get("level"):
+            high = g["level"] in ("above the median", "중앙값보다 높음")
+            problems += self._side(column, own, high, said)
+        else:
+            problems += [f"{column}: said {g['own']}, is {own}"] if not reads(g["own"], own, unit) else []
+            problems += self._median(column, g["typical"], unit)
+        if g.get("beside"):
+            problems += self._beside(told, column, own, g["beside"])
+        return problems
+
+    def _side(self, column: str, own: float, high: bool, said: str) -> list[str]:
+        others = self.all(column)
+        others = others[np.isfinite(others)]
+        share = float((others < own).mean() if high else (others > own).mean())
+        return [] if share >= 0.5 - HALF else [f"{column}: '{said}', beyond only {share:.0%} of customers"]
+
+    def _median(self, column: str, said: str, unit: str) -> list[str]:
+        others = self.all(column)
+        others = others[np.isfinite(others)]
+        middle, room = read(said, unit)
+        room += WITHIN * abs(middle)
+        below, above = float((others < middle - room).mean()), float((others > middle + room).mean())
+        if max(below, above) <= 0.5 + HALF:
+            return []
+        return [f"{column}: median said to be {said}, is {np.median(others):.4g} ({below:.0%} below, {above:.0%} above)"]
+
+    def _beside(self, told: Told, column: str, own: float, said: str) -> list[str]:
+        rows = self.others(told)
+        others = self.all(column)[rows]
+        if (m := re.search(r"(?:중앙값의 |^)(약 |about )?(\d+)(?: times|배)", said)) is not None:
+            times = own / float(np.median(others))
+            near = abs(times - int(m[2])) <= (0.5 if m[1] else 0.01)
+            return [] if near and np.isfinite(others).all() else [f"{column}: '{said}', is {times:.3g} times"]
+        above = "above" in said or "높음" in said
+        every = "every" in said or "모든" in said
+        percent = 100 if every else int(re.search(r"(\d+)%", said)[1])  # type: ignore[index]
+        room = WITHIN * max(1.0, abs(own))
+        low, high = (100 * float((others < own + r).mean() if above else (others > own - r).mean()) for r in (-room, room))
+        good = low - 1e-9 <= percent + 1 and percent <= high + 1e-9
+        return [] if good else [f"{column}: '{said}', is {low:.1f} to {high:.1f} % of {len(rows)}"]
+
+    def facts(self, told: Told, text: str, language: str) -> list[str]:
+        """`number of purchases in the last 28 days: 2 (median 1); ...`, each of them."""
+        parts = re.split(r"; ", text) if language == "en" else re.split(r"(?<=\)), ", text)
+        problems = []
+        for part in parts:
+            column = self._fact_column(part, language)
+            if column is None:
+                raise Unreadable(f"{language}: fact {part}")
+            said = part[len(self.column_said(column, language)) :].removeprefix(": ")
+            m = re.fullmatch(r"(?P<own>.*?) ?\((?:median|중앙값) (?P<typical>.*)\)", said)
+            own = value(column, self.of(told))
+            if own is None:
+                problems.append(f"{column}: '{part}', where there is nothing to tell")
+            elif m is not None:
+                unit = self.sentences[column][2]
+                problems += [] if written(m["own"], own, unit) else [f"{column}: said {m['own']}, is {own}"]
+                problems += self._median(column, m["typical"], unit)
+            elif said in ("above the median", "below the median", "(중앙값보다 높음)", "(중앙값보다 낮음)"):
+                problems += self._side(column, own, "above" in said or "높음" in said, part)
+            else:
+                raise Unreadable(f"{language}: fact {part}")
+        return problems
+
+    def _fact_column(self, part: str, language: str) -> str | None:
+        found = [c for c in self.sentences if part.lower().startswith(self.column_said(c, language).lower())]
+        found = [c for c in found if part[len(self.column_said(c, language)) :][:1] in (":", "(")]
+        plain = [c for c in found if not c.startswith("raw_")]
+        return (plain or found or [None])[0]
+
+    # --- series of one customer
+
+    def daily(self, raw: Raw, days: int) -> Array:
+        """[days, 4] net spend, purchases, visits and money in, the newest last."""
+        out = np.zeros((days, 4))
+        for events, kind in ((raw.card, 0), (raw.bought, 1), (raw.sessions, 2), (raw.deposit, 3)):
+            for d in np.unique(events.d[events.d <= days]):
+                here = events.where(events.d == d)
+                amount = {0: lambda e: net(e), 1: len, 2: len, 3: lambda e: e.amount[e.amount > 0].sum()}[kind](here)
+                out[days - int(d), kind] = amount
+        return out
+
+    def monthly(self, raw: Raw, mode: str) -> Array:
+        """[12, 6] what the lifecycle or the behaviour of months is told from, the newest last."""
+        out = np.zeros((12, 6))
+        for m in range(12):
+            card, bought, paid, seen = (
+                e.where((e.d - 1) // 30 == m) for e in (raw.card, raw.bought, raw.deposit, raw.sessions)
+            )
+            if mode == "lifecycle":
+                days = len(set(bought.d) | set(paid.d))
+                places = len({str(x) for x in bought.merchant_id})
+                money = paid.amount[paid.amount > 0].sum()
+                out[11 - m] = (
+                    np.log1p(net(card)),
+                    np.log1p(len(bought)),
+                    days,
+                    np.log1p(len(seen)),
+                    np.log1p(money),
+                    np.log1p(places),
+                )
+            elif len(bought):
+                by = np.array([net(card.where(card.mcc_l1.astype(str) == c)) for c in np.unique(card.mcc_l1.astype(str))])
+                p = by[by > 0] / by.sum() if by.sum() > 0 else np.zeros(0)
+                hour = np.nan_to_num(
+                    (bought.ts - bought.ts.astype("datetime64[D]")).astype("timedelta64[s]").astype(float) / 3600
+                )
+                weekday = (bought.ts.astype("datetime64[D]").astype(int) + 3) % 7
+                out[11 - m] = (
+                    -(p * np.log(p)).sum() if len(p) else 0.0, np.mean([c in ("app", "web") for c in bought.channel]),
+                    (weekday >= 5).mean(), ((hour >= 21) | (hour < 6)).mean(), np.log1p(bought.amount.mean()),
+                    p.max() if len(p) else 0.0,
+                )  # fmt: skip
+        return out
+
+    def filtered(self, mode: str, seen: Array) -> Array:
+        """[steps, 10] what is believed of the state after each step."""
+        s, p, out = self.states[mode], None, []
+        emission = self._emission(mode, seen)
+        for row in emission:
+            p = (s["start"] if p is None else p @ s["transition"]) * np.exp(row - row.max())
+            p = p / p.sum()
+            out.append(p)
+        return np.array(out)
+
+    def best(self, mode: str, seen: Array) -> list[int]:
+        """The most probable states of all steps, by trying every way to each state."""
+        s, emission = self.states[mode], self._emission(mode, seen)
+        with np.errstate(divide="ignore"):
+            ways: list[tuple[float, list[int]]] = [(float(np.log(s["start"][k]) + emission[0, k]), [k]) for k in range(10)]
+            for row in emission[1:]:
+                ways = [
+                    max((score + float(np.log(s["transition"][path[-1], k]) + row[k]), [*path, k]) for score, path in ways)
+                    for k in range(10)
+                ]
+        return max(ways)[1]
+
+    def _emission(self, mode: str, seen: Array) -> Array:
+        s = self.states[mode]
+        x = (seen - s["centre"]) / s["scale"]
+        return np.array(
+            [[-0.5 * (((r - s["mean"][k]) ** 2) / s["var"][k] + np.log(s["var"][k])).sum() for k in range(10)] for r in x]
+        )
+
+    @cached_property
+    def state_shares(self) -> dict[str, Array]:
+        """mode -> share of the sample's customers by state, each at the latest."""
+        out = {}
+        for mode in self.states:
+            ends = []
+            for i in self.latest:
+                seen = self.seen(mode, self.raws[i])
+                if seen.any():
+                    ends.append(int(self.filtered(mode, seen)[-1].argmax()))
+            out[mode] = np.bincount(ends, minlength=10) / max(len(ends), 1)
+        return out
+
+    def seen(self, mode: str, raw: Raw) -> Array:
+        return np.log1p(self.daily(raw, 90)) if mode == "journey" else self.monthly(raw, mode)
+
+
+# --- numbers as they are written
+
+
+def read(text: str, unit: str) -> tuple[float, float]:
+    """(number, how far the true one may be from it) of what a reader sees."""
+    if text in ("none in a year", "1년간 없음"):
+        return 365.0, 0.5
+    if text in ("yes", "예", "no", "아니요"):
+        return float(text in ("yes", "예")), 0.5
+    m = re.search(r"-?[\d,]*\.?\d+", text.replace("−", "-"))
+    if m is None:
+        raise Unreadable(f"no number in '{text}' ({unit})")
+    plain = m[0].replace(",", "")
+    decimals = len(plain.partition(".")[2])
+    scale = 0.01 if "%" in text else 1.0
+    return float(plain) * scale, (0.5 * 10**-decimals + 1e-9) * scale
+
+
+def written(text: str, true: float, unit: str) -> bool:
+    said, room = read(text, unit)
+    return abs(said - true) <= room + WITHIN * abs(true)
+
+
+def reads(text: str, true: float, unit: str) -> bool:
+    """`written`, or beyond the last value that the model reads."""
+    if text.endswith((" or more", " 이상", " or less", " 이하")):
+        said, room = read(text, unit)
+        room += WITHIN * abs(true)
+        return true >= said - room if text.endswith((" or more", " 이상")) else true <= said + room
+    return written(text, true, unit)
+
+
+Judge = Callable[[Witness, Told, Mapping[str, str], str], list[str]]
+KINDS: dict[str, dict[str, tuple[str, Judge]]] = {"en": {}, "ko": {}}
+
+
+def kind(name: str, en: str, ko: str) -> Callable[[Judge], Judge]:
+    def keep(judge: Judge) -> Judge:
+        KINDS["en"][name], KINDS["ko"][name] = (en, judge), (ko, judge)
+        return judge
+
+    return keep
+
+
+def _wrong(what: str, said: object, true: object) -> list[str]:
+    return [f"{what}: said {said}, is {true}"]
+
+
+@kind(
+    "hour",
+    r"Time of purchases in the last 90 days: (?:spread over the day, on average )?around (?P<hour>\d\d):00 .*",
+    r"최근 90일 구매 시각: (?:하루에 고르게 퍼져 있으며 평균은 |기준 프로필처럼 )?[^\d]*(?P<hour>\d\d):00 .*",
+)
+def _hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw = w.of(told)
+    sine, cosine = value("hour_mean_sin_90d", raw), value("hour_mean_cos_90d", raw)
+    if sine is None or cosine is None:
+        return ["an hour of no purchases"]
+    hour = np.arctan2(sine, cosine) * 12 / np.pi % 24
+    apart = abs((hour - int(g["hour"]) + 12) % 24 - 12)
+    return [] if apart <= 0.51 else _wrong("hour", g["hour"], hour)
+
+
+@kind("no hour", r"Time of purchases in the last 90 days: none is known", r"최근 90일 구매 시각: 알려진 것이 없음")
+def _no_hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    return [] if value("hour_mean_sin_90d", w.of(told)) is None else ["purchases have hours"]
+
+
+@kind(
+    "cluster",
+    r"(?:Belongs to|Resembles most) (?:the|a group of) (?P<share>[\d.]+%) of "
+    r"(?:the )?customers(?: who (?P<who>.*?))?; what counts most: (?P<facts>.*)",
+    r"(?:(?P<who>.*?) 고객군\(전체 고객의 (?P<share>[\d.]+%)\)|전체 고객의 "
+    r"(?P<share2>[\d.]+%)인 고객군)(?:에 속합니다|에 가장 가깝습니다)\. 주된 근거: (?P<facts>.*)\.?",
+)
+def _cluster(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    at = w.rows.index((told.customer, told.cutoff))
+    mine = int(w.cluster[at])
+    share = float((w.train_clusters == mine).mean())
+    said = g["share"] or g.get("share2") or ""
+    problems = [] if written(said, share, "share") else _wrong("share of the cluster", said, share)
+    names = re.split(r", | and " if language == "en" else r", ", g["who"]) if g["who"] else []
+    for name in names:
+        column, more = w.traits[language, name]
+        values, own = w.all(column), value(column, w.of(told))
+        known = np.isfinite(values)
+        members = values[known & (w.cluster == mine)]
+        everyone = np.sort(values[known])
+        rank = float(
+            (
+                (np.searchsorted(everyone, members, "left") + np.searchsorted(everyone, members, "right")) / 2 / len(everyone)
+            ).mean()
+        )
+        if (rank if more else 1 - rank) < 0.75 - HALF:
+            problems.append(f"members '{name}': a member is beyond {rank:.0%} of customers in {column}")
+        if own is None or (own <= np.median(everyone) if more else own >= np.median(everyone)):
+            problems.append(f"'{name}' is not so of the customer: {column} {own}, median {np.median(everyone)}")
+    return problems + w.facts(told, g["facts"].rstrip("."), language)
+
+
+STATE_WORDS = {
+    "en": {
+        "spend": r"about (\S+) spent",
+        "purchases": r"about ([\d.,]+) purchases",
+        "sessions": r"about ([\d.,]+) app or web visits",
+        "deposit_in": r"about (\S+) paid in",
+        "active_days": r"about ([\d.,]+) active days",
+        "mean_amount": r"about (\S+) a purchase",
+        "online_share": r"(\d+%) bought online",
+        "weekend_share": r"(\d+%) at the weekend",
+        "night_share": r"(\d+%) between 9 pm and 6 am",
+        "top_share": r"(\d+%) in one category",
+    },
+    "ko": {
+        "spend": r"지출 약 (\S*\d)",
+        "purchases": r"구매 약 ([\d.,]+)건",
+        "sessions": r"앱·웹 접속 약 ([\d.,]+)회",
+        "deposit_in": r"입금 약 (\S*\d)",
+        "active_days": r"활동일 약 ([\d.,]+)일",
+        "mean_amount": r"건당 약 (\S*\d)",
+        "online_share": r"온라인 구매 (\d+%)",
+        "weekend_share": r"주말 구매 (\d+%)",
+        "night_share": r"21~6시 구매 (\d+%)",
+        "top_share": r"한 업종에 (\d+%)",
+    },
+}
+NONE = {
+    "en": {
+        "spend": "nothing spent",
+        "purchases": "no purchases",
+        "sessions": "no app or web visits",
+        "deposit_in": "no money paid in",
+        "active_days": "no active days",
+    },
+    "ko": {
+        "spend": "지출 없음",
+        "purchases": "구매 없음",
+        "sessions": "앱·웹 접속 없음",
+        "deposit_in": "입금 없음",
+        "active_days": "활동일 없음",
+    },
+}
+OF_MODE = {
+    "journey": ("spend", "purchases", "sessions", "deposit_in"),
+    "lifecycle": ("spend", "purchases", "active_days", "sessions", "deposit_in", "merchants"),
+    "behavior": ("entropy", "online_share", "weekend_share", "night_share", "mean_amount", "top_share"),
+}
+LOGGED = {"spend", "purchases", "sessions", "deposit_in", "merchants", "mean_amount"}
+
+
+def _described(w: Witness, mode: str, state: int, text: str, language: str) -> list[str]:
+    """Whether the figures of a state are those of the fitted model."""
+    s = w.states[mode]
+    means = np.maximum(s["mean"][state] * s["scale"] + s["centre"], 0)
+    problems = []
+    for name, mean in zip(OF_MODE[mode], means, strict=True):
+        true = float(np.expm1(mean)) if name in LOGGED else float(mean)
+        pattern = STATE_WORDS[language].get(name)
+        if pattern is None:
+            continue
+        if (m := re.search(pattern, text)) is not None:
+            problems += [] if written(m[1], true, "") else _wrong(f"{mode} state, {name}", m[1], true)
+        elif true >= 0.06 and (NONE[language].get(name, "-") in text or "no activity" in text or "활동 없음" in text):
+            problems += _wrong(f"{mode} state, {name}", "none", true)
+    return problems
+
+
+@kind(
+    "days of a kind",
+    r"Days (?:of this kind|nearest to this kind) for (?P<n>\d+) days in a row, at "
+    r"the latest: (?P<state>.*) \((?P<share>\d+%) of customers are in such days\)",
+    r"최근 (?P<n>\d+)일 연속으로 이런 날(?:입니다|에 가장 가깝습니다): "
+    r"(?P<state>.*)\(고객의 (?P<share>\d+%)가 이런 날에 있음\)\.?",
+)
+def _days_of_a_kind(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    path = w.filtered("journey", w.seen("journey", w.of(told))).argmax(1)
+    other = np.flatnonzero(path != path[-1])
+    held = len(path) - (int(other[-1]) + 1 if len(other) else 0)
+    share = float(w.state_shares["journey"][path[-1]])
+    return [
+        *([] if int(g["n"]) == held else _wrong("days in a row", g["n"], held)),
+        *([] if written(g["share"], share, "share") else _wrong("customers in such days", g["share"], share)),
+        *_described(w, "journey", int(path[-1]), g["state"], language),
+    ]
+
+
+EN_MONTHS = (
+    r"(?:(?P<one>The latest month is (?:of|nearest to) another kind than those before), (?P<turned>[^:]*)"
+    r"|(?P<latest>The latest month is (?:of this kind|nearest to this kind))"
+    r"|For (?P<n>\d+) months now (?:of this kind|nearest to this kind), (?P<turned2>[^:]*)"
+    r"|All (?P<every>\d+) months (?:of this kind|nearest to this kind))"
+    r": (?P<state>.*) \((?P<share>\d+%) of customers; it lasts [\d.,]+ months on average\)"
+    r"(?:\. Before (?:it|them): (?P<before>.*?))?(?:\. This customer: (?P<facts>.*))?"
+)
+KO_MONTHS = (
+    r"(?:(?P<one>최근 한 달은 그 전과 다른 달(?:입니다|에 가장 가깝습니다))\((?P<turned>[^)]*)\)"
+    r"|(?P<latest>최근 한 달은 이런 달(?:입니다|에 가장 가깝습니다))"
+    r"|최근 (?P<n>\d+)개월째 이런 달(?:입니다|에 가장 가깝습니다)\((?P<turned2>[^)]*)\)"
+    r"|(?P<every>\d+)개월 내내 이런 달(?:입니다|에 가장 가깝습니다))"
+    r": (?P<state>.*)\(고객의 (?P<share>\d+%), 평균 [\d.,]+개월 지속\)"
+    r"(?:\. 그 전: (?P<before>.*?))?(?:\. 이 고객: (?P<facts>.*?))?\.?"
+)
+
+
+@kind("months of a kind", EN_MONTHS, KO_MONTHS)
+def _months(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    mode = next(s.removeprefix("hmm_") for s in told.sources if s.startswith("hmm_"))
+    seen = w.seen(mode, w.of(told))
+    now, path = int(w.filtered(mode, seen)[-1].argmax()), w.best(mode, seen)
+    share = float(w.state_shares[mode][now])
+    problems = [] if written(g["share"], share, "share") else _wrong(f"customers in such months ({mode})", g["share"], share)
+    problems += _described(w, mode, now, g["state"], language)
+    held = next((i for i, s in enumerate(reversed(path)) if s != path[-1]), len(path))
+    said = 1 if g["one"] else int(g["n"] or g["every"] or 0)
+    if g["latest"]:
+        problems += ["months are known and not told"] if path[-1] == now else []
+    elif path[-1] != now or said != held or (g["every"] and held != 12):
+        problems += _wrong("months in a row", said, held)
+    if g["before"]:
+        before = path[-held - 1]
+        problems += _described(w, mode, before, g["before"], language)
+        problems += _turned(w, mode, before, now, g["turned"] or g["turned2"])
+    return problems + (w.facts(told, g["facts"].rstrip("."), language) if g["facts"] else [])
+
+
+def _turned(w: Witness, mode: str, before: int, now: int, said: str) -> list[str]:
+    mean = w.states[mode]["mean"]
+    counted = [i for i, n in enumerate(OF_MODE[mode]) if n in ("spend", "purchases", "active_days", "sessions")]
+    more = {bool(mean[now, i] > mean[before, i]) for i in counted}
+    if said in ("quieter than before", "전보다 활동이 줄어듦"):
+        return [] if more == {False} else ["months are not quieter than before"]
+    if said in ("busier than before", "전보다 활동이 늘어남"):
+        return [] if more == {True} else ["months are not busier than before"]
+    return []
+
+
+DAY = r"(\d{4}-\d\d-\d\d) ?\(([^()]*)\)"
+
+
+@kind("days", r"Day by day, above all (?P<days>\d.*)", r"일별 거래 중 특히 (?P<days>\d.*?)\.?")
+def _days(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw, problems = w.of(told), []
+    found = re.findall(DAY, g["days"])
+    assert found, g["days"]
+    for day, what in found:
+        d = (raw.cutoff - date.fromisoformat(day)).days
+        problems += _on_days(w, raw, d, d, what, language, net_spend=True)
+    return problems
+
+
+def _on_days(w: Witness, raw: Raw, newest: int, oldest: int, what: str, language: str, *, net_spend: bool) -> list[str]:
+    """`3 purchases, $90.00 spent, $1,000 paid in`, of one day or of several."""
+    card, bought, paid, seen = (e.between(newest, oldest) for e in (raw.card, raw.bought, raw.deposit, raw.sessions))
+    by_day = [net(card.where(card.d == d)) for d in np.unique(card.d)]
+    true = {
+        "bought": float(len(bought)), "spent": float(sum(by_day)), "in": float(paid.amount[paid.amount > 0].sum()),
+        "out": float(-paid.amount[paid.amount < 0].sum()), "visits": float(len(seen)),
+    }  # fmt: skip
+    words = {
+        "en": {
+            "bought": r"([\d,]+) purchases?",
+            "spent": r"(\S*\d\S*) spent",
+            "in": r"(\S*\d\S*) paid in",
+            "out": r"(\S*\d\S*) paid out",
+            "visits": r"([\d,]+) app or web visits?",
+        },
+        "ko": {
+            "bought": r"구매 ([\d,]+)건",
+            "spent": r"지출 (\S*\d)",
+            "in": r"입금 (\S*\d)",
+            "out": r"출금 (\S*\d)",
+            "visits": r"앱·웹 접속 ([\d,]+)회",
+        },
+    }[language]
+    problems = []
+    for name, pattern in words.items():
+        m = re.search(pattern, what)
+        if m is not None and not written(m[1], true[name], ""):
+            problems += _wrong(f"{name} on days {newest} to {oldest} back", m[1], true[name])
+        if m is None and name == "bought" and true[name]:
+            problems += _wrong(f"purchases on days {newest} to {oldest} back", "none", true[name])
+    return problems
+
+
+@kind(
+    "silence",
+    r"Day by day, above all the silence: (?P<active>\d+) active days of 180, "
+    r"none of them in the (?P<n>\d+) days from (?P<first>\S+) to (?P<last>\S+)",
+    r"일별 거래 중 특히 공백: 180일 중 활동일 (?P<active>\d+)일, "
+    r"(?P<first>\S+)부터 (?P<last>\S+)까지 (?P<n>\d+)일 동안 활동이 없습니다\.",
+)
+def _silence(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw = w.of(told)
+    active = {int(d) for e in (raw.card, raw.deposit) for d in e.d if d <= 180}
+    first, last = ((raw.cutoff - date.fromisoformat(g[k])).days for k in ("first", "last"))
+    problems = [] if int(g["active"]) == len(active) else _wrong("active days", g["active"], len(active))
+    problems += [] if int(g["n"]) == first - last + 1 else _wrong("days of silence", g["n"], first - last + 1)
+    return problems + ([] if not active & set(range(last, first + 1)) else ["the silence has activity in it"])
+
+
+@kind("visits", r"Visits, above all (?P<visits>.*)", r"접속 중 특히 (?P<visits>.*?)\.?")
+def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw, problems = w.of(told), []
+    channels = {"app": "app", "web": "web", "앱": "app", "웹": "web"}
+    found = re.findall(r"(\d{4}-\d\d-\d\d) ?\(([^,()]*), ([\d.,]+) ?(?:minutes|분)\)", g["visits"])
+    assert found, g["visits"]
+    for day, where, minutes in found:
+        there = raw.sessions.where(raw.sessions.ts.astype("datetime64[D]") == np.datetime64(day))
+        same = [
+            i for i in range(len(there))
+            if channels.get(where, "") == str(there.channel[i]) or where in ("another channel", "다른 채널")
+        ]  # fmt: skip
+        if not any(written(minutes, float(there.duration[i]) / 60, "minutes") for i in same):
+            problems.append(f"no visit on {day} by {where} of {minutes} minutes")
+    return problems
+
+
+@kind("weeks", r"Week by week over half a year, above all (?P<weeks>\d.*); the median week of sampled customers: .*",
+      r"최근 반년의 주별 활동 중 특히 (?P<weeks>\d.*?)\. 표본 고객의 한 주 중앙값: .*")  # fmt: skip
+def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw, problems = w.of(told), []
+    found = re.findall(r"(\d{4}-\d\d-\d\d)(?: to |~)(\d{4}-\d\d-\d\d) ?\(([^()]*)\)", g["weeks"])
+    assert found, g["weeks"]
+    for first, last, what in found:
+        oldest, newest = ((raw.cutoff - date.fromisoformat(x)).days for x in (first, last))
+        problems += _on_days(w, raw, newest, oldest, what, language, net_spend=True)
+        if (m := re.search(r"(\d+) ?(?:weeks|주간):", what)) is not None and int(m[1]) * 7 != oldest - newest + 1:
+            problems += _wrong("weeks", m[1], (oldest - newest + 1) / 7)
+    return problems
+
+
+@kind(
+    "weeks untold",
+    r"Week by week over half a year, in a learned summary; .*",
+    r"최근 반년의 주별 활동을 학습해 요약한 값입니다\. .*",
+)
+def _untold(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    return []
+
+
+@kind("tree", r"Place in the tree of .*?: (?P<facts>.*)", r"가맹점·상품·지역 분류에서의 위치\. [^:]*: (?P<facts>.*?)\.?")
+def _tree(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    return w.facts(told, g["facts"], language)
+
+
+SHORT = {
+    "en": r"[Uu]ps and downs of activity over the last 90 days: at most "
+    r"(?P<high>[\d.,]+) purchases and steps in the app or web "
+    r"on an active day \(in the 7 days to (?P<most>\S+)\), at least (?P<low>[\d.,]+) \(in the 7 days to (?P<least>\S+)\)",
+    "ko": r"최근 90일 활동의 오르내림: 활동일당 구매와 앱·웹 이용 단계가 최대 (?P<high>[\d.,]+)건\((?P<most>\S+)까지의 "
+    r"7일\), 최소 (?P<low>[\d.,]+)건\((?P<least>\S+)까지의 7일\)",
+}
+LONG = {
+    "en": r"[Uu]ps and downs of weekly spend over a year; in the half "
+    r"year of it that is stored: at most (?P<peak>\S+) \(week from "
+    r"(?P<from>\S+)\)(?:, at least (?P<floor>\S+) \(week from "
+    r"(?P<floor_from>\S+)\)|, and (?P<none>\d+) of (?P<of>\d+) weeks without spend)",
+    "ko": r"1년 주별 지출의 오르내림: 저장된 최근 반년에서 최대 (?P<peak>[^()]+)\((?P<from>\S+)부터 1주\)(?:, 최소 "
+    r"(?P<floor>[^()]+)\((?P<floor_from>\S+)부터 1주\)|, (?P<of>\d+)주 중 (?P<none>\d+)주는 지출 없음)",
+}
+JOIN = {"en": "; ", "ko": ", "}
+
+
+@kind("shape", *(f"(?:{SHORT[x]})?(?:{JOIN[x]})?(?:{LONG[x]})?\\.?" for x in ("en", "ko")))
+def _shape(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw, problems = w.of(told), []
+    if not g["high"] and not g["peak"]:
+        raise Unreadable(f"{told.en} {told.ko}")
+    if g["high"]:
+        done = {}
+        for d in range(1, 98):
+            n = len(raw.bought.where(raw.bought.d == d))
+            visits = raw.sessions.where(raw.sessions.d == d)
+            if n or len(visits):
+                done[d] = n + float(np.where(np.isfinite(visits.events), visits.events, 1).sum())
+        level = {d: _active_mean(done, d) for d in range(1, 91)}
+        for said, when, extreme in ((g["high"], g["most"], max), (g["low"], g["least"], min)):
+            true = extreme(x for x in level.values() if x is not None)
+            there = level[(raw.cutoff - date.fromisoformat(when)).days]
+            problems += [] if written(said, true, "") else _wrong("activity on an active day", said, true)
+            if there is None or not written(said, there, ""):
+                problems += _wrong(f"activity in the week to {when}", said, there)
+    if g["peak"]:
+        weeks = [sum(net(raw.card.where(raw.card.d == d)) for d in range(7 * i + 1, 7 * i + 8)) for i in range(25)]
+        at = {(raw.cutoff - timedelta(days=7 * i + 7)).isoformat(): x for i, x in enumerate(weeks)}
+        for said, when, true in ((g["peak"], g["from"], max(weeks)), (g["floor"], g["floor_from"], min(weeks))):
+            if said and not (written(said, true, "") and written(said, at[when], "")):
+                problems += _wrong(f"spend of the week from {when}", said, (true, at[when]))
+        if g["none"] and (int(g["none"]) != sum(x == 0 for x in weeks) or int(g["of"]) != 25):
+            problems += _wrong("weeks without spend", g["none"], sum(x == 0 for x in weeks))
+    return problems
+
+
+def _active_mean(done: Mapping[int, float], d: int) -> float | None:
+    """Of the active days among the seven that end with the day `d` back; None where there is none."""
+    there = [done[x] for x in range(d, d + 7) if x in done]
+    return float(np.mean(there)) if there else None
+
+
+@kind("graph", r"Of the (?P<n>\d+) sampled customers who buy at the most "
+    r"similar merchants (?P<here>\d+%) did so, of all (?P<all>\d+%)",
+      r"비슷한 가맹점을 이용하는 표본 고객 (?P<n>\d+)명 중 "
+          r"(?P<here>\d+%)가 그렇게 했습니다\(전체 (?P<all>\d+%)\)\.")  # fmt: skip
+def _graph(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    at, y = w.rows.index((told.customer, told.cutoff)), w.labels[told.task]
+    known = np.array([i for i in w.latest if w.rows[i][0] != told.customer and y[i] >= 0 and w.graph[i].any()])
+    own, table = w.graph[at], w.graph[known]
+    cosine = table @ own / np.maximum(np.linalg.norm(table, axis=1) * np.linalg.norm(own), 1e-12)
+    near = known[np.argsort(-cosine, kind="stable")[: int(g["n"])]]
+    did = y == (1 if told.target is None else told.target)
+    problems = [] if len({w.rows[i][0] for i in near}) == int(g["n"]) else ["not so many customers"]
+    for said, rows in ((g["here"], near), (g["all"], known)):
+        problems += [] if written(said, float(did[rows].mean()), "share") else _wrong("who did so", said, did[rows].mean())
+    return problems
+
+
+@kind(
+    "summary",
+    r".*, as a summary that no single fact stands for: unlike the reference profile's",
+    r"여러 사실을 하나로 요약한 값.*",
+)
+def _summary(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    return []
+
+
+@kind("similar", r"Similar customers: the (?P<n>[\d,]+) others of the sample "
+    r"in this customer's cluster(?: \(customers who .*\))?\.",
+      r"유사 고객: 이 고객과 같은 군집(?:\(.* 고객군\))?에 속한 표본의 다른 고객 (?P<n>[\d,]+)명\.")  # fmt: skip
+def _similar(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    true = len({w.rows[i][0] for i in w.others(told)})
+    return [] if int(g["n"].replace(",", "")) == true else _wrong("similar customers", g["n"], true)
+
+
+def parts(names: Sequence[tuple[str, str]]) -> None:
+    """Figures of a series, which name their part first: `Rhythm of spending: ...`."""
+    for i, (en, ko) in enumerate(names):
+        kind(f"part {i}", f"(?i:{re.escape(en)}): (?P<facts>.*)", f"{re.escape(ko)}: (?P<facts>.*?)\\.?")(_tree)
