@@ -114,9 +114,10 @@ class PlainModel(PLEClusterAdaTT):
                 _plain_encoders(expert, config.global_.expert_dropout)
 
     def decode(
-        self, encoded: Encoded, intervention: Intervention | None = None, *, sae: bool = True, evidential: bool = True
-    ) -> PLEClusterOutput:
-        """As `PLEClusterAdaTT.decode`, without interventions."""
+        self, encoded: Encoded, intervention: Intervention | None = None, *, sae: bool = True, evidential: bool = True,
+        task: str | None = None,
+    ) -> PLEClusterOutput:  # fmt: skip
+        """As `PLEClusterAdaTT.decode`, without interventions, always for all tasks."""
         if intervention is not None:
             raise ValueError("the plain model takes no intervention")
         basket, shared = self.basket, encoded.shared_concat

@@ -56,6 +56,12 @@ def page(ids: list[str], task: str) -> None:
     main("overview")
 
 
+def alone() -> None:
+    from dashboard.app import main
+
+    main("why_recommended")
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_the_page_of_reasons_opens_with_whom_was_picked(measured: Path, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
     monkeypatch.setenv(RUNS_VARIABLE, str(measured))
@@ -74,7 +80,7 @@ def test_the_page_of_reasons_opens_with_whom_was_picked(measured: Path, monkeypa
 
 def test_what_heads_the_page_is_what_it_answers(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RUNS_VARIABLE, str(measured))
-    app = AppTest.from_function(lambda: __import__("dashboard.app").app.main("why_recommended"), default_timeout=120)
+    app = AppTest.from_function(alone, default_timeout=120)
     for key, value in {"run": "tiny", "reader": "groups", "why_task": "churn", "lang": "ko"}.items():
         app.query_params[key] = value
     app.run()
