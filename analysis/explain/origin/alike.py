@@ -8,6 +8,7 @@ of 0.7 stand on opposite sides of their medians for one customer in five, of 0.9
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -31,17 +32,40 @@ def fact_of(column: FeatureColumn) -> tuple[str, str]:
     return WINDOW.sub("the last", column_said(column, "en").lower()), column.unit
 
 
-def alike(schema: FeatureSchema, peers: Population, column: int, own: Array, typical: Array) -> NDArray[np.bool_]:
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """By column [columns]: numbers of its fact and its part, whether it speaks for itself, and whether it is half an hour."""
+
+    fact: NDArray[np.int64]
+    part: NDArray[np.int64]
+    open: NDArray[np.bool_]
+    circle: NDArray[np.bool_]
+
+    @staticmethod
+    def of(schema: FeatureSchema) -> Facts:
+        """Worked out once for all columns: a reason asks for each of hundreds."""
+        facts: dict[object, int] = {}
+        parts: dict[str, int] = {}
+        return Facts(
+            np.array([facts.setdefault(fact_of(c), len(facts)) for c in schema.columns]),
+            np.array([parts.setdefault(c.part, len(parts)) for c in schema.columns]),
+            np.array([c.part not in OPAQUE for c in schema.columns]),
+            np.array([bool(CIRCLE.search(c.name)) for c in schema.columns]),
+        )
+
+
+def alike(
+    schema: FeatureSchema, peers: Population, column: int, own: Array, typical: Array, facts: Facts | None = None
+) -> NDArray[np.bool_]:
     """[columns] that say of the customer what `column` says, itself included: the same fact or the same order of customers, and
     on the same side of the typical value, where both are off it. own, typical: [columns], in one scale."""
-    chosen, order = schema.columns[column], peers.order(column)
-    fact, side = fact_of(chosen), np.sign(own - typical)
-    windows = np.array([c.part not in OPAQUE and fact_of(c) == fact for c in schema.columns])
-    same_part = np.array([c.part == chosen.part for c in schema.columns])
+    f = Facts.of(schema) if facts is None else facts
+    order, side = peers.order(column), np.sign(own - typical)
+    windows = f.open & (f.fact == f.fact[column])
     way = np.where(windows, 1.0, np.sign(order))
-    found = (windows | (same_part & (np.abs(order) >= SAME_ORDER))) & (side[column] * side * way >= 0)
-    if CIRCLE.search(chosen.name):
-        found |= np.array([bool(CIRCLE.search(c.name)) for c in schema.columns])
+    found = (windows | ((f.part == f.part[column]) & (np.abs(order) >= SAME_ORDER))) & (side[column] * side * way >= 0)
+    if f.circle[column]:
+        found |= f.circle
     found[column] = True
     return np.asarray(found)
 

@@ -37,18 +37,23 @@ def of_shape(days: Days, short: bool, long: bool, currency: str, value: float) -
 
 
 def done(days: Days) -> Array | None:
-    """[90] purchases and steps in the app or web on an active day, as a mean over the seven days that end with each; None where
-    the stored visits do not reach back so far."""
+    """[90] purchases and steps in the app or web on an active day, as a mean over the seven days that end with each (of no
+    active one: as before); None where the stored visits do not reach back so far."""
     if not days.visits_known(SHORT_DAYS + WEEK):
         return None
+    actions, active = _actions(days)
+    return np.asarray(np.expm1(busyness(actions[None], active[None], SHORT_DAYS)[0]))
+
+
+def _actions(days: Days) -> tuple[Array, NDArray[np.bool_]]:
+    """[180] purchases and steps of each day, and whether there was a purchase or a visit."""
     bought = np.array([days.purchases(i) for i in range(TXN_STEPS)], dtype=np.float64)
     there, back = days.there, days.visit_back()
     steps, visits = np.zeros(TXN_STEPS), np.zeros(TXN_STEPS)
     for i in np.flatnonzero(there & (back >= 1) & (back <= TXN_STEPS)):
         steps[TXN_STEPS - back[i]] += np.rint(np.expm1(days.visits[i, EVENTS]))
         visits[TXN_STEPS - back[i]] += 1
-    active = (bought + visits) > 0
-    return np.asarray(np.expm1(busyness((bought + steps)[None], active[None], SHORT_DAYS)[0]))
+    return bought + steps, (bought + visits) > 0
 
 
 def weekly(days: Days) -> Array:
@@ -59,13 +64,17 @@ def weekly(days: Days) -> Array:
 
 def _short(days: Days, language: Language) -> str:
     level = done(days)
-    if level is None or number(level.max()) == number(level.min()):
+    if level is None:
         return ""
-    first = TXN_STEPS - SHORT_DAYS
-    most, least = (days.date(first + int(i)).isoformat() for i in (level.argmax(), level.argmin()))
-    return phrase(
-        "origin.shape.short", language, high=number(level.max()), most=most, low=number(level.min()), least=least
-    )  # fmt: skip
+    active, first = _actions(days)[1], TXN_STEPS - SHORT_DAYS
+    level[[not active[i - WEEK + 1 : i + 1].any() for i in range(first, TXN_STEPS)]] = np.nan  # no active day, no level
+    if np.isnan(level).all():
+        return ""
+    high, low = float(np.nanmax(level)), float(np.nanmin(level))
+    if number(high) == number(low):
+        return ""
+    most, least = (days.date(first + int(i)).isoformat() for i in (np.nanargmax(level), np.nanargmin(level)))
+    return phrase("origin.shape.short", language, high=number(high), most=most, low=number(low), least=least)
 
 
 def _long(days: Days, currency: str, language: Language) -> str:

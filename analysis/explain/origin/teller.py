@@ -12,7 +12,7 @@ from analysis.engine.attribution import Attribution
 from analysis.engine.beside_rows import beside_rows
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
-from analysis.explain.origin.alike import alike
+from analysis.explain.origin.alike import Facts, alike
 from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, months_of, scale_of, states_of, weeks_of
@@ -25,7 +25,7 @@ from analysis.explain.origin.weeks import of_weeks, untold
 from analysis.i18n import phrase
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
-from ple_model.data.dataset.normalize import CLIP, RAW
+from ple_model.data.dataset.normalize import CLIP, RAW, Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.money import UNKNOWN
 from ple_model.numerals import LANGUAGES, Language
@@ -53,6 +53,7 @@ class Teller:
         self.task, self.target, self.barred = task, target, barred
         self.explainer, self.data, self.batch, self.path, self.found = explainer, data, batch, path, found
         self.schema = explainer.model.context.schema
+        self._alike: dict[str, tuple[str, ...]] = {}
 
     def __call__(self, topic: str, value: float) -> OriginSentence | None:
         """What the input was made of; None where this run or this customer cannot say."""
@@ -74,9 +75,15 @@ class Teller:
         """The columns that say of the customer what one says."""
         if (column := self.schema.index.get(name)) is None:
             return (name,)
-        own, typical = self.columns.own, self.columns.typical
-        found = alike(self.schema, self.explainer.peers, column, own, typical)
-        return (self.schema.columns[int(i)].name for i in np.flatnonzero(found))
+        if name not in self._alike:
+            own, typical = self.columns.own, self.columns.typical
+            found = alike(self.schema, self.explainer.peers, column, own, typical, self._facts)
+            self._alike[name] = tuple(self.schema.columns[int(i)].name for i in np.flatnonzero(found))
+        return self._alike[name]
+
+    @cached_property
+    def _facts(self) -> Facts:
+        return Facts.of(self.schema)
 
     @cached_property
     def similar(self) -> SimilarCustomers | None:
@@ -85,7 +92,7 @@ class Teller:
         clusters = None if self.schema.own else clusters_of(e)
         cluster = int(customer.cluster_ids[0])
         traits = () if clusters is None else tuple(t for t in clusters.traits(cluster) if not self.barred[t.column])
-        who, normalizer = self.batch.customer_id[0], self.data.normalizer()
+        who, normalizer = self.batch.customer_id[0], self._normalizer
         return SimilarCustomers.of(e.peers, e.customers, who, cluster, normalizer, traits, e.latest)
 
     def beside(self, name: str, language: Language) -> str:
@@ -94,8 +101,12 @@ class Teller:
         return "" if self.similar is None or column is None else self.similar.beside(self.columns, column, language)
 
     @cached_property
+    def _normalizer(self) -> Normalizer:
+        return self.data.normalizer()
+
+    @cached_property
     def columns(self) -> Columns:
-        normalizer, at = self.data.normalizer(), self.path.fields.index("features")
+        normalizer, at = self._normalizer, self.path.fields.index("features")
         read = self.path.ends[at].numpy()
         known = np.zeros(read.shape[1], dtype=bool)
         for part, where in self.path.customer.parts.items():
@@ -119,7 +130,7 @@ class Teller:
         column, read = self.schema.index[name], self.path.ends[self.path.fields.index("features")][0].numpy()
         if self.empty is not None and self.empty[column]:
             return "nothing"
-        if self.data.normalizer().kind[column] == RAW or abs(read[column]) < CLIP:
+        if self._normalizer.kind[column] == RAW or abs(read[column]) < CLIP:
             return "value"
         return "at_least" if read[column] > 0 else "at_most"
 

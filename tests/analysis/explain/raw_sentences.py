@@ -67,6 +67,8 @@ class Witness:
     """(language, phrase) -> (column, more of it)"""
     graph: Array
     labels: Mapping[str, Array]
+    stored: Mapping[str, Array]
+    """column -> by row of the sample: figures of topology, which other tests hold against ripser"""
     kinds: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,9 +86,28 @@ class Witness:
     def all(self, column: str) -> Array:
         """[rows] NaN where there is nothing to tell."""
         if column not in self._known:
-            found = [value(column, r) for r in self.raws]
+            found = [self._of_row(column, i) for i in range(len(self.raws))]
             self._known[column] = np.array([np.nan if v is None else v for v in found])
         return self._known[column]
+
+    def _of_row(self, column: str, row: int) -> float | None:
+        if column in self.stored:
+            return float(self.stored[column][row])
+        if (m := re.fullmatch(r"hmm_(journey|lifecycle|behavior)_(top_probability|entropy|exit_rate)", column)) is not None:
+            seen = self.seen(m[1], self.raws[row])
+            return self._clearness(m[1], m[2], seen) if seen.any() else None
+        return value(column, self.raws[row])
+
+    def _clearness(self, mode: str, what: str, seen: Array) -> float:
+        """How sure the state of the last step is, and how soon it is left."""
+        p = self.filtered(mode, seen)[-1]
+        if what == "exit_rate":
+            return float((p * (1 - np.diag(self.states[mode]["transition"]))).sum())
+        return float(p.max() if what == "top_probability" else -(p * np.log(np.maximum(p, 1e-12))).sum())
+
+    def own(self, told: Told, column: str) -> float | None:
+        """What is so of the customer."""
+        return self._of_row(column, self.rows.index((told.customer, told.cutoff)))
 
     def others(self, told: Told) -> Array:
         """Rows of the other customers of the customer's cluster, each at the latest."""
@@ -148,9 +169,9 @@ class Witness:
             m = re.fullmatch(r"(?P<own>.*)\(중앙값은 (?P<typical>.*?)(?:, (?P<beside>(?:유사 고객|모든)[^()]*))?\)", said)
             m = m or re.fullmatch(r"(?P<level>중앙값보다 (?:높음|낮음))(?:, (?P<beside>.*))?", said)
         nothing = NOTHING[language].fullmatch(said)
-        own = value(column, self.of(told))
+        own = self.own(told, column)
         if nothing is not None:
-            problems = [] if own is None else [f"{column}: '{said}', is {own}"]
+            problems = [] if not own else [f"{column}: '{said}', is {own}"]
             return problems + (self._median(column, nothing[1], unit) if nothing[1] else [])
         if m is None:
             raise Unreadable(f"{language}: {column}: {said}")
@@ -201,7 +222,7 @@ class Witness:
 
     def facts(self, told: Told, text: str, language: str) -> list[str]:
         """`number of purchases in the last 28 days: 2 (median 1); ...`, each of them."""
-        parts = re.split(r"; ", text) if language == "en" else re.split(r"(?<=\)), ", text)
+        parts = re.split(r"(?<=\)); |(?<=the median); ", text) if language == "en" else re.split(r"(?<=\)), ", text)
         problems = []
         for part in parts:
             column = self._fact_column(part, language)
@@ -209,7 +230,7 @@ class Witness:
                 raise Unreadable(f"{language}: fact {part}")
             said = part[len(self.column_said(column, language)) :].removeprefix(": ")
             m = re.fullmatch(r"(?P<own>.*?) ?\((?:median|중앙값) (?P<typical>.*)\)", said)
-            own = value(column, self.of(told))
+            own = self.own(told, column)
             if own is None:
                 problems.append(f"{column}: '{part}', where there is nothing to tell")
             elif m is not None:
@@ -403,7 +424,7 @@ def _cluster(w: Witness, told: Told, g: Mapping[str, str], language: str) -> lis
     names = re.split(r", | and " if language == "en" else r", ", g["who"]) if g["who"] else []
     for name in names:
         column, more = w.traits[language, name]
-        values, own = w.all(column), value(column, w.of(told))
+        values, own = w.all(column), w.own(told, column)
         known = np.isfinite(values)
         members = values[known & (w.cluster == mine)]
         everyone = np.sort(values[known])

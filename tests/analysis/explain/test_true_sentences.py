@@ -61,6 +61,8 @@ def witness(place: Path, run: Run) -> Witness:
     rows = list(zip(explainer.customers, explainer.cutoffs, strict=True))
     names = [(*k.split(".")[1:], v, x) for x in ("en", "ko") for k, v in catalogue(x).items() if k.startswith("trait.")]
     trained = Dataset.open(place / "data").table(["cluster_ids"], split="train").column(0).to_numpy()
+    real = run.sample().normalizer().inverse(explainer.peers.features)
+    shapes = [c for c in load_schema().columns if c.part == "phase_transition"]
     parts([(title(p, "en"), title(p, "ko")) for p in FITTED])
     return Witness(
         RawBank(place / "events"), rows, explainer.peers.cluster, trained,
@@ -68,6 +70,7 @@ def witness(place: Path, run: Run) -> Witness:
         {m: dict(np.load(run.preprocess / f"hmm_{m}.npz")) for m in ("journey", "lifecycle", "behavior")},
         {(x, said): (column, side == "more") for column, side, said, x in names},
         explainer.peers.fields["collaborative_features"], {t: y.numpy() for t, y in explainer.targets.items()},
+        {c.name: real[:, c.index] for c in shapes},
     )  # fmt: skip
 
 
