@@ -53,8 +53,8 @@ class Explainer:
         self.customers, self.cutoffs = batch.customer_id, batch.cutoff
         self.targets: Mapping[str, Tensor] = batch.inputs.targets or {}
         pieces = [batch.inputs.rows(slice(i, i + CHUNK)) for i in range(0, len(batch), CHUNK)]
-        self.reference = Reference.of(pieces)
         empty = None if sample.own else beside_rows(sample, EMPTY, self.customers, self.cutoffs)
+        self.reference = Reference.of(pieces, empty)
         self.peers = replace(Population.of(pieces), empty=empty)
         with torch.no_grad():
             self.encoded = concat_encoded([rows_alone(self.model.encode(p), slice(None)) for p in pieces])

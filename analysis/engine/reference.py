@@ -42,8 +42,9 @@ class Reference:
     rows: int
 
     @staticmethod
-    def of(batches: Iterable[PLEClusterInput]) -> Reference:
-        """From the rows of a sample, batch by batch."""
+    def of(batches: Iterable[PLEClusterInput], empty: np.ndarray[Any, np.dtype[np.bool_]] | None = None) -> Reference:
+        """From the rows of a sample, batch by batch. `empty` [rows, columns]: cells without a value, which are no part of a
+        median; None where that is not known."""
         features: list[Tensor] = []
         parts: list[Tensor] = []
         sums: dict[str, Tensor] = {}
@@ -66,7 +67,7 @@ class Reference:
                 sums[name] = sums.get(name, 0) + value[there].double().sum(0)
                 counts[name] = counts.get(name, 0) + int(there.sum())
         values = {n: (s / max(counts[n], 1)).float()[None] for n, s in sums.items()}
-        values["features"] = _medians(torch.cat(features), torch.cat(parts), where)
+        values["features"] = _medians(torch.cat(features), torch.cat(parts), where, empty)
         means = {n: (p[:, :2] / p[:, 2:].clamp_min(1)).float() for n, p in points.items()}
         return Reference(values, means, rows)
 
@@ -161,13 +162,20 @@ class Path:
         return out
 
 
-def _medians(features: Tensor, present: Tensor, parts: Mapping[str, slice]) -> Tensor:
-    """[1, columns]: the median over the rows that have the column's part; the overall one where none has."""
+def _medians(
+    features: Tensor, present: Tensor, parts: Mapping[str, slice], empty: np.ndarray[Any, np.dtype[np.bool_]] | None
+) -> Tensor:
+    """[1, columns]: the median over the rows that have the column's part and a value in it; the overall one where none has."""
     out = features.median(0).values
     for i, columns in enumerate(parts.values()):
         rows = present[:, i]
         if bool(rows.any()):
             out[columns] = features[rows, columns].median(0).values
+        if empty is not None:
+            for j in range(columns.start, columns.stop):
+                known = rows & ~torch.from_numpy(empty[:, j])
+                if 0 < int(known.sum()) < int(rows.sum()):
+                    out[j] = features[known, j].median()
     return out[None]
 
 

@@ -724,17 +724,19 @@ def _spend_to_limit(r: Raw) -> float | None:
 
 
 @fact("product_open_count")
-def _open(r: Raw) -> float:
-    return float(len(r.open))
+def _open(r: Raw) -> float | None:
+    return None if not r.held else float(len(r.open))
 
 
 @fact("product_ever_count")
-def _ever(r: Raw) -> float:
-    return float(len(r.held))
+def _ever(r: Raw) -> float | None:
+    return None if not r.held else float(len(r.held))
 
 
 @fact("product_(opened)_90d", "product_(closed)_365d")
-def _product_moves(r: Raw, which: str) -> float:
+def _product_moves(r: Raw, which: str) -> float | None:
+    if not r.held:
+        return None
     if which == "opened":
         return float(sum(h["age"] <= 90 for h in r.held))
     return float(sum(h["closed"] is not None and h["closed"] <= 365 for h in r.held))
@@ -1250,8 +1252,8 @@ def _invested_trend(r: Raw) -> float | None:
 
 
 @fact("product_opened_365d")
-def _opened_in_a_year(r: Raw) -> float:
-    return float(sum(h["age"] <= 365 for h in r.held))
+def _opened_in_a_year(r: Raw) -> float | None:
+    return None if not r.held else float(sum(h["age"] <= 365 for h in r.held))
 
 
 @fact("product_balance_change_84d")
