@@ -134,8 +134,8 @@ def _share_of(r: Raw, name: str, w: int) -> float | None:
 def _by(r: Raw, column: str, w: int) -> dict[str, float]:
     """Net spend of the last days by what is in a column, of those with a purchase in the year."""
     out: dict[str, float] = {}
-    for name in {str(x) for x in r.bought.columns[column]}:
-        mine = r.card.where(r.card.columns[column].astype(str) == name).last(w)
+    for name in {str(x) for x in r.bought[column]}:
+        mine = r.card.where(r.card[column].astype(str) == name).last(w)
         out[name] = net(mine)
     return out
 
@@ -1035,7 +1035,7 @@ GROUPED = {"mcc_l1": "mcc_l1", "mcc_l2": "mcc_l2", "brand": "brand", "merchant":
 
 @fact(rf"(mcc_l2|brand|merchant)_count{W}", rf"raw_(merchant|brand)_count{W}")
 def _different(r: Raw, what: str, w: int) -> float:
-    return float(len({str(x) for x in r.bought.last(w).columns[GROUPED[what]]}))
+    return float(len({str(x) for x in r.bought.last(w)[GROUPED[what]]}))
 
 
 @fact(rf"(mcc_l2|brand|merchant)_top_share{W}")
@@ -1052,13 +1052,13 @@ def _spread_over(r: Raw, what: str, w: int) -> float | None:
 @fact(rf"(mcc_l1|mcc_l2|brand)_new{W}")
 def _new(r: Raw, what: str, w: int) -> float:
     column = GROUPED[what]
-    before = {str(x) for x in r.bought.between(w + 1, 365).columns[column]}
-    return float(len({str(x) for x in r.bought.last(w).columns[column]} - before))
+    before = {str(x) for x in r.bought.between(w + 1, 365)[column]}
+    return float(len({str(x) for x in r.bought.last(w)[column]} - before))
 
 
 @fact(r"(brand|merchant)_repeat_share_365d")
 def _repeat(r: Raw, what: str) -> float | None:
-    names = r.bought.columns[GROUPED[what]].astype(str)
+    names = r.bought[GROUPED[what]].astype(str)
     return mean(np.unique(names, return_counts=True)[1] > 1) if len(names) else None
 
 

@@ -71,23 +71,27 @@ def _edges(ids: Array) -> dict[str, tuple[int, int]]:
 
 @dataclass(frozen=True)
 class Events:
-    """Rows of one table within the year before the cut-off; `d` counts days back, 1 is the day before it."""
+    """Rows of one table before the cut-off; `d` counts days back, 1 is the day before it. A column is read when asked for:
+    `events.amount`, `events["amount"]`."""
 
     d: Array
     ts: Array
-    columns: dict[str, Array]
+    table: dict[str, Array]
+    at: Array
 
     def __getattr__(self, name: str) -> Array:
-        try:
-            return self.columns[name]
-        except KeyError as e:
-            raise AttributeError(name) from e
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Array:
+        return self.table[name][self.at]
 
     def __len__(self) -> int:
         return len(self.d)
 
     def where(self, mask: Array) -> Events:
-        return Events(self.d[mask], self.ts[mask], {k: v[mask] for k, v in self.columns.items()})
+        return Events(self.d[mask], self.ts[mask], self.table, self.at[mask])
 
     def last(self, days: int) -> Events:
         return self.where(self.d <= days)
@@ -105,11 +109,11 @@ class Raw:
     def _events(self, name: str, days: int = YEAR) -> Events:
         table = self.tables.get(name)
         if table is None or not len(table["customer_id"]):
-            return Events(np.zeros(0), np.zeros(0, "datetime64[us]"), {k: v[:0] for k, v in (table or {}).items()})
+            return Events(np.zeros(0), np.zeros(0, "datetime64[us]"), table or {}, np.zeros(0, int))
         ts = table[MOMENT[name]].astype("datetime64[us]")
         d = (np.datetime64(self.cutoff) - ts.astype("datetime64[D]")).astype(int)
-        mine = (ts < np.datetime64(self.cutoff)) & (d <= days)
-        return Events(d[mine], ts[mine], {k: v[mine] for k, v in table.items()})
+        mine = np.flatnonzero((ts < np.datetime64(self.cutoff)) & (d <= days))
+        return Events(d[mine], ts[mine], table, mine)
 
     @cached_property
     def every(self) -> Events:

@@ -319,9 +319,8 @@ class Witness:
     def _emission(self, mode: str, seen: Array) -> Array:
         s = self.states[mode]
         x = (seen - s["centre"]) / s["scale"]
-        return np.array(
-            [[-0.5 * (((r - s["mean"][k]) ** 2) / s["var"][k] + np.log(s["var"][k])).sum() for k in range(10)] for r in x]
-        )
+        apart = (x[:, None, :] - s["mean"]) ** 2 / s["var"] + np.log(s["var"])
+        return np.asarray(-0.5 * apart.sum(2))
 
     @cached_property
     def state_shares(self) -> dict[str, Array]:
