@@ -33,7 +33,7 @@ def fact_of(column: FeatureColumn) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class ColumnFacts:
+class SameFacts:
     """By column [columns]: numbers of its fact and its part, whether it speaks for itself, and whether it is half an hour."""
 
     fact: NDArray[np.int64]
@@ -42,11 +42,11 @@ class ColumnFacts:
     circle: NDArray[np.bool_]
 
     @staticmethod
-    def of(schema: FeatureSchema) -> ColumnFacts:
+    def of(schema: FeatureSchema) -> SameFacts:
         """Worked out once for all columns: a reason asks for each of hundreds."""
         facts: dict[object, int] = {}
         parts: dict[str, int] = {}
-        return ColumnFacts(
+        return SameFacts(
             np.array([facts.setdefault(fact_of(c), len(facts)) for c in schema.columns]),
             np.array([parts.setdefault(c.part, len(parts)) for c in schema.columns]),
             np.array([c.part not in OPAQUE for c in schema.columns]),
@@ -55,11 +55,11 @@ class ColumnFacts:
 
 
 def alike(
-    schema: FeatureSchema, peers: Population, column: int, own: Array, typical: Array, facts: ColumnFacts | None = None
+    schema: FeatureSchema, peers: Population, column: int, own: Array, typical: Array, facts: SameFacts | None = None
 ) -> NDArray[np.bool_]:
     """[columns] that say of the customer what `column` says, itself included: the same fact or the same order of customers, and
     on the same side of the typical value, where both are off it. own, typical: [columns], in one scale."""
-    f = ColumnFacts.of(schema) if facts is None else facts
+    f = SameFacts.of(schema) if facts is None else facts
     order, side = peers.order(column), np.sign(own - typical)
     windows = f.open & (f.fact == f.fact[column])
     way = np.where(windows, 1.0, np.sign(order))

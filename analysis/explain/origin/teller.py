@@ -12,7 +12,7 @@ from analysis.engine.attribution import Attribution
 from analysis.engine.beside_rows import beside_rows
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
-from analysis.explain.origin.alike import ColumnFacts, alike
+from analysis.explain.origin.alike import SameFacts, alike
 from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, months_of, scale_of, states_of, weeks_of
@@ -82,8 +82,8 @@ class Teller:
         return self._alike[name]
 
     @cached_property
-    def _facts(self) -> ColumnFacts:
-        return ColumnFacts.of(self.schema)
+    def _facts(self) -> SameFacts:
+        return SameFacts.of(self.schema)
 
     @cached_property
     def similar(self) -> SimilarCustomers | None:
