@@ -18,8 +18,8 @@ from ple_model.safe_text import read_object
 
 
 def estimate(preset: str) -> tuple[float, float, int] | None:
-    """(training rows a second, peak MB, runs it rests on) of earlier runs of this preset here, or None. The seconds are those of
-    the whole: what was fitted before the first epoch, validation, and the end."""
+    """(training rows a second, peak MB, runs it rests on) of earlier runs of this preset here, or None. The seconds are those
+    of the whole: what was fitted before the first epoch, validation, and the end."""
     speeds: list[float] = []
     memory: list[float] = []
     for entry in state.entries():

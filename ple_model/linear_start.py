@@ -40,8 +40,8 @@ TOLERANCE, LAST_TOLERANCE = 1e-5, 1e-7
 FEW = 20
 """With fewer held-out rows of a task than this its strength is `FALLBACK`."""
 SHARES = {True: (0.05, 0.35, 0.45), False: (0.05, 0.75, 1.0)}
-"""With bends, without: the share of the work that is done when the rows are read, the strengths tried, the map fitted (of 24 seconds
-for 8,331 rows and 15 tasks)."""
+"""With bends, without: the share of the work that is done when the rows are read, the strengths tried, the map fitted (of 24
+seconds for 8,331 rows and 15 tasks)."""
 FLAT = 1e-4
 """A column whose standard deviation is below this tells nothing."""
 

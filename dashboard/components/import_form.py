@@ -96,7 +96,10 @@ def _rows(found: dict[str, Any]) -> None:
         rows = pd.DataFrame(found["first"]).rename(columns=heads)
         table(
             rows, "preview", title=t("import.preview"), caption=t("import.preview_help"), customers=True, height="content",
-            column_config={name: st.column_config.TextColumn(f"{name}", help=say(KINDS.get(kind, kind.lower()))) for name, kind in kinds.items()},
+            column_config={
+                name: st.column_config.TextColumn(f"{name}", help=say(KINDS.get(kind, kind.lower())))
+                for name, kind in kinds.items()
+            },
         )  # fmt: skip
     for note in found["notes"]:
         ui.caption(say(note))

@@ -1,8 +1,8 @@
 """What a training of this very configuration on this very dataset will take, by a few real steps of it.
 
-The steps are those of a training (data, model, adaTT's measurement, clipping, optimizer), in a run folder that is thrown away; so
-are the fit of the linear map and the end of an epoch, both of the first rows only and scaled by all of them. What comes after the
-last epoch is reckoned as while it trains (`remaining`).
+The steps are those of a training (data, model, adaTT's measurement, clipping, optimizer), in a run folder that is thrown away;
+so are the fit of the linear map and the end of an epoch, both of the first rows only and scaled by all of them. What comes
+after the last epoch is reckoned as while it trains (`remaining`).
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ PHASE_2 = 0.6
 """A step of phase 2, in which the shared experts do not train, by one of phase 1: the median of 20 recorded trainings (293 to
 33,597 training rows; 0.4 to 0.9)."""
 ASIDE = 0.8
-"""What an epoch takes beside its steps, by the time of a step and the rows of validation: the median of twelve recorded trainings
-of `small` with a fitted map that bends, and shares chosen on validation rows (3,259 to 8,331 training rows; 0.6 to 1.4)."""
+"""What an epoch takes beside its steps, by the time of a step and the rows of validation: the median of twelve recorded
+trainings of `small` with a fitted map that bends, and shares chosen on validation rows
+(3,259 to 8,331 training rows; 0.6 to 1.4)."""
 END = 6.5
 """The end of a training, by what an epoch takes beside its steps: the median of the same trainings (3 to 12)."""
 RECENT = 0.35

@@ -55,7 +55,8 @@ def check_values(
     bad = f"{expression} IS NOT NULL AND ({lost})"
     try:
         found = con.execute(
-            f"SELECT count(*) FILTER ({bad}), min(CAST({expression} AS VARCHAR)) FILTER ({bad}), count({expression}) FROM {scan}"
+            f"SELECT count(*) FILTER ({bad}), min(CAST({expression} AS VARCHAR)) FILTER ({bad}), count({expression})"
+            f" FROM {scan}"
         ).fetchall()[0]
     except duckdb.Error as e:
         problems.append(f"{where} cannot be read as a {KINDS[kind]}: {str(e).splitlines()[0][:120]}")
@@ -68,7 +69,9 @@ def check_values(
         if kind in ("DATE", "TIMESTAMP"):
             ways = [r.format for r in date_readings(con, values) if r.format and 2 * r.read > r.total]
             if ways or 2 * count > filled:
-                shown = " or ".join(f"formats: {{{column}: '{way}'}}" for way in ways[:2]) or f"formats: {{{column}: '%d.%m.%Y'}}"
+                shown = (
+                    " or ".join(f"formats: {{{column}: '{way}'}}" for way in ways[:2]) or f"formats: {{{column}: '%d.%m.%Y'}}"
+                )
                 hint = f" (how dates are written goes into the map, {'as' if ways else 'for example'} {shown})"
         elif any(mark in example for mark in ",. ") or not example.isascii():
             keys = _number_keys(number_reading(con, values))
