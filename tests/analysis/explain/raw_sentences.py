@@ -68,7 +68,8 @@ class Witness:
     graph: Array
     labels: Mapping[str, Array]
     stored: Mapping[str, Array]
-    """column -> by row of the sample: figures of topology, which other tests hold against ripser"""
+    """column -> by row of the sample, NaN where there is none: figures of topology, which other tests hold against ripser, and
+    figures beside the whole market at an earlier date"""
     kinds: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,7 +93,8 @@ class Witness:
 
     def _of_row(self, column: str, row: int) -> float | None:
         if column in self.stored:
-            return float(self.stored[column][row])
+            found = float(self.stored[column][row])
+            return None if np.isnan(found) else found
         if (m := re.fullmatch(r"hmm_(journey|lifecycle|behavior)_(top_probability|entropy|exit_rate)", column)) is not None:
             seen = self.seen(m[1], self.raws[row])
             return self._clearness(m[1], m[2], seen) if seen.any() else None

@@ -31,6 +31,7 @@ from tests.shared import shared
 CUSTOMERS, ASKED = 240, 50
 TASKS = ("nba", "churn", "ltv", "channel", "engagement", "spending_category", "consumption_cycle", "merchant_affinity")
 CUTOFFS = ("2024-08-01", "2024-10-01")
+MARKET = ("epidemic_exposure_90d", "epidemic_early_adoption", "lifestyle_premium_90d")
 FITTED = ("lnn", "phase_transition", "hmm_summary")
 
 
@@ -62,7 +63,9 @@ def witness(place: Path, run: Run) -> Witness:
     names = [(*k.split(".")[1:], v, x) for x in ("en", "ko") for k, v in catalogue(x).items() if k.startswith("trait.")]
     trained = Dataset.open(place / "data").table(["cluster_ids"], split="train").column(0).to_numpy()
     real = run.sample().normalizer().inverse(explainer.peers.features)
-    shapes = [c for c in load_schema().columns if c.part == "phase_transition"]
+    assert explainer.peers.empty is not None
+    real[explainer.peers.empty] = np.nan
+    given = [c for c in load_schema().columns if c.part == "phase_transition" or c.name in MARKET]
     parts([(title(p, "en"), title(p, "ko")) for p in FITTED])
     return Witness(
         RawBank(place / "events"), rows, explainer.peers.cluster, trained,
@@ -70,7 +73,7 @@ def witness(place: Path, run: Run) -> Witness:
         {m: dict(np.load(run.preprocess / f"hmm_{m}.npz")) for m in ("journey", "lifecycle", "behavior")},
         {(x, said): (column, side == "more") for column, side, said, x in names},
         explainer.peers.fields["collaborative_features"], {t: y.numpy() for t, y in explainer.targets.items()},
-        {c.name: real[:, c.index] for c in shapes},
+        {c.name: real[:, c.index] for c in given},
     )  # fmt: skip
 
 
