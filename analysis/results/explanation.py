@@ -156,10 +156,12 @@ class Explanation:
         return phrase(key, language, names=", ".join(b.named(language)), value=moved, share=share(b.share))
 
     def similar_said(self, language: Language) -> str:
-        """Whom the reasons call similar; empty where none of them speaks of similar customers."""
+        """Whom the reasons call similar, and whose medians they speak of; empty where they speak of neither."""
         said, word = self.compared[language == "ko"], phrase("origin.similar.word", language)
         told = [r.ko if language == "ko" else r.en for r in (*self.reasons, *self.against)]
-        return said if any(word in text for text in told) else ""
+        median = phrase("origin.median", language), phrase("origin.median_word", language)
+        spoken = [text for text, sign in ((said, word), median) if any(sign in t for t in told)]
+        return " ".join(spoken)
 
     @property
     def withheld(self) -> bool:

@@ -34,6 +34,21 @@ NOTHING = {
 }
 
 
+HAVING: dict[str, Callable[[Raw], bool]] = {
+    "insurance_": lambda r: len(r.table("insurance")) > 0, "raw_insurance": lambda r: len(r.table("insurance")) > 0,
+    "investment_": lambda r: len(r.table("investment")) > 0, "raw_investment": lambda r: len(r.table("investment")) > 0,
+    "credit_": lambda r: len(r.lines) > 0, "raw_credit": lambda r: len(r.lines) > 0,
+    "product_": lambda r: len(r.held) > 0, "raw_balance": lambda r: len(r.open) > 0,
+    "session": lambda r: len(r.sessions) > 0, "raw_session": lambda r: len(r.sessions) > 0,
+    "deposit_": lambda r: len(r.deposit) > 0, "raw_deposit": lambda r: len(r.deposit) > 0,
+    "income_": lambda r: len(r.deposit) > 0, "campaign_": lambda r: len(r.shown) > 0, "bandit_": lambda r: len(r.shown) > 0,
+    "raw_campaign": lambda r: len(r.shown) > 0, "lnn_": lambda r: len(r.bought.last(90)) > 1,
+    "membership_": lambda r: r.joined is not None, "consultation_": lambda r: True, "overseas_": lambda r: True,
+    "raw_overseas": lambda r: len(r.table("overseas")) > 0, "channel_": lambda r: len(r.touches[0]) > 0,
+}  # fmt: skip
+"""By how a column's name begins; of all others, who bought something in the year."""
+
+
 @dataclass(frozen=True)
 class Told:
     """One shown sentence in both languages, of whom, and what it was made of."""
@@ -98,7 +113,14 @@ class Witness:
         if (m := re.fullmatch(r"hmm_(journey|lifecycle|behavior)_(top_probability|entropy|exit_rate)", column)) is not None:
             seen = self.seen(m[1], self.raws[row])
             return self._clearness(m[1], m[2], seen) if seen.any() else None
-        return value(column, self.raws[row])
+        return value(column, self.raws[row]) if self._has(column, self.raws[row]) else None
+
+    def _has(self, column: str, raw: Raw) -> bool:
+        """Whether the customer has such a thing at all: medians are of those who have."""
+        for start, has in HAVING.items():
+            if column.startswith(start):
+                return has(raw)
+        return len(raw.bought) > 0
 
     def _clearness(self, mode: str, what: str, seen: Array) -> float:
         """How sure the state of the last step is, and how soon it is left."""
@@ -356,7 +378,8 @@ def read(text: str, unit: str) -> tuple[float, float]:
     plain = m[0].replace(",", "")
     decimals = len(plain.partition(".")[2])
     scale = 0.01 if "%" in text else 1.0
-    return float(plain) * scale, (0.5 * 10**-decimals + 1e-9) * scale
+    sign = -1.0 if text.startswith(("-", "−")) and not plain.startswith("-") else 1.0  # -$1,016.38
+    return sign * float(plain) * scale, (0.5 * 10**-decimals + 1e-9) * scale
 
 
 def written(text: str, true: float, unit: str) -> bool:
