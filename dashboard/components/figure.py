@@ -86,6 +86,7 @@ def show(
             ui.plotly_chart(localise(figure), key=key, config=config, alt=title)
         else:
             config["modeBarButtonsToRemove"] = ["autoScale2d"]
+            figure.update_layout(dragmode="select")  # a drag draws a box; to move the picture is a button
             event = ui.plotly_chart(localise(figure), key=key, config=config, alt=title, on_select="rerun")
             picked.under(key, [customers[i] for i in picked.rows(figure, event)])
     record(Figure(key, figure, saved or title, caption, points, wide))
