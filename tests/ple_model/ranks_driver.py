@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -121,6 +122,7 @@ class Drive:
 
 def _dying_second(words: list[str], log: str) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # forked: it has the agent's handler, which raises
     heed = trainer.Trainer._heed
 
     def dying(self: trainer.Trainer, save: bool = False) -> None:
