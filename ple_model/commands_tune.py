@@ -87,8 +87,11 @@ def _run(arguments: Arguments) -> int:
         raise UserError("ple tune: DATASET and STUDY are needed; see `ple tune --help`")
     if arguments.minutes is not None and arguments.minutes <= 0:
         raise UserError(f"--minutes: {arguments.minutes:g} is not valid, it must be positive")
-    if engine_name(arguments.engine, arguments.address) == "ray" and arguments.threads not in (None, 1):
-        raise UserError(f"--threads: {arguments.threads} is not valid, a trial of --engine ray is a task of one CPU")
+    if engine_name(arguments.engine, arguments.address) == "ray" and not arguments.find_rate:
+        if arguments.threads not in (None, 1):
+            raise UserError(f"--threads: {arguments.threads} is not valid, a trial of --engine ray is a task of one CPU")
+        if arguments.device not in ("auto", "cpu"):
+            raise UserError(f"--device: {arguments.device} is not valid, a trial of --engine ray is a task of one CPU")
     # one process alone is bound as a training is; several that were would share the first cores
     settle(arguments.threads, bind=arguments.workers == 1 and LED_BY not in os.environ)
     return _find(arguments) if arguments.find_rate else _tune(arguments)
@@ -187,17 +190,21 @@ def _tune(arguments: Arguments) -> int:
     study = Study(arguments.study, tell)
     for said in notes(dataset, study.spec):
         tell.line(said)
+    left = 0
     with stop_on_signals("en") as stop:
         if engine_name(arguments.engine, arguments.address) == "ray":
             with open_engine(arguments.engine, arguments.workers, arguments.address) as engine:
-                work_by_engine(study, engine, arguments.workers, stop.asked, until, tell)
+                left = work_by_engine(study, engine, stop.asked, until, tell)
         else:
             _by_processes(arguments, study, stop.asked, until)
     found = report(arguments.study)
     print(dump(found.to_dict()) if arguments.json else table(found))
     if stop.seen:
         print(f"stopped; `ple tune {arguments.dataset} {arguments.study} --resume` goes on", file=sys.stderr)
-    return 0
+    if left:
+        again = f"`ple tune {arguments.dataset} {arguments.study} --resume` goes on with them"
+        print(f"trials that have not ended: {left}; {again}", file=sys.stderr)
+    return 1 if left else 0
 
 
 def _begin(arguments: Arguments, dataset: Any) -> StudySpec:

@@ -1,14 +1,29 @@
-"""The hidden folder beside a result where finished shards wait until all are there."""
+"""The hidden folder beside a result where finished shards wait until all are there, and how a shard is left in it once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
+from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
+from ple_model.safe_paths import is_file
+from ple_model.staging import PlaceTaken, staged_folder
+
+
+class LeavesPart(Protocol):
+    """A shard that leaves a folder."""
+
+    @property
+    def out(self) -> Path: ...
+
+
+Left = TypeVar("Left", bound=LeavesPart)
 
 
 @contextmanager
@@ -25,3 +40,29 @@ def parts_of(result: Path, why: str) -> Iterator[Path]:
             yield folder
     except Timeout as e:
         raise UserError(f"{folder}: {why}; wait for it or name another") from e
+
+
+def leave(out: Path, whole: str, fill: Callable[[Path], None]) -> None:
+    """A part at `out`, filled by `fill`; its file `whole` says that it is one. Where it is there already nothing is done: an
+    engine may begin a shard again whose first attempt came as far as that, or comes as far meanwhile."""
+    if is_file(out / whole):
+        return
+    try:
+        with staged_folder(out) as folder:
+            fill(folder)
+    except PlaceTaken:
+        if not is_file(out / whole):
+            raise
+
+
+def parts_left(engine: ShardEngine, work: Callable[[Left], Any], shards: Mapping[str, Left], whole: str) -> Iterator[int]:
+    """How many of the shards have left their part, at first and after each that does; `whole` as in `leave`. `UserError` names
+    the shard that failed."""
+    missing = {name: s for name, s in shards.items() if not is_file(s.out / whole)}
+    for s in missing.values():
+        shutil.rmtree(s.out, ignore_errors=True)
+    done = len(shards) - len(missing)
+    yield done
+    for _ in engine.run(work, missing):
+        done += 1
+        yield done

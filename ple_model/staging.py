@@ -23,6 +23,10 @@ from ple_model.errors import UserError
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
+class PlaceTaken(UserError):
+    """Another process put something there first."""
+
+
 @contextmanager
 def staged_file(path: Path, needed: int | None = None, *, durable: bool = True) -> Iterator[Path]:
     """A free name to write a file under; at the end of the block it replaces `path`, whose folder must exist: a reader sees the
@@ -61,7 +65,7 @@ def first_file(path: Path, content: bytes) -> None:
 def staged_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """A fresh folder to fill; at the end of the block it is put at `target`, which must be absent or empty, or is replaced.
 
-    `UserError` if somebody else was first; what is there then is left as it is. After an error nothing is left behind.
+    `PlaceTaken` if somebody else was first; what is there then is left as it is. After an error nothing is left behind.
     """
     with private_folder(target) as fresh:
         yield fresh
@@ -100,7 +104,7 @@ def put(fresh: Path, target: Path, *, replace: bool = False) -> None:
         os.replace(fresh, target)  # atomic; an empty folder is replaced, any other one is not
     except OSError as e:
         if e.errno in TAKEN:
-            raise UserError(f"{target} was made by another process at the same moment; choose another folder") from e
+            raise PlaceTaken(f"{target} was made by another process at the same moment; choose another folder") from e
         raise
 
 

@@ -5,8 +5,8 @@ What is measured of them (`concepts.measure`) is of all of them at once and stay
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,8 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
 from ple_model.files import read_json, read_tensors, write_json, write_tensors
+from ple_model.parts_folder import leave, parts_left
 from ple_model.run import Run
-from ple_model.safe_paths import is_file
-from ple_model.staging import staged_folder
 
 SHARD_ROWS = 2 * CHUNK
 ENCODED = "encoded:"
@@ -51,26 +50,25 @@ def read_shards(
         name = f"{first // SHARD_ROWS:05d}"
         mine = rows[first : first + SHARD_ROWS]
         shards[name] = LatentShard(run.path.absolute(), data.path.absolute(), mine, parts / name)
-    missing = {name: s for name, s in shards.items() if not is_file(s.out / ABOUT)}
-    for s in missing.values():
-        shutil.rmtree(s.out, ignore_errors=True)
-    kept = len(shards) - len(missing)
-    for k, _ in enumerate(engine.run(latent_shard, missing), 1):
-        tick(0.6 * (kept + k) / len(shards), f"{kept + k} of {len(shards)} shards of {len(rows)} customers")
+    for done in parts_left(engine, latent_shard, shards, ABOUT):
+        tick(0.6 * done / len(shards), f"{done} of {len(shards)} shards of {len(rows)} customers")
     return _joined([_load(s.out) for s in shards.values()])
 
 
 @reproducible()
 def latent_shard(shard: LatentShard) -> None:
     """Its customers into a folder."""
+    leave(shard.out, ABOUT, partial(_read, shard))
+
+
+def _read(shard: LatentShard, folder: Path) -> None:
     run = opened_run(shard.run)
     data = opened_dataset(run, None if shard.data == run.path / "sample" else shard.data)
     read = read_rows(private(run.model()), data, data.take(shard.rows), lambda share, what: None)
     encoded = {f"{ENCODED}{k}": v for k, v in to_tensors(read.encoded).items()}
     told = {"features": read.features, "segment": read.segment, "cluster": read.cluster}
-    with staged_folder(shard.out) as folder:
-        write_tensors(folder / TENSORS, encoded | told)
-        write_json(folder / ABOUT, {"customer_id": read.customer_id, "cutoff": read.cutoff, "order": list(encoded)})
+    write_tensors(folder / TENSORS, encoded | told)
+    write_json(folder / ABOUT, {"customer_id": read.customer_id, "cutoff": read.cutoff, "order": list(encoded)})
 
 
 def _load(folder: Path) -> LatentRows:

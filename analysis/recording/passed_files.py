@@ -27,6 +27,8 @@ from ple_model.safe_text import read_text
 
 ROWS = "rows.parquet"
 """Of a pass; not there where it had no rows."""
+WHOLE = "passed.json"
+"""Written last: the folder is whole."""
 ENCODED, TARGET = "encoded", "target"
 
 
@@ -46,7 +48,7 @@ def save_passed(folder: Path, found: Passed) -> None:
         people = {"customers": np.array(probed.customers, dtype=str), "split": np.array(probed.split, dtype=str)}
         write_npz(folder / "effects.npz", people | {"row": probed.row})
     about = {"rows": found.added is not None, "effects": list(tensors), "infinite": found.infinite}
-    write_json(folder / "passed.json", about | {"agreements": list(agreements)})
+    write_json(folder / WHOLE, about | {"agreements": list(agreements)})
 
 
 def load_passed(folder: Path, opened: Opened) -> Passed:
@@ -58,7 +60,7 @@ def load_passed(folder: Path, opened: Opened) -> Passed:
 
 
 def _load(folder: Path, opened: Opened) -> Passed:
-    about = read_json(folder / "passed.json")
+    about = read_json(folder / WHOLE)
     found = Passed.nothing(opened)
     found.vectors.follow(read_npz(folder / "vectors.npz"))
     found.compared = ComparedSample.of_arrays(opened.names, read_npz(folder / "compared.npz"))

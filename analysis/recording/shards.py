@@ -7,22 +7,21 @@ in their order, and every shard adds with one thread: the same bytes, whichever 
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from analysis.judging import Judge
 from analysis.opening import opened_dataset, opened_run
 from analysis.recording.opened import Opened
-from analysis.recording.passed_files import ROWS, load_passed, save_passed
+from analysis.recording.passed_files import ROWS, WHOLE, load_passed, save_passed
 from analysis.recording.passing import BATCH, Passed, pass_over
 from analysis.recording.rows_file import written_parquet
 from analysis.recording.samples import Drawn
 from analysis.results.progress import Progress
 from ple_model.data.build.floating_point import reproducible
 from ple_model.engine import ShardEngine
-from ple_model.safe_paths import is_file
-from ple_model.staging import staged_folder
+from ple_model.parts_folder import leave, parts_left
 
 SHARD_ROWS = 128 * BATCH
 """Rows of a shard: 65,536, two parts of a dataset. A shard costs the start of a process and the opening of the run once."""
@@ -49,17 +48,8 @@ def record_shards(opened: Opened, drawn: Drawn, parts: Path, rows: Path, engine:
         part = drawn.between(first, min(first + SHARD_ROWS, drawn.last))
         if part.total:
             shards[name] = RecordShard(opened.run.path.absolute(), data, part, parts / name)
-    missing = {name: s for name, s in shards.items() if not is_file(s.out / "passed.json")}
-    for name in missing:
-        shutil.rmtree(parts / name, ignore_errors=True)
-
-    def told(ended: int) -> None:
-        done = len(shards) - len(missing) + ended
+    for done in parts_left(engine, record_shard, shards, WHOLE):
         progress(0.85 * done / len(shards), f"{done} of {len(shards)} shards of {drawn.total} customers")
-
-    told(0)
-    for k, _ in enumerate(engine.run(record_shard, missing)):
-        told(k + 1)
     found = Passed.nothing(opened)
     for s in shards.values():
         found.follow(load_passed(s.out, opened))
@@ -70,9 +60,12 @@ def record_shards(opened: Opened, drawn: Drawn, parts: Path, rows: Path, engine:
 @reproducible()
 def record_shard(shard: RecordShard) -> None:
     """One range into its folder."""
+    leave(shard.out, WHOLE, partial(_measure, shard))
+
+
+def _measure(shard: RecordShard, folder: Path) -> None:
     run = opened_run(shard.run)
     data = opened_dataset(run, shard.data)
     opened = Opened.of(run, data)
     judge = Judge(run, opened.model, data, opened.calibration)
-    with staged_folder(shard.out) as folder:
-        save_passed(folder, pass_over(opened, judge, shard.drawn, folder / ROWS, lambda done: None))
+    save_passed(folder, pass_over(opened, judge, shard.drawn, folder / ROWS, lambda done: None))

@@ -5,7 +5,7 @@ runs it for every shard, in any order, and gives the values back as they come; w
 order. `--engine local` is the default and needs nothing; `--engine ray` needs the extra `cluster` (docs/scale.md).
 """
 
-from ple_model.engine.base import ENGINES, RETRIES, ShardEngine
+from ple_model.engine.base import ENGINES, RETRIES, ShardDied, ShardEngine
 from ple_model.engine.choose import WORKERS, engine_if_asked, engine_name, open_engine
 
-__all__ = ["ENGINES", "RETRIES", "WORKERS", "ShardEngine", "engine_if_asked", "engine_name", "open_engine"]
+__all__ = ["ENGINES", "RETRIES", "WORKERS", "ShardDied", "ShardEngine", "engine_if_asked", "engine_name", "open_engine"]

@@ -24,11 +24,27 @@ RETRIES = 3
 """How often a shard is begun again whose process died."""
 
 
+class ShardDied(UserError):
+    """Every process that worked on a shard died."""
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
 class ShardEngine(Protocol):
     """Works on shards."""
 
-    def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
-        """(name, `work(shard)`) of each shard as it ends. `work` is a function of a module: another process imports it."""
+    def run(
+        self, work: Callable[[Shard], Value], shards: Mapping[str, Shard], stopped: Callable[[], bool] = never
+    ) -> Iterator[tuple[str, Value]]:
+        """(name, `work(shard)`) of each shard as it ends. `work` is a function of a module: another process imports it. Once
+        `stopped()` no further shard is begun; those in progress come to their end."""
+        ...
+
+    def at_once(self) -> int:
+        """Shards that are worked on at a time."""
         ...
 
 
@@ -53,9 +69,9 @@ def portable(error: BaseException) -> BaseException:
     return sent
 
 
-def died(name: str) -> UserError:
-    """A shard whose every process died."""
-    return UserError(
+def died(name: str) -> ShardDied:
+    """A shard whose every process died; a stage that goes on otherwise than by the same command says so in its place."""
+    return ShardDied(
         f"shard {name}: the process that worked on it died {RETRIES + 1} times; it may need more memory than there is: give"
         " fewer workers or smaller shards. Finished shards are kept: the same command goes on with the rest"
     )

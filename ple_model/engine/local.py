@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ple_model.engine.base import RETRIES, Shard, Value, died, portable, said
+from ple_model.engine.base import RETRIES, Shard, Value, died, never, portable, said
 from ple_model.threads import one_thread_each, take_back
 
 
@@ -27,13 +27,22 @@ class LocalEngine:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
-    def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
+    def at_once(self) -> int:
+        """See `ShardEngine.at_once`."""
+        return self.workers
+
+    def run(
+        self, work: Callable[[Shard], Value], shards: Mapping[str, Shard], stopped: Callable[[], bool] = never
+    ) -> Iterator[tuple[str, Value]]:
         """See `ShardEngine.run`."""
         waiting, deaths = deque(shards), Counter[str]()
         running: dict[Connection, tuple[str, BaseProcess]] = {}
         failed: BaseException | None = None
         try:
             while running or (waiting and failed is None):
+                if waiting and stopped():
+                    waiting.clear()
+                    continue
                 while waiting and failed is None and len(running) < self.workers:
                     name = waiting.popleft()
                     running |= _begin(work, name, shards[name])

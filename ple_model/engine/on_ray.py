@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout, suppress
 from typing import Any
 
-from ple_model.engine.base import RETRIES, Shard, Value, died, portable, said
+from ple_model.engine.base import RETRIES, Shard, Value, died, never, portable, said
 from ple_model.errors import UserError
 
 THREADS = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -53,7 +53,9 @@ class RayEngine:
             self._ray.shutdown()
             self._stdout.__exit__(None, None, None)
 
-    def run(self, work: Callable[[Shard], Value], shards: Mapping[str, Shard]) -> Iterator[tuple[str, Value]]:
+    def run(
+        self, work: Callable[[Shard], Value], shards: Mapping[str, Shard], stopped: Callable[[], bool] = never
+    ) -> Iterator[tuple[str, Value]]:
         """See `ShardEngine.run`."""
         if not shards:
             return
@@ -65,7 +67,10 @@ class RayEngine:
         failed: BaseException | None = None
         try:
             while running or (waiting and failed is None):
-                while waiting and failed is None and len(running) < self._ahead():
+                if waiting and stopped():
+                    waiting.clear()
+                    continue
+                while waiting and failed is None and len(running) < self.at_once():
                     name = waiting.popleft()
                     running[task.options(name=f"shard {name}").remote(work, shards[name])] = name
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)
@@ -86,8 +91,10 @@ class RayEngine:
         if failed is not None:
             raise failed
 
-    def _ahead(self) -> int:
-        """Tasks given out at once: as many as run at once, since none may begin after one has failed."""
+    def at_once(self) -> int:
+        """The CPUs of the cluster, as many as it has now: no more tasks are given out, since none may begin after one has
+        failed."""
+        self._join()
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
 

@@ -17,7 +17,7 @@ from analysis.recording import samples
 from analysis.recording.opened import Opened
 from analysis.recording.passed_files import save_passed
 from analysis.recording.samples import Drawn, places
-from analysis.recording.shards import record_shards
+from analysis.recording.shards import RecordShard, record_shard, record_shards
 from analysis.stats.base import pack
 from analysis.stats.run import Statistics
 from ple_model.cli import main
@@ -114,6 +114,17 @@ def test_a_lost_range_is_all_that_is_measured_again(tiny_run: Run, tiny_dataset:
     assert [name for _, name in lost.ran] == ["00002"]
     assert one.by(again) == other.by(whole)
     assert [name for _, name in again.ran] == ["00001", "00000"]
+
+
+@pytest.mark.usefixtures("_small_ranges")
+def test_a_range_that_is_begun_again_keeps_what_its_first_attempt_left(
+    tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    shard = RecordShard(tiny_run.path, tiny_dataset.path, Drawn.of(tiny_dataset.rows(), None, 0).between(0, 64), tmp_path / "0")
+    record_shard(shard)
+    left = {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in shard.out.iterdir()}
+    record_shard(shard)
+    assert {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in shard.out.iterdir()} == left
 
 
 @pytest.fixture(scope="module")

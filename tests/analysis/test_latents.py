@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.engine.concept_shards import LatentShard, latent_shard
 from analysis.engine.concepts import _effects, _expert_share, _lift, _raised, silenced
 from analysis.engine.explainer import Explainer
 from analysis.figures import sae as figures
@@ -182,6 +183,14 @@ def test_an_engine_measures_what_one_process_measures(tiny_run: Run, monkeypatch
             np.testing.assert_array_equal(ours, theirs, f.name)
     assert (found.n, found.clusters, found.experts, found.l0) == (here.n, here.clusters, here.experts, here.l0)
     assert not list((tiny_run.path / "analysis").glob(".latents*"))
+
+
+def test_a_shard_that_is_begun_again_keeps_what_its_first_attempt_left(tiny_run: Run, tmp_path: Path) -> None:
+    shard = LatentShard(tiny_run.path, tiny_run.sample().path, np.arange(8), tmp_path / "0")
+    latent_shard(shard)
+    left = {p.name: p.stat().st_mtime_ns for p in shard.out.iterdir()}
+    latent_shard(shard)
+    assert {p.name: p.stat().st_mtime_ns for p in shard.out.iterdir()} == left
 
 
 def test_the_command_says_what_is_measured(tiny_run: Run, z: Latents, capsys: pytest.CaptureFixture[str]) -> None:

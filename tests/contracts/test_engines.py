@@ -106,6 +106,14 @@ def test_an_error_that_cannot_be_sent_is_told_all_the_same(engine: ShardEngine) 
     assert "in shard x" in raised.value.__notes__
 
 
+def test_once_stopped_no_further_shard_is_begun(engine: ShardEngine, tmp_path: Path) -> None:
+    shards = {f"{k:03d}": (tmp_path, k, 0) for k in range(8)}
+    found = dict(engine.run(_dies, shards, lambda: any(tmp_path.iterdir())))
+    assert 1 <= len(found) <= engine.at_once() == 2
+    assert len(list(tmp_path.iterdir())) == len(found), "what is in progress comes to its end"
+    assert dict(engine.run(_dies, shards, lambda: True)) == {}
+
+
 def test_no_shards_no_work(engine: ShardEngine) -> None:
     assert dict(engine.run(_breaks, {})) == {}
 

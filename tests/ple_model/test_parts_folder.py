@@ -1,0 +1,36 @@
+"""A shard's part: left once, whichever attempt is first, and never a folder that says nothing of being whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ple_model.parts_folder import leave
+from ple_model.staging import PlaceTaken
+
+WHOLE = "whole.json"
+
+
+def filler(said: str, meanwhile: Callable[[], object] = lambda: None) -> Callable[[Path], None]:
+    def fill(folder: Path) -> None:
+        (folder / WHOLE).write_text(said)
+        meanwhile()
+
+    return fill
+
+
+def test_who_comes_second_leaves_what_is_there(tmp_path: Path) -> None:
+    out = tmp_path / "part"
+    leave(out, WHOLE, filler("late", lambda: leave(out, WHOLE, filler("early"))))
+    assert (out / WHOLE).read_text() == "early"
+    leave(out, WHOLE, filler("later", lambda: pytest.fail("nothing is measured again")))
+    assert [p.name for p in tmp_path.iterdir()] == ["part"]
+
+
+def test_what_is_no_part_is_not_taken_for_one(tmp_path: Path) -> None:
+    out = tmp_path / "part"
+    with pytest.raises(PlaceTaken, match="another process"):
+        leave(out, WHOLE, filler("late", lambda: (out.mkdir(), (out / "other").touch())))
+    assert [p.name for p in out.iterdir()] == ["other"]
