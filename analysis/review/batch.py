@@ -7,8 +7,6 @@ counts as whole when that file is there and the others are what it says.
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from analysis.explain.lookup import chosen_task, find_all
 from analysis.opening import opened_dataset
+from analysis.review.batch_parts import clear_parts, parts_folder
 from analysis.review.batch_shards import outcomes_of
 from analysis.review.issue import Desk, Format, Issued
 from analysis.review.reports import BatchOrder, ReportOutcome, outcome_of
@@ -27,14 +26,12 @@ from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
 from ple_model.files import read_json, write_json
 from ple_model.safe_paths import is_file, make_folder, open_file, write_bytes
-from ple_model.sources import source_digest
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
     from ple_model.run import Run
 
-BATCH, SUMMARY, LOCK, PARTS = "batch.json", "summary.json", ".batch.lock", ".parts"
-MADE_BY = "analysis.review.reports"
+BATCH, SUMMARY, LOCK = "batch.json", "summary.json", ".batch.lock"
 MOST = 20
 """Customers that are named in a line; of more it says how many."""
 Tick = Callable[[int, int], None]
@@ -116,14 +113,14 @@ def make_batch(
         }
         kept = len(entries)
         missing = [(c, *known[c]) for c in asked if c not in entries]
-        parts = out / PARTS / _key(out) if engine is not None else None
+        parts = parts_folder(out, read_json(out / BATCH), desk, order) if engine is not None else None
         tick(kept, len(known))
         for done, (customer, outcome) in enumerate(_outcomes(run, missing, desk, order, parts, engine), 1):
             if outcome.report is not None and outcome.told is not None:
                 entries[customer] = _write(out, desk.hand_out(outcome.report), outcome.told)
             elif outcome.broken:
                 broken.append(outcome.broken)
-            else:
+            elif outcome.outside:
                 outside.append(shown(customer))
             tick(kept + done, len(known))
         reports = tuple(entries[c] for c in asked if c in entries)
@@ -134,8 +131,7 @@ def make_batch(
             tuple(outside), sum(bool(r["withheld"]) for r in reports), sum(bool(r["failed"]) for r in reports), reports,
         )  # fmt: skip
         write_json(out / SUMMARY, summary.to_dict())
-        if parts is not None:
-            shutil.rmtree(out / PARTS, ignore_errors=True)
+        clear_parts(out)
     return summary
 
 
@@ -144,17 +140,10 @@ def _outcomes(
     engine: ShardEngine | None,
 ) -> Iterator[tuple[str, ReportOutcome]]:  # fmt: skip
     if engine is not None and parts is not None:
-        make_folder(parts.parent)
         yield from outcomes_of(run, customers, desk, order, parts, engine)
         return
     for customer, data, row in customers:
         yield customer, outcome_of(run, data, row, customer, desk, order)
-
-
-def _key(out: Path) -> str:
-    """Of what reports that wait were made of: the batch and the program."""
-    batch = json.dumps(read_json(out / BATCH), sort_keys=True)
-    return hashlib.sha256(f"{batch}|{source_digest(MADE_BY)}".encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -29,25 +29,33 @@ class BatchOrder:
 
 @dataclass(frozen=True)
 class ReportOutcome:
-    """Of one customer: a report and what is told of it, or neither."""
+    """Of one customer one thing: a report and what is told of it, why there is none, or that there is nothing to explain."""
 
     report: MadeReport | None = None
     told: dict[str, Any] | None = None
     """What the batch keeps beside the files."""
     broken: str = ""
-    """Why the row could not be explained, with the customer as the reports show one; without it and a report the task is not
-    defined for the customer."""
+    """Why the row could not be explained, with the customer as the reports show one."""
+    outside: bool = False
+    """The task is not defined for the customer."""
+
+    def __post_init__(self) -> None:
+        if (self.report is not None) + bool(self.broken) + self.outside != 1 or (self.report is None) != (self.told is None):
+            raise ValueError("an outcome is a report with what is told of it, a reason why there is none, or outside")
 
 
 def outcome_of(run: Run, data: Dataset, row: int, customer: str, desk: Desk, order: BatchOrder) -> ReportOutcome:
-    """The report of the customer in a row."""
+    """The report of the customer in a row: the same wherever it is made."""
+    from ple_model.data.build.floating_point import reproducible  # late: torch
+
     try:
-        found = explain_row(run, data, row, order.task, anyway=order.anyway, barred=order.barred)
+        with reproducible():
+            found = explain_row(run, data, row, order.task, anyway=order.anyway, barred=order.barred)
     except Undefined:
-        return ReportOutcome()
+        return ReportOutcome(outside=True)
     except (UserError, ValueError, ArithmeticError, RuntimeError) as e:
         shown = desk.customer(customer)
-        return ReportOutcome(broken=f"{shown}: {str(e).replace(customer, shown)}")
+        return ReportOutcome(broken=f"{shown}: {str(e).replace(customer, shown) or type(e).__name__}")
     report = desk.make(found, order.formats)
     told = {
         "customer": report.customer, "cutoff": found.cutoff, "task": found.task, "decision": found.target_name,

@@ -11,36 +11,17 @@ from typing import Any
 
 import pytest
 
-from analysis.explain.lookup import Undefined, customers, find, find_all
+from analysis.explain.lookup import customers, find, find_all
 from analysis.results.explanation import Explanation
-from analysis.review import batch_shards, reports
-from analysis.review.batch import BatchSummary, make_batch
+from analysis.review import reports
 from analysis.review.issue import Desk, masked
 from analysis.review.mask import Mask
 from analysis.review.record import verify
-from analysis.review.reports import BatchOrder
 from ple_model.cli import main
-from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
 from ple_model.run import Run
-from ple_model.tasks import TASKS
-from tests.in_process import InProcess
 
 Command = Callable[..., int]
-
-
-@pytest.fixture
-def asked(tiny_run: Run, explained: Explanation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Three customers and one who is none in `ids.txt`; explaining one is the row of another told of this customer."""
-    ids = list(dict.fromkeys(c.customer_id for c in customers(tiny_run, limit=40)))[:3]
-    (tmp_path / "ids.txt").write_text("\n".join([*ids, "nobody"]), encoding="utf-8")
-
-    def explain_row(run: Run, data: object, row: int, task: str, **options: object) -> Explanation:
-        name = str(run.sample().table(["customer_id"]).column(0)[row].as_py())
-        return replace(explained, customer_id=name, task=task)
-
-    monkeypatch.setattr(reports, "explain_row", explain_row)
-    return ids
 
 
 @pytest.fixture
@@ -232,79 +213,6 @@ def test_similar_customers_are_masked_too(explained: Explanation) -> None:
     assert found.customer_id == mask(explained.customer_id)
     assert [s.customer_id for s in found.similar] == [mask(s.customer_id) for s in explained.similar]
     assert masked(explained, None) is explained
-
-
-@pytest.fixture
-def order(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., BatchSummary]:
-    """A batch of the three, by an engine or without one, with the record of each folder apart."""
-    monkeypatch.setattr(batch_shards, "CUSTOMERS", 1)
-
-    def make(ids: list[str], name: str, engine: ShardEngine | None = None) -> BatchSummary:
-        desk = Desk.of(tiny_run, "en", record=tmp_path / f"record-{name}", masks=Mask(b"k" * 32))
-        return make_batch(tiny_run, ids, tmp_path / name, desk, BatchOrder("nba", ("html",)), engine=engine)
-
-    return make
-
-
-def said(folder: Path) -> list[dict[str, Any]]:
-    """What the record says of the reports, without what hangs on the moment."""
-    lines = (folder / "explanations.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(x).items() if k not in ("at", "digest", "before", "files", "contents")} for x in lines]
-
-
-def test_an_engine_makes_the_reports_that_one_process_makes(
-    asked: list[str], order: Callable[..., BatchSummary], tmp_path: Path
-) -> None:
-    here, there = order(asked, "here"), order(asked, "there", InProcess())
-    assert (here.made, there.made) == (3, 3)
-    assert said(tmp_path / "record-here") == said(tmp_path / "record-there"), "in the order of the list, whoever ended first"
-    names = sorted(p.name for p in (tmp_path / "here").iterdir())
-    assert names == sorted(p.name for p in (tmp_path / "there").iterdir())
-    for name in (n for n in names if n.endswith(".html")):
-        ours, theirs = ((tmp_path / f / name).read_text(encoding="utf-8") for f in ("there", "here"))
-        assert ours.replace("record-there", "record-here") == theirs
-    plain = [{k: v for k, v in r.items() if k not in ("record", "files")} for r in here.reports]
-    assert plain == [{k: v for k, v in r.items() if k not in ("record", "files")} for r in there.reports]
-
-
-def test_a_report_that_was_made_before_a_shard_was_lost_is_not_made_again(
-    asked: list[str], order: Callable[..., BatchSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made, rows = reports.explain_row, list[int]()
-
-    def explain_row(run: Run, data: object, row: int, *words: Any, **options: Any) -> Explanation:
-        rows.append(row)
-        return made(run, data, row, *words, **options)
-
-    monkeypatch.setattr(reports, "explain_row", explain_row)
-    with pytest.raises(UserError, match="shard 00001: lost"):
-        order(asked, "out", InProcess(fails="report_shard 00001"))
-    assert not list((tmp_path / "out").glob("*.html")), "the first of the list is missing, so nobody is handed the last"
-    assert not (tmp_path / "record-out").exists()
-    assert order(asked, "out", InProcess()).made == 3
-    assert (len(rows), len(set(rows))) == (3, 3)
-    assert verify(tmp_path / "record-out").entries == 3
-    assert not (tmp_path / "out" / ".parts").exists()
-
-
-def test_customers_of_an_engine_who_cannot_be_explained_are_told(
-    asked: list[str], order: Callable[..., BatchSummary], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = reports.explain_row
-
-    def explain_row(*words: Any, **options: Any) -> Explanation:
-        found = made(*words, **options)
-        if found.customer_id == asked[1]:
-            raise UserError(f"the row of {asked[1]} is damaged")
-        if found.customer_id == asked[2]:
-            raise Undefined("nba", asked[2], "2025-05-01", TASKS["nba"].condition)
-        return found
-
-    monkeypatch.setattr(reports, "explain_row", explain_row)
-    found = order(asked, "out", InProcess())
-    assert (found.made, len(found.broken), len(found.outside)) == (1, 1, 1)
-    assert "is damaged" in found.broken[0]
-    assert asked[1] not in found.broken[0]
 
 
 def test_an_engine_is_for_a_list(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
