@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import streamlit as st
@@ -25,13 +26,14 @@ def estimate(preset: str) -> tuple[float, float, int] | None:
     for entry in state.entries():
         if entry.manifest is None or entry.manifest.preset != preset:
             continue
-        lines = progress(entry.path)
+        lines = progress(entry.path)  # the last of a long one
         epochs = [line for line in lines if line.get("event") == "epoch"]
-        rows = next((float((line.get("rows") or {}).get("train") or 0) for line in lines if line.get("event") == "start"), 0.0)
-        measured = [float(line["time"]) for line in lines if line.get("event") == "baselines"]  # once for a dataset
-        seconds = (entry.manifest.seconds or 0.0) - (measured[-1] - measured[0] if measured else 0.0)
-        if epochs and rows and entry.manifest.status == "finished" and seconds > 0:
-            speeds.append(rows * len(epochs) / seconds)
+        if not epochs or entry.manifest.status != "finished":
+            continue
+        pairs = [(float(a["time"]), float(b["time"])) for a, b in pairwise(lines) if a["event"] == b["event"] == "baselines"]
+        seconds = (entry.manifest.seconds or 0.0) - sum(b - a for a, b in pairs)  # measured once for a dataset
+        if seconds > 0 and (rows := entry.manifest.data.rows.get("train")):
+            speeds.append(rows * int(epochs[-1]["epoch"]) / seconds)
             memory.append(max(float(e.get("rss_mb") or 0) for e in epochs))
     return (statistics.median(speeds), max(memory), len(speeds)) if speeds else None
 

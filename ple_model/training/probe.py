@@ -11,12 +11,13 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from ple_model.batch import PLEClusterInput
@@ -24,7 +25,8 @@ from ple_model.config import Config
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import memory_mb
-from ple_model.fitted_start import MAX_ROWS, start_as_fitted, wants_fit
+from ple_model.fitted_start import CHUNK, MAX_ROWS, start_as_fitted, wants_fit
+from ple_model.linear_start import READ
 from ple_model.new_run import create_run
 from ple_model.run import load_run
 from ple_model.training.remaining import END
@@ -35,9 +37,9 @@ STEPS = 5
 """Of each kind that are timed; their median counts."""
 MOST_SECONDS = 20.0
 """A kind is timed no longer than this, of however few steps; the fit of the map neither."""
-FIT_ROWS = 8_192
+FIT_ROWS = 2 * CHUNK
 VALIDATION_ROWS = 2_048
-"""Rows that the fit and the end of an epoch are timed on: the time of both grows with them."""
+"""Rows that the fit (whole chunks of what it reads) and the end of an epoch are timed on: the time of both grows with them."""
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,28 @@ def _timed(trainer: Trainer, steps: int, clock: Callable[[], float]) -> Training
 
 
 class _First(Dataset):
-    """The first rows of every pass over a dataset, in whole batches."""
+    """The first rows of every pass over a dataset, in whole batches. What is read of it whatever is asked for, checksums and
+    columns of keys, is read before anybody looks at the clock."""
 
-    def __init__(self, whole: Dataset, rows: int) -> None:
+    def __init__(self, whole: Dataset, split: str, rows: int) -> None:
         super().__init__(whole.path, whole.manifest, 1024, None)
-        self._rows, self._taken = rows, 0
+        self._most, self._split, self._taken = rows, split, 0
+        self._keys = super().table(["customer_id"], split) if whole.rows(split) else None
+
+    def rows(self, split: str | None = None) -> int:
+        found = super().rows(split)
+        return min(found, self._most) if split == self._split else found
+
+    def table(self, columns: Sequence[str] | None = None, split: str | None = None) -> pa.Table:
+        known = self._keys is not None and split == self._split and columns is not None and [*columns] == ["customer_id"]
+        return self._keys if known else super().table(columns, split)
 
     def batches(self, *given: Any, **named: Any) -> Iterator[Batch]:
         self._taken = 0
         for batch in super().batches(*given, **named):
             self._taken += len(batch)
             yield batch
-            if self._taken >= self._rows:
+            if self._taken >= self._most:
                 return
 
     def scale(self, rows: int) -> float:
@@ -136,29 +148,31 @@ class _Enough(Exception):
 
 
 def _fit(trainer: Trainer, clock: Callable[[], float]) -> float:
-    """Seconds that the fit of the linear map takes."""
+    """Seconds that the fit of the linear map takes: all rows are read, at most `MAX_ROWS` fitted."""
     if not wants_fit(trainer.model):
         return 0.0
-    began, done = clock(), 0.0
+    rows, total = _First(trainer.dataset, "train", FIT_ROWS), trainer.dataset.rows("train")
+    began = read = clock()
+    done = 0.0
 
     def tell(share: float, what: str) -> None:
-        nonlocal done
-        done = share
-        if share > 0 and clock() - began > MOST_SECONDS:
+        nonlocal read, done
+        read, done = (clock() if not done else read), share
+        if done and clock() - began > MOST_SECONDS:
             raise _Enough
 
-    rows = _First(trainer.dataset, FIT_ROWS)
     with contextlib.suppress(_Enough):
         start_as_fitted(trainer.model, rows, tell)
-    return (clock() - began) / done * rows.scale(min(rows.rows("train"), MAX_ROWS))
+    fitted = (clock() - read) / max(done - READ, 1e-3) * (1 - READ)
+    return (read - began) * rows.scale(total) + fitted * rows.scale(min(total, MAX_ROWS))
 
 
 def _aside(trainer: Trainer, clock: Callable[[], float]) -> float:
     """Seconds of an epoch beside its steps."""
-    rows = _First(trainer.dataset, VALIDATION_ROWS)
+    rows = _First(trainer.dataset, "validation", VALIDATION_ROWS)
     began = clock()
     trainer.judge(rows)
-    return (clock() - began) * rows.scale(rows.rows("validation"))
+    return (clock() - began) * rows.scale(trainer.dataset.rows("validation"))
 
 
 def endless(trainer: Trainer) -> Iterator[PLEClusterInput]:

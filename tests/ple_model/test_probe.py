@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
+from ple_model import fitted_start
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
@@ -35,7 +37,7 @@ def test_steps_are_timed_and_add_up_to_the_whole(
     assert found.seconds == pytest.approx(stepping + sum(found.epochs) + END)  # an epoch's end is looked at once
     assert found.rss_mb > 50
     assert found.parameters > 0
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("ple-*")) == []  # torch keeps a folder of its own there
 
 
 def test_what_is_timed_on_the_first_rows_is_scaled_by_all(
@@ -57,6 +59,26 @@ def test_what_is_timed_on_the_first_rows_is_scaled_by_all(
     assert seconds() - plain == pytest.approx(t.phase1_epochs + t.phase2_epochs + END)  # one of two batches was looked at
     monkeypatch.setattr(probe, "MOST_SECONDS", 3.0)
     assert seconds(start="fitted", bends=2) > plain  # given up before its end, and reckoned by the share that was done
+
+
+def test_of_a_large_dataset_as_many_rows_are_fitted_as_are_read(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training fits a sample of all rows; the first rows hold few of that."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen: list[int] = []
+
+    def fit(x: Tensor, *rest: object) -> None:
+        seen.append(len(x))
+        raise UserError("enough")
+
+    monkeypatch.setattr(fitted_start, "fit_linear_start", fit)
+    monkeypatch.setattr(fitted_start, "MAX_ROWS", 40)
+    monkeypatch.setattr(fitted_start, "CHUNK", 10)
+    monkeypatch.setattr(probe, "FIT_ROWS", 20)
+    with pytest.raises(UserError, match="enough"):
+        estimate(small_dataset, tiny_config({"direct_path": {"start": "fitted", "bends": 0}}), device="cpu")
+    assert seen == [20]
 
 
 def test_what_a_training_would_refuse_is_refused(small_dataset: Dataset) -> None:

@@ -26,11 +26,9 @@ def _zones(con: duckdb.DuckDBPyConnection, scan: str, text: str, where: str, pro
 
 
 def _number_keys(reading: NumberReading | None) -> str:
-    """The keys of the map that read most of the values; empty where that is how they are read anyway."""
+    """The keys of the map that read most of the values."""
     if reading is None or 2 * reading.read <= reading.total:
         return "for example thousands: ',' or decimal: ','"
-    if reading.rival is None and (reading.thousands, reading.decimal) == ("", "."):
-        return ""
     ways = [reading, *([reading.rival] if reading.rival is not None else [])]
     said = [
         " and ".join(
@@ -55,27 +53,29 @@ def check_values(
     bad = f"{expression} IS NOT NULL AND ({lost})"
     try:
         found = con.execute(
-            f"SELECT count(*) FILTER ({bad}), min(CAST({expression} AS VARCHAR)) FILTER ({bad}), count({expression})"
-            f" FROM {scan}"
+            f"SELECT count(*) FILTER ({bad}), min(CAST({expression} AS VARCHAR)) FILTER ({bad}), count({expression}),"
+            f" count(DISTINCT CAST({expression} AS VARCHAR)) FILTER ({bad}) FROM {scan}"
         ).fetchall()[0]
     except duckdb.Error as e:
         problems.append(f"{where} cannot be read as a {KINDS[kind]}: {str(e).splitlines()[0][:120]}")
         return
-    count, example, filled = int(found[0]), str(found[1]), int(found[2])
+    count, example, filled, different = int(found[0]), str(found[1]), int(found[2]), int(found[3])
     if count:
         column = where.rsplit(".", 1)[1]
         hint = ""
         values = f"(SELECT v FROM (SELECT DISTINCT CAST({expression} AS VARCHAR) AS v FROM {scan}) WHERE v IS NOT NULL)"
         if kind in ("DATE", "TIMESTAMP"):
-            ways = [r.format for r in date_readings(con, values) if r.format and 2 * r.read > r.total]
+            readings = (r for r in date_readings(con, values) if r.format and r.read > max(r.total // 2, r.total - different))
+            ways = [r.format for r in readings]
             if ways or 2 * count > filled:
                 shown = (
                     " or ".join(f"formats: {{{column}: '{way}'}}" for way in ways[:2]) or f"formats: {{{column}: '%d.%m.%Y'}}"
                 )
                 hint = f" (how dates are written goes into the map, {'as' if ways else 'for example'} {shown})"
         elif any(mark in example for mark in ",. ") or not example.isascii():
-            keys = _number_keys(number_reading(con, values))
-            hint = f" (how numbers are written goes into the map, {keys})" if keys else ""
+            reading = number_reading(con, values)
+            if 2 * count > filled or (reading is not None and reading.read > reading.total - different):
+                hint = f" (how numbers are written goes into the map, {_number_keys(reading)})"
         hint = hint or (" (a few rows can be left out: 'leave_out' of the map)" if 2 * count <= filled else "")
         many = "1 value that is" if count == 1 else f"{count:,} values that are"
         problems.append(f"{where} has {many} no {KINDS[kind]}, for example {example[:40]!r}{hint}")

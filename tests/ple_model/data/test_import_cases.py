@@ -183,6 +183,23 @@ def test_a_year_of_two_digits_is_never_read_as_one_of_the_first_century(
         assert "1 value that is no moment, for example '05/10/31'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("ts", "hint"),
+    [
+        (["03.01.2024", "04.01.2024", "31.01.2024", "soon"], "'leave_out' of the map"),  # the map reads all that are dates
+        (["01/03/2024", "01/04/2024", "01/31/2024", "soon"], "formats: {ts: '%m/%d/%Y'}"),
+    ],
+)
+def test_what_is_told_of_unreadable_values_is_what_would_help(
+    ts: list[str], hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The map's format where the column is written so, but for a word; another one where that reads more."""
+    (tmp_path / "transactions.csv").write_text("customer_id,ts,amount\n" + "".join(f"a,{t},1\n" for t in ts))
+    (tmp_path / "map.yaml").write_text("tables: {transactions: {formats: {ts: '%d.%m.%Y'}}}")
+    assert main(["import", "tables", str(tmp_path), str(tmp_path / "e"), "--map", str(tmp_path / "map.yaml")]) == 2
+    assert hint in capsys.readouterr().err
+
+
 def _dotted(value: float) -> str:
     return f"{round(abs(value) * 20):,}".replace(",", ".")
 
