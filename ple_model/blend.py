@@ -125,25 +125,27 @@ def choose_blends(
             places[task].append(place[kept.cpu()])
     found: dict[str, tuple[Array, ...]] = {}
     for task in direct.slices:
-        width, at = model.tasks[task].out_dim, torch.cat([torch.zeros(0, dtype=torch.long), *places[task]])
-        shape = (width,) if model.tasks[task].kind == "regression" and width > 1 else ()
-        parts = ((alone[task], (width,)), (whole[task], (width,)), (labels[task], shape), ([at], ()))
-        found[task] = tuple(ranks.joined(_on_cpu(p, s), at).numpy() for p, s in parts)
-    customers = np.asarray(dataset.table(["customer_id"], "validation").column("customer_id")).astype(str)
+        width = model.tasks[task].out_dim
+        of_label = width if model.tasks[task].kind == "regression" else 1
+        parts = ((alone[task], width), (whole[task], width), (labels[task], of_label), (places[task], 1))
+        rows = ranks.joined(torch.cat([_on_cpu(p, columns) for p, columns in parts], dim=1))
+        by_map, total, y, at = (t.contiguous().numpy() for t in torch.split(rows, [columns for _, columns in parts], dim=1))
+        found[task] = by_map, total, y if of_label > 1 else y[:, 0], at[:, 0]
     delta = model.config.training.huber_delta
 
     def chosen() -> dict[str, float]:
+        customers = np.asarray(dataset.table(["customer_id"], "validation").column("customer_id")).astype(str)
         return {
-            task: choose(model.tasks[task], Rows(by_map, total, y, _numbers(customers[place.astype(np.int64)])), delta)
-            for task, (by_map, total, y, place) in found.items()
+            task: choose(model.tasks[task], Rows(by_map, total, y, _numbers(customers[at.astype(np.int64)])), delta)
+            for task, (by_map, total, y, at) in found.items()
         }
 
     return dict(ranks.first_does(chosen))
 
 
-def _on_cpu(parts: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """[n, *shape] float64 of all parts."""
-    return torch.cat(list(parts)).double().cpu() if parts else torch.zeros(0, *shape, dtype=torch.float64)
+def _on_cpu(parts: Sequence[Tensor], columns: int) -> Tensor:
+    """[n, columns] float64 of all parts."""
+    return torch.cat([torch.zeros(0, columns, dtype=torch.float64), *(p.double().cpu().reshape(-1, columns) for p in parts)])
 
 
 def _numbers(customers: NDArray[np.str_]) -> NDArray[np.int64]:

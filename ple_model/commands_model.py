@@ -70,10 +70,14 @@ def _train(arguments: Arguments) -> int:
     settle(arguments.threads, bind=launch.world == 1)  # processes of one machine would bind to the same cores
     import torch
 
-    from ple_model.training.processes import joined
+    from ple_model.training.ranks import ONE
 
     torch.set_flush_denormal(True)
-    with joined() as ranks:
+    if launch.world == 1:
+        return _train_with(arguments, launch, ONE)
+    from ple_model.training.processes import together  # late: not every build of torch can talk to other processes
+
+    with together(launch) as ranks:
         return _train_with(arguments, launch, ranks)
 
 

@@ -61,17 +61,18 @@ def train(
     returned as it is. With `start` a new run begins with the weights of another, with `teacher` it learns from the outputs of
     another (`ple_model.distill`), and a resumed one does where they are not all kept yet; with `encoder` its temporal expert
     starts from a pre-trained one. `device` is that of `options` unless
-    it is given. `ranks`: the processes that train together (`training.processes.joined`), each of which calls this alike; the
-    first one alone writes, and hears `progress`. `progress` receives each line of progress.jsonl as a dict. `UserError` if
-    the device is not there, if the folder is taken, if another process trains it, if the data is not the run's, if the weights
-    to start from or the teacher do not fit, or if the loss stays without a finite value.
+    it is given. `ranks`: the processes that train together (`training.processes.group`), each of which calls this alike; the
+    first one alone writes the run's files, and hears `progress`, which receives each line of progress.jsonl as a dict.
+    `UserError` if the device is not there, if the folder is taken, if another process trains it, if the data is not the run's,
+    if the weights to start from or the teacher do not fit, or if the loss stays without a finite value.
     """
     run_dir, began = Path(run_dir), time.time()
     options = options or Options()
     options = options if device is None else dataclasses.replace(options, device=device)
-    ranks.device(options.device, "cpu")
-    lock = FileLock(lock_path(run_dir))
     ranks.listen(stop or (lambda: False))
+    new = not ranks.first_does((run_dir / "manifest.json").exists)
+    ranks.each_does(lambda: ranks.device(options.device, "cuda" if new else "cpu"))  # of a new run `auto` takes a GPU
+    lock = FileLock(lock_path(run_dir))
 
     def ready() -> bool:
         """Whether there is anything to train; of one process for all."""

@@ -21,6 +21,11 @@ class WholeBatch:
     rows: int = 0
     """Of the batch."""
 
+    @property
+    def speaks(self) -> bool:
+        """Whether any of the rows at hand is of the batch."""
+        return True
+
     def count(self, at_hand: Callable[[], Mapping[str, Tensor]]) -> None:
         """Learn how many rows each mean is over, after the forward pass and before the losses. `at_hand`: of the rows at hand,
         {task, or '<expert>.<loss>': number}."""

@@ -34,7 +34,8 @@ class Launch:
         if self.world == 1:
             return ["ple"]
         machines = self.world // max(self.local_world, 1)
-        nodes = ["--nnodes", str(machines)] if machines > 1 else []
+        meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "HOST:PORT"]
+        nodes = ["--nnodes", str(machines), *meeting] if machines > 1 else []
         return ["torchrun", *nodes, "--nproc-per-node", str(self.local_world), "-m", "ple_model"]
 
 

@@ -37,6 +37,10 @@ class PartOfBatch(WholeBatch):
     _shares: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """name -> (share of the rows at hand, number of the batch)."""
 
+    @property
+    def speaks(self) -> bool:
+        return self.own > 0
+
     def count(self, at_hand: Callable[[], Mapping[str, Tensor]]) -> None:
         found = at_hand()
         own = torch.stack([n.double() for n in found.values()]) * (self.own > 0)
@@ -80,8 +84,10 @@ class PartOfBatch(WholeBatch):
         if self.own:
             values = flat.topk(min(kept, flat.numel())).values
             mine[: len(values)] = values
-        smallest = self._exchange.every(mine).flatten().topk(kept).values[-1]
-        return torch.where(z >= smallest, z, torch.zeros_like(z)), smallest
+        every = self._exchange.every(mine).flatten()
+        smallest = every.topk(kept).values[-1]
+        known = torch.where(every.isnan().any(), torch.nan, smallest)  # as in one process, where the least of them is no number
+        return torch.where(z >= smallest, z, torch.zeros_like(z)), known
 
     @property
     def _exchange(self) -> Exchange:

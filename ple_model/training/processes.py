@@ -5,8 +5,9 @@ the step's own backward, adapters and absent fields leave parameters without gra
 anew each time. All gradients are a few million numbers: one sum of one flat buffer after the backward pass, which also carries
 the losses and which parameters have a gradient at all.
 
-A collective ends with an error when a process is gone (its connection closes) or silent for `SECONDS`. What the first process
-does alone may take longer (`words`).
+A collective of gloo ends with an error when a process is gone (its connection closes) or silent for `SECONDS`; one of nccl is
+asynchronous, its failures come out elsewhere, and how they are told has not been seen. What the first process does alone may
+take longer (`words`).
 """
 
 from __future__ import annotations
@@ -37,20 +38,21 @@ from ple_model.output import LossBreakdown
 from ple_model.training.launch import Launch, launched
 from ple_model.training.part_of_batch import PartOfBatch
 from ple_model.training.ranks import ONE, Ranks, Wishes
-from ple_model.training.session import LostProcess
 from ple_model.training.words import ElsewhereFailed, StoreWords
 
 SECONDS = 600.0
 """After which a silent process counts as lost, unless the environment sets another number (`VARIABLE`)."""
 VARIABLE = "PLE_RANK_SECONDS"
+LEAST, MOST = 1.0, 1e6
+"""What `VARIABLE` may say."""
 
 
 class Processes(Ranks):
     """One of several; `store` is where all can leave a word."""
 
-    def __init__(self, launch: Launch, store: Store) -> None:
+    def __init__(self, launch: Launch, store: Store, seconds: float = SECONDS) -> None:
         self.launch, self.rank, self.world = launch, launch.rank, launch.world
-        self.words = StoreWords(launch.rank, launch.world, store)
+        self.words = StoreWords(launch.rank, launch.world, store, seconds)
         self._part = PartOfBatch()
 
     def device(self, name: str, recorded: str) -> torch.device:
@@ -146,17 +148,12 @@ class Processes(Ranks):
     def positions(self, batch: int, batch_size: int, rows: int) -> Tensor:
         return batch * batch_size + self.rank + self.world * torch.arange(rows)
 
-    def joined(self, at_hand: Tensor, positions: Tensor) -> Tensor:
+    def joined(self, at_hand: Tensor) -> Tensor:
         counts = self.every(torch.tensor([len(at_hand)])).flatten().tolist()
-        most = max(counts)
-
-        def padded(value: Tensor) -> Tensor:
-            value = value.cpu()
-            return torch.cat([value, value.new_zeros(most - len(value), *value.shape[1:])])
-
-        rows = torch.cat([r[:n] for r, n in zip(self.every(padded(at_hand)), counts, strict=True)])
-        where = torch.cat([r[:n] for r, n in zip(self.every(padded(positions)), counts, strict=True)])
-        return rows[where.argsort()]
+        value = at_hand.cpu()
+        padded = torch.cat([value, value.new_zeros(max(counts) - len(value), value.shape[1])])
+        rows = torch.cat([r[:n] for r, n in zip(self.every(padded), counts, strict=True)])
+        return rows[rows[:, -1].argsort()]
 
     def told(self, text: str) -> list[str]:
         said = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8) if text else torch.zeros(0, dtype=torch.uint8)
@@ -170,6 +167,19 @@ class Processes(Ranks):
 
     def first_does(self, work: Callable[[], Any]) -> Any:
         return self.words.first_does(work)
+
+    def each_does(self, work: Callable[[], Any]) -> None:
+        fault: UserError | None = None
+        try:
+            work()
+        except UserError as e:
+            fault = e
+        said = self.told("" if fault is None else str(fault))
+        if fault is not None:
+            raise fault
+        for rank, text in enumerate(said):
+            if text:
+                raise ElsewhereFailed(f"process {rank} of {self.world}: {text}")
 
     def hand_out(self, model: PLEClusterAdaTT) -> None:
         for value in model.state_dict().values():
@@ -187,10 +197,6 @@ class Processes(Ranks):
         own = {kind: saved[name] for kind in ("cpu", "cuda") if (name := _of(kind, self.rank)) in saved}
         return own or None
 
-    def alone(self) -> Ranks:
-        self.words.leave(SECONDS)
-        return ONE if self.first else self
-
     def _call(self, work: Callable[[], Any]) -> None:
         try:
             work()
@@ -202,9 +208,14 @@ def _seconds() -> float:
     """How long a process may be silent."""
     given = os.environ.get(VARIABLE, "")
     try:
-        return number(given) if given else SECONDS
+        found = number(given) if given else SECONDS
     except ArgumentTypeError as e:
         raise UserError(f"the environment's {VARIABLE}: {e}") from e
+    if not LEAST <= found <= MOST:
+        raise UserError(
+            f"the environment's {VARIABLE}: {given[:40]} is not valid, it must be in {LEAST:.0f}..{MOST:.0f} seconds"
+        )
+    return found
 
 
 def _of(kind: str, rank: int) -> str:
@@ -215,16 +226,12 @@ def _of(kind: str, rank: int) -> str:
 @contextmanager
 def together(launch: Launch) -> Iterator[Processes]:
     """The process group, until the end of the block; the others hear of an error that ends it."""
-    limit = timedelta(seconds=_seconds())
-    base, _, _ = next(rendezvous("env://", launch.rank, launch.world, timeout=limit))
-    store = PrefixStore(f"ple/{base.add(f'joined/{launch.rank}', 1)}", base)  # a process may train one run after another
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world, timeout=limit)
-    ranks = Processes(launch, store)
+    seconds = _seconds()
+    ranks = Processes(launch, _meet(launch, seconds), seconds)
     try:
         yield ranks
-        ranks.words.leave(SECONDS)
-    except (LostProcess, ElsewhereFailed):
+        ranks.words.leave()
+    except ElsewhereFailed:
         raise
     except BaseException as e:
         ranks.words.fail(e)
@@ -233,8 +240,25 @@ def together(launch: Launch) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
+def _meet(launch: Launch, seconds: float) -> Store:
+    """The process group is there, and where all can leave a word; `UserError` where the others do not come."""
+    limit = timedelta(seconds=seconds)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    try:
+        base, _, _ = next(rendezvous("env://", launch.rank, launch.world, timeout=limit))
+        store = PrefixStore(f"ple/{base.add(f'met/{launch.rank}', 1)}", base)  # a process may train one run after another
+        dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world, timeout=limit)
+    except (RuntimeError, ValueError, OSError) as e:
+        where = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
+        raise UserError(
+            f"process {launch.rank} of {launch.world} did not meet the others at {where} within {seconds:g} seconds "
+            f"({VARIABLE}): {' '.join(str(e).split())[:160]}"
+        ) from e
+    return store
+
+
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def group() -> Iterator[Ranks]:
     """The processes that this one was started with, until the end of the block; one, unless `torchrun` started it."""
     launch = launched()
     if launch.world == 1:

@@ -1,9 +1,9 @@
 """What a training does together with other processes. `Ranks` is one process, for which there is nothing to do;
-`processes.Processes` is one of several that `torchrun` started (`joined`). The trainer calls both alike.
+`processes.Processes` is one of several that `torchrun` started (`group`). The trainer calls both alike.
 
 Every process holds the whole model and the same optimizer; of each batch it has a part of the rows. What follows from all rows
 (gradients, losses, validation, a wish to stop) is added up, so that all take the same step and the same decision. The first
-process alone writes.
+process alone writes the run's files.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Ranks:
         """[rows] where in the split the rows at hand of its `batch`-th batch stand."""
         return torch.arange(batch * batch_size, batch * batch_size + rows)
 
-    def joined(self, at_hand: Tensor, positions: Tensor) -> Tensor:
-        """[all, ...] of the first process: rows of all processes by their `positions` in ascending order, on the CPU."""
+    def joined(self, at_hand: Tensor) -> Tensor:
+        """[all, columns] rows of all processes in the order of their last column, which says where in the split they stand."""
         return at_hand
 
     def told(self, text: str) -> list[str]:
@@ -102,6 +102,10 @@ class Ranks:
         """What `work` gives the first process, which alone does it while the others wait; a value that JSON can hold."""
         return work()
 
+    def each_does(self, work: Callable[[], Any]) -> None:
+        """`work` in every process; `UserError` in all where any raises one."""
+        work()
+
     def hand_out(self, model: PLEClusterAdaTT) -> None:
         """The first process's weights to all."""
 
@@ -114,10 +118,6 @@ class Ranks:
     def own_rng(self, saved: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
         """Of the checkpoint's states one's own; None where there were fewer processes."""
         return saved
-
-    def alone(self) -> Ranks:
-        """The rest is the first process's: what it goes on with. The others end."""
-        return self
 
 
 ONE = Ranks()

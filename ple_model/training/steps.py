@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from ple_model.badstep import LOGGED, BadStep, bad_step, worst
 from ple_model.batch import PLEClusterInput
@@ -15,7 +13,7 @@ from ple_model.epochlog import GradientNorms, StepSizes
 from ple_model.errors import UserError
 from ple_model.model_losses import counts_at_hand
 from ple_model.optimizer import optimizer_groups
-from ple_model.output import LossBreakdown, PLEClusterOutput
+from ple_model.output import LossBreakdown
 from ple_model.progress import ProgressWriter
 from ple_model.schedule import schedule
 from ple_model.training.session import Session
@@ -91,17 +89,15 @@ class Steps:
         if finite:
             p.lost |= {name: p.lost.get(name, 0) + 1 for name in lost}
         else:
-            self._skipped(inputs, output, losses, by_module, log)
+            own = bad_step(inputs, output, losses, by_module).to_json() if batch.speaks else ""
+            self._skipped(own, log)
 
-    def _skipped(
-        self, inputs: PLEClusterInput, output: PLEClusterOutput, losses: LossBreakdown, gradients: Mapping[str, Tensor],
-        log: ProgressWriter,
-    ) -> None:  # fmt: skip
-        """Count a step that was not taken, and say why. A gradient alone may overflow while fp16 seeks its scale."""
+    def _skipped(self, own: str, log: ProgressWriter) -> None:
+        """Count a step that was not taken, and say why, from what this process (nothing where none of the batch's rows are its)
+        and the others say of it. A gradient alone may overflow while fp16 seeks its scale."""
         p = self.session.position
         p.skipped += 1
-        said = self.session.ranks.told(bad_step(inputs, output, losses, gradients).to_json())
-        why = worst([BadStep.from_json(text) for text in said])
+        why = worst([BadStep.from_json(text) for text in self.session.ranks.told(own) if text])
         seeking = self.scaler.is_enabled() and not why.tasks and not why.inputs
         if not seeking:
             p.skipped_why = p.skipped_why or f"the first at step {p.step + 1}: {why}"

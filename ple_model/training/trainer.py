@@ -106,14 +106,7 @@ class Trainer:
             )  # fmt: skip
             while self.position.phase < FINISHING:
                 self._phase()
-            self.ranks = self.ranks.alone()
-            if not self.ranks.first:
-                return load_run(self.run.path)
-            self._finish()
-            # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
-            self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best, **self.report.blends())
-            self._save_manifest(status="finished", finished=now())
-            drop_checkpoint(self.run.path)
+            self.ranks.first_does(self._end)
         except Stopped:
             self._save_manifest(status="stopped", reason="asked to stop")
             self.log.write("stopped", epoch=self.position.epoch, step=self.position.step)
@@ -333,6 +326,15 @@ class Trainer:
             load_weights(self.model, self.best, self.run.path / "model.safetensors")
         if frozen:
             self.model.freeze_gates()
+
+    def _end(self) -> None:
+        """What is left after the last epoch, for one process alone."""
+        self.ranks = ONE
+        self._finish()
+        # the log first: killed after it, the run goes on from its checkpoint and cuts the log back to it
+        self.log.write("finished", seconds=self.position.total_seconds, best=self.position.best, **self.report.blends())
+        self._save_manifest(status="finished", finished=now())
+        drop_checkpoint(self.run.path)
 
     def _finish(self) -> None:
         baselines = self._baselines() if self.options.baselines else None  # a stop leaves a checkpoint: with adapters still

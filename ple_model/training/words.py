@@ -1,16 +1,18 @@
 """What processes of one training say to each other outside their collectives: words under keys of the store that all can reach.
 
-Work of the first process alone (a fit, a pause) may take longer than any collective waits: the others look for its word. Who
-fails leaves its reason, so that the others can name it.
+Work of the first process alone (a fit, a pause, the end of a training) may take longer than any collective waits: the others
+look for its word, and for the beats by which a thread of it says meanwhile that it is there. Who fails, or loses another,
+leaves a word too.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch.distributed.distributed_c10d import Store
@@ -19,11 +21,19 @@ from ple_model.errors import UserError
 from ple_model.training.session import LostProcess, Stopped
 
 PATIENCE = 15.0
-"""Seconds that a process waits for the first one's word after somebody asked it to stop; `torchrun` kills after 30."""
+"""Seconds that a process waits for the first one's word after somebody asked it to stop, whatever that one is at: `torchrun`
+kills after 30."""
 LOOK = 0.2
 """Seconds between two looks for the first process's word."""
 FAILED = "failed"
 """Key of the store: which process failed, and why."""
+LOST = "lost"
+"""Key of the store: which process found that another one is gone."""
+ALIVE = "alive"
+"""Key of the store: a number that changes while the first process works alone."""
+BEATS = 10
+"""In the time after which it counts as lost; but one every `SELDOM` seconds at least."""
+SELDOM = 10.0
 
 
 class ElsewhereFailed(UserError):
@@ -31,13 +41,12 @@ class ElsewhereFailed(UserError):
 
 
 class StoreWords:
-    """Of process `rank` of `world`."""
+    """Of process `rank` of `world`; one that is silent for `seconds` counts as lost."""
 
-    def __init__(self, rank: int, world: int, store: Store) -> None:
-        self.rank, self.world, self._store = rank, world, store
+    def __init__(self, rank: int, world: int, store: Store, seconds: float) -> None:
+        self.rank, self.world, self.seconds, self._store = rank, world, seconds, store
         self._said = 0
         """Times that the first process did something alone."""
-        self._left = False
         self.leaving: Callable[[], bool] = lambda: False
         """Whether somebody asked this process to end."""
 
@@ -51,7 +60,8 @@ class StoreWords:
         if self.rank > 0:
             return self._heard(key)
         try:
-            value = work()
+            with self._beating():
+                value = work()
         except BaseException as e:
             with suppress(RuntimeError):
                 self._store.set(key, json.dumps({"stopped": isinstance(e, Stopped), "failed": True}))
@@ -59,8 +69,26 @@ class StoreWords:
         self._store.set(key, json.dumps({"value": value}))
         return value
 
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """A thread says that this process is there, until the end of the block."""
+        done, every = threading.Event(), min(self.seconds / BEATS, SELDOM)
+
+        def beat() -> None:
+            with suppress(RuntimeError):  # without a store nobody listens
+                while not done.wait(every):
+                    self._store.add(ALIVE, 1)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join(self.seconds)
+
     def _heard(self, key: str) -> Any:
-        """The first process's word under `key`, however long it takes."""
+        """The first process's word under `key`, however long it takes while that one is there."""
         said = json.loads(self._wait(key))
         if said.get("stopped"):
             raise Stopped
@@ -69,26 +97,26 @@ class StoreWords:
         return said["value"]
 
     def _wait(self, key: str, until: float = math.inf) -> bytes:
-        pause, asked = 0.01, math.inf
+        pause, asked, beats, heard = 0.01, math.inf, 0, time.monotonic()
         while True:
             try:  # not `store.wait`, which prints a line whenever it has waited in vain
                 if self._store.check([key]):
                     return bytes(self._store.get(key))
+                broken = self._store.check([FAILED]) or self._store.check([LOST])
+                now, found = time.monotonic(), self._store.add(ALIVE, 0)
             except RuntimeError as e:
                 raise self.lost(e) from e
-            now = time.monotonic()
+            heard, beats = (now, found) if found != beats else (heard, beats)
             asked = min(asked, now) if self.leaving() else math.inf
-            if now > min(until, asked + PATIENCE):  # who still works would have stopped by then
+            if broken or now > min(until, asked + PATIENCE, heard + self.seconds):
                 raise self.lost(RuntimeError(f"no word under {key}"))
             time.sleep(pause)
             pause = min(2 * pause, LOOK)
 
-    def leave(self, seconds: float) -> None:
+    def leave(self) -> None:
         """After what all do together: nobody goes while another still waits for an answer of its, and the first one, which
-        may hold the store, goes last. None waits longer than `seconds`."""
-        if self._left:
-            return
-        self._left, until = True, time.monotonic() + seconds
+        may hold the store, goes last."""
+        until = time.monotonic() + self.seconds
         with suppress(RuntimeError, LostProcess, ElsewhereFailed):
             self._store.set(f"ready/{self.rank}", "")
             for rank in range(self.world):
@@ -98,9 +126,10 @@ class StoreWords:
                 self._wait(f"left/{rank}", until)
 
     def fail(self, error: BaseException) -> None:
-        """Tell the others why this process ends."""
+        """Tell the others why this process ends: by its own fault, or because another one is gone."""
         with suppress(RuntimeError):
-            self._store.set(FAILED, f"{self}: {' '.join(str(error).split()) or type(error).__name__}")
+            key = LOST if isinstance(error, LostProcess) else FAILED
+            self._store.set(key, f"{self}: {' '.join(str(error).split()) or type(error).__name__}")
 
     def lost(self, error: RuntimeError) -> UserError:
         """What became of the others, from the error of a collective."""

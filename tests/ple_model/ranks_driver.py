@@ -32,7 +32,7 @@ from ple_model.errors import UserError
 from ple_model.run import load_run
 from ple_model.train import Options, train
 from ple_model.training import pause, trainer
-from ple_model.training.processes import joined
+from ple_model.training.processes import group
 from tests.drills.process import load_optimizers
 from tests.factories import random_context
 from tests.fakes import BRANDS, make_batch, tiny_config
@@ -80,7 +80,7 @@ class Drive:
     def training(self, name: str, config: Config, stop: Stop | None = None) -> None:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
-        with joined() as ranks:
+        with group() as ranks:
             train(
                 Dataset.open(self.out / "data"), self.out / name, config, resume=True, options=OPTIONS, stop=stop, ranks=ranks
             )

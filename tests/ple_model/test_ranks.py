@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +20,18 @@ import torch
 from torch import Tensor
 from torch.distributed import HashStore
 
+from ple_model import cli
 from ple_model.errors import UserError
 from ple_model.losses import masked_mean
+from ple_model.train import train
 from ple_model.training.launch import Launch, launched, require_alone
 from ple_model.training.part_of_batch import PartOfBatch
-from ple_model.training.processes import Processes
+from ple_model.training.processes import Processes, together
 from ple_model.training.ranks import ONE
+from ple_model.training.session import LostProcess
+from ple_model.training.words import ElsewhereFailed, StoreWords
 from ple_model.whole_batch import WholeBatch
-from tests.fakes import tiny_config
+from tests.fakes import make_dataset, tiny_config
 
 pytestmark = pytest.mark.slow
 
@@ -186,6 +194,13 @@ def test_statistics_of_parts_are_those_of_the_batch(n: int) -> None:
     assert all(torch.equal(found, fired) and bool(sound) for found, sound in answers)
 
 
+def test_the_threshold_of_a_batch_with_a_row_that_is_no_number_is_no_number() -> None:
+    z = torch.rand(7, 5, generator=torch.Generator().manual_seed(1))
+    z[3] = torch.nan
+    assert WholeBatch().largest(z, 2)[1].isnan()
+    assert [bool(threshold.isnan()) for _, threshold in of_parts(z, lambda part, mine: part.largest(mine, 2))] == [True] * 3
+
+
 @pytest.mark.parametrize("n", [2, 7, 12])
 def test_terms_of_parts_add_up_to_those_of_the_batch(n: int) -> None:
     g = torch.Generator().manual_seed(n)
@@ -205,14 +220,102 @@ def test_terms_of_parts_add_up_to_those_of_the_batch(n: int) -> None:
     torch.testing.assert_close(found, torch.stack([mean, values.mean(), torch.tensor(3.0), count.float()]))
 
 
+# --- words
+
+
+def limited(words: StoreWords) -> StoreWords:
+    """That fails where it waits for ever."""
+    end = time.monotonic() + 20
+
+    def leaving() -> bool:
+        assert time.monotonic() < end, "it still waits"
+        return False
+
+    words.leaving = leaving
+    return words
+
+
+def test_a_first_process_that_is_gone_is_waited_for_no_longer_than_the_limit() -> None:
+    with pytest.raises(LostProcess, match="process 1 of 2: another process died"):
+        limited(StoreWords(1, 2, HashStore(), 0.3)).first_does(lambda: None)
+
+
+def test_a_first_process_that_works_longer_than_the_limit_is_waited_for() -> None:
+    store, looked, end = HashStore(), threading.Event(), time.monotonic() + 1.5
+    other = StoreWords(1, 2, store, 0.3)
+
+    def leaving() -> bool:  # asked at each look: five limits long
+        if time.monotonic() > end:
+            looked.set()
+        return False
+
+    other.leaving = leaving
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(StoreWords(0, 2, store, 0.3).first_does, lambda: looked.wait(20))
+        assert other.first_does(lambda: None) is True
+        assert first.result() is True
+
+
+def test_a_process_that_lost_another_tells_who_waits() -> None:
+    store = HashStore()
+    StoreWords(2, 3, store, 600).fail(LostProcess("gone"))
+    with pytest.raises(LostProcess, match="process 1 of 3: another process died"):
+        limited(StoreWords(1, 3, store, 600)).first_does(lambda: None)
+    StoreWords(2, 3, store, 600).fail(UserError("a label"))
+    with pytest.raises(ElsewhereFailed, match="process 2 of 3: a label"):
+        limited(StoreWords(1, 3, store, 600)).first_does(lambda: None)
+
+
 # --- how a process is started
+
+
+@pytest.mark.parametrize("wrong", ["0", "-5", "1e18", "nan", "soon"])
+def test_a_limit_that_makes_no_sense_is_named(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLE_RANK_SECONDS", wrong)
+    with pytest.raises(UserError, match="PLE_RANK_SECONDS"), together(Launch(0, 2, 0, 2)):
+        pass
+
+
+def test_others_that_do_not_come_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in (("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", port), ("PLE_RANK_SECONDS", "1")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="process 0 of 2 did not meet the others"), together(Launch(0, 2, 0, 2)):
+        pass
+
+
+def test_one_process_needs_no_torch_that_can_talk_to_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ple_model.training.processes", None)
+    assert cli.main(["train", str(tmp_path / "none"), str(tmp_path / "run")]) == 2
+    assert "is not a dataset" in capsys.readouterr().err
+
+
+class Refused(Processes):
+    """The first of two, of which the second has no GPU."""
+
+    def told(self, text: str) -> list[str]:
+        return [text, "start at most --nproc-per-node 1"]
+
+
+def test_no_run_is_made_where_a_process_has_no_device(tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "data", train=8, validation=4, test=4)
+    ranks = Refused(Launch(0, 2, 0, 2), HashStore())
+    with pytest.raises(ElsewhereFailed, match="process 1 of 2: start at most"):
+        train(data, tmp_path / "run", tiny_config(), ranks=ranks)
+    assert not (tmp_path / "run").exists()
 
 
 def test_torchrun_is_known_by_what_it_sets() -> None:
     assert launched({}) == Launch()
     assert launched({**TORCHRUN, "MASTER_PORT": "1"}) == Launch(1, 4, 1, 2)
     assert launched({k: v for k, v in TORCHRUN.items() if k != "MASTER_ADDR"}) == Launch()
-    assert Launch(1, 4, 1, 2).command == ["torchrun", "--nnodes", "2", "--nproc-per-node", "2", "-m", "ple_model"]
+    assert Launch(1, 2, 1, 2).command == ["torchrun", "--nproc-per-node", "2", "-m", "ple_model"]
+    meeting = "--nnodes 2 --rdzv-backend c10d --rdzv-endpoint HOST:PORT --nproc-per-node 2"
+    assert Launch(1, 4, 1, 2).command == ["torchrun", *meeting.split(), "-m", "ple_model"]
 
 
 @pytest.mark.parametrize("wrong", [{"RANK": "4"}, {"WORLD_SIZE": "x"}, {"LOCAL_RANK": "2"}])
