@@ -129,8 +129,8 @@ def choose_blends(
         of_label = width if model.tasks[task].kind == "regression" else 1
         parts = ((alone[task], width), (whole[task], width), (labels[task], of_label), (places[task], 1))
         rows = ranks.joined(torch.cat([_on_cpu(p, columns) for p, columns in parts], dim=1))
-        by_map, total, y, at = (t.contiguous().numpy() for t in torch.split(rows, [columns for _, columns in parts], dim=1))
-        found[task] = by_map, total, y if of_label > 1 else y[:, 0], at[:, 0]
+        pieces = [t.contiguous().numpy() for t in torch.split(rows, [columns for _, columns in parts], dim=1)]
+        found[task] = (*pieces[:2], pieces[2] if of_label > 1 else pieces[2][:, 0], pieces[3][:, 0])
     delta = model.config.training.huber_delta
 
     def chosen() -> dict[str, float]:
