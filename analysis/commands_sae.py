@@ -67,6 +67,8 @@ def _text(told: dict[str, Any]) -> str:
         lines.append(
             f"  {each['latent']:>5}  {share:>6} of rows  {each['top_expert']} -> {each['top_task']}: {each['proposal']}"
         )
+    if len(told["each"]) > SHOWN:
+        lines.append(f"  and {len(told['each']) - SHOWN:,} more: --json has them all")
     return "\n".join(lines)
 
 

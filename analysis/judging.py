@@ -32,12 +32,21 @@ Array = NDArray[np.float64]
 class Judge:
     """What a run's predictions of the rows of `data` are held against."""
 
-    def __init__(self, run: Run, model: PLEClusterAdaTT, data: Dataset, calibration: Mapping[str, CalibrationMap]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        model: PLEClusterAdaTT,
+        data: Dataset,
+        calibration: Mapping[str, CalibrationMap],
+        rows: range | None = None,
+    ) -> None:
+        """`rows`: numbers in the dataset of those that are to be judged, of which alone stored losses are read; None: all."""
         self.model, self.calibration = model, calibration
-        self.first = data.rows("train")
+        train, rows = data.rows("train"), range(data.manifest.rows) if rows is None else rows
+        self.first = max(train, rows.start)
+        """The row that the stored losses held here begin with."""
         found = stored(data) or self._of_the_same_rows(run, data)
-        if found is not None:
-            found.read_all()
+        losses = {} if found is None else found.between(self.first - train, rows.stop - train)
         self.yardsticks: dict[str, Yardstick] = {}
         self.others: dict[str, dict[str, Array]] = {}
         self.trained_on: dict[str, int] = {}
@@ -46,8 +55,8 @@ class Judge:
             if judge is not None:
                 self.yardsticks[task] = judge
             known = usable(run, spec, found)
-            if found is not None and known is not None:
-                self.others[task] = {k: v for k, v in _rows(found, task).items() if k != "constant"}
+            if known is not None:
+                self.others[task] = {k: v for k, v in losses[task].items() if k != "constant"}
                 self.trained_on[task] = known.train_rows
 
     @staticmethod
@@ -106,9 +115,3 @@ def _calibrated(p: Array, calibration: CalibrationMap | None) -> Array:
     if calibration is None:
         return p
     return np.where(np.isfinite(p), calibration(np.where(np.isfinite(p), p, 0.5)), np.nan)
-
-
-def _rows(found: StoredBaselines, task: str) -> dict[str, Array]:
-    """The losses of the validation and test rows in the dataset's file order."""
-    parts = [found.losses(task, s) for s in found.sizes]
-    return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}

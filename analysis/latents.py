@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from analysis.opening import opened_dataset, opened_run
 from analysis.results.latents import Latents
 from analysis.results.progress import Progress
 from ple_model.errors import UserError
-from ple_model.parts_folder import parts_of
+from ple_model.parts_folder import parts_of, sweep_parts
 from ple_model.safe_arrays import read_npz, write_npz
 from ple_model.safe_paths import is_file, make_folder, write_bytes
 from ple_model.safe_text import read_object
@@ -56,14 +56,21 @@ def latents(
         return replace(_load(folder), unlearned=_unlearned(opened), why="reused")
     why = "forced" if force else made_of.why(_older(folder.parent))
     make_folder(folder.parent)
-    held = nullcontext() if engine is None else parts_of(folder, "another process measures the same")
-    with held as parts:
+    with _parts(folder, engine) as parts:
         measured = _measured(opened, data, rows, seed, progress, engine, parts)
         found = replace(measured, unlearned=_unlearned(opened), made_of=made_of.to_dict(), why=why)
         _save(found, folder)
         if parts is not None:
             shutil.rmtree(parts, ignore_errors=True)
     return found
+
+
+def _parts(folder: Path, engine: ShardEngine | None) -> AbstractContextManager[Path | None]:
+    """Where shards leave their rows; what was left of others that are not gone on with is swept."""
+    if engine is None:
+        sweep_parts(folder.parent, "latents-*")
+        return nullcontext()
+    return parts_of(folder, "another process measures the same", outdated="latents-*")
 
 
 def _measured(

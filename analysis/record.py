@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -28,11 +28,14 @@ from analysis.store import AnalysisStore, StoreWriter, stored, write_statistics
 from ple_model.data.dataset.reader import Dataset
 from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
-from ple_model.parts_folder import parts_of
+from ple_model.parts_folder import parts_of, sweep_parts
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
 
 __all__ = ["BATCH", "Recorder", "record"]
+
+STORES = "[0-9a-f]*"
+"""Names of stored analyses; those of latents begin otherwise."""
 
 
 def record(
@@ -93,7 +96,8 @@ class Recorder:
         self.data, self.seed, self.engine = data, seed, engine
         self.progress: Progress = progress if progress is not None else (lambda share, what: None)
         self.opened = Opened.of(run, data)
-        self.judge = self.judging(run, self.opened.model, data, self.opened.calibration)
+        rows = range(0) if engine is not None else None  # with an engine no row is judged here
+        self.judge = self.judging(run, self.opened.model, data, self.opened.calibration, rows)
         self.drawn = Drawn.of(data.manifest.rows, sample, seed)
 
     def run(self, writer: StoreWriter, made_of: Fingerprint, *, replace: bool) -> AnalysisStore:
@@ -105,8 +109,7 @@ class Recorder:
             "judged_split": self.opened.judged,
             "own_sample": self.opened.own,
         }
-        held = nullcontext() if self.engine is None else parts_of(writer.final, "another process measures the same")
-        with held as parts:
+        with self._parts(writer.final) as parts:
             found = self._passed(writer.folder, parts)
             statistics = self._ended(found, writer.folder)
             write_statistics(writer.folder, statistics)
@@ -116,6 +119,14 @@ class Recorder:
                 shutil.rmtree(parts, ignore_errors=True)
         self.progress(1.0, "done")
         return store
+
+    def _parts(self, result: Path) -> AbstractContextManager[Path | None]:
+        """Where shards leave what they found. What was left of a measurement that is not gone on with now is swept: it may be
+        of a run or of data that have changed since."""
+        if self.engine is None:
+            sweep_parts(result.parent, STORES)
+            return nullcontext()
+        return parts_of(result, "another process measures the same", outdated=STORES)
 
     def measure(self, folder: Path) -> Statistics:
         """The whole pass, then the interventions on the bounded sample; `folder` gets rows.parquet."""

@@ -12,7 +12,7 @@ anew there. Otherwise a folder that does not fit is as good as none, and `why_no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,8 @@ FORMAT = 1
 MADE_BY = "ple_model.baselines"
 REACHABLE = "reachable.parquet"
 SPLITS = ("validation", "test")
+BATCH = 16_384
+"""Rows that are decoded at a time where some are looked for."""
 ORDER = ("constant", "recency", "prior_spend", "linear", "boosting", "reachable")
 """Of baselines, as they are shown."""
 Array = NDArray[np.float64]
@@ -134,9 +136,28 @@ class StoredBaselines:
                 found = f.read(names)
         self._read.update({n: np.asarray(found.column(n).to_numpy(), dtype=np.float64) for n in names})
 
-    def read_all(self) -> None:
-        """Read the losses of every task while the file is open once."""
-        self._load([f"{b}:{t}" for t in self.tasks for b in ORDER if f"{b}:{t}" in self.names])
+    def between(self, first: int, last: int) -> dict[str, dict[str, Array]]:
+        """By task and baseline, the losses of the rows of the file (validation and test) from `first` to the one before `last`;
+        NaN: no label. Nothing else of the file is held."""
+        have = {f"{b}:{t}": (t, b) for t in self.tasks for b in ORDER if f"{b}:{t}" in self.names}
+        table = self._table(list(have), first, last)
+        found: dict[str, dict[str, Array]] = {t: {} for t in self.tasks}
+        for name, (task, baseline) in have.items():
+            found[task][baseline] = np.asarray(table.column(name).to_numpy(), dtype=np.float64)
+        return found
+
+    def _table(self, names: list[str], first: int, last: int) -> pa.Table:
+        if isinstance(self.source, pa.Table):
+            return self.source.select(names).slice(first, max(0, last - first))
+        kept: list[pa.RecordBatch] = []
+        with open_parquet(self.source) as f:
+            schema, at = pa.schema([f.schema_arrow.field(n) for n in names]), 0
+            for k in range(f.num_row_groups):
+                group = f.metadata.row_group(k).num_rows
+                if at < last and first < at + group:
+                    kept += _cut(f.iter_batches(BATCH, row_groups=[k], columns=names), first - at, last - at)
+                at += group
+        return pa.Table.from_batches(kept, schema)
 
     def losses(self, task: str, split: str) -> dict[str, Array]:
         """By baseline, the loss of each row of the split in its file order; NaN: no label."""
@@ -160,6 +181,18 @@ class StoredBaselines:
             "format": FORMAT, "dataset": self.dataset, "rows_of": self.rows_of, "made_of": self.made_of,
             "seconds": self.seconds, "reachable": self.reachable, "notes": list(self.notes), "tasks": tasks,
         }  # fmt: skip
+
+
+def _cut(parts: Iterable[pa.RecordBatch], first: int, last: int) -> Iterator[pa.RecordBatch]:
+    """The rows from `first` to the one before `last` of parts that follow each other."""
+    at = 0
+    for part in parts:
+        low, high = max(first - at, 0), min(last - at, len(part))
+        if low < high:
+            yield part.slice(low, high - low)
+        at += len(part)
+        if at >= last:
+            return
 
 
 def read(folder: Path, manifest: DatasetManifest, *, same_rows: bool = False) -> StoredBaselines:

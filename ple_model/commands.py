@@ -58,7 +58,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
 def add_engine(parser: argparse.ArgumentParser, shards: str = "buckets of events", *, workers: int | None = WORKERS) -> None:
     """`--engine`, `--address`, `--workers`, the same everywhere. `shards`: what is shared out; `workers` None: nothing is,
     unless one of the three is given (`engine_if_asked`)."""
-    otherwise = "this process alone" if workers is None else "local"
+    otherwise, few = ("this process alone", f"{WORKERS} with --engine") if workers is None else ("local", f"{workers}")
     parser.add_argument(
         "--engine", choices=ENGINES,
         help=f"where {shards} are worked on: processes of this machine or a Ray cluster (default: PLE_ENGINE or {otherwise})",
@@ -67,8 +67,9 @@ def add_engine(parser: argparse.ArgumentParser, shards: str = "buckets of events
         "--address", metavar="HOST:PORT", help="the Ray cluster, or auto (default: one of this machine, or PLE_ADDRESS)"
     )
     parser.add_argument(
-        "--workers", type=PROCESSES, default=workers, metavar="N", help=f"processes (default: {workers or WORKERS})"
-    )
+        "--workers", type=PROCESSES, default=workers, metavar="N",
+        help=f"processes of this machine (default: {few}); with --address as many as the cluster has CPUs",
+    )  # fmt: skip
 
 
 def unused_engine(asked: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from ple_model.engine import ShardEngine
 from ple_model.errors import UserError
 from ple_model.safe_paths import is_file
-from ple_model.staging import PlaceTaken, staged_folder
+from ple_model.staging import PlaceTaken, alone, staged_folder
 
 
 class LeavesPart(Protocol):
@@ -27,19 +27,42 @@ Left = TypeVar("Left", bound=LeavesPart)
 
 
 @contextmanager
-def parts_of(result: Path, why: str) -> Iterator[Path]:
+def parts_of(result: Path, why: str, *, outdated: str | None = None) -> Iterator[Path]:
     """The folder of a result's parts, nobody else's to read: customers' data lie in it. One command at a time works there;
     `why`: what another one is told, "another process scores into the same file". What it holds stays for the next command;
-    who has put the result in its place removes it."""
+    who has put the result in its place removes it. Those of results in the same place whose names `outdated`
+    (a pattern of `glob`) fits are swept first."""
     folder = result.absolute().with_name(f".{result.name}.parts")
     if folder.is_symlink():
         raise UserError(f"{folder} is a link; it is to hold the parts of {result.name}: remove it")
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield folder
+        with alone(folder.parent):  # no folder is seen before its lock is held
+            if outdated is not None:
+                _sweep_parts(folder.parent, outdated, folder)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            lock.acquire()
     except Timeout as e:
         raise UserError(f"{folder}: {why}; wait for it or name another") from e
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+def sweep_parts(place: Path, names: str) -> None:
+    """Remove the parts in `place` of results whose names `names` (a pattern of `glob`) fits, but those that somebody works on:
+    they lie there until their very result is made, which may be never."""
+    with alone(place):
+        _sweep_parts(place, names)
+
+
+def _sweep_parts(place: Path, names: str, mine: Path | None = None) -> None:
+    for old in place.glob(f".{names}.parts"):
+        if old == mine or old.is_symlink() or not old.is_dir():
+            continue
+        with suppress(OSError, Timeout), FileLock(old / ".lock", timeout=0):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def leave(out: Path, whole: str, fill: Callable[[Path], None]) -> None:

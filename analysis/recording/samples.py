@@ -29,7 +29,8 @@ Rows = NDArray[np.int64]
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """Which rows of a dataset are measured, and which of these go into which sample: prefixes of one random order. Rows are
-    numbers in file order, ascending; memory does not grow with the rows of the dataset."""
+    numbers in file order, ascending. What is held does not grow with the rows of the dataset, but with the
+    `sample` that was asked for."""
 
     first: int
     last: int
@@ -42,7 +43,7 @@ class Drawn:
 
     @classmethod
     def of(cls, rows: int, sample: int | None, seed: int) -> Drawn:
-        """Of a dataset with so many rows, at most `sample` of them."""
+        """Of a dataset with so many rows, at most `sample` of them. To draw over a fiftieth takes 8 bytes a row meanwhile."""
         rng = np.random.default_rng(seed)
         chosen = None
         if sample is not None and sample < rows:

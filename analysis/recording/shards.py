@@ -67,5 +67,6 @@ def _measure(shard: RecordShard, folder: Path) -> None:
     run = opened_run(shard.run)
     data = opened_dataset(run, shard.data)
     opened = Opened.of(run, data)
-    judge = Judge(run, opened.model, data, opened.calibration)
+    rows = range(shard.drawn.first, shard.drawn.last)
+    judge = Judge(run, opened.model, data, opened.calibration, rows)
     save_passed(folder, pass_over(opened, judge, shard.drawn, folder / ROWS, lambda done: None))

@@ -44,9 +44,12 @@ def open_engine(name: str | None = None, workers: int = 1, address: str | None =
 
 @contextmanager
 def engine_if_asked(name: str | None, workers: int | None, address: str | None) -> Iterator[ShardEngine | None]:
-    """`open_engine` where an engine or a number of workers was asked for; else None: this process does the work."""
+    """`open_engine` where an engine or a number of workers was asked for; else None: this process does the work.
+    `UserError` for a number of workers of a cluster that is there already."""
     if not (name or workers or address or os.environ.get(ENGINE)):
         yield None
         return
+    if address and workers and engine_name(name, address) == "ray":
+        raise UserError(f"--workers: {workers} is not of use with --address: a cluster is worked on with all its CPUs")
     with open_engine(name, workers or WORKERS, address) as engine:
         yield engine

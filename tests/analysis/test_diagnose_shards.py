@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from analysis import diagnose
+from analysis.judging import Judge
+from analysis.record import Recorder
 from analysis.recording import samples
 from analysis.recording.opened import Opened
 from analysis.recording.passed_files import save_passed
@@ -127,6 +131,36 @@ def test_a_range_that_is_begun_again_keeps_what_its_first_attempt_left(
     assert {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in shard.out.iterdir()} == left
 
 
+def test_a_range_reads_the_losses_of_its_own_rows(
+    tiny_run: Run, tiny_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ple_model.baseline_folder.BATCH", 16)
+    model, train, end = tiny_run.model(), tiny_dataset.rows("train"), tiny_dataset.rows()
+    whole, rng = Judge(tiny_run, model, tiny_dataset, {}), np.random.default_rng(0)
+    assert whole.others["churn"]
+    for rows in (range(0, 64), range(train - 10, train + 20), range(train + 40, train + 70), range(end - 5, end), range(0)):
+        mine = Judge(tiny_run, model, tiny_dataset, {}, rows)
+        held = len([r for r in rows if r >= train])
+        assert {len(loss) for by_name in mine.others.values() for loss in by_name.values()} == {held}
+        if rows:
+            label, value = torch.from_numpy(rng.integers(0, 2, len(rows))), torch.from_numpy(rng.uniform(size=len(rows)))
+            asked = np.arange(rows.start, rows.stop), {"churn": label}, value
+            assert pa.table(mine.columns("churn", *asked)).equals(pa.table(whole.columns("churn", *asked)))
+    with_engine = Recorder(tiny_run, tiny_dataset, None, 0, None, InProcess())
+    assert not any(len(loss) for by_name in with_engine.judge.others.values() for loss in by_name.values())
+    assert with_engine.judge.yardsticks == whole.yardsticks
+
+
+@pytest.mark.usefixtures("_small_ranges")
+def test_parts_that_are_not_gone_on_with_are_swept(tiny_run: Run, tiny_dataset: Dataset, tmp_path: Path) -> None:
+    run = copied(tiny_run, tmp_path)
+    lost = InProcess(fails="record_shard 00000")
+    for dataset in (tiny_dataset.path, None):  # of the other one when the second is begun
+        with pytest.raises(UserError, match="shard 00000: lost"):
+            diagnose(run, dataset, 80, engine=lost)
+        assert len(list((run / "analysis").glob(".*.parts"))) == 1
+
+
 @pytest.fixture(scope="module")
 def engines() -> Iterator[list[ShardEngine]]:
     pytest.importorskip("ray")
@@ -143,9 +177,21 @@ def test_every_engine_leaves_the_same_bytes(
     assert there == [here, here]
 
 
-def test_an_address_is_of_ray_alone(tiny_run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["diagnose", str(tiny_run.path), "--address", "1.2.3.4:5"]) == 2
+def test_an_address_is_of_ray_alone_and_goes_with_no_number_of_workers(
+    tiny_run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["diagnose", str(tiny_run.path), "--address", "1.2.3.4:5"]
+    assert main(words) == 2
     assert "--engine ray" in capsys.readouterr().err
+    assert main([*words, "--engine", "ray", "--workers", "3"]) == 2
+    assert "--workers: 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "said"), [("diagnose", "default: 2 with --engine"), ("build", "default: 2)")])
+def test_help_says_how_many_processes(command: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert said in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("sample", [None, 70])

@@ -19,6 +19,7 @@ from analysis.results.labels import load_labels, save_label
 from analysis.results.latents import Latents
 from analysis.stats.sae import measure as sae_statistics
 from ple_model.cli import main
+from ple_model.engine import open_engine
 from ple_model.errors import UserError
 from ple_model.run import Run
 from tests.in_process import InProcess
@@ -185,6 +186,15 @@ def test_an_engine_measures_what_one_process_measures(tiny_run: Run, monkeypatch
     assert not list((tiny_run.path / "analysis").glob(".latents*"))
 
 
+@pytest.mark.slow
+def test_a_real_engine_measures_what_one_in_this_process_does(tiny_run: Run) -> None:
+    with open_engine("local", workers=2) as engine:
+        found = latents(tiny_run, rows=400, force=True, engine=engine)
+    here = latents(tiny_run, rows=400, force=True, engine=InProcess())
+    for f in fields(found):
+        np.testing.assert_array_equal(getattr(found, f.name), getattr(here, f.name), f.name)
+
+
 def test_a_shard_that_is_begun_again_keeps_what_its_first_attempt_left(tiny_run: Run, tmp_path: Path) -> None:
     shard = LatentShard(tiny_run.path, tiny_run.sample().path, np.arange(8), tmp_path / "0")
     latent_shard(shard)
@@ -201,4 +211,5 @@ def test_the_command_says_what_is_measured(tiny_run: Run, z: Latents, capsys: py
     assert main(["sae", str(tiny_run.path), "--sample", "400"]) == 0
     out, err = capsys.readouterr()
     assert f"{z.n_latents} latents over {z.n} rows" in out
+    assert f"and {z.n_latents - z.dead - 10} more" in out
     assert "read back" in err

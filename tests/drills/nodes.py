@@ -30,6 +30,7 @@ from tests.fakes import make_dataset, tiny_config
 from tests.ple_model.data.tiny_events import CUTOFFS, tables, write_events
 
 LIMIT_S = 600
+WRONG = "failed"
 RANGE = 512
 """Rows of a range of a diagnosis here: the real one is longer than the whole of it."""
 ROWS = 6 * RANGE
@@ -56,7 +57,10 @@ class Stage:
 
 
 def digest(files: Sequence[Path]) -> str:
-    h = hashlib.sha256()
+    """Empty where there is none."""
+    h, files = hashlib.sha256(), [f for f in files if f.exists()]
+    if not files:
+        return ""
     for path in sorted(files):
         h.update(MOMENT.sub(b"", path.read_bytes()))
     return f"{len(files)} files {h.hexdigest()[:16]}"
@@ -113,9 +117,16 @@ def begin(stage: Stage, to: Path, *engine: str) -> subprocess.Popen[str]:
 
 
 def end(stage: Stage, to: Path, begun: subprocess.Popen[str]) -> str:
-    """What it came to, or what went wrong."""
+    """What it came to; `WRONG` and why where that is nothing."""
     _, errors = begun.communicate(timeout=LIMIT_S)
-    return stage.outcome(to) if begun.returncode in (0, 1) else f"exit {begun.returncode}: {errors[-300:]}"
+    if begun.returncode not in (0, 1):
+        return f"{WRONG}, exit {begun.returncode}: {errors[-300:]}"
+    return stage.outcome(to) or f"{WRONG}: nothing was made"
+
+
+def judged(found: str, expected: str) -> str:
+    """Two that came to nothing do not agree."""
+    return WRONG if found.startswith(WRONG) else "right" if found == expected else "other"
 
 
 def run_cases(base: Path, seed: int, rounds: int) -> Iterator[Outcome]:
@@ -127,12 +138,12 @@ def run_cases(base: Path, seed: int, rounds: int) -> Iterator[Outcome]:
     try:
         for stage in stages(base):
             expected = end(stage, base / f"here-{stage.name}", begin(stage, base / f"here-{stage.name}", "--engine", "local"))
-            yield Outcome(f"{stage.name}, this machine alone", "right" if "exit" not in expected else "failed", expected)
+            yield Outcome(f"{stage.name}, this machine alone", judged(expected, expected), expected)
             began = time.monotonic()
             to, ray = base / f"apart-{stage.name}", ("--engine", "ray", "--address", cluster.address)
             found = end(stage, to, begin(stage, to, *ray))
             seconds = time.monotonic() - began
-            yield Outcome(f"{stage.name}, two nodes", "right" if found == expected else "other", found)
+            yield Outcome(f"{stage.name}, two nodes", judged(found, expected), found)
             for k in range(rounds):
                 to = base / f"torn-{stage.name}-{k}"
                 begun = begin(stage, to, *ray)
@@ -140,8 +151,7 @@ def run_cases(base: Path, seed: int, rounds: int) -> Iterator[Outcome]:
                 working = begun.poll() is None
                 cluster.remove_node(second, allow_graceful=False)
                 found = end(stage, to, begun)
-                what = f"{stage.name}, a node lost {'in the middle' if working else 'too late'}"
-                yield Outcome(what, "right" if found == expected else "other", found)
+                yield Outcome(f"{stage.name}, a node lost", judged(found, expected) if working else "too late", found)
                 second = cluster.add_node(num_cpus=1)
     finally:
         cluster.shutdown()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ple_model.parts_folder import leave
+from ple_model.errors import UserError
+from ple_model.parts_folder import leave, parts_of, sweep_parts
 from ple_model.staging import PlaceTaken
 
 WHOLE = "whole.json"
@@ -34,3 +35,27 @@ def test_what_is_no_part_is_not_taken_for_one(tmp_path: Path) -> None:
     with pytest.raises(PlaceTaken, match="another process"):
         leave(out, WHOLE, filler("late", lambda: (out.mkdir(), (out / "other").touch())))
     assert [p.name for p in out.iterdir()] == ["other"]
+
+
+def test_what_nobody_goes_on_with_is_swept(tmp_path: Path) -> None:
+    for name in ("old", "own", "busy", "other"):
+        with parts_of(tmp_path / name, "busy") as folder:
+            (folder / "part").touch()
+    (tmp_path / ".link.parts").symlink_to(tmp_path / ".other.parts")
+    with parts_of(tmp_path / "busy", "busy"), parts_of(tmp_path / "own", "busy", outdated="[!x]*[!r]") as folder:
+        assert (folder / "part").exists()
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".busy.parts", ".link.parts", ".other.parts", ".own.parts"]
+        assert (tmp_path / ".busy.parts" / "part").exists()
+    sweep_parts(tmp_path, "*")
+    assert [p.name for p in tmp_path.iterdir()] == [".link.parts"]
+
+
+def test_one_command_at_a_time_works_on_the_parts(tmp_path: Path) -> None:
+    with (
+        parts_of(tmp_path / "a", "busy"),
+        pytest.raises(UserError, match="busy; wait"),
+        parts_of(tmp_path / "a", "busy"),
+    ):
+        pass
+    with parts_of(tmp_path / "a", "busy"):
+        pass
