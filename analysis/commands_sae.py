@@ -21,6 +21,12 @@ SHOWN = 10
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "keys of --json: run; rows; latents; states (latents that are fine, rare, dense, dead); l0 (active a row); fve (share"
+        " of the variance explained); lost (by task, mean change of the shown prediction where the reconstruction stands in for"
+        " the experts); each (of every latent that is not dead, the densest first: latent, state, density, log_density, mean,"
+        " max, fve, top_expert, top_task, effect on it in spreads of its prediction, largest lift of a cluster, proposal)"
+    )
     parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
     parser.add_argument("--dataset", type=folder_in, metavar="D", help="measure on this dataset (default: the run's sample)")
     parser.add_argument("--sample", type=COUNT, default=4096, metavar="N", help="use at most N rows (default 4096)")

@@ -66,8 +66,8 @@ def _parquet(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=words)
 
 
-def written_parquet(path: Path, parts: Iterable[Path]) -> None:
-    """The rows of several such files, one after the other, in row groups as they are."""
+def join_parquet(path: Path, parts: Iterable[Path]) -> None:
+    """Write the rows of several such files, one after the other, in row groups as they are."""
     writer: pq.ParquetWriter | None = None
     try:
         for part in parts:

@@ -16,7 +16,7 @@ from analysis.opening import opened_dataset, opened_run
 from analysis.recording.opened import Opened
 from analysis.recording.passed_files import ROWS, WHOLE, load_passed, save_passed
 from analysis.recording.passing import BATCH, Passed, pass_over
-from analysis.recording.rows_file import written_parquet
+from analysis.recording.rows_file import join_parquet
 from analysis.recording.samples import Drawn
 from analysis.results.progress import Progress
 from ple_model.data.build.floating_point import reproducible
@@ -53,7 +53,7 @@ def record_shards(opened: Opened, drawn: Drawn, parts: Path, rows: Path, engine:
     found = Passed.nothing(opened)
     for s in shards.values():
         found.follow(load_passed(s.out, opened))
-    written_parquet(rows, (s.out / ROWS for s in shards.values()))
+    join_parquet(rows, (s.out / ROWS for s in shards.values()))
     return found
 
 

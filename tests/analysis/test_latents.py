@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -208,6 +209,10 @@ def test_the_command_says_what_is_measured(tiny_run: Run, z: Latents, capsys: py
     told = json.loads(capsys.readouterr().out)
     assert (told["rows"], told["latents"], told["states"]["dead"]) == (z.n, z.n_latents, z.dead)
     assert len(told["each"]) == z.n_latents - z.dead
+    with pytest.raises(SystemExit):
+        main(["sae", "--help"])
+    words = re.split(r"[\s,;:()]+", capsys.readouterr().out)
+    assert {*told, *told["each"][0]} <= set(words), "every key is said by --help"
     assert main(["sae", str(tiny_run.path), "--sample", "400"]) == 0
     out, err = capsys.readouterr()
     assert f"{z.n_latents} latents over {z.n} rows" in out
