@@ -16,11 +16,13 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -29,7 +31,7 @@ from ple_model.config import Config
 from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
-from ple_model.run import load_run
+from ple_model.run import Run, load_run
 from ple_model.train import Options, train
 from ple_model.training import pause, trainer
 from ple_model.training.processes import group
@@ -41,6 +43,7 @@ from tests.ple_model.resume_driver import TIMES, die, killed_at_step
 RARE = {"churn": 4, "ltv": 5, "nba": 6, "brand_prediction": 3}
 """Task -> its labels of the training split: most batches have none of them, the others mostly in one process alone."""
 STILL: dict[str, Any] = {
+    "sae": {"activation": "batchtopk"},
     "global": {"dropout": 0.0, "expert_dropout": 0.0},
     "direct_path": {"dropout": 0.0, "column_dropout": 0.0, "path_dropout": 0.0, "start": "fitted", "blend": "validation"},
 }
@@ -48,14 +51,15 @@ STILL: dict[str, Any] = {
 SHORT: dict[str, Any] = {
     "adatt": {"warmup_epochs": 0, "freeze_epoch": 1}, "training": {"batch_size": 16, "phase1_epochs": 1, "phase2_epochs": 1},
 }  # fmt: skip
+KEPT = ("sae.mean", "sae.var", "sae.threshold", "sae.idle_steps")
 OPTIONS = Options(device="cpu", checkpoint_steps=2)
 Stop = Callable[[], bool]
 
 
-def uneven_dataset(folder: Path) -> Dataset:
-    """Four batches of 16 training rows, the last one of a single row; in each split one row is no number."""
+def uneven_dataset(folder: Path, validation: int) -> Dataset:
+    """Four batches of 16 training rows, the last one of a single row; in each split of more than 8 one row is no number."""
     parts = []
-    for split, rows, seed in (("train", 49, 0), ("validation", 43, 100), ("test", 20, 200)):
+    for split, rows, seed in (("train", 49, 0), ("validation", validation, 100), ("test", 20, 200)):
         part = make_batch(rows, split, ("2025-03-01",), seed)
         labels = dict(part.inputs.targets or {})
         if split == "train":
@@ -64,7 +68,7 @@ def uneven_dataset(folder: Path) -> Dataset:
                 labels[task][few:] = torch.nan if labels[task].is_floating_point() else -1
         inputs = replace(part.inputs, targets=labels)
         assert inputs.txn_seq is not None
-        inputs.txn_seq[8, -1, 0] = torch.nan
+        inputs.txn_seq[8:9, -1, 0] = torch.nan
         parts.append(replace(part, inputs=inputs))
     context = replace(random_context(0, brands=BRANDS), label_scalers={})
     return write_dataset(folder, parts, context=context, name="uneven", group_rows=16)
@@ -73,9 +77,9 @@ def uneven_dataset(folder: Path) -> Dataset:
 class Drive:
     """Trainings of one dataset under `out`."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, validation: int = 43) -> None:
         self.out = out
-        uneven_dataset(out / "data")
+        uneven_dataset(out / "data", validation)
 
     def training(self, name: str, config: Config, stop: Stop | None = None) -> None:
         torch.set_num_threads(1)
@@ -96,8 +100,7 @@ class Drive:
         if world > 1:
             said = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
             os.environ |= {k: str(v) for k, v in said.items()} | {"MASTER_ADDR": "127.0.0.1"}
-        if rank > 0:
-            _note_writes(self.out / "written", self.out / name)
+            _note_writes(self.out / f"written by {'others' if rank else 'the first'}", self.out / name)
         self.training(name, config, stops[rank]() if rank in stops else None)
 
     def by_torchrun(self, name: str, config: Config) -> str:
@@ -217,21 +220,46 @@ def left(run: Path) -> dict[str, Any]:
         "state": sorted(p.name for p in (run / "state").iterdir()),
         "events": [line["event"] for line in lines],
         "epochs": [{k: v for k, v in line.items() if k not in TIMES} for line in lines if line["event"] == "epoch"],
+        "autoencoder": _autoencoder(weights) if weights.exists() else None,
         "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None,
     }  # fmt: skip
+
+
+def _autoencoder(weights: Path) -> dict[str, list[float]]:
+    """What it keeps of all batches."""
+    return {k: v.double().flatten().tolist() for k, v in load_file(weights).items() if k in KEPT}
+
+
+def _taken(
+    drive: Drive, found: dict[str, Any], scenario: str, world: int, name: str, config: Config,
+    stops: dict[int, Callable[[], Stop]] | None = None,
+) -> None:  # fmt: skip
+    codes = drive.together(world, name, config, stops)
+    found[scenario] = {"codes": codes, **left(drive.out / name)}
+
+
+def _noting(end: Callable[[trainer.Trainer], Run]) -> Callable[[trainer.Trainer], Run]:
+    """`run_to_end`, after which the state of each process's model lies beside the run."""
+
+    def noted(self: trainer.Trainer) -> Run:
+        rank, run, h = self.ranks.rank, end(self), hashlib.sha256()
+        for name, value in self.model.state_dict().items():
+            h.update(name.encode() + value.cpu().numpy().tobytes())
+        run.path.with_name(f"{rank}.{run.path.name}.state").write_text(h.hexdigest())
+        return run
+
+    return noted
 
 
 def main(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     load_optimizers()
+    trainer.Trainer.run_to_end = _noting(trainer.Trainer.run_to_end)  # type: ignore[method-assign]
     trainer.finish = lambda run, *_, **__: (run / "metrics.json").write_text("{}") and ()  # type: ignore[assignment]
     drive = Drive(out)
     still, drawing = tiny_config({**STILL, **SHORT}), tiny_config(SHORT)
 
-    def take(scenario: str, world: int, name: str, config: Config, stops: dict[int, Callable[[], Stop]] | None = None) -> None:
-        codes = drive.together(world, name, config, stops)
-        found[scenario] = {"codes": codes, **left(out / name)}
-
+    take = partial(_taken, drive, found)
     for world in (1, 2):
         take(f"still {world}", world, f"still-{world}", still)
     take("whole", 2, "whole", drawing)
@@ -244,7 +272,16 @@ def main(out: Path) -> dict[str, Any]:
     take("failed", 2, "failed", drawing, {1: lambda: fails(2)})
     take("first died", 2, "failed", drawing, {0: lambda: killed_at_step(2)})
     found["torchrun"] = {"said": drive.by_torchrun("torchrun", still), **left(out / "torchrun")}
-    found["written"] = (out / "written").read_text()
+    few, small = Drive(out / "few", validation=2), tiny_config({**STILL, "training": {"batch_size": 2}})
+    take = partial(_taken, few, found)
+    take("three failed", 3, "failed", still, {0: lambda: fails(1)})
+    take("three stopped", 3, "three", still, {0: lambda: asks(1)})
+    take("three", 3, "three", still)
+    take("small", 1, "small", small, {0: lambda: asks(1)})
+    take("too small", 3, "small", small)
+    found["three"]["states"] = [p.read_text() for p in few.out.glob("*.three.state")]
+    for who in ("the first", "others"):
+        found[f"written by {who}"] = (out / f"written by {who}").read_text()
     return found
 
 

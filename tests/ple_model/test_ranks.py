@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -21,14 +22,20 @@ from torch import Tensor
 from torch.distributed import HashStore
 
 from ple_model import cli
+from ple_model.badstep import BadStep
+from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.losses import masked_mean
-from ple_model.train import train
+from ple_model.model import PLEClusterAdaTT
+from ple_model.new_run import create_run
+from ple_model.run import load_run
+from ple_model.train import Options, train
 from ple_model.training.launch import Launch, launched, require_alone
 from ple_model.training.part_of_batch import PartOfBatch
 from ple_model.training.processes import Processes, together
-from ple_model.training.ranks import ONE
+from ple_model.training.ranks import ONE, Ranks
 from ple_model.training.session import LostProcess
+from ple_model.training.trainer import Trainer
 from ple_model.training.words import ElsewhereFailed, StoreWords
 from ple_model.whole_batch import WholeBatch
 from tests.fakes import make_dataset, tiny_config
@@ -120,7 +127,34 @@ def test_fewer_processes_go_on_with_a_warning(outcome: dict[str, Any]) -> None:
 
 
 def test_the_first_process_alone_writes(outcome: dict[str, Any]) -> None:
-    assert outcome["written"] == ""
+    assert "manifest.json" in outcome["written by the first"]  # so that the others would be heard
+    assert outcome["written by others"] == ""
+
+
+def test_three_processes_of_two_validation_rows_hold_the_same_model(outcome: dict[str, Any]) -> None:
+    """That were stopped while the first one fitted alone, and went on."""
+    assert (outcome["three stopped"]["codes"], outcome["three stopped"]["status"]) == ([0, 0, 0], "stopped")
+    assert (outcome["three"]["codes"], outcome["three"]["status"]) == ([0, 0, 0], "finished")
+    assert len(outcome["three"]["states"]) == 3
+    assert len(set(outcome["three"]["states"])) == 1
+
+
+def test_what_fails_while_the_first_process_works_alone_ends_all(outcome: dict[str, Any]) -> None:
+    assert outcome["three failed"]["codes"] == [1, 1, 1]
+    assert outcome["three failed"]["status"] == "failed"
+    assert outcome["three failed"]["reason"] == "a label of these rows is out of range"
+
+
+def test_more_processes_than_rows_of_a_batch_do_not_go_on(outcome: dict[str, Any]) -> None:
+    assert outcome["too small"]["codes"] == [1, 1, 1]
+    assert outcome["too small"]["status"] == outcome["small"]["status"] == "stopped"
+
+
+def test_the_autoencoder_keeps_what_one_process_keeps(outcome: dict[str, Any]) -> None:
+    """Means, variances, threshold and idle latents, after a batch with a row that is no number."""
+    one, two = (dict(numbers(outcome[f"still {n}"]["autoencoder"])) for n in (1, 2))
+    assert one[".sae.threshold.0"] > 0
+    assert two == pytest.approx(one, rel=1e-4, abs=1e-6)
 
 
 def test_torchrun_ends_the_others_when_one_dies(outcome: dict[str, Any]) -> None:
@@ -218,6 +252,33 @@ def test_terms_of_parts_add_up_to_those_of_the_batch(n: int) -> None:
     found = torch.stack(of_parts(table, terms)).sum(0)
     mean, count = masked_mean(values[:, 0], there[:, 0])
     torch.testing.assert_close(found, torch.stack([mean, values.mean(), torch.tensor(3.0), count.float()]))
+
+
+class Rowless(Ranks):
+    """A process without rows of a batch, whose stand-in row is no number; nor is the batch's one row, which is another's."""
+
+    heard = ""
+
+    def batch(self, model: PLEClusterAdaTT, at_hand: int, rows: int) -> PartOfBatch:
+        return PartOfBatch(1, 0, 1, Recorder())
+
+    def told(self, text: str) -> list[str]:
+        self.heard = text
+        return [BadStep(1, (), {"txn_seq": 1}, "a row").to_json(), text]
+
+
+def test_a_process_without_rows_of_a_batch_is_not_blamed(small_dataset: Dataset, tmp_path: Path) -> None:
+    create_run(small_dataset, tmp_path / "run", tiny_config(), preset="small", device="cpu")
+    ranks = Rowless()
+    trainer = Trainer(load_run(tmp_path / "run"), small_dataset, Options(device="cpu"), None, None, ranks=ranks)
+    inputs = next(small_dataset.batches("train", 1)).inputs
+    assert inputs.txn_seq is not None
+    inputs.txn_seq[:] = torch.nan
+    with contextlib.closing(trainer.log):
+        trainer.steps.take(inputs, trainer.log)
+    assert ranks.heard == ""
+    assert trainer.position.skipped == 1
+    assert trainer.position.skipped_why == "the first at step 1: a row"
 
 
 # --- words
