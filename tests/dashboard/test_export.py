@@ -54,7 +54,7 @@ TEXT = {
 }
 DRAWERS = {"put", "figure", "cards"}
 """Components that draw and keep what they draw."""
-PANELS = ("edit.", "map.", "whatif.help", "whatif.title", "why.row", "why.cut", "report.recorded")
+PANELS = ("edit.", "map.", "whatif.help", "whatif.title", "why.row", "why.cut", "report.recorded", "picked.how")
 """Texts of panels in which nothing was tried yet, of lists and buttons: no use on paper; a line whose id is a mask there."""
 
 

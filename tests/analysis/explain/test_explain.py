@@ -127,9 +127,11 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
     assert f"12일(중앙값은 34일, {said['ko']}). " in reason.ko
     both = ("Similar customers: 20.", "유사 고객: 20명.")
     x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None)
-    assert x.similar_said("en") == both[0]
-    assert x.text().splitlines()[-2:] == ["- Against.", both[0]]
-    assert x.text("ko").endswith(both[1])
+    whose = [f"{said} {section('origin', language)['median']}" for said, language in zip(both, ("en", "ko"), strict=True)]
+    assert "who have such a value" in whose[0]
+    assert x.similar_said("en") == whose[0]
+    assert x.text().splitlines()[-2:] == ["- Against.", whose[0]]
+    assert x.text("ko").endswith(whose[1])
     assert replace(x, reasons=(), compared=both).similar_said("en") == ""
 
 
