@@ -327,6 +327,8 @@ def slope(y: Array) -> float:
 
 
 Fact = Callable[..., float | None]
+W = r"_(\d+)d"
+"""In the name of a column: a window of days."""
 FACTS: list[tuple[re.Pattern[str], Fact]] = []
 """By the name of the column; groups of the pattern are the arguments: numbers as such, other words as text."""
 
