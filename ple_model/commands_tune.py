@@ -154,11 +154,13 @@ def find(dataset: Any, config: Any, study: Path, preset: str, on: str, quiet: bo
     from ple_model.stop_on_signals import stop_on_signals
     from ple_model.ticker import counter
     from ple_model.tuning.finder import find_rate, save_curve
+    from ple_model.tuning.record import STARTS
 
     with stop_on_signals("en") as stop:
         found = find_rate(
-            dataset, config, preset=preset, device=on, progress=counter("steps of the finder", quiet=quiet), stop=stop.asked
-        )
+            dataset, config, preset=preset, device=on, progress=counter("steps of the finder", quiet=quiet), stop=stop.asked,
+            starts=study / STARTS,
+        )  # fmt: skip
     study.mkdir(parents=True, exist_ok=True)
     save_curve(study, found)
     return found

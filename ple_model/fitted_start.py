@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ple_model.direct import DirectPath
 from ple_model.linear_start import LinearStart, Progress, fit_linear_start
 from ple_model.losses import standardise
 from ple_model.model import PLEClusterAdaTT
+from ple_model.start_folder import fit_once
 
 MAX_ROWS = 100_000
 """Training rows that the map is fitted on at most, drawn at random."""
@@ -26,15 +28,19 @@ def wants_fit(model: PLEClusterAdaTT) -> bool:
     return model.direct is not None and model.direct.params.start == "fitted"
 
 
-def start_as_fitted(model: PLEClusterAdaTT, dataset: Dataset, progress: Progress | None = None) -> LinearStart:
-    """Fit the map of the direct path on the training split and start the model there; no random state is touched."""
+def start_as_fitted(
+    model: PLEClusterAdaTT, dataset: Dataset, progress: Progress | None = None, kept: Path | None = None
+) -> LinearStart:
+    """Fit the map of the direct path on the training split and start the model there; no random state is touched. `kept`: a
+    folder of fits, where one of these very rows is taken from and a new one is put."""
     direct = model.direct
     assert direct is not None
     seed = model.config.training.seed
     if progress is not None:
         progress(0.0, "reading the rows")
     x, targets, customers = _rows(direct, dataset, seed)
-    found = fit_linear_start(x, _answers(model, direct, targets), held_out(customers, seed), progress, direct.bend_sizes)
+    read = x, _answers(model, direct, targets), held_out(customers, seed), progress, direct.bend_sizes
+    found = fit_linear_start(*read) if kept is None else fit_once(kept, *read)
     direct.start_at(found.weight, found.bias)
     direct.start_bends(found.bends)
     model.towers.soften(direct.slices)

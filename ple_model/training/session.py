@@ -38,6 +38,8 @@ class Options:
     began: float | None = None
     """When whoever asks for the training began (seconds since 1970): files that ask it to stop or to stand still and are older
     were meant for another. None: when `train` is called."""
+    starts: Path | None = None
+    """Folder of fitted starts (`start_folder`) that trainings on the same rows share."""
     command: str | None = None
     """What makes the run again, kept in its manifest; a run that is resumed keeps the command that began it."""
 

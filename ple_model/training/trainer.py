@@ -155,7 +155,7 @@ class Trainer:
                 raise Stopped  # without a checkpoint: what is resumed is a start from the beginning
 
         def fit() -> None:
-            start_as_fitted(self.model, self.dataset, tell)
+            start_as_fitted(self.model, self.dataset, tell, self.options.starts)
 
         self.ranks.first_does(fit)
         self.ranks.hand_out(self.model)

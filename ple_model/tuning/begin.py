@@ -13,13 +13,13 @@ from ple_model.errors import UserError
 from ple_model.tuning.dimension import Dimension
 from ple_model.tuning.finder import RateCurve
 from ple_model.tuning.folds import overlap_days, plan
-from ple_model.tuning.record import MAX_TRIALS, Pruner, Sampler, Strategy, StudySpec, is_study
+from ple_model.tuning.record import MAX_TRIALS, STARTS, Pruner, Sampler, Strategy, StudySpec, is_study
 from ple_model.tuning.space import chosen_space
 from ple_model.tuning.trial import check_objective, now
 
 RATE = "training.learning_rate"
-BEFORE = {"finder.json"}
-"""What a folder may hold before its study: the curve of `--find-rate`."""
+BEFORE = {"finder.json", STARTS}
+"""What a folder may hold before its study: the curve of `--find-rate`, and the start that it fitted."""
 LEAST_STAGED = 8
 """Trials of a staged study: four random ones give a best three to go on from, and as many are left to do so."""
 

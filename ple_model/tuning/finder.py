@@ -80,8 +80,10 @@ class RateCurve:
 def find_rate(
     dataset: Dataset, config: Config, *, preset: str = "custom", device: str = "auto", steps: int = STEPS,
     progress: Callable[[int, int], None] = lambda done, of: None, stop: Callable[[], bool] = lambda: False,
+    starts: Path | None = None,
 ) -> RateCurve:  # fmt: skip
-    """Run the test in a run folder that is thrown away. `UserError` where a training would be refused, or if it is stopped."""
+    """Run the test in a run folder that is thrown away. `UserError` where a training would be refused, or if it is stopped.
+    `starts`: a folder of fitted starts to take from and to add to."""
     import torch  # late: torch
 
     from ple_model.new_run import create_run  # late: torch
@@ -92,7 +94,7 @@ def find_rate(
     with tempfile.TemporaryDirectory(prefix="ple-rate-") as place, torch.random.fork_rng():
         folder = Path(place) / "run"
         create_run(dataset, folder, config, preset=preset, device=device)
-        trainer = Trainer(load_run(folder), dataset, Options(device=device), None, stop)
+        trainer = Trainer(load_run(folder), dataset, Options(device=device, starts=starts), None, stop)
         try:
             rates, losses = _tested(trainer, steps, progress, stop)
         finally:
@@ -107,7 +109,7 @@ def _tested(
     from ple_model.training.probe import endless  # late: torch
 
     if wants_fit(trainer.model):
-        start_as_fitted(trainer.model, trainer.dataset, lambda share, what: None)
+        start_as_fitted(trainer.model, trainer.dataset, lambda share, what: None, trainer.options.starts)
     trainer.model.train()
     own = _base_rates(trainer)
     share = [rate / trainer.config.training.learning_rate for rate in own]

@@ -7,6 +7,7 @@
     results/           trial-0001.json: what a trial was and reached (`TrialRecord`); trial-0001.npz: its losses by customer
     trials/            trial-0001: its run folder (of cross-validation the last fold's; trial-0001.fold-1 the others')
     folds/             datasets of the cross-validation
+    starts/            fitted starts that the trials share, by what they read
     locks/             who works on which trial; a lock dies with its process
 
 No file is a pickle; a study from a stranger is safe to open.
@@ -39,6 +40,7 @@ State = Literal["running", "finished", "pruned", "failed"]
 SAMPLERS, PRUNERS, STRATEGIES, STATES = (typing.get_args(x) for x in (Sampler, Pruner, Strategy, State))
 MEAN = "mean"
 """The objective that is no single task."""
+STARTS = "starts"
 MAX_TRIALS = 10_000
 
 _DIMENSION = Keys(

@@ -19,7 +19,7 @@ from ple_model.train import Options, train
 from ple_model.training.pause import NAME as PAUSE
 from ple_model.tuning.folds import fold_dataset, plan, without_test
 from ple_model.tuning.judge import FoldLosses, measured
-from ple_model.tuning.record import MEAN, StudySpec, TrialRecord, locked, train_command
+from ple_model.tuning.record import MEAN, STARTS, StudySpec, TrialRecord, locked, train_command
 from ple_model.tuning.space import with_setting
 
 Epoch = Callable[[int, float], bool]
@@ -102,7 +102,10 @@ class TrialRunner:
         run = train(
             place.data, path, config, preset=self.spec.preset, resume=True, device=self.spec.device, progress=told,
             stop=lambda: pruned or self.stop(),
-            options=Options(sample_customers=SAMPLE, command=self._command(), pause_files=(self.folder / PAUSE,)),
+            options=Options(
+                sample_customers=SAMPLE, command=self._command(), pause_files=(self.folder / PAUSE,),
+                starts=self.folder / STARTS,
+            ),
         )  # fmt: skip
         if run.manifest.status != "finished":
             raise Pruned if pruned else Interrupted
