@@ -14,7 +14,7 @@ from analysis.diagnose import diagnose
 from analysis.fingerprint import SENTENCES, Why
 from analysis.report import to_html, to_markdown, write_report
 from analysis.whatif import whatif, whatif_customer
-from ple_model.arguments import COUNT, COUNT_OR_NONE, SEED, file_in, file_out, folder_in
+from ple_model.arguments import COUNT, COUNT_OR_NONE, SEED, file_in, file_out, folder_in, folder_or_url
 from ple_model.commands import Command, add_engine, add_json
 from ple_model.engine import engine_if_asked
 from ple_model.errors import UserError
@@ -27,7 +27,9 @@ EXIT_CODES = "exit code: 0 without, 1 with a warning or an error among the findi
 def _configure_diagnose(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXIT_CODES
     parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
-    parser.add_argument("--dataset", type=folder_in, metavar="D", help="measure on this dataset (default: the run's sample)")
+    parser.add_argument(
+        "--dataset", type=folder_or_url, metavar="D", help="measure on this dataset (default: the run's sample)"
+    )
     parser.add_argument("--compare", type=folder_in, metavar="OTHER", help="say what differs from this run beyond noise")
     parser.add_argument("--sample", type=COUNT, metavar="N", help="use at most N rows, chosen with --seed")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the sample (default 0)")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ple_model.errors import UserError
+from ple_model.storage.url import checked_url, is_url, local_path, read_at, written_at
 
 INT64 = 2**63 - 1
 MAX_SEED = 2**32 - 1
@@ -116,6 +117,8 @@ def path(given: str) -> Path:
     """A path that the system can look up, there or not."""
     if not given:
         raise Fault("it is empty; a path is expected")
+    if is_url(given):
+        given = local_path(given) or _no_url(given)
     try:
         os.lstat(text(given))
     except (FileNotFoundError, NotADirectoryError):
@@ -123,6 +126,12 @@ def path(given: str) -> Path:
     except OSError as e:
         raise Fault(f"{shown(given)}: {e.strerror or e}") from e
     return Path(given)
+
+
+def _no_url(given: str) -> str:
+    raise Fault(
+        f"{shown(checked_url(given))} is a URL, and this takes a path of this machine: `ple copy` brings a folder here and back"
+    )
 
 
 def file_in(given: str) -> Path:
@@ -159,6 +168,14 @@ def folder_out(given: str) -> Path:
         raise Fault(f"{shown(given)} is a file; a folder is expected")
     _can_write(found, found if found.is_dir() else found.absolute().parent)
     return found
+
+
+folder_or_url = read_at("folder", folder_in)
+"""A folder to read, by path or by URL."""
+any_or_url = read_at("either", path)
+file_out_or_url = written_at("file", file_out)
+"""A file to make, by path or by URL."""
+folder_out_or_url = written_at("folder", folder_out)
 
 
 def _can_write(found: Path, folder: Path) -> None:

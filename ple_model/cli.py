@@ -10,7 +10,8 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from ple_model.arguments import check_types
 from ple_model.commands import Arguments, Command, Listener
 from ple_model.disk import disk_full, is_disk_full, named_file
 from ple_model.errors import UserError, did_you_mean
+from ple_model.storage.url import AtUrl
 from ple_model.threads import settle
 from ple_model.training.launch import require_alone
 
@@ -30,6 +32,7 @@ BUILT_IN = (
     "ple_model.commands_pretrain",
     "ple_model.commands_track",
     "ple_model.commands_tune",
+    "ple_model.commands_copy",
     "ple_model.data.commands",
     "ple_model.data.commands_sources",
     "ple_model.bench.commands",
@@ -109,8 +112,9 @@ def main(argv: Sequence[str] | None = None, listener: Listener | None = None) ->
             require_alone(arguments.command)
         arguments.listener, arguments.began = listener, began
         settle()
-        outputs += written_paths(arguments)
-        return commands[arguments.command].run(arguments)
+        with with_paths(arguments) as ready:
+            outputs += written_paths(ready)
+            return commands[arguments.command].run(ready)
     except BrokenPipeError:  # the reader of a pipe has gone: nobody is left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -123,6 +127,18 @@ def main(argv: Sequence[str] | None = None, listener: Listener | None = None) ->
             raise
         print(said, file=sys.stderr)
         return 2
+
+
+@contextmanager
+def with_paths(arguments: Arguments) -> Iterator[Arguments]:
+    """The arguments with paths of this machine in the place of URLs (`ple_model.storage`)."""
+    if not any(isinstance(value, AtUrl) for value in vars(arguments).values()):
+        yield arguments
+        return
+    from ple_model.storage.at_hand import at_hand  # late: storage libraries
+
+    with at_hand(arguments) as ready:
+        yield ready
 
 
 def _sentence(error: Exception, outputs: Sequence[Path]) -> str | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from ple_model.arguments import device, folder_in
+from ple_model.arguments import device, folder_or_url
 from ple_model.commands import Arguments, Command, add_config, add_json
 from ple_model.json_text import dump
 from ple_model.threads import settle
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=folder_in, metavar="DATASET", help="folder that `ple build` made")
+    parser.add_argument("dataset", type=folder_or_url, metavar="DATASET", help="folder that `ple build` made, or its URL")
     add_config(parser)
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add_json(parser)

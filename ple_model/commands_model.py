@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ple_model.arguments import COUNT, COUNT_OR_NONE, device, folder_in, folder_out
+from ple_model.arguments import COUNT, COUNT_OR_NONE, device, folder_in, folder_or_url, folder_out
 from ple_model.commands import Arguments, Command, add_config, add_json, add_running, began
 from ple_model.commands_distill import DISTILL
 from ple_model.commands_export import EXPORT
@@ -37,7 +37,7 @@ HELP = (
 
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=folder_in, metavar="DATASET", help="folder that `ple build` made")
+    parser.add_argument("dataset", type=folder_or_url, metavar="DATASET", help="folder that `ple build` made, or its URL")
     parser.add_argument("run", type=folder_out, metavar="RUN", help="run folder to make or to go on with")
     add_config(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run where it stopped, under its own config")
@@ -167,7 +167,7 @@ def _again(arguments: Arguments, launch: Launch) -> str:
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder")
-    parser.add_argument("--dataset", type=folder_in, metavar="D", help="default: the run's own dataset, or its sample")
+    parser.add_argument("--dataset", type=folder_or_url, metavar="D", help="default: the run's own dataset, or its sample")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: test")
     parser.add_argument(
         "--bootstrap", type=COUNT_OR_NONE, default=200, metavar="N", help="resamples (default: 200; 0: no intervals)"

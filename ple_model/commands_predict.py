@@ -5,21 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ple_model.arguments import COUNT, day, device, file_out, folder_in, path, share
+from ple_model.arguments import COUNT, any_or_url, day, device, file_out_or_url, folder_in, folder_or_url, share
 from ple_model.commands import Arguments, Command, add_engine, add_json, unused_engine
 from ple_model.json_text import dump
 from ple_model.ticker import bar
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=folder_in, metavar="RUN", help="run folder; its dataset is not needed")
+    parser.add_argument("run", type=folder_or_url, metavar="RUN", help="run folder, or its URL; its dataset is not needed")
     parser.add_argument(
         "events",
-        type=path,
+        type=any_or_url,
         metavar="EVENTS",
-        help="event tables of the customers to score (a folder); of a run on a table of one's own columns, a file of such rows",
+        help="event tables of the customers to score (a folder, or its URL); of a run on a table of one's own columns,"
+        " a file of such rows",
     )
-    parser.add_argument("out", type=file_out, metavar="OUT.parquet", help="file to write, one row a customer and cut-off")
+    parser.add_argument(
+        "out", type=file_out_or_url, metavar="OUT.parquet", help="file to write, or its URL: one row a customer and cut-off"
+    )
     parser.add_argument(
         "--cutoff", action="append", default=[], type=day, metavar="DATE",
         help="score as of this date, may be repeated (default: the cut-offs of the source)",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ple_model.arguments import PROCESSES, assignment, device, file_in, folder_in, folder_out
+from ple_model.arguments import PROCESSES, assignment, device, file_in, folder_or_url, folder_out
 from ple_model.commands import Arguments, Command, add_json
 from ple_model.errors import UserError
 from ple_model.json_text import dump
@@ -18,7 +18,7 @@ from ple_model.threads import settle
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=folder_in, metavar="DATASET", help="folder that `ple build` made")
+    parser.add_argument("dataset", type=folder_or_url, metavar="DATASET", help="folder that `ple build` made, or its URL")
     parser.add_argument("run", type=folder_out, metavar="RUN_ENCODER", help="folder of the encoder, to make or to go on with")
     parser.add_argument("--config", type=file_in, metavar="FILE", help="YAML file with sections encoder and training")
     parser.add_argument(

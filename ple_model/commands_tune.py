@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ple_model.arguments import COUNT, PROCESSES, SEED, device, folder_in, folder_out, number, text
+from ple_model.arguments import COUNT, PROCESSES, SEED, device, folder_or_url, folder_out, number, text
 from ple_model.commands import Arguments, Command, add_config, add_engine, add_json, began
 from ple_model.engine import engine_name, open_engine
 from ple_model.errors import UserError
@@ -35,7 +35,9 @@ MISSING = "tuning needs Optuna, which is not installed: pip install 'ple-scope[t
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", type=folder_in, metavar="DATASET", nargs="?", help="folder that `ple build` made")
+    parser.add_argument(
+        "dataset", type=folder_or_url, metavar="DATASET", nargs="?", help="folder that `ple build` made, or its URL"
+    )
     parser.add_argument("study", type=folder_out, metavar="STUDY", nargs="?", help="study folder to make or to go on with")
     add_config(parser)
     parser.add_argument("--trials", type=COUNT, metavar="N", help="trials of the study in all")

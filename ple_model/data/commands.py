@@ -7,14 +7,14 @@ import json
 import sys
 import time
 
-from ple_model.arguments import HORIZON, SEED, day, folder_in, folder_out
+from ple_model.arguments import HORIZON, SEED, day, folder_or_url, folder_out_or_url
 from ple_model.commands import Command, add_engine, add_json, listener, unused_engine
 from ple_model.ticker import bar
 
 
 def _configure_build(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("events", type=folder_in, metavar="EVENTS", help="folder of event tables")
-    parser.add_argument("dataset", type=folder_out, metavar="DATASET", help="folder to write the dataset to")
+    parser.add_argument("events", type=folder_or_url, metavar="EVENTS", help="folder of event tables, or its URL")
+    parser.add_argument("dataset", type=folder_out_or_url, metavar="DATASET", help="folder to write the dataset to, or its URL")
     parser.add_argument(
         "--cutoff",
         action="append",
@@ -24,7 +24,7 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
         help="cut-off date, may be repeated (default: those of the source)",
     )
     parser.add_argument(
-        "--like", type=folder_in, metavar="RUN",
+        "--like", type=folder_or_url, metavar="RUN",
         help="fit nothing: apply what a run stored, for its drift on newer events; all rows become the test split",
     )  # fmt: skip
     parser.add_argument("--horizon-days", type=HORIZON, default=84, help="days after a cut-off that labels see (default: 84)")
@@ -81,7 +81,7 @@ def _run_build(args: argparse.Namespace) -> int:
 
 
 def _configure_labels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("events", type=folder_in, metavar="EVENTS", help="folder of event tables")
+    parser.add_argument("events", type=folder_or_url, metavar="EVENTS", help="folder of event tables, or its URL")
     parser.add_argument(
         "--cutoff", action="append", default=[], type=day, metavar="DATE",
         help="cut-off date, may be repeated (default: those of the source, else what its span allows)",

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ple_model.arguments import COUNT, SEED, file_in, folder_in, folder_out, whole
+from ple_model.arguments import COUNT, SEED, file_in, folder_or_url, folder_out_or_url, whole
 from ple_model.arguments import path as any_path
 from ple_model.commands import Arguments, Command, add_json, listener
 from ple_model.data.commands_shard import SHARD
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _configure_synth(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=folder_out, metavar="OUT", help="new folder for the event tables")
+    parser.add_argument("out", type=folder_out_or_url, metavar="OUT", help="new folder for the event tables, or its URL")
     parser.add_argument("--customers", type=COUNT, default=10_000, metavar="N", help="how many customers (default: 10000)")
     parser.add_argument("--seed", type=SEED, default=0, metavar="S", help="the same seed gives the same customers (default: 0)")
     parser.add_argument("--workers", type=whole(0, 1024), default=0, metavar="K", help="processes; no result depends on it")
@@ -124,7 +124,9 @@ def validate_any(path: Path) -> ValidationReport:
 
 
 def _configure_validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", type=folder_in, metavar="PATH", help="a folder of event tables, a dataset or a run")
+    parser.add_argument(
+        "path", type=folder_or_url, metavar="PATH", help="a folder of event tables, a dataset or a run, or its URL"
+    )
     add_json(parser)
 
 

@@ -2,7 +2,7 @@
 
 Own cluster: `--address HOST:PORT` or `auto`; without an address one is started on this machine for the time of the command.
 Nothing is reported to anybody: Ray's usage statistics are switched off. Functions are sent by name, so the same version of
-this package must be installed on every machine, and paths must mean the same on all of them.
+this package must be installed on every machine (`versions` sees to it), and paths must mean the same on all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import redirect_stdout, suppress
 from typing import Any
 
 from ple_model.engine.base import RETRIES, Shard, Value, died, never, portable, said
+from ple_model.engine.versions import OtherVersions, other_versions, own_versions, require_same
 from ple_model.errors import UserError
 
 THREADS = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -46,6 +47,8 @@ class RayEngine:
             signal.signal(signal.SIGTERM, before)
         self._owner = True
         self._stdout.__enter__()  # Ray tells of dead workers there, where a command's result is read
+        if self._address:
+            require_same_everywhere(self._ray)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -72,7 +75,7 @@ class RayEngine:
                     continue
                 while waiting and failed is None and len(running) < self.at_once():
                     name = waiting.popleft()
-                    running[task.options(name=f"shard {name}").remote(work, shards[name])] = name
+                    running[task.options(name=f"shard {name}").remote(own_versions(), work, shards[name])] = name
                 (ready, *_), _ = ray.wait(list(running), num_returns=1)
                 name = running.pop(ready)
                 try:
@@ -105,6 +108,24 @@ class _ToStderr(io.TextIOBase):
         return sys.stderr.write(text)
 
 
+def require_same_everywhere(ray: Any) -> None:
+    """`OtherVersions` where a machine of the cluster that has CPUs runs something else than this process."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On  # late: an extra
+
+    ask = ray.remote(num_cpus=0, max_retries=0)(_versions)
+    nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
+    asked = {n["NodeManagerHostname"]: ask.options(scheduling_strategy=On(n["NodeID"], soft=False)).remote() for n in nodes}
+    for host, answer in asked.items():
+        try:
+            found = other_versions(own_versions(), ray.get(answer))
+        except ray.exceptions.RayTaskError as e:
+            raise OtherVersions(f"--address: {host} has another version of ple-scope, or none: {type(e.cause).__name__}") from e
+        except ray.exceptions.RayError:
+            continue  # gone since, or full: what is given to it is tried again elsewhere
+        if found is not None:
+            raise OtherVersions(f"--address: {found} on {host}; install the same on every machine of the cluster")
+
+
 def _lost(name: str, error: Exception, ray: Any) -> BaseException:
     """Of a task that gave no answer."""
     e = ray.exceptions
@@ -113,12 +134,18 @@ def _lost(name: str, error: Exception, ray: Any) -> BaseException:
     return UserError(f"shard {name}: Ray could not run it: {type(error).__name__}: {' '.join(str(error).split())[:400]}")
 
 
-def _work(work: Callable[[Any], Any], shard: Any) -> tuple[Any, BaseException | None]:
+def _work(versions: Mapping[str, str], work: Callable[[Any], Any], shard: Any) -> tuple[Any, BaseException | None]:
     """On the worker: (value, error). Errors come back as values, so that they keep their type."""
     try:
+        require_same(versions)
         return work(shard), None
     except Exception as e:
         return None, portable(e)
+
+
+def _versions() -> dict[str, str]:
+    """On the worker."""
+    return own_versions()
 
 
 def _import() -> Any:

@@ -15,6 +15,8 @@ from analysis.engine.concept_shards import LatentShard, latent_shard
 from analysis.engine.concepts import _effects, _expert_share, _lift, _raised, silenced
 from analysis.engine.explainer import Explainer
 from analysis.figures import sae as figures
+from analysis.fingerprint import SENTENCES
+from analysis.i18n import phrase
 from analysis.latents import clamp, latents
 from analysis.results.labels import load_labels, save_label
 from analysis.results.latents import Latents
@@ -218,3 +220,12 @@ def test_the_command_says_what_is_measured(tiny_run: Run, z: Latents, capsys: py
     assert f"{z.n_latents} latents over {z.n} rows" in out
     assert f"and {z.n_latents - z.dead - 10} more" in out
     assert "read back" in err
+    assert main(["sae", str(tiny_run.path), "--sample", "400", "--language", "ko"]) == 0
+    said, heard = capsys.readouterr()
+    assert said.splitlines()[0].startswith(f"{z.n}개 행에서 본 잠재 변수 {z.n_latents}개: 정상 ")
+    shown = re.compile(r"^ +(\d+) .* (\S+ -> \S+): ", re.MULTILINE)
+    assert len(shown.findall(out)) == 10
+    assert shown.findall(said) == shown.findall(out), "the same latents, experts and tasks"
+    assert "저장된 결과를 읽었습니다" in heard
+    for why, sentence in SENTENCES.items():
+        assert why == "first" or phrase(f"sae.why_{why}", "en") == sentence

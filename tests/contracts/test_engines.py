@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ple_model.engine import ENGINES, RETRIES, ShardEngine, open_engine
+from ple_model.engine import ENGINES, RETRIES, ShardEngine, on_ray, open_engine
+from ple_model.engine.versions import SOURCES, OtherVersions, own_versions
 from ple_model.errors import UserError
 
 
@@ -116,6 +118,32 @@ def test_once_stopped_no_further_shard_is_begun(engine: ShardEngine, tmp_path: P
 
 def test_no_shards_no_work(engine: ShardEngine) -> None:
     assert dict(engine.run(_breaks, {})) == {}
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+@pytest.mark.parametrize("name", ["ple-scope", "torch", "python", SOURCES])
+def test_a_worker_of_another_version_is_refused_before_any_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: ShardEngine
+) -> None:
+    mine = own_versions()
+    monkeypatch.setattr(on_ray, "own_versions", lambda: mine | {name: "0.0.9"})  # of this process; workers find their own
+    said = f"another version: {name} is 0.0.9 where the command runs and {re.escape(mine[name])} on "
+    with pytest.raises(OtherVersions, match=f"shard 001: {said}"):
+        dict(engine.run(_square, {"001": (tmp_path, 1)}))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("engine", ["ray"], indirect=True)
+def test_every_machine_of_a_cluster_is_asked_first(monkeypatch: pytest.MonkeyPatch, engine: ShardEngine) -> None:
+    import ray
+
+    dict(engine.run(_breaks, {"x": 1}))
+    on_ray.require_same_everywhere(ray)
+    mine = own_versions()
+    monkeypatch.setattr(on_ray, "own_versions", lambda: mine | {"torch": "2.0.0"})
+    said = f"--address: another version: torch is 2.0.0 where the command runs and {re.escape(mine['torch'])} on "
+    with pytest.raises(OtherVersions, match=said):
+        on_ray.require_same_everywhere(ray)
 
 
 def test_an_address_in_the_environment_is_of_ray_alone(monkeypatch: pytest.MonkeyPatch) -> None:

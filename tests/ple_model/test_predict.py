@@ -398,3 +398,24 @@ def encoder_run(folder: Path, fingerprint: str, objective: str = "masked") -> En
         fingerprint=fingerprint,
     ).save(folder)
     return load_encoder(folder)
+
+
+def test_a_run_scores_events_by_url_into_a_url(
+    run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = pytest.importorskip(
+        "fsspec.implementations.memory", reason="places by URL need fsspec, an extra"
+    ).MemoryFileSystem()
+    monkeypatch.setenv("PLE_CACHE", str(tmp_path / "cache"))
+    here, scores = tmp_path / "here.parquet", "memory://bank/scores.parquet"
+    predict(run, few, here, CUTOFFS[-1:], workers=1)
+    for folder in (run.path, few):
+        assert main(["copy", str(folder), f"memory://bank/{folder.name}"]) == 0
+    capsys.readouterr()
+    words = ["predict", f"memory://bank/{run.path.name}", "memory://bank/events", scores, "--cutoff", CUTOFFS[-1], "--json"]
+    assert main([*words, "--workers", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == scores
+    (tmp_path / "there.parquet").write_bytes(store.cat_file("/bank/scores.parquet"))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "there.parquet"), pd.read_parquet(here))
+    assert [n for n in store.store if "scores" in n] == ["/bank/scores.parquet"]
+    store.store.clear()

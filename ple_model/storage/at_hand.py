@@ -1,0 +1,126 @@
+"""A command's places by URL, as paths of this machine while it runs: what it reads is fetched, what it makes is put there.
+
+What a command made that could not be put in its place (the network failed, the process was killed) is kept, and named to
+whoever runs the command again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from ple_model.engine.choose import ADDRESS
+from ple_model.errors import UserError
+from ple_model.storage.cache import CACHE, one_at_a_time, place_of
+from ple_model.storage.fetch import fetched
+from ple_model.storage.listing import FileList
+from ple_model.storage.put import put_file, put_folder, reserved
+from ple_model.storage.remote import Remote, open_remote
+from ple_model.storage.url import AtUrl
+from ple_model.ticker import counter
+
+MADE = "made"
+"""A file beside a result: it is whole and waits to be put in its place."""
+
+
+@contextmanager
+def at_hand(arguments: argparse.Namespace) -> Iterator[argparse.Namespace]:
+    """The arguments with paths in the place of URLs; at the end of the block what was made is put in its place. Sentences of
+    errors name URLs again. `UserError` besides where the machines of a cluster would not find the copies."""
+    places = {name: value for name, value in vars(arguments).items() if isinstance(value, AtUrl)}
+    _require_shared(arguments, places)
+    paths: dict[str, Path] = {}
+    try:
+        with ExitStack() as open_places:
+            results = [_Result(p) for p in places.values() if p.written]
+            for name, place in places.items():
+                if not place.written:
+                    shown = counter(f"files of {place.url}", quiet=bool(getattr(arguments, "quiet", False)))
+                    paths[name] = open_places.enter_context(fetched(place, shown))
+            for result in results:  # last: nothing is said to be written while copies are made
+                name = next(n for n, p in places.items() if p is result.place)
+                paths[name] = open_places.enter_context(result.open())
+            urls = {str(path): places[name].url for name, path in paths.items()}
+            with redirect_stdout(_NamingUrls(sys.stdout, urls)), redirect_stderr(_NamingUrls(sys.stderr, urls)):
+                yield argparse.Namespace(**{**vars(arguments), **paths})
+    except UserError as e:
+        told = copy.copy(e)
+        told.args = (_named(str(e), {str(path): places[name].url for name, path in paths.items()}),)
+        raise told from e
+
+
+def _named(text: str, urls: Mapping[str, str]) -> str:
+    for path, url in urls.items():
+        text = text.replace(path, url)
+    return text
+
+
+class _NamingUrls(io.TextIOBase):
+    """Standard output or error; what a command prints names URLs, not their copies."""
+
+    def __init__(self, to: TextIO, urls: Mapping[str, str]) -> None:
+        self._to, self._urls = to, urls
+
+    def write(self, text: str) -> int:
+        return self._to.write(_named(text, self._urls))
+
+    def flush(self) -> None:
+        self._to.flush()
+
+    def isatty(self) -> bool:
+        return self._to.isatty()
+
+    def fileno(self) -> int:
+        return self._to.fileno()
+
+
+def _require_shared(arguments: argparse.Namespace, places: Mapping[str, AtUrl]) -> None:
+    cluster = getattr(arguments, "address", None) or (hasattr(arguments, "address") and os.environ.get(ADDRESS))
+    if cluster and not os.environ.get(CACHE):
+        first = next(iter(places.values())).url
+        raise UserError(f"{first}: set {CACHE} to a folder that all machines of the cluster share: copies of URLs lie there")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a command makes."""
+
+    place: AtUrl
+
+    @contextmanager
+    def open(self) -> Iterator[Path]:
+        """Where the command makes it."""
+        url, folder = self.place.url, self.place.kind == "folder"
+        here = place_of(url, "made")
+        with one_at_a_time(here, f"{url}: another command of this machine makes it"):
+            local = here / self.place.name
+            if (here / MADE).exists():
+                raise UserError(
+                    f"{url}: what an earlier command made could not be put there and waits in {here}: `ple copy` puts it there;"
+                    " remove that folder to make it anew"
+                )
+            remote = open_remote(url)
+            with reserved(remote, folder=folder) as listed:
+                yield local
+                if local.exists():
+                    self._put(here, local, remote, listed)
+
+    def _put(self, here: Path, local: Path, remote: Remote, listed: FileList) -> None:
+        (here / MADE).touch()
+        try:
+            if self.place.kind == "folder":
+                put_folder(local, remote, listed, counter(f"files to {remote.url}"))
+            else:
+                put_file(local, remote)
+        except UserError as e:
+            raise UserError(f"{e}; what was made is kept in {here}: `ple copy` puts it there") from e
+        shutil.rmtree(here, ignore_errors=True)

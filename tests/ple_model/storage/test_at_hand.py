@@ -1,0 +1,183 @@
+"""Commands on places by URL (fsspec's filesystem in memory): the same answers, whole or not at all, each failure a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ple_model.cli import main
+from ple_model.errors import UserError
+from ple_model.storage.fetch import fetched
+from ple_model.storage.listing import LIST
+from ple_model.storage.url import AtUrl
+from tests.ple_model.data.tiny_events import tables, write_events
+
+memory = pytest.importorskip("fsspec.implementations.memory", reason="places by URL need fsspec, an extra")
+Store = memory.MemoryFileSystem
+EVENTS = "memory://bank/events"
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_events(tmp_path_factory.mktemp("bank") / "events", tables(30))
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty one, and a cache of its own."""
+    monkeypatch.setenv("PLE_CACHE", str(tmp_path / "cache"))
+    store = Store()
+    store.store.clear()
+    store.pseudo_dirs[:] = [""]
+    yield store
+    store.store.clear()
+    store.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def bank(store: Any, events: Path) -> Any:
+    """The events at `EVENTS`, as another program puts them there."""
+    for file in events.rglob("*"):
+        if file.is_file():
+            store.pipe_file(f"/bank/events/{file.relative_to(events)}", file.read_bytes())
+    return store
+
+
+def said(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
+    assert main(words) == code
+    found = capsys.readouterr()
+    return found.out if code == 0 else found.err
+
+
+def test_what_reads_events_reads_them_by_url(bank: Any, events: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("labels", "validate"):
+        by_path = said([command, str(events), "--json"], capsys, 0)
+        assert said([command, EVENTS, "--json"], capsys, 0) == by_path.replace(str(events), EVENTS)
+
+
+def test_buckets_go_from_a_url_to_a_url_and_come_back_as_they_are(
+    bank: Any, events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = json.loads(said(["shard", EVENTS, "memory://bank/buckets", "--buckets", "2", "--json"], capsys, 0))
+    assert told["path"] == "memory://bank/buckets"
+    assert main(["shard", str(events), str(tmp_path / "here"), "--buckets", "2"]) == 0
+    assert main(["copy", "memory://bank/buckets", str(tmp_path / "back")]) == 0
+    files = {p.relative_to(tmp_path / "here"): p.read_bytes() for p in (tmp_path / "here").rglob("*") if p.is_file()}
+    assert len(files) > 6
+    assert files == {p.relative_to(tmp_path / "back"): p.read_bytes() for p in (tmp_path / "back").rglob("*") if p.is_file()}
+    assert not any((tmp_path / "cache" / "made").iterdir()), "nothing is kept of what was put in its place"
+    assert "files are there already" in said(["shard", EVENTS, "memory://bank/buckets"], capsys)
+
+
+def test_a_copy_is_taken_again_and_of_a_change_only_what_changed(
+    bank: Any, events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    own = Store.get_file
+    monkeypatch.setattr(Store, "get_file", lambda self, r, *a, **k: (asked.append(r), own(self, r, *a, **k))[1])
+    place = AtUrl(EVENTS, "folder", written=False)
+    with fetched(place) as first:
+        assert first.name == "events"
+        whole = len(asked)
+        assert whole >= 6
+        with fetched(place) as again:
+            assert again == first
+        assert len(asked) == whole
+        bank.pipe_file("/bank/events/merchants.parquet", b"changed")
+        with fetched(place) as later:
+            assert asked[whole:] == ["/bank/events/merchants.parquet"]
+            assert (later / "merchants.parquet").read_bytes() == b"changed"
+            assert (later / "customers.parquet").read_bytes() == (events / "customers.parquet").read_bytes()
+        assert (first / "merchants.parquet").read_bytes() != b"changed", "who reads a copy keeps it"
+    with fetched(place):
+        assert not first.exists(), "a copy of an older state that nobody holds is removed"
+
+
+def test_a_result_that_cannot_be_put_is_kept_and_nobody_reads_a_part_of_it(
+    bank: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, put = Store.put_file, []
+
+    def fails(self: Any, lpath: str, rpath: str, *a: Any, **k: Any) -> Any:
+        put.append(rpath)
+        if len(put) == 3:
+            raise TimeoutError("the line went dead")
+        return own(self, lpath, rpath, *a, **k)
+
+    words = ["shard", EVENTS, "memory://bank/buckets", "--buckets", "2"]
+    with monkeypatch.context() as torn:
+        torn.setattr(Store, "put_file", fails)
+        told = said(words, capsys)
+    assert "memory://bank/buckets cannot be written: no server answers" in told
+    assert "`ple copy` puts it there" in told
+    assert "is being written, or a command" in said(["validate", "memory://bank/buckets"], capsys)
+    assert "waits in" in said(words, capsys)
+    kept = next((tmp_path / "cache" / "made").glob("*/buckets"))
+    assert main(["copy", str(kept), "memory://bank/buckets"]) == 0
+    assert main(["validate", "memory://bank/buckets"]) == 0
+
+
+def test_a_command_that_fails_leaves_nothing_and_names_the_url(bank: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bank.rm_file("/bank/events/customers.parquet")
+    told = said(["shard", EVENTS, "memory://bank/buckets"], capsys)
+    assert f"'{EVENTS}' has no customers.parquet" in told
+    assert [n for n in bank.store if "buckets" in n] == []
+
+
+def test_what_is_not_as_it_was_written_is_named(bank: Any, events: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["copy", str(events), "memory://bank/own"]) == 0
+    assert len(json.loads(bank.cat_file(f"/bank/own/{LIST}"))["files"]) > 6
+    content = bank.cat_file("/bank/own/customers.parquet")
+    bank.pipe_file("/bank/own/customers.parquet", content[:-1] + b"x")
+    assert "customers.parquet differs from .ple-files.json" in said(["validate", "memory://bank/own"], capsys)
+    bank.rm_file("/bank/own/customers.parquet")
+    assert "customers.parquet differs" in said(["validate", "memory://bank/own"], capsys)
+    bank.pipe_file(f"/bank/own/{LIST}", b"{")
+    assert f"memory://bank/own/{LIST} is damaged" in said(["validate", "memory://bank/own"], capsys)
+    bank.rm_file(f"/bank/own/{LIST}")
+    assert "files are there already" in said(["copy", str(events), "memory://bank/own"], capsys)
+    assert main(["copy", str(events), "memory://bank/own", "--replace"]) == 0
+    assert main(["validate", "memory://bank/own"]) == 0
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/../../../x", ".", "a\\b", "a\x01b"])
+def test_names_of_a_stranger_lead_nowhere(store: Any, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store.store[f"/bank/odd/{name}"] = memory.MemoryFile(store, f"/bank/odd/{name}", b"x")
+    with (
+        pytest.raises(UserError, match="is not the name of a file below it"),
+        fetched(AtUrl("memory://bank/odd", "folder", False)),
+    ):
+        pass
+    assert not any(p.is_file() and p.name != ".lock" for p in (tmp_path / "cache").rglob("*"))
+
+
+def test_nothing_there_a_file_for_a_folder_and_a_permission_that_lacks(
+    bank: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "memory://bank/nowhere: nothing is there, or there is no bucket" in said(["labels", "memory://bank/nowhere"], capsys)
+    assert "is a file; a folder is expected" in said(["labels", f"{EVENTS}/customers.parquet"], capsys)
+
+    def denied(*_: Any, **__: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(Store, "pipe_file", denied)
+    told = said(["synth", "memory://bank/new", "--customers", "99999"], capsys)
+    assert "memory://bank/new cannot be written: permission denied" in told, "known before the work"
+
+
+def test_machines_of_a_cluster_must_find_the_copies(
+    bank: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PLE_CACHE")
+    told = said(["build", EVENTS, "memory://bank/data", "--engine", "ray", "--address", "auto"], capsys)
+    assert "set PLE_CACHE to a folder that all machines of the cluster share" in told
+
+
+def test_a_copy_is_its_users_alone(bank: Any, tmp_path: Path) -> None:
+    with fetched(AtUrl(EVENTS, "folder", written=False)) as found:
+        assert os.stat(found.parents[1]).st_mode & 0o077 == 0
