@@ -21,13 +21,18 @@ LEFT = (0, 5, 6, 8)
 """Columns of the table that are flush left: measure, target, met, source."""
 
 
+def _counts(given: str) -> tuple[int, ...]:
+    """How many of something, or several such numbers, from the least on."""
+    return tuple(sorted({COUNT(one) for one in text(given).split(",")}))
+
+
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="one benchmark (see --list); default: all but the proofs")
     parser.add_argument("--list", action="store_true", help="say which benchmarks there are, and which targets have none yet")
     parser.add_argument("--quick", action="store_true", help="small sizes: a check in seconds, not a measurement")
     parser.add_argument("--rounds", type=whole(5), default=5, metavar="N", help="interleaved rounds (default and least 5)")
     parser.add_argument("--threads", type=PROCESSES, default=THREADS, metavar="N", help=f"threads of torch (default {THREADS})")
-    proofs = parser.add_argument_group("proofs (forecast, labels, anomaly, neighbours, sharing)")
+    proofs = parser.add_argument_group("proofs (forecast, labels, anomaly, neighbours, sharing, scale)")
     proofs.add_argument(
         "--only", type=text, default="", metavar="TEXT", help="measures that begin so, as 'ETTh1 96' or 'churn 5%%'"
     )
@@ -39,10 +44,17 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="keep the synthetic bank and its encoder here, and use what is there (default: made for this run)",
     )  # fmt: skip
     proofs.add_argument(
-        "--customers", type=COUNT, metavar="N", help="customers of the bank, or asked about (default: 4000; reasons: 500)"
+        "--customers",
+        type=_counts,
+        default=(),
+        metavar="N",
+        help="customers of the bank, or asked about (default: 4000; reasons: 500); of scale several (default: 10000,100000)",
     )
     proofs.add_argument(
         "--seed", type=SEED, default=0, metavar="S", help="seed of the bank, and the first one of a proof (default: 0)"
+    )
+    proofs.add_argument(
+        "--workers", type=PROCESSES, default=1, metavar="N", help="of scale: processes of shards at a time (default: 1)"
     )
     asked = parser.add_argument_group("reasons")
     asked.add_argument("--run", type=folder_in, metavar="RUN", dest="of_run", help="a run trained on a synthetic bank")
@@ -68,13 +80,16 @@ def _run(args: argparse.Namespace) -> int:
     from ple_model.bench.registry import chosen
 
     names = chosen(args.name)
+    if len(args.customers) > 1 and [b.name for b in names] != ["scale"]:
+        raise UserError("--customers: several numbers are read by `ple bench scale` alone")
     _require_asked_of_reasons(args, [b.name for b in names])
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)
     settings = Settings(
         quick=args.quick, rounds=args.rounds, seed=args.seed, seeds=args.seeds, only=args.only, bank=args.bank,
-        customers=args.customers, run=args.of_run, events=args.events, methods=tuple(args.method), tasks=tuple(args.task),
+        customers=args.customers[0] if len(args.customers) == 1 else None, sizes=args.customers, workers=args.workers,
+        run=args.of_run, events=args.events, methods=tuple(args.method), tasks=tuple(args.task),
         tested=args.tested,
     )  # fmt: skip
     rows: list[Row] = []

@@ -33,6 +33,10 @@ class Settings:
     """Of a proof: the folder that keeps a synthetic bank and its encoder; None: made for this run."""
     customers: int | None = None
     """How many; None: as many as the benchmark takes by itself."""
+    sizes: tuple[int, ...] = ()
+    """Of `scale`: how many customers, from the fewest on; empty: as the benchmark takes by itself."""
+    workers: int = 1
+    """Of `scale`: processes at a time."""
     run: Path | None = None
     """Of `reasons`: a run, and the events folder of the synthetic bank that it was trained on."""
     events: Path | None = None
@@ -175,11 +179,20 @@ def interleave(forms: Mapping[str, Callable[[], object]], rounds: int) -> Timing
     return Timing({n: tuple(v) for n, v in found.items()})
 
 
+def peak_mb_of(process: int | str) -> float | None:
+    """Peak resident memory of a process so far, MB, by Linux's own mark; None where there is no such process, or no Linux."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return float(lines["VmHWM"].split()[0]) / 1024 if "VmHWM" in lines else None  # one that has ended has none
+
+
 def own_peak_mb() -> float:
     """Peak resident memory of this process, MB. Linux's own mark where there is one: `getrusage` starts from the memory of the
     process that started this one."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
-        return float(lines["VmHWM"].split()[0]) / 1024
+    found = peak_mb_of("self")
+    if found is not None:
+        return found
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)

@@ -31,6 +31,7 @@ MODULES = (
     "analysis.bench.explain",
     "analysis.bench.sae",
     "analysis.bench.reasons",
+    "analysis.bench.scale",
     "dashboard.bench",
     "dashboard.bench_viewers",
 )

@@ -48,7 +48,7 @@ def at_hand(arguments: argparse.Namespace) -> Iterator[argparse.Namespace]:
                     paths[name] = open_places.enter_context(fetched(place, shown))
             for result in results:  # last: nothing is said to be written while copies are made
                 name = next(n for n, p in places.items() if p is result.place)
-                paths[name] = open_places.enter_context(result.open())
+                paths[name] = open_places.enter_context(result.made_here())
             urls = {str(path): places[name].url for name, path in paths.items()}
             with redirect_stdout(_NamingUrls(sys.stdout, urls)), redirect_stderr(_NamingUrls(sys.stderr, urls)):
                 yield argparse.Namespace(**{**vars(arguments), **paths})
@@ -97,7 +97,7 @@ class _Result:
     place: AtUrl
 
     @contextmanager
-    def open(self) -> Iterator[Path]:
+    def made_here(self) -> Iterator[Path]:
         """Where the command makes it."""
         url, folder = self.place.url, self.place.kind == "folder"
         here = place_of(url, "made")

@@ -1,35 +1,28 @@
-"""Processes of shards killed (SIGKILL) at random moments of a build in buckets: every build ends, with the same fingerprint.
+"""Processes of shards killed (SIGKILL) at random moments of every command that works by shards: each comes to what it comes to
+undisturbed.
 
-Of both engines where Ray is installed. At most two kills a build: a shard is begun again three times, and which shard a kill
-hits is chance.
+Of both engines where Ray is installed; trials are tasks on Ray alone. At most two kills a command: a shard is begun again three
+times, and which shard a kill hits is chance.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ple_model.data.events.buckets import write_buckets
 from tests.drills.kit import Outcome, Report, run_as_script
-from tests.ple_model.data.tiny_events import tables, write_events
+from tests.drills.stages import begin, end, judged, stages
 
-BUCKETS = 3
-LIMIT_S = 900
-
-
-def _begin(buckets: Path, out: Path, engine: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "ple_model", "build", str(buckets), str(out), "--engine", engine, "--workers", "2", "--json"]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+ATTEMPTS = 10
+"""Commands begun for a kill, at most: one that is over before the kill came counts for nothing."""
 
 
 def _below(pid: int) -> list[int]:
@@ -42,10 +35,10 @@ def _below(pid: int) -> list[int]:
     return found
 
 
-def _at_work(build: subprocess.Popen[str], engine: str) -> list[int]:
+def _at_work(begun: subprocess.Popen[str], engine: str) -> list[int]:
     """The processes that work on a shard."""
     found = []
-    for pid in _below(build.pid):
+    for pid in _below(begun.pid):
         with suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             ray = words.startswith("ray::shard")  # Ray names a worker by its task; its own agents are the machine
@@ -54,37 +47,36 @@ def _at_work(build: subprocess.Popen[str], engine: str) -> list[int]:
     return found
 
 
-def _end(build: subprocess.Popen[str]) -> str:
-    """The fingerprint that it prints; what went wrong otherwise."""
-    said, errors = build.communicate(timeout=LIMIT_S)
-    return str(json.loads(said)["fingerprint"]) if build.returncode == 0 else f"exit {build.returncode}: {errors[-300:]}"
-
-
-def run_cases(base: Path, seed: int, kills: int) -> Iterator[Outcome]:
+def run_cases(base: Path, seed: int, kills: int, only: Sequence[str] = ()) -> Iterator[Outcome]:
+    """`only`: names of stages; empty: all."""
     rng = random.Random(seed)
-    write_buckets(write_events(base / "events", tables()), base / "buckets", BUCKETS)
     engines = ["local", *(["ray"] if importlib.util.find_spec("ray") else [])]
-    whole, seconds = "", {}
-    for engine in engines:
-        began = time.monotonic()
-        found = _end(_begin(base / "buckets", base / f"whole-{engine}", engine))
-        seconds[engine] = time.monotonic() - began
-        whole = whole or found
-        yield Outcome(f"{engine}, undisturbed", "right" if found == whole and len(found) == 32 else "other bytes", found)
+    pairs = [(s, e) for s in stages(base, only) for e in engines if s.name != "tune" or e == "ray"]
+    whole: dict[str, str] = {}
+    seconds = []
+    for stage, engine in pairs:
+        began, to = time.monotonic(), base / f"whole-{stage.name}-{engine}"
+        found = end(stage, to, begin(stage, to, "--engine", engine, "--workers", "2"))
+        seconds.append(time.monotonic() - began)
+        expected = whole.setdefault(stage.name, found)
+        yield Outcome(f"{stage.name}, {engine}, undisturbed", judged(found, expected), found)
     done = number = 0
-    while done < kills:
-        engine = engines[number % len(engines)]
-        build, killed = _begin(base / "buckets", base / f"build-{number}", engine), 0
+    while done < kills and number < ATTEMPTS * kills:
+        (stage, engine), usual = pairs[number % len(pairs)], seconds[number % len(pairs)]
+        to = base / f"torn-{number}"
+        begun, killed = begin(stage, to, "--engine", engine, "--workers", "2"), 0
         for _ in range(min(2, kills - done)):
-            time.sleep(rng.uniform(0.05, 0.4) * seconds[engine])
-            at_work = _at_work(build, engine)
-            if at_work and build.poll() is None:
+            time.sleep(rng.uniform(0.05, 0.4) * usual)
+            at_work = _at_work(begun, engine)
+            if at_work and begun.poll() is None:
                 with suppress(ProcessLookupError):
                     os.kill(rng.choice(at_work), signal.SIGKILL)
                     done, killed = done + 1, killed + 1
-        found = _end(build)
-        yield Outcome(f"build {number} ({engine}), {killed} killed", "right" if found == whole else "other bytes", found)
+        found = end(stage, to, begun)
+        yield Outcome(f"{number}: {stage.name}, {engine}, {killed} killed", judged(found, whole[stage.name]), found)
         number += 1
+    if done < kills:
+        yield Outcome(f"{kills} kills", "too few kills", f"{done}")
 
 
 def drill(seed: int = 0, kills: int = 20) -> Report:
