@@ -3,7 +3,8 @@
 Not `DistributedDataParallel`: gates and shared experts freeze in the middle of a training, adaTT asks for task gradients before
 the step's own backward, adapters and absent fields leave parameters without gradients, which its reducer has to be told of
 anew each time. All gradients are a few million numbers: one sum of one flat buffer after the backward pass, which also carries
-the losses and which parameters have a gradient at all.
+the losses and, on CPUs, which parameters have a gradient at all. Which do depends on the labels and inputs of the whole batch
+and is known on the host: of a GPU it goes from host to host, so that nobody waits for the device to read it.
 
 A collective of gloo ends with an error when a process is gone (its connection closes) or silent for `SECONDS`; one of nccl is
 asynchronous, its failures come out elsewhere, and how they are told has not been seen. What the first process does alone may
@@ -111,17 +112,25 @@ class Processes(Ranks):
 
         losses.map(hear)
         kind = parameters[0].dtype
-        there = torch.tensor([p.grad is not None for p in parameters], dtype=kind, device=parameters[0].device)
+        there = torch.tensor([p.grad is not None and self._part.own > 0 for p in parameters], dtype=kind)
+        apart = self._told_apart(parameters[0].device)
+        if apart:
+            self._add_up(there)  # from host to host, while the device works on the gradients
         pieces = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        flat = torch.cat([*(g.reshape(-1) for g in pieces), there, torch.stack([t.to(kind) for t in terms])])
+        marks = [] if apart else [there]
+        flat = torch.cat([*(g.reshape(-1) for g in pieces), *marks, torch.stack([t.to(kind) for t in terms])])
         whole = flat if self._part.own else torch.zeros_like(flat)
         self._add_up(whole)
         sizes = [p.numel() for p in parameters]
-        *gradients, known, said = torch.split(whole, [*sizes, len(sizes), len(terms)])
-        for p, gradient, had in zip(parameters, gradients, known.tolist(), strict=True):
+        *gradients, known, said = torch.split(whole, [*sizes, 0 if apart else len(sizes), len(terms)])
+        for p, gradient, had in zip(parameters, gradients, (there if apart else known).tolist(), strict=True):
             p.grad = gradient.view_as(p) if had else None
         found = iter(said.unbind())
         return losses.map(lambda term: next(found).to(term.dtype))
+
+    def _told_apart(self, device: torch.device) -> bool:
+        """Whether what the host knows goes a way of its own, because a sum on this device would have to be waited for."""
+        return device.type != "cpu"
 
     # --- what all know
 

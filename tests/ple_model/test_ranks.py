@@ -70,6 +70,32 @@ def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
         yield name, float(value)
 
 
+class _TwoTerms:
+    """Losses of two terms."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        return [change(torch.tensor(1.0)), change(torch.tensor(2.0))]
+
+
+@pytest.mark.parametrize(("own", "expected"), [(2, ([1, 2, 3], [5.0, 5.0], None)), (0, (None, [5.0, 5.0], None))])
+@pytest.mark.parametrize("apart", [False, True])
+def test_gradients_are_the_batchs_whichever_way_it_is_told_who_has_one(
+    apart: bool, own: int, expected: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three weights the first has a gradient here, the second elsewhere, the third nowhere."""
+    ranks = Processes(Launch(0, 2), HashStore())
+    ranks._part = PartOfBatch(4, own, 2, ranks)
+    weights = [torch.nn.Parameter(torch.zeros(n)) for n in (3, 2, 1)]
+    weights[0].grad = torch.tensor([1.0, 2.0, 3.0])
+    sums, losses = [0.0, 0.0, 0.0, 5.0, 5.0, 0.0], [10.0, 20.0]
+    elsewhere = {3: [0.0, 1.0, 0.0], 8: sums + losses, 11: [*sums, 0.0, 1.0, 0.0, *losses]}  # by what is sent
+    monkeypatch.setattr(ranks, "_told_apart", lambda device: apart)
+    monkeypatch.setattr(ranks, "_add_up", lambda value: value.add_(torch.tensor(elsewhere[len(value)])))
+    found = ranks.stepped(weights, _TwoTerms())  # type: ignore[arg-type]
+    assert [None if w.grad is None else w.grad.tolist() for w in weights] == list(expected)
+    assert [float(t) for t in found] == ([11.0, 22.0] if own else [10.0, 20.0])  # type: ignore[attr-defined]
+
+
 def test_two_processes_take_the_steps_of_one(outcome: dict[str, Any]) -> None:
     """Losses, gradients, gates, affinities, validation and blends of each epoch, up to the order of summation."""
     one, two = outcome["still 1"], outcome["still 2"]
