@@ -8,7 +8,9 @@ class or brand), u:<task> (vacuity or epistemic variance), e:<task> (total evide
 a:<task> (aleatoric uncertainty), q:<task> (regression: the head's predictive distribution at the label), s:<task>:<class>
 (probabilities of a three-class task); o:, r:, z:, l: of labelled rows, what metrics are drawn from (`recording/columns.py`);
 w:<task>:<whose> loss of the row (model, constant and stored baselines, `judging`);
-d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE latents).
+d:<mode> (default embedding), t:<source:target> (transfer ratio), l0 (active SAE latents); of a run that carries a pre-trained
+encoder anomaly (how hard the last days are to explain, as a percentile among training customers) and anomaly_day (how many
+steps before the cut-off the oddest of them lies).
 """
 
 from __future__ import annotations
@@ -131,8 +133,9 @@ class StoredRows:
 
     @property
     def filter_columns(self) -> list[str]:
-        """The columns a person filters by: segment, cluster, split, cutoff, raw:*, predictions, uncertainties, labels."""
-        plain = [c for c in ("segment", "cluster", "split", "cutoff") if c in self.columns]
+        """The columns a person filters by: segment, cluster, split, cutoff, anomaly, raw:*, predictions, uncertainties,
+        labels."""
+        plain = [c for c in ("segment", "cluster", "split", "cutoff", "anomaly") if c in self.columns]
         return plain + [c for c in self.columns if c.split(":")[0] in ("raw", "p", "c", "u", "y", "d", "f") and ":" in c]
 
     @cached_property

@@ -12,6 +12,7 @@ from ple_model.arguments import COUNT, COUNT_OR_NONE, device, folder_in, folder_
 from ple_model.commands import Arguments, Command, add_config, add_json, add_running, began
 from ple_model.commands_distill import DISTILL
 from ple_model.commands_export import EXPORT
+from ple_model.commands_forecast import FORECAST
 from ple_model.commands_predict import PREDICT
 from ple_model.commands_track import add_track, both, follower
 from ple_model.errors import UserError
@@ -289,6 +290,7 @@ COMMANDS: tuple[Command, ...] = (
     DISTILL,
     Command("evaluate", "metrics by task next to base rates and baselines, with intervals", _configure_evaluate, _evaluate),
     PREDICT,
+    FORECAST,
     EXPORT,
     Command("config", "print the merged config", _configure_config, _config),
     Command("presets", "list the presets", add_json, _presets),

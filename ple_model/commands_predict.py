@@ -36,6 +36,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--encoder", type=folder_in, metavar="RUN_ENCODER",
         help="an encoder run (ple pretrain): adds how hard the last 14 days are to explain, as a percentile",
     )  # fmt: skip
+    parser.add_argument(
+        "--anomaly", action="store_true",
+        help="the same by the encoder that the run carries (ple train --encoder, its weights frozen)",
+    )  # fmt: skip
     parser.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N (default: cpu)")
     add_engine(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on the terminal")
@@ -57,7 +61,8 @@ def _run(arguments: Arguments) -> int:
         found = predict(
             load_run(arguments.run), arguments.events, arguments.out, arguments.cutoff or None, device=arguments.device,
             top=arguments.top, fallback_share=arguments.fallback_share, workers=arguments.workers,
-            progress=bar(quiet=arguments.quiet), encoder=arguments.encoder, engine=engine,
+            progress=bar(quiet=arguments.quiet), encoder=arguments.encoder,
+            anomaly=arguments.anomaly, engine=engine,
         )  # fmt: skip
     print(dump(found.to_dict()) if arguments.json else found)
     return 0

@@ -12,8 +12,9 @@ customers) -> model -> one row a customer and cut-off. Columns, by task `T`:
 * A task that had no label in training keeps its columns, empty: its tower says nothing about anybody. So does a task for a row
   that it is not defined for (`tasks.Condition`), whose fallback mark is set. `T_reason` says why a score is empty.
 * `fallback_reason`: customers without any activity in the feature window are marked for every task, whatever the uncertainty.
-* `anomaly`, where an encoder run is given: how hard the customer's last 14 days are to explain, as a percentile among the
-  validation customers of the run's sample (`sequences.scoring`); NULL for who had no such days.
+* `anomaly`, where an encoder run is given or that of the run is asked for: how hard the customer's last 14 days are to
+  explain, as a percentile among the validation customers of the run's sample (`sequences.scoring`); NULL for who had no such
+  days.
 * `offers`, `offers_p`: the N likeliest next best actions with their probabilities, given that the customer responds to one.
 
 Rows are streamed: memory does not grow with the number of customers. The file is complete or not there at all; inputs or
@@ -57,14 +58,16 @@ def predict(
     workers: int = 2,
     progress: Progress | None = None,
     encoder: Path | str | None = None,
+    anomaly: bool = False,
     engine: ShardEngine | None = None,
 ) -> ScoreFile:
     """Score every customer of an events folder who is known before a cut-off (default: the cut-offs the source names), or every
     row of a table where the run was trained on a table of its own columns.
 
-    `top`: offers a row; `fallback_share`: share of validation customers that the fallback mark is set for;
-    `encoder`: an encoder run, for the anomaly score. Events in buckets are scored bucket by bucket by `engine` (None: `workers`
-    processes of this machine); what was scored is kept until all are, and a command that was stopped goes on with the rest.
+    `top`: offers a row; `fallback_share`: share of validation customers that the fallback mark is set for; `encoder`: an
+    encoder run, for the anomaly score; `anomaly`: that score by the encoder that the run carries. Events in buckets are scored
+    bucket by bucket by `engine` (None: `workers` processes of this machine); what was scored is kept until all are, and a
+    command that was stopped goes on with the rest.
     `UserError` on bad events, an unfinished run, or impossible numbers. The run's dataset is not needed.
     """
     if top < 1:
@@ -83,7 +86,10 @@ def predict(
         )
     if not own and Path(events).is_file():
         raise UserError(f"{events} is a file; {run.path} was trained on events and scores a folder of event tables")
-    how = ScoreRequest(run.path.absolute(), device, top, fallback_share, None if encoder is None else Path(encoder).absolute())
+    if encoder is not None and anomaly:
+        raise UserError("--anomaly scores by the encoder that the run carries; leave it out where --encoder names another")
+    by = None if encoder is None else Path(encoder).absolute()
+    how = ScoreRequest(run.path.absolute(), device, top, fallback_share, by, anomaly)
     scoring = how.scoring(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     if not own and (buckets := buckets_of(Path(events))) > 1:

@@ -99,7 +99,7 @@ def _key(plan: ScorePlan, events: str, scoring: Scoring) -> str:
     """Of what the parts are made of: events, what was asked, all that is read of the run, and the program."""
     run, encoder = scoring.run.path, plan.how.encoder
     read = [run / "model.safetensors", run / "config.yaml", *_files(run / "preprocess"), *_files(run / "sample")]
-    asked = (plan.how.top, plan.how.fallback_share, plan.how.device, plan.cutoffs, plan.buckets)
+    asked = (plan.how.top, plan.how.fallback_share, plan.how.device, plan.how.carried, plan.cutoffs, plan.buckets)
     heard = None if encoder is None else digest_files(_files(encoder))
     return digest([events, asked, digest_files(read), heard, source_digest(__name__)])
 

@@ -21,7 +21,7 @@ from ple_model.run import Run, load_run
 from ple_model.score_file import ScoreFile, ScoresWritten, grouped, notes_of_scores, write_scores
 from ple_model.score_rows import Scorer
 from ple_model.sequences.encoder_run import load_encoder
-from ple_model.sequences.scoring import AnomalyScorer, anomaly_scorer
+from ple_model.sequences.scoring import AnomalyScorer, anomaly_scorer, carried_scorer
 from ple_model.tasks import EVERYONE
 from ple_model.uncertainty import MIN_ROWS, quantiles_of
 
@@ -40,12 +40,19 @@ class ScoreRequest:
     top: int
     fallback_share: float
     encoder: Path | None = None
+    carried: bool = False
+    """An anomaly score by the encoder that the run carries."""
 
     def scoring(self, run: Run | None = None) -> Scoring:
-        """`UserError` on an unfinished run or an encoder run that is none."""
+        """`UserError` on an unfinished run, an encoder run that is none, or a run that carries none."""
         run = run or load_run(self.run)
-        anomaly = None if self.encoder is None else anomaly_scorer(run, load_encoder(self.encoder), self.device)
-        return Scoring(run, run.model(self.device), self.top, self.fallback_share, anomaly)
+        model = run.model(self.device)
+        anomaly: AnomalyScorer | None = None
+        if self.encoder is not None:
+            anomaly = anomaly_scorer(run, load_encoder(self.encoder), self.device)
+        elif self.carried:
+            anomaly = carried_scorer(run, model, self.device)
+        return Scoring(run, model, self.top, self.fallback_share, anomaly)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,16 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from analysis.figures.style import GREY, bars, figure
-from analysis.results.sequences import CustomerSteps, MovedAlike, ProbeRow
+from analysis.results.sequences import CustomerSteps, MovedAlike, ProbeRow, StepsAhead
 
 ODD_COLOUR = "#D1495B"
 """Of marked steps, on light and on dark."""
+AHEAD_COLOUR = "#E08A1E"
+"""Of what is forecast, on light and on dark."""
+BAND = "rgba(224, 138, 30, 0.22)"
+"""Of its interval."""
+BEFORE = 84
+"""Steps that a forecast is shown after: twelve weeks."""
 
 
 def restored(found: CustomerSteps, channel: int, odd: NDArray[np.bool_]) -> go.Figure:
@@ -36,10 +42,50 @@ def restored(found: CustomerSteps, channel: int, odd: NDArray[np.bool_]) -> go.F
             go.Scatter(x=x[marked], y=values[marked], name="out of the ordinary", mode="markers", marker=mark, **told)
         )
     if c.kind == "log":
-        ticks = _ticks(float(np.nanmin(values[seen], initial=0)), float(np.nanmax(values[seen], initial=0)))
-        out.update_yaxes(tickvals=np.sign(ticks) * np.log1p(np.abs(ticks)), ticktext=[f"{v:,.0f}" for v in ticks])
+        _log_axis(out, values[seen])
     out.update_layout(bargap=0.1)
     return out
+
+
+def ahead(found: CustomerSteps, said: StepsAhead, channel: int, odd: NDArray[np.bool_]) -> go.Figure:
+    """The last `BEFORE` steps of one channel and the next ones with their interval; `odd` [L] steps are marked."""
+    c = found.channels[channel]
+    recent = np.arange(len(found.values)) >= len(found.values) - BEFORE
+    seen = recent & np.isfinite(found.error)
+    values, x = found.values[:, channel], np.array(found.steps)
+    forecast, low, high = said.forecast[:, channel], said.low[:, channel], said.high[:, channel]
+    out = figure(320, hovermode="x unified")
+    told = {"customdata": c.shown(values)[seen], "hovertemplate": "%{customdata:,.2f}"}
+    out.add_trace(go.Bar(x=x[seen], y=values[seen], name="seen", marker={"opacity": 0.55}, **told))
+    marked = seen & odd
+    if marked.any():
+        mark = {"symbol": "x", "size": 9, "color": ODD_COLOUR}
+        told = {"customdata": c.shown(values)[marked], "hovertemplate": "%{customdata:,.2f}"}
+        out.add_trace(
+            go.Scatter(x=x[marked], y=values[marked], name="out of the ordinary", mode="markers", marker=mark, **told)
+        )
+    known = np.isfinite(low) & np.isfinite(high)
+    if known.all():
+        edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
+        out.add_trace(go.Scatter(x=said.steps, y=high, showlegend=False, **edge))
+        out.add_trace(go.Scatter(x=said.steps, y=low, fill="tonexty", fillcolor=BAND, name="interval", **edge))
+    ends = np.stack([c.shown(forecast), c.shown(low), c.shown(high)], axis=1)
+    hover = "%{customdata[0]:,.2f} (%{customdata[1]:,.2f} – %{customdata[2]:,.2f})"
+    line = {"width": 2, "color": AHEAD_COLOUR}
+    out.add_trace(
+        go.Scatter(x=said.steps, y=forecast, name="forecast", mode="lines", line=line, customdata=ends, hovertemplate=hover)
+    )
+    out.add_vline(x=said.steps[0], line={"dash": "dot", "width": 1.5, "color": GREY})
+    if c.kind == "log":
+        _log_axis(out, np.concatenate([values[seen], low[known], high[known]]))
+    out.update_layout(bargap=0.1)
+    return out
+
+
+def _log_axis(out: go.Figure, values: NDArray[np.float32]) -> None:
+    """Ticks of an axis of signed logarithms in the unit's own numbers."""
+    ticks = _ticks(float(np.nanmin(values, initial=0)), float(np.nanmax(values, initial=0)))
+    out.update_yaxes(tickvals=np.sign(ticks) * np.log1p(np.abs(ticks)), ticktext=[f"{v:,.0f}" for v in ticks])
 
 
 def _ticks(low: float, high: float) -> NDArray[np.float64]:

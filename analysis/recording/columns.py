@@ -15,6 +15,7 @@ from torch import Tensor
 
 from analysis.judging import Judge
 from analysis.recording.batches import mixed_rows
+from analysis.recording.odd_days import DayScorer
 from analysis.stats import transfer
 from analysis.stats.base import entropy
 from analysis.stored_rows import NOBODY
@@ -32,8 +33,10 @@ from ple_model.tensors import as_numpy
 class RowColumns:
     """The columns of a batch's rows."""
 
-    def __init__(self, model: PLEClusterAdaTT, calibration: Mapping[str, CalibrationMap], judge: Judge) -> None:
-        self.model, self.calibration, self.judge = model, calibration, judge
+    def __init__(
+        self, model: PLEClusterAdaTT, calibration: Mapping[str, CalibrationMap], judge: Judge, days: DayScorer | None = None
+    ) -> None:
+        self.model, self.calibration, self.judge, self.days = model, calibration, judge, days
 
     def of(self, rows: NDArray[np.int64], batch: Batch, output: PLEClusterOutput) -> dict[str, Any]:
         encoded, inputs = output.encoded, batch.inputs
@@ -66,6 +69,8 @@ class RowColumns:
             columns[f"t:{edge}"] = share.astype(np.float32)
         if output.sae is not None:
             columns["l0"] = as_numpy((output.sae.latent > 0).sum(1)).astype(np.int32)
+        if self.days is not None:
+            columns |= self.days.columns(inputs)
         return {
             k: _null_unless_finite(v) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in columns.items()
         }

@@ -19,6 +19,7 @@ from analysis.performance import rows_performance
 from analysis.probing import ProbedRows, probe, wanting
 from analysis.quality import distinct_customers, row_quality, rows_twice, with_customers
 from analysis.recording.batches import inputs_of
+from analysis.recording.odd_days import odd_days
 from analysis.recording.opened import Opened
 from analysis.recording.samples import ComparedSample
 from analysis.refound import found_at_training, in_doubt, refound
@@ -88,6 +89,7 @@ class Ending:
             consistency=self._consistency(compared, rows, added.n),
             written=self._written(said),
             labels=self._labels(rows, read, skill, trained_as, agreements or {}),
+            odd_days=odd_days(opened.days, rows),
         )
 
     def interventions(self, engine: Engine) -> Sequence[str]:

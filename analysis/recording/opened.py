@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from analysis.facts import facts_of
+from analysis.recording.odd_days import DayScorer, day_scorer
 from analysis.reference import Rescale, rescale, training_profile
 from analysis.stats.run import Facts
 from ple_model.calibration import CalibrationMap
 from ple_model.data.dataset.reader import Dataset
+from ple_model.errors import UserError
 from ple_model.model import PLEClusterAdaTT
 from ple_model.profile import Profile
 from ple_model.run import Run
@@ -45,6 +48,14 @@ class Opened:
     def own(self) -> bool:
         """Whether the rows are the run's own sample."""
         return self.data.path == self.run.path / "sample"
+
+    @cached_property
+    def days(self) -> DayScorer | str:
+        """What the run's own encoder says of the last days of rows, or why it says nothing."""
+        try:
+            return day_scorer(self.run, self.model)
+        except UserError as e:
+            return str(e)
 
     @property
     def judged(self) -> str:

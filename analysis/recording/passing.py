@@ -87,7 +87,8 @@ def _of(local: NDArray[np.int64], whole: NDArray[np.bool_]) -> NDArray[np.int64]
 def pass_over(opened: Opened, judge: Judge, drawn: Drawn, path: Path, told: Callable[[int], None]) -> Passed:
     """The rows of `drawn`, measured and written to `path` (no file where there are none); `told` hears how many are done.
     Begins at a multiple of `BATCH`."""
-    columns = RowColumns(opened.model, opened.calibration, judge)
+    days = opened.days
+    columns = RowColumns(opened.model, opened.calibration, judge, None if isinstance(days, str) else days)
     found = Passed.nothing(opened)
     done = 0
     with RowsFile.written(path, opened.data) as file:

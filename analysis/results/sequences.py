@@ -43,6 +43,48 @@ class ProbeRow:
 
 
 @dataclass(frozen=True, eq=False)
+class AheadFit:
+    """A linear forecast head on an encoder as it is, and how far it is off; H steps ahead, C channels, F numbers a channel."""
+
+    weight: FloatArray
+    """[H, F] of the tokens of a channel"""
+    bias: FloatArray
+    """[H]"""
+    half: FloatArray
+    """[H, C] half of the interval, in deviations of a series; infinite where there were too few customers to say."""
+    positive: NDArray[np.bool_]
+    """[C] no training customer has a value below 0."""
+    probability: float
+    """That a new value lies within the interval, of customers like those it was measured on."""
+    fitted: int
+    """Rows of training customers that the head was fitted to."""
+    held: int
+    """Rows of other training customers that the interval was measured on."""
+    tested: int
+    """Rows of customers who are in neither, whose last steps were forecast: what follows is of these."""
+    covered: float
+    """Share of their values within the interval; NaN without any."""
+    error: dict[str, float] = field(default_factory=dict)
+    """Mean absolute error in deviations of each series: `head`, `ridge` on the steps, `week` (the last one again)."""
+
+    @property
+    def horizon(self) -> int:
+        return len(self.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class StepsAhead:
+    """One customer's next steps, unscaled as the values of `CustomerSteps`."""
+
+    steps: list[str]
+    """[H] days (ISO)"""
+    forecast: FloatArray
+    low: FloatArray
+    high: FloatArray
+    """[H, C]"""
+
+
+@dataclass(frozen=True, eq=False)
 class LearnedMap:
     """All sampled customers as an encoder sees them."""
 
@@ -61,6 +103,8 @@ class LearnedMap:
     """[n, any] leading directions of the embeddings, in deviations: what a shortlist of neighbours is drawn from."""
     pool: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """[n, L] the amounts by step that neighbours are compared by, unscaled logarithms."""
+    ahead: AheadFit | None = None
+    """None where the steps are no days, or the training customers are too few."""
 
     def percentile(self, error: NDArray[Any]) -> NDArray[np.float64]:
         """In percent, how many of the training customers' days have a smaller error."""

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from analysis.embedding import NEIGHBOURS, principal
 from analysis.fingerprint import data_mark, files_mark
 from analysis.opening import opened_dataset
-from analysis.results.sequences import LearnedMap, ProbeRow
+from analysis.results.sequences import AheadFit, LearnedMap, ProbeRow
+from analysis.sequences.ahead import fit_ahead
 from analysis.sequences.channels import AMOUNTS, divisors
 from analysis.sequences.hiding import hide_each
 from analysis.sequences.probe import half_of, probe, summary
@@ -42,7 +43,9 @@ MOST_HIDDEN = 300
 BATCH = 256
 SEED = 0
 MAP_BYTES = 1 << 27
-STAGES = ("reading", "encoding", "hiding", "probing", "neighbours", "drawing")
+AHEAD_ARRAYS = ("weight", "bias", "half", "positive")
+AHEAD_COUNTS, AHEAD_NUMBERS = ("fitted", "held", "tested"), ("probability", "covered")
+STAGES = ("reading", "encoding", "hiding", "probing", "forecasting", "neighbours", "drawing")
 Note = Callable[[str], None]
 
 
@@ -78,11 +81,25 @@ def load(file: Path) -> LearnedMap | None:
         stored = Stored.of(file, raw)
         rows = tuple(_probe_row(Stored.of(file, r)) for r in stored.items("probe"))
         days = stored.whole("days")
+        about = stored.mapping("ahead")
+        ahead = _ahead(about, found) if about.values else None
     except (OSError, UserError):
         return None
     good = row.ndim == 1 and xy.shape == (len(row), 2) and error.shape == row.shape and quantiles.shape == (101,)
     good = good and row.dtype.kind == "i" and near.ndim == pool.ndim == 2 and len(near) == len(pool) == len(row)
-    return LearnedMap(row, xy, error, quantiles, rows, days, near, pool) if good else None
+    return LearnedMap(row, xy, error, quantiles, rows, days, near, pool, ahead) if good else None
+
+
+def _ahead(about: Stored, found: dict[str, NDArray[Any]]) -> AheadFit:
+    """`UserError` where an array is missing or has another shape."""
+    weight, bias, half, positive = take(found, about.path, *(f"ahead_{name}" for name in AHEAD_ARRAYS))
+    good = weight.ndim == half.ndim == 2 and bias.shape == weight.shape[:1] == half.shape[:1]
+    if not good or positive.shape != half.shape[1:] or positive.dtype != bool:
+        raise UserError(f"{about.path} is damaged: its forecast has other shapes")
+    errors = about.mapping("error")
+    counts = {name: about.whole(name) for name in AHEAD_COUNTS}
+    numbers = {name: about.number(name, finite=False) for name in AHEAD_NUMBERS}
+    return AheadFit(weight, bias, half, positive, **counts, **numbers, error={k: errors.number(k) for k in errors.values})  # type: ignore[arg-type]
 
 
 def _probe_row(r: Stored) -> ProbeRow:
@@ -112,6 +129,8 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     note("probing")
     features: dict[str, NDArray[Any]] = {"encoder": embedding, "summary": summary(series.values.numpy(), series.seen.numpy())}
     rows = probe(features, _labels(batch), half_of(batch.customer_id))
+    note("forecasting")
+    ahead = fit_ahead(encoder, series, batch.customer_id, train)
     note("neighbours")
     near = _directions(encoder.encoder.without_newest(torch.from_numpy(embedding)).numpy())
     xy = _map(near, note)
@@ -121,10 +140,14 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     file = place(encoder.path, run.path, data)
     file.parent.mkdir(exist_ok=True)
     quantiles = np.quantile(days, np.linspace(0, 1, 101)).astype(np.float32) if len(days) else np.zeros(101, np.float32)
-    write_json(file.with_suffix(".json"), {"probe": [dataclasses.asdict(r) for r in rows], "days": len(days)})
+    about = {"probe": [dataclasses.asdict(r) for r in rows], "days": len(days), "ahead": {}}
     arrays = {"row": row, "xy": xy, "error": error, "day_quantiles": quantiles, "embedding": near, "pool": pool}
+    if ahead is not None:
+        about["ahead"] = {name: getattr(ahead, name) for name in (*AHEAD_COUNTS, *AHEAD_NUMBERS, "error")}
+        arrays |= {f"ahead_{name}": getattr(ahead, name) for name in AHEAD_ARRAYS}
+    write_json(file.with_suffix(".json"), about)
     write_npz(file, arrays)
-    return LearnedMap(row, xy, error, quantiles, rows, len(days), near, pool)
+    return LearnedMap(row, xy, error, quantiles, rows, len(days), near, pool, ahead)
 
 
 def _sampled(total: int) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from analysis.stats.gate import GateStats, prior_weights
 from analysis.stats.hmm import HmmStats
 from analysis.stats.inputs import InputStats
 from analysis.stats.labels import TaskLabels
+from analysis.stats.odd_days import OddDays
 from analysis.stats.probes import TaskProbe
 from analysis.stats.sae import SaeStats
 from analysis.stats.skill import TaskSkill
@@ -155,7 +156,7 @@ class Statistics(Statistic):
     SAME = frozenset(
         {
             "facts", "dose", "quality", "performance", "skill", "training", "reference", "trained", "held", "own_rows",
-            "written", "labels", "probes", "consistency",
+            "written", "labels", "probes", "consistency", "odd_days",
         }
     )  # fmt: skip
 
@@ -199,6 +200,8 @@ class Statistics(Statistic):
     """Whether the inputs of a row go together, and what is there twice; of the rows themselves, so not mergeable."""
     written: Written | None = None
     """Whether the run is what its training wrote, and still says the same."""
+    odd_days: OddDays | None = None
+    """Customers whose last days the run's pre-trained encoder cannot explain; of the rows themselves, so not mergeable."""
 
     def share(self, expert: str) -> float:
         """Share of rows where the expert is on zero fallback; NaN where experts were not measured."""

@@ -7,12 +7,13 @@ from datetime import date
 import numpy as np
 import streamlit as st
 from babel.dates import format_date
+from numpy.typing import NDArray
 
 from analysis.figures import sequences as figures
 from analysis.results.sequences import CustomerSteps, LearnedMap, SequenceChannel
 from analysis.sequences.channels import CHANNELS
 from dashboard import state, ui
-from dashboard.components import put, report, sequence_neighbours
+from dashboard.components import put, report, sequence_ahead, sequence_neighbours
 from dashboard.components.figure import show
 from dashboard.components.linked import require
 from dashboard.frame import Frame, start_with
@@ -65,7 +66,10 @@ def section(frame: Frame, encoder: EncoderRun, learned: LearnedMap | None) -> No
         put.info(t("sequences.silent", customer=customer), saved=t("sequences.silent", customer=mask))
         return
     _said(found, learned)
-    _figures(found, int(channel), learned)
+    odd = _odd(found, learned)
+    _restored(found, int(channel), odd)
+    sequence_ahead.section(frame, encoder, found, int(channel), odd, learned)
+    _figures(found, learned)
     if learned is not None and found.row in learned.row:
         sequence_neighbours.section(frame, encoder, found, learned)
 
@@ -123,15 +127,27 @@ def _said(found: CustomerSteps, learned: LearnedMap | None) -> None:
     put.markdown(t("sequences.odd", n=len(odd), limit=f"{ODD:.0f}", days=days))
 
 
-def _figures(found: CustomerSteps, channel: int, learned: LearnedMap | None) -> None:
-    percentile = None if learned is None or not learned.day_count else learned.percentile(found.error)
-    odd = np.zeros(len(found.error), bool) if percentile is None else percentile > ODD
+def _percentile(found: CustomerSteps, learned: LearnedMap | None) -> NDArray[np.float64] | None:
+    """Of each step among the training customers' days, where these were measured."""
+    return None if learned is None or not learned.day_count else learned.percentile(found.error)
+
+
+def _odd(found: CustomerSteps, learned: LearnedMap | None) -> NDArray[np.bool_]:
+    percentile = _percentile(found, learned)
+    return np.zeros(len(found.error), bool) if percentile is None else percentile > ODD
+
+
+def _restored(found: CustomerSteps, channel: int, odd: NDArray[np.bool_]) -> None:
     show(
         figures.restored(found, channel, odd), "sequence-restored",
         title=t("sequences.restored" if found.restores else "sequences.seen", channel=label(found.channels[channel].name)),
         caption=t("sequences.restored_help") if found.restores else "",
         points=True, wide=True,
     )  # fmt: skip
+
+
+def _figures(found: CustomerSteps, learned: LearnedMap | None) -> None:
+    percentile = _percentile(found, learned)
     caption = t("sequences.counting_help" if found.attention is not None else "sequences.counting_alone_help")
     left, right = st.columns(2, gap="small")
     with left:

@@ -5,6 +5,7 @@ finished, is read anew without any clearing.
 """
 
 from dashboard.state.answers import (
+    ahead_of,
     customer_columns,
     customer_what_if,
     dictionary,
@@ -47,6 +48,7 @@ from dashboard.state.runs import (
 __all__ = [
     "ALONE",
     "GO_TO",
+    "ahead_of",
     "analysis_name",
     "baselines",
     "cohort_experts",

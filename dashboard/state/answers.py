@@ -16,8 +16,9 @@ from analysis.fingerprint import files_mark
 from analysis.latents import latents
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
-from analysis.results.sequences import CustomerSteps
+from analysis.results.sequences import AheadFit, CustomerSteps, StepsAhead
 from analysis.results.whatif import StrengthSweep
+from analysis.sequences.ahead import steps_ahead
 from analysis.sequences.customer import customer_steps
 from dashboard.model_lock import model_lock
 from dashboard.state.runs import Data, data_folder, data_key, file_mark, opened_encoder, run
@@ -106,3 +107,17 @@ def steps_of(encoder: Path, path: Path, customer: str, data: Path | None = None)
     """One customer's series as an encoder sees it. `UserError` for an unknown customer or data without the sequence."""
     mark = file_mark(encoder / "manifest.json") + file_mark(encoder / "encoder.safetensors")
     return _steps(str(encoder), mark, str(path), files_mark(path), data_key(data), customer)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _ahead(key: str, encoder: str, encoder_mark: str, path: str, data: Data, customer: str, _fit: AheadFit) -> StepsAhead:
+    opened = opened_encoder(encoder, encoder_mark)
+    with model_lock(Path(encoder)):
+        return steps_ahead(opened, run(Path(path)), customer, _fit, dataset=data_folder(data))
+
+
+def ahead_of(encoder: Path, path: Path, customer: str, fit: AheadFit, learned: Path, data: Path | None = None) -> StepsAhead:
+    """One customer's next days by the forecast `fit` that is kept in the file `learned`."""
+    mark = file_mark(encoder / "manifest.json") + file_mark(encoder / "encoder.safetensors")
+    key = f"{learned}|{file_mark(learned)}|{files_mark(path)}"
+    return _ahead(key, str(encoder), mark, str(path), data_key(data), customer, fit)

@@ -46,6 +46,16 @@ class TaughtTask:
 
 
 @dataclass(frozen=True)
+class TrainingSpent:
+    """What a training took, as its run says: epochs and steps until it ended, wall seconds of all processes that worked on it
+    (None where it is not known). What the teacher's answers cost is in the student's."""
+
+    epochs: int
+    steps: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class DistillationReport:
     """What `ple distill` prints. `behind`: the mean over tasks."""
 
@@ -56,6 +66,7 @@ class DistillationReport:
     behind: dict[str, Interval]
     sizes: dict[str, ModelSize]
     milliseconds: dict[str, dict[int, float]]
+    spent: dict[str, TrainingSpent]
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,12 +87,15 @@ class DistillationReport:
             lines.append(f"{name:<52}" + "".join(f"{_interval(behind.get(n)):<28}" for n in others))
         lines += [
             "",
-            f"{'':<12}{'parameters':>12}{'serving':>12}{'file':>10}" + "".join(f"{f'batch {b:,}':>14}" for b in BATCHES),
-        ]
+            f"{'':<12}{'parameters':>12}{'serving':>12}{'file':>10}" + "".join(f"{f'batch {b:,}':>14}" for b in BATCHES)
+            + f"{'epochs':>9}{'steps':>9}{'trained for':>13}",
+        ]  # fmt: skip
         for name in names:
-            s, ms = self.sizes[name], self.milliseconds[name]
+            s, ms, spent = self.sizes[name], self.milliseconds[name], self.spent[name]
             times = "".join(f"{f'{ms[b]:.1f} ms':>14}" for b in BATCHES)
-            lines.append(f"{name:<12}{s.parameters:>12,}{s.serving:>12,}{f'{s.bytes / 1e6:.1f} MB':>10}{times}")
+            took = "-" if spent.seconds is None else f"{spent.seconds:,.0f} s"
+            size = f"{s.parameters:>12,}{s.serving:>12,}{f'{s.bytes / 1e6:.1f} MB':>10}"
+            lines.append(f"{name:<12}{size}{times}{spent.epochs:>9,}{spent.steps:>9,}{took:>13}")
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
     def __str__(self) -> str:
@@ -116,8 +130,14 @@ def report(student: Run, teacher: Run, alone: Run | None, dataset: Dataset, spli
     return DistillationReport(
         student.name, split, {k: r.name for k, r in runs.items()}, tasks, mean,
         {k: size_of(r, models[k]) for k, r in runs.items()}, latencies(models, dataset, split),
-        tuple(_notes(student, alone)),
+        {k: training_spent(r) for k, r in runs.items()}, tuple(_notes(student, alone)),
     )  # fmt: skip
+
+
+def training_spent(run: Run) -> TrainingSpent:
+    """From the run's progress and manifest."""
+    epochs = [line for line in run.progress(steps=False) if line["event"] == "epoch"]
+    return TrainingSpent(len(epochs), sum(int(line.get("steps", 0)) for line in epochs), run.manifest.seconds)
 
 
 def _losses(run: Run, scores: Scores, judges: Mapping[str, Yardstick | None]) -> dict[str, Array]:
@@ -173,6 +193,12 @@ def _notes(student: Run, alone: Run | None) -> list[str]:
     found = []
     if other:
         found.append(f"'{alone.name}' is not the same student: it differs in {', '.join(other[:5])}")
+    here, there = training_spent(student), training_spent(alone)
+    if not other and here.steps != there.steps:
+        found.append(
+            f"both were given the same epochs at most; '{student.name}' was best and stopped after {here.steps:,} steps, "
+            f"'{alone.name}' after {there.steps:,}"
+        )
     if alone.manifest.data.fingerprint != student.manifest.data.fingerprint:
         found.append(f"'{alone.name}' was trained on other data ('{alone.manifest.data.name}')")
     if alone.manifest.teacher is not None:

@@ -50,13 +50,16 @@ class ForecastHead(nn.Module):
         self.out.weight.zero_()
         self.out.bias.zero_()
 
-    def forward(self, encoder: SequenceEncoder, series: Series, encoded: EncodedSeries) -> Tensor:
-        """Forecast [B, horizon, C] in the units of the series."""
+    def flat(self, encoded: EncodedSeries) -> Tensor:
+        """[B, C, places * width] what the linear map reads: the tokens of each channel, 0 where nothing was seen."""
         tokens = torch.where(encoded.token_seen[..., None], encoded.tokens, torch.zeros_like(encoded.tokens))
         if self.place_log_weight is not None:
             tokens = tokens * self.place_log_weight.exp()[:, None]
-        flat = tokens[:, 0] if self.variate else tokens.flatten(2)  # [B, C, places * width]
-        steps: Tensor = self.out(self.dropout(flat))
+        return tokens[:, 0] if self.variate else tokens.flatten(2)
+
+    def forward(self, encoder: SequenceEncoder, series: Series, encoded: EncodedSeries) -> Tensor:
+        """Forecast [B, horizon, C] in the units of the series."""
+        steps: Tensor = self.out(self.dropout(self.flat(encoded)))
         if self.linear is not None:
             fitted = series.fitted(encoder.length)
             past = torch.where(

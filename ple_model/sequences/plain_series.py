@@ -51,6 +51,18 @@ class PlainSeries:
     def __len__(self) -> int:
         return len(self.times)
 
+    def after(self, n: int) -> Moments:
+        """The times of the `n` steps that follow its last one. `UserError` of a single step, which says no distance."""
+        if len(self.times) < 2:
+            raise UserError(f"series '{self.name}' has {len(self.times)} steps: how far apart they are takes two")
+        hours = self.times - self.times.astype("datetime64[D]")
+        months, days = self.times.astype("datetime64[M]"), self.times.astype("datetime64[D]")
+        day = _day_of_months(months, days) if len(np.unique(hours)) == 1 else None
+        if day is None:
+            return np.asarray(self.times[-1] + (self.times[1] - self.times[0]) * np.arange(1, n + 1))
+        later = months[-1] + (months[1] - months[0]) * np.arange(1, n + 1)
+        return np.asarray(_on_day(later, day).astype("datetime64[us]") + hours[0])
+
 
 def read_series(
     file: Path | str, *, time: str | None = None, ids: str | None = None, channels: Sequence[str] | None = None
@@ -136,7 +148,8 @@ def _require_numbers(con: duckdb.DuckDBPyConnection, file: Path, chosen: Sequenc
         query = f"SELECT {quote(ROW)}, {quote(name)}::VARCHAR FROM source WHERE {wrong} ORDER BY {quote(ROW)} LIMIT 1"
         for row, value in con.execute(query).fetchall():
             raise UserError(
-                f"{file}: row {row}, column '{name}': '{value}' is no number; leave the cell empty where there is none"
+                f"{file}: row {row}, column '{name}': '{value}' is no number; leave the cell empty where there is none, or "
+                f"name the column as the one of ids"
             )
 
 

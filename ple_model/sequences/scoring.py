@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
+from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
 from ple_model.sequences.anomaly import LAST_STEPS, AnomalyScale, anomaly_scores, fit_anomaly_scale
+from ple_model.sequences.carried import restoring
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderRun
 from ple_model.sequences.series import Series, series_of
@@ -61,26 +63,38 @@ class AnomalyScorer:
 def anomaly_scorer(run: Run, found: EncoderRun, device: str = "cpu") -> AnomalyScorer:
     """`UserError` where the encoder has not learnt to restore steps or has no weights, where the run's sample has no such
     series, or nobody in it has seen last days."""
-    field, sample = found.training.sequence, run.sample()
     if not found.config.restores:
         raise UserError(
             f"{found.path} was trained with encoder.objective={found.config.objective}, which does not teach it to restore "
             f"hidden steps: an anomaly score needs masked or both"
         )
-    if field not in sample.manifest.fields:
+    field = found.training.sequence
+    if field not in run.sample().manifest.fields:
         raise UserError(f"{run.path} has no series '{field}', which {found.path} was trained on")
-    encoder = found.encoder.to(device)
-    rows = {split: _rows_with_days(sample, split, field) for split in ("validation", "train")}
-    split = "validation" if rows["validation"] >= min(LEAST_ROWS, rows["train"]) else "train"
-    scale = fit_anomaly_scale(encoder, _series(sample, split, field, device))
-    notes = [_reference_note(split, len(scale.scores), rows["validation"])]
+    notes = []
     if found.manifest.status != "finished":
         notes.append(f"the encoder's training has not ended: its weights are the best up to epoch {found.manifest.epochs}")
     if found.manifest.fingerprint != run.manifest.data.fingerprint:
         notes.append(
             f"the encoder learnt from another dataset ('{found.manifest.dataset}') than the run: its errors may be larger"
         )
-    return AnomalyScorer(encoder, field, scale, tuple(notes))
+    return _among_others(run, found.encoder, field, device, notes)
+
+
+def carried_scorer(run: Run, model: PLEClusterAdaTT, device: str = "cpu") -> AnomalyScorer:
+    """By the encoder that the run carries; `UserError` where it has none, or one that does not restore hidden steps."""
+    found = restoring(model)
+    if found.sequence not in run.sample().manifest.fields:
+        raise UserError(f"{run.path} has no series '{found.sequence}' among its stored customers, which its encoder reads")
+    return _among_others(run, found.encoder, found.sequence, device, [])
+
+
+def _among_others(run: Run, encoder: SequenceEncoder, field: str, device: str, notes: list[str]) -> AnomalyScorer:
+    sample, encoder = run.sample(), encoder.to(device)
+    rows = {split: _rows_with_days(sample, split, field) for split in ("validation", "train")}
+    split = "validation" if rows["validation"] >= min(LEAST_ROWS, rows["train"]) else "train"
+    scale = fit_anomaly_scale(encoder, _series(sample, split, field, device))
+    return AnomalyScorer(encoder, field, scale, (_reference_note(split, len(scale.scores), rows["validation"]), *notes))
 
 
 def _reference_note(split: str, n: int, validation: int) -> str:

@@ -16,7 +16,7 @@ from ple_model.config import Config
 from ple_model.data.dataset.reader import Dataset
 from ple_model.distill import latency, lessons
 from ple_model.distill import report as reports
-from ple_model.distill.report import report
+from ple_model.distill.report import TrainingSpent, report
 from ple_model.distill.teacher import Teacher, weights_mark
 from ple_model.errors import UserError
 from ple_model.files import read_tensors
@@ -158,6 +158,12 @@ def test_the_command_reports_teacher_student_and_the_student_alone(
     assert set(found["behind"]) == {"teacher", "alone"}
     assert found["milliseconds"]["student"].keys() == {"1", "4"}
     assert found["sizes"]["student"]["serving"] < found["sizes"]["student"]["parameters"]
+    assert (
+        found["spent"]["student"]["epochs"]
+        == found["spent"]["alone"]["epochs"]
+        == plain.training.phase1_epochs + (plain.training.phase2_epochs)
+    )
+    assert found["spent"]["student"]["steps"] > 0
     assert any("a teacher of its own" in note for note in found["notes"])
     assert main(["evaluate", str(tmp_path / "out"), "--no-boosting", "--bootstrap", "0"]) == 0
     capsys.readouterr()
@@ -209,6 +215,11 @@ def test_a_resumed_student_and_the_one_alone_go_on_as_they_were_begun(
 def test_a_model_beside_itself_is_not_behind(tiny_run: Run, tiny_dataset: Dataset) -> None:
     """The yardstick is `ple evaluate`'s own, and a run is level with itself."""
     found = report(tiny_run, tiny_run, None, tiny_dataset)
+    lines = [line for line in tiny_run.progress() if line["event"] == "epoch"]
+    assert found.spent["teacher"] == TrainingSpent(len(lines), sum(x["steps"] for x in lines), tiny_run.manifest.seconds)
+    heading, row = (line for line in found.table().splitlines() if line.startswith((" " * 12 + "  ", "teacher ")))
+    assert heading.split()[-3:] == ["steps", "trained", "for"]
+    assert f"{found.spent['teacher'].steps:,}" in row.split()
     assert all(t.behind["teacher"].value == 0 for t in found.tasks)
     stored = load_run(tiny_run.path).metrics()["splits"]["test"]
     for t in found.tasks:

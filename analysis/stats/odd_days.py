@@ -1,0 +1,47 @@
+"""How many customers have last days that the run's pre-trained encoder cannot explain, and who, where and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OddGroup:
+    """Customers of one cut-off and segment, each at their latest cut-off."""
+
+    cutoff: str
+    segment: str
+    customers: int
+    odd: int
+    """whose last days are beyond the limit"""
+
+
+@dataclass(frozen=True)
+class OddDays:
+    """Of customers who did not train the run where there are any, each at their latest cut-off."""
+
+    reason: str = ""
+    """Why it was not measured; empty where it was."""
+    sequence: str = ""
+    last: int = 0
+    """Days (steps) of a score."""
+    reference: int = 0
+    """Training customers of the run's sample, with seen last days."""
+    rank: int = 0
+    """The limit is the rank-th smallest of their scores: 99 % of them are below it."""
+    trained: bool = False
+    """The rows are of customers who trained the run: there were no others."""
+    groups: tuple[OddGroup, ...] = ()
+    worst: tuple[str, ...] = ()
+    """The customers with the oddest days among those beyond the limit, at most `NAMED`."""
+    day: str = ""
+    """The date that most of those beyond the limit are oddest on; empty for sequences without dates."""
+    day_customers: int = 0
+
+    @property
+    def customers(self) -> int:
+        return sum(g.customers for g in self.groups)
+
+    @property
+    def odd(self) -> int:
+        return sum(g.odd for g in self.groups)
