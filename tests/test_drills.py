@@ -1,5 +1,5 @@
 """A little of some drills; the whole of them: `python -m tests.drills.kills`, `tests.drills.races`, `tests.drills.disk_full`,
-`tests.drills.app_kills`, `tests.drills.shards`.
+`tests.drills.app_kills`, `tests.drills.shards`, `tests.drills.nodes`.
 
 `tests.drills.settings` runs in tests/ple_model/test_settings_drill.py, kills that are aimed in tests/ple_model/test_resume.py.
 """
@@ -22,6 +22,7 @@ from tests.drills.app_kills import Drill, cycle
 from tests.drills.card_file import FAULTS, write_card_file
 from tests.drills.kit import Outcome, Report
 from tests.drills.races import jobs
+from tests.drills.stages import WRONG, digest, judged
 from tests.drills.walk import Step, totals
 
 pytestmark = pytest.mark.slow
@@ -39,6 +40,20 @@ def test_a_case_that_is_not_good_makes_a_drill_fail(tmp_path: Path, monkeypatch:
     report = Report("races", 0).add(jobs(tmp_path, 1))
     assert [b.result for b in report.bad] == ["wrong"]
     assert Report("any", 0).add([Outcome("x", "refused"), Outcome("y", "right")]).bad == []
+
+
+def test_two_stages_that_came_to_nothing_do_not_agree_and_a_report_is_the_same_but_for_its_minute(tmp_path: Path) -> None:
+    assert digest([tmp_path / "nothing"]) == ""
+    nothing = f"{WRONG}: nothing was made"
+    assert [judged(nothing, nothing), judged("1 files a", "1 files a"), judged("1 files a", "1 files b")] == [
+        WRONG,
+        "right",
+        "other",
+    ]
+    for name, text in (("a", "made 2026-01-02 03:04 UTC"), ("b", "made 2026-01-02 09:09 UTC"), ("c", "made otherwise")):
+        (tmp_path / name).write_text(text)
+    one, same, other = (digest([tmp_path / name]) for name in "abc")
+    assert one == same != other
 
 
 class _App:

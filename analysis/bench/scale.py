@@ -100,9 +100,14 @@ class _Size:
         for old in (some, run):
             shutil.rmtree(old, ignore_errors=True)
         Dataset.open(dataset).extract(some, limit=TRAINED, seed=self.settings.seed)
-        short = [word for one in SHORT for word in ("--set", one)]
-        watch(("train", str(some), str(run), "--preset", "small", "--no-baselines", "--quiet", "--device", "cpu", *short))
+        watch(training(some, run))
         shutil.rmtree(some)
+
+
+def training(dataset: Path, run: Path) -> tuple[str, ...]:
+    """The command that makes the run, which is not measured."""
+    short = [word for one in SHORT for word in ("--set", one)]
+    return ("train", str(dataset), str(run), "--preset", "small", "--no-baselines", "--quiet", "--device", "cpu", *short)
 
 
 def _each(found: Mapping[int, Mapping[str, Watched]]) -> list[Row]:

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ple_model.engine.choose import ADDRESS
+from ple_model.engine.choose import ADDRESS, engine_name
 from ple_model.errors import UserError
+from ple_model.safe_paths import is_file
 from ple_model.storage.cache import CACHE, one_at_a_time, place_of
 from ple_model.storage.fetch import fetched
 from ple_model.storage.listing import FileList
@@ -28,8 +29,8 @@ from ple_model.storage.remote import Remote, open_remote
 from ple_model.storage.url import AtUrl
 from ple_model.ticker import counter
 
-MADE = "made"
-"""A file beside a result: it is whole and waits to be put in its place."""
+WHOLE = ("events.json", "dataset.json")
+"""What folders that commands make hold once they are whole."""
 
 
 @contextmanager
@@ -41,14 +42,13 @@ def at_hand(arguments: argparse.Namespace) -> Iterator[argparse.Namespace]:
     paths: dict[str, Path] = {}
     try:
         with ExitStack() as open_places:
-            results = [_Result(p) for p in places.values() if p.written]
+            for name, place in places.items():
+                if place.written:  # first: whether it may be written is known before anything is copied
+                    paths[name] = open_places.enter_context(_Result(place).made_here())
             for name, place in places.items():
                 if not place.written:
                     shown = counter(f"files of {place.url}", quiet=bool(getattr(arguments, "quiet", False)))
                     paths[name] = open_places.enter_context(fetched(place, shown))
-            for result in results:  # last: nothing is said to be written while copies are made
-                name = next(n for n, p in places.items() if p is result.place)
-                paths[name] = open_places.enter_context(result.made_here())
             urls = {str(path): places[name].url for name, path in paths.items()}
             with redirect_stdout(_NamingUrls(sys.stdout, urls)), redirect_stderr(_NamingUrls(sys.stderr, urls)):
                 yield argparse.Namespace(**{**vars(arguments), **paths})
@@ -84,8 +84,9 @@ class _NamingUrls(io.TextIOBase):
 
 
 def _require_shared(arguments: argparse.Namespace, places: Mapping[str, AtUrl]) -> None:
-    cluster = getattr(arguments, "address", None) or (hasattr(arguments, "address") and os.environ.get(ADDRESS))
-    if cluster and not os.environ.get(CACHE):
+    if not hasattr(arguments, "engine") or engine_name(arguments.engine, arguments.address) != "ray":
+        return
+    if (arguments.address or os.environ.get(ADDRESS)) and not os.environ.get(CACHE):
         first = next(iter(places.values())).url
         raise UserError(f"{first}: set {CACHE} to a folder that all machines of the cluster share: copies of URLs lie there")
 
@@ -103,9 +104,9 @@ class _Result:
         here = place_of(url, "made")
         with one_at_a_time(here, f"{url}: another command of this machine makes it"):
             local = here / self.place.name
-            if (here / MADE).exists():
+            if is_file(local) or any(is_file(local / name) for name in WHOLE):
                 raise UserError(
-                    f"{url}: what an earlier command made could not be put there and waits in {here}: `ple copy` puts it there;"
+                    f"{url}: what an earlier command made was not put there and waits in {here}: `ple copy` puts it there;"
                     " remove that folder to make it anew"
                 )
             remote = open_remote(url)
@@ -115,7 +116,6 @@ class _Result:
                     self._put(here, local, remote, listed)
 
     def _put(self, here: Path, local: Path, remote: Remote, listed: FileList) -> None:
-        (here / MADE).touch()
         try:
             if self.place.kind == "folder":
                 put_folder(local, remote, listed, counter(f"files to {remote.url}"))

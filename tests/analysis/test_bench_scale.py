@@ -10,6 +10,8 @@ import pytest
 from analysis.bench import scale
 from analysis.bench.watched import Watched, watch
 from ple_model.bench.measure import Settings
+from ple_model.cli import build_parser, gather
+from ple_model.config import load_config
 from ple_model.errors import UserError
 
 
@@ -36,10 +38,14 @@ def test_what_was_measured_is_kept_and_growth_is_that_of_the_largest_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, int]] = []
+    parser = build_parser(gather())
+    parser.parse_args(scale.training(tmp_path, tmp_path / "run"))
+    load_config("small", overrides=list(scale.SHORT))
     kills = [("predict", 200)]
 
     def planted(words: Sequence[str], good: Sequence[int] = (0,)) -> Watched:
         size = int(next(p for w in words for p in Path(w).parts if p.startswith("customers-")).removeprefix("customers-"))
+        parser.parse_args(words)
         asked.append((words[0], size))
         if asked[-1] in kills:
             kills.clear()

@@ -115,7 +115,12 @@ def begin(stage: Stage, to: Path, *engine: str) -> subprocess.Popen[str]:
 
 def end(stage: Stage, to: Path, begun: subprocess.Popen[str]) -> str:
     """What it came to; `WRONG` and why where that is nothing."""
-    _, errors = begun.communicate(timeout=LIMIT_S)
+    try:
+        _, errors = begun.communicate(timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        begun.kill()  # whoever works for it ends with it
+        begun.communicate()
+        return f"{WRONG}: not ended within {LIMIT_S} s"
     if begun.returncode not in (0, 1):
         return f"{WRONG}, exit {begun.returncode}: {errors[-300:]}"
     return stage.outcome(to) or f"{WRONG}: nothing was made"

@@ -184,3 +184,10 @@ def test_quick_sizes_are_the_small_ones() -> None:
 def test_what_only_one_benchmark_reads_is_refused_by_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "scan", "--run", str(tmp_path), "--method", "random"]) == 2
     assert "--run, --method: read by `ple bench reasons` alone, not by scan" in capsys.readouterr().err
+
+
+def test_several_sizes_are_of_one_benchmark_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "scan", "--customers", "10,20"]) == 2
+    assert "--customers: several numbers are read by `ple bench scale` alone" in capsys.readouterr().err
+    assert main(["bench", "scale", "--customers", "10,x"]) == 2
+    assert "'x' is not valid, it must be a whole number" in capsys.readouterr().err
