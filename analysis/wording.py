@@ -10,8 +10,6 @@ from ple_model.tasks import TASKS
 
 OPAQUE = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn")
 """Parts whose single columns say nothing to a reviewer: they are given as one reason."""
-FIRST_SYLLABLE, LAST_SYLLABLE, FINALS = 0xAC00, 0xD7A3, 28
-"""Hangul syllables in Unicode: every 28th has no final consonant."""
 
 
 def quantity(value: float, unit: str, language: Language = "en", *, signed: bool = False) -> str:
@@ -65,14 +63,6 @@ def task_title(task: str, language: Language = "en") -> str:
 def given_title(task: str, title: str) -> str:
     """The title, where it is a label's own and not the task's; else empty."""
     return "" if task not in TASKS or title == TASKS[task].title else title
-
-
-def particle(word: str, with_final: str, without: str) -> str:
-    """The Korean particle that fits the last syllable of `word`."""
-    last = word[-1] if word else ""
-    if last and FIRST_SYLLABLE <= ord(last) <= LAST_SYLLABLE:
-        return with_final if (ord(last) - FIRST_SYLLABLE) % FINALS else without
-    return f"{with_final}({without})"
 
 
 def statement(sentence: str, language: str = "en") -> str:

@@ -57,6 +57,13 @@ def is_money(unit: str) -> bool:
     return unit == UNKNOWN or (len(unit) == 3 and unit.isascii() and unit.isupper() and unit in currencies())
 
 
+def decimals_of(unit: str) -> int:
+    """How many decimals an amount in this unit is written with."""
+    from babel.numbers import get_currency_precision  # late: babel
+
+    return get_currency_precision(unit) if unit not in (UNKNOWN, "") else 2
+
+
 def money(value: float, unit: str, language: Language = "en", *, signed: bool = False) -> str:
     """An amount as text: `$1,234.50`, `₩1,234`; the grouped number alone where the currency is not known. `signed`: with a plus
     where it is more than nothing, for differences."""

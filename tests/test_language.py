@@ -23,6 +23,7 @@ DATA = frozenset(
         "currencies",
         "guess_roles",
         "header_words",
+        "particles",
         "read_dates",
         "read_numbers",
         "status_words",

@@ -26,8 +26,10 @@ from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
 from analysis.explain.origin.told import Columns
-from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons, sums
+from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons
+from analysis.explain.row_mark import row_digest
 from analysis.explain.source_columns import by_source
+from analysis.explain.subjects import fact_sums
 from analysis.i18n import phrase
 from analysis.results.explanation import Explanation  # fmt: skip
 from analysis.results.explanation_parts import (  # fmt: skip
@@ -108,8 +110,8 @@ class Assembly:
         told_by = partial(
             reasons, sources, groups, subject, teller=teller, alike=teller.alike, beside=teller.beside, cell=teller.cell
         )
-        told, size = sums(sources, groups, teller.alike)
-        held = barred.split(path.fields, found.values, path.fields, size)[1]
+        facts = fact_sums(sources, groups, teller.alike)
+        held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
         expert_names, experts = e.of_experts(encoded, score)
         return Explanation(
@@ -146,9 +148,11 @@ class Assembly:
             faithfulness=self._faithfulness(path, score, found, whole, tested),
             counterfactual=self._counterfactual(path, score, found.gradients, teller.columns, names, barred.columns),
             absent=_absent(path.absent, model.context.own is not None),
-            audit=self._audit(found.nodes, experts.nodes),
-            size=size,
-            told=told,
+            audit=self._audit(found.nodes, experts.nodes) | {"customer_row": row_digest(inputs)},
+            size=facts.size,
+            told=facts.told,
+            counts=facts.counts,
+            subjects=facts.subjects,
             barred=held,
             fallback=self._fallback(output),
         )

@@ -16,8 +16,9 @@ from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, level, ne
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import phrase
 from analysis.naming import said_name
+from analysis.particles import particle
 from analysis.results.explanation_parts import FeatureContribution, Reason
-from analysis.wording import OPAQUE, is_field, particle, plain_quantity, quantity, task_title, title
+from analysis.wording import OPAQUE, is_field, plain_quantity, quantity, task_title, title
 from ple_model.numerals import LANGUAGES, Language
 from ple_model.schema import FeatureSchema
 
@@ -109,12 +110,6 @@ def reasons(
             candidates.append((abs(value), partial(of_topic, topic, members, value, subject, teller)))
     candidates.sort(key=lambda c: -c[0])
     return tuple(make() for size, make in candidates[:limit] if size >= LEAST * candidates[0][0])
-
-
-def sums(features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike) -> tuple[float, float]:
-    """(sum, sum of absolute values) over all that `reasons` chooses from."""
-    values = [v for *_, v in merged(features, alike)] + [v for _, v in topics(groups).values()]
-    return float(sum(values)), float(sum(map(abs, values)))
 
 
 def merged(

@@ -10,6 +10,7 @@ from analysis.i18n import section
 from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Contribution
+from analysis.review.certainty import checks_said, level_of
 from analysis.wording import given_title, quantity, statement, task_title, title
 from ple_model.numerals import Language
 from ple_model.presence import plain_name
@@ -24,9 +25,8 @@ def to_html(found: Explanation, language: Language = "en") -> str:
     sections = [
         f"<h1>{_e(w['why'])}</h1>",
         f"<p>{_e(found.customer_id)} · {_e(found.cutoff)} · {_e(found.segment)} · {_e(aim)}</p>",
-        _badge(found, language) if found.unskilled else "",
+        _badge(found, language),
         _key(found, language, w),
-        "" if found.unskilled else _badge(found, language),
         _reasons(found, language, w),
         _offers(found, language, w),
         _section(w["groups"], _bars(found, language, [(g.named(language), g) for g in found.groups[:12]])),
@@ -65,10 +65,12 @@ def _key(found: Explanation, language: Language, w: dict[str, str]) -> str:
 
 
 def _badge(found: Explanation, language: Language) -> str:
-    if said := found.meaningless(language):
-        return f'<p><span class="badge withheld">{_e(said)}</span></p>'
-    f = found.faithfulness
-    return f'<p><span class="badge {f.level}">{_e(f.verdict_ko if language == "ko" else f.verdict_en)}</span></p>'
+    """Why a person must decide, then what was checked: nothing green beside it."""
+    said = found.person_said(language)
+    act = f'<p><span class="badge withheld">{_e(said)}</span></p>' if said else ""
+    if found.unskilled:
+        return act
+    return f'{act}<p><span class="badge {level_of(found)}">{_e(checks_said(found, language))}</span></p>'
 
 
 def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:

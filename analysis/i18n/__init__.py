@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from analysis.particles import with_particles
+
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in tree.items():
@@ -36,4 +38,5 @@ def section(name: str, language: str) -> dict[str, str]:
 
 def phrase(key: str, language: str, /, **values: object) -> str:
     """The analysis' string of `key` with its values filled in; `KeyError` for an unknown key."""
-    return catalogue(language)[key].format(**values)
+    text = catalogue(language)[key].format(**values)
+    return with_particles(text) if language == "ko" else text

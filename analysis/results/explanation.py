@@ -23,6 +23,7 @@ from analysis.results.explanation_parts import (
     Reason,
     Similar,
     Standing,
+    SubjectWeight,
     TaskPrediction,
     TransferStep,
 )
@@ -36,7 +37,11 @@ ScoreUnit = Literal["probability", "value"]
 LITTLE = 0.01
 """A smaller share of everything that moved the prediction is said to have had next to no effect: the least a reason is worth
 beside the strongest (`analysis.explain.reasons.LEAST`)."""
-REASONS = ("reasons", "against", "groups", "features", "experts", "concepts", "transfer")
+UNCHANGEABLE = ("life_stage",)
+"""Tasks whose answer is nothing that a change of facts should turn: what somebody is."""
+Ground = Literal["", "skill", "dormant", "uncertain", "check"]
+"""Why a person must decide."""
+REASONS = ("reasons", "against", "subjects", "groups", "features", "experts", "concepts", "transfer")
 """What of an explanation says why."""
 
 
@@ -99,6 +104,10 @@ class Explanation:
     weight is a share of."""
     told: float = field(default=0.0, kw_only=True)
     """Their signed sum: with what is barred it adds up to prediction - typical within the gap that the checks allow."""
+    counts: tuple[int, int] = field(default=(0, 0), kw_only=True)
+    """How many of those facts raised the prediction, and how many lowered it."""
+    subjects: tuple[SubjectWeight, ...] = field(default=(), kw_only=True)
+    """The same facts by subject, greatest first: they add up to `told` and `size`."""
     barred: Barred | None = field(default=None, kw_only=True)
     """None where the model reads nothing that is barred."""
     fallback: Fallback | None = field(default=None, kw_only=True)
@@ -110,6 +119,33 @@ class Explanation:
     def unskilled(self) -> bool:
         """The task is not predicted better than by its average: no reason for a prediction means anything."""
         return self.skill is not None and self.skill.has_skill is False
+
+    @property
+    def person_because(self) -> Ground:
+        """Why a person must decide: the one ground that weighs most, empty for none that is known. Without skill no number
+        means anything; then who did nothing for a year, or is among the most uncertain, is unlike those whom the model
+        knows; then there may be no reason that can be shown."""
+        if self.unskilled:
+            return "skill"
+        if self.dormant:
+            return "dormant"
+        if self.fallback is not None and self.fallback.marked:
+            return "uncertain"
+        return "check" if self.faithfulness.withheld else ""
+
+    def ground_said(self, language: Language) -> str:
+        """The ground in one sentence; empty where none is known."""
+        if not self.person_because:
+            return ""
+        if self.person_because == "skill":
+            return self.meaningless(language)
+        part = "" if self.fallback is None else share(self.fallback.share)
+        return phrase(f"person.{self.person_because}", language, share=part)
+
+    def person_said(self, language: Language) -> str:
+        """That nobody may act on this alone, with the ground; empty where none is known."""
+        ground = self.ground_said(language)
+        return phrase("person.act", language, ground=ground) if ground else ""
 
     @property
     def first_choice(self) -> Offer | None:
@@ -126,22 +162,35 @@ class Explanation:
         size = self.size + (0.0 if self.barred is None else self.barred.size)
         return abs(reason.contribution) / size if size > 0 else 0.0
 
+    def unchanged_said(self, language: Language) -> str:
+        """Why no change is looked for: an age is nothing to change, and a number has no line at which it would turn. Empty
+        where one is."""
+        if self.task in UNCHANGEABLE:
+            return phrase("counterfactual.fixed", language)
+        return phrase("counterfactual.no_line", language) if self.score_unit == "value" else ""
+
     def change_said(self, language: Language) -> str:
-        """What would have to differ, in one sentence, with how plausible that is; or that there is nothing."""
+        """What would have to differ and what the answer would be then; or that nothing was found, with what was tried."""
         c = self.counterfactual
+        if said := self.unchanged_said(language):
+            return said
         if c is None:
             return phrase("counterfactual.nobody", language)
         if not c.flips:
-            return phrase("counterfactual.none", language)
+            return phrase("counterfactual.none", language, tried=f"{c.tried:,}")
         own, label = said_name(self.target_name, language), said_name(c.label_after, language)
         facts = phrase("counterfactual.joint", language).join(x.said(language) for x in c.changes)
         before, after = self.shown(c.before, language), self.shown(c.after, language)
-        key = "class" if c.label_after else "number"
-        said = [phrase(f"counterfactual.{key}", language, facts=facts, own=own, label=label, before=before, after=after)]
-        if c.nearness is not None:
-            said.append(phrase("counterfactual.near", language, share=share(c.nearness)))
-        said.append(phrase("counterfactual.again" if c.rechecked else "counterfactual.stays", language))
-        return " ".join(said)
+        values = {"facts": facts, "own": own, "label": label, "before": before, "after": after}
+        if c.label_after and c.value_after is not None:
+            said = phrase("counterfactual.first", language, **values, first=self.shown(c.value_after, language))
+        elif c.label_after:
+            said = phrase("counterfactual.class", language, **values)
+        else:
+            side = "counterfactual.above" if c.after >= self.population else "counterfactual.below"
+            said = phrase(side, language, **values, population=self.shown(self.population, language))
+        alike = phrase("counterfactual.near", language) if c.nearness is not None else ""
+        return " ".join(filter(None, (said, alike)))
 
     def barred_said(self, language: Language) -> str:
         """Whether what may not be a reason mattered, and how much; empty where the model reads nothing of the kind, or where
@@ -199,6 +248,7 @@ class Explanation:
         found["withheld"] = self.withheld
         found["withheld_because"] = None if not self.withheld else "skill" if self.unskilled and not self.anyway else "check"
         found["warning"] = self.meaningless() or None
+        found["person_because"] = self.person_because or None
         if found["withheld_because"] == "skill":
             found |= {part: [] for part in REASONS} | {"counterfactual": None}
         return found
@@ -212,7 +262,7 @@ class Explanation:
         verdict = self.faithfulness.verdict_ko if ko else self.faithfulness.verdict_en
         warning = self.meaningless(language)
         typical = f"{words['typical']} {self.shown(self.typical, language)}"
-        lines = [warning] if warning and not self.withheld else []
+        lines = [said] if (said := self.person_said(language)) else []
         lines += [self.headline(language), typical if warning else f"{typical}; {verdict}"]
         if self.statistic:
             lines.append(words[self.statistic])

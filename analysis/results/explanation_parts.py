@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from analysis.i18n import phrase
+from analysis.i18n import catalogue, phrase
 from analysis.naming import said_name
 from analysis.wording import module_title, plain_quantity, quantity, statement, title
 from ple_model.numerals import Language, percent
@@ -70,6 +70,24 @@ class Contribution:
         if self.kind == "barred":
             return phrase("barred.title", language)
         return module_title(self.key, language) if self.kind in ("expert", "hmm", "cluster", "direct") else self.title
+
+
+@dataclass(frozen=True)
+class SubjectWeight:
+    """What all facts of one subject did to the prediction, in its unit: `raised` >= 0, `lowered` <= 0."""
+
+    key: str
+    raised: float
+    lowered: float
+
+    @property
+    def size(self) -> float:
+        """Both ways together, which its weight is a share of."""
+        return self.raised - self.lowered
+
+    def named(self, language: Language) -> str:
+        """For a reviewer; of a part of somebody's own table, its name."""
+        return catalogue(language).get(f"subject.{self.key}") or title(self.key, language)
 
 
 @dataclass(frozen=True)
@@ -252,3 +270,7 @@ class Counterfactual:
     in the parts of the input that are touched."""
     rechecked: bool = field(default=False, kw_only=True)
     """The customer's cluster was computed again from the changed columns."""
+    value_after: float | None = field(default=None, kw_only=True)
+    """Probability of the class that would come first."""
+    tried: int = field(default=0, kw_only=True)
+    """How many combinations of facts were put to the model."""

@@ -1,6 +1,7 @@
 """What the report for review consists of, as values that HTML and PDF are both made from: they cannot say different things.
 
-A report is two pages: the explanation with the fields that a person fills, and the checklist of what laws ask for.
+A report is three pages: the explanation; the data it rests on with the fields that a person fills; and what laws ask for, with
+the technical identity. What must be known before anything is done with the answer stands first (`ReviewReport.act`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,14 @@ class ReviewBlock:
     """The columns beside the first are numbers, which stand right."""
     words: tuple[int, ...] = ()
     """Those of them that are words nonetheless."""
+    heads: tuple[int, ...] = ()
+    """Rows of a table that are small headings over those below them."""
+    lead: str = ""
+    """What must be known before the rows are read; it stands above them."""
+    tall: tuple[int, ...] = ()
+    """Fields of a form with room for several lines."""
+    key: str = ""
+    """By what a page finds the block."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,9 @@ class RunFacts:
     """Rows that the model learned from."""
     cutoffs: tuple[str, ...]
     """Of the rows in the run's sample that the model learned from."""
-    horizon_days: Mapping[str, int]
-    """Days from the cut-off on that a task's label looks at, for the tasks whose label looks as far as the dataset says."""
+    periods: Mapping[str, tuple[int, int]]
+    """First and last day after the cut-off's own that a task's label looks at (0: that day), for the tasks of which the dataset
+    says it."""
     window_days: int | None
     """Days before the cut-off that activity is counted over; None for a table of one's own columns."""
     generated: bool
@@ -65,17 +75,30 @@ class ReviewReport:
     title: str
     customer: str
     masked: bool
+    act: str
+    """Why nobody may act on the answer alone: a person must decide. Empty where nothing of the kind is known."""
+    made_up: str
+    """That the data is synthetic; empty where it is not."""
     answer: str
-    """The decision with its number."""
+    """The answer with its number."""
+    meaning: str
+    """What the number means, as a sentence."""
     against: str
     """What the number is held against."""
     level: Level
+    """Of `verdict`: never `ok` beside `act`."""
     verdict: str
-    """How far the explanation may be trusted, in one sentence."""
+    """Which checks the calculation of the explanation passed, in one sentence."""
     first: tuple[ReviewBlock, ...]
     second_title: str
     second: tuple[ReviewBlock, ...]
+    third_title: str
+    third: tuple[ReviewBlock, ...]
     footer: str
+
+    def block(self, key: str) -> ReviewBlock:
+        """The block of this key; `StopIteration` for one that no report has."""
+        return next(b for b in (*self.first, *self.second, *self.third) if b.key == key)
 
     def digest(self) -> str:
         """sha256 over the contents, whatever they are printed on."""

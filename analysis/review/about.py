@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from analysis.results.review import RunFacts
 from ple_model.data.features.column import HISTORY_DAYS
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 AHEAD, OWN = ("$horizon_days", "label_buys"), "$response_days"
 """By what the SQL of a label says that it looks as far ahead as the dataset's horizon, and by what that it does not: other
 labels look as far as their own question says (`ple_model.tasks.record`)."""
+OWN_WINDOWS = {"churn": ("", "active_days"), "retention": ("retention_from", "retention_to"), "timing": ("", "timing_days")}
+"""Tasks whose label looks at days of its own: the settings of labels that say its first day (empty: the cut-off's) and last."""
 GENERATED = "Generated data: no person behind it."
 """The note that the synthetic bank leaves in a dataset."""
 
@@ -25,7 +28,7 @@ def run_facts(run: Run) -> RunFacts:
     """`UserError` for a run whose manifest is damaged; a run without a sample says less."""
     m, own = run.manifest, run.context().own is not None
     cutoffs: tuple[str, ...] = ()
-    horizons: dict[str, int] = {}
+    periods: dict[str, tuple[int, int]] = {}
     generated = False
     try:
         data = run.sample().manifest
@@ -33,9 +36,7 @@ def run_facts(run: Run) -> RunFacts:
         data = None
     if data is not None:
         cutoffs = _learned_at(run.sample())
-        days = data.settings.get("horizon_days")
-        if isinstance(days, int) and not own:
-            horizons = dict.fromkeys(ahead(), days)
+        periods = {} if own else periods_of(data.settings)
         generated = GENERATED in data.notes
     return RunFacts(
         run=run.name,
@@ -44,7 +45,7 @@ def run_facts(run: Run) -> RunFacts:
         data=m.data.name,
         rows=m.data.rows.get("train", 0),
         cutoffs=cutoffs,
-        horizon_days=horizons,
+        periods=periods,
         window_days=None if own else HISTORY_DAYS,
         generated=generated,
     )
@@ -60,3 +61,17 @@ def _learned_at(data: Dataset) -> tuple[str, ...]:
 def ahead() -> tuple[str, ...]:
     """Tasks whose label looks as far ahead as the dataset's horizon."""
     return tuple(t for t, s in TASKS.items() if OWN not in s.label and any(word in s.label for word in AHEAD))
+
+
+def periods_of(settings: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """task -> (first, last) day after the cut-off's own that its label looks at, by the settings of a dataset's build."""
+    found, days = {}, settings.get("horizon_days")
+    if isinstance(days, int) and days > 0:
+        found = dict.fromkeys(ahead(), (0, days - 1))
+    labels = settings.get("labels")
+    own = labels if isinstance(labels, Mapping) else {}
+    for task, (first, last) in OWN_WINDOWS.items():
+        start, end = own.get(first, 1) if first else 1, own.get(last)
+        if task in TASKS and isinstance(start, int) and isinstance(end, int) and 1 <= start <= end:
+            found[task] = (start - 1, end - 1)
+    return found

@@ -53,14 +53,20 @@ DEMANDS = (
 
 
 def checklist(found: Explanation, language: Language, *, recorded: bool = False) -> tuple[ReviewBlock, ...]:
-    """One table a law: what it asks for, who fills it, and where it stands. `recorded`: the report is noted in an audit
-    record."""
+    """One table, a heading a law: what it asks for, who fills it, and where it stands. `recorded`: the report is noted in an
+    audit record."""
     w = section("checklist", language)
+    rows: list[tuple[str, ...]] = []
+    heads: list[int] = []
+    for law in LAWS:
+        heads.append(len(rows))
+        rows.append((w[law], "", ""))
+        rows += [_row(d, found, w, recorded) for d in DEMANDS if d.law == law]
     head = (w["asks"], w["by"], w["where"])
-    blocks = [
-        ReviewBlock(w[law], "table", tuple(_row(d, found, w, recorded) for d in DEMANDS if d.law == law), head) for law in LAWS
-    ]
-    return (*blocks, ReviewBlock(w["advice_heading"], "lines", ((w["advice"],),)))
+    return (
+        ReviewBlock("", "table", tuple(rows), head, heads=tuple(heads), key="laws"),
+        ReviewBlock(w["advice_heading"], "lines", ((w["advice"],),), key="advice"),
+    )
 
 
 def _row(demand: Demand, found: Explanation, w: dict[str, str], recorded: bool) -> tuple[str, str, str]:

@@ -1,4 +1,5 @@
-"""One explanation as the report for review: what was decided and why, how sure it is, on what it rests, and what a person adds.
+"""One explanation as the report for review: what was answered and why, how sure it is, on what it rests, and what a person
+adds.
 
 Every number comes from the `Explanation` that the page shows, in the same words (`Explanation.shown`, `quantity`).
 """
@@ -6,27 +7,36 @@ Every number comes from the `Explanation` that the page shows, in the same words
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from analysis.explain.origin.told import sentence_said
+from analysis.explain.origin.told import sentence_said, topic_of
 from analysis.i18n import section
-from analysis.naming import said_name
+from analysis.particles import with_particles
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import Reason
 from analysis.results.review import ReviewBlock, ReviewReport, RunFacts
+from analysis.review.answer import Period, against, answer, label_said, made_at, meaning, period_said, report_title
+from analysis.review.barred_facts import barred_names
+from analysis.review.certainty import checks_said, level_of, limits_block, raw_rows
 from analysis.review.checklist import checklist
-from analysis.wording import given_title, plain_quantity, task_title, title
-from ple_model.barred_words import BARRED_KINDS
+from analysis.review.weights import reasons_block, subjects_block, withheld_block
+from analysis.wording import plain_quantity, title
 from ple_model.fields import NO_CUTOFF
-from ple_model.numerals import Language, percent, share, statistic
+from ple_model.numerals import Language, percent
 from ple_model.presence import plain_name
 from ple_model.tasks import TASKS
 
 NAMED = 8
 """Inputs that a customer lacks by name; of more it says how many."""
-RARE = 0.05
-"""Below this probability people are counted in thousands, so that a whole number of them says enough."""
 DIGITS = 16
 """Digits of a fingerprint in print: as many as tell two runs apart; the audit record has all of them."""
+FAMILY_TITLES = {"shape": "tda_features", "cluster": "cluster_probs"}
+"""Inputs that are made of one thing are named once, by this one."""
+FORM = (
+    "reviewer", "reviewed_on", "role", "outcome", "own_reasons", "notes", "objection", "human", "refusal", "correction",
+    "corrected", "recalculated", "new_result", "answered", "signature",
+)  # fmt: skip
+TALL = ("own_reasons", "notes", "signature")
+"""Fields with room for several lines."""
 
 
 def review(
@@ -35,59 +45,56 @@ def review(
     """The report. `customer`: what stands for the customer in it, a mask; None: the id itself. `record`: where the audit record
     is kept that this report is noted in; None: in none."""
     w = section("review", language)
-    name = given_title(found.task, found.title) or task_title(found.task, language) or found.title
-    result = f"{name}: {said_name(found.target_name, language)}" if found.target_name else name
-    if (first := found.first_choice) is not None:
-        result = w["asked_about"].format(
-            result=result, first=said_name(first.name, language), share=found.shown(first.probability, language)
-        )
-    f = found.faithfulness
-    verdict = found.meaningless(language) or (f.verdict_ko if language == "ko" else f.verdict_en)
+    period = Period.of(found, about)
+    footer = w["footer" if record is not None else "footer_unrecorded"]
     return ReviewReport(
         language=language,
-        title=w["title"],
+        title=report_title(found, language),
         customer=found.customer_id if customer is None else customer,
         masked=customer is not None,
-        answer=f"{result} – {found.shown(found.prediction, language)}",
-        against=w["against"].format(
-            typical=found.shown(found.typical, language), population=found.shown(found.population, language)
-        ),
-        level="withheld" if found.unskilled else f.level,
-        verdict=verdict,
+        act=found.person_said(language),
+        made_up=w["generated"] if about.generated else "",
+        answer=answer(found, period, language),
+        meaning=meaning(found, period, language),
+        against=against(found, language),
+        level=level_of(found),
+        verdict=checks_said(found, language),
         first=(
-            _decision(found, about, language, w, customer),
-            _reasons(found, language, w),
+            _decision(found, period, language, w, customer),
+            *_why(found, language, w),
             _change(found, language, w),
-            _limits(found, language, w),
-            _data(found, about, language, w),
-            _form(w),
+            limits_block(found, language, w),
         ),
-        second_title=w["checklist"],
-        second=checklist(found, language, recorded=record is not None),
-        footer=w["footer" if record is not None else "footer_unrecorded"].format(
-            release=found.audit.get("version", ""), place=record
-        ),
+        second_title=w["second_title"],
+        second=(_data(found, about, language, w), _form(found, w)),
+        third_title=w["checklist"],
+        third=(*checklist(found, language, recorded=record is not None), _technical(found, about, language, w)),
+        footer=footer.format(release=found.audit.get("version", ""), place="" if record is None else Path(record).name),
     )
 
 
-def _decision(found: Explanation, about: RunFacts, language: Language, w: dict[str, str], customer: str | None) -> ReviewBlock:
+def _decision(
+    found: Explanation, period: Period | None, language: Language, w: dict[str, str], customer: str | None
+) -> ReviewBlock:
     spec = TASKS.get(found.task)
     question = (spec.question_ko if language == "ko" else "") if spec is not None else ""
-    asked = question or found.question
-    if found.task in about.horizon_days:
-        asked = f"{asked} {w['horizon'].format(days=about.horizon_days[found.task])}"
+    made, day = made_at(found, language)
     rows = [
         (w["customer"], found.customer_id if customer is None else w["masked"].format(mask=customer)),
         (w["as_of"], w["table"] if found.cutoff == NO_CUTOFF else found.cutoff),
-        (w["made"], str(found.audit.get("made", ""))[:16].replace("T", " ") + " UTC"),
-        (w["asked"], asked),
-        *_alternative(found, language, w),
-        (w["number"], _reading(found, language, w)),
+        (w["asked"], question or found.question),
     ]
+    if period is not None:
+        rows.append((w["period"], period_said(period, day, language)))
+    rows += _alternative(found, language, w)
     others = [o for o in found.offers if o.index != found.target][:3]
     if others and found.first_choice is None:
-        rows.append((w["next"], ", ".join(f"{said_name(o.name, language)} {percent(o.probability)}" for o in others)))
-    return ReviewBlock(w["decision"], "facts", tuple(rows))
+        said = ", ".join(f"{label_said(o.name, found, language)} {percent(o.probability)}" for o in others)
+        left = 1.0 - found.prediction - sum(o.probability for o in others)
+        more = w["next_rest"].format(share=percent(left)) if left >= 5e-4 else ""
+        rows.append((w["next"], said + more))
+    rows.append((w["made"], made))
+    return ReviewBlock(w["decision"], "facts", tuple(rows), key="decision")
 
 
 def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> list[tuple[str, str]]:
@@ -95,64 +102,21 @@ def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> l
     first = found.first_choice
     if first is None:
         return []
-    chosen = f"{said_name(first.name, language)} {percent(first.probability)}"
-    return [(w["first_choice"], chosen), (w["about_class"], said_name(found.target_name, language))]
+    chosen = f"{label_said(first.name, found, language)} {percent(first.probability)}"
+    return [(w["first_choice"], chosen), (w["about_class"], label_said(found.target_name, found, language))]
 
 
-def _reading(found: Explanation, language: Language, w: dict[str, str]) -> str:
-    """What the number means, in words that need no model."""
-    if found.score_unit != "probability":
-        return w.get(found.statistic, "") or w["value"].format(value=found.shown(found.prediction, language))
-    own = next((p for p in found.predictions if p.task == found.task), None)
-    key = "frequency" if own is not None and own.calibrated else "uncalibrated"
-    of = 100 if found.prediction >= RARE else 1000
-    return w[key].format(of=f"{of:,}", n=f"{of * found.prediction:.0f}")
-
-
-def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
+def _why(found: Explanation, language: Language, w: dict[str, str]) -> tuple[ReviewBlock, ...]:
     if found.withheld:
-        said = w["withheld_skill"] if found.unskilled else w["withheld_check"]
-        return ReviewBlock(w["reasons"], "lines", ((said,),))
-    told = (*found.reasons, *found.against)
-    rows = [_reason(found, r, language) for r in told]
-    rest = found.told - sum(r.contribution for r in told)
-    barred = found.barred
-    left = 1.0 - sum(map(found.weight, told)) - (0.0 if barred is None else barred.share)
-    rows.append((w["rest"], _signed(found, rest, language), share(max(left, 0.0))))
-    gap = found.difference - found.told - (0.0 if barred is None else barred.value)
-    if barred is not None:
-        names = ", ".join(barred.named(language))
-        rows.append((w["barred"].format(names=names), _signed(found, barred.value, language), share(barred.share)))
-    if _signed(found, gap, language) != _signed(found, 0.0, language):
-        rows.append((w["gap"], _signed(found, gap, language), ""))
-    rows.append((w["total"], _signed(found, found.difference, language), "100%"))
-    note = " ".join(filter(None, (w["weights"], found.similar_said(language))))
-    return ReviewBlock(w["reasons"], "table", tuple(rows), (w["reason"], w["effect"], w["weight"]), note, bold=1, numbers=True)
-
-
-def _reason(found: Explanation, r: Reason, language: Language) -> tuple[str, str, str]:
-    return (
-        r.ko if language == "ko" else r.en,
-        _signed(found, r.contribution, language),
-        share(found.weight(r)),
-    )
-
-
-def _signed(found: Explanation, value: float, language: Language) -> str:
-    if found.score_unit == "probability":
-        points = 0.0 if abs(value) < 5e-4 else 100 * value
-        return f"{points:+.1f}" if points else "0.0"
-    return found.shown(value, language, signed=True)
+        return (withheld_block(found, w),)
+    return reasons_block(found, language, w), subjects_block(found, language, w)
 
 
 def _change(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     c = found.counterfactual
-    if found.withheld:
-        return ReviewBlock(w["change"], "lines", ((w["no_change"],),))
-    if c is None or not c.flips:
-        return ReviewBlock(w["change"], "lines", ((found.change_said(language),),))
-    if not c.label_after and found.shown(c.before, language) == found.shown(c.after, language):
-        return ReviewBlock(w["change"], "lines", ((w["unmoved"].format(value=found.shown(c.after, language)),),))
+    said = _no_change(found, language, w)
+    if said or c is None:
+        return ReviewBlock(w["change"], "lines", tuple((text,) for text in (said, w["correctable"]) if text), key="change")
     rows = tuple(
         (
             sentence_said(x.sentence_ko if language == "ko" else x.sentence_en, language),
@@ -162,41 +126,21 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Review
         for x in c.changes
     )
     note = f"{found.change_said(language)} {w['change_note']}"
-    return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), note, numbers=True)
+    return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), note, numbers=True, key="change")
 
 
-def _limits(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
-    rows = [(w["trust"], found.meaningless(language) or _verdict(found, language)), (w["skill"], _skill(found, w))]
-    own = next((p for p in found.predictions if p.task == found.task), None)
-    if own is not None and own.uncertainty is not None:
-        key = "epistemic" if own.kind == "regression" else "vacuity"
-        said = w[key].format(value=statistic(own.uncertainty))
-        rank = "" if own.rank is None else " " + w["rank"].format(share=share(own.rank))
-        rows.append((w["uncertainty"], f"{said}{rank}"))
-    rows.append((w["fallback"], _fallback(found, w)))
-    said = " ".join(filter(None, (w["no_causes"], w["dormant"] if found.dormant else "")))
-    rows.append((w["remember"], said))
-    return ReviewBlock(w["limits"], "facts", tuple(rows))
-
-
-def _verdict(found: Explanation, language: Language) -> str:
-    return found.faithfulness.verdict_ko if language == "ko" else found.faithfulness.verdict_en
-
-
-def _skill(found: Explanation, w: dict[str, str]) -> str:
-    s = found.skill
-    if s is None:
-        return w["skill_unknown"]
-    key = {True: "skill_yes", False: "skill_no", None: "skill_open"}[s.has_skill]
-    return w[key].format(value=f"{s.value:.3f}", low=f"{s.low:.3f}", high=f"{s.high:.3f}", n=f"{s.rows:,}")
-
-
-def _fallback(found: Explanation, w: dict[str, str]) -> str:
-    f = found.fallback
-    if f is None:
-        return w["fallback_unknown"]
-    key = "fallback_yes" if f.marked or found.dormant else "fallback_no"
-    return w[key].format(share=share(f.share), n=f"{f.n:,}")
+def _no_change(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    """Why no change is given; empty where one is."""
+    c = found.counterfactual
+    if found.withheld:
+        return w["no_change"]
+    if said := found.unchanged_said(language):
+        return said
+    if c is None or not c.flips:
+        return found.change_said(language)
+    if not c.label_after and found.shown(c.before, language) == found.shown(c.after, language):
+        return with_particles(w["unmoved"].format(value=found.shown(c.after, language)))
+    return ""
 
 
 def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, str]) -> ReviewBlock:
@@ -204,31 +148,35 @@ def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, 
         window = w["window_table"]
     else:
         window = w["window"].format(days=about.window_days, cutoff=found.cutoff)
-    training = w["training_said"].format(data=about.data, rows=f"{about.rows:,}")
+    training = w["training_said"].format(data=_data_name(about, w), rows=f"{about.rows:,}")
     if about.cutoffs:
         training += " " + w["cutoffs"].format(cutoffs=", ".join(about.cutoffs))
-    if about.generated:
-        training += " " + w["generated"]
+    rows = [
+        (w["window_name"], window), (w["absent"], _absent(found.absent, language, w)), (w["training"], training),
+        (w["barred_name"], barred_names(found, language)),
+    ]  # fmt: skip
+    return ReviewBlock(w["data"], "facts", tuple(rows), key="data")
+
+
+def _data_name(about: RunFacts, w: dict[str, str]) -> str:
+    return w["generated_name"].format(data=about.data) if about.generated else about.data
+
+
+def _technical(found: Explanation, about: RunFacts, language: Language, w: dict[str, str]) -> ReviewBlock:
+    """Names and numbers for whoever repeats the calculation."""
     audit = found.audit
     model = w["model_said"].format(
         run=about.run, preset=about.preset, trained=about.trained or "–", weights=_short(audit.get("weights_sha256"))
     )
-    prints = w["prints_said"].format(training=_short(audit.get("training_data")), customer=_short(audit.get("customer_data")))
+    prints = w["prints_said"].format(
+        training=_short(audit.get("training_data")), data=_short(audit.get("customer_data")),
+        customer=_short(audit.get("customer_row")),
+    )  # fmt: skip
     method = w["method_said"].format(nodes=audit.get("nodes", ""), seed=audit.get("seed", ""))
-    barred = ", ".join(_barred(name, language) for name in audit.get("barred") or ())
-    method += ". " + w["barred_said"].format(names=barred or w["nothing_barred"])
     if found.anyway:
         method += " " + w["anyway_said"]
-    rows = [
-        (w["window_name"], window), (w["absent"], _absent(found.absent, language, w)), (w["training"], training),
-        (w["model"], model), (w["prints"], prints), (w["method"], method),
-    ]  # fmt: skip
-    return ReviewBlock(w["data"], "facts", tuple(rows))
-
-
-def _barred(name: str, language: Language) -> str:
-    """A kind in words; a column or a group by its own name."""
-    return BARRED_KINDS[name].title[language == "ko"] if name in BARRED_KINDS else title(name, language)
+    rows = [*raw_rows(found, language, w), (w["model"], model), (w["prints"], prints), (w["method"], method)]
+    return ReviewBlock(w["technical"], "facts", tuple(rows), key="technical")
 
 
 def _short(value: object) -> str:
@@ -236,16 +184,17 @@ def _short(value: object) -> str:
 
 
 def _absent(absent: Sequence[str], language: Language, w: dict[str, str]) -> str:
-    names = list(dict.fromkeys(title(plain_name(a), language) for a in absent))
+    topics = [topic_of(plain_name(a)) for a in absent]
+    names = list(dict.fromkeys(title(FAMILY_TITLES.get(t, t), language) for t in topics))
     if not names:
         return w["nothing_absent"]
     more = [w["more"].format(n=len(names) - NAMED)] if len(names) > NAMED else []
-    return ", ".join([*names[:NAMED], *more])
+    return w["absent_said"].format(names=", ".join([*names[:NAMED], *more]))
 
 
-def _form(w: dict[str, str]) -> ReviewBlock:
-    names = (
-        "reviewer", "reviewed_on", "role", "outcome", "notes", "objection", "human", "refusal", "correction", "recalculated",
-        "answered", "signature",
-    )  # fmt: skip
-    return ReviewBlock(w["review"], "form", tuple((w[f"form_{n}"],) for n in names), note=w["form_note"])
+def _form(found: Explanation, w: dict[str, str]) -> ReviewBlock:
+    """A line for each field; room for the bank's own reasons where a person must decide or no reasons are shown."""
+    fields = [n for n in FORM if n != "own_reasons" or found.person_because]
+    rows = tuple((w[f"form_{n}"],) for n in fields)
+    tall = tuple(i for i, n in enumerate(fields) if n in TALL)
+    return ReviewBlock(w["review"], "form", rows, note=w["form_note"], tall=tall, key="review")

@@ -7,21 +7,21 @@ import html
 from analysis.html_page import asset, html_page
 from analysis.results.review import ReviewBlock, ReviewReport
 
-WIDE_FIELD = 3
-"""The field of the form that takes a line of its own: the notes."""
-
 
 def to_html(report: ReviewReport) -> str:
     """The whole file."""
     r = report
+    pages = ((r.second_title, r.second), (r.third_title, r.third))
     body = "".join(
         (
-            f"<h1>{_e(r.title)}</h1><p class=answer>{_e(r.answer)}</p><p class=quiet>{_e(r.against)}</p>",
+            f"<p class=made-up>{_e(r.made_up)}</p>" if r.made_up else "",
+            f"<h1>{_e(r.title)}</h1>",
+            f'<p class="act" role="alert">{_e(r.act)}</p>' if r.act else "",
+            f"<p class=answer>{_e(r.answer)}</p><p>{_e(r.meaning)}</p><p class=quiet>{_e(r.against)}</p>",
             f'<p class="badge {r.level}">{_e(r.verdict)}</p>',
             *map(block_html, r.first),
-            f"<section class=second><h1>{_e(r.second_title)}</h1>",
-            *map(block_html, r.second),
-            f"</section><footer>{_e(r.footer)}</footer>",
+            *(f"<section class=page><h1>{_e(t)}</h1>{''.join(map(block_html, blocks))}</section>" for t, blocks in pages),
+            f"<footer>{_e(r.footer)}</footer>",
         )
     )
     return html_page(f"{r.customer}: {r.answer}", body, asset("analysis", "review.css"), r.language)
@@ -36,7 +36,8 @@ def block_html(block: ReviewBlock, level: int = 2) -> str:
     inside = {"facts": _facts, "table": _table, "lines": _lines, "form": _form}[block.kind](block)
     note = f"<p class=quiet>{_e(block.note)}</p>" if block.note else ""
     heading = f"<h{level}>{_e(block.heading)}</h{level}>" if block.heading else ""
-    return f"{heading}{inside}{note}"
+    lead = f"<p class=lead>{_e(block.lead)}</p>" if block.lead else ""
+    return f"{heading}{lead}{inside}{note}"
 
 
 def _facts(block: ReviewBlock) -> str:
@@ -45,15 +46,17 @@ def _facts(block: ReviewBlock) -> str:
 
 
 def _table(block: ReviewBlock) -> str:
-    first = len(block.rows) - block.bold
     head = "".join(f"<th{_number(i, block)}>{_e(h)}</th>" for i, h in enumerate(block.head))
-    rows = "".join(
-        f"<tr{' class=sum' if k >= first else ''}>"
-        + "".join(f"<td{_number(i, block)}>{_e(cell)}</td>" for i, cell in enumerate(row))
-        + "</tr>"
-        for k, row in enumerate(block.rows)
-    )
-    return f"<table class=rows><tr>{head}</tr>{rows}</table>"
+    kind = "rows" if block.numbers else "rows words"
+    return f"<table class='{kind}'><tr>{head}</tr>{''.join(_row(k, row, block) for k, row in enumerate(block.rows))}</table>"
+
+
+def _row(k: int, row: tuple[str, ...], block: ReviewBlock) -> str:
+    if k in block.heads:
+        return f"<tr class=head><th colspan={len(row)} scope=colgroup>{_e(row[0])}</th></tr>"
+    style = " class=sum" if k >= len(block.rows) - block.bold else ""
+    cells = "".join(f"<td{_number(i, block)}>{_e(cell)}</td>" for i, cell in enumerate(row))
+    return f"<tr{style}>{cells}</tr>"
 
 
 def _number(column: int, block: ReviewBlock) -> str:
@@ -66,5 +69,11 @@ def _lines(block: ReviewBlock) -> str:
 
 
 def _form(block: ReviewBlock) -> str:
-    fields = "".join(f"<div{' class=wide' if i == WIDE_FIELD else ''}>{_e(name)}</div>" for i, (name,) in enumerate(block.rows))
-    return f"<div class=form>{fields}</div>"
+    """A line a field: its name, and beside it the room to write."""
+    rows = "".join(
+        f"<tr{' class=tall' if i in block.tall else ''}><td>{_e(name)}</td><td></td></tr>"
+        if "□" not in name
+        else f"<tr><td colspan=2>{_e(name)}</td></tr>"
+        for i, (name,) in enumerate(block.rows)
+    )
+    return f"<table class=form>{rows}</table>"

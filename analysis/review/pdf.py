@@ -1,7 +1,7 @@
-"""The report for review as a PDF of two A4 pages, without a browser (ReportLab, BSD licence); its font is embedded.
+"""The report for review as a PDF of three A4 pages, without a browser (ReportLab, BSD licence); its font is embedded.
 
-ReportLab was chosen over two others: WeasyPrint needs Pango, which pip does not bring; fpdf2 is under the LGPL. The first page
-is set as large as it fits.
+ReportLab was chosen over two others: WeasyPrint needs Pango, which pip does not bring; fpdf2 is under the LGPL. Each page is
+set as large as it fits.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from typing import Any
 
 from analysis.results.review import ReviewBlock, ReviewReport
 from analysis.review.fonts import registered
-from analysis.review.html import WIDE_FIELD
 from ple_model.errors import UserError
 
 MARGIN_MM = 14.0
 SIZES = (9.0, 8.7, 8.4, 8.1, 7.8, 7.5, 7.2, 6.9, 6.6, 6.3, 6.0)
 """Sizes in points, the largest that fits is taken; below the last a page runs on."""
+PAGES = 3
+UNPRINTED = str.maketrans({"\N{MINUS SIGN}": "\N{EN DASH}"})
+"""Signs that the font lacks."""
 COLOURS = {"ok": "#146c2e", "unknown": "#5f6368", "withheld": "#b3261e"}
+NARROW, WIDER = 0.115, 0.13
+"""Widths of a column of numbers, as shares of the page: beside four and more, and beside fewer."""
 QUIET, LINE = "#555555", "#bbbbbb"
 
 
@@ -29,16 +33,18 @@ def to_pdf(report: ReviewReport) -> bytes:
         from reportlab.platypus import PageBreak  # late: the PDF library
     except ModuleNotFoundError as e:
         raise UserError("a PDF needs the library ReportLab, which is not installed: pip install 'ple-scope[pdf]'") from e
-    first = max((s for s in SIZES if _fits(report, s)), default=SIZES[-1])
-    parts = [*_PdfWriter(report, first).first(), PageBreak(), *_PdfWriter(report, SIZES[1]).second()]
+    parts: list[Any] = []
+    for page in range(PAGES):
+        size = next((s for s in SIZES if _fits(report, page, s)), SIZES[-1])
+        parts += [*([PageBreak()] if page else []), *_PdfWriter(report, size).page(page)]
     return _built(report, parts)
 
 
-def _fits(report: ReviewReport, size: float) -> bool:
-    """Whether the first page is one at this size."""
+def _fits(report: ReviewReport, page: int, size: float) -> bool:
+    """Whether this page is one at this size."""
     width, height = _frame()
     left = height
-    for part in _PdfWriter(report, size).first():
+    for part in _PdfWriter(report, size).page(page):
         _, used = part.wrap(width, height)
         left -= used + part.getSpaceBefore() + part.getSpaceAfter()
     return left >= 0
@@ -96,27 +102,39 @@ class _PdfWriter:
         self.title = ParagraphStyle("title", **{**base, "fontSize": 1.15 * size, "leading": 1.5 * size, "textColor": QUIET})
         self.answer = ParagraphStyle("answer", **{**base, "fontName": bold, "fontSize": 1.75 * size, "leading": 2.3 * size})
 
-    def first(self) -> list[Any]:
+    def page(self, page: int) -> list[Any]:
+        """What stands on one of the three pages."""
         r = self.report
-        head = [self._p(r.title, self.title), self._p(r.answer, self.answer), self._p(r.against, self.quiet), self._badge()]
-        return [*head, *(part for block in r.first for part in self._block(block))]
+        if page == 0:
+            return [*self._head(), *(part for block in r.first for part in self._block(block))]
+        title, blocks = ((r.second_title, r.second), (r.third_title, r.third))[page - 1]
+        return [self._p(title, self.answer), *(part for block in blocks for part in self._block(block))]
 
-    def second(self) -> list[Any]:
-        heading = self._p(self.report.second_title, self.answer)
-        return [heading, *(part for block in self.report.second for part in self._block(block))]
+    def _head(self) -> list[Any]:
+        r = self.report
+        head = [self._p(r.made_up, self.strong)] if r.made_up else []
+        head.append(self._p(r.title, self.title))
+        if r.act:
+            style = [("BOX", (0, 0), (-1, -1), 1.2, COLOURS["withheld"]), ("BACKGROUND", (0, 0), (-1, -1), "#fbeae9")]
+            head.append(self._grid([[self._p(r.act, self.strong)]], [1.0], style, pad=0.5, above=0.4))
+        head += [self._p(r.answer, self.answer), self._p(r.meaning, self.text), self._p(r.against, self.quiet)]
+        return [*head, self._badge()]
 
     def _p(self, text: str, style: Any) -> Any:
         from reportlab.platypus import Paragraph  # late: the PDF library
 
-        return Paragraph(escape(text, quote=False), style)
+        return Paragraph(escape(text.translate(UNPRINTED), quote=False), style)
 
     def _badge(self) -> Any:
         colour = COLOURS[self.report.level]
         style = [("LINEBEFORE", (0, 0), (0, 0), 3, colour), ("BACKGROUND", (0, 0), (-1, -1), "#f3f3f3")]
-        return self._grid([[self._p(self.report.verdict, self.strong)]], [1.0], style, pad=0.35, above=0.5)
+        return self._grid([[self._p(self.report.verdict, self.text)]], [1.0], style, pad=0.35, above=0.5)
 
     def _block(self, block: ReviewBlock) -> Iterator[Any]:
-        yield self._p(block.heading, self.heading)
+        if block.heading:
+            yield self._p(block.heading, self.heading)
+        if block.lead:
+            yield self._p(block.lead, self.quiet)
         if block.kind == "lines":
             yield from (self._p(text, self.text) for (text,) in block.rows)
         elif block.kind == "facts":
@@ -136,8 +154,13 @@ class _PdfWriter:
             [self._p(cell, self._style(i, block, bold=k >= first)) for i, cell in enumerate(row)]
             for k, row in enumerate(block.rows)
         ]
-        shares = [1 - 0.13 * (columns - 1), *([0.13] * (columns - 1))] if block.numbers else [0.5, 0.2, 0.3]
-        return self._grid(rows, shares, [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE)])
+        number = NARROW if columns > 3 else WIDER
+        shares = [1 - number * (columns - 1), *([number] * (columns - 1))] if block.numbers else [0.5, 0.2, 0.3]
+        style: list[Any] = [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE)]
+        for k in block.heads:
+            rows[k + 1] = [self._p(block.rows[k][0], self.strong), *([""] * (columns - 1))]
+            style += [("SPAN", (0, k + 1), (-1, k + 1)), ("BACKGROUND", (0, k + 1), (-1, k + 1), "#f3f3f3")]
+        return self._grid(rows, shares, style)
 
     def _style(self, column: int, block: ReviewBlock, *, bold: bool) -> Any:
         if column and block.numbers:
@@ -145,16 +168,16 @@ class _PdfWriter:
         return self.strong if bold else self.text
 
     def _form(self, block: ReviewBlock) -> Any:
-        """Two fields a line with room to write; the notes have a line of their own."""
-        names = [name for (name,) in block.rows]
-        pairs = [names[: WIDE_FIELD - 1], [names[WIDE_FIELD - 1], ""], [names[WIDE_FIELD], ""]]
-        rest = names[WIDE_FIELD + 1 :]
-        pairs += [rest[i : i + 2] for i in range(0, len(rest), 2)]
-        rows = [[self._p(n, self.quiet) for n in (*pair, "")[:2]] for pair in pairs]
-        tall = {2: 3.4}
-        heights = [tall.get(i, 2.0) * self.size for i in range(len(rows))]
-        style = [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE), ("SPAN", (0, 1), (1, 1)), ("SPAN", (0, 2), (1, 2))]
-        return self._grid(rows, [0.5, 0.5], style, heights=heights)
+        """A line a field with room to write beside its name."""
+        rows = [[self._p(name, self.quiet), ""] for (name,) in block.rows]
+        heights = [(6.5 if i in block.tall else 2.5) * self.size for i in range(len(rows))]
+        style: list[Any] = [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE), ("VALIGN", (0, 0), (-1, -1), "MIDDLE")]
+        for i, (name,) in enumerate(block.rows):
+            if "□" in name:
+                style.append(("SPAN", (0, i), (1, i)))
+            if i in block.tall:
+                style.append(("VALIGN", (0, i), (0, i), "TOP"))
+        return self._grid(rows, [0.36, 0.64], style, heights=heights)
 
     def _grid(
         self, rows: list[list[Any]], shares: list[float], style: list[Any], *, pad: float = 0.14, above: float = 0.0,

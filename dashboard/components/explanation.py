@@ -11,6 +11,7 @@ from analysis.figures.style import bars
 from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Contribution, Counterfactual, Reason
+from analysis.review.certainty import checks_said, level_of
 from analysis.wording import given_title, quantity, task_title, title
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put, report, skill
@@ -60,13 +61,14 @@ def headline(frame: Frame, e: Explanation) -> None:
         put.metric(t("frame.segment"), maybe(f"segment_name.{e.segment}", e.segment), border=True)
     if e.statistic:
         put.caption(t(f"why.{e.statistic}"))
-    if said := e.meaningless(_language()):  # whatever its checks say: nothing green stands over a task without skill
-        put.error(said, icon=cards.ICONS["error"])
+    if said := e.person_said(_language()):  # whatever its checks say: nothing green stands beside it
+        put.error(f"**{said}**", icon=cards.ICONS["error"])
+    if e.unskilled:
         return
-    badge = _said(e.faithfulness.verdict_ko, e.faithfulness.verdict_en)
-    box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[e.faithfulness.level]
-    icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[e.faithfulness.level]
-    box(badge, icon=icon)
+    level = level_of(e)
+    box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[level]
+    icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[level]
+    box(checks_said(e, _language()), icon=icon)
 
 
 def _sentences(reasons: Sequence[Reason]) -> str:

@@ -22,20 +22,21 @@ ICONS = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld":
 
 
 def page(frame: Frame, e: Explanation) -> None:
-    """What was decided and why on the left, how sure and on what it rests on the right, the report below."""
+    """What was answered and why on the left, how sure and on what it rests on the right, the report below."""
     ui.print_style()
     made = _report(frame, e)
     put.chosen(t("why.customer"), report.mask_of(frame)(e.customer_id))
     _answer(made)
     left, right = st.columns([3, 2], gap="small")
     with left:
-        _block(made.first[1], "reasons")
-        _block(made.first[2], "change")
+        for block in made.first[1:-1]:
+            _block(block, block.key)
     with right:
-        _block(made.first[0], "decision")
-        _block(made.first[3], "limits")
-    with put.expander(made.first[4].heading, icon=":material/policy:"):
-        _facts(made.first[4])
+        _block(made.block("decision"), "decision")
+        _block(made.block("limits"), "limits")
+    with put.expander(made.block("data").heading, icon=":material/policy:"):
+        _facts(made.block("data"))
+        _facts(made.block("technical"))
     report.downloads(frame, e)
 
 
@@ -49,8 +50,8 @@ def beside(frame: Frame, one: Explanation, other: Explanation) -> None:
             ui.subheader(e.customer_id)
             put.saved_only(report.mask_of(frame)(e.customer_id), "heading")
             _answer(made)
-            for name, block in zip(("decision", "reasons", "change", "limits"), made.first[:4], strict=True):
-                _block(block, f"{name}-{i}")
+            for block in made.first:
+                _block(block, f"{block.key}-{i}")
             report.downloads(frame, e, f"report-{i}")
 
 
@@ -59,7 +60,12 @@ def _report(frame: Frame, e: Explanation) -> ReviewReport:
 
 
 def _answer(made: ReviewReport) -> None:
+    if made.made_up:
+        put.caption(made.made_up)
+    if made.act:
+        put.error(f"**{made.act}**", icon=cards.ICONS["error"])
     put.markdown(f"## {made.answer}")
+    put.markdown(made.meaning)
     put.caption(made.against)
     BOXES[made.level](made.verdict, icon=ICONS[made.level])
 
@@ -68,7 +74,7 @@ def _block(block: ReviewBlock, key: str) -> None:
     with st.container(border=True):
         if block.kind == "table":
             rows = pd.DataFrame([dict(zip(block.head, row, strict=True)) for row in block.rows])
-            table(rows, f"plain-{key}", title=block.heading, static=True)
+            table(rows, f"plain-{key}", title=block.heading, static=True, caption=block.lead)
         else:
             put.markdown(f"**{block.heading}**")
             if block.kind == "facts":

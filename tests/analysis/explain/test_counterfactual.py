@@ -85,7 +85,7 @@ def test_it_is_said_in_words_or_that_there_is_none(found: list[Explanation]) -> 
         for language in ("en", "ko"):
             said = x.change_said(language)  # type: ignore[arg-type]
             if x.counterfactual is None or not x.counterfactual.flips:
-                assert said in ("No plausible change of at most three facts turns this result.", x.change_said("ko"))
+                assert x.counterfactual is None or f"{x.counterfactual.tried:,}" in said
                 continue
             assert not [n for n in load_schema().names if n in said]
             assert x.shown(x.counterfactual.after, language) in said  # type: ignore[arg-type]

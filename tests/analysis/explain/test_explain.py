@@ -19,10 +19,11 @@ from analysis.explain.report import to_html
 from analysis.explain.standing import _measured, standing
 from analysis.figures import explain as figures
 from analysis.i18n import section
+from analysis.particles import particle
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import FeatureContribution, Standing
 from analysis.stats.skill import judged_skill
-from analysis.wording import particle, quantity, statement
+from analysis.wording import quantity, statement
 from ple_model.cli import main
 from ple_model.errors import UserError
 from ple_model.run import Run, load_run
@@ -282,7 +283,8 @@ def test_a_task_without_skill_has_no_reasons_whatever_its_checks_say(found: Expl
 
 def test_the_reasons_can_be_asked_for_anyway_and_carry_the_warning_on_top(found: Explanation) -> None:
     x = without_skill(found, anyway=True)
-    assert x.text().splitlines()[0] == x.meaningless()
+    assert x.text().splitlines()[0] == x.person_said("en")
+    assert x.meaningless() in x.person_said("en")
     assert found.reasons[0].en in x.text()
     assert x.to_dict()["withheld_because"] is None
     page = to_html(x)

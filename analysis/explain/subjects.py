@@ -1,0 +1,83 @@
+"""All that moved a prediction, by subject: every fact is in one of a dozen subjects, so that subjects add up to the whole.
+
+A law asks for the main criteria with their weights; where hundreds of small facts carry a prediction, six reasons are not that.
+A subject gathers feature parts and input fields that a reviewer takes for one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.explain.reasons import Alike, merged, topics
+from analysis.results.explanation_parts import FeatureContribution, SubjectWeight
+from ple_model.schema import RAW_PART
+
+SUBJECTS: Mapping[str, tuple[str, ...]] = {
+    "spending": (
+        "rfm", "category", "transaction_stats", "financial_behavior", "chemical", "overseas", RAW_PART, "txn_seq",
+    ),
+    "merchants": ("mcc_l1", "mcc_l2", "merchant_brand", "merchant_stats", "radius", "epidemic", "crime"),
+    "times": ("temporal", "interference"),
+    "deposits": ("deposit", "income_decomposition"),
+    "holdings": ("product", "investment", "membership"),
+    "credit": ("credit",),
+    "insurance": ("insurance",),
+    "channels": ("digital", "other_channel", "consultation", "session_seq"),
+    "offers": ("campaign", "bandit"),
+    "activity": (
+        "tda_short", "tda_long", "tda_features", "tda_short_diagrams", "tda_long_diagrams", "tda_global_stats",
+        "phase_transition", "tda_phase_transition", "hmm_summary", "hmm_journey", "hmm_lifecycle", "hmm_behavior", "lnn",
+    ),
+    "alike": ("gmm", "cluster_probs", "collaborative_features"),
+    "person": ("coldstart_features", "anonymous_features"),
+    "learned": ("mamba_temporal", "hierarchy_features"),
+}  # fmt: skip
+"""subject -> the parts and fields that it holds; a part of somebody's own table is a subject of its own."""
+RAW_SUBJECTS: Mapping[str, str] = {
+    "raw_deposit": "deposits", "raw_balance": "holdings", "raw_credit": "credit", "raw_investment": "holdings",
+    "raw_insurance": "insurance", "raw_session": "channels", "raw_campaign": "offers", "raw_merchant": "merchants",
+    "raw_brand": "merchants",
+}  # fmt: skip
+"""Amounts and counts in their own scale by how their names begin; all others are spending."""
+_OF = {group: subject for subject, groups in SUBJECTS.items() for group in groups}
+
+
+@dataclass(frozen=True)
+class FactSums:
+    """Of all facts that could be a reason, those that say the same taken together: how many raised and lowered the prediction,
+    and by how much."""
+
+    told: float
+    """Signed sum."""
+    size: float
+    """Sum of the absolute values."""
+    counts: tuple[int, int]
+    """(facts that raised, facts that lowered)"""
+    subjects: tuple[SubjectWeight, ...]
+    """Greatest first; they add up to `told` and `size`."""
+
+
+def fact_sums(features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike) -> FactSums:
+    """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it."""
+    values = [(subject_of(leader.part, leader.name), value) for leader, _, value in merged(features, alike)]
+    values += [(subject_of(members[0]), value) for members, value in topics(groups).values()]
+    found: dict[str, list[float]] = {}
+    for subject, value in values:
+        found.setdefault(subject, []).append(value)
+    told = [
+        SubjectWeight(name, sum(v for v in own if v > 0), sum(v for v in own if v < 0))
+        for name, own in found.items()
+        if any(own)
+    ]
+    told.sort(key=lambda s: -s.size)
+    every = [v for _, v in values]
+    counts = sum(v > 0 for v in every), sum(v < 0 for v in every)
+    return FactSums(float(sum(every)), float(sum(map(abs, every))), counts, tuple(told))
+
+
+def subject_of(group: str, column: str = "") -> str:
+    """Of a part or field; of a column in its own scale by its name."""
+    if group == RAW_PART and column:
+        return next((s for start, s in RAW_SUBJECTS.items() if column.startswith(start)), "spending")
+    return _OF.get(group, group)

@@ -1,0 +1,148 @@
+"""What the model answered, in words that need no model: the title of the report, the answer, what its number means and for
+which days it was foretold."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from analysis.i18n import catalogue, phrase
+from analysis.naming import said_name
+from analysis.results.explanation import Explanation
+from analysis.results.review import RunFacts
+from analysis.review.weights import difference_said
+from analysis.wording import given_title, plain_quantity, task_title
+from ple_model.fields import NO_CUTOFF
+from ple_model.numerals import Language
+
+RECOMMENDED = ("nba",)
+"""Tasks whose answer is a recommendation; what all others answer is an estimate."""
+RARE = 0.05
+"""Below this probability people are counted in thousands, so that a whole number of them says enough."""
+SEOUL = timezone(timedelta(hours=9))
+"""Korea has no summer time: readers of Korean are told its time, all others UTC."""
+_IN_DAYS = re.compile(r"in (\d+) days?")
+"""Classes of a task that answers with a number of days."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """The days that an answer is about."""
+
+    start: date
+    end: date
+
+    @property
+    def days(self) -> int:
+        return (self.end - self.start).days + 1
+
+    @staticmethod
+    def of(found: Explanation, about: RunFacts) -> Period | None:
+        """None where the dataset does not say it, or nothing is foretold."""
+        if found.task not in about.periods or found.cutoff == NO_CUTOFF:
+            return None
+        try:
+            day = date.fromisoformat(found.cutoff[:10])
+        except ValueError:
+            return None
+        first, last = about.periods[found.task]
+        return Period(day + timedelta(days=first), day + timedelta(days=last))
+
+
+def report_title(found: Explanation, language: Language) -> str:
+    """A recommendation is called so, anything else an estimate."""
+    return phrase("review.title_recommendation" if found.task in RECOMMENDED else "review.title_estimate", language)
+
+
+def asked_title(found: Explanation, language: Language) -> str:
+    """What was asked for, by a label's own title or in the words of reports."""
+    own = given_title(found.task, found.title)
+    return own or catalogue(language).get(f"asked.{found.task}") or task_title(found.task, language) or found.title
+
+
+def label_said(name: str, found: Explanation, language: Language) -> str:
+    """A class by name; of a number of days, the day itself."""
+    days = _IN_DAYS.fullmatch(name)
+    if days and found.task == "timing" and found.cutoff != NO_CUTOFF:
+        try:
+            return str(date.fromisoformat(found.cutoff[:10]) + timedelta(days=int(days[1])))
+        except ValueError:
+            pass
+    return said_name(name, language)
+
+
+def answer(found: Explanation, period: Period | None, language: Language) -> str:
+    """The one line that says it all: `Recommended offer: time deposit – 16.0%`."""
+    name, value = asked_title(found, language), found.shown(found.prediction, language)
+    if found.task == "engagement" and period is not None:
+        value = phrase("review.of_days", language, value=value, days=period.days)
+    if found.task == "spending_bucket":
+        value = phrase("review.rank", language, place=f"{min(max(round(found.prediction), 1), 100)}")
+    if not found.target_name:
+        return f"{name} – {value}"
+    label = label_said(found.target_name, found, language)
+    if (first := found.first_choice) is not None:
+        return phrase(
+            "review.asked_about", language, result=f"{name}: {label}", first=label_said(first.name, found, language),
+            share=found.shown(first.probability, language),
+        ) + f" – {value}"  # fmt: skip
+    return f"{name}: {label} – {value}"
+
+
+def meaning(found: Explanation, period: Period | None, language: Language) -> str:
+    """What the number means, as a sentence with a verb: how many of a hundred customers like this do what."""
+    when = phrase("review.when_unknown", language)
+    if period is not None:
+        when = phrase("review.when", language, days=period.days, start=period.start, end=period.end)
+    known = catalogue(language)
+    if found.score_unit == "probability":
+        of = 100 if found.prediction >= RARE or found.prediction == 0 else 1000
+        n = round(of * found.prediction)
+        label = label_said(found.target_name, found, language) if found.target_name else ""
+        key = f"meaning.{found.task}" if not given_title(found.task, found.title) else ""
+        key = key if key in known else "meaning.class" if label else "meaning.yes"
+        said = phrase(
+            key, language, n=f"{n:,}", of=f"{of:,}", rest=f"{of - n:,}", label=label, when=when,
+            title=asked_title(found, language),
+        )  # fmt: skip
+        own = next((p for p in found.predictions if p.task == found.task), None)
+        checked = "calibrated" if own is not None and own.calibrated else "uncalibrated"
+        return f"{said} {phrase(f'review.{checked}', language)}"
+    key = f"meaning.{found.task}" if f"meaning.{found.task}" in known else "meaning.value"
+    place = min(max(round(found.prediction), 1), 100)
+    value = plain_quantity(found.prediction, found.unit, language)
+    said = phrase(
+        key, language, value=value, when=when, place=f"{place}", above=f"{100 - place}", title=asked_title(found, language)
+    )
+    return " ".join(filter(None, (said, phrase(f"review.{found.statistic}", language) if found.statistic else "")))
+
+
+def against(found: Explanation, language: Language) -> str:
+    """The mean of all customers with how far this one lies from it, and the invented customer that the reasons start from."""
+    size = difference_said(found, language)
+    above = found.prediction - found.population
+    same = found.shown(found.prediction, language) == found.shown(found.population, language)
+    side = "same" if same else "above" if above > 0 else "below"
+    return phrase(
+        f"review.against_{side}", language, population=found.shown(found.population, language), difference=size,
+        typical=found.shown(found.typical, language),
+    )  # fmt: skip
+
+
+def made_at(found: Explanation, language: Language) -> tuple[str, date | None]:
+    """(when the report was made in the time of its readers, that day); the day None where the record does not say it."""
+    try:
+        moment = datetime.fromisoformat(str(found.audit.get("made", "")))
+    except ValueError:
+        return "–", None
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(SEOUL if language == "ko" else UTC)
+    return phrase("review.made_at", language, moment=f"{moment:%Y-%m-%d %H:%M}"), moment.date()
+
+
+def period_said(period: Period, made: date | None, language: Language) -> str:
+    """From which day to which, counted from the data's, and whether that is over."""
+    over = made is not None and period.end < made
+    return phrase(
+        "review.period_over" if over else "review.period_said", language, start=period.start, end=period.end, days=period.days
+    )

@@ -1,0 +1,237 @@
+"""The two tables of what moved a number: the main reasons, and all criteria by subject.
+
+What is printed adds up as it is printed. Every number is held in whole steps of its last decimal: rows that stand for single
+facts are rounded, and the sums over many facts take what rounding leaves, at most a few steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from analysis.i18n import phrase
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Reason
+from analysis.results.review import ReviewBlock
+from analysis.review.barred_facts import barred_names
+from analysis.wording import quantity
+from ple_model.money import decimals_of, is_money
+from ple_model.numerals import Language, share
+
+MINUS = "\N{MINUS SIGN}"
+LITTLE = 0.5
+"""Below half of all that moved the number, the reasons that are shown are said to explain it only in part."""
+WHOLE = 1000
+"""Steps of a weight in all: tenths of a percent."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How numbers of one explanation are written: `value * factor` with `decimals`."""
+
+    factor: float
+    decimals: int
+    unit: str
+    """What stands in the head of the column."""
+
+    @staticmethod
+    def of(found: Explanation, language: Language) -> Steps:
+        """Points of percent for probabilities and shares, else the unit of the prediction with the decimals that it is shown
+        with."""
+        if found.score_unit == "probability" or found.unit == "share":
+            return Steps(100.0, 1, phrase("review.in_points", language))
+        if is_money(found.unit):
+            return Steps(1.0, decimals_of(found.unit), found.unit)
+        most = max(abs(found.prediction), abs(found.typical))
+        unit = phrase(f"review.in_{found.unit.replace(' ', '_')}", language) if found.unit in NAMED_UNITS else found.unit
+        return Steps(1.0, 0 if most >= 1000 else 1 if most >= 1 else 3, unit)
+
+    def count(self, value: float) -> int:
+        """The value in steps, rounded as it is printed."""
+        return int(Decimal(f"{value * self.factor:.{self.decimals}f}").scaleb(self.decimals))
+
+    def said(self, steps: int) -> str:
+        """`+5.9`, `0.0`, a minus that is no hyphen."""
+        sign = "+" if steps > 0 else MINUS if steps < 0 else ""
+        return f"{sign}{abs(steps) / 10**self.decimals:,.{self.decimals}f}"
+
+
+NAMED_UNITS = ("active days", "percentile", "share of limit", "share of spend", "log ratio")
+
+
+def weight_said(steps: int) -> str:
+    """Tenths of a percent as text: `12.9%`."""
+    return f"{steps / 10:.1f}%"
+
+
+def apportioned(values: Sequence[float], total: int) -> list[int]:
+    """`values` (in steps, not yet rounded) as whole steps that add up to `total`: each rounded, then those that rounding moved
+    most go one step the other way (the largest remainder method); what is still left goes to the greatest."""
+    found = [round(v) for v in values]
+    left = total - sum(found)
+    way = 1 if left > 0 else -1
+    order = sorted(range(len(values)), key=lambda i: way * (found[i] - values[i]))
+    for i in order[: abs(left)]:
+        found[i] += way
+    left = total - sum(found)
+    if left and values:
+        found[max(range(len(values)), key=lambda i: abs(values[i]))] += left
+    return found
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Everything that the two tables hold, in steps: effects, and weights in tenths of a percent."""
+
+    steps: Steps
+    effects: tuple[int, ...]
+    """Of the reasons that are told, in their order."""
+    shares: tuple[int, ...]
+    rest: tuple[int, int]
+    """What all other facts raised and lowered."""
+    rest_shares: tuple[int, int]
+    barred: int
+    barred_share: int
+    gap: int
+    """What the method leaves unexplained, where that shows at all."""
+    total: int
+
+    @staticmethod
+    def of(found: Explanation, language: Language) -> Weights:
+        told = (*found.reasons, *found.against)
+        steps, b = Steps.of(found, language), found.barred
+        effects = [steps.count(r.contribution) for r in told]
+        raised = max((found.size + found.told) / 2 - sum(max(r.contribution, 0.0) for r in told), 0.0)
+        lowered = min((found.told - found.size) / 2 - sum(min(r.contribution, 0.0) for r in told), 0.0)
+        rest = [steps.count(raised), steps.count(lowered)]
+        barred = 0 if b is None else steps.count(b.value)
+        gap = steps.count(found.difference - found.told - (0.0 if b is None else b.value))
+        total = steps.count(found.prediction) - steps.count(found.typical)
+        larger = 0 if raised >= -lowered else 1
+        alone = sum(found.counts) <= len(told)  # no other facts: the strongest reason takes what rounding leaves
+        strongest = max(range(len(told)), key=lambda i: abs(effects[i]), default=0)
+        left = total - sum(effects) - sum(rest) - barred - gap
+        if alone and told:
+            effects[strongest] += left
+        else:
+            rest[larger] += left
+        all_ = found.size + (0.0 if b is None else b.size) or 1.0
+        shares = [round(WHOLE * found.weight(r)) for r in told]
+        rest_shares = [round(WHOLE * raised / all_), round(WHOLE * -lowered / all_)]
+        barred_share = 0 if b is None else round(WHOLE * b.share)
+        left = WHOLE - sum(shares) - sum(rest_shares) - barred_share
+        if alone and told:
+            shares[strongest] += left
+        else:
+            rest_shares[larger] += left
+        return Weights(
+            steps, tuple(effects), tuple(shares), (rest[0], rest[1]), (rest_shares[0], rest_shares[1]), barred, barred_share,
+            gap, total,
+        )  # fmt: skip
+
+
+def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
+    """What raised the number and what lowered it, strongest first, the sum of all other facts under each."""
+    x, told = Weights.of(found, language), (*found.reasons, *found.against)
+    sides = list(zip(told, x.effects, x.shares, strict=True))
+    up = [s for s in sides if s[0].contribution >= 0]
+    down = [s for s in sides if s[0].contribution < 0]
+    groups = [("raised", up, x.rest[0], x.rest_shares[0], 0), ("lowered", down, x.rest[1], x.rest_shares[1], 1)]
+    if found.reasons and found.reasons[0].contribution < 0:
+        groups.reverse()
+    rows: list[tuple[str, ...]] = []
+    heads: list[int] = []
+    for side, reasons, rest, weight, k in groups:
+        heads.append(len(rows))
+        rows.append((w[side], "", ""))
+        rows += [(_sentence(r, language), x.steps.said(e), weight_said(s)) for r, e, s in reasons]
+        others = max(found.counts[k] - len(reasons), 0)
+        if others or rest or weight:
+            rows.append((w[f"rest_{side}"].format(n=f"{others:,}"), x.steps.said(rest), weight_said(weight)))
+    rows += _last_rows(found, x, _barred_said(found, x, language, w), w)
+    return ReviewBlock(
+        w["reasons"], "table", tuple(rows), (w["reason"], w["effect"].format(unit=x.steps.unit), w["weight"]),
+        found.similar_said(language), bold=1, numbers=True, heads=tuple(heads), lead=_lead(found, x, language, w),
+        key="reasons",
+    )  # fmt: skip
+
+
+def subjects_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
+    """All facts by subject: what each raised and lowered, both together, and its weight."""
+    x = Weights.of(found, language)
+    up = sum(e for e in x.effects if e > 0) + x.rest[0]
+    down = sum(e for e in x.effects if e < 0) + x.rest[1]
+    scale = x.steps.factor * 10**x.steps.decimals
+    raised = apportioned([s.raised * scale for s in found.subjects], up)
+    lowered = apportioned([s.lowered * scale for s in found.subjects], down)
+    size = sum(s.size for s in found.subjects) or 1.0
+    whole = WHOLE - x.barred_share
+    weights = apportioned([whole * s.size / size for s in found.subjects], whole)
+    rows = [
+        (s.named(language), x.steps.said(a), x.steps.said(b), x.steps.said(a + b), weight_said(n))
+        for s, a, b, n in zip(found.subjects, raised, lowered, weights, strict=True)
+    ]
+    last = [(name, "", "", effect, weight) for name, effect, weight in _last_rows(found, x, w["barred_row"], w)]
+    head = (w["subject"], w["raised_head"], w["lowered_head"], w["effect"].format(unit=x.steps.unit), w["weight"])
+    return ReviewBlock(
+        w["subjects"], "table", (*rows, *last), head, bold=1, numbers=True, lead=w["subjects_lead"], key="subjects"
+    )  # fmt: skip
+
+
+def _last_rows(found: Explanation, x: Weights, barred: str, w: dict[str, str]) -> list[tuple[str, str, str]]:
+    """What may not be a reason, what the method leaves, and the difference that all rows add up to."""
+    rows = []
+    if found.barred is not None:
+        rows.append((barred, *_barred_cells(found, x, w)))
+    if x.gap:
+        rows.append((w["gap"], x.steps.said(x.gap), ""))
+    rows.append((w["total"], x.steps.said(x.total), weight_said(WHOLE)))
+    return rows
+
+
+def _barred_cells(found: Explanation, x: Weights, w: dict[str, str]) -> tuple[str, str]:
+    """No nothing beside something: what is less than a step says so."""
+    assert found.barred is not None
+    least = 10**-x.steps.decimals
+    below = w["below"].format(value=f"{least:.{x.steps.decimals}f}"), w["below"].format(value="0.1%")
+    effect = x.steps.said(x.barred) if x.barred or not found.barred.size else below[0]
+    return effect, weight_said(x.barred_share) if x.barred_share or not found.barred.size else below[1]
+
+
+def _barred_said(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
+    names = barred_names(found, language)
+    if x.barred:
+        return w["barred_much"].format(names=names)
+    least = f"{10**-x.steps.decimals:.{x.steps.decimals}f}"
+    return w["barred_little"].format(names=names, least=least, unit=x.steps.unit)
+
+
+def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
+    """How much of it all the reasons that are shown carry, and how effects and weights are counted."""
+    n = len(found.reasons) + len(found.against)
+    carried = sum(x.shares)
+    key = "carry_little" if carried < LITTLE * WHOLE else "carry_much"
+    others = max(sum(found.counts) - n, 0)
+    largest = max((found.weight(r) for r in (*found.reasons, *found.against)), default=0.0)
+    first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", largest=share(largest))
+    return f"{first} {w['counted'].format(unit=x.steps.unit, typical=found.shown(found.typical, language))}"
+
+
+def _sentence(r: Reason, language: Language) -> str:
+    return r.ko if language == "ko" else r.en
+
+
+def withheld_block(found: Explanation, w: dict[str, str]) -> ReviewBlock:
+    """In the place of reasons that may not be shown."""
+    said = w["withheld_skill"] if found.unskilled else w["withheld_check"]
+    return ReviewBlock(w["reasons"], "lines", ((said,),), key="reasons")
+
+
+def difference_said(found: Explanation, language: Language) -> str:
+    """How far the prediction lies above or below the mean of all customers, without a sign: `0.9 points`."""
+    steps = Steps.of(found, language)
+    size = abs(steps.count(found.prediction) - steps.count(found.population)) / 10**steps.decimals
+    if found.score_unit != "probability":
+        return quantity(abs(found.prediction - found.population), found.unit, language)
+    return phrase("review.points", language, points=f"{size:.{steps.decimals}f}")
