@@ -31,7 +31,7 @@ from analysis.explain.row_mark import row_digest
 from analysis.explain.source_columns import by_source
 from analysis.explain.subjects import fact_sums
 from analysis.i18n import phrase
-from analysis.results.explanation import Explanation  # fmt: skip
+from analysis.results.explanation import UNCHANGEABLE, Explanation  # fmt: skip
 from analysis.results.explanation_parts import (  # fmt: skip
     Contribution,
     Counterfactual,
@@ -330,11 +330,14 @@ class Assembly:
         self, path: InputPath, score: Score, gradients: Sequence[Any], columns: Columns, names: Sequence[str],
         barred: NDArray[np.bool_],
     ) -> Counterfactual | None:  # fmt: skip
+        if self.task in UNCHANGEABLE or self.explainer.model.tasks[self.task].kind == "regression":
+            return None  # what somebody is, or a number without a line at which it would turn
         gradient = gradients[path.fields.index("features")][0].double().numpy()
         choices = list(names) if self.explainer.model.tasks[self.task].kind in ("multiclass", "contrastive") else []
         return counterfactual(
-            self.explainer, path, score, gradient, columns, self.data.normalizer(), choices, self.batch.customer_id[0], barred
-        )
+            self.explainer, path, score, gradient, columns, self.data.normalizer(), choices, self.batch.customer_id[0], barred,
+            self.explainer.run.config.explanations.held,
+        )  # fmt: skip
 
     def _audit(self, nodes: int, expert_nodes: int) -> dict[str, Any]:
         e, m = self.explainer, self.explainer.run.manifest

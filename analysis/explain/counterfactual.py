@@ -1,14 +1,16 @@
-"""What would have to differ: at most three facts of this customer, as a real customer with another result has them.
+"""What would have to differ: at most three facts of this customer, as a similar customer with another result has them.
 
 For each of the nearest customers of the sample with another result (nearest unlike neighbours; Keane and Smyth 2020) facts are
-taken over one by one, the most useful first, until the result turns. Immutable and barred facts stay, what only time moves goes
-one way, and linked columns move together (`linked`). The model answers to the whole changed customer, its cluster computed
-again. A change is given only where it is plausible: within the parts of the input that it touches it must lie as near
-to a real customer with that result as such customers lie to one another, all but the loneliest twentieth of them.
+taken over one by one, the most useful first, until the result turns. Immutable, held and barred facts stay, what only time
+moves goes one way, and all that is counted over the same events is one fact (`linked`). The model answers to the whole changed
+customer, its cluster computed again. A change is given only where it is plausible: within the parts of the input
+that it touches it must lie as near to a customer with that result as such customers lie to one another, all but the loneliest
+twentieth of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from analysis.engine.score import distribution
 from analysis.explain.linked import IMMUTABLE_PARTS, RISING, LinkedFacts, Rechecked, held_columns
+from analysis.explain.origin.alike import fact_of
 from analysis.explain.origin.fitted import clusters_of
 from analysis.explain.origin.told import ABSTRACT, Columns
 from analysis.results.explanation_parts import Counterfactual, FeatureChange
@@ -36,6 +39,8 @@ FACTS = 3
 NEIGHBOURS = 6
 TRIED = 12
 """Facts that are tried for a neighbour, those that should help most by the gradient first."""
+SHOWN = 3
+"""Columns by which a fact is told: those that count most."""
 LONELY = 0.05
 """The share of real customers who are farther from all others than what still counts as plausible: one in twenty, as a 95 %
 interval leaves out."""
@@ -44,7 +49,7 @@ Array = NDArray[np.float64]
 
 def counterfactual(
     explainer: Explainer, path: Path, score: Score, gradient: Array, columns: Columns, normalizer: Normalizer,
-    names: list[str], customer: str, barred: NDArray[np.bool_],
+    names: list[str], customer: str, barred: NDArray[np.bool_], held: Sequence[str] = (),
 ) -> Counterfactual | None:  # fmt: skip
     """None where the sample has nobody with another result.
 
@@ -52,7 +57,7 @@ def counterfactual(
     result is the most probable class; for binary and regression tasks, the side of the population's mean prediction. `flips`
     False and no changes: no plausible change of at most `FACTS` facts was found.
     """
-    return _Search(explainer, path, score, gradient, columns, normalizer, names, customer, barred).found()
+    return _Search(explainer, path, score, gradient, columns, normalizer, names, customer, barred, held).found()
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,14 @@ class _Turn:
     after: float
     label: int | None
     nearness: float
+    top: float
+    """Probability of the class that comes first then; NaN without classes."""
 
 
 class _Search:
     def __init__(
         self, explainer: Explainer, path: Path, score: Score, gradient: Array, columns: Columns, normalizer: Normalizer,
-        names: list[str], customer: str, barred: NDArray[np.bool_],
+        names: list[str], customer: str, barred: NDArray[np.bool_], held: Sequence[str],
     ) -> None:  # fmt: skip
         self.e, self.path, self.score, self.gradient, self.columns = explainer, path, score, gradient, columns
         self.normalizer, self.names, self.customer = normalizer, names, customer
@@ -79,7 +86,8 @@ class _Search:
         has = np.zeros(len(self.own), dtype=bool)
         for part, where in path.customer.parts.items():
             has[where] = part_key(part) not in path.absent
-        self.facts = LinkedFacts.grouped(self.schema, self.peers, held_columns(self.schema, barred) | ~has)
+        self.facts = LinkedFacts.grouped(self.schema, self.peers, held_columns(self.schema, barred, held) | ~has)
+        self.tried = 0
         clusters = None if self.schema.own else clusters_of(explainer)
         self.rechecked = Rechecked.of(clusters, customer, path.customer)
 
@@ -100,7 +108,7 @@ class _Search:
         turns = [t for t in turns if t.nearness >= LONELY]
         held = tuple(p for p in self.e.model.context.parts if p in IMMUTABLE_PARTS)
         if not turns:
-            return Counterfactual((), self.value, self.value, "", False, held)
+            return Counterfactual((), self.value, self.value, "", False, held, tried=self.tried)
         best = min(turns, key=lambda t: (len(t.facts), -t.nearness))
         return self._said(best, held)
 
@@ -110,6 +118,11 @@ class _Search:
             return np.asarray(distribution(self.e.model, output, self.score.task).argmax(1).numpy())
         return np.asarray(self.score(output).double().numpy() >= self.line)
 
+    def _tops(self, output: PLEClusterOutput) -> Array:
+        if self.score.spec.kind in ("multiclass", "contrastive"):
+            return np.asarray(distribution(self.e.model, output, self.score.task).amax(1).double().numpy())
+        return np.full(len(self.score(output)), np.nan)
+
     def _turns(self, row: int, results: NDArray[Any]) -> list[_Turn]:
         """Facts of one neighbour taken over, one more at a time, until the result turns."""
         theirs, chosen = self.peers.features[row], tuple[int, ...]()
@@ -118,12 +131,20 @@ class _Search:
             if not open_:
                 return []
             tried = [(*chosen, f) for f in open_]
-            after, result = self._answers(tried, theirs)
+            after, result, tops = self._answers(tried, theirs)
+            self.tried += len(tried)
             turned = [i for i in range(len(tried)) if result[i] != self.result]
             if turned:
                 labels = [int(result[i]) if self.names else None for i in turned]
                 return [
-                    _Turn(tried[i], row, float(after[i]), label, self._nearness(tried[i], theirs, results == result[i]))
+                    _Turn(
+                        tried[i],
+                        row,
+                        float(after[i]),
+                        label,
+                        self._nearness(tried[i], theirs, results == result[i]),
+                        float(tops[i]),
+                    )
                     for i, label in zip(turned, labels, strict=True)
                 ]
             best = int(np.argmin(self._sign * after))
@@ -156,15 +177,15 @@ class _Search:
     def _changed(self, facts: tuple[int, ...], theirs: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.where(np.isin(self.facts.of, facts), theirs, self.own).astype(np.float32)
 
-    def _answers(self, tried: list[tuple[int, ...]], theirs: NDArray[np.float32]) -> tuple[Array, NDArray[Any]]:
-        """(score, result) [n] of the whole changed customers."""
+    def _answers(self, tried: list[tuple[int, ...]], theirs: NDArray[np.float32]) -> tuple[Array, NDArray[Any], Array]:
+        """(score, result, probability of the first class) [n] of the whole changed customers."""
         rows = torch.from_numpy(np.stack([self._changed(t, theirs) for t in tried]))
         tensors = tuple(
             rows.to(t.dtype) if i == self.at else t.expand(len(tried), *t.shape[1:]) for i, t in enumerate(self.path.ends)
         )
         with torch.no_grad():
             output = self.e.model(self.rechecked.inputs(self.path.inputs(tensors)))
-            return self.score(output).double().numpy(), self._results(output)
+            return self.score(output).double().numpy(), self._results(output), self._tops(output)
 
     def _nearness(self, facts: tuple[int, ...], theirs: NDArray[np.float32], alike: NDArray[np.bool_]) -> float:
         """Share of the real customers with that result who lie farther from the nearest other one than the changed customer
@@ -192,18 +213,23 @@ class _Search:
         name = "" if turn.label is None else self.names[turn.label] if turn.label < len(self.names) else f"class {turn.label}"
         return Counterfactual(
             tuple(changes), self.value, turn.after, name, True, held, facts=len(turn.facts), nearness=turn.nearness,
-            rechecked=self.rechecked.matters(self.schema, moved),
+            rechecked=self.rechecked.matters(self.schema, moved), tried=self.tried,
+            value_after=None if np.isnan(turn.top) else turn.top,
         )  # fmt: skip
 
     def _fact(self, fact: int, theirs: NDArray[np.float32], after: Array) -> list[FeatureChange]:
-        """By the column that counts most among those whose difference can be read; of a category both values."""
+        """By the columns that count most among those whose difference can be read; of a category both values."""
         moved = [int(i) for i in self.facts.columns(fact) if theirs[i] != self.own[i]]
         told = [i for i in moved if self._readable(i, after)]
         if self.schema.own and self.schema.columns[moved[0]].unit == "flag" and len(self.facts.columns(fact)) > 1:
             return [self._change(i, after, ()) for i in told]
-        lead = max(told, key=lambda i: abs(self.gradient[i] * (theirs[i] - self.own[i])))
-        along = tuple((self.schema.columns[i].name, float(after[i])) for i in moved if i != lead)
-        return [self._change(lead, after, along)]
+        order = sorted(told, key=lambda i: -abs(self.gradient[i] * (theirs[i] - self.own[i])))
+        alike: dict[object, int] = {}
+        for i in order:  # of the windows of one amount the one that counts most
+            alike.setdefault(i if self.schema.own else fact_of(self.schema.columns[i]), i)
+        lead, *more = list(alike.values())[: 1 if self.schema.own else SHOWN]
+        along = tuple((self.schema.columns[i].name, float(after[i])) for i in moved if i != lead and i not in more)
+        return [self._change(lead, after, along), *(self._change(i, after, ()) for i in more)]
 
     def _readable(self, i: int, after: Array) -> bool:
         """Whether the column's number tells a reader something, and is another one as it is written."""

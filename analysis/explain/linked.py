@@ -1,13 +1,15 @@
 """Which columns are one fact when a customer is imagined otherwise, and what follows from them.
 
-The windows of one amount, its copy in its own scale and columns that order customers alike move together: whoever spends
-nothing in a year spent nothing in the last month. What the mixture of customers makes of the columns (`cluster_probs`, the part
-`gmm`) is computed again from the changed ones, by the run's own mixture; what rests on days, visits and merchants stays.
+All that is counted over the same events is one fact and is taken over as a whole: the number and the sum of purchases, their
+shares by category, which add up to one, their largest and their latest. So no imagined customer has three purchases and the
+spend of seventy-five. What the mixture of customers makes of the columns (`cluster_probs`, the part `gmm`) is computed again
+from the changed ones, by the run's own mixture; what rests on days, visits and merchants stays.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,19 +18,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.population import Population
-from analysis.explain.origin.alike import SAME_ORDER, fact_of
+from analysis.explain.origin.alike import SAME_ORDER
 from analysis.explain.origin.clusters import Clusters
+from analysis.explain.subjects import subject_of
 from analysis.wording import OPAQUE
 from ple_model.batch import PLEClusterInput
 from ple_model.data.build.folds import fold_of
 from ple_model.data.derived.gmm import BEHAVIOUR, behaviour
-from ple_model.schema import PART_SLICES, FeatureSchema
+from ple_model.errors import UserError, did_you_mean
+from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema
 
 IMMUTABLE_PARTS = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn", "bandit")
 """Computed from the rest, or by another model: no lever."""
 IMMUTABLE_WORDS = ("tenure", "_age_", "age_days")
-RISING = re.compile(r"(^|_)oldest(_|$)")
+RISING = re.compile(r"(^|_)(oldest|first_(record|contact|purchase)_days)(_|$)")
 """Time alone moves these, and only upwards."""
+HELD_KINDS = {
+    "bank_decided": re.compile(r"^(raw_)?(credit|campaign)_|^bandit_"),
+    "health": re.compile(r"(^|_)health(_|$)"),
+}
+"""What `explanations.held` may name beside columns and groups, by the names of the package's columns: what the bank decides (a
+limit and what is measured by it, what was shown to the customer), and health."""
+KEY = "explanations.held"
+PURCHASES = ("spending", "merchants", "times")
+"""Subjects whose columns are all counted over the same purchases."""
 
 
 def changeable(schema: FeatureSchema, column: int) -> bool:
@@ -54,7 +67,7 @@ class LinkedFacts:
         """`held` [columns]: what may not move. A fact with a held column is held as a whole."""
         together: dict[object, list[int]] = {}
         for c in schema.columns:
-            key: object = (c.how,) if schema.own else ("part", c.index) if c.part in OPAQUE else fact_of(c)
+            key: object = (c.how,) if schema.own else ("part", c.index) if c.part in OPAQUE else source_of(c)
             together.setdefault(key, []).append(c.index)
         groups = list(together.values())
         if not schema.own:
@@ -88,10 +101,37 @@ def _joined(groups: list[list[int]], schema: FeatureSchema, peers: Population) -
     return list(out.values())
 
 
-def held_columns(schema: FeatureSchema, barred: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[columns] that stay: what nobody can change, and what may not be a reason."""
+def source_of(column: FeatureColumn) -> tuple[str, str]:
+    """What the column is counted over: of the package's columns the events, or, for what is held of products, its part."""
+    if column.part == "overseas" or column.name.startswith("raw_overseas"):
+        return "source", "overseas"
+    subject = subject_of(column.part, column.name)
+    if subject in PURCHASES:
+        return "source", "purchases"
+    if subject == "holdings":
+        owner = {"raw_balance": "product", "raw_investment": "investment"}
+        return "source", next((p for start, p in owner.items() if column.name.startswith(start)), column.part)
+    return "source", subject
+
+
+def held_columns(schema: FeatureSchema, barred: NDArray[np.bool_], held: Sequence[str] = ()) -> NDArray[np.bool_]:
+    """[columns] that stay: what nobody can change, what may not be a reason, and what the configuration holds. `UserError`
+    with the nearest name for one that is no column, group or kind."""
     fixed = np.array([not changeable(schema, c.index) for c in schema.columns])
+    for name in held:
+        fixed |= _named(schema, name)
     return fixed | barred
+
+
+def _named(schema: FeatureSchema, name: str) -> NDArray[np.bool_]:
+    kind = HELD_KINDS.get(name)
+    if kind is not None:
+        return np.array([not schema.own and kind.search(c.name) is not None for c in schema.columns])
+    found = np.array([name in (c.name, c.part, c.group) for c in schema.columns])
+    if not found.any():
+        known = (*HELD_KINDS, *schema.parts, *schema.index)
+        raise UserError(f"{KEY}: '{name}' is no column or group of this model{did_you_mean(name, known)}")
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,8 +169,9 @@ class Explanation:
             return phrase("counterfactual.fixed", language)
         return phrase("counterfactual.no_line", language) if self.score_unit == "value" else ""
 
-    def change_said(self, language: Language) -> str:
-        """What would have to differ and what the answer would be then; or that nothing was found, with what was tried."""
+    def change_said(self, language: Language, *, named: bool = True) -> str:
+        """What would have to differ and what the answer would be then; or that nothing was found, with what was tried. Not
+        `named`: the facts stand beside it."""
         c = self.counterfactual
         if said := self.unchanged_said(language):
             return said
@@ -180,6 +181,7 @@ class Explanation:
             return phrase("counterfactual.none", language, tried=f"{c.tried:,}")
         own, label = said_name(self.target_name, language), said_name(c.label_after, language)
         facts = phrase("counterfactual.joint", language).join(x.said(language) for x in c.changes)
+        facts = facts if named else phrase("counterfactual.these", language)
         before, after = self.shown(c.before, language), self.shown(c.after, language)
         values = {"facts": facts, "own": own, "label": label, "before": before, "after": after}
         if c.label_after and c.value_after is not None:
@@ -189,8 +191,9 @@ class Explanation:
         else:
             side = "counterfactual.above" if c.after >= self.population else "counterfactual.below"
             said = phrase(side, language, **values, population=self.shown(self.population, language))
+        whole = phrase("counterfactual.whole", language) if any(x.along for x in c.changes) else ""
         alike = phrase("counterfactual.near", language) if c.nearness is not None else ""
-        return " ".join(filter(None, (said, alike)))
+        return " ".join(filter(None, (said, whole, alike)))
 
     def barred_said(self, language: Language) -> str:
         """Whether what may not be a reason mattered, and how much; empty where the model reads nothing of the kind, or where

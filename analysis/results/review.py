@@ -1,7 +1,8 @@
 """What the report for review consists of, as values that HTML and PDF are both made from: they cannot say different things.
 
-A report is three pages: the explanation; the data it rests on with the fields that a person fills; and what laws ask for, with
-the technical identity. What must be known before anything is done with the answer stands first (`ReviewReport.act`).
+A report is four pages: the answer with its main reasons; all criteria and the data that it rests on; the form that a person
+fills; and what laws ask for, with the technical identity. What must be known before anything is done with the answer stands
+first (`ReviewReport.act`).
 """
 
 from __future__ import annotations
@@ -90,15 +91,24 @@ class ReviewReport:
     verdict: str
     """Which checks the calculation of the explanation passed, in one sentence."""
     first: tuple[ReviewBlock, ...]
-    second_title: str
-    second: tuple[ReviewBlock, ...]
-    third_title: str
-    third: tuple[ReviewBlock, ...]
+    pages: tuple[tuple[str, tuple[ReviewBlock, ...]], ...]
+    """Those after the first, each with its title."""
     footer: str
 
     def block(self, key: str) -> ReviewBlock:
-        """The block of this key; `StopIteration` for one that no report has."""
-        return next(b for b in (*self.first, *self.second, *self.third) if b.key == key)
+        """The block of this key, which every report has; `KeyError` for another."""
+        found = self.find(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def find(self, key: str) -> ReviewBlock | None:
+        """The block of this key; None where this report has none, as one without reasons has no table by subject."""
+        return next((b for b in self.blocks() if b.key == key), None)
+
+    def blocks(self) -> tuple[ReviewBlock, ...]:
+        """All of them, in their order."""
+        return (*self.first, *(b for _, blocks in self.pages for b in blocks))
 
     def digest(self) -> str:
         """sha256 over the contents, whatever they are printed on."""

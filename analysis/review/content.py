@@ -59,16 +59,15 @@ def review(
         against=against(found, language),
         level=level_of(found),
         verdict=checks_said(found, language),
-        first=(
-            _decision(found, period, language, w, customer),
-            *_why(found, language, w),
-            _change(found, language, w),
-            limits_block(found, language, w),
+        first=(_decision(found, period, language, w, customer), _why(found, language, w), limits_block(found, language, w)),
+        pages=(
+            (w["second_title"], (*_whole(found, language, w), _change(found, language, w), _data(found, about, language, w))),
+            (w["review"], (_form(found, w),)),
+            (
+                w["checklist"],
+                (*checklist(found, language, recorded=record is not None), _technical(found, about, language, w)),
+            ),
         ),
-        second_title=w["second_title"],
-        second=(_data(found, about, language, w), _form(found, w)),
-        third_title=w["checklist"],
-        third=(*checklist(found, language, recorded=record is not None), _technical(found, about, language, w)),
         footer=footer.format(release=found.audit.get("version", ""), place="" if record is None else Path(record).name),
     )
 
@@ -106,10 +105,12 @@ def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> l
     return [(w["first_choice"], chosen), (w["about_class"], label_said(found.target_name, found, language))]
 
 
-def _why(found: Explanation, language: Language, w: dict[str, str]) -> tuple[ReviewBlock, ...]:
-    if found.withheld:
-        return (withheld_block(found, w),)
-    return reasons_block(found, language, w), subjects_block(found, language, w)
+def _why(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
+    return withheld_block(found, w) if found.withheld else reasons_block(found, language, w)
+
+
+def _whole(found: Explanation, language: Language, w: dict[str, str]) -> tuple[ReviewBlock, ...]:
+    return () if found.withheld else (subjects_block(found, language, w),)
 
 
 def _change(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
@@ -125,7 +126,7 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Review
         )
         for x in c.changes
     )
-    note = f"{found.change_said(language)} {w['change_note']}"
+    note = f"{found.change_said(language, named=False)} {w['change_note']}"
     return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), note, numbers=True, key="change")
 
 
@@ -197,4 +198,4 @@ def _form(found: Explanation, w: dict[str, str]) -> ReviewBlock:
     fields = [n for n in FORM if n != "own_reasons" or found.person_because]
     rows = tuple((w[f"form_{n}"],) for n in fields)
     tall = tuple(i for i, n in enumerate(fields) if n in TALL)
-    return ReviewBlock(w["review"], "form", rows, note=w["form_note"], tall=tall, key="review")
+    return ReviewBlock("", "form", rows, note=w["form_note"], tall=tall, key="review")

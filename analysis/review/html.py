@@ -11,7 +11,6 @@ from analysis.results.review import ReviewBlock, ReviewReport
 def to_html(report: ReviewReport) -> str:
     """The whole file."""
     r = report
-    pages = ((r.second_title, r.second), (r.third_title, r.third))
     body = "".join(
         (
             f"<p class=made-up>{_e(r.made_up)}</p>" if r.made_up else "",
@@ -20,7 +19,7 @@ def to_html(report: ReviewReport) -> str:
             f"<p class=answer>{_e(r.answer)}</p><p>{_e(r.meaning)}</p><p class=quiet>{_e(r.against)}</p>",
             f'<p class="badge {r.level}">{_e(r.verdict)}</p>',
             *map(block_html, r.first),
-            *(f"<section class=page><h1>{_e(t)}</h1>{''.join(map(block_html, blocks))}</section>" for t, blocks in pages),
+            *(f"<section class=page><h1>{_e(t)}</h1>{''.join(map(block_html, blocks))}</section>" for t, blocks in r.pages),
             f"<footer>{_e(r.footer)}</footer>",
         )
     )

@@ -1,4 +1,4 @@
-"""The report for review as a PDF of three A4 pages, without a browser (ReportLab, BSD licence); its font is embedded.
+"""The report for review as a PDF of four A4 pages, without a browser (ReportLab, BSD licence); its font is embedded.
 
 ReportLab was chosen over two others: WeasyPrint needs Pango, which pip does not bring; fpdf2 is under the LGPL. Each page is
 set as large as it fits.
@@ -18,7 +18,6 @@ from ple_model.errors import UserError
 MARGIN_MM = 14.0
 SIZES = (9.0, 8.7, 8.4, 8.1, 7.8, 7.5, 7.2, 6.9, 6.6, 6.3, 6.0)
 """Sizes in points, the largest that fits is taken; below the last a page runs on."""
-PAGES = 3
 UNPRINTED = str.maketrans({"\N{MINUS SIGN}": "\N{EN DASH}"})
 """Signs that the font lacks."""
 COLOURS = {"ok": "#146c2e", "unknown": "#5f6368", "withheld": "#b3261e"}
@@ -34,7 +33,7 @@ def to_pdf(report: ReviewReport) -> bytes:
     except ModuleNotFoundError as e:
         raise UserError("a PDF needs the library ReportLab, which is not installed: pip install 'ple-scope[pdf]'") from e
     parts: list[Any] = []
-    for page in range(PAGES):
+    for page in range(1 + len(report.pages)):
         size = next((s for s in SIZES if _fits(report, page, s)), SIZES[-1])
         parts += [*([PageBreak()] if page else []), *_PdfWriter(report, size).page(page)]
     return _built(report, parts)
@@ -103,11 +102,11 @@ class _PdfWriter:
         self.answer = ParagraphStyle("answer", **{**base, "fontName": bold, "fontSize": 1.75 * size, "leading": 2.3 * size})
 
     def page(self, page: int) -> list[Any]:
-        """What stands on one of the three pages."""
+        """What stands on one of the pages, 0 the first."""
         r = self.report
         if page == 0:
             return [*self._head(), *(part for block in r.first for part in self._block(block))]
-        title, blocks = ((r.second_title, r.second), (r.third_title, r.third))[page - 1]
+        title, blocks = r.pages[page - 1]
         return [self._p(title, self.answer), *(part for block in blocks for part in self._block(block))]
 
     def _head(self) -> list[Any]:

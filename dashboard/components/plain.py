@@ -29,8 +29,9 @@ def page(frame: Frame, e: Explanation) -> None:
     _answer(made)
     left, right = st.columns([3, 2], gap="small")
     with left:
-        for block in made.first[1:-1]:
-            _block(block, block.key)
+        for key in ("reasons", "subjects", "change"):
+            if (found := made.find(key)) is not None:
+                _block(found, key)
     with right:
         _block(made.block("decision"), "decision")
         _block(made.block("limits"), "limits")
@@ -50,8 +51,9 @@ def beside(frame: Frame, one: Explanation, other: Explanation) -> None:
             ui.subheader(e.customer_id)
             put.saved_only(report.mask_of(frame)(e.customer_id), "heading")
             _answer(made)
-            for block in made.first:
-                _block(block, f"{block.key}-{i}")
+            for key in ("decision", "reasons", "limits", "subjects", "change"):
+                if (found := made.find(key)) is not None:
+                    _block(found, f"{key}-{i}")
             report.downloads(frame, e, f"report-{i}")
 
 

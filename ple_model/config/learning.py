@@ -138,3 +138,8 @@ class ExplanationsConfig:
         ["age", "sex", "region"],
         "What may not be given as a reason: columns, their groups, inputs, or the kinds age, sex and region.",
     )
+    held: list[str] = key(
+        ["bank_decided", "health"],
+        "What no change of facts may move, beside what nobody can change: columns, their groups, or the kinds bank_decided "
+        "(limits of credit, what was shown to the customer) and health.",
+    )

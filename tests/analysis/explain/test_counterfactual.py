@@ -17,8 +17,10 @@ from analysis.explain.linked import LinkedFacts, Rechecked, changeable, held_col
 from analysis.explain.lookup import customers, find
 from analysis.explain.origin.fitted import clusters_of
 from analysis.results.explanation import Explanation
+from ple_model.config import ExplanationsConfig
 from ple_model.data.build.folds import fold_of
 from ple_model.data.derived.gmm import behaviour
+from ple_model.errors import UserError
 from ple_model.run import Run, load_run
 from ple_model.schema import PART_SLICES, load_schema
 from tests.shared import SMALL_RUN
@@ -50,6 +52,33 @@ def test_a_fact_with_a_column_that_is_held_is_held_as_a_whole(tiny_run: Run) -> 
     assert not any(changeable(schema, i) for p in LEFT for i in range(*PART_SLICES[p].indices(734)))
 
 
+def test_what_is_counted_over_the_same_purchases_moves_together(tiny_run: Run) -> None:
+    schema, e = load_schema(), Explainer.cached(tiny_run)
+    facts = LinkedFacts.grouped(schema, e.peers, np.zeros(len(schema.columns), dtype=bool))
+    shares = [n for n in schema.names if n.startswith(("category_share_", "weekday_share_", "hour_share_"))]
+    one = (
+        "category_count_travel_90d", "raw_spend_travel_365d", "raw_purchase_count_travel_365d", "purchase_count_365d",
+        "avg_ticket_365d", *shares,
+    )  # fmt: skip
+    assert len({int(facts.of[schema.index[n]]) for n in one}) == 1
+    channels = [n for n in schema.names if n.startswith("channel_") and n.endswith("_share_365d")]
+    assert len({int(facts.of[schema.index[n]]) for n in (*channels, "channel_switch_rate_365d")}) == 1
+    assert facts.of[schema.index["deposit_inflow_90d"]] == facts.of[schema.index["raw_deposit_inflow_365d"]]
+
+
+def test_what_the_bank_decides_and_health_are_no_advice_by_the_configuration() -> None:
+    schema, none = load_schema(), np.zeros(734, dtype=bool)
+    held = held_columns(schema, none, ExplanationsConfig().held)
+    for name in ("credit_limit_total", "raw_credit_limit_total", "credit_utilisation", "campaign_exposures_28d",
+                 "raw_spend_health_365d", "category_count_health_90d"):  # fmt: skip
+        assert held[schema.index[name]]
+        assert not held_columns(schema, none, ["deposit"])[schema.index[name]]
+    assert held_columns(schema, none, ["deposit"])[schema.index["deposit_inflow_90d"]]
+    assert not held[schema.index["deposit_inflow_90d"]]
+    with pytest.raises(UserError, match=r"explanations\.held: 'helth' .* did you mean 'health'"):
+        held_columns(schema, none, ["helth"])
+
+
 def test_what_is_found_is_few_plausible_changes_that_the_model_answers_otherwise(
     tiny_run: Run, found: list[Explanation]
 ) -> None:
@@ -76,6 +105,8 @@ def test_what_is_found_is_few_plausible_changes_that_the_model_answers_otherwise
         assert int(p.argmax()) != x.target
         assert x.target is not None
         assert float(p[x.target]) == pytest.approx(c.after, abs=2e-3)
+        assert c.value_after == pytest.approx(float(p.max()), abs=2e-3)
+        assert c.tried >= c.facts
         moved = {n for ch in c.changes for n in (ch.name, *(a for a, _ in ch.along))}
         assert all(changeable(schema, schema.index[n]) for n in moved)
 

@@ -41,10 +41,10 @@ from ple_model.tasks import TASKS
 
 
 def texts(report: ReviewReport) -> list[str]:
-    every = (*report.first, *report.second, *report.third)
+    every = report.blocks()
     blocks = [t for b in every for t in (b.heading, b.lead, b.note, *b.head, *(c for r in b.rows for c in r))]
     heads = (report.made_up, report.title, report.act, report.answer, report.meaning, report.against, report.verdict)
-    return [t for t in (*heads, report.second_title, report.third_title, *blocks) if t]
+    return [t for t in (*heads, *(title for title, _ in report.pages), *blocks) if t]
 
 
 def squeezed(text: str) -> str:
@@ -57,7 +57,7 @@ def test_html_and_pdf_hold_every_text_of_the_report(tiny_run: Run, explained: Ex
     page, reader = to_html(report), PdfReader(io.BytesIO(to_pdf(report)))
     printed = squeezed("".join(p.extract_text() for p in reader.pages))
     shown = squeezed(html.unescape(re.sub(r"<[^>]+>", "", page)))
-    assert len(reader.pages) == 3
+    assert len(reader.pages) == 4
     for text in texts(report):
         assert squeezed(text) in printed, text
         assert squeezed(text) in shown, text
@@ -85,7 +85,7 @@ def test_a_long_report_is_set_smaller_until_a_page_holds_it(tiny_run: Run, expla
     long = tuple(Reason("A fact that is told at length. " * 12, "사실" * 90, ("x",), 0.01) for _ in range(6))
     many = replace(explained, reasons=long[:4], against=long[4:])
     for language in LANGUAGES:
-        assert len(PdfReader(io.BytesIO(to_pdf(review(many, run_facts(tiny_run), language)))).pages) == 3
+        assert len(PdfReader(io.BytesIO(to_pdf(review(many, run_facts(tiny_run), language)))).pages) == 4
 
 
 def figures(cells: Sequence[str]) -> list[Decimal]:
@@ -239,7 +239,7 @@ def test_withheld_reasons_leave_their_demands_open(tiny_run: Run, explained: Exp
 def test_the_checklist_covers_every_law_and_calls_itself_no_advice(tiny_run: Run, explained: Explanation) -> None:
     assert {d.law for d in DEMANDS} == set(LAWS)
     report = review(explained, run_facts(tiny_run), "en")
-    said = " ".join(t for b in report.third for t in (b.heading, *(c for r in b.rows for c in r)))
+    said = " ".join(t for b in report.pages[-1][1] for t in (b.heading, *(c for r in b.rows for c in r)))
     for name in (
         "art. 37-2",
         "art. 36-2",
