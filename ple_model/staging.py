@@ -122,15 +122,20 @@ def alone(folder: Path) -> Iterator[None]:
 def _sweep(parent: Path, names: str) -> None:
     """Remove what killed processes left half made: folders whose maker no longer holds their lock."""
     for old in parent.glob(f".{names}.*.new"):
-        if old.is_symlink() or not old.is_dir():
-            continue
-        with suppress(OSError):
-            held = os.open(old, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(old, ignore_errors=True)
-            finally:
-                os.close(held)
+        remove_unless_held(old)
+
+
+def remove_unless_held(old: Path) -> None:
+    """A folder that nobody holds a lock on; anything else stays as it is."""
+    if old.is_symlink() or not old.is_dir():
+        return
+    with suppress(OSError):
+        held = os.open(old, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            os.close(held)
 
 
 def _flush(file: Path) -> None:

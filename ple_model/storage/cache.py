@@ -10,14 +10,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ple_model.errors import UserError
+from ple_model.staging import remove_unless_held
 
 CACHE = "PLE_CACHE"
 
@@ -64,12 +64,5 @@ def hold(copy: Path) -> int:
 def sweep_copies(place: Path, keep: str) -> None:
     """Remove the copies in `place` but the one named `keep` and those that somebody holds."""
     for old in place.iterdir():
-        if old.name == keep or old.name.startswith(".") or old.is_symlink() or not old.is_dir():
-            continue
-        with suppress(OSError):
-            held = os.open(old, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(old, ignore_errors=True)
-            finally:
-                os.close(held)
+        if old.name != keep and not old.name.startswith("."):
+            remove_unless_held(old)

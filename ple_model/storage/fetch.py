@@ -87,7 +87,7 @@ def copy_to(
     if needed > free:
         raise UserError(f"{remote.url} holds {megabytes(needed)}, {megabytes(free)} are free in {target.parent}; see {CACHE}")
     places = {n: target / n if n else target for n in wanted}
-    for folder in {p.parent for p in places.values()}:
+    for folder in {p.parent for p in places.values()} | (set() if "" in files else {target}):
         folder.mkdir(parents=True, exist_ok=True)
     missing = []
     for n, f in wanted.items():

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ple_model.disk import is_disk_full
 from ple_model.errors import UserError
 from ple_model.safe_paths import MAX_ENTRIES
 from ple_model.storage.url import EXTRAS, NAME
@@ -97,7 +98,7 @@ class _NoLibrary(UserError):
 
 @contextmanager
 def speaking(url: str, doing: str) -> Iterator[None]:
-    """Whatever a storage library raises becomes a sentence; `doing`: "read", "written"."""
+    """Whatever a storage library raises becomes a sentence, but a full disk of this machine; `doing`: "read", "written"."""
     try:
         yield
     except UserError:
@@ -105,6 +106,8 @@ def speaking(url: str, doing: str) -> Iterator[None]:
     except ImportError as e:
         raise _NoLibrary(without_secrets(str(e))) from e
     except Exception as e:
+        if is_disk_full(e):  # of this machine: whoever writes here says where
+            raise
         raise UserError(f"{url} cannot be {doing}: {_why(e, url)}") from None  # a cause may hold what a sentence must not
 
 

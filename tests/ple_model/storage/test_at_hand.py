@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,6 +171,27 @@ def test_nothing_there_a_file_for_a_folder_and_a_permission_that_lacks(
     monkeypatch.setattr(Store, "pipe_file", denied)
     told = said(["synth", "memory://bank/new", "--customers", "99999"], capsys)
     assert "memory://bank/new cannot be written: permission denied" in told, "known before the work"
+
+
+def test_a_disk_of_this_machine_that_is_full_is_named(
+    bank: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: Any, rpath: str, lpath: str, *_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", lpath)
+
+    monkeypatch.setattr(Store, "get_file", full)
+    assert "no space left on" in said(["labels", EVENTS], capsys)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(total=10, used=9, free=1))
+    told = said(["copy", EVENTS, str(tmp_path / "here")], capsys)
+    assert f"{EVENTS} holds" in told
+    assert "are free in" in told
+
+
+def test_a_folder_without_files_comes_back_as_one(store: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["copy", str(tmp_path / "empty"), "memory://bank/empty"]) == 0
+    with fetched(AtUrl("memory://bank/empty", "folder", written=False)) as found:
+        assert list(found.iterdir()) == []
 
 
 def test_machines_of_a_cluster_must_find_the_copies(
