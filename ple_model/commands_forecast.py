@@ -33,6 +33,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--channel", action="append", default=[], type=words, metavar="COLUMN",
         help="a column of numbers to forecast, may be repeated (default: all others)",
     )  # fmt: skip
+    parser.add_argument("--encoding", type=words, metavar="NAME", help="of a text file that is not in utf-8, for example cp949")
+    parser.add_argument("--sheet", type=words, metavar="NAME", help="of a spreadsheet with several")
+    parser.add_argument("--thousands", type=words, default="", metavar="MARK", help="between thousands, for example , in 1,450")
+    parser.add_argument("--decimal", type=words, default=".", metavar="MARK", help="before decimals (default: .)")
     parser.add_argument("--horizon", type=COUNT, default=24, metavar="N", help="steps ahead (default: 24)")
     parser.add_argument(
         "--lookback", type=COUNT, metavar="N", help=f"steps that a forecast reads (default: {LOOKBACK} horizons)"
@@ -59,6 +63,7 @@ def _run(arguments: Arguments) -> int:
     settle(arguments.threads)
     import torch
 
+    from ple_model.data.importers.source_map import TableMap
     from ple_model.sequences.plain_series import read_series
     from ple_model.sequences.table_forecast import ForecastPlan, forecast_table
 
@@ -68,7 +73,12 @@ def _run(arguments: Arguments) -> int:
         arguments.horizon, arguments.lookback or LOOKBACK * arguments.horizon, arguments.season, arguments.probability,
         arguments.encoder,
     )  # fmt: skip
-    series = read_series(arguments.file, time=arguments.time, ids=arguments.id, channels=arguments.channel or None)
+    reading = TableMap(
+        encoding=arguments.encoding, sheet=arguments.sheet, thousands=arguments.thousands, decimal=arguments.decimal
+    )
+    series = read_series(
+        arguments.file, time=arguments.time, ids=arguments.id, channels=arguments.channel or None, reading=reading
+    )
     tick = bar(quiet=arguments.quiet)
     found = forecast_table(series, plan, lambda done, what: tick(what, done))
     _write(arguments.out, found)

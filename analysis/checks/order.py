@@ -67,6 +67,7 @@ RULES: tuple[Rule, ...] = (
     Rule(("INPUT-DUPLICATE",), ("LABEL-JOIN", "LABEL-RATE", "DATA-DRIFT", "DATA-OWN-ROWS")),
     Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("DATA-NONFINITE",), ("LABEL-JOIN", *PASSED_ON)),
+    Rule(("RUN-CHANGED", "INPUT-", "DATA-STALE", "DATA-SHORT", "DATA-EMPTY-FEED", "DATA-HOLE"), ("DATA-ODD-DAYS",)),
     Rule(("EXP-ZERO-INPUT",), ("LABEL-JOIN", "EXP-TEMPORAL-ZERO")),
     Rule(("EXP-TEMPORAL-ZERO", "EXP-ZERO-INPUT"), ("EXP-SCALE", "GATE-JITTER")),
     # labels: what is wrong with one is wrong with what its task is judged by, and with all that it learnt from it

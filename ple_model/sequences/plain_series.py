@@ -24,7 +24,7 @@ from ple_model.data.importers.read_dates import date_readings, parsed
 from ple_model.data.importers.scan_source import FILE, ROW, scan_rows
 from ple_model.data.importers.source_map import TableMap
 from ple_model.errors import UserError, did_you_mean
-from ple_model.sql_text import quote
+from ple_model.sql_text import literal, quote
 
 Moments = NDArray[np.datetime64]
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",
@@ -65,20 +65,21 @@ class PlainSeries:
 
 
 def read_series(
-    file: Path | str, *, time: str | None = None, ids: str | None = None, channels: Sequence[str] | None = None
-) -> list[PlainSeries]:
+    file: Path | str, *, time: str | None = None, ids: str | None = None, channels: Sequence[str] | None = None,
+    reading: TableMap | None = None,
+) -> list[PlainSeries]:  # fmt: skip
     """The series of a table, by id. `time`: its time column (default: the only one that reads as dates); `ids`: its column of
-    ids; `channels`: the columns of numbers (default: all others). `UserError` names the file, the column, the row."""
+    ids; `channels`: the columns of numbers (default: all others); `reading`: encoding, sheet, the marks of its numbers.
+    `UserError` names the file, the column, the row."""
+    reading = reading or TableMap()
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file} does not exist; give a CSV or Parquet file with a time column")
     con = open_connection()
     scratch = Path(tempfile.mkdtemp(prefix="ple-series-"))
     try:
-        con.execute(
-            f"CREATE VIEW source AS SELECT * EXCLUDE ({quote(FILE)}) FROM {scan_rows(con, (file,), TableMap(), scratch)}"
-        )
-        return _split_by_id(file, *_columns(con, file, time, ids, channels))
+        con.execute(f"CREATE VIEW source AS SELECT * EXCLUDE ({quote(FILE)}) FROM {scan_rows(con, (file,), reading, scratch)}")
+        return _split_by_id(file, *_columns(con, file, time, ids, channels, reading))
     except duckdb.Error as e:
         raise UserError(f"{file} cannot be read: {str(e).splitlines()[0]}") from e
     finally:
@@ -90,8 +91,9 @@ _Table = tuple[Moments, NDArray[np.object_], NDArray[np.float64], NDArray[np.int
 
 
 def _columns(
-    con: duckdb.DuckDBPyConnection, file: Path, time: str | None, ids: str | None, channels: Sequence[str] | None
-) -> _Table:
+    con: duckdb.DuckDBPyConnection, file: Path, time: str | None, ids: str | None, channels: Sequence[str] | None,
+    reading: TableMap,
+) -> _Table:  # fmt: skip
     """Times [N], ids [N], numbers [N, C] (NaN where there is none), row numbers [N], names of the channels."""
     types = {str(r[0]): str(r[1]).split("(")[0] for r in con.execute("DESCRIBE source").fetchall()}
     del types[ROW]
@@ -106,7 +108,7 @@ def _columns(
     chosen = tuple(channels) if channels else tuple(c for c in types if c not in (moment[0], ids))
     if not chosen:
         raise UserError(f"{file} has no column beside its times and ids: there is nothing to read as a series")
-    numbers = {c: _number(c, types[c]) for c in chosen}
+    numbers = {c: _number(c, types[c], reading) for c in chosen}
     who = f"{quote(ids)}::VARCHAR" if ids else "''"
     read = ", ".join(f"{sql} AS {quote(f'c{k}')}" for k, sql in enumerate(numbers.values()))
     order = f"ORDER BY {quote(ROW)}"
@@ -114,7 +116,7 @@ def _columns(
     rows = np.asarray(found["row"], np.int64)
     if not len(rows):
         raise UserError(f"{file} has no rows")
-    _require_numbers(con, file, chosen, types)
+    _require_numbers(con, file, chosen, types, reading)
     times = np.ma.asarray(found["t"])
     lost = np.flatnonzero(np.ma.getmaskarray(times) | np.isnat(np.asarray(times.data, "datetime64[us]")))
     if len(lost):
@@ -132,16 +134,26 @@ def _text(name: str) -> str:
     return f"(CASE WHEN {is_blank(quote(name))} THEN NULL ELSE {quote(name)} END)"
 
 
-def _number(name: str, kind: str) -> str:
-    return f"TRY_CAST({_text(name) if kind == 'VARCHAR' else quote(name)} AS DOUBLE)"
+def _number(name: str, kind: str, reading: TableMap) -> str:
+    return f"TRY_CAST({_unmarked(name, reading) if kind == 'VARCHAR' else quote(name)} AS DOUBLE)"
 
 
-def _require_numbers(con: duckdb.DuckDBPyConnection, file: Path, chosen: Sequence[str], types: Mapping[str, str]) -> None:
+def _unmarked(name: str, reading: TableMap) -> str:
+    """SQL of a number's text without marks of thousands and with a decimal point."""
+    text = _text(name)
+    if reading.thousands:
+        text = f"replace({text}, {literal(reading.thousands)}, '')"
+    return text if reading.decimal == "." else f"replace({text}, {literal(reading.decimal)}, '.')"
+
+
+def _require_numbers(
+    con: duckdb.DuckDBPyConnection, file: Path, chosen: Sequence[str], types: Mapping[str, str], reading: TableMap
+) -> None:
     for name in chosen:
         if types[name] in NUMBERS:
             wrong = f"isinf({quote(name)}::DOUBLE)"
         elif types[name] == "VARCHAR":
-            number = f"TRY_CAST({_text(name)} AS DOUBLE)"
+            number = _number(name, types[name], reading)
             wrong = f"{_text(name)} IS NOT NULL AND ({number} IS NULL OR isinf({number}))"
         else:
             raise UserError(f"{file}: column '{name}' holds {types[name]}, not numbers; leave it out of the channels")

@@ -120,10 +120,11 @@ def forecast_table(series: Sequence[PlainSeries], plan: ForecastPlan, tell: Tell
     tell(0.0, "cutting")
     cut = {s.name: _split(s, plan) for s in series}
     data = _joined(list(cut.values()))
+    tell(0.1, "fitting")
+    if "ridge" not in (ways := _ways(data, plan, season, tell)):
+        notes.append("the ridge regression is left out: no window of the first part is seen whole (a shorter --lookback helps)")
     if any(not s.seen.all() for s in series):
         notes.append("steps without a row, or that lack a number, are not read and do not count")
-    tell(0.1, "fitting")
-    ways = _ways(data, plan, season, tell)
     watched = {name: forecast_error(way, data.validation).mse for name, way in ways.items()}
     chosen = min(watched, key=lambda name: watched[name])
     tell(0.9, "judging")
@@ -132,6 +133,9 @@ def forecast_table(series: Sequence[PlainSeries], plan: ForecastPlan, tell: Tell
     if best != chosen:
         notes.append(f"in the last part {best} would have been better ({errors[best].mse:.3f})")
     band, covered = _band(ways[chosen], data, plan.probability)
+    if not np.isfinite(band.half).all():
+        least = math.ceil(plan.probability / (1 - plan.probability) - 1e-9)
+        notes.append(f"no interval: it takes {least:,} windows in the choosing part, there are {len(data.validation):,}")
     ahead = tuple(_ahead(s, cut[s.name], ways[chosen], band, plan) for s in series)
     if (blind := sum(bool(np.isnan(a.forecast).all()) for a in ahead)) > 0:
         notes.append(f"{blind} of {len(ahead)} series have no seen step in their last {plan.lookback}: they are left empty")
@@ -219,10 +223,12 @@ def _learnt(data: SplitWindows, plan: ForecastPlan, weights: NDArray[np.float64]
 
 
 def _band(way: Forecast, data: SplitWindows, probability: float) -> tuple[ForecastBand, float]:
-    """From the second part, and the share of the last part's values that it holds."""
+    """From the second part, and the share of the last part's values that it holds; NaN where it has too few windows."""
     watched, judged = (w.thinned(max(1, -(-len(w) // JUDGED_WINDOWS))) for w in (data.validation, data.test))
     said = everywhere(way, watched).astype(np.float64)
     band = fit_band(said, watched.future.astype(np.float64), watched.target_seen, probability=probability)
+    if not np.isfinite(band.half).all():
+        return band, math.nan
     tested = everywhere(way, judged).astype(np.float64)
     return band, coverage(band, tested, judged.future.astype(np.float64), judged.target_seen)
 

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 
-from analysis.checks import checks
+from analysis.checks import checks, run_checks
 from analysis.checks.odd_days import chance_of, most_by_chance
 from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.recording.odd_days import DayScorer, day_scorer, odd_days
+from analysis.stats.consistency import Silence
 from analysis.stats.odd_days import OddDays, OddGroup
 from ple_model.data.dataset.reader import Dataset
 from ple_model.encoder_start import EncoderStart
@@ -110,6 +111,18 @@ def test_days_that_are_planted_are_found_counted_and_dated(scorer: DayScorer, ti
     assert after.day_customers >= 20
     assert said(before) == ["ok"]
     assert said(after) == ["warning"]
+
+
+def test_a_feed_that_stopped_explains_odd_days_of_its_own_field() -> None:
+    odd = checks()["DATA-ODD-DAYS"].proof
+    assert odd is not None
+    sick = odd.change(healthy())
+    assert [f.follows for f in run_checks(sick) if f.id == "DATA-ODD-DAYS"] == [""]
+    for field, follows in (("txn_seq", "DATA-STALE txn_seq"), ("session_seq", "")):
+        assert sick.consistency is not None
+        silent = (Silence(field, "2025-05-01", 10, 90, 0.4, 600, then=0),)
+        found = run_checks(replace(sick, consistency=replace(sick.consistency, silent=silent)))
+        assert [f.follows for f in found if f.id == "DATA-ODD-DAYS"] == [follows]
 
 
 def test_rows_that_all_trained_are_judged_alone_and_said_so(scorer: DayScorer, tiny_dataset: Dataset, tmp_path: Path) -> None:

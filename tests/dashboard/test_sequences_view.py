@@ -41,6 +41,8 @@ def test_with_an_encoder_it_speaks_of_days(
             assert words[f"sequences.{key}"] in said
         told = [words[f"sequences.{k}"].split("**{span}**")[1].split("{share}")[0] for k in ("counts", "level")]
         assert sum(t in said for t in told) == 1
+        assert words["sequences.ahead"].split("}")[1].split("{")[0] in said
+        assert words["sequences.ahead_held"].split("}")[-1] in said
     ids = {c.customer_id for c in customers(runs / "tiny", limit=1000)}
     for asked in (min(ids), f"{min(ids)}9"):
         app = opened(runs, monkeypatch, "sequences", run="tiny", customer=asked)

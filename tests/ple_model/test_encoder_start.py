@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from pyarrow.parquet import read_schema
 
 from ple_model.adapters import BASE, add_adapters, drop_adapters, merged, stream_of
 from ple_model.cli import main
@@ -20,10 +21,12 @@ from ple_model.errors import UserError
 from ple_model.files import read_tensors, write_tensors
 from ple_model.model import PLEClusterAdaTT
 from ple_model.optimizer import optimizer_groups
+from ple_model.predict import score_to_parquet
 from ple_model.run import Run, load_run
 from ple_model.sequences.config import EncoderConfig, PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import WEIGHTS, EncoderManifest, EncoderRun, load_encoder, write_encoder_config
+from ple_model.sequences.scoring import carried_scorer
 from ple_model.sequences.stream import MODES, EncoderMode
 from ple_model.train import Options, train
 from ple_model.training import trainer
@@ -109,6 +112,23 @@ def test_a_run_trains_what_its_mode_says_and_stands_alone(
     said = load_run(run.path).model()(small_dataset.load("test").inputs)
     assert said.encoded.expert_aux["temporal"].internals["mixing_weights"].shape[1] == 7
     assert not (run.path / "state" / "start.safetensors").exists()
+    assert_served_elsewhere(run, mode, tmp_path / "elsewhere")
+
+
+def assert_served_elsewhere(run: Run, mode: EncoderMode, folder: Path) -> None:
+    """Moved without what a training keeps for itself it is evaluated and scores, and says how odd days are where it can."""
+    moved = load_run(shutil.move(run.path, folder))
+    shutil.rmtree(folder / "state")
+    assert main(["evaluate", str(folder), "--no-boosting", "--bootstrap", "0", "--json"]) == 0
+    model = moved.model()
+    if mode == "frozen":
+        anomaly = carried_scorer(moved, model)
+        found = score_to_parquet(moved, model, moved.sample(), folder / "scores.parquet", anomaly=anomaly)
+        assert any("anomaly is left empty" in note for note in found.notes)  # of ten customers nobody is ranked
+        assert "anomaly" in read_schema(folder / "scores.parquet").names
+    else:
+        with pytest.raises(UserError, match=rf"trained on with the tasks \({mode}\)"):
+            carried_scorer(moved, model)
 
 
 def test_a_run_with_adapters_stopped_while_baselines_are_measured_goes_on(

@@ -94,6 +94,11 @@ def test_what_was_worked_out_is_read_back(encoder: EncoderRun, tiny_run: Run, tm
     np.testing.assert_array_equal(again.xy, made.xy)
     np.testing.assert_array_equal(again.day_quantiles, made.day_quantiles)
     assert again.probe == made.probe
+    assert made.ahead is not None
+    assert again.ahead is not None
+    np.testing.assert_array_equal(again.ahead.weight, made.ahead.weight)
+    np.testing.assert_array_equal(again.ahead.half, made.ahead.half)
+    assert (again.ahead.error, again.ahead.covered) == (made.ahead.error, made.ahead.covered)
     owners = {int(r): f"c{int(r) // 2}" for r in again.row}  # two rows each
     alike = moved_alike(again, int(again.row[3]), owners, k=4)
     assert len(alike.rows) == len(alike.paths) == 4

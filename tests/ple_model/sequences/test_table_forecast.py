@@ -72,6 +72,22 @@ def test_the_fewest_steps_are_said_and_are_enough() -> None:
         forecast_table([shop()], replace(PLAN, season=29))
 
 
+def test_too_few_windows_to_choose_by_give_no_interval_and_say_so() -> None:
+    few = forecast_table([shop(n=70)], PLAN)
+    assert np.isnan(few.covered)
+    assert np.isinf(few.series[0].high).all()
+    assert np.isfinite(few.series[0].forecast).all()
+    assert "no interval: it takes 9 windows in the choosing part, there are 1" in few.notes
+    enough = forecast_table([shop(n=150)], PLAN)  # 15 steps: nine windows of seven
+    assert enough.windows["validation"] == 9
+    assert np.isfinite(enough.series[0].high).all()
+    holes = shop(n=150)
+    seen = np.arange(150) % 20 > 0
+    gaps = forecast_table([replace(holes, values=np.where(seen[:, None], holes.values, 0.0), seen=seen)], PLAN)
+    assert "ridge" not in gaps.errors
+    assert any("ridge regression is left out" in n for n in gaps.notes)
+
+
 def test_the_times_after_the_last_step() -> None:
     def of(*days: str) -> PlainSeries:
         return PlainSeries("", np.array(days, "datetime64[us]"), np.zeros((len(days), 1)), np.ones(len(days), bool), ("x",))
@@ -112,5 +128,15 @@ def test_the_command_writes_a_row_a_series_step_and_channel(tmp_path: Path, caps
     assert {"chosen", "errors", "covered", "notes", "series"} <= set(said)
     assert main([*words[:-1], "--channel", "slaes"]) == 2
     assert "did you mean 'sales'" in capsys.readouterr().err
+    korean = tmp_path / "korean.csv"
+    lines = ["일자,매출", *(f'{t!s:.10},"{1000 + 500 * (k % 7):,}"' for k, t in enumerate(shop(n=120).times))]
+    korean.write_text("\n".join(lines), encoding="cp949")
+    words = ["forecast", str(korean), str(out), "--horizon", "7", "--quiet"]
+    assert main(words) == 2
+    assert "encoding: " in capsys.readouterr().err
+    assert main([*words, "--encoding", "cp949"]) == 2
+    assert "is no number" in capsys.readouterr().err
+    assert main([*words, "--encoding", "cp949", "--thousands", ","]) == 0
+    assert next(csv.DictReader(out.open()))["channel"] == "매출"
     assert main(["forecast", str(table), str(out), "--quiet"]) == 2
     assert "name the column as the one of ids" in capsys.readouterr().err
