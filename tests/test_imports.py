@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ple_model", "analysis", "dashboard")
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"i18n"}),
+    frozenset({"i18n", "particles"}),
     frozenset(
         {
             "wording",

@@ -10,7 +10,6 @@ from analysis.i18n import section
 from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Contribution
-from analysis.review.certainty import checks_said, level_of
 from analysis.wording import given_title, quantity, statement, task_title, title
 from ple_model.numerals import Language
 from ple_model.presence import plain_name
@@ -70,7 +69,7 @@ def _badge(found: Explanation, language: Language) -> str:
     act = f'<p><span class="badge withheld">{_e(said)}</span></p>' if said else ""
     if found.unskilled:
         return act
-    return f'{act}<p><span class="badge {level_of(found)}">{_e(checks_said(found, language))}</span></p>'
+    return f'{act}<p><span class="badge {found.trust}">{_e(found.checks_said(language))}</span></p>'
 
 
 def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:

@@ -133,6 +133,17 @@ class Explanation:
             return "uncertain"
         return "check" if self.faithfulness.withheld else ""
 
+    @property
+    def trust(self) -> Literal["ok", "unknown", "withheld"]:
+        """Of the sentence on the checks: never `ok` where a person must decide."""
+        level: Literal["ok", "unknown", "withheld"] = "withheld" if self.unskilled else self.faithfulness.level
+        return "unknown" if level == "ok" and self.person_because else level
+
+    def checks_said(self, language: Language) -> str:
+        """What was checked of the explanation, which is its arithmetic."""
+        f = self.faithfulness
+        return self.meaningless(language) or (f.verdict_ko if language == "ko" else f.verdict_en)
+
     def ground_said(self, language: Language) -> str:
         """The ground in one sentence; empty where none is known."""
         if not self.person_because:

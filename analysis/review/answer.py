@@ -11,8 +11,8 @@ from analysis.i18n import catalogue, phrase
 from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.review import RunFacts
-from analysis.review.weights import difference_said
-from analysis.wording import given_title, plain_quantity, task_title
+from analysis.review.weights import difference_said, value_said
+from analysis.wording import given_title, task_title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language
 
@@ -74,7 +74,7 @@ def label_said(name: str, found: Explanation, language: Language) -> str:
 
 def answer(found: Explanation, period: Period | None, language: Language) -> str:
     """The one line that says it all: `Recommended offer: time deposit – 16.0%`."""
-    name, value = asked_title(found, language), found.shown(found.prediction, language)
+    name, value = asked_title(found, language), value_said(found, found.prediction, language)
     if found.task == "engagement" and period is not None:
         value = phrase("review.of_days", language, value=value, days=period.days)
     if found.task == "spending_bucket":
@@ -111,7 +111,7 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
         return f"{said} {phrase(f'review.{checked}', language)}"
     key = f"meaning.{found.task}" if f"meaning.{found.task}" in known else "meaning.value"
     place = min(max(round(found.prediction), 1), 100)
-    value = plain_quantity(found.prediction, found.unit, language)
+    value = value_said(found, found.prediction, language)
     said = phrase(
         key, language, value=value, when=when, place=f"{place}", above=f"{100 - place}", title=asked_title(found, language)
     )
@@ -125,8 +125,8 @@ def against(found: Explanation, language: Language) -> str:
     same = found.shown(found.prediction, language) == found.shown(found.population, language)
     side = "same" if same else "above" if above > 0 else "below"
     return phrase(
-        f"review.against_{side}", language, population=found.shown(found.population, language), difference=size,
-        typical=found.shown(found.typical, language),
+        f"review.against_{side}", language, population=value_said(found, found.population, language), difference=size,
+        typical=value_said(found, found.typical, language),
     )  # fmt: skip
 
 

@@ -5,23 +5,11 @@ from __future__ import annotations
 
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import TaskPrediction
-from analysis.results.review import Level, ReviewBlock
+from analysis.results.review import ReviewBlock
 from ple_model.numerals import Language, share, statistic
 
 QUARTERS = 4
 """Skill, and a place among customers, are said in words by the quarter of the scale from 0 to 1 that they lie in."""
-
-
-def level_of(found: Explanation) -> Level:
-    """Of the sentence on the checks: nothing green where a person must decide."""
-    level: Level = "withheld" if found.unskilled else found.faithfulness.level
-    return "unknown" if level == "ok" and found.person_because else level
-
-
-def checks_said(found: Explanation, language: Language) -> str:
-    """What was checked of the explanation, which is its arithmetic."""
-    f = found.faithfulness
-    return found.meaningless(language) or (f.verdict_ko if language == "ko" else f.verdict_en)
 
 
 def limits_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
@@ -31,7 +19,7 @@ def limits_block(found: Explanation, language: Language, w: dict[str, str]) -> R
     if own is not None and own.rank is not None:
         key = "certainty_marked" if found.person_because == "uncertain" else f"certainty_{_quarter(own.rank)}"
         rows.append((w["certainty"], w[key].format(n=f"{100 * own.rank:.0f}")))
-    rows += [(w["trust"], checks_said(found, language)), (w["remember"], w["no_causes"])]
+    rows += [(w["trust"], found.checks_said(language)), (w["remember"], w["no_causes"])]
     return ReviewBlock(w["limits"], "facts", tuple(rows), key="limits")
 
 

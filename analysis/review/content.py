@@ -16,7 +16,7 @@ from analysis.results.explanation import Explanation
 from analysis.results.review import ReviewBlock, ReviewReport, RunFacts
 from analysis.review.answer import Period, against, answer, label_said, made_at, meaning, period_said, report_title
 from analysis.review.barred_facts import barred_names
-from analysis.review.certainty import checks_said, level_of, limits_block, raw_rows
+from analysis.review.certainty import limits_block, raw_rows
 from analysis.review.checklist import checklist
 from analysis.review.weights import reasons_block, subjects_block, withheld_block
 from analysis.wording import plain_quantity, title
@@ -57,8 +57,8 @@ def review(
         answer=answer(found, period, language),
         meaning=meaning(found, period, language),
         against=against(found, language),
-        level=level_of(found),
-        verdict=checks_said(found, language),
+        level=found.trust,
+        verdict=found.checks_said(language),
         first=(_decision(found, period, language, w, customer), _why(found, language, w), limits_block(found, language, w)),
         pages=(
             (w["second_title"], (*_whole(found, language, w), _change(found, language, w), _data(found, about, language, w))),

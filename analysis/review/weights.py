@@ -23,11 +23,11 @@ MINUS = "\N{MINUS SIGN}"
 LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part."""
 WHOLE = 1000
-"""Steps of a weight in all: tenths of a percent."""
+"""PrintedSteps of a weight in all: tenths of a percent."""
 
 
 @dataclass(frozen=True)
-class Steps:
+class PrintedSteps:
     """How numbers of one explanation are written: `value * factor` with `decimals`."""
 
     factor: float
@@ -36,16 +36,16 @@ class Steps:
     """What stands in the head of the column."""
 
     @staticmethod
-    def of(found: Explanation, language: Language) -> Steps:
+    def of(found: Explanation, language: Language) -> PrintedSteps:
         """Points of percent for probabilities and shares, else the unit of the prediction with the decimals that it is shown
         with."""
         if found.score_unit == "probability" or found.unit == "share":
-            return Steps(100.0, 1, phrase("review.in_points", language))
+            return PrintedSteps(100.0, 1, phrase("review.in_points", language))
         if is_money(found.unit):
-            return Steps(1.0, decimals_of(found.unit), found.unit)
+            return PrintedSteps(1.0, decimals_of(found.unit), found.unit)
         most = max(abs(found.prediction), abs(found.typical))
         unit = phrase(f"review.in_{found.unit.replace(' ', '_')}", language) if found.unit in NAMED_UNITS else found.unit
-        return Steps(1.0, 0 if most >= 1000 else 1 if most >= 1 else 3, unit)
+        return PrintedSteps(1.0, 0 if most >= 1000 else 1 if most >= 1 else 3, unit)
 
     def count(self, value: float) -> int:
         """The value in steps, rounded as it is printed."""
@@ -57,6 +57,7 @@ class Steps:
         return f"{sign}{abs(steps) / 10**self.decimals:,.{self.decimals}f}"
 
 
+SAID_UNITS = ("active days", "percentile")
 NAMED_UNITS = ("active days", "percentile", "share of limit", "share of spend", "log ratio")
 
 
@@ -84,7 +85,7 @@ def apportioned(values: Sequence[float], total: int) -> list[int]:
 class Weights:
     """Everything that the two tables hold, in steps: effects, and weights in tenths of a percent."""
 
-    steps: Steps
+    steps: PrintedSteps
     effects: tuple[int, ...]
     """Of the reasons that are told, in their order."""
     shares: tuple[int, ...]
@@ -100,7 +101,7 @@ class Weights:
     @staticmethod
     def of(found: Explanation, language: Language) -> Weights:
         told = (*found.reasons, *found.against)
-        steps, b = Steps.of(found, language), found.barred
+        steps, b = PrintedSteps.of(found, language), found.barred
         effects = [steps.count(r.contribution) for r in told]
         raised = max((found.size + found.told) / 2 - sum(max(r.contribution, 0.0) for r in told), 0.0)
         lowered = min((found.told - found.size) / 2 - sum(min(r.contribution, 0.0) for r in told), 0.0)
@@ -215,7 +216,7 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     others = max(sum(found.counts) - n, 0)
     largest = max((found.weight(r) for r in (*found.reasons, *found.against)), default=0.0)
     first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", largest=share(largest))
-    return f"{first} {w['counted'].format(unit=x.steps.unit, typical=found.shown(found.typical, language))}"
+    return f"{first} {w['counted'].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))}"
 
 
 def _sentence(r: Reason, language: Language) -> str:
@@ -228,10 +229,20 @@ def withheld_block(found: Explanation, w: dict[str, str]) -> ReviewBlock:
     return ReviewBlock(w["reasons"], "lines", ((said,),), key="reasons")
 
 
+def value_said(found: Explanation, value: float, language: Language) -> str:
+    """A prediction within a sentence: as it is shown, but days as days and a percentile as a place."""
+    if found.unit in SAID_UNITS and found.score_unit == "value":
+        return phrase(f"review.said_{found.unit.replace(' ', '_')}", language, value=f"{value:.1f}")
+    return found.shown(value, language)
+
+
 def difference_said(found: Explanation, language: Language) -> str:
     """How far the prediction lies above or below the mean of all customers, without a sign: `0.9 points`."""
-    steps = Steps.of(found, language)
+    steps = PrintedSteps.of(found, language)
     size = abs(steps.count(found.prediction) - steps.count(found.population)) / 10**steps.decimals
-    if found.score_unit != "probability":
-        return quantity(abs(found.prediction - found.population), found.unit, language)
-    return phrase("review.points", language, points=f"{size:.{steps.decimals}f}")
+    text = f"{size:,.{steps.decimals}f}"
+    if found.score_unit == "probability" or found.unit == "share":
+        return phrase("review.points", language, points=text)
+    if found.unit == "active days":
+        return phrase("review.said_active_days", language, value=text)
+    return text if found.unit == "percentile" else quantity(abs(found.prediction - found.population), found.unit, language)

@@ -11,7 +11,6 @@ from analysis.figures.style import bars
 from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Contribution, Counterfactual, Reason
-from analysis.review.certainty import checks_said, level_of
 from analysis.wording import given_title, quantity, task_title, title
 from dashboard import ui
 from dashboard.components import cards, customer_edit, put, report, skill
@@ -65,10 +64,9 @@ def headline(frame: Frame, e: Explanation) -> None:
         put.error(f"**{said}**", icon=cards.ICONS["error"])
     if e.unskilled:
         return
-    level = level_of(e)
-    box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[level]
-    icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[level]
-    box(checks_said(e, _language()), icon=icon)
+    box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[e.trust]
+    icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[e.trust]
+    box(e.checks_said(_language()), icon=icon)
 
 
 def _sentences(reasons: Sequence[Reason]) -> str:
