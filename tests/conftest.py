@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,6 +28,8 @@ def pytest_configure() -> None:
     """Denormals are flushed as the command line and the app do it: small models train several times faster."""
     torch.set_flush_denormal(True)
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ple-tests-")  # jobs of tests are not jobs of the user
+    sys.dont_write_bytecode = False  # tests start dozens of processes: each would compile the project for itself
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_runtest_setup() -> None:
@@ -45,6 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with a test that is marked slow come first: one that begins last would keep a single worker busy at the end."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: a million objects that each collection of garbage would look through again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ Imports inside functions and for type checking count. In `analysis` the layers s
 from __future__ import annotations
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -107,12 +108,15 @@ def imports(name: str, path: Path) -> set[str]:
     return {f for f in found if f in FILES and f != name}
 
 
-GRAPH = {name: imports(name, path) for name, path in FILES.items()}
+@cache
+def graph() -> dict[str, set[str]]:
+    """What each module imports: read where it is asked for, not by every worker that collects this file."""
+    return {name: imports(name, path) for name, path in FILES.items()}
 
 
 def test_no_module_knows_one_that_knows_it() -> None:
     try:
-        TopologicalSorter(GRAPH).prepare()
+        TopologicalSorter(graph()).prepare()
     except CycleError as e:
         pytest.fail(f"modules import each other in a circle: {' <- '.join(e.args[1])}")
 
@@ -128,7 +132,7 @@ def area(module: str) -> str:
 def test_the_analysis_keeps_the_order_of_its_layers() -> None:
     level = {name: i for i, layer in enumerate(LAYERS) for name in layer}
     inside = {
-        m: {t for t in found if t.split(".")[0] == "analysis"} for m, found in GRAPH.items() if m.split(".")[0] == "analysis"
+        m: {t for t in found if t.split(".")[0] == "analysis"} for m, found in graph().items() if m.split(".")[0] == "analysis"
     }
     unplaced = {area(m) for m in inside} - set(level)
     assert not unplaced, f"say in LAYERS where these belong: {sorted(unplaced)}"

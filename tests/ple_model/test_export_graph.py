@@ -28,6 +28,8 @@ from ple_model.sequences.stream import StreamEncoder
 from tests.factories import diagrams, random_context, random_inputs
 from tests.fakes import tiny_config
 
+pytestmark = pytest.mark.slow
+
 TORCH = "model.pt2"
 
 

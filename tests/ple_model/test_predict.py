@@ -333,8 +333,9 @@ def test_a_dataset_built_like_a_run_is_on_the_runs_scale_and_fits_nothing(run: R
 
 
 def test_an_encoder_run_ranks_the_last_days_among_the_validation_customers(
-    run: Run, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    run: Run, few: Path, scored: tuple[ScoreFile, pd.DataFrame], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(scoring, "LEAST_ROWS", 5)
     encoder = encoder_run(tmp_path / "encoder", run.manifest.data.fingerprint)
     found = predict(run, few, tmp_path / "out.parquet", CUTOFFS[-1:], workers=1, encoder=encoder.path)
@@ -358,7 +359,7 @@ def test_an_encoder_run_ranks_the_last_days_among_the_validation_customers(
     assert "another dataset" in capsys.readouterr().out
     assert main(["predict", str(run.path), str(few), str(tmp_path / "c.parquet"), "--encoder", str(run.path)]) == 2
     assert not (tmp_path / "c.parquet").exists()
-    assert "anomaly" not in pd.read_parquet(_without(run, few, tmp_path)).columns
+    assert "anomaly" not in scored[1].columns
 
 
 def test_who_cannot_be_ranked_gets_no_percentile(run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,11 +375,6 @@ def test_who_cannot_be_ranked_gets_no_percentile(run: Run, few: Path, tmp_path: 
     untaught = encoder_run(tmp_path / "untaught", run.manifest.data.fingerprint, objective="contrastive")
     with pytest.raises(UserError, match="needs masked or both"):
         anomaly_scorer(run, untaught)
-
-
-def _without(run: Run, few: Path, folder: Path) -> Path:
-    predict(run, few, folder / "plain.parquet", CUTOFFS[-1:], workers=1)
-    return folder / "plain.parquet"
 
 
 def encoder_run(folder: Path, fingerprint: str, objective: str = "masked") -> EncoderRun:

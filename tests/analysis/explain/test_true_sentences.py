@@ -28,6 +28,8 @@ from tests.analysis.explain.raw_sentences import Told, Unreadable, Witness, part
 from tests.fakes import tiny_config
 from tests.shared import shared
 
+pytestmark = pytest.mark.slow
+
 CUSTOMERS, ASKED = 240, 50
 TASKS = ("nba", "churn", "ltv", "channel", "engagement", "spending_category", "consumption_cycle", "merchant_affinity")
 CUTOFFS = ("2024-08-01", "2024-10-01")

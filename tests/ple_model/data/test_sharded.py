@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ple_model.data.build import sharded
+from ple_model.data.build.artifacts import Fitted
 from ple_model.data.build.build import BuildSettings, build, transform
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.buckets import write_buckets
@@ -40,8 +41,23 @@ def buckets(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(buckets: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return build(buckets, tmp_path_factory.mktemp("bank") / "dataset", settings=ONE, engine=InProcess())
+def made(buckets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Fitted]:
+    """The dataset and what was fitted for it."""
+    real, found = Fitted.fit, []
+
+    def noted(*args: object) -> Fitted:
+        found.append(real(*args))  # type: ignore[arg-type]
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fitted, "fit", staticmethod(noted))
+        data = build(buckets, tmp_path_factory.mktemp("bank") / "dataset", settings=ONE, engine=InProcess())
+    return data, found[0]
+
+
+@pytest.fixture(scope="module")
+def built(made: tuple[Dataset, Fitted]) -> Dataset:
+    return made[0]
 
 
 def _table(data: Dataset, columns: list[str]) -> pd.DataFrame:
@@ -93,8 +109,10 @@ def test_every_engine_writes_the_same_bytes(built: Dataset, buckets: Path, tmp_p
 
 @pytest.mark.parametrize("stage", ["_collect", "_write"])
 def test_a_build_that_lost_a_shard_goes_on_with_the_rest(
-    built: Dataset, buckets: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+    made: tuple[Dataset, Fitted], buckets: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    built, fitted = made
+    monkeypatch.setattr(Fitted, "fit", staticmethod(lambda *_: fitted))  # of the same rows it would be the same again
     out = tmp_path / "dataset"
     with pytest.raises(UserError, match="shard 000: lost"):
         build(buckets, out, settings=ONE, engine=InProcess(fails=f"{stage} 000"))
@@ -118,12 +136,13 @@ def test_a_build_that_lost_a_shard_goes_on_with_the_rest(
         assert steps == {p: p.stat().st_mtime_ns for p in steps}, "what was collected is not collected again"
 
 
-def test_an_empty_bucket_is_no_error(tmp_path: Path) -> None:
-    write_events(tmp_path / "events", tables(customers=30))
-    write_buckets(tmp_path / "events", tmp_path / "many", 16)
-    sizes = [pq.read_metadata(f).num_rows for f in table_files(tmp_path / "many", "customers")]
-    assert 0 in sizes
-    built = build(tmp_path / "many", tmp_path / "dataset", settings=ONE, engine=InProcess())
+def test_an_empty_bucket_is_no_error(buckets: Path, tmp_path: Path) -> None:
+    filled = set(pq.read_table(table_files(buckets, "customers")[-1], columns=["customer_id"]).column(0).to_pylist())
+    frames = {k: f[f["customer_id"].isin(filled)] if "customer_id" in f else f for k, f in tables().items()}
+    write_buckets(write_events(tmp_path / "events", frames), tmp_path / "one", BUCKETS)
+    sizes = [pq.read_metadata(f).num_rows for f in table_files(tmp_path / "one", "customers")]
+    assert sizes == [0, len(filled)]
+    built = build(tmp_path / "one", tmp_path / "dataset", settings=ONE, engine=InProcess())
     assert built.rows() == built.manifest.rows > 0
 
 
