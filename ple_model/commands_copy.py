@@ -61,11 +61,13 @@ def _here(source: str, target: Path) -> int:
 
 
 def _there(source: Path, target: str, *, replace: bool) -> int:
-    from ple_model.storage.put import put_file, put_folder, reserved
+    from ple_model.storage.put import put_file, put_folder, reserved, to_put
     from ple_model.storage.remote import open_remote
 
     if not source.exists():
         raise UserError(f"{source} is not there")
+    if source.is_dir():
+        to_put(source)  # names are looked at before anything is written
     remote = open_remote(target)
     with reserved(remote, folder=source.is_dir(), replace=replace) as listed:
         if not source.is_dir():

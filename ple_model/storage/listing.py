@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +32,14 @@ class FileList:
     """A random name: who wrote it, or is about to."""
     files: Mapping[str, str] | None
     """SHA-256 by name; None while it is being written."""
+    old: tuple[str, ...] = ()
+    """While it is being written: files that may lie there, of the list before and of uploads that came to no end. No others are
+    written over or removed."""
 
     def save(self, remote: Remote) -> None:
         """As the folder's list."""
-        text = dump({"format": FORMAT, "writer": self.writer, "files": None if self.files is None else dict(self.files)})
+        told = {"format": FORMAT, "writer": self.writer, "files": None if self.files is None else dict(self.files)}
+        text = dump(told | ({"old": list(self.old)} if self.old else {}))
         with speaking(remote.url, "written"):
             remote.fs.pipe_file(remote.at(LIST), (text + "\n").encode())
 
@@ -46,6 +50,7 @@ def read_list(remote: Remote) -> FileList | None:
     with tempfile.TemporaryDirectory(prefix="ple-") as scratch:
         file = Path(scratch) / "list.json"
         with speaking(where, "read"):
+            remote.fs.invalidate_cache()
             if not remote.fs.exists(remote.at(LIST)):
                 return None
             if int(remote.fs.info(remote.at(LIST)).get("size") or 0) > MAX_BYTES:
@@ -55,12 +60,18 @@ def read_list(remote: Remote) -> FileList | None:
             raw = read_object(file, MAX_BYTES)
         except UserError as e:
             raise UserError(str(e).replace(str(file), where)) from e
-    files = raw.get("files", 0)
+    files, old = raw.get("files", 0), raw.get("old", [])
     if raw.get("format") != FORMAT or not isinstance(raw.get("writer"), str):
         raise UserError(f"{where} is damaged, or of another version of this package")
-    if files is not None and not (isinstance(files, dict) and all(isinstance(v, str) for v in files.values())):
+    if files is not None and not (isinstance(files, dict) and _are_texts(files.values())):
         raise UserError(f"{where} is damaged: it lists no files")
-    return FileList(raw["writer"], files)
+    if not (isinstance(old, list) and _are_texts(old)):
+        raise UserError(f"{where} is damaged: 'old' is no list of names")
+    return FileList(raw["writer"], files, tuple(old))
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(v, str) for v in values)
 
 
 def sha256(path: Path) -> str:

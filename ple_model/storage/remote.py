@@ -23,7 +23,7 @@ SECRET = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|CREDENTIAL|CONNECTION_STRING|SAS
 MARKS = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "last_modified", "updated", "created")
 """Where filesystems of fsspec tell that a file is another one than before, the surest first."""
 NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError"})
-REFUSED = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ClientAuthenticationError", "HttpError"})
+REFUSED = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ClientAuthenticationError", "401", "403"})
 SILENT = ("Connect", "Timeout", "Endpoint", "ServiceRequest")
 """Parts of the names of errors that say that no server answered."""
 
@@ -54,11 +54,20 @@ class Remote:
         for more than `MAX_ENTRIES`."""
         with speaking(self.url, "read"):
             self.fs.invalidate_cache()
-            found: Mapping[str, Any] = self.fs.find(self.root, detail=True)
+            found = _found(self.fs, self.root)
             found = {n: i or self.fs.info(n) for n, i in found.items() if not n.endswith("/") and i.get("type") != "directory"}
         if len(found) > MAX_ENTRIES:
             raise UserError(f"{self.url} holds more than {MAX_ENTRIES:,} files; name the folder of one bank, dataset or run")
         return dict(sorted((self._name(n), _lying(i)) for n, i in found.items()))
+
+    def lying(self, name: str) -> Lying | None:
+        """The file of this name; None where there is none."""
+        with speaking(self.url, "read"):
+            self.fs.invalidate_cache()
+            try:
+                return _lying(self.fs.info(self.at(name)))
+            except FileNotFoundError:
+                return None
 
     def _name(self, path: str) -> str:
         """Its name below the place."""
@@ -68,6 +77,35 @@ class Remote:
         if len(name) == len(path.lstrip("/")) or any(p in (".", "..") or NAME.fullmatch(p) is None for p in name.split("/")):
             raise UserError(f"{self.url}: {name[:200]!r} is not the name of a file below it")
         return name
+
+
+def _found(fs: Any, root: str) -> Mapping[str, Any]:
+    """All files below, or the file itself. fsspec's own `find` leaves out a folder that could not be listed."""
+    from fsspec import AbstractFileSystem  # late: nobody without a URL needs it
+
+    if type(fs).find is AbstractFileSystem.find:
+        return _walked(fs, root)
+    found = fs.find(root, detail=True)
+    return found if isinstance(found, Mapping) else {n: fs.info(n) for n in found}  # adlfs lists the names of a single file
+
+
+def _walked(fs: Any, root: str) -> Mapping[str, Any]:
+    try:
+        first = fs.info(root)
+    except FileNotFoundError:
+        return {}
+    if first["type"] != "directory":
+        return {root: first}
+    found: dict[str, Any] = {}
+    waiting = [root]
+    while waiting and len(found) <= MAX_ENTRIES:
+        here = waiting.pop()
+        for info in fs.ls(here, detail=True):
+            if info["type"] != "directory":
+                found[info["name"]] = info
+            elif info["name"].strip("/") != here.strip("/"):
+                waiting.append(info["name"])
+    return found
 
 
 def _lying(info: Mapping[str, Any]) -> Lying:
@@ -136,9 +174,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _code(error: BaseException) -> str:
-    """What a server called its refusal (botocore)."""
+    """What a server called its refusal (botocore), or its number (gcsfs)."""
     response = getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    return str(response.get("Error", {}).get("Code", "") if isinstance(response, dict) else getattr(error, "code", ""))
 
 
 def without_secrets(text: str) -> str:

@@ -19,14 +19,17 @@ from ple_model.errors import did_you_mean
 
 Kind = Literal["file", "folder", "either"]
 EXTRAS: dict[str, str | None] = {
-    "file": None, "memory": None, "hdfs": None, "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure",
+    "file": None, "hdfs": None, "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "abfs": "azure",
     "abfss": "azure", "az": "azure",
 }  # fmt: skip
 """By protocol, the extra of this package that brings its library; None: none is needed (`hdfs` needs Hadoop's own libhdfs)."""
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:\-]*://")
 """How a URL begins; a chained one (`zip::s3://`) too, to be refused."""
-NAME = re.compile(r"[^/\\\x00-\x1f?#]{1,200}")
-"""What may stand between two slashes."""
+NAME = re.compile(r"[^/\\\x00-\x1f?#*\[\]]{1,200}")
+"""What may stand between two slashes; `*` and `[` are patterns to libraries."""
+_HOSTS = {"hdfs": r"([\w.\-]+@)?[\w.\-]*(:[0-9]{1,5})?", "abfs": r"[\w.\-]+(@[\w.\-]+)?"}
+_HOSTS |= {"abfss": _HOSTS["abfs"], "az": _HOSTS["abfs"]}
+"""What may stand before the first slash, where that is not the name of a bucket alone."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def local_path(given: str) -> str | None:
         return None
     host, slash, rest = given[len("file://") :].partition("/")
     if host not in ("", "localhost") or not slash:
-        raise argparse.ArgumentTypeError(f"{given[:80]!r} is no file of this machine; write file:///folder/file")
+        raise argparse.ArgumentTypeError("a file:// URL of another host is no file of this machine; write file:///folder/file")
     return unquote(f"/{rest}")
 
 
@@ -69,18 +72,19 @@ def checked_url(given: str) -> str:
     if protocol.lower() not in EXTRAS:
         raise argparse.ArgumentTypeError(f"'{protocol[:40]}' is no protocol of a URL here{did_you_mean(protocol, EXTRAS)}")
     host, _, place = rest.partition("/")
-    if "?" in rest or "#" in rest or ":" in host.rpartition("@")[0]:
-        raise argparse.ArgumentTypeError(
-            f"a {protocol}:// URL with a password, '?' or '#' is not taken: keys and tokens belong in the environment or in the"
-            " library's own files, never in a URL, which is logged"
+    fits = re.fullmatch(_HOSTS.get(protocol.lower(), r"[^:@]*"), host) is not None
+    if not fits or re.search(r"[?#@:*\[\]]|%3a|%40", place, re.IGNORECASE) or re.search(r"[?#%]", host):
+        raise argparse.ArgumentTypeError(  # a key may hold a slash: no part of what was typed is told from a secret
+            f"a {protocol}:// URL with a password, or with one of ? # @ : * [ ] in it, is not taken: keys and tokens belong in the"
+            " environment or in the library's own files, never in a URL, which is logged; a URL names one place"
         )
     parts = [host, *place.rstrip("/").split("/")]
     least = 2
-    if protocol.lower() in ("memory", "hdfs"):  # their host is not a bucket, and may be left out
+    if protocol.lower() == "hdfs":  # its host is not a bucket, and may be left out
         parts, least = parts[1:] if parts[0] == "" else parts, 1
     wrong = next((p for p in parts if p in (".", "..") or NAME.fullmatch(p) is None), None)
     if wrong is not None or len(parts) < least or not given.isprintable():
-        raise argparse.ArgumentTypeError(f"{given[:80]!r} names no place; write {protocol.lower()}://bucket/folder")
+        raise argparse.ArgumentTypeError(f"the URL names no place; write {protocol.lower()}://bucket/folder")
     return f"{protocol.lower()}://{rest.rstrip('/')}"
 
 

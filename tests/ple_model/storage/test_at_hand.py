@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,18 +27,6 @@ EVENTS = "memory://bank/events"
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_events(tmp_path_factory.mktemp("bank") / "events", tables(30))
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An empty one, and a cache of its own."""
-    monkeypatch.setenv("PLE_CACHE", str(tmp_path / "cache"))
-    store = Store()
-    store.store.clear()
-    store.pseudo_dirs[:] = [""]
-    yield store
-    store.store.clear()
-    store.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture
@@ -144,8 +131,10 @@ def test_what_is_not_as_it_was_written_is_named(bank: Any, events: Path, capsys:
     assert f"memory://bank/own/{LIST} is damaged" in said(["validate", "memory://bank/own"], capsys)
     bank.rm_file(f"/bank/own/{LIST}")
     assert "files are there already" in said(["copy", str(events), "memory://bank/own"], capsys)
-    assert main(["copy", str(events), "memory://bank/own", "--replace"]) == 0
-    assert main(["validate", "memory://bank/own"]) == 0
+    assert "does not name it" in said(["copy", str(events), "memory://bank/own", "--replace"], capsys)
+    assert main(["copy", str(events), "memory://bank/again"]) == 0
+    assert main(["copy", str(events), "memory://bank/again", "--replace"]) == 0
+    assert main(["validate", "memory://bank/again"]) == 0
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/../../../x", ".", "a\\b", "a\x01b"])

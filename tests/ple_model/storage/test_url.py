@@ -26,7 +26,20 @@ from ple_model.storage.url import AtUrl
         ("s3://bank//events", "names no place"),
         ("s3://bank/a\nb", "names no place"),
         ("s3://AKIA1234:topsecret@bank/events", "a password"),
-        ("az://bank/events?sig=topsecret", "'\\?'"),
+        ("s3://AKIA1234:topsecret/def@bank/events", "a password"),
+        ("s3://AKIA1234/topsecret@bank/events", "a password"),
+        ("s3://AKIA1234%3Atopsecret%40bank/events", "a password"),
+        ("s3://AKIA1234:topsecret//def@bank/events", "a password"),
+        ("s3://bank/topsecret//events", "names no place"),
+        ("gs://topsecret@bank/events", "a password"),
+        ("abfs://box:topsecret@bank.dfs.core.windows.net/a", "a password"),
+        ("abfs://box@topsecret@bank/a", "a password"),
+        ("hdfs://me:topsecret@node:8020/a", "a password"),
+        ("s3://bank/a::v2", "names one place"),
+        ("s3://bank/run[1]", "names one place"),
+        ("s3://bank/*", "names one place"),
+        ("memory://bank/events", "'memory' is no protocol"),
+        ("az://bank/events?sig=topsecret", "with one of"),
         ("file://elsewhere/events", "is no file of this machine"),
     ],
 )
@@ -38,6 +51,8 @@ def test_what_is_wrong_with_a_url_is_one_sentence_without_its_secrets(given: str
 
 def test_a_url_is_kept_as_it_was_typed_and_a_file_url_is_a_path(tmp_path: Path) -> None:
     assert folder_or_url("S3://bank/2024/events/") == AtUrl("s3://bank/2024/events", "folder", written=False)
+    for whole in ("hdfs:///events", "hdfs://me@node:8020/events", "az://box/events", "gs://bank/day=2024-01-01"):
+        assert folder_or_url(whole) == AtUrl(whole, "folder", written=False)
     assert folder_or_url("abfs://box@bank.dfs.core.windows.net/a").name == "a"  # type: ignore[union-attr]
     (tmp_path / "two words").mkdir()
     assert folder_or_url(f"file://{tmp_path}/two%20words") == tmp_path / "two words"
