@@ -61,6 +61,7 @@ def _here(source: str, target: Path) -> int:
 
 
 def _there(source: Path, target: str, *, replace: bool) -> int:
+    from ple_model.storage.cache import forget_made
     from ple_model.storage.put import put_file, put_folder, reserved, to_put
     from ple_model.storage.remote import open_remote
 
@@ -69,12 +70,14 @@ def _there(source: Path, target: str, *, replace: bool) -> int:
     if source.is_dir():
         to_put(source)  # names are looked at before anything is written
     remote = open_remote(target)
+    size = sum(p.stat().st_size for p in (source, *source.rglob("*")) if p.is_file())
     with reserved(remote, folder=source.is_dir(), replace=replace) as listed:
-        if not source.is_dir():
+        if source.is_dir():
+            put_folder(source, remote, listed, counter("files"))
+        else:
             put_file(source, remote)
-            return source.stat().st_size
-        put_folder(source, remote, listed, counter("files"))
-    return sum(p.stat().st_size for p in source.rglob("*") if p.is_file())
+    forget_made(source, target)
+    return size
 
 
 COMMANDS: tuple[Command, ...] = (

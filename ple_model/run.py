@@ -43,6 +43,7 @@ from ple_model.run_kind import ENCODER, kind_of
 from ple_model.run_manifest import Manifest
 from ple_model.safe_paths import check_tree, is_file, open_file, write_bytes
 from ple_model.safe_text import read_yaml
+from ple_model.storage.cache import hold_copy
 from ple_model.stored import Stored, shown
 from ple_model.stored_metrics import checked_metrics
 
@@ -126,6 +127,7 @@ class Run:
             place = Stored.of(self.path, read_json(self.path / "state" / "dataset.json")).text("path")
             if not Path(place).is_absolute():
                 return None
+            hold_copy(Path(place))
             found = Dataset.open(Path(place))
         except UserError:
             return None

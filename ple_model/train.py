@@ -72,6 +72,8 @@ def train(
     ranks.listen(stop or (lambda: False))
     new = not ranks.first_does((run_dir / "manifest.json").exists)
     ranks.each_does(lambda: ranks.device(options.device, "cuda" if new else "cpu"))  # of a new run `auto` takes a GPU
+    if len(read := {text[:12] for text in ranks.told(dataset.manifest.fingerprint)}) > 1:
+        raise UserError(f"{dataset.path} is not the same dataset in all processes: fingerprints {', '.join(sorted(read))}")
     lock = FileLock(lock_path(run_dir))
 
     def ready() -> bool:

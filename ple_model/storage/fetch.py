@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def fetched(place: AtUrl, progress: Progress | None = None) -> Iterator[Path]:
     state = hashlib.sha256(json.dumps([[n, *astuple(f)] for n, f in files.items()]).encode()).hexdigest()[:24]
     copies = place_of(place.url, "read")
     with one_at_a_time(copies):
-        if not (copies / state / SEEN).is_file():
+        if not _is_whole(copies / state, place.name, files):
             with staged_folder(copies / state, replace=True) as fresh:
                 copy_to(fresh / place.name, remote, files, _earlier(copies, place.name), progress)
                 write_json(fresh / SEEN, {n: astuple(f) for n, f in files.items()})
@@ -62,13 +63,44 @@ def lying_at(remote: Remote, kind: Kind = "either") -> dict[str, Lying]:
     return files
 
 
+def _is_whole(copy: Path, name: str, files: Mapping[str, Lying]) -> bool:
+    """Whether a copy is there and still is what was copied: others may sweep caches, file by file."""
+    if not (copy / SEEN).is_file() or not (copy / name).exists():
+        return False
+    there = sum(1 for p in (copy / name).rglob("*") if not p.is_dir()) or int((copy / name).is_file())
+    wanted = {n: f for n, f in files.items() if n != LIST}
+    return there == len(wanted) and _unchanged(copy, name) == wanted
+
+
+def _unchanged(copy: Path, name: str) -> dict[str, Lying]:
+    """Files of a copy that have the size they had, and were not written since."""
+    found: dict[str, Lying] = {}
+    with suppress(OSError, UserError, TypeError, ValueError, AttributeError):  # a damaged copy is none
+        made = (copy / SEEN).stat().st_mtime_ns
+        for n, (size, mark) in read_json(copy / SEEN).items():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                file = os.lstat(copy / name / n if n else copy / name)
+                if stat.S_ISREG(file.st_mode) and file.st_size == size and file.st_mtime_ns <= made:
+                    found[n] = Lying(size, mark)
+    return found
+
+
 def _earlier(copies: Path, name: str) -> dict[tuple[str, int, str], Path]:
     """Files of copies that are there, by name, size and mark."""
-    found: dict[tuple[str, int, str], Path] = {}
-    for seen in sorted(copies.glob(f"*/{SEEN}")):
-        raw = read_json(seen)
-        found |= {(n, size, mark): seen.parent / name / n if n else seen.parent / name for n, (size, mark) in raw.items()}
-    return found
+    return {
+        (n, f.size, f.mark): copy / name / n if n else copy / name
+        for copy in sorted(p.parent for p in copies.glob(f"*/{SEEN}"))
+        for n, f in _unchanged(copy, name).items()
+    }
+
+
+def _take(old: Path, new: Path) -> None:
+    """A file of another copy, which is never changed: the same one by another name, where the disk has such."""
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except OSError:
+        with writing(new, old.stat().st_size):
+            shutil.copyfile(old, new, follow_symlinks=False)
 
 
 def copy_to(
@@ -82,10 +114,6 @@ def copy_to(
             f"{remote.url} is being written, or a command that wrote it was stopped: the same command writes it again"
         )
     wanted = {n: f for n, f in files.items() if n != LIST}
-    needed = sum(f.size for f in wanted.values())
-    free = shutil.disk_usage(target.parent).free
-    if needed > free:
-        raise UserError(f"{remote.url} holds {megabytes(needed)}, {megabytes(free)} are free in {target.parent}; see {CACHE}")
     places = {n: target / n if n else target for n in wanted}
     for folder in {p.parent for p in places.values()} | (set() if "" in files else {target}):
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,10 +121,15 @@ def copy_to(
     for n, f in wanted.items():
         old = (earlier or {}).get((n, f.size, f.mark))
         if old is not None and is_file(old):
-            with writing(places[n], f.size):
-                shutil.copyfile(old, places[n], follow_symlinks=False)
+            _take(old, places[n])
         else:
             missing.append(n)
+    needed = sum(wanted[n].size for n in missing)
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise UserError(
+            f"{remote.url} holds {megabytes(needed)} to copy, {megabytes(free)} are free in {target.parent}; see {CACHE}"
+        )
     for k in range(0, len(missing), AT_ONCE):
         some = missing[k : k + AT_ONCE]
         with writing(target, needed), speaking(remote.url, "read"):

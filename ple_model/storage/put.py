@@ -1,8 +1,8 @@
 """A file or folder of this machine to a URL: whole or not at all to whoever reads it by `fetch`.
 
-A file appears at once: an object store shows an upload when it is complete, in Hadoop it is given another name first and renamed.
-A folder cannot: `listing` says how it is told from one that is being written. Who reserved a folder last is the one who may write
-it: whoever finds another's mark there stops. Nothing is written over or removed that is not in the list of the folder itself.
+A file appears at once: an object store shows an upload when it is complete, in Hadoop it has another name first and is renamed.
+A folder cannot: `listing` says how it is told from one that is being written. Who reserved a folder last may write it: whoever
+finds another's mark there stops. Nothing is written over or removed that is not in the list of the folder itself.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def _require_free(remote: Remote, there: Mapping[str, Lying], listed: FileList |
         raise UserError(f"{remote.url} is a file; a folder is expected")
     below = next((n for n in there if n.endswith(f"/{LIST}")), None)
     if below is not None:
-        raise UserError(f"{remote.url} holds a folder of its own, {below.removesuffix(f'/{LIST}')}; name the place of one folder")
+        inner = below.removesuffix(f"/{LIST}")
+        raise UserError(f"{remote.url} holds a folder of its own, {inner}; name the place of one folder")
     _require_outside(remote)
     unfinished = listed is not None and listed.files is None
     if there and not unfinished and not replace:

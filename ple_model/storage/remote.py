@@ -152,6 +152,9 @@ def speaking(url: str, doing: str) -> Iterator[None]:
 def _why(error: Exception, url: str) -> str:
     names = {type(e).__name__ for e in _chain(error)} | {_code(e) for e in _chain(error)}
     bucket = url.partition("://")[2].partition("/")[0]
+    said = f"{type(error).__name__}: {' '.join(without_secrets(str(error)).split())[:200]}".rstrip(": ")
+    if isinstance(error, OSError) and error.errno and str(error.filename or "").startswith("/") and not url.startswith("hdfs:"):
+        return f"{error.filename}: {error.strerror}"  # a file of this machine
     if names & NO_CREDENTIALS:
         return "no credentials were found; put them where the library looks (environment or its own files), not in the URL"
     if isinstance(error, PermissionError) or names & REFUSED:
@@ -159,9 +162,8 @@ def _why(error: Exception, url: str) -> str:
     if isinstance(error, FileNotFoundError) or "NoSuchBucket" in names:
         return f"nothing is there, or there is no bucket '{bucket}'"
     if any(s in n for n in names for s in SILENT):
-        return "no server answers (network, endpoint or region)"
-    said = " ".join(without_secrets(str(error)).split())[:200]
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return f"no server answers (network, endpoint or region); {said}"
+    return said
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -75,8 +75,8 @@ def checked_url(given: str) -> str:
     fits = re.fullmatch(_HOSTS.get(protocol.lower(), r"[^:@]*"), host) is not None
     if not fits or re.search(r"[?#@:*\[\]]|%3a|%40", place, re.IGNORECASE) or re.search(r"[?#%]", host):
         raise argparse.ArgumentTypeError(  # a key may hold a slash: no part of what was typed is told from a secret
-            f"a {protocol}:// URL with a password, or with one of ? # @ : * [ ] in it, is not taken: keys and tokens belong in the"
-            " environment or in the library's own files, never in a URL, which is logged; a URL names one place"
+            f"a {protocol}:// URL with a password, or with one of ? # @ : * [ ] in it, is not taken: keys and tokens belong in"
+            " the environment or in the library's own files, never in a URL, which is logged; a URL names one place"
         )
     parts = [host, *place.rstrip("/").split("/")]
     least = 2

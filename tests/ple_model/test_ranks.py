@@ -396,6 +396,18 @@ def test_no_run_is_made_where_a_process_has_no_device(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_no_run_is_made_where_processes_read_different_datasets(tiny_dataset: Dataset, tmp_path: Path) -> None:
+    class Apart(Ranks):
+        """Of which the other one read another dataset."""
+
+        def told(self, text: str) -> list[str]:
+            return [text, f"other-{text}"]
+
+    with pytest.raises(UserError, match="is not the same dataset in all processes"):
+        train(tiny_dataset, tmp_path / "run", tiny_config(), preset="small", ranks=Apart())
+    assert not (tmp_path / "run").exists()
+
+
 def test_torchrun_is_known_by_what_it_sets() -> None:
     assert launched({}) == Launch()
     assert launched({**TORCHRUN, "MASTER_PORT": "1"}) == Launch(1, 4, 1, 2)

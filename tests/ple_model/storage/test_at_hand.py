@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import os
+import re
+import shlex
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +17,9 @@ import pytest
 
 from ple_model.cli import main
 from ple_model.errors import UserError
-from ple_model.storage.fetch import fetched
+from ple_model.storage.at_hand import Waits, at_hand
+from ple_model.storage.cache import hold_copy
+from ple_model.storage.fetch import SEEN, fetched
 from ple_model.storage.listing import LIST
 from ple_model.storage.url import AtUrl
 from tests.ple_model.data.tiny_events import tables, write_events
@@ -60,7 +65,8 @@ def test_buckets_go_from_a_url_to_a_url_and_come_back_as_they_are(
     files = {p.relative_to(tmp_path / "here"): p.read_bytes() for p in (tmp_path / "here").rglob("*") if p.is_file()}
     assert len(files) > 6
     assert files == {p.relative_to(tmp_path / "back"): p.read_bytes() for p in (tmp_path / "back").rglob("*") if p.is_file()}
-    assert not any((tmp_path / "cache" / "made").iterdir()), "nothing is kept of what was put in its place"
+    kept = {p.name for p in (tmp_path / "cache" / "made").rglob("*") if p.is_file()}
+    assert kept <= {".lock"}, "nothing is kept of what was put in its place"
     assert "files are there already" in said(["shard", EVENTS, "memory://bank/buckets"], capsys)
 
 
@@ -102,14 +108,18 @@ def test_a_result_that_cannot_be_put_is_kept_and_nobody_reads_a_part_of_it(
     words = ["shard", EVENTS, "memory://bank/buckets", "--buckets", "2"]
     with monkeypatch.context() as torn:
         torn.setattr(Store, "put_file", fails)
-        told = said(words, capsys)
-    assert "memory://bank/buckets cannot be written: no server answers" in told
-    assert "`ple copy` puts it there" in told
+        assert main(words) == 2
+        printed = capsys.readouterr()
+    assert printed.out == "", "a result that is not in its place is not reported"
+    assert "memory://bank/buckets cannot be written: no server answers" in printed.err
     assert "is being written, or a command" in said(["validate", "memory://bank/buckets"], capsys)
-    assert "waits in" in said(words, capsys)
-    kept = next((tmp_path / "cache" / "made").glob("*/buckets"))
-    assert main(["copy", str(kept), "memory://bank/buckets"]) == 0
+    again = said(words, capsys)
+    advice = re.findall("`ple ([^`]+)` puts it there", printed.err + again)
+    assert len(advice) == 2
+    assert len(set(advice)) == 1
+    assert main(shlex.split(advice[0])) == 0
     assert main(["validate", "memory://bank/buckets"]) == 0
+    assert "files are there already" in said(words, capsys), "what was put waits no more"
 
 
 def test_a_command_that_fails_leaves_nothing_and_names_the_url(bank: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,3 +204,79 @@ def test_machines_of_a_cluster_must_find_the_copies(
 def test_a_copy_is_its_users_alone(bank: Any, tmp_path: Path) -> None:
     with fetched(AtUrl(EVENTS, "folder", written=False)) as found:
         assert os.stat(found.parents[1]).st_mode & 0o077 == 0
+
+
+def test_a_score_that_could_not_be_put_stops_nothing_once_the_advice_is_taken(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = argparse.Namespace(out=AtUrl("memory://bank/made", "file", written=True))
+
+    def score(text: str) -> None:
+        with at_hand(place) as ready:
+            ready.out.write_text(text)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise TimeoutError("the line went dead")
+
+    with monkeypatch.context() as torn:
+        torn.setattr(Store, "put_file", fails)
+        with pytest.raises(Waits) as raised:
+            score("monday")
+    with pytest.raises(Waits):
+        score("tuesday")
+    assert main(shlex.split(str(raised.value).partition("`ple ")[2].partition("`")[0])) == 0
+    assert store.cat_file("/bank/made") == b"monday"
+    score("tuesday")
+    assert store.cat_file("/bank/made") == b"tuesday"
+
+
+def test_a_copy_that_lost_or_changed_a_file_is_made_anew(store: Any) -> None:
+    place = AtUrl("memory://bank/loose", "folder", written=False)
+    for name in "ab":
+        store.pipe_file(f"/bank/loose/{name}", name.encode())
+    with fetched(place) as found:
+        (found / "b").unlink()
+    with fetched(place) as found:
+        assert {p.name: p.read_text() for p in found.iterdir()} == {"a": "a", "b": "b"}
+        (found / "a").write_text("x")
+        os.utime(found / "a", (2e9, 2e9))  # later, whatever the clock's grain
+    with fetched(place) as found:
+        assert (found / "a").read_text() == "a"
+        (found / "another").touch()
+    store.pipe_file("/bank/loose/b", b"new")
+    with fetched(place) as found:
+        assert {p.name: p.read_text() for p in found.iterdir()} == {"a": "a", "b": "new"}
+        (found.parent / SEEN).write_text("{")
+    with fetched(place) as found:
+        assert {p.name: p.read_text() for p in found.iterdir()} == {"a": "a", "b": "new"}
+
+
+def test_what_did_not_change_is_not_stored_twice(store: Any) -> None:
+    place = AtUrl("memory://bank/loose", "folder", written=False)
+    for name in "ab":
+        store.pipe_file(f"/bank/loose/{name}", name.encode())
+    with fetched(place) as first:
+        store.pipe_file("/bank/loose/b", b"new")
+        with fetched(place) as second:
+            assert (first / "a").samefile(second / "a")
+            assert not (first / "b").samefile(second / "b")
+
+
+def test_a_copy_reached_by_its_path_is_held_too(store: Any) -> None:
+    place = AtUrl("memory://bank/loose", "folder", written=False)
+    store.pipe_file("/bank/loose/a", b"a")
+    with fetched(place) as found:
+        pass
+    hold_copy(found)
+    store.pipe_file("/bank/loose/a", b"new")
+    with fetched(place) as later:
+        assert later != found
+    assert (found / "a").read_text() == "a"
+
+
+def test_a_cache_of_another_account_is_not_trusted(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.pipe_file("/bank/loose/a", b"a")
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    with pytest.raises(UserError, match="is another account's"), fetched(AtUrl("memory://bank/loose", "folder", written=False)):
+        pass
