@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -41,23 +42,24 @@ def source_files(*modules: str) -> tuple[Path, ...]:
 @cache
 def package_digest(*packages: str) -> str:
     """12 hex digits over all source files of these packages as they lie there; those that are not installed are left out."""
-    h = hashlib.sha256()
-    for path in sorted(p for name in packages for end in ("py", "sql", "yaml") for p in (BASE / name).rglob(f"*.{end}")):
-        content = path.read_bytes()
-        h.update(f"{path.relative_to(BASE).as_posix()}:{len(content)}:".encode() + content)
-    return h.hexdigest()[:12]
+    files = sorted(p for name in packages for end in ("py", "sql", "yaml") for p in (BASE / name).rglob(f"*.{end}"))
+    return _digest_of(BASE, files)[:12]
 
 
 @cache
 def _digest(base: Path, modules: tuple[str, ...]) -> str:
+    return _digest_of(base, _files(base, modules))[:20]
+
+
+def _digest_of(base: Path, files: Iterable[Path]) -> str:
     h = hashlib.sha256()
-    for path in _files(base, modules):
+    for path in files:
         content = path.read_bytes()
         h.update(f"{path.relative_to(base).as_posix()}:{len(content)}:".encode() + content)
         if path.stat().st_ctime > STARTED:
             # changed while this process runs: what it computes is not what this file says, so it may be nobody else's answer
             h.update(f"{os.getpid()}:{STARTED}".encode())
-    return h.hexdigest()[:20]
+    return h.hexdigest()
 
 
 def _files(base: Path, modules: tuple[str, ...]) -> tuple[Path, ...]:

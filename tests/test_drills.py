@@ -10,6 +10,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,12 +18,12 @@ import pytest
 from ple_model.data.importers.preview import preview
 from ple_model.data.importers.source_map import load_map
 from ple_model.data.importers.starter_map import write_starter
-from tests.drills import story
+from tests.drills import shards, story
 from tests.drills.app_kills import Drill, cycle
 from tests.drills.card_file import FAULTS, write_card_file
 from tests.drills.kit import Outcome, Report
 from tests.drills.races import jobs
-from tests.drills.stages import WRONG, digest, judged
+from tests.drills.stages import WRONG, Stage, digest, judged
 from tests.drills.walk import Step, totals
 
 pytestmark = pytest.mark.slow
@@ -40,6 +41,22 @@ def test_a_case_that_is_not_good_makes_a_drill_fail(tmp_path: Path, monkeypatch:
     report = Report("races", 0).add(jobs(tmp_path, 1))
     assert [b.result for b in report.bad] == ["wrong"]
     assert Report("any", 0).add([Outcome("x", "refused"), Outcome("y", "right")]).bad == []
+
+
+def test_a_command_that_no_kill_hit_makes_a_drill_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [Stage(name, lambda to: (), lambda to: "") for name in ("build", "predict")]
+    killed: list[int] = []
+    monkeypatch.setattr(shards, "stages", lambda base, only: every)
+    monkeypatch.setattr(shards, "begin", lambda stage, to, *engine: SimpleNamespace(poll=lambda: None, stage=stage))
+    monkeypatch.setattr(shards, "end", lambda stage, to, begun: "the same")
+    monkeypatch.setattr(shards, "_at_work", lambda begun, engine: [7] if begun.stage.name == "build" else [])
+    monkeypatch.setattr(shards.os, "kill", lambda pid, signal: killed.append(pid))
+    monkeypatch.setattr(shards.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(shards.importlib.util, "find_spec", lambda name: None)
+    bad = [(o.case, o.result) for o in shards.run_cases(tmp_path, 0, 3) if o.result != "right"]
+    assert bad == [("predict, local", "too few kills"), ("3 kills", "too few kills")]
+    monkeypatch.setattr(shards, "_at_work", lambda begun, engine: [7])
+    assert [o.result for o in shards.run_cases(tmp_path, 0, 3) if o.result != "right"] == []
 
 
 def test_two_stages_that_came_to_nothing_do_not_agree_and_a_report_is_the_same_but_for_its_minute(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -37,13 +38,14 @@ class Watched:
 
 
 def watch(words: Sequence[str], good: Sequence[int] = (0,)) -> Watched:
-    """`ple WORDS` in a process of its own with one thread. `UserError` for an exit code that is not among `good`."""
+    """`ple WORDS` in a process of its own with one thread. `UserError` for an exit code that is not among `good`, and where
+    `--json` is among the words and no JSON is printed: a traceback exits with 1, as a finding does."""
     before, began = _children_s(), time.monotonic()
     first_s = first_mb = shard_mb = 0.0
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as answer:
         command = [sys.executable, "-m", "ple_model", *words]
-        begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
+        begun = subprocess.Popen(command, stdout=answer, stderr=errors, env=environment)
         process = psutil.Process(begun.pid)
         while begun.poll() is None:
             first_mb = max(first_mb, peak_mb_of(begun.pid) or 0.0)
@@ -52,11 +54,20 @@ def watch(words: Sequence[str], good: Sequence[int] = (0,)) -> Watched:
                 times = process.cpu_times()
                 first_s = max(first_s, times.user + times.system)
             time.sleep(EVERY_S)
-        if begun.returncode not in good:
+        answer.seek(0)
+        if begun.returncode not in good or ("--json" in words and not _is_json(answer.read())):
             errors.seek(0)
             raise UserError(f"ple {' '.join(words)}: exit {begun.returncode}: {errors.read().decode(errors='replace')[-500:]}")
     taken = _children_s() - before
     return Watched(time.monotonic() - began, first_s, max(0.0, taken - first_s), first_mb, shard_mb)
+
+
+def _is_json(answer: bytes) -> bool:
+    try:
+        json.loads(answer)
+    except ValueError:
+        return False
+    return True
 
 
 def _children_s() -> float:

@@ -48,7 +48,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         type=_counts,
         default=(),
         metavar="N",
-        help="customers of the bank, or asked about (default: 4000; reasons: 500); of scale several (default: 10000,100000)",
+        help="customers of the bank, or asked about (default: 4000; reasons: 500; scale: 10000,100000,300000)",
     )
     proofs.add_argument(
         "--seed", type=SEED, default=0, metavar="S", help="seed of the bank, and the first one of a proof (default: 0)"

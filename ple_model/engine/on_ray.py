@@ -114,8 +114,8 @@ def require_same_everywhere(ray: Any) -> None:
 
     ask = ray.remote(num_cpus=0, max_retries=0)(_versions)
     nodes = [n for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")]
-    asked = {n["NodeManagerHostname"]: ask.options(scheduling_strategy=On(n["NodeID"], soft=False)).remote() for n in nodes}
-    for host, answer in asked.items():
+    asked = [(n["NodeManagerHostname"], ask.options(scheduling_strategy=On(n["NodeID"], soft=False)).remote()) for n in nodes]
+    for host, answer in asked:  # two nodes may have one name
         try:
             found = other_versions(own_versions(), ray.get(answer))
         except ray.exceptions.RayTaskError as e:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
 from ple_model.errors import UserError
 from ple_model.provenance import library_versions
 from ple_model.sources import package_digest
 
 SOURCES = "source files of ple-scope"
+ALSO = ("pandas", "hmmlearn", "ripser", "captum")
+"""Libraries that shards call besides those that a run is stored with."""
 
 
 class OtherVersions(UserError):
@@ -23,9 +26,15 @@ class OtherVersions(UserError):
 
 @cache
 def own_versions() -> dict[str, str]:
-    """Of this process: Python, this package and its source files (an unreleased version has many), all that can change a
-    number."""
-    return {**library_versions(), SOURCES: package_digest("ple_model", "analysis")}
+    """Of this process: Python, the libraries that shards call by name, this package and its source files (an unreleased version
+    has many)."""
+    found = {**library_versions(), SOURCES: package_digest("ple_model", "analysis")}
+    for name in ALSO:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # of an extra
+            continue
+    return found
 
 
 def require_same(commands: Mapping[str, str]) -> None:

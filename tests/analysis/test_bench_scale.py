@@ -24,6 +24,17 @@ def test_a_command_is_watched_to_its_end() -> None:
         watch(("presets", "--nothing"))
 
 
+def test_a_crash_is_no_quick_diagnosis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A traceback exits with 1, as a diagnosis that has found something does."""
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\n[ $4 = good ] && echo '{}' || echo Traceback\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(fake))
+    watch(("diagnose", "good", "--json"), good=(0, 1))
+    with pytest.raises(UserError, match="exit 1"):
+        watch(("diagnose", "bad", "--json"), good=(0, 1))
+
+
 def test_hours_of_millions_are_those_of_thousands_in_proportion() -> None:
     """36 s alone and 720 s by shards at 10,000: at 5,000,000, 500 times that, the latter among 64."""
     w = Watched(wall_s=99.0, first_s=36.0, shards_s=720.0, first_mb=512.0, shard_mb=1024.0)
@@ -32,6 +43,30 @@ def test_hours_of_millions_are_those_of_thousands_in_proportion() -> None:
     assert found.value == pytest.approx(5.0 + 100 / 64)
     assert dict(found.detail) == {"alone_h": 5.0, "shards_h": 1.56, "memory_gb": 64.5}
     assert found.source == "in proportion to 10,000 customers"
+    assert "memory_gb" not in {r.measure: r for r in rows}["sizing: build of 50,000,000 customers by 256 processes"].detail
+
+
+def test_a_further_customer_is_judged_without_the_start_of_the_program() -> None:
+    """60 s of start, 1 ms a customer up to 100,000 and 2 ms beyond: the mean falls, each further one costs twice."""
+    seconds = {10_000: 70.0, 100_000: 160.0, 300_000: 560.0}
+    found = {n: dict.fromkeys(scale.STAGES, Watched(s, s, 0.0, 1.0, 1.0)) for n, s in seconds.items()}
+    row = {r.measure: r for r in scale._further(found)}[
+        "build, processor time a further customer: 100,000 to 300,000 / 10,000 to 100,000"
+    ]
+    assert (row.value, row.met) == (pytest.approx(2.0), False)
+    mean = {r.measure: r for r in scale._growth(found, 20_000)}
+    assert mean["build, processor time a customer: 300,000 / 10,000"].met is True
+    assert mean["build, peak memory of a shard's process: 300,000 / 100,000"].met is True
+    assert mean["diagnose, peak memory of a shard's process: 300,000 / 100,000"].met is True
+    del found[100_000]
+    assert mean.keys() >= {r.measure for r in scale._growth(found, 20_000) if "first process" in r.measure}
+    assert {r.met for r in scale._growth(found, 20_000) if "shard's process" in r.measure} == {None}, "10,000 fill no shard"
+
+
+def test_buckets_are_those_that_the_program_makes() -> None:
+    assert [scale.bucket_of(s) for s in ((10_000, 300_000), (20_000,), (300, 600))] == [20_000, 20_000, 150]
+    with pytest.raises(UserError, match="it must be at most 20,000,000"):
+        scale.bucket_of((300, 50_000_000))
 
 
 def test_what_was_measured_is_kept_and_growth_is_that_of_the_largest_size(
@@ -46,6 +81,11 @@ def test_what_was_measured_is_kept_and_growth_is_that_of_the_largest_size(
     def planted(words: Sequence[str], good: Sequence[int] = (0,)) -> Watched:
         size = int(next(p for w in words for p in Path(w).parts if p.startswith("customers-")).removeprefix("customers-"))
         parser.parse_args(words)
+        home = tmp_path / f"customers-{size}"
+        left = [home / "dataset", home / "run" / "analysis", home / ".scores.parquet.parts"]
+        part = left[scale.STAGES.index(words[0])]
+        assert not part.exists(), "what is measured begins anew"
+        part.mkdir(parents=True)
         asked.append((words[0], size))
         if asked[-1] in kills:
             kills.clear()
@@ -65,5 +105,13 @@ def test_what_was_measured_is_kept_and_growth_is_that_of_the_largest_size(
     assert (grown.value, grown.met) == (pytest.approx(0.55 / 0.4), False)
     assert rows["build, peak memory of a shard's process: 200 / 100"].met is True
     asked.clear()
+    for folder in ("buckets", "run"):
+        (tmp_path / "customers-100" / folder).mkdir(exist_ok=True)
+        (tmp_path / "customers-100" / folder / "old").touch()
     scale.run(Settings(sizes=(100, 200), bank=tmp_path, seed=1))
     assert len(asked) == 6, "of another seed nothing is kept"
+    assert not list(tmp_path.glob("customers-*/*/old")), "no bank and no run either"
+    asked.clear()
+    monkeypatch.setattr(scale, "library_versions", lambda: {"torch": "another"})
+    scale.run(Settings(sizes=(100, 200), bank=tmp_path, seed=1))
+    assert len(asked) == 6, "nor of other libraries"
