@@ -89,9 +89,12 @@ def _run(args: argparse.Namespace) -> int:
 def _barred(args: argparse.Namespace) -> list[str] | None:
     if args.config is None:
         return None
-    from ple_model.config import read_explanations
+    from ple_model.config import ExplanationsConfig, read_explanations
 
-    return read_explanations(args.config).barred
+    given = read_explanations(args.config)
+    if given.held != ExplanationsConfig().held:
+        raise UserError(f"{args.config}: explanations.held is read from the run's own configuration, not from this file")
+    return given.barred
 
 
 def _desk(args: argparse.Namespace) -> Desk:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 
 from analysis.i18n import catalogue, phrase
 from analysis.naming import said_name
@@ -90,6 +91,11 @@ def answer(found: Explanation, period: Period | None, language: Language) -> str
     return f"{name}: {label} – {value}"
 
 
+def people(probability: float, of: int) -> int:
+    """How many of so many, by the percentage as it is printed: of 85.5% are 86 of 100."""
+    return int(Decimal(f"{100 * probability:.1f}") * of / 100 + Decimal("0.5"))
+
+
 def meaning(found: Explanation, period: Period | None, language: Language) -> str:
     """What the number means, as a sentence with a verb: how many of a hundred customers like this do what."""
     when = phrase("review.when_unknown", language)
@@ -98,7 +104,7 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
     known = catalogue(language)
     if found.score_unit == "probability":
         of = 100 if found.prediction >= RARE or found.prediction == 0 else 1000
-        n = round(of * found.prediction)
+        n = people(found.prediction, of)
         label = label_said(found.target_name, found, language) if found.target_name else ""
         key = f"meaning.{found.task}" if not given_title(found.task, found.title) else ""
         key = key if key in known else "meaning.class" if label else "meaning.yes"

@@ -25,7 +25,7 @@ from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Barred, Counterfactual, Fallback, FeatureChange, Reason, Standing
 from analysis.results.review import ReviewReport
 from analysis.review.about import GENERATED, ahead, periods_of, run_facts
-from analysis.review.answer import meaning
+from analysis.review.answer import meaning, people
 from analysis.review.checklist import DEMANDS, LAWS
 from analysis.review.content import review
 from analysis.review.html import to_html
@@ -189,6 +189,13 @@ def test_what_the_number_means_is_counted_in_people_with_the_days_and_their_end(
     assert "2026-11-30 08:55(한국시간)" in korean
     assert with_particles(korean) == korean
     assert not re.search(r"\d (%|에|보다|로)( |$)", korean)
+
+
+@pytest.mark.parametrize(
+    ("p", "of", "n"), [(0.8549, 100, 86), (0.8544, 100, 85), (0.0123, 1000, 12), (0.06, 100, 6), (1, 100, 100)]
+)
+def test_people_are_counted_by_the_percentage_as_it_is_printed(p: float, of: int, n: int) -> None:
+    assert people(p, of) == n
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
