@@ -10,6 +10,7 @@ twentieth of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ TRIED = 12
 """Facts that are tried for a neighbour, those that should help most by the gradient first."""
 SHOWN = 3
 """Columns by which a fact is told: those that count most."""
+WHOLE = re.compile(r"^channel_(store|app|web|contact)_share_365d$")
+"""Few shares of one whole: where one is told, all that differ are, so that nothing is left unsaid."""
 LONELY = 0.05
 """The share of real customers who are farther from all others than what still counts as plausible: one in twenty, as a 95 %
 interval leaves out."""
@@ -227,9 +230,16 @@ class _Search:
         alike: dict[object, int] = {}
         for i in order:  # of the windows of one amount the one that counts most
             alike.setdefault(i if self.schema.own else fact_of(self.schema.columns[i]), i)
-        lead, *more = list(alike.values())[: 1 if self.schema.own else SHOWN]
+        chosen = list(alike.values())[: 1 if self.schema.own else SHOWN]
+        if not self.schema.own and any(self._of_whole(i) for i in chosen):
+            whole = [i for i in order if self._of_whole(i)]
+            chosen = [*whole, *(i for i in chosen if i not in whole)][: max(SHOWN, len(whole))]
+        lead, *more = chosen
         along = tuple((self.schema.columns[i].name, float(after[i])) for i in moved if i != lead and i not in more)
         return [self._change(lead, after, along), *(self._change(i, after, ()) for i in more)]
+
+    def _of_whole(self, column: int) -> bool:
+        return WHOLE.search(self.schema.columns[column].name) is not None
 
     def _readable(self, i: int, after: Array) -> bool:
         """Whether the column's number tells a reader something, and is another one as it is written."""
