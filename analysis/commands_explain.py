@@ -66,7 +66,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config", type=file_in, metavar="FILE",
-        help="YAML with `explanations: {barred: [...]}`: what may not be a reason (default: the run's own configuration)",
+        help="YAML with `explanations: {barred: [...], sensitive: [...]}`: what may not be a reason, and what is marked in one "
+        "(default: the run's own configuration)",
     )  # fmt: skip
     parser.add_argument(
         "--anyway", action="store_true", help="show the reasons, under a warning, also for a task that is not predicted better "
@@ -86,15 +87,16 @@ def _run(args: argparse.Namespace) -> int:
     return _one(args) if args.customer is not None else _many(args)
 
 
-def _barred(args: argparse.Namespace) -> list[str] | None:
+def _lists(args: argparse.Namespace) -> tuple[list[str] | None, list[str] | None]:
+    """(what may not be a reason, what is marked in one) of this call; None: what the run's configuration says."""
     if args.config is None:
-        return None
+        return None, None
     from ple_model.config import ExplanationsConfig, read_explanations
 
     given = read_explanations(args.config)
     if given.held != ExplanationsConfig().held:
         raise UserError(f"{args.config}: explanations.held is read from the run's own configuration, not from this file")
-    return given.barred
+    return given.barred, given.sensitive
 
 
 def _desk(args: argparse.Namespace) -> Desk:
@@ -121,10 +123,11 @@ def _one(args: argparse.Namespace) -> int:
         raise UserError("--engine, --workers and --address go with --customers: one customer is explained here")
     wanted = {kind: path for kind in ("html", "pdf") if (path := getattr(args, kind)) is not None}
     desk = _desk(args)
-    barred = _barred(args)
+    barred, sensitive = _lists(args)
     found = explain(
-        args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target, anyway=args.anyway, barred=barred
-    )
+        args.run, args.customer, args.task, args.cutoff, args.dataset, target=args.target, anyway=args.anyway, barred=barred,
+        sensitive=sensitive,
+    )  # fmt: skip
     _write(args, desk, found, wanted)
     if desk.mask is not None:  # the caller named this customer, and none of the others
         found = replace(masked(found, desk.mask), customer_id=found.customer_id)
@@ -166,7 +169,7 @@ def _many(args: argparse.Namespace) -> int:
         )
     run = load_run(args.run)
     order = BatchOrder(
-        chosen_task(run, args.task), ("html",) if args.pdf is None else ("html", "pdf"), args.cutoff, args.anyway, _barred(args)
+        chosen_task(run, args.task), ("html",) if args.pdf is None else ("html", "pdf"), args.cutoff, args.anyway, *_lists(args)
     )
     tick = counter("customers", quiet=args.json, heard=listener(args))
     with engine_if_asked(args.engine, args.workers, args.address) as engine:

@@ -57,7 +57,7 @@ def test_an_explanation_calls_it_by_the_title_of_its_class_in_both_languages(run
     assert "habits over the months (habit)" in to_html(found, "en")
     korean = to_html(found, "ko")
     assert "월별 습관 (habit)" in korean
-    assert "고객 군집" in korean
+    assert "고객군" in korean
     assert "customer cluster" not in korean
 
 

@@ -26,6 +26,7 @@ DATA = frozenset(
         "particles",
         "read_dates",
         "read_numbers",
+        "sensitive_words",
         "status_words",
     }
 )

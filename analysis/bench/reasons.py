@@ -37,7 +37,7 @@ from analysis.engine.score import Score, distribution
 from analysis.explain import faithful
 from analysis.explain.barred import BarredInputs, barred_inputs
 from analysis.explain.origin.teller import Teller
-from analysis.explain.reasons import Subject, feature_contributions, merged, reasons, topics
+from analysis.explain.reasons import Means, Subject, feature_contributions, merged, reasons, topics
 from analysis.explain.source_columns import by_source
 from analysis.explain.standing import standing
 from analysis.results.explanation_parts import FeatureContribution
@@ -186,7 +186,7 @@ def _customer(
         for name, method in methods.items():
             values = method(case)
             sources, groups = _told(case, data, barred, values)
-            sides = [reasons(sources, groups, subject, s, FIRST[-1], alike=alike) for s in (sign, -sign)]
+            sides = [reasons(sources, groups, subject, s, FIRST[-1], Means(alike=alike)) for s in (sign, -sign)]
             both = sorted((r for side in sides for r in side), key=lambda r: -abs(r.contribution))
             if name == next(iter(methods)):
                 least = abs(sides[0][:WEIGHED][-1].contribution) if sides[0] else 0.0

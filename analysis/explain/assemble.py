@@ -23,11 +23,14 @@ from analysis.engine.score import Score, class_names, distribution, shown
 from analysis.explain import faithful
 from analysis.explain.barred import GROUP, barred_inputs
 from analysis.explain.counterfactual import counterfactual
+from analysis.explain.lacking import lacking
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
 from analysis.explain.origin.told import Columns
-from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons
+from analysis.explain.reasons import AGAINST, FOR, Means, Subject, feature_contributions, reasons
 from analysis.explain.row_mark import row_digest
+from analysis.explain.sayable import UNNAMED_TOPICS
+from analysis.explain.sensitive import sensitive_columns
 from analysis.explain.source_columns import by_source
 from analysis.explain.subjects import fact_sums
 from analysis.i18n import phrase
@@ -58,10 +61,12 @@ from ple_model.uncertainty import FALLBACK_SHARE, row_uncertainty, stored_quanti
 
 
 def assemble(
-    run: Run, data: Dataset, batch: Batch, task: str, target: int | None, seed: int, barred: Sequence[str]
-) -> Explanation:
-    """The explanation of one task (and class) for the one customer in `batch`, without reasons that are `barred`."""
-    return Assembly(Explainer.cached(run), data, batch, task, target, seed, barred).explanation()
+    run: Run, data: Dataset, batch: Batch, task: str, target: int | None, seed: int, barred: Sequence[str],
+    sensitive: Sequence[str] = (),
+) -> Explanation:  # fmt: skip
+    """The explanation of one task (and class) for the one customer in `batch`: no reason that is `barred`, a mark on those that
+    are `sensitive`."""
+    return Assembly(Explainer.cached(run), data, batch, task, target, seed, barred, sensitive).explanation()
 
 
 @dataclass
@@ -76,6 +81,8 @@ class Assembly:
     seed: int
     barred: Sequence[str] = ()
     """What may not be given as a reason."""
+    sensitive: Sequence[str] = ()
+    """What is marked where a reason speaks of it."""
 
     def explanation(self) -> Explanation:
         e, task = self.explainer, self.task
@@ -107,10 +114,13 @@ class Assembly:
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
-        told_by = partial(
-            reasons, sources, groups, subject, teller=teller, alike=teller.alike, beside=teller.beside, cell=teller.cell
-        )
-        facts = fact_sums(sources, groups, teller.alike)
+        sensitive = sensitive_columns(model.context.schema, self.sensitive)
+        means = Means(
+            teller, teller.alike, teller.middle, teller.cell, teller.sayable, lambda name: name in sensitive, teller.rests,
+            lambda topic: topic not in UNNAMED_TOPICS,
+        )  # fmt: skip
+        told_by = partial(reasons, sources, groups, subject, means=means)
+        facts = fact_sums(sources, groups, teller.alike, teller.sayable)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
         expert_names, experts = e.of_experts(encoded, score)
@@ -148,6 +158,7 @@ class Assembly:
             faithfulness=self._faithfulness(path, score, found, whole, tested),
             counterfactual=self._counterfactual(path, score, found.gradients, teller.columns, names, barred.columns),
             absent=_absent(path.absent, model.context.own is not None),
+            lacking=lacking(path.absent, e.peers, model.context.own is not None),
             audit=self._audit(found.nodes, experts.nodes) | {"customer_row": row_digest(inputs)},
             size=facts.size,
             told=facts.told,

@@ -23,7 +23,8 @@ from analysis.engine.score import distribution
 from analysis.explain.linked import IMMUTABLE_PARTS, RISING, LinkedFacts, Rechecked, held_columns
 from analysis.explain.origin.alike import fact_of
 from analysis.explain.origin.fitted import clusters_of
-from analysis.explain.origin.told import ABSTRACT, Columns
+from analysis.explain.origin.told import Columns
+from analysis.explain.sayable import ABSTRACT
 from analysis.results.explanation_parts import Counterfactual, FeatureChange
 from analysis.wording import plain_quantity
 from ple_model.presence import part_key

@@ -9,8 +9,8 @@ from analysis.i18n import phrase
 from analysis.results.explanation_parts import FeatureContribution
 from ple_model.numerals import Language
 
-BANDS = ("night", "early_morning", "morning", "afternoon", "evening", "late_evening")
-"""Of four hours each, from midnight on."""
+APART = 1.0
+"""Hours from which two hours are told as different: each is rounded by up to half of one."""
 SPREAD = 0.5
 """Mean resultant length below which hours are spread over the day: their circular deviation is then over 4.5 hours."""
 
@@ -24,9 +24,10 @@ def hour_of(sine: float, cosine: float) -> tuple[float, float]:
 
 
 def hours_said(parts: Sequence[FeatureContribution], language: Language) -> str:
-    """`around 20:00 (late evening), where the reference profile's is around 14:00 (afternoon)`."""
+    """`around 8 pm on average (sampled customers: around 2 pm)`; empty where they differ by less than they are rounded, or
+    where half of the angle is not known."""
     if len(parts) < 2:  # half an angle is no hour
-        return phrase("hour.other", language)
+        return ""
     ends = []
     for values in ((f.value for f in parts), (f.typical for f in parts)):
         known = dict(zip((f.name.split("_")[2] for f in parts), values, strict=True))
@@ -34,13 +35,15 @@ def hours_said(parts: Sequence[FeatureContribution], language: Language) -> str:
     (own, close), (usual, typical) = ends
     if close < NONE:
         return phrase("hour.none", language)
-    if round(own) % 24 == round(usual) % 24:
-        side = "closer" if close > typical else "wider"
-        return phrase(f"hour.{side}", language, at=_at(own, language))
-    key = "spread" if close < SPREAD else "fixed"
-    return phrase(f"hour.{key}", language, own=_at(own, language), usual=_at(usual, language))
+    if close < SPREAD <= typical:
+        return phrase("hour.spread", language, usual=_at(usual, language))
+    if abs((own - usual + 12) % 24 - 12) <= APART:
+        return ""
+    return phrase("hour.fixed", language, own=_at(own, language), usual=_at(usual, language))
 
 
 def _at(hour: float, language: Language) -> str:
+    """`around 2 pm`, `around noon`, in the words of the language."""
     whole = round(hour) % 24
-    return phrase("hour.at", language, hour=f"{whole:02d}:00", band=phrase(f"hour.{BANDS[whole // 4]}", language))
+    part = "midnight" if whole == 0 else "noon" if whole == 12 else "dawn" if whole < 6 else "am" if whole < 12 else "pm"
+    return phrase(f"hour.{part}", language, hour=(whole - 1) % 12 + 1)

@@ -1,6 +1,6 @@
-"""Attributions -> sentences a reviewer can check: the feature's meaning, the customer's value and the typical one in real
-units, and by how much it moves the prediction. Columns that say the same are one reason, told by the strongest of them;
-derived inputs are told by what they were made of (`origin`), or as a summary where that is not known."""
+"""Attributions -> sentences a reviewer can check: the feature's meaning, the customer's value beside one other in real units,
+and by how much it moves the prediction. Columns that say the same are one reason, told by the strongest of them that a person
+can say (`sayable`); derived inputs are told by what they were made of (`origin`). What has no plain name is no reason."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.hours import hours_said
-from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, level, never, sentence_said, topic_of
+from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, beside_said, topic_of
+from analysis.explain.sayable import RESTS_ON
 from analysis.explain.source_columns import CATEGORY
-from analysis.i18n import phrase
+from analysis.i18n import catalogue, phrase
 from analysis.naming import said_name
-from analysis.particles import particle
 from analysis.results.explanation_parts import FeatureContribution, Reason
-from analysis.wording import OPAQUE, is_field, plain_quantity, quantity, task_title, title
-from ple_model.numerals import LANGUAGES, Language
+from analysis.wording import OPAQUE, is_field, quantity, task_title
+from ple_model.numerals import LANGUAGES, Language, number
 from ple_model.schema import FeatureSchema
 
 Array = NDArray[np.float64]
@@ -31,8 +31,12 @@ Teller = Callable[[str, float], OriginSentence | None]
 """What an input (or family of inputs) with this contribution was made of; None where that is not known."""
 Alike = Callable[[str], Iterable[str]]
 """The columns that say the same as one, itself included."""
-Beside = Callable[[str, Language], str]
-"""How the customer's value in a column stands among those of similar customers; empty where there is nothing to say."""
+Middle = Callable[[str], float | None]
+"""The median of similar customers in a column; None where it is nothing to compare with."""
+Says = Callable[[str], bool]
+"""Of a column: whether a person can say it; whether it may be sensitive."""
+Rests = Callable[[str], OriginSentence | None]
+"""What an estimate rests on; None where that is not known of the customer."""
 
 
 CellOf = Callable[[str], Cell]
@@ -44,9 +48,32 @@ def as_read(name: str) -> Cell:
     return "value"
 
 
-def alone(name: str, language: Language) -> str:
+def nobody(name: str) -> None:
     """No similar customers to compare with."""
-    return ""
+
+
+def always(name: str) -> bool:
+    """Every column can be said."""
+    return True
+
+
+def by_name(name: str, value: float = 0.0) -> OriginSentence:
+    """An input in no more words than its name."""
+    return OriginSentence(name, name)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a reason is told with: see the types. `named`: of an input, whether it has a plain name at all."""
+
+    teller: Teller = by_name
+    alike: Alike = lambda name: (name,)
+    middle: Middle = nobody
+    cell: CellOf = as_read
+    sayable: Says = always
+    sensitive: Says = lambda name: False
+    rests: Rests = by_name
+    named: Says = always
 
 
 @dataclass(frozen=True)
@@ -63,6 +90,9 @@ class Subject:
         """`raises the probability of 'fund' by 3.2 points`."""
         size, direction = abs(contribution), "raises" if contribution > 0 else "lowers"
         if not self.probability:
+            key = f"reason.{direction}_{self.unit.replace(' ', '_')}"
+            if key in catalogue(language):  # a unit that reads oddly as the object of a sentence
+                return phrase(key, language, amount=number(size))
             return phrase(f"reason.{direction}_value", language, amount=quantity(size, self.unit, language))
         points = f"{100 * size:.1f}" if size >= 0.0005 else f"{100 * size:.2g}"
         what = (
@@ -94,29 +124,35 @@ def feature_contributions(
 
 def reasons(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], subject: Subject, sign: float, limit: int = FOR,
-    *, teller: Teller = lambda topic, value: None, alike: Alike = lambda name: (name,),
-    beside: Beside = alone, cell: CellOf = as_read,
+    means: Means | None = None,
 ) -> tuple[Reason, ...]:  # fmt: skip
-    """The strongest reasons whose contribution has the sign of `sign`."""
-    candidates: list[tuple[float, Callable[[], Reason]]] = []
-    for leader, together, value in merged(features, alike, cell):
+    """The strongest reasons whose contribution has the sign of `sign`, of what a person can say."""
+    m = Means() if means is None else means
+    candidates: list[tuple[float, Callable[[], Reason | None]]] = []
+    for leader, together, value in merged(features, m.alike, m.cell, m.sayable):
         if value * sign > 0:
             hour = (
                 partial(of_hour, [f for f in features if f.name in together], subject) if CIRCLE.search(leader.name) else None
             )
-            candidates.append((abs(value), hour or partial(of_features, leader, together, value, subject, beside, cell)))
+            candidates.append((abs(value), hour or partial(of_features, leader, together, value, subject, m)))
     for topic, (members, value) in topics(groups).items():
-        if value * sign > 0:
-            candidates.append((abs(value), partial(of_topic, topic, members, value, subject, teller)))
+        if value * sign > 0 and m.named(topic):
+            candidates.append((abs(value), partial(of_topic, topic, members, value, subject, m)))
     candidates.sort(key=lambda c: -c[0])
-    return tuple(make() for size, make in candidates[:limit] if size >= LEAST * candidates[0][0])
+    found: list[Reason] = []
+    for size, make in candidates:
+        if len(found) == limit or size < LEAST * candidates[0][0]:
+            break
+        if (reason := make()) is not None:
+            found.append(reason)
+    return tuple(found)
 
 
 def merged(
-    features: Sequence[FeatureContribution], alike: Alike, cell: CellOf = as_read
+    features: Sequence[FeatureContribution], alike: Alike, cell: CellOf = as_read, sayable: Says = always
 ) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
     """(who speaks, whose contributions are taken together, their sum): columns that say the same are one reason. The strongest
-    of those that pull the way of the sum speaks, one whose value is known before others."""
+    of those that pull the way of the sum speaks, one that a person can say and whose value is known before others."""
     open_ = {f.name: f for f in features if f.part not in OPAQUE}
     found = []
     for f in list(open_.values()):
@@ -124,10 +160,10 @@ def merged(
             continue
         together = [open_.pop(n) for n in dict.fromkeys((f.name, *alike(f.name))) if n in open_]
         value = sum(x.contribution for x in together)
-        leader = max(together, key=lambda x: x.contribution * np.sign(value))
-        if cell(leader.name) != "value":
-            known = [x for x in together if x.contribution * value > 0 and cell(x.name) == "value"]
-            leader = max(known, key=lambda x: x.contribution * np.sign(value), default=leader)
+        pulling = [x for x in together if x.contribution * value > 0] or together
+        said = [x for x in pulling if sayable(x.name)] or pulling
+        known = [x for x in said if cell(x.name) == "value"] or said
+        leader = max(known, key=lambda x: x.contribution * np.sign(value))
         found.append((leader, tuple(x.name for x in together), value))
     return found
 
@@ -143,68 +179,68 @@ def topics(groups: Mapping[str, float]) -> dict[str, tuple[tuple[str, ...], floa
 
 
 def of_features(
-    f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject, beside: Beside = alone,
-    cell: CellOf = as_read,
-) -> Reason:  # fmt: skip
-    """`of_feature` for all columns that say the same: their sum, in the words of one."""
-    return replace(of_feature(replace(f, contribution=contribution), subject, beside, cell(f.name)), sources=together)
+    f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject, m: Means
+) -> Reason | None:
+    """`of_feature` for all columns that say the same: their sum, in the words of one; an estimate by what it rests on. None
+    where no person would say it."""
+    if f.name in RESTS_ON:
+        told = m.rests(f.name)
+        return None if told is None else _told(told, together, contribution, subject, m)
+    if not m.sayable(f.name):
+        return None
+    found = of_feature(replace(f, contribution=contribution), subject, m.middle, m.cell(f.name))
+    return _marked(replace(found, sources=together), m.sensitive(f.name))
 
 
-def of_hour(parts: Sequence[FeatureContribution], subject: Subject) -> Reason:
-    """The sine and the cosine of an hour are one fact: the hour."""
+def of_hour(parts: Sequence[FeatureContribution], subject: Subject) -> Reason | None:
+    """The sine and the cosine of an hour are one fact: the hour. None where it differs by less than it is rounded."""
     value = sum(f.contribution for f in parts)
-    en, ko = (phrase("reason.hour", x, hour=hours_said(parts, x), effect=subject.effect(value, x)) for x in LANGUAGES)
-    return Reason(en, ko, tuple(f.name for f in parts), value)
+    facts = tuple(hours_said(parts, x) for x in LANGUAGES)
+    return None if not all(facts) else _reason((facts[0], facts[1]), tuple(f.name for f in parts), value, subject)
 
 
-def of_topic(topic: str, members: tuple[str, ...], contribution: float, subject: Subject, teller: Teller) -> Reason:
-    """By what the input was made of; as a summary where that is not known."""
-    told = teller(topic, contribution)
-    if told is None:
-        return replace(of_group(members[0], contribution, subject), sources=members)
-    en, ko = (
-        phrase("reason.told", language, told=text, effect=subject.effect(contribution, language))
-        for language, text in zip(LANGUAGES, (told.en, told.ko), strict=True)
-    )
-    return Reason(en, ko, members, contribution, told.through)
+def of_topic(
+    topic: str, members: tuple[str, ...], contribution: float, subject: Subject, m: Means
+) -> Reason | None:  # fmt: skip
+    """By what the input was made of; None where that is not known."""
+    told = m.teller(topic, contribution)
+    return None if told is None else _told(told, members, contribution, subject, m)
 
 
-def of_feature(f: FeatureContribution, subject: Subject, beside: Beside = alone, cell: Cell = "value") -> Reason:
-    """`Days since the last purchase: 12 days, where the median is 34 days (below that of 80% of similar customers); this
-    raises ... by 3.2 points.`"""
+def of_feature(f: FeatureContribution, subject: Subject, middle: Middle = nobody, cell: Cell = "value") -> Reason:
+    """`Days since the last purchase: 12 days (similar customers: 34 days); this raises ... by 3.2 points.`"""
 
     def said(sentence: str, language: Language) -> str:
-        effect = subject.effect(f.contribution, language)
         if f.unit == CATEGORY:  # its sentence holds the values
-            return phrase("reason.category", language, column=sentence.rstrip("."), effect=effect)
-        column, placed = sentence_said(sentence, language), beside(f.name, language)
-        if cell == "nothing":
-            typical = never(sentence, f.typical, language) or plain_quantity(f.typical, f.unit, language)
-            key = "nothing" if level(0, 1, f.unit) is None else "nothing_level"
-            return phrase(f"reason.{key}", language, column=column, typical=typical, effect=effect)
-        if (side := level(f.value, f.typical, f.unit)) is not None:
-            said_level = phrase(f"origin.{side}", language)
-            if placed:
-                said_level = phrase("reason.placed", language, said=said_level, beside=placed)
-            return phrase("reason.level", language, column=column, level=said_level, effect=effect)
-        own, typical = (never(sentence, v, language) or plain_quantity(v, f.unit, language) for v in (f.value, f.typical))
-        if cell != "value" and not never(sentence, f.value, language):
-            own = phrase(f"reason.{cell}", language, value=own)
-        if placed and not never(sentence, f.value, language):  # a share of days says nothing of who had none at all
-            return phrase(
-                "reason.feature_beside", language, column=column, own=own, typical=typical, beside=placed, effect=effect
-            )
-        return phrase("reason.feature", language, column=column, own=own, typical=typical, effect=effect)
+            return sentence.rstrip(".")
+        return beside_said(f.name, sentence, f.unit, f.value, f.typical, middle(f.name), cell, language)
 
-    return Reason(said(f.sentence_en, "en"), said(f.sentence_ko, "ko"), (f.name,), f.contribution)
+    return _reason((said(f.sentence_en, "en"), said(f.sentence_ko, "ko")), (f.name,), f.contribution, subject)
 
 
-def of_group(group: str, contribution: float, subject: Subject) -> Reason:
-    """One sentence for an input that has no single value: how it differs from the typical customer's."""
+def _told(told: OriginSentence, sources: tuple[str, ...], contribution: float, subject: Subject, m: Means) -> Reason:
+    found = _reason((told.en, told.ko), sources, contribution, subject, told.through)
+    return _marked(found, any(map(m.sensitive, told.spoken)))
 
-    def said(language: Language) -> str:
-        name, pair = title(group, language), phrase("grammar.subject", language)
-        named = f"{name}{particle(name, *pair.split('/'))}" if pair else f"{name[:1].upper()}{name[1:]}"
-        return phrase("reason.group", language, group=named, effect=subject.effect(contribution, language))
 
-    return Reason(said("en"), said("ko"), (group,), contribution)
+def _reason(
+    facts: tuple[str, str], sources: tuple[str, ...], contribution: float, subject: Subject,
+    through: tuple[tuple[str, float], ...] = (),
+) -> Reason:  # fmt: skip
+    """The fact by itself, and with what it does."""
+    en, ko = (
+        phrase("reason.whole", x, fact=fact.rstrip("."), effect=subject.effect(contribution, x))
+        for x, fact in zip(LANGUAGES, facts, strict=True)
+    )
+    return Reason(en, ko, sources, contribution, through, facts=facts)
+
+
+def _marked(reason: Reason, sensitive: bool) -> Reason:
+    """With the mark of what may not be told to the customer without consent."""
+    if not sensitive:
+        return reason
+    marks = tuple(phrase("reason.sensitive", x) for x in LANGUAGES)
+    facts = tuple(f"{fact.rstrip('.')}. {mark}" for fact, mark in zip(reason.facts, marks, strict=True))
+    return replace(
+        reason, en=f"{reason.en} {marks[0]}", ko=f"{reason.ko} {marks[1]}", facts=(facts[0], facts[1]), sensitive=True
+    )  # fmt: skip

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.explain.reasons import Alike, merged, topics
+from analysis.explain.reasons import Alike, Says, always, merged, topics
+from analysis.explain.sayable import RESTS_ON
 from analysis.results.explanation_parts import FeatureContribution, SubjectWeight
 from ple_model.schema import RAW_PART
 
@@ -40,6 +41,8 @@ RAW_SUBJECTS: Mapping[str, str] = {
     "raw_brand": "merchants",
 }  # fmt: skip
 """Amounts and counts in their own scale by how their names begin; all others are spending."""
+UNNAMED = "activity"
+"""Patterns over time and statistics that nobody would say to a customer."""
 _OF = {group: subject for subject, groups in SUBJECTS.items() for group in groups}
 
 
@@ -58,9 +61,15 @@ class FactSums:
     """Greatest first; they add up to `told` and `size`."""
 
 
-def fact_sums(features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike) -> FactSums:
-    """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it."""
-    values = [(subject_of(leader.part, leader.name), value) for leader, _, value in merged(features, alike)]
+def fact_sums(
+    features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike, sayable: Says = always
+) -> FactSums:
+    """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it; what has no
+    plain name (`sayable`) under one of its own."""
+    values = [
+        (subject_of(x.part, x.name) if sayable(x.name) or x.name in RESTS_ON else UNNAMED, value)
+        for x, _, value in merged(features, alike, sayable=sayable)
+    ]
     values += [(subject_of(members[0]), value) for members, value in topics(groups).values()]
     found: dict[str, list[float]] = {}
     for subject, value in values:

@@ -19,6 +19,7 @@ from analysis.results.explanation_parts import (
     Faithfulness,
     Fallback,
     FeatureContribution,
+    Lacking,
     Offer,
     Reason,
     Similar,
@@ -110,6 +111,8 @@ class Explanation:
     """The same facts by subject, greatest first: they add up to `told` and `size`."""
     barred: Barred | None = field(default=None, kw_only=True)
     """None where the model reads nothing that is barred."""
+    lacking: Lacking = field(default=Lacking(), kw_only=True)
+    """The same as `absent`, by why it is missing."""
     fallback: Fallback | None = field(default=None, kw_only=True)
     """None where the run does not know its threshold, or the task has no evidential head."""
     anyway: bool = field(default=False, kw_only=True)
@@ -222,8 +225,8 @@ class Explanation:
         """Whom the reasons call similar, and whose medians they speak of; empty where they speak of neither."""
         said, word = self.compared[language == "ko"], phrase("origin.similar.word", language)
         told = [r.ko if language == "ko" else r.en for r in (*self.reasons, *self.against)]
-        median = phrase("origin.median", language), phrase("origin.median_word", language)
-        spoken = [text for text, sign in ((said, word), median) if any(sign in t for t in told)]
+        median = phrase("origin.median", language), phrase("origin.median_words", language).split("|")
+        spoken = [text for text, signs in ((said, [word]), median) if any(sign in t for t in told for sign in signs)]
         return " ".join(spoken)
 
     @property

@@ -119,6 +119,15 @@ class Reason:
     sources: tuple[str, ...]
     contribution: float
     through: tuple[tuple[str, float], ...] = ()
+    facts: tuple[str, str] = field(default=("", ""), kw_only=True)
+    """The fact alone, in English and Korean, for where the effect stands beside it."""
+    sensitive: bool = field(default=False, kw_only=True)
+    """It may be sensitive: the sentence says that the customer is not told it without consent."""
+
+    def fact(self, language: Language) -> str:
+        """What is so of the customer, without what it does to the prediction."""
+        whole = self.ko if language == "ko" else self.en
+        return self.facts[language == "ko"] or whole
 
 
 @dataclass(frozen=True)
@@ -213,6 +222,27 @@ class Barred:
 
 
 @dataclass(frozen=True)
+class Lacking:
+    """Inputs that a customer is without, by why."""
+
+    none: tuple[str, ...] = ()
+    """The bank records it; the customer had nothing of the kind."""
+    short: tuple[str, ...] = ()
+    """It is worked out of what a customer did, which was too little."""
+    unrecorded: tuple[str, ...] = ()
+    """The data holds nothing of it, of any customer."""
+
+    def said(self, language: Language) -> str:
+        """`None on record: credit, insurance. Too little activity to tell: ...`; empty where nothing is missing."""
+        kinds = (("none", self.none), ("short", self.short), ("unrecorded", self.unrecorded))
+        return " ".join(
+            phrase(f"lacking.{kind}", language, names=", ".join(title(n, language) for n in names))
+            for kind, names in kinds
+            if names
+        )
+
+
+@dataclass(frozen=True)
 class Fallback:
     """Whether the answer is too uncertain to act on: the mark that `ple predict` sets, at its default share."""
 
@@ -238,14 +268,14 @@ class FeatureChange:
     """Columns that say the same fact, with what they hold then: its other windows, its copy in its own scale."""
 
     def named(self, language: Language) -> str:
-        """`Contacts through a branch or store in the last 90 days`: without its scale; values follow in units."""
+        """`Contacts in person (shop or branch) in the last 90 days`: without its scale; values follow in units."""
         name = statement(self.sentence_ko if language == "ko" else self.sentence_en, language)
         scale = phrase("origin.own_scale", language)
         name = name.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
-        return name.removesuffix(phrase("origin.never_mark", language))
+        return name.removesuffix(phrase("origin.never_mark", language)).removesuffix(phrase("origin.from_to", language))
 
     def said(self, language: Language) -> str:
-        """`contacts through a branch or store in the last 90 days: 11 instead of 0`"""
+        """`contacts in person (shop or branch) in the last 90 days: 11 instead of 0`"""
         name = self.named(language)
         then, now = (plain_quantity(v, self.unit, language) for v in (self.after, self.before))
         return phrase("counterfactual.fact", language, name=name[:1].lower() + name[1:], then=then, now=now)

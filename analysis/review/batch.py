@@ -168,6 +168,7 @@ def _same_batch(out: Path, run: Run, desk: Desk, order: BatchOrder, dataset: Dat
         "run": run.name, "training_data": run.manifest.data.fingerprint, "trained": run.manifest.finished, "task": order.task,
         "cutoff": order.cutoff, "language": desk.language, "masked": not desk.show_ids, "anyway": order.anyway,
         "barred": run.config.explanations.barred if order.barred is None else order.barred,
+        "sensitive": run.config.explanations.sensitive if order.sensitive is None else order.sensitive,
         "mask_key": None if desk.mask is None else desk.masks.named,
     }  # fmt: skip
     path = out / BATCH

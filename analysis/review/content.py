@@ -6,10 +6,9 @@ Every number comes from the `Explanation` that the page shows, in the same words
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.explain.origin.told import sentence_said, topic_of
+from analysis.explain.origin.told import sentence_said
 from analysis.i18n import section
 from analysis.particles import with_particles
 from analysis.results.explanation import Explanation
@@ -19,18 +18,13 @@ from analysis.review.barred_facts import barred_names
 from analysis.review.certainty import limits_block, raw_rows
 from analysis.review.checklist import checklist
 from analysis.review.weights import reasons_block, subjects_block, withheld_block
-from analysis.wording import plain_quantity, title
+from analysis.wording import plain_quantity
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent
-from ple_model.presence import plain_name
 from ple_model.tasks import TASKS
 
-NAMED = 8
-"""Inputs that a customer lacks by name; of more it says how many."""
 DIGITS = 16
 """Digits of a fingerprint in print: as many as tell two runs apart; the audit record has all of them."""
-FAMILY_TITLES = {"shape": "tda_features", "cluster": "cluster_probs"}
-"""Inputs that are made of one thing are named once, by this one."""
 FORM = (
     "reviewer", "reviewed_on", "role", "outcome", "own_reasons", "notes", "objection", "human", "refusal", "correction",
     "corrected", "recalculated", "new_result", "answered", "signature",
@@ -153,8 +147,8 @@ def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, 
     if about.cutoffs:
         training += " " + w["cutoffs"].format(cutoffs=", ".join(about.cutoffs))
     rows = [
-        (w["window_name"], window), (w["absent"], _absent(found.absent, language, w)), (w["training"], training),
-        (w["barred_name"], barred_names(found, language)),
+        (w["window_name"], window), (w["absent"], found.lacking.said(language) or w["nothing_absent"]),
+        (w["training"], training), (w["barred_name"], barred_names(found, language)),
     ]  # fmt: skip
     return ReviewBlock(w["data"], "facts", tuple(rows), key="data")
 
@@ -182,15 +176,6 @@ def _technical(found: Explanation, about: RunFacts, language: Language, w: dict[
 
 def _short(value: object) -> str:
     return str(value or "–")[:DIGITS]
-
-
-def _absent(absent: Sequence[str], language: Language, w: dict[str, str]) -> str:
-    topics = [topic_of(plain_name(a)) for a in absent]
-    names = list(dict.fromkeys(title(FAMILY_TITLES.get(t, t), language) for t in topics))
-    if not names:
-        return w["nothing_absent"]
-    more = [w["more"].format(n=len(names) - NAMED)] if len(names) > NAMED else []
-    return w["absent_said"].format(names=", ".join([*names[:NAMED], *more]))
 
 
 def _form(found: Explanation, w: dict[str, str]) -> ReviewBlock:

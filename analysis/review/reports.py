@@ -25,6 +25,8 @@ class BatchOrder:
     anyway: bool = False
     barred: list[str] | None = None
     """What may not be a reason; None: what the run's configuration says."""
+    sensitive: list[str] | None = None
+    """What is marked in a reason; None: what the run's configuration says."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def outcome_of(run: Run, data: Dataset, row: int, customer: str, desk: Desk, ord
 
     try:
         with reproducible():
-            found = explain_row(run, data, row, order.task, anyway=order.anyway, barred=order.barred)
+            found = explain_row(run, data, row, order.task, anyway=order.anyway, barred=order.barred, sensitive=order.sensitive)
     except Undefined:
         return ReportOutcome(outside=True)
     except (UserError, ValueError, ArithmeticError, RuntimeError) as e:

@@ -23,7 +23,7 @@ MINUS = "\N{MINUS SIGN}"
 LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part."""
 WHOLE = 1000
-"""PrintedSteps of a weight in all: tenths of a percent."""
+"""Steps of a weight in all: tenths of a percent."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,8 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
 
 
 def _sentence(r: Reason, language: Language) -> str:
-    return r.ko if language == "ko" else r.en
+    """The effect stands beside it."""
+    return r.fact(language)
 
 
 def withheld_block(found: Explanation, w: dict[str, str]) -> ReviewBlock:

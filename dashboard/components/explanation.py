@@ -89,7 +89,7 @@ def _sides(e: Explanation) -> None:
             for said in filter(None, (e.similar_said(_language()), e.barred_said(_language()))):
                 put.caption(said)
         if e.absent:
-            put.caption(t("why.absent", names=_named(e.absent)))
+            put.caption(e.lacking.said(_language()) or t("why.absent", names=_named(e.absent)))
 
 
 def withheld(frame: Frame, e: Explanation) -> None:

@@ -143,3 +143,7 @@ class ExplanationsConfig:
         "What no change of facts may move, beside what nobody can change: columns, their groups, or the kinds bank_decided "
         "(limits of credit, what was shown to the customer) and health.",
     )
+    sensitive: list[str] = key(
+        ["health", "belief", "sexual life", "genes and biometrics", "criminal record", "origin"],
+        "What is marked in a reason as not to be told without consent: columns, groups, or kinds of sensitive facts.",
+    )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from analysis.engine.population import Population
 from analysis.explain.origin.told import CIRCLE, Columns, column_said
+from analysis.explain.sayable import sayable
 from analysis.wording import OPAQUE
 from ple_model.schema import FeatureColumn, FeatureSchema
 
@@ -82,7 +83,8 @@ def strongest(values: Array, sign: float, peers: Population, columns: Columns, l
         if sign * left[best] <= 0:
             break
         together = alike(columns.schema, peers, best, columns.own, columns.typical)
-        if sign * float(values[together].sum()) > 0 and columns.differs(best):
+        told = columns.differs(best) and sayable(columns.schema, columns.schema.columns[best].name)
+        if sign * float(values[together].sum()) > 0 and told:
             chosen.append(best)
             left[together] = 0.0
         left[best] = 0.0

@@ -135,4 +135,5 @@ class States:
                 else phrase("origin.state.end", language, state=text)
             )
 
-        return OriginSentence(said("en"), said("ko"), ((f"state_{state}", value), (REST, 0.0)))
+        spoken = tuple(columns.schema.columns[i].name for i in own)
+        return OriginSentence(said("en"), said("ko"), ((f"state_{state}", value), (REST, 0.0)), spoken)

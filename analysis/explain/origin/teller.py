@@ -13,32 +13,28 @@ from analysis.engine.beside_rows import beside_rows
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
 from analysis.explain.origin.alike import SameFacts, alike
-from analysis.explain.origin.clusters import Clusters
+from analysis.explain.origin.clusters import Clusters, Trait
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, months_of, scale_of, states_of, weeks_of
 from analysis.explain.origin.peers import of_graph
-from analysis.explain.origin.shapes import of_shape
 from analysis.explain.origin.similar import SimilarCustomers
-from analysis.explain.origin.told import Cell, Columns, OriginSentence, of_part
+from analysis.explain.origin.told import Cell, Columns, OriginSentence
 from analysis.explain.origin.visits import of_days, of_visits
-from analysis.explain.origin.weeks import of_weeks, untold
+from analysis.explain.origin.weeks import of_weeks
+from analysis.explain.sayable import RESTS_ON, sayable
 from analysis.i18n import phrase
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
 from ple_model.data.dataset.normalize import CLIP, RAW, Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.money import UNKNOWN
-from ple_model.numerals import LANGUAGES, Language
+from ple_model.numerals import LANGUAGES
 from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import HMM_MODES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-FIGURES = ("lnn", "phase_transition", "hmm_summary")
-"""Parts whose columns are figures of a series, each with a sentence of its own."""
 
 
 class Teller:
@@ -61,13 +57,9 @@ class Teller:
             return None
         if (mode := topic.removeprefix("hmm_")) in HMM_MODES:
             return self._state(mode, value)
-        if topic in FIGURES:
-            where = self.path.customer.parts[topic]
-            return of_part(self.columns, where, self.value("features")[where], value, topic)
         tell = {
             "cluster": self._cluster, "txn_seq": self._days, "session_seq": self._visits, "mamba_temporal": self._weeks,
             "collaborative_features": self._graph, "hierarchy_features": self._tree,
-            "shape": self._shape,
         }.get(topic)  # fmt: skip
         return None if tell is None else tell(value)
 
@@ -88,17 +80,36 @@ class Teller:
     @cached_property
     def similar(self) -> SimilarCustomers | None:
         """Customers of the same cluster, named where the run says what sets it apart."""
-        e, customer = self.explainer, self.path.customer
-        clusters = None if self.schema.own else clusters_of(e)
-        cluster = int(customer.cluster_ids[0])
-        traits = () if clusters is None else tuple(t for t in clusters.traits(cluster) if not self.barred[t.column])
-        who, normalizer = self.batch.customer_id[0], self._normalizer
-        return SimilarCustomers.of(e.peers, e.customers, who, cluster, normalizer, traits, e.latest)
+        e, who, normalizer = self.explainer, self.batch.customer_id[0], self._normalizer
+        cluster = int(self.path.customer.cluster_ids[0])
+        return SimilarCustomers.of(e.peers, e.customers, who, cluster, normalizer, self.traits, e.latest)
 
-    def beside(self, name: str, language: Language) -> str:
-        """How the customer's value in a column stands among those of similar customers; empty where there is nothing to say."""
+    @cached_property
+    def traits(self) -> tuple[Trait, ...]:
+        """What the customer's group is called, wherever it is spoken of; empty where nothing sets it apart that may be said."""
+        clusters = None if self.schema.own else clusters_of(self.explainer)
+        found = () if clusters is None else clusters.traits(int(self.path.customer.cluster_ids[0]))
+        return tuple(t for t in found if not self.barred[t.column])
+
+    def middle(self, name: str) -> float | None:
+        """The median of similar customers in a column; None where it is nothing to compare with."""
         column = self.schema.index.get(name)
-        return "" if self.similar is None or column is None else self.similar.beside(self.columns, column, language)
+        return None if self.similar is None or column is None else self.similar.middle(self.columns, column)
+
+    def sayable(self, name: str) -> bool:
+        """Whether a column's value can be a reason by itself."""
+        return sayable(self.schema, name)
+
+    def rests(self, name: str) -> OriginSentence | None:
+        """An estimate by what it is worked out from; None where one of those facts is not known."""
+        facts = [self.schema.index[n] for n in RESTS_ON[name] if n in self.schema.index]
+        if not facts or not all(self.columns.known[i] for i in facts):
+            return None
+        en, ko = (
+            phrase(f"origin.rests.{name}", x, facts=("; " if x == "en" else ", ").join(self.columns.fact(i, x) for i in facts))
+            for x in LANGUAGES
+        )
+        return OriginSentence(en, ko, spoken=RESTS_ON[name])
 
     @cached_property
     def _normalizer(self) -> Normalizer:
@@ -168,19 +179,14 @@ class Teller:
     def _visits(self, value: float) -> OriginSentence | None:
         return None if self.days is None else of_visits(self.days, self.value("session_seq"), value)
 
-    def _shape(self, value: float) -> OriginSentence | None:
-        short, long = (part_key(p) not in self.path.absent for p in ("tda_short", "tda_long"))
-        return None if self.days is None else of_shape(self.days, short, long, self._currency, value)
-
-    def _weeks(self, value: float) -> OriginSentence:
+    def _weeks(self, value: float) -> OriginSentence | None:
         weeks = weeks_of(self.explainer)
-        if weeks is None:
-            return untold("no_encoder", value)
+        if weeks is None or self.days is None:
+            return None
         at, where = self.path.fields.index("features"), PART_SLICES["mamba_temporal"]
         start = np.asarray(self.path.starts[at][0, where].double().numpy())
         gradient = self.gradient("features")[where]
-        told = None if self.days is None else of_weeks(weeks, self.days, gradient, start, self._currency, value)
-        return told or untold("unsaid", value)
+        return of_weeks(weeks, self.days, gradient, start, self._currency, value)
 
     def _graph(self, value: float) -> OriginSentence | None:
         e, own, spec = self.explainer, self.path.customer.collaborative_features, self.explainer.model.tasks[self.task]
@@ -202,7 +208,7 @@ class Teller:
             phrase("origin.tree", x, facts=("; " if x == "en" else ", ").join(self.columns.fact(i, x) for i in chosen))
             for x in LANGUAGES
         )
-        return OriginSentence(en, ko, (("hierarchy_features", value),))
+        return OriginSentence(en, ko, (("hierarchy_features", value),), tuple(self.schema.columns[i].name for i in chosen))
 
     def _state(self, mode: str, value: float) -> OriginSentence | None:
         states, vector = states_of(self.explainer, mode), getattr(self.path.customer, f"hmm_{mode}")
@@ -218,4 +224,6 @@ class Teller:
             return None
         gradients = {"cluster_probs": self.gradient("cluster_probs"), "gmm": self.gradient("features")[PART_SLICES["gmm"]]}
         stored = np.asarray(probs[0].float().numpy())
-        return clusters.told(self.batch.customer_id[0], self.features, stored, self.columns, gradients, value)
+        own = int(stored.argmax()) == int(self.path.customer.cluster_ids[0])
+        named = self.traits if own else ()
+        return clusters.told(self.batch.customer_id[0], self.features, stored, self.columns, gradients, value, named)

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.explain.sayable import pair_said, value_said
 from analysis.i18n import phrase
-from analysis.wording import plain_quantity, statement, title
-from ple_model.numerals import LANGUAGES, Language
+from analysis.wording import plain_quantity, statement
+from ple_model.numerals import Language
 from ple_model.schema import FeatureColumn, FeatureSchema
 
 Array = NDArray[np.float64]
@@ -20,8 +21,6 @@ REST = "rest"
 """The part of a contribution that no single fact carries."""
 CIRCLE = re.compile(r"^hour_mean_(sin|cos)_")
 """An hour is an angle: its sine or cosine alone tells nobody whether it is early or late."""
-ABSTRACT = ("nats", "score", "log currency", "log ratio", "log days")
-"""Units in which a number says nothing to a reader; only whether it is more or less than usual."""
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "cluster": ("cluster_probs", "gmm"),
     "shape": (
@@ -43,6 +42,8 @@ class OriginSentence:
     en: str
     ko: str
     through: tuple[tuple[str, float], ...] = ()
+    spoken: tuple[str, ...] = ()
+    """Columns that the sentence speaks of."""
 
 
 def topic_of(group: str) -> str:
@@ -60,17 +61,11 @@ class Columns:
     known: NDArray[np.bool_]
 
     def fact(self, column: int, language: Language) -> str:
-        """`number of purchases in travel in the last 90 days: 8 (median 1)`"""
+        """`number of purchases in travel in the last 90 days: 8 (sampled customers: 1)`"""
         c = self.schema.columns[column]
-        if (side := level(self.own[column], self.typical[column], c.unit)) is not None:
-            said = phrase(f"origin.{side}", language)
-            return phrase("origin.level", language, column=_lowered(self.name(column, language)), level=said)
         sentence = c.sentence_ko if language == "ko" else c.sentence_en
-        own, typical = (
-            never(sentence, float(v[column]), language) or plain_quantity(v[column], c.unit, language)
-            for v in (self.own, self.typical)
-        )
-        return phrase("origin.fact", language, column=_lowered(self.name(column, language)), own=own, typical=typical)
+        own, typical = float(self.own[column]), float(self.typical[column])
+        return _lowered(beside_said(c.name, sentence, c.unit, own, typical, None, "value", language))
 
     def name(self, column: int, language: Language) -> str:
         """What the column says, as the subject of a longer sentence."""
@@ -86,9 +81,32 @@ YEAR = 365
 """What a column of days since something holds where there was none in a year."""
 
 
-def level(own: float, typical: float, unit: str) -> str | None:
-    """`high` or `low` where the number itself tells a reader nothing, None where it does."""
-    return None if unit not in ABSTRACT or own == typical else "high" if own > typical else "low"
+def beside_said(
+    name: str, sentence: str, unit: str, own: float, typical: float, similar: float | None, cell: Cell, language: Language
+) -> str:  # fmt: skip
+    """A column's value beside one other: the median of similar customers where it lies on the same side as that of all sampled
+    ones, else the latter, which is what the effect is counted from. Nothing beside it that is written alike."""
+    column = sentence_said(sentence, language)
+    for whose, other in (("similar", similar), ("sampled", typical)):
+        if other is None or (whose == "similar" and (own - other) * (own - typical) <= 0):
+            continue
+        text, beside = (
+            never(sentence, v, language) or said
+            for v, said in zip((own, other), pair_said(name, own, other, unit, sentence, language), strict=True)
+        )
+        if cell == "nothing":
+            return phrase(f"reason.nothing_{whose}", language, column=column, other=beside)
+        if text != beside:
+            edge = _at_edge(text, sentence, own, cell, language)
+            return phrase(f"reason.beside_{whose}", language, column=column, own=edge, other=beside)
+    text = never(sentence, own, language) or value_said(name, own, unit, sentence, language)
+    return f"{column}: {_at_edge(text, sentence, own, cell, language)}"
+
+
+def _at_edge(text: str, sentence: str, own: float, cell: Cell, language: Language) -> str:
+    """`12 days or more`, where the model reads no further."""
+    whole = cell == "value" or bool(never(sentence, own, language))
+    return text if whole else phrase(f"reason.{cell}", language, value=text)
 
 
 def column_said(column: FeatureColumn, language: Language) -> str:
@@ -97,36 +115,16 @@ def column_said(column: FeatureColumn, language: Language) -> str:
 
 def sentence_said(sentence: str, language: Language) -> str:
     """A column's sentence as a subject; that an amount stands in its own scale is no matter to a reader, nor what number says
-    that there was none (`never`)."""
+    that there was none (`never`) or from where to where a comparison goes."""
     text, scale = statement(sentence, language), phrase("origin.own_scale", language)
     text = text.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
-    return text.removesuffix(phrase("origin.never_mark", language))
+    return text.removesuffix(phrase("origin.never_mark", language)).removesuffix(phrase("origin.from_to", language))
 
 
 def never(sentence: str, value: float, language: Language) -> str:
     """`none in a year`, where the column counts days since something and this value says that there was none; else empty."""
     mark = phrase("origin.never_mark", language)
     return phrase("origin.never", language) if statement(sentence, language).endswith(mark) and value >= YEAR else ""
-
-
-def of_part(columns: Columns, where: slice, values: Array, value: float, group: str) -> OriginSentence | None:
-    """A part whose columns are figures of a series: the two that pull most in the direction of `value`, in their own words."""
-    sign = 1.0 if value >= 0 else -1.0
-    order = [where.start + int(i) for i in np.argsort(-sign * values) if sign * values[i] > 0]
-    chosen = [i for i in order if columns.known[i] and columns.differs(i)][:2]
-    if not chosen:
-        return None
-    en, ko = (
-        phrase(
-            "origin.part",
-            x,
-            group=title(group, x),
-            facts=("; " if x == "en" else ", ").join(columns.fact(i, x) for i in chosen),
-        )
-        for x in LANGUAGES
-    )
-    named = [(columns.schema.columns[where.start + i].name, float(v)) for i, v in enumerate(values) if v != 0]
-    return OriginSentence(f"{en[:1].upper()}{en[1:]}", ko, (*named, (REST, value - float(values.sum()))))
 
 
 def listed(items: tuple[str, ...], language: Language) -> str:

@@ -25,7 +25,7 @@ from analysis.wording import quantity
 from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, SIGNED_LOG, Normalizer
 from ple_model.data.derived.encoder import WEEKS, WeekEncoder, weekly_series
 from ple_model.data.derived.sequences import DAILY, TXN_STEPS
-from ple_model.numerals import LANGUAGES, Language
+from ple_model.numerals import Language, number
 from ple_model.schema import PART_SLICES
 
 Array = NDArray[np.float64]
@@ -125,16 +125,11 @@ def of_weeks(weeks: Weeks, days: Days, gradient: Array, start: Array, currency: 
     def said(language: Language) -> str:
         told = [_span(days, first, last, bool(known[first:last].all()), currency, language) for first, last in _spans(chosen)]
         usual = phrase("origin.weeks.usual", language, bought=_bought(n, spent, currency, language))
-        return phrase("origin.weeks.weeks", language, weeks=listed(tuple(told), language), usual=usual)
+        way = phrase(f"origin.weeks.{'raised' if value >= 0 else 'lowered'}", language)
+        return phrase("origin.weeks.weeks", language, way=way, weeks=listed(tuple(told), language), usual=usual)
 
     through = tuple(("/".join(_ends(days, i, i + 1)), float(v)) for i, v in enumerate(by_week) if v != 0)
     return OriginSentence(said("en"), said("ko"), (*through, (REST, rest)))
-
-
-def untold(key: str, value: float) -> OriginSentence:
-    """That, and why, no week can be named."""
-    en, ko = (phrase(f"origin.weeks.{key}", x) for x in LANGUAGES)
-    return OriginSentence(en, ko, ((REST, value),))
 
 
 def _spans(chosen: Sequence[int]) -> list[tuple[int, int]]:
@@ -154,21 +149,25 @@ def _ends(days: Days, first: int, last: int) -> tuple[str, str]:
 
 
 def _span(days: Days, first: int, last: int, visits: bool, currency: str, language: Language) -> str:
-    sums = daily_of(days)[7 * first : 7 * last].astype(np.float64).sum(0)
+    """The sums of one week; of several in a row what they held a week on average, beside which one usual week can stand."""
+    n = last - first
+    sums = daily_of(days)[7 * first : 7 * last].astype(np.float64).sum(0) / n
     said = []
     if sums[1]:
-        said.append(_bought(int(sums[1]), float(sums[0]), currency, language))
+        said.append(_bought(float(sums[1]), float(sums[0]), currency, language))
     if sums[3] > 0:
         said.append(phrase("origin.days.paid_in", language, amount=quantity(float(sums[3]), currency, language)))
     if visits and sums[2]:
-        said.append(phrase("origin.weeks.visit" if sums[2] == 1 else "origin.weeks.visits", language, n=int(sums[2])))
+        said.append(phrase("origin.weeks.visit" if sums[2] == 1 else "origin.weeks.visits", language, n=number(float(sums[2]))))
     quiet = "quiet" if visits else "quiet_spend"
     what = ", ".join(said) or phrase(f"origin.weeks.{quiet}", language)
     ends = _ends(days, first, last)
-    key = "span" if last == first + 1 else "spans"
-    return phrase(f"origin.weeks.{key}", language, first=ends[0], last=ends[1], what=what, n=last - first)
+    key = "span" if n == 1 else "spans" if said else "spans_quiet"
+    return phrase(f"origin.weeks.{key}", language, first=ends[0], last=ends[1], what=what, n=n)
 
 
-def _bought(n: int, spent: float, currency: str, language: Language) -> str:
+def _bought(n: float, spent: float, currency: str, language: Language) -> str:
+    if abs(spent) < 0.005:
+        return phrase("origin.weeks.free_one" if n == 1 else "origin.weeks.free", language, n=number(n))
     key = "origin.days.bought_one" if n == 1 else "origin.days.bought"
-    return phrase(key, language, n=n, amount=quantity(spent, currency, language))
+    return phrase(key, language, n=number(n), amount=quantity(spent, currency, language))

@@ -61,7 +61,7 @@ BRAND = Part(
            "count(*) FILTER (WHERE first_d <= 90)"),
         _c("brand_switch_rate_365d", "share",
            "How often the next purchase in the same category goes to another brand, last year.",
-           "최근 1년 같은 카테고리의 다음 구매에서 브랜드가 바뀐 비중입니다.", "seq", "avg((brand <> prev_brand)::INT)"),
+           "최근 1년 같은 업종의 다음 구매에서 브랜드가 바뀐 비중입니다.", "seq", "avg((brand <> prev_brand)::INT)"),
         _c("brand_favourite_recency_days", "days", "Days since the last purchase of the most visited brand of the year.",
            "최근 1년 가장 자주 찾은 브랜드의 마지막 구매 후 지난 일수입니다.", "brand", "arg_min(last_d, (-n365, last_d))"),
         _c("brand_repeat_share_365d", "share", "Share of brands bought more than once in the last year.",

@@ -22,7 +22,7 @@ CHEMICAL = Part(
     "chemical", ("transactions",), ("card", "count(*) > 0"), "0 and absent: no purchase in the last 365 days",
     (
         _c("chemical_reaction_rate", "share", "How often one purchase is followed by one in another category, last year.",
-           "최근 1년 한 구매 다음에 다른 카테고리 구매가 이어지는 빈도입니다.", "seq",
+           "최근 1년 한 구매 다음에 다른 업종 구매가 이어지는 빈도입니다.", "seq",
            div(f"count(*) FILTER (WHERE {_REACT})", "count(prev_c)")),
         _c("chemical_forward_rate", "share", "How often a purchase of necessities leads to a treat, last year.",
            "최근 1년 필수재 구매가 선택재 구매로 이어지는 빈도입니다.", "seq",
@@ -36,10 +36,10 @@ CHEMICAL = Part(
            f"ln((1 + count(*) FILTER (WHERE {_FWD})) / (1.0 + count(*) FILTER (WHERE prev_essential)))"
            f" - ln((1 + count(*) FILTER (WHERE {_BWD})) / (1.0 + count(*) FILTER (WHERE NOT prev_essential)))"),
         _c("chemical_reaction_hours", "hours", "Typical time until a purchase in another category follows, last year.",
-           "최근 1년 다른 카테고리 구매가 이어지기까지의 보통 시간입니다.", "seq", f"median(gap_h) FILTER (WHERE {_REACT})"),
+           "최근 1년 다른 업종 구매가 이어지기까지의 보통 시간입니다.", "seq", f"median(gap_h) FILTER (WHERE {_REACT})"),
         _c("chemical_mix_change_90d", "share",
            "How much the mix of categories changed, last 90 days against the 90 before: 0 same, 1 wholly different.",
-           "카테고리 구성의 변화로, 최근 90일과 그 이전 90일이 0이면 같고 1이면 완전히 다릅니다.", "cat",
+           "업종 구성의 변화로, 최근 90일과 그 이전 90일이 0이면 같고 1이면 완전히 다릅니다.", "cat",
            f"1 - {div('sum(s90 * (s180 - s90))', 'sqrt(sum(s90 * s90)) * sqrt(sum((s180 - s90) * (s180 - s90)))')}"),
     ),
 )  # fmt: skip

@@ -18,7 +18,7 @@ _AMOUNT = (
      "(quantile_cont(amount, [0.1, 0.25, 0.5, 0.75, 0.9]) {f})[4]"),
     ("p90", "currency", "Amount that 90% of purchases stay below", "구매 금액의 90백분위",
      "(quantile_cont(amount, [0.1, 0.25, 0.5, 0.75, 0.9]) {f})[5]"),
-    ("skewness", "score", "How much a few large purchases stand out", "소수의 큰 구매가 두드러지는 정도",
+    ("skewness", "score", "How much a few large purchases stand out", "몇 건의 큰 구매가 두드러지는 정도",
      "CASE WHEN stddev_samp(amount) {f} > 0 THEN skewness(amount) {f} END"),
     ("log_mean", "log currency", "Average of the logarithm of purchase amounts", "구매 금액 로그의 평균",
       "avg(ln(1 + amount)) {f}"),
@@ -99,7 +99,7 @@ _WEEK = (
        "Growth of spend from four weeks to four weeks over the last year, relative to the average.",
        "최근 1년 4주 지출의 추세를 평균으로 나눈 값입니다.", "block", div("regr_slope(spend, -b)", "avg(spend)")),
     _c("monthly_spend_last_to_mean", "ratio", "Spend of the last four weeks relative to the average four weeks of the year.",
-       "최근 4주 지출을 1년 평균 4주 지출로 나눈 값입니다.", "block", div("sum(spend) FILTER (WHERE b = 0)", "avg(spend)")),
+       "최근 4주 지출(1년 평균 4주 지출 대비)입니다.", "block", div("sum(spend) FILTER (WHERE b = 0)", "avg(spend)")),
 )  # fmt: skip
 _MIX = (
     _c("top1_purchase_share_90d", "share", "Share of the largest purchase in the spend of the last 90 days.",

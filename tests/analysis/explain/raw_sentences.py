@@ -4,9 +4,9 @@ every number, date and name in it is worked out anew from the events (`raw_facts
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -24,13 +24,23 @@ HALF = 0.02
     "a median: customers with nothing to tell stand in its middle."""
 EFFECT = {
     "en": r"; this (?:raises|lowers) .*\.$",
-    "ko": r"[.] (?:[^.]*(?:\d\.\d+)?[^.]*) (?:높입니다|낮춥니다)\.$",
+    "ko": r"[.] (?:[^.]*(?:\d\.\d+)?[^.]*) (?:높입니다|낮춥니다|늘립니다|줄입니다)\.$",
 }
+MARK = {
+    "en": " May be sensitive: not to be told to the customer without consent.",
+    "ko": " 민감정보에 해당할 수 있으므로 동의 없이 고객에게 안내하지 마십시오.",
+}
+HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)
+"""What marks a sentence as one that may be sensitive."""
+ENOUGH = 13
+"""Fewer similar customers have no median to be set beside."""
+AGAINST = re.compile(r"_ratio_\d+d_to_previous_\d+d$|_trend_\w*\d+d$|^income_growth_84d$")
+"""Columns from -1 (nothing later) to 1 (nothing earlier), told as how many times."""
 
 
 NOTHING = {
-    "en": re.compile(r"nothing to tell of this customer yet(?:, where the median is (.*))?"),
-    "ko": re.compile(r"이 고객은 아직 해당 없음(?:\(중앙값은 (.*)\))?"),
+    "en": re.compile(r"nothing to tell of this customer yet \((similar|sampled) customers: (.*)\)"),
+    "ko": re.compile(r"이 고객은 아직 해당 없음\((유사|표본) 고객 (.*)\)"),
 }
 
 
@@ -145,7 +155,13 @@ class Witness:
         found = []
         for language in ("en", "ko"):
             text = told.en if language == "en" else told.ko
+            marked, text = text.endswith(MARK[language]), text.removesuffix(MARK[language])
             body = re.sub(EFFECT[language], "", text)
+            plain = re.sub(EFFECT["en"], "", told.en.removesuffix(MARK["en"]))
+            if told.sources != ("compared",) and marked != bool(
+                HEALTH.search(plain.replace("transport, health, education", ""))
+            ):
+                found.append(f"{language}: marked as sensitive: {marked}")
             assert body != text or told.sources == ("compared",), f"no effect is told: {text}"
             found += [f"{language}: {p}" for p in self._judge(told, body, language)]
         return found
@@ -178,98 +194,74 @@ class Witness:
         if language == "ko":
             text = text.removesuffix("입니다").rstrip()
             text = text.removesuffix("(원래 척도)").replace(", 원래 척도)", ")").rstrip(" ,")
-            return text.removesuffix("이며, 1년간 없으면 365")
-        return text.removesuffix("in its own scale").rstrip(" ,").removesuffix(", 365 when there was none in a year")
+            return text.removesuffix("이며, 1년간 없으면 365").removesuffix("으로, -1(중단)에서 1(신규)까지")
+        text = text.removesuffix("in its own scale").rstrip(" ,").removesuffix(", 365 when there was none in a year")
+        return text.removesuffix(", from -1 (stopped) to 1 (new)")
 
     def column_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
-        """`12 days, where the median is 34 days (below that of 80% of similar customers)`, `above the median (...)`."""
+        """`12 days (similar customers: 34 days)`, `12 days`, `nothing to tell of this customer yet (sampled ...)`."""
         unit = self.sentences[column][2]
-        if language == "en":
-            m = re.fullmatch(
-                r"(?P<own>.*), where the median is (?P<typical>.*?)(?: \((?P<beside>(?:about|\d|above|below)[^()]*)\))?", said
-            )
-            m = m or re.fullmatch(r"(?P<level>(?:above|below) the median)(?: \((?P<beside>.*)\))?", said)
-        else:
-            m = re.fullmatch(r"(?P<own>.*)\(중앙값은 (?P<typical>.*?)(?:, (?P<beside>(?:유사 고객|모든)[^()]*))?\)", said)
-            m = m or re.fullmatch(r"(?P<level>중앙값보다 (?:높음|낮음))(?:, (?P<beside>.*))?", said)
-        nothing = NOTHING[language].fullmatch(said)
         own = self.own(told, column)
-        if nothing is not None:
+        if (nothing := NOTHING[language].fullmatch(said)) is not None:
             problems = [] if not own else [f"{column}: '{said}', is {own}"]
-            return problems + (self._median(column, nothing[1], unit) if nothing[1] else [])
+            if nothing[1] in ("sampled", "표본"):
+                return problems + self._median(column, nothing[2], unit)
+            return problems + self._of_similar(told, column, None, nothing[2], unit)
+        forms = {
+            "en": r"(?P<own>.*?)(?: \((?P<whose>similar|sampled) customers: (?P<other>.*)\))?",
+            "ko": r"(?P<own>.*?)(?:\((?P<whose>유사|표본) 고객 (?P<other>.*)\))?",
+        }
+        m = re.fullmatch(forms[language], said)
         if m is None:
             raise Unreadable(f"{language}: {column}: {said}")
-        g = m.groupdict()
         if own is None:
             return [f"{column}: '{said}', where there is nothing to tell"]
-        problems = []
-        if g.get("level"):
-            high = g["level"] in ("above the median", "중앙값보다 높음")
-            problems += self._side(column, own, high, said)
-        else:
-            problems += [f"{column}: said {g['own']}, is {own}"] if not reads(g["own"], own, unit) else []
-            problems += self._median(column, g["typical"], unit)
-        if g.get("beside"):
-            problems += self._beside(told, column, own, g["beside"])
+        problems = [] if reads(m["own"], own, unit, column) else [f"{column}: said {m['own']}, is {own}"]
+        if m["whose"] in ("sampled", "표본"):
+            problems += self._median(column, m["other"], unit)
+        elif m["whose"]:
+            problems += self._of_similar(told, column, own, m["other"], unit)
         return problems
 
-    def _side(self, column: str, own: float, high: bool, said: str) -> list[str]:
-        others = self.all(column)
+    def _of_similar(self, told: Told, column: str, own: float | None, said: str, unit: str) -> list[str]:
+        """The median of the group's others, which are enough, on the same side of the customer as that of all."""
+        others = self.all(column)[self.others(told)]
         others = others[np.isfinite(others)]
-        share = float((others < own).mean() if high else (others > own).mean())
-        return [] if share >= 0.5 - HALF else [f"{column}: '{said}', beyond only {share:.0%} of customers"]
+        everyone = self.all(column)
+        problems = [] if len(others) >= ENOUGH else [f"{column}: {len(others)} similar customers are too few"]
+        (middle, room), typical = said_of(said, unit, column), float(np.nanmedian(everyone))
+        if own is not None and abs(typical - own) > room + WITHIN * abs(own) and (own - middle) * (own - typical) < 0:
+            problems.append(f"{column}: '{said}' lies on the other side than {typical:.4g} of all")
+        return problems + self._middle(column, others, middle, room, said)
 
     def _median(self, column: str, said: str, unit: str) -> list[str]:
         others = self.all(column)
-        others = others[np.isfinite(others)]
-        middle, room = read(said, unit)
-        room += WITHIN * abs(middle)
+        middle, room = said_of(said, unit, column)
+        return self._middle(column, others[np.isfinite(others)], middle, room, said)
+
+    def _middle(self, column: str, others: Array, middle: float, room: float, said: str) -> list[str]:
+        room += WITHIN * max(abs(middle), 0.1 if AGAINST.search(column) else 0.0)
         below, above = float((others < middle - room).mean()), float((others > middle + room).mean())
         if max(below, above) <= 0.5 + HALF:
             return []
         return [f"{column}: median said to be {said}, is {np.median(others):.4g} ({below:.0%} below, {above:.0%} above)"]
 
-    def _beside(self, told: Told, column: str, own: float, said: str) -> list[str]:
-        rows = self.others(told)
-        others = self.all(column)[rows]
-        if (m := re.search(r"(?:중앙값의 |^)(약 |about )?(\d+)(?: times|배)", said)) is not None:
-            times = own / float(np.median(others))
-            near = abs(times - int(m[2])) <= (0.5 if m[1] else 0.01)
-            return [] if near and np.isfinite(others).all() else [f"{column}: '{said}', is {times:.3g} times"]
-        above = "above" in said or "높음" in said
-        every = "every" in said or "모든" in said
-        percent = 100 if every else int(re.search(r"(\d+)%", said)[1])  # type: ignore[index]
-        room = WITHIN * max(1.0, abs(own))
-        low, high = (100 * float((others < own + r).mean() if above else (others > own - r).mean()) for r in (-room, room))
-        good = low - 1e-9 <= percent + 1 and percent <= high + 1e-9
-        return [] if good else [f"{column}: '{said}', is {low:.1f} to {high:.1f} % of {len(rows)}"]
-
     def facts(self, told: Told, text: str, language: str) -> list[str]:
-        """`number of purchases in the last 28 days: 2 (median 1); ...`, each of them."""
-        parts = re.split(r"(?<=\)); |(?<=the median); ", text) if language == "en" else re.split(r"(?<=\)), ", text)
+        """`number of purchases in the last 28 days: 2 (sampled customers: 1); ...`, each of them."""
+        parted = "; " if language == "en" else ", "
+        starts = [i for i in range(len(text)) if i == 0 or text[:i].endswith(parted)]
+        named = [(i, c) for i in starts if (c := self._fact_column(text[i:], language)) is not None]
+        if not named or named[0][0] != 0:
+            raise Unreadable(f"{language}: facts {text}")
+        ends = [i - len(parted) for i, _ in named[1:]] + [len(text)]
         problems = []
-        for part in parts:
-            column = self._fact_column(part, language)
-            if column is None:
-                raise Unreadable(f"{language}: fact {part}")
-            said = part[len(self.column_said(column, language)) :].removeprefix(": ")
-            m = re.fullmatch(r"(?P<own>.*?) ?\((?:median|중앙값) (?P<typical>.*)\)", said)
-            own = self.own(told, column)
-            if own is None:
-                problems.append(f"{column}: '{part}', where there is nothing to tell")
-            elif m is not None:
-                unit = self.sentences[column][2]
-                problems += [] if written(m["own"], own, unit) else [f"{column}: said {m['own']}, is {own}"]
-                problems += self._median(column, m["typical"], unit)
-            elif said in ("above the median", "below the median", "(중앙값보다 높음)", "(중앙값보다 낮음)"):
-                problems += self._side(column, own, "above" in said or "높음" in said, part)
-            else:
-                raise Unreadable(f"{language}: fact {part}")
+        for (i, column), end in zip(named, ends, strict=True):
+            said = text[i + len(self.column_said(column, language)) + 2 : end]
+            problems += self.column_holds(told, column, said, language)
         return problems
 
-    def _fact_column(self, part: str, language: str) -> str | None:
-        found = [c for c in self.sentences if part.lower().startswith(self.column_said(c, language).lower())]
-        found = [c for c in found if part[len(self.column_said(c, language)) :][:1] in (":", "(")]
+    def _fact_column(self, text: str, language: str) -> str | None:
+        found = [c for c in self.sentences if text.lower().startswith(f"{self.column_said(c, language).lower()}: ")]
         plain = [c for c in found if not c.startswith("raw_")]
         return (plain or found or [None])[0]
 
@@ -370,6 +362,8 @@ def read(text: str, unit: str) -> tuple[float, float]:
     """(number, how far the true one may be from it) of what a reader sees."""
     if text in ("none in a year", "1년간 없음"):
         return 365.0, 0.5
+    if text in ("none", "없음"):
+        return 0.0, 0.005
     if text in ("yes", "예", "no", "아니요"):
         return float(text in ("yes", "예")), 0.5
     m = re.search(r"-?[\d,]*\.?\d+", text.replace("−", "-"))
@@ -377,7 +371,7 @@ def read(text: str, unit: str) -> tuple[float, float]:
         raise Unreadable(f"no number in '{text}' ({unit})")
     plain = m[0].replace(",", "")
     decimals = len(plain.partition(".")[2])
-    scale = 0.01 if "%" in text else 1.0
+    scale = 0.01 if "%" in text or "points" in text else 1.0
     sign = -1.0 if text.startswith(("-", "−")) and not plain.startswith("-") else 1.0  # -$1,016.38
     return sign * float(plain) * scale, (0.5 * 10**-decimals + 1e-9) * scale
 
@@ -387,13 +381,30 @@ def written(text: str, true: float, unit: str) -> bool:
     return abs(said - true) <= room + WITHIN * abs(true)
 
 
-def reads(text: str, true: float, unit: str) -> bool:
-    """`written`, or beyond the last value that the model reads."""
-    if text.endswith((" or more", " 이상", " or less", " 이하")):
-        said, room = read(text, unit)
-        room += WITHIN * abs(true)
-        return true >= said - room if text.endswith((" or more", " 이상")) else true <= said + room
-    return written(text, true, unit)
+def said_of(text: str, unit: str, column: str) -> tuple[float, float]:
+    """`read`, of what is told as how many times back in the column's own scale."""
+    if AGAINST.search(column) is None:
+        return read(text, unit)
+    ends = {
+        "nothing in the later days": -1.0,
+        "나중 기간에 없음": -1.0,
+        "nothing in the earlier days": 1.0,
+        "이전 기간에 없음": 1.0,
+    }
+    if text in ends:
+        return ends[text], 1e-3
+    times, room = read(text, unit)
+    return (times - 1) / (times + 1), 2 * room / (times + 1) ** 2 + WITHIN
+
+
+def reads(text: str, true: float, unit: str, column: str = "") -> bool:
+    """Whether it is so, or beyond the last value that the model reads."""
+    bare = re.sub(r" (or more|or less|이상|이하)$", "", text)
+    said, room = said_of(bare, unit, column)
+    room += WITHIN * abs(true)
+    if text.endswith((" or more", " 이상")):
+        return true >= said - room
+    return true <= said + room if text != bare else abs(said - true) <= room
 
 
 Judge = Callable[[Witness, Told, Mapping[str, str], str], list[str]]
@@ -414,8 +425,8 @@ def _wrong(what: str, said: object, true: object) -> list[str]:
 
 @kind(
     "hour",
-    r"Time of purchases in the last 90 days: (?:spread over the day, on average )?around (?P<hour>\d\d):00 .*",
-    r"최근 90일 구매 시각: (?:하루에 고르게 퍼져 있으며 평균은 |기준 프로필처럼 )?[^\d]*(?P<hour>\d\d):00 .*",
+    r"Time of purchases in the last 90 days: around (?P<hour>noon|midnight|\d+ (?:am|pm)) on average \(sampled customers: .*\)",
+    r"최근 90일 구매 시각: 평균 (?P<hour>낮 12시|자정|(?:새벽|오전|오후) \d+시)(?:경| 무렵)\(표본 고객 .*\)",
 )
 def _hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw = w.of(told)
@@ -423,8 +434,23 @@ def _hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[s
     if sine is None or cosine is None:
         return ["an hour of no purchases"]
     hour = np.arctan2(sine, cosine) * 12 / np.pi % 24
-    apart = abs((hour - int(g["hour"]) + 12) % 24 - 12)
+    digits = re.search(r"\d+", g["hour"])
+    said = 0 if digits is None and g["hour"] in ("midnight", "자정") else 12 if digits is None else int(digits[0]) % 12
+    said += 12 if g["hour"].endswith("pm") or g["hour"].startswith(("오후", "낮")) else 0
+    apart = abs((hour - said + 12) % 24 - 12)
     return [] if apart <= 0.51 else _wrong("hour", g["hour"], hour)
+
+
+@kind(
+    "spread hours",
+    r"Time of purchases in the last 90 days: spread over the day \(sampled customers: mostly .*\)",
+    r"최근 90일 구매 시각: 하루에 고르게 퍼져 있음\(표본 고객은 주로 .*\)",
+)
+def _spread(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw = w.of(told)
+    sine, cosine = value("hour_mean_sin_90d", raw), value("hour_mean_cos_90d", raw)
+    close = np.hypot(sine or 0, cosine or 0)
+    return [] if 0 < close < 0.501 else [f"hours keep together by {close:.2f}"]
 
 
 @kind("no hour", r"Time of purchases in the last 90 days: none is known", r"최근 90일 구매 시각: 알려진 것이 없음")
@@ -433,22 +459,42 @@ def _no_hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> lis
 
 
 @kind(
+    "rests",
+    r"(?:The present pause beside past shopping|The present pause beside the usual pace of shopping|"
+    r"Pace of shopping over the last year): (?P<facts>.*)",
+    r"(?:과거 구매와 비교한 현재의 공백|평소 구매 주기와 비교한 현재의 공백|지난 1년의 구매 주기): (?P<facts>.*?)\.?",
+)
+def _rests(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    return w.facts(told, g["facts"], language)
+
+
+UNNAMED = "뚜렷한 특징이 하나로 정해지지 않은"
+
+
+@kind(
     "cluster",
-    r"(?:Belongs to|Resembles most) (?:the|a group of) (?P<share>[\d.]+%) of "
-    r"(?:the )?customers(?: who (?P<who>.*?))?; what counts most: (?P<facts>.*)",
-    r"(?:(?P<who>.*?) 고객군\(전체 고객의 (?P<share>[\d.]+%)\)|전체 고객의 "
-    r"(?P<share2>[\d.]+%)인 고객군)(?:에 속합니다|에 가장 가깝습니다)\. 주된 근거: (?P<facts>.*)\.?",
+    r"(?:Customer group|Nearest to (?:the|a) customer group) of (?P<share>[\d.]+%) of customers, "
+    r"(?:in which it is usual (?P<who>.*?); (?=this customer: |here it is otherwise: )|without one mark of its own; "
+    r"what places this customer there: )(?:this customer: )?(?P<facts>.*?)(?:(?:; )?here it is otherwise: (?P<unlike>.*))?",
+    r"(?P<who>.*?) 고객군\(전체 고객의 (?P<share>[\d.]+%)\)에 (?:속합니다|가장 가깝습니다)\. "
+    r"(?:(?:이 고객의 해당 항목|이 고객을 그 고객군에 \S+ 한 항목): )?(?P<facts>.*?)"
+    r"(?:(?:\. )?고객군과 다른 이 고객의 항목: (?P<unlike>.*?))?\.?",
 )
 def _cluster(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     at = w.rows.index((told.customer, told.cutoff))
     mine = int(w.cluster[at])
     share = float((w.train_clusters == mine).mean())
-    said = g["share"] or g.get("share2") or ""
-    problems = [] if written(said, share, "share") else _wrong("share of the cluster", said, share)
-    names = re.split(r", | and " if language == "en" else r", ", g["who"]) if g["who"] else []
+    problems = [] if written(g["share"], share, "share") else _wrong("share of the cluster", g["share"], share)
+    who = "" if g["who"] in (None, UNNAMED) else g["who"]
+    names = [n for x, n in w.traits if x == language and n in who]
+    left = who
+    for name in names:
+        left = left.replace(name, "")
+    if left.replace(" and ", "").strip(", "):
+        problems.append(f"a mark that nobody knows: {left}")
     for name in names:
         column, more = w.traits[language, name]
-        values, own = w.all(column), w.own(told, column)
+        values = w.all(column)
         known = np.isfinite(values)
         members = values[known & (w.cluster == mine)]
         everyone = np.sort(values[known])
@@ -459,9 +505,13 @@ def _cluster(w: Witness, told: Told, g: Mapping[str, str], language: str) -> lis
         )
         if (rank if more else 1 - rank) < 0.75 - HALF:
             problems.append(f"members '{name}': a member is beyond {rank:.0%} of customers in {column}")
-        if own is None or (own <= np.median(everyone) if more else own >= np.median(everyone)):
+        own, said = w.own(told, column), w.column_said(column, language).lower()
+        beyond = own is not None and (own > np.median(everyone) if more else own < np.median(everyone))
+        if own is not None and (said in (g["facts"] or "").lower()) and not beyond:
             problems.append(f"'{name}' is not so of the customer: {column} {own}, median {np.median(everyone)}")
-    return problems + w.facts(told, g["facts"].rstrip("."), language)
+        if own is not None and (said in (g["unlike"] or "").lower()) and beyond:
+            problems.append(f"'{name}' is so of the customer: {column} {own}, median {np.median(everyone)}")
+    return problems + [p for k in ("facts", "unlike") if g[k] for p in w.facts(told, g[k], language)]
 
 
 STATE_WORDS = {
@@ -614,28 +664,31 @@ def _days(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[s
     return problems
 
 
-def _on_days(w: Witness, raw: Raw, newest: int, oldest: int, what: str, language: str, *, net_spend: bool) -> list[str]:
-    """`3 purchases, $90.00 spent, $1,000 paid in`, of one day or of several."""
+def _on_days(
+    w: Witness, raw: Raw, newest: int, oldest: int, what: str, language: str, *, net_spend: bool, weeks: int = 1
+) -> list[str]:
+    """`3 purchases, $90.00 spent, $1,000 paid in`, of one day or of several, or on average a week."""
     card, bought, paid, seen = (e.between(newest, oldest) for e in (raw.card, raw.bought, raw.deposit, raw.sessions))
     by_day = [net(card.where(card.d == d)) for d in np.unique(card.d)]
     true = {
         "bought": float(len(bought)), "spent": float(sum(by_day)), "in": float(paid.amount[paid.amount > 0].sum()),
         "out": float(-paid.amount[paid.amount < 0].sum()), "visits": float(len(seen)),
     }  # fmt: skip
+    true = {name: amount / weeks for name, amount in true.items()}
     words = {
         "en": {
-            "bought": r"([\d,]+) purchases?",
+            "bought": r"([\d,.]+) purchases?",
             "spent": r"(\S*\d\S*) spent",
             "in": r"(\S*\d\S*) paid in",
             "out": r"(\S*\d\S*) paid out",
-            "visits": r"([\d,]+) app or web visits?",
+            "visits": r"([\d,.]+) app or web visits?",
         },
         "ko": {
-            "bought": r"구매 ([\d,]+)건",
+            "bought": r"구매 ([\d,.]+)건",
             "spent": r"지출 (\S*\d)",
             "in": r"입금 (\S*\d)",
             "out": r"출금 (\S*\d)",
-            "visits": r"앱·웹 접속 ([\d,]+)회",
+            "visits": r"앱·웹 접속 ([\d,.]+)회",
         },
     }[language]
     problems = []
@@ -681,86 +734,27 @@ def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
     return problems
 
 
-@kind("weeks", r"Week by week over half a year, above all (?P<weeks>\d.*); the median week of sampled customers: .*",
-      r"최근 반년의 주별 활동 중 특히 (?P<weeks>\d.*?)\. 표본 고객의 한 주 중앙값: .*")  # fmt: skip
+@kind("weeks", r"Of the last 26 weeks these (?P<way>raised|lowered) it above all (?P<weeks>\d.*); a usual week of .*: .*",
+      r"최근 26주 중 예측값을 (?P<way>가장 높인|가장 낮춘) 주: (?P<weeks>\d.*?)\. 표본 고객의 보통 한 주는 .*")  # fmt: skip
 def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []
     found = re.findall(r"(\d{4}-\d\d-\d\d)(?: to |~)(\d{4}-\d\d-\d\d) ?\(([^()]*)\)", g["weeks"])
     assert found, g["weeks"]
+    if (g["way"] in ("raised", "가장 높인")) != ("; this raises " in told.en):
+        problems.append(f"weeks that {g['way']} it")
     for first, last, what in found:
         oldest, newest = ((raw.cutoff - date.fromisoformat(x)).days for x in (first, last))
-        problems += _on_days(w, raw, newest, oldest, what, language, net_spend=True)
-        if (m := re.search(r"(\d+) ?(?:weeks|주간):", what)) is not None and int(m[1]) * 7 != oldest - newest + 1:
-            problems += _wrong("weeks", m[1], (oldest - newest + 1) / 7)
+        weeks = (oldest - newest + 1) // 7
+        said = re.match(r"(\d+) ?(?:weeks|주간)", what)
+        if (int(said[1]) if said else 1) * 7 != oldest - newest + 1:
+            problems += _wrong("weeks", what, (oldest - newest + 1) / 7)
+        problems += _on_days(w, raw, newest, oldest, what, language, net_spend=True, weeks=weeks)
     return problems
 
 
-@kind(
-    "weeks untold",
-    r"Week by week over half a year, in a learned summary; .*",
-    r"최근 반년의 주별 활동을 학습해 요약한 값입니다\. .*",
-)
-def _untold(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
-    return []
-
-
-@kind("tree", r"Place in the tree of .*?: (?P<facts>.*)", r"가맹점·상품·지역 분류에서의 위치\. [^:]*: (?P<facts>.*?)\.?")
+@kind("tree", r"Where most of the year's card spend went: (?P<facts>.*)", r"1년 카드 지출이 많은 업종: (?P<facts>.*?)\.?")
 def _tree(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     return w.facts(told, g["facts"], language)
-
-
-SHORT = {
-    "en": r"[Uu]ps and downs of activity over the last 90 days: at most "
-    r"(?P<high>[\d.,]+) purchases and steps in the app or web "
-    r"on an active day \(in the 7 days to (?P<most>\S+)\), at least (?P<low>[\d.,]+) \(in the 7 days to (?P<least>\S+)\)",
-    "ko": r"최근 90일 활동의 오르내림: 활동일당 구매와 앱·웹 이용 단계가 최대 (?P<high>[\d.,]+)건\((?P<most>\S+)까지의 "
-    r"7일\), 최소 (?P<low>[\d.,]+)건\((?P<least>\S+)까지의 7일\)",
-}
-LONG = {
-    "en": r"[Uu]ps and downs of weekly spend over a year; in the half "
-    r"year of it that is stored: at most (?P<peak>\S+) \(week from "
-    r"(?P<from>\S+)\)(?:, at least (?P<floor>\S+) \(week from "
-    r"(?P<floor_from>\S+)\)|, and (?P<none>\d+) of (?P<of>\d+) weeks without spend)",
-    "ko": r"1년 주별 지출의 오르내림: 저장된 최근 반년에서 최대 (?P<peak>[^()]+)\((?P<from>\S+)부터 1주\)(?:, 최소 "
-    r"(?P<floor>[^()]+)\((?P<floor_from>\S+)부터 1주\)|, (?P<of>\d+)주 중 (?P<none>\d+)주는 지출 없음)",
-}
-JOIN = {"en": "; ", "ko": ", "}
-
-
-@kind("shape", *(f"(?:{SHORT[x]})?(?:{JOIN[x]})?(?:{LONG[x]})?\\.?" for x in ("en", "ko")))
-def _shape(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
-    raw, problems = w.of(told), []
-    if not g["high"] and not g["peak"]:
-        raise Unreadable(f"{told.en} {told.ko}")
-    if g["high"]:
-        done = {}
-        for d in range(1, 98):
-            n = len(raw.bought.where(raw.bought.d == d))
-            visits = raw.sessions.where(raw.sessions.d == d)
-            if n or len(visits):
-                done[d] = n + float(np.where(np.isfinite(visits.events), visits.events, 1).sum())
-        level = {d: _active_mean(done, d) for d in range(1, 91)}
-        for said, when, extreme in ((g["high"], g["most"], max), (g["low"], g["least"], min)):
-            true = extreme(x for x in level.values() if x is not None)
-            there = level[(raw.cutoff - date.fromisoformat(when)).days]
-            problems += [] if written(said, true, "") else _wrong("activity on an active day", said, true)
-            if there is None or not written(said, there, ""):
-                problems += _wrong(f"activity in the week to {when}", said, there)
-    if g["peak"]:
-        weeks = [sum(net(raw.card.where(raw.card.d == d)) for d in range(7 * i + 1, 7 * i + 8)) for i in range(25)]
-        at = {(raw.cutoff - timedelta(days=7 * i + 7)).isoformat(): x for i, x in enumerate(weeks)}
-        for said, when, true in ((g["peak"], g["from"], max(weeks)), (g["floor"], g["floor_from"], min(weeks))):
-            if said and not (written(said, true, "") and written(said, at[when], "")):
-                problems += _wrong(f"spend of the week from {when}", said, (true, at[when]))
-        if g["none"] and (int(g["none"]) != sum(x == 0 for x in weeks) or int(g["of"]) != 25):
-            problems += _wrong("weeks without spend", g["none"], sum(x == 0 for x in weeks))
-    return problems
-
-
-def _active_mean(done: Mapping[int, float], d: int) -> float | None:
-    """Of the active days among the seven that end with the day `d` back; None where there is none."""
-    there = [done[x] for x in range(d, d + 7) if x in done]
-    return float(np.mean(there)) if there else None
 
 
 @kind("graph", r"Of the (?P<n>\d+) sampled customers who buy at the most "
@@ -780,24 +774,9 @@ def _graph(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[
     return problems
 
 
-@kind(
-    "summary",
-    r".*, as a summary that no single fact stands for: unlike the reference profile's",
-    r"여러 사실을 하나로 요약한 값.*",
-)
-def _summary(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
-    return []
-
-
 @kind("similar", r"Similar customers: the (?P<n>[\d,]+) others of the sample "
-    r"in this customer's cluster(?: \(customers who .*\))?\.",
-      r"유사 고객: 이 고객과 같은 군집(?:\(.* 고객군\))?에 속한 표본의 다른 고객 (?P<n>[\d,]+)명\.")  # fmt: skip
+    r"in this customer's group(?: \(in which it is usual .*\))?\.",
+      r"유사 고객: 이 고객과 같은 고객군(?:\(.* 고객군\))?에 속한 표본의 다른 고객 (?P<n>[\d,]+)명\.")  # fmt: skip
 def _similar(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     true = len({w.rows[i][0] for i in w.others(told)})
     return [] if int(g["n"].replace(",", "")) == true else _wrong("similar customers", g["n"], true)
-
-
-def parts(names: Sequence[tuple[str, str]]) -> None:
-    """Figures of a series, which name their part first: `Rhythm of spending: ...`."""
-    for i, (en, ko) in enumerate(names):
-        kind(f"part {i}", f"(?i:{re.escape(en)}): (?P<facts>.*)", f"{re.escape(ko)}: (?P<facts>.*?)\\.?")(_tree)

@@ -14,7 +14,7 @@ from analysis import diagnose
 from analysis.explain.customer import explain
 from analysis.explain.faithful import judge
 from analysis.explain.lookup import customers, default_task
-from analysis.explain.reasons import Subject, of_feature, of_group
+from analysis.explain.reasons import Subject, of_feature
 from analysis.explain.report import to_html
 from analysis.explain.standing import _measured, standing
 from analysis.figures import explain as figures
@@ -110,8 +110,10 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
     f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
                             column.sentence_ko)  # fmt: skip
     reason = of_feature(f, Subject("churn", "Churn", "", True, ""))
-    value, effect = "12 days, where the median is 34 days", "this raises the probability of churn by 3.2 points"
+    value, effect = "12 days (sampled customers: 34 days)", "this raises the probability of churn by 3.2 points"
     assert reason.en == f"Days since the last purchase: {value}; {effect}."
+    assert reason.fact("en") == f"Days since the last purchase: {value}"
+    assert reason.fact("ko") == "마지막 구매 후 지난 일수: 12일(표본 고객 34일)"
     assert "12일" in reason.ko
     assert "34일" in reason.ko
     assert "이탈 확률을 3.2%p 높입니다" in reason.ko
@@ -122,10 +124,13 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
     column = load_schema().column("recency_days")
     f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
                             column.sentence_ko)  # fmt: skip
-    said = {"en": "below that of 80% of similar customers", "ko": "유사 고객의 80%보다 낮음"}
-    reason = of_feature(f, Subject("churn", "Churn", "", True, ""), lambda name, language: said[language])
-    assert reason.en.startswith(f"Days since the last purchase: 12 days, where the median is 34 days ({said['en']}); this")
-    assert f"12일(중앙값은 34일, {said['ko']}). " in reason.ko
+    reason = of_feature(f, Subject("churn", "Churn", "", True, ""), lambda name: 20.0)
+    assert reason.en.startswith("Days since the last purchase: 12 days (similar customers: 20 days); this")
+    assert "12일(유사 고객 20일). " in reason.ko
+    for middle in (5.0, 12.0):  # on the other side than what the effect is counted from, or the same
+        other = of_feature(f, Subject("churn", "Churn", "", True, ""), dict.fromkeys([column.name], middle).get)
+        assert "(sampled customers: 34 days)" in other.en
+    assert "12 days; this" in of_feature(replace(f, typical=12.0), Subject("churn", "Churn", "", True, "")).en
     both = ("Similar customers: 20.", "유사 고객: 20명.")
     x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None)
     whose = [f"{said} {section('origin', language)['median']}" for said, language in zip(both, ("en", "ko"), strict=True)]
@@ -136,12 +141,14 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
     assert replace(x, reasons=(), compared=both).similar_said("en") == ""
 
 
-def test_a_reason_for_a_regression_is_in_its_unit() -> None:
-    reason = of_group("txn_seq", -25.0, Subject("ltv", "Lifetime value", "", False, "currency"))
-    whole = "Day-by-day transactions, as a summary that no single fact stands for: unlike the reference profile's"
-    assert reason.en == f"{whole}; this lowers the prediction by 25."
-    reason = of_group("txn_seq", 1810.0, Subject("ltv", "Lifetime value", "", False, "KRW"))
-    assert reason.ko.endswith("일별 거래 흐름이 기준 프로필과 다릅니다. 예측을 ₩1,810 높입니다.")
+def test_a_reason_for_a_number_says_what_it_does_in_its_unit() -> None:
+    column = load_schema().column("recency_days")
+    f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, -12.6, column.sentence_en,
+                            column.sentence_ko)  # fmt: skip
+    assert of_feature(f, Subject("ltv", "Lifetime value", "", False, "currency")).en.endswith("lowers the prediction by 12.6.")
+    assert of_feature(f, Subject("ltv", "", "", False, "KRW")).ko.endswith("예측값을 ₩13 낮춥니다.")
+    days = of_feature(f, Subject("engagement", "Engagement", "", False, "active days"))
+    assert days.ko.endswith("예상 활동일수를 12.6일 줄입니다.")
 
 
 def test_reasons_of_a_run_name_columns_or_fields_and_keep_the_sign(found: Explanation) -> None:

@@ -34,7 +34,7 @@ def test_the_prediction_and_its_columns_are_in_the_currency_of_the_run(found: Ex
     assert found.shown(found.prediction) == f"${found.prediction:,.2f}"
     assert found.shown(1234.5, "ko") == "US$1,234.50"
     assert found.shown(1e-9, signed=True) == "$0.00"
-    assert f"${found.prediction:,.2f}" in str(found).splitlines()[0]
+    assert f"${found.prediction:,.2f}" in str(found)
     assert found.headline("ko").endswith(f"생애 가치: US${found.prediction:,.2f}")
 
 

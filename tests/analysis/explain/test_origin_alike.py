@@ -105,18 +105,24 @@ def circle(hour: float, close: float, usual: float, typical: float) -> list[Feat
 def test_a_time_of_day_names_the_hour_in_both_languages() -> None:
     subject = Subject("nba", "Next best action", "fund", True, "")
     found = of_hour(circle(20, 0.9, 14, 0.7), subject)
+    assert found is not None
     assert found.en == (
-        "Time of purchases in the last 90 days: around 20:00 (late evening), where the reference profile's is around 14:00"
-        " (afternoon); this raises the probability of 'fund' by 0.6 points."
+        "Time of purchases in the last 90 days: around 8 pm on average (sampled customers: around 2 pm); this raises the "
+        "probability of 'fund' by 0.6 points."
     )
-    assert "늦은 저녁 20:00 무렵(기준 프로필은 오후 14:00 무렵)" in found.ko
+    assert "평균 오후 8시경(표본 고객 오후 2시경)" in found.ko
     assert "'펀드' 확률" in found.ko
     assert found.contribution == pytest.approx(0.006)
-    assert "spread over the day, on average around 09:00 (morning)" in hours_said(circle(9, 0.2, 14, 0.7), "en")
-    closer = "around 14:00 (afternoon) like the reference profile's, but closer together"
-    assert hours_said(circle(14, 0.9, 14.2, 0.7), "en").endswith(closer)
-    assert hours_said(circle(14, 0.6, 14.2, 0.7), "en").endswith("but more spread over the day")
-    assert "sine" not in hours_said(circle(14, 0.6, 14.2, 0.7)[:1], "en")
+    assert "spread over the day (sampled customers: mostly around 2 pm)" in hours_said(circle(9, 0.2, 14, 0.7), "en")
+    assert "평균 낮 12시경(표본 고객 오후 2시경)" in hours_said(circle(12.2, 0.8, 14, 0.7), "ko")
+    assert "around noon on average (sampled customers: around midnight)" in hours_said(circle(12, 0.8, 23.8, 0.7), "en")
+
+
+def test_hours_that_differ_by_less_than_they_are_rounded_are_no_reason() -> None:
+    subject = Subject("nba", "Next best action", "fund", True, "")
+    assert of_hour(circle(14, 0.9, 14.9, 0.7), subject) is None
+    assert of_hour(circle(0.3, 0.9, 23.6, 0.7), subject) is None
+    assert of_hour(circle(14, 0.6, 20, 0.7)[:1], subject) is None  # half an angle
 
 
 def test_the_two_halves_of_an_hour_are_one_reason() -> None:
@@ -152,14 +158,18 @@ def test_a_customer_without_purchases_has_no_hour() -> None:
 
 
 def test_no_purchase_in_a_year_is_said_in_words_and_not_as_365_days() -> None:
-    column = next(c for c in SCHEMA.columns if "last purchase in online, 365" in c.sentence_en)
+    column = next(c for c in SCHEMA.columns if "last purchase in online shops and services, 365" in c.sentence_en)
     subject = Subject("nba", "next best action", "fund", True, "")
     fact = FeatureContribution(
         column.name, column.part, column.group, column.unit, 365.0, 43.0, 0.05, column.sentence_en, column.sentence_ko
     )
-    never = of_feature(fact, subject, lambda name, language: "above that of 66% of similar customers")
-    assert never.en.startswith("Days since the last purchase in online: none in a year, where the median is 43 days;")
+    never = of_feature(fact, subject, lambda name: 80.0)
+    assert never.en.startswith(
+        "Days since the last purchase in online shops and services: none in a year (similar customers: 80 days);"
+    )
     assert "1년간 없음" in never.ko
     assert "365" not in never.en + never.ko
     some = of_feature(replace(fact, value=12.0), subject)
-    assert some.en.startswith("Days since the last purchase in online: 12 days, where the median is 43 days;")
+    assert some.en.startswith(
+        "Days since the last purchase in online shops and services: 12 days (sampled customers: 43 days);"
+    )

@@ -13,6 +13,7 @@ from analysis.explain.origin.told import REST, Columns
 from ple_model.data.build.folds import fold_of
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.derived.gmm import GmmModel, behaviour
+from ple_model.numerals import number
 from ple_model.schema import PART_SLICES, load_schema
 
 SCHEMA = load_schema()
@@ -84,26 +85,22 @@ def test_the_columns_of_the_part_gmm_are_handed_on_as_they_are_normalised(cluste
     assert parts.sum() + typical == pytest.approx(float(read @ columns), abs=1e-6)
 
 
-def test_a_cluster_is_named_by_what_sets_it_apart_and_the_reason_by_the_customers_own_facts(clusters: Clusters) -> None:
-    row = clusters.peers.features[0]
-    told = clusters.told("C1", row, stored(clusters, row), columns_of(clusters, 0), gradients(0.3), 0.21)
-    assert told is not None
-    assert told.en.startswith("Belongs to the 20% of customers who hold few products and shop in the evening more than others")
-    assert "보유 상품이 적은, 저녁에 구매가 많은 고객군(전체 고객의 20%)에 속합니다" in told.ko
-    assert f"number of products held now: {row[HELD]:.1f} (median " in told.en
-    assert sum(v for _, v in told.through) == pytest.approx(0.21, rel=1e-9)
-    assert {n for n, _ in told.through} == {"hour_share_evening_90d", "product_open_count", REST}
-
-
-def test_a_mark_of_the_cluster_is_not_said_of_a_customer_without_it(clusters: Clusters) -> None:
+def test_a_group_has_one_name_and_the_customers_own_facts_are_those_the_name_speaks_of(clusters: Clusters) -> None:
     row = clusters.peers.features[0].copy()
-    row[HELD] = 2.0  # many products: held in the cluster by the evening alone
-    row[EVENING] = 6.0
-    columns = replace(columns_of(clusters, 0), own=row.astype(np.float64))
-    told = clusters.told("C1", row, stored(clusters, row), columns, gradients(0.3), 0.2)
-    assert told is not None
-    assert "hold few products" not in told.en
-    assert "shop in the evening" in told.en
+    for held, evening in ((row[HELD], row[EVENING]), (2.0, 6.0)):  # fewer products, and more: the name stays, the fact says so
+        row[HELD], row[EVENING] = held, evening
+        named = clusters.traits(int(stored(clusters, row).argmax()))
+        columns = replace(columns_of(clusters, 0), own=row.astype(np.float64))
+        told = clusters.told("C1", row, stored(clusters, row), columns, gradients(0.3), 0.21, named)
+        assert told is not None
+        assert "20% of customers, in which it is usual to hold fewer products and to buy more in the evening; " in told.en
+        assert "보유 상품이 적은 편인, 저녁 구매가 많은 고객군(전체 고객의 20%)" in told.ko
+        assert f"number of products held now: {number(float(row[HELD]))} (sampled customers: " in told.en
+        assert ("here it is otherwise: number of products held now" in told.en) == (held == 2.0)
+        assert ("고객군과 다른 이 고객의 항목: 현재 보유한 상품 수" in told.ko) == (held == 2.0)
+        assert set(told.spoken) == {"product_open_count", "hour_share_evening_90d"}
+        assert sum(v for _, v in told.through) == pytest.approx(0.21, rel=1e-9)
+        assert {n for n, _ in told.through} == {"hour_share_evening_90d", "product_open_count", REST}
 
 
 def test_a_posterior_of_another_mixture_is_not_explained_by_this_one(clusters: Clusters) -> None:

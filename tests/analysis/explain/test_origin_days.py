@@ -135,7 +135,7 @@ def test_a_monthly_state_stands_beside_the_customers_own_month() -> None:
     assert told is not None
     assert "about $400.00 spent, about 12 purchases, about 8 active days, no app or web visits" in told.en
     assert "25% of customers; it lasts 2 months on average" in told.en
-    assert "number of purchases in the last 28 days: 2 (median 1)" in told.en
+    assert "number of purchases in the last 28 days: 2 (sampled customers: 1)" in told.en
 
 
 def monthly() -> States:

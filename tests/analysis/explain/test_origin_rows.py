@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
+import math
 from datetime import date
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from analysis.engine.population import Population
 from analysis.explain.origin.clusters import AGREES, MEMBERS
 from analysis.explain.origin.days import Days
-from analysis.explain.origin.similar import MOST, SimilarCustomers
+from analysis.explain.origin.similar import ENOUGH, SimilarCustomers
 from analysis.explain.origin.states import States
 from analysis.explain.origin.told import Columns
 from ple_model.data.build.artifacts import JOURNEY_DAYS, read_gmm, read_hmm, read_scale
@@ -80,12 +79,12 @@ def test_the_stored_posteriors_are_those_of_the_customers_own_columns(rows: Batc
     assert np.abs(found - rows.inputs.cluster_probs.numpy()).max() <= AGREES
 
 
-def test_how_customers_stand_among_similar_ones_is_so_in_the_raw_rows() -> None:
-    """Every sentence that is said of the test customers about two columns whose raw values the sample holds."""
+def test_the_median_of_similar_customers_is_so_in_the_raw_rows() -> None:
+    """Of two columns whose raw values the sample holds; none where there are too few."""
     batch, schema, normalizer = RUN.sample().load("test"), load_schema(), RUN.sample().normalizer()
     peers = Population.of([batch.inputs])
     own = normalizer.inverse(batch.inputs.features.numpy())
-    said: dict[str, int] = {}
+    told = {True: 0, False: 0}
     for name in ("recency_days", "spend_28d"):
         values, column = np.array(raw(batch, name), dtype=np.float64), schema.index[name]
         for i in range(0, len(batch), 4):
@@ -94,25 +93,22 @@ def test_how_customers_stand_among_similar_ones_is_so_in_the_raw_rows() -> None:
             if similar is None or not peers.parts["rfm"][i]:
                 continue
             columns = Columns(schema, own[i], own[i], np.ones(len(own[i]), dtype=bool))
-            en, ko = (similar.beside(columns, column, x) for x in ("en", "ko"))
-            others = values[similar.rows]
+            middle, others = similar.middle(columns, column), values[similar.rows]
             assert batch.customer_id[i] not in {batch.customer_id[j] for j in similar.rows}
             assert len(others) >= MEMBERS
-            assert bool(en) == bool(ko)
-            if not en:
-                continue
-            (number,) = re.findall(r"\d+", en) or ["100"]
-            assert number in ko or ("every" in en and "모든" in ko)
-            if "times" in en:
-                assert name == "spend_28d"
-                assert values[i] / np.median(others) == pytest.approx(int(number), abs=0.51)
-                assert 2 <= int(number) <= MOST
-            else:
-                lower = "above" in en
-                share = (others < values[i] if lower else others > values[i]).mean()
-                assert 0.5 < int(number) / 100 <= share + 1e-9
-            against = replace(columns, typical=own[i] + (1 if "below" not in en else -1))
-            assert not similar.beside(against, column, "en"), "a sentence that says both ways"
-            kind = "times" if "times" in en else "rank"
-            said[kind] = said.get(kind, 0) + 1
-    assert min(said.get("times", 0), said.get("rank", 0)) >= 10
+            there = others[peers.parts["rfm"][similar.rows]]
+            assert (middle is not None) == (len(there) >= ENOUGH)
+            told[middle is not None] += 1
+            if middle is not None:
+                assert middle == pytest.approx(np.median(there), rel=1e-3, abs=1e-3)
+    assert told[True] >= 10
+
+
+def test_enough_similar_customers_are_those_whose_median_keeps_between_the_quartiles() -> None:
+    """The median of n lies below the first quartile of all where more than half of the n do."""
+
+    def outside(n: int) -> float:
+        more = range(n // 2 + 1, n + 1)
+        return 2 * sum(math.comb(n, k) * 0.25**k * 0.75 ** (n - k) for k in more)
+
+    assert outside(ENOUGH) < 0.05 < outside(ENOUGH - 2)

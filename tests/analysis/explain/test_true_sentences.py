@@ -13,7 +13,6 @@ from analysis.engine.explainer import Explainer
 from analysis.explain.assemble import Assembly
 from analysis.explain.lookup import Undefined
 from analysis.i18n import catalogue
-from analysis.wording import title
 from ple_model.data.build import artifacts
 from ple_model.data.build.build import BuildSettings, build
 from ple_model.data.build.spine import SplitSettings
@@ -24,7 +23,7 @@ from ple_model.run import Run, load_run
 from ple_model.schema import load_schema
 from ple_model.train import train
 from tests.analysis.explain.raw_facts import RawBank
-from tests.analysis.explain.raw_sentences import Told, Unreadable, Witness, parts
+from tests.analysis.explain.raw_sentences import Told, Unreadable, Witness
 from tests.fakes import tiny_config
 from tests.shared import shared
 
@@ -34,7 +33,6 @@ CUSTOMERS, ASKED = 240, 50
 TASKS = ("nba", "churn", "ltv", "channel", "engagement", "spending_category", "consumption_cycle", "merchant_affinity")
 CUTOFFS = ("2024-08-01", "2024-10-01")
 MARKET = ("epidemic_exposure_90d", "epidemic_early_adoption", "lifestyle_premium_90d")
-FITTED = ("lnn", "phase_transition", "hmm_summary")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,6 @@ def witness(place: Path, run: Run) -> Witness:
     assert explainer.peers.empty is not None
     real[explainer.peers.empty] = np.nan
     given = [c for c in load_schema().columns if c.part == "phase_transition" or c.name in MARKET]
-    parts([(title(p, "en"), title(p, "ko")) for p in FITTED])
     return Witness(
         RawBank(place / "events"), rows, explainer.peers.cluster, trained,
         {c.name: (c.sentence_en, c.sentence_ko, c.unit, c.part) for c in load_schema().columns},
@@ -105,7 +102,7 @@ def told(run: Run) -> list[Told]:
             if len(asked) == ASKED or customer in asked:
                 continue
             try:
-                e = Assembly(explainer, data, batch, task, None, 0, ("age", "sex", "region")).explanation()
+                e = Assembly(explainer, data, batch, task, None, 0, ("age", "sex", "region"), ("health",)).explanation()
             except Undefined:
                 continue
             asked.add(customer)

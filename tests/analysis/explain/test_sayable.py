@@ -1,0 +1,158 @@
+"""Which facts a person can say, how their numbers are written, which are marked as sensitive, and why something is missing."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from analysis.engine.population import Population
+from analysis.explain.lacking import lacking
+from analysis.explain.origin.told import OriginSentence, beside_said
+from analysis.explain.reasons import Means, Subject, reasons
+from analysis.explain.sayable import RESTS_ON, counted, pair_said, sayable, value_said
+from analysis.explain.sensitive import sensitive_columns
+from analysis.results.explanation_parts import FeatureContribution
+from ple_model.config import load_config
+from ple_model.errors import UserError
+from ple_model.own_schema import own_schema
+from ple_model.presence import part_key
+from ple_model.schema import PART_SLICES, FeatureColumn, load_schema
+
+SCHEMA = load_schema()
+SUBJECT = Subject("churn", "Churn", "", True, "")
+RIDDLES = re.compile(r"hjorth|wave|entropy|logarithm|from -1|coefficient|percentile|skew|stage of|phase", re.IGNORECASE)
+
+
+def fact(name: str, own: float, typical: float, contribution: float = 0.1) -> FeatureContribution:
+    c = SCHEMA.column(name)
+    return FeatureContribution(
+        c.name, c.part, c.group, c.unit, own, typical, contribution, c.sentence_en, c.sentence_ko
+    )  # fmt: skip
+
+
+def told(name: str, own: float, other: float) -> tuple[str, str]:
+    c = SCHEMA.column(name)
+    said = [
+        beside_said(name, s, c.unit, own, other, None, "value", x) for x, s in (("en", c.sentence_en), ("ko", c.sentence_ko))
+    ]
+    return said[0], said[1]
+
+
+def test_no_column_that_a_reason_can_be_made_of_is_a_riddle() -> None:
+    names = [c.name for c in SCHEMA.columns if sayable(SCHEMA, c.name)]
+    for name in names:
+        said, _ = told(name, 0.5, 0.25)
+        assert not RIDDLES.search(said), said
+    assert 300 < len(names) < 560
+    assert not sayable(SCHEMA, "lnn_complexity")
+    assert not sayable(SCHEMA, "gap_cv_365d")
+    assert set(RESTS_ON) < set(SCHEMA.index)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "other", "en", "ko"),
+    [
+        ("recency_to_usual_gap", 13.1, 0.75, "13.1 times (sampled customers: 0.8 times)", "13.1배(표본 고객 0.8배)"),
+        ("credit_utilisation_change_84d", -0.38, 0.001, "-38.0 points (sampled customers: 0.1 points)",
+         "-38.0%p(표본 고객 0.1%p)"),
+        ("raw_max_ticket_health_365d", 0.0, 52.8, "none (sampled customers: 52.8)", "없음(표본 고객 52.8)"),
+        ("category_trend_travel_90d", 0.5, -1.0, "3 times (sampled customers: nothing in the later days)",
+         "3배(표본 고객 나중 기간에 없음)"),
+        ("session_count_7d", 0.0, 1.0, "0 (sampled customers: 1)", "0회(표본 고객 1회)"),
+        ("product_opened_90d", 4.0, 0.0, "4 (sampled customers: 0)", "4개(표본 고객 0개)"),
+        ("category_share_clothing_365d", 0.48, 0.037, "48.0% (sampled customers: 3.7%)", "48.0%(표본 고객 3.7%)"),
+        ("channel_app_share_365d", 0.94, 0.47, "94% (sampled customers: 47%)", "94%(표본 고객 47%)"),
+        ("category_recency_travel", 365.0, 79.0, "none in a year (sampled customers: 79 days)", "1년간 없음(표본 고객 79일)"),
+        ("purchase_count_28d", 3.0, 3.0, ": 3", ": 3건"),
+    ],
+)  # fmt: skip
+def test_values_are_written_as_a_person_says_them(name: str, own: float, other: float, en: str, ko: str) -> None:
+    said = told(name, own, other)
+    assert said[0].endswith(en)
+    assert said[1].endswith(ko)
+
+
+def test_both_numbers_of_a_sentence_have_equally_many_decimals() -> None:
+    assert pair_said("gap_mean_90d", 12.0, 6.3, "hours", "", "en") == ("12.0 hours", "6.3 hours")
+    assert pair_said("recency_days", 12.0, 34.0, "days", "", "en") == ("12 days", "34 days")
+    assert value_said("recency_days", 12.0, "days", "", "ko") == "12일"
+    said = [
+        counted(3, SCHEMA.column(n).sentence_ko, "ko") for n in ("merchant_count_90d", "active_week_streak", "brand_new_90d")
+    ]
+    assert said == ["3곳", "3주", "3개"]
+    assert counted(3, SCHEMA.column("merchant_count_90d").sentence_en, "en") == "3"
+
+
+def test_what_has_no_plain_name_is_no_reason_and_an_estimate_is_told_by_what_it_rests_on() -> None:
+    features = [fact("lnn_complexity", 1.5, 1.2, 0.5), fact("gap_cv_365d", 4.1, 1.0, 0.4), fact("probability_alive", 0.2, 0.5)]
+    features.append(fact("recency_days", 3, 9, 0.05))
+    means = Means(
+        sayable=lambda n: sayable(SCHEMA, n), rests=lambda n: OriginSentence("The pause", "공백", spoken=RESTS_ON[n]),
+        named=lambda topic: topic != "shape",
+    )  # fmt: skip
+    found = reasons(features, {"tda_features": 0.9}, SUBJECT, 1.0, means=means)
+    assert [r.sources for r in found] == [("probability_alive",), ("recency_days",)]
+    assert found[0].fact("en") == "The pause"
+
+
+def test_a_reason_that_may_be_sensitive_says_so_in_both_languages_and_no_other_does() -> None:
+    names = sensitive_columns(SCHEMA, load_config("small").explanations.sensitive)
+    assert {"category_count_health_90d", "raw_max_ticket_health_365d", "insurance_claim_90d"} < names
+    assert not names & {"essential_share_90d", "crime_unusual_place_share_28d", "insurance_premium_28d", "spend_28d"}
+    means = Means(sensitive=names.__contains__)
+    marked, plain = reasons(
+        [fact("category_count_health_90d", 8, 3), fact("recency_days", 3, 9)], {}, SUBJECT, 1.0, means=means
+    )
+    assert (marked.sensitive, plain.sensitive) == (True, False)
+    assert marked.en.endswith("points. May be sensitive: not to be told to the customer without consent.")
+    assert marked.fact("ko").endswith("동의 없이 고객에게 안내하지 마십시오.")
+    assert "sensitive" not in plain.en
+    through = Means(
+        lambda topic, value: OriginSentence("a", "b", spoken=("category_share_health_90d",)), sensitive=names.__contains__
+    )
+    assert reasons([], {"cluster_probs": 0.1}, SUBJECT, 1.0, means=through)[0].sensitive
+
+
+def test_columns_of_ones_own_are_known_as_sensitive_by_their_names() -> None:
+    names = {
+        "Diagnosis": True, "religion": True, "disability_status": True, "건강등급": True, "unionMember": True,
+        "income": False, "health_insurance_region": True, "race": True, "grace_period": False, "document_지문서": False,
+    }  # fmt: skip
+    columns = tuple(
+        FeatureColumn(
+            i, name=f"c{i}", group="own", part=f"c{i}", unit="count", scale="linear", how=f"column: {n}", empty="",
+            sentence_en=f"{n}.", sentence_ko=f"{n}.",
+        )
+        for i, n in enumerate(names)
+    )  # fmt: skip
+    found = sensitive_columns(own_schema(columns), load_config("small").explanations.sensitive)
+    assert [f"c{i}" in found for i in range(len(names))] == list(names.values())
+    assert sensitive_columns(own_schema(columns), ["income"]) == {"c5"}
+
+
+def test_a_name_that_is_none_of_the_model_is_told_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"explanations\.sensitive: 'helth'.*did you mean 'health'"):
+        sensitive_columns(SCHEMA, ["helth"])
+
+
+def test_who_has_none_is_told_from_what_nobody_records_and_from_too_short_a_history() -> None:
+    there = np.ones(3, bool)
+    parts = {p: there & (p != "overseas") for p in PART_SLICES}
+    n = sum(s.stop - s.start for s in PART_SLICES.values())
+    peers = Population(np.zeros((3, n), np.float32), parts, dict(PART_SLICES), np.zeros(3, int), np.zeros(3, int), {}, {})
+    absent = (
+        "tda_short_diagrams", part_key("investment"), part_key("tda_short"), part_key("overseas"), part_key("credit"),
+        part_key("income_decomposition"), part_key("deposit"),
+    )  # fmt: skip
+    found = lacking(absent, peers, False)
+    assert found.none == ("investment", "credit", "deposit")
+    assert found.short == ("tda_features",)
+    assert found.unrecorded == ("overseas",)
+    assert found.said("en") == (
+        "None on record: investments, credit, deposits. Too little activity to tell: shape of activity. "
+        "Not in this data at all: spending abroad."
+    )
+    assert "투자, 신용, 예금" in found.said("ko")
+    assert lacking((), peers, False).said("en") == ""
