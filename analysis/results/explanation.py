@@ -218,7 +218,8 @@ class Explanation:
         key = "barred.little" if b.share < LITTLE else "barred.much"
         moved = self.shown(b.value, language, signed=True)
         if self.score_unit == "probability":
-            moved = phrase("barred.points", language, points=f"{100 * b.value:+.1f}")
+            little = abs(b.value) < 5e-4  # what rounds to nothing has no sign
+            moved = phrase("barred.points", language, points="0.0" if little else f"{100 * b.value:+.1f}")
         return phrase(key, language, names=", ".join(b.named(language)), value=moved, share=share(b.share))
 
     def similar_said(self, language: Language) -> str:
