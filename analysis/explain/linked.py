@@ -127,7 +127,7 @@ def _named(schema: FeatureSchema, name: str) -> NDArray[np.bool_]:
     kind = HELD_KINDS.get(name)
     if kind is not None:
         return np.array([not schema.own and kind.search(c.name) is not None for c in schema.columns])
-    found = np.array([name in (c.name, c.part, c.group) for c in schema.columns])
+    found = np.array([name in (c.name, c.part, c.group, c.how.removeprefix("column: ")) for c in schema.columns])
     if not found.any():
         known = (*HELD_KINDS, *schema.parts, *schema.index)
         raise UserError(f"{KEY}: '{name}' is no column or group of this model{did_you_mean(name, known)}")
