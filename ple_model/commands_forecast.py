@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ple_model.arguments import COUNT, PROCESSES, file_in, file_out, share
 from ple_model.arguments import text as words
 from ple_model.commands import Arguments, Command, add_json
+from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.threads import settle
 from ple_model.ticker import bar
@@ -61,6 +62,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: Arguments) -> int:
     settle(arguments.threads)
+    _require_table_out(arguments.file, arguments.out)
     import torch
 
     from ple_model.data.importers.source_map import TableMap
@@ -84,6 +86,16 @@ def _run(arguments: Arguments) -> int:
     _write(arguments.out, found)
     print(dump(found.to_dict()) if arguments.json else f"{found}\n{arguments.out}")
     return 0
+
+
+def _require_table_out(file: Path, out: Path) -> None:
+    """`UserError` for an output that is the input (by another name, too), or whose name says another format than it has."""
+    if out.exists() and out.samefile(file):
+        raise UserError(f"{out} is the table that is read; name another file to write")
+    if out.suffix.lower() != ".csv":
+        raise UserError(
+            f"{out}: the forecast is written as CSV; name a file that ends in .csv, for example {out.with_suffix('.csv')}"
+        )
 
 
 def _write(out: Path, found: TableForecast) -> None:

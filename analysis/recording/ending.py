@@ -89,7 +89,7 @@ class Ending:
             consistency=self._consistency(compared, rows, added.n),
             written=self._written(said),
             labels=self._labels(rows, read, skill, trained_as, agreements or {}),
-            odd_days=odd_days(opened.days, rows),
+            odd_days=odd_days(opened.days, rows, own=opened.of_training),
         )
 
     def interventions(self, engine: Engine) -> Sequence[str]:

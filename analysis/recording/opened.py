@@ -49,6 +49,11 @@ class Opened:
         """Whether the rows are the run's own sample."""
         return self.data.path == self.run.path / "sample"
 
+    @property
+    def of_training(self) -> bool:
+        """Whether the rows are of the dataset that the run was trained on, so that their split is the run's."""
+        return self.own or self.data.manifest.fingerprint == self.run.manifest.data.fingerprint
+
     @cached_property
     def days(self) -> DayScorer | str:
         """What the run's own encoder says of the last days of rows, or why it says nothing."""

@@ -120,17 +120,27 @@ def steps_ahead(
     data, row = find(model, customer, None, dataset)
     batch = data.take([row])
     net = opened.encoder
-    series = series_of(batch.inputs, opened.training.sequence).fitted(net.length)
-    head = ForecastHead(net, fit.horizon)
-    if head.out.weight.shape != fit.weight.shape:
+    if ForecastHead(net, fit.horizon).out.weight.shape != fit.weight.shape:
         raise UserError(f"{opened.path}: the forecast was fitted on another encoder")
-    with torch.no_grad():
-        head.out.weight.copy_(torch.from_numpy(fit.weight))
-        head.out.bias.copy_(torch.from_numpy(fit.bias))
-    said, scale = (x.double().numpy() for x in forecast_ahead(net, head.eval(), series))
-    low, high = ForecastBand(fit.half.astype(np.float64), fit.probability, fit.held).around(said, scale)
-    floor = np.where(fit.positive, 0.0, -np.inf)
+    found = days_ahead(net, fit, series_of(batch.inputs, opened.training.sequence))
     first = date.fromisoformat(batch.cutoff[0])
     unit = divisors(data, opened.training.sequence)
     days = [(first + timedelta(days=i)).isoformat() for i in range(fit.horizon)]
-    return StepsAhead(days, *(np.asarray(np.maximum(x, floor)[0] * unit, np.float32) for x in (said, low, high)))
+    return StepsAhead(days, *(np.asarray(x[0] * unit, np.float32) for x in found))
+
+
+@torch.no_grad()
+def days_ahead(net: SequenceEncoder, fit: AheadFit, series: Series) -> tuple[NDArray[np.float64], ...]:
+    """Forecast, low and high [n, H, C] of what follows series [n, L, C], in their units.
+
+    The head, its interval and what is said of both are of series that end `horizon` steps before their last one, so that as
+    many of their oldest steps are absent. The encoder's answer changes with that, so the oldest steps are absent here too."""
+    head = ForecastHead(net, fit.horizon)
+    head.out.weight.copy_(torch.from_numpy(fit.weight))
+    head.out.bias.copy_(torch.from_numpy(fit.bias))
+    whole = series.fitted(net.length)
+    past = Series(whole.values[:, fit.horizon :], whole.seen[:, fit.horizon :])
+    said, scale = (x.double().numpy() for x in forecast_ahead(net, head.eval(), past))
+    low, high = ForecastBand(fit.half.astype(np.float64), fit.probability, fit.held).around(said, scale)
+    floor = np.where(fit.positive, 0.0, -np.inf)
+    return tuple(np.maximum(x, floor) for x in (said, low, high))

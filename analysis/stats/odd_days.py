@@ -1,4 +1,4 @@
-"""How many customers have last days that the run's pre-trained encoder cannot explain, and who, where and when."""
+"""How many customers have last days that the run's pre-trained encoder cannot explain, and where and when."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OddGroup:
 
 @dataclass(frozen=True)
 class OddDays:
-    """Of customers who did not train the run where there are any, each at their latest cut-off."""
+    """Of customers whose last days neither trained the run nor are in the reference, each at their latest cut-off."""
 
     reason: str = ""
     """Why it was not measured; empty where it was."""
@@ -26,14 +26,10 @@ class OddDays:
     last: int = 0
     """Days (steps) of a score."""
     reference: int = 0
-    """Training customers of the run's sample, with seen last days."""
+    """Validation customers of the run's sample with seen last days, each at their latest cut-off."""
     rank: int = 0
     """The limit is the rank-th smallest of their scores: 99 % of them are below it."""
-    trained: bool = False
-    """The rows are of customers who trained the run: there were no others."""
     groups: tuple[OddGroup, ...] = ()
-    worst: tuple[str, ...] = ()
-    """The customers with the oddest days among those beyond the limit, at most `NAMED`."""
     day: str = ""
     """The date that most of those beyond the limit are oddest on; empty for sequences without dates."""
     day_customers: int = 0

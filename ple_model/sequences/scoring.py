@@ -1,7 +1,7 @@
 """The anomaly score of customers whom a run scores: their last days among those of the customers of its sample.
 
-Ranked among the validation customers, whose days the encoder has not learnt from; where the sample holds too few of them, among
-the training customers, and a note says so.
+Ranked among the validation customers, each at their latest cut-off, whose days the encoder has not learnt from; where the
+sample holds too few of them, among the training customers, and a note says so. The check of odd days asks the same scorer.
 """
 
 from __future__ import annotations
@@ -28,16 +28,19 @@ BATCH = 256
 UNUSUAL = 99.0
 """Percentile of the reference above which one customer in a hundred lies where nothing has changed."""
 LEAST_ROWS = 100
-"""Rows of a reference: of fewer there is none that one in a hundred lies above."""
+"""Customers of a reference: of fewer there is none that one in a hundred lies above."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnomalyScorer:
-    """Percentiles by an encoder run, among the `n` rows of the reference."""
+    """Percentiles by an encoder run, among the `n` customers of the reference, who are of `split`."""
 
     encoder: SequenceEncoder
     field: str
     scale: AnomalyScale
+    split: str = "validation"
+    held: int = 0
+    """Validation customers with seen last days in the run's sample."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -91,33 +94,45 @@ def carried_scorer(run: Run, model: PLEClusterAdaTT, device: str = "cpu") -> Ano
 
 def _among_others(run: Run, encoder: SequenceEncoder, field: str, device: str, notes: list[str]) -> AnomalyScorer:
     sample, encoder = run.sample(), encoder.to(device)
-    rows = {split: _rows_with_days(sample, split, field) for split in ("validation", "train")}
-    split = "validation" if rows["validation"] >= min(LEAST_ROWS, rows["train"]) else "train"
-    scale = fit_anomaly_scale(encoder, _series(sample, split, field, device))
-    return AnomalyScorer(encoder, field, scale, (_reference_note(split, len(scale.scores), rows["validation"]), *notes))
+    known = {split: _with_days(sample, split, field) for split in ("validation", "train")}
+    split = "validation" if known["validation"] >= min(LEAST_ROWS, known["train"]) else "train"
+    scale = fit_anomaly_scale(encoder, (s.to(torch.device(device)) for s in latest_series(sample, split, field)))
+    held = known["validation"]
+    return AnomalyScorer(encoder, field, scale, split, held, (_reference_note(split, len(scale.scores), held), *notes))
 
 
 def _reference_note(split: str, n: int, validation: int) -> str:
     """Among how many of whom the last days are ranked, or why they are not."""
     if n < LEAST_ROWS:
-        return (
-            f"anomaly is left empty: the run's sample has {n:,} rows of {split} customers to rank among, it takes {LEAST_ROWS}"
-        )
+        return f"anomaly is left empty: the run's sample has {n:,} {split} customers to rank among, it takes {LEAST_ROWS}"
     if split == "validation":
-        return f"anomaly is a percentile among {n:,} rows of validation customers of the run's sample"
+        return f"anomaly is a percentile among {n:,} validation customers of the run's sample, each at their latest cut-off"
     return (
-        f"anomaly is a percentile among {n:,} rows of training customers of the run's sample, whose days the encoder may have "
-        f"learnt: others look odder than they are. Of validation customers there are {validation:,} rows, it takes {LEAST_ROWS}"
+        f"anomaly is a percentile among {n:,} training customers of the run's sample, whose days the encoder may have learnt: "
+        f"others look odder than they are. Of validation customers there are {validation:,}, it takes {LEAST_ROWS}"
     )
 
 
-def _rows_with_days(sample: Dataset, split: str, field: str) -> int:
-    """Rows with a seen step among their last ones."""
+def _with_days(sample: Dataset, split: str, field: str) -> int:
+    """Customers with a seen step among their last ones, at their latest cut-off."""
+    return sum(int(s.seen[:, -LAST_STEPS:].any(dim=1).sum()) for s in latest_series(sample, split, field))
+
+
+def latest_series(sample: Dataset, split: str, field: str) -> Iterator[Series]:
+    """The series of a split's customers, each at the latest cut-off, in pieces."""
     if not sample.rows(split):
-        return 0
-    return sum(int(s.seen[:, -LAST_STEPS:].any(dim=1).sum()) for s in _series(sample, split, field, "cpu"))
-
-
-def _series(sample: Dataset, split: str, field: str, device: str) -> Iterator[Series]:
+        return
+    newest = latest_cutoffs(sample, split)
     for batch in sample.batches(split, BATCH, fields=(field,)):
-        yield series_of(batch.inputs, field).to(torch.device(device))
+        mine = [i for i in range(len(batch)) if newest[batch.customer_id[i]] == batch.cutoff[i]]
+        if mine:
+            yield series_of(batch.inputs, field).rows(torch.tensor(mine))
+
+
+def latest_cutoffs(sample: Dataset, split: str | None) -> dict[str, str]:
+    """By customer of a split."""
+    table = sample.table(["customer_id", "cutoff"], split).to_pydict()
+    newest: dict[str, str] = {}
+    for who, cutoff in zip(map(str, table["customer_id"]), map(str, table["cutoff"]), strict=True):
+        newest[who] = max(newest.get(who, ""), cutoff)
+    return newest

@@ -7,6 +7,7 @@ al. 2023, "Are Transformers Effective for Time Series Forecasting?") is two such
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ple_model.errors import UserError
 from ple_model.sequences.windows import SplitWindows, Windows
 
 Array = NDArray[np.float64]
@@ -40,12 +42,13 @@ class ForecastError:
 
 
 def forecast_error(forecast: Forecast, test: Windows) -> ForecastError:
-    """The error on these windows, in pieces: memory does not grow with them. Steps that are not seen do not count."""
+    """The error on these windows, in pieces: memory does not grow with them. Steps that are not seen do not count; NaN where
+    none is seen: nothing is known of it."""
     squared, absolute, n = 0.0, 0.0, 0
     for past, seen, future, there in _pieces(test):
         error = (forecast(past, seen) - future).astype(np.float64)[there]
         squared, absolute, n = squared + float((error**2).sum()), absolute + float(np.abs(error).sum()), n + error.size
-    return ForecastError(squared / max(n, 1), absolute / max(n, 1))
+    return ForecastError(squared / n, absolute / n) if n else ForecastError(math.nan, math.nan)
 
 
 def everywhere(forecast: Forecast, windows: Windows) -> Floats:
@@ -109,7 +112,12 @@ class Ridge:
 
 
 def fit_ridge(data: SplitWindows, strengths: tuple[float, ...] = STRENGTHS) -> Ridge:
-    """Closed form from the training windows that are seen whole; the best strength on the validation part."""
+    """Closed form from the training windows that are seen whole; the best strength on the validation part. `UserError` where no
+    step of that is seen."""
+    if len(strengths) > 1 and not data.validation.target_seen.any():
+        raise UserError(
+            "no step after a look-back of the validation part is seen: nothing to choose the strength of a ridge by"
+        )
     gram, told = _moments(data.train)
     best: tuple[float, Ridge] | None = None
     for strength in strengths:

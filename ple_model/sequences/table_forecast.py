@@ -106,7 +106,8 @@ class TableForecast:
         ]
         for way, e in self.errors.items():
             mark = "  <- chosen" if way == self.chosen else ""
-            lines.append(f"{way:<18}{e.mse:>8.3f}{e.mae:>8.3f}{self.watched[way]:>16.3f}{mark}")
+            judged = f"{'unknown':>8}{'unknown':>8}" if math.isnan(e.mse) else f"{e.mse:>8.3f}{e.mae:>8.3f}"
+            lines.append(f"{way:<18}{judged}{self.watched[way]:>16.3f}{mark}")
         said = "not measured" if np.isnan(self.covered) else f"{self.covered:.1%}"
         lines.append(f"values within the {self.probability:.0%} interval in the last part: {said}")
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
@@ -121,6 +122,11 @@ def forecast_table(series: Sequence[PlainSeries], plan: ForecastPlan, tell: Tell
     cut = {s.name: _split(s, plan) for s in series}
     data = _joined(list(cut.values()))
     tell(0.1, "fitting")
+    if not data.validation.target_seen.any():
+        raise UserError(
+            f"no step of the choosing part (the {CHOOSE:.0%} after the first {LEARN:.0%}) is seen in any series: nothing says "
+            f"which way is best"
+        )
     if "ridge" not in (ways := _ways(data, plan, season, tell)):
         notes.append("the ridge regression is left out: no window of the first part is seen whole (a shorter --lookback helps)")
     if any(not s.seen.all() for s in series):
@@ -130,7 +136,9 @@ def forecast_table(series: Sequence[PlainSeries], plan: ForecastPlan, tell: Tell
     tell(0.9, "judging")
     errors = {name: forecast_error(way, data.test) for name, way in ways.items()}
     best = min(errors, key=lambda name: errors[name].mse)
-    if best != chosen:
+    if not data.test.target_seen.any():
+        notes.append("no step of the last part is seen: how the ways and the interval hold is not measured")
+    elif best != chosen:
         notes.append(f"in the last part {best} would have been better ({errors[best].mse:.3f})")
     band, covered = _band(ways[chosen], data, plan.probability)
     if not np.isfinite(band.half).all():

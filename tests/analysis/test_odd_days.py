@@ -73,7 +73,7 @@ def scorer(small_dataset: Dataset, tiny_dataset: Dataset, tmp_path_factory: pyte
 
 
 def rows(scorer: DayScorer, data: Dataset, out: Path, spikes: int) -> Path:
-    """The file of all rows; `spikes` customers of the validation split are given a huge fifth day before their cut-off."""
+    """The file of all rows; `spikes` customers of the test split are given a huge fifth day before their cut-off."""
     parts = []
     with torch.no_grad():
         for batch in data.batches(None, 512, fields=("txn_seq",)):
@@ -81,7 +81,7 @@ def rows(scorer: DayScorer, data: Dataset, out: Path, spikes: int) -> Path:
             assert values is not None
             values = values.clone()
             for i, split in enumerate(batch.split):
-                if split == "validation" and spikes:
+                if split == "test" and spikes:
                     values[i, -5], spikes = 500.0, spikes - 1
             segment = ["active"] * len(batch)
             keys = {"customer_id": batch.customer_id, "cutoff": batch.cutoff, "split": batch.split, "segment": segment}
@@ -99,18 +99,25 @@ def said(found: OddDays) -> list[str]:
 def test_days_that_are_planted_are_found_counted_and_dated(scorer: DayScorer, tiny_dataset: Dataset, tmp_path: Path) -> None:
     before = odd_days(scorer, rows(scorer, tiny_dataset, tmp_path / "a.parquet", 0))
     after = odd_days(scorer, rows(scorer, tiny_dataset, tmp_path / "b.parquet", 25))
-    others = {
-        c for c, s in zip(*tiny_dataset.table(["customer_id", "split"]).to_pydict().values(), strict=True) if s != "train"
-    }
-    assert before.customers == after.customers == len(others)
-    assert not after.trained
-    assert set(after.worst) <= others
+    assert (
+        before.customers == after.customers == len(set(tiny_dataset.table(["customer_id"], "test")["customer_id"].to_pylist()))
+    )
     assert 20 <= after.odd - before.odd <= 25
     (cutoff,) = {g.cutoff for g in after.groups if g.odd >= 20}
     assert np.datetime64(cutoff) - np.datetime64(after.day) == np.timedelta64(5, "D")
     assert after.day_customers >= 20
     assert said(before) == ["ok"]
     assert said(after) == ["warning"]
+    (finding,) = run_check(checks()["DATA-ODD-DAYS"], replace(healthy(), odd_days=after), Thresholds())
+    assert not any(who in repr(finding) for who in tiny_dataset.table(["customer_id"], "test")["customer_id"].to_pylist())
+
+
+def test_the_score_of_a_row_is_the_one_that_ple_predict_writes(scorer: DayScorer, tiny_dataset: Dataset) -> None:
+    inputs = next(tiny_dataset.batches("test", 64)).inputs
+    np.testing.assert_array_equal(scorer.columns(inputs)["anomaly"], scorer.scorer(inputs))
+    assert scorer.scorer.split == "validation"
+    own = next(tiny_dataset.batches("validation", 512)).inputs
+    assert np.nanmean(scorer.columns(own)["anomaly"]) == pytest.approx(50, abs=1e-3)  # the reference, ranked among itself
 
 
 def test_a_feed_that_stopped_explains_odd_days_of_its_own_field() -> None:
@@ -125,14 +132,25 @@ def test_a_feed_that_stopped_explains_odd_days_of_its_own_field() -> None:
         assert [f.follows for f in found if f.id == "DATA-ODD-DAYS"] == [follows]
 
 
-def test_rows_that_all_trained_are_judged_alone_and_said_so(scorer: DayScorer, tiny_dataset: Dataset, tmp_path: Path) -> None:
+def test_who_trained_or_set_the_limit_is_not_judged(scorer: DayScorer, tiny_dataset: Dataset, tmp_path: Path) -> None:
     file = rows(scorer, tiny_dataset, tmp_path / "a.parquet", 0)
     table = pq.read_table(file)
-    pq.write_table(table.filter(pa.compute.equal(table["split"], "train")), file)
-    found = odd_days(scorer, file)
-    assert found.trained
-    assert found.customers == found.reference == 160
-    assert 1 <= found.odd <= 3  # one in a hundred of themselves
+    pq.write_table(table.filter(pa.compute.not_equal(table["split"], "test")), file)
+    assert odd_days(scorer, file).reason.startswith("No row is of a customer who neither trained")
+    assert said(odd_days(scorer, file)) == ["unknown"]
+
+
+def test_of_another_dataset_new_days_are_judged_whatever_its_split_says(
+    scorer: DayScorer, tiny_dataset: Dataset, tmp_path: Path
+) -> None:
+    file = rows(scorer, tiny_dataset, tmp_path / "a.parquet", 0)
+    table = pq.read_table(file)
+    assert said(odd_days(scorer, file, own=False)) == ["unknown"]  # its cut-offs are the run's own
+    assert (scorer.newest, scorer.first_new) == ("2025-05-01", "2025-05-15")
+    for cutoff, judged in (("2025-05-14", 0), ("2025-05-15", 320)):  # 160 customers each trained and are of the test split
+        later = pa.array([cutoff] * len(table), table["cutoff"].type)
+        pq.write_table(table.set_column(table.column_names.index("cutoff"), "cutoff", later), file)
+        assert odd_days(scorer, file, own=False).customers == judged
 
 
 def test_what_cannot_be_said_has_a_reason(
@@ -145,7 +163,7 @@ def test_what_cannot_be_said_has_a_reason(
     for mode in ("finetune", "lora"):
         with pytest.raises(UserError, match=rf"trained on with the tasks \({mode}\)"):
             day_scorer(run_of(tiny_dataset), model_with(encoder, mode, tiny_dataset))
-    with pytest.raises(UserError, match="48 training customers"):
+    with pytest.raises(UserError, match="validation customers with days to hold others against, it takes 100"):
         day_scorer(run_of(small_dataset), model_with(encoder, "frozen", small_dataset))
     reason = OddDays(reason="The run has no pre-trained encoder: `ple train --encoder RUN_ENCODER` gives it one.")
     few = OddDays(sequence="txn_seq", reference=900, rank=892, groups=(OddGroup("2025-05-01", "active", 40, 40),))

@@ -26,6 +26,7 @@ from ple_model.predict import predict, score_to_parquet
 from ple_model.run import Run, load_run
 from ple_model.score_file import ScoreFile
 from ple_model.sequences import scoring
+from ple_model.sequences.anomaly import anomaly_scores
 from ple_model.sequences.config import PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderManifest, EncoderRun, load_encoder, write_encoder, write_encoder_config
@@ -351,9 +352,13 @@ def test_an_encoder_run_ranks_the_last_days_among_the_validation_customers(
     assert found.unusual == pytest.approx((rows["anomaly"] > 99).sum() / len(rows))
     assert not any("another dataset" in n for n in found.notes)
     scorer = anomaly_scorer(run, encoder)
-    held = np.concatenate([scorer(b.inputs) for b in run.sample().batches("validation", 64)])
-    assert np.nanmean(held) == pytest.approx(50.0, abs=1e-3)  # percentiles of those who were ranked themselves
-    assert any(f"among {scorer.n} rows of validation customers" in n for n in found.notes)
+    held = [
+        anomaly_scores(scorer.encoder, s, scorer.scale) for s in scoring.latest_series(run.sample(), "validation", "txn_seq")
+    ]
+    ranked = scorer.scale.percentile(np.concatenate(held))
+    assert np.nanmean(ranked) == pytest.approx(50.0, abs=1e-3)  # percentiles of those who were ranked themselves
+    assert len(ranked) == len(set(run.sample().table(["customer_id"], "validation")["customer_id"].to_pylist()))  # each once
+    assert any(f"among {scorer.n} validation customers" in n for n in found.notes)
     other = encoder_run(tmp_path / "other", "0" * 64)
     assert main(["predict", str(run.path), str(few), str(tmp_path / "b.parquet"), "--encoder", str(other.path), "--quiet"]) == 0
     assert "another dataset" in capsys.readouterr().out
@@ -369,9 +374,9 @@ def test_who_cannot_be_ranked_gets_no_percentile(run: Run, few: Path, tmp_path: 
     assert pd.read_parquet(tmp_path / "out.parquet")["anomaly"].isna().all()
     assert found.unusual is None
     assert any("anomaly is left empty" in n for n in found.notes)
-    held = scoring._rows_with_days(run.sample(), "validation", "txn_seq")
+    held = scoring._with_days(run.sample(), "validation", "txn_seq")
     monkeypatch.setattr(scoring, "LEAST_ROWS", held + 1)
-    assert any("rows of training customers" in n for n in anomaly_scorer(run, encoder).notes)
+    assert any("training customers of the run's sample" in n for n in anomaly_scorer(run, encoder).notes)
     untaught = encoder_run(tmp_path / "untaught", run.manifest.data.fingerprint, objective="contrastive")
     with pytest.raises(UserError, match="needs masked or both"):
         anomaly_scorer(run, untaught)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -10,16 +12,18 @@ import torch
 
 from analysis.figures import sequences as figures
 from analysis.results.sequences import AheadFit
-from analysis.sequences.ahead import HORIZON, fit_ahead, steps_ahead
+from analysis.sequences.ahead import HORIZON, days_ahead, fit_ahead, steps_ahead
 from analysis.sequences.customer import customer_steps
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.run import Run
+from ple_model.sequences.config import EncoderConfig
+from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderRun, load_encoder
 from ple_model.sequences.series import Series
 from tests.encoders import tiny_encoder
 
-N = 360
+N, LENGTH = 360, 84
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +86,28 @@ def test_nothing_is_forecast_of_sessions_or_from_few_customers(encoder: EncoderR
     assert alone is not None
     assert (alone.tested, alone.error) == (0, {})
     assert np.isnan(alone.covered)
+
+
+def weekly(n: int, length: int) -> torch.Tensor:
+    """Customers of several sizes with a weekly rhythm, noise and a trend of their own."""
+    rng = np.random.default_rng(n)
+    days, size = np.arange(length)[None, :, None], 1 + 4 * rng.random((n, 1, 1))
+    trend = 1 + rng.normal(0, 0.006, (n, 1, 1)) * (days - length / 2)
+    wave = 1 + np.sin(2 * np.pi * (days + 7 * rng.random((n, 1, 1))) / 7)
+    return torch.from_numpy(size * (trend.clip(0, 9) * wave + 0.3 * rng.random((n, length, 2)))).float()
+
+
+@pytest.mark.parametrize("tokens", ["patch", "variate"])
+def test_the_band_holds_the_days_that_follow_as_it_promises(tokens: Literal["patch", "variate"]) -> None:
+    torch.manual_seed(0)
+    config = EncoderConfig(tokens=tokens, width=8, heads=2, layers=1, patch=14, stride=14)
+    net = SequenceEncoder(config, 2, LENGTH).eval()
+    run = cast(EncoderRun, SimpleNamespace(encoder=net, training=SimpleNamespace(sequence="txn_seq")))
+    fit = fit_ahead(run, Series.whole(weekly(900, LENGTH)), [f"c{i}" for i in range(900)], np.arange(900) < 800)
+    assert fit is not None
+    whole = weekly(600, LENGTH + HORIZON)
+    said, low, high = days_ahead(net, fit, Series.whole(whole[:, :LENGTH]))
+    truth = whole[:, LENGTH:].numpy()
+    assert ((truth >= low) & (truth <= high)).mean() == pytest.approx(0.9, abs=0.03)
+    assert (said >= low).all()
+    assert fit.covered == pytest.approx(0.9, abs=0.03)

@@ -88,6 +88,40 @@ def test_too_few_windows_to_choose_by_give_no_interval_and_say_so() -> None:
     assert any("ridge regression is left out" in n for n in gaps.notes)
 
 
+def blind(series: PlainSeries, first: int, last: int) -> PlainSeries:
+    """The series with unseen steps from `first` to before `last`."""
+    seen = series.seen & ~((np.arange(len(series)) >= first) & (np.arange(len(series)) < last))
+    return replace(series, values=np.where(seen[:, None], series.values, 0.0), seen=seen)
+
+
+def test_a_part_without_a_seen_step_is_unknown() -> None:
+    with pytest.raises(UserError, match=r"no step of the choosing part .* is seen"):
+        forecast_table([blind(shop(), 210, 240)], PLAN)
+    found = forecast_table([blind(shop(), 240, 300), shop(n=70)], replace(PLAN, horizon=7))
+    assert found.errors["ridge"].mse > 0  # the other series judges
+    alone = forecast_table([blind(shop(), 240, 300)], PLAN)
+    assert np.isnan([e.mse for e in alone.errors.values()]).all()
+    assert np.isnan(alone.covered)
+    assert any("no step of the last part is seen" in n for n in alone.notes)
+    assert not any("would have been better" in n for n in alone.notes)
+    assert "0.000" not in str(alone).split("MSE, choosing")[1]
+    assert "unknown" in str(alone)
+
+
+def test_the_table_that_is_read_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "shop.csv"
+    table.write_text("when,x\n" + "".join(f"{t!s:.10},{k % 7}\n" for k, t in enumerate(shop(n=120).times)))
+    before = table.read_bytes()
+    (tmp_path / "link.csv").symlink_to(table)
+    for out in (table, tmp_path / "." / "shop.csv", tmp_path / "link.csv"):
+        assert main(["forecast", str(table), str(out), "--horizon", "3", "--quiet"]) == 2
+        assert "is the table that is read" in capsys.readouterr().err
+    assert table.read_bytes() == before
+    assert main(["forecast", str(table), str(tmp_path / "ahead.parquet"), "--horizon", "3", "--quiet"]) == 2
+    assert "ahead.csv" in capsys.readouterr().err
+    assert not (tmp_path / "ahead.parquet").exists()
+
+
 def test_the_times_after_the_last_step() -> None:
     def of(*days: str) -> PlainSeries:
         return PlainSeries("", np.array(days, "datetime64[us]"), np.zeros((len(days), 1)), np.ones(len(days), bool), ("x",))
