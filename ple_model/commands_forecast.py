@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from ple_model.sequences.table_forecast import TableForecast
 
+THOUSANDS, DECIMALS = ("", ",", ".", " ", "'"), (".", ",")
+"""Marks of numbers, as in an import map."""
+DIGITS = 12
+"""Of a number that is written: whole currency units up to a million millions."""
 LOOKBACK = 4
 """Horizons that are looked back on unless said otherwise."""
 
@@ -67,10 +71,12 @@ def _run(arguments: Arguments) -> int:
 
     from ple_model.data.importers.source_map import TableMap
     from ple_model.sequences.plain_series import read_series
-    from ple_model.sequences.table_forecast import ForecastPlan, forecast_table
+    from ple_model.sequences.table_forecast import forecast_table
+    from ple_model.sequences.table_series import ForecastPlan
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    _require_marks(arguments.thousands, arguments.decimal)
     plan = ForecastPlan(
         arguments.horizon, arguments.lookback or LOOKBACK * arguments.horizon, arguments.season, arguments.probability,
         arguments.encoder,
@@ -98,6 +104,15 @@ def _require_table_out(file: Path, out: Path) -> None:
         )
 
 
+def _require_marks(thousands: str, decimal: str) -> None:
+    """`UserError` for marks of numbers that an import map would not take."""
+    for option, mark, allowed in (("thousands", thousands, THOUSANDS), ("decimal", decimal, DECIMALS)):
+        if mark not in allowed:
+            raise UserError(f"--{option}: {mark!r} is no such mark; give one of {', '.join(repr(a) for a in allowed if a)}")
+    if thousands == decimal:
+        raise UserError(f"--thousands: {thousands!r} is the mark before decimals; say --decimal too, for example --decimal ,")
+
+
 def _write(out: Path, found: TableForecast) -> None:
     import csv
     import io
@@ -107,7 +122,7 @@ def _write(out: Path, found: TableForecast) -> None:
     from ple_model.safe_paths import write_bytes
 
     def cell(value: float) -> str:
-        return f"{value:.6g}" if np.isfinite(value) else ""
+        return np.format_float_positional(value, DIGITS, fractional=False, trim="-") if np.isfinite(value) else ""
 
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

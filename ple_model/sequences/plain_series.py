@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -19,17 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.data.events.connect import open_connection
-from ple_model.data.events.sql import is_blank
-from ple_model.data.importers.read_dates import date_readings, parsed
+from ple_model.data.importers.numbers import number_sql
 from ple_model.data.importers.scan_source import FILE, ROW, scan_rows
 from ple_model.data.importers.source_map import TableMap
 from ple_model.errors import UserError, did_you_mean
-from ple_model.sql_text import literal, quote
+from ple_model.sequences.table_times import said_text, time_column
+from ple_model.sql_text import quote
 
 Moments = NDArray[np.datetime64]
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT",
            "DOUBLE", "DECIMAL", "BOOLEAN")  # fmt: skip
-MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")
 MAX_STEPS = 10_000_000
 """Steps of one series, gaps included: two times that lie centuries apart in a table of seconds are a slip of the pen."""
 
@@ -47,21 +46,35 @@ class PlainSeries:
     seen: NDArray[np.bool_]
     """[T] whether every channel has a number."""
     channels: tuple[str, ...]
+    utc: bool = False
+    """The table gave its times with an offset or a zone: they are UTC. Else they are as written."""
 
     def __len__(self) -> int:
         return len(self.times)
 
-    def after(self, n: int) -> Moments:
-        """The times of the `n` steps that follow its last one. `UserError` of a single step, which says no distance."""
+    @property
+    def step(self) -> np.timedelta64:
+        """How far apart its steps are, in whole months (unit M) or in microseconds. `UserError` of a single one."""
         if len(self.times) < 2:
             raise UserError(f"series '{self.name}' has {len(self.times)} steps: how far apart they are takes two")
-        hours = self.times - self.times.astype("datetime64[D]")
+        if self._day() is None:
+            return np.timedelta64(self.times[1] - self.times[0])
+        months = self.times[:2].astype("datetime64[M]")
+        return np.timedelta64(months[1] - months[0])
+
+    def _day(self) -> int | None:
+        """The day of the month of all its steps; None where they are no months."""
         months, days = self.times.astype("datetime64[M]"), self.times.astype("datetime64[D]")
-        day = _day_of_months(months, days) if len(np.unique(hours)) == 1 else None
-        if day is None:
-            return np.asarray(self.times[-1] + (self.times[1] - self.times[0]) * np.arange(1, n + 1))
-        later = months[-1] + (months[1] - months[0]) * np.arange(1, n + 1)
-        return np.asarray(_on_day(later, day).astype("datetime64[us]") + hours[0])
+        return _day_of_months(months, days) if len(np.unique(self.times - days)) == 1 else None
+
+    def after(self, n: int, step: np.timedelta64 | None = None) -> Moments:
+        """The times of the `n` steps that follow its last one; `step`: that of the table, for a series of a single one."""
+        step, day = self.step if step is None else step, self._day()
+        if np.datetime_data(step)[0] != "M" or day is None:
+            return np.asarray(self.times[-1] + step * np.arange(1, n + 1))
+        hour = self.times[-1] - self.times[-1].astype("datetime64[D]")
+        later = self.times[-1].astype("datetime64[M]") + step * np.arange(1, n + 1)
+        return np.asarray(_on_day(later, day).astype("datetime64[us]") + hour)
 
 
 def read_series(
@@ -87,14 +100,14 @@ def read_series(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-_Table = tuple[Moments, NDArray[np.object_], NDArray[np.float64], NDArray[np.int64], tuple[str, ...]]
+_Table = tuple[Moments, NDArray[np.object_], NDArray[np.float64], NDArray[np.int64], tuple[str, ...], bool]
 
 
 def _columns(
     con: duckdb.DuckDBPyConnection, file: Path, time: str | None, ids: str | None, channels: Sequence[str] | None,
     reading: TableMap,
 ) -> _Table:  # fmt: skip
-    """Times [N], ids [N], numbers [N, C] (NaN where there is none), row numbers [N], names of the channels."""
+    """Times [N], ids [N], numbers [N, C] (NaN where there is none), row numbers [N], names of the channels, are times UTC?"""
     types = {str(r[0]): str(r[1]).split("(")[0] for r in con.execute("DESCRIBE source").fetchall()}
     del types[ROW]
     for name in (time, ids, *(channels or ())):
@@ -104,15 +117,15 @@ def _columns(
         raise UserError(
             f"{file}: column '{twice[0]}' is named {channels.count(twice[0])} times among the channels; name it once"
         )
-    moment = _time_column(con, file, types, time, ids)
-    chosen = tuple(channels) if channels else tuple(c for c in types if c not in (moment[0], ids))
+    moment = time_column(con, file, types, time, ids)
+    chosen = tuple(channels) if channels else tuple(c for c in types if c not in (moment.name, ids))
     if not chosen:
         raise UserError(f"{file} has no column beside its times and ids: there is nothing to read as a series")
     numbers = {c: _number(c, types[c], reading) for c in chosen}
     who = f"{quote(ids)}::VARCHAR" if ids else "''"
     read = ", ".join(f"{sql} AS {quote(f'c{k}')}" for k, sql in enumerate(numbers.values()))
     order = f"ORDER BY {quote(ROW)}"
-    found = con.execute(f"SELECT {moment[1]} AS t, {who} AS id, {quote(ROW)} AS row, {read} FROM source {order}").fetchnumpy()
+    found = con.execute(f"SELECT {moment.sql} AS t, {who} AS id, {quote(ROW)} AS row, {read} FROM source {order}").fetchnumpy()
     rows = np.asarray(found["row"], np.int64)
     if not len(rows):
         raise UserError(f"{file} has no rows")
@@ -120,18 +133,16 @@ def _columns(
     times = np.ma.asarray(found["t"])
     lost = np.flatnonzero(np.ma.getmaskarray(times) | np.isnat(np.asarray(times.data, "datetime64[us]")))
     if len(lost):
-        raise UserError(f"{file}: row {rows[lost[0]]} has no time in '{moment[0]}' ({len(lost):,} such rows)")
+        raise UserError(f"{file}: row {rows[lost[0]]} has no time in '{moment.name}' ({len(lost):,} such rows)")
     names = np.ma.asarray(found["id"])
     nameless = np.flatnonzero(np.ma.getmaskarray(names))
     if len(nameless):
         raise UserError(f"{file}: row {rows[nameless[0]]} has no id in '{ids}' ({len(nameless):,} such rows)")
     values = [np.ma.filled(np.ma.asarray(found[f"c{k}"]).astype(np.float64), np.nan) for k in range(len(chosen))]
-    return np.asarray(times.data, "datetime64[us]"), np.asarray(names.data, object), np.stack(values, axis=1), rows, chosen
-
-
-def _text(name: str) -> str:
-    """SQL of a text; NULL where it says nothing."""
-    return f"(CASE WHEN {is_blank(quote(name))} THEN NULL ELSE {quote(name)} END)"
+    return (
+        np.asarray(times.data, "datetime64[us]"), np.asarray(names.data, object), np.stack(values, axis=1), rows, chosen,
+        moment.utc,
+    )  # fmt: skip
 
 
 def _number(name: str, kind: str, reading: TableMap) -> str:
@@ -139,11 +150,12 @@ def _number(name: str, kind: str, reading: TableMap) -> str:
 
 
 def _unmarked(name: str, reading: TableMap) -> str:
-    """SQL of a number's text without marks of thousands and with a decimal point."""
-    text = _text(name)
-    if reading.thousands:
-        text = f"replace({text}, {literal(reading.thousands)}, '')"
-    return text if reading.decimal == "." else f"replace({text}, {literal(reading.decimal)}, '.')"
+    """SQL of a number's text without marks of thousands and with a decimal point; NULL where its digits are not grouped by
+    them."""
+    text = said_text(name)
+    if (reading.thousands, reading.decimal) == ("", "."):
+        return text
+    return f"({number_sql(text, reading.thousands, reading.decimal)})"
 
 
 def _require_numbers(
@@ -154,7 +166,7 @@ def _require_numbers(
             wrong = f"isinf({quote(name)}::DOUBLE)"
         elif types[name] == "VARCHAR":
             number = _number(name, types[name], reading)
-            wrong = f"{_text(name)} IS NOT NULL AND ({number} IS NULL OR isinf({number}))"
+            wrong = f"{said_text(name)} IS NOT NULL AND ({number} IS NULL OR isinf({number}))"
         else:
             raise UserError(f"{file}: column '{name}' holds {types[name]}, not numbers; leave it out of the channels")
         query = f"SELECT {quote(ROW)}, {quote(name)}::VARCHAR FROM source WHERE {wrong} ORDER BY {quote(ROW)} LIMIT 1"
@@ -165,45 +177,9 @@ def _require_numbers(
             )
 
 
-def _time_column(
-    con: duckdb.DuckDBPyConnection, file: Path, types: Mapping[str, str], time: str | None, ids: str | None
-) -> tuple[str, str]:
-    """(name, SQL of its moments) of the time column: the one named, or the only one that reads as times."""
-    found: dict[str, str] = {}
-    for name, kind in types.items():
-        if name == ids or (time is not None and name != time):
-            continue
-        if kind in MOMENTS:
-            found[name] = f"{quote(name)}::TIMESTAMP"
-        elif kind == "VARCHAR" and (sql := _moments(con, file, name, asked=time is not None)):
-            found[name] = sql
-    if len(found) == 1:
-        return next(iter(found.items()))
-    if time is not None:
-        raise UserError(f"{file}: column '{time}' does not hold times; write them as 2024-12-31 23:00:00")
-    if not found:
-        raise UserError(f"{file} has no column of times; name one that holds dates as 2024-12-31 23:00:00")
-    raise UserError(f"{file} has several columns of times ({', '.join(found)}); name the one that orders the steps")
-
-
-def _moments(con: duckdb.DuckDBPyConnection, file: Path, name: str, *, asked: bool) -> str | None:
-    """SQL of the moments in a column of text; None where no way of writing dates reads them all."""
-    distinct = f"(SELECT DISTINCT {_text(name)} AS v FROM source WHERE {_text(name)} IS NOT NULL)"
-    some = con.execute(f"SELECT count(*) FROM {distinct} WHERE TRY_CAST(v AS DOUBLE) IS NULL").fetchall()[0][0]
-    if not some and not asked:
-        return None  # numbers alone: 20240131 may be a date, but nobody said so
-    ways = [w for w in date_readings(con, distinct) if w.read == w.total]
-    if not ways:
-        return None
-    if len(ways) > 1:
-        said = " or ".join(str(w) for w in ways)
-        raise UserError(f"{file}: the times of column '{name}' read in more than one way ({said}); write them as 2024-12-31")
-    return parsed(ways[0].format, value=_text(name))
-
-
 def _split_by_id(
     file: Path, times: Moments, names: NDArray[np.object_], values: NDArray[np.float64], rows: NDArray[np.int64],
-    channels: tuple[str, ...],
+    channels: tuple[str, ...], utc: bool,
 ) -> list[PlainSeries]:  # fmt: skip
     for c, name in enumerate(channels):
         if np.isnan(values[:, c]).all():
@@ -214,7 +190,7 @@ def _split_by_id(
     out = []
     for who, mine in zip(number, np.split(order, np.flatnonzero(np.diff(whose[order])) + 1), strict=True):
         of = f"{file}: series '{who}'" if who else str(file)
-        out.append(_even(of, str(who), times[mine], values[mine], rows[mine], channels))
+        out.append(replace(_even(of, str(who), times[mine], values[mine], rows[mine], channels), utc=utc))
     return out
 
 
@@ -236,7 +212,11 @@ def _steps(of: str, times: Moments, rows: NDArray[np.int64]) -> tuple[NDArray[np
     same = np.flatnonzero(np.diff(ticks) == 0)
     if len(same):
         a, b = rows[same[0]], rows[same[0] + 1]
-        raise UserError(f"{of}: rows {a} and {b} have the same time, {times[same[0]]} ({len(same):,} such pairs)")
+        clock = times[same[0]] != times[same[0]].astype("datetime64[D]")
+        hint = "; local times come twice when clocks go back: write them with their offset, as 2024-10-27T02:00:00+01:00"
+        raise UserError(
+            f"{of}: rows {a} and {b} have the same time, {times[same[0]]} ({len(same):,} such pairs){hint if clock else ''}"
+        )
     if len(ticks) < 2:
         return np.zeros(len(ticks), np.int64), times
     months, days = times.astype("datetime64[M]"), times.astype("datetime64[D]")

@@ -1,17 +1,17 @@
 """A forecast of the series of any table with a time column, by whatever is best on its own past, with an interval.
 
-Every series is cut by time: the first 70 % of its steps are learnt from, the next 10 % choose the way and measure the interval,
-the last 20 % judge both. Each channel counts in deviations of its own first part, so that series of other sizes learn together.
+Every series is cut by time (`table_series`). Each channel counts in deviations of its own first part, so that series of other
+sizes learn together.
 The ways are those that a forecast is held against elsewhere (`simple_forecasts`), and on demand an encoder whose head begins as
 the ridge regression and learns what that misses. The interval is what the chosen way missed in the second part, step by step of
-the horizon and channel by channel (split conformal prediction, `conformal`).
+the horizon and channel by channel, over all series together (split conformal prediction, `conformal`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,35 +35,16 @@ from ple_model.sequences.simple_forecasts import (
     last_value,
     of_module,
 )
-from ple_model.sequences.windows import SplitWindows, TimeSplit, Windows, split_windows
+from ple_model.sequences.table_series import CHOOSE, LEARN, ForecastPlan, TableSeries, cut_table, season_of
+from ple_model.sequences.windows import SplitWindows, Windows
 
-LEARN, CHOOSE = 0.7, 0.1
-"""Shares of a series' steps; the rest judges."""
-SEASONS: tuple[tuple[np.timedelta64, int, str], ...] = (
-    (np.timedelta64(1, "h"), 24, "a day"),
-    (np.timedelta64(1, "D"), 7, "a week"),
-    (np.timedelta64(7, "D"), 52, "a year"),
-)
-"""Steps of a season by the length of a step, and what it is called; months have 12."""
 MOST_VALUES = 50_000_000
-"""Numbers of a part's windows, 200 MB: of more every n-th window is used."""
+"""Numbers of a part's windows, 200 MB: of more one window in n is drawn."""
 JUDGED_WINDOWS = 20_000
 """Windows that the interval is measured on, and judged by, at most."""
 EPOCHS, PATCHES = 6, 14
 """Of the encoder, as in the benchmark of forecasts (`ple bench forecast`): it costs minutes."""
 Tell = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class ForecastPlan:
-    """What is asked. `season`: steps of a season; None: by the length of a step, where that has one."""
-
-    horizon: int
-    lookback: int
-    season: int | None = None
-    probability: float = 0.9
-    encoder: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +61,8 @@ class SeriesAhead:
 
 @dataclass(frozen=True)
 class TableForecast:
-    """`errors`: by way those of the last part, in deviations; `covered`: share of its values in the interval."""
+    """`errors`: by way those of the last part, in deviations; `covered`: share of its values in the interval, over all series
+    together; `covered_by`: by series."""
 
     series: tuple[SeriesAhead, ...]
     chosen: str
@@ -89,6 +71,7 @@ class TableForecast:
     """Mean squared errors by which the way was chosen."""
     probability: float
     covered: float
+    covered_by: dict[str, float]
     season: int | None
     windows: dict[str, int]
     notes: tuple[str, ...]
@@ -96,6 +79,13 @@ class TableForecast:
     def to_dict(self) -> dict[str, Any]:
         plain = {k: v for k, v in vars(self).items() if k != "series"}
         return plain | {"errors": {k: asdict(v) for k, v in self.errors.items()}, "series": [s.name for s in self.series]}
+
+    def _by_series(self) -> str:
+        if len(self.covered_by) < 2:
+            return ""
+        low, high = (pick(self.covered_by, key=lambda name: self.covered_by[name]) for pick in (min, max))
+        ends = (f"{self.covered_by[name]:.1%} ({name})" for name in (low, high))
+        return f" over all series together, by series from {' to '.join(ends)}"
 
     def __str__(self) -> str:
         n = self.windows
@@ -109,18 +99,19 @@ class TableForecast:
             judged = f"{'unknown':>8}{'unknown':>8}" if math.isnan(e.mse) else f"{e.mse:>8.3f}{e.mae:>8.3f}"
             lines.append(f"{way:<18}{judged}{self.watched[way]:>16.3f}{mark}")
         said = "not measured" if np.isnan(self.covered) else f"{self.covered:.1%}"
-        lines.append(f"values within the {self.probability:.0%} interval in the last part: {said}")
+        lines.append(f"values within the {self.probability:.0%} interval in the last part: {said}{self._by_series()}")
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
 
 def forecast_table(series: Sequence[PlainSeries], plan: ForecastPlan, tell: Tell = lambda share, what: None) -> TableForecast:
-    """The next `plan.horizon` steps of every series. `UserError` for one that is too short, naming how long it must be."""
+    """The next `plan.horizon` steps of every series; `UserError` as of `cut_table`."""
     if not 0 < plan.probability < 1:
         raise UserError(f"--probability: {plan.probability} is not valid, it must be between 0 and 1")
-    season, notes = _season(series, plan)
     tell(0.0, "cutting")
-    cut = {s.name: _split(s, plan) for s in series}
-    data = _joined(list(cut.values()))
+    table = cut_table(series, plan)
+    season, notes = season_of(table.step, plan)
+    notes += table.notes
+    data = _joined(table.learnt)
     tell(0.1, "fitting")
     if not data.validation.target_seen.any():
         raise UserError(
@@ -128,7 +119,10 @@ def forecast_table(series: Sequence[PlainSeries], plan: ForecastPlan, tell: Tell
             f"which way is best"
         )
     if "ridge" not in (ways := _ways(data, plan, season, tell)):
-        notes.append("the ridge regression is left out: no window of the first part is seen whole (a shorter --lookback helps)")
+        notes.append(
+            "the ridge regression is left out: no window of the first part is seen whole (a shorter --lookback helps where "
+            "gaps lie far apart; weekends do not)"
+        )
     if any(not s.seen.all() for s in series):
         notes.append("steps without a row, or that lack a number, are not read and do not count")
     watched = {name: forecast_error(way, data.validation).mse for name, way in ways.items()}
@@ -140,48 +134,17 @@ def forecast_table(series: Sequence[PlainSeries], plan: ForecastPlan, tell: Tell
         notes.append("no step of the last part is seen: how the ways and the interval hold is not measured")
     elif best != chosen:
         notes.append(f"in the last part {best} would have been better ({errors[best].mse:.3f})")
-    band, covered = _band(ways[chosen], data, plan.probability)
-    if not np.isfinite(band.half).all():
-        least = math.ceil(plan.probability / (1 - plan.probability) - 1e-9)
-        notes.append(f"no interval: it takes {least:,} windows in the choosing part, there are {len(data.validation):,}")
-    ahead = tuple(_ahead(s, cut[s.name], ways[chosen], band, plan) for s in series)
-    if (blind := sum(bool(np.isnan(a.forecast).all()) for a in ahead)) > 0:
+    band = _band(ways[chosen], data, plan.probability)
+    covered, covered_by = _held(ways[chosen], band, table)
+    notes += _of_interval(band, table, plan)
+    ahead = tuple(_ahead(s, table, ways[chosen], band, plan) for s in series)
+    if (blind := sum(bool(np.isnan(a.forecast).all()) for a in ahead if a.name in table.cut)) > 0:
         notes.append(f"{blind} of {len(ahead)} series have no seen step in their last {plan.lookback}: they are left empty")
     tell(1.0, "forecasts")
     windows = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
     return TableForecast(
-        ahead, chosen, errors, watched, plan.probability, covered, season, windows, tuple(notes)
+        ahead, chosen, errors, watched, plan.probability, covered, covered_by, season, windows, tuple(notes)
     )  # fmt: skip
-
-
-def _season(series: Sequence[PlainSeries], plan: ForecastPlan) -> tuple[int | None, list[str]]:
-    """Steps of a season and what to say of it."""
-    if plan.season is not None:
-        if plan.season > plan.lookback:
-            raise UserError(f"--season: {plan.season} steps do not fit into a look-back of {plan.lookback}")
-        return plan.season, []
-    times = next((s.times for s in series if len(s) > 1), None)
-    if times is None:
-        return None, []
-    step = times[1] - times[0]
-    monthly = step >= np.timedelta64(28, "D")
-    found = (12, "a year") if monthly else next(((n, what) for unit, n, what in SEASONS if step == unit), None)
-    if found is None or found[0] > plan.lookback:
-        return None, ["no season was named (--season N) and none follows from the step: last season is left out"]
-    return found[0], [f"a season is taken to be {found[1]}, {found[0]} steps; --season N says otherwise"]
-
-
-def _split(series: PlainSeries, plan: ForecastPlan) -> SplitWindows:
-    n = len(series)
-    train, validation = int(LEARN * n), int(CHOOSE * n)
-    if train < plan.lookback + plan.horizon or validation < plan.horizon:
-        needed = max(math.ceil((plan.lookback + plan.horizon) / LEARN), math.ceil(plan.horizon / CHOOSE))
-        of = f"series '{series.name}'" if series.name else "the series"
-        raise UserError(
-            f"{of} has {n:,} steps; to look back on {plan.lookback} and forecast {plan.horizon} takes {needed:,}: choose a "
-            f"shorter --lookback or --horizon"
-        )
-    return split_windows(series, TimeSplit(train, validation, n - train - validation), plan.lookback, plan.horizon)
 
 
 def _joined(parts: Sequence[SplitWindows]) -> SplitWindows:
@@ -192,10 +155,10 @@ def _joined(parts: Sequence[SplitWindows]) -> SplitWindows:
 
 
 def _thinned(parts: Sequence[Windows]) -> Windows:
-    """One after the other; of more than `MOST_VALUES` numbers every n-th window."""
+    """One after the other; of more than `MOST_VALUES` numbers one window in n."""
     total = sum(w.past.size + w.future.size for w in parts)
     every = max(1, -(-total // MOST_VALUES))
-    few = [w.thinned(every) for w in parts] if every > 1 else list(parts)
+    few = [w.drawn(every, seed) for seed, w in enumerate(parts)] if every > 1 else list(parts)
     if len(few) == 1:
         return few[0]
     names = ("past", "future", "seen", "target_seen")
@@ -230,24 +193,57 @@ def _learnt(data: SplitWindows, plan: ForecastPlan, weights: NDArray[np.float64]
     return of_module(model)
 
 
-def _band(way: Forecast, data: SplitWindows, probability: float) -> tuple[ForecastBand, float]:
-    """From the second part, and the share of the last part's values that it holds; NaN where it has too few windows."""
-    watched, judged = (w.thinned(max(1, -(-len(w) // JUDGED_WINDOWS))) for w in (data.validation, data.test))
+def _band(way: Forecast, data: SplitWindows, probability: float) -> ForecastBand:
+    """From the second part."""
+    watched = data.validation.drawn(-(-len(data.validation) // JUDGED_WINDOWS))
     said = everywhere(way, watched).astype(np.float64)
-    band = fit_band(said, watched.future.astype(np.float64), watched.target_seen, probability=probability)
+    return fit_band(said, watched.future.astype(np.float64), watched.target_seen, probability=probability)
+
+
+def _held(way: Forecast, band: ForecastBand, table: TableSeries) -> tuple[float, dict[str, float]]:
+    """Share of the last part's seen values in the interval, over all series together and by series; NaN and none where there is
+    no interval, or no seen value."""
     if not np.isfinite(band.half).all():
-        return band, math.nan
-    tested = everywhere(way, judged).astype(np.float64)
-    return band, coverage(band, tested, judged.future.astype(np.float64), judged.target_seen)
+        return math.nan, {}
+    every = -(-sum(len(cut.test) for cut in table.learnt) // JUDGED_WINDOWS)
+    shares, weights = {}, []
+    for name, cut in zip(table.moving, table.learnt, strict=True):
+        judged = cut.test.drawn(every)
+        if (seen := int(judged.target_seen.sum())) == 0:
+            continue
+        said = everywhere(way, judged).astype(np.float64)
+        shares[name] = coverage(band, said, judged.future.astype(np.float64), judged.target_seen)
+        weights.append(seen)
+    return (float(np.average(list(shares.values()), weights=weights)) if shares else math.nan), shares
 
 
-def _ahead(series: PlainSeries, cut: SplitWindows, way: Forecast, band: ForecastBand, plan: ForecastPlan) -> SeriesAhead:
-    seen = series.seen[-plan.lookback :][None]
+def _of_interval(band: ForecastBand, table: TableSeries, plan: ForecastPlan) -> list[str]:
+    """What keeps the interval from being one."""
+    least = math.ceil(plan.probability / (1 - plan.probability) - 1e-9)
+    if not np.isfinite(band.half).all():
+        return [
+            f"no interval: it takes {least:,} seen values of every step ahead in the choosing part, of one there are {band.n:,}"
+        ]
+    apart = sum((len(cut.validation) + plan.horizon - 1) // plan.horizon for cut in table.learnt)
+    if apart < least:
+        return [
+            f"the interval rests on few windows: {apart:,} that do not overlap, {plan.probability:.0%} takes {least:,}; it "
+            f"may be far too narrow"
+        ]
+    return []
+
+
+def _ahead(series: PlainSeries, table: TableSeries, way: Forecast, band: ForecastBand, plan: ForecastPlan) -> SeriesAhead:
+    times = series.after(plan.horizon, table.step)
+    cut, seen = table.cut.get(series.name), series.seen[-plan.lookback :][None]
+    if cut is None or not seen.any():
+        empty = np.full((plan.horizon, len(series.channels)), np.nan)
+        return SeriesAhead(series.name, times, series.channels, empty, empty, empty)
     known = np.where(seen[0][:, None], (series.values[-plan.lookback :] - cut.mean) / cut.std, 0.0)
     said = way(known[None].astype(np.float32), seen).astype(np.float64)
-    if not seen.any():
-        said = np.full_like(said, np.nan)
+    if series.name not in table.moving:
+        band = replace(band, half=np.full_like(band.half, np.inf))
     units: Mapping[str, NDArray[np.float64]] = {
         name: x[0] * cut.std + cut.mean for name, x in zip(("forecast", "low", "high"), (said, *band.around(said)), strict=True)
     }
-    return SeriesAhead(series.name, series.after(plan.horizon), series.channels, **units)
+    return SeriesAhead(series.name, times, series.channels, **units)

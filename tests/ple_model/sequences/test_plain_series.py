@@ -130,3 +130,29 @@ def test_windows_are_every_stretch_and_a_part_looks_back(tmp_path: Path) -> None
         split_windows(series, TimeSplit(15, 8, 8), 4, 2)
     with pytest.raises(UserError, match="the validation part has no window"):
         split_windows(series, TimeSplit(15, 1, 8), 4, 2)
+
+
+def test_an_offset_or_a_zone_is_read_as_utc_in_text_and_parquet(tmp_path: Path) -> None:
+    text, zoned = tmp_path / "t.csv", tmp_path / "t.parquet"
+    hours = [np.datetime64("2024-10-26T20:00") + np.timedelta64(k, "h") for k in range(12)]
+    berlin = [(h + np.timedelta64(2 if k < 5 else 1, "h"), "+02:00" if k < 5 else "+01:00") for k, h in enumerate(hours)]
+    text.write_text("when,x\n" + "".join(f"{h}:00{offset},{k}\n" for k, (h, offset) in enumerate(berlin)))
+    utc = pa.array([h.astype("datetime64[us]").item() for h in hours], pa.timestamp("us", tz="UTC"))
+    pq.write_table(pa.table({"when": utc.cast(pa.timestamp("us", tz="Europe/Berlin")), "x": list(range(12))}), zoned)
+    for file in (text, zoned):
+        (found,) = read_series(file)
+        assert found.utc
+        np.testing.assert_array_equal(found.times, np.array(hours, "datetime64[us]"))
+    text.write_text("when,x\n" + "".join(f"{h},{k}\n" for k, (h, _) in enumerate(berlin)))
+    with pytest.raises(UserError, match=r"have the same time.*write them with their offset"):
+        read_series(text)
+    text.write_text("when,x\n2024-01-01T00:00:00Z,1\n2024-01-01T01:00:00,2\n")
+    with pytest.raises(UserError, match="some times of column 'when' have an offset and some have none"):
+        read_series(text)
+
+
+def test_a_month_is_its_first_day(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("month,x\n" + "".join(f"{2020 + k // 12}-{1 + k % 12:02d},{k}\n" for k in range(30)))
+    (found,) = read_series(file)
+    assert (str(found.times[13])[:10], str(found.step), found.utc) == ("2021-02-01", "1 months", False)
