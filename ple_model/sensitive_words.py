@@ -3,7 +3,8 @@
 The Personal Information Protection Act of Korea, art. 23, and its decree, art. 18, name belief, union and party, political
 opinion, health, sexual life, genes, criminal record, biometrics and origin (from secondary sources). Of the package's columns
 only those of health are such: purchases in that category, and insurance claims, many of which follow an illness. Sums over all
-necessities hold health too, but tell nothing of it.
+necessities hold health too, but tell nothing of it. Insurance claims under health and nationality under origin are this
+product's own reading, not the decree's words; what the law asks for of any of them is for a bank's counsel to say.
 """
 
 from __future__ import annotations

@@ -40,13 +40,14 @@ from analysis.results.explanation_parts import (  # fmt: skip
     Counterfactual,
     Fallback,
     FeatureContribution,
+    Kind,
     Offer,
     Similar,
     TaskPrediction,
     TransferStep,
 )
 from analysis.results.labels import load_labels
-from analysis.wording import module_title, quantity, title
+from analysis.wording import given_title, module_title, quantity, title
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
@@ -109,18 +110,19 @@ class Assembly:
         every = self._columns(path, kept, inputs.features)
         sources = by_source(model.context.schema, every)
         told_of = replace(found, values=kept)
-        teller = Teller(e, self.data, self.batch, path, told_of, task, self.target, barred.columns, barred.fields)
+        sensitive = sensitive_columns(model.context.schema, self.sensitive)
+        marked = np.array([c.name in sensitive for c in model.context.schema.columns])
+        teller = Teller(e, self.data, self.batch, path, told_of, task, self.target, barred.columns, barred.fields, marked)
         target_name = class_name(names, self.target) if self.target is not None else ""
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
-        sensitive = sensitive_columns(model.context.schema, self.sensitive)
         means = Means(
-            teller, teller.alike, teller.middle, teller.cell, teller.sayable, lambda name: name in sensitive, teller.rests,
+            teller, teller.alike, teller.middle, teller.cell, teller.sayable, sensitive.get, teller.rests,
             lambda topic: topic not in UNNAMED_TOPICS,
         )  # fmt: skip
         told_by = partial(reasons, sources, groups, subject, means=means)
-        facts = fact_sums(sources, groups, teller.alike, teller.sayable)
+        facts = fact_sums(sources, groups, teller.alike, teller.sayable, means.named)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
         expert_names, experts = e.of_experts(encoded, score)
@@ -149,14 +151,14 @@ class Assembly:
             against=told_by(-sign, AGAINST),
             compared=("", "") if teller.similar is None else teller.similar.who(),
             groups=_ranked(shown, _group_title, lambda g: GROUP if g == GROUP else "field" if g in path.fields else "part"),
-            features=tuple(replace(f, value=np.nan) if teller.cell(f.name) == "nothing" else f for f in every[:30]),
+            features=tuple(_listed(f, teller, sensitive) for f in every[:30]),
             experts=self._experts(expert_names, experts.values),
             experts_typical=experts.baseline,
             concepts=self._concepts(encoded, experts.gradients[0], experts.values[0]),
             transfer=self._transfer(output, score),
             similar=self._similar(encoded, score, names),
             faithfulness=self._faithfulness(path, score, found, whole, tested),
-            counterfactual=self._counterfactual(path, score, found.gradients, teller.columns, names, barred.columns),
+            counterfactual=self._counterfactual(path, score, found.gradients, teller.columns, names, barred.columns, sensitive),
             absent=_absent(path.absent, model.context.own is not None),
             lacking=lacking(path.absent, e.peers, model.context.own is not None),
             audit=self._audit(found.nodes, experts.nodes) | {"customer_row": row_digest(inputs)},
@@ -164,6 +166,7 @@ class Assembly:
             told=facts.told,
             counts=facts.counts,
             subjects=facts.subjects,
+            unnamed=facts.unnamed,
             barred=held,
             fallback=self._fallback(output),
         )
@@ -339,15 +342,17 @@ class Assembly:
 
     def _counterfactual(
         self, path: InputPath, score: Score, gradients: Sequence[Any], columns: Columns, names: Sequence[str],
-        barred: NDArray[np.bool_],
+        barred: NDArray[np.bool_], sensitive: Mapping[str, Kind],
     ) -> Counterfactual | None:  # fmt: skip
-        if self.task in UNCHANGEABLE or self.explainer.model.tasks[self.task].kind == "regression":
+        spec = self.explainer.model.tasks[self.task]
+        fixed = self.task in UNCHANGEABLE and not given_title(self.task, spec.title)
+        if fixed or spec.kind == "regression":
             return None  # what somebody is, or a number without a line at which it would turn
         gradient = gradients[path.fields.index("features")][0].double().numpy()
-        choices = list(names) if self.explainer.model.tasks[self.task].kind in ("multiclass", "contrastive") else []
+        choices = list(names) if spec.kind in ("multiclass", "contrastive") else []
         return counterfactual(
             self.explainer, path, score, gradient, columns, self.data.normalizer(), choices, self.batch.customer_id[0], barred,
-            self.explainer.run.config.explanations.held,
+            self.explainer.run.config.explanations.held, sensitive,
         )  # fmt: skip
 
     def _audit(self, nodes: int, expert_nodes: int) -> dict[str, Any]:
@@ -369,8 +374,14 @@ class Assembly:
             "reference_rows": e.reference.rows,
             "seed": self.seed,
             "barred": list(self.barred),
+            "sensitive": list(self.sensitive),
             "version": release,
         }
+
+
+def _listed(f: FeatureContribution, teller: Teller, sensitive: Mapping[str, Kind]) -> FeatureContribution:
+    """A column for the list of single ones: without a value where it has nothing to say, with its mark."""
+    return replace(f, value=np.nan if teller.cell(f.name) == "nothing" else f.value, sensitive=sensitive.get(f.name))
 
 
 def _group_title(group: str) -> str:

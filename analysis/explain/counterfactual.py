@@ -11,7 +11,7 @@ twentieth of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from analysis.explain.origin.alike import fact_of
 from analysis.explain.origin.fitted import clusters_of
 from analysis.explain.origin.told import Columns
 from analysis.explain.sayable import ABSTRACT
-from analysis.results.explanation_parts import Counterfactual, FeatureChange
+from analysis.results.explanation_parts import Counterfactual, FeatureChange, Kind
 from analysis.wording import plain_quantity
 from ple_model.presence import part_key
 
@@ -54,14 +54,17 @@ Array = NDArray[np.float64]
 def counterfactual(
     explainer: Explainer, path: Path, score: Score, gradient: Array, columns: Columns, normalizer: Normalizer,
     names: list[str], customer: str, barred: NDArray[np.bool_], held: Sequence[str] = (),
+    sensitive: Mapping[str, Kind] | None = None,
 ) -> Counterfactual | None:  # fmt: skip
     """None where the sample has nobody with another result.
 
     `gradient` [columns]: mean gradient of the score on the way to the customer; `columns`: the customer's in real units. The
     result is the most probable class; for binary and regression tasks, the side of the population's mean prediction. `flips`
-    False and no changes: no plausible change of at most `FACTS` facts was found.
+    False and no changes: no plausible change of at most `FACTS` facts was found. `sensitive`: columns that are marked.
     """
-    return _Search(explainer, path, score, gradient, columns, normalizer, names, customer, barred, held).found()
+    return _Search(
+        explainer, path, score, gradient, columns, normalizer, names, customer, barred, held, sensitive or {}
+    ).found()  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class _Turn:
 class _Search:
     def __init__(
         self, explainer: Explainer, path: Path, score: Score, gradient: Array, columns: Columns, normalizer: Normalizer,
-        names: list[str], customer: str, barred: NDArray[np.bool_], held: Sequence[str],
+        names: list[str], customer: str, barred: NDArray[np.bool_], held: Sequence[str], sensitive: Mapping[str, Kind],
     ) -> None:  # fmt: skip
         self.e, self.path, self.score, self.gradient, self.columns = explainer, path, score, gradient, columns
         self.normalizer, self.names, self.customer = normalizer, names, customer
@@ -90,7 +93,9 @@ class _Search:
         has = np.zeros(len(self.own), dtype=bool)
         for part, where in path.customer.parts.items():
             has[where] = part_key(part) not in path.absent
-        self.facts = LinkedFacts.grouped(self.schema, self.peers, held_columns(self.schema, barred, held) | ~has)
+        self.sensitive = sensitive
+        stays = held_columns(self.schema, barred, held, sensitive) | ~has
+        self.facts = LinkedFacts.grouped(self.schema, self.peers, stays)
         self.tried = 0
         clusters = None if self.schema.own else clusters_of(explainer)
         self.rechecked = Rechecked.of(clusters, customer, path.customer)
@@ -251,4 +256,5 @@ class _Search:
     def _change(self, i: int, after: Array, along: tuple[tuple[str, float], ...]) -> FeatureChange:
         c = self.schema.columns[i]
         own = float(self.columns.own[i])
-        return FeatureChange(c.name, own, float(after[i]), c.unit, c.sentence_en, c.sentence_ko, along)
+        mark = self.sensitive.get(c.name)
+        return FeatureChange(c.name, own, float(after[i]), c.unit, c.sentence_en, c.sentence_ko, along, sensitive=mark)

@@ -2,7 +2,8 @@
 a history too short to tell.
 
 Dataset and model keep what is there by customer (`ple_model.presence`). Where some customers of the sample have a part, the
-bank records it, and a customer without it had nothing of the kind in the window.
+bank records it, and a customer without it had nothing of the kind in the window. Where none has it, that is said of the sample
+and of no more: what one customer in ten thousand has may be in no sample.
 """
 
 from __future__ import annotations
@@ -30,15 +31,18 @@ TITLED = {"shape": "tda_features", "cluster": "cluster_probs"}
 
 def lacking(absent: Sequence[str], peers: Population, own: bool) -> Lacking:
     """Of the names of absent inputs each once, by why it is missing. `own`: of a table of one's own a cell is empty, and nobody
-    says why."""
-    found: dict[str, list[str]] = {"none": [], "short": [], "unrecorded": []}
+    says why; such a table has columns alone."""
+    found: dict[str, list[str]] = {"none": [], "short": [], "unrecorded": [], "empty": []}
     for name in absent:
+        if own and not is_part(name):
+            continue
         plain = plain_name(name)
         topic = topic_of(plain)
         topic = SAME.get(topic, topic)
         recorded = plain not in peers.parts or bool(peers.parts[plain].any())
         known = is_part(name) or topic in SAME.values()
-        why = "unrecorded" if own or not recorded else "short" if topic in HISTORIES or not known else "none"
+        there = "empty" if own else "short" if topic in HISTORIES or not known else "none"
+        why = there if recorded else "unrecorded"
         if (named := TITLED.get(topic, topic)) not in found[why]:
             found[why].append(named)
-    return Lacking(*(tuple(found[k]) for k in ("none", "short", "unrecorded")))
+    return Lacking(*(tuple(found[k]) for k in ("none", "short", "unrecorded", "empty")))

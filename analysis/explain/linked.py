@@ -9,7 +9,7 @@ from the changed ones, by the run's own mixture; what rests on days, visits and 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from ple_model.data.build.folds import fold_of
 from ple_model.data.derived.gmm import BEHAVIOUR, behaviour
 from ple_model.errors import UserError, did_you_mean
 from ple_model.schema import PART_SLICES, FeatureColumn, FeatureSchema
+from ple_model.sensitive_words import SENSITIVE_KINDS
 
 IMMUTABLE_PARTS = ("tda_short", "tda_long", "phase_transition", "gmm", "mamba_temporal", "hmm_summary", "lnn", "bandit")
 """Computed from the rest, or by another model: no lever."""
@@ -38,7 +39,8 @@ HELD_KINDS = {
     "health": re.compile(r"(^|_)health(_|$)"),
 }
 """What `explanations.held` may name beside columns and groups, by the names of the package's columns: what the bank decides (a
-limit and what is measured by it, what was shown to the customer), and health."""
+limit and what is measured by it, what was shown to the customer), and health. Of a table of one's own only health is known by
+its words."""
 KEY = "explanations.held"
 PURCHASES = ("spending", "merchants", "times")
 """Subjects whose columns are all counted over the same purchases."""
@@ -114,10 +116,13 @@ def source_of(column: FeatureColumn) -> tuple[str, str]:
     return "source", subject
 
 
-def held_columns(schema: FeatureSchema, barred: NDArray[np.bool_], held: Sequence[str] = ()) -> NDArray[np.bool_]:
-    """[columns] that stay: what nobody can change, what may not be a reason, and what the configuration holds. `UserError`
+def held_columns(
+    schema: FeatureSchema, barred: NDArray[np.bool_], held: Sequence[str] = (), sensitive: Collection[str] = ()
+) -> NDArray[np.bool_]:
+    """[columns] that stay: what nobody can change, what may not be a reason, what the configuration holds, and of a table of
+    one's own what may be `sensitive`: nobody is told that another belief or diagnosis would change the answer. `UserError`
     with the nearest name for one that is no column, group or kind."""
-    fixed = np.array([not changeable(schema, c.index) for c in schema.columns])
+    fixed = np.array([not changeable(schema, c.index) or (schema.own and c.name in sensitive) for c in schema.columns])
     for name in held:
         fixed |= _named(schema, name)
     return fixed | barred
@@ -125,8 +130,11 @@ def held_columns(schema: FeatureSchema, barred: NDArray[np.bool_], held: Sequenc
 
 def _named(schema: FeatureSchema, name: str) -> NDArray[np.bool_]:
     kind = HELD_KINDS.get(name)
+    if kind is not None and schema.own:
+        words = SENSITIVE_KINDS.get(name)
+        return np.array([words is not None and words.called(c.how.removeprefix("column: ")) for c in schema.columns])
     if kind is not None:
-        return np.array([not schema.own and kind.search(c.name) is not None for c in schema.columns])
+        return np.array([kind.search(c.name) is not None for c in schema.columns])
     found = np.array([name in (c.name, c.part, c.group, c.how.removeprefix("column: ")) for c in schema.columns])
     if not found.any():
         known = (*HELD_KINDS, *schema.parts, *schema.index)

@@ -17,7 +17,7 @@ from analysis.explain.sayable import RESTS_ON
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import catalogue, phrase
 from analysis.naming import said_name
-from analysis.results.explanation_parts import FeatureContribution, Reason
+from analysis.results.explanation_parts import FeatureContribution, Kind, Reason, mark_said
 from analysis.wording import OPAQUE, is_field, quantity, task_title
 from ple_model.numerals import LANGUAGES, Language, number
 from ple_model.schema import FeatureSchema
@@ -34,7 +34,9 @@ Alike = Callable[[str], Iterable[str]]
 Middle = Callable[[str], float | None]
 """The median of similar customers in a column; None where it is nothing to compare with."""
 Says = Callable[[str], bool]
-"""Of a column: whether a person can say it; whether it may be sensitive."""
+"""Of a column: whether a person can say it."""
+KindOf = Callable[[str], Kind | None]
+"""What kind of sensitive fact a column may be; None where it is none."""
 Rests = Callable[[str], OriginSentence | None]
 """What an estimate rests on; None where that is not known of the customer."""
 
@@ -71,7 +73,7 @@ class Means:
     middle: Middle = nobody
     cell: CellOf = as_read
     sayable: Says = always
-    sensitive: Says = lambda name: False
+    sensitive: KindOf = nobody
     rests: Rests = by_name
     named: Says = always
 
@@ -220,7 +222,7 @@ def of_feature(f: FeatureContribution, subject: Subject, middle: Middle = nobody
 
 def _told(told: OriginSentence, sources: tuple[str, ...], contribution: float, subject: Subject, m: Means) -> Reason:
     found = _reason((told.en, told.ko), sources, contribution, subject, told.through)
-    return _marked(found, any(map(m.sensitive, told.spoken)))
+    return _marked(found, next((k for k in map(m.sensitive, told.spoken) if k is not None), None))
 
 
 def _reason(
@@ -235,11 +237,11 @@ def _reason(
     return Reason(en, ko, sources, contribution, through, facts=facts)
 
 
-def _marked(reason: Reason, sensitive: bool) -> Reason:
-    """With the mark of what may not be told to the customer without consent."""
-    if not sensitive:
+def _marked(reason: Reason, kind: Kind | None) -> Reason:
+    """With the mark of what may be sensitive."""
+    if kind is None:
         return reason
-    marks = tuple(phrase("reason.sensitive", x) for x in LANGUAGES)
+    marks = tuple(mark_said(kind, x) for x in LANGUAGES)
     facts = tuple(f"{fact.rstrip('.')}. {mark}" for fact, mark in zip(reason.facts, marks, strict=True))
     return replace(
         reason, en=f"{reason.en} {marks[0]}", ko=f"{reason.ko} {marks[1]}", facts=(facts[0], facts[1]), sensitive=True

@@ -9,7 +9,7 @@ from analysis.html_page import asset, html_page
 from analysis.i18n import section
 from analysis.naming import said_name
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import Contribution
+from analysis.results.explanation_parts import Contribution, mark_said
 from analysis.wording import given_title, quantity, statement, task_title, title
 from ple_model.numerals import Language
 from ple_model.presence import plain_name
@@ -115,7 +115,7 @@ def _features(found: Explanation, language: Language, w: dict[str, str]) -> str:
     head = f"<tr><th></th><th>{_e(w['value'])}</th><th>{_e(w['usual'])}</th><th>{_e(w['effect'])}</th></tr>"
     rows = "".join(
         f"<tr><td>{_e(statement(f.sentence_ko if language == 'ko' else f.sentence_en, language))}"
-        f"<br><small>{_e(f.name)}</small></td>"
+        f"<br><small>{_e(' · '.join(filter(None, (f.name, mark_said(f.sensitive, language, short=True)))))}</small></td>"
         f"<td class=n>{_e(f.shown(language))}</td>"
         f"<td class=n>{_e(quantity(f.typical, f.unit, language))}</td>"
         f"<td class=n>{_signed(found, f.contribution, language)}</td></tr>"

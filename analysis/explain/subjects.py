@@ -59,18 +59,25 @@ class FactSums:
     """(facts that raised, facts that lowered)"""
     subjects: tuple[SubjectWeight, ...]
     """Greatest first; they add up to `told` and `size`."""
+    unnamed: tuple[int, float] = (0, 0.0)
+    """(how many of them nobody can say in plain words, what the strongest of those did)"""
 
 
 def fact_sums(
-    features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike, sayable: Says = always
-) -> FactSums:
+    features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike, sayable: Says = always,
+    named: Says = always,
+) -> FactSums:  # fmt: skip
     """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it; what has no
-    plain name (`sayable`) under one of its own."""
-    values = [
-        (subject_of(x.part, x.name) if sayable(x.name) or x.name in RESTS_ON else UNNAMED, value)
-        for x, _, value in merged(features, alike, sayable=sayable)
-    ]
-    values += [(subject_of(members[0]), value) for members, value in topics(groups).values()]
+    plain name (`sayable` of a column, `named` of an input) under one of its own."""
+    values: list[tuple[str, float]] = []
+    unnamed: list[float] = []
+    for x, _, value in merged(features, alike, sayable=sayable):
+        plain = sayable(x.name) or x.name in RESTS_ON
+        values.append((subject_of(x.part, x.name) if plain else UNNAMED, value))
+        unnamed += [] if plain or not value else [value]
+    for topic, (members, value) in topics(groups).items():
+        values.append((subject_of(members[0]), value))
+        unnamed += [] if named(topic) or not value else [value]
     found: dict[str, list[float]] = {}
     for subject, value in values:
         found.setdefault(subject, []).append(value)
@@ -82,7 +89,10 @@ def fact_sums(
     told.sort(key=lambda s: -s.size)
     every = [v for _, v in values]
     counts = sum(v > 0 for v in every), sum(v < 0 for v in every)
-    return FactSums(float(sum(every)), float(sum(map(abs, every))), counts, tuple(told))
+    strongest = max(unnamed, key=abs, default=0.0)
+    return FactSums(
+        float(sum(every)), float(sum(map(abs, every))), counts, tuple(told), (len(unnamed), float(strongest))
+    )  # fmt: skip
 
 
 def subject_of(group: str, column: str = "") -> str:

@@ -27,10 +27,12 @@ from analysis.results.explanation_parts import (
     SubjectWeight,
     TaskPrediction,
     TransferStep,
+    mark_said,
 )
 from analysis.wording import given_title, quantity, task_title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent, share
+from ple_model.sensitive_words import SENSITIVE_KINDS
 
 ScoreUnit = Literal["probability", "value"]
 
@@ -109,6 +111,8 @@ class Explanation:
     """How many of those facts raised the prediction, and how many lowered it."""
     subjects: tuple[SubjectWeight, ...] = field(default=(), kw_only=True)
     """The same facts by subject, greatest first: they add up to `told` and `size`."""
+    unnamed: tuple[int, float] = field(default=(0, 0.0), kw_only=True)
+    """How many of those facts are statistics without a plain name, and what the strongest of them did: no reason tells it."""
     barred: Barred | None = field(default=None, kw_only=True)
     """None where the model reads nothing that is barred."""
     lacking: Lacking = field(default=Lacking(), kw_only=True)
@@ -179,7 +183,7 @@ class Explanation:
     def unchanged_said(self, language: Language) -> str:
         """Why no change is looked for: an age is nothing to change, and a number has no line at which it would turn. Empty
         where one is."""
-        if self.task in UNCHANGEABLE:
+        if self.task in UNCHANGEABLE and not given_title(self.task, self.title):
             return phrase("counterfactual.fixed", language)
         return phrase("counterfactual.no_line", language) if self.score_unit == "value" else ""
 
@@ -242,6 +246,12 @@ class Explanation:
         title = given_title(self.task, self.title) or task_title(self.task, language) or self.title
         return phrase("faithfulness.unskilled", language, title=title)
 
+    def answer_mark(self, language: Language) -> str:
+        """That the answer itself may be sensitive, by what the class or the label is called; empty where it is not."""
+        names = (self.target_name, given_title(self.task, self.title))
+        kinds = [SENSITIVE_KINDS[n] for n in self.audit.get("sensitive") or () if n in SENSITIVE_KINDS]
+        return mark_said(next((k.title for k in kinds if any(map(k.called, names))), None), language)
+
     @property
     def difference(self) -> float:
         return self.prediction - self.typical
@@ -281,7 +291,8 @@ class Explanation:
         warning = self.meaningless(language)
         typical = f"{words['typical']} {self.shown(self.typical, language)}"
         lines = [said] if (said := self.person_said(language)) else []
-        lines += [self.headline(language), typical if warning else f"{typical}; {verdict}"]
+        lines += [self.headline(language), *filter(None, [self.answer_mark(language)])]
+        lines.append(typical if warning else f"{typical}; {verdict}")
         if self.statistic:
             lines.append(words[self.statistic])
         if self.dormant:

@@ -11,7 +11,17 @@ from analysis.naming import said_name
 from analysis.wording import module_title, plain_quantity, quantity, statement, title
 from ple_model.numerals import Language, percent
 
+Kind = tuple[str, str]
+"""What kind of sensitive fact something may be, in English and Korean; both empty where it was named without one."""
 Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
+
+
+def mark_said(kind: Kind | None, language: Language, *, short: bool = False) -> str:
+    """That a fact may be sensitive, as a sentence, or `short` for the cell of a table; empty where it is not."""
+    if kind is None:
+        return ""
+    key = f"reason.sensitive{'_short' if short else ''}{'_kind' if any(kind) else ''}"
+    return phrase(key, language, kind=kind[language == "ko"])
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,14 @@ class FeatureContribution:
     contribution: float
     sentence_en: str
     sentence_ko: str
+    sensitive: Kind | None = field(default=None, kw_only=True)
+    """What it may be, where it may be sensitive."""
+
+    def told(self, language: Language) -> str:
+        """The column's sentence, with its mark where it may be sensitive."""
+        sentence = self.sentence_ko if language == "ko" else self.sentence_en
+        mark = mark_said(self.sensitive, language, short=True)
+        return f"{sentence} ({mark})" if mark else sentence
 
     def shown(self, language: Language) -> str:
         """The customer's value with its unit; a dash where there is none."""
@@ -122,7 +140,7 @@ class Reason:
     facts: tuple[str, str] = field(default=("", ""), kw_only=True)
     """The fact alone, in English and Korean, for where the effect stands beside it."""
     sensitive: bool = field(default=False, kw_only=True)
-    """It may be sensitive: the sentence says that the customer is not told it without consent."""
+    """It may be sensitive: the sentence says so, and asks for a check."""
 
     def fact(self, language: Language) -> str:
         """What is so of the customer, without what it does to the prediction."""
@@ -230,11 +248,13 @@ class Lacking:
     short: tuple[str, ...] = ()
     """It is worked out of what a customer did, which was too little."""
     unrecorded: tuple[str, ...] = ()
-    """The data holds nothing of it, of any customer."""
+    """No customer of the sample has it."""
+    empty: tuple[str, ...] = ()
+    """A cell of a table of one's own that holds nothing for this customer, though it does for others."""
 
     def said(self, language: Language) -> str:
         """`None on record: credit, insurance. Too little activity to tell: ...`; empty where nothing is missing."""
-        kinds = (("none", self.none), ("short", self.short), ("unrecorded", self.unrecorded))
+        kinds = (("none", self.none), ("short", self.short), ("unrecorded", self.unrecorded), ("empty", self.empty))
         return " ".join(
             phrase(f"lacking.{kind}", language, names=", ".join(title(n, language) for n in names))
             for kind, names in kinds
@@ -266,13 +286,17 @@ class FeatureChange:
     sentence_ko: str
     along: tuple[tuple[str, float], ...] = ()
     """Columns that say the same fact, with what they hold then: its other windows, its copy in its own scale."""
+    sensitive: Kind | None = field(default=None, kw_only=True)
+    """What it may be, where it may be sensitive."""
 
     def named(self, language: Language) -> str:
         """`Contacts in person (shop or branch) in the last 90 days`: without its scale; values follow in units."""
         name = statement(self.sentence_ko if language == "ko" else self.sentence_en, language)
         scale = phrase("origin.own_scale", language)
         name = name.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
-        return name.removesuffix(phrase("origin.never_mark", language)).removesuffix(phrase("origin.from_to", language))
+        name = name.removesuffix(phrase("origin.never_mark", language)).removesuffix(phrase("origin.from_to", language))
+        mark = mark_said(self.sensitive, language, short=True)
+        return f"{name} ({mark})" if mark else name
 
     def said(self, language: Language) -> str:
         """`contacts in person (shop or branch) in the last 90 days: 11 instead of 0`"""

@@ -53,13 +53,19 @@ class Period:
 
 def report_title(found: Explanation, language: Language) -> str:
     """A recommendation is called so, anything else an estimate."""
-    return phrase("review.title_recommendation" if found.task in RECOMMENDED else "review.title_estimate", language)
+    known = found.task in RECOMMENDED and not own_title(found)
+    return phrase("review.title_recommendation" if known else "review.title_estimate", language)
+
+
+def own_title(found: Explanation) -> str:
+    """The title of a label of somebody's own, whose number means what they say and not what the task of the package means;
+    else empty."""
+    return given_title(found.task, found.title)
 
 
 def asked_title(found: Explanation, language: Language) -> str:
     """What was asked for, by a label's own title or in the words of reports."""
-    own = given_title(found.task, found.title)
-    return own or catalogue(language).get(f"asked.{found.task}") or task_title(found.task, language) or found.title
+    return own_title(found) or catalogue(language).get(f"asked.{found.task}") or task_title(found.task, language) or found.title
 
 
 def label_said(name: str, found: Explanation, language: Language) -> str:
@@ -76,9 +82,10 @@ def label_said(name: str, found: Explanation, language: Language) -> str:
 def answer(found: Explanation, period: Period | None, language: Language) -> str:
     """The one line that says it all: `Recommended offer: time deposit – 16.0%`."""
     name, value = asked_title(found, language), value_said(found, found.prediction, language)
-    if found.task == "engagement" and period is not None:
+    own = own_title(found)
+    if found.task == "engagement" and period is not None and not own:
         value = phrase("review.of_days", language, value=value, days=period.days)
-    if found.task == "spending_bucket":
+    if found.task == "spending_bucket" and not own:
         value = phrase("review.rank", language, place=f"{min(max(round(found.prediction), 1), 100)}")
     if not found.target_name:
         return f"{name} – {value}"
@@ -106,7 +113,7 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
         of = 100 if found.prediction >= RARE or found.prediction == 0 else 1000
         n = people(found.prediction, of)
         label = label_said(found.target_name, found, language) if found.target_name else ""
-        key = f"meaning.{found.task}" if not given_title(found.task, found.title) else ""
+        key = f"meaning.{found.task}" if not own_title(found) else ""
         key = key if key in known else "meaning.class" if label else "meaning.yes"
         said = phrase(
             key, language, n=f"{n:,}", of=f"{of:,}", rest=f"{of - n:,}", label=label, when=when,
@@ -115,7 +122,7 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
         own = next((p for p in found.predictions if p.task == found.task), None)
         checked = "calibrated" if own is not None and own.calibrated else "uncalibrated"
         return f"{said} {phrase(f'review.{checked}', language)}"
-    key = f"meaning.{found.task}" if f"meaning.{found.task}" in known else "meaning.value"
+    key = f"meaning.{found.task}" if f"meaning.{found.task}" in known and not own_title(found) else "meaning.value"
     place = min(max(round(found.prediction), 1), 100)
     value = value_said(found, found.prediction, language)
     said = phrase(

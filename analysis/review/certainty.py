@@ -9,17 +9,19 @@ from analysis.results.review import ReviewBlock
 from ple_model.numerals import Language, share, statistic
 
 QUARTERS = 4
-"""Skill, and a place among customers, are said in words by the quarter of the scale from 0 to 1 that they lie in."""
+"""Skill, and a place among customers, are said in words by the quarter of the scale from 0 to 1 that they lie in: a convention,
+as the report says. Where a person must decide there are no such words: none of them may read as praise."""
 
 
 def limits_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     """The rows, the one that asks for a person first."""
     rows = [(w["person"], _person(found, language, w)), (w["skill"], _skill(found, w))]
-    own = own_prediction(found)
+    own, ground = own_prediction(found), found.person_because
     if own is not None and own.rank is not None:
-        key = "certainty_marked" if found.person_because == "uncertain" else f"certainty_{_quarter(own.rank)}"
+        key = "certainty_marked" if ground == "uncertain" else "certainty_void" if ground else f"certainty_{_quarter(own.rank)}"
         rows.append((w["certainty"], w[key].format(n=f"{100 * own.rank:.0f}")))
-    rows += [(w["trust"], found.checks_said(language)), (w["remember"], w["no_causes"])]
+    remember = w["no_causes"] if ground else f"{w['no_causes']} {w['quarters']}"
+    rows += [(w["trust"], found.checks_said(language)), (w["remember"], remember)]
     return ReviewBlock(w["limits"], "facts", tuple(rows), key="limits")
 
 
@@ -60,6 +62,8 @@ def _skill(found: Explanation, w: dict[str, str]) -> str:
         return w["skill_open"].format(**said)
     if not s.has_skill:
         return w["skill_no"].format(**said)
+    if found.person_because:  # how well it does with others is no praise of this answer
+        return w["skill_others"].format(**said)
     return w["skill_yes"].format(word=w[f"skill_{_quarter(s.value)}"], **said)
 
 

@@ -12,8 +12,19 @@ from analysis.explain.origin.told import sentence_said
 from analysis.i18n import section
 from analysis.particles import with_particles
 from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import FeatureChange, mark_said
 from analysis.results.review import ReviewBlock, ReviewReport, RunFacts
-from analysis.review.answer import Period, against, answer, label_said, made_at, meaning, period_said, report_title
+from analysis.review.answer import (  # fmt: skip
+    Period,
+    against,
+    answer,
+    label_said,
+    made_at,
+    meaning,
+    own_title,
+    period_said,
+    report_title,
+)
 from analysis.review.barred_facts import barred_names
 from analysis.review.certainty import limits_block, raw_rows
 from analysis.review.checklist import checklist
@@ -49,7 +60,7 @@ def review(
         act=found.person_said(language),
         made_up=w["generated"] if about.generated else "",
         answer=answer(found, period, language),
-        meaning=meaning(found, period, language),
+        meaning=" ".join(filter(None, (meaning(found, period, language), found.answer_mark(language)))),
         against=against(found, language),
         level=found.trust,
         verdict=found.checks_said(language),
@@ -70,7 +81,7 @@ def _decision(
     found: Explanation, period: Period | None, language: Language, w: dict[str, str], customer: str | None
 ) -> ReviewBlock:
     spec = TASKS.get(found.task)
-    question = (spec.question_ko if language == "ko" else "") if spec is not None else ""
+    question = (spec.question_ko if language == "ko" else "") if spec is not None and not own_title(found) else ""
     made, day = made_at(found, language)
     rows = [
         (w["customer"], found.customer_id if customer is None else w["masked"].format(mask=customer)),
@@ -114,7 +125,7 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Review
         return ReviewBlock(w["change"], "lines", tuple((text,) for text in (said, w["correctable"]) if text), key="change")
     rows = tuple(
         (
-            sentence_said(x.sentence_ko if language == "ko" else x.sentence_en, language),
+            _fact(x, language),
             plain_quantity(x.before, x.unit, language),
             plain_quantity(x.after, x.unit, language),
         )
@@ -122,6 +133,13 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Review
     )
     note = f"{found.change_said(language, named=False)} {w['change_note']}"
     return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), note, numbers=True, key="change")
+
+
+def _fact(x: FeatureChange, language: Language) -> str:
+    """What would have to differ, with its mark where it may be sensitive."""
+    mark = mark_said(x.sensitive, language, short=True)
+    said = sentence_said(x.sentence_ko if language == "ko" else x.sentence_en, language)
+    return f"{said} ({mark})" if mark else said
 
 
 def _no_change(found: Explanation, language: Language, w: dict[str, str]) -> str:

@@ -17,13 +17,13 @@ from analysis.results.review import ReviewBlock
 from analysis.review.barred_facts import barred_names
 from analysis.wording import quantity
 from ple_model.money import decimals_of, is_money
-from ple_model.numerals import Language, share
+from ple_model.numerals import Language
 
 MINUS = "\N{MINUS SIGN}"
 LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part."""
 WHOLE = 1000
-"""Steps of a weight in all: tenths of a percent."""
+"""Weights are counted in tenths of a percent."""
 
 
 @dataclass(frozen=True)
@@ -214,9 +214,22 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     carried = sum(x.shares)
     key = "carry_little" if carried < LITTLE * WHOLE else "carry_much"
     others = max(sum(found.counts) - n, 0)
-    largest = max((found.weight(r) for r in (*found.reasons, *found.against)), default=0.0)
-    first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", largest=share(largest))
+    first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", unnamed=_unnamed(found, x, w))
     return f"{first} {w['counted'].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))}"
+
+
+def _unnamed(found: Explanation, x: Weights, w: dict[str, str]) -> str:
+    """What no reason can tell, with the strongest of it: it may be stronger than any reason that is named."""
+    n, strongest = found.unnamed
+    steps = x.steps.count(strongest)
+    if not n or not steps:
+        return ""
+    size = x.steps.said(abs(steps)).removeprefix("+")
+    return w["unnamed"].format(n=f"{n:,}", size=size, unit=x.steps.unit, direction=w[f"unnamed_{_way(steps)}"])
+
+
+def _way(steps: int) -> str:
+    return "raised" if steps > 0 else "lowered"
 
 
 def _sentence(r: Reason, language: Language) -> str:

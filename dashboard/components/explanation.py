@@ -60,6 +60,8 @@ def headline(frame: Frame, e: Explanation) -> None:
         put.metric(t("frame.segment"), maybe(f"segment_name.{e.segment}", e.segment), border=True)
     if e.statistic:
         put.caption(t(f"why.{e.statistic}"))
+    if mark := e.answer_mark(_language()):
+        put.caption(mark)
     if said := e.person_said(_language()):  # whatever its checks say: nothing green stands beside it
         put.error(f"**{said}**", icon=cards.ICONS["error"])
     if e.unskilled:
@@ -187,7 +189,7 @@ def evidence(frame: Frame, e: Explanation) -> None:
         pd.DataFrame(
             [
                 {
-                    t("why.feature"): _said(f.sentence_ko, f.sentence_en),
+                    t("why.feature"): f.told(_language()),
                     t("why.value"): f.shown(_language()),
                     t("why.usual"): quantity(f.typical, f.unit, _language()),
                     t("why.unit"): maybe(f"edit.unit.{f.unit}", f.unit),

@@ -145,5 +145,5 @@ class ExplanationsConfig:
     )
     sensitive: list[str] = key(
         ["health", "belief", "sexual life", "genes and biometrics", "criminal record", "origin"],
-        "What is marked in a reason as not to be told without consent: columns, groups, or kinds of sensitive facts.",
+        "What is marked wherever it is spoken of, as what may be sensitive: columns, groups, or kinds of sensitive facts.",
     )

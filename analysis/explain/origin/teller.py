@@ -42,10 +42,12 @@ class Teller:
 
     def __init__(
         self, explainer: Explainer, data: Dataset, batch: Batch, path: Path, found: Attribution, task: str, target: int | None,
-        barred: NDArray[np.bool_], barred_fields: frozenset[str] = frozenset(),
+        barred: NDArray[np.bool_], barred_fields: frozenset[str] = frozenset(), sensitive: NDArray[np.bool_] | None = None,
     ) -> None:  # fmt: skip
-        """`barred` [columns] and `barred_fields`: those that no sentence may speak of."""
+        """`barred` [columns] and `barred_fields`: those that no sentence may speak of. `sensitive` [columns]: those no group
+        is called by, for it is spoken of where no mark stands."""
         self.barred_fields = barred_fields
+        self._unsaid = barred if sensitive is None else barred | sensitive
         self.task, self.target, self.barred = task, target, barred
         self.explainer, self.data, self.batch, self.path, self.found = explainer, data, batch, path, found
         self.schema = explainer.model.context.schema
@@ -89,7 +91,7 @@ class Teller:
         """What the customer's group is called, wherever it is spoken of; empty where nothing sets it apart that may be said."""
         clusters = None if self.schema.own else clusters_of(self.explainer)
         found = () if clusters is None else clusters.traits(int(self.path.customer.cluster_ids[0]))
-        return tuple(t for t in found if not self.barred[t.column])
+        return tuple(t for t in found if not self._unsaid[t.column])
 
     def middle(self, name: str) -> float | None:
         """The median of similar customers in a column; None where it is nothing to compare with."""

@@ -27,8 +27,8 @@ EFFECT = {
     "ko": r"[.] (?:[^.]*(?:\d\.\d+)?[^.]*) (?:높입니다|낮춥니다|늘립니다|줄입니다)\.$",
 }
 MARK = {
-    "en": " May be sensitive: not to be told to the customer without consent.",
-    "ko": " 민감정보에 해당할 수 있으므로 동의 없이 고객에게 안내하지 마십시오.",
+    "en": " May be sensitive (health): check whether the bank may use it and how it is told.",
+    "ko": " 민감정보(건강)에 해당할 수 있으니, 은행이 이용해도 되는지와 고객에게 어떻게 알릴지 확인하십시오.",
 }
 HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)
 """What marks a sentence as one that may be sensitive."""

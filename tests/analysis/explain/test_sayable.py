@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from analysis.engine.population import Population
 from analysis.explain.lacking import lacking
+from analysis.explain.linked import held_columns
+from analysis.explain.origin import teller
+from analysis.explain.origin.clusters import Trait
 from analysis.explain.origin.told import OriginSentence, beside_said
 from analysis.explain.reasons import Means, Subject, reasons
-from analysis.explain.sayable import RESTS_ON, counted, pair_said, sayable, value_said
+from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, counted, pair_said, sayable, value_said
 from analysis.explain.sensitive import sensitive_columns
+from analysis.explain.subjects import fact_sums
 from analysis.results.explanation_parts import FeatureContribution
 from ple_model.config import load_config
 from ple_model.errors import UserError
@@ -99,19 +104,20 @@ def test_what_has_no_plain_name_is_no_reason_and_an_estimate_is_told_by_what_it_
 
 def test_a_reason_that_may_be_sensitive_says_so_in_both_languages_and_no_other_does() -> None:
     names = sensitive_columns(SCHEMA, load_config("small").explanations.sensitive)
-    assert {"category_count_health_90d", "raw_max_ticket_health_365d", "insurance_claim_90d"} < names
-    assert not names & {"essential_share_90d", "crime_unusual_place_share_28d", "insurance_premium_28d", "spend_28d"}
-    means = Means(sensitive=names.__contains__)
+    assert {"category_count_health_90d", "raw_max_ticket_health_365d", "insurance_claim_90d"} < names.keys()
+    assert not names.keys() & {"essential_share_90d", "crime_unusual_place_share_28d", "insurance_premium_28d", "spend_28d"}
+    means = Means(sensitive=names.get)
     marked, plain = reasons(
         [fact("category_count_health_90d", 8, 3), fact("recency_days", 3, 9)], {}, SUBJECT, 1.0, means=means
     )
     assert (marked.sensitive, plain.sensitive) == (True, False)
-    assert marked.en.endswith("points. May be sensitive: not to be told to the customer without consent.")
-    assert marked.fact("ko").endswith("동의 없이 고객에게 안내하지 마십시오.")
-    assert "sensitive" not in plain.en
-    through = Means(
-        lambda topic, value: OriginSentence("a", "b", spoken=("category_share_health_90d",)), sensitive=names.__contains__
+    assert marked.en.endswith("points. May be sensitive (health): check whether the bank may use it and how it is told.")
+    assert marked.fact("ko").endswith(
+        "민감정보(건강)에 해당할 수 있으니, 은행이 이용해도 되는지와 고객에게 어떻게 알릴지 확인하십시오."
     )
+    assert all("consent" not in r.en and "동의" not in r.ko for r in (marked, plain))
+    assert "sensitive" not in plain.en
+    through = Means(lambda topic, value: OriginSentence("a", "b", spoken=("category_share_health_90d",)), sensitive=names.get)
     assert reasons([], {"cluster_probs": 0.1}, SUBJECT, 1.0, means=through)[0].sensitive
 
 
@@ -129,7 +135,12 @@ def test_columns_of_ones_own_are_known_as_sensitive_by_their_names() -> None:
     )  # fmt: skip
     found = sensitive_columns(own_schema(columns), load_config("small").explanations.sensitive)
     assert [f"c{i}" in found for i in range(len(names))] == list(names.values())
-    assert sensitive_columns(own_schema(columns), ["income"]) == {"c5"}
+    assert sensitive_columns(own_schema(columns), ["income"]) == {"c5": ("", "")}
+    assert sensitive_columns(own_schema(columns), ["Diagnosis", "health"])["c0"] == ("health", "건강")
+    assert sensitive_columns(own_schema(columns), ["health", "Diagnosis"])["c0"] == ("health", "건강")
+    nothing = np.zeros(len(columns), bool)
+    assert held_columns(own_schema(columns), nothing, ["health"]).nonzero()[0].tolist() == [0, 2, 3, 6]
+    assert held_columns(own_schema(columns), nothing, [], found).tolist() == list(names.values())
 
 
 def test_a_name_that_is_none_of_the_model_is_told_with_the_nearest() -> None:
@@ -152,7 +163,39 @@ def test_who_has_none_is_told_from_what_nobody_records_and_from_too_short_a_hist
     assert found.unrecorded == ("overseas",)
     assert found.said("en") == (
         "None on record: investments, credit, deposits. Too little activity to tell: shape of activity. "
-        "Not in this data at all: spending abroad."
+        "Recorded of no sampled customer: spending abroad."
     )
     assert "투자, 신용, 예금" in found.said("ko")
     assert lacking((), peers, False).said("en") == ""
+
+
+def test_an_empty_cell_of_ones_own_table_is_told_from_a_column_that_nobody_has() -> None:
+    parts = {"income": np.array([True, True, False]), "rating": np.zeros(3, bool)}
+    where = {"income": slice(0, 1), "rating": slice(1, 2)}
+    peers = Population(np.zeros((3, 2), np.float32), parts, where, np.zeros(3, int), np.zeros(3, int), {}, {})
+    found = lacking((part_key("income"), part_key("rating"), "txn_seq"), peers, True)
+    assert (found.empty, found.unrecorded, found.none, found.short) == (("income",), ("rating",), (), ())
+    assert found.said("en") == "Recorded of no sampled customer: rating. Empty for this customer: income."
+    assert "이 고객에게 값이 비어 있는 항목: income" in found.said("ko")
+
+
+def test_what_no_reason_can_tell_is_counted_with_the_strongest_of_it() -> None:
+    features = [fact("lnn_complexity", 1.5, 1.2, 0.5), fact("gap_cv_365d", 4.1, 1.0, -0.4), fact("recency_days", 3, 9, 0.05)]
+    features.append(fact("probability_alive", 0.2, 0.5, 0.9))
+    sums = fact_sums(
+        features, {"hmm_summary": -0.7, "txn_seq": 2.0, "tda_features": 0.0}, lambda n: (n,), lambda n: sayable(SCHEMA, n),
+        lambda topic: topic not in UNNAMED_TOPICS,
+    )  # fmt: skip
+    assert sums.unnamed == (2, -0.7)
+    assert fact_sums(features[2:], {}, lambda n: (n,)).unnamed == (0, 0.0)
+
+
+def test_a_group_is_not_called_by_what_may_be_sensitive_or_is_barred(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("category_share_health_90d", "essential_share_90d", "product_open_count")
+    traits = tuple(Trait(SCHEMA.index[n], f"trait.{n}.more", True) for n in names)
+    monkeypatch.setattr(teller, "clusters_of", lambda explainer: SimpleNamespace(traits=lambda cluster: traits))
+    e = SimpleNamespace(model=SimpleNamespace(context=SimpleNamespace(schema=SCHEMA)))
+    path = SimpleNamespace(customer=SimpleNamespace(cluster_ids=[0]))
+    barred, sensitive = (np.array([c.name == n for c in SCHEMA.columns]) for n in (names[1], names[0]))
+    found = teller.Teller(e, None, None, path, None, "churn", None, barred, frozenset(), sensitive).traits  # type: ignore[arg-type]
+    assert found == traits[2:]

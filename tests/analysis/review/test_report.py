@@ -17,6 +17,7 @@ from pypdf import PdfReader
 from analysis.explain.customer import explain
 from analysis.explain.faithful import judge
 from analysis.explain.lookup import customers
+from analysis.explain.report import to_html as to_details
 from analysis.explain.subjects import SUBJECTS, subject_of
 from analysis.i18n import catalogue, phrase, section
 from analysis.naming import said_name
@@ -155,6 +156,14 @@ def test_nothing_green_stands_beside_an_answer_to_fall_back_on(
     page = to_html(report)
     assert 'class="badge ok"' not in page
     assert page.index('class="act"') < page.index("class=answer")
+    own = next(p for p in x.predictions if p.task == x.task)
+    for rank in (0.03, 0.3, 0.6, 0.97):  # however certain it is of itself, no word of praise
+        sure = replace(x, predictions=tuple(replace(p, rank=rank) if p is own else p for p in x.predictions))
+        rows = dict(review(sure, run_facts(tiny_run), language).block("limits").rows)
+        said = f"{rows[w['certainty']]} {rows[w['skill']]}"
+        assert f"{100 * rank:.0f}" in rows[w["certainty"]]
+        for praise in (w["certainty_1"].split(":")[0], w["certainty_2"].split(":")[0], *(w[f"skill_{k}"] for k in (2, 3, 4))):
+            assert f"{praise}:" not in said
     others = [phrase(f"person.{g}", language, share="5.0%") for g in ("dormant", "uncertain", "check")]
     assert sum(o in " ".join(texts(report)) for o in others) == (ground != "skill")
 
@@ -217,6 +226,77 @@ def test_every_task_says_what_its_number_means(explained: Explanation, task: str
     if task not in ("uplift", "category_uplift"):
         assert f"meaning.{task}" in catalogue(language)
         assert f"asked.{task}" in catalogue(language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("task", "title", "unit", "value", "not_said"),
+    [
+        ("balance_util", "Yearly premium", "KRW", 1_200_000, ("in use", "사용할")),
+        ("spending_bucket", "Income", "count", 54_000, ("100",)),
+        ("ltv", "Claims next year", "count", 3.2, ("spend", "쓸 것으로")),
+        ("engagement", "Visits to the doctor", "count", 3, ("activity", "활동", "28")),
+    ],
+)
+def test_a_label_of_ones_own_is_not_told_as_the_task_whose_place_it_has(
+    tiny_run: Run, explained: Explanation, task: str, title: str, unit: str, value: float, not_said: tuple[str, ...],
+    language: Language,
+) -> None:  # fmt: skip
+    about = replace(run_facts(tiny_run), periods={})
+    x = replace(
+        explained, task=task, title=title, question=title, score_unit="value", unit=unit, prediction=value, target=None,
+        target_name="", offers=(), cutoff="none", subjects=(), predictions=(),
+    )  # fmt: skip
+    report = review(x, about, language)
+    assert title in report.meaning
+    assert title in report.answer
+    told = f"{report.answer} {report.meaning}"
+    for word in not_said:
+        assert word not in told
+    asked = dict(report.block("decision").rows)[section("review", language)["asked"]]
+    assert asked == title
+    classes = replace(explained, task="life_stage", title=title, target_name="A")
+    assert classes.unchanged_said(language) == ""
+    assert replace(explained, title=title).title == title
+    assert review(replace(explained, title=title), about, language).title == section("review", language)["title_estimate"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_carries_the_rest_is_said_with_the_strongest_that_has_no_plain_name(
+    tiny_run: Run, explained: Explanation, language: Language
+) -> None:
+    weakest = min((*explained.reasons, *explained.against), key=lambda r: abs(r.contribution))
+    x = replace(explained, unnamed=(7, -(abs(weakest.contribution) + 0.05)))
+    lead = review(x, run_facts(tiny_run), language).block("reasons").lead
+    size = f"{100 * (abs(weakest.contribution) + 0.05):.1f}"
+    assert f"{size} {phrase('review.in_points', language)}" in lead
+    assert ("7 statistics" if language == "en" else "7개는") in lead
+    assert section("review", language)["unnamed_lowered"] in lead
+    assert "less than the reasons" not in lead
+    assert "{" not in lead
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_answer_a_column_and_a_change_that_may_be_sensitive_carry_their_mark(
+    tiny_run: Run, explained: Explanation, language: Language
+) -> None:
+    kind = ("health", "건강")
+    mark = phrase("reason.sensitive_kind", language, kind=kind[language == "ko"])
+    asked = replace(explained, task="spending_category", title=TASKS["spending_category"].title, target_name="health")
+    assert "health" in asked.audit["sensitive"]
+    assert mark in review(asked, run_facts(tiny_run), language).meaning
+    assert mark in asked.text(language)
+    assert mark not in review(explained, run_facts(tiny_run), language).meaning
+    free = replace(asked, audit={**asked.audit, "sensitive": []})
+    assert free.answer_mark(language) == ""
+    short = phrase("reason.sensitive_short_kind", language, kind=kind[language == "ko"])
+    change = FeatureChange("x", 1.0, 2.0, "count", "X.", "X.", sensitive=kind)
+    would = replace(explained, counterfactual=Counterfactual((change,), 0.2, 0.4, "fund", True, (), value_after=0.5))
+    assert short in review(would, run_facts(tiny_run), language).block("change").rows[0][0]
+    assert short in change.said(language)
+    column = replace(explained.features[0], sensitive=kind)
+    assert short in column.told(language)
+    assert short in to_details(replace(explained, features=(column,)), language)
 
 
 def test_a_customers_row_has_a_mark_of_its_own(tiny_run: Run, explained: Explanation) -> None:
