@@ -33,40 +33,34 @@ CHANCE = Limit(
 
 def chance_of(odd: int, customers: int, reference: int, rank: int) -> float:
     """Of so many or more of new `customers` beyond the `rank`-th smallest of `reference` scores, all drawn alike."""
-    return _chance(odd, customers, reference, rank, _log_factorials(customers + reference))
-
-
-def _log_factorials(n: int) -> NDArray[np.float64]:
-    """Of 0 to n."""
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
-
-
-def _chance(odd: int, customers: int, reference: int, rank: int, log_factorial: NDArray[np.float64]) -> float:
-    if odd <= 0:
-        return 1.0
-    a, b = reference - rank + 1, rank
-
-    def log_beta(p: NDArray[np.int64], q: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.asarray(log_factorial[p - 1] + log_factorial[q - 1] - log_factorial[p + q - 1])
-
-    x = np.arange(odd, customers + 1)
-    ways = log_factorial[customers] - log_factorial[x] - log_factorial[customers - x]
-    return float(min(1.0, np.exp(ways + log_beta(x + a, customers - x + b) - log_beta(np.array(a), np.array(b))).sum()))
+    return 1.0 if odd <= 0 else float(_chances(customers, reference, rank)[odd])
 
 
 def most_by_chance(customers: int, reference: int, rank: int, chance: float) -> int:
     """The largest number that is not rarer than `chance`."""
-    low, high, factorials = 0, customers, _log_factorials(customers + reference)
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if _chance(middle, customers, reference, rank, factorials) >= chance else (low, middle - 1)
-    return low
+    return int(np.flatnonzero(_chances(customers, reference, rank) >= chance)[-1])
+
+
+def _chances(customers: int, reference: int, rank: int) -> NDArray[np.float64]:
+    """[customers + 1] of 0 and more, 1 and more, and so on."""
+    a, b = reference - rank + 1, rank
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, customers + reference + 1)))])
+
+    def log_beta(p: NDArray[np.int64], q: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(log_factorial[p - 1] + log_factorial[q - 1] - log_factorial[p + q - 1])
+
+    x = np.arange(customers + 1)
+    ways = log_factorial[customers] - log_factorial[x] - log_factorial[customers - x]
+    each = np.exp(ways + log_beta(x + a, customers - x + b) - log_beta(np.array(a), np.array(b)))
+    chances = np.minimum(1.0, np.cumsum(each[::-1])[::-1])
+    chances[0] = 1.0
+    return np.asarray(chances)
 
 
 def _unexplained(s: Statistics) -> Statistics:
     """One customer in ten where chance has one in a hundred."""
     groups = (OddGroup("2025-05-01", "active", 500, 52), OddGroup("2025-05-01", "dormant", 100, 8))
-    found = OddDays(sequence="txn_seq", last=14, reference=900, rank=892, groups=groups, day="2025-04-28")
+    found = OddDays(sequence="txn_seq", last=14, split="validation", reference=900, rank=892, groups=groups, day="2025-04-28")
     return replace(s, odd_days=replace(found, day_customers=40))
 
 
@@ -78,10 +72,10 @@ def _unexplained(s: Statistics) -> Statistics:
 def odd(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """More customers beyond the validation customers' 99th percentile of masked reconstruction error than chance allows."""
     x = s.odd_days
-    if x is None:
-        raise NotMeasured("This analysis is older: run `ple diagnose` again to ask the run's encoder about the last days.")
-    if x.reason:
+    if x is not None and x.reason:
         raise NotMeasured(x.reason)
+    if x is None or not x.split:
+        raise NotMeasured("This analysis is older: run `ple diagnose` again to ask the run's encoder about the last days.")
     need_rows(x.customers, t, "customers with seen last days")
     most = most_by_chance(x.customers, x.reference, x.rank, t[CHANCE])
     if x.odd <= most:

@@ -107,7 +107,9 @@ def odd_days(scorer: DayScorer | str, rows: Path, *, own: bool = True) -> OddDay
     was trained on, so that their split says who trained it; of others only what is new is judged."""
     if isinstance(scorer, str):
         return OddDays(reason=scorer)
-    known = OddDays(sequence=scorer.field, last=scorer.last, reference=scorer.reference, rank=scorer.rank)
+    known = OddDays(
+        sequence=scorer.field, last=scorer.last, split=scorer.scorer.split, reference=scorer.reference, rank=scorer.rank
+    )  # fmt: skip
     judged, given = _judged(scorer, own)
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"}) as connection:
         source = f"read_parquet({to_read(rows)})"

@@ -104,7 +104,7 @@ def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]], places: dict[i
 
 
 def unpack(cls: type[Any], text: str, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """The inverse of `pack` for a statistic of class `cls`."""
+    """The inverse of `pack` for a statistic of class `cls`. A field that a class no longer has is not read."""
     return _unpack(cls, json.loads(text), arrays)
 
 
@@ -124,7 +124,7 @@ def _unpack(kind: Any, value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     if origin is not None and type(None) in args:
         return _unpack(next(a for a in args if a is not type(None)), value, arrays)
     if hints is not None:
-        return kind(**{k: _unpack(hints[k], v, arrays) for k, v in value.items()})
+        return kind(**{k: _unpack(hints[k], v, arrays) for k, v in value.items() if k in hints})
     if isinstance(value, dict):
         inner = args[1] if len(args) == 2 else Any
         return {k: _unpack(inner, v, arrays) for k, v in value.items()}

@@ -25,6 +25,8 @@ class OddDays:
     sequence: str = ""
     last: int = 0
     """Days (steps) of a score."""
+    split: str = ""
+    """Of the reference; empty in analyses that were made when it was another one."""
     reference: int = 0
     """Validation customers of the run's sample with seen last days, each at their latest cut-off."""
     rank: int = 0

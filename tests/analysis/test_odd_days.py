@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from analysis.checks.odd_days import chance_of, most_by_chance
 from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.recording.odd_days import DayScorer, day_scorer, odd_days
+from analysis.stats.base import pack, unpack
 from analysis.stats.consistency import Silence
 from analysis.stats.odd_days import OddDays, OddGroup
 from ple_model.data.dataset.reader import Dataset
@@ -153,6 +155,16 @@ def test_of_another_dataset_new_days_are_judged_whatever_its_split_says(
         assert odd_days(scorer, file, own=False).customers == judged
 
 
+def test_an_analysis_of_another_reference_is_asked_for_again() -> None:
+    found = OddDays(
+        sequence="txn_seq", split="validation", reference=900, rank=892, groups=(OddGroup("2025-05-01", "a", 500, 90),)
+    )
+    text, arrays = pack(found)
+    assert said(unpack(OddDays, text, arrays)) == ["warning"]
+    older = {k: v for k, v in json.loads(text).items() if k != "split"} | {"trained": False, "worst": ["c1"]}
+    assert said(unpack(OddDays, json.dumps(older), arrays)) == ["unknown"]
+
+
 def test_what_cannot_be_said_has_a_reason(
     scorer: DayScorer, small_dataset: Dataset, tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -166,7 +178,9 @@ def test_what_cannot_be_said_has_a_reason(
     with pytest.raises(UserError, match="validation customers with days to hold others against, it takes 100"):
         day_scorer(run_of(small_dataset), model_with(encoder, "frozen", small_dataset))
     reason = OddDays(reason="The run has no pre-trained encoder: `ple train --encoder RUN_ENCODER` gives it one.")
-    few = OddDays(sequence="txn_seq", reference=900, rank=892, groups=(OddGroup("2025-05-01", "active", 40, 40),))
+    few = OddDays(
+        sequence="txn_seq", split="validation", reference=900, rank=892, groups=(OddGroup("2025-05-01", "active", 40, 40),)
+    )
     assert said(reason) == said(few) == ["unknown"]
     without = next(tiny_dataset.batches("test", 8, fields=("features",))).inputs
     assert np.isnan(scorer.columns(without)["anomaly"]).all()
