@@ -99,7 +99,8 @@ class TableForecast:
             judged = f"{'unknown':>8}{'unknown':>8}" if math.isnan(e.mse) else f"{e.mse:>8.3f}{e.mae:>8.3f}"
             lines.append(f"{way:<18}{judged}{self.watched[way]:>16.3f}{mark}")
         said = "not measured" if np.isnan(self.covered) else f"{self.covered:.1%}"
-        lines.append(f"values within the {self.probability:.0%} interval in the last part: {said}{self._by_series()}")
+        where = "interval, measured where the way was chosen, in the last part"
+        lines.append(f"values within the {self.probability:.0%} {where}: {said}{self._by_series()}")
         return "\n".join([*lines, *(f"note: {n}" for n in self.notes)])
 
 
