@@ -203,7 +203,8 @@ def test_a_task_without_skill_is_not_explained(runs: Path, monkeypatch: pytest.M
     finally:
         answers._explanation.clear()
     assert [e.value for e in app.error] == [
-        'This model does not predict "Churn" better than its average; a reason for it would mean nothing.'
+        "**Do not act on this alone: a person must decide. "
+        'This model does not predict "Churn" better than its average; a reason for it would mean nothing.**'
     ]
     assert not app.success
     said = text(app)
