@@ -67,7 +67,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=file_in, metavar="FILE",
         help="YAML with `explanations: {barred: [...], sensitive: [...]}`: what may not be a reason, and what is marked in one "
-        "(default: the run's own configuration)",
+        "(a list that is not named: the run's own)",
     )  # fmt: skip
     parser.add_argument(
         "--anyway", action="store_true", help="show the reasons, under a warning, also for a task that is not predicted better "
@@ -88,15 +88,16 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _lists(args: argparse.Namespace) -> tuple[list[str] | None, list[str] | None]:
-    """(what may not be a reason, what is marked in one) of this call; None: what the run's configuration says."""
+    """(what may not be a reason, what is marked in one) of this call; None, also for a list that the file does not name: what
+    the run's configuration says."""
     if args.config is None:
         return None, None
-    from ple_model.config import ExplanationsConfig, read_explanations
+    from ple_model.config import given_explanations
 
-    given = read_explanations(args.config)
-    if given.held != ExplanationsConfig().held:
+    given = given_explanations(args.config)
+    if "held" in given:
         raise UserError(f"{args.config}: explanations.held is read from the run's own configuration, not from this file")
-    return given.barred, given.sensitive
+    return given.get("barred"), given.get("sensitive")
 
 
 def _desk(args: argparse.Namespace) -> Desk:

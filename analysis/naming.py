@@ -4,13 +4,26 @@ another bank that is the very same word is read as that word; every other name s
 from __future__ import annotations
 
 import re
+from datetime import date, timedelta
 
 from analysis.i18n import catalogue
+from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language
 
 IN_DAYS = re.compile(r"in (\d+) days?")
 BRAND = re.compile(r"(.+) ([A-C]) ([NESW])")
 """A merchant group with a letter for its kind and one for the brand, as the synthetic bank calls its brands."""
+
+
+def label_said(task: str, name: str, cutoff: str, language: Language) -> str:
+    """A class of a task for a reader; of a number of days from a cut-off, the day itself."""
+    days = IN_DAYS.fullmatch(name)
+    if days and task == "timing" and cutoff != NO_CUTOFF:
+        try:
+            return str(date.fromisoformat(cutoff[:10]) + timedelta(days=int(days[1])))
+        except ValueError:
+            pass
+    return said_name(name, language)
 
 
 def said_name(name: str, language: Language) -> str:

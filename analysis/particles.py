@@ -1,6 +1,7 @@
 """Korean particles that fit the word before them: `이(가)` after a name that is filled in becomes `이` or `가`.
 
-A word that ends in a digit or a percent sign is read as Korean does (`3` 삼, `%` 퍼센트); a Latin letter by its name. Where the
+A word that ends in a digit or a percent sign is read as Korean does (`3` 삼, `%` 퍼센트), an amount of money by its sign, which
+is read last (`₩1,234` 원); a Latin letter by its name. Where the
 ending is none of these, both forms stay.
 """
 
@@ -19,7 +20,13 @@ _PAIRS = {
     "이(가)": ("이", "가"), "을(를)": ("을", "를"), "은(는)": ("은", "는"), "과(와)": ("과", "와"), "와(과)": ("과", "와"),
     "(으)로": ("으로", "로"), "(이)라면": ("이라면", "라면"), "(이)며": ("이며", "며"), "(이)고": ("이고", "고"),
 }  # fmt: skip
-_LOOSE = re.compile(r"(?P<word>[0-9A-Za-z가-힣%])(?P<shut>[\"'”’)\]」』]*) ?(?P<pair>" + "|".join(map(re.escape, _PAIRS)) + ")")
+MONEY = {"₩": "원", "$": "달러", "€": "유로", "¥": "엔", "£": "파운드"}
+"""Signs that stand before a number and are read after it."""
+_LOOSE = re.compile(
+    r"(?:(?P<money>[₩$€¥£])[\d,.]*)?(?P<word>[0-9A-Za-z가-힣%])(?P<shut>[\"'”’)\]」』]*) ?(?P<pair>"
+    + "|".join(map(re.escape, _PAIRS))
+    + ")"
+)
 
 
 def particle(word: str, with_final: str, without: str) -> str:
@@ -36,8 +43,9 @@ def with_particles(text: str) -> str:
     """The text with each `이(가)`, `(으)로` and so on as it is said after the word before it, to which it is joined."""
 
     def said(found: re.Match[str]) -> str:
-        joined = particle(found["word"], *_PAIRS[found["pair"]])
-        return found["word"] + found["shut"] + joined
+        read = MONEY[found["money"]] if found["money"] and found["word"].isdigit() else found["word"]
+        before = found.string[found.start() : found.start("pair")].removesuffix(" ")
+        return before + particle(read, *_PAIRS[found["pair"]])
 
     return _LOOSE.sub(said, text)
 

@@ -37,14 +37,15 @@ SENSITIVE_KINDS: Mapping[str, SensitiveKind] = {
         ("health", "건강"),
         _words(
             r"health|medical|medicine|pharmac(y|ies)|hospitals?|clinics?|doctors?|diagnos[ei]s|disease|illness|disab(led|ility)|"
+            r"smok(er|ing)|bmi|pregnan(t|cy)|prescriptions?|drugs?|drug_spend|care_level|"
             r"insurance_claims?|insurance_loss_ratio|raw_insurance_claim",
-            "건강|의료|병원|의원|약국|진단|질병|질환|장애(?!물)|보험금",
+            "건강|의료|병원|의원|약국|진단|질병|질환|장애(?!물)|보험금|흡연|임신|체질량|요양|복약|처방",
         ),
     ),
     "belief": SensitiveKind(
         ("belief, union and party", "사상·신념, 노동조합·정당"),
         _words(
-            r"relig(ion|ious)|belief|church|faith|union(_member\w*)?|party_member\w*|political(_\w+)?",
+            r"relig(ion|ious)|belief|church|faith|(?<!credit_)(?<!savings_)(?<!western_)(?<!european_)union(?!_(bank|pay))(_member\w*)?|party_member\w*|political(_\w+)?",
             "종교|신념|사상|교회|노동조합|노조|정당|정치",
         ),
     ),

@@ -122,7 +122,7 @@ class Assembly:
             lambda topic: topic not in UNNAMED_TOPICS,
         )  # fmt: skip
         told_by = partial(reasons, sources, groups, subject, means=means)
-        facts = fact_sums(sources, groups, teller.alike, teller.sayable, means.named)
+        facts = fact_sums(sources, groups, teller.alike, teller.sayable, means.named, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
         expert_names, experts = e.of_experts(encoded, score)
@@ -194,7 +194,7 @@ class Assembly:
         """What the reasons' sentences speak of."""
         spec, label = self.explainer.model.tasks[self.task], self.explainer.model.context.own_labels.get(self.task)
         said = target_name if target_name or label is None else label.title
-        return Subject(self.task, spec.title, said, spec.kind != "regression", spec.unit)
+        return Subject(self.task, spec.title, said, spec.kind != "regression", spec.unit, self.batch.cutoff[0])
 
     def _class(self, target: int, classes: int, names: Sequence[str]) -> int:
         if not 0 <= target < classes:

@@ -23,10 +23,10 @@ from analysis.engine.score import distribution
 from analysis.explain.linked import IMMUTABLE_PARTS, RISING, LinkedFacts, Rechecked, held_columns
 from analysis.explain.origin.alike import fact_of
 from analysis.explain.origin.fitted import clusters_of
-from analysis.explain.origin.told import Columns
-from analysis.explain.sayable import ABSTRACT
+from analysis.explain.origin.told import Columns, pair_of
+from analysis.explain.sayable import ABSTRACT, sayable
 from analysis.results.explanation_parts import Counterfactual, FeatureChange, Kind
-from analysis.wording import plain_quantity
+from ple_model.numerals import LANGUAGES
 from ple_model.presence import part_key
 
 if TYPE_CHECKING:
@@ -249,12 +249,15 @@ class _Search:
 
     def _readable(self, i: int, after: Array) -> bool:
         """Whether the column's number tells a reader something, and is another one as it is written."""
-        unit = self.schema.columns[i].unit
-        now, then = (plain_quantity(float(v[i]), unit) for v in (self.columns.own, after))
-        return unit not in ABSTRACT and now != then
+        column = self.schema.columns[i]
+        now, then = pair_of(column, float(self.columns.own[i]), float(after[i]), "en")
+        return column.unit not in ABSTRACT and sayable(self.schema, column.name) and now != then
 
     def _change(self, i: int, after: Array, along: tuple[tuple[str, float], ...]) -> FeatureChange:
         c = self.schema.columns[i]
         own = float(self.columns.own[i])
         mark = self.sensitive.get(c.name)
-        return FeatureChange(c.name, own, float(after[i]), c.unit, c.sentence_en, c.sentence_ko, along, sensitive=mark)
+        words = tuple(pair_of(c, own, float(after[i]), x) for x in LANGUAGES)
+        return FeatureChange(
+            c.name, own, float(after[i]), c.unit, c.sentence_en, c.sentence_ko, along, sensitive=mark, words=words
+        )  # fmt: skip

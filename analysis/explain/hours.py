@@ -24,8 +24,8 @@ def hour_of(sine: float, cosine: float) -> tuple[float, float]:
 
 
 def hours_said(parts: Sequence[FeatureContribution], language: Language) -> str:
-    """`around 8 pm on average (sampled customers: around 2 pm)`; empty where they differ by less than they are rounded, or
-    where half of the angle is not known."""
+    """`around 8 pm on average (sampled customers: around 2 pm)`; empty where they differ by less than they are rounded, where
+    both are spread over the day, or where half of the angle is not known."""
     if len(parts) < 2:  # half an angle is no hour
         return ""
     ends = []
@@ -35,8 +35,11 @@ def hours_said(parts: Sequence[FeatureContribution], language: Language) -> str:
     (own, close), (usual, typical) = ends
     if close < NONE:
         return phrase("hour.none", language)
-    if close < SPREAD <= typical:
-        return phrase("hour.spread", language, usual=_at(usual, language))
+    if close < SPREAD or typical < SPREAD:  # what is spread over the day has no hour
+        if close < SPREAD and typical < SPREAD:
+            return ""
+        key, hour = ("spread", usual) if close < SPREAD else ("kept", own)
+        return phrase(f"hour.{key}", language, hour=_at(hour, language))
     if abs((own - usual + 12) % 24 - 12) <= APART:
         return ""
     return phrase("hour.fixed", language, own=_at(own, language), usual=_at(usual, language))

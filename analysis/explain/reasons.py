@@ -16,15 +16,16 @@ from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, beside_sa
 from analysis.explain.sayable import RESTS_ON
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import catalogue, phrase
-from analysis.naming import said_name
+from analysis.naming import label_said
 from analysis.results.explanation_parts import FeatureContribution, Kind, Reason, mark_said
 from analysis.wording import OPAQUE, is_field, quantity, task_title
+from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import LANGUAGES, Language, number
 from ple_model.schema import FeatureSchema
 
 Array = NDArray[np.float64]
 LEAST = 0.01
-"""A reason weaker than this beside the strongest is not worth a sentence."""
+"""A reason weaker than this beside the strongest that is told is not worth a sentence."""
 FOR, AGAINST = 4, 2
 """At most so many reasons a side."""
 Teller = Callable[[str, float], OriginSentence | None]
@@ -87,6 +88,7 @@ class Subject:
     target_name: str
     probability: bool
     unit: str
+    cutoff: str = NO_CUTOFF
 
     def effect(self, contribution: float, language: Language) -> str:
         """`raises the probability of 'fund' by 3.2 points`."""
@@ -98,7 +100,7 @@ class Subject:
             return phrase(f"reason.{direction}_value", language, amount=quantity(size, self.unit, language))
         points = f"{100 * size:.1f}" if size >= 0.0005 else f"{100 * size:.2g}"
         what = (
-            f"'{said_name(self.target_name, language)}'"
+            f"'{label_said(self.task, self.target_name, self.cutoff, language)}'"
             if self.target_name
             else task_title(self.task, language) or self.task_title.lower()
         )
@@ -142,10 +144,12 @@ def reasons(
             candidates.append((abs(value), partial(of_topic, topic, members, value, subject, m)))
     candidates.sort(key=lambda c: -c[0])
     found: list[Reason] = []
+    strongest = 0.0  # of those that are told: what nobody can say is no measure of what somebody can
     for size, make in candidates:
-        if len(found) == limit or size < LEAST * candidates[0][0]:
+        if len(found) == limit or size < LEAST * strongest:
             break
         if (reason := make()) is not None:
+            strongest = strongest or size
             found.append(reason)
     return tuple(found)
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from analysis.i18n import catalogue, phrase, section
 from analysis.wording import OPAQUE, plain_quantity
-from ple_model.money import is_money
+from ple_model.money import decimals_of, is_money
 from ple_model.numerals import Language, number
 from ple_model.schema import FeatureSchema
 
@@ -45,8 +45,12 @@ TIMES = re.compile(
 )
 """One amount as a multiple of another."""
 Form = Literal["plain", "against", "points", "times"]
-NONE = 5e-7
-"""What a normaliser leaves of nothing."""
+SAME = 1e-4
+"""What a normaliser leaves of a comparison's 0, -1 and 1."""
+MANY = 10
+"""From so many times on the number says no more than that: it is mostly one amount that was next to nothing."""
+WHOLE = 1e-3
+"""What a normaliser leaves of whole days."""
 
 
 def sayable(schema: FeatureSchema, name: str) -> bool:
@@ -79,14 +83,12 @@ def value_said(name: str, value: float, unit: str, sentence: str, language: Lang
     `decimals`: as many, where the same sentence has another number with so many."""
     form = form_of(name)
     if form == "against":
-        if value <= -1 + 1e-4 or value >= 1 - 1e-4:
-            return phrase(f"value.{'stopped' if value < 0 else 'new'}", language)
-        return phrase("value.times", language, value=_digits((1 + value) / (1 - value), decimals))
+        return _against(value, decimals, language)
     if form == "points":
         return phrase("value.points", language, value=_digits(100 * value, decimals))
     if form == "times":
         return phrase("value.times", language, value=_digits(value, decimals))
-    if is_money(unit) and abs(value) < NONE:
+    if is_money(unit) and abs(value) < 0.5 * 10.0 ** -decimals_of(unit):
         return phrase("value.none", language)
     if unit == "share" and decimals is not None:
         return f"{100 * (0.0 if abs(value) < 5e-4 else value):.{decimals}f}%"
@@ -97,11 +99,33 @@ def value_said(name: str, value: float, unit: str, sentence: str, language: Lang
     return plain_quantity(value, unit, language)
 
 
+def _against(value: float, decimals: int | None, language: Language) -> str:
+    """The later amount as a multiple of the earlier one; from ten times on, or down to a tenth, no more than that."""
+    if abs(value) > 1 + SAME:
+        return phrase("value.unclear", language)
+    if abs(value) >= 1 - SAME:
+        return phrase(f"value.{'stopped' if value < 0 else 'new'}", language)
+    if abs(value) < SAME:
+        return phrase("value.same", language)
+    times = (1 + value) / (1 - value)
+    if times > MANY or times < 1 / MANY:
+        return phrase(f"value.{'many' if times > 1 else 'few'}", language, n=MANY)
+    return phrase("value.times", language, value=_digits(times, decimals))
+
+
+def told_against(name: str, value: float, *, kept: bool) -> bool:
+    """Whether a comparison of two spans can be told of a customer: not beyond its ends, where refunds took it, and of a dataset
+    that does not keep which cells are empty (not `kept`) not at 0, which then also stands for nothing in either span."""
+    return form_of(name) != "against" or (abs(value) <= 1 + SAME and (kept or abs(value) >= SAME))
+
+
 def pair_said(name: str, own: float, other: float, unit: str, sentence: str, language: Language) -> tuple[str, str]:
-    """Two values of one column with equally many decimals. A whole number of things stays whole."""
+    """Two values of one column with equally many decimals. A whole number of things or days stays whole."""
     texts = [value_said(name, v, unit, sentence, language) for v in (own, other)]
-    if unit == "count" or is_money(unit) or unit == "flag":
+    if unit in ("count", "flag") or is_money(unit):
         return texts[0], texts[1]
+    if unit == "days" and abs(own - round(own)) < WHOLE:
+        return value_said(name, round(own), unit, sentence, language), texts[1]
     found = [len(m[1]) for t in texts if (m := re.search(r"\d\.(\d+)", t)) is not None]
     most = min(max(found, default=0), 1 if max(abs(own), abs(other)) >= 0.05 else 3)
     return (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from analysis.explain.reasons import Alike, Says, always, merged, topics
 from analysis.explain.sayable import RESTS_ON
-from analysis.results.explanation_parts import FeatureContribution, SubjectWeight
+from analysis.results.explanation_parts import OWN_SUBJECT, FeatureContribution, SubjectWeight
 from ple_model.schema import RAW_PART
 
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
@@ -65,15 +65,17 @@ class FactSums:
 
 def fact_sums(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike, sayable: Says = always,
-    named: Says = always,
+    named: Says = always, own: bool = False,
 ) -> FactSums:  # fmt: skip
     """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it; what has no
-    plain name (`sayable` of a column, `named` of an input) under one of its own."""
+    plain name (`sayable` of a column, `named` of an input) under one of its own. `own`: each part of somebody's own table is a
+    subject of its own."""
     values: list[tuple[str, float]] = []
     unnamed: list[float] = []
     for x, _, value in merged(features, alike, sayable=sayable):
         plain = sayable(x.name) or x.name in RESTS_ON
-        values.append((subject_of(x.part, x.name) if plain else UNNAMED, value))
+        subject = f"{OWN_SUBJECT}{x.part}" if own else subject_of(x.part, x.name)
+        values.append((subject if plain else UNNAMED, value))
         unnamed += [] if plain or not value else [value]
     for topic, (members, value) in topics(groups).items():
         values.append((subject_of(members[0]), value))

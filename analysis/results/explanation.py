@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from analysis.i18n import phrase, section
-from analysis.naming import said_name
+from analysis.naming import label_said
 from analysis.results.explanation_parts import (
     Barred,
     Contribution,
@@ -29,7 +29,10 @@ from analysis.results.explanation_parts import (
     TransferStep,
     mark_said,
 )
+from analysis.results.printed_steps import PrintedSteps
 from analysis.wording import given_title, quantity, task_title
+from analysis.wording import title as input_title
+from ple_model.barred_words import BARRED_KINDS
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent, share
 from ple_model.sensitive_words import SENSITIVE_KINDS
@@ -42,7 +45,7 @@ LITTLE = 0.01
 beside the strongest (`analysis.explain.reasons.LEAST`)."""
 UNCHANGEABLE = ("life_stage",)
 """Tasks whose answer is nothing that a change of facts should turn: what somebody is."""
-Ground = Literal["", "skill", "dormant", "uncertain", "check"]
+Ground = Literal["", "skill", "dormant", "uncertain", "check", "reasons"]
 """Why a person must decide."""
 REASONS = ("reasons", "against", "subjects", "groups", "features", "experts", "concepts", "transfer")
 """What of an explanation says why."""
@@ -131,14 +134,21 @@ class Explanation:
     def person_because(self) -> Ground:
         """Why a person must decide: the one ground that weighs most, empty for none that is known. Without skill no number
         means anything; then who did nothing for a year, or is among the most uncertain, is unlike those whom the model
-        knows; then there may be no reason that can be shown."""
+        knows; then there may be no reason that can be shown, or none at all."""
         if self.unskilled:
             return "skill"
         if self.dormant:
             return "dormant"
         if self.fallback is not None and self.fallback.marked:
             return "uncertain"
-        return "check" if self.faithfulness.withheld else ""
+        if self.faithfulness.withheld:
+            return "check"
+        return "reasons" if self.unreasoned else ""
+
+    @property
+    def unreasoned(self) -> bool:
+        """Nothing with a plain name carries the prediction: there is no reason to tell, though none is withheld."""
+        return not self.reasons and not self.against
 
     @property
     def trust(self) -> Literal["ok", "unknown", "withheld"]:
@@ -175,6 +185,10 @@ class Explanation:
         """The model's first choice by name, whichever class was asked about; empty for tasks without classes."""
         return self.target_name if self.first_choice is None else self.first_choice.name
 
+    def label_said(self, name: str, language: Language) -> str:
+        """A class of this task, by one name wherever it is spoken of."""
+        return label_said(self.task, name, self.cutoff, language)
+
     def weight(self, reason: Reason) -> float:
         """The reason's share of everything that moved the prediction either way, from 0 to 1."""
         size = self.size + (0.0 if self.barred is None else self.barred.size)
@@ -196,8 +210,8 @@ class Explanation:
         if c is None:
             return phrase("counterfactual.nobody", language)
         if not c.flips:
-            return phrase("counterfactual.none", language, tried=f"{c.tried:,}")
-        own, label = said_name(self.target_name, language), said_name(c.label_after, language)
+            return phrase("counterfactual.none" if c.tried else "counterfactual.held", language, tried=f"{c.tried:,}")
+        own, label = self.label_said(self.target_name, language), self.label_said(c.label_after, language)
         facts = phrase("counterfactual.joint", language).join(x.said(language) for x in c.changes)
         facts = facts if named else phrase("counterfactual.these", language)
         before, after = self.shown(c.before, language), self.shown(c.after, language)
@@ -219,12 +233,31 @@ class Explanation:
         b = self.barred
         if b is None or self.withheld:
             return ""
-        key = "barred.little" if b.share < LITTLE else "barred.much"
-        moved = self.shown(b.value, language, signed=True)
+        way, steps = self.barred_way(language), PrintedSteps.of(self, language)
+        value = b.value if way == "much" else 10**-steps.decimals / steps.factor
+        moved = self.shown(value, language, signed=way == "much")
         if self.score_unit == "probability":
-            little = abs(b.value) < 5e-4  # what rounds to nothing has no sign
-            moved = phrase("barred.points", language, points="0.0" if little else f"{100 * b.value:+.1f}")
-        return phrase(key, language, names=", ".join(b.named(language)), value=moved, share=share(b.share))
+            moved = phrase("barred.points", language, points=f"{100 * value:{'+' if way == 'much' else ''}.1f}")
+        part = phrase("review.below", language, value=share(LITTLE)) if b.share < LITTLE else share(b.share)
+        return phrase(
+            f"barred.{way}", language, names=self.barred_names(language), share=part,
+            value=moved if way == "much" else phrase("review.less_than", language, value=moved),
+        )  # fmt: skip
+
+    def barred_way(self, language: Language) -> Literal["little", "cancel", "much"]:
+        """What the facts that may be no reason did, by one measure for page and report: as much as is printed; ups and downs
+        that cancel to less than is printed; or next to nothing either way."""
+        b = self.barred
+        if b is None or PrintedSteps.of(self, language).count(b.value):
+            return "little" if b is None else "much"
+        return "little" if b.share < LITTLE else "cancel"
+
+    def barred_names(self, language: Language) -> str:
+        """All that the configuration bars, then what a table of somebody's own marks so: whether this model reads it or not."""
+        named = self.audit.get("barred") or ()
+        said = [BARRED_KINDS[n].title[language == "ko"] if n in BARRED_KINDS else input_title(n, language) for n in named]
+        more = () if self.barred is None else self.barred.named(language)
+        return ", ".join(dict.fromkeys([*said, *more])) or phrase("review.nothing_barred", language)
 
     def similar_said(self, language: Language) -> str:
         """Whom the reasons call similar, and whose medians they speak of; empty where they speak of neither."""
@@ -303,7 +336,8 @@ class Explanation:
             lines.append(f"{words['uncertainty']}: {word} {own.uncertainty:.3f}")
         if self.offers:
             lines.append(
-                f"{words['top']}: " + ", ".join(f"{said_name(o.name, language)} {o.probability:.1%}" for o in self.offers[:3])
+                f"{words['top']}: "
+                + ", ".join(f"{self.label_said(o.name, language)} {o.probability:.1%}" for o in self.offers[:3])
             )
         if self.withheld:
             lines.append(warning or words["withheld"])
@@ -319,7 +353,7 @@ class Explanation:
         """Customer, task and prediction in one line."""
         at = "" if self.cutoff == NO_CUTOFF else f" · {self.cutoff}" if language == "ko" else f" at {self.cutoff}"
         title = given_title(self.task, self.title) or task_title(self.task, language) or self.title
-        answer = f"{said_name(self.target_name, language)} {self.shown(self.prediction, language)}".strip()
+        answer = f"{self.label_said(self.target_name, language)} {self.shown(self.prediction, language)}".strip()
         return f"{self.customer_id}{at} · {title}: {answer}"
 
     def shown(self, value: float, language: Language = "en", *, signed: bool = False) -> str:
@@ -337,7 +371,7 @@ class Explanation:
         """What happened with a similar customer, for a reader of `language`."""
         if one.outcome is not None and self.score_unit == "value":
             return quantity(one.outcome, self.unit, language)
-        return said_name(one.outcome_text, language)
+        return self.label_said(one.outcome_text, language)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from ple_model.numerals import Language, percent
 
 Kind = tuple[str, str]
 """What kind of sensitive fact something may be, in English and Korean; both empty where it was named without one."""
+OWN_SUBJECT = "own:"
+"""What the key of a subject begins with that is a part of somebody's own table: such a part may be called as ours are."""
 Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
 
 
@@ -96,7 +98,9 @@ class SubjectWeight:
         return self.raised - self.lowered
 
     def named(self, language: Language) -> str:
-        """For a reviewer; of a part of somebody's own table, its name."""
+        """For a reviewer; of a part of somebody's own table, its name and no title of the package's."""
+        if self.key.startswith(OWN_SUBJECT):
+            return self.key.removeprefix(OWN_SUBJECT).replace("_", " ")
         return catalogue(language).get(f"subject.{self.key}") or title(self.key, language)
 
 
@@ -288,6 +292,14 @@ class FeatureChange:
     """Columns that say the same fact, with what they hold then: its other windows, its copy in its own scale."""
     sensitive: Kind | None = field(default=None, kw_only=True)
     """What it may be, where it may be sensitive."""
+    words: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
+    """(now, then) in English and in Korean, as reasons say such values; empty: as plain quantities."""
+
+    def shown(self, language: Language) -> tuple[str, str]:
+        """(what is so now, what it would be)."""
+        if self.words:
+            return self.words[language == "ko"]
+        return plain_quantity(self.before, self.unit, language), plain_quantity(self.after, self.unit, language)
 
     def named(self, language: Language) -> str:
         """`Contacts in person (shop or branch) in the last 90 days`: without its scale; values follow in units."""
@@ -301,7 +313,7 @@ class FeatureChange:
     def said(self, language: Language) -> str:
         """`contacts in person (shop or branch) in the last 90 days: 11 instead of 0`"""
         name = self.named(language)
-        then, now = (plain_quantity(v, self.unit, language) for v in (self.after, self.before))
+        now, then = self.shown(language)
         return phrase("counterfactual.fact", language, name=name[:1].lower() + name[1:], then=then, now=now)
 
 

@@ -3,16 +3,14 @@ which days it was foretold."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 from analysis.i18n import catalogue, phrase
-from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.review import RunFacts
-from analysis.review.weights import difference_said, value_said
+from analysis.review.weights import difference_said, step_said, value_said
 from analysis.wording import given_title, task_title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language
@@ -20,11 +18,9 @@ from ple_model.numerals import Language
 RECOMMENDED = ("nba",)
 """Tasks whose answer is a recommendation; what all others answer is an estimate."""
 RARE = 0.05
-"""Below this probability people are counted in thousands, so that a whole number of them says enough."""
+"""Within this of 0 or 1 people are counted in thousands, so that a whole number of them says enough."""
 SEOUL = timezone(timedelta(hours=9))
 """Korea has no summer time: readers of Korean are told its time, all others UTC."""
-_IN_DAYS = re.compile(r"in (\d+) days?")
-"""Classes of a task that answers with a number of days."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +64,6 @@ def asked_title(found: Explanation, language: Language) -> str:
     return own_title(found) or catalogue(language).get(f"asked.{found.task}") or task_title(found.task, language) or found.title
 
 
-def label_said(name: str, found: Explanation, language: Language) -> str:
-    """A class by name; of a number of days, the day itself."""
-    days = _IN_DAYS.fullmatch(name)
-    if days and found.task == "timing" and found.cutoff != NO_CUTOFF:
-        try:
-            return str(date.fromisoformat(found.cutoff[:10]) + timedelta(days=int(days[1])))
-        except ValueError:
-            pass
-    return said_name(name, language)
-
-
 def answer(found: Explanation, period: Period | None, language: Language) -> str:
     """The one line that says it all: `Recommended offer: time deposit – 16.0%`."""
     name, value = asked_title(found, language), value_said(found, found.prediction, language)
@@ -89,10 +74,10 @@ def answer(found: Explanation, period: Period | None, language: Language) -> str
         value = phrase("review.rank", language, place=f"{min(max(round(found.prediction), 1), 100)}")
     if not found.target_name:
         return f"{name} – {value}"
-    label = label_said(found.target_name, found, language)
+    label = found.label_said(found.target_name, language)
     if (first := found.first_choice) is not None:
         return phrase(
-            "review.asked_about", language, result=f"{name}: {label}", first=label_said(first.name, found, language),
+            "review.asked_about", language, result=f"{name}: {label}", first=found.label_said(first.name, language),
             share=found.shown(first.probability, language),
         ) + f" – {value}"  # fmt: skip
     return f"{name}: {label} – {value}"
@@ -103,6 +88,15 @@ def people(probability: float, of: int) -> int:
     return int(Decimal(f"{100 * probability:.1f}") * of / 100 + Decimal("0.5"))
 
 
+def _counted(n: int, of: int, probability: float, language: Language) -> str:
+    """`86`; nobody and everybody only where that is so, else `fewer than 1`, `more than 999`."""
+    if n == 0 and probability > 0:
+        return phrase("review.fewer_than", language, n="1")
+    if n == of and probability < 1:
+        return phrase("review.more_than", language, n=f"{of - 1:,}")
+    return f"{n:,}"
+
+
 def meaning(found: Explanation, period: Period | None, language: Language) -> str:
     """What the number means, as a sentence with a verb: how many of a hundred customers like this do what."""
     when = phrase("review.when_unknown", language)
@@ -110,15 +104,19 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
         when = phrase("review.when", language, days=period.days, start=period.start, end=period.end)
     known = catalogue(language)
     if found.score_unit == "probability":
-        of = 100 if found.prediction >= RARE or found.prediction == 0 else 1000
+        of = 100 if min(found.prediction, 1 - found.prediction) >= RARE or found.prediction in (0, 1) else 1000
         n = people(found.prediction, of)
-        label = label_said(found.target_name, found, language) if found.target_name else ""
+        label = found.label_said(found.target_name, language) if found.target_name else ""
         key = f"meaning.{found.task}" if not own_title(found) else ""
         key = key if key in known else "meaning.class" if label else "meaning.yes"
         said = phrase(
-            key, language, n=f"{n:,}", of=f"{of:,}", rest=f"{of - n:,}", label=label, when=when,
+            key, language, n=_counted(n, of, found.prediction, language), of=f"{of:,}",
+            rest=_counted(of - n, of, 1 - found.prediction, language), label=label, when=when,
             title=asked_title(found, language),
         )  # fmt: skip
+        for bound in phrase("review.bounds", language).split(";"):  # what is fewer than one is not about one
+            rough, exact = bound.split("=", 1)
+            said = said.replace(rough, exact)
         own = next((p for p in found.predictions if p.task == found.task), None)
         checked = "calibrated" if own is not None and own.calibrated else "uncalibrated"
         return f"{said} {phrase(f'review.{checked}', language)}"
@@ -133,7 +131,7 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
 
 def against(found: Explanation, language: Language) -> str:
     """The mean of all customers with how far this one lies from it, and the invented customer that the reasons start from."""
-    size = difference_said(found, language)
+    size = difference_said(found, language) or phrase("review.less_than", language, value=step_said(found, language))
     above = found.prediction - found.population
     same = found.shown(found.prediction, language) == found.shown(found.population, language)
     side = "same" if same else "above" if above > 0 else "below"

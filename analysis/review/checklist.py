@@ -28,7 +28,7 @@ class Demand:
     filled: Filler
     where: str
     needs_reasons: bool = False
-    """Not filled where the reasons are withheld."""
+    """Not filled where the reasons are withheld, or there are none."""
 
 
 DEMANDS = (
@@ -72,6 +72,6 @@ def checklist(found: Explanation, language: Language, *, recorded: bool = False)
 def _row(demand: Demand, found: Explanation, w: dict[str, str], recorded: bool) -> tuple[str, str, str]:
     if demand.where == "record" and not recorded:
         return w[demand.key], w["by_bank"], w["where_unrecorded"]
-    if demand.needs_reasons and found.withheld:
+    if demand.needs_reasons and (found.withheld or found.unreasoned):
         return w[demand.key], w["by_bank"], w["where_withheld"]
     return w[demand.key], w[f"by_{demand.filled}"], w[f"where_{demand.where}"]

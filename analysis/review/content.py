@@ -18,18 +18,15 @@ from analysis.review.answer import (  # fmt: skip
     Period,
     against,
     answer,
-    label_said,
     made_at,
     meaning,
     own_title,
     period_said,
     report_title,
 )
-from analysis.review.barred_facts import barred_names
 from analysis.review.certainty import limits_block, raw_rows
 from analysis.review.checklist import checklist
 from analysis.review.weights import reasons_block, subjects_block, withheld_block
-from analysis.wording import plain_quantity
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent
 from ple_model.tasks import TASKS
@@ -93,7 +90,7 @@ def _decision(
     rows += _alternative(found, language, w)
     others = [o for o in found.offers if o.index != found.target][:3]
     if others and found.first_choice is None:
-        said = ", ".join(f"{label_said(o.name, found, language)} {percent(o.probability)}" for o in others)
+        said = ", ".join(f"{found.label_said(o.name, language)} {percent(o.probability)}" for o in others)
         left = 1.0 - found.prediction - sum(o.probability for o in others)
         more = w["next_rest"].format(share=percent(left)) if left >= 5e-4 else ""
         rows.append((w["next"], said + more))
@@ -106,8 +103,8 @@ def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> l
     first = found.first_choice
     if first is None:
         return []
-    chosen = f"{label_said(first.name, found, language)} {percent(first.probability)}"
-    return [(w["first_choice"], chosen), (w["about_class"], label_said(found.target_name, found, language))]
+    chosen = f"{found.label_said(first.name, language)} {percent(first.probability)}"
+    return [(w["first_choice"], chosen), (w["about_class"], found.label_said(found.target_name, language))]
 
 
 def _why(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
@@ -126,8 +123,7 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Review
     rows = tuple(
         (
             _fact(x, language),
-            plain_quantity(x.before, x.unit, language),
-            plain_quantity(x.after, x.unit, language),
+            *x.shown(language),
         )
         for x in c.changes
     )
@@ -166,7 +162,7 @@ def _data(found: Explanation, about: RunFacts, language: Language, w: dict[str, 
         training += " " + w["cutoffs"].format(cutoffs=", ".join(about.cutoffs))
     rows = [
         (w["window_name"], window), (w["absent"], found.lacking.said(language) or w["nothing_absent"]),
-        (w["training"], training), (w["barred_name"], barred_names(found, language)),
+        (w["training"], training), (w["barred_name"], found.barred_names(language)),
     ]  # fmt: skip
     return ReviewBlock(w["data"], "facts", tuple(rows), key="data")
 

@@ -130,7 +130,8 @@ class Desk:
         return {
             "what": what, "customer": self.masks(found.customer_id), "mask_key": self.masks.named,
             "masked": not self.show_ids, "cutoff": found.cutoff, "task": found.task, "decision": found.decided,
-            "asked_about": found.target_name, "target": found.target, "barred": audit.get("barred"), "anyway": found.anyway,
+            "asked_about": found.target_name, "target": found.target, "barred": audit.get("barred"),
+            "sensitive": audit.get("sensitive"), "anyway": found.anyway,
             "withheld": found.withheld, "language": self.language, "run": self.about.run,
             "weights": audit.get("weights_sha256"), "training_data": audit.get("training_data"),
             "customer_data": audit.get("customer_data"), "release": audit.get("version"), "contents": contents,

@@ -8,57 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 from analysis.i18n import phrase
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Reason
+from analysis.results.printed_steps import PrintedSteps
 from analysis.results.review import ReviewBlock
-from analysis.review.barred_facts import barred_names
 from analysis.wording import quantity
-from ple_model.money import decimals_of, is_money
 from ple_model.numerals import Language
 
-MINUS = "\N{MINUS SIGN}"
 LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part."""
 WHOLE = 1000
 """Weights are counted in tenths of a percent."""
 
 
-@dataclass(frozen=True)
-class PrintedSteps:
-    """How numbers of one explanation are written: `value * factor` with `decimals`."""
-
-    factor: float
-    decimals: int
-    unit: str
-    """What stands in the head of the column."""
-
-    @staticmethod
-    def of(found: Explanation, language: Language) -> PrintedSteps:
-        """Points of percent for probabilities and shares, else the unit of the prediction with the decimals that it is shown
-        with."""
-        if found.score_unit == "probability" or found.unit == "share":
-            return PrintedSteps(100.0, 1, phrase("review.in_points", language))
-        if is_money(found.unit):
-            return PrintedSteps(1.0, decimals_of(found.unit), found.unit)
-        most = max(abs(found.prediction), abs(found.typical))
-        unit = phrase(f"review.in_{found.unit.replace(' ', '_')}", language) if found.unit in NAMED_UNITS else found.unit
-        return PrintedSteps(1.0, 0 if most >= 1000 else 1 if most >= 1 else 3, unit)
-
-    def count(self, value: float) -> int:
-        """The value in steps, rounded as it is printed."""
-        return int(Decimal(f"{value * self.factor:.{self.decimals}f}").scaleb(self.decimals))
-
-    def said(self, steps: int) -> str:
-        """`+5.9`, `0.0`, a minus that is no hyphen."""
-        sign = "+" if steps > 0 else MINUS if steps < 0 else ""
-        return f"{sign}{abs(steps) / 10**self.decimals:,.{self.decimals}f}"
-
-
 SAID_UNITS = ("active days", "percentile")
-NAMED_UNITS = ("active days", "percentile", "share of limit", "share of spend", "log ratio")
 
 
 def weight_said(steps: int) -> str:
@@ -201,18 +166,17 @@ def _barred_cells(found: Explanation, x: Weights, w: dict[str, str]) -> tuple[st
 
 
 def _barred_said(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
-    names = barred_names(found, language)
-    if x.barred:
-        return w["barred_much"].format(names=names)
     least = f"{10**-x.steps.decimals:.{x.steps.decimals}f}"
-    return w["barred_little"].format(names=names, least=least, unit=x.steps.unit)
+    key = f"barred_{found.barred_way(language)}"
+    share = weight_said(x.barred_share)
+    return w[key].format(names=found.barred_names(language), least=least, unit=x.steps.unit, share=share)
 
 
 def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
     """How much of it all the reasons that are shown carry, and how effects and weights are counted."""
     n = len(found.reasons) + len(found.against)
     carried = sum(x.shares)
-    key = "carry_little" if carried < LITTLE * WHOLE else "carry_much"
+    key = "carry_none" if not n else "carry_little" if carried < LITTLE * WHOLE else "carry_much"
     others = max(sum(found.counts) - n, 0)
     first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", unnamed=_unnamed(found, x, w))
     return f"{first} {w['counted'].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))}"
@@ -251,12 +215,23 @@ def value_said(found: Explanation, value: float, language: Language) -> str:
 
 
 def difference_said(found: Explanation, language: Language) -> str:
-    """How far the prediction lies above or below the mean of all customers, without a sign: `0.9 points`."""
+    """How far the prediction lies above or below the mean of all customers, without a sign: `0.9 points`; empty where that is
+    less than a step."""
     steps = PrintedSteps.of(found, language)
-    size = abs(steps.count(found.prediction) - steps.count(found.population)) / 10**steps.decimals
-    text = f"{size:,.{steps.decimals}f}"
+    apart = abs(steps.count(found.prediction) - steps.count(found.population))
+    return _amount(found, steps, apart, abs(found.prediction - found.population), language) if apart else ""
+
+
+def step_said(found: Explanation, language: Language) -> str:
+    """The least that can be seen of a difference: `0.1 points`."""
+    steps = PrintedSteps.of(found, language)
+    return _amount(found, steps, 1, 10**-steps.decimals, language)
+
+
+def _amount(found: Explanation, steps: PrintedSteps, apart: int, exact: float, language: Language) -> str:
+    text = f"{apart / 10**steps.decimals:,.{steps.decimals}f}"
     if found.score_unit == "probability" or found.unit == "share":
         return phrase("review.points", language, points=text)
     if found.unit == "active days":
         return phrase("review.said_active_days", language, value=text)
-    return text if found.unit == "percentile" else quantity(abs(found.prediction - found.population), found.unit, language)
+    return text if found.unit == "percentile" else quantity(exact, found.unit, language)

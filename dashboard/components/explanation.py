@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 
 from analysis.figures.style import bars
-from analysis.naming import said_name
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Contribution, Counterfactual, Reason
 from analysis.wording import given_title, quantity, task_title, title
@@ -48,7 +47,7 @@ def headline(frame: Frame, e: Explanation) -> None:
     asked = given_title(e.task, e.title) or task_title(e.task, _language()) or e.title
     with st.container(horizontal=True, gap="small"):
         put.metric(
-            f"{asked} · {said_name(e.target_name, _language())}" if e.target_name else asked,
+            f"{asked} · {e.label_said(e.target_name, _language())}" if e.target_name else asked,
             e.shown(e.prediction, _language()),
             border=True,
         )
@@ -115,7 +114,7 @@ def reasons(e: Explanation) -> None:
             table(
                 pd.DataFrame(
                     {
-                        t("why.offer"): [said_name(o.name, _language()) for o in e.offers],
+                        t("why.offer"): [e.label_said(o.name, _language()) for o in e.offers],
                         t("why.probability"): [o.probability for o in e.offers],
                     }
                 ),
@@ -147,8 +146,7 @@ def _counterfactual(e: Explanation, c: Counterfactual) -> None:
         put.markdown(f"**{t('why.counterfactual')}**")
         put.caption(e.change_said(lang))
         for change in c.changes:
-            text = " → ".join(quantity(v, change.unit, lang) for v in (change.before, change.after))
-            put.markdown(f"- {change.named(lang)}: {text}")
+            put.markdown(f"- {change.named(lang)}: {' → '.join(change.shown(lang))}")
         if c.immutable:
             put.caption(t("why.immutable", names=_named(c.immutable)))
         values = {name: value for change in c.changes for name, value in ((change.name, change.after), *change.along)}

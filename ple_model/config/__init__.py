@@ -17,6 +17,7 @@ from ple_model.config.learning import (
 from ple_model.config.loading import (
     PRESETS,
     apply_overrides,
+    given_explanations,
     load_config,
     merge,
     preset_dict,
@@ -41,5 +42,5 @@ __all__ = [
     "PRESETS", "AdattConfig", "CgcConfig", "Config", "DirectPathConfig", "DistillationConfig", "EvidentialConfig",
     "ExplanationsConfig", "GlobalConfig", "HmmConfig", "HmmModeConfig", "RelationshipsConfig", "SaeConfig", "TaskExpertsConfig",
     "TaskOverride", "TowersConfig", "TrainingConfig", "TransferEdge", "apply_overrides", "config_from_dict", "from_mapping",
-    "key", "load_config", "merge", "preset_dict", "read_config_file", "read_explanations", "shown_key",
+    "given_explanations", "key", "load_config", "merge", "preset_dict", "read_config_file", "read_explanations", "shown_key",
 ]  # fmt: skip

@@ -51,6 +51,12 @@ def read_explanations(path: Path) -> ExplanationsConfig:
     return from_mapping(ExplanationsConfig, raw.get("explanations") or {}, "explanations")
 
 
+def given_explanations(path: Path) -> dict[str, list[str]]:
+    """As `read_explanations`, only the keys that the file names: of all others nothing was said."""
+    whole = read_explanations(path)
+    return {name: getattr(whole, name) for name in read_config_file(path).get("explanations") or {}}
+
+
 def preset_dict(name: str) -> dict[str, Any]:
     """A preset as plain data. A preset's `extends` names the preset it is laid upon."""
     if name not in PRESETS:

@@ -21,7 +21,7 @@ from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import Cell, Columns, OriginSentence
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.explain.origin.weeks import of_weeks
-from analysis.explain.sayable import RESTS_ON, sayable
+from analysis.explain.sayable import RESTS_ON, sayable, told_against
 from analysis.i18n import phrase
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
@@ -99,8 +99,11 @@ class Teller:
         return None if self.similar is None or column is None else self.similar.middle(self.columns, column)
 
     def sayable(self, name: str) -> bool:
-        """Whether a column's value can be a reason by itself."""
-        return sayable(self.schema, name)
+        """Whether a column's value can be a reason by itself, of this customer."""
+        if not sayable(self.schema, name) or self.schema.own:
+            return self.schema.own
+        column = self.schema.index.get(name)
+        return column is None or told_against(name, float(self.columns.own[column]), kept=self.empty is not None)
 
     def rests(self, name: str) -> OriginSentence | None:
         """An estimate by what it is worked out from; None where one of those facts is not known."""

@@ -88,19 +88,27 @@ def beside_said(
     ones, else the latter, which is what the effect is counted from. Nothing beside it that is written alike."""
     column = sentence_said(sentence, language)
     for whose, other in (("similar", similar), ("sampled", typical)):
-        if other is None or (whose == "similar" and (own - other) * (own - typical) <= 0):
+        if other is None or (whose == "similar" and (cell == "nothing" or (own - other) * (own - typical) <= 0)):
             continue
-        text, beside = (
-            never(sentence, v, language) or said
-            for v, said in zip((own, other), pair_said(name, own, other, unit, sentence, language), strict=True)
-        )
+        text, beside = _pair(name, sentence, unit, own, other, language)
         if cell == "nothing":
-            return phrase(f"reason.nothing_{whose}", language, column=column, other=beside)
+            return phrase("reason.nothing_sampled", language, column=column, other=beside)
         if text != beside:
             edge = _at_edge(text, sentence, own, cell, language)
             return phrase(f"reason.beside_{whose}", language, column=column, own=edge, other=beside)
     text = never(sentence, own, language) or value_said(name, own, unit, sentence, language)
     return f"{column}: {_at_edge(text, sentence, own, cell, language)}"
+
+
+def pair_of(column: FeatureColumn, own: float, other: float, language: Language) -> tuple[str, str]:
+    """Two values of one column in the words of reasons."""
+    sentence = column.sentence_ko if language == "ko" else column.sentence_en
+    return _pair(column.name, sentence, column.unit, own, other, language)
+
+
+def _pair(name: str, sentence: str, unit: str, own: float, other: float, language: Language) -> tuple[str, str]:
+    first, second = pair_said(name, own, other, unit, sentence, language)
+    return never(sentence, own, language) or first, never(sentence, other, language) or second
 
 
 def _at_edge(text: str, sentence: str, own: float, cell: Cell, language: Language) -> str:

@@ -393,6 +393,11 @@ def said_of(text: str, unit: str, column: str) -> tuple[float, float]:
     }
     if text in ends:
         return ends[text], 1e-3
+    if text in ("as much as before", "이전과 같은 수준"):
+        return 0.0, 1e-3
+    if text in ("more than 10 times", "10배 초과", "less than 1/10", "10분의 1 미만"):  # between ten times and nothing earlier
+        middle, room = (1 + 9 / 11) / 2, (1 - 9 / 11) / 2
+        return middle if text.startswith(("more", "10배")) else -middle, room
     times, room = read(text, unit)
     return (times - 1) / (times + 1), 2 * room / (times + 1) ** 2 + WITHIN
 
@@ -451,6 +456,19 @@ def _spread(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
     sine, cosine = value("hour_mean_sin_90d", raw), value("hour_mean_cos_90d", raw)
     close = np.hypot(sine or 0, cosine or 0)
     return [] if 0 < close < 0.501 else [f"hours keep together by {close:.2f}"]
+
+
+@kind(
+    "hour beside spread hours",
+    r"Time of purchases in the last 90 days: around (?P<hour>noon|midnight|\d+ (?:am|pm)) on average "
+    r"\(sampled customers: spread over the day\)",
+    r"최근 90일 구매 시각: 평균 (?P<hour>낮 12시|자정|(?:새벽|오전|오후) \d+시)(?:경| 무렵)"
+    r"\(표본 고객은 하루에 고르게 퍼져 있음\)",
+)
+def _hour_beside(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    raw = w.of(told)
+    close = np.hypot(value("hour_mean_sin_90d", raw) or 0, value("hour_mean_cos_90d", raw) or 0)
+    return _hour(w, told, g, language) + ([] if close > 0.499 else [f"hours keep together by {close:.2f}"])
 
 
 @kind("no hour", r"Time of purchases in the last 90 days: none is known", r"최근 90일 구매 시각: 알려진 것이 없음")
@@ -734,7 +752,7 @@ def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
     return problems
 
 
-@kind("weeks", r"Of the last 26 weeks these (?P<way>raised|lowered) it above all (?P<weeks>\d.*); a usual week of .*: .*",
+@kind("weeks", r"Of the last 26 weeks these (?P<way>raised|lowered) it above all: (?P<weeks>\d.*); a usual week of .*: .*",
       r"최근 26주 중 예측값을 (?P<way>가장 높인|가장 낮춘) 주: (?P<weeks>\d.*?)\. 표본 고객의 보통 한 주는 .*")  # fmt: skip
 def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []

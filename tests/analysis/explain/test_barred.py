@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.commands_explain import _lists
 from analysis.engine.explainer import Explainer
 from analysis.explain.assemble import Assembly
 from analysis.explain.barred import GROUP, barred_inputs
@@ -68,7 +70,7 @@ def test_by_default_region_and_hashed_attributes_are_barred(tiny_run: Run, custo
     assert found.barred is not None
     assert "region" in found.barred.named("en")
     assert "지역" in found.barred.named("ko")
-    assert any(word in found.text() for word in ("had next to no direct effect", "mattered"))
+    assert any(word in found.text() for word in ("had next to no direct effect", "changed this result by", "about alike"))
 
 
 def test_only_the_regions_part_of_an_input_is_taken_out() -> None:
@@ -169,6 +171,26 @@ def test_the_file_of_what_is_barred(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"explanations\.barred: age is not a list|explanations\.barred: 'age' is not a list"):
         read_explanations(path)
     assert set(BARRED_KINDS) == {"age", "sex", "region"}
+
+
+@pytest.mark.parametrize(
+    ("said", "lists"),
+    [
+        ("{sensitive: [health]}", (None, ["health"])),
+        ("{barred: [income]}", (["income"], None)),
+        ("{barred: [], sensitive: []}", ([], [])),
+        ("{}", (None, None)),
+    ],
+)
+def test_a_list_that_a_file_does_not_name_stays_the_runs(
+    tmp_path: Path, said: str, lists: tuple[list[str] | None, list[str] | None]
+) -> None:
+    path = tmp_path / "why.yaml"
+    path.write_text(f"explanations: {said}\n", encoding="utf-8")
+    assert _lists(argparse.Namespace(config=path)) == lists
+    path.write_text("explanations: {held: [bank_decided]}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"explanations\.held is read from the run"):
+        _lists(argparse.Namespace(config=path))
 
 
 def test_where_the_packages_inputs_hold_them_is_where_their_makers_put_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +14,12 @@ from analysis.explain.lacking import lacking
 from analysis.explain.linked import held_columns
 from analysis.explain.origin import teller
 from analysis.explain.origin.clusters import Trait
-from analysis.explain.origin.told import OriginSentence, beside_said
+from analysis.explain.origin.told import OriginSentence, beside_said, pair_of
 from analysis.explain.reasons import Means, Subject, reasons
-from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, counted, pair_said, sayable, value_said
+from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, counted, pair_said, sayable, told_against, value_said
 from analysis.explain.sensitive import sensitive_columns
 from analysis.explain.subjects import fact_sums
-from analysis.results.explanation_parts import FeatureContribution
+from analysis.results.explanation_parts import FeatureChange, FeatureContribution
 from ple_model.config import load_config
 from ple_model.errors import UserError
 from ple_model.own_schema import own_schema
@@ -65,6 +66,12 @@ def test_no_column_that_a_reason_can_be_made_of_is_a_riddle() -> None:
         ("raw_max_ticket_health_365d", 0.0, 52.8, "none (sampled customers: 52.8)", "없음(표본 고객 52.8)"),
         ("category_trend_travel_90d", 0.5, -1.0, "3 times (sampled customers: nothing in the later days)",
          "3배(표본 고객 나중 기간에 없음)"),
+        ("category_trend_travel_90d", 0.0, -1.0, "as much as before (sampled customers: nothing in the later days)",
+         "이전과 같은 수준(표본 고객 나중 기간에 없음)"),
+        ("category_trend_travel_90d", 0.98, -0.9, "more than 10 times (sampled customers: less than 1/10)",
+         "10배 초과(표본 고객 10분의 1 미만)"),
+        ("session_active_days_90d", 62.0, 36.5, "62 days (sampled customers: 36.5 days)", "62일(표본 고객 36.5일)"),
+        ("raw_max_ticket_health_365d", 0.003, 52.8, "none (sampled customers: 52.8)", "없음(표본 고객 52.8)"),
         ("session_count_7d", 0.0, 1.0, "0 (sampled customers: 1)", "0회(표본 고객 1회)"),
         ("product_opened_90d", 4.0, 0.0, "4 (sampled customers: 0)", "4개(표본 고객 0개)"),
         ("category_share_clothing_365d", 0.48, 0.037, "48.0% (sampled customers: 3.7%)", "48.0%(표본 고객 3.7%)"),
@@ -77,6 +84,38 @@ def test_values_are_written_as_a_person_says_them(name: str, own: float, other: 
     said = told(name, own, other)
     assert said[0].endswith(en)
     assert said[1].endswith(ko)
+
+
+def test_a_comparison_is_told_only_where_it_is_one() -> None:
+    trend = "category_trend_travel_90d"
+    assert [told_against(trend, v, kept=True) for v in (0.0, 1.0, -1.0, 3.0, -1.2)] == [True, True, True, False, False]
+    assert [told_against(trend, v, kept=False) for v in (0.0, 0.5, -1.0)] == [False, True, True]
+    assert told_against("recency_days", 0.0, kept=False)
+    assert value_said(trend, 3.0, "ratio", "", "en") == "no clear comparison"
+
+
+def test_a_reason_is_weak_beside_what_is_told_and_not_beside_what_nobody_can_say() -> None:
+    features = [fact("lnn_complexity", 1.5, 1.2, 0.9), fact("recency_days", 3, 9, 0.005), fact("spend_28d", 3, 9, 0.00001)]
+    found = reasons(features, {}, SUBJECT, 1.0, means=Means(sayable=lambda n: sayable(SCHEMA, n)))
+    assert [r.sources for r in found] == [("recency_days",)]
+
+
+def test_a_part_of_ones_own_is_no_subject_of_the_packages() -> None:
+    own = FeatureContribution("activity", "activity", "own", "count", 1.0, 0.0, 0.2, "Activity.", "활동.")
+    (subject,) = fact_sums([own], {}, lambda n: (n,), own=True).subjects
+    assert (subject.named("en"), subject.named("ko")) == ("activity", "activity")
+
+
+def test_a_change_is_said_in_the_words_of_reasons() -> None:
+    said = {n: pair_of(SCHEMA.column(n), a, b, "en") for n, a, b in (
+        ("category_trend_travel_90d", -0.33, 0.5), ("credit_utilisation_change_84d", -0.38, 0.1),
+        ("category_recency_travel", 365.0, 20.0))}  # fmt: skip
+    assert list(said.values()) == [("0.5 times", "3.0 times"), ("-38 points", "10 points"), ("none in a year", "20 days")]
+    change = FeatureChange("x", 3.0, 5.0, "count", "Purchases.", "구매 건수입니다.", words=(("3", "5"), ("3건", "5건")))
+    assert change.said("en") == "purchases: 5 instead of 3"
+    assert "5건" in change.said("ko")
+    assert change.shown("ko") == ("3건", "5건")
+    assert replace(change, words=()).shown("en") == ("3", "5")
 
 
 def test_both_numbers_of_a_sentence_have_equally_many_decimals() -> None:
@@ -124,6 +163,8 @@ def test_a_reason_that_may_be_sensitive_says_so_in_both_languages_and_no_other_d
 def test_columns_of_ones_own_are_known_as_sensitive_by_their_names() -> None:
     names = {
         "Diagnosis": True, "religion": True, "disability_status": True, "건강등급": True, "unionMember": True,
+        "credit_union_balance": False, "union_bank_transfers": False, "union": True, "smoker": True, "bmi": True,
+        "pregnant": True, "drug_spend": True, "care_level": True,
         "income": False, "health_insurance_region": True, "race": True, "grace_period": False, "document_지문서": False,
     }  # fmt: skip
     columns = tuple(
@@ -135,11 +176,11 @@ def test_columns_of_ones_own_are_known_as_sensitive_by_their_names() -> None:
     )  # fmt: skip
     found = sensitive_columns(own_schema(columns), load_config("small").explanations.sensitive)
     assert [f"c{i}" in found for i in range(len(names))] == list(names.values())
-    assert sensitive_columns(own_schema(columns), ["income"]) == {"c5": ("", "")}
+    assert sensitive_columns(own_schema(columns), ["income"]) == {"c13": ("", "")}
     assert sensitive_columns(own_schema(columns), ["Diagnosis", "health"])["c0"] == ("health", "건강")
     assert sensitive_columns(own_schema(columns), ["health", "Diagnosis"])["c0"] == ("health", "건강")
     nothing = np.zeros(len(columns), bool)
-    assert held_columns(own_schema(columns), nothing, ["health"]).nonzero()[0].tolist() == [0, 2, 3, 6]
+    assert held_columns(own_schema(columns), nothing, ["health"]).nonzero()[0].tolist() == [0, 2, 3, *range(8, 13), 14]
     assert held_columns(own_schema(columns), nothing, [], found).tolist() == list(names.values())
 
 

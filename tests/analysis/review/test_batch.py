@@ -154,6 +154,7 @@ def test_one_customer_is_reported_masked_and_recorded(
     line = json.loads(record.splitlines()[0])
     assert line["files"]["pdf"] == hashlib.sha256(files[1].read_bytes()).hexdigest()
     assert (line["task"], line["masked"], line["barred"]) == ("nba", True, explained.audit["barred"])
+    assert line["sensitive"] == explained.audit["sensitive"] != []
     assert len(line["mask_key"]) == 16
     assert "prediction" not in line
     assert str(float(explained.prediction)) not in record

@@ -17,6 +17,7 @@ from pypdf import PdfReader
 from analysis.explain.customer import explain
 from analysis.explain.faithful import judge
 from analysis.explain.lookup import customers
+from analysis.explain.reasons import Subject
 from analysis.explain.report import to_html as to_details
 from analysis.explain.subjects import SUBJECTS, subject_of
 from analysis.i18n import catalogue, phrase, section
@@ -26,7 +27,7 @@ from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import Barred, Counterfactual, Fallback, FeatureChange, Reason, Standing
 from analysis.results.review import ReviewReport
 from analysis.review.about import GENERATED, ahead, periods_of, run_facts
-from analysis.review.answer import meaning, people
+from analysis.review.answer import against, answer, meaning, people
 from analysis.review.checklist import DEMANDS, LAWS
 from analysis.review.content import review
 from analysis.review.html import to_html
@@ -121,6 +122,8 @@ def test_both_tables_add_up_as_they_are_printed(tiny_run: Run, explained: Explan
 
 def test_subjects_hold_every_fact_once(explained: Explanation) -> None:
     assert sum(s.raised + s.lowered for s in explained.subjects) == pytest.approx(explained.told)
+    barred = 0.0 if explained.barred is None else explained.barred.value
+    assert explained.told == pytest.approx(explained.prediction - explained.typical - barred, abs=0.02 * explained.size)
     assert sum(s.size for s in explained.subjects) == pytest.approx(explained.size)
     assert [s.size for s in explained.subjects] == sorted((s.size for s in explained.subjects), reverse=True)
     for group in (*(name for _, name, _ in PARTS), *(g for g in FIELD_SHAPES if is_field(g))):
@@ -207,6 +210,80 @@ def test_people_are_counted_by_the_percentage_as_it_is_printed(p: float, of: int
     assert people(p, of) == n
 
 
+@pytest.mark.parametrize(
+    ("p", "en", "ko"),
+    [
+        (0.9996, "More than 999 of 1,000 customers", "고객 1,000명 중 999명 초과가"),
+        (0.0002, "Fewer than 1 of 1,000 customers", "고객 1,000명 중 1명 미만이"),
+        (0.97, "About 970 of 1,000 customers", "1,000명 중 약 970명"),
+        (1.0, "About 100 of 100 customers", "고객 100명 중 약 100명이"),
+    ],
+)
+def test_nobody_and_everybody_are_said_only_where_it_is_so(explained: Explanation, p: float, en: str, ko: str) -> None:
+    x = replace(explained, task="churn", title=TASKS["churn"].title, target_name="", prediction=p)
+    assert meaning(x, None, "en").startswith(en)
+    assert ko in meaning(x, None, "ko")
+    assert ("fewer than 1 do not" in meaning(x, None, "en")) == (p == 0.9996)
+    assert ("more than 999 do not" in meaning(x, None, "en")) == (p == 0.0002)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_answer_that_no_reason_carries_asks_for_a_person(tiny_run: Run, explained: Explanation, language: Language) -> None:
+    x = replace(explained, reasons=(), against=(), fallback=None, segment="loyal", unnamed=(3, 0.21))
+    report, w = review(x, run_facts(tiny_run), language), section("review", language)
+    assert x.person_because == "reasons"
+    assert (report.level, x.withheld) == ("unknown", False)
+    assert phrase("person.reasons", language) in report.act
+    lead = report.block("reasons").lead
+    assert lead.startswith(w["carry_none"].split("{")[0])
+    assert "0.0%" not in lead
+    values, weights = effects(review(x, run_facts(tiny_run), "en"))
+    assert sum(values[:-1]) == values[-1]
+    assert sum(weights[:-1]) == 100
+    where = section("checklist", language)["where_withheld"]
+    assert sum(r[-1] == where for r in report.block("laws").rows) == sum(d.needs_reasons for d in DEMANDS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("value", "share", "way"), [(1e-7, 0.06, "cancel"), (1e-7, 0.001, "little"), (0.0006, 0.003, "much")])
+def test_page_and_report_judge_what_may_be_no_reason_by_one_measure(
+    tiny_run: Run, explained: Explanation, value: float, share: float, way: str, language: Language
+) -> None:
+    held = Barred((("region", "지역"),), value, share * explained.size, share)
+    x = replace(explained, barred=held, audit={**explained.audit, "barred": ["age", "region"]})
+    assert x.barred_way(language) == way
+    names = x.barred_names(language)
+    report = " ".join(r[0] for r in review(x, run_facts(tiny_run), language).block("reasons").rows)
+    page, w = x.barred_said(language), section("review", language)
+    assert (phrase("barred.points", language, points="+0.1") in page) == (way == "much")
+    assert ("0.0" in page) is False
+    assert f"({names})" in page
+    assert f"({names})" in report
+    assert w[f"barred_{way}"].split("{names}")[1].split("{")[0] in report
+    assert catalogue(language)[f"barred.{way}"].split("{names}")[1].split("{")[0] in page
+
+
+def test_a_difference_that_cannot_be_seen_is_less_than_a_step(explained: Explanation) -> None:
+    near = replace(explained, prediction=0.20004, population=0.20044)
+    assert "(a difference of less than 0.1 points)" in against(near, "en")
+    assert "(이 고객과 같은 수준, 차이 0.1%p 미만)" in against(near, "ko")
+    assert "0.0 points" not in against(near, "en")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_one_answer_has_one_name_in_title_reasons_and_change(explained: Explanation, language: Language) -> None:
+    then = Counterfactual((), 0.3, 0.2, "in 1 day", True, (), value_after=0.4)
+    x = replace(
+        explained, task="timing", title=TASKS["timing"].title, target_name="in 0 days", cutoff="2024-09-01",
+        counterfactual=then,
+    )  # fmt: skip
+    reason = Subject("timing", x.title, "in 0 days", True, "", x.cutoff).effect(0.1, language)
+    for said in (answer(x, None, language), x.headline(language), x.change_said(language), reason):
+        assert "2024-09-01" in said
+        assert said_name("in 0 days", language) not in said
+    assert "2024-09-02" in x.change_said(language)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_every_task_says_what_its_number_means(explained: Explanation, task: str, language: Language) -> None:
@@ -269,7 +346,7 @@ def test_what_carries_the_rest_is_said_with_the_strongest_that_has_no_plain_name
     x = replace(explained, unnamed=(7, -(abs(weakest.contribution) + 0.05)))
     lead = review(x, run_facts(tiny_run), language).block("reasons").lead
     size = f"{100 * (abs(weakest.contribution) + 0.05):.1f}"
-    assert f"{size} {phrase('review.in_points', language)}" in lead
+    assert f"{size}{' ' if language == 'en' else ''}{phrase('review.in_points', language)}" in lead
     assert ("7 statistics" if language == "en" else "7개는") in lead
     assert section("review", language)["unnamed_lowered"] in lead
     assert "less than the reasons" not in lead
@@ -410,6 +487,7 @@ def test_what_would_change_is_no_table_where_nothing_moves_and_withheld_is_not_n
     for x, said in (
         (replace(explained, counterfactual=still), w["unmoved"].format(value="20.0%")),
         (replace(explained, counterfactual=None), phrase("counterfactual.nobody", "en")),
+        (replace(explained, counterfactual=replace(still, changes=(), flips=False)), phrase("counterfactual.held", "en")),
         (failed, w["no_change"]),
     ):
         block = review(x, run_facts(tiny_run), "en").block("change")
