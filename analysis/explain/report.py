@@ -20,7 +20,7 @@ def to_html(found: Explanation, language: Language = "en") -> str:
     """The page; every visible sentence in `language`."""
     w = section("page", language)
     name = given_title(found.task, found.title) or task_title(found.task, language) or found.title
-    aim = f"{name}: {said_name(found.target_name, language)}" if found.target_name else name
+    aim = f"{name}: {found.label_said(found.target_name, language)}" if found.target_name else name
     sections = [
         f"<h1>{_e(w['why'])}</h1>",
         f"<p>{_e(found.customer_id)} · {_e(found.cutoff)} · {_e(found.segment)} · {_e(aim)}</p>",
@@ -86,7 +86,8 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
 
 def _offers(found: Explanation, language: Language, w: dict[str, str]) -> str:
     rows = "".join(
-        f"<tr><td>{_e(said_name(o.name, language))}</td><td class=n>{o.probability:.1%}</td></tr>" for o in found.offers[:5]
+        f"<tr><td>{_e(found.label_said(o.name, language))}</td><td class=n>{o.probability:.1%}</td></tr>"
+        for o in found.offers[:5]
     )
     return _section(w["offers"], f"<table>{rows}</table>") if rows else ""
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.engine.population import Population
+from analysis.explain.counterfactual import _Search
 from analysis.explain.lacking import lacking
 from analysis.explain.linked import held_columns
 from analysis.explain.origin import teller
@@ -92,6 +93,27 @@ def test_a_comparison_is_told_only_where_it_is_one() -> None:
     assert [told_against(trend, v, kept=False) for v in (0.0, 0.5, -1.0)] == [False, True, True]
     assert told_against("recency_days", 0.0, kept=False)
     assert value_said(trend, 3.0, "ratio", "", "en") == "no clear comparison"
+
+
+def test_a_customers_comparison_is_sayable_where_its_value_is_one() -> None:
+    trend = "category_trend_travel_90d"
+
+    def said(value: float, empty: bool) -> bool:
+        own = np.full(len(SCHEMA.columns), value)
+        kept = np.zeros(len(own), bool) if empty else None
+        who = SimpleNamespace(schema=SCHEMA, columns=SimpleNamespace(own=own), empty=kept)
+        return teller.Teller.sayable(who, trend)  # type: ignore[arg-type]
+
+    assert [said(v, True) for v in (0.0, 0.5, 3.0)] == [True, True, False]
+    assert [said(v, False) for v in (0.0, 0.5, 3.0)] == [False, True, False]
+
+
+def test_a_change_names_nothing_that_could_be_no_reason() -> None:
+    search = SimpleNamespace(schema=SCHEMA, columns=SimpleNamespace(own=np.zeros(len(SCHEMA.columns))))
+    after = np.full(len(SCHEMA.columns), 0.5)
+    names = ("avg_ticket_90d", "gap_cv_365d", "lnn_complexity", "category_share_travel_365d")
+    told = [_Search._readable(search, SCHEMA.index[n], after) for n in names]  # type: ignore[arg-type]
+    assert told == [True, False, False, True]
 
 
 def test_a_reason_is_weak_beside_what_is_told_and_not_beside_what_nobody_can_say() -> None:

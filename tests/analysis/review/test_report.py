@@ -282,6 +282,7 @@ def test_one_answer_has_one_name_in_title_reasons_and_change(explained: Explanat
         assert "2024-09-01" in said
         assert said_name("in 0 days", language) not in said
     assert "2024-09-02" in x.change_said(language)
+    assert said_name("in 0 days", language) not in to_details(x, language).split("<table")[0]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
