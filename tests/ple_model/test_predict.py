@@ -31,6 +31,7 @@ from ple_model.sequences.config import PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderManifest, EncoderRun, load_encoder, write_encoder, write_encoder_config
 from ple_model.sequences.scoring import anomaly_scorer
+from ple_model.storage.url import EXTRAS
 from ple_model.tasks import OFFERS, SPENDING_CATEGORIES, TASKS
 from ple_model.train import train
 from tests.fakes import tiny_config
@@ -408,6 +409,7 @@ def test_a_run_scores_events_by_url_into_a_url(
         "fsspec.implementations.memory", reason="places by URL need fsspec, an extra"
     ).MemoryFileSystem()
     monkeypatch.setenv("PLE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(EXTRAS, "memory", None)  # a place in tests alone
     here, scores = tmp_path / "here.parquet", "memory://bank/scores.parquet"
     predict(run, few, here, CUTOFFS[-1:], workers=1)
     for folder in (run.path, few):
