@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ple_model.column_words import column_words, words_called
+
 _REGION_BALL, _REGION_HASH, _OTHER_HASH = slice(16, 20), slice(0, 10), slice(33, 40)
 """Held against those who make these inputs by a test: here nothing heavy is loaded."""
 
@@ -28,13 +30,9 @@ class BarredKind:
 
     def called(self, column: str) -> bool:
         """Whether a column of somebody's own table is called so."""
-        words = _HUMP.sub("_", column.strip())
-        name = re.sub(r"[\W_]+", "_", words.lower()).strip("_")
-        return self.name.search(self.other.sub("_", name)) is not None
+        return self.name.search(self.other.sub("_", column_words(column))) is not None
 
 
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-"""Between the words of customerAge."""
 _THINGS = (
     "account|acct|card|loan|vehicle|car|auto|house|home|property|building|dwelling|asset|product|policy|contract|device|phone|"
     "membership|relationship|file|record|credit|debt|deposit|mortgage|invoice|balance|bureau|tradeline|line|inquiry|company|"
@@ -52,14 +50,10 @@ _DONE = rf"(^|_)[a-z0-9_]*?(city|town|district|county|female|male|women|men)_([a
 """What was done somewhere, or for somebody: spending in a city, clothes for women."""
 
 
-def _words(latin: str, korean: str) -> re.Pattern[str]:
-    return re.compile(rf"(^|_)({latin})(?=_|$)|{korean}")
-
-
 BARRED_KINDS: Mapping[str, BarredKind] = {
     "age": BarredKind(
         ("age", "나이"),
-        _words(
+        words_called(
             r"ages?|(customer|client|person|applicant|borrower|holder|member|user)age|age(group|band|range|bucket)|birth[a-z]*|"
             r"[a-z]*of_?birth|born|dob|yob|alter|geburt\w*|naissance|edad|nacimiento|wiek",
             "나이(?!키|프|스|트|아가라)|연령|출생|생년|생일",
@@ -71,7 +65,7 @@ BARRED_KINDS: Mapping[str, BarredKind] = {
     ),
     "sex": BarredKind(
         ("sex and other attributes of the person", "성별 등 개인 속성"),
-        _words(
+        words_called(
             r"sex|gender|(is_?)?(fe)?male|(is_?)?(wo)?man|geschlecht|sexe|sexo|plec|płeć",
             "성별|(^|_)성(?=_|$)|(남|여)(성|자)_?여부|(^|_)(남|여)(성|자)$",
         ),
@@ -80,7 +74,7 @@ BARRED_KINDS: Mapping[str, BarredKind] = {
     ),
     "region": BarredKind(
         ("region", "지역"),
-        _words(
+        words_called(
             r"regions?|provinces?|prefecture|county|district|city|town|municipality|zip|zip_?codes?|post_?codes?|postal_?codes?|plz|"
             r"bundesland|ville|address(es)?|state|sido|sigungu|residence",
             "지역|주소|거주지|우편번호|시_?군_?구|^(거주_?지?_?|고객_?|자택_?)?시_?도(_?(명|코드|구분|이름))?$",

@@ -23,7 +23,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "keys of --json: source, target, bytes"
     parser.add_argument("source", type=_place, metavar="FROM", help="a folder or file, or the URL of one: s3://bucket/folder")
     parser.add_argument("target", type=_place, metavar="TO", help="where it is to be: a URL if FROM is a path, or both are")
-    parser.add_argument("--replace", action="store_true", help="take away what lies in a folder at the URL TO")
+    parser.add_argument(
+        "--replace", action="store_true", help="write over a folder at the URL TO: files that its own list names go"
+    )
     add_json(parser)
 
 
@@ -34,6 +36,8 @@ def _run(arguments: Arguments) -> int:
     if not is_url(source) and not is_url(target):
         raise UserError(f"ple copy: {source} and {target} are both paths of this machine; one of the two is a URL")
     if not is_url(target):
+        if arguments.replace:
+            raise UserError(f"--replace is for a folder at a URL; {target} is a path: remove it yourself or name another place")
         size = _here(source, Path(target))
     elif is_url(source):
         with fetched(AtUrl(source, "either", written=False), counter("files")) as copied:

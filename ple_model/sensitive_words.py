@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+from ple_model.column_words import column_words, words_called
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,13 @@ class SensitiveKind:
 
     def called(self, column: str) -> bool:
         """Whether a column is called so."""
-        return self.name.search(re.sub(r"[\W_]+", "_", _HUMP.sub("_", column.strip()).lower())) is not None
-
-
-def _words(latin: str, korean: str) -> re.Pattern[str]:
-    return re.compile(rf"(^|_)({latin})(?=_|$)|{korean}")
+        return self.name.search(column_words(column)) is not None
 
 
 SENSITIVE_KINDS: Mapping[str, SensitiveKind] = {
     "health": SensitiveKind(
         ("health", "건강"),
-        _words(
+        words_called(
             r"health|medical|medicine|pharmac(y|ies)|hospitals?|clinics?|doctors?|diagnos[ei]s|disease|illness|disab(led|ility)|"
             r"smok(er|ing)|bmi|pregnan(t|cy)|prescriptions?|drugs?|drug_spend|care_level|"
             r"insurance_claims?|insurance_loss_ratio|raw_insurance_claim",
@@ -44,23 +40,23 @@ SENSITIVE_KINDS: Mapping[str, SensitiveKind] = {
     ),
     "belief": SensitiveKind(
         ("belief, union and party", "사상·신념, 노동조합·정당"),
-        _words(
+        words_called(
             r"relig(ion|ious)|belief|church|faith|(?<!credit_)(?<!savings_)(?<!western_)(?<!european_)union(?!_(bank|pay))(_member\w*)?|party_member\w*|political(_\w+)?",
             "종교|신념|사상|교회|노동조합|노조|정당|정치",
         ),
     ),
     "sexual life": SensitiveKind(
-        ("sexual life", "성생활"), _words(r"sexual(_\w+)?|orientation|gender_identity", "성생활|성적_?지향")
+        ("sexual life", "성생활"), words_called(r"sexual(_\w+)?|orientation|gender_identity", "성생활|성적_?지향")
     ),
     "genes and biometrics": SensitiveKind(
         ("genes and biometrics", "유전·생체정보"),
-        _words(r"genetic\w*|dna|biometric\w*|fingerprint|iris|face_id", "유전|생체|지문(?!서)|홍채"),
+        words_called(r"genetic\w*|dna|biometric\w*|fingerprint|iris|face_id", "유전|생체|지문(?!서)|홍채"),
     ),
     "criminal record": SensitiveKind(
-        ("criminal record", "범죄경력"), _words(r"criminal\w*|convictions?|felony|arrests?", "범죄|전과")
+        ("criminal record", "범죄경력"), words_called(r"criminal\w*|convictions?|felony|arrests?", "범죄|전과")
     ),
     "origin": SensitiveKind(
-        ("race and ethnic origin", "인종·민족"), _words(r"race|ethnic\w*|nationality|ancestry", "인종|민족|국적")
+        ("race and ethnic origin", "인종·민족"), words_called(r"race|ethnic\w*|nationality|ancestry", "인종|민족|국적")
     ),
 }
 """By the names that `explanations.sensitive` may hold beside columns and groups."""

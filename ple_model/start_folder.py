@@ -1,8 +1,9 @@
 """Fitted starts that trainings on the same rows share: the trials of a study begin where one of them has fitted.
 
 A fit (`linear_start`) reads columns and labels and nothing of the network, so two trainings that differ in their rates, widths
-or dropout begin from the same one. It is kept under a digest of everything that it reads, the code that fits included: whatever
-differs in one bit is fitted anew, and what is taken from here is what would have been fitted.
+or dropout begin from the same one. It is kept under a digest of everything that it reads and of what computes it (code,
+libraries, number of threads): whatever differs in one bit is fitted anew, and what is taken from here is what would have been
+fitted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from ple_model.bend_start import Bent
 from ple_model.errors import UserError
 from ple_model.files import read_tensors, write_tensors
 from ple_model.linear_start import LinearStart, Progress, fit_linear_start
+from ple_model.provenance import library_versions
 from ple_model.safe_paths import is_file, make_folder
 from ple_model.sources import source_digest
 
@@ -39,13 +42,14 @@ def fit_once(
         return found
     found = fit_linear_start(x, answers, watch, progress, bends)
     make_folder(folder)
-    write_tensors(path, _tensors(found), {"strengths": json.dumps([_strengths(found)])})
+    write_tensors(path, _tensors(found), {"strengths": json.dumps(_strengths(found))})
     return found
 
 
 def _key(x: Tensor, answers: Sequence[Answer], watch: NDArray[np.bool_], bends: tuple[int, int] | None) -> str:
-    """40 hex digits over all that a fit reads: rows, labels, losses, who is held out, bends, and its code."""
-    h = hashlib.sha256(repr((tuple(x.shape), bends, source_digest(fit_linear_start.__module__))).encode())
+    """40 hex digits over all that a fit reads: rows, labels, losses, who is held out, bends, code, libraries, threads."""
+    fits = tuple(x.shape), bends, source_digest(fit_linear_start.__module__), library_versions(), torch.get_num_threads()
+    h = hashlib.sha256(repr(fits).encode())
     for values in (x.numpy(), watch, *(a.y.numpy() for a in answers)):
         h.update(np.ascontiguousarray(values).tobytes())
     for a in answers:
@@ -66,7 +70,7 @@ def _read(path: Path, x: Tensor, answers: Sequence[Answer], bends: tuple[int, in
     """None where the file is damaged or does not hold what a fit of these rows would give."""
     try:
         tensors, metadata = read_tensors(path)
-        (strengths,) = json.loads(metadata["strengths"])
+        strengths = json.loads(metadata["strengths"])
         bent = {
             task: Bent(strength=strength, **{part: tensors[f"bends.{task}.{part}"] for part in BENDS})
             for task, strength in strengths["bends"].items()

@@ -31,18 +31,14 @@ CHANCE = Limit(
 )
 
 
-def chance_of(odd: int, customers: int, reference: int, rank: int) -> float:
-    """Of so many or more of new `customers` beyond the `rank`-th smallest of `reference` scores, all drawn alike."""
-    return 1.0 if odd <= 0 else float(_chances(customers, reference, rank)[odd])
-
-
 def most_by_chance(customers: int, reference: int, rank: int, chance: float) -> int:
     """The largest number that is not rarer than `chance`."""
-    return int(np.flatnonzero(_chances(customers, reference, rank) >= chance)[-1])
+    return int(np.flatnonzero(chances_of(customers, reference, rank) >= chance)[-1])
 
 
-def _chances(customers: int, reference: int, rank: int) -> NDArray[np.float64]:
-    """[customers + 1] of 0 and more, 1 and more, and so on."""
+def chances_of(customers: int, reference: int, rank: int) -> NDArray[np.float64]:
+    """[customers + 1] of 0 or more, 1 or more, and so on, of new `customers` beyond the `rank`-th smallest of `reference`
+    scores, all drawn alike."""
     a, b = reference - rank + 1, rank
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, customers + reference + 1)))])
 

@@ -375,6 +375,7 @@ class Assembly:
             "seed": self.seed,
             "barred": list(self.barred),
             "sensitive": list(self.sensitive),
+            "held": list(e.run.config.explanations.held),
             "version": release,
         }
 

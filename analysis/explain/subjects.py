@@ -1,4 +1,4 @@
-"""All that moved a prediction, by subject: every fact is in one of a dozen subjects, so that subjects add up to the whole.
+"""All that moved a prediction, by subject: every fact is in one of a few subjects, so that subjects add up to the whole.
 
 A law asks for the main criteria with their weights; where hundreds of small facts carry a prediction, six reasons are not that.
 A subject gathers feature parts and input fields that a reviewer takes for one thing.
@@ -67,9 +67,9 @@ def fact_sums(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike, sayable: Says = always,
     named: Says = always, own: bool = False,
 ) -> FactSums:  # fmt: skip
-    """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it; what has no
-    plain name (`sayable` of a column, `named` of an input) under one of its own. `own`: each part of somebody's own table is a
-    subject of its own."""
+    """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it; a column
+    without a plain name (`sayable`) is under one of its own, and `unnamed` counts inputs without one (`named`) too. `own`: each
+    part of somebody's own table is a subject of its own."""
     values: list[tuple[str, float]] = []
     unnamed: list[float] = []
     for x, _, value in merged(features, alike, sayable=sayable):

@@ -299,7 +299,7 @@ class Explanation:
 
     @property
     def dormant(self) -> bool:
-        """No activity in the year before the cut-off: a model has seen few such customers, and scores mark them."""
+        """No activity in the year before the cut-off: nothing recent to go by, and scores mark such customers."""
         return self.segment == "dormant"
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from analysis.wording import quantity
 from ple_model.numerals import Language
 
 LITTLE = 0.5
-"""Below half of all that moved the number, the reasons that are shown are said to explain it only in part."""
+"""Below half of all that moved the number, the reasons that are shown are said to explain it only in part: what is not shown
+then weighs more than what is."""
 WHOLE = 1000
 """Weights are counted in tenths of a percent."""
 

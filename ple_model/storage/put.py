@@ -55,13 +55,14 @@ def _part(remote: Remote) -> Iterator[None]:
     if remote.files().keys() - {""}:
         raise UserError(f"{remote.url} is a folder; name the file to write")
     _require_outside(remote)
+    part = f"{remote.root}.{secrets.token_hex(8)}.ple-part"  # nobody else's
     with speaking(remote.url, "written"):
-        remote.fs.pipe_file(f"{remote.root}.ple-part", b"")
+        remote.fs.pipe_file(part, b"")
     try:
         yield
     finally:
         with suppress(Exception):  # who may write need not be allowed to remove
-            remote.fs.rm_file(f"{remote.root}.ple-part")
+            remote.fs.rm_file(part)
 
 
 def _data(files: Mapping[str, Lying]) -> dict[str, Lying]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.stats import betabinom
 
 from analysis.checks import checks, run_checks
-from analysis.checks.odd_days import chance_of, most_by_chance
+from analysis.checks.odd_days import chances_of, most_by_chance
 from analysis.checks.registry import run_check
 from analysis.checks.thresholds import Thresholds
 from analysis.recording.odd_days import DayScorer, day_scorer, odd_days
@@ -43,19 +43,19 @@ def test_the_chance_is_that_of_the_beta_binomial(customers: int, reference: int,
     odd = data.draw(st.integers(0, customers))
     rank = int(0.99 * reference) + 1
     expected = betabinom.sf(odd - 1, customers, reference - rank + 1, rank)
-    assert chance_of(odd, customers, reference, rank) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    assert chances_of(customers, reference, rank)[odd] == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
 def test_by_hand_and_by_drawing() -> None:
-    assert chance_of(1, 1, 1, 1) == pytest.approx(1 / 2)  # of two that are drawn alike either is the larger
-    assert chance_of(1, 1, 199, 198) == pytest.approx(2 / 200)
+    assert chances_of(1, 1, 1)[1] == pytest.approx(1 / 2)  # of two that are drawn alike either is the larger
+    assert chances_of(1, 199, 198)[1] == pytest.approx(2 / 200)
     rng = np.random.default_rng(0)
     limits = np.sort(rng.random((4000, 200)), axis=1)[:, 198]
     beyond = (rng.random((4000, 150)) > limits[:, None]).sum(axis=1)
     for odd in (1, 4):
-        assert float((beyond >= odd).mean()) == pytest.approx(chance_of(odd, 150, 200, 199), abs=0.03)
+        assert float((beyond >= odd).mean()) == pytest.approx(chances_of(150, 200, 199)[odd], abs=0.03)
     most = most_by_chance(150, 200, 199, 0.001)
-    assert chance_of(most, 150, 200, 199) >= 0.001 > chance_of(most + 1, 150, 200, 199)
+    assert chances_of(150, 200, 199)[most] >= 0.001 > chances_of(150, 200, 199)[most + 1]
 
 
 def model_with(encoder: Path, mode: EncoderMode, data: Dataset) -> PLEClusterAdaTT:

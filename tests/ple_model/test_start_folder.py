@@ -95,7 +95,9 @@ def test_what_is_taken_is_what_would_have_been_fitted(
     assert not bends or first.bends["churn"].strength is not None
 
 
-def test_whatever_a_fit_reads_makes_it_another(rows: Rows, tmp_path: Path, fits: list[int]) -> None:
+def test_whatever_a_fit_reads_makes_it_another(
+    rows: Rows, tmp_path: Path, fits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cell, watch = rows.x.clone(), rows.watch.copy()
     cell[7, 2] += 1e-3
     watch[0] = not watch[0]
@@ -108,6 +110,12 @@ def test_whatever_a_fit_reads_makes_it_another(rows: Rows, tmp_path: Path, fits:
         assert len(fits) == number
     dataclasses.replace(rows, x=rows.x.clone()).once(tmp_path)
     assert len(fits) == 7
+    monkeypatch.setattr(start_folder, "library_versions", lambda: {"torch": "0"})
+    rows.once(tmp_path)
+    assert len(fits) == 8
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    rows.once(tmp_path)
+    assert len(fits) == 9
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "shape", "column", "metadata"])
@@ -121,7 +129,7 @@ def test_a_damaged_one_is_made_again(rows: Rows, tmp_path: Path, fits: list[int]
     elif damage == "column":
         write_tensors(path, {**tensors, "bends.churn.columns": tensors["bends.churn.columns"] + 9}, metadata)
     elif damage == "metadata":
-        write_tensors(path, tensors, {"strengths": "[{}]"})
+        write_tensors(path, tensors, {"strengths": "[]"})
     else:
         path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"nothing")
     assert same(own, rows.once(tmp_path))
