@@ -17,7 +17,7 @@ from analysis.explain.sayable import RESTS_ON
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import catalogue, phrase
 from analysis.naming import label_said
-from analysis.results.explanation_parts import FeatureContribution, Kind, Reason, mark_said
+from analysis.results.explanation_parts import FeatureContribution, Kind, Reason
 from analysis.wording import OPAQUE, is_field, quantity, task_title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import LANGUAGES, Language, number
@@ -242,11 +242,5 @@ def _reason(
 
 
 def _marked(reason: Reason, kind: Kind | None) -> Reason:
-    """With the mark of what may be sensitive."""
-    if kind is None:
-        return reason
-    marks = tuple(mark_said(kind, x) for x in LANGUAGES)
-    facts = tuple(f"{fact.rstrip('.')}. {mark}" for fact, mark in zip(reason.facts, marks, strict=True))
-    return replace(
-        reason, en=f"{reason.en} {marks[0]}", ko=f"{reason.ko} {marks[1]}", facts=(facts[0], facts[1]), sensitive=True
-    )  # fmt: skip
+    """With the mark of what may be sensitive, which stands beside the sentence and not in it."""
+    return reason if kind is None else replace(reason, sensitive=True, kind=kind)

@@ -67,7 +67,7 @@ def _badge(found: Explanation, language: Language) -> str:
     """Why a person must decide, then what was checked: nothing green beside it."""
     said = found.person_said(language)
     act = f'<p><span class="badge withheld">{_e(said)}</span></p>' if said else ""
-    if found.unskilled:
+    if found.unskilled or found.person_because == "check":
         return act
     return f'{act}<p><span class="badge {found.trust}">{_e(found.checks_said(language))}</span></p>'
 
@@ -78,7 +78,7 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
     out = ""
     for side, reasons in zip(found.sides, (found.reasons, found.against), strict=True):
         if reasons:
-            items = "".join(f"<li>{_e(r.ko if language == 'ko' else r.en)}</li>" for r in reasons)
+            items = "".join(f"<li>{_e(r.said(language))}</li>" for r in reasons)
             out += _section(w[side], f"<ol>{items}</ol>")
     said = filter(None, (found.similar_said(language), found.barred_said(language)))
     return out + "".join(f"<p>{_e(text)}</p>" for text in said)

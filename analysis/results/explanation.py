@@ -19,6 +19,7 @@ from analysis.results.explanation_parts import (
     Faithfulness,
     Fallback,
     FeatureContribution,
+    Kind,
     Lacking,
     Offer,
     Reason,
@@ -157,7 +158,7 @@ class Explanation:
         return "unknown" if level == "ok" and self.person_because else level
 
     def checks_said(self, language: Language) -> str:
-        """What was checked of the explanation, which is its arithmetic."""
+        """What was checked of the explanation, which is its arithmetic; where a check failed, `person_said` says so."""
         f = self.faithfulness
         return self.meaningless(language) or (f.verdict_ko if language == "ko" else f.verdict_en)
 
@@ -212,8 +213,11 @@ class Explanation:
         if not c.flips:
             return phrase("counterfactual.none" if c.tried else "counterfactual.held", language, tried=f"{c.tried:,}")
         own, label = self.label_said(self.target_name, language), self.label_said(c.label_after, language)
-        facts = phrase("counterfactual.joint", language).join(x.said(language) for x in c.changes)
-        facts = facts if named else phrase("counterfactual.these", language)
+        facts, several = phrase("counterfactual.joint", language).join(x.said(language) for x in c.changes), len(c.changes) > 1
+        if not named:
+            facts = phrase("counterfactual.these_all" if several else "counterfactual.these", language, n=len(c.changes))
+        elif several:
+            facts = phrase("counterfactual.together", language, facts=facts)
         before, after = self.shown(c.before, language), self.shown(c.after, language)
         values = {"facts": facts, "own": own, "label": label, "before": before, "after": after}
         if c.label_after and c.value_after is not None:
@@ -253,11 +257,22 @@ class Explanation:
         return "little" if b.share < LITTLE else "cancel"
 
     def barred_names(self, language: Language) -> str:
-        """All that the configuration bars, then what a table of somebody's own marks so: whether this model reads it or not."""
+        """All that the configuration bars, then what a table of somebody's own marks so; said of each that this model does not
+        read, also where it is what is asked for."""
         named = self.audit.get("barred") or ()
-        said = [BARRED_KINDS[n].title[language == "ko"] if n in BARRED_KINDS else input_title(n, language) for n in named]
-        more = () if self.barred is None else self.barred.named(language)
-        return ", ".join(dict.fromkeys([*said, *more])) or phrase("review.nothing_barred", language)
+        read = () if self.barred is None else self.barred.named(language)
+        titles = {n: BARRED_KINDS[n].title[language == "ko"] if n in BARRED_KINDS else input_title(n, language) for n in named}
+        asked = titles.get("age") if self.task in UNCHANGEABLE and not given_title(self.task, self.title) else None
+        said = [
+            t if t in read else phrase("review.unread_asked" if t == asked else "review.unread", language, name=t)
+            for t in dict.fromkeys([*titles.values(), *read])
+        ]
+        return ", ".join(said) or phrase("review.nothing_barred", language)
+
+    @property
+    def sensitive(self) -> tuple[Kind, ...]:
+        """The kinds of what the reasons that are told may be, once each; ("", "") for one without a kind."""
+        return tuple(dict.fromkeys(r.kind or ("", "") for r in (*self.reasons, *self.against) if r.sensitive))
 
     def similar_said(self, language: Language) -> str:
         """Whom the reasons call similar, and whose medians they speak of; empty where they speak of neither."""
@@ -325,7 +340,8 @@ class Explanation:
         typical = f"{words['typical']} {self.shown(self.typical, language)}"
         lines = [said] if (said := self.person_said(language)) else []
         lines += [self.headline(language), *filter(None, [self.answer_mark(language)])]
-        lines.append(typical if warning else f"{typical}; {verdict}")
+        told = warning or self.person_because == "check"  # the first line says it
+        lines.append(typical if told else f"{typical}; {verdict}")
         if self.statistic:
             lines.append(words[self.statistic])
         if self.dormant:
@@ -342,10 +358,10 @@ class Explanation:
         if self.withheld:
             lines.append(warning or words["withheld"])
         else:
-            lines += [f"{i}. {r.ko if ko else r.en}" for i, r in enumerate(self.reasons, 1)]
+            lines += [f"{i}. {r.said(language)}" for i, r in enumerate(self.reasons, 1)]
             if self.against:
                 lines.append(f"{section('page', language)[self.sides[1]]}:")
-                lines += [f"- {r.ko if ko else r.en}" for r in self.against]
+                lines += [f"- {r.said(language)}" for r in self.against]
             lines += filter(None, (self.similar_said(language), self.barred_said(language)))
         return "\n".join(lines)
 

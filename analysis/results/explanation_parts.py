@@ -133,8 +133,8 @@ class FeatureContribution:
 
 @dataclass(frozen=True)
 class Reason:
-    """A sentence for a reviewer in both languages. `sources` are feature columns or input fields; `through` is what a derived
-    input hands its contribution on to (columns, days, or `rest`), which adds up to it; empty for columns."""
+    """A sentence in both languages, as a customer may be told it. `sources` are feature columns or input fields; `through` is
+    what a derived input hands its contribution on to (columns, days, or `rest`), which adds up to it; empty for columns."""
 
     en: str
     ko: str
@@ -144,12 +144,23 @@ class Reason:
     facts: tuple[str, str] = field(default=("", ""), kw_only=True)
     """The fact alone, in English and Korean, for where the effect stands beside it."""
     sensitive: bool = field(default=False, kw_only=True)
-    """It may be sensitive: the sentence says so, and asks for a check."""
+    """It may be sensitive, which the bank has to check. The sentence itself does not say so: a customer may be sent it."""
+    kind: Kind | None = field(default=None, kw_only=True)
+    """What kind of sensitive fact it may be; None where it is none."""
 
     def fact(self, language: Language) -> str:
-        """What is so of the customer, without what it does to the prediction."""
+        """For a reviewer: what is so of the customer, without what it does to the prediction, with its mark where it may be
+        sensitive."""
         whole = self.ko if language == "ko" else self.en
-        return self.facts[language == "ko"] or whole
+        return self._marked(self.facts[language == "ko"] or whole, language)
+
+    def said(self, language: Language) -> str:
+        """For a reviewer: the whole sentence, with its mark where it may be sensitive."""
+        return self._marked(self.ko if language == "ko" else self.en, language)
+
+    def _marked(self, text: str, language: Language) -> str:
+        mark = mark_said(self.kind, language, short=True) if self.sensitive else ""
+        return f"{text} [{mark}]" if mark else text
 
 
 @dataclass(frozen=True)

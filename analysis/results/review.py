@@ -40,6 +40,8 @@ class ReviewBlock:
     """Rows of a table that are small headings over those below them."""
     lead: str = ""
     """What must be known before the rows are read; it stands above them."""
+    internal: str = ""
+    """What is for the bank alone, above all else of the block: no customer is sent it."""
     tall: tuple[int, ...] = ()
     """Fields of a form with room for several lines."""
     key: str = ""
@@ -89,7 +91,8 @@ class ReviewReport:
     level: Level
     """Of `verdict`: never `ok` beside `act`."""
     verdict: str
-    """Which checks the calculation of the explanation passed, in one sentence."""
+    """What of the calculation could not be checked; empty where all was, which stands among the limits and reads as no
+    approval of the answer, and where `act` says it."""
     first: tuple[ReviewBlock, ...]
     pages: tuple[tuple[str, tuple[ReviewBlock, ...]], ...]
     """Those after the first, each with its title."""

@@ -19,6 +19,10 @@ RECOMMENDED = ("nba",)
 """Tasks whose answer is a recommendation; what all others answer is an estimate."""
 RARE = 0.05
 """Within this of 0 or 1 people are counted in thousands, so that a whole number of them says enough."""
+UNFOUNDED = ("skill", "dormant", "uncertain")
+"""Why a person must decide where the number itself is not to be relied on."""
+MIDDLE = 0.5
+"""From here on the model has less to go on than for the middle customer."""
 SEOUL = timezone(timedelta(hours=9))
 """Korea has no summer time: readers of Korean are told its time, all others UTC."""
 
@@ -98,7 +102,16 @@ def _counted(n: int, of: int, probability: float, language: Language) -> str:
 
 
 def meaning(found: Explanation, period: Period | None, language: Language) -> str:
-    """What the number means, as a sentence with a verb: how many of a hundred customers like this do what."""
+    """What the number means, as a sentence with a verb: how many of a hundred customers who are given it do what. Where it is
+    not to be relied on, what it would mean, and that it must not be taken so."""
+    said, about = _meant(found, period, language)
+    if found.person_because in UNFOUNDED:
+        return phrase("review.taken", language, said=said[:1].lower() + said[1:])
+    return " ".join(filter(None, (said, about)))
+
+
+def _meant(found: Explanation, period: Period | None, language: Language) -> tuple[str, str]:
+    """(what the number means, what it rests on)."""
     when = phrase("review.when_unknown", language)
     if period is not None:
         when = phrase("review.when", language, days=period.days, start=period.start, end=period.end)
@@ -119,26 +132,30 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
             said = said.replace(rough, exact)
         own = next((p for p in found.predictions if p.task == found.task), None)
         checked = "calibrated" if own is not None and own.calibrated else "uncalibrated"
-        return f"{said} {phrase(f'review.{checked}', language)}"
+        little = own is not None and own.rank is not None and own.rank >= MIDDLE
+        hint = phrase("review.hint", language) if key == "meaning.life_stage" and little else ""
+        return said, " ".join(filter(None, (hint, phrase(f"review.{checked}", language))))
     key = f"meaning.{found.task}" if f"meaning.{found.task}" in known and not own_title(found) else "meaning.value"
     place = min(max(round(found.prediction), 1), 100)
     value = value_said(found, found.prediction, language)
     said = phrase(
         key, language, value=value, when=when, place=f"{place}", above=f"{100 - place}", title=asked_title(found, language)
     )
-    return " ".join(filter(None, (said, phrase(f"review.{found.statistic}", language) if found.statistic else "")))
+    return said, phrase(f"review.{found.statistic}", language) if found.statistic else ""
 
 
 def against(found: Explanation, language: Language) -> str:
-    """The mean of all customers with how far this one lies from it, and the invented customer that the reasons start from."""
+    """The mean of all customers with how far this one lies from it; where reasons are shown, the invented customer that they
+    start from."""
     size = difference_said(found, language) or phrase("review.less_than", language, value=step_said(found, language))
+    if found.unit == "percentile" and found.score_unit == "value":
+        size = phrase("review.places", language, value=size)
     above = found.prediction - found.population
     same = found.shown(found.prediction, language) == found.shown(found.population, language)
     side = "same" if same else "above" if above > 0 else "below"
-    return phrase(
-        f"review.against_{side}", language, population=value_said(found, found.population, language), difference=size,
-        typical=value_said(found, found.typical, language),
-    )  # fmt: skip
+    said = phrase(f"review.against_{side}", language, population=value_said(found, found.population, language), difference=size)
+    start = phrase("review.start", language, typical=value_said(found, found.typical, language))
+    return said if found.withheld else f"{said} {start}"
 
 
 def made_at(found: Explanation, language: Language) -> tuple[str, date | None]:

@@ -6,11 +6,18 @@ from __future__ import annotations
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import TaskPrediction
 from analysis.results.review import ReviewBlock
+from analysis.review.answer import UNFOUNDED
 from ple_model.numerals import Language, share, statistic
 
 QUARTERS = 4
 """Skill, and a place among customers, are said in words by the quarter of the scale from 0 to 1 that they lie in: a convention,
 as the report says. Where a person must decide there are no such words: none of them may read as praise."""
+
+CERTAINTY = {
+    "skill": "certainty_void", "dormant": "certainty_void", "uncertain": "certainty_marked", "check": "certainty_plain",
+    "reasons": "certainty_plain",
+}  # fmt: skip
+"""What is said of the customer's place, by why a person must decide: no figure where it means nothing."""
 
 
 def limits_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
@@ -18,10 +25,11 @@ def limits_block(found: Explanation, language: Language, w: dict[str, str]) -> R
     rows = [(w["person"], _person(found, language, w)), (w["skill"], _skill(found, w))]
     own, ground = own_prediction(found), found.person_because
     if own is not None and own.rank is not None:
-        key = "certainty_marked" if ground == "uncertain" else "certainty_void" if ground else f"certainty_{_quarter(own.rank)}"
+        key = CERTAINTY.get(ground) or f"certainty_{_quarter(own.rank)}"
         rows.append((w["certainty"], w[key].format(n=f"{100 * own.rank:.0f}")))
-    remember = w["no_causes"] if ground else f"{w['no_causes']} {w['quarters']}"
-    rows += [(w["trust"], found.checks_said(language)), (w["remember"], remember)]
+    if not found.withheld:  # else there are no reasons to speak of, and what was not passed stands at the top
+        remember = w["no_causes"] if ground else f"{w['no_causes']} {w['quarters']}"
+        rows += [(w["trust"], found.checks_said(language)), (w["remember"], remember)]
     return ReviewBlock(w["limits"], "facts", tuple(rows), key="limits")
 
 
@@ -45,8 +53,8 @@ def raw_rows(found: Explanation, language: Language, w: dict[str, str]) -> list[
 
 
 def _person(found: Explanation, language: Language, w: dict[str, str]) -> str:
-    if found.person_because:
-        return f"{w['person_yes']} {found.ground_said(language)}"
+    if found.person_because:  # the ground stands at the top
+        return w["person_yes"]
     f = found.fallback
     said = w["person_unknown"] if f is None else w["person_no"].format(share=share(f.share), n=f"{f.n:,}")
     return f"{said} {w['person_always']}"
@@ -63,7 +71,7 @@ def _skill(found: Explanation, w: dict[str, str]) -> str:
     if not s.has_skill:
         return w["skill_no"].format(**said)
     if found.person_because:  # how well it does with others is no praise of this answer
-        return w["skill_others"].format(**said)
+        return w["skill_others" if found.person_because in UNFOUNDED else "skill_plain"].format(**said)
     return w["skill_yes"].format(word=w[f"skill_{_quarter(s.value)}"], **said)
 
 

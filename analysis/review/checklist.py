@@ -13,6 +13,7 @@ from typing import Literal
 from analysis.i18n import section
 from analysis.results.explanation import Explanation
 from analysis.results.review import ReviewBlock
+from analysis.review.weights import LITTLE
 from ple_model.numerals import Language
 
 Filler = Literal["model", "bank", "both"]
@@ -29,10 +30,12 @@ class Demand:
     where: str
     needs_reasons: bool = False
     """Not filled where the reasons are withheld, or there are none."""
+    to_a_person: bool = False
+    """It has to mean something to whom it is about: not filled by reasons alone that carry less than half."""
 
 
 DEMANDS = (
-    Demand("pipa", "pipa_explained", "model", "reasons", needs_reasons=True),
+    Demand("pipa", "pipa_explained", "model", "reasons", needs_reasons=True, to_a_person=True),
     Demand("pipa", "pipa_30_days", "bank", "review"),
     Demand("pipa", "pipa_refusal", "bank", "review"),
     Demand("pipa", "pipa_human", "bank", "review"),
@@ -50,6 +53,11 @@ DEMANDS = (
     Demand("eu", "eu_role", "bank", "review"),
     Demand("eu", "eu_elements", "model", "reasons", needs_reasons=True),
 )
+
+
+def carries_little(found: Explanation) -> bool:
+    """Whether the reasons that are shown carry less than half of what moved the number."""
+    return not found.withheld and sum(map(found.weight, (*found.reasons, *found.against))) < LITTLE
 
 
 def checklist(found: Explanation, language: Language, *, recorded: bool = False) -> tuple[ReviewBlock, ...]:
@@ -73,5 +81,8 @@ def _row(demand: Demand, found: Explanation, w: dict[str, str], recorded: bool) 
     if demand.where == "record" and not recorded:
         return w[demand.key], w["by_bank"], w["where_unrecorded"]
     if demand.needs_reasons and (found.withheld or found.unreasoned):
-        return w[demand.key], w["by_bank"], w["where_withheld"]
+        by_bank = demand.to_a_person or found.person_because != "check"  # of the model they are not known, by anybody
+        return w[demand.key], w["by_bank"], w["where_withheld" if by_bank else "where_unknown"]
+    if demand.to_a_person and carries_little(found):
+        return w[demand.key], w["by_both"], w["where_little"]
     return w[demand.key], w[f"by_{demand.filled}"], w[f"where_{demand.where}"]

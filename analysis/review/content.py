@@ -6,6 +6,7 @@ Every number comes from the `Explanation` that the page shows, in the same words
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.explain.origin.told import sentence_said
@@ -25,7 +26,7 @@ from analysis.review.answer import (  # fmt: skip
     report_title,
 )
 from analysis.review.certainty import limits_block, raw_rows
-from analysis.review.checklist import checklist
+from analysis.review.checklist import carries_little, checklist
 from analysis.review.weights import reasons_block, subjects_block, withheld_block
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent
@@ -60,7 +61,7 @@ def review(
         meaning=" ".join(filter(None, (meaning(found, period, language), found.answer_mark(language)))),
         against=against(found, language),
         level=found.trust,
-        verdict=found.checks_said(language),
+        verdict="" if not _unproved(found) else found.checks_said(language),
         first=(_decision(found, period, language, w, customer), _why(found, language, w), limits_block(found, language, w)),
         pages=(
             (w["second_title"], (*_whole(found, language, w), _change(found, language, w), _data(found, about, language, w))),
@@ -74,6 +75,11 @@ def review(
     )
 
 
+def _unproved(found: Explanation) -> bool:
+    """Whether something of the calculation could not be checked that nothing else at the top says."""
+    return found.faithfulness.level != "ok" and found.person_because not in ("skill", "check")
+
+
 def _decision(
     found: Explanation, period: Period | None, language: Language, w: dict[str, str], customer: str | None
 ) -> ReviewBlock:
@@ -82,7 +88,7 @@ def _decision(
     made, day = made_at(found, language)
     rows = [
         (w["customer"], found.customer_id if customer is None else w["masked"].format(mask=customer)),
-        (w["as_of"], w["table"] if found.cutoff == NO_CUTOFF else found.cutoff),
+        (w["as_of"], w["table"] if found.cutoff == NO_CUTOFF else w["as_of_said"].format(cutoff=found.cutoff)),
         (w["asked"], question or found.question),
     ]
     if period is not None:
@@ -108,7 +114,20 @@ def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> l
 
 
 def _why(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
-    return withheld_block(found, w) if found.withheld else reasons_block(found, language, w)
+    if found.withheld:
+        return withheld_block(found, w)
+    return replace(reasons_block(found, language, w), internal=_internal(found, language, w))
+
+
+def _internal(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    """What the bank has to check of reasons that may be sensitive, more strongly where the strongest is one; empty where none
+    is."""
+    if not found.sensitive:
+        return ""
+    kinds = ", ".join(kind[language == "ko"] for kind in found.sensitive if any(kind))
+    told = (*found.reasons, *found.against)
+    key = "internal_strongest" if max(told, key=lambda r: abs(r.contribution)).sensitive else "internal"
+    return w[key].format(kinds=f"({kinds})" if kinds and language == "ko" else f" ({kinds})" if kinds else "")
 
 
 def _whole(found: Explanation, language: Language, w: dict[str, str]) -> tuple[ReviewBlock, ...]:
@@ -127,7 +146,7 @@ def _change(found: Explanation, language: Language, w: dict[str, str]) -> Review
         )
         for x in c.changes
     )
-    note = f"{found.change_said(language, named=False)} {w['change_note']}"
+    note = f"{found.change_said(language, named=False)} {w['change_note']} {w['correctable']}"
     return ReviewBlock(w["change"], "table", rows, (w["fact"], w["now"], w["then"]), note, numbers=True, key="change")
 
 
@@ -193,8 +212,9 @@ def _short(value: object) -> str:
 
 
 def _form(found: Explanation, w: dict[str, str]) -> ReviewBlock:
-    """A line for each field; room for the bank's own reasons where a person must decide or no reasons are shown."""
-    fields = [n for n in FORM if n != "own_reasons" or found.person_because]
+    """A line for each field; room for the bank's own reasons where a person must decide, or those that are shown carry less
+    than half."""
+    fields = [n for n in FORM if n != "own_reasons" or found.person_because or carries_little(found)]
     rows = tuple((w[f"form_{n}"],) for n in fields)
     tall = tuple(i for i, n in enumerate(fields) if n in TALL)
     return ReviewBlock("", "form", rows, note=w["form_note"], tall=tall, key="review")

@@ -17,7 +17,7 @@ def to_html(report: ReviewReport) -> str:
             f"<h1>{_e(r.title)}</h1>",
             f'<p class="act" role="alert">{_e(r.act)}</p>' if r.act else "",
             f"<p class=answer>{_e(r.answer)}</p><p>{_e(r.meaning)}</p><p class=quiet>{_e(r.against)}</p>",
-            f'<p class="badge {r.level}">{_e(r.verdict)}</p>',
+            f'<p class="badge {r.level}">{_e(r.verdict)}</p>' if r.verdict else "",
             *map(block_html, r.first),
             *(f"<section class=page><h1>{_e(t)}</h1>{''.join(map(block_html, blocks))}</section>" for t, blocks in r.pages),
             f"<footer>{_e(r.footer)}</footer>",
@@ -36,7 +36,8 @@ def block_html(block: ReviewBlock, level: int = 2) -> str:
     note = f"<p class=quiet>{_e(block.note)}</p>" if block.note else ""
     heading = f"<h{level}>{_e(block.heading)}</h{level}>" if block.heading else ""
     lead = f"<p class=lead>{_e(block.lead)}</p>" if block.lead else ""
-    return f"{heading}{lead}{inside}{note}"
+    internal = f"<p class=internal>{_e(block.internal)}</p>" if block.internal else ""
+    return f"{heading}{internal}{lead}{inside}{note}"
 
 
 def _facts(block: ReviewBlock) -> str:

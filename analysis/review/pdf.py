@@ -117,7 +117,7 @@ class _PdfWriter:
             style = [("BOX", (0, 0), (-1, -1), 1.2, COLOURS["withheld"]), ("BACKGROUND", (0, 0), (-1, -1), "#fbeae9")]
             head.append(self._grid([[self._p(r.act, self.strong)]], [1.0], style, pad=0.5, above=0.4))
         head += [self._p(r.answer, self.answer), self._p(r.meaning, self.text), self._p(r.against, self.quiet)]
-        return [*head, self._badge()]
+        return [*head, self._badge()] if r.verdict else head
 
     def _p(self, text: str, style: Any) -> Any:
         from reportlab.platypus import Paragraph  # late: the PDF library
@@ -132,6 +132,8 @@ class _PdfWriter:
     def _block(self, block: ReviewBlock) -> Iterator[Any]:
         if block.heading:
             yield self._p(block.heading, self.heading)
+        if block.internal:
+            yield self._grid([[self._p(block.internal, self.strong)]], [1.0], [("BOX", (0, 0), (-1, -1), 0.6, QUIET)], pad=0.3)
         if block.lead:
             yield self._p(block.lead, self.quiet)
         if block.kind == "lines":

@@ -63,15 +63,16 @@ def headline(frame: Frame, e: Explanation) -> None:
         put.caption(mark)
     if said := e.person_said(_language()):  # whatever its checks say: nothing green stands beside it
         put.error(f"**{said}**", icon=cards.ICONS["error"])
-    if e.unskilled:
+    if e.unskilled or e.person_because == "check":
         return
-    box = {"ok": put.success, "unknown": put.info, "withheld": put.error}[e.trust]
-    icon = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}[e.trust]
-    box(e.checks_said(_language()), icon=icon)
+    if e.trust == "withheld":
+        put.error(e.checks_said(_language()), icon=cards.ICONS["error"])
+    else:  # nothing green: what was checked is the calculation, and no answer is approved of
+        put.info(e.checks_said(_language()), icon=cards.ICONS["info" if e.trust == "ok" else "unknown"])
 
 
 def _sentences(reasons: Sequence[Reason]) -> str:
-    return "\n".join(f"{i}. {_said(r.ko, r.en)}" for i, r in enumerate(reasons, 1))
+    return "\n".join(f"{i}. {r.said(_language())}" for i, r in enumerate(reasons, 1))
 
 
 def _sides(e: Explanation) -> None:

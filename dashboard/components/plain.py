@@ -17,9 +17,6 @@ from dashboard.components.figure import table
 from dashboard.frame import Frame
 from dashboard.i18n import language, t
 
-BOXES = {"ok": put.success, "unknown": put.info, "withheld": put.error}
-ICONS = {"ok": cards.ICONS["ok"], "unknown": cards.ICONS["unknown"], "withheld": cards.ICONS["error"]}
-
 
 def page(frame: Frame, e: Explanation) -> None:
     """What was answered and why on the left, how sure and on what it rests on the right, the report below."""
@@ -69,11 +66,15 @@ def _answer(made: ReviewReport) -> None:
     put.markdown(f"## {made.answer}")
     put.markdown(made.meaning)
     put.caption(made.against)
-    BOXES[made.level](made.verdict, icon=ICONS[made.level])
+    if made.verdict:
+        withheld = made.level == "withheld"
+        (put.error if withheld else put.info)(made.verdict, icon=cards.ICONS["error" if withheld else "unknown"])
 
 
 def _block(block: ReviewBlock, key: str) -> None:
     with st.container(border=True):
+        if block.internal:
+            put.warning(f"**{block.internal}**", icon=cards.ICONS["warning"])
         if block.kind == "table":
             rows = pd.DataFrame([dict(zip(block.head, row, strict=True)) for row in block.rows])
             table(rows, f"plain-{key}", title=block.heading, static=True, caption=block.lead)

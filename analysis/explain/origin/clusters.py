@@ -8,7 +8,7 @@ the sample differs from that of the reference profile is the rest, so that the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -138,38 +138,29 @@ class Clusters:
         self, customer: str, features: NDArray[np.float32], stored: NDArray[np.float32], columns: Columns,
         gradients: Mapping[str, Array], value: float, named: tuple[Trait, ...] = (),
     ) -> OriginSentence | None:  # fmt: skip
-        """What is said of the customer's group, where the contribution of `cluster_probs` and `gmm` together is `value`: what
-        is usual in it (`named`), and what is so of the customer in those very facts; of a group without a name the facts that
-        count most."""
+        """What is said of the customer's group, where the contribution of `cluster_probs` and `gmm` together is `value`: of
+        what is usual in it (`named`) that which is so of this customer too, with the facts; of a group without a name the facts
+        that count most. None where nothing that is usual in it is so of the customer: a group that somebody does not fit is no
+        reason that can be told."""
         fold = fold_of(customer)
         if not self.agrees(features, fold, stored):
             return None
         parts, _ = self.through(features, fold, gradients["cluster_probs"], gradients["gmm"])
         sign = 1.0 if value >= 0 else -1.0
         cluster = int(stored.argmax())
-        chosen = tuple(t.column for t in named if columns.known[t.column])
-        if not named:
-            chosen = strongest(parts, sign, self.peers, columns, FACTS)
+        shared = tuple(t for t in named if columns.known[t.column] and self._is_so(t, features))
+        chosen = tuple(t.column for t in shared) if named else strongest(parts, sign, self.peers, columns, FACTS)
         if not chosen:
             return None
         key = ("belongs" if stored[cluster] >= 0.5 else "nearest") + ("" if named else "_unnamed")
 
-        unlike = {t.column for t in named if not self._is_so(t, features)}
-
         def said(language: Language) -> str:
-            def facts(which: Sequence[int]) -> str:
-                return ("; " if language == "en" else ", ").join(columns.fact(i, language) for i in which)
-
-            who = listed(tuple(t.said(language) for t in named), language)
-            alike, other = [i for i in chosen if i not in unlike], [i for i in chosen if i in unlike]
-            told = [phrase("origin.cluster.alike", language, facts=facts(alike))] if alike and named else []
-            told += [phrase("origin.cluster.unlike", language, facts=facts(other))] if other else []
-            joined = phrase("origin.cluster.joint", language).join(told) or facts(chosen)
-            return phrase(f"origin.cluster.{key}", language, share=share(self.share[cluster], 0.01), who=who, facts=joined)
+            who = listed(tuple(t.said(language) for t in shared), language)
+            facts = ("; " if language == "en" else ", ").join(columns.fact(i, language) for i in chosen)
+            return phrase(f"origin.cluster.{key}", language, share=share(self.share[cluster], 0.01), who=who, facts=facts)
 
         each = [(columns.schema.columns[int(i)].name, float(parts[i])) for i in np.argsort(-np.abs(parts)) if parts[i] != 0]
         spoken = tuple(columns.schema.columns[i].name for i in chosen)
-        spoken += tuple(columns.schema.columns[t.column].name for t in named)
         return OriginSentence(said("en"), said("ko"), (*each, (REST, value - float(parts.sum()))), spoken)
 
     def _is_so(self, trait: Trait, features: NDArray[np.float32]) -> bool:

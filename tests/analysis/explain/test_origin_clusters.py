@@ -85,22 +85,33 @@ def test_the_columns_of_the_part_gmm_are_handed_on_as_they_are_normalised(cluste
     assert parts.sum() + typical == pytest.approx(float(read @ columns), abs=1e-6)
 
 
-def test_a_group_has_one_name_and_the_customers_own_facts_are_those_the_name_speaks_of(clusters: Clusters) -> None:
+def test_of_a_group_only_that_is_told_which_is_so_of_the_customer(clusters: Clusters) -> None:
     row = clusters.peers.features[0].copy()
-    for held, evening in ((row[HELD], row[EVENING]), (2.0, 6.0)):  # fewer products, and more: the name stays, the fact says so
+    for held, evening in ((row[HELD], row[EVENING]), (2.0, 6.0)):  # fewer products, as is usual in the group, and more
         row[HELD], row[EVENING] = held, evening
         named = clusters.traits(int(stored(clusters, row).argmax()))
+        assert len(named) == 2
         columns = replace(columns_of(clusters, 0), own=row.astype(np.float64))
         told = clusters.told("C1", row, stored(clusters, row), columns, gradients(0.3), 0.21, named)
         assert told is not None
-        assert "20% of customers, in which it is usual to hold fewer products and to buy more in the evening; " in told.en
-        assert "보유 상품이 적은 편인, 저녁 구매가 많은 고객군(전체 고객의 20%)" in told.ko
-        assert f"number of products held now: {number(float(row[HELD]))} (sampled customers: " in told.en
-        assert ("here it is otherwise: number of products held now" in told.en) == (held == 2.0)
-        assert ("고객군과 다른 이 고객의 항목: 현재 보유한 상품 수" in told.ko) == (held == 2.0)
-        assert set(told.spoken) == {"product_open_count", "hour_share_evening_90d"}
+        fewer = held != 2.0
+        usual = "to hold fewer products and to buy more in the evening" if fewer else "to buy more in the evening"
+        assert f"20% of customers, in which it is usual {usual}; this customer: " in told.en
+        assert ("보유 상품이 적은 편인" in told.ko) == fewer
+        assert "저녁 구매가 많은 고객군(전체 고객의 20%)" in told.ko
+        assert (f"number of products held now: {number(float(row[HELD]))} (sampled customers: " in told.en) == fewer
+        assert set(told.spoken) == {"hour_share_evening_90d"} | ({"product_open_count"} if fewer else set())
         assert sum(v for _, v in told.through) == pytest.approx(0.21, rel=1e-9)
         assert {n for n, _ in told.through} == {"hour_share_evening_90d", "product_open_count", REST}
+
+
+def test_a_group_that_the_customer_fits_in_nothing_is_no_reason(clusters: Clusters) -> None:
+    row = clusters.peers.features[0].copy()
+    own = stored(clusters, row)
+    named = clusters.traits(int(own.argmax()))
+    row[HELD], row[EVENING] = 2.0, -2.0
+    columns = replace(columns_of(clusters, 0), own=row.astype(np.float64))
+    assert clusters.told("C1", row, stored(clusters, row), columns, gradients(0.3), 0.21, named) is None
 
 
 def test_a_posterior_of_another_mixture_is_not_explained_by_this_one(clusters: Clusters) -> None:

@@ -163,7 +163,7 @@ def test_what_has_no_plain_name_is_no_reason_and_an_estimate_is_told_by_what_it_
     assert found[0].fact("en") == "The pause"
 
 
-def test_a_reason_that_may_be_sensitive_says_so_in_both_languages_and_no_other_does() -> None:
+def test_a_reason_that_may_be_sensitive_is_marked_beside_its_sentence_and_no_other_is() -> None:
     names = sensitive_columns(SCHEMA, load_config("small").explanations.sensitive)
     assert {"category_count_health_90d", "raw_max_ticket_health_365d", "insurance_claim_90d"} < names.keys()
     assert not names.keys() & {"essential_share_90d", "crime_unusual_place_share_28d", "insurance_premium_28d", "spend_28d"}
@@ -172,12 +172,11 @@ def test_a_reason_that_may_be_sensitive_says_so_in_both_languages_and_no_other_d
         [fact("category_count_health_90d", 8, 3), fact("recency_days", 3, 9)], {}, SUBJECT, 1.0, means=means
     )
     assert (marked.sensitive, plain.sensitive) == (True, False)
-    assert marked.en.endswith("points. May be sensitive (health): check whether the bank may use it and how it is told.")
-    assert marked.fact("ko").endswith(
-        "민감정보(건강)에 해당할 수 있으니, 은행이 이용해도 되는지와 고객에게 어떻게 알릴지 확인하십시오."
-    )
-    assert all("consent" not in r.en and "동의" not in r.ko for r in (marked, plain))
-    assert "sensitive" not in plain.en
+    assert marked.kind == ("health", "건강")
+    assert marked.said("en").endswith("points. [may be sensitive: health]")
+    assert marked.fact("ko").endswith("[민감정보일 수 있음: 건강]")
+    assert all("sensitive" not in r.en and "민감" not in r.ko for r in (marked, plain))  # a customer may be sent it
+    assert plain.said("en") == plain.en
     through = Means(lambda topic, value: OriginSentence("a", "b", spoken=("category_share_health_90d",)), sensitive=names.get)
     assert reasons([], {"cluster_probs": 0.1}, SUBJECT, 1.0, means=through)[0].sensitive
 

@@ -106,7 +106,7 @@ def told(run: Run) -> list[Told]:
             except Undefined:
                 continue
             asked.add(customer)
-            reasons = [(r.en, r.ko, r.sources) for r in (*e.reasons, *e.against)]
+            reasons = [(r.said("en"), r.said("ko"), r.sources) for r in (*e.reasons, *e.against)]
             reasons += [(*e.compared, ("compared",))] if e.compared[0] else []
             found += [Told(customer, cutoff, en, ko, sources, task, e.target) for en, ko, sources in reasons]
     assert len(asked) == ASKED

@@ -44,7 +44,7 @@ from ple_model.tasks import TASKS
 
 def texts(report: ReviewReport) -> list[str]:
     every = report.blocks()
-    blocks = [t for b in every for t in (b.heading, b.lead, b.note, *b.head, *(c for r in b.rows for c in r))]
+    blocks = [t for b in every for t in (b.heading, b.internal, b.lead, b.note, *b.head, *(c for r in b.rows for c in r))]
     heads = (report.made_up, report.title, report.act, report.answer, report.meaning, report.against, report.verdict)
     return [t for t in (*heads, *(title for title, _ in report.pages), *blocks) if t]
 
@@ -115,7 +115,7 @@ def test_both_tables_add_up_as_they_are_printed(tiny_run: Run, explained: Explan
     assert values[-1] == figures([explained.shown(explained.prediction)])[0] - figures([explained.shown(explained.typical)])[0]
     assert sum(weights[:-1]) == weights[-1] == 100
     said = " ".join(texts(report))
-    assert ("may not be reasons (" in said) == (barred is not None)
+    assert ("must not be reasons: " in said) == (barred is not None)
     if value == -1e-7:  # something beside nothing would be a contradiction
         assert ("below 0.1", "below 0.1%") in {r[-2:] for r in report.block(key).rows}
 
@@ -154,17 +154,18 @@ def test_nothing_green_stands_beside_an_answer_to_fall_back_on(
     assert x.person_because == ground
     assert report.level != "ok"
     assert x.ground_said(language) in report.act
-    assert dict(report.block("limits").rows)[w["person"]].startswith(w["person_yes"])
+    assert dict(report.block("limits").rows)[w["person"]] == w["person_yes"]
+    assert " ".join(texts(report)).count(x.ground_said(language)) == 1  # once, and at the top
     assert (w["form_own_reasons"],) in report.block("review").rows
     page = to_html(report)
-    assert 'class="badge ok"' not in page
+    assert "badge ok" not in page
     assert page.index('class="act"') < page.index("class=answer")
     own = next(p for p in x.predictions if p.task == x.task)
     for rank in (0.03, 0.3, 0.6, 0.97):  # however certain it is of itself, no word of praise
         sure = replace(x, predictions=tuple(replace(p, rank=rank) if p is own else p for p in x.predictions))
         rows = dict(review(sure, run_facts(tiny_run), language).block("limits").rows)
         said = f"{rows[w['certainty']]} {rows[w['skill']]}"
-        assert f"{100 * rank:.0f}" in rows[w["certainty"]]
+        assert (f"{100 * rank:.0f}" in rows[w["certainty"]]) == (ground not in ("skill", "dormant"))
         for praise in (w["certainty_1"].split(":")[0], w["certainty_2"].split(":")[0], *(w[f"skill_{k}"] for k in (2, 3, 4))):
             assert f"{praise}:" not in said
     others = [phrase(f"person.{g}", language, share="5.0%") for g in ("dormant", "uncertain", "check")]
@@ -177,11 +178,18 @@ def test_an_answer_that_nothing_speaks_against_asks_for_no_person_and_lets_the_c
 ) -> None:
     x = replace(explained, fallback=Fallback(False, 0.4, 0.05, 4321), segment="loyal")
     report, w = review(x, run_facts(tiny_run), language), section("review", language)
-    assert (report.act, report.level) == ("", "ok")
+    assert (report.act, report.level, report.verdict) == ("", "ok", "")  # nothing that reads as approval of the answer
+    assert "badge" not in to_html(report).split("</style>")[1]
+    assert dict(report.block("limits").rows)[w["trust"]] == x.checks_said(language)
     row = dict(report.block("limits").rows)[w["person"]]
     assert w["person_always"] in row
     assert w["person_yes"] not in row
-    assert (w["form_own_reasons"],) not in report.block("review").rows
+    sole = replace(x, size=2 * sum(abs(r.contribution) for r in (*x.reasons, *x.against)) - 1e-9, barred=None)
+    for one, open_ in ((sole, False), (replace(sole, size=3 * sole.size), True)):  # half of it all, or a third of that
+        made, law = review(one, run_facts(tiny_run), language), section("checklist", language)
+        assert ((w["form_own_reasons"],) in made.block("review").rows) == open_
+        filled = dict(r[:2] for r in made.block("laws").rows)[law["pipa_explained"]]
+        assert filled == law["by_both" if open_ else "by_model"]
 
 
 def test_what_the_number_means_is_counted_in_people_with_the_days_and_their_end(tiny_run: Run, explained: Explanation) -> None:
@@ -191,10 +199,10 @@ def test_what_the_number_means_is_counted_in_people_with_the_days_and_their_end(
         cutoff="2024-10-01", audit={**explained.audit, "made": "2026-11-29T23:55:00+00:00"},
     )  # fmt: skip
     report = review(x, about, "en")
-    assert "About 6 of 100 customers like this stop using the bank" in report.meaning
+    assert "Of 100 customers given this percentage, about 6 show no activity in the" in report.meaning
     assert "28 days from 2024-10-01 to 2024-10-28" in report.meaning
-    assert "94 do not" in report.meaning
-    assert "already over" in " ".join(texts(report))
+    assert "94 do." in report.meaning
+    assert "can be held against what happened" in " ".join(texts(report))
     assert "recommendation" not in report.title
     assert "recommendation" in review(explained, about, "en").title
     korean = " ".join(texts(review(x, about, "ko")))
@@ -213,18 +221,50 @@ def test_people_are_counted_by_the_percentage_as_it_is_printed(p: float, of: int
 @pytest.mark.parametrize(
     ("p", "en", "ko"),
     [
-        (0.9996, "More than 999 of 1,000 customers", "고객 1,000명 중 999명 초과가"),
-        (0.0002, "Fewer than 1 of 1,000 customers", "고객 1,000명 중 1명 미만이"),
-        (0.97, "About 970 of 1,000 customers", "1,000명 중 약 970명"),
-        (1.0, "About 100 of 100 customers", "고객 100명 중 약 100명이"),
+        (0.9996, "Of 1,000 customers given this percentage, more than 999 show", "고객 1,000명 중 999명 초과가"),
+        (0.0002, "Of 1,000 customers given this percentage, fewer than 1 show", "고객 1,000명 중 1명 미만이"),
+        (0.97, "Of 1,000 customers given this percentage, about 970 show", "1,000명 중 약 970명"),
+        (1.0, "Of 100 customers given this percentage, about 100 show", "고객 100명 중 약 100명이"),
     ],
 )
 def test_nobody_and_everybody_are_said_only_where_it_is_so(explained: Explanation, p: float, en: str, ko: str) -> None:
     x = replace(explained, task="churn", title=TASKS["churn"].title, target_name="", prediction=p)
     assert meaning(x, None, "en").startswith(en)
     assert ko in meaning(x, None, "ko")
-    assert ("fewer than 1 do not" in meaning(x, None, "en")) == (p == 0.9996)
-    assert ("more than 999 do not" in meaning(x, None, "en")) == (p == 0.0002)
+    assert ("fewer than 1 do." in meaning(x, None, "en")) == (p == 0.9996)
+    assert ("more than 999 do." in meaning(x, None, "en")) == (p == 0.0002)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_number_that_is_not_to_be_relied_on_is_not_told_as_a_fact(explained: Explanation, language: Language) -> None:
+    x = replace(explained, fallback=Fallback(True, 0.4, 0.05, 4321), segment="loyal")
+    said, plain = meaning(x, None, language), meaning(replace(x, fallback=None), None, language)
+    start, end = catalogue(language)["review.taken"].split("{said}")
+    assert said.startswith(start.strip())
+    assert said.endswith(end.strip())
+    assert not plain.startswith(start.strip())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_somebody_is_is_called_an_estimate_that_the_banks_own_record_goes_before(
+    tiny_run: Run, explained: Explanation, language: Language
+) -> None:
+    own = next(p for p in explained.predictions if p.task == "life_stage")
+    held = Barred((("region", "지역"),), 0.001, 0.001, 0.01)
+    for rank in (0.3, 0.77):
+        x = replace(
+            explained, task="life_stage", title=TASKS["life_stage"].title, target_name="under 25", offers=(), barred=held,
+            predictions=(replace(own, rank=rank),), fallback=None, segment="loyal",
+        )  # fmt: skip
+        said = meaning(x, None, language)
+        assert ("record counts" if language == "en" else "은행에 등록된 나이") in said
+        assert (phrase("review.hint", language) in said) == (rank == 0.77)
+        asked = phrase("review.unread_asked", language, name="age" if language == "en" else "나이")
+        assert (
+            asked
+            in dict(review(x, run_facts(tiny_run), language).block("data").rows)[section("review", language)["barred_name"]]
+        )
+    assert asked not in explained.barred_names(language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -242,6 +282,7 @@ def test_an_answer_that_no_reason_carries_asks_for_a_person(tiny_run: Run, expla
     assert sum(weights[:-1]) == 100
     where = section("checklist", language)["where_withheld"]
     assert sum(r[-1] == where for r in report.block("laws").rows) == sum(d.needs_reasons for d in DEMANDS)
+    assert w["no_causes"] in dict(report.block("limits").rows)[w["remember"]]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -257,8 +298,8 @@ def test_page_and_report_judge_what_may_be_no_reason_by_one_measure(
     page, w = x.barred_said(language), section("review", language)
     assert (phrase("barred.points", language, points="+0.1") in page) == (way == "much")
     assert ("0.0" in page) is False
-    assert f"({names})" in page
-    assert f"({names})" in report
+    assert f": {names}. " in page
+    assert f": {names}. " in report
     assert w[f"barred_{way}"].split("{names}")[1].split("{")[0] in report
     assert catalogue(language)[f"barred.{way}"].split("{names}")[1].split("{")[0] in page
 
@@ -377,6 +418,27 @@ def test_an_answer_a_column_and_a_change_that_may_be_sensitive_carry_their_mark(
     assert short in to_details(replace(explained, features=(column,)), language)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_reason_that_may_be_sensitive_is_marked_beside_it_and_the_bank_is_told_once(
+    tiny_run: Run, explained: Explanation, language: Language
+) -> None:
+    kind, w = ("health", "건강"), section("review", language)
+    short = phrase("reason.sensitive_short_kind", language, kind=kind[language == "ko"])
+    told = [Reason("Health.", "건강.", ("x",), c, facts=("Health", "건강"), sensitive=True, kind=kind) for c in (0.5, 1e-4)]
+    other = Reason("Other.", "기타.", ("y",), 0.1, facts=("Other", "기타"))
+    for health, key in zip(told, ("internal_strongest", "internal"), strict=True):
+        report = review(replace(explained, reasons=(other, health), against=()), run_facts(tiny_run), language)
+        block = report.block("reasons")
+        assert sum(short in r[0] for r in block.rows) == 1
+        assert block.internal == w[key].format(kinds=" (health)" if language == "en" else "(건강)")
+        assert to_html(report).count("class=internal") == 1
+        assert (health.en, health.ko) == ("Health.", "건강.")  # what a customer may be sent
+    assert review(replace(explained, reasons=(other,)), run_facts(tiny_run), language).block("reasons").internal == ""
+    one = replace(explained, reasons=(told[0],), against=())
+    assert short in one.text(language)
+    assert one.to_dict()["reasons"][0]["sensitive"] is True
+
+
 def test_a_customers_row_has_a_mark_of_its_own(tiny_run: Run, explained: Explanation) -> None:
     other = explain(tiny_run, customers(tiny_run, limit=2)[1].customer_id, "nba", anyway=True)
     assert other.customer_id != explained.customer_id
@@ -396,7 +458,11 @@ def test_withheld_reasons_leave_their_demands_open(tiny_run: Run, explained: Exp
         report = review(x, run_facts(tiny_run), "en")
         assert report.level == level
         assert "SECRET" not in " ".join(texts(report))
-        open_rows = [r for r in report.block("laws").rows if r[-1] == w["where_withheld"]]
+        open_rows = [r for r in report.block("laws").rows if r[-1] in (w["where_withheld"], w["where_unknown"])]
+        failed_alone = sum(r[-1] == w["where_unknown"] for r in open_rows)
+        assert (failed_alone > 0) == (x is failed)  # without skill the reasons mean nothing, here they are not known
+        assert "invented customer" not in report.against
+        assert section("review", "en")["remember"] not in dict(report.block("limits").rows)
         assert len(open_rows) == sum(d.needs_reasons for d in DEMANDS)
         assert all(r[1] == w["by_bank"] for r in open_rows)
 
@@ -430,7 +496,7 @@ def test_what_may_be_no_reason_and_what_was_asked_for_anyway_are_said(tiny_run: 
     x = replace(explained, audit={**explained.audit, "barred": ["age", "postcode"]}, anyway=True)
     said = " ".join(texts(review(x, run_facts(tiny_run), "ko")))
     w = section("review", "ko")
-    assert "나이, postcode" in said
+    assert "나이(이 모델은 읽지 않음), postcode(이 모델은 읽지 않음)" in said
     assert w["anyway_said"] in said
     assert w["anyway_said"] not in " ".join(texts(review(explained, run_facts(tiny_run), "ko")))
 
