@@ -242,7 +242,16 @@ class _Search:
             chosen = [*whole, *(i for i in chosen if i not in whole)][: max(SHOWN, len(whole))]
         lead, *more = chosen
         along = tuple((self.schema.columns[i].name, float(after[i])) for i in moved if i != lead and i not in more)
-        return [self._change(lead, after, along), *(self._change(i, after, ()) for i in more)]
+        shares = self._shares([i for i in chosen if not self.schema.own and self._of_whole(i)], after)
+        return [self._change(i, after, along if i == lead else (), shares.get(i)) for i in chosen]
+
+    def _shares(self, chosen: list[int], after: Array) -> dict[int, tuple[tuple[str, str], ...]]:
+        """(now, then), alike in both languages, of shares of one whole, which add up to no more than it as they are written;
+        empty where fewer than two are told."""
+        if len(chosen) < 2:
+            return {}
+        written = ([f"{n / 10:.1f}%" for n in tenths(values[chosen])] for values in (self.columns.own, after))
+        return {i: (pair,) * len(LANGUAGES) for i, pair in zip(chosen, zip(*written, strict=True), strict=True)}
 
     def _of_whole(self, column: int) -> bool:
         return WHOLE.search(self.schema.columns[column].name) is not None
@@ -253,11 +262,24 @@ class _Search:
         now, then = pair_of(column, float(self.columns.own[i]), float(after[i]), "en")
         return column.unit not in ABSTRACT and sayable(self.schema, column.name) and now != then
 
-    def _change(self, i: int, after: Array, along: tuple[tuple[str, float], ...]) -> FeatureChange:
+    def _change(
+        self, i: int, after: Array, along: tuple[tuple[str, float], ...], shares: tuple[tuple[str, str], ...] | None = None
+    ) -> FeatureChange:  # fmt: skip
         c = self.schema.columns[i]
         own = float(self.columns.own[i])
         mark = self.sensitive.get(c.name)
-        words = tuple(pair_of(c, own, float(after[i]), x) for x in LANGUAGES)
+        words = shares or tuple(pair_of(c, own, float(after[i]), x) for x in LANGUAGES)
         return FeatureChange(
             c.name, own, float(after[i]), c.unit, c.sentence_en, c.sentence_ko, along, sensitive=mark, words=words
         )  # fmt: skip
+
+
+def tenths(shares: Array) -> list[int]:
+    """Shares of one whole as tenths of a percent that add up to no more than their sum: each rounded down, then the largest
+    remainders go one up."""
+    exact = np.asarray(shares, dtype=np.float64) * 1000
+    found = np.floor(exact + 1e-6).astype(int)
+    left = int(np.floor(exact.sum() + 1e-3)) - int(found.sum())  # columns are kept in single precision
+    for i in np.argsort(found - exact, kind="stable")[: max(left, 0)]:
+        found[i] += 1
+    return [int(n) for n in found]

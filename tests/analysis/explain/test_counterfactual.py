@@ -11,12 +11,13 @@ import torch
 
 from analysis.engine.explainer import Explainer, single
 from analysis.engine.score import distribution
-from analysis.explain.counterfactual import FACTS, LONELY
+from analysis.explain.counterfactual import FACTS, LONELY, tenths
 from analysis.explain.customer import explain
 from analysis.explain.linked import LinkedFacts, Rechecked, changeable, held_columns
 from analysis.explain.lookup import customers, find
 from analysis.explain.origin.fitted import clusters_of
 from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Counterfactual, FeatureChange
 from ple_model.config import ExplanationsConfig
 from ple_model.data.build.folds import fold_of
 from ple_model.data.derived.gmm import behaviour
@@ -141,3 +142,30 @@ def test_the_cluster_is_computed_again_from_changed_columns() -> None:
     other = again.inputs(moved).cluster_probs
     assert other is not None
     assert np.abs(other.numpy() - wanted).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0.4666, 0.3733, 0.1601), [467, 373, 160]),  # rounded alone: 46.7, 37.3, 16.0
+        ((0.4696, 0.3726, 0.1578), [470, 372, 158]),
+        ((1 / 3, 1 / 3, 1 / 3), [334, 333, 333]),
+        ((0.00049, 0.00049), [0, 0]),
+        ((0.94, 0.054), [940, 54]),
+    ],
+)
+def test_shares_of_one_whole_add_up_to_no_more_than_it_as_they_are_written(shares: tuple[float, ...], said: list[int]) -> None:
+    found = tenths(np.array(shares, dtype=np.float32).astype(np.float64))
+    assert found == said
+    assert sum(found) <= 1000 * sum(shares) + 0.01
+    assert all(abs(n - 1000 * x) < 1.01 for n, x in zip(found, shares, strict=True))
+
+
+def test_several_values_are_said_to_be_needed_together(found: list[Explanation]) -> None:
+    one, other = (FeatureChange(n, 1.0, 2.0, "count", f"{n}.", f"{n}.") for n in ("x", "y"))
+    for language, word in (("en", "together"), ("ko", "모두")):
+        for changes, several in (((one,), False), ((one, other), True)):
+            would = Counterfactual(changes, 0.2, 0.4, "fund", True, (), value_after=0.5)
+            x = replace(found[0], counterfactual=would)
+            for named in (True, False):
+                assert (word in x.change_said(language, named=named)) == several
