@@ -123,8 +123,10 @@ def column_said(column: FeatureColumn, language: Language) -> str:
 
 def sentence_said(sentence: str, language: Language) -> str:
     """A column's sentence as a subject; that an amount stands in its own scale is no matter to a reader, nor what number says
-    that there was none (`never`) or from where to where a comparison goes."""
+    that there was none (`never`) or from where to where a comparison goes; terms of the trade in plain words."""
     text, scale = statement(sentence, language), phrase("origin.own_scale", language)
+    for term, plain in (pair.split("=") for pair in phrase("origin.plain_words", language).split(";")):
+        text = text.replace(term, plain)
     text = text.removesuffix(scale).replace(f", {scale.strip('()')})", ")").rstrip(" ,")
     return text.removesuffix(phrase("origin.never_mark", language)).removesuffix(phrase("origin.from_to", language))
 

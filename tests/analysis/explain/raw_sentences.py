@@ -27,6 +27,11 @@ EFFECT = {
     "ko": r"[.] (?:[^.]*(?:\d\.\d+)?[^.]*) (?:높입니다|낮춥니다|늘립니다|줄입니다)\.$",
 }
 MARK = {"en": " [may be sensitive: health]", "ko": " [민감정보일 수 있음: 건강]"}
+PLAIN = {
+    "en": {"sub-industry": "kind of shop", "sub-industries": "kinds of shop", "Sub-industries": "Kinds of shop"},
+    "ko": {"업종 중분류": "세부 업종", "주 전 한 주의 비중": "주 전에 해당하는 일주일의 비중"},
+}
+"""Terms of columns' sentences in the words of reasons."""
 HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)
 """What marks a sentence as one that may be sensitive."""
 ENOUGH = 13
@@ -188,6 +193,8 @@ class Witness:
     def column_said(self, column: str, language: str) -> str:
         en, ko, *_ = self.sentences[column]
         text = (en if language == "en" else ko).strip().rstrip(".")
+        for term, plain in PLAIN[language].items():
+            text = text.replace(term, plain)
         if language == "ko":
             text = text.removesuffix("입니다").rstrip()
             text = text.removesuffix("(원래 척도)").replace(", 원래 척도)", ")").rstrip(" ,")
@@ -445,8 +452,8 @@ def _hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[s
 
 @kind(
     "spread hours",
-    r"Time of purchases in the last 90 days: spread over the day \(sampled customers: mostly .*\)",
-    r"최근 90일 구매 시각: 하루에 고르게 퍼져 있음\(표본 고객은 주로 .*\)",
+    r"Time of purchases in the last 90 days: at no particular time of day \(sampled customers: mostly .*\)",
+    r"최근 90일 구매 시각: 특정 시간대에 몰리지 않음\(표본 고객은 주로 .*\)",
 )
 def _spread(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw = w.of(told)
@@ -457,10 +464,10 @@ def _spread(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
 
 @kind(
     "hour beside spread hours",
-    r"Time of purchases in the last 90 days: around (?P<hour>noon|midnight|\d+ (?:am|pm)) on average "
-    r"\(sampled customers: spread over the day\)",
-    r"최근 90일 구매 시각: 평균 (?P<hour>낮 12시|자정|(?:새벽|오전|오후) \d+시)(?:경| 무렵)"
-    r"\(표본 고객은 하루에 고르게 퍼져 있음\)",
+    r"Time of purchases in the last 90 days: mostly around (?P<hour>noon|midnight|\d+ (?:am|pm)) "
+    r"\(sampled customers: at no particular time of day\)",
+    r"최근 90일 구매 시각: 주로 (?P<hour>낮 12시|자정|(?:새벽|오전|오후) \d+시)(?:경| 무렵)"
+    r"\(표본 고객은 특정 시간대에 몰리지 않음\)",
 )
 def _hour_beside(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw = w.of(told)

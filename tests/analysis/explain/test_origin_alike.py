@@ -113,9 +113,9 @@ def test_a_time_of_day_names_the_hour_in_both_languages() -> None:
     assert "평균 오후 8시경(표본 고객 오후 2시경)" in found.ko
     assert "'펀드' 확률" in found.ko
     assert found.contribution == pytest.approx(0.006)
-    assert "spread over the day (sampled customers: mostly around 2 pm)" in hours_said(circle(9, 0.2, 14, 0.7), "en")
+    assert "at no particular time of day (sampled customers: mostly around 2 pm)" in hours_said(circle(9, 0.2, 14, 0.7), "en")
     assert "평균 낮 12시경(표본 고객 오후 2시경)" in hours_said(circle(12.2, 0.8, 14, 0.7), "ko")
-    assert "9 pm on average (sampled customers: spread over the day)" in hours_said(circle(21, 0.8, 14, 0.3), "en")
+    assert "mostly around 9 pm (sampled customers: at no particular time of day)" in hours_said(circle(21, 0.8, 14, 0.3), "en")
     assert hours_said(circle(3, 0.05, 14, 0.3), "en") == ""
     assert "around noon on average (sampled customers: around midnight)" in hours_said(circle(12, 0.8, 23.8, 0.7), "en")
 
