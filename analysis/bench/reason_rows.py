@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +27,16 @@ ROUNDS = 1000
 
 @dataclass(frozen=True)
 class Places:
-    """Where the true cause stood, by task and method: [customers] ranks from 1 among the reasons shown and among those of
-    either side (0: not among the first five), and the chance of the first k [customers, k] of the same reasons in random
+    """Where the true cause was said, by task and method: [customers] ranks from 1 among the reasons shown and among those of
+    either side (0: not among the first five), and the chance of the first k [customers, k] of all that could be said in random
     order."""
 
     customers: list[str] = field(default_factory=list)
     causes: list[frozenset[str]] = field(default_factory=list)
     shown: dict[str, list[int]] = field(default_factory=dict)
     either: dict[str, list[int]] = field(default_factory=dict)
+    counted: dict[str, list[int]] = field(default_factory=dict)
+    """As `shown`, where one of all the columns whose contributions are in the reason counts."""
     chance: list[tuple[float, ...]] = field(default_factory=list)
     weighs: list[bool] = field(default_factory=list)
     """[customers] whether all inputs of the true causes together move the prediction by as much as the third reason shown."""
@@ -42,11 +45,12 @@ class Places:
     tests: dict[str, list[tuple[float, ...]]] = field(default_factory=dict)
     """method -> by customer (deletion, insertion, infidelity, sensitivity, likeness)."""
 
-    def hits(self, method: str, k: int, *, either: bool = False) -> Array:
+    def hits(self, method: str, k: int, of: Literal["shown", "either", "counted"] = "shown") -> Array:
         """[customers] 1 where the true cause is among the first `k`; the chance of it for `CHANCE`."""
         if method == CHANCE:
             return np.array([c[FIRST.index(k)] for c in self.chance])
-        places = np.array((self.either if either else self.shown)[method])
+        found: dict[str, list[int]] = getattr(self, of)
+        places = np.array(found[method])
         return ((places > 0) & (places <= k)).astype(np.float64)
 
 
@@ -82,7 +86,8 @@ def share_row(measure: str, places: Sequence[Places], method: str, target: Targe
             first[k] = _mean_of_tasks(places, hits)
     detail = {f"first {k}": first[k][0] for k in FIRST}
     if method != CHANCE:
-        detail["first 3, either side"] = float(np.mean([p.hits(method, 3, either=True).mean() for p in places]))
+        for of, said in (("either", "first 3, either side"), ("counted", "first 3, counted in it")):
+            detail[said] = float(np.mean([p.hits(method, 3, of).mean() for p in places]))  # type: ignore[arg-type]
     detail["no input says it"] = float(np.mean([np.mean([not expressible(c) for c in p.causes]) for p in places]))
     detail["customers"] = float(len({c for p in places for c in p.customers}))
     value, low, high = first[3]

@@ -1,12 +1,13 @@
 """`ple bench reasons`: is the reason that is shown the true one? On a run trained on a synthetic bank, whose truth table says
 what was planted in whom (`analysis.bench.planted` has the rule and the map from causes to inputs).
 
-Every method of attribution goes through the same code as on pages: columns in real units, what is barred taken out, columns
-that say the same taken together, derived inputs by family, ordered by `analysis.explain.reasons.reasons`. A customer counts
-as a hit at k if one of the first k reasons for the prediction names a true cause; *either side*: of the first k reasons for
-and against it, by size. A true cause that no input can express is a miss, and how many there were is reported. `chance` is
-exact: the customer's own reasons in random order. Whether the model uses the cause at all is measured apart (`uses`): where it
-does not, no attribution can name it.
+Every method of attribution goes through the same code as on pages: columns in real units, what is barred taken out, all columns
+of one matter taken together, told by the facts of it that can be said, derived inputs by what they were made of, ordered by
+`analysis.explain.reasons.reasons`. A customer counts as a hit at k if one of the first k reasons for the prediction **says** a
+true cause: a fact that its sentence names carries it. *Counted*: one of all the columns whose contributions are in it does;
+*either side*: of the first k reasons for and against it, by size. A true cause that no input can express is a miss, and how
+many there were is reported. `chance` is exact: all that could be said for the customer's prediction, in random
+order. Whether the model uses the cause at all is measured apart (`uses`): where it does not, no attribution can name it.
 
 Faithfulness is the product's own (`analysis.explain.faithful`: deletion and insertion against random orders, infidelity
 relative to predicting no change, likeness to the attributions of a model with fresh weights), and sensitivity (Yeh et al.
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from math import comb
 
 import numpy as np
@@ -30,14 +31,14 @@ from analysis.bench.planted import Planted, rank, true_causes
 from analysis.bench.reason_rows import FIRST, Places, rows
 from analysis.bench.use_rows import use_rows
 from analysis.bench.uses import measure_uses, weighs
-from analysis.engine.attribution import Tensors
+from analysis.engine.attribution import Attribution, Tensors
 from analysis.engine.explainer import Explainer, single
 from analysis.engine.reference import Path as InputPath
 from analysis.engine.score import Score, distribution
 from analysis.explain import faithful
 from analysis.explain.barred import BarredInputs, barred_inputs
 from analysis.explain.origin.teller import Teller
-from analysis.explain.reasons import Means, Subject, feature_contributions, merged, reasons, topics
+from analysis.explain.reasons import Subject, feature_contributions, gathered, reasons
 from analysis.explain.source_columns import by_source
 from analysis.explain.standing import standing
 from analysis.results.explanation_parts import FeatureContribution
@@ -148,7 +149,7 @@ def _customer(
     batch = data.take([row])
     inputs = single(batch.inputs)
     path = InputPath.of(inputs, explainer.reference)
-    said: dict[str, tuple[str, ...]] = {}
+    alike: dict[str, tuple[str, ...]] = {}  # of the customer alone, whatever is asked
     with torch.no_grad():
         output = explainer.model.decode(explainer.model.encode(inputs))
     for task, causes in asked.items():
@@ -162,52 +163,50 @@ def _customer(
             target = 0
         case = Question(explainer, path, Score(explainer.model, task, target, explainer.calibration.get(task)), (), seed)
         barred = barred_inputs(explainer.model.context.schema, explainer.run.config.explanations.barred)
-        teller = Teller(explainer, data, batch, path, case.default, task, target, barred.columns, barred.fields)
-
-        def alike(name: str, teller: Teller = teller) -> tuple[str, ...]:
-            if name not in said:  # of the customer alone, whatever is asked
-                said[name] = tuple(teller.alike(name))
-            return said[name]
-
-        sources, groups = _told(case, data, barred, case.default.values)
-        together = merged(sources, alike)
-        case = replace(case, units=tuple(names for _, names, _ in together), found=case.default)
-        units = [*(names for _, names, _ in together), *(members for members, _ in topics(groups).values())]
-        carriers = sum(rank(causes, [u]) is not None for u in units)
-        into = places[task]
-        into.customers.append(batch.customer_id[0])
-        into.causes.append(causes)
-        into.chance.append(tuple(chance(len(units), carriers, k) for k in FIRST))
+        held, sources, groups = _told(case, data, barred, case.default.values)
+        told_by = partial(Teller, explainer, data, batch, path)
+        teller = told_by(held, task, target, barred.columns, barred.fields).remember(alike)
+        together = gathered(sources, teller.alike, teller.means().matter)
+        case = replace(case, units=tuple(g.names for g in together), found=case.default)
         difference = case.default.difference
         sign = 1.0 if target is not None or difference >= 0 else -1.0
         subject = Subject(task, spec.title, "", spec.kind != "regression", spec.unit)
+        every = reasons(sources, groups, subject, sign, len(sources) + len(groups), teller.means())
+        carriers = sum(rank(causes, [r.told]) is not None for r in every)
+        into = places[task]
+        into.customers.append(batch.customer_id[0])
+        into.causes.append(causes)
+        into.chance.append(tuple(chance(len(every), carriers, k) for k in FIRST))
         heard = weighs(explainer, path, case.score, causes)
         faith = len(into.customers) <= tested
         for name, method in methods.items():
             values = method(case)
-            sources, groups = _told(case, data, barred, values)
-            sides = [reasons(sources, groups, subject, s, FIRST[-1], Means(alike=alike)) for s in (sign, -sign)]
+            held, sources, groups = _told(case, data, barred, values)
+            means = told_by(held, task, target, barred.columns, barred.fields).remember(alike).means()
+            sides = [reasons(sources, groups, subject, s, FIRST[-1], means) for s in (sign, -sign)]
             both = sorted((r for side in sides for r in side), key=lambda r: -abs(r.contribution))
             if name == next(iter(methods)):
                 least = abs(sides[0][:WEIGHED][-1].contribution) if sides[0] else 0.0
                 into.weighs.append(heard >= least)
-                into.named.append([r.sources for r in sides[0][:WEIGHED]])
-            into.shown.setdefault(name, []).append(rank(causes, [r.sources for r in sides[0]]) or 0)
-            into.either.setdefault(name, []).append(rank(causes, [r.sources for r in both[: FIRST[-1]]]) or 0)
+                into.named.append([r.told for r in sides[0][:WEIGHED]])
+            into.shown.setdefault(name, []).append(rank(causes, [r.told for r in sides[0]]) or 0)
+            into.counted.setdefault(name, []).append(rank(causes, [r.sources for r in sides[0]]) or 0)
+            into.either.setdefault(name, []).append(rank(causes, [r.told for r in both[: FIRST[-1]]]) or 0)
             if faith:
                 into.tests.setdefault(name, []).append(_tests(case, method, values))
 
 
 def _told(
     case: Question, data: Dataset, barred: BarredInputs, values: Tensors
-) -> tuple[tuple[FeatureContribution, ...], dict[str, float]]:
-    """What reasons are made of, as pages make them: (columns in real units, groups of inputs) without what is barred."""
+) -> tuple[Attribution, tuple[FeatureContribution, ...], dict[str, float]]:
+    """What reasons are made of, as pages make them: (attributions, columns in real units, groups of inputs) without what is
+    barred."""
     path, schema = case.path, case.explainer.model.context.schema
     kept, _ = barred.split(path.fields, values, path.fields, 0.0)
     at, normalizer = path.fields.index("features"), data.normalizer()
     own, typical = (normalizer.inverse(t[at].numpy())[0] for t in (path.ends, path.starts))
     columns = feature_contributions(schema, kept[at][0].double().numpy(), own, typical, limit=None)
-    return by_source(schema, columns), path.group_values(kept)
+    return replace(case.default, values=kept), by_source(schema, columns), path.group_values(kept)
 
 
 def _tests(case: Question, method: Method, values: Tensors) -> tuple[float, ...]:

@@ -60,7 +60,9 @@ def _some(p: Places, kept: Sequence[bool]) -> Places:
     def of(values: Sequence[Item]) -> list[Item]:
         return [values[int(i)] for i in at]
 
+    def by_method(places: Mapping[str, list[int]]) -> dict[str, list[int]]:
+        return {m: of(v) for m, v in places.items()}
+
     return Places(
-        of(p.customers), of(p.causes), {m: of(v) for m, v in p.shown.items()}, {m: of(v) for m, v in p.either.items()},
-        of(p.chance), of(p.weighs),
-    )  # fmt: skip
+        of(p.customers), of(p.causes), by_method(p.shown), by_method(p.either), by_method(p.counted), of(p.chance), of(p.weighs)
+    )

@@ -27,9 +27,8 @@ from analysis.explain.lacking import lacking
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
 from analysis.explain.origin.told import Columns
-from analysis.explain.reasons import AGAINST, FOR, Means, Subject, feature_contributions, reasons
+from analysis.explain.reasons import AGAINST, FOR, Subject, feature_contributions, reasons
 from analysis.explain.row_mark import row_digest
-from analysis.explain.sayable import UNNAMED_TOPICS
 from analysis.explain.sensitive import sensitive_columns
 from analysis.explain.source_columns import by_source
 from analysis.explain.subjects import fact_sums
@@ -117,12 +116,9 @@ class Assembly:
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
-        means = Means(
-            teller, teller.alike, teller.middle, teller.cell, teller.sayable, sensitive.get, teller.rests,
-            lambda topic: topic not in UNNAMED_TOPICS,
-        )  # fmt: skip
+        means = teller.means(sensitive.get)
         told_by = partial(reasons, sources, groups, subject, means=means)
-        facts = fact_sums(sources, groups, teller.alike, teller.sayable, means.named, own=model.context.schema.own)
+        facts = fact_sums(sources, groups, means, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
         expert_names, experts = e.of_experts(encoded, score)
@@ -167,6 +163,7 @@ class Assembly:
             counts=facts.counts,
             subjects=facts.subjects,
             unnamed=facts.unnamed,
+            unnamed_key=facts.unnamed_key,
             barred=held,
             fallback=self._fallback(output),
         )

@@ -1,6 +1,7 @@
 """Attributions -> sentences a reviewer can check: the feature's meaning, the customer's value beside one other in real units,
-and by how much it moves the prediction. Columns that say the same are one reason, told by the strongest of them that a person
-can say (`sayable`); derived inputs are told by what they were made of (`origin`). What has no plain name is no reason."""
+and by how much it moves the prediction. All columns of one matter (`matters`) are one reason, told by the strongest facts of it
+that a person can say (`sayable`), columns that say the same taken together; derived inputs are told by what they were made of
+(`origin`). What has no plain name is no reason."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.hours import hours_said
-from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, beside_said, topic_of
+from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, beside_said, lowered, topic_of
 from analysis.explain.sayable import RESTS_ON
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import catalogue, phrase
 from analysis.naming import label_said
-from analysis.results.explanation_parts import FeatureContribution, Kind, Reason
+from analysis.results.explanation_parts import FeatureContribution, Kind, Reason, matter_said
 from analysis.wording import OPAQUE, is_field, quantity, task_title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import LANGUAGES, Language, number
@@ -28,6 +29,8 @@ LEAST = 0.01
 """A reason weaker than this beside the strongest that is told is not worth a sentence."""
 FOR, AGAINST = 4, 2
 """At most so many reasons a side."""
+FACTS = 2
+"""At most so many facts of one matter."""
 Teller = Callable[[str, float], OriginSentence | None]
 """What an input (or family of inputs) with this contribution was made of; None where that is not known."""
 Alike = Callable[[str], Iterable[str]]
@@ -44,6 +47,8 @@ Rests = Callable[[str], OriginSentence | None]
 
 CellOf = Callable[[str], Cell]
 """How the customer's value in a column is to be read."""
+MatterOf = Callable[[str], str]
+"""The key of a column's matter; empty for one that is of none."""
 
 
 def as_read(name: str) -> Cell:
@@ -53,6 +58,11 @@ def as_read(name: str) -> Cell:
 
 def nobody(name: str) -> None:
     """No similar customers to compare with."""
+
+
+def nothing_named(name: str) -> str:
+    """Every column is a matter of its own."""
+    return ""
 
 
 def always(name: str) -> bool:
@@ -77,6 +87,7 @@ class Means:
     sensitive: KindOf = nobody
     rests: Rests = by_name
     named: Says = always
+    matter: MatterOf = nothing_named
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,33 @@ def feature_contributions(
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Fact:
+    """Columns that say the same: who speaks for them, their names, their sum."""
+
+    leader: FeatureContribution
+    names: tuple[str, ...]
+    value: float
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """All columns of one matter that a contribution is known of, those that say the same taken together; their sum."""
+
+    matter: str
+    facts: tuple[Fact, ...]
+    value: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(n for f in self.facts for n in f.names)
+
+    @property
+    def pulling(self) -> tuple[Fact, ...]:
+        """The facts that go the way of the sum, strongest first."""
+        return tuple(sorted((f for f in self.facts if f.value * self.value > 0), key=lambda f: -abs(f.value)))
+
+
 def reasons(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], subject: Subject, sign: float, limit: int = FOR,
     means: Means | None = None,
@@ -133,12 +171,9 @@ def reasons(
     """The strongest reasons whose contribution has the sign of `sign`, of what a person can say."""
     m = Means() if means is None else means
     candidates: list[tuple[float, Callable[[], Reason | None]]] = []
-    for leader, together, value in merged(features, m.alike, m.cell, m.sayable):
-        if value * sign > 0:
-            hour = (
-                partial(of_hour, [f for f in features if f.name in together], subject) if CIRCLE.search(leader.name) else None
-            )
-            candidates.append((abs(value), hour or partial(of_features, leader, together, value, subject, m)))
+    for g in gathered(features, m.alike, m.matter, m.cell, m.sayable):
+        if g.value * sign > 0:
+            candidates.append((abs(g.value), partial(of_matter, g, features, subject, m)))
     for topic, (members, value) in topics(groups).items():
         if value * sign > 0 and m.named(topic):
             candidates.append((abs(value), partial(of_topic, topic, members, value, subject, m)))
@@ -154,10 +189,27 @@ def reasons(
     return tuple(found)
 
 
+def gathered(
+    features: Sequence[FeatureContribution], alike: Alike, matter: MatterOf = nothing_named, cell: CellOf = as_read,
+    sayable: Says = always,
+) -> list[Gathered]:  # fmt: skip
+    """Columns by matter; one that is of none is with those alone that say the same."""
+    by: dict[str, list[FeatureContribution]] = {}
+    for f in features:
+        if f.part not in OPAQUE:
+            by.setdefault(matter(f.name), []).append(f)
+    found = []
+    for key, columns in by.items():
+        facts = tuple(Fact(*x) for x in merged(columns, alike, cell, sayable))
+        parted = [(f,) for f in facts] if not key else [facts]
+        found += [Gathered(key, fs, sum(f.value for f in fs)) for fs in parted]
+    return found
+
+
 def merged(
     features: Sequence[FeatureContribution], alike: Alike, cell: CellOf = as_read, sayable: Says = always
 ) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
-    """(who speaks, whose contributions are taken together, their sum): columns that say the same are one reason. The strongest
+    """(who speaks, whose contributions are taken together, their sum): columns that say the same are one fact. The strongest
     of those that pull the way of the sum speaks, one that a person can say and whose value is known before others."""
     open_ = {f.name: f for f in features if f.part not in OPAQUE}
     found = []
@@ -184,25 +236,42 @@ def topics(groups: Mapping[str, float]) -> dict[str, tuple[tuple[str, ...], floa
     return found
 
 
-def of_features(
-    f: FeatureContribution, together: tuple[str, ...], contribution: float, subject: Subject, m: Means
-) -> Reason | None:
-    """`of_feature` for all columns that say the same: their sum, in the words of one; an estimate by what it rests on. None
-    where no person would say it."""
-    if f.name in RESTS_ON:
-        told = m.rests(f.name)
-        return None if told is None else _told(told, together, contribution, subject, m)
-    if not m.sayable(f.name):
+def of_matter(
+    g: Gathered, features: Sequence[FeatureContribution], subject: Subject, m: Means
+) -> Reason | None:  # fmt: skip
+    """The sum of all columns of a matter, in the words of its strongest facts that a person can say: of one, and of a second
+    where the first carries less than half of what can be said. None where nothing of it can."""
+    told = [(f, said) for f in g.pulling if (said := of_fact(f, features, m)) is not None]
+    if not told:
         return None
-    found = of_feature(replace(f, contribution=contribution), subject, m.middle, m.cell(f.name))
-    return _marked(replace(found, sources=together), m.sensitive(f.name))
+    half = sum(abs(f.value) for f, _ in told) / 2
+    told = told[: 1 if abs(told[0][0].value) >= half else FACTS]
+    unsaid = sum(abs(f.value) for f in g.pulling if not says(f, m)) > sum(abs(f.value) for f, _ in told)
+    spoken = tuple(dict.fromkeys(n for _, said in told for n in said.spoken))
+    facts = [_joined([said.en if x == "en" else said.ko for _, said in told], x, more=unsaid) for x in LANGUAGES]
+    whole = g.matter if len(g.names) > len({n for f, _ in told for n in f.names}) else ""
+    found = _reason((facts[0], facts[1]), g.names, g.value, subject, matter=whole)
+    kind = next((k for k in map(m.sensitive, spoken) if k is not None), None)
+    return _marked(replace(found, matter=g.matter, told=spoken), kind)
 
 
-def of_hour(parts: Sequence[FeatureContribution], subject: Subject) -> Reason | None:
-    """The sine and the cosine of an hour are one fact: the hour. None where it differs by less than it is rounded."""
-    value = sum(f.contribution for f in parts)
-    facts = tuple(hours_said(parts, x) for x in LANGUAGES)
-    return None if not all(facts) else _reason((facts[0], facts[1]), tuple(f.name for f in parts), value, subject)
+def says(f: Fact, m: Means) -> bool:
+    """Whether a person can say it, by the column that speaks for it."""
+    return m.sayable(f.leader.name) or f.leader.name in RESTS_ON or CIRCLE.search(f.leader.name) is not None
+
+
+def of_fact(f: Fact, features: Sequence[FeatureContribution], m: Means) -> OriginSentence | None:
+    """One fact without its effect: an estimate by what it rests on, an hour by the clock. None where nobody would say it."""
+    if f.leader.name in RESTS_ON:
+        return m.rests(f.leader.name)
+    if CIRCLE.search(f.leader.name):
+        parts = [x for x in features if x.name in f.names]
+        en, ko = (hours_said(parts, x) for x in LANGUAGES)
+        return OriginSentence(en, ko, spoken=f.names) if en and ko else None
+    if not m.sayable(f.leader.name):
+        return None
+    en, ko = feature_said(f.leader, m.middle, m.cell(f.leader.name))
+    return OriginSentence(en, ko, spoken=(f.leader.name,))
 
 
 def of_topic(
@@ -213,32 +282,47 @@ def of_topic(
     return None if told is None else _told(told, members, contribution, subject, m)
 
 
+def feature_said(f: FeatureContribution, middle: Middle = nobody, cell: Cell = "value") -> tuple[str, str]:
+    """`Days since the last purchase: 12 days (similar customers: 34 days)`, in English and Korean."""
+    if f.unit == CATEGORY:  # its sentence holds the values
+        return f.sentence_en.rstrip("."), f.sentence_ko.rstrip(".")
+    en, ko = (
+        beside_said(f.name, s, f.unit, f.value, f.typical, middle(f.name), cell, x)
+        for s, x in zip((f.sentence_en, f.sentence_ko), LANGUAGES, strict=True)
+    )
+    return en, ko
+
+
 def of_feature(f: FeatureContribution, subject: Subject, middle: Middle = nobody, cell: Cell = "value") -> Reason:
     """`Days since the last purchase: 12 days (similar customers: 34 days); this raises ... by 3.2 points.`"""
-
-    def said(sentence: str, language: Language) -> str:
-        if f.unit == CATEGORY:  # its sentence holds the values
-            return sentence.rstrip(".")
-        return beside_said(f.name, sentence, f.unit, f.value, f.typical, middle(f.name), cell, language)
-
-    return _reason((said(f.sentence_en, "en"), said(f.sentence_ko, "ko")), (f.name,), f.contribution, subject)
+    return _reason(feature_said(f, middle, cell), (f.name,), f.contribution, subject)
 
 
 def _told(told: OriginSentence, sources: tuple[str, ...], contribution: float, subject: Subject, m: Means) -> Reason:
     found = _reason((told.en, told.ko), sources, contribution, subject, told.through)
+    found = replace(found, told=told.spoken or sources)
     return _marked(found, next((k for k in map(m.sensitive, told.spoken) if k is not None), None))
 
 
 def _reason(
     facts: tuple[str, str], sources: tuple[str, ...], contribution: float, subject: Subject,
-    through: tuple[tuple[str, float], ...] = (),
+    through: tuple[tuple[str, float], ...] = (), matter: str = "",
 ) -> Reason:  # fmt: skip
-    """The fact by itself, and with what it does."""
+    """The fact by itself, and with what it does; of a `matter`, that all else of it is counted with it."""
     en, ko = (
-        phrase("reason.whole", x, fact=fact.rstrip("."), effect=subject.effect(contribution, x))
+        phrase(
+            "reason.whole_matter" if matter else "reason.whole", x, fact=fact.rstrip("."),
+            effect=subject.effect(contribution, x), matter=matter_said(matter, x),
+        )
         for x, fact in zip(LANGUAGES, facts, strict=True)
-    )
-    return Reason(en, ko, sources, contribution, through, facts=facts)
+    )  # fmt: skip
+    return Reason(en, ko, sources, contribution, through, facts=facts, told=sources)
+
+
+def _joined(facts: Sequence[str], language: Language, *, more: bool) -> str:
+    """`a; b`; with `more` that figures without a plain name count for more than they."""
+    text = phrase("reason.and", language).join([facts[0], *(lowered(f) for f in facts[1:])])
+    return phrase("reason.unsaid", language, fact=text) if more else text
 
 
 def _marked(reason: Reason, kind: Kind | None) -> Reason:

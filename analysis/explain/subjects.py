@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.explain.reasons import Alike, Says, always, merged, topics
-from analysis.explain.sayable import RESTS_ON
+from analysis.explain.matters import subject_of_matter
+from analysis.explain.reasons import Means, gathered, says, topics
 from analysis.results.explanation_parts import OWN_SUBJECT, FeatureContribution, SubjectWeight
 from ple_model.schema import RAW_PART
 
@@ -41,15 +41,12 @@ RAW_SUBJECTS: Mapping[str, str] = {
     "raw_brand": "merchants",
 }  # fmt: skip
 """Amounts and counts in their own scale by how their names begin; all others are spending."""
-UNNAMED = "activity"
-"""Patterns over time and statistics that nobody would say to a customer."""
 _OF = {group: subject for subject, groups in SUBJECTS.items() for group in groups}
 
 
 @dataclass(frozen=True)
 class FactSums:
-    """Of all facts that could be a reason, those that say the same taken together: how many raised and lowered the prediction,
-    and by how much."""
+    """Of all that could be a reason, a matter at a time: how many raised and lowered the prediction, and by how much."""
 
     told: float
     """Signed sum."""
@@ -61,25 +58,27 @@ class FactSums:
     """Greatest first; they add up to `told` and `size`."""
     unnamed: tuple[int, float] = (0, 0.0)
     """(how many of them nobody can say in plain words, what the strongest of those did)"""
+    unnamed_key: str = ""
+    """The matter or input of the strongest of those."""
 
 
 def fact_sums(
-    features: Sequence[FeatureContribution], groups: Mapping[str, float], alike: Alike, sayable: Says = always,
-    named: Says = always, own: bool = False,
+    features: Sequence[FeatureContribution], groups: Mapping[str, float], means: Means, own: bool = False
 ) -> FactSums:  # fmt: skip
-    """Over all that `reasons` chooses from, each fact under the subject of the column or input that speaks for it; a column
-    without a plain name (`sayable`) is under one of its own, and `unnamed` counts inputs without one (`named`) too. `own`: each
-    part of somebody's own table is a subject of its own."""
+    """Over all that `reasons` chooses from, each matter under its subject; a column of no matter under that of its part. Of no
+    plain name are matters of which no fact that goes the way of their sum can be said, and inputs without one (`named`). `own`:
+    each part of somebody's own table is a subject of its own."""
     values: list[tuple[str, float]] = []
-    unnamed: list[float] = []
-    for x, _, value in merged(features, alike, sayable=sayable):
-        plain = sayable(x.name) or x.name in RESTS_ON
-        subject = f"{OWN_SUBJECT}{x.part}" if own else subject_of(x.part, x.name)
-        values.append((subject if plain else UNNAMED, value))
-        unnamed += [] if plain or not value else [value]
+    unnamed: list[tuple[str, float]] = []
+    for g in gathered(features, means.alike, means.matter, means.cell, means.sayable):
+        first = g.facts[0].leader
+        plain = any(says(f, means) for f in g.pulling)
+        subject = f"{OWN_SUBJECT}{first.part}" if own else subject_of_matter(g.matter) or subject_of(first.part, first.name)
+        values.append((subject, g.value))
+        unnamed += [] if plain or not g.value else [(g.matter or first.part, g.value)]
     for topic, (members, value) in topics(groups).items():
         values.append((subject_of(members[0]), value))
-        unnamed += [] if named(topic) or not value else [value]
+        unnamed += [] if means.named(topic) or not value else [(members[0], value)]
     found: dict[str, list[float]] = {}
     for subject, value in values:
         found.setdefault(subject, []).append(value)
@@ -91,9 +90,9 @@ def fact_sums(
     told.sort(key=lambda s: -s.size)
     every = [v for _, v in values]
     counts = sum(v > 0 for v in every), sum(v < 0 for v in every)
-    strongest = max(unnamed, key=abs, default=0.0)
+    key, strongest = max(unnamed, key=lambda x: abs(x[1]), default=("", 0.0))
     return FactSums(
-        float(sum(every)), float(sum(map(abs, every))), counts, tuple(told), (len(unnamed), float(strongest))
+        float(sum(every)), float(sum(map(abs, every))), counts, tuple(told), (len(unnamed), float(strongest)), key
     )  # fmt: skip
 
 

@@ -107,16 +107,18 @@ class Explanation:
     compared: tuple[str, str] = field(default=("", ""), kw_only=True)
     """Whom the reasons call similar customers, in English and Korean; empty where there are none to compare with."""
     size: float = field(default=0.0, kw_only=True)
-    """Sum of |contribution| over all facts that could be a reason, those that say the same taken together: what a reason's
+    """Sum of |contribution| over all that could be a reason, a matter at a time (its own ups and downs added): what a reason's
     weight is a share of."""
     told: float = field(default=0.0, kw_only=True)
     """Their signed sum: with what is barred it adds up to prediction - typical within the gap that the checks allow."""
     counts: tuple[int, int] = field(default=(0, 0), kw_only=True)
-    """How many of those facts raised the prediction, and how many lowered it."""
+    """How many of those raised the prediction, and how many lowered it."""
     subjects: tuple[SubjectWeight, ...] = field(default=(), kw_only=True)
-    """The same facts by subject, greatest first: they add up to `told` and `size`."""
+    """The same by subject, greatest first: they add up to `told` and `size`."""
     unnamed: tuple[int, float] = field(default=(0, 0.0), kw_only=True)
-    """How many of those facts are statistics without a plain name, and what the strongest of them did: no reason tells it."""
+    """How many of those have no plain name, and what the strongest of them did: no reason tells it."""
+    unnamed_key: str = field(default="", kw_only=True)
+    """The matter or input of that strongest one."""
     barred: Barred | None = field(default=None, kw_only=True)
     """None where the model reads nothing that is barred."""
     lacking: Lacking = field(default=Lacking(), kw_only=True)

@@ -18,6 +18,14 @@ OWN_SUBJECT = "own:"
 Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
 
 
+def matter_said(matter: str, language: Language) -> str:
+    """What a matter is called within a sentence; empty for none."""
+    if not matter:
+        return ""
+    name, _, category = matter.partition(":")
+    return phrase(f"matter.{name}", language, category=said_name(category, language))
+
+
 def mark_said(kind: Kind | None, language: Language, *, short: bool = False) -> str:
     """That a fact may be sensitive, as a sentence, or `short` for the cell of a table; empty where it is not."""
     if kind is None:
@@ -147,6 +155,10 @@ class Reason:
     """It may be sensitive, which the bank has to check. The sentence itself does not say so: a customer may be sent it."""
     kind: Kind | None = field(default=None, kw_only=True)
     """What kind of sensitive fact it may be; None where it is none."""
+    matter: str = field(default="", kw_only=True)
+    """What all its columns are about (`analysis.explain.matters`); empty for a derived input and a table of one's own."""
+    told: tuple[str, ...] = field(default=(), kw_only=True)
+    """The columns, or the input, that the sentence speaks of; `sources` are all whose contributions are in it."""
 
     def fact(self, language: Language) -> str:
         """For a reviewer: what is so of the customer, without what it does to the prediction, with its mark where it may be

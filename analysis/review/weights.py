@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.i18n import phrase
+from analysis.i18n import catalogue, phrase
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import Reason
+from analysis.results.explanation_parts import Reason, matter_said
 from analysis.results.printed_steps import PrintedSteps
 from analysis.results.review import ReviewBlock
-from analysis.wording import quantity
-from ple_model.numerals import Language
+from analysis.wording import quantity, title
+from ple_model.numerals import LANGUAGES, Language
 
 LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part: what is not shown
@@ -53,10 +53,10 @@ class Weights:
 
     steps: PrintedSteps
     effects: tuple[int, ...]
-    """Of the reasons that are told, in their order."""
+    """Of what has a row of its own (`listed`), in its order."""
     shares: tuple[int, ...]
     rest: tuple[int, int]
-    """What all other facts raised and lowered."""
+    """What all else raised and lowered."""
     rest_shares: tuple[int, int]
     barred: int
     barred_share: int
@@ -66,7 +66,7 @@ class Weights:
 
     @staticmethod
     def of(found: Explanation, language: Language) -> Weights:
-        told = (*found.reasons, *found.against)
+        told = listed(found)
         steps, b = PrintedSteps.of(found, language), found.barred
         effects = [steps.count(r.contribution) for r in told]
         raised = max((found.size + found.told) / 2 - sum(max(r.contribution, 0.0) for r in told), 0.0)
@@ -98,10 +98,27 @@ class Weights:
         )  # fmt: skip
 
 
+def listed(found: Explanation) -> tuple[Reason, ...]:
+    """What has a row of its own among the reasons: they, and the strongest of what has no plain name where it is stronger than
+    the weakest reason on its side. So no list of main reasons leaves out what weighs more."""
+    told, value = (*found.reasons, *found.against), found.unnamed[1]
+    beside = [abs(r.contribution) for r in told if r.contribution * value > 0]
+    if not value or abs(value) < min(beside, default=0.0):
+        return told
+    en, ko = (phrase("review.unnamed_row", x, name=unnamed_said(found, x)) for x in LANGUAGES)
+    return (*told, Reason(en, ko, (found.unnamed_key,), value, facts=(en, ko)))
+
+
+def unnamed_said(found: Explanation, language: Language) -> str:
+    """What the strongest of what has no plain name is about."""
+    key = found.unnamed_key
+    return matter_said(key, language) if f"matter.{key.partition(':')[0]}" in catalogue(language) else title(key, language)
+
+
 def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     """What raised the number and what lowered it, strongest first, the sum of all other facts under each."""
-    x, told = Weights.of(found, language), (*found.reasons, *found.against)
-    sides = list(zip(told, x.effects, x.shares, strict=True))
+    x, told = Weights.of(found, language), listed(found)
+    sides = sorted(zip(told, x.effects, x.shares, strict=True), key=lambda s: -abs(s[0].contribution))
     up = [s for s in sides if s[0].contribution >= 0]
     down = [s for s in sides if s[0].contribution < 0]
     groups = [("raised", up, x.rest[0], x.rest_shares[0], 0), ("lowered", down, x.rest[1], x.rest_shares[1], 1)]
@@ -176,7 +193,7 @@ def _barred_said(found: Explanation, x: Weights, language: Language, w: dict[str
 def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
     """How much of it all the reasons that are shown carry, and how effects and weights are counted."""
     n = len(found.reasons) + len(found.against)
-    carried = sum(x.shares)
+    carried = sum(x.shares[:n])
     key = "carry_none" if not n else "carry_little" if carried < LITTLE * WHOLE else "carry_much"
     others = max(sum(found.counts) - n, 0)
     first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", unnamed=_unnamed(found, x, w))
@@ -184,7 +201,7 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
 
 
 def _unnamed(found: Explanation, x: Weights, w: dict[str, str]) -> str:
-    """What no reason can tell, with the strongest of it: it may be stronger than any reason that is named."""
+    """How many of the rest no reason can tell, and what the strongest of them did."""
     n, strongest = found.unnamed
     steps = x.steps.count(strongest)
     if not n or not steps:

@@ -100,12 +100,13 @@ def test_every_cause_of_the_generator_has_a_line_whose_inputs_exist() -> None:
 def test_the_table_of_rows_by_hand() -> None:
     places = Places(
         ["a", "b", "c", "d"], [frozenset({"age"})] + [frozenset({"regime"})] * 3, {"m": [0, 1, 3, 5], "o": [1, 1, 1, 1]},
-        {"m": [0, 1, 2, 3], "o": [1, 1, 1, 1]}, [(0.1, 0.3, 0.5)] * 4,
+        {"m": [0, 1, 2, 3], "o": [1, 1, 1, 1]}, {"m": [1, 1, 2, 4], "o": [1, 1, 1, 1]}, [(0.1, 0.3, 0.5)] * 4,
     )  # fmt: skip
     found = {r.measure: r for r in rows({"life_stage": places, "churn": Places()})}
     one = found["life_stage, m: true cause in the first 3"]
     assert (one.value, one.detail["first 1"], one.detail["first 5"]) == (0.5, 0.25, 0.75)
     assert (one.detail["first 3, either side"], one.detail["no input says it"]) == (0.75, 0.25)
+    assert one.detail["first 3, counted in it"] == 0.75
     assert one.met is False
     assert found["life_stage, chance: true cause in the first 3"].value == pytest.approx(0.3)
     assert found["all tasks, o less m: first 3"].value == 0.5

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -12,16 +12,19 @@ from analysis.engine.attribution import Attribution
 from analysis.engine.beside_rows import beside_rows
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
+from analysis.explain.matters import matter_in
 from analysis.explain.origin.alike import SameFacts, alike
 from analysis.explain.origin.clusters import Clusters, Trait
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, months_of, scale_of, states_of, weeks_of
 from analysis.explain.origin.peers import of_graph
 from analysis.explain.origin.similar import SimilarCustomers
-from analysis.explain.origin.told import Cell, Columns, OriginSentence
+from analysis.explain.origin.told import FAMILIES, Cell, Columns, OriginSentence
 from analysis.explain.origin.visits import of_days, of_visits
+from analysis.explain.origin.waves import Wave, wave_of
 from analysis.explain.origin.weeks import of_weeks
-from analysis.explain.sayable import RESTS_ON, sayable, told_against
+from analysis.explain.reasons import KindOf, Means, nobody
+from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, sayable, told_against
 from analysis.i18n import phrase
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
@@ -35,6 +38,11 @@ from ple_model.tasks import HMM_MODES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+SHAPE = "shape"
+SHORT_NUMBERS = {"tda_features": 24, "tda_global_stats": 12}
+"""How many of the first numbers of a field are of the last months (`ple_model.data.derived.tda`)."""
 
 
 class Teller:
@@ -53,6 +61,11 @@ class Teller:
         self.schema = explainer.model.context.schema
         self._alike: dict[str, tuple[str, ...]] = {}
 
+    def remember(self, alike: dict[str, tuple[str, ...]]) -> Self:
+        """With what is known of which of the customer's columns say the same, whatever is asked; more is added to it."""
+        self._alike = alike
+        return self
+
     def __call__(self, topic: str, value: float) -> OriginSentence | None:
         """What the input was made of; None where this run or this customer cannot say."""
         if self.schema.own:
@@ -61,9 +74,16 @@ class Teller:
             return self._state(mode, value)
         tell = {
             "cluster": self._cluster, "txn_seq": self._days, "session_seq": self._visits, "mamba_temporal": self._weeks,
-            "collaborative_features": self._graph, "hierarchy_features": self._tree,
+            "collaborative_features": self._graph, "hierarchy_features": self._tree, "shape": self._shape,
         }.get(topic)  # fmt: skip
         return None if tell is None else tell(value)
+
+    def means(self, sensitive: KindOf = nobody) -> Means:
+        """What the customer's reasons are told with."""
+        about = partial(matter_in, self.schema)
+        return Means(
+            self, self.alike, self.middle, self.cell, self.sayable, sensitive, self.rests, self.named, about
+        )  # fmt: skip
 
     def alike(self, name: str) -> Iterable[str]:
         """The columns that say of the customer what one says."""
@@ -192,6 +212,37 @@ class Teller:
         start = np.asarray(self.path.starts[at][0, where].double().numpy())
         gradient = self.gradient("features")[where]
         return of_weeks(weeks, self.days, gradient, start, self._currency, value)
+
+    def named(self, topic: str) -> bool:
+        """Whether an input has a plain name at all, of this customer: the shape of activity where that is a wave and counts for
+        most."""
+        return topic not in UNNAMED_TOPICS or (topic == SHAPE and self._shape(self._shapes[1]) is not None)
+
+    @cached_property
+    def _shapes(self) -> tuple[float, float]:
+        """What the topology of the last months did to the prediction, and what all of it did."""
+        short = total = 0.0
+        for field in self.path.fields:
+            if field == "features":
+                parts = [float(self.value(field)[PART_SLICES[p]].sum()) for p in ("tda_short", "tda_long")]
+                short, total = short + parts[0], total + sum(parts)
+            elif field in FAMILIES[SHAPE]:
+                value = self.value(field)
+                total += float(value.sum())
+                short += float(value[: SHORT_NUMBERS.get(field, 0)].sum() if value.ndim == 1 else 0.0)
+                short += float(value.sum()) if field == "tda_short_diagrams" else 0.0
+        return short, total
+
+    def _shape(self, value: float) -> OriginSentence | None:
+        short = self._shapes[0]
+        if self.wave is None or short * value <= 0 or abs(short) < abs(value) / 2:
+            return None
+        return self.wave.told(short, value)
+
+    @cached_property
+    def wave(self) -> Wave | None:
+        """The cycle in what the customer does on active days; None where there is none."""
+        return None if self.schema.own or self.days is None else wave_of(self.days)
 
     def _graph(self, value: float) -> OriginSentence | None:
         e, own, spec = self.explainer, self.path.customer.collaborative_features, self.explainer.model.tasks[self.task]

@@ -65,7 +65,7 @@ class Columns:
         c = self.schema.columns[column]
         sentence = c.sentence_ko if language == "ko" else c.sentence_en
         own, typical = float(self.own[column]), float(self.typical[column])
-        return _lowered(beside_said(c.name, sentence, c.unit, own, typical, None, "value", language))
+        return lowered(beside_said(c.name, sentence, c.unit, own, typical, None, "value", language))
 
     def name(self, column: int, language: Language) -> str:
         """What the column says, as the subject of a longer sentence."""
@@ -144,5 +144,6 @@ def listed(items: tuple[str, ...], language: Language) -> str:
     return phrase("origin.and", language, first=", ".join(items[:-1]), last=items[-1])
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
+    """As it begins within a sentence."""
     return text[:1].lower() + text[1:]

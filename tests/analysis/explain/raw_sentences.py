@@ -23,7 +23,7 @@ HALF = 0.02
 """By how much more than half may lie on one side of what is called "
     "a median: customers with nothing to tell stand in its middle."""
 EFFECT = {
-    "en": r"; this (?:raises|lowers) .*\.$",
+    "en": r"; (?:with all else on [^;]*, )?this (?:raises|lowers) .*\.$",
     "ko": r"[.] (?:[^.]*(?:\d\.\d+)?[^.]*) (?:높입니다|낮춥니다|늘립니다|줄입니다)\.$",
 }
 MARK = {"en": " [may be sensitive: health]", "ko": " [민감정보일 수 있음: 건강]"}
@@ -32,6 +32,11 @@ PLAIN = {
     "ko": {"업종 중분류": "세부 업종", "주 전 한 주의 비중": "주 전에 해당하는 일주일의 비중"},
 }
 """Terms of columns' sentences in the words of reasons."""
+UNSAID = {
+    "en": ", and more so figures of it that have no plain name",
+    "ko": " 및 그보다 크게 작용한, 쉬운 말로 옮길 수 없는 통계값",
+}
+"""What is said of no fact: that more of the matter cannot be told."""
 HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)
 """What marks a sentence as one that may be sensitive."""
 ENOUGH = 13
@@ -165,7 +170,7 @@ class Witness:
             ):
                 found.append(f"{language}: marked as sensitive: {marked}")
             assert body != text or told.sources == ("compared",), f"no effect is told: {text}"
-            found += [f"{language}: {p}" for p in self._judge(told, body, language)]
+            found += [f"{language}: {p}" for p in self._judge(told, body.removesuffix(UNSAID[language]), language)]
         return found
 
     def _judge(self, told: Told, body: str, language: str) -> list[str]:
@@ -174,6 +179,13 @@ class Witness:
                 if language == "en":
                     self.kinds[kind] = self.kinds.get(kind, 0) + 1
                 return judge(self, told, m.groupdict(), language)
+        parted = "; " if language == "en" else ", "
+        for at in (m.start() for m in re.finditer(parted, body)):  # two facts of one matter
+            second = body[at + len(parted) :]
+            try:
+                return self._judge(told, body[:at], language) + self._judge(told, second[:1].upper() + second[1:], language)
+            except Unreadable:
+                continue
         found = self._column_sentence(told, body, language)
         if found is None:
             raise Unreadable(f"{language}: {body} {told.sources}")
@@ -771,6 +783,32 @@ def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[
             problems += _wrong("weeks", what, (oldest - newest + 1) / 7)
         problems += _on_days(w, raw, newest, oldest, what, language, net_spend=True, weeks=weeks)
     return problems
+
+
+@kind(
+    "wave",
+    r"What is done on an active day \(purchases, and actions in app and web\) rises and falls about every (?P<n>\d+) days, "
+    r"from about (?P<low>\d+) to about (?P<high>\d+)",
+    r"활동하는 날의 활동량\(구매와 앱·웹 행동\)이 약 (?P<n>\d+)일마다 "
+    r"하루 약 (?P<low>\d+)건에서 약 (?P<high>\d+)건까지 오르내림",
+)
+def _wave(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    """The sine that fits the active days best, by trying every period."""
+    raw = w.of(told)
+    done = np.array([(raw.bought.d == d).sum() + raw.sessions.events[raw.sessions.d == d].sum() for d in range(97, 0, -1)])
+    active = np.flatnonzero([bool((raw.bought.d == d).any() or (raw.sessions.d == d).any()) for d in range(97, 0, -1)])
+    y, fits = np.log1p(done[active]), {}
+    for period in np.arange(10.0, 45.0, 0.1):
+        angle = 2 * np.pi * active / period
+        x = np.stack([np.ones(len(y)), np.sin(angle), np.cos(angle)], axis=1)
+        mean, a, b = np.linalg.lstsq(x, y, rcond=None)[0]
+        fits[period] = float(((y - x @ [mean, a, b]) ** 2).sum()), mean, float(np.hypot(a, b))
+    best = min(fits, key=lambda p: fits[p][0])
+    _, mean, swing = fits[best]
+    true = best, np.expm1(mean - swing), np.expm1(mean + swing)
+    said = [float(g[k]) for k in ("n", "low", "high")]
+    near = [abs(s - t) <= 0.51 + 0.02 * t for s, t in zip(said, true, strict=True)]
+    return [] if all(near) else _wrong("a wave (days, least, most)", said, true)
 
 
 @kind("tree", r"Where most of the year's card spend went: (?P<facts>.*)", r"1년 카드 지출이 많은 업종: (?P<facts>.*?)\.?")

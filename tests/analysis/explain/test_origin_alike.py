@@ -10,9 +10,9 @@ import pytest
 from analysis.engine.population import Population
 from analysis.explain.hours import hour_of, hours_said
 from analysis.explain.origin.alike import SAME_ORDER, alike
-from analysis.explain.reasons import Subject, merged, of_feature, of_hour
+from analysis.explain.reasons import Means, Subject, merged, of_feature, reasons
 from analysis.naming import said_name
-from analysis.results.explanation_parts import FeatureContribution
+from analysis.results.explanation_parts import FeatureContribution, Reason
 from ple_model.data.synth.world import BRANDS
 from ple_model.run import load_run
 from ple_model.schema import PART_SLICES, load_schema
@@ -102,9 +102,14 @@ def circle(hour: float, close: float, usual: float, typical: float) -> list[Feat
     ]
 
 
+def hour_told(parts: list[FeatureContribution], subject: Subject) -> Reason | None:
+    both = Means(alike=lambda name: ("hour_mean_sin_90d", "hour_mean_cos_90d"))
+    return next(iter(reasons(parts, {}, subject, 1.0, means=both)), None)
+
+
 def test_a_time_of_day_names_the_hour_in_both_languages() -> None:
     subject = Subject("nba", "Next best action", "fund", True, "")
-    found = of_hour(circle(20, 0.9, 14, 0.7), subject)
+    found = hour_told(circle(20, 0.9, 14, 0.7), subject)
     assert found is not None
     assert found.en == (
         "Time of purchases in the last 90 days: around 8 pm on average (sampled customers: around 2 pm); this raises the "
@@ -122,9 +127,9 @@ def test_a_time_of_day_names_the_hour_in_both_languages() -> None:
 
 def test_hours_that_differ_by_less_than_they_are_rounded_are_no_reason() -> None:
     subject = Subject("nba", "Next best action", "fund", True, "")
-    assert of_hour(circle(14, 0.9, 14.9, 0.7), subject) is None
-    assert of_hour(circle(0.3, 0.9, 23.6, 0.7), subject) is None
-    assert of_hour(circle(14, 0.6, 20, 0.7)[:1], subject) is None  # half an angle
+    assert hour_told(circle(14, 0.9, 14.9, 0.7), subject) is None
+    assert hour_told(circle(0.3, 0.9, 23.6, 0.7), subject) is None
+    assert hour_told(circle(14, 0.6, 20, 0.7)[:1], subject) is None  # half an angle
 
 
 def test_the_two_halves_of_an_hour_are_one_reason() -> None:

@@ -124,7 +124,7 @@ def test_a_reason_is_weak_beside_what_is_told_and_not_beside_what_nobody_can_say
 
 def test_a_part_of_ones_own_is_no_subject_of_the_packages() -> None:
     own = FeatureContribution("activity", "activity", "own", "count", 1.0, 0.0, 0.2, "Activity.", "활동.")
-    (subject,) = fact_sums([own], {}, lambda n: (n,), own=True).subjects
+    (subject,) = fact_sums([own], {}, Means(), own=True).subjects
     assert (subject.named("en"), subject.named("ko")) == ("activity", "activity")
 
 
@@ -244,12 +244,10 @@ def test_an_empty_cell_of_ones_own_table_is_told_from_a_column_that_nobody_has()
 def test_what_no_reason_can_tell_is_counted_with_the_strongest_of_it() -> None:
     features = [fact("lnn_complexity", 1.5, 1.2, 0.5), fact("gap_cv_365d", 4.1, 1.0, -0.4), fact("recency_days", 3, 9, 0.05)]
     features.append(fact("probability_alive", 0.2, 0.5, 0.9))
-    sums = fact_sums(
-        features, {"hmm_summary": -0.7, "txn_seq": 2.0, "tda_features": 0.0}, lambda n: (n,), lambda n: sayable(SCHEMA, n),
-        lambda topic: topic not in UNNAMED_TOPICS,
-    )  # fmt: skip
-    assert sums.unnamed == (2, -0.7)
-    assert fact_sums(features[2:], {}, lambda n: (n,)).unnamed == (0, 0.0)
+    means = Means(sayable=lambda n: sayable(SCHEMA, n), named=lambda topic: topic not in UNNAMED_TOPICS)
+    sums = fact_sums(features, {"hmm_summary": -0.7, "txn_seq": 2.0, "tda_features": 0.0}, means)
+    assert (sums.unnamed, sums.unnamed_key) == ((2, -0.7), "hmm_summary")
+    assert fact_sums(features[2:], {}, Means()).unnamed == (0, 0.0)
 
 
 def test_a_group_is_not_called_by_what_may_be_sensitive_or_is_barred(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -389,7 +389,7 @@ def test_what_carries_the_rest_is_said_with_the_strongest_that_has_no_plain_name
     lead = review(x, run_facts(tiny_run), language).block("reasons").lead
     size = f"{100 * (abs(weakest.contribution) + 0.05):.1f}"
     assert f"{size}{' ' if language == 'en' else ''}{phrase('review.in_points', language)}" in lead
-    assert ("7 statistics" if language == "en" else "7개는") in lead
+    assert ("7 that have" if language == "en" else "7개는") in lead
     assert section("review", language)["unnamed_lowered"] in lead
     assert "less than the reasons" not in lead
     assert "{" not in lead

@@ -135,6 +135,11 @@ def _contact_repeat(r: Raw) -> float | None:
 CHANNELS = {"store": "store", "app": "app", "web": "web", "contact": "contact"}
 
 
+@fact("channel_contact_count_365d")
+def _all_touches(r: Raw) -> float:
+    return float(len(r.touches[0]))
+
+
 @fact(rf"channel_(store|app|web|contact)_count{W}")
 def _touches(r: Raw, name: str, w: int) -> float:
     d, ch, _ = r.touches
