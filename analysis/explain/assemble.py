@@ -145,7 +145,7 @@ class Assembly:
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
             reasons=told_by(sign, FOR),
             against=told_by(-sign, AGAINST),
-            compared=teller.compared(),
+            compared=("", "") if teller.similar is None else teller.similar.who(),
             groups=_ranked(shown, _group_title, lambda g: GROUP if g == GROUP else "field" if g in path.fields else "part"),
             features=tuple(_listed(f, teller, sensitive) for f in every[:30]),
             experts=self._experts(expert_names, experts.values),

@@ -35,6 +35,8 @@ Teller = Callable[[str, float], OriginSentence | None]
 """What an input (or family of inputs) with this contribution was made of; None where that is not known."""
 Alike = Callable[[str], Iterable[str]]
 """The columns that say the same as one, itself included."""
+Middle = Callable[[str], float | None]
+"""The median of similar customers in a column; None where it is nothing to compare with."""
 Says = Callable[[str], bool]
 """Of a column: whether a person can say it."""
 KindOf = Callable[[str], Kind | None]
@@ -55,7 +57,7 @@ def as_read(name: str) -> Cell:
 
 
 def nobody(name: str) -> None:
-    """None is of a kind, or known."""
+    """No similar customers to compare with."""
 
 
 def nothing_named(name: str) -> str:
@@ -79,6 +81,7 @@ class Means:
 
     teller: Teller = by_name
     alike: Alike = lambda name: (name,)
+    middle: Middle = nobody
     cell: CellOf = as_read
     sayable: Says = always
     sensitive: KindOf = nobody
@@ -267,7 +270,7 @@ def of_fact(f: Fact, features: Sequence[FeatureContribution], m: Means) -> Origi
         return OriginSentence(en, ko, spoken=f.names) if en and ko else None
     if not m.sayable(f.leader.name):
         return None
-    en, ko = feature_said(f.leader, m.cell(f.leader.name))
+    en, ko = feature_said(f.leader, m.middle, m.cell(f.leader.name))
     return OriginSentence(en, ko, spoken=(f.leader.name,))
 
 
@@ -279,20 +282,20 @@ def of_topic(
     return None if told is None else _told(told, members, contribution, subject, m)
 
 
-def feature_said(f: FeatureContribution, cell: Cell = "value") -> tuple[str, str]:
-    """`Days since the last purchase: 12 days (sampled customers: 34 days)`, in English and Korean."""
+def feature_said(f: FeatureContribution, middle: Middle = nobody, cell: Cell = "value") -> tuple[str, str]:
+    """`Days since the last purchase: 12 days (similar customers: 34 days)`, in English and Korean."""
     if f.unit == CATEGORY:  # its sentence holds the values
         return f.sentence_en.rstrip("."), f.sentence_ko.rstrip(".")
     en, ko = (
-        beside_said(f.name, s, f.unit, f.value, f.typical, cell, x)
+        beside_said(f.name, s, f.unit, f.value, f.typical, middle(f.name), cell, x)
         for s, x in zip((f.sentence_en, f.sentence_ko), LANGUAGES, strict=True)
     )
     return en, ko
 
 
-def of_feature(f: FeatureContribution, subject: Subject, cell: Cell = "value") -> Reason:
-    """`Days since the last purchase: 12 days (sampled customers: 34 days); this raises ... by 3.2 points.`"""
-    return _reason(feature_said(f, cell), (f.name,), f.contribution, subject)
+def of_feature(f: FeatureContribution, subject: Subject, middle: Middle = nobody, cell: Cell = "value") -> Reason:
+    """`Days since the last purchase: 12 days (similar customers: 34 days); this raises ... by 3.2 points.`"""
+    return _reason(feature_said(f, middle, cell), (f.name,), f.contribution, subject)
 
 
 def _told(told: OriginSentence, sources: tuple[str, ...], contribution: float, subject: Subject, m: Means) -> Reason:

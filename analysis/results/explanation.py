@@ -105,7 +105,7 @@ class Explanation:
     skill: Standing | None = field(default=None, kw_only=True)
     """None where it is not known."""
     compared: tuple[str, str] = field(default=("", ""), kw_only=True)
-    """Whom the reasons compare with, in English and Korean, with their number; empty where that is not known."""
+    """Whom the reasons call similar customers, in English and Korean; empty where there are none to compare with."""
     size: float = field(default=0.0, kw_only=True)
     """Sum of |contribution| over all that could be a reason, a matter at a time (its own ups and downs added): what a reason's
     weight is a share of."""
@@ -276,11 +276,13 @@ class Explanation:
         """The kinds of what the reasons that are told may be, once each; ("", "") for one without a kind."""
         return tuple(dict.fromkeys(r.kind or ("", "") for r in (*self.reasons, *self.against) if r.sensitive))
 
-    def compared_said(self, language: Language) -> str:
-        """Whom the reasons compare with; empty where none does."""
-        word = phrase("origin.sampled.word", language)
-        told = [r.fact(language) for r in (*self.reasons, *self.against)]
-        return self.compared[language == "ko"] if any(word in text for text in told) else ""
+    def similar_said(self, language: Language) -> str:
+        """Whom the reasons call similar, and whose medians they speak of; empty where they speak of neither."""
+        said, word = self.compared[language == "ko"], phrase("origin.similar.word", language)
+        told = [r.ko if language == "ko" else r.en for r in (*self.reasons, *self.against)]
+        median = phrase("origin.median", language), phrase("origin.median_words", language).split("|")
+        spoken = [text for text, signs in ((said, [word]), median) if any(sign in t for t in told for sign in signs)]
+        return " ".join(spoken)
 
     @property
     def withheld(self) -> bool:
@@ -362,7 +364,7 @@ class Explanation:
             if self.against:
                 lines.append(f"{section('page', language)[self.sides[1]]}:")
                 lines += [f"- {r.said(language)}" for r in self.against]
-            lines += filter(None, (self.compared_said(language), self.barred_said(language)))
+            lines += filter(None, (self.similar_said(language), self.barred_said(language)))
         return "\n".join(lines)
 
     def headline(self, language: Language = "en") -> str:

@@ -136,7 +136,7 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
     rows += _last_rows(found, x, _barred_said(found, x, language, w), w)
     return ReviewBlock(
         w["reasons"], "table", tuple(rows), (w["reason"], w["effect"].format(unit=x.steps.unit), w["weight"]),
-        found.compared_said(language), bold=1, numbers=True, heads=tuple(heads), lead=_lead(found, x, language, w),
+        found.similar_said(language), bold=1, numbers=True, heads=tuple(heads), lead=_lead(found, x, language, w),
         key="reasons",
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from analysis.explain.origin.clusters import Clusters, Trait
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, months_of, scale_of, states_of, weeks_of
 from analysis.explain.origin.peers import of_graph
+from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import FAMILIES, Cell, Columns, OriginSentence
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.explain.origin.waves import Wave, wave_of
@@ -81,7 +82,7 @@ class Teller:
         """What the customer's reasons are told with."""
         about = partial(matter_in, self.schema)
         return Means(
-            self, self.alike, self.cell, self.sayable, sensitive, self.rests, self.named, about
+            self, self.alike, self.middle, self.cell, self.sayable, sensitive, self.rests, self.named, about
         )  # fmt: skip
 
     def alike(self, name: str) -> Iterable[str]:
@@ -98,11 +99,12 @@ class Teller:
     def _facts(self) -> SameFacts:
         return SameFacts.of(self.schema)
 
-    def compared(self) -> tuple[str, str]:
-        """Whom the sentences call sampled customers, in both languages."""
-        n = len(set(self.explainer.customers))
-        en, ko = (phrase("origin.sampled.who", x, n=f"{n:,}") for x in LANGUAGES)
-        return en, ko
+    @cached_property
+    def similar(self) -> SimilarCustomers | None:
+        """Customers of the same cluster, named where the run says what sets it apart."""
+        e, who, normalizer = self.explainer, self.batch.customer_id[0], self._normalizer
+        cluster = int(self.path.customer.cluster_ids[0])
+        return SimilarCustomers.of(e.peers, e.customers, who, cluster, normalizer, self.traits, e.latest)
 
     @cached_property
     def traits(self) -> tuple[Trait, ...]:
@@ -110,6 +112,11 @@ class Teller:
         clusters = None if self.schema.own else clusters_of(self.explainer)
         found = () if clusters is None else clusters.traits(int(self.path.customer.cluster_ids[0]))
         return tuple(t for t in found if not self._unsaid[t.column])
+
+    def middle(self, name: str) -> float | None:
+        """The median of similar customers in a column; None where it is nothing to compare with."""
+        column = self.schema.index.get(name)
+        return None if self.similar is None or column is None else self.similar.middle(self.columns, column)
 
     def sayable(self, name: str) -> bool:
         """Whether a column's value can be a reason by itself, of this customer."""

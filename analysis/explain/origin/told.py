@@ -65,7 +65,7 @@ class Columns:
         c = self.schema.columns[column]
         sentence = c.sentence_ko if language == "ko" else c.sentence_en
         own, typical = float(self.own[column]), float(self.typical[column])
-        return lowered(beside_said(c.name, sentence, c.unit, own, typical, "value", language))
+        return lowered(beside_said(c.name, sentence, c.unit, own, typical, None, "value", language))
 
     def name(self, column: int, language: Language) -> str:
         """What the column says, as the subject of a longer sentence."""
@@ -82,19 +82,22 @@ YEAR = 365
 
 
 def beside_said(
-    name: str, sentence: str, unit: str, own: float, typical: float, cell: Cell, language: Language
+    name: str, sentence: str, unit: str, own: float, typical: float, similar: float | None, cell: Cell, language: Language
 ) -> str:  # fmt: skip
-    """A column's value beside the median of the sampled customers, which its effect is counted from. Nothing beside it that is
-    written alike."""
+    """A column's value beside one other: the median of similar customers where it lies on the same side as that of all sampled
+    ones, else the latter, which is what the effect is counted from. Nothing beside it that is written alike."""
     column = sentence_said(sentence, language)
-    text, beside = _pair(name, sentence, unit, own, typical, language)
-    if cell == "nothing":
-        return phrase("reason.nothing_sampled", language, column=column, other=beside)
-    if text != beside:
-        edge = _at_edge(text, sentence, own, cell, language)
-        return phrase("reason.beside", language, column=column, own=edge, other=beside)
-    alone = never(sentence, own, language) or value_said(name, own, unit, sentence, language)
-    return f"{column}: {_at_edge(alone, sentence, own, cell, language)}"
+    for whose, other in (("similar", similar), ("sampled", typical)):
+        if other is None or (whose == "similar" and (cell == "nothing" or (own - other) * (own - typical) <= 0)):
+            continue
+        text, beside = _pair(name, sentence, unit, own, other, language)
+        if cell == "nothing":
+            return phrase("reason.nothing_sampled", language, column=column, other=beside)
+        if text != beside:
+            edge = _at_edge(text, sentence, own, cell, language)
+            return phrase(f"reason.beside_{whose}", language, column=column, own=edge, other=beside)
+    text = never(sentence, own, language) or value_said(name, own, unit, sentence, language)
+    return f"{column}: {_at_edge(text, sentence, own, cell, language)}"
 
 
 def pair_of(column: FeatureColumn, own: float, other: float, language: Language) -> tuple[str, str]:

@@ -39,13 +39,15 @@ UNSAID = {
 """What is said of no fact: that more of the matter cannot be told."""
 HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)
 """What marks a sentence as one that may be sensitive."""
+ENOUGH = 13
+"""Fewer similar customers have no median to be set beside."""
 AGAINST = re.compile(r"_ratio_\d+d_to_previous_\d+d$|_trend_\w*\d+d$|^income_growth_84d$")
 """Columns from -1 (nothing later) to 1 (nothing earlier), told as how many times."""
 
 
 NOTHING = {
-    "en": re.compile(r"nothing to tell of this customer yet \(sampled customers: (.*)\)"),
-    "ko": re.compile(r"이 고객은 아직 해당 없음\(표본 고객 (.*)\)"),
+    "en": re.compile(r"nothing to tell of this customer yet \((similar|sampled) customers: (.*)\)"),
+    "ko": re.compile(r"이 고객은 아직 해당 없음\((유사|표본) 고객 (.*)\)"),
 }
 
 
@@ -148,6 +150,11 @@ class Witness:
         """What is so of the customer."""
         return self._of_row(column, self.rows.index((told.customer, told.cutoff)))
 
+    def others(self, told: Told) -> Array:
+        """Rows of the other customers of the customer's cluster, each at the latest."""
+        mine = self.cluster[self.rows.index((told.customer, told.cutoff))]
+        return np.array([i for i in self.latest if self.cluster[i] == mine and self.rows[i][0] != told.customer], dtype=int)
+
     # --- one sentence
 
     def problems(self, told: Told) -> list[str]:
@@ -208,15 +215,17 @@ class Witness:
         return text.removesuffix(", from -1 (stopped) to 1 (new)")
 
     def column_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
-        """`12 days (sampled customers: 34 days)`, `12 days`, `nothing to tell of this customer yet (sampled ...)`."""
+        """`12 days (similar customers: 34 days)`, `12 days`, `nothing to tell of this customer yet (sampled ...)`."""
         unit = self.sentences[column][2]
         own = self.own(told, column)
         if (nothing := NOTHING[language].fullmatch(said)) is not None:
             problems = [] if not own else [f"{column}: '{said}', is {own}"]
-            return problems + self._median(column, nothing[1], unit)
+            if nothing[1] in ("sampled", "표본"):
+                return problems + self._median(column, nothing[2], unit)
+            return problems + self._of_similar(told, column, None, nothing[2], unit)
         forms = {
-            "en": r"(?P<own>.*?)(?: \(sampled customers: (?P<other>.*)\))?",
-            "ko": r"(?P<own>.*?)(?:\(표본 고객 (?P<other>.*)\))?",
+            "en": r"(?P<own>.*?)(?: \((?P<whose>similar|sampled) customers: (?P<other>.*)\))?",
+            "ko": r"(?P<own>.*?)(?:\((?P<whose>유사|표본) 고객 (?P<other>.*)\))?",
         }
         m = re.fullmatch(forms[language], said)
         if m is None:
@@ -224,9 +233,22 @@ class Witness:
         if own is None:
             return [f"{column}: '{said}', where there is nothing to tell"]
         problems = [] if reads(m["own"], own, unit, column) else [f"{column}: said {m['own']}, is {own}"]
-        if m["other"] is not None:
+        if m["whose"] in ("sampled", "표본"):
             problems += self._median(column, m["other"], unit)
+        elif m["whose"]:
+            problems += self._of_similar(told, column, own, m["other"], unit)
         return problems
+
+    def _of_similar(self, told: Told, column: str, own: float | None, said: str, unit: str) -> list[str]:
+        """The median of the group's others, which are enough, on the same side of the customer as that of all."""
+        others = self.all(column)[self.others(told)]
+        others = others[np.isfinite(others)]
+        everyone = self.all(column)
+        problems = [] if len(others) >= ENOUGH else [f"{column}: {len(others)} similar customers are too few"]
+        (middle, room), typical = said_of(said, unit, column), float(np.nanmedian(everyone))
+        if own is not None and abs(typical - own) > room + WITHIN * abs(own) and (own - middle) * (own - typical) < 0:
+            problems.append(f"{column}: '{said}' lies on the other side than {typical:.4g} of all")
+        return problems + self._middle(column, others, middle, room, said)
 
     def _median(self, column: str, said: str, unit: str) -> list[str]:
         others = self.all(column)
@@ -811,8 +833,9 @@ def _graph(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[
     return problems
 
 
-@kind("sampled", r"Sampled customers: the (?P<n>[\d,]+) who were drawn at random to compare with\. .*",
-      r"표본 고객: 비교를 위해 무작위로 뽑은 고객 (?P<n>[\d,]+)명\. .*")  # fmt: skip
-def _sampled(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
-    true = len({customer for customer, _ in w.rows})
-    return [] if int(g["n"].replace(",", "")) == true else _wrong("sampled customers", g["n"], true)
+@kind("similar", r"Similar customers: the (?P<n>[\d,]+) others of the sample "
+    r"in this customer's group(?: \(in which it is usual .*\))?\.",
+      r"유사 고객: 이 고객과 같은 고객군(?:\(.* 고객군\))?에 속한 표본의 다른 고객 (?P<n>[\d,]+)명\.")  # fmt: skip
+def _similar(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    true = len({w.rows[i][0] for i in w.others(told)})
+    return [] if int(g["n"].replace(",", "")) == true else _wrong("similar customers", g["n"], true)

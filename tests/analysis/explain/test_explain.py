@@ -120,18 +120,25 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
     assert reason.sources == ("recency_days",)
 
 
-def test_a_reason_stands_beside_the_sampled_customers_and_says_once_who_they_are(found: Explanation) -> None:
+def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(found: Explanation) -> None:
     column = load_schema().column("recency_days")
     f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
                             column.sentence_ko)  # fmt: skip
-    reason = of_feature(f, Subject("churn", "Churn", "", True, ""))
+    reason = of_feature(f, Subject("churn", "Churn", "", True, ""), lambda name: 20.0)
+    assert reason.en.startswith("Days since the last purchase: 12 days (similar customers: 20 days); this")
+    assert "12일(유사 고객 20일). " in reason.ko
+    for middle in (5.0, 12.0):  # on the other side than what the effect is counted from, or the same
+        other = of_feature(f, Subject("churn", "Churn", "", True, ""), dict.fromkeys([column.name], middle).get)
+        assert "(sampled customers: 34 days)" in other.en
     assert "12 days; this" in of_feature(replace(f, typical=12.0), Subject("churn", "Churn", "", True, "")).en
-    x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), anyway=True, barred=None)
-    for language, said in zip(("en", "ko"), found.compared, strict=True):
-        assert x.compared_said(language) == said  # type: ignore[arg-type]
-        assert any(digit in said for digit in "123456789")
-        assert x.text(language).splitlines()[-1] == said  # type: ignore[arg-type]
-        assert replace(x, reasons=(), against=()).compared_said(language) == ""  # type: ignore[arg-type]
+    both = ("Similar customers: 20.", "유사 고객: 20명.")
+    x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None)
+    whose = [f"{said} {section('origin', language)['median']}" for said, language in zip(both, ("en", "ko"), strict=True)]
+    assert "who have such a value" in whose[0]
+    assert x.similar_said("en") == whose[0]
+    assert x.text().splitlines()[-2:] == ["- Against.", whose[0]]
+    assert x.text("ko").endswith(whose[1])
+    assert replace(x, reasons=(), compared=both).similar_said("en") == ""
 
 
 def test_a_reason_for_a_number_says_what_it_does_in_its_unit() -> None:

@@ -170,9 +170,9 @@ def test_no_purchase_in_a_year_is_said_in_words_and_not_as_365_days() -> None:
     fact = FeatureContribution(
         column.name, column.part, column.group, column.unit, 365.0, 43.0, 0.05, column.sentence_en, column.sentence_ko
     )
-    never = of_feature(replace(fact, typical=80.0), subject)
+    never = of_feature(fact, subject, lambda name: 80.0)
     assert never.en.startswith(
-        "Days since the last purchase in online shops and services: none in a year (sampled customers: 80 days);"
+        "Days since the last purchase in online shops and services: none in a year (similar customers: 80 days);"
     )
     assert "1년간 없음" in never.ko
     assert "365" not in never.en + never.ko

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date
 
 import numpy as np
 import pytest
 
-from analysis.explain.origin.clusters import AGREES
+from analysis.engine.population import Population
+from analysis.explain.origin.clusters import AGREES, MEMBERS
 from analysis.explain.origin.days import Days
+from analysis.explain.origin.similar import ENOUGH, SimilarCustomers
 from analysis.explain.origin.states import States
+from analysis.explain.origin.told import Columns
 from ple_model.data.build.artifacts import JOURNEY_DAYS, read_gmm, read_hmm, read_scale
 from ple_model.data.build.folds import folds_of
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.derived.gmm import behaviour
 from ple_model.run import load_run
+from ple_model.schema import load_schema
 from tests.shared import SMALL_RUN
 
 RUN = load_run(SMALL_RUN)
@@ -72,3 +77,38 @@ def test_the_stored_posteriors_are_those_of_the_customers_own_columns(rows: Batc
     found = read_gmm(RUN.preprocess).posterior(behaviour(rows.inputs.features.numpy()), folds_of(rows.customer_id))
     assert rows.inputs.cluster_probs is not None
     assert np.abs(found - rows.inputs.cluster_probs.numpy()).max() <= AGREES
+
+
+def test_the_median_of_similar_customers_is_so_in_the_raw_rows() -> None:
+    """Of two columns whose raw values the sample holds; none where there are too few."""
+    batch, schema, normalizer = RUN.sample().load("test"), load_schema(), RUN.sample().normalizer()
+    peers = Population.of([batch.inputs])
+    own = normalizer.inverse(batch.inputs.features.numpy())
+    told = {True: 0, False: 0}
+    for name in ("recency_days", "spend_28d"):
+        values, column = np.array(raw(batch, name), dtype=np.float64), schema.index[name]
+        for i in range(0, len(batch), 4):
+            cluster = int(peers.cluster[i])
+            similar = SimilarCustomers.of(peers, batch.customer_id, batch.customer_id[i], cluster, normalizer, ())
+            if similar is None or not peers.parts["rfm"][i]:
+                continue
+            columns = Columns(schema, own[i], own[i], np.ones(len(own[i]), dtype=bool))
+            middle, others = similar.middle(columns, column), values[similar.rows]
+            assert batch.customer_id[i] not in {batch.customer_id[j] for j in similar.rows}
+            assert len(others) >= MEMBERS
+            there = others[peers.parts["rfm"][similar.rows]]
+            assert (middle is not None) == (len(there) >= ENOUGH)
+            told[middle is not None] += 1
+            if middle is not None:
+                assert middle == pytest.approx(np.median(there), rel=1e-3, abs=1e-3)
+    assert told[True] >= 10
+
+
+def test_enough_similar_customers_are_those_whose_median_keeps_between_the_quartiles() -> None:
+    """The median of n lies below the first quartile of all where more than half of the n do."""
+
+    def outside(n: int) -> float:
+        more = range(n // 2 + 1, n + 1)
+        return 2 * sum(math.comb(n, k) * 0.25**k * 0.75 ** (n - k) for k in more)
+
+    assert outside(ENOUGH) < 0.05 < outside(ENOUGH - 2)

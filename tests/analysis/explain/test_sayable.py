@@ -41,7 +41,9 @@ def fact(name: str, own: float, typical: float, contribution: float = 0.1) -> Fe
 
 def told(name: str, own: float, other: float) -> tuple[str, str]:
     c = SCHEMA.column(name)
-    said = [beside_said(name, s, c.unit, own, other, "value", x) for x, s in (("en", c.sentence_en), ("ko", c.sentence_ko))]
+    said = [
+        beside_said(name, s, c.unit, own, other, None, "value", x) for x, s in (("en", c.sentence_en), ("ko", c.sentence_ko))
+    ]
     return said[0], said[1]
 
 
