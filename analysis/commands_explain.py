@@ -1,6 +1,7 @@
-"""`ple explain`: why this, for this customer or for a list of them. Exit 1 when an explanation failed a check of itself and is
-withheld, or when a customer of the list has no report; where the reasons are withheld because the task has no skill, the answer
-is whole, and the exit code 0."""
+"""`ple explain`: why this, for this customer or for a list of them, and what carries a recommendation.
+
+Exit 1 when an explanation failed a check of itself and is withheld, or when a customer of the list has no report; where the
+reasons are withheld because the task has no skill, the answer is whole, and the exit code 0."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.explain.customer import explain
-from ple_model.arguments import COUNT_OR_NONE, day, file_in, file_out, folder_in, folder_out, text
+from ple_model.arguments import COUNT, COUNT_OR_NONE, day, file_in, file_out, folder_in, folder_out, text
 from ple_model.commands import Command, add_engine, add_json, listener
 from ple_model.engine import engine_if_asked
 from ple_model.errors import UserError
 from ple_model.json_text import dump
 from ple_model.safe_paths import write_bytes
-from ple_model.ticker import counter
+from ple_model.ticker import counter, share_of
 
 if TYPE_CHECKING:
     from analysis.results.explanation import Explanation
@@ -38,6 +39,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--customers", type=file_in, metavar="FILE",
         help="a report for each id in FILE: text with one a line, CSV or Parquet with a column customer_id",
     )  # fmt: skip
+    who.add_argument(
+        "--recommended", type=text, nargs="?", const="", metavar="CLASS",
+        help="count the reasons of customers, drawn at random, whose first choice is CLASS, by name or number (default: the "
+        "class of most customers; of a task with a number, customers above its mean)",
+    )  # fmt: skip
+    parser.add_argument("--drawn", type=COUNT, metavar="N", help="with --recommended: so many customers at most (default: 60)")
     parser.add_argument("--task", metavar="TASK", help="task to explain (default: nba, or the first task that had labels)")
     parser.add_argument("--cutoff", type=day, metavar="DATE", help="cut-off date of the row (default: the customer's latest)")
     parser.add_argument(
@@ -84,6 +91,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.recommended is not None:
+        return _carried(args)
+    if args.drawn is not None:
+        raise UserError("--drawn goes with --recommended: of whom customers are drawn")
     return _one(args) if args.customer is not None else _many(args)
 
 
@@ -153,6 +164,33 @@ def _write(args: argparse.Namespace, desk: Desk, found: Explanation, wanted: dic
         page = to_html(masked(found, desk.mask), args.language)
         desk.note("details", found, page.encode())
         write_report(args.details, page)
+
+
+def _carried(args: argparse.Namespace) -> int:
+    """What the reasons of customers who are recommended the same have in common; nothing is written but the measurement."""
+    from analysis.diagnose import diagnose
+    from analysis.explain.carried import DRAWN, CarriedOrder, carried, class_of
+    from analysis.explain.lookup import chosen_task
+    from analysis.review.issue import Desk
+    from ple_model.run import load_run
+
+    others = ("out", "html", "pdf", "details", "target", "cutoff", "audit", "engine", "workers", "address")
+    given = [f"--{'class' if name == 'target' else name}" for name in others if getattr(args, name) is not None]
+    given += ["--anyway"] if args.anyway else []
+    if given:
+        raise UserError(f"{', '.join(given)}: not with --recommended, which prints counts; with --customer or --customers")
+    run = load_run(args.run)
+    task = chosen_task(run, args.task)
+    store = diagnose(run, args.dataset, progress=share_of("measured", quiet=args.json)).store
+    target = class_of(run, store, task, args.recommended)
+    barred, sensitive = _lists(args)
+    order = CarriedOrder(task, target, drawn=args.drawn or DRAWN, barred=barred, sensitive=sensitive)
+    tick = counter("customers", quiet=args.json, heard=listener(args))
+    found = carried(run, store, order, args.dataset, tick)
+    desk = Desk.of(run, args.language, show_ids=args.show_ids, key_file=args.mask_key, recorded=False)
+    found = found.named(desk.customer)
+    print(dump(found.to_dict()) if args.json else found.text(args.language))
+    return 0
 
 
 def _many(args: argparse.Namespace) -> int:

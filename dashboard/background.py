@@ -1,7 +1,7 @@
 """What runs beside the pages, for all sessions of the server: trainings, measurements in threads, maps in processes.
 
-Nothing here is a cache: `_measurements`, `_drawings`, `_encodings`, `_fittings` and `_askings` list the work that was asked
-for, so that any tab can follow and stop it.
+Nothing here is a cache: `_measurements`, `_drawings`, `_encodings`, `_countings`, `_fittings` and `_askings` list the work that
+was asked for, so that any tab can follow and stop it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from analysis.fingerprint import data_mark, files_mark
 from dashboard import access, state
 from dashboard.data_jobs import DataStore
 from dashboard.jobs import JobStore, jobs_root
-from dashboard.running import Asking, Drawing, Fitting, Measuring, Wanted
+from dashboard.running import Asking, CarriedCounting, CarriedWanted, Drawing, Fitting, Measuring, Wanted
 from dashboard.server import ROOT, read_only
 from dashboard.tune_jobs import TuneStore
 from ple_model.baseline_folder import why_not
@@ -138,6 +138,41 @@ def encode(wanted: Wanted) -> None:
     )  # fmt: skip
     task = _encodings()[wanted] = Drawing(process)
     threading.Thread(target=task.follow, name=f"encode {wanted.encoder.name}", daemon=True).start()
+
+
+MOST_COUNTS = 32
+
+
+@st.cache_resource(show_spinner=False)
+def _countings() -> dict[CarriedWanted, CarriedCounting]:
+    return {}
+
+
+def counting(wanted: CarriedWanted) -> CarriedCounting | None:
+    """The count of reasons that was asked for last, if it was."""
+    return _countings().get(wanted)
+
+
+def another_counting(wanted: CarriedWanted) -> CarriedCounting | None:
+    """Another count that is under way: one at a time, since each may have the machine for minutes."""
+    return next((c for w, c in _countings().items() if w != wanted and c.alive), None)
+
+
+def count_reasons(wanted: CarriedWanted) -> None:
+    """Start to count (a callback); nothing if a count is under way. It writes nothing, so that anybody may ask."""
+    known = _countings()
+    if any(c.alive for c in known.values()):
+        return
+    for old in list(known)[:-MOST_COUNTS]:
+        del known[old]
+    known.pop(wanted, None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analysis.explain.carried", *wanted.words],
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    task = known[wanted] = CarriedCounting(process)
+    task.thread = threading.Thread(target=task.follow, name=f"reasons {wanted.run.name}", daemon=True)
+    task.thread.start()
 
 
 @st.cache_resource(show_spinner=False)

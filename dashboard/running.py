@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from analysis import Diagnosis, diagnose
 from analysis.fingerprint import Why
+from analysis.results.carried import CarriedReasons
 from dashboard import state
 from dashboard.model_lock import model_lock
 from ple_model.errors import UserError
@@ -97,6 +99,59 @@ class Drawing(InProcess):
         said = self.process.stderr.read() if self.process.stderr is not None else ""
         if self.process.wait() and not self.stopped:
             self.error = said.strip().splitlines()[-1] if said.strip() else f"the map ended with {self.process.returncode}"
+
+
+@dataclass(frozen=True)
+class CarriedWanted:
+    """Whose reasons are counted, by everything that they follow from."""
+
+    run: Path
+    data: Path | None
+    analysis: Path
+    task: str
+    target: int | None
+    cohort: str
+    """As it travels in a link."""
+    drawn: int
+    mark: str
+    """Of the files of the run, the dataset and the measurement."""
+
+    @property
+    def words(self) -> list[str]:
+        """Of the process that counts."""
+        data, target = ("" if x is None else str(x) for x in (self.data, self.target))
+        return [str(self.run), data, str(self.analysis), self.task, target, self.cohort, str(self.drawn)]
+
+
+@dataclass
+class CarriedCounting(InProcess):
+    """The reasons of a draw of customers, one explained after the other."""
+
+    done: int = 0
+    total: int = 0
+    result: CarriedReasons | None = None
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def follow(self) -> None:
+        """Read how far it is, and the answer, until the process ends (in a thread)."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := COUNTED.fullmatch(line.strip()):
+                self.done, self.total = int(found[1]), int(found[2])
+                continue
+            with suppress(ValueError, KeyError, TypeError):
+                self.result = CarriedReasons.from_dict(json.loads(line))
+        said = self.process.stderr.read() if self.process.stderr is not None else ""
+        if (self.process.wait() or self.result is None) and not self.stopped:
+            self.error = said.strip().splitlines()[-1] if said.strip() else f"it ended with {self.process.returncode}"
+
+
+COUNTED = re.compile(r"(\d+)/(\d+)")
+"""A line of `analysis.explain.carried`."""
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,15 @@ def of_matter(
     whole = g.matter if len(g.names) > len({n for f, _ in told for n in f.names}) else ""
     found = _reason((facts[0], facts[1]), g.names, g.value, subject, matter=whole)
     kind = next((k for k in map(m.sensitive, spoken) if k is not None), None)
-    return _marked(replace(found, matter=g.matter, told=spoken), kind)
+    above = _above(told[0][0].leader, m) if len(told) == 1 and len(spoken) == 1 else None
+    return _marked(replace(found, matter=g.matter, told=spoken, above=above), kind)
+
+
+def _above(f: FeatureContribution, m: Means) -> bool | None:
+    """Whether the customer's value lies above that of the reference customer; None where it is no number of its own."""
+    if f.unit == CATEGORY or f.name in RESTS_ON or m.cell(f.name) == "nothing" or not f.value - f.typical:
+        return None
+    return f.value > f.typical if np.isfinite(f.value - f.typical) else None
 
 
 def says(f: Fact, m: Means) -> bool:

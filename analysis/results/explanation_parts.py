@@ -159,6 +159,9 @@ class Reason:
     """What all its columns are about (`analysis.explain.matters`); empty for a derived input and a table of one's own."""
     told: tuple[str, ...] = field(default=(), kw_only=True)
     """The columns, or the input, that the sentence speaks of; `sources` are all whose contributions are in it."""
+    above: bool | None = field(default=None, kw_only=True)
+    """Whether the customer's value in the one column that is told lies above that of the reference customer, from which the
+    effect is counted; None where several facts speak, or where there is no number to compare."""
 
     def fact(self, language: Language) -> str:
         """For a reviewer: what is so of the customer, without what it does to the prediction, with its mark where it may be

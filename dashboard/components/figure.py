@@ -120,13 +120,14 @@ def table(
     customers: bool | Sequence[str] = False,
     task: str = "",
     static: bool = False,
+    saved: pd.DataFrame | None = None,
     **options: Any,
 ) -> None:
     """A table with a CSV download beside its title.
 
     `units`: by column, for the file. `customers`: its rows are single customers, so a saved page leaves it out; given by id,
     those that are picked lead to their reasons, for `task` where one is given. `static`: all rows in full, the first column as
-    the heads of the rows.
+    the heads of the rows. `saved`: what a saved page shows instead, where a column names customers.
     """
     page, formats = current(), options.get("column_config") or {}
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small"):
@@ -156,4 +157,4 @@ def table(
         picked.under(key, [customers[i] for i in event["selection"]["rows"] if i < len(customers)], task)
     else:
         ui.dataframe(rows, hide_index=True, key=f"table-{key}", placeholder="–", **options)
-    record(Table(key, rows, title, caption, formats, units or {}, customers is not False))
+    record(Table(key, rows if saved is None else saved, title, caption, formats, units or {}, customers is not False))

@@ -1,4 +1,5 @@
-"""Who is recommended it, group by group: rates, what came of them, and skill, by segment and by what may not be a reason."""
+"""Who is recommended it, group by group: rates, what came of them, and skill, by segment and by what may not be a reason; and
+what carries the recommendation."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import streamlit as st
 from analysis.groups import COUNTED, RAW, UNKNOWN, groupings
 from analysis.naming import said_name
 from dashboard import state, ui
-from dashboard.components import put
+from dashboard.components import carried, put
 from dashboard.components.figure import table
 from dashboard.components.find_customer import class_names
 from dashboard.components.linked import begin_choice, end_choice
@@ -67,6 +68,7 @@ def section(frame: Frame, task: str) -> None:
     formats |= {t("groups.skill"): number(format="%.3f", help=t("groups.skill_help"))}
     shown_rows = pd.DataFrame(rows)
     table(shown_rows, "groups", title=t("groups.title"), caption=t("groups.help"), height="content", column_config=formats)
+    carried.section(frame, task, target)
 
 
 def _target(frame: Frame, task: str, names: tuple[str, ...]) -> int | None:
