@@ -19,8 +19,8 @@ from dashboard.i18n import language, t
 from dashboard.running import CarriedCounting, CarriedWanted
 from ple_model.numerals import Language
 
-ROW_PIXELS, HEAD_PIXELS, SEEN = 58, 38, 10
-"""Two lines of text a row; of a longer table so many rows are seen at once."""
+ROW_PIXELS, CASE_PIXELS, HEAD_PIXELS, SEEN = 58, 78, 38, 10
+"""Two lines of text a row, three in the table of examples; of a longer table so many rows are seen at once."""
 
 
 def section(frame: Frame, task: str, target: int | None) -> None:
@@ -101,13 +101,13 @@ def _reasons(found: CarriedReasons, spoken: Language) -> None:
         ]
     )
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    columns = {t(k): number(format="percent", width=70) for k in ("carried.share", "groups.low", "groups.high")}
+    columns = {t(k): number(format="percent", width=65) for k in ("carried.share", "groups.low", "groups.high")}
     columns |= {
-        t("carried.reason"): text(width=190, pinned=True),
-        t("carried.customers"): number(width=80),
-        effect: number(format="%+.1f", width=110) if points else text(width=110),
-        t("carried.usual"): text(width=330),
-        t("carried.examples"): text(width=200),
+        t("carried.reason"): text(width=200),
+        t("carried.customers"): number(width=85),
+        effect: number(format="%+.1f", width=150) if points else text(width=150),
+        t("carried.usual"): text(width=300),
+        t("carried.examples"): text(width=185),
     }
     table(
         rows, "carried", title=t("carried.reasons"), caption=t("carried.reasons_help", n=f"{found.told:,}"),
@@ -135,5 +135,5 @@ def _cases(found: CarriedReasons, spoken: Language) -> None:
     }  # fmt: skip
     table(
         rows, "carried-cases", title=t("carried.cases"), caption=t("carried.cases_help"), height="content",
-        column_config=columns, row_height=ROW_PIXELS, customers=[c.customer_id for c in found.cases], task=found.task,
+        column_config=columns, row_height=CASE_PIXELS, customers=[c.customer_id for c in found.cases], task=found.task,
     )  # fmt: skip
