@@ -17,10 +17,10 @@ from dashboard.components.linked import begin_choice, end_choice
 from dashboard.frame import Frame
 from dashboard.i18n import language, t
 from dashboard.running import CarriedCounting, CarriedWanted
-from ple_model.numerals import Language
+from ple_model.numerals import Language, share
 
-ROW_PIXELS, CASE_PIXELS, HEAD_PIXELS, SEEN = 58, 78, 38, 10
-"""Two lines of text a row, three in the table of examples; of a longer table so many rows are seen at once."""
+ROW_PIXELS, HEAD_PIXELS, SEEN = 78, 38, 8
+"""Three lines of text a row (in lower rows none is wrapped); of a longer table so many rows are seen at once."""
 
 
 def section(frame: Frame, task: str, target: int | None) -> None:
@@ -91,8 +91,7 @@ def _reasons(found: CarriedReasons, spoken: Language) -> None:
                 t("carried.reason"): r.said(spoken),
                 t("carried.customers"): r.count,
                 t("carried.share"): r.count / found.told,
-                t("groups.low"): r.low,
-                t("groups.high"): r.high,
+                t("groups.skill_range"): f"{share(r.low)} … {share(r.high)}",
                 effect: 100 * r.effect if points else found.effect_said(r.effect, spoken),
                 t("carried.usual"): r.way(spoken),
                 t("carried.examples"): ", ".join(r.examples),
@@ -101,13 +100,14 @@ def _reasons(found: CarriedReasons, spoken: Language) -> None:
         ]
     )
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
-    columns = {t(k): number(format="percent", width=65) for k in ("carried.share", "groups.low", "groups.high")}
-    columns |= {
-        t("carried.reason"): text(width=200),
-        t("carried.customers"): number(width=85),
-        effect: number(format="%+.1f", width=150) if points else text(width=150),
-        t("carried.usual"): text(width=300),
-        t("carried.examples"): text(width=185),
+    columns = {
+        t("carried.reason"): text(width=165),
+        t("carried.customers"): number(width=80),
+        t("carried.share"): number(format="percent", width=65),
+        t("groups.skill_range"): text(width=95),
+        effect: number(format="%+.1f", width=100) if points else text(width=100),
+        t("carried.usual"): text(width=195),
+        t("carried.examples"): text(width=100),
     }
     table(
         rows, "carried", title=t("carried.reasons"), caption=t("carried.reasons_help", n=f"{found.told:,}"),
@@ -135,5 +135,5 @@ def _cases(found: CarriedReasons, spoken: Language) -> None:
     }  # fmt: skip
     table(
         rows, "carried-cases", title=t("carried.cases"), caption=t("carried.cases_help"), height="content",
-        column_config=columns, row_height=CASE_PIXELS, customers=[c.customer_id for c in found.cases], task=found.task,
+        column_config=columns, row_height=ROW_PIXELS, customers=[c.customer_id for c in found.cases], task=found.task,
     )  # fmt: skip
