@@ -98,7 +98,7 @@ def test_a_reason_counts_all_of_its_matter_and_says_so() -> None:
         "Number of purchases in travel in the last 90 days: 3 (sampled customers: 9); with all else on purchases in 'travel', "
         "this raises the probability of churn by 20.0 points."
     )
-    assert "여행 업종 구매 관련 항목을 모두 합하여 이탈 확률을 20.0%p 높입니다." in travel.ko
+    assert "여행 구매 관련 항목을 모두 합하여 이탈 확률을 20.0%p 높입니다." in travel.ko
     assert "all else" not in pause.en
 
 
