@@ -186,8 +186,11 @@ def _barred_cells(found: Explanation, x: Weights, w: dict[str, str]) -> tuple[st
 def _barred_said(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
     least = f"{10**-x.steps.decimals:.{x.steps.decimals}f}"
     key = f"barred_{found.barred_way(language)}"
-    share = weight_said(x.barred_share)
-    return w[key].format(names=found.barred_names(language), least=least, unit=x.steps.unit, share=share)
+    share, value = weight_said(x.barred_share), x.steps.said(abs(x.barred)).removeprefix("+")
+    return w[key].format(
+        names=found.barred_names(language), least=least, unit=x.steps.unit, share=share, value=value,
+        direction=w[f"barred_{_way(x.barred)}"],
+    )  # fmt: skip
 
 
 def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
@@ -195,17 +198,19 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     n = len(found.reasons) + len(found.against)
     carried = sum(x.shares[:n])
     key = "carry_none" if not n else "carry_little" if carried < LITTLE * WHOLE else "carry_much"
-    others = max(sum(found.counts) - n, 0)
+    others = max(sum(found.counts) - len(listed(found)), 0)
     first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", unnamed=_unnamed(found, x, w))
     return f"{first} {w['counted'].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))}"
 
 
 def _unnamed(found: Explanation, x: Weights, w: dict[str, str]) -> str:
-    """How many of the rest no reason can tell, and what the strongest of them did."""
+    """What no reason can tell: that the strongest has a row of its own, or how many they are and what the strongest did."""
     n, strongest = found.unnamed
     steps = x.steps.count(strongest)
     if not n or not steps:
         return ""
+    if len(x.shares) > len(found.reasons) + len(found.against):
+        return w["unnamed_listed"].format(share=weight_said(x.shares[-1]))
     size = x.steps.said(abs(steps)).removeprefix("+")
     return w["unnamed"].format(n=f"{n:,}", size=size, unit=x.steps.unit, direction=w[f"unnamed_{_way(steps)}"])
 

@@ -33,8 +33,8 @@ PLAIN = {
 }
 """Terms of columns' sentences in the words of reasons."""
 UNSAID = {
-    "en": ", and more so figures of it that have no plain name",
-    "ko": " 및 그보다 크게 작용한, 쉬운 말로 옮길 수 없는 통계값",
+    "en": " (the greater part of this are figures that cannot be put into words)",
+    "ko": "(이 항목에서는 쉬운 말로 옮길 수 없는 통계값이 더 크게 작용함)",
 }
 """What is said of no fact: that more of the matter cannot be told."""
 HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)

@@ -121,9 +121,9 @@ def test_a_matter_is_told_by_what_can_be_said_and_says_where_that_is_the_smaller
         reasons([fact(plain, a), fact(statistic, b)], {}, SUBJECT, 1.0, means=MEANS)[0] for a, b in ((0.1, 0.3), (0.3, 0.1))
     )
     assert small.told == great.told == (plain,)
-    assert "figures of it that have no plain name" in small.fact("en")
+    assert "figures that cannot be put into words" in small.fact("en")
     assert "쉬운 말로 옮길 수 없는 통계값" in small.fact("ko")
-    assert "plain name" not in great.en
+    assert "put into words" not in great.en
     assert told([fact(statistic, 0.3), fact(plain, -0.1)]) == []
     sums = fact_sums([fact(statistic, 0.3), fact(plain, -0.1)], {}, MEANS)
     assert (sums.unnamed, sums.unnamed_key) == ((1, pytest.approx(0.2)), "pace")

@@ -33,7 +33,7 @@ from analysis.review.content import review
 from analysis.review.html import to_html
 from analysis.review.pdf import to_pdf
 from analysis.review.weights import apportioned
-from analysis.wording import is_field
+from analysis.wording import is_field, title
 from ple_model.data.synth import generate
 from ple_model.fields import FIELD_SHAPES
 from ple_model.numerals import LANGUAGES, Language
@@ -384,15 +384,26 @@ def test_a_label_of_ones_own_is_not_told_as_the_task_whose_place_it_has(
 def test_what_carries_the_rest_is_said_with_the_strongest_that_has_no_plain_name(
     tiny_run: Run, explained: Explanation, language: Language
 ) -> None:
-    weakest = min((*explained.reasons, *explained.against), key=lambda r: abs(r.contribution))
-    x = replace(explained, unnamed=(7, -(abs(weakest.contribution) + 0.05)))
-    lead = review(x, run_facts(tiny_run), language).block("reasons").lead
-    size = f"{100 * (abs(weakest.contribution) + 0.05):.1f}"
-    assert f"{size}{' ' if language == 'en' else ''}{phrase('review.in_points', language)}" in lead
-    assert ("7 that have" if language == "en" else "7개는") in lead
-    assert section("review", language)["unnamed_lowered"] in lead
-    assert "less than the reasons" not in lead
-    assert "{" not in lead
+    told = (*explained.reasons, *explained.against)
+    side = [abs(r.contribution) for r in told if r.contribution < 0]
+    assert side
+    for value, has_row in ((-min(side) - 0.05, True), (-min(side) + 0.0011, False)):
+        x = replace(explained, unnamed=(7, value), unnamed_key="lnn", size=explained.size + 1)
+        block = review(x, run_facts(tiny_run), language).block("reasons")
+        name = phrase("review.unnamed_row", language, name=title("lnn", language))
+        rows = [r for r in block.rows if r[0] == name]
+        assert len(rows) == has_row
+        size = f"{100 * abs(value):.1f}"
+        in_points = f"{size}{' ' if language == 'en' else ''}{phrase('review.in_points', language)}"
+        assert (in_points in block.lead) != has_row
+        assert ("in a row of its own" if language == "en" else "따로 한 줄에") in block.lead or not has_row
+        if has_row:
+            assert rows[0][1].endswith(size)
+            assert f"{sum(x.counts) - len(told) - 1:,}" in block.lead
+        else:
+            assert ("7 that have" if language == "en" else "7개는") in block.lead
+            assert section("review", language)["unnamed_lowered"] in block.lead
+        assert "{" not in block.lead
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
