@@ -46,6 +46,7 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
             "name": run.name, "preset": manifest.preset, "device": manifest.device, "seed": manifest.seed,
             "data": manifest.data.name, "data_fingerprint": manifest.data.fingerprint, "commit": manifest.commit,
             "status": manifest.status, "created": manifest.created, "parameters": manifest.parameters,
+            "parent": manifest.parent,
         },
     )  # fmt: skip
 

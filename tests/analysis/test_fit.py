@@ -27,8 +27,8 @@ def lines(train: list[float], valid: list[float], **more: list[Any]) -> list[dic
     return out
 
 
-def said(epochs: list[dict[str, Any]], **training: Any) -> dict[str, Finding]:
-    facts = Facts({"training": training, "global": {"dropout": 0.0}}, ("ctr",), {}, {}, {}, (), {})
+def said(epochs: list[dict[str, Any]], parent: str | None = None, **training: Any) -> dict[str, Finding]:
+    facts = Facts({"training": training, "global": {"dropout": 0.0}}, ("ctr",), {}, {}, {}, (), {}, run={"parent": parent})
     s = Statistics(facts=facts, n=0, training=measure(epochs))
     found = [f for i in ("FIT-OVER", "FIT-UNDER", "FIT-RATE") for f in run_check(checks()[i], s, Thresholds())]
     return {f.id: f for f in found if f.alarm}
@@ -75,6 +75,13 @@ def test_a_single_epoch_and_a_training_that_still_falls_ended_too_soon() -> None
     assert one["FIT-UNDER"].fix is not None
     assert one["FIT-UNDER"].fix.override() == "training.phase1_epochs=2"
     assert set(said(lines([1.2, 1.0, 0.9], [1.0, 0.93, 0.9]), phase1_epochs=3)) == {"FIT-UNDER"}
+
+
+def test_weights_of_another_run_may_move_little_where_they_are_better_than_a_constant() -> None:
+    little = {"step_size": [{"cgc": 4e-5}, {"cgc": 4e-5}]}
+    assert set(said(lines([0.7, 0.69], [0.7, 0.699], **little), learning_rate=1e-3)) == {"FIT-RATE"}
+    assert said(lines([0.7, 0.69], [0.7, 0.699], **little), "best", learning_rate=1e-3) == {}
+    assert set(said(lines([1.2, 1.19], [1.2, 1.199], **little), "best", learning_rate=1e-3)) == {"FIT-RATE"}
 
 
 def test_a_rate_at_which_nothing_moves_or_nothing_settles_is_named() -> None:
