@@ -1,7 +1,8 @@
 """Bandit statistics of offers and liquid-time statistics of daily spend (22 columns; hidden Markov summaries: `derived.py`).
 
 Bandit: each offer is an arm with a Beta(1, 1) prior (Thompson 1933; Auer et al. 2002). Liquid-time statistics describe the
-series y = ln(1 + spend) of the last 90 days, silent days included, in closed form.
+series y = ln(1 + spend) of the last 90 days, silent days included, in closed form. Of waves of equal power (a single purchase
+has them all) the longest is the strongest, to six decimals: which one a sum's last bit prefers is chance.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ BANDIT = Part(
 )  # fmt: skip
 
 
-_SPLIT = "arg_max(t, abs(cusum))"
+_BY_CUSUM = "(round(abs(cusum), 6), -t)"
+_SPLIT = f"arg_max(t, {_BY_CUSUM})"
+"""Of equals the earliest, and equal is what differs by less than threads that add in another order leave."""
 _PATTERNS = 6
 _HJORTH = "sqrt(var_samp(dy) / nullif(var_samp(y), 0))"
 
@@ -52,7 +55,7 @@ LNN = Part(
            "최근 90일 일별 지출에서 극단적인 날의 정도입니다.",
            "day", "CASE WHEN stddev_samp(y) > 0 THEN kurtosis(y) END"),
         _c("lnn_dominant_period", "days", "Length of the strongest wave in daily spend over the last 90 days.",
-           "최근 90일 일별 지출에서 가장 강한 파동의 주기입니다.", "wave", "90.0 / arg_max(f, power)"),
+           "최근 90일 일별 지출에서 가장 강한 파동의 주기입니다.", "wave", "90.0 / arg_max(f, (round(power, 6), -f))"),
         _c("lnn_dominant_share", "share", "Share of the strongest wave in all examined waves of daily spend.",
            "조사한 파동 전체에서 가장 강한 파동의 비중입니다.", "wave", div("max(power)", "sum(power)")),
         _c("lnn_spectral_entropy", "nats", "How evenly the movement of daily spend spreads over waves of different length.",
@@ -67,7 +70,7 @@ LNN = Part(
            "day", f"90 - {_SPLIT}"),
         _c("lnn_change_shift", "log currency", "Level of daily spend after the most likely change minus the level before.",
            "수준 변화 이후와 이전의 일별 지출 차이입니다.", "day",
-           f"-arg_max(cusum, abs(cusum)) * 90.0 / nullif({_SPLIT} * (90 - {_SPLIT}), 0)"),
+           f"-arg_max(cusum, {_BY_CUSUM}) * 90.0 / nullif({_SPLIT} * (90 - {_SPLIT}), 0)"),
         *(_c(f"lnn_autocorrelation_lag{k}", "score",
              f"How much the spend of a day resembles that of {k} day{'s' * (k > 1)} before, over 90 days.",
              f"최근 90일간 하루 지출이 {k}일 전 지출과 닮은 정도입니다.", "day", f"corr(y, y_lag{k})") for k in (1, 7, 14, 28)),

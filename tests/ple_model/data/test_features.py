@@ -13,6 +13,7 @@ import pytest
 from ple_model.data.build.folds import FOLDS, fold_of
 from ple_model.data.features import Market, compute_features, fit_market
 from ple_model.data.features.declared import DECLARED
+from ple_model.data.features.model_derived import LNN
 from ple_model.errors import UserError
 from ple_model.schema import load_schema
 from tests.ple_model.data.bank_of_three import CUTOFF, EVENTS, FUTURE, bank, daily, wave
@@ -252,6 +253,24 @@ def test_liquid_time_statistics_agree_with_numpy(rows: dict[str, Row]) -> None:
     }  # fmt: skip
     for name, value in expected.items():
         assert row[name] == pytest.approx(value, rel=1e-4), name
+
+
+@pytest.mark.parametrize("last_bit", [1e-12, -1e-12])
+def test_which_of_equal_waves_is_strongest_and_which_of_equal_changes_is_the_one_is_no_matter_of_a_last_bit(
+    last_bit: float,
+) -> None:
+    """A single purchase has all waves alike; threads that add in another order leave other last bits."""
+    sql = {c.name: c.sql for c in LNN.columns}
+    waves = f"(VALUES (3, 7.5), (1, 7.5 - {last_bit}), (2, 7.5 + {last_bit})) AS w(f, power)"
+    assert one_row(f"SELECT {sql['lnn_dominant_period']} FROM {waves}") == (90.0,)
+    days = f"(VALUES (60, -2.0), (20, 2.0 - {last_bit}), (40, 2.0 + {last_bit})) AS d(t, cusum)"
+    assert one_row(f"SELECT {sql['lnn_change_days_ago']} FROM {days}") == (70.0,)
+
+
+def one_row(query: str) -> tuple[float, ...] | None:
+    with duckdb.connect() as con:
+        found: tuple[float, ...] | None = con.execute(query).fetchone()
+    return found
 
 
 def test_events_at_or_after_the_cutoff_move_no_feature_no_presence_and_no_market_figure(
