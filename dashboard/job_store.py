@@ -267,8 +267,8 @@ class Store(Generic[J]):
     def reconcile(self) -> None:
         """Settle active jobs whose lock is free: their worker and its process are gone."""
         for job in self._where("status IN ('queued', 'running')"):
-            starting = job.status == "queued" and time.time() - job.created < STARTUP_GRACE_S
-            if held(self.lock_path(job.id)) or (starting and not self.lock_path(job.id).exists()):
+            starting = job.status == "queued" and job.pid is None and time.time() - job.created < STARTUP_GRACE_S
+            if starting or held(self.lock_path(job.id)):  # between making its lock and taking it a worker is still coming up
                 continue
             self.update(job.id, status=job.outcome(), ended=time.time())
 

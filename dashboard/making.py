@@ -64,7 +64,11 @@ def run(store: DataStore, job_id: str) -> int:
 
 def main(words: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
-    return run(DataStore(Path(words[0])), words[1])
+    store, job_id = DataStore(Path(words[0])), words[1]
+    code = run(store, job_id)
+    if code == 0:  # its worker may have been killed: then nobody else says so
+        store.update(job_id, status="finished", ended=time.time(), returncode=0)
+    return code
 
 
 if __name__ == "__main__":

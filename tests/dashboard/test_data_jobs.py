@@ -112,6 +112,30 @@ def test_event_tables_that_are_there_are_not_made_again(
     assert _heard(store, bank(tmp_path), monkeypatch, {})[1] == ["build", "baselines"]
 
 
+def test_what_came_to_its_end_is_finished_though_its_worker_was_killed(
+    store: DataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = iter([1, 0])
+    monkeypatch.setattr("dashboard.job_store.subprocess.run", lambda *a, **k: None)  # no worker: nobody else settles it
+    monkeypatch.setattr(making, "run", lambda *a: next(codes))
+    monkeypatch.setattr(making.signal, "signal", lambda *a: None)
+    job = store.start(bank(tmp_path))
+    store.update(job.id, status="running", pid=2)
+    for status in ("running", "finished"):
+        making.main([str(store.root), job.id])
+        assert store.get(job.id).status == status
+    assert [j.status for j in store.jobs()] == ["finished"]
+
+
+def test_a_worker_that_is_coming_up_is_not_lost(store: DataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.job_store.subprocess.run", lambda *a, **k: None)
+    job = store.start(bank(tmp_path))
+    store.lock_path(job.id).touch()  # made, and not yet taken
+    assert [j.status for j in store.jobs()] == ["queued"]
+    store.update(job.id, pid=2)  # it had taken its lock, and is gone
+    assert [j.status for j in store.jobs()] == ["lost"]
+
+
 def test_a_folder_is_made_by_one_job_at_a_time(store: DataStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.job_store.subprocess.run", lambda *a, **k: None)
     store.start(bank(tmp_path))
