@@ -162,6 +162,7 @@ class Assembly:
             told=facts.told,
             counts=facts.counts,
             subjects=facts.subjects,
+            unsaid=facts.unsaid,
             unnamed=facts.unnamed,
             unnamed_key=facts.unnamed_key,
             barred=held,

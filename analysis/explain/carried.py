@@ -183,6 +183,7 @@ class CarriedCount:
             reasons=reasons,
             cases=cases(shown, reasons, context.schema),
             skill=skill,
+            unsaid=float(np.median([x.share_of(x.unsaid.size) for x in shown])) if shown else None,
         )
 
 

@@ -158,6 +158,14 @@ class Gathered:
     def names(self) -> tuple[str, ...]:
         return tuple(n for f in self.facts for n in f.names)
 
+    def parted(self, speaks: Callable[[Fact], bool]) -> tuple[Gathered, Gathered]:
+        """(the facts of it that a person can say, those that nobody can), each with its own sum: they add up to this one."""
+        each = [(f, speaks(f)) for f in self.facts]
+        said, unsaid = (tuple(f for f, can in each if can == wanted) for wanted in (True, False))
+        return (
+            Gathered(self.matter, said, sum(f.value for f in said)), Gathered(self.matter, unsaid, sum(f.value for f in unsaid))
+        )  # fmt: skip
+
     @property
     def pulling(self) -> tuple[Fact, ...]:
         """The facts that go the way of the sum, strongest first."""
@@ -168,12 +176,14 @@ def reasons(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], subject: Subject, sign: float, limit: int = FOR,
     means: Means | None = None,
 ) -> tuple[Reason, ...]:  # fmt: skip
-    """The strongest reasons whose contribution has the sign of `sign`, of what a person can say."""
+    """The strongest reasons whose contribution has the sign of `sign`: of a matter what a person can say of it, with the sum of
+    that alone."""
     m = Means() if means is None else means
     candidates: list[tuple[float, Callable[[], Reason | None]]] = []
     for g in gathered(features, m.alike, m.matter, m.cell, m.sayable):
-        if g.value * sign > 0:
-            candidates.append((abs(g.value), partial(of_matter, g, features, subject, m)))
+        said, _ = g.parted(partial(speaks, features=features, m=m))
+        if said.value * sign > 0:
+            candidates.append((abs(said.value), partial(of_matter, said, features, subject, m)))
     for topic, (members, value) in topics(groups).items():
         if value * sign > 0 and m.named(topic):
             candidates.append((abs(value), partial(of_topic, topic, members, value, subject, m)))
@@ -239,16 +249,15 @@ def topics(groups: Mapping[str, float]) -> dict[str, tuple[tuple[str, ...], floa
 def of_matter(
     g: Gathered, features: Sequence[FeatureContribution], subject: Subject, m: Means
 ) -> Reason | None:  # fmt: skip
-    """The sum of all columns of a matter, in the words of its strongest facts that a person can say: of one, and of a second
-    where the first carries less than half of what can be said. None where nothing of it can."""
+    """The sum of what can be said of a matter (`Gathered.parted`), in the words of its strongest facts: of one, and of a second
+    where the first carries less than half of those that go its way. None where none of it is told."""
     told = [(f, said) for f in g.pulling if (said := of_fact(f, features, m)) is not None]
     if not told:
         return None
     half = sum(abs(f.value) for f, _ in told) / 2
     told = told[: 1 if abs(told[0][0].value) >= half else FACTS]
-    unsaid = sum(abs(f.value) for f in g.pulling if not says(f, m)) > sum(abs(f.value) for f, _ in told)
     spoken = tuple(dict.fromkeys(n for _, said in told for n in said.spoken))
-    facts = [_joined([said.en if x == "en" else said.ko for _, said in told], x, more=unsaid) for x in LANGUAGES]
+    facts = [_joined([said.en if x == "en" else said.ko for _, said in told], x) for x in LANGUAGES]
     whole = g.matter if len(g.names) > len({n for f, _ in told for n in f.names}) else ""
     found = _reason((facts[0], facts[1]), g.names, g.value, subject, matter=whole)
     kind = next((k for k in map(m.sensitive, spoken) if k is not None), None)
@@ -263,9 +272,11 @@ def _above(f: FeatureContribution, m: Means) -> bool | None:
     return f.value > f.typical if np.isfinite(f.value - f.typical) else None
 
 
-def says(f: Fact, m: Means) -> bool:
-    """Whether a person can say it, by the column that speaks for it."""
-    return m.sayable(f.leader.name) or f.leader.name in RESTS_ON or CIRCLE.search(f.leader.name) is not None
+def speaks(f: Fact, features: Sequence[FeatureContribution], m: Means) -> bool:
+    """Whether a person can say it of this customer, by the column that speaks for it: then `of_fact` does."""
+    if f.leader.name in RESTS_ON or CIRCLE.search(f.leader.name):
+        return of_fact(f, features, m) is not None
+    return m.sayable(f.leader.name)
 
 
 def of_fact(f: Fact, features: Sequence[FeatureContribution], m: Means) -> OriginSentence | None:
@@ -327,10 +338,9 @@ def _reason(
     return Reason(en, ko, sources, contribution, through, facts=facts, told=sources)
 
 
-def _joined(facts: Sequence[str], language: Language, *, more: bool) -> str:
-    """`a; b`; with `more` that figures without a plain name count for more than they."""
-    text = phrase("reason.and", language).join([facts[0], *(lowered(f) for f in facts[1:])])
-    return phrase("reason.unsaid", language, fact=text) if more else text
+def _joined(facts: Sequence[str], language: Language) -> str:
+    """`a; b`"""
+    return phrase("reason.and", language).join([facts[0], *(lowered(f) for f in facts[1:])])
 
 
 def _marked(reason: Reason, kind: Kind | None) -> Reason:

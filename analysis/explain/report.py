@@ -80,8 +80,7 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
         if reasons:
             items = "".join(f"<li>{_e(r.said(language))}</li>" for r in reasons)
             out += _section(w[side], f"<ol>{items}</ol>")
-    said = filter(None, (found.similar_said(language), found.barred_said(language)))
-    return out + "".join(f"<p>{_e(text)}</p>" for text in said)
+    return out + "".join(f"<p>{_e(text)}</p>" for text in found.below_said(language))
 
 
 def _offers(found: Explanation, language: Language, w: dict[str, str]) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from analysis.explain.matters import subject_of_matter
-from analysis.explain.reasons import Means, gathered, says, topics
-from analysis.results.explanation_parts import OWN_SUBJECT, FeatureContribution, SubjectWeight
+from analysis.explain.reasons import Means, gathered, speaks, topics
+from analysis.results.explanation_parts import OWN_SUBJECT, FeatureContribution, SubjectWeight, Unsaid
 from ple_model.schema import RAW_PART
 
 SUBJECTS: Mapping[str, tuple[str, ...]] = {
@@ -46,54 +47,65 @@ _OF = {group: subject for subject, groups in SUBJECTS.items() for group in group
 
 @dataclass(frozen=True)
 class FactSums:
-    """Of all that could be a reason, a matter at a time: how many raised and lowered the prediction, and by how much."""
+    """Of all that is not barred, a matter at a time, what can be said of it and what cannot each by itself: how many raised and
+    lowered the prediction, and by how much."""
 
     told: float
     """Signed sum."""
     size: float
     """Sum of the absolute values."""
     counts: tuple[int, int]
-    """(facts that raised, facts that lowered)"""
+    """Of what can be said: (matters that raised, matters that lowered)."""
     subjects: tuple[SubjectWeight, ...]
     """Greatest first; they add up to `told` and `size`."""
+    unsaid: Unsaid = Unsaid()
+    """What of `told` and `size` cannot be put into words."""
     unnamed: tuple[int, float] = (0, 0.0)
-    """(how many of them nobody can say in plain words, what the strongest of those did)"""
+    """(of how many matters and inputs something cannot be said, what the strongest of that did)"""
     unnamed_key: str = ""
-    """The matter or input of the strongest of those."""
+    """The matter or input of that strongest one."""
 
 
 def fact_sums(
     features: Sequence[FeatureContribution], groups: Mapping[str, float], means: Means, own: bool = False
 ) -> FactSums:  # fmt: skip
-    """Over all that `reasons` chooses from, each matter under its subject; a column of no matter under that of its part. Of no
-    plain name are matters of which no fact that goes the way of their sum can be said, and inputs without one (`named`). `own`:
-    each part of somebody's own table is a subject of its own."""
-    values: list[tuple[str, float]] = []
-    unnamed: list[tuple[str, float]] = []
+    """Over all that `reasons` chooses from, each matter under its subject; a column of no matter under that of its part. What
+    cannot be said of a matter stands apart from what can, and so do inputs that nothing can be said of (`named`, `teller`).
+    `own`: each part of somebody's own table is a subject of its own."""
+    said: list[tuple[str, float]] = []
+    unsaid: list[tuple[str, str, float]] = []
     for g in gathered(features, means.alike, means.matter, means.cell, means.sayable):
         first = g.facts[0].leader
-        plain = any(says(f, means) for f in g.pulling)
         subject = f"{OWN_SUBJECT}{first.part}" if own else subject_of_matter(g.matter) or subject_of(first.part, first.name)
-        values.append((subject, g.value))
-        unnamed += [] if plain or not g.value else [(g.matter or first.part, g.value)]
+        can, cannot = g.parted(partial(speaks, features=features, m=means))
+        said.append((subject, can.value))
+        unsaid.append((g.matter or first.part, subject, cannot.value))
     for topic, (members, value) in topics(groups).items():
-        values.append((subject_of(members[0]), value))
-        unnamed += [] if means.named(topic) or not value else [(members[0], value)]
+        if value and means.named(topic) and means.teller(topic, value) is not None:
+            said.append((subject_of(members[0]), value))
+        else:
+            unsaid.append((members[0], subject_of(members[0]), value))
+    nameless = [(subject, v) for _, subject, v in unsaid]
+    every = [v for _, v in (*said, *nameless)]
+    counts = sum(v > 0 for _, v in said), sum(v < 0 for _, v in said)
+    key, _, strongest = max(unsaid, key=lambda x: abs(x[2]), default=("", "", 0.0))
+    return FactSums(
+        float(sum(every)), float(sum(map(abs, every))), counts, by_subject((*said, *nameless)), Unsaid(by_subject(nameless)),
+        (sum(v != 0 for _, v in nameless), float(strongest)), key if strongest else "",
+    )  # fmt: skip
+
+
+def by_subject(values: Sequence[tuple[str, float]]) -> tuple[SubjectWeight, ...]:
+    """(subject, effect) -> what each subject raised and lowered, the greatest first."""
     found: dict[str, list[float]] = {}
     for subject, value in values:
         found.setdefault(subject, []).append(value)
     told = [
-        SubjectWeight(name, sum(v for v in own if v > 0), sum(v for v in own if v < 0))
+        SubjectWeight(name, float(sum(v for v in own if v > 0)), float(sum(v for v in own if v < 0)))
         for name, own in found.items()
         if any(own)
     ]
-    told.sort(key=lambda s: -s.size)
-    every = [v for _, v in values]
-    counts = sum(v > 0 for v in every), sum(v < 0 for v in every)
-    key, strongest = max(unnamed, key=lambda x: abs(x[1]), default=("", 0.0))
-    return FactSums(
-        float(sum(every)), float(sum(map(abs, every))), counts, tuple(told), (len(unnamed), float(strongest)), key
-    )  # fmt: skip
+    return tuple(sorted(told, key=lambda s: -s.size))
 
 
 def subject_of(group: str, column: str = "") -> str:

@@ -115,6 +115,8 @@ class CarriedReasons:
     cases: tuple[CarriedCase, ...]
     skill: Standing | None
     """How well the task is foretold at all; None where that is not known."""
+    unsaid: float | None = None
+    """Median, over those with reasons, of the share of what moved the prediction that cannot be put into words; None of nobody."""
 
     @property
     def unskilled(self) -> bool:
@@ -176,6 +178,10 @@ class CarriedReasons:
                 said.append(text)
         return " ".join(said)
 
+    def unsaid_said(self, language: Language) -> str:
+        """How much of what moved the prediction no reason tells; empty where nobody got reasons."""
+        return "" if self.unsaid is None else phrase("carried.unsaid", language, share=share(self.unsaid))
+
     def unskilled_said(self, language: Language) -> str:
         """Why nothing was worked out; empty where something was."""
         if not self.unskilled:
@@ -188,7 +194,7 @@ class CarriedReasons:
         lines = [self.group_said(language)]
         if self.unskilled:
             return "\n".join([*lines, self.unskilled_said(language)])
-        lines += [self.drawn_said(language), *filter(None, [self.without_said(language)])]
+        lines += [self.drawn_said(language), *filter(None, (self.without_said(language), self.unsaid_said(language)))]
         for r in self.reasons:
             part = f"{share(r.count / self.told)} ({share(r.low)} … {share(r.high)})"
             lines.append(f"{r.count:>5}  {part:<22} {self.effect_said(r.effect, language):>14}  {r.said(language)}")

@@ -28,6 +28,7 @@ from analysis.results.explanation_parts import (
     SubjectWeight,
     TaskPrediction,
     TransferStep,
+    Unsaid,
     mark_said,
 )
 from analysis.results.printed_steps import PrintedSteps
@@ -107,16 +108,18 @@ class Explanation:
     compared: tuple[str, str] = field(default=("", ""), kw_only=True)
     """Whom the reasons call similar customers, in English and Korean; empty where there are none to compare with."""
     size: float = field(default=0.0, kw_only=True)
-    """Sum of |contribution| over all that could be a reason, a matter at a time (its own ups and downs added): what a reason's
-    weight is a share of."""
+    """Sum of |contribution| over all that is not barred, a matter at a time (its own ups and downs added; what can be said of it
+    and what cannot each by itself): what a reason's weight is a share of."""
     told: float = field(default=0.0, kw_only=True)
     """Their signed sum: with what is barred it adds up to prediction - typical within the gap that the checks allow."""
     counts: tuple[int, int] = field(default=(0, 0), kw_only=True)
-    """How many of those raised the prediction, and how many lowered it."""
+    """How many matters and inputs that can be put into words raised the prediction, and how many lowered it."""
     subjects: tuple[SubjectWeight, ...] = field(default=(), kw_only=True)
-    """The same by subject, greatest first: they add up to `told` and `size`."""
+    """All of it by subject, greatest first: they add up to `told` and `size`."""
+    unsaid: Unsaid = field(default=Unsaid(), kw_only=True)
+    """What of all that cannot be put into words: in no reason, and no other matter's sum."""
     unnamed: tuple[int, float] = field(default=(0, 0.0), kw_only=True)
-    """How many of those have no plain name, and what the strongest of them did: no reason tells it."""
+    """Of how many matters and inputs something cannot be put into words, and what the strongest of that did."""
     unnamed_key: str = field(default="", kw_only=True)
     """The matter or input of that strongest one."""
     barred: Barred | None = field(default=None, kw_only=True)
@@ -194,8 +197,12 @@ class Explanation:
 
     def weight(self, reason: Reason) -> float:
         """The reason's share of everything that moved the prediction either way, from 0 to 1."""
+        return self.share_of(abs(reason.contribution))
+
+    def share_of(self, part: float) -> float:
+        """Of a sum of sizes: its share of everything that moved the prediction either way, from 0 to 1."""
         size = self.size + (0.0 if self.barred is None else self.barred.size)
-        return abs(reason.contribution) / size if size > 0 else 0.0
+        return part / size if size > 0 else 0.0
 
     def unchanged_said(self, language: Language) -> str:
         """Why no change is looked for: an age is nothing to change, and a number has no line at which it would turn. Empty
@@ -250,6 +257,21 @@ class Explanation:
             value=moved if way == "much" else phrase("review.less_than", language, value=moved),
         )  # fmt: skip
 
+    def unsaid_said(self, language: Language) -> str:
+        """What moved the prediction and cannot be put into words, with its subjects; empty where nothing is, or where no reasons
+        are shown."""
+        u = self.unsaid
+        if not u.size or self.withheld:
+            return ""
+        steps, part = PrintedSteps.of(self, language), self.share_of(u.size)
+        value = self.shown(u.value, language, signed=True)
+        if self.score_unit == "probability":
+            value = phrase("barred.points", language, points=steps.said(steps.count(u.value)))
+        return phrase(
+            "review.unsaid_said", language, value=value, share=share(part) if part >= LITTLE else phrase("review.below", language, value=share(LITTLE)),
+            subjects=", ".join(s.named(language) for s in u.subjects),
+        )  # fmt: skip
+
     def barred_way(self, language: Language) -> Literal["little", "cancel", "much"]:
         """What the facts that may be no reason did, by one measure for page and report: as much as is printed; ups and downs
         that cancel to less than is printed; or next to nothing either way."""
@@ -275,6 +297,11 @@ class Explanation:
     def sensitive(self) -> tuple[Kind, ...]:
         """The kinds of what the reasons that are told may be, once each; ("", "") for one without a kind."""
         return tuple(dict.fromkeys(r.kind or ("", "") for r in (*self.reasons, *self.against) if r.sensitive))
+
+    def below_said(self, language: Language) -> tuple[str, ...]:
+        """What stands below the reasons: with whom they compare, what cannot be put into words, what may not be a reason."""
+        said = self.similar_said(language), self.unsaid_said(language), self.barred_said(language)
+        return tuple(filter(None, said))
 
     def similar_said(self, language: Language) -> str:
         """Whom the reasons call similar, and whose medians they speak of; empty where they speak of neither."""
@@ -325,10 +352,11 @@ class Explanation:
         found["faithfulness"]["level"] = self.faithfulness.level
         found["withheld"] = self.withheld
         found["withheld_because"] = None if not self.withheld else "skill" if self.unskilled and not self.anyway else "check"
+        found["unsaid"] |= {"value": self.unsaid.value, "size": self.unsaid.size, "share": self.share_of(self.unsaid.size)}
         found["warning"] = self.meaningless() or None
         found["person_because"] = self.person_because or None
         if found["withheld_because"] == "skill":
-            found |= {part: [] for part in REASONS} | {"counterfactual": None}
+            found |= {part: [] for part in REASONS} | {"counterfactual": None, "unsaid": None}
         return found
 
     def __str__(self) -> str:
@@ -364,7 +392,7 @@ class Explanation:
             if self.against:
                 lines.append(f"{section('page', language)[self.sides[1]]}:")
                 lines += [f"- {r.said(language)}" for r in self.against]
-            lines += filter(None, (self.similar_said(language), self.barred_said(language)))
+            lines += self.below_said(language)
         return "\n".join(lines)
 
     def headline(self, language: Language = "en") -> str:

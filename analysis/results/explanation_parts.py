@@ -113,6 +113,32 @@ class SubjectWeight:
 
 
 @dataclass(frozen=True)
+class Unsaid:
+    """All that moved the prediction and cannot be put into words (statistics, coordinates, guesses of the model's own), over all
+    matters: it is no reason to give to anybody. `subjects`: what of each raised and lowered, the greatest first."""
+
+    subjects: tuple[SubjectWeight, ...] = ()
+
+    @property
+    def raised(self) -> float:
+        return sum(s.raised for s in self.subjects)
+
+    @property
+    def lowered(self) -> float:
+        return sum(s.lowered for s in self.subjects)
+
+    @property
+    def value(self) -> float:
+        """Signed sum, in the unit of the prediction."""
+        return self.raised + self.lowered
+
+    @property
+    def size(self) -> float:
+        """Both ways together, which its weight is a share of."""
+        return self.raised - self.lowered
+
+
+@dataclass(frozen=True)
 class FeatureContribution:
     """One feature column's part, with the customer's and the typical value in real units."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.i18n import catalogue, phrase
+from analysis.i18n import phrase
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import Reason, matter_said
+from analysis.results.explanation_parts import Reason
 from analysis.results.printed_steps import PrintedSteps
 from analysis.results.review import ReviewBlock
-from analysis.wording import quantity, title
-from ple_model.numerals import LANGUAGES, Language
+from analysis.wording import quantity
+from ple_model.numerals import Language
 
 LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part: what is not shown
@@ -53,11 +53,14 @@ class Weights:
 
     steps: PrintedSteps
     effects: tuple[int, ...]
-    """Of what has a row of its own (`listed`), in its order."""
+    """Of the reasons (`told_reasons`), in their order."""
     shares: tuple[int, ...]
     rest: tuple[int, int]
-    """What all else raised and lowered."""
+    """What all other matters raised and lowered, as far as they can be put into words."""
     rest_shares: tuple[int, int]
+    unsaid: tuple[int, int]
+    """What raised and what lowered and cannot be put into words."""
+    unsaid_share: int
     barred: int
     barred_share: int
     gap: int
@@ -66,58 +69,47 @@ class Weights:
 
     @staticmethod
     def of(found: Explanation, language: Language) -> Weights:
-        told = listed(found)
+        told, u = told_reasons(found), found.unsaid
         steps, b = PrintedSteps.of(found, language), found.barred
         effects = [steps.count(r.contribution) for r in told]
-        raised = max((found.size + found.told) / 2 - sum(max(r.contribution, 0.0) for r in told), 0.0)
-        lowered = min((found.told - found.size) / 2 - sum(min(r.contribution, 0.0) for r in told), 0.0)
+        size, sum_ = found.size - u.size, found.told - u.value
+        raised = max((size + sum_) / 2 - sum(max(r.contribution, 0.0) for r in told), 0.0)
+        lowered = min((sum_ - size) / 2 - sum(min(r.contribution, 0.0) for r in told), 0.0)
         rest = [steps.count(raised), steps.count(lowered)]
+        unsaid = [steps.count(u.raised), steps.count(u.lowered)]
         barred = 0 if b is None else steps.count(b.value)
         gap = steps.count(found.difference - found.told - (0.0 if b is None else b.value))
         total = steps.count(found.prediction) - steps.count(found.typical)
-        larger = 0 if raised >= -lowered else 1
-        alone = sum(found.counts) <= len(told)  # no other facts: the strongest reason takes what rounding leaves
-        strongest = max(range(len(told)), key=lambda i: abs(effects[i]), default=0)
-        left = total - sum(effects) - sum(rest) - barred - gap
-        if alone and told:
-            effects[strongest] += left
-        else:
-            rest[larger] += left
-        all_ = found.size + (0.0 if b is None else b.size) or 1.0
         shares = [round(WHOLE * found.weight(r)) for r in told]
-        rest_shares = [round(WHOLE * raised / all_), round(WHOLE * -lowered / all_)]
+        rest_shares = [round(WHOLE * found.share_of(raised)), round(WHOLE * found.share_of(-lowered))]
+        unsaid_share = [round(WHOLE * found.share_of(u.size))]
         barred_share = 0 if b is None else round(WHOLE * b.share)
-        left = WHOLE - sum(shares) - sum(rest_shares) - barred_share
-        if alone and told:
-            shares[strongest] += left
+        left = total - sum(effects) - sum(rest) - sum(unsaid) - barred - gap
+        share_left = WHOLE - sum(shares) - sum(rest_shares) - sum(unsaid_share) - barred_share
+        # what rounding leaves: sums over many take it, a single reason only where there is no such sum
+        if sum(found.counts) > len(told) or not (told or u.size):
+            larger = 0 if raised >= -lowered else 1
+            rest[larger], rest_shares[larger] = rest[larger] + left, rest_shares[larger] + share_left
+        elif u.size:
+            unsaid[0 if u.raised >= -u.lowered else 1] += left
+            unsaid_share[0] += share_left
         else:
-            rest_shares[larger] += left
+            strongest = max(range(len(told)), key=lambda i: abs(effects[i]))
+            effects[strongest], shares[strongest] = effects[strongest] + left, shares[strongest] + share_left
         return Weights(
-            steps, tuple(effects), tuple(shares), (rest[0], rest[1]), (rest_shares[0], rest_shares[1]), barred, barred_share,
-            gap, total,
+            steps, tuple(effects), tuple(shares), (rest[0], rest[1]), (rest_shares[0], rest_shares[1]), (unsaid[0], unsaid[1]),
+            unsaid_share[0], barred, barred_share, gap, total,
         )  # fmt: skip
 
 
-def listed(found: Explanation) -> tuple[Reason, ...]:
-    """What has a row of its own among the reasons: they, and the strongest of what has no plain name where it is stronger than
-    the weakest reason on its side. So no list of main reasons leaves out what weighs more."""
-    told, value = (*found.reasons, *found.against), found.unnamed[1]
-    beside = [abs(r.contribution) for r in told if r.contribution * value > 0]
-    if not value or abs(value) < min(beside, default=0.0):
-        return told
-    en, ko = (phrase("review.unnamed_row", x, name=unnamed_said(found, x)) for x in LANGUAGES)
-    return (*told, Reason(en, ko, (found.unnamed_key,), value, facts=(en, ko)))
-
-
-def unnamed_said(found: Explanation, language: Language) -> str:
-    """What the strongest of what has no plain name is about."""
-    key = found.unnamed_key
-    return matter_said(key, language) if f"matter.{key.partition(':')[0]}" in catalogue(language) else title(key, language)
+def told_reasons(found: Explanation) -> tuple[Reason, ...]:
+    """What has a row of its own among the reasons."""
+    return (*found.reasons, *found.against)
 
 
 def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     """What raised the number and what lowered it, strongest first, the sum of all other facts under each."""
-    x, told = Weights.of(found, language), listed(found)
+    x, told = Weights.of(found, language), told_reasons(found)
     sides = sorted(zip(told, x.effects, x.shares, strict=True), key=lambda s: -abs(s[0].contribution))
     up = [s for s in sides if s[0].contribution >= 0]
     down = [s for s in sides if s[0].contribution < 0]
@@ -133,6 +125,8 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
         others = max(found.counts[k] - len(reasons), 0)
         if others or rest or weight:
             rows.append((w[f"rest_{side}"].format(n=f"{others:,}"), x.steps.said(rest), weight_said(weight)))
+    if found.unsaid.size:
+        rows.append((_unsaid_said(found, x, language, w), x.steps.said(sum(x.unsaid)), weight_said(x.unsaid_share)))
     rows += _last_rows(found, x, _barred_said(found, x, language, w), w)
     return ReviewBlock(
         w["reasons"], "table", tuple(rows), (w["reason"], w["effect"].format(unit=x.steps.unit), w["weight"]),
@@ -142,10 +136,11 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
 
 
 def subjects_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
-    """All facts by subject: what each raised and lowered, both together, and its weight."""
+    """All facts by subject, what cannot be put into words among them: what each raised and lowered, both together, and its
+    weight."""
     x = Weights.of(found, language)
-    up = sum(e for e in x.effects if e > 0) + x.rest[0]
-    down = sum(e for e in x.effects if e < 0) + x.rest[1]
+    up = sum(e for e in x.effects if e > 0) + x.rest[0] + x.unsaid[0]
+    down = sum(e for e in x.effects if e < 0) + x.rest[1] + x.unsaid[1]
     scale = x.steps.factor * 10**x.steps.decimals
     raised = apportioned([s.raised * scale for s in found.subjects], up)
     lowered = apportioned([s.lowered * scale for s in found.subjects], down)
@@ -195,24 +190,27 @@ def _barred_said(found: Explanation, x: Weights, language: Language, w: dict[str
 
 def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
     """How much of it all the reasons that are shown carry, and how effects and weights are counted."""
-    n = len(found.reasons) + len(found.against)
-    carried = sum(x.shares[:n])
+    n, carried = len(x.shares), sum(x.shares)
     key = "carry_none" if not n else "carry_little" if carried < LITTLE * WHOLE else "carry_much"
-    others = max(sum(found.counts) - len(listed(found)), 0)
-    first = w[key].format(n=n, share=weight_said(carried), others=f"{others:,}", unnamed=_unnamed(found, x, w))
-    return f"{first} {w['counted'].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))}"
+    others = max(sum(found.counts) - n, 0)
+    parts = []
+    if others:
+        parts.append(w["carry_others"].format(n=f"{others:,}", share=weight_said(sum(x.rest_shares))))
+    if x.unsaid_share:
+        parts.append(w["carry_unsaid"].format(share=weight_said(x.unsaid_share)))
+    rest = w["carry_rest"].format(parts=w["carry_and"].join(parts)) if parts else ""
+    first = w[key].format(n=n, share=weight_said(carried))
+    counted = w["counted"].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))
+    return " ".join(filter(None, (first, rest, w["carry_all"], counted)))
 
 
-def _unnamed(found: Explanation, x: Weights, w: dict[str, str]) -> str:
-    """What no reason can tell: that the strongest has a row of its own, or how many they are and what the strongest did."""
-    n, strongest = found.unnamed
-    steps = x.steps.count(strongest)
-    if not n or not steps:
-        return ""
-    if len(x.shares) > len(found.reasons) + len(found.against):
-        return w["unnamed_listed"].format(share=weight_said(x.shares[-1]))
-    size = x.steps.said(abs(steps)).removeprefix("+")
-    return w["unnamed"].format(n=f"{n:,}", size=size, unit=x.steps.unit, direction=w[f"unnamed_{_way(steps)}"])
+def _unsaid_said(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
+    """What cannot be put into words, with what of it is of which subject, which adds up to its effect as it is printed."""
+    scale = x.steps.factor * 10**x.steps.decimals
+    parts = apportioned([(s.raised + s.lowered) * scale for s in found.unsaid.subjects], sum(x.unsaid))
+    named = [(s.named(language), n) for s, n in zip(found.unsaid.subjects, parts, strict=True)]
+    seen = [f"{name} {x.steps.said(n)}" for name, n in named if n] or [name for name, _ in named]
+    return w["unsaid_row"].format(subjects=", ".join(seen))
 
 
 def _way(steps: int) -> str:

@@ -74,7 +74,7 @@ def _found(found: CarriedReasons) -> None:
         put.warning(found.unskilled_said(spoken), icon=":material/block:")
         return
     put.markdown(found.drawn_said(spoken))
-    if said := found.without_said(spoken):
+    for said in filter(None, (found.without_said(spoken), found.unsaid_said(spoken))):
         put.caption(said)
     if not found.reasons:
         return

@@ -88,7 +88,7 @@ def _sides(e: Explanation) -> None:
             if e.against:
                 put.markdown(f"**{t(f'why.{second}')}**")
                 put.markdown(_sentences(e.against))
-            for said in filter(None, (e.similar_said(_language()), e.barred_said(_language()))):
+            for said in e.below_said(_language()):
                 put.caption(said)
         if e.absent:
             put.caption(e.lacking.said(_language()) or t("why.absent", names=_named(e.absent)))

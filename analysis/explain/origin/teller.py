@@ -60,6 +60,7 @@ class Teller:
         self.explainer, self.data, self.batch, self.path, self.found = explainer, data, batch, path, found
         self.schema = explainer.model.context.schema
         self._alike: dict[str, tuple[str, ...]] = {}
+        self._told: dict[tuple[str, float], OriginSentence | None] = {}
 
     def remember(self, alike: dict[str, tuple[str, ...]]) -> Self:
         """With what is known of which of the customer's columns say the same, whatever is asked; more is added to it."""
@@ -68,6 +69,11 @@ class Teller:
 
     def __call__(self, topic: str, value: float) -> OriginSentence | None:
         """What the input was made of; None where this run or this customer cannot say."""
+        if (topic, value) not in self._told:
+            self._told[topic, value] = self._tell(topic, value)
+        return self._told[topic, value]
+
+    def _tell(self, topic: str, value: float) -> OriginSentence | None:
         if self.schema.own:
             return None
         if (mode := topic.removeprefix("hmm_")) in HMM_MODES:

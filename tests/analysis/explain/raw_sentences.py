@@ -32,11 +32,6 @@ PLAIN = {
     "ko": {"업종 중분류": "세부 업종", "주 전 한 주의 비중": "주 전에 해당하는 일주일의 비중"},
 }
 """Terms of columns' sentences in the words of reasons."""
-UNSAID = {
-    "en": " (the greater part of this are figures that cannot be put into words)",
-    "ko": "(이 항목에서는 쉬운 말로 옮길 수 없는 통계값이 더 크게 작용함)",
-}
-"""What is said of no fact: that more of the matter cannot be told."""
 HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)
 """What marks a sentence as one that may be sensitive."""
 ENOUGH = 13
@@ -170,7 +165,7 @@ class Witness:
             ):
                 found.append(f"{language}: marked as sensitive: {marked}")
             assert body != text or told.sources == ("compared",), f"no effect is told: {text}"
-            found += [f"{language}: {p}" for p in self._judge(told, body.removesuffix(UNSAID[language]), language)]
+            found += [f"{language}: {p}" for p in self._judge(told, body, language)]
         return found
 
     def _judge(self, told: Told, body: str, language: str) -> list[str]:

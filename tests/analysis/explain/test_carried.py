@@ -162,7 +162,7 @@ def made(explained: list[Explanation], **more: Any) -> CarriedReasons:
         "run": "r", "task": "nba", "title": "next best action", "target": 3, "target_name": "deposit",
         "score_unit": "probability", "unit": "", "customers": 9, "drawn": 6, "seed": 0, "told": 4,
         "without": {"check": 2, "reasons": 0, "outside": 0, "broken": 0}, "person": {"uncertain": 1, "dormant": 0},
-        "reasons": reasons, "cases": cases(explained, reasons, schema), "skill": None,
+        "reasons": reasons, "cases": cases(explained, reasons, schema), "skill": None, "unsaid": 0.123,
     }  # fmt: skip
     return CarriedReasons(**about | more)
 
@@ -171,7 +171,7 @@ def test_it_travels_as_json_and_is_said_in_both_languages(explained: list[Explan
     found = made(explained)
     assert CarriedReasons.from_dict(found.to_dict()) == found
     text = found.text("en")
-    for part in ("6 of 9", "failed a check of itself (2)", "too uncertain (1)", "+20.0 points", "strongest for a, c, b"):
+    for part in ("6 of 9", "failed a check of itself (2)", "too uncertain (1)", "+20.0 points", "strongest for a, c, b", "12% cannot be put into words"):
         assert part in text
     assert "9명 중 6명" in found.text("ko")
     masked = found.named(lambda c: f"<{c}>")

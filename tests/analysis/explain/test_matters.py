@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from analysis.explain.matters import CATEGORY, MATTERS, matter_in, matter_of, subject_of_matter
 from analysis.explain.origin.told import OriginSentence
 from analysis.explain.reasons import Means, Subject, gathered, reasons
-from analysis.explain.sayable import sayable
+from analysis.explain.sayable import RESTS_ON, sayable
 from analysis.explain.subjects import SUBJECTS, fact_sums
 from analysis.i18n import section
 from analysis.results.explanation_parts import FeatureContribution, matter_said
@@ -85,7 +86,9 @@ def test_matters_part_the_columns_and_add_up(seed: int) -> None:
     sums = fact_sums(features, {}, MEANS)
     assert sums.told == pytest.approx(sum(values), abs=1e-9)
     assert sum(s.size for s in sums.subjects) == pytest.approx(sums.size)
-    assert sums.size == pytest.approx(sum(abs(g.value) for g in found))
+    parts = [p.value for g in found for p in g.parted(lambda f: sayable(SCHEMA, f.leader.name))]
+    assert sum(parts) == pytest.approx(sum(values), abs=1e-9)
+    assert sums.size >= sum(abs(g.value) for g in found) - 1e-9  # two parts of a matter may pull against each other
 
 
 def test_a_reason_counts_all_of_its_matter_and_says_so() -> None:
@@ -115,18 +118,48 @@ def test_a_second_fact_is_named_where_the_first_is_less_than_half() -> None:
     assert told([fact(n, v) for n, v in zip(names, (0.4, 0.35, 0.25), strict=True)]) == [names[:2]]
 
 
-def test_a_matter_is_told_by_what_can_be_said_and_says_where_that_is_the_smaller_part() -> None:
+def test_a_reason_is_worth_what_can_be_said_of_its_matter_and_the_rest_stands_apart() -> None:
     plain, statistic = "gap_mean_90d", "gap_cv_90d"
-    small, great = (
-        reasons([fact(plain, a), fact(statistic, b)], {}, SUBJECT, 1.0, means=MEANS)[0] for a, b in ((0.1, 0.3), (0.3, 0.1))
-    )
-    assert small.told == great.told == (plain,)
-    assert "figures that cannot be put into words" in small.fact("en")
-    assert "쉬운 말로 옮길 수 없는 통계값" in small.fact("ko")
-    assert "put into words" not in great.en
+    for a, b in ((0.1, 0.3), (0.3, 0.1), (0.1, -0.3)):
+        (one,) = reasons([fact(plain, a), fact(statistic, b)], {}, SUBJECT, 1.0, means=MEANS)
+        assert (one.contribution, one.told, one.sources) == (a, (plain,), (plain,))
+        sums = fact_sums([fact(plain, a), fact(statistic, b)], {}, MEANS)
+        assert (sums.unsaid.value, sums.unsaid.size) == pytest.approx((b, abs(b)))
+        assert (sums.told, sums.size, sums.counts) == (pytest.approx(a + b), pytest.approx(a + abs(b)), (1, 0))
+        assert [s.key for s in sums.unsaid.subjects] == ["times"]
     assert told([fact(statistic, 0.3), fact(plain, -0.1)]) == []
+    assert told([fact(statistic, 0.3), fact(plain, -0.1)], -1.0) == [(plain,)]  # what cannot be said does not outvote it
     sums = fact_sums([fact(statistic, 0.3), fact(plain, -0.1)], {}, MEANS)
-    assert (sums.unnamed, sums.unnamed_key) == ((1, pytest.approx(0.2)), "pace")
+    assert (sums.unnamed, sums.unnamed_key) == ((1, pytest.approx(0.3)), "pace")
+
+
+def test_reasons_stand_in_the_order_of_what_they_can_say() -> None:
+    features = [fact("gap_mean_90d", 0.1), fact("gap_cv_90d", 0.9), fact("category_count_travel_90d", 0.2)]
+    assert told(features) == [("category_count_travel_90d",), ("gap_mean_90d",)]
+
+
+def test_an_input_that_nothing_can_be_said_of_is_no_other_matter() -> None:
+    means = replace(MEANS, teller=lambda topic, value: None if topic == "txn_seq" else OriginSentence("Visits", "접속"))
+    sums = fact_sums([], {"txn_seq": 0.2, "session_seq": -0.1}, means)
+    assert (sums.counts, sums.unsaid.value) == ((0, 1), pytest.approx(0.2))
+    assert [(s.key, s.raised) for s in sums.unsaid.subjects] == [("spending", pytest.approx(0.2))]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_reasons_other_matters_and_what_cannot_be_said_add_up(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    features = [fact(c.name, v) for c, v in zip(SPEAKING, rng.uniform(-1, 1, len(SPEAKING)), strict=True)]
+    groups = {"txn_seq": float(rng.uniform(-1, 1)), "lnn": float(rng.uniform(-1, 1))}
+    means = replace(MEANS, named=lambda topic: topic != "lnn")
+    sums = fact_sums(features, groups, means)
+    every = [r for sign in (1.0, -1.0) for r in reasons(features, groups, SUBJECT, sign, len(features), means)]
+    assert sum(r.contribution for r in every) + sums.unsaid.value == pytest.approx(sums.told, abs=0.02 * sums.size)
+    assert sums.told == pytest.approx(sum(f.contribution for f in features) + sum(groups.values()))
+    assert sums.size - sums.unsaid.size >= sum(abs(r.contribution) for r in every) - 1e-9
+    assert all(sayable(SCHEMA, n) for r in every for n in r.sources if n in SCHEMA.index and n not in RESTS_ON and "hour_mean" not in n)
+    by = {s.key: s for s in sums.subjects}
+    assert all(by[s.key].raised >= s.raised - 1e-9 and by[s.key].lowered <= s.lowered + 1e-9 for s in sums.unsaid.subjects)
 
 
 def test_only_a_matter_that_speaks_of_health_is_marked() -> None:

@@ -24,7 +24,16 @@ from analysis.i18n import catalogue, phrase, section
 from analysis.naming import said_name
 from analysis.particles import with_particles
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import Barred, Counterfactual, Fallback, FeatureChange, Reason, Standing
+from analysis.results.explanation_parts import (
+    Barred,
+    Counterfactual,
+    Fallback,
+    FeatureChange,
+    Reason,
+    Standing,
+    SubjectWeight,
+    Unsaid,
+)
 from analysis.results.review import ReviewReport
 from analysis.review.about import GENERATED, ahead, periods_of, run_facts
 from analysis.review.answer import against, answer, meaning, people
@@ -269,7 +278,7 @@ def test_what_somebody_is_is_called_an_estimate_that_the_banks_own_record_goes_b
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_answer_that_no_reason_carries_asks_for_a_person(tiny_run: Run, explained: Explanation, language: Language) -> None:
-    x = replace(explained, reasons=(), against=(), fallback=None, segment="loyal", unnamed=(3, 0.21))
+    x = replace(explained, reasons=(), against=(), fallback=None, segment="loyal")
     report, w = review(x, run_facts(tiny_run), language), section("review", language)
     assert x.person_because == "reasons"
     assert (report.level, x.withheld) == ("unknown", False)
@@ -381,29 +390,54 @@ def test_a_label_of_ones_own_is_not_told_as_the_task_whose_place_it_has(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_what_carries_the_rest_is_said_with_the_strongest_that_has_no_plain_name(
+def test_what_cannot_be_put_into_words_is_one_row_with_its_subjects_that_add_up_to_it(
     tiny_run: Run, explained: Explanation, language: Language
 ) -> None:
-    told = (*explained.reasons, *explained.against)
-    side = [abs(r.contribution) for r in told if r.contribution < 0]
-    assert side
-    for value, has_row in ((-min(side) - 0.05, True), (-min(side) + 0.0011, False)):
-        x = replace(explained, unnamed=(7, value), unnamed_key="lnn", size=explained.size + 1)
-        block = review(x, run_facts(tiny_run), language).block("reasons")
-        name = phrase("review.unnamed_row", language, name=title("lnn", language))
-        rows = [r for r in block.rows if r[0] == name]
-        assert len(rows) == has_row
-        size = f"{100 * abs(value):.1f}"
-        in_points = f"{size}{' ' if language == 'en' else ''}{phrase('review.in_points', language)}"
-        assert (in_points in block.lead) != has_row
-        assert ("in a row of its own" if language == "en" else "따로 한 줄에") in block.lead or not has_row
-        if has_row:
-            assert rows[0][1].endswith(size)
-            assert f"{sum(x.counts) - len(told) - 1:,}" in block.lead
-        else:
-            assert ("7 that have" if language == "en" else "7개는") in block.lead
-            assert section("review", language)["unnamed_lowered"] in block.lead
-        assert "{" not in block.lead
+    w, plain = section("review", language), replace(explained, unsaid=Unsaid(), size=explained.size - explained.unsaid.size)
+    start, end = w["unsaid_row"].split("{subjects}")
+    named = [SubjectWeight("times", 0.02, -0.051), SubjectWeight("spending", 0.0111, 0.0), SubjectWeight("credit", 1e-6, 0.0)]
+    more = Unsaid(tuple(named))
+    x = replace(
+        plain, unsaid=more, size=plain.size + more.size, told=plain.told - explained.unsaid.value + more.value,
+        prediction=plain.prediction - explained.unsaid.value + more.value,
+    )  # fmt: skip
+    block = review(x, run_facts(tiny_run), language).block("reasons")
+    (row,) = [r for r in block.rows if r[0].startswith(start)]
+    assert row[0].endswith(end)
+    parts = row[0].removeprefix(start).removesuffix(end).split(", ")
+    names = [phrase(f"subject.{k}", language) for k in ("times", "spending")]
+    assert [p.rpartition(" ")[0] for p in parts] == names  # none for what is less than a step
+    assert sum(figures([p.rpartition(" ")[2] for p in parts])) == figures([row[1]])[0] == Decimal("-2.0")
+    assert figures([row[2]])[0] == round(Decimal(100 * x.share_of(more.size)), 1)
+    assert row[2] in block.lead
+    n = len([r for r in block.rows if r[1] and r[0] in [z.fact(language) for z in (*x.reasons, *x.against)]])
+    assert any(block.lead.startswith(w[f"carry_{k}"].split("{share}")[0].format(n=n)) for k in ("little", "much"))
+    for key in ("reasons", "subjects"):
+        values, weights = effects(review(x, run_facts(tiny_run), "en"), key)
+        assert sum(values[:-1]) == values[-1]
+        assert sum(weights[:-1]) == weights[-1] == 100
+    assert not [r for r in review(plain, run_facts(tiny_run), language).block("reasons").rows if r[0].startswith(start)]
+    said = x.unsaid_said(language)
+    assert all(name in said for name in names)
+    assert said in x.text(language)
+    assert said in html.unescape(to_details(x, language))
+    assert x.to_dict()["unsaid"]["value"] == pytest.approx(more.value)
+    assert plain.unsaid_said(language) == ""
+
+
+def test_where_nothing_can_be_put_into_words_what_cannot_takes_what_rounding_leaves(
+    tiny_run: Run, explained: Explanation
+) -> None:
+    whole = Unsaid((SubjectWeight("times", 0.12345, -0.0004),))
+    x = replace(
+        explained, reasons=(), against=(), unsaid=whole, size=whole.size, told=whole.value, counts=(0, 0), barred=None,
+        subjects=whole.subjects, prediction=explained.typical + whole.value,
+    )  # fmt: skip
+    report = review(x, run_facts(tiny_run), "en")
+    for key in ("reasons", "subjects"):
+        values, weights = effects(report, key)
+        assert sum(values[:-1]) == values[-1]
+        assert weights == [100, 100]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
