@@ -117,6 +117,7 @@ class Assembly:
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
         means = teller.means(sensitive.get)
+        sources = teller.worded(sources)
         told_by = partial(reasons, sources, groups, subject, means=means)
         facts = fact_sums(sources, groups, means, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]

@@ -302,7 +302,7 @@ def of_topic(
 
 
 def feature_said(f: FeatureContribution, middle: Middle = nobody, cell: Cell = "value") -> tuple[str, str]:
-    """`Days since the last purchase: 12 days (similar customers: 34 days)`, in English and Korean."""
+    """`Days since the last purchase: 12 days (all customers: 34 days; similar customers: 20 days)`, in English and Korean."""
     if f.unit == CATEGORY:  # its sentence holds the values
         return f.sentence_en.rstrip("."), f.sentence_ko.rstrip(".")
     en, ko = (
@@ -313,7 +313,7 @@ def feature_said(f: FeatureContribution, middle: Middle = nobody, cell: Cell = "
 
 
 def of_feature(f: FeatureContribution, subject: Subject, middle: Middle = nobody, cell: Cell = "value") -> Reason:
-    """`Days since the last purchase: 12 days (similar customers: 34 days); this raises ... by 3.2 points.`"""
+    """`Days since the last purchase: 12 days (all customers: 34 days); this raises ... by 3.2 points.`"""
     return _reason(feature_said(f, middle, cell), (f.name,), f.contribution, subject)
 
 

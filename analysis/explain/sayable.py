@@ -8,7 +8,7 @@ days that they rest on. A comparison from -1 to 1 is told as how many times, a d
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from analysis.i18n import catalogue, phrase, section
@@ -119,19 +119,16 @@ def told_against(name: str, value: float, *, kept: bool) -> bool:
     return form_of(name) != "against" or (abs(value) <= 1 + SAME and (kept or abs(value) >= SAME))
 
 
-def pair_said(name: str, own: float, other: float, unit: str, sentence: str, language: Language) -> tuple[str, str]:
-    """Two values of one column with equally many decimals. A whole number of things or days stays whole."""
-    texts = [value_said(name, v, unit, sentence, language) for v in (own, other)]
+def values_said(name: str, values: Sequence[float], unit: str, sentence: str, language: Language) -> tuple[str, ...]:
+    """Values of one column, the customer's own first, with equally many decimals. Whole things and days stay whole."""
+    texts = tuple(value_said(name, v, unit, sentence, language) for v in values)
     if unit in ("count", "flag") or is_money(unit):
-        return texts[0], texts[1]
-    if unit == "days" and abs(own - round(own)) < WHOLE:
-        return value_said(name, round(own), unit, sentence, language), texts[1]
+        return texts
+    if unit == "days" and abs(values[0] - round(values[0])) < WHOLE:
+        return value_said(name, round(values[0]), unit, sentence, language), *texts[1:]
     found = [len(m[1]) for t in texts if (m := re.search(r"\d\.(\d+)", t)) is not None]
-    most = min(max(found, default=0), 1 if max(abs(own), abs(other)) >= 0.05 else 3)
-    return (
-        value_said(name, own, unit, sentence, language, most),
-        value_said(name, other, unit, sentence, language, most),
-    )
+    most = min(max(found, default=0), 1 if max(map(abs, values)) >= 0.05 else 3)
+    return tuple(value_said(name, v, unit, sentence, language, most) for v in values)
 
 
 def _digits(value: float, decimals: int | None) -> str:

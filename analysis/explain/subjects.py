@@ -58,11 +58,11 @@ class FactSums:
     """Of what can be said: (matters that raised, matters that lowered)."""
     subjects: tuple[SubjectWeight, ...]
     """Greatest first; they add up to `told` and `size`."""
-    unsaid: Unsaid = Unsaid()
+    unsaid: Unsaid
     """What of `told` and `size` cannot be put into words."""
-    unnamed: tuple[int, float] = (0, 0.0)
+    unnamed: tuple[int, float]
     """(of how many matters and inputs something cannot be said, what the strongest of that did)"""
-    unnamed_key: str = ""
+    unnamed_key: str
     """The matter or input of that strongest one."""
 
 

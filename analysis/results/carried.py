@@ -116,7 +116,7 @@ class CarriedReasons:
     skill: Standing | None
     """How well the task is foretold at all; None where that is not known."""
     unsaid: float | None = None
-    """Median, over those with reasons, of the share of what moved the prediction that cannot be put into words; None of nobody."""
+    """Median, over those with reasons, of the share of what moved the prediction that has no words; None of nobody."""
 
     @property
     def unskilled(self) -> bool:

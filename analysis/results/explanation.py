@@ -108,8 +108,8 @@ class Explanation:
     compared: tuple[str, str] = field(default=("", ""), kw_only=True)
     """Whom the reasons call similar customers, in English and Korean; empty where there are none to compare with."""
     size: float = field(default=0.0, kw_only=True)
-    """Sum of |contribution| over all that is not barred, a matter at a time (its own ups and downs added; what can be said of it
-    and what cannot each by itself): what a reason's weight is a share of."""
+    """Sum of |contribution| over all that is not barred, a matter at a time (its own ups and downs added; what can be said of
+    it and what cannot each by itself): what a reason's weight is a share of."""
     told: float = field(default=0.0, kw_only=True)
     """Their signed sum: with what is barred it adds up to prediction - typical within the gap that the checks allow."""
     counts: tuple[int, int] = field(default=(0, 0), kw_only=True)
@@ -258,8 +258,8 @@ class Explanation:
         )  # fmt: skip
 
     def unsaid_said(self, language: Language) -> str:
-        """What moved the prediction and cannot be put into words, with its subjects; empty where nothing is, or where no reasons
-        are shown."""
+        """What moved the prediction and cannot be put into words, with its subjects; empty where nothing is, or where no
+        reasons are shown."""
         u = self.unsaid
         if not u.size or self.withheld:
             return ""
@@ -267,9 +267,9 @@ class Explanation:
         value = self.shown(u.value, language, signed=True)
         if self.score_unit == "probability":
             value = phrase("barred.points", language, points=steps.said(steps.count(u.value)))
+        weight = share(part) if part >= LITTLE else phrase("review.below", language, value=share(LITTLE))
         return phrase(
-            "review.unsaid_said", language, value=value, share=share(part) if part >= LITTLE else phrase("review.below", language, value=share(LITTLE)),
-            subjects=", ".join(s.named(language) for s in u.subjects),
+            "review.unsaid_said", language, value=value, share=weight, subjects=", ".join(s.named(language) for s in u.subjects)
         )  # fmt: skip
 
     def barred_way(self, language: Language) -> Literal["little", "cancel", "much"]:
@@ -288,7 +288,9 @@ class Explanation:
         titles = {n: BARRED_KINDS[n].title[language == "ko"] if n in BARRED_KINDS else input_title(n, language) for n in named}
         asked = titles.get("age") if self.task in UNCHANGEABLE and not given_title(self.task, self.title) else None
         said = [
-            t if t in read else phrase("review.unread_asked" if t == asked else "review.unread", language, name=t)
+            phrase("review.read", language, name=t)
+            if t in read
+            else phrase("review.unread_asked" if t == asked else "review.unread", language, name=t)
             for t in dict.fromkeys([*titles.values(), *read])
         ]
         return ", ".join(said) or phrase("review.nothing_barred", language)
@@ -304,12 +306,15 @@ class Explanation:
         return tuple(filter(None, said))
 
     def similar_said(self, language: Language) -> str:
-        """Whom the reasons call similar, and whose medians they speak of; empty where they speak of neither."""
+        """Which median effects are counted from and which stands for orientation only, and whom the reasons call similar; empty
+        where they speak of neither."""
         said, word = self.compared[language == "ko"], phrase("origin.similar.word", language)
         told = [r.ko if language == "ko" else r.en for r in (*self.reasons, *self.against)]
-        median = phrase("origin.median", language), phrase("origin.median_words", language).split("|")
-        spoken = [text for text, signs in ((said, [word]), median) if any(sign in t for t in told for sign in signs)]
-        return " ".join(spoken)
+        similar = any(word in t for t in told)
+        if similar:
+            return f"{phrase('origin.median_similar', language)} {said}".rstrip()
+        median = any(phrase("origin.median_words", language) in t for t in told)
+        return phrase("origin.median", language) if median else ""
 
     @property
     def withheld(self) -> bool:

@@ -114,8 +114,8 @@ class SubjectWeight:
 
 @dataclass(frozen=True)
 class Unsaid:
-    """All that moved the prediction and cannot be put into words (statistics, coordinates, guesses of the model's own), over all
-    matters: it is no reason to give to anybody. `subjects`: what of each raised and lowered, the greatest first."""
+    """All that moved the prediction and cannot be put into words (statistics, coordinates, guesses of the model's own), over
+    all matters: it is no reason to give to anybody. `subjects`: what of each raised and lowered, the greatest first."""
 
     subjects: tuple[SubjectWeight, ...] = ()
 

@@ -69,7 +69,7 @@ def asked_title(found: Explanation, language: Language) -> str:
 
 
 def answer(found: Explanation, period: Period | None, language: Language) -> str:
-    """The one line that says it all: `Recommended offer: time deposit – 16.0%`."""
+    """The one line that says it all: `Offer ranked first: time deposit – 16.0%`."""
     name, value = asked_title(found, language), value_said(found, found.prediction, language)
     own = own_title(found)
     if found.task == "engagement" and period is not None and not own:
@@ -105,8 +105,11 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
     """What the number means, as a sentence with a verb: how many of a hundred customers who are given it do what. Where it is
     not to be relied on, what it would mean, and that it must not be taken so."""
     said, about = _meant(found, period, language)
+    own = next((p for p in found.predictions if p.task == found.task), None)
     if found.person_because in UNFOUNDED:
         return phrase("review.taken", language, said=said[:1].lower() + said[1:])
+    if found.score_unit == "probability" and (own is None or not own.calibrated):  # what it rests on is known first
+        said = phrase("review.uncalibrated", language, said=said[:1].lower() + said[1:])
     return " ".join(filter(None, (said, about)))
 
 
@@ -131,10 +134,11 @@ def _meant(found: Explanation, period: Period | None, language: Language) -> tup
             rough, exact = bound.split("=", 1)
             said = said.replace(rough, exact)
         own = next((p for p in found.predictions if p.task == found.task), None)
-        checked = "calibrated" if own is not None and own.calibrated else "uncalibrated"
         little = own is not None and own.rank is not None and own.rank >= MIDDLE
         hint = phrase("review.hint", language) if key == "meaning.life_stage" and little else ""
-        return said, " ".join(filter(None, (hint, phrase(f"review.{checked}", language))))
+        if own is not None and own.calibrated:
+            return said, " ".join(filter(None, (hint, phrase("review.calibrated", language))))
+        return said, hint
     key = f"meaning.{found.task}" if f"meaning.{found.task}" in known and not own_title(found) else "meaning.value"
     place = min(max(round(found.prediction), 1), 100)
     value = value_said(found, found.prediction, language)
@@ -154,8 +158,13 @@ def against(found: Explanation, language: Language) -> str:
     same = found.shown(found.prediction, language) == found.shown(found.population, language)
     side = "same" if same else "above" if above > 0 else "below"
     said = phrase(f"review.against_{side}", language, population=value_said(found, found.population, language), difference=size)
+    if found.withheld:
+        return said
     start = phrase("review.start", language, typical=value_said(found, found.typical, language))
-    return said if found.withheld else f"{said} {start}"
+    if same or above * found.difference >= 0:
+        return f"{said} {start}"
+    other = phrase("review.start_above" if found.difference > 0 else "review.start_below", language)
+    return f"{said} {start} {other}"
 
 
 def made_at(found: Explanation, language: Language) -> tuple[str, date | None]:

@@ -203,7 +203,9 @@ def _technical(found: Explanation, about: RunFacts, language: Language, w: dict[
     method = w["method_said"].format(nodes=audit.get("nodes", ""), seed=audit.get("seed", ""))
     if found.anyway:
         method += " " + w["anyway_said"]
-    rows = [*raw_rows(found, language, w), (w["model"], model), (w["prints"], prints), (w["method"], method)]
+    failed = [c.text_ko if language == "ko" else c.text_en for c in found.faithfulness.checks if c.passed is False]
+    why = [(w["failed_check"], " ".join(failed))] if failed else []
+    rows = [*why, *raw_rows(found, language, w), (w["model"], model), (w["prints"], prints), (w["method"], method)]
     return ReviewBlock(w["technical"], "facts", tuple(rows), key="technical")
 
 

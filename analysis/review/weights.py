@@ -201,7 +201,9 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     rest = w["carry_rest"].format(parts=w["carry_and"].join(parts)) if parts else ""
     first = w[key].format(n=n, share=weight_said(carried))
     counted = w["counted"].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))
-    return " ".join(filter(None, (first, rest, w["carry_all"], counted)))
+    most = max((abs(r.contribution) for r in told_reasons(found)), default=0.0)
+    beyond = w["beyond"] if found.score_unit == "probability" and most > 1 else ""
+    return " ".join(filter(None, (first, rest, w["carry_all"], counted, beyond)))
 
 
 def _unsaid_said(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +28,8 @@ from analysis.explain.origin.weeks import of_weeks
 from analysis.explain.reasons import KindOf, Means, nobody
 from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, sayable, told_against
 from analysis.i18n import phrase
+from analysis.naming import said_name
+from analysis.results.explanation_parts import FeatureContribution, Kind
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
 from ple_model.data.dataset.normalize import CLIP, RAW, Normalizer
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 
 
 SHAPE = "shape"
+TOP_SHARE = "category_top_share_90d"
+CATEGORY_SHARE = re.compile(r"category_share_\w+_90d$")
 SHORT_NUMBERS = {"tda_features": 24, "tda_global_stats": 12}
 """How many of the first numbers of a field are of the last months (`ple_model.data.derived.tda`)."""
 
@@ -86,10 +92,35 @@ class Teller:
 
     def means(self, sensitive: KindOf = nobody) -> Means:
         """What the customer's reasons are told with."""
-        about = partial(matter_in, self.schema)
         return Means(
-            self, self.alike, self.middle, self.cell, self.sayable, sensitive, self.rests, self.named, about
+            self, self.alike, self.middle, self.cell, self.sayable, partial(self._kind, sensitive), self.rests, self.named,
+            self.matter,
         )  # fmt: skip
+
+    @cached_property
+    def biggest(self) -> str:
+        """The column of the category that most of the last 90 days' spend went to; empty where that is not known, or barred."""
+        if TOP_SHARE not in self.schema.index or not self.columns.known[self.schema.index[TOP_SHARE]]:
+            return ""
+        shares = {c.name: float(self.columns.own[c.index]) for c in self.schema.columns if CATEGORY_SHARE.match(c.name)}
+        first, second = sorted(shares, key=lambda n: -shares[n])[:2]
+        return first if shares[first] > shares[second] and self.columns.known[self.schema.index[first]] else ""
+
+    def matter(self, name: str) -> str:
+        """The key of a column's matter, of this customer: the share of the biggest category is said of that category."""
+        return matter_in(self.schema, self.biggest if name == TOP_SHARE and self.biggest else name)
+
+    def _kind(self, sensitive: KindOf, name: str) -> Kind | None:
+        """What kind of sensitive fact a column may be; the share of the biggest category is told with the category's name."""
+        return sensitive(name) or (sensitive(self.biggest) if name == TOP_SHARE and self.biggest else None)
+
+    def worded(self, features: Sequence[FeatureContribution]) -> tuple[FeatureContribution, ...]:
+        """The columns with the sentences that are told of this customer: the biggest category by its name."""
+        if not self.biggest:
+            return tuple(features)
+        name = matter_in(self.schema, self.biggest).partition(":")[2]
+        en, ko = (phrase("origin.biggest", x, category=said_name(name, x)) for x in LANGUAGES)
+        return tuple(replace(f, sentence_en=en, sentence_ko=ko) if f.name == TOP_SHARE else f for f in features)
 
     def alike(self, name: str) -> Iterable[str]:
         """The columns that say of the customer what one says."""
@@ -98,8 +129,19 @@ class Teller:
         if name not in self._alike:
             own, typical = self.columns.own, self.columns.typical
             found = alike(self.schema, self.explainer.peers, column, own, typical, self._facts)
+            if name in self._same_as_biggest:
+                found[[self.schema.index[n] for n in self._same_as_biggest]] = True
             self._alike[name] = tuple(self.schema.columns[int(i)].name for i in np.flatnonzero(found))
         return self._alike[name]
+
+    @cached_property
+    def _same_as_biggest(self) -> frozenset[str]:
+        """The share of the biggest category and that category's own, where both lie on the same side of what is usual."""
+        if not self.biggest:
+            return frozenset()
+        at = [self.schema.index[n] for n in (TOP_SHARE, self.biggest)]
+        first, second = np.sign(self.columns.own[at] - self.columns.typical[at])
+        return frozenset((TOP_SHARE, self.biggest)) if first * second > 0 else frozenset()
 
     @cached_property
     def _facts(self) -> SameFacts:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.explain.sayable import pair_said, value_said
+from analysis.explain.sayable import value_said, values_said
 from analysis.i18n import phrase
 from analysis.wording import plain_quantity, statement
 from ple_model.numerals import Language
@@ -61,7 +61,7 @@ class Columns:
     known: NDArray[np.bool_]
 
     def fact(self, column: int, language: Language) -> str:
-        """`number of purchases in travel in the last 90 days: 8 (sampled customers: 1)`"""
+        """`number of purchases in travel in the last 90 days: 8 (all customers: 1)`"""
         c = self.schema.columns[column]
         sentence = c.sentence_ko if language == "ko" else c.sentence_en
         own, typical = float(self.own[column]), float(self.typical[column])
@@ -84,31 +84,30 @@ YEAR = 365
 def beside_said(
     name: str, sentence: str, unit: str, own: float, typical: float, similar: float | None, cell: Cell, language: Language
 ) -> str:  # fmt: skip
-    """A column's value beside one other: the median of similar customers where it lies on the same side as that of all sampled
-    ones, else the latter, which is what the effect is counted from. Nothing beside it that is written alike."""
+    """A column's value beside the median of all (sampled) customers, which the effect is counted from, and, for orientation,
+    that of similar ones where it is known. Nothing beside it where all of it is written alike."""
     column = sentence_said(sentence, language)
-    for whose, other in (("similar", similar), ("sampled", typical)):
-        if other is None or (whose == "similar" and (cell == "nothing" or (own - other) * (own - typical) <= 0)):
-            continue
-        text, beside = _pair(name, sentence, unit, own, other, language)
-        if cell == "nothing":
-            return phrase("reason.nothing_sampled", language, column=column, other=beside)
-        if text != beside:
-            edge = _at_edge(text, sentence, own, cell, language)
-            return phrase(f"reason.beside_{whose}", language, column=column, own=edge, other=beside)
-    text = never(sentence, own, language) or value_said(name, own, unit, sentence, language)
-    return f"{column}: {_at_edge(text, sentence, own, cell, language)}"
+    others = (typical,) if similar is None or cell == "nothing" else (typical, similar)
+    text, *beside = _values(name, sentence, unit, (own, *others), language)
+    if cell == "nothing":
+        return phrase("reason.nothing_all", language, column=column, all=beside[0])
+    if set(beside) == {text}:
+        text = never(sentence, own, language) or value_said(name, own, unit, sentence, language)
+        return f"{column}: {_at_edge(text, sentence, own, cell, language)}"
+    edge, key = _at_edge(text, sentence, own, cell, language), "all_similar" if len(beside) > 1 else "all"
+    return phrase(f"reason.beside_{key}", language, column=column, own=edge, all=beside[0], similar=beside[-1])
 
 
 def pair_of(column: FeatureColumn, own: float, other: float, language: Language) -> tuple[str, str]:
     """Two values of one column in the words of reasons."""
     sentence = column.sentence_ko if language == "ko" else column.sentence_en
-    return _pair(column.name, sentence, column.unit, own, other, language)
+    first, second = _values(column.name, sentence, column.unit, (own, other), language)
+    return first, second
 
 
-def _pair(name: str, sentence: str, unit: str, own: float, other: float, language: Language) -> tuple[str, str]:
-    first, second = pair_said(name, own, other, unit, sentence, language)
-    return never(sentence, own, language) or first, never(sentence, other, language) or second
+def _values(name: str, sentence: str, unit: str, values: tuple[float, ...], language: Language) -> tuple[str, ...]:
+    texts = values_said(name, values, unit, sentence, language)
+    return tuple(never(sentence, v, language) or text for v, text in zip(values, texts, strict=True))
 
 
 def _at_edge(text: str, sentence: str, own: float, cell: Cell, language: Language) -> str:

@@ -1,6 +1,8 @@
-"""Which days and visits counted, as dates and sums."""
+"""Which days and visits counted, by their months and sums: the dates of single days of an account are not told."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +20,8 @@ IDLE = "idle days"
 
 
 def of_days(days: Days, values: Array, currency: str, value: float) -> OriginSentence | None:
-    """values [180, 16]: the days that pull most in the direction of `value`, or the silence that pulls most where idle
-    days do."""
+    """values [180, 16]: all days together, and of those that pull most in the direction of `value` the months and the sums; or
+    the silence that pulls most where idle days do."""
     by_day, active = values.sum(1), days.active
     sign = 1.0 if value >= 0 else -1.0
     idle = float(by_day[~active].sum())
@@ -40,10 +42,11 @@ def of_days(days: Days, values: Array, currency: str, value: float) -> OriginSen
         return OriginSentence(en, ko, through)
     if not chosen:
         return None
-    en, ko = (
-        phrase("origin.days.days", x, days=listed(tuple(_day(days, i, currency, x) for i in sorted(chosen)), x))
-        for x in LANGUAGES
+    key, months = (
+        f"origin.days.days{'_one' if len(chosen) == 1 else ''}",
+        tuple(dict.fromkeys(_month(days, i) for i in sorted(chosen))),
     )
+    en, ko = (phrase(key, x, n=len(chosen), months=listed(months, x), what=_sums(days, chosen, currency, x)) for x in LANGUAGES)
     return OriginSentence(en, ko, through)
 
 
@@ -73,20 +76,23 @@ def of_visits(days: Days, values: Array, value: float) -> OriginSentence | None:
         channel = "app" if days.visits[i, APP] > 0.5 else "web" if days.visits[i, WEB] > 0.5 else "other"
         minutes = number(float(np.expm1(days.visits[i, DURATION])) / 60)
         where = phrase(f"origin.days.{channel}", language)
-        when = days.date(TXN_STEPS - int(back[i])).isoformat()
-        return phrase("origin.days.visit", language, date=when, where=where, minutes=minutes)
+        return phrase("origin.days.visit", language, month=_month(days, TXN_STEPS - int(back[i])), where=where, minutes=minutes)
 
     en, ko = (phrase("origin.days.visits", x, visits=listed(tuple(said(i, x) for i in sorted(chosen)), x)) for x in LANGUAGES)
     return OriginSentence(en, ko, (*dated, (REST, rest)))
 
 
-def _day(days: Days, step: int, currency: str, language: Language) -> str:
+def _month(days: Days, step: int) -> str:
+    return days.date(step).isoformat()[:7]
+
+
+def _sums(days: Days, steps: Sequence[int], currency: str, language: Language) -> str:
+    """`3 purchases, $90.00 spent, $1,000.00 paid in` of some days together."""
     said = []
-    if n := days.purchases(step):
-        spent = quantity(days.spend(step), currency, language)
+    if n := sum(days.purchases(i) for i in steps):
+        spent = quantity(sum(days.spend(i) for i in steps), currency, language)
         said.append(phrase("origin.days.bought_one" if n == 1 else "origin.days.bought", language, n=n, amount=spent))
     for key, channel in (("paid_in", MONEY_IN), ("paid_out", MONEY_OUT)):
-        if (amount := days.moved(step, channel)) > 0:
+        if (amount := sum(days.moved(i, channel) for i in steps)) > 0:
             said.append(phrase(f"origin.days.{key}", language, amount=quantity(amount, currency, language)))
-    what = ", ".join(said) or phrase("origin.days.refund", language)
-    return phrase("origin.days.day", language, date=days.date(step).isoformat(), what=what)
+    return ", ".join(said) or phrase("origin.days.refund", language)

@@ -114,7 +114,8 @@ def visits_known(days: Days) -> NDArray[np.bool_]:
 
 
 def of_weeks(weeks: Weeks, days: Days, gradient: Array, start: Array, currency: str, value: float) -> OriginSentence | None:
-    """The weeks that pull most in the direction of `value`; None where they do not carry it."""
+    """All weeks together, whose effect it is, and those that pull most in the direction of `value`; None where weeks do not
+    carry it."""
     by_week = weeks.values(days, gradient, start)
     sign, rest = (1.0 if value >= 0 else -1.0), value - float(by_week.sum())
     chosen = sorted(int(i) for i in np.argsort(-sign * by_week)[:SHOWN] if sign * by_week[i] > 0 and i > 0)
@@ -125,8 +126,7 @@ def of_weeks(weeks: Weeks, days: Days, gradient: Array, start: Array, currency: 
     def said(language: Language) -> str:
         told = [_span(days, first, last, bool(known[first:last].all()), currency, language) for first, last in _spans(chosen)]
         usual = phrase("origin.weeks.usual", language, bought=_bought(n, spent, currency, language))
-        way = phrase(f"origin.weeks.{'raised' if value >= 0 else 'lowered'}", language)
-        return phrase("origin.weeks.weeks", language, way=way, weeks=listed(tuple(told), language), usual=usual)
+        return phrase("origin.weeks.weeks", language, weeks=listed(tuple(told), language), usual=usual)
 
     through = tuple(("/".join(_ends(days, i, i + 1)), float(v)) for i, v in enumerate(by_week) if v != 0)
     return OriginSentence(said("en"), said("ko"), (*through, (REST, rest)))

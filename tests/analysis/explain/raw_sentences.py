@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,18 @@ HALF = 0.02
 """By how much more than half may lie on one side of what is called "
     "a median: customers with nothing to tell stand in its middle."""
 EFFECT = {
-    "en": r"; (?:with all else on [^;]*, )?this (?:raises|lowers) .*\.$",
+    "en": r"; (?:with the other facts on [^;]*, )?this (?:raises|lowers) .*\.$",
     "ko": r"[.] (?:[^.]*(?:\d\.\d+)?[^.]*) (?:높입니다|낮춥니다|늘립니다|줄입니다)\.$",
 }
 MARK = {"en": " [may be sensitive: health]", "ko": " [민감정보일 수 있음: 건강]"}
 PLAIN = {
-    "en": {"sub-industry": "kind of shop", "sub-industries": "kinds of shop", "Sub-industries": "Kinds of shop"},
-    "ko": {"업종 중분류": "세부 업종", "주 전 한 주의 비중": "주 전에 해당하는 일주일의 비중"},
+    "en": {
+        "sub-industry": "kind of shop",
+        "sub-industries": "kinds of shop",
+        "Sub-industries": "Kinds of shop",
+        "of silences of": "of pauses of",
+    },
+    "ko": {"업종 중분류": "세부 업종", "주 전 한 주의 비중": "주 전 한 주에 쓴 비중"},
 }
 """Terms of columns' sentences in the words of reasons."""
 HEALTH = re.compile(r"health|pharmac|claim", re.IGNORECASE)
@@ -41,8 +47,8 @@ AGAINST = re.compile(r"_ratio_\d+d_to_previous_\d+d$|_trend_\w*\d+d$|^income_gro
 
 
 NOTHING = {
-    "en": re.compile(r"nothing to tell of this customer yet \((similar|sampled) customers: (.*)\)"),
-    "ko": re.compile(r"이 고객은 아직 해당 없음\((유사|표본) 고객 (.*)\)"),
+    "en": re.compile(r"nothing to tell of this customer yet \(all customers: (.*)\)"),
+    "ko": re.compile(r"이 고객은 아직 해당 없음\(전체 고객 (.*)\)"),
 }
 
 
@@ -187,6 +193,7 @@ class Witness:
         return found
 
     def _column_sentence(self, told: Told, body: str, language: str) -> list[str] | None:
+        body, problems = self._biggest(told, body, language)
         for column in told.sources:
             if column not in self.sentences:
                 continue
@@ -194,8 +201,22 @@ class Witness:
             if body.startswith(f"{said}: "):
                 if language == "en":
                     self.kinds["column"] = self.kinds.get("column", 0) + 1
-                return self.column_holds(told, column, body[len(said) + 2 :], language)
+                return problems + self.column_holds(told, column, body[len(said) + 2 :], language)
         return None
+
+    def _biggest(self, told: Told, body: str, language: str) -> tuple[str, list[str]]:
+        """The sentence on the biggest category without its name, and whether that name is the one."""
+        form = {
+            "en": r"(Share of the biggest category), ([^,]*),( in the spend)",
+            "ko": r"(지출에서 가장 큰 업종)\((.*?)\)(의 비중)",
+        }
+        if (m := re.search(form[language], body)) is None:
+            return body, []
+        shares = {n: self.own(told, n) or 0.0 for n in self.sentences if re.match(r"category_share_\w+_90d$", n)}
+        best = max(shares, key=lambda n: shares[n])
+        known = re.search(r"on (.*) in the|지출 중 (.*) 비중", self.column_said(best, language))
+        name = "" if known is None else known[1] or known[2]
+        return body.replace(m[0], m[1] + m[3]), [] if m[2] == name else _wrong("biggest category", m[2], name)
 
     def column_said(self, column: str, language: str) -> str:
         en, ko, *_ = self.sentences[column]
@@ -210,17 +231,14 @@ class Witness:
         return text.removesuffix(", from -1 (stopped) to 1 (new)")
 
     def column_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
-        """`12 days (similar customers: 34 days)`, `12 days`, `nothing to tell of this customer yet (sampled ...)`."""
+        """`12 days (all customers: 34 days; similar customers: 20 days)`, `12 days`, `nothing to tell ... yet (...)`."""
         unit = self.sentences[column][2]
         own = self.own(told, column)
         if (nothing := NOTHING[language].fullmatch(said)) is not None:
-            problems = [] if not own else [f"{column}: '{said}', is {own}"]
-            if nothing[1] in ("sampled", "표본"):
-                return problems + self._median(column, nothing[2], unit)
-            return problems + self._of_similar(told, column, None, nothing[2], unit)
+            return ([] if not own else [f"{column}: '{said}', is {own}"]) + self._median(column, nothing[1], unit)
         forms = {
-            "en": r"(?P<own>.*?)(?: \((?P<whose>similar|sampled) customers: (?P<other>.*)\))?",
-            "ko": r"(?P<own>.*?)(?:\((?P<whose>유사|표본) 고객 (?P<other>.*)\))?",
+            "en": r"(?P<own>.*?)(?: \(all customers: (?P<all>.*?)(?:; similar customers: (?P<similar>.*))?\))?",
+            "ko": r"(?P<own>.*?)(?:\(전체 고객 (?P<all>.*?)(?: / 유사 고객 (?P<similar>.*))?\))?",
         }
         m = re.fullmatch(forms[language], said)
         if m is None:
@@ -228,22 +246,18 @@ class Witness:
         if own is None:
             return [f"{column}: '{said}', where there is nothing to tell"]
         problems = [] if reads(m["own"], own, unit, column) else [f"{column}: said {m['own']}, is {own}"]
-        if m["whose"] in ("sampled", "표본"):
-            problems += self._median(column, m["other"], unit)
-        elif m["whose"]:
-            problems += self._of_similar(told, column, own, m["other"], unit)
+        if m["all"]:
+            problems += self._median(column, m["all"], unit)
+        if m["similar"]:
+            problems += self._of_similar(told, column, m["similar"], unit)
         return problems
 
-    def _of_similar(self, told: Told, column: str, own: float | None, said: str, unit: str) -> list[str]:
-        """The median of the group's others, which are enough, on the same side of the customer as that of all."""
+    def _of_similar(self, told: Told, column: str, said: str, unit: str) -> list[str]:
+        """The median of the group's others, which are enough."""
         others = self.all(column)[self.others(told)]
         others = others[np.isfinite(others)]
-        everyone = self.all(column)
         problems = [] if len(others) >= ENOUGH else [f"{column}: {len(others)} similar customers are too few"]
-        (middle, room), typical = said_of(said, unit, column), float(np.nanmedian(everyone))
-        if own is not None and abs(typical - own) > room + WITHIN * abs(own) and (own - middle) * (own - typical) < 0:
-            problems.append(f"{column}: '{said}' lies on the other side than {typical:.4g} of all")
-        return problems + self._middle(column, others, middle, room, said)
+        return problems + self._middle(column, others, *said_of(said, unit, column), said)
 
     def _median(self, column: str, said: str, unit: str) -> list[str]:
         others = self.all(column)
@@ -258,7 +272,7 @@ class Witness:
         return [f"{column}: median said to be {said}, is {np.median(others):.4g} ({below:.0%} below, {above:.0%} above)"]
 
     def facts(self, told: Told, text: str, language: str) -> list[str]:
-        """`number of purchases in the last 28 days: 2 (sampled customers: 1); ...`, each of them."""
+        """`number of purchases in the last 28 days: 2 (all customers: 1); ...`, each of them."""
         parted = "; " if language == "en" else ", "
         starts = [i for i in range(len(text)) if i == 0 or text[:i].endswith(parted)]
         named = [(i, c) for i in starts if (c := self._fact_column(text[i:], language)) is not None]
@@ -441,8 +455,8 @@ def _wrong(what: str, said: object, true: object) -> list[str]:
 
 @kind(
     "hour",
-    r"Time of purchases in the last 90 days: around (?P<hour>noon|midnight|\d+ (?:am|pm)) on average \(sampled customers: .*\)",
-    r"최근 90일 구매 시각: 평균 (?P<hour>낮 12시|자정|(?:새벽|오전|오후) \d+시)(?:경| 무렵)\(표본 고객 .*\)",
+    r"Time of purchases in the last 90 days: around (?P<hour>noon|midnight|\d+ (?:am|pm)) on average \(all customers: .*\)",
+    r"최근 90일 구매 시각: 평균 (?P<hour>낮 12시|자정|(?:새벽|오전|오후) \d+시)(?:경| 무렵)\(전체 고객 .*\)",
 )
 def _hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw = w.of(told)
@@ -459,8 +473,8 @@ def _hour(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[s
 
 @kind(
     "spread hours",
-    r"Time of purchases in the last 90 days: at no particular time of day \(sampled customers: mostly .*\)",
-    r"최근 90일 구매 시각: 특정 시간대에 몰리지 않음\(표본 고객은 주로 .*\)",
+    r"Time of purchases in the last 90 days: at no particular time of day \(all customers: mostly .*\)",
+    r"최근 90일 구매 시각: 특정 시간대에 몰리지 않음\(전체 고객은 주로 .*\)",
 )
 def _spread(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw = w.of(told)
@@ -472,9 +486,9 @@ def _spread(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
 @kind(
     "hour beside spread hours",
     r"Time of purchases in the last 90 days: mostly around (?P<hour>noon|midnight|\d+ (?:am|pm)) "
-    r"\(sampled customers: at no particular time of day\)",
+    r"\(all customers: at no particular time of day\)",
     r"최근 90일 구매 시각: 주로 (?P<hour>낮 12시|자정|(?:새벽|오전|오후) \d+시)(?:경| 무렵)"
-    r"\(표본 고객은 특정 시간대에 몰리지 않음\)",
+    r"\(전체 고객은 특정 시간대에 몰리지 않음\)",
 )
 def _hour_beside(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw = w.of(told)
@@ -506,7 +520,7 @@ UNNAMED = "뚜렷한 특징이 하나로 정해지지 않은"
     r"(?:in which it is usual (?P<who>.*?); this customer: |without one mark of its own; "
     r"what places this customer there: )(?P<facts>.*)",
     r"(?P<who>.*?) 고객군\(전체 고객의 (?P<share>[\d.]+%)\)에 (?:속합니다|가장 가깝습니다)\. "
-    r"(?:이 고객의 해당 항목|이 고객을 그 고객군에 \S+ 한 항목): (?P<facts>.*?)\.?",
+    r"(?:이 고객의 해당 사실|이 고객을 그 고객군에 \S+ 한 사실): (?P<facts>.*?)\.?",
 )
 def _cluster(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     at = w.rows.index((told.customer, told.cutoff))
@@ -678,31 +692,48 @@ def _turned(w: Witness, mode: str, before: int, now: int, said: str) -> list[str
     return []
 
 
-DAY = r"(\d{4}-\d\d-\d\d) ?\(([^()]*)\)"
-
-
-@kind("days", r"Day by day, above all (?P<days>\d.*)", r"일별 거래 중 특히 (?P<days>\d.*?)\.?")
+@kind(
+    "days",
+    r"Purchases and payments of the last 180 days as a whole, day by day\. Counting most in this direction: "
+    r"(?P<n>one|\d) days? in (?P<months>[-\d, and]+?), with (?:in all )?(?P<what>.*)",
+    r"최근 180일의 날마다의 거래 전체\. 이 방향으로 가장 크게 작용한 날: "
+    r"(?P<months>[-\d, ]+) 중 (?P<n>하루|\d)일?, (?:합계 )?(?P<what>.*?)\.?",
+)
 def _days(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
-    raw, problems = w.of(told), []
-    found = re.findall(DAY, g["days"])
-    assert found, g["days"]
-    for day, what in found:
-        d = (raw.cutoff - date.fromisoformat(day)).days
-        problems += _on_days(w, raw, d, d, what, language, net_spend=True)
-    return problems
+    """No date is told: some days of these months, as many as are said and one of each at least, hold what is said."""
+    raw, months = w.of(told), set(re.findall(r"\d{4}-\d\d", g["months"]))
+    n = 1 if g["n"] in ("one", "하루") else int(g["n"])
+    by_month = {d: (raw.cutoff - timedelta(days=d)).isoformat()[:7] for d in range(1, 181)}
+    held = {d: _held(raw, d, d) for d, m in by_month.items() if m in months}
+    held = {d: h for d, h in held.items() if any(h.values())}
+    for days in combinations(held, n):
+        if {by_month[d] for d in days} == months and not _not_held(
+            {k: sum(held[d][k] for d in days) for k in held[days[0]]}, g["what"], language, ("spent", "in", "out", "bought")
+        ):
+            return []
+    return _wrong(f"{n} days of {sorted(months)}", g["what"], "no such days")
 
 
 def _on_days(
     w: Witness, raw: Raw, newest: int, oldest: int, what: str, language: str, *, net_spend: bool, weeks: int = 1
 ) -> list[str]:
     """`3 purchases, $90.00 spent, $1,000 paid in`, of one day or of several, or on average a week."""
+    true = {name: amount / weeks for name, amount in _held(raw, newest, oldest).items()}
+    return [f"days {newest} to {oldest} back: {p}" for p in _not_held(true, what, language)]
+
+
+def _held(raw: Raw, newest: int, oldest: int) -> dict[str, float]:
+    """Purchases, net spend, money in and out, visits from one day back to another."""
     card, bought, paid, seen = (e.between(newest, oldest) for e in (raw.card, raw.bought, raw.deposit, raw.sessions))
     by_day = [net(card.where(card.d == d)) for d in np.unique(card.d)]
-    true = {
+    return {
         "bought": float(len(bought)), "spent": float(sum(by_day)), "in": float(paid.amount[paid.amount > 0].sum()),
         "out": float(-paid.amount[paid.amount < 0].sum()), "visits": float(len(seen)),
     }  # fmt: skip
-    true = {name: amount / weeks for name, amount in true.items()}
+
+
+def _not_held(true: Mapping[str, float], what: str, language: str, must: tuple[str, ...] = ("bought",)) -> list[str]:
+    """What of `3 purchases, $90.00 spent, $1,000 paid in` is not so. `must`: what may not go unsaid where there is some."""
     words = {
         "en": {
             "bought": r"([\d,.]+) purchases?",
@@ -723,9 +754,9 @@ def _on_days(
     for name, pattern in words.items():
         m = re.search(pattern, what)
         if m is not None and not written(m[1], true[name], ""):
-            problems += _wrong(f"{name} on days {newest} to {oldest} back", m[1], true[name])
-        if m is None and name == "bought" and true[name]:
-            problems += _wrong(f"purchases on days {newest} to {oldest} back", "none", true[name])
+            problems += _wrong(name, m[1], true[name])
+        if m is None and name in must and true[name] and (name != "spent" or true["bought"]):
+            problems += _wrong(name, "none", true[name])
     return problems
 
 
@@ -745,31 +776,37 @@ def _silence(w: Witness, told: Told, g: Mapping[str, str], language: str) -> lis
     return problems + ([] if not active & set(range(last, first + 1)) else ["the silence has activity in it"])
 
 
-@kind("visits", r"Visits, above all (?P<visits>.*)", r"접속 중 특히 (?P<visits>.*?)\.?")
+@kind(
+    "visits",
+    r"App and web visits one by one, as a whole\. Counting most in this direction: (?P<visits>.*)",
+    r"앱·웹 접속 전체\. 이 방향으로 가장 크게 작용한 접속: (?P<visits>.*?)\.?",
+)
 def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []
     channels = {"app": "app", "web": "web", "앱": "app", "웹": "web"}
-    found = re.findall(r"(\d{4}-\d\d-\d\d) ?\(([^,()]*), ([\d.,]+) ?(?:minutes|분)\)", g["visits"])
+    found = re.findall(r"(\d{4}-\d\d)(?: 중 한 번)? ?\(([^,()]*), ([\d.,]+) ?(?:minutes|분)\)", g["visits"])
     assert found, g["visits"]
-    for day, where, minutes in found:
-        there = raw.sessions.where(raw.sessions.ts.astype("datetime64[D]") == np.datetime64(day))
+    for month, where, minutes in found:
+        there = raw.sessions.where(raw.sessions.ts.astype("datetime64[M]") == np.datetime64(month))
         same = [
             i for i in range(len(there))
             if channels.get(where, "") == str(there.channel[i]) or where in ("another channel", "다른 채널")
         ]  # fmt: skip
         if not any(written(minutes, float(there.duration[i]) / 60, "minutes") for i in same):
-            problems.append(f"no visit on {day} by {where} of {minutes} minutes")
+            problems.append(f"no visit in {month} by {where} of {minutes} minutes")
     return problems
 
 
-@kind("weeks", r"Of the last 26 weeks these (?P<way>raised|lowered) it above all: (?P<weeks>\d.*); a usual week of .*: .*",
-      r"최근 26주 중 예측값을 (?P<way>가장 높인|가장 낮춘) 시기: (?P<weeks>\d.*?)\. 표본 고객의 보통 한 주는 .*")  # fmt: skip
+@kind(
+    "weeks",
+    r"The last 26 weeks as a whole: how busy they were, and in which order\. Counting most in this direction: "
+    r"(?P<weeks>\d.*)\. A usual week of .*: .*",
+    r"최근 26주 전체의 활동량과 그 순서\. 이 방향으로 가장 크게 작용한 주: (?P<weeks>\d.*?)\. 전체 고객의 보통 한 주는 .*",
+)
 def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []
     found = re.findall(r"(\d{4}-\d\d-\d\d)(?: to |~)(\d{4}-\d\d-\d\d) ?\(([^()]*)\)", g["weeks"])
     assert found, g["weeks"]
-    if (g["way"] in ("raised", "가장 높인")) != ("; this raises " in told.en):
-        problems.append(f"weeks that {g['way']} it")
     for first, last, what in found:
         oldest, newest = ((raw.cutoff - date.fromisoformat(x)).days for x in (first, last))
         weeks = (oldest - newest + 1) // 7

@@ -171,7 +171,14 @@ def test_it_travels_as_json_and_is_said_in_both_languages(explained: list[Explan
     found = made(explained)
     assert CarriedReasons.from_dict(found.to_dict()) == found
     text = found.text("en")
-    for part in ("6 of 9", "failed a check of itself (2)", "too uncertain (1)", "+20.0 points", "strongest for a, c, b", "12% cannot be put into words"):
+    for part in (
+        "6 of 9",
+        "failed a check of itself (2)",
+        "too uncertain (1)",
+        "+20.0 points",
+        "strongest for a, c, b",
+        "12% cannot be put into words",
+    ):
         assert part in text
     assert "9명 중 6명" in found.text("ko")
     masked = found.named(lambda c: f"<{c}>")

@@ -110,10 +110,10 @@ def test_reasons_carry_units_names_and_the_size_of_the_effect() -> None:
     f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
                             column.sentence_ko)  # fmt: skip
     reason = of_feature(f, Subject("churn", "Churn", "", True, ""))
-    value, effect = "12 days (sampled customers: 34 days)", "this raises the probability of churn by 3.2 points"
+    value, effect = "12 days (all customers: 34 days)", "this raises the probability of churn by 3.2 points"
     assert reason.en == f"Days since the last purchase: {value}; {effect}."
     assert reason.fact("en") == f"Days since the last purchase: {value}"
-    assert reason.fact("ko") == "마지막 구매 후 지난 일수: 12일(표본 고객 34일)"
+    assert reason.fact("ko") == "마지막 구매 후 지난 일수: 12일(전체 고객 34일)"
     assert "12일" in reason.ko
     assert "34일" in reason.ko
     assert "이탈 확률을 3.2%p 높입니다" in reason.ko
@@ -125,16 +125,23 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
     f = FeatureContribution(column.name, column.part, column.group, column.unit, 12.0, 34.0, 0.032, column.sentence_en,
                             column.sentence_ko)  # fmt: skip
     reason = of_feature(f, Subject("churn", "Churn", "", True, ""), lambda name: 20.0)
-    assert reason.en.startswith("Days since the last purchase: 12 days (similar customers: 20 days); this")
-    assert "12일(유사 고객 20일). " in reason.ko
-    for middle in (5.0, 12.0):  # on the other side than what the effect is counted from, or the same
-        other = of_feature(f, Subject("churn", "Churn", "", True, ""), dict.fromkeys([column.name], middle).get)
-        assert "(sampled customers: 34 days)" in other.en
-    assert "12 days; this" in of_feature(replace(f, typical=12.0), Subject("churn", "Churn", "", True, "")).en
+    said = "Days since the last purchase: 12 days (all customers: 34 days; similar customers: 20 days); this"
+    assert reason.en.startswith(said)
+    assert "12일(전체 고객 34일 / 유사 고객 20일). " in reason.ko
+    churn, among = Subject("churn", "Churn", "", True, ""), dict.fromkeys
+    for middle in (5.0, 12.0):  # for orientation, wherever it lies: what the effect is counted from stands first
+        other = of_feature(f, churn, among([column.name], middle).get)
+        assert f"(all customers: 34 days; similar customers: {middle:.0f} days)" in other.en
+    assert "12 days; this" in of_feature(replace(f, typical=12.0), churn).en
+    assert "12 days; this" in of_feature(replace(f, typical=12.0), churn, among([column.name], 12.0).get).en
+    assert "(all customers: 12 days; s" in of_feature(replace(f, typical=12.0), churn, among([column.name], 9.0).get).en
     both = ("Similar customers: 20.", "유사 고객: 20명.")
     x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None)
-    whose = [f"{said} {section('origin', language)['median']}" for said, language in zip(both, ("en", "ko"), strict=True)]
-    assert "who have such a value" in whose[0]
+    whose = [f"{section('origin', x)['median_similar']} {said}" for said, x in zip(both, ("en", "ko"), strict=True)]
+    assert "no effect is counted from it" in whose[0]
+    alone = replace(x, reasons=(of_feature(f, churn),))
+    assert alone.similar_said("en") == section("origin", "en")["median"]  # nobody similar is spoken of
+    assert alone.similar_said("ko") == section("origin", "ko")["median"]
     assert x.similar_said("en") == whose[0]
     assert x.text().splitlines()[-2:] == ["- Against.", whose[0]]
     assert x.text("ko").endswith(whose[1])

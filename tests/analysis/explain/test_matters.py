@@ -98,11 +98,11 @@ def test_a_reason_counts_all_of_its_matter_and_says_so() -> None:
     assert (travel.matter, travel.told) == ("category:travel", ("category_count_travel_90d",))
     assert travel.sources == ("category_count_travel_90d", "category_share_travel_365d")
     assert travel.en == (
-        "Number of purchases in travel in the last 90 days: 3 (sampled customers: 9); with all else on purchases in 'travel', "
+        "Number of purchases in travel in the last 90 days: 3 (all customers: 9); with the other facts on purchases in 'travel', "
         "this raises the probability of churn by 20.0 points."
     )
-    assert "여행 구매 관련 항목을 모두 합하여 이탈 확률을 20.0%p 높입니다." in travel.ko
-    assert "all else" not in pause.en
+    assert "여행 구매 관련 사실을 모두 합하여 이탈 확률을 20.0%p 높입니다." in travel.ko
+    assert "other facts" not in pause.en
 
 
 def test_what_pulls_against_its_own_matter_is_not_named() -> None:
@@ -157,7 +157,9 @@ def test_reasons_other_matters_and_what_cannot_be_said_add_up(seed: int) -> None
     assert sum(r.contribution for r in every) + sums.unsaid.value == pytest.approx(sums.told, abs=0.02 * sums.size)
     assert sums.told == pytest.approx(sum(f.contribution for f in features) + sum(groups.values()))
     assert sums.size - sums.unsaid.size >= sum(abs(r.contribution) for r in every) - 1e-9
-    assert all(sayable(SCHEMA, n) for r in every for n in r.sources if n in SCHEMA.index and n not in RESTS_ON and "hour_mean" not in n)
+    assert all(
+        sayable(SCHEMA, n) for r in every for n in r.sources if n in SCHEMA.index and n not in RESTS_ON and "hour_mean" not in n
+    )
     by = {s.key: s for s in sums.subjects}
     assert all(by[s.key].raised >= s.raised - 1e-9 and by[s.key].lowered <= s.lowered + 1e-9 for s in sums.unsaid.subjects)
 

@@ -112,17 +112,17 @@ def test_a_time_of_day_names_the_hour_in_both_languages() -> None:
     found = hour_told(circle(20, 0.9, 14, 0.7), subject)
     assert found is not None
     assert found.en == (
-        "Time of purchases in the last 90 days: around 8 pm on average (sampled customers: around 2 pm); this raises the "
+        "Time of purchases in the last 90 days: around 8 pm on average (all customers: around 2 pm); this raises the "
         "probability of 'fund' by 0.6 points."
     )
-    assert "평균 오후 8시경(표본 고객 오후 2시경)" in found.ko
+    assert "평균 오후 8시경(전체 고객 오후 2시경)" in found.ko
     assert "'펀드' 확률" in found.ko
     assert found.contribution == pytest.approx(0.006)
-    assert "at no particular time of day (sampled customers: mostly around 2 pm)" in hours_said(circle(9, 0.2, 14, 0.7), "en")
-    assert "평균 낮 12시경(표본 고객 오후 2시경)" in hours_said(circle(12.2, 0.8, 14, 0.7), "ko")
-    assert "mostly around 9 pm (sampled customers: at no particular time of day)" in hours_said(circle(21, 0.8, 14, 0.3), "en")
+    assert "at no particular time of day (all customers: mostly around 2 pm)" in hours_said(circle(9, 0.2, 14, 0.7), "en")
+    assert "평균 낮 12시경(전체 고객 오후 2시경)" in hours_said(circle(12.2, 0.8, 14, 0.7), "ko")
+    assert "mostly around 9 pm (all customers: at no particular time of day)" in hours_said(circle(21, 0.8, 14, 0.3), "en")
     assert hours_said(circle(3, 0.05, 14, 0.3), "en") == ""
-    assert "around noon on average (sampled customers: around midnight)" in hours_said(circle(12, 0.8, 23.8, 0.7), "en")
+    assert "around noon on average (all customers: around midnight)" in hours_said(circle(12, 0.8, 23.8, 0.7), "en")
 
 
 def test_hours_that_differ_by_less_than_they_are_rounded_are_no_reason() -> None:
@@ -172,11 +172,10 @@ def test_no_purchase_in_a_year_is_said_in_words_and_not_as_365_days() -> None:
     )
     never = of_feature(fact, subject, lambda name: 80.0)
     assert never.en.startswith(
-        "Days since the last purchase in online shops and services: none in a year (similar customers: 80 days);"
+        "Days since the last purchase in online shops and services: none in a year (all customers: 43 days; "
+        "similar customers: 80 days);"
     )
     assert "1년간 없음" in never.ko
     assert "365" not in never.en + never.ko
     some = of_feature(replace(fact, value=12.0), subject)
-    assert some.en.startswith(
-        "Days since the last purchase in online shops and services: 12 days (sampled customers: 43 days);"
-    )
+    assert some.en.startswith("Days since the last purchase in online shops and services: 12 days (all customers: 43 days);")

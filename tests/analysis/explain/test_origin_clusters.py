@@ -99,7 +99,7 @@ def test_of_a_group_only_that_is_told_which_is_so_of_the_customer(clusters: Clus
         assert f"20% of customers, in which it is usual {usual}; this customer: " in told.en
         assert ("보유 상품이 적은 편인" in told.ko) == fewer
         assert "저녁 구매가 많은 고객군(전체 고객의 20%)" in told.ko
-        assert (f"number of products held now: {number(float(row[HELD]))} (sampled customers: " in told.en) == fewer
+        assert (f"number of products held now: {number(float(row[HELD]))} (all customers: " in told.en) == fewer
         assert set(told.spoken) == {"hour_share_evening_90d"} | ({"product_open_count"} if fewer else set())
         assert sum(v for _, v in told.through) == pytest.approx(0.21, rel=1e-9)
         assert {n for n, _ in told.through} == {"hour_share_evening_90d", "product_open_count", REST}

@@ -17,7 +17,7 @@ from analysis.explain.origin import teller
 from analysis.explain.origin.clusters import Trait
 from analysis.explain.origin.told import OriginSentence, beside_said, pair_of
 from analysis.explain.reasons import Means, Subject, reasons
-from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, counted, pair_said, sayable, told_against, value_said
+from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, counted, sayable, told_against, value_said, values_said
 from analysis.explain.sensitive import sensitive_columns
 from analysis.explain.subjects import fact_sums
 from analysis.results.explanation_parts import FeatureChange, FeatureContribution
@@ -61,23 +61,23 @@ def test_no_column_that_a_reason_can_be_made_of_is_a_riddle() -> None:
 @pytest.mark.parametrize(
     ("name", "own", "other", "en", "ko"),
     [
-        ("recency_to_usual_gap", 13.1, 0.75, "13.1 times (sampled customers: 0.8 times)", "13.1배(표본 고객 0.8배)"),
-        ("credit_utilisation_change_84d", -0.38, 0.001, "-38.0 points (sampled customers: 0.1 points)",
-         "-38.0%p(표본 고객 0.1%p)"),
-        ("raw_max_ticket_health_365d", 0.0, 52.8, "none (sampled customers: 52.8)", "없음(표본 고객 52.8)"),
-        ("category_trend_travel_90d", 0.5, -1.0, "3 times (sampled customers: nothing in the later days)",
-         "3배(표본 고객 나중 기간에 없음)"),
-        ("category_trend_travel_90d", 0.0, -1.0, "as much as before (sampled customers: nothing in the later days)",
-         "이전과 같은 수준(표본 고객 나중 기간에 없음)"),
-        ("category_trend_travel_90d", 0.98, -0.9, "more than 10 times (sampled customers: less than 1/10)",
-         "10배 초과(표본 고객 10분의 1 미만)"),
-        ("session_active_days_90d", 62.0, 36.5, "62 days (sampled customers: 36.5 days)", "62일(표본 고객 36.5일)"),
-        ("raw_max_ticket_health_365d", 0.003, 52.8, "none (sampled customers: 52.8)", "없음(표본 고객 52.8)"),
-        ("session_count_7d", 0.0, 1.0, "0 (sampled customers: 1)", "0회(표본 고객 1회)"),
-        ("product_opened_90d", 4.0, 0.0, "4 (sampled customers: 0)", "4개(표본 고객 0개)"),
-        ("category_share_clothing_365d", 0.48, 0.037, "48.0% (sampled customers: 3.7%)", "48.0%(표본 고객 3.7%)"),
-        ("channel_app_share_365d", 0.94, 0.47, "94% (sampled customers: 47%)", "94%(표본 고객 47%)"),
-        ("category_recency_travel", 365.0, 79.0, "none in a year (sampled customers: 79 days)", "1년간 없음(표본 고객 79일)"),
+        ("recency_to_usual_gap", 13.1, 0.75, "13.1 times (all customers: 0.8 times)", "13.1배(전체 고객 0.8배)"),
+        ("credit_utilisation_change_84d", -0.38, 0.001, "-38.0 points (all customers: 0.1 points)",
+         "-38.0%p(전체 고객 0.1%p)"),
+        ("raw_max_ticket_health_365d", 0.0, 52.8, "none (all customers: 52.8)", "없음(전체 고객 52.8)"),
+        ("category_trend_travel_90d", 0.5, -1.0, "3 times (all customers: nothing in the later days)",
+         "3배(전체 고객 나중 기간에 없음)"),
+        ("category_trend_travel_90d", 0.0, -1.0, "as much as before (all customers: nothing in the later days)",
+         "이전과 같은 수준(전체 고객 나중 기간에 없음)"),
+        ("category_trend_travel_90d", 0.98, -0.9, "more than 10 times (all customers: less than 1/10)",
+         "10배 초과(전체 고객 10분의 1 미만)"),
+        ("session_active_days_90d", 62.0, 36.5, "62 days (all customers: 36.5 days)", "62일(전체 고객 36.5일)"),
+        ("raw_max_ticket_health_365d", 0.003, 52.8, "none (all customers: 52.8)", "없음(전체 고객 52.8)"),
+        ("session_count_7d", 0.0, 1.0, "0 (all customers: 1)", "0회(전체 고객 1회)"),
+        ("product_opened_90d", 4.0, 0.0, "4 (all customers: 0)", "4개(전체 고객 0개)"),
+        ("category_share_clothing_365d", 0.48, 0.037, "48.0% (all customers: 3.7%)", "48.0%(전체 고객 3.7%)"),
+        ("channel_app_share_365d", 0.94, 0.47, "94% (all customers: 47%)", "94%(전체 고객 47%)"),
+        ("category_recency_travel", 365.0, 79.0, "none in a year (all customers: 79 days)", "1년간 없음(전체 고객 79일)"),
         ("purchase_count_28d", 3.0, 3.0, ": 3", ": 3건"),
     ],
 )  # fmt: skip
@@ -141,8 +141,9 @@ def test_a_change_is_said_in_the_words_of_reasons() -> None:
 
 
 def test_both_numbers_of_a_sentence_have_equally_many_decimals() -> None:
-    assert pair_said("gap_mean_90d", 12.0, 6.3, "hours", "", "en") == ("12.0 hours", "6.3 hours")
-    assert pair_said("recency_days", 12.0, 34.0, "days", "", "en") == ("12 days", "34 days")
+    assert values_said("gap_mean_90d", (12.0, 6.3), "hours", "", "en") == ("12.0 hours", "6.3 hours")
+    assert values_said("gap_mean_90d", (12.0, 6.0, 7.25), "hours", "", "en") == ("12.0 hours", "6.0 hours", "7.2 hours")
+    assert values_said("recency_days", (12.0, 34.0), "days", "", "en") == ("12 days", "34 days")
     assert value_said("recency_days", 12.0, "days", "", "ko") == "12일"
     said = [
         counted(3, SCHEMA.column(n).sentence_ko, "ko") for n in ("merchant_count_90d", "active_week_streak", "brand_new_90d")

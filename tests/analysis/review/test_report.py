@@ -42,7 +42,7 @@ from analysis.review.content import review
 from analysis.review.html import to_html
 from analysis.review.pdf import to_pdf
 from analysis.review.weights import apportioned
-from analysis.wording import is_field, title
+from analysis.wording import is_field
 from ple_model.data.synth import generate
 from ple_model.fields import FIELD_SHAPES
 from ple_model.numerals import LANGUAGES, Language
