@@ -98,8 +98,8 @@ def test_a_reason_counts_all_of_its_matter_and_says_so() -> None:
     assert (travel.matter, travel.told) == ("category:travel", ("category_count_travel_90d",))
     assert travel.sources == ("category_count_travel_90d", "category_share_travel_365d")
     assert travel.en == (
-        "Number of purchases in travel in the last 90 days: 3 (all customers: 9); with the other facts on purchases in 'travel', "
-        "this raises the probability of churn by 20.0 points."
+        "Number of purchases in travel in the last 90 days: 3 (all customers: 9); with the other facts on purchases in "
+        "'travel', this raises the probability of churn by 20.0 points."
     )
     assert "여행 구매 관련 사실을 모두 합하여 이탈 확률을 20.0%p 높입니다." in travel.ko
     assert "other facts" not in pause.en

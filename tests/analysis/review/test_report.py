@@ -321,6 +321,45 @@ def test_a_difference_that_cannot_be_seen_is_less_than_a_step(explained: Explana
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("typical", "population", "key"), [(0.1, 0.3, "above"), (0.3, 0.1, "below"), (0.1, 0.1, ""), (0.3, 0.3, ""), (0.1, 0.2, "")]
+)
+def test_that_reasons_tell_of_the_invented_customer_and_not_of_the_average_is_said_where_those_differ(
+    explained: Explanation, typical: float, population: float, key: str, language: Language
+) -> None:
+    said = against(replace(explained, prediction=0.2, typical=typical, population=population), language)
+    assert [phrase(f"review.start_{k}", language) in said for k in ("above", "below")] == [key == "above", key == "below"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_number_that_nobody_checked_is_told_so_before_what_it_would_mean(explained: Explanation, language: Language) -> None:
+    own = next(p for p in explained.predictions if p.task == "churn")
+    x = replace(explained, task="churn", title=TASKS["churn"].title, target_name="", fallback=None, segment="loyal")
+    checked, not_checked = (
+        meaning(replace(x, predictions=(replace(own, calibrated=c),)), None, language) for c in (True, False)
+    )
+    first = catalogue(language)["review.uncalibrated"].split("{said}")[0]
+    assert not_checked.startswith(first)
+    assert not_checked.removeprefix(first).lower() in checked.lower()
+    assert checked.endswith(phrase("review.calibrated", language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_effect_beyond_the_number_and_a_failed_check_are_explained(
+    tiny_run: Run, explained: Explanation, language: Language
+) -> None:
+    w = section("review", language)
+    great = replace(explained, reasons=(Reason("X.", "X.", ("x",), 1.08),), size=2.0)
+    for x in (explained, great):
+        assert (w["beyond"] in review(x, run_facts(tiny_run), language).block("reasons").lead) == (x is great)
+    failed = replace(explained, faithfulness=judge(0.9, None, None, enough=True))
+    (check,) = [c for c in failed.faithfulness.checks if c.passed is False]
+    for x in (explained, failed):
+        row = dict(review(x, run_facts(tiny_run), language).block("technical").rows).get(w["failed_check"])
+        assert row == ((check.text_en if language == "en" else check.text_ko) if x is failed else None)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_one_answer_has_one_name_in_title_reasons_and_change(explained: Explanation, language: Language) -> None:
     then = Counterfactual((), 0.3, 0.2, "in 1 day", True, (), value_after=0.4)
     x = replace(
