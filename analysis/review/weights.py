@@ -125,6 +125,9 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
         others = max(found.counts[k] - len(reasons), 0)
         if others or rest or weight:
             rows.append((w[f"rest_{side}"].format(n=f"{others:,}"), x.steps.said(rest), weight_said(weight)))
+    if found.unsaid.size or found.barred is not None:
+        heads.append(len(rows))
+        rows.append((w["apart"], "", ""))
     if found.unsaid.size:
         rows.append((_unsaid_said(found, x, language, w), x.steps.said(sum(x.unsaid)), weight_said(x.unsaid_share)))
     rows += _last_rows(found, x, _barred_said(found, x, language, w), w)
