@@ -13,6 +13,7 @@ import streamlit as st
 from analysis.figures.style import GREY
 from dashboard import ui
 from dashboard.components import picked
+from dashboard.components.put import literal
 from dashboard.i18n import t
 from dashboard.i18n.sentences import label
 from dashboard.page import Figure, Table, current, record
@@ -134,7 +135,7 @@ def table(
         if title:
             ui.markdown(f"**{title}**", width="stretch")
         elif caption:
-            ui.caption(caption, width="stretch")
+            ui.caption(literal(caption), width="stretch")
         ui.download_button(
             t("table.csv"),
             csv(rows, formats, units),
@@ -146,9 +147,9 @@ def table(
             on_click="ignore",
         )
     if title and caption:
-        ui.caption(caption)
+        ui.caption(literal(caption))
     if static:
-        ui.table(rows.set_index(rows.columns[0]))
+        ui.table(rows.map(lambda cell: literal(cell) if isinstance(cell, str) else cell).set_index(rows.columns[0]))
     elif not isinstance(customers, bool):
         # the browser keeps which rows are picked by the key: of other customers it would be others
         whose = zlib.crc32("\n".join(customers).encode())

@@ -14,12 +14,12 @@ from analysis.harmless import harmless
 from dashboard import ui
 from dashboard.page import Kind, Number, Text, current, record
 
-CODE_OR_DOLLAR = re.compile(r"(`[^`]*`)|\$")
+CODE_OR_SIGN = re.compile(r"(`[^`]*`)|[$~]")
 
 
 def literal(body: str) -> str:
-    """Text of a page whose dollars are dollars: between two of them Streamlit would set a formula."""
-    return CODE_OR_DOLLAR.sub(lambda m: m[1] or r"\$", body)
+    """Text of a page whose dollars and tildes are such: between two of them Streamlit would set a formula, or strike it out."""
+    return CODE_OR_SIGN.sub(lambda m: m[1] or f"\\{m[0]}", body)
 
 
 def _text(kind: Kind, body: object) -> None:

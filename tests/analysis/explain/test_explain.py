@@ -21,7 +21,7 @@ from analysis.figures import explain as figures
 from analysis.i18n import section
 from analysis.particles import particle
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import FeatureContribution, Standing
+from analysis.results.explanation_parts import FeatureContribution, Standing, Unsaid
 from analysis.stats.skill import judged_skill
 from analysis.wording import quantity, statement
 from ple_model.cli import main
@@ -136,10 +136,13 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
     assert "12 days; this" in of_feature(replace(f, typical=12.0), churn, among([column.name], 12.0).get).en
     assert "(all customers: 12 days; s" in of_feature(replace(f, typical=12.0), churn, among([column.name], 9.0).get).en
     both = ("Similar customers: 20.", "유사 고객: 20명.")
-    x = replace(found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None)
+    x = replace(
+        found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None,
+        unsaid=Unsaid(),
+    )  # fmt: skip
     whose = [f"{section('origin', x)['median_similar']} {said}" for said, x in zip(both, ("en", "ko"), strict=True)]
     assert "no effect is counted from it" in whose[0]
-    alone = replace(x, reasons=(of_feature(f, churn),))
+    alone = replace(x, reasons=(of_feature(f, churn),), against=())
     assert alone.similar_said("en") == section("origin", "en")["median"]  # nobody similar is spoken of
     assert alone.similar_said("ko") == section("origin", "ko")["median"]
     assert x.similar_said("en") == whose[0]
