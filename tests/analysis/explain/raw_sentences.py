@@ -411,10 +411,10 @@ def said_of(text: str, unit: str, column: str) -> tuple[float, float]:
     if AGAINST.search(column) is None:
         return read(text, unit)
     ends = {
-        "nothing in the later days": -1.0,
-        "나중 기간에 없음": -1.0,
-        "nothing in the earlier days": 1.0,
-        "이전 기간에 없음": 1.0,
+        "some before, none in the later days": -1.0,
+        "이전에는 있었으나 나중 기간에는 없음": -1.0,
+        "none before, some in the later days": 1.0,
+        "이전에는 없다가 나중 기간에 있음": 1.0,
     }
     if text in ends:
         return ends[text], 1e-3
