@@ -58,7 +58,7 @@ def _pretrain(arguments: Arguments) -> int:
         config, threads = begun.whole, threads or begun.manifest.threads
     else:
         raw = read_config_file(arguments.config) if arguments.config else {}
-        config = PretrainConfig.from_dict(apply_overrides(raw, arguments.overrides))
+        config = PretrainConfig.from_dict(with_outlook(apply_overrides(raw, arguments.overrides)))
     if threads:
         torch.set_num_threads(threads)
     bar = None if arguments.quiet else ProgressBar(language=arguments.language)
@@ -81,6 +81,13 @@ def _pretrain(arguments: Arguments) -> int:
     elif run.manifest.status != "stopped":
         print(run.path)
     return 0
+
+
+def with_outlook(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, and an outlook where nothing is said of it; encoders of before it have none, so the key's own default
+    is off."""
+    encoder = raw.get("encoder") or {}
+    return {**raw, "encoder": {"outlook": "on", **encoder}} if isinstance(encoder, Mapping) else dict(raw)
 
 
 def _said(manifest: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The synthetic bank that the proofs of sequences are measured on: events, dataset and a pre-trained encoder, kept in a folder.
+"""What the proofs of sequences are measured on: events, dataset and a pre-trained encoder, kept in a folder.
+
+They are a synthetic bank's or, in a folder within it, those of the real grocery customers of completejourney.
 
 Made once: `events/`, `dataset/`, `encoder/`; what is there is used as it is, where it is what was asked for. Personas are not
 in any table that a model reads: they are drawn again from the bank's seed.
@@ -26,11 +28,13 @@ from ple_model.sequences.config import PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder, pool
 from ple_model.sequences.encoder_run import load_encoder
 from ple_model.sequences.series import Series, series_of
+from ple_model.sequences.windows import real_data
 
 FIELD = "txn_seq"
 """The series: 180 days of 16 channels, the first of them the logarithm of what was spent."""
 AMOUNT = 0
 PIECE = 128
+GROCERY = "completejourney"
 CUSTOMERS = 4000
 EPOCHS = 6
 
@@ -86,20 +90,37 @@ def _rows(batch: Batch, latest: bool) -> BankRows:
 @contextmanager
 def bank(settings: Settings) -> Iterator[Bank]:
     """The bank in `settings.bank`, or one that is gone afterwards. `quick`: 300 customers, an encoder of one epoch."""
+    with _kept(settings) as folder:
+        yield _made(folder, settings)
+
+
+@contextmanager
+def completejourney(settings: Settings) -> Iterator[Bank]:
+    """The real grocery customers in `PLE_REAL_DATA`, in a folder of their own beside the bank's, with their own encoder."""
+    from ple_model.data.importers.completejourney import import_completejourney  # late: DuckDB
+
+    with _kept(settings) as kept:
+        folder = kept / GROCERY
+        folder.mkdir(exist_ok=True)
+        if not (folder / "events" / "events.json").exists():
+            import_completejourney(real_data(GROCERY), folder / "events")
+        yield _with_encoder(folder, settings)
+
+
+@contextmanager
+def _kept(settings: Settings) -> Iterator[Path]:
     if settings.bank is not None:
-        yield _made(settings.bank, settings)
+        settings.bank.mkdir(parents=True, exist_ok=True)
+        yield settings.bank
     else:
         with tempfile.TemporaryDirectory(prefix="ple-bank-") as folder:
-            yield _made(Path(folder), settings)
+            yield Path(folder)
 
 
 def _made(folder: Path, settings: Settings) -> Bank:
-    from ple_model.data.build.build import build  # late: DuckDB and all of the features
     from ple_model.data.synth import generate  # late: the synthetic bank
-    from ple_model.sequences.pretrain import pretrain  # late: a training
 
-    events, data, run = folder / "events", folder / "dataset", folder / "encoder"
-    folder.mkdir(parents=True, exist_ok=True)
+    events = folder / "events"
     customers = settings.pick(settings.customers or CUSTOMERS, 300)
     if not (events / "events.json").exists():
         generate(events, customers, settings.seed)
@@ -110,8 +131,17 @@ def _made(folder: Path, settings: Settings) -> Bank:
                 f"{folder} holds a bank of {name} {stored.get(name)}, asked for is {wanted}; name another --bank or ask for "
                 f"what it holds (--quick asks for 300 customers)"
             )
-    dataset = Dataset.open(data) if (data / "dataset.json").exists() else build(events, data)
-    shape = {"frequency": "on", **({"width": 8, "layers": 1} if settings.quick else {})}
+    return _with_encoder(folder, settings)
+
+
+def _with_encoder(folder: Path, settings: Settings) -> Bank:
+    """The dataset of `folder`/events and the encoder of this benchmark, made where they are not there yet."""
+    from ple_model.data.build.build import build  # late: DuckDB and all of the features
+    from ple_model.sequences.pretrain import pretrain  # late: a training
+
+    data, run = folder / "dataset", folder / "encoder"
+    dataset = Dataset.open(data) if (data / "dataset.json").exists() else build(folder / "events", data)
+    shape = {"frequency": "on", "outlook": "on", **({"width": 8, "layers": 1} if settings.quick else {})}
     config = PretrainConfig.from_dict({"encoder": shape, "training": {"epochs": settings.pick(EPOCHS, 1), "sequence": FIELD}})
     if (run / "manifest.json").exists() and (kept := load_encoder(run).whole) != config:
         raise UserError(f"{run} is not the encoder of this benchmark: {_difference(kept, config)}; name another --bank")

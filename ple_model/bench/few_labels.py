@@ -2,8 +2,9 @@
 
 Of the training customers 1, 5, 20 and 100 % keep their label of `churn`, drawn anew for each seed; what is judged is the
 area under the ROC curve on the test customers. The encoder saw the series of all training customers and no label. Beside it
-the same encoder untrained, both as they are with a logistic regression on the embedding (*probe*) or on the tokens of the
-last four weeks, and trained with the labels (*tuned*); and what needs no network: logistic regression on summary statistics
+the same encoder untrained, both as they are with a logistic regression on the embedding (*probe*), on its outlook alone or on
+the tokens of the last four weeks, and trained with the labels (*tuned*); the outlook's own log-odds of silence, which take no
+label at all; and what needs no network: logistic regression on summary statistics
 of the series, gradient boosting on the aggregates (all columns), and MiniRocket with a ridge classifier where
 `PLE_AEON_PYTHON` names a Python that has aeon (Dempster et al. 2021; its dependencies do not go with ours).
 """
@@ -23,7 +24,18 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from ple_model.bench.bank import PIECE, BankRows, auc_interval, bank, embeddings, last_weeks, untrained
+from ple_model.bench.bank import (
+    GROCERY,
+    PIECE,
+    Bank,
+    BankRows,
+    auc_interval,
+    bank,
+    completejourney,
+    embeddings,
+    last_weeks,
+    untrained,
+)  # fmt: skip
 from ple_model.bench.measure import Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.boosting import fit_boosting
@@ -31,17 +43,20 @@ from ple_model.errors import UserError
 from ple_model.linear import Standardiser, fit_linear
 from ple_model.row_loss import Yardstick
 from ple_model.sequences.encoder import SequenceEncoder
-from ple_model.sequences.heads import ClassifyHead
 from ple_model.sequences.series import Series
 from ple_model.tasks import TASKS
 
 TASK = "churn"
 SHARES = (0.01, 0.05, 0.2, 1.0)
+SOURCES = (("", bank), (f"{GROCERY} ", completejourney))
 STEPS, BATCH, RATE = 100, 32, 1e-3
+"""Of tuning: first the head alone, then everything at a tenth of the rate (Kumar et al. 2022), so many steps each."""
 PROBES = (
-    ("pre-trained, probe", "pre"), ("untrained, probe", "raw"), ("pre-trained, last weeks", "pre late"),
-    ("untrained, last weeks", "raw late"), ("summary statistics, logistic", "sum"),
+    ("pre-trained, probe", "pre"), ("untrained, probe", "raw"), ("pre-trained, outlook", "pre ahead"),
+    ("untrained, outlook", "raw ahead"), ("pre-trained, last weeks", "pre late"), ("untrained, last weeks", "raw late"),
+    ("summary statistics, logistic", "sum"),
 )  # fmt: skip
+SILENT = "pre-trained, no label"
 AEON = "PLE_AEON_PYTHON"
 MINIROCKET = """
 import sys
@@ -86,47 +101,53 @@ def summary(series: Series) -> Matrix:
     )
 
 
-def logistic(x: Matrix, y: Array, customers: NDArray[np.object_], test: Matrix, seed: int) -> Array:
-    """Probabilities [m] of a logistic regression whose strength a fifth of the labelled customers choose."""
+def logistic(x: Matrix, at: NDArray[np.int64], y: Array, customers: NDArray[np.object_], test: Matrix, seed: int) -> Array:
+    """Probabilities [m] of a logistic regression on the rows `at` of x, which have the labels y; a fifth of their customers
+    choose its strength. Columns are standardised over all rows of x: that takes no label."""
     scaler = Standardiser.fit(x, slice(0, 0))
     rate = float(y.mean())
     ids, index = np.unique(customers.astype(str), return_inverse=True)
     watch = (np.random.default_rng(seed).permutation(len(ids)) < len(ids) // 5)[index]
     if len(np.unique(y[watch])) < 2 or len(np.unique(y[~watch])) < 2:
         watch[:] = False  # too few to choose by
-    fitted = fit_linear(Yardstick(TASK, "binary", "log_loss", len(y), (rate,)), scaler(x), y, watch)
+    fitted = fit_linear(Yardstick(TASK, "binary", "log_loss", len(y), (rate,)), scaler(x[at]), y, watch)
     return np.full(len(test), rate) if fitted is None else fitted(scaler(test))
 
 
 class _Tuned(nn.Module):
-    def __init__(self, encoder: SequenceEncoder) -> None:
+    """An encoder and one score from its embedding, whose columns are standardised as they are before the training."""
+
+    def __init__(self, encoder: SequenceEncoder, embedding: Matrix) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = ClassifyHead(encoder, 1)
+        self.head = nn.Linear(embedding.shape[1], 1)
+        self.center = torch.from_numpy(embedding.mean(axis=0))
+        self.spread = torch.from_numpy(embedding.std(axis=0)).clamp_min(1e-3)
 
     def forward(self, series: Series) -> torch.Tensor:
-        scores: torch.Tensor = self.head(self.encoder(series))
+        scores: torch.Tensor = self.head((self.encoder(series).embedding - self.center) / self.spread)
         return scores[:, 0]
 
 
-def tuned(encoder: SequenceEncoder, rows: BankRows, test: BankRows, settings: Settings, seed: int) -> Array:
-    """Scores [m] of the encoder trained with its head for a fixed number of steps, both classes drawn alike."""
+def tuned(encoder: SequenceEncoder, embedding: Matrix, rows: BankRows, test: BankRows, settings: Settings, seed: int) -> Array:
+    """Scores [m] of the encoder trained with its head, both classes drawn alike. embedding [n, E]: of all training rows."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = _Tuned(copy.deepcopy(encoder)).train()
-        optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.01)
-        steps = settings.pick(STEPS, 3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+        model = _Tuned(copy.deepcopy(encoder), embedding).train()
         y = torch.from_numpy(rows.labels[TASK]).float()
         weight = torch.where(y > 0.5, 0.5 / y.mean().clamp(1e-3), 0.5 / (1 - y.mean()).clamp(1e-3))
-        for _ in range(steps):
-            at = torch.multinomial(weight, BATCH, replacement=True)
-            optimizer.zero_grad(set_to_none=True)
-            loss = F.binary_cross_entropy_with_logits(model(rows.series.rows(at)), y[at])
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+        for part, rate in ((model.head, RATE), (model, 0.1 * RATE)):
+            steps = settings.pick(STEPS, 3)
+            optimizer = torch.optim.AdamW(part.parameters(), rate, weight_decay=0.01)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+            for _ in range(steps):
+                at = torch.multinomial(weight, BATCH, replacement=True)
+                model.zero_grad(set_to_none=True)
+                loss = F.binary_cross_entropy_with_logits(model(rows.series.rows(at)), y[at])
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(part.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
     model.eval()
     with torch.no_grad():
         pieces = [model(test.series.rows(slice(i, i + PIECE))) for i in range(0, len(test), PIECE)]
@@ -162,28 +183,37 @@ def ridge_classifier(x: Matrix, y: Array, test: Matrix) -> Array:
 
 
 def run(settings: Settings) -> list[Row]:
-    """`--only churn`: what needs no tuning, at every share; `--only tuned`: the encoders trained with few labels."""
-    probed = [s for s in SHARES if settings.wants(f"{TASK} {s:.0%}")]
-    few = [s for s in SHARES if s <= TUNED_UP_TO and settings.wants(f"tuned {TASK} {s:.0%}")]
-    with bank(settings) as made:
-        train, test = made.split("train"), made.split("test")
-        test = test.taken(np.flatnonzero(np.isfinite(test.labels[TASK])))
-        fresh = untrained(made.encoder, settings.seed)
-        out: list[Row] = []
-        if probed:
-            told = {
-                n: (embeddings(e, train.series), embeddings(e, test.series)) for n, e in (("pre", made.encoder), ("raw", fresh))
-            }
-            for n, e in (("pre late", made.encoder), ("raw late", fresh)):
-                told[n] = last_weeks(e, train.series), last_weeks(e, test.series)
-            told["sum"] = summary(train.series), summary(test.series)
-            if (rocket := minirocket(train, test)) is not None:
-                told["rocket"] = rocket
-            for share in probed:
-                out += _probed(share, train, test, told, settings)
-        for share in few:
-            out += _tuned(share, train, test, {"pre-trained": made.encoder, "untrained": fresh}, settings)
-        return out
+    """`--only churn`: what needs no tuning, at every share; `--only tuned`: the encoders trained with few labels; both of real
+    customers with `--only "completejourney churn"` and `--only "completejourney tuned"`."""
+    out: list[Row] = []
+    for of, source in SOURCES:
+        probed = [s for s in SHARES if settings.wants(f"{of}{TASK} {s:.0%}")]
+        few = [s for s in SHARES if s <= TUNED_UP_TO and settings.wants(f"{of}tuned {TASK} {s:.0%}")]
+        if probed or few:
+            with source(settings) as made:
+                out += _of_bank(of, made, probed, few, settings)
+    return out
+
+
+def _of_bank(of: str, made: Bank, probed: list[float], few: list[float], settings: Settings) -> Iterator[Row]:
+    train, test = (
+        rows.taken(np.flatnonzero(np.isfinite(rows.labels[TASK]))) for rows in (made.split("train"), made.split("test"))
+    )
+    encoders = {"pre": made.encoder, "raw": untrained(made.encoder, settings.seed)}
+    told = {n: (embeddings(e, train.series), embeddings(e, test.series)) for n, e in encoders.items()}
+    if probed:
+        assert made.encoder.outlook is not None
+        ahead = made.encoder.outlook.out_features
+        for n, e in encoders.items():
+            told[f"{n} ahead"] = told[n][0][:, -ahead:], told[n][1][:, -ahead:]
+            told[f"{n} late"] = last_weeks(e, train.series), last_weeks(e, test.series)
+        told["sum"] = summary(train.series), summary(test.series)
+        if (rocket := minirocket(train, test)) is not None:
+            told["rocket"] = rocket
+        for share in probed:
+            yield from _probed(f"{of}{TASK} {share:.0%}", share, train, test, told, settings)
+    for share in few:
+        yield from _tuned(f"{of}tuned {TASK} {share:.0%}", share, train, test, encoders, told, settings)
 
 
 def _draws(share: float, train: BankRows, settings: Settings) -> Iterator[tuple[int, NDArray[np.int64]]]:
@@ -195,7 +225,7 @@ def _draws(share: float, train: BankRows, settings: Settings) -> Iterator[tuple[
 
 
 def _probed(
-    share: float, train: BankRows, test: BankRows, told: dict[str, tuple[Matrix, Matrix]], settings: Settings
+    where: str, share: float, train: BankRows, test: BankRows, told: dict[str, tuple[Matrix, Matrix]], settings: Settings
 ) -> Iterator[Row]:
     scores: dict[str, list[Array]] = {}
     counts = []
@@ -204,27 +234,29 @@ def _probed(
         y = rows.labels[TASK]
         counts.append((len(np.unique(rows.customers)), int(y.sum())))
         for name, key in PROBES:
-            scores.setdefault(name, []).append(logistic(told[key][0][at], y, rows.customers, told[key][1], seed))
+            scores.setdefault(name, []).append(logistic(told[key][0], at, y, rows.customers, told[key][1], seed))
         boosted = fit_boosting(TASKS[TASK], rows.columns, y, seed, rows.customers)
         level = np.full(len(test), float(y.mean()))
+        scores.setdefault(SILENT, []).append(told["pre ahead"][1][:, -1].astype(np.float64))
         scores.setdefault("aggregates, boosting", []).append(level if boosted is None else boosted(test.columns))
         if "rocket" in told:
             found = ridge_classifier(told["rocket"][0][at], y, told["rocket"][1])
             scores.setdefault("MiniRocket, ridge", []).append(found)
     customers, positives = (round(float(np.mean(c)), 1) for c in zip(*counts, strict=True))
-    where = f"{TASK} {share:.0%}"
     yield Row("labels", f"{where}: customers with a label (of whose rows {positives:g} are positive)", customers, unit="")
-    yield from _rows(where, scores, ("pre-trained, probe", "pre-trained, last weeks"), test)
+    yield from _rows(where, scores, ("pre-trained, probe", "pre-trained, outlook", "pre-trained, last weeks", SILENT), test)
 
 
 def _tuned(
-    share: float, train: BankRows, test: BankRows, encoders: dict[str, SequenceEncoder], settings: Settings
-) -> Iterator[Row]:
+    where: str, share: float, train: BankRows, test: BankRows, encoders: dict[str, SequenceEncoder],
+    told: dict[str, tuple[Matrix, Matrix]], settings: Settings,
+) -> Iterator[Row]:  # fmt: skip
     scores: dict[str, list[Array]] = {}
     for seed, at in _draws(share, train, settings):
-        for name, encoder in encoders.items():
-            scores.setdefault(f"{name}, tuned", []).append(tuned(encoder, train.taken(at), test, settings, seed))
-    yield from _rows(f"tuned {TASK} {share:.0%}", scores, ("pre-trained, tuned",), test)
+        for key, name in (("pre", "pre-trained"), ("raw", "untrained")):
+            found = tuned(encoders[key], told[key][0], train.taken(at), test, settings, seed)
+            scores.setdefault(f"{name}, tuned", []).append(found)
+    yield from _rows(where, scores, ("pre-trained, tuned",), test)
 
 
 def _rows(where: str, scores: dict[str, list[Array]], ours: tuple[str, ...], test: BankRows) -> Iterator[Row]:
@@ -232,7 +264,8 @@ def _rows(where: str, scores: dict[str, list[Array]], ours: tuple[str, ...], tes
     for name, found in scores.items():
         value, low, high = auc_interval(y, np.stack(found), test.customers)
         yield Row("labels", f"{where}: {name}, AUC", value, unit="AUC", low=low, high=high)
-    pairs = [(m, o) for m in ours for o in scores if "trained" not in o or o == m.replace("pre-trained", "untrained")]
+    mates = {m: (m.replace("pre-trained", "untrained"), "untrained, probe") for m in ours}
+    pairs = [(m, o) for m in ours for o in scores if "trained" not in o or o in mates[m]]
     for mine, other in pairs:
         value, low, high = auc_interval(y, np.stack(scores[mine]), test.customers, np.stack(scores[other]))
         target = Target(0.0) if other.startswith("untrained") and where.endswith((" 1%", " 5%")) else None

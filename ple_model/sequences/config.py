@@ -52,6 +52,10 @@ class EncoderConfig:
     objective: Literal["masked", "contrastive", "both", "next"] = key(
         "masked", "What is learnt without labels: hidden patches, two views of one series, both, or the next patch."
     )
+    outlook: Literal["off", "on"] = key(
+        "off", "Learn beside it to tell, from an earlier step, what the steps after it held and whether anything happened."
+    )
+    ahead: list[int] = key([7, 28], "Numbers of steps that the outlook is told for.", high=4096)
     mask_share: float = key(0.4, "Share of patches that are hidden.", low=0.01, high=0.9)
     huber_delta: float = key(
         3.0, "Deviations up to which an error counts squared, beyond which linearly: one huge day must not own a step.",
@@ -74,6 +78,8 @@ class EncoderConfig:
             yield "stride", f"it must be at most patch ({self.patch}): steps between patches would never be read"
         if not 2 <= len(self.patches) <= 8 or len(set(self.patches)) != len(self.patches):
             yield "patches", "it must be 2 to 8 different lengths"
+        if not 1 <= len(self.ahead) <= 8 or sorted(set(self.ahead)) != self.ahead:
+            yield "ahead", "it must be 1 to 8 different numbers, the smallest first"
         if self.width % self.heads:
             yield "width", f"it must be a multiple of heads ({self.heads})"
         if self.tokens == "variate" and self.body != "transformer":

@@ -33,8 +33,8 @@ class EncodedSeries:
     token_seen: Tensor
     """[B, G, P] bool: was any step of the token given?"""
     embedding: Tensor
-    """[B, E]: mean over the seen tokens of each channel, the newest ones as they are (a mean does not say when), and the level
-    that the norm took out; 0 without any given step."""
+    """[B, E]: mean over the seen tokens of each channel, the newest ones as they are (a mean does not say when), the level that
+    the norm took out, and the outlook where there is one; 0 without any given step."""
     center: Tensor
     scale: Tensor
     """[B, 1, C] what the inverse of the norm needs."""
@@ -42,6 +42,9 @@ class EncodedSeries:
     """[B, G, layers, heads, P, P], rows sum to 1, where it was asked for and the body has it."""
     frequency_gate: Tensor | None = None
     """[B, C] in [0, 1]: how much of a channel's spectrum entered."""
+    outlook: Tensor | None = None
+    """[B, W, C + 1], where it has learnt one, for each number of next steps in `config.ahead`: the mean of these steps by
+    channel, in deviations of the series from its mean, and the log-odds that nothing happens in them."""
 
     @property
     def pooled(self) -> Tensor:
@@ -73,6 +76,8 @@ class SequenceEncoder(nn.Module):
         self.channel = nn.Parameter(0.02 * torch.randn(self.tokens.groups, 1, width))
         self.frequency = FrequencyBranch(length, config.frequencies, width) if config.frequency == "on" else None
         self.body = make_body(config, self.tokens.count)
+        told = (channels + 1) * len(config.ahead)
+        self.outlook = nn.Linear(self._plain_dim, told) if config.outlook == "on" else None
 
     @property
     def groups(self) -> int:
@@ -94,14 +99,18 @@ class SequenceEncoder(nn.Module):
         return 0 if self.config.tokens == "variate" else min(self.config.newest, self.patches)
 
     @property
-    def embedding_dim(self) -> int:
+    def _plain_dim(self) -> int:
         tokens = 1 if self.config.tokens == "variate" else self.channels
         return tokens * self.config.width * (1 + self.newest) + 2 * self.channels + 1
 
+    @property
+    def embedding_dim(self) -> int:
+        return self._plain_dim + (self.outlook.out_features if self.outlook is not None else 0)
+
     def without_newest(self, embedding: Tensor) -> Tensor:
-        """[B, E] -> [B, E']: what holds for all steps alike, for comparing whole series."""
+        """[B, E] -> [B, E']: what holds for all steps alike, for comparing whole series; without the outlook too."""
         mean = (1 if self.config.tokens == "variate" else self.channels) * self.config.width
-        return torch.cat([embedding[:, :mean], embedding[:, mean * (1 + self.newest) :]], dim=1)
+        return torch.cat([embedding[:, :mean], embedding[:, mean * (1 + self.newest) : self._plain_dim]], dim=1)
 
     def forward(
         self, series: Series, hidden: Tensor | None = None, *, measured: Tensor | None = None, maps: bool = False
@@ -128,8 +137,12 @@ class SequenceEncoder(nn.Module):
         tokens = mixed.unflatten(0, h.shape[:2])
         if attention is not None:
             attention = attention.unflatten(0, h.shape[:2])
-        embedding = self._embedding(tokens, seen, given, center, scale)
-        return EncodedSeries(tokens, seen, embedding, center, scale, attention, gate)
+        embedding, outlook = self._embedding(tokens, seen, given, center, scale), None
+        if self.outlook is not None:
+            told = torch.where(given.any(dim=2).any(dim=1, keepdim=True), self.outlook(embedding), 0.0)
+            embedding = torch.cat([embedding, told], dim=1)
+            outlook = told.unflatten(1, (len(self.config.ahead), self.channels + 1))
+        return EncodedSeries(tokens, seen, embedding, center, scale, attention, gate, outlook)
 
     def denormalise(self, x: Tensor, encoded: EncodedSeries) -> Tensor:
         """x [B, any steps, C] in normalised units -> units of the series: the exact inverse of the norm."""

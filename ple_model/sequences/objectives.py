@@ -4,6 +4,9 @@
 * `contrastive`: two crops of a series, with noise, other units and a time warp, are found among those of the batch: NT-Xent
   (SimCLR: Chen et al., ICML 2020) over whole series, and TS2Vec's loss over places and customers at doubling scales (Yue et
   al., AAAI 2022; by cosine and the same temperature).
+* `outlook`, beside any of these: from the steps before a random day, what the weeks from it on held in the mean, and whether
+  anything happened in them. Single days of a customer can hardly be told and their sums can (cf. NPPR: Skalski et al., ICAIF
+  2023); and whoever is asked later whether a customer falls silent has been taught so by every customer's past.
 * `next`: from what came before, the next patch. The norm measures the earlier half of the steps, the loss counts the later one.
 
 Errors are in deviations of the series (`EncodedSeries.scale`), not in the norm's learned units, which could shrink them.
@@ -27,7 +30,13 @@ PROJECTION = 64
 
 
 def require_patches(config: EncoderConfig, length: int) -> None:
-    """`UserError` where hiding one patch of a series of `length` steps would leave nothing to restore it from."""
+    """`UserError` where hiding one patch of a series of `length` steps would leave nothing to restore it from, or an outlook
+    nothing to be told from."""
+    most, longest = length // 2, max(config.ahead)
+    if config.outlook == "on" and longest > most:
+        raise UserError(
+            f"encoder.ahead: {longest} is not valid, it must be at most {most}, half of the length of the series ({length})"
+        )
     multi = config.tokens == "multi_patch"
     name, size = ("patches", min(config.patches)) if multi else ("patch", config.patch)
     if config.restores and size >= length:
@@ -64,6 +73,8 @@ class Pretraining(nn.Module):
             losses |= self.contrastive(series)
         if self.next is not None:
             losses["next"] = self.next_patch(series)
+        if self.encoder.outlook is not None:
+            losses |= self.outlook(series)
         return losses
 
     def masked(self, series: Series, hidden: Tensor) -> Tensor:
@@ -83,6 +94,27 @@ class Pretraining(nn.Module):
         target = windows(series.values, self.stride, self.stride, count).flatten(2).transpose(1, 2)
         counted = windows(later.to(target.dtype), self.stride, self.stride, count).flatten(2).transpose(1, 2) > 0
         return self._error(self.encoder.denormalise(told, encoded), target, encoded, counted)
+
+    def outlook(self, series: Series) -> dict[str, Tensor]:
+        """From the steps before a random one: the mean of those from it on by channel, and whether anything happens in them."""
+        longest, length = max(self.config.ahead), series.values.shape[1]
+        today = length - int(torch.randint(longest, max(longest, length // 2) + 1, ()))
+        past = Series(series.values[:, :today], series.seen[:, :today])
+        encoded = self.encoder(past)
+        assert encoded.outlook is not None
+        errors: list[Tensor] = []
+        misses: list[Tensor] = []
+        for told, steps in zip(encoded.outlook.unbind(dim=1), self.config.ahead, strict=True):
+            values, seen = series.values[:, today : today + steps], series.seen[:, today : today + steps]
+            there = past.seen.any(dim=1) & seen.any(dim=1)
+            mean = torch.where(seen[..., None], values, 0.0).sum(dim=1) / seen.sum(dim=1, keepdim=True).clamp(min=1)
+            wanted = (mean - encoded.center[:, 0]) / encoded.scale[:, 0]
+            error = functional.huber_loss(told[:, :-1], wanted, reduction="none", delta=self.config.huber_delta).mean(dim=1)
+            nothing = ~((values != 0) & seen[..., None]).flatten(1).any(dim=1)
+            miss = functional.binary_cross_entropy_with_logits(told[:, -1], nothing.to(told.dtype), reduction="none")
+            errors.append(torch.where(there, error, 0.0).sum() / there.sum().clamp(min=1))
+            misses.append(torch.where(there, miss, 0.0).sum() / there.sum().clamp(min=1))
+        return {"outlook": torch.stack(errors).mean(), "silence": torch.stack(misses).mean()}
 
     def contrastive(self, series: Series) -> dict[str, Tensor]:
         """NT-Xent of two views, and the hierarchical loss of two crops."""

@@ -19,6 +19,8 @@ from ple_model.sequences.views import cropped, hidden_patches, jittered, overlap
 LENGTH, PATCH = 48, 4
 TINY = {"width": 16, "heads": 2, "layers": 1, "patch": PATCH, "stride": PATCH, "patches": [4, 8], "mask_share": 0.3}
 
+ERRORS = ("masked", "next", "outlook")
+
 
 def waves(rows: int, seed: int) -> Series:
     """Planted order: each series repeats with a period and phase of its own, and its values are otherwise the same."""
@@ -39,6 +41,7 @@ def waves(rows: int, seed: int) -> Series:
         {"objective": "both", "contrast": "nt_xent"},
         {"objective": "next"},
         {"objective": "next", "body": "mamba", "state": 4},
+        {"objective": "masked", "outlook": "on", "ahead": [3]},
     ],
     ids=lambda c: "-".join(map(str, c.values())),
 )
@@ -61,9 +64,10 @@ def test_shuffled_time_scores_worse_on_planted_order(choice: dict[str, object]) 
 
     torch.manual_seed(3)
     ordered, mixed = score(held), score(shuffled(held))
+    ordered.pop("silence", None)  # these series never fall silent
     assert all(math.isfinite(v) for v in ordered.values())
     # errors by a tenth; cross-entropies, which noise keeps from zero, by a tenth of a nat
-    assert {k: v for k, v in ordered.items() if not v < (0.9 * mixed[k] if k in ("masked", "next") else mixed[k] - 0.1)} == {}
+    assert {k: v for k, v in ordered.items() if not v < (0.9 * mixed[k] if k in ERRORS else mixed[k] - 0.1)} == {}
 
 
 def test_the_masked_loss_counts_hidden_steps_alone() -> None:
@@ -76,6 +80,52 @@ def test_the_masked_loss_counts_hidden_steps_alone() -> None:
     error = (restored - series.values).abs() / encoded.scale
     by_hand = torch.where(error <= 3, 0.5 * error**2, 3 * (error - 1.5))[hidden].mean()
     torch.testing.assert_close(model.masked(series, hidden), by_hand)
+
+
+def test_an_outlook_by_hand() -> None:
+    """A head that says the same of everybody is held against the days that a series had after the day that was drawn."""
+    torch.manual_seed(0)
+    shape = {**TINY, "outlook": "on", "ahead": [2, 5]}
+    model = Pretraining(SequenceEncoder(EncoderConfig(**shape), 2, LENGTH)).eval()  # type: ignore[arg-type]
+    assert model.encoder.outlook is not None
+    torch.nn.init.zeros_(model.encoder.outlook.weight)
+    bias = torch.tensor([0.5, -1.0, 2.0, 0.1, 4.0, -3.0])  # two channels and silence, for 2 and for 5 steps
+    model.encoder.outlook.bias.data = bias.clone()
+    values = torch.randn(3, LENGTH, 2)
+    values[0, 20:] = 0.0  # falls silent
+    seen = torch.ones(3, LENGTH, dtype=torch.bool)
+    seen[2] = False  # nobody there
+    series = Series(values, seen)
+    torch.manual_seed(5)
+    today = LENGTH - int(torch.randint(5, LENGTH // 2 + 1, ()))
+    torch.manual_seed(5)
+    found = model.outlook(series)
+    errors, misses = [], []
+    for w, steps in enumerate((2, 5)):
+        for i in (0, 1):
+            past, ahead = values[i, :today].double(), values[i, today : today + steps].double()
+            center = past.mean(0)
+            scale = (past.var(0, correction=0) + model.config.min_scale**2).sqrt()
+            told = bias[3 * w : 3 * w + 3].double()
+            error = ((ahead.mean(0) - center) / scale - told[:2]).abs()
+            errors.append(torch.where(error <= 3, 0.5 * error**2, 3 * (error - 1.5)).mean())
+            silent = bool((ahead == 0).all())
+            misses.append(torch.log1p(torch.exp(-told[2] if silent else told[2])))
+    torch.testing.assert_close(found["outlook"].double(), torch.stack(errors).mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["silence"].double(), torch.stack(misses).mean(), rtol=1e-5, atol=1e-6)
+    encoded = model.encoder(series)
+    assert encoded.outlook is not None
+    assert encoded.outlook.shape == (3, 2, 3)
+    assert encoded.embedding.shape == (3, model.encoder.embedding_dim)
+    torch.testing.assert_close(encoded.embedding[0, -6:], bias)
+    assert not encoded.embedding[2].any()  # of nothing nothing is told
+    assert model.encoder.without_newest(encoded.embedding).shape[1] == 2 * 16 + 2 * 2 + 1
+
+
+def test_an_outlook_needs_a_past() -> None:
+    config = EncoderConfig(**{**TINY, "outlook": "on", "ahead": [4, LENGTH // 2 + 1]})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rf"encoder\.ahead: {LENGTH // 2 + 1} is not valid, .* half of the length"):
+        Pretraining(SequenceEncoder(config, 1, LENGTH))
 
 
 @settings(max_examples=20, deadline=None)
