@@ -13,7 +13,7 @@ from ple_model.training.session import Options
 from tests.shared import shared
 
 CONFIG = PretrainConfig(
-    EncoderConfig(width=8, heads=2, layers=1, patch=30, stride=30, frequency="on", frequencies=2),
+    EncoderConfig(width=8, heads=2, layers=1, patch=30, stride=30, frequency="on", frequencies=2, outlook="on"),
     PretrainingConfig(epochs=1, batch_size=32),
 )
 

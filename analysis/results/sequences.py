@@ -42,6 +42,21 @@ class ProbeRow:
     tested: int
 
 
+@dataclass(frozen=True)
+class SilenceRow:
+    """What an encoder told of customers whom it did not learn from, beside what came after."""
+
+    steps: int
+    """Next steps that were told of."""
+    told: float
+    """Mean probability that nothing happens in them."""
+    happened: float
+    """Share of customers for whom nothing did."""
+    auc: float
+    """NaN where all or none fell silent."""
+    tested: int
+
+
 @dataclass(frozen=True, eq=False)
 class AheadFit:
     """A linear forecast head on an encoder as it is, and how far it is off; H steps ahead, C channels, F numbers a channel."""
@@ -105,6 +120,8 @@ class LearnedMap:
     """[n, L] the amounts by step that neighbours are compared by, unscaled logarithms."""
     ahead: AheadFit | None = None
     """None where the steps are no days, or the training customers are too few."""
+    silence: tuple[SilenceRow, ...] = ()
+    """None without an outlook (`EncoderConfig.outlook`)."""
 
     def percentile(self, error: NDArray[Any]) -> NDArray[np.float64]:
         """In percent, how many of the training customers' days have a smaller error."""
@@ -140,6 +157,8 @@ class CustomerSteps:
     """[C] how much of a channel's spectrum enters."""
     period: FloatArray | None
     """[C] steps of one turn of a channel's strongest frequency."""
+    silence: tuple[tuple[int, float], ...] = ()
+    """(next steps, probability that nothing happens in them); none without an outlook."""
 
     @property
     def restores(self) -> bool:

@@ -12,6 +12,7 @@ from analysis.opening import opened_dataset, opened_run
 from analysis.results.sequences import CustomerSteps, FloatArray
 from analysis.sequences.channels import CHANNELS, divisors
 from analysis.sequences.hiding import blocks_of, hide_each
+from analysis.sequences.silence import silences
 from ple_model.data.dataset.reader import Dataset
 from ple_model.run import Run
 from ple_model.sequences.encoder import EncodedSeries, SequenceEncoder
@@ -41,6 +42,7 @@ def customer_steps(
         error=hidden.error.numpy(), blocks=blocks, weight=hidden.weight.numpy(),
         attention=_attention(net, whole, len(blocks)),
         gate=None if whole.frequency_gate is None else whole.frequency_gate[0].numpy(), period=period,
+        silence=tuple(zip(net.config.ahead, silences(net, series)[0].tolist(), strict=False)),
     )  # fmt: skip
 
 

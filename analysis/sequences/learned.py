@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from analysis.embedding import NEIGHBOURS, principal
 from analysis.fingerprint import data_mark, files_mark
 from analysis.opening import opened_dataset
-from analysis.results.sequences import AheadFit, LearnedMap, ProbeRow
+from analysis.results.sequences import AheadFit, LearnedMap, ProbeRow, SilenceRow
 from analysis.sequences.ahead import fit_ahead
 from analysis.sequences.channels import AMOUNTS, divisors
 from analysis.sequences.hiding import hide_each
 from analysis.sequences.probe import half_of, probe, summary
+from analysis.sequences.silence import judged
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import is_class_task
 from ple_model.errors import UserError
@@ -81,13 +82,14 @@ def load(file: Path) -> LearnedMap | None:
         stored = Stored.of(file, raw)
         rows = tuple(_probe_row(Stored.of(file, r)) for r in stored.items("probe"))
         days = stored.whole("days")
+        silence = tuple(_silence_row(Stored.of(file, r)) for r in stored.items("silence"))
         about = stored.mapping("ahead")
         ahead = _ahead(about, found) if about.values else None
     except (OSError, UserError):
         return None
     good = row.ndim == 1 and xy.shape == (len(row), 2) and error.shape == row.shape and quantiles.shape == (101,)
     good = good and row.dtype.kind == "i" and near.ndim == pool.ndim == 2 and len(near) == len(pool) == len(row)
-    return LearnedMap(row, xy, error, quantiles, rows, days, near, pool, ahead) if good else None
+    return LearnedMap(row, xy, error, quantiles, rows, days, near, pool, ahead, silence) if good else None
 
 
 def _ahead(about: Stored, found: dict[str, NDArray[Any]]) -> AheadFit:
@@ -105,6 +107,11 @@ def _ahead(about: Stored, found: dict[str, NDArray[Any]]) -> AheadFit:
 def _probe_row(r: Stored) -> ProbeRow:
     numbers = {k: r.number(k, finite=False) for k in ("share", "encoder", "encoder_spread", "summary", "summary_spread")}
     return ProbeRow(task=r.text("task"), **numbers, **{k: r.whole(k) for k in ("labels", "draws", "tested")})  # type: ignore[arg-type]
+
+
+def _silence_row(r: Stored) -> SilenceRow:
+    numbers = {k: r.number(k, finite=False) for k in ("told", "happened", "auc")}
+    return SilenceRow(steps=r.whole("steps"), **numbers, tested=r.whole("tested"))  # type: ignore[arg-type]
 
 
 def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = lambda stage: None) -> LearnedMap:
@@ -131,6 +138,7 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     rows = probe(features, _labels(batch), half_of(batch.customer_id))
     note("forecasting")
     ahead = fit_ahead(encoder, series, batch.customer_id, train)
+    silence = judged(encoder.encoder, series, ~train)
     note("neighbours")
     near = _directions(encoder.encoder.without_newest(torch.from_numpy(embedding)).numpy())
     xy = _map(near, note)
@@ -140,14 +148,17 @@ def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = 
     file = place(encoder.path, run.path, data)
     file.parent.mkdir(exist_ok=True)
     quantiles = np.quantile(days, np.linspace(0, 1, 101)).astype(np.float32) if len(days) else np.zeros(101, np.float32)
-    about = {"probe": [dataclasses.asdict(r) for r in rows], "days": len(days), "ahead": {}}
+    about = {
+        "probe": [dataclasses.asdict(r) for r in rows], "days": len(days), "ahead": {},
+        "silence": [dataclasses.asdict(r) for r in silence],
+    }  # fmt: skip
     arrays = {"row": row, "xy": xy, "error": error, "day_quantiles": quantiles, "embedding": near, "pool": pool}
     if ahead is not None:
         about["ahead"] = {name: getattr(ahead, name) for name in (*AHEAD_COUNTS, *AHEAD_NUMBERS, "error")}
         arrays |= {f"ahead_{name}": getattr(ahead, name) for name in AHEAD_ARRAYS}
     write_json(file.with_suffix(".json"), about)
     write_npz(file, arrays)
-    return LearnedMap(row, xy, error, quantiles, rows, len(days), near, pool, ahead)
+    return LearnedMap(row, xy, error, quantiles, rows, len(days), near, pool, ahead, silence)
 
 
 def _sampled(total: int) -> NDArray[np.int64]:

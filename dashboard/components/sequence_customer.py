@@ -65,6 +65,7 @@ def section(frame: Frame, encoder: EncoderRun, learned: LearnedMap | None) -> No
     if not np.isfinite(found.error).any():
         put.info(t("sequences.silent", customer=customer), saved=t("sequences.silent", customer=mask))
         return
+    _silence(found, learned)
     _said(found, learned)
     odd = _odd(found, learned)
     _restored(found, int(channel), odd)
@@ -89,6 +90,22 @@ def _span(found: CustomerSteps, block: int) -> str:
     first, last = found.span(block)
     one, other = _day(first, found.daily), _day(last, found.daily)
     return one if first == last else f"{one} – {other}"
+
+
+def _silence(found: CustomerSteps, learned: LearnedMap | None) -> None:
+    """How likely nothing happens next, and how right that was of others."""
+    if not found.silence or not found.daily:
+        return
+    with st.container(horizontal=True, gap="small"):
+        for days, chance in found.silence:
+            put.metric(t("sequences.silence", days=days), f"{chance:.1%}", border=True, help=t("sequences.silence_help"))
+    for row in learned.silence if learned is not None else ():
+        put.caption(
+            t(
+                "sequences.silence_right", days=row.steps, tested=f"{row.tested:,}", told=f"{row.told:.1%}",
+                happened=f"{row.happened:.1%}", auc=f"{row.auc:.3f}",
+            )
+        )  # fmt: skip
 
 
 def _said(found: CustomerSteps, learned: LearnedMap | None) -> None:

@@ -68,6 +68,8 @@ def test_one_customer_by_the_days_of_the_calendar(encoder: EncoderRun, tiny_run:
     assert found.attention is not None
     assert float(found.attention.sum()) == pytest.approx(1, abs=1e-5)
     assert found.span(len(found.blocks) - 1) == (found.steps[-30], found.steps[-1])
+    assert [days for days, _ in found.silence] == [7, 28]
+    assert all(0 < chance < 1 for _, chance in found.silence)
     with pytest.raises(UserError, match="no customer 'nobody'"):
         customer_steps(encoder, tiny_run, "nobody")
 
@@ -94,6 +96,8 @@ def test_what_was_worked_out_is_read_back(encoder: EncoderRun, tiny_run: Run, tm
     np.testing.assert_array_equal(again.xy, made.xy)
     np.testing.assert_array_equal(again.day_quantiles, made.day_quantiles)
     assert again.probe == made.probe
+    assert [r.steps for r in again.silence] == [7, 28]
+    assert again.silence == made.silence
     assert made.ahead is not None
     assert again.ahead is not None
     np.testing.assert_array_equal(again.ahead.weight, made.ahead.weight)
