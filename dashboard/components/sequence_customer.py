@@ -103,7 +103,7 @@ def _silence(found: CustomerSteps, learned: LearnedMap | None) -> None:
         put.caption(
             t(
                 "sequences.silence_right", days=row.steps, tested=f"{row.tested:,}", told=f"{row.told:.1%}",
-                happened=f"{row.happened:.1%}", auc=f"{row.auc:.3f}",
+                happened=f"{row.happened:.1%}", auc="–" if np.isnan(row.auc) else f"{row.auc:.3f}",
             )
         )  # fmt: skip
 

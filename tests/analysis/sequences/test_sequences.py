@@ -97,7 +97,7 @@ def test_what_was_worked_out_is_read_back(encoder: EncoderRun, tiny_run: Run, tm
     np.testing.assert_array_equal(again.day_quantiles, made.day_quantiles)
     assert again.probe == made.probe
     assert [r.steps for r in again.silence] == [7, 28]
-    assert again.silence == made.silence
+    assert repr(again.silence) == repr(made.silence)  # a NaN equals none
     assert made.ahead is not None
     assert again.ahead is not None
     np.testing.assert_array_equal(again.ahead.weight, made.ahead.weight)
