@@ -36,10 +36,8 @@ def _identity(encoder: EncoderRun, frame: Frame) -> None:
         put.metric(
             t("sequences.customers"), f"{m.customers.get('train', 0):,}", border=True, help=t("sequences.customers_help")
         )
-        learnt = t(f"sequences.objective_{c.objective}")
-        if c.outlook == "on":
-            learnt = t("sequences.objective_outlook", objective=learnt)
-        put.metric(t("sequences.objective"), learnt, border=True)
+        beside = t("sequences.outlook_help") if c.outlook == "on" else None
+        put.metric(t("sequences.objective"), t(f"sequences.objective_{c.objective}"), border=True, help=beside)
         put.metric(t("sequences.epochs"), f"{m.best_epoch} / {m.epochs}", border=True, help=t("sequences.epochs_help"))
         put.metric(t("sequences.cost"), t("sequences.seconds", n=f"{m.seconds or 0:,.0f}"), border=True,
                    help=t("sequences.cost_help", rate=f"{m.samples_per_s or 0:,.0f}", machine=m.machine or "–"))  # fmt: skip
