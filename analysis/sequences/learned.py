@@ -111,7 +111,7 @@ def _probe_row(r: Stored) -> ProbeRow:
 
 def _silence_row(r: Stored) -> SilenceRow:
     numbers = {k: r.number(k, finite=False) for k in ("told", "happened", "auc")}
-    return SilenceRow(steps=r.whole("steps"), **numbers, tested=r.whole("tested"))  # type: ignore[arg-type]
+    return SilenceRow(steps=r.whole("steps"), **numbers, tested=r.whole("tested"))
 
 
 def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = lambda stage: None) -> LearnedMap:

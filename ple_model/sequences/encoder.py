@@ -141,7 +141,7 @@ class SequenceEncoder(nn.Module):
         if self.outlook is not None:
             told = torch.where(given.any(dim=2).any(dim=1, keepdim=True), self.outlook(embedding), 0.0)
             embedding = torch.cat([embedding, told], dim=1)
-            outlook = told.unflatten(1, (len(self.config.ahead), self.channels + 1))
+            outlook = told.reshape(-1, len(self.config.ahead), self.channels + 1)
         return EncodedSeries(tokens, seen, embedding, center, scale, attention, gate, outlook)
 
     def denormalise(self, x: Tensor, encoded: EncodedSeries) -> Tensor:
