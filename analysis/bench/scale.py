@@ -2,12 +2,13 @@
 numbers of customers, and what follows from them for millions.
 
 Each size is a synthetic bank in buckets of the size that `ple shard` makes (of half the smallest size's customers where no
-size fills one). A shard of a build and of a score is a bucket, one of a diagnosis is `SHARD_ROWS` rows: memory of shards is
-judged between sizes that fill one. Time is the processor's, which other work on the machine disturbs least; a command's own
-process and its shards are told apart, since only these are shared out. Three sizes tell what one more customer costs: in time
-over customers, starting a program weighs most at the smallest size and hides growth. The run that is measured and scores was
-trained for an epoch on `TRAINED` of the bank's rows: how good it is does not matter here. With `--bank DIR` all is kept there:
-what has been measured by the same program, libraries, machine and settings is not measured again, else it is made anew.
+size fills one), two at least: events in one bucket are not worked on by shards. A shard of a build and of a score is a bucket,
+one of a diagnosis is `SHARD_ROWS` rows: memory of shards is judged between sizes that fill one. Time is the processor's, which
+other work on the machine disturbs least; a command's own process and its shards are told apart, since only these are shared
+out. Three sizes tell what one more customer costs: in time over customers, starting a program weighs most at the smallest size
+and hides growth. The run that is measured and scores was trained for an epoch on `TRAINED` of the bank's rows: how good it is
+does not matter here. With `--bank DIR` all is kept there: what has been measured by the same program, libraries, machine and
+settings is not measured again, else it is made anew.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def run(settings: Settings) -> list[Row]:
     bucket = bucket_of(sizes)
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as scratch:
         home = settings.bank or Path(scratch)
-        found = {n: _Size(home / f"customers-{n}", n, math.ceil(n / bucket), settings).measured() for n in sizes}
+        found = {n: _Size(home / f"customers-{n}", n, buckets_of_size(n, bucket), settings).measured() for n in sizes}
     return [*_each(found), *_growth(found, bucket), *_further(found), *sizing(max(sizes), found[max(sizes)])]
 
 
@@ -62,6 +63,11 @@ def bucket_of(sizes: Sequence[int]) -> int:
     if max(sizes) > CUSTOMERS * MAX_BUCKETS:
         raise UserError(f"--customers: {max(sizes):,} is not valid, it must be at most {CUSTOMERS * MAX_BUCKETS:,}")
     return CUSTOMERS if max(sizes) >= CUSTOMERS else max(1, min(sizes) // 2)
+
+
+def buckets_of_size(customers: int, bucket: int) -> int:
+    """One bucket is no shard: the first process would do all of it."""
+    return max(2, math.ceil(customers / bucket))
 
 
 class _Size:
@@ -164,7 +170,7 @@ def _growth(found: Mapping[int, Mapping[str, Watched]], bucket: int) -> list[Row
     the largest does, without a verdict."""
     from analysis.recording.shards import SHARD_ROWS  # late: torch
 
-    many, fills = max(found), {"build": bucket, "predict": bucket, "diagnose": SHARD_ROWS}
+    many, fills = max(found), {"build": 2 * bucket, "predict": 2 * bucket, "diagnose": SHARD_ROWS}
     target = Target(FLAT, at_least=False)
     what: dict[str, tuple[Callable[[Watched, int], float], str, Target | None]] = {
         "processor time a customer": (_ms, "ms", target),

@@ -8,7 +8,9 @@ The label is one SELECT of `row_id` and `label` over what `data.labels` lays rea
 
 `$horizon_days` and the other windows of `data.labels.LabelSettings` stand for their days, `$purchase` for the condition of a
 purchase in `transactions`. A row that the SELECT leaves out, or gives NULL, has no label. By kind a label is a whole number
-from 0 on (binary, multiclass), a number, or a list of `out_dim` numbers (regression), a brand's name (contrastive).
+from 0 on (binary, multiclass), a number, or a list of `out_dim` numbers (regression), a brand's name (contrastive). A label
+that compares customers with one another does so within a `cutoff_index`: by that name it is known that it must be made of all
+of them at once, and not bucket by bucket.
 """
 
 from __future__ import annotations
@@ -99,6 +101,11 @@ class TaskSpec:
     """SQL, see the module docstring; empty: only a source's own table can label the task."""
     needs: str = ""
     """What a source must have for a label, where it is not plain from the tables; said where it has none."""
+
+    @property
+    def compares(self) -> bool:
+        """Its label compares customers with one another."""
+        return "cutoff_index" in self.label
 
 
 def position(column: str, names: Sequence[str]) -> str:

@@ -65,6 +65,7 @@ def test_a_further_customer_is_judged_without_the_start_of_the_program() -> None
 
 def test_buckets_are_those_that_the_program_makes() -> None:
     assert [scale.bucket_of(s) for s in ((10_000, 300_000), (20_000,), (300, 600))] == [20_000, 20_000, 150]
+    assert [scale.buckets_of_size(n, 20_000) for n in (10_000, 20_000, 45_000)] == [2, 2, 3], "one is not worked on by shards"
     with pytest.raises(UserError, match="it must be at most 20,000,000"):
         scale.bucket_of((300, 50_000_000))
 

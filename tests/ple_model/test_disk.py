@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ple_model.cli import main
-from ple_model.data.build.steps import new_array
+from ple_model.data.build.steps import new_map
 from ple_model.data.dataset.reader import Dataset
 from ple_model.disk import DiskFull, disk_full, is_disk_full, writing
 from ple_model.errors import UserError
@@ -52,9 +52,9 @@ def test_what_does_not_fit_is_named_with_what_it_needs_and_leaves_nothing(small_
 
 def test_a_memory_map_is_promised_by_the_disk_before_it_is_filled(small_disk: Path) -> None:
     with pytest.raises(DiskFull, match=r"big\.npy: 8\.0 MB are needed"):
-        new_array(small_disk, "big", (1_000_000,), np.float64)
+        new_map(small_disk / "big.npy", (1_000_000,), np.float64)
     assert list(small_disk.iterdir()) == []
-    fits = new_array(small_disk, "fits", (50_000,), np.float64)
+    fits = new_map(small_disk / "fits.npy", (50_000,), np.float64)
     fits[:] = 1.0
     assert fits.sum() == 50_000
 

@@ -7,7 +7,7 @@ folder `artifacts/` holds it all without pickle: npz, JSON, and what `ModelConte
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.context import HierarchyTree
-from ple_model.data.build.collect import PART_NAMES, Rows
+from ple_model.data.build.collect import PART_NAMES, Rows, chunks
 from ple_model.data.build.folds import FOLDS, read_folds
 from ple_model.data.build.steps import Array
 from ple_model.data.dataset.columns import EMPTY, MONTHS_OF
 from ple_model.data.dataset.normalize import Normalizer
 from ple_model.data.derived.collaborative import HALVES, MerchantTable, fit_merchants, read_pairs
-from ple_model.data.derived.encoder import WeekEncoder, fit_encoder
+from ple_model.data.derived.encoder import WEEKS, WeekEncoder, fit_encoder
 from ple_model.data.derived.gmm import GmmModel, behaviour, fit_gmm
 from ple_model.data.derived.hierarchy import Forest, customer_points
 from ple_model.data.derived.hierarchy_uses import fit_forest, read_uses
@@ -43,7 +43,13 @@ GMM_SHAPES = {"centre": "c", "axes": "cd", "weights": "k", "means": "kd", "preci
 HMM_SHAPES = {"start": "k", "transition": "kk", "mean": "kd", "var": "kd", "centre": "d", "scale": "d"}
 FIT_ROWS = 30_000
 JOURNEY_DAYS = 90
+RECENT_DAYS = 7 * WEEKS
+"""The last days that any fit reads of a row's `daily`."""
 MODES = ("journey", "lifecycle", "behavior")
+READ_BY_FITS = (
+    "features", "parts", "daily", "monthly", "short_stats", "long_stats", "phase", "global_stats", "p_tda_short_diagrams",
+    "p_tda_long_diagrams",
+)  # fmt: skip
 FloatArray = NDArray[np.float32]
 
 
@@ -87,27 +93,30 @@ class Fitted:
         if not len(train):
             raise UserError("the training split has no rows: give more customers or other cut-offs")
         chosen = np.sort(np.random.default_rng(seed).permutation(train)[:FIT_ROWS])
-        rows = collected.take(chosen)
+        rows = _read_by_fits(collected, chosen)
         hmms = {
             m: fit_hmm(observations(rows, m)[observed(rows, m)], name=m, seed=seed) for m in MODES if observed(rows, m).any()
         }
         encoder = fit_encoder(rows["daily"][recent(rows)], seed)
         merchants = fit_merchants(store, seed)
         scales = tuple(c.scale for c in load_schema().columns)
+        fold = read_folds(store.con)[chosen]
+        for part, _ in _pieces(rows):
+            _fill_topology(part["features"], part)
+            _fill_hmm(part["features"], part, hmms)
+            _fill_encoder(part["features"], part, encoder)
         values = rows["features"]
-        _fill_topology(values, rows)
-        _fill_hmm(values, rows, hmms)
-        _fill_encoder(values, rows, encoder)
         first = Normalizer.fit(values, scales=scales)
-        fold = read_folds(store.con)
-        gmm = fit_gmm(behaviour(first.transform(values)), fold=fold[chosen], seed=seed)
-        _fill_gmm(values, rows, gmm, first, fold[chosen])
+        acts = np.concatenate([behaviour(first.transform(part["features"])) for part, _ in _pieces(rows)])
+        gmm = fit_gmm(acts, fold=fold, seed=seed)
+        for part, at in _pieces(rows):
+            _fill_gmm(part["features"], part, gmm, first, fold[at])
         either = rows["p_tda_short_diagrams"] | rows["p_tda_long_diagrams"]
         statistics = np.where(either[:, None], rows["global_stats"], np.nan)
         return Fitted(
             normalizer=Normalizer.fit(values, scales=scales),
             global_normalizer=Normalizer.fit(statistics),
-            scale=SequenceScale.fit(rows["txn"], rows["session"]),
+            scale=SequenceScale.fit(_sequences(collected, chosen)),
             gmm=gmm,
             hmms=hmms,
             forest=fit_forest(store),
@@ -119,7 +128,8 @@ class Fitted:
     def raw_statistics(self, collected: Rows, train: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the signed log of the raw columns on training rows."""
         index = np.sort(train[:: max(1, len(train) // FIT_ROWS)])
-        raw = np.nan_to_num(collected.take(index, "features")["features"][:, N_NORMALIZED:].astype(np.float64))
+        pieces = (collected.take(index[a:b], "features")["features"][:, N_NORMALIZED:] for a, b in chunks(len(index)))
+        raw = np.nan_to_num(np.concatenate([p.astype(np.float64) for p in pieces]))
         logged = np.sign(raw) * np.log1p(np.abs(raw))
         std = logged.std(axis=0)
         return tuple(logged.mean(axis=0).tolist()), tuple(np.where(std > 1e-9, std, 1.0).tolist())
@@ -244,6 +254,28 @@ class Fitted:
             )
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(f"{folder} does not hold the fitted artifacts of a dataset: {e}") from e
+
+
+def _read_by_fits(collected: Rows, chosen: NDArray[np.int64]) -> dict[str, Array]:
+    """What the fits read of the chosen rows at once: a fifth of what is collected of them."""
+    found: dict[str, Array] = {}
+    for a, b in chunks(len(chosen)):
+        for name, values in collected.take(chosen[a:b], *READ_BY_FITS).items():
+            kept = values[:, -RECENT_DAYS:] if name == "daily" else values
+            found.setdefault(name, np.empty((len(chosen), *kept.shape[1:]), kept.dtype))[a:b] = kept
+    return found
+
+
+def _pieces(rows: dict[str, Array]) -> Iterator[tuple[dict[str, Array], slice]]:
+    """The rows in chunks (views, to fill), and which they are."""
+    for a, b in chunks(len(rows["features"])):
+        yield {name: values[a:b] for name, values in rows.items()}, slice(a, b)
+
+
+def _sequences(collected: Rows, chosen: NDArray[np.int64]) -> Iterator[tuple[FloatArray, FloatArray]]:
+    for a, b in chunks(len(chosen)):
+        found = collected.take(chosen[a:b], "txn", "session")
+        yield found["txn"], found["session"]
 
 
 def _fill_topology(values: FloatArray, rows: dict[str, Array]) -> None:

@@ -38,7 +38,7 @@ from ple_model.data.events.find_holes import Span, distinct
 from ple_model.data.events.spec import TABLES
 from ple_model.data.features import Market, fit_market
 from ple_model.data.labels.conditions import load_own, save_own
-from ple_model.data.labels.labels import Labels, LabelSettings
+from ple_model.data.labels.labels import Labels, LabelSettings, given_labels
 from ple_model.engine import ShardEngine
 from ple_model.engine.local import LocalEngine
 from ple_model.errors import UserError
@@ -255,7 +255,9 @@ def _body(plan: Plan, store: EventStore, rows: int, settings: BuildSettings, eng
     """Who collects and writes the rows of `spine`."""
     if plan.buckets == 1:
         return Whole(plan, store, rows, settings.workers)
-    there = replace(plan, events=plan.events.absolute(), out=plan.out.absolute())  # a worker may start in another folder
+    own = tuple(sorted({*plan.own, *given_labels(store)}))  # of one bucket alone they may be fewer
+    # a worker may start in another folder
+    there = replace(plan, own=own, events=plan.events.absolute(), out=plan.out.absolute())
     return Sharded(there, engine or LocalEngine(settings.workers), store, rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +12,9 @@ from ple_model.data.events.connect import EventStore
 from ple_model.data.labels.labels import LabelSettings
 from ple_model.staging import staged_file
 
+ROW_GROUP = 1_048_576
+"""Rows that are held at once; Arrow's own size of a row group."""
+
 
 def write_reachable(store: EventStore, labels: LabelSettings, out: Path) -> None:
     """Put `reachable.parquet` into the dataset folder `out`, and take an older one away. Nothing is written where the source
@@ -19,10 +23,13 @@ def write_reachable(store: EventStore, labels: LabelSettings, out: Path) -> None
     path.unlink(missing_ok=True)
     if "probabilities" not in store.present or labels.horizon_days != LabelSettings.horizon_days:
         return
-    table = store.con.sql("""
+    found = store.con.sql("""
         SELECT p.customer_id, p.cutoff::VARCHAR AS cutoff, p.task, p.class, p.p
         FROM probabilities p JOIN spine s ON s.customer_id = p.customer_id AND s.cutoff = p.cutoff
-        ORDER BY s.row_id, p.task, p.class""").to_arrow_table()
-    if len(table):
-        with staged_file(path, durable=False) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+        ORDER BY s.row_id, p.task, p.class""").to_arrow_reader(ROW_GROUP)
+    groups = (g for g in found if g.num_rows)
+    if (first := next(groups, None)) is None:
+        return
+    with staged_file(path, durable=False) as temporary, pq.ParquetWriter(temporary, found.schema, compression="zstd") as file:
+        for group in chain((first,), groups):
+            file.write_batch(group, ROW_GROUP)

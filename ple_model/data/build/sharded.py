@@ -1,11 +1,12 @@
 """A build bucket by bucket: what needs no fitting and what applies the fits run as shards of an engine; the fits run once.
 
-Three passes over events that `ple shard` wrote. First every bucket collects its rows (SQL features, sequences, topology) into
-memory-mapped arrays. Then what looks at all customers is made here: labels (some rank a customer among the others), and the
-fits, each of a sample of the training rows of all buckets (`artifacts.FIT_ROWS` rows, `collaborative.SAMPLE_CUSTOMERS`
-customers) or an aggregate that the database streams. Last every bucket writes its columns. Each shard reads its own bucket
-and writes its own files, whole or not at all; what is finished is kept, and a build that was stopped goes on with the rest. A
-dataset of the same buckets is the same bytes, whichever engine built it, on machines of one kind.
+Three passes over events that `ple shard` wrote. First what compares customers with one another is made here, of all of them: a
+few labels. Then every bucket collects its rows (SQL features, sequences, topology) into memory-mapped arrays, and makes its
+other labels. Then come the fits, each of a sample of the training rows of all buckets (`artifacts.FIT_ROWS` rows,
+`collaborative.SAMPLE_CUSTOMERS` customers) or an aggregate that the database streams. Last every bucket writes its columns.
+Each shard reads its own bucket and writes its own files, whole or not at all; what is finished is kept, and a build that was
+stopped goes on with the rest. A dataset of the same buckets is the same bytes, whichever engine built it, on machines of one
+kind.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import numpy as np
 
 from ple_model.context import ModelContext
 from ple_model.data.build.artifacts import Fitted
-from ple_model.data.build.collect import Joined, Piece, Rows, collect
+from ple_model.data.build.collect import Piece, Rows, collect
 from ple_model.data.build.floating_point import reproducible
 from ple_model.data.build.rows import Plan, write_rows
 from ple_model.data.build.spine import NoRows, create_spine
 from ple_model.data.build.steps import Work, digest, digest_files
 from ple_model.data.dataset.writer import DatasetWriter, PartsWritten
+from ple_model.data.events.buckets import bucket_sql
 from ple_model.data.events.connect import Bucket, EventStore, connect
-from ple_model.data.labels.labels import Labels, compute_labels
+from ple_model.data.labels.labels import Labels, compare_customers, compute_labels
 from ple_model.engine import ShardEngine
 from ple_model.engine.base import Value
 from ple_model.errors import UserError
@@ -49,22 +51,30 @@ class Sharded:
     rows: int
     """Of the table `spine` of the whole source."""
 
-    def collect(self, work: Work) -> tuple[Joined, Labels]:
+    def collect(self, work: Work) -> tuple[Rows, Labels]:
         """What every bucket says of its rows, in the order of the buckets; their labels beside it."""
-        shards, p = self._shards(), self.plan
+        p, shards = self.plan, self._shards()
+        quiet = Work(work.folder, lambda step, share: None, work.tell)
+        quiet.step("compared", p.labels_key, self._compare)
         found = dict(_told(self.engine.run(_collect, shards), len(shards), work, "features"))
         pieces = [found[name] for name in shards]
         if kept := sum(x.kept for x in pieces):
             work.tell(f"{kept} of {len(pieces)} buckets are kept from the build that was stopped")
-        rows = [x.rows for x in pieces]
-        if sum(rows) != self.rows:
-            raise UserError(
-                f"'{p.events}': its {p.buckets} buckets hold {sum(rows):,} of the {self.rows:,} rows: events.json and the"
-                " files do not fit together; write the buckets again with `ple shard`"
-            )
-        quiet = Work(work.folder, lambda step, share: None, work.tell)
-        done = quiet.step("labels", p.labels_key, lambda f: _save(f, compute_labels(self.store, p.labels, p.own), rows))
-        return Joined(tuple(x for x in pieces if x.rows)), _joined([_load(done, k) for k, n in enumerate(rows) if n])
+        if sum(x.rows for x in pieces) != self.rows:
+            raise _other_rows(p, sum(x.rows for x in pieces), self.rows)
+        return Rows(tuple(x for x in pieces if x.rows)), _joined(
+            [s.labels() for s, x in zip(shards.values(), pieces, strict=True) if x.rows]
+        )
+
+    def _compare(self, folder: Path) -> None:
+        """The labels that compare customers, of each bucket in a file of its own: a shard reads no more."""
+        number = bucket_sql(self.plan.buckets)
+        rows = dict(self.store.con.execute(f"SELECT {number}, count(*) FROM spine GROUP BY 1 ORDER BY 1").fetchall())
+        compared = compare_customers(replace(self.store, last=self.plan.last), self.plan.labels)
+        first = 0
+        for bucket, n in rows.items():
+            write_npz(folder / f"{bucket:03d}.npz", {t: v[first : first + n] for t, v in compared.items()}, packed=True)
+            first += n
 
     def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> PartsWritten:
         """The columns of every bucket, by the artifacts that lie in the dataset's folder."""
@@ -112,7 +122,34 @@ class Shard:
         """Collects, or finds again what was."""
         p, kept = self.plan, list[str]()
         work = Work(self.work.folder, self.work.progress, kept.append)
-        return replace(collect(work, store, rows, self.key, p.market, p.market_key, workers=1), kept=bool(kept))
+        piece = collect(work, store, rows, self.key, p.market, p.market_key, workers=1)
+        work.step("labels", p.labels_key, lambda f: self._label(f, store, rows))
+        return replace(piece, kept=bool(kept))
+
+    def labels(self) -> Labels:
+        """Those that `collect` left."""
+        folder = self.work.folder / f"labels-{self.plan.labels_key}"
+        arrays = read_npz(folder / "labels.npz")
+        about = Stored.of(folder / "about.json", read_json(folder / "about.json"))
+        names = np.array([*about.texts("brands"), None], dtype=object)  # -1 is the last: none
+        return Labels(
+            {k[2:]: v for k, v in arrays.items() if k.startswith("y:")}, names[arrays["brand"]],
+            {k[2:]: v for k, v in arrays.items() if k.startswith("d:")}, about.texts("own"),
+        )  # fmt: skip
+
+    def _label(self, folder: Path, store: EventStore, rows: int) -> None:
+        p = self.plan
+        made = p.out / ".build" / f"compared-{p.labels_key}" / f"{self.bucket:03d}.npz"
+        compared = read_npz(made) if made.is_file() else {}
+        if any(len(v) != rows for v in compared.values()) or not made.is_file():
+            raise _other_rows(p, rows, max((len(v) for v in compared.values()), default=0))
+        labels = compute_labels(store, p.labels, p.own, compared)
+        names = sorted({b for b in labels.brand if b is not None})
+        number = {b: k for k, b in enumerate(names)}
+        brand = np.fromiter((-1 if b is None else number[b] for b in labels.brand), np.int32, len(labels.brand))
+        arrays = {f"y:{t}": v for t, v in labels.columns.items()} | {f"d:{t}": v for t, v in labels.defined.items()}
+        write_npz(folder / "labels.npz", arrays | {"brand": brand}, packed=True)
+        write_json(folder / "about.json", {"own": list(labels.own), "brands": names})
 
 
 @reproducible()
@@ -137,8 +174,8 @@ def _write(shard: Shard) -> PartsWritten:
             return PartsWritten()
         writer = DatasetWriter(plan.out, bucket=shard.bucket)
         try:
-            labels = _load(plan.out / ".build" / f"labels-{plan.labels_key}", shard.bucket)
-            write_rows(writer, work, store, fitted, context, shard.collect(store, rows).read(), labels)
+            collected = Rows((shard.collect(store, rows),))
+            write_rows(writer, work, store, fitted, context, collected, shard.labels())
             written = writer.finish()
         except BaseException:
             writer.discard()
@@ -155,27 +192,11 @@ def _told(ended: Iterator[tuple[str, Value]], total: int, work: Work, step: str)
         yield name, value
 
 
-def _save(folder: Path, labels: Labels, rows: Sequence[int]) -> None:
-    """The labels of each bucket in a file of its own: a shard reads no more."""
-    names = sorted({b for b in labels.brand if b is not None})
-    number = {b: k for k, b in enumerate(names)}
-    brand = np.fromiter((-1 if b is None else number[b] for b in labels.brand), np.int32, len(labels.brand))
-    arrays = {f"y:{t}": v for t, v in labels.columns.items()} | {f"d:{t}": v for t, v in labels.defined.items()}
-    arrays["brand"] = brand
-    for bucket, (n, end) in enumerate(zip(rows, np.cumsum(rows).tolist(), strict=True)):
-        if n:
-            write_npz(folder / f"{bucket:03d}.npz", {k: v[end - n : end] for k, v in arrays.items()}, packed=True)
-    write_json(folder / "about.json", {"own": list(labels.own), "brands": names})
-
-
-def _load(folder: Path, bucket: int) -> Labels:
-    arrays = read_npz(folder / f"{bucket:03d}.npz")
-    about = Stored.of(folder / "about.json", read_json(folder / "about.json"))
-    names = np.array([*about.texts("brands"), None], dtype=object)  # -1 is the last: none
-    return Labels(
-        {k[2:]: v for k, v in arrays.items() if k.startswith("y:")}, names[arrays["brand"]],
-        {k[2:]: v for k, v in arrays.items() if k.startswith("d:")}, about.texts("own"),
-    )  # fmt: skip
+def _other_rows(plan: Plan, there: int, expected: int) -> UserError:
+    return UserError(
+        f"'{plan.events}': its {plan.buckets} buckets hold {there:,} of the {expected:,} rows: events.json and the files do not"
+        " fit together; write the buckets again with `ple shard`"
+    )
 
 
 def _joined(labels: Sequence[Labels]) -> Labels:

@@ -62,13 +62,17 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """A memory-mapped `.npy` of zeros to fill. `DiskFull` if the disk cannot hold it."""
-    return new_map(folder / f"{name}.npy", shape, dtype)
+def write_part(folder: Path, name: str, rows: int, first: int, values: Array) -> None:
+    """Rows `first` and on of the `.npy` [rows, ...] of this name; the first part to come makes the file. It is mapped for this
+    alone, so that what was written is the disk's and not this process's. `DiskFull` if the disk cannot hold all of it."""
+    path = folder / f"{name}.npy"
+    if not path.is_file():
+        new_map(path, (rows, *values.shape[1:]), values.dtype)
+    np.load(path, mmap_mode="r+", allow_pickle=False)[first : first + len(values)] = values
 
 
 def new_map(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """The same, at this path."""
+    """A memory-mapped `.npy` of zeros to fill. `DiskFull` if the disk cannot hold it."""
     with writing(path, int(np.prod(shape)) * np.dtype(dtype).itemsize):
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
     preallocate(path)  # a page that cannot be had when it is filled would kill the process

@@ -10,7 +10,7 @@ import duckdb
 
 from ple_model.data.checking.fault import NOTHING_BUILT, UNKNOWN, Fault, Severity, first_line, show
 from ple_model.data.dataset.cache import TEXT_WIDTH
-from ple_model.data.events.connect import table_files
+from ple_model.data.events.connect import BUCKET, table_files
 from ple_model.data.events.spec import ColumnSpec, TableSpec
 from ple_model.data.events.sql import BLANK_WORDS, has_zone, is_blank, plain_text, read_expression, scan, source_columns
 from ple_model.errors import did_you_mean
@@ -118,8 +118,7 @@ class TableCheck:
                 handling = "Nobody has such an event: zero, not absent; without the file it would be absent."
                 self.add(None, "empty", "warning", 0, None, "it has no rows", handling)
         self._columns()
-        known = [f"{read_expression(c, self.types[c.name])} AS {quote(c.name)}" for c in self.kept] or ["1 AS nothing"]
-        self.con.execute(f"CREATE OR REPLACE VIEW {self.view} AS SELECT {', '.join(known)} FROM {scan(self.files)}")
+        self.con.execute(f"CREATE OR REPLACE VIEW {self.view} AS {self._read(self.files)}")
         for column in self.kept:
             self._values(column)
         self._duplicates()
@@ -129,6 +128,17 @@ class TableCheck:
             self._refunds()
         self._count(self.raw, scan(self.files))
         self._count(self.pending, self.view)
+
+    def _read(self, files: list[Path]) -> str:
+        """SQL of what a build would read of these files."""
+        known = [f"{read_expression(c, self.types[c.name])} AS {quote(c.name)}" for c in self.kept] or ["1 AS nothing"]
+        return f"SELECT {', '.join(known)} FROM {scan(files)}"
+
+    def _apart(self) -> list[list[Path]]:
+        """Files whose rows can repeat each other: of buckets each by itself, since all of a customer lies in one. So what is
+        held to find them is a bucket's."""
+        apart = "customer_id" in {c.name for c in self.kept} and all(f.name.startswith(BUCKET) for f in self.files)
+        return [[f] for f in self.files] if apart else [self.files]
 
     def _columns(self) -> None:
         for column in self.spec.columns:
@@ -290,28 +300,39 @@ class TableCheck:
         if not self.spec.unique or not kept.issuperset(self.spec.unique):
             return
         keys = ", ".join(quote(k) for k in self.spec.unique)
-        inner = f"SELECT {keys}, count(*) AS n FROM {self.view} GROUP BY ALL HAVING count(*) > 1"
-        extra = self.con.execute(f"SELECT coalesce(sum(n - 1), 0) FROM ({inner})").fetchall()[0][0]
-        if extra:
-            row = self.con.execute(f"SELECT {keys} FROM ({inner}) ORDER BY n DESC, {keys} LIMIT 1").fetchall()[0]
+        repeated = [
+            f"SELECT {keys}, count(*) AS n FROM ({self._read(files)}) GROUP BY ALL HAVING count(*) > 1"
+            for files in self._apart()
+        ]
+        more = [int(self.con.execute(f"SELECT coalesce(sum(n - 1), 0) FROM ({r})").fetchall()[0][0]) for r in repeated]
+        if extra := sum(more):
+            most = " UNION ALL ".join(
+                f"(FROM ({r}) ORDER BY n DESC, {keys} LIMIT 1)" for r, n in zip(repeated, more, strict=True) if n
+            )
+            row = self.con.execute(f"SELECT {keys} FROM ({most}) ORDER BY n DESC, {keys} LIMIT 1").fetchall()[0]
             example = ", ".join(f"{k}={v}" for k, v in zip(self.spec.unique, row, strict=True))
             severity: Severity = "warning" if self.spec.name == "campaigns" else "error"
             handling = "Each counts as an exposure." if severity == "warning" else NOTHING_BUILT
             message = f"rows that repeat ({', '.join(self.spec.unique)})"
-            self.add(self.spec.unique[0], "duplicate", severity, int(extra), example, message, handling)
+            self.add(self.spec.unique[0], "duplicate", severity, extra, example, message, handling)
 
     def _repeated(self) -> None:
         """Events have no key; rows that are alike in every column may be a delivery that was loaded twice."""
         names = [quote(c.name) for c in self.kept]
         if self.spec.unique or self.spec.free_columns or "ts" not in {c.name for c in self.kept}:
             return
-        row, files = f"hash({', '.join(names)})", scan(self.files)
-        extra = int(self.con.execute(f"SELECT count(*) - count(DISTINCT {row}) FROM {files}").fetchall()[0][0])
-        if extra:
-            first = self.con.execute(
-                f"SELECT any_value(customer_id), any_value(ts) FROM {files} GROUP BY {row} HAVING count(*) > 1"
-                " ORDER BY ALL LIMIT 1"
-            ).fetchall()[0]
+        row, sources = f"hash({', '.join(names)})", [scan(files) for files in self._apart()]
+        more = [int(self.con.execute(f"SELECT count(*) - count(DISTINCT {row}) FROM {s}").fetchall()[0][0]) for s in sources]
+        if extra := sum(more):
+            twice = [
+                self.con.execute(
+                    f"SELECT any_value(customer_id), any_value(ts) FROM {s} GROUP BY {row} HAVING count(*) > 1"
+                    " ORDER BY ALL LIMIT 1"
+                ).fetchall()[0]
+                for s, n in zip(sources, more, strict=True)
+                if n
+            ]
+            first = min(twice, key=lambda found: [str(x) for x in found])
             message = "rows that repeat another in every column: was a delivery loaded twice?"
             self.add(None, "repeated_row", "warning", extra, f"{first[0]} at {first[1]}", message, "Each counts as an event.")
 

@@ -1,9 +1,13 @@
-"""Writing a dataset folder: rows in chunks -> Parquet parts of one split each, `artifacts/`, and last of all `dataset.json`."""
+"""Writing a dataset folder: rows in chunks -> Parquet parts of one split each, `artifacts/`, and last of all `dataset.json`.
+
+A row group is written as soon as its rows are there, so what is held does not grow with the size of a part.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from ple_model.context import ModelContext
 from ple_model.data.dataset.columns import KEYS, RAW, SPLITS, decode_column, encode, is_class_task
 from ple_model.data.dataset.manifest import SCHEMA_VERSION, DatasetManifest, PartFile, fingerprint, part_file, sha256_file
 from ple_model.data.dataset.normalize import Normalizer
+from ple_model.disk import writing
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import FIELD_SHAPES, N_FEATURES
 from ple_model.files import read_json, write_json
@@ -79,6 +84,37 @@ def _sum(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
     return {k: a.get(k, 0) + b.get(k, 0) for k in dict.fromkeys((*a, *b))}
 
 
+class _Part:
+    """A part file that grows by row groups, and takes its name when it is finished."""
+
+    def __init__(self, path: Path, split: str, schema: pa.Schema) -> None:
+        self.path, self.split, self.rows = path, split, 0
+        self._held = ExitStack()
+        self._file = self._held.enter_context(staged_file(path, durable=False))
+        with writing(path):
+            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd", compression_level=3)
+
+    def add(self, group: pa.Table) -> None:
+        """One row group."""
+        with writing(self.path):
+            self._writer.write_table(group.combine_chunks(), row_group_size=group.num_rows)
+        self.rows += group.num_rows
+
+    def finish(self) -> PartFile:
+        with self._held, writing(self.path):
+            self._writer.close()
+            groups = pq.read_metadata(self._file)
+            sizes = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
+            return PartFile(self.path.name, self.split, self._file.stat().st_size, sha256_file(self._file), self.rows, sizes)
+
+    def discard(self) -> None:
+        """As if it had never been begun."""
+        with suppress(OSError):
+            self._writer.close()
+        self._held.pop_all()  # the file is not to take its name
+        self._file.unlink(missing_ok=True)
+
+
 class DatasetWriter:
     """Collects chunks of rows and writes them; nothing under `out` is a dataset before `close`.
 
@@ -93,7 +129,9 @@ class DatasetWriter:
         out.mkdir(parents=True, exist_ok=True)
         for old in [out / "dataset.json", *self._parts()]:
             old.unlink(missing_ok=True)
-        self._held: dict[str, list[pa.Table]] = {}
+        self._held: dict[str, pa.Table] = {}
+        """By split, rows that fill no row group yet."""
+        self._open: dict[str, _Part] = {}
         self._files: list[PartFile] = []
         self._schema: pa.Schema | None = None
         self._present: dict[str, int] = {}
@@ -121,15 +159,17 @@ class DatasetWriter:
                 raise UserError(f"{self.out}: no split '{split}'{did_you_mean(split, SPLITS)}")
             mine = table.filter(pa.array(splits == split))
             self._count(mine, split)
-            held = self._held.setdefault(split, [])
-            held.append(mine)
-            while sum(t.num_rows for t in held) >= self.part_rows:
-                whole = pa.concat_tables(held)
-                self._flush(split, whole.slice(0, self.part_rows))
-                held[:] = [whole.slice(self.part_rows)]
+            waiting = pa.concat_tables([self._held[split], mine]) if split in self._held else mine
+            while waiting.num_rows >= (size := self._room(split)):
+                self._add(split, waiting.slice(0, size))
+                waiting = waiting.slice(size)
+            self._held[split] = waiting
 
     def discard(self) -> None:
         """Remove what was written: without its manifest it is no dataset."""
+        for begun in self._open.values():
+            begun.discard()
+        self._open.clear()
         for part in self._parts():
             part.unlink(missing_ok=True)
 
@@ -149,22 +189,28 @@ class DatasetWriter:
                 counts = self._labels.setdefault(name[2:], {})
                 counts[split] = counts.get(split, 0) + there
 
-    def _flush(self, split: str, table: pa.Table) -> None:
-        name = f"part-{split}-{self.mine}{sum(f.split == split for f in self._files):05d}.parquet"
-        table = table.combine_chunks()
-        with staged_file(self.out / name, durable=False) as temporary:
-            pq.write_table(table, temporary, compression="zstd", compression_level=3, row_group_size=self.group_rows)
-            groups = pq.read_metadata(temporary)
-            sizes = tuple(groups.row_group(i).num_rows for i in range(groups.num_row_groups))
-            part = PartFile(name, split, temporary.stat().st_size, sha256_file(temporary), table.num_rows, sizes)
-        self._files.append(part)
+    def _room(self, split: str) -> int:
+        """Rows of the next row group."""
+        begun = self._open.get(split)
+        return min(self.group_rows, self.part_rows - (0 if begun is None else begun.rows))
+
+    def _add(self, split: str, group: pa.Table) -> None:
+        """One row group to the split's part, which is finished when it is full."""
+        if split not in self._open:
+            name = f"part-{split}-{self.mine}{sum(f.split == split for f in self._files):05d}.parquet"
+            self._open[split] = _Part(self.out / name, split, group.schema)
+        self._open[split].add(group)
+        if self._open[split].rows >= self.part_rows:
+            self._files.append(self._open.pop(split).finish())
 
     def finish(self) -> PartsWritten:
         """Write the rest."""
-        for split, held in self._held.items():
-            if sum(t.num_rows for t in held):
-                self._flush(split, pa.concat_tables(held))
+        for split, rest in self._held.items():
+            if rest.num_rows:
+                self._add(split, rest)
         self._held.clear()
+        self._files += [begun.finish() for begun in self._open.values()]
+        self._open.clear()
         columns = () if self._schema is None else tuple(self._schema.names)
         return PartsWritten(tuple(self._files), columns, self._rows, self._present, self._labels, tuple(sorted(self._cutoffs)))
 

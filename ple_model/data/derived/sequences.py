@@ -12,6 +12,7 @@ Each channel of the two model inputs is divided by the root mean square of its n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -158,12 +159,19 @@ class SequenceScale:
     session: FloatArray
 
     @staticmethod
-    def fit(txn: FloatArray, session: FloatArray) -> SequenceScale:
-        return SequenceScale(_rms(txn), _rms(session))
+    def fit(pieces: Iterable[tuple[FloatArray, FloatArray]]) -> SequenceScale:
+        """Of (`txn` [n, 180, 16], `session` [n, 90, 8]) of the training rows, some at a time."""
+        sums = [(_squares(txn), _squares(session)) for txn, session in pieces]
+        txn, session = (np.sum(of, axis=0) for of in zip(*sums, strict=True))
+        return SequenceScale(_rms(*txn), _rms(*session))
 
 
-def _rms(x: FloatArray) -> FloatArray:
+def _squares(x: FloatArray) -> NDArray[np.float64]:
+    """[2, channels] sum of squares, and how many are not zero."""
     flat = x.reshape(-1, x.shape[-1]).astype(np.float64)
-    there = (flat != 0).sum(axis=0)
-    rms = np.sqrt((flat**2).sum(axis=0) / np.maximum(there, 1))
+    return np.stack([(flat**2).sum(axis=0), (flat != 0).sum(axis=0)])
+
+
+def _rms(total: NDArray[np.float64], there: NDArray[np.float64]) -> FloatArray:
+    rms = np.sqrt(total / np.maximum(there, 1))
     return np.where(rms > 0, rms, 1.0).astype(np.float32)

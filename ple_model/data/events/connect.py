@@ -44,9 +44,13 @@ class EventStore:
         self.close()
 
 
+BUCKET = "bucket="
+"""How the name of a bucket's file begins."""
+
+
 def bucket_file(number: int) -> str:
     """The name of a bucket's file in the folder of a table (`data.events.buckets`)."""
-    return f"bucket={number:03d}.parquet"
+    return f"{BUCKET}{number:03d}.parquet"
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def table_files(path: Path, table: str, bucket: int | None = None) -> list[Path]
         return [single]
     folder = next((f for f in (single, path / table) if f.is_dir()), None)
     parts = sorted(f for f in folder.glob("*.parquet") if f.is_file()) if folder is not None else []
-    if bucket is None or folder is None or not any(f.name.startswith("bucket=") for f in parts):
+    if bucket is None or folder is None or not any(f.name.startswith(BUCKET) for f in parts):
         return parts
     if (mine := folder / bucket_file(bucket)) not in parts:
         raise UserError(f"'{folder}' has no {mine.name}: write the buckets again with `ple shard`")

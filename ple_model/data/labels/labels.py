@@ -11,10 +11,11 @@ the task is defined), whatever comes after.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from string import Template
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -72,25 +73,25 @@ class Labels:
         return {**self.columns, "brand_prediction": ids}
 
 
-def compute_labels(store: EventStore, settings: LabelSettings, own: Iterable[str] = ()) -> Labels:
+def compute_labels(
+    store: EventStore, settings: LabelSettings, own: Iterable[str] = (), compared: Mapping[str, Array] | None = None
+) -> Labels:
     """Labels of every row of the table `spine(row_id, customer_id, cutoff, split)` of `store.con`; overridden by
-    `labels.parquet`. `own`: tasks that had labels of their own in training, beside those that have them here."""
-    con = store.con
-    n = int(con.execute("SELECT count(*) FROM spine").fetchall()[0][0])
+    `labels.parquet`. `own`: tasks that had labels of their own in training, beside those that have them here. `compared`: where
+    these rows are some of many, what `compare_customers` says of them."""
+    con, compared = store.con, compared or {}
+    n = _rows(store)
     columns = {t: _empty(spec, n) for t, spec in TASKS.items()}
     brand = np.full(n, None, object)
-    policy = store.manifest.defaults.label_policy if store.manifest else "derived"
-    if policy == "derived":
-        _lay_ready(store, settings)
-        words = _words(settings)
-        for task, spec in TASKS.items():
-            if not spec.label:
-                continue
-            found = _answer(con, spec, words, n)
-            if spec.kind == "contrastive":
-                brand = _texts(found)
-            else:
-                columns[task] = _wide(found, spec, n) if is_wide_task(task) else _filled(found, is_class_task(task))
+    if _derived(store):
+        with _laid_ready(store, settings, "TABLE"):
+            for task, spec in TASKS.items():
+                if task in compared:
+                    columns[task] = compared[task].copy()
+                elif spec.kind == "contrastive" and spec.label:
+                    brand = _texts(_answer(con, spec, _words(settings), n))
+                elif spec.label:
+                    columns[task] = _column(con, spec, settings, n)
     given = {*own, *(_override(con, columns, brand) if "labels" in store.present else ())}
     where = defined(store, given)
     for task, rows in where.items():
@@ -99,6 +100,37 @@ def compute_labels(store: EventStore, settings: LabelSettings, own: Iterable[str
         else:
             columns[task][~rows] = -1 if is_class_task(task) else np.nan
     return Labels(columns, brand, where, tuple(sorted(given)))
+
+
+def compare_customers(store: EventStore, settings: LabelSettings) -> dict[str, Array]:
+    """Of every row of `spine`, the labels of the tasks that compare customers with one another: of some customers alone they
+    would be others. What the tasks read is not kept, as it is for all labels, so memory is that of an answer."""
+    n = _rows(store)
+    with _laid_ready(store, settings, "VIEW"):
+        return {t: _column(store.con, s, settings, n) for t, s in TASKS.items() if s.compares and _derived(store)}
+
+
+def given_labels(store: EventStore) -> tuple[str, ...]:
+    """The tasks that `labels.parquet` has labels of for any row of `spine`."""
+    if "labels" not in store.present:
+        return ()
+    n = _rows(store)
+    return _override(store.con, {t: _empty(s, n) for t, s in TASKS.items()}, np.full(n, None, object))
+
+
+def _rows(store: EventStore) -> int:
+    return int(store.con.execute("SELECT count(*) FROM spine").fetchall()[0][0])
+
+
+def _derived(store: EventStore) -> bool:
+    """Labels are made of the events."""
+    return store.manifest is None or store.manifest.defaults.label_policy == "derived"
+
+
+def _column(con: duckdb.DuckDBPyConnection, spec: TaskSpec, settings: LabelSettings, n: int) -> Array:
+    """The task's labels of all rows."""
+    found = _answer(con, spec, _words(settings), n)
+    return _wide(found, spec, n) if is_wide_task(spec.name) else _filled(found, is_class_task(spec.name))
 
 
 def _empty(spec: TaskSpec, n: int) -> Array:
@@ -114,8 +146,10 @@ def _words(settings: LabelSettings) -> dict[str, object]:
     return {**vars(settings), "response_days": response, "purchase": PURCHASE}
 
 
-def _lay_ready(store: EventStore, s: LabelSettings) -> None:
-    """The tables that the tasks' SQL reads (`tasks.record`)."""
+@contextmanager
+def _laid_ready(store: EventStore, s: LabelSettings, kind: Literal["TABLE", "VIEW"]) -> Iterator[None]:
+    """Within the block there are the tables that the tasks' SQL reads (`tasks.record`); of those of events, `kind`: a table is
+    made once for all tasks, a view for each that reads it."""
     con = store.con
     end = last_event(store)
     declared = store.manifest.defaults if store.manifest else None
@@ -130,13 +164,13 @@ def _lay_ready(store: EventStore, s: LabelSettings) -> None:
                         CASE WHEN cutoff IN ({known}) THEN {reach} ELSE 0 END) AS covered
         FROM spine""")
     con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE label_days AS
+        CREATE OR REPLACE TEMP {kind} label_days AS
         SELECT s.row_id, a.day - s.cutoff AS d
         FROM label_spine s JOIN (
             SELECT customer_id, day FROM {ACTIVITY}
         ) a ON a.customer_id = s.customer_id AND a.day >= s.cutoff - {s.active_days} AND a.day < s.cutoff + {furthest}""")
     con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE label_buys AS
+        CREATE OR REPLACE TEMP {kind} label_buys AS
         SELECT s.row_id, t.ts, t.ts::DATE - s.cutoff AS d, t.amount, t.merchant_id,
                coalesce(t.brand, m.brand) AS brand, coalesce(t.mcc_l1, m.mcc_l1) AS mcc_l1
         FROM label_spine s JOIN transactions t
@@ -145,6 +179,10 @@ def _lay_ready(store: EventStore, s: LabelSettings) -> None:
             SELECT merchant_id, any_value(brand) brand, any_value(mcc_l1) mcc_l1 FROM merchants GROUP BY 1
         ) m USING (merchant_id)
         WHERE coalesce(t.kind, 'card') = 'card'""")
+    try:
+        yield
+    finally:
+        con.execute(f"DROP {kind} label_days; DROP {kind} label_buys; DROP TABLE label_spine")
 
 
 def _answer(con: duckdb.DuckDBPyConnection, spec: TaskSpec, words: dict[str, object], n: int) -> pa.ChunkedArray:
