@@ -97,7 +97,8 @@ class Scoring:
             self.model, self.run.calibration, self._quantiles[0], self.top, tally, self.unseen, self.anomaly
         )  # fmt: skip
         empty = True
-        for table in grouped(scorer.table(b) for b in data.batches(None, BATCH)):
+        once = Dataset.open(data.path, memory_mb=0)  # nothing is read again
+        for table in grouped(scorer.table(b) for b in once.batches(None, BATCH, window_rows=BATCH)):
             empty = False
             yield table
         if empty:

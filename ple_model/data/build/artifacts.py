@@ -104,8 +104,8 @@ class Fitted:
         for part, _ in _pieces(rows):
             _fill_topology(part["features"], part)
             _fill_hmm(part["features"], part, hmms)
-            _fill_encoder(part["features"], part, encoder)
         values = rows["features"]
+        _fill_encoder(values, rows, encoder)  # all at once: its last bits depend on how many rows it is given
         first = Normalizer.fit(values, scales=scales)
         acts = np.concatenate([behaviour(first.transform(part["features"])) for part, _ in _pieces(rows)])
         gmm = fit_gmm(acts, fold=fold, seed=seed)
