@@ -65,13 +65,14 @@ class Rows:
         cuts = np.searchsorted(index, begins)
         found: dict[str, Array] = {}
         for piece, begin, low, high in zip(self.pieces, begins[:-1], cuts[:-1], cuts[1:], strict=True):
+            if found and low == high:
+                continue
             folders = piece.names
             for name in names or folders:
                 array = read_array(folders[name], name)
                 if name not in found:
                     found[name] = np.empty((len(index), *array.shape[1:]), array.dtype)
-                if high > low:
-                    np.take(array, index[low:high] - begin, axis=0, out=found[name][low:high], mode="clip")
+                np.take(array, index[low:high] - begin, axis=0, out=found[name][low:high], mode="clip")
         return found
 
 
