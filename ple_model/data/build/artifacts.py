@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ple_model.context import HierarchyTree
-from ple_model.data.build.collect import PART_NAMES, Rows, chunks
+from ple_model.data.build.collect import PART_NAMES, Collected, chunks
 from ple_model.data.build.folds import FOLDS, read_folds
 from ple_model.data.build.steps import Array
 from ple_model.data.dataset.columns import EMPTY, MONTHS_OF
@@ -88,7 +88,7 @@ class Fitted:
     notes: tuple[str, ...] = field(default=())
 
     @staticmethod
-    def fit(store: EventStore, collected: Rows, train: NDArray[np.int64], seed: int = 0) -> Fitted:
+    def fit(store: EventStore, collected: Collected, train: NDArray[np.int64], seed: int = 0) -> Fitted:
         """Fit on spine rows `train`."""
         if not len(train):
             raise UserError("the training split has no rows: give more customers or other cut-offs")
@@ -125,7 +125,7 @@ class Fitted:
             notes=(*_told(merchants, encoder), *gmm.notes, *(n for h in hmms.values() for n in h.notes)),
         )
 
-    def raw_statistics(self, collected: Rows, train: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def raw_statistics(self, collected: Collected, train: NDArray[np.int64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of the signed log of the raw columns on training rows."""
         index = np.sort(train[:: max(1, len(train) // FIT_ROWS)])
         pieces = (collected.take(index[a:b], "features")["features"][:, N_NORMALIZED:] for a, b in chunks(len(index)))
@@ -134,7 +134,7 @@ class Fitted:
         std = logged.std(axis=0)
         return tuple(logged.mean(axis=0).tolist()), tuple(np.where(std > 1e-9, std, 1.0).tolist())
 
-    def apply(self, store: EventStore, collected: Rows, first: int, stop: int) -> dict[str, Array]:
+    def apply(self, store: EventStore, collected: Collected, first: int, stop: int) -> dict[str, Array]:
         """Input fields and presence of spine rows `first` <= row_id < `stop`, as a dataset's columns."""
         rows = collected.take(slice(first, stop))
         n = stop - first
@@ -256,7 +256,7 @@ class Fitted:
             raise UserError(f"{folder} does not hold the fitted artifacts of a dataset: {e}") from e
 
 
-def _read_by_fits(collected: Rows, chosen: NDArray[np.int64]) -> dict[str, Array]:
+def _read_by_fits(collected: Collected, chosen: NDArray[np.int64]) -> dict[str, Array]:
     """What the fits read of the chosen rows at once: a fifth of what is collected of them."""
     found: dict[str, Array] = {}
     for a, b in chunks(len(chosen)):
@@ -272,7 +272,7 @@ def _pieces(rows: dict[str, Array]) -> Iterator[tuple[dict[str, Array], slice]]:
         yield {name: values[a:b] for name, values in rows.items()}, slice(a, b)
 
 
-def _sequences(collected: Rows, chosen: NDArray[np.int64]) -> Iterator[tuple[FloatArray, FloatArray]]:
+def _sequences(collected: Collected, chosen: NDArray[np.int64]) -> Iterator[tuple[FloatArray, FloatArray]]:
     for a, b in chunks(len(chosen)):
         found = collected.take(chosen[a:b], "txn", "session")
         yield found["txn"], found["session"]

@@ -48,7 +48,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Collected:
     """Arrays [rows, ...] by name, of all pieces, one after the other. They are opened when rows are taken: all of them at once
     would be more open files than a process may have."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ple_model.context import ModelContext
 from ple_model.data.build.artifacts import Fitted
-from ple_model.data.build.collect import CHUNK, Rows, chunks, collect
+from ple_model.data.build.collect import CHUNK, Collected, chunks, collect
 from ple_model.data.build.spine import SplitSettings, within
 from ple_model.data.build.steps import Array, Work, digest
 from ple_model.data.dataset.columns import RAW
@@ -63,13 +63,13 @@ class Whole:
     """Of the table `spine`."""
     workers: int
 
-    def collect(self, work: Work) -> tuple[Rows, Labels]:
+    def collect(self, work: Work) -> tuple[Collected, Labels]:
         """What needs no fitting, and the labels."""
         p = self.plan
         piece = collect(work, self.store, self.rows, p.key, p.market, p.market_key, self.workers)
-        return Rows((piece,)), compute_labels(self.store, p.labels, p.own)
+        return Collected((piece,)), compute_labels(self.store, p.labels, p.own)
 
-    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> PartsWritten:
+    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Collected, labels: Labels) -> PartsWritten:
         """All columns as parts of the dataset's folder."""
         writer = DatasetWriter(self.plan.out)
         try:
@@ -81,7 +81,7 @@ class Whole:
 
 
 def write_rows(
-    writer: DatasetWriter, work: Work, store: EventStore, fitted: Fitted, context: ModelContext, collected: Rows,
+    writer: DatasetWriter, work: Work, store: EventStore, fitted: Fitted, context: ModelContext, collected: Collected,
     labels: Labels,
 ) -> None:  # fmt: skip
     """All rows of the table `spine`; labels and collected arrays are in its order."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from ple_model.context import ModelContext
 from ple_model.data.build.artifacts import Fitted
-from ple_model.data.build.collect import Piece, Rows, collect
+from ple_model.data.build.collect import Collected, Piece, collect
 from ple_model.data.build.floating_point import reproducible
 from ple_model.data.build.rows import Plan, write_rows
 from ple_model.data.build.spine import NoRows, create_spine
@@ -51,7 +51,7 @@ class Sharded:
     rows: int
     """Of the table `spine` of the whole source."""
 
-    def collect(self, work: Work) -> tuple[Rows, Labels]:
+    def collect(self, work: Work) -> tuple[Collected, Labels]:
         """What every bucket says of its rows, in the order of the buckets; their labels beside it."""
         p, shards = self.plan, self._shards()
         quiet = Work(work.folder, lambda step, share: None, work.tell)
@@ -62,7 +62,7 @@ class Sharded:
             work.tell(f"{kept} of {len(pieces)} buckets are kept from the build that was stopped")
         if sum(x.rows for x in pieces) != self.rows:
             raise _other_rows(p, sum(x.rows for x in pieces), self.rows)
-        return Rows(tuple(x for x in pieces if x.rows)), _joined(
+        return Collected(tuple(x for x in pieces if x.rows)), _joined(
             [s.labels() for s, x in zip(shards.values(), pieces, strict=True) if x.rows]
         )
 
@@ -76,7 +76,7 @@ class Sharded:
             write_npz(folder / f"{bucket:03d}.npz", {t: v[first : first + n] for t, v in compared.items()}, packed=True)
             first += n
 
-    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Rows, labels: Labels) -> PartsWritten:
+    def write(self, work: Work, fitted: Fitted, context: ModelContext, collected: Collected, labels: Labels) -> PartsWritten:
         """The columns of every bucket, by the artifacts that lie in the dataset's folder."""
         context.save(self.plan.out / "artifacts")
         shards = self._shards()
@@ -174,7 +174,7 @@ def _write(shard: Shard) -> PartsWritten:
             return PartsWritten()
         writer = DatasetWriter(plan.out, bucket=shard.bucket)
         try:
-            collected = Rows((shard.collect(store, rows),))
+            collected = Collected((shard.collect(store, rows),))
             write_rows(writer, work, store, fitted, context, collected, shard.labels())
             written = writer.finish()
         except BaseException:

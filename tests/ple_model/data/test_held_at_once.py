@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ple_model.data.build import artifacts
-from ple_model.data.build.collect import Piece, Rows, chunks
+from ple_model.data.build.collect import Collected, Piece, chunks
 from ple_model.data.build.steps import write_part
 from ple_model.data.dataset.writer import DatasetWriter
 from ple_model.data.derived.sequences import SequenceScale
@@ -26,7 +26,7 @@ def _mapped(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def pieces(tmp_path: Path) -> tuple[Rows, dict[str, np.ndarray]]:
+def pieces(tmp_path: Path) -> tuple[Collected, dict[str, np.ndarray]]:
     """Arrays of two pieces, written in chunks, and all of them in memory."""
     rng = np.random.default_rng(0)
     shapes = {"daily": (365, 4), "txn": (180, 16), "session": (90, 8), "features": (N_FEATURES,), "p": ()}
@@ -39,11 +39,11 @@ def pieces(tmp_path: Path) -> tuple[Rows, dict[str, np.ndarray]]:
             for name, values in whole.items():
                 write_part(folder, name, end - begin, first, values[begin + first : begin + stop])
     assert _mapped(tmp_path) == [], "what was written is the disk's"
-    return Rows(tuple(Piece((f,), b - a) for f, (a, b) in zip(folders, cuts, strict=True))), whole
+    return Collected(tuple(Piece((f,), b - a) for f, (a, b) in zip(folders, cuts, strict=True))), whole
 
 
 def test_rows_of_all_pieces_are_taken_and_no_file_stays_mapped(
-    pieces: tuple[Rows, dict[str, np.ndarray]], tmp_path: Path
+    pieces: tuple[Collected, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     rows, whole = pieces
     some = np.array([0, 1, 58, 59, 60, 99])
@@ -56,17 +56,17 @@ def test_rows_of_all_pieces_are_taken_and_no_file_stays_mapped(
 
 
 def test_fits_read_rows_by_chunks_and_keep_no_more_than_they_read(
-    pieces: tuple[Rows, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
+    pieces: tuple[Collected, dict[str, np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, whole = pieces
     taken: list[int] = []
-    real = Rows.take
+    real = Collected.take
 
-    def noted(self: Rows, index: np.ndarray, *names: str) -> dict[str, np.ndarray]:
+    def noted(self: Collected, index: np.ndarray, *names: str) -> dict[str, np.ndarray]:
         taken.append(len(index))
         return real(self, index, *names)
 
-    monkeypatch.setattr(Rows, "take", noted)
+    monkeypatch.setattr(Collected, "take", noted)
     monkeypatch.setattr(artifacts, "chunks", lambda n: chunks(n, CHUNK))
     monkeypatch.setattr(artifacts, "READ_BY_FITS", ("features", "daily"))
     chosen = np.flatnonzero(np.arange(ROWS) % 7)
