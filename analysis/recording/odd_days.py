@@ -23,7 +23,7 @@ from ple_model.errors import UserError
 from ple_model.fields import NO_CUTOFF
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
-from ple_model.sequences.anomaly import scores_of, step_errors
+from ple_model.sequences.anomaly import signs, step_errors
 from ple_model.sequences.scoring import BATCH, LEAST_ROWS, UNUSUAL, AnomalyScorer, carried_scorer, latest_cutoffs
 from ple_model.sequences.series import Series, series_of
 from ple_model.sql_paths import to_read
@@ -78,9 +78,11 @@ class DayScorer:
         if getattr(inputs, self.field) is None:
             return {COLUMN: np.full(n, np.nan, np.float32), DAY: np.zeros(n, np.int32)}
         series = series_of(inputs, self.field)
-        parts = [self._errors(series.rows(slice(i, i + BATCH))) for i in range(0, n, BATCH)]
+        pieces = [series.rows(slice(i, i + BATCH)) for i in range(0, n, BATCH)]
+        parts = [self._errors(p) for p in pieces]
+        numbers = [signs(self.scorer.encoder, p, e, scale.last) for p, e in zip(pieces, parts, strict=True)]
         errors = np.concatenate(parts)
-        percentile = scale.percentile(scores_of(errors, scale.channel, scale.last))
+        percentile = scale.percentile(scale.of(np.concatenate(numbers)))
         relative = np.nan_to_num((errors / scale.channel).mean(axis=2), nan=-1.0)
         back = relative.shape[1] - relative.argmax(axis=1)
         return {COLUMN: percentile.astype(np.float32), DAY: np.where(np.isnan(percentile), 0, back).astype(np.int32)}

@@ -2,20 +2,21 @@
 
 Half of the test customers get an anomaly of one kind in their last fourteen days, the other half stays as it is; the area
 under the ROC curve says how well a score tells the halves apart. Beside the encoder's score: the largest z-score of a
-customer's amounts in these days by the days before, and an isolation forest (Liu et al. 2008) on statistics of these days
-and of how they differ from the days before, fitted on the training customers as the encoder's scale is.
+customer's amounts in these days by the days before, and an isolation forest (Liu et al. 2008) and the Mahalanobis distance on
+statistics of these days and of how they differ from the days before, fitted on the training customers as the encoder's scale
+is. `--only "completejourney spike"`: in the days of real customers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ple_model.bench.bank import AMOUNT, PIECE, auc_interval, bank
+from ple_model.bench.bank import AMOUNT, PIECE, SOURCES, Bank, auc_interval
 from ple_model.bench.measure import Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.sequences.anomaly import LAST_STEPS, anomaly_scores, fit_anomaly_scale
@@ -56,34 +57,50 @@ def _moments(days: NDArray[Any], there: Seen) -> tuple[Array, Array, Array]:
 
 
 def run(settings: Settings) -> list[Row]:
-    with bank(settings) as made:
-        train, test = made.split("train", latest=True), made.split("test", latest=True)
-        alive = np.flatnonzero(test.series.seen[:, -LAST_STEPS:].all(dim=1).numpy())
-        test = test.taken(alive)
-        pieces = (train.series.rows(slice(i, i + PIECE)) for i in range(0, len(train), PIECE))
-        scale = fit_anomaly_scale(made.encoder, pieces)
-        forest = _forest(statistics_of(train.series.values.numpy(), train.series.seen.numpy()), settings.seed)
-        healthy, seen = test.series.values.numpy(), test.series.seen.numpy()
+    out: list[Row] = []
+    for of, source in SOURCES:
+        kinds = [kind for kind in KINDS if settings.wants(f"{of}{kind}")]
+        if kinds:
+            with source(settings) as made:
+                out += _of_bank(of, made, kinds, settings.seed)
+    return out
 
-        def encoder_scores(x: Floats) -> Array:
-            series = Series(torch.from_numpy(x), test.series.seen)
-            found = [anomaly_scores(made.encoder, series.rows(slice(i, i + PIECE)), scale) for i in range(0, len(x), PIECE)]
-            return np.nan_to_num(np.concatenate(found))
 
-        def forest_scores(x: Floats) -> Array:
-            return np.asarray(-forest.score_samples(statistics_of(x, seen)), np.float64)
+def _of_bank(of: str, made: Bank, kinds: list[str], seed: int) -> Iterator[Row]:
+    train, test = made.split("train", latest=True), made.split("test", latest=True)
+    alive = np.flatnonzero(test.series.seen[:, -LAST_STEPS:].all(dim=1).numpy())
+    test = test.taken(alive)
+    pieces = (train.series.rows(slice(i, i + PIECE)) for i in range(0, len(train), PIECE))
+    scale = fit_anomaly_scale(made.encoder, pieces)
+    known = statistics_of(train.series.values.numpy(), train.series.seen.numpy())
+    forest, distance = _forest(known, seed), _mahalanobis(known)
+    healthy, seen = test.series.values.numpy(), test.series.seen.numpy()
 
-        def z(x: Floats) -> Array:
-            return z_scores(x, seen)
+    def encoder_scores(x: Floats) -> Array:
+        series = Series(torch.from_numpy(x), test.series.seen)
+        found = [anomaly_scores(made.encoder, series.rows(slice(i, i + PIECE)), scale) for i in range(0, len(x), PIECE)]
+        return np.nan_to_num(np.concatenate(found))
 
-        ways = {"encoder": encoder_scores, "z-score of amounts": z, "isolation forest": forest_scores}
-        usual = {name: way(healthy) for name, way in ways.items()}
-        out: list[Row] = []
-        for kind in KINDS:
-            if settings.wants(kind):
-                broken = plant(kind, healthy, PlantSettings(last=LAST_STEPS), settings.seed).values
-                out += _kind(kind, usual, {name: way(broken) for name, way in ways.items()}, test.customers, settings.seed)
-        return out
+    ways: dict[str, Callable[[Floats], Array]] = {
+        "encoder": encoder_scores,
+        "z-score of amounts": lambda x: z_scores(x, seen),
+        "isolation forest": lambda x: np.asarray(-forest.score_samples(statistics_of(x, seen)), np.float64),
+        "statistics, Mahalanobis": lambda x: distance(statistics_of(x, seen)),
+    }
+    usual = {name: way(healthy) for name, way in ways.items()}
+    for kind in kinds:
+        broken = plant(kind, healthy, PlantSettings(last=LAST_STEPS), seed).values
+        yield from _kind(f"{of}{kind}", usual, {name: way(broken) for name, way in ways.items()}, test.customers, seed)
+
+
+def _mahalanobis(known: Floats) -> Callable[[Floats], Array]:
+    """The distance of statistics from those of the training customers, with a shrunk covariance."""
+    from sklearn.covariance import LedoitWolf  # late: scikit-learn
+
+    center, spread = known.mean(axis=0), known.std(axis=0)
+    spread = np.where(spread > 1e-6, spread, 1.0)
+    fitted = LedoitWolf(assume_centered=True).fit((known - center) / spread)
+    return lambda x: np.asarray(fitted.mahalanobis((x - center) / spread), np.float64)
 
 
 def _forest(x: Floats, seed: int):  # type: ignore[no-untyped-def]  # scikit-learn has no types

@@ -107,6 +107,10 @@ def completejourney(settings: Settings) -> Iterator[Bank]:
         yield _with_encoder(folder, settings)
 
 
+SOURCES = (("", bank), (f"{GROCERY} ", completejourney))
+"""What a measure's name begins with, and where its customers come from."""
+
+
 @contextmanager
 def _kept(settings: Settings) -> Iterator[Path]:
     if settings.bank is not None:

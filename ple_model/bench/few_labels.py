@@ -25,13 +25,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from ple_model.bench.bank import (
-    GROCERY,
     PIECE,
+    SOURCES,
     Bank,
     BankRows,
     auc_interval,
-    bank,
-    completejourney,
     embeddings,
     last_weeks,
     untrained,
@@ -48,7 +46,6 @@ from ple_model.tasks import TASKS
 
 TASK = "churn"
 SHARES = (0.01, 0.05, 0.2, 1.0)
-SOURCES = (("", bank), (f"{GROCERY} ", completejourney))
 STEPS, BATCH, RATE = 100, 32, 1e-3
 """Of tuning: first the head alone, then everything at a tenth of the rate (Kumar et al. 2022), so many steps each."""
 PROBES = (

@@ -1,16 +1,18 @@
-"""How unexpected a series' last steps are: each is told from all others, and what the encoder could not tell is its error.
+"""How unexpected a series' last steps are: what the encoder could not tell of them, against what it usually cannot.
 
 Every third block of steps is hidden, three times, until each step has been told once without being seen; an error is in
-deviations of the series and is divided by what the errors of a reference of customers are in that channel on average, so that
-a channel which nobody can tell counts no more than the rest. A customer's score is the root mean square of the steps in
-question, and what is shown is its percentile among the reference: 99 says that one customer in a hundred there was as hard to
-explain.
+deviations of the series. Of the last steps the mean and the largest error of each channel count, and where the encoder has an
+outlook, how far the means of these steps are from those that it expected the day before they began, and how unlikely their
+silence, or that there was none. A customer's score is the Mahalanobis distance of these numbers from those of usual customers:
+what goes with each other there and not here counts, and days that are easier to tell than anybody's count too. The covariance
+is shrunk (Ledoit & Wolf 2004). What is shown is the percentile of the score among a reference of customers: 99 says that one
+customer in a hundred there was as hard to explain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from ple_model.errors import UserError
 from ple_model.sequences.encoder import SequenceEncoder
+from ple_model.sequences.outlook import surprises
 from ple_model.sequences.series import Series
 
 Array = NDArray[np.float64]
@@ -28,15 +31,32 @@ CAP = 1e6
 """No error counts for more: one step may not make a score that is no number."""
 
 
+LEAST_ERROR = 1e-3
+"""Errors below a thousandth of a deviation are all alike."""
+
+
 @dataclass(frozen=True, eq=False)
 class AnomalyScale:
-    """What is usual among the customers of a reference."""
+    """What is usual of the D numbers of a customer's last steps (`signs`), and the scores of a reference."""
 
     channel: Array
     """[C] mean absolute error of a step."""
+    center: Array
+    """[D] mean."""
+    spread: Array
+    """[D] deviation, 1 where there is none."""
+    precision: Array
+    """[D, D] inverse of the shrunk covariance of the numbers in their deviations."""
     scores: Array
-    """[N] their scores, ascending."""
+    """[N] of the reference, ascending."""
     last: int
+
+    def of(self, signs: Array) -> Array:
+        """Scores [B] of numbers [B, D]; one that is unknown is taken as usual, and NaN where all are."""
+        known = ~np.isnan(signs)
+        z = np.where(known, (signs - self.center) / self.spread, 0.0)
+        distance = np.sqrt(np.maximum(np.einsum("bi,ij,bj->b", z, self.precision, z), 0.0))
+        return np.where(known.any(axis=1), distance, np.nan)
 
     def percentile(self, scores: Array) -> Array:
         """Share in percent of the reference with a lower score (half of those with an equal one); NaN stays NaN."""
@@ -61,26 +81,62 @@ def step_errors(encoder: SequenceEncoder, series: Series) -> Array:
     return np.asarray(out.double().cpu().numpy())
 
 
-def scores_of(errors: Array, channel: Array, last: int = LAST_STEPS) -> Array:
-    """Scores [B] of the last steps from errors [B, L, C]; NaN where none of them is seen."""
-    relative = (errors[:, -last:] / channel).mean(axis=2)
-    there = ~np.isnan(relative)
-    squares = np.where(there, relative, 0.0) ** 2
-    n = there.sum(axis=1)
-    return np.where(n > 0, np.sqrt(squares.sum(axis=1) / np.maximum(n, 1)), np.nan)
+def signs(encoder: SequenceEncoder, series: Series, errors: Array, last: int = LAST_STEPS) -> Array:
+    """[B, D] numbers of the last steps of series [B, L, C] with errors [B, at least the last, C]; NaN where none is seen."""
+    late = errors[:, -last:]
+    there = ~np.isnan(late)
+    count = there.sum(axis=1)
+    mean = np.where(there, late, 0.0).sum(axis=1) / np.maximum(count, 1)
+    largest = np.where(there, late, 0.0).max(axis=1)
+    told = np.log(np.maximum(np.concatenate([mean, largest], axis=1), LEAST_ERROR))
+    ahead = surprises(encoder, series, last)
+    unseen = (count == 0).any(axis=1)[:, None]
+    return np.where(unseen, np.nan, np.concatenate([told, np.arcsinh(ahead)], axis=1))
 
 
-def fit_anomaly_scale(encoder: SequenceEncoder, reference: Iterable[Series], last: int = LAST_STEPS) -> AnomalyScale:
-    """From the series of a reference of customers. `UserError` where none of their last steps is seen."""
-    errors = [step_errors(encoder, s)[:, -last:] for s in reference]
-    if not errors or np.isnan(whole := np.concatenate(errors)).all():
+def fit_anomaly_scale(
+    encoder: SequenceEncoder, reference: Iterable[Series], last: int = LAST_STEPS, usual: Iterable[Series] | None = None
+) -> AnomalyScale:
+    """Scores of a reference, in terms of what is usual among other customers, so that whoever is ranked later is drawn as the
+    reference is; without others of the reference itself. `UserError` where none of their last steps is seen."""
+    mine = _measured(encoder, reference, last)
+    theirs = None if usual is None else _measured(encoder, usual, last)
+    found = mine if theirs is None else theirs
+    if mine is None or found is None:
         raise UserError(f"no customer of the reference has a seen step among the last {last}: there is no usual error")
-    channel = np.nanmean(whole, axis=(0, 1))
-    channel = np.where(channel > 1e-9, channel, 1.0)
-    scores = scores_of(whole, channel, last)
-    return AnomalyScale(channel, np.sort(scores[~np.isnan(scores)]), last)
+    errors, numbers = found
+    channel = np.nanmean(errors, axis=(0, 1))
+    numbers = numbers[~np.isnan(numbers).all(axis=1)]
+    center, spread = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
+    spread = np.where(spread > 1e-6, spread, 1.0)
+    scale = AnomalyScale(
+        np.where(channel > 1e-9, channel, 1.0), center, spread, _precision(numbers, center, spread), np.zeros(0), last
+    )
+    scores = scale.of(mine[1])
+    return replace(scale, scores=np.sort(scores[~np.isnan(scores)]))
+
+
+def _measured(encoder: SequenceEncoder, customers: Iterable[Series], last: int) -> tuple[Array, Array] | None:
+    """(errors [N, last, C], signs [N, D]); None where no last step is seen."""
+    errors, numbers = [], []
+    for series in customers:
+        errors.append(step_errors(encoder, series)[:, -last:])
+        numbers.append(signs(encoder, series, errors[-1], last))
+    if not errors or np.isnan(whole := np.concatenate(errors)).all():
+        return None
+    return whole, np.concatenate(numbers)
+
+
+def _precision(numbers: Array, center: Array, spread: Array) -> Array:
+    """[D, D]; of a single customer nothing is known of what goes together."""
+    if len(numbers) < 2:
+        return np.eye(len(center))
+    from sklearn.covariance import LedoitWolf  # late: scikit-learn
+
+    z = np.where(np.isnan(numbers), 0.0, (numbers - center) / spread)
+    return np.asarray(LedoitWolf(assume_centered=True).fit(z).precision_, np.float64)
 
 
 def anomaly_scores(encoder: SequenceEncoder, series: Series, scale: AnomalyScale) -> Array:
     """Scores [B] of the last steps, NaN where none is seen; `scale.percentile` ranks them."""
-    return scores_of(step_errors(encoder, series), scale.channel, scale.last)
+    return scale.of(signs(encoder, series, step_errors(encoder, series), scale.last))

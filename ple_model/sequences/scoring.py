@@ -1,7 +1,8 @@
 """The anomaly score of customers whom a run scores: their last days among those of the customers of its sample.
 
 Ranked among the validation customers, each at their latest cut-off, whose days the encoder has not learnt from; where the
-sample holds too few of them, among the training customers, and a note says so. The check of odd days asks the same scorer.
+sample holds too few of them, among the training customers, and a note says so. What is usual is that of training customers, so
+that nobody who is ranked, of the reference or later, had a part in it. The check of odd days asks the same scorer.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def _among_others(run: Run, encoder: SequenceEncoder, field: str, device: str, n
     sample, encoder = run.sample(), encoder.to(device)
     known = {split: _with_days(sample, split, field) for split in ("validation", "train")}
     split = "validation" if known["validation"] >= min(LEAST_ROWS, known["train"]) else "train"
-    scale = fit_anomaly_scale(encoder, (s.to(torch.device(device)) for s in latest_series(sample, split, field)))
+    place = torch.device(device)
+    usual = None if split == "train" or not known["train"] else (s.to(place) for s in latest_series(sample, "train", field))
+    scale = fit_anomaly_scale(encoder, (s.to(place) for s in latest_series(sample, split, field)), usual=usual)
     held = known["validation"]
     return AnomalyScorer(encoder, field, scale, split, held, (_reference_note(split, len(scale.scores), held), *notes))
 

@@ -11,11 +11,12 @@ from ple_model.sequences.anomaly import (
     AnomalyScale,
     anomaly_scores,
     fit_anomaly_scale,
-    scores_of,
+    signs,
     step_errors,
 )
 from ple_model.sequences.config import EncoderConfig
 from ple_model.sequences.encoder import SequenceEncoder
+from ple_model.sequences.outlook import surprises
 from ple_model.sequences.planted import PlantSettings, plant
 from ple_model.sequences.series import Series
 
@@ -62,13 +63,65 @@ def test_every_seen_step_is_told_once_from_the_others(trained: SequenceEncoder) 
 
 
 def test_scores_by_hand() -> None:
-    errors = np.array([[[1.0, 2.0], [3.0, 4.0]], [[np.nan, np.nan], [1.0, 2.0]], [[np.nan] * 2, [np.nan] * 2]])
-    found = scores_of(errors, np.array([1.0, 2.0]), last=2)
-    assert found[0] == pytest.approx(np.sqrt((1.0**2 + 2.5**2) / 2))
-    assert found[1] == pytest.approx(1.0)
-    assert np.isnan(found[2])
-    scale = AnomalyScale(np.ones(1), np.array([1.0, 2.0, 2.0, 3.0]), 2)
+    """Two numbers that go together: one that goes against the other is further away than two that go further alike."""
+    cov = np.array([[1.0, 0.6], [0.6, 1.0]])
+    scale = AnomalyScale(
+        np.ones(1), np.array([1.0, 2.0]), np.array([2.0, 1.0]), np.linalg.inv(cov), np.array([1.0, 2.0, 2.0, 3.0]), 2
+    )
+    along, against = np.array([3.0, 3.0]), np.array([3.0, 1.0])  # (1, 1) and (1, -1) deviations
+    found = scale.of(np.stack([along, against, np.array([np.nan, 3.0]), np.full(2, np.nan)]))
+    assert found[0] == pytest.approx(np.sqrt(2 / 1.6))
+    assert found[1] == pytest.approx(np.sqrt(2 / 0.4))
+    assert found[2] == pytest.approx(np.sqrt(1 / 0.64))  # what is unknown is usual
+    assert np.isnan(found[3])
     np.testing.assert_allclose(scale.percentile(np.array([0.0, 2.0, 9.0, np.nan])), [0.0, 50.0, 100.0, np.nan])
+
+
+def test_the_signs_of_the_last_steps_by_hand(trained: SequenceEncoder) -> None:
+    x = Series.whole(torch.from_numpy(rhythm(3, 1)))
+    x.seen[1, -14:-2] = False
+    x.seen[2, -14:] = False
+    errors = step_errors(trained, x)
+    found = signs(trained, x, errors, last=14)
+    assert found.shape == (3, 4)  # no outlook: mean and largest error of two channels
+    late = errors[0, -14:]
+    np.testing.assert_allclose(found[0], np.log(np.concatenate([late.mean(axis=0), late.max(axis=0)])))
+    np.testing.assert_allclose(found[1, :2], np.log(errors[1, -2:].mean(axis=0)))
+    assert np.isnan(found[2]).all()
+
+
+def test_a_surprise_is_what_came_beside_what_was_expected() -> None:
+    torch.manual_seed(0)
+    shape = EncoderConfig(patch=7, stride=7, width=16, layers=1, heads=2, outlook="on", ahead=[4, 20])
+    net = SequenceEncoder(shape, 2, 42).eval()
+    assert net.outlook is not None
+    torch.nn.init.zeros_(net.outlook.weight)
+    net.outlook.bias.data = torch.tensor([0.5, -1.0, 2.0, 0.0, 0.0, -4.0])
+    x = torch.from_numpy(rhythm(3, 1))
+    x[1, -6:] = 0.0
+    seen = torch.ones(3, 42, dtype=torch.bool)
+    seen[2, :-6] = False  # nobody before
+    found = surprises(net, Series(x, seen), last=6)
+    assert found.shape == (3, 3 * 3)  # runs of four and two steps, and of six of the twenty
+    past = x[0, :-6].double()
+    center, scale = past.mean(0), (past.var(0, correction=0) + shape.min_scale**2).sqrt()
+    expected = (x[0, -6:-2].double().mean(0) - center) / scale - torch.tensor([0.5, -1.0])
+    np.testing.assert_allclose(found[0, :2], expected.numpy(), rtol=1e-4)
+    assert found[0, 2] == pytest.approx(np.log1p(np.exp(2.0)))  # it was not silent
+    assert found[1, 2] == pytest.approx(np.log1p(np.exp(-2.0)))
+    assert found[1, 8] == pytest.approx(np.log1p(np.exp(4.0)))  # silent, and held for unlikely
+    assert np.isnan(found[2, :3]).all()
+    assert surprises(SequenceEncoder(EncoderConfig(patch=7, stride=7), 2, 42), Series(x, seen), 6).shape == (3, 0)
+
+
+def test_a_reference_is_ranked_as_those_who_come_later(trained: SequenceEncoder) -> None:
+    """What is usual is of others: the percentiles of later customers are uniform, also where the reference is small."""
+    usual = [Series.whole(torch.from_numpy(rhythm(40, 5)))]
+    later = Series.whole(torch.from_numpy(rhythm(400, 6)))
+    own = fit_anomaly_scale(trained, [Series.whole(torch.from_numpy(rhythm(200, 7)))], usual=usual)
+    assert np.mean(own.percentile(anomaly_scores(trained, later, own))) == pytest.approx(50, abs=6)
+    with_itself = fit_anomaly_scale(trained, usual)
+    assert np.mean(with_itself.percentile(anomaly_scores(trained, later, with_itself))) > 50
 
 
 def test_what_breaks_the_rhythm_is_ranked_high(trained: SequenceEncoder) -> None:
