@@ -66,7 +66,7 @@ def _unexplained(s: Statistics) -> Statistics:
     unplantable="no run of the benchmark carries a pre-trained encoder; tests/analysis/test_odd_days.py plants days in one",
 )  # fmt: skip
 def odd(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """More customers beyond the validation customers' 99th percentile of masked reconstruction error than chance allows."""
+    """More customers beyond the validation customers' 99th percentile of the anomaly score than chance allows."""
     x = s.odd_days
     if x is not None and x.reason:
         raise NotMeasured(x.reason)

@@ -1,6 +1,6 @@
 """Customers whose last days the run's own pre-trained encoder cannot explain, by row and for all rows together.
 
-Each step of a customer's last ones is told from all others without being seen (`ple_model.sequences.anomaly`); what was missed
+Each step of a customer's last ones is told from all others without being seen (`ple_model.sequences.anomaly`); how odd they are
 is ranked among the validation customers of the run's sample, each at their latest cut-off: the scorer is that of `ple predict`.
 Judged are customers whose last days neither trained the run nor set the limit; how many of them lie beyond the 99th percentile
 by chance is for the check to say.
