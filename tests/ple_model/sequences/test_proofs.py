@@ -27,7 +27,7 @@ QUICK = Settings(quick=True, rounds=5)
 @pytest.fixture(scope="module")
 def small_bank(small_dataset: Dataset) -> Bank:
     torch.manual_seed(0)
-    encoder = SequenceEncoder(EncoderConfig(patch=30, stride=30, width=4, layers=1, heads=2), 16, 180).eval()
+    encoder = SequenceEncoder(EncoderConfig(patch=30, stride=30, width=4, layers=1, heads=2, outlook="on"), 16, 180).eval()
     return Bank(small_dataset, encoder, seed=1)
 
 
@@ -37,8 +37,9 @@ def _on_the_small_bank(monkeypatch: pytest.MonkeyPatch, small_bank: Bank) -> Non
     def bank(_: Settings) -> Iterator[Bank]:
         yield small_bank
 
-    for module in (few_labels, anomaly, neighbours):
-        monkeypatch.setattr(module, "bank", bank)
+    monkeypatch.setattr(neighbours, "bank", bank)
+    for module in (few_labels, anomaly):
+        monkeypatch.setattr(module, "SOURCES", (("", bank), ("real ", bank)))
 
 
 def by_measure(rows: list[Row]) -> dict[str, Row]:
@@ -119,12 +120,15 @@ def test_few_labels_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert difference.value == pytest.approx(parts[0] - parts[1])
     assert difference.target is not None
     assert not any("MiniRocket" in m for m in rows)
+    untaught = rows["churn 5%: pre-trained, no label - untrained, probe, AUC"]
+    assert untaught.value == pytest.approx(rows["churn 5%: pre-trained, no label, AUC"].value - parts[1])
 
 
 def test_anomaly_rows() -> None:
     rows = by_measure(anomaly.run(Settings(quick=True, only="spike")))
     found = [r for m, r in rows.items() if m.startswith("spike: z-score")]
-    assert len(rows) == 5
+    assert len(rows) == 7
+    assert {m.split(":")[0] for m in by_measure(anomaly.run(Settings(quick=True, only="real gap")))} == {"real gap"}
     assert found[0].value > 0.5  # a spike by four deviations is no secret
     x = np.zeros((2, 40, 3), np.float32)
     x[0, -3, 0] = 1.0
