@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ple_model.baseline_folder import REACHABLE
@@ -27,9 +29,22 @@ def write_reachable(store: EventStore, labels: LabelSettings, out: Path) -> None
         SELECT p.customer_id, p.cutoff::VARCHAR AS cutoff, p.task, p.class, p.p
         FROM probabilities p JOIN spine s ON s.customer_id = p.customer_id AND s.cutoff = p.cutoff
         ORDER BY s.row_id, p.task, p.class""").to_arrow_reader(ROW_GROUP)
-    groups = (g for g in found if g.num_rows)
+    groups = _groups(found)
     if (first := next(groups, None)) is None:
         return
     with staged_file(path, durable=False) as temporary, pq.ParquetWriter(temporary, found.schema, compression="zstd") as file:
         for group in chain((first,), groups):
-            file.write_batch(group, ROW_GROUP)
+            file.write_table(group, ROW_GROUP)
+
+
+def _groups(found: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Row groups of `ROW_GROUP` rows; DuckDB gives smaller batches than it is asked for."""
+    held: list[pa.RecordBatch] = []
+    for batch in found:
+        held.append(batch)
+        if sum(b.num_rows for b in held) >= ROW_GROUP:
+            whole = pa.Table.from_batches(held)
+            yield whole.slice(0, ROW_GROUP)
+            held = whole.slice(ROW_GROUP).to_batches()
+    if any(b.num_rows for b in held):
+        yield pa.Table.from_batches(held)
