@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ple_model.data.build import artifacts
+from ple_model.data.build import artifacts, reachable
 from ple_model.data.build.collect import Collected, Piece, chunks
 from ple_model.data.build.steps import write_part
 from ple_model.data.dataset.writer import DatasetWriter
@@ -134,3 +136,15 @@ def _table(rng: np.random.Generator, first: int, rows: int) -> pa.Table:
             "cluster_ids": pa.array(np.zeros(rows, np.int32)),
         }
     )
+
+
+@given(st.lists(st.integers(0, 9), max_size=12))
+def test_row_groups_do_not_depend_on_how_rows_arrive(sizes: list[int]) -> None:
+    arrived = iter(range(sum(sizes)))
+    batches = [pa.record_batch({"row": pa.array([next(arrived) for _ in range(n)], pa.int64())}) for n in sizes]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(reachable, "ROW_GROUP", 9)
+        groups = list(reachable._groups(batches))
+    assert [r for g in groups for r in g["row"].to_pylist()] == list(range(sum(sizes)))
+    assert [g.num_rows for g in groups[:-1]] == [9] * (len(groups) - 1)
+    assert all(0 < g.num_rows <= 9 for g in groups)
