@@ -84,10 +84,15 @@ def _pretrain(arguments: Arguments) -> int:
 
 
 def with_outlook(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for, and an outlook where nothing is said of it; encoders of before it have none, so the key's own default
-    is off."""
-    encoder = raw.get("encoder") or {}
-    return {**raw, "encoder": {"outlook": "on", **encoder}} if isinstance(encoder, Mapping) else dict(raw)
+    """What was asked for, and an outlook on days where nothing is said of it; encoders of before it have none, so the key's own
+    default is off."""
+    from ple_model.sequences.config import DAILY  # late: not needed to list commands
+
+    encoder, training = raw.get("encoder") or {}, raw.get("training") or {}
+    if not isinstance(encoder, Mapping) or not isinstance(training, Mapping):
+        return dict(raw)
+    days = training.get("sequence", DAILY) == DAILY
+    return {**raw, "encoder": {"outlook": "on" if days else "off", **encoder}}
 
 
 def _said(manifest: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -35,10 +35,10 @@ def silences(net: SequenceEncoder, series: Series) -> NDArray[np.float64]:
 
 
 def judged(net: SequenceEncoder, series: Series, others: NDArray[np.bool_]) -> tuple[SilenceRow, ...]:
-    """Of the customers `others` [n], whom the encoder did not learn from: what was told before the end, and what came. None
+    """Of the customers `others` [n], who did not train the encoder: what was told before the end, and what came. None
     without an outlook or without anybody."""
     longest, fitted = max(net.config.ahead), series.fitted(net.length)
-    begun = fitted.seen[:, longest:-longest].any(dim=1).numpy()
+    begun = fitted.seen[:, :-longest].any(dim=1).numpy()
     mine = torch.from_numpy(np.flatnonzero(others & begun))
     if net.outlook is None or not len(mine):
         return ()

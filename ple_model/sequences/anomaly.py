@@ -44,7 +44,7 @@ class AnomalyScale:
     center: Array
     """[D] mean."""
     spread: Array
-    """[D] deviation, 1 where there is none."""
+    """[D] deviation, 1 where there is none; infinite where nothing is known."""
     precision: Array
     """[D, D] inverse of the shrunk covariance of the numbers in their deviations."""
     scores: Array
@@ -97,23 +97,32 @@ def signs(encoder: SequenceEncoder, series: Series, errors: Array, last: int = L
 def fit_anomaly_scale(
     encoder: SequenceEncoder, reference: Iterable[Series], last: int = LAST_STEPS, usual: Iterable[Series] | None = None
 ) -> AnomalyScale:
-    """Scores of a reference, in terms of what is usual among other customers, so that whoever is ranked later is drawn as the
-    reference is; without others of the reference itself. `UserError` where none of their last steps is seen."""
+    """Scores of a reference, in terms of what is usual among other customers: nobody of it is ranked by a covariance that its
+    own numbers shaped. Without others every second customer of the reference says what is usual, and the rest are ranked.
+    `UserError` where none of their last steps is seen."""
     mine = _measured(encoder, reference, last)
     theirs = None if usual is None else _measured(encoder, usual, last)
+    if mine is not None and theirs is None and len(mine[0]) > 1:
+        theirs, mine = tuple((e[k::2], n[k::2]) for k, (e, n) in enumerate((mine, mine)))
     found = mine if theirs is None else theirs
     if mine is None or found is None:
         raise UserError(f"no customer of the reference has a seen step among the last {last}: there is no usual error")
     errors, numbers = found
     channel = np.nanmean(errors, axis=(0, 1))
-    numbers = numbers[~np.isnan(numbers).all(axis=1)]
-    center, spread = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
-    spread = np.where(spread > 1e-6, spread, 1.0)
+    center, spread = _usual(numbers)
     scale = AnomalyScale(
         np.where(channel > 1e-9, channel, 1.0), center, spread, _precision(numbers, center, spread), np.zeros(0), last
     )
     scores = scale.of(mine[1])
     return replace(scale, scores=np.sort(scores[~np.isnan(scores)]))
+
+
+def _usual(numbers: Array) -> tuple[Array, Array]:
+    """(center, spread) [D] of numbers [N, D]; a number that nobody has counts for nothing (infinite spread)."""
+    nobody = np.isnan(numbers).all(axis=0)
+    known = np.where(nobody, 0.0, numbers)
+    spread = np.nanstd(known, axis=0)
+    return np.nanmean(known, axis=0), np.where(nobody, np.inf, np.where(spread > 1e-6, spread, 1.0))
 
 
 def _measured(encoder: SequenceEncoder, customers: Iterable[Series], last: int) -> tuple[Array, Array] | None:

@@ -12,6 +12,9 @@ from ple_model.arguments import MAX_SEED, shown
 from ple_model.config import from_mapping, key, shown_key
 from ple_model.errors import UserError, did_you_mean
 
+DAILY = "txn_seq"
+"""The sequence field whose steps are days."""
+
 
 def _require_valid(section: str, config: EncoderConfig | PretrainingConfig) -> None:
     for name, rule in config.wrong():

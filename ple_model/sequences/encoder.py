@@ -139,7 +139,10 @@ class SequenceEncoder(nn.Module):
             attention = attention.unflatten(0, h.shape[:2])
         embedding, outlook = self._embedding(tokens, seen, given, center, scale), None
         if self.outlook is not None:
-            told = torch.where(given.any(dim=2).any(dim=1, keepdim=True), self.outlook(embedding), 0.0)
+            with full_precision(embedding):
+                weight, bias = widen(self.outlook.weight), widen(self.outlook.bias)
+                told = functional.linear(widen(embedding), weight, bias)
+            told = torch.where(given.any(dim=2).any(dim=1, keepdim=True), told, 0.0).to(embedding.dtype)
             embedding = torch.cat([embedding, told], dim=1)
             outlook = told.reshape(-1, len(self.config.ahead), self.channels + 1)
         return EncodedSeries(tokens, seen, embedding, center, scale, attention, gate, outlook)

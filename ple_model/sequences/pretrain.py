@@ -30,7 +30,7 @@ from ple_model.new_run import now
 from ple_model.progress import Callback, ProgressWriter
 from ple_model.provenance import code_commit, library_versions
 from ple_model.run import lock_path
-from ple_model.sequences.config import PretrainConfig
+from ple_model.sequences.config import DAILY, PretrainConfig
 from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.sequences.encoder_run import EncoderManifest, EncoderRun, load_encoder, write_encoder, write_encoder_config
 from ple_model.sequences.objectives import Pretraining, require_patches
@@ -99,6 +99,11 @@ def _create(dataset: Dataset, run_dir: Path, config: PretrainConfig, options: Op
     require_sequence(dataset, field)
     length, channels = FIELD_SHAPES[field]
     require_patches(config.encoder, length)
+    if config.encoder.outlook == "on" and field != DAILY:
+        raise UserError(
+            f"encoder.outlook: on is not valid for {field}: a session says how many days before the cut-off it was, which "
+            f"gives away what came after it; it takes {DAILY}"
+        )
     with fits_memory("an encoder of this config"):
         encoder = SequenceEncoder(config.encoder, channels, length)  # a configuration that gives no encoder is refused here
     with staged_folder(run_dir) as fresh:

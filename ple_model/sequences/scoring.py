@@ -1,8 +1,8 @@
 """The anomaly score of customers whom a run scores: their last days among those of the customers of its sample.
 
 Ranked among the validation customers, each at their latest cut-off, whose days the encoder has not learnt from; where the
-sample holds too few of them, among the training customers, and a note says so. What is usual is that of training customers, so
-that nobody who is ranked, of the reference or later, had a part in it. The check of odd days asks the same scorer.
+sample holds too few of them, among the training customers, and a note says so. What is usual is said by training customers,
+and nobody of the reference had a part in it. The check of odd days asks the same scorer.
 """
 
 from __future__ import annotations

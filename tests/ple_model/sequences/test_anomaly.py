@@ -120,8 +120,23 @@ def test_a_reference_is_ranked_as_those_who_come_later(trained: SequenceEncoder)
     later = Series.whole(torch.from_numpy(rhythm(400, 6)))
     own = fit_anomaly_scale(trained, [Series.whole(torch.from_numpy(rhythm(200, 7)))], usual=usual)
     assert np.mean(own.percentile(anomaly_scores(trained, later, own))) == pytest.approx(50, abs=6)
-    with_itself = fit_anomaly_scale(trained, usual)
-    assert np.mean(with_itself.percentile(anomaly_scores(trained, later, with_itself))) > 50
+    halves = fit_anomaly_scale(trained, [Series.whole(torch.from_numpy(rhythm(61, 8)))])
+    assert len(halves.scores) == 30  # every second one says what is usual, and is not ranked
+    assert np.mean(halves.percentile(anomaly_scores(trained, later, halves))) == pytest.approx(50, abs=10)
+
+
+def test_what_nobody_has_counts_for_nothing() -> None:
+    torch.manual_seed(0)
+    shape = EncoderConfig(patch=7, stride=7, width=16, layers=1, heads=2, outlook="on", ahead=[4, 20])
+    net = SequenceEncoder(shape, 2, 42).eval()
+    fresh = Series.whole(torch.from_numpy(rhythm(6, 1)))
+    fresh.seen[:, :20] = False  # 19 days before the last three: nothing to expect yet
+    old = Series.whole(torch.from_numpy(rhythm(4, 2)))
+    assert np.isnan(surprises(net, fresh, last=3)).all()
+    assert not np.isnan(surprises(net, old, last=3)).any()
+    scale = fit_anomaly_scale(net, [old], last=3, usual=[fresh])
+    assert np.isfinite(scale.scores).all()
+    assert len(scale.scores) == 4
 
 
 def test_what_breaks_the_rhythm_is_ranked_high(trained: SequenceEncoder) -> None:

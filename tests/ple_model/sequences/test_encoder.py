@@ -41,6 +41,15 @@ def some(rows: int, seed: int = 1) -> Series:
     return Series(torch.where(seen[..., None], values, 0.0), seen)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_an_outlook_in_any_precision(dtype: torch.dtype) -> None:
+    encoder = made(outlook="on", ahead=[3]).to(dtype)
+    found = encoder(Series(some(3).values.to(dtype), some(3).seen))
+    assert found.outlook is not None
+    assert found.outlook.dtype == found.embedding.dtype
+    assert bool(torch.isfinite(found.embedding).all())
+
+
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda c: "-".join(c.values()))
 @torch.inference_mode()
 def test_every_choice_keeps_the_contract(choice: dict[str, str]) -> None:

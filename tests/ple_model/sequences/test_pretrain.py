@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ple_model.cli import main
+from ple_model.commands_pretrain import with_outlook
 from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import same_device
@@ -160,10 +161,15 @@ def test_the_command(small_dataset: Dataset, tmp_path: Path, capsys: pytest.Capt
     said = json.loads(capsys.readouterr().out)
     assert (said["status"], said["epochs"], said["customers"]["train"]) == ("finished", 1, 96)
     run = load_encoder(tmp_path / "run")
-    assert (run.channels, run.length) == (8, 90)
+    assert (run.channels, run.length, run.config.outlook) == (8, 90, "off")
     assert run.manifest.command is not None
     assert run.manifest.command.startswith("ple pretrain DATASET RUN_ENCODER --set encoder.width=8")
     assert main([*command[:2], str(tmp_path / "other"), "--set", "encoder.tokens=patches"]) == 2
     assert "encoder.tokens: 'patches' is not valid; did you mean 'patch'?" in capsys.readouterr().err
+    asked = ["--set", "training.sequence=session_seq", "--set", "encoder.outlook=on"]
+    assert main([*command[:2], str(tmp_path / "other"), *asked]) == 2
+    assert "encoder.outlook: on is not valid for session_seq" in capsys.readouterr().err
+    assert with_outlook({})["encoder"] == with_outlook({"training": {"sequence": "txn_seq"}})["encoder"] == {"outlook": "on"}
+    assert with_outlook({"encoder": {"outlook": "off"}})["encoder"]["outlook"] == "off"
     assert main([*command, "--language", "ko"]) == 2
     assert "에 이미 실행이 있습니다" in capsys.readouterr().err
