@@ -21,7 +21,8 @@ PIECE = 256
 @torch.inference_mode()
 def silences(net: SequenceEncoder, series: Series) -> NDArray[np.float64]:
     """[n, W] probability that nothing happens in the next steps, for each number in `net.config.ahead`; [n, 0] without an
-    outlook. series [n, L, C] end at the step before."""
+    outlook. series [n, L, C] end at the step before. Silence for longer is silence for less long too, so no later one is
+    higher."""
     if net.outlook is None:
         return np.zeros((len(series), 0))
     longest, fitted = max(net.config.ahead), series.fitted(net.length)
@@ -31,7 +32,7 @@ def silences(net: SequenceEncoder, series: Series) -> NDArray[np.float64]:
         outlook = net(recent.rows(slice(first, first + PIECE))).outlook
         assert outlook is not None
         told.append(torch.sigmoid(outlook[:, :, -1].double()))
-    return torch.cat(told).numpy() if told else np.zeros((0, len(net.config.ahead)))
+    return np.minimum.accumulate(torch.cat(told).numpy(), axis=1) if told else np.zeros((0, len(net.config.ahead)))
 
 
 def judged(net: SequenceEncoder, series: Series, others: NDArray[np.bool_]) -> tuple[SilenceRow, ...]:

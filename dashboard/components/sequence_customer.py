@@ -99,10 +99,12 @@ def _silence(found: CustomerSteps, learned: LearnedMap | None) -> None:
     with st.container(horizontal=True, gap="small"):
         for days, chance in found.silence:
             put.metric(t("sequences.silence", days=days), f"{chance:.1%}", border=True, help=t("sequences.silence_help"))
-    for row in learned.silence if learned is not None else ():
+    right = learned.silence if learned is not None else ()
+    before = max((row.steps for row in right), default=0)
+    for row in right:
         put.caption(
             t(
-                "sequences.silence_right", days=row.steps, tested=f"{row.tested:,}", told=f"{row.told:.1%}",
+                "sequences.silence_right", before=before, days=row.steps, tested=f"{row.tested:,}", told=f"{row.told:.1%}",
                 happened=f"{row.happened:.1%}", auc="–" if np.isnan(row.auc) else f"{row.auc:.3f}",
             )
         )  # fmt: skip

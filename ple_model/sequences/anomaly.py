@@ -20,15 +20,13 @@ from numpy.typing import NDArray
 
 from ple_model.errors import UserError
 from ple_model.sequences.encoder import SequenceEncoder
-from ple_model.sequences.outlook import surprises
+from ple_model.sequences.outlook import CAP, surprises
 from ple_model.sequences.series import Series
 
 Array = NDArray[np.float64]
 TURNS = 3
 """One step in three is hidden at a time, close to the share that is hidden in training."""
 LAST_STEPS = 14
-CAP = 1e6
-"""No error counts for more: one step may not make a score that is no number."""
 
 
 LEAST_ERROR = 1e-3
@@ -103,7 +101,7 @@ def fit_anomaly_scale(
     mine = _measured(encoder, reference, last)
     theirs = None if usual is None else _measured(encoder, usual, last)
     if mine is not None and theirs is None and len(mine[0]) > 1:
-        theirs, mine = tuple((e[k::2], n[k::2]) for k, (e, n) in enumerate((mine, mine)))
+        theirs, mine = (mine[0][::2], mine[1][::2]), (mine[0][1::2], mine[1][1::2])
     found = mine if theirs is None else theirs
     if mine is None or found is None:
         raise UserError(f"no customer of the reference has a seen step among the last {last}: there is no usual error")
@@ -126,14 +124,16 @@ def _usual(numbers: Array) -> tuple[Array, Array]:
 
 
 def _measured(encoder: SequenceEncoder, customers: Iterable[Series], last: int) -> tuple[Array, Array] | None:
-    """(errors [N, last, C], signs [N, D]); None where no last step is seen."""
+    """(errors [N, last, C], signs [N, D]) of those with a seen last step; None where nobody has one."""
     errors, numbers = [], []
     for series in customers:
         errors.append(step_errors(encoder, series)[:, -last:])
         numbers.append(signs(encoder, series, errors[-1], last))
-    if not errors or np.isnan(whole := np.concatenate(errors)).all():
+    if not errors:
         return None
-    return whole, np.concatenate(numbers)
+    whole = np.concatenate(errors)
+    some = ~np.isnan(whole).all(axis=(1, 2))
+    return (whole[some], np.concatenate(numbers)[some]) if some.any() else None
 
 
 def _precision(numbers: Array, center: Array, spread: Array) -> Array:

@@ -11,7 +11,7 @@ from ple_model.sequences.series import Series
 
 Array = NDArray[np.float64]
 CAP = 1e6
-"""No surprise counts for more: one step may not make a score that is no number."""
+"""No error and no surprise counts for more: one step may not make a score that is no number."""
 
 
 @torch.no_grad()
