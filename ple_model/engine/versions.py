@@ -16,7 +16,7 @@ from ple_model.provenance import library_versions
 from ple_model.sources import package_digest
 
 SOURCES = "source files of ple-scope"
-ALSO = ("pandas", "hmmlearn", "ripser", "captum")
+ALSO = ("pandas", "hmmlearn", "gudhi", "captum")
 """Libraries that shards call besides those that a run is stored with."""
 
 

@@ -1,4 +1,4 @@
-"""Persistent homology of how activity moves: diagrams by ripser, their summaries, and the phase-transition numbers.
+"""Persistent homology of how activity moves: diagrams by GUDHI, their summaries, and the phase-transition numbers.
 
 * Short (90 days, H0 and H1): log of what is done on an active day (purchases, and events in the app) over the last 7 days,
   standardised per customer, delay embedding in 3 dimensions with lag 7 (76 points): a customer with a cycle of two to six
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
+from gudhi.sklearn.rips_persistence import RipsPersistence
 from numpy.typing import NDArray
-from ripser import ripser
 
 from ple_model.threads import one_thread_each, take_back
 
@@ -70,20 +70,22 @@ def standardised(x: Float64) -> Float64:
 
 def diagrams(clouds: Float64, dims: Sequence[int], points: int) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Persistence diagrams [n, points, 3] and mask [n, points] of point clouds [n, p, d], most persistent first in each
-    homology."""
+    homology. Points that lie on one another are taken once: only features without a lifetime tell the difference."""
     out = np.zeros((len(clouds), points, 3), np.float32)
     mask = np.zeros((len(clouds), points), np.bool_)
     squared = (clouds**2).sum(axis=2)
     gram = clouds @ clouds.transpose(0, 2, 1)
     distances = np.sqrt(np.maximum(squared[:, :, None] + squared[:, None, :] - 2 * gram, 0.0))
     distances[:, np.arange(clouds.shape[1]), np.arange(clouds.shape[1])] = 0.0
-    marks = landmarks(distances, H2_POINTS) if max(dims) >= 2 else None
-    for i, matrix in enumerate(distances):
-        found = list(ripser(matrix, maxdim=min(1, max(dims)), distance_matrix=True)["dgms"])
-        if marks is not None:
-            found.append(ripser(matrix[np.ix_(marks[i], marks[i])], maxdim=2, distance_matrix=True)["dgms"][2])
+    first = first_alike(clouds)
+    found = _persistence([m[np.ix_(p, p)] for m, p in zip(distances, map(np.unique, first), strict=True)], min(1, max(dims)))
+    if max(dims) >= 2:
+        chosen = [np.unique(f[m]) for f, m in zip(first, landmarks(distances, H2_POINTS), strict=True)]
+        voids = _persistence([m[np.ix_(p, p)] for m, p in zip(distances, chosen, strict=True)], 2)
+        found = [[*two, three[2]] for two, three in zip(found, voids, strict=True)]
+    for i, by_dimension in enumerate(found):
         pieces = []
-        for k, points_k in enumerate(found):
+        for k, points_k in enumerate(by_dimension):
             finite = points_k[np.isfinite(points_k[:, 1]) & (points_k[:, 1] - points_k[:, 0] > 1e-6)]
             pieces.append(np.column_stack([finite, np.full(len(finite), k)]))
         kept = np.concatenate(pieces)
@@ -93,6 +95,20 @@ def diagrams(clouds: Float64, dims: Sequence[int], points: int) -> tuple[FloatAr
         kept = kept[np.lexsort((-life, kept[:, 2]))]
         out[i, : len(kept)], mask[i, : len(kept)] = kept, True
     return out, mask
+
+
+def first_alike(clouds: Float64) -> NDArray[np.int64]:
+    """[n, p]: of each point of [n, p, d] the first of its cloud that has the same coordinates."""
+    same = np.ones((len(clouds), clouds.shape[1], clouds.shape[1]), np.bool_)
+    for x in np.moveaxis(clouds, 2, 0):
+        same &= x[:, :, None] == x[:, None, :]
+    return np.asarray(same.argmax(axis=2))
+
+
+def _persistence(distances: Sequence[Float64], dimension: int) -> list[list[Float64]]:
+    """By matrix, and by homology up to `dimension`: [k, 2] births and deaths (over the field of two elements)."""
+    rips = RipsPersistence(list(range(dimension + 1)), input_type="full distance matrix", homology_coeff_field=2)
+    return [[np.asarray(pairs) for pairs in found] for found in rips.fit_transform(distances)]
 
 
 def landmarks(distances: Float64, count: int) -> NDArray[np.int64]:
@@ -141,7 +157,8 @@ def summaries(diagram: FloatArray, mask: NDArray[np.bool_], dims: Sequence[int])
 
 def landscape(diagram: FloatArray, mask: NDArray[np.bool_]) -> Float64:
     """First persistence landscape on `GRID`, [n, 50]: the largest of min(t - birth, death - t) over the points of the mask."""
-    birth, death = diagram[:, :, 0], diagram[:, :, 1]
+    used = int(np.flatnonzero(mask.any(axis=0)).max(initial=-1)) + 1
+    birth, death, mask = diagram[:, :used, 0], diagram[:, :used, 1], mask[:, :used]
     out = np.zeros((len(diagram), len(GRID)))
     for j, t in enumerate(GRID):
         out[:, j] = np.where(mask, np.minimum(t - birth, death - t), 0.0).max(axis=1, initial=0.0)

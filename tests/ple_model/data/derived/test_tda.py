@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ripser import ripser
 
 from ple_model.data.derived.tda import (
     GRID,
+    H2_POINTS,
     busyness,
     compute_topology,
     delay_embedding,
@@ -42,6 +44,22 @@ def test_a_sphere_has_one_void() -> None:
     voids = diagram[0][mask[0] & (diagram[0, :, 2] == 2)]
     assert len(voids) >= 1
     assert (voids[:, 1] - voids[:, 0]).max() > 0.3
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 3, 4, 30])
+def test_ripser_finds_the_same(distinct: int) -> None:
+    """Of points that lie on one another too, which are taken once here and are all there for the other library."""
+    rng = np.random.default_rng(distinct)
+    cloud = rng.normal(size=(distinct, 3))[rng.integers(0, distinct, 40)]
+    diagram, mask = diagrams(cloud[None], (0, 1, 2), 150)
+    distance = np.linalg.norm(cloud[:, None] - cloud[None], axis=2)
+    marks = landmarks(distance[None], H2_POINTS)[0]
+    expected = ripser(distance, maxdim=1, distance_matrix=True)["dgms"]
+    expected.append(ripser(distance[np.ix_(marks, marks)], maxdim=2, distance_matrix=True)["dgms"][2])
+    for k, pairs in enumerate(expected):
+        kept = pairs[np.isfinite(pairs[:, 1]) & (pairs[:, 1] - pairs[:, 0] > 1e-6)]
+        found = diagram[0][mask[0] & (diagram[0, :, 2] == k), :2]
+        assert np.sort(found, axis=0) == pytest.approx(np.sort(kept, axis=0), abs=1e-6)
 
 
 def test_summaries_by_hand() -> None:
