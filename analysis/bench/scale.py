@@ -8,7 +8,8 @@ other work on the machine disturbs least; a command's own process and its shards
 out. Three sizes tell what one more customer costs: in time over customers, starting a program weighs most at the smallest size
 and hides growth. The run that is measured and scores was trained for an epoch on `TRAINED` of the bank's rows: how good it is
 does not matter here. With `--bank DIR` all is kept there: what has been measured by the same program, libraries, machine and
-settings is not measured again, else it is made anew.
+settings is not measured again, else it is made anew. A dataset has the rows of all cut-offs (2.4 a customer); scored is each
+customer once, at the last of them.
 """
 
 from __future__ import annotations
@@ -109,7 +110,8 @@ class _Size:
             # exit 1: it has found something, as it must of such a training
             return watch(("diagnose", str(run), "--dataset", str(dataset), "--force", "--json", *by), good=(0, 1))
         self._remove("scores.parquet")
-        return watch(("predict", str(run), str(buckets), str(self.home / "scores.parquet"), "--quiet", *by))
+        last = max(read_json(dataset / "dataset.json")["cutoffs"])
+        return watch(("predict", str(run), str(buckets), str(self.home / "scores.parquet"), "--cutoff", last, "--quiet", *by))
 
     def _remove(self, *names: str) -> None:
         """What a stage made, and what one that was stopped left of it: what goes on with a rest is not the whole."""

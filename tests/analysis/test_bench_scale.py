@@ -13,6 +13,7 @@ from ple_model.bench.measure import Settings
 from ple_model.cli import build_parser, gather
 from ple_model.config import load_config
 from ple_model.errors import UserError
+from ple_model.files import write_json
 
 
 def test_a_command_is_watched_to_its_end() -> None:
@@ -87,6 +88,9 @@ def test_what_was_measured_is_kept_and_growth_is_that_of_the_largest_size(
         part = left[scale.STAGES.index(words[0])]
         assert not part.exists(), "what is measured begins anew"
         part.mkdir(parents=True)
+        if words[0] == "build":
+            write_json(part / "dataset.json", {"cutoffs": ["2024-09-01", "2024-10-01"]})
+        assert words[0] != "predict" or words[words.index("--cutoff") + 1] == "2024-10-01", "each customer once"
         asked.append((words[0], size))
         if asked[-1] in kills:
             kills.clear()

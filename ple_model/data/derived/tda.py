@@ -83,18 +83,25 @@ def diagrams(clouds: Float64, dims: Sequence[int], points: int) -> tuple[FloatAr
         chosen = [np.unique(f[m]) for f, m in zip(first, landmarks(distances, H2_POINTS), strict=True)]
         voids = _persistence([m[np.ix_(p, p)] for m, p in zip(distances, chosen, strict=True)], 2)
         found = [[*two, three[2]] for two, three in zip(found, voids, strict=True)]
-    for i, by_dimension in enumerate(found):
-        pieces = []
-        for k, points_k in enumerate(by_dimension):
-            finite = points_k[np.isfinite(points_k[:, 1]) & (points_k[:, 1] - points_k[:, 0] > 1e-6)]
-            pieces.append(np.column_stack([finite, np.full(len(finite), k)]))
-        kept = np.concatenate(pieces)
-        life = kept[:, 1] - kept[:, 0]
-        if len(kept) > points:
-            kept, life = (a[np.sort(np.argsort(-life)[:points])] for a in (kept, life))
-        kept = kept[np.lexsort((-life, kept[:, 2]))]
-        out[i, : len(kept)], mask[i, : len(kept)] = kept, True
+    sizes = [[len(pairs) for pairs in by_homology] for by_homology in found]
+    cloud = np.repeat(np.arange(len(found)), [sum(n) for n in sizes])
+    homology = np.concatenate([np.repeat(np.arange(len(n)), n) for n in sizes])
+    births, deaths = np.concatenate([pairs for by_homology in found for pairs in by_homology]).T
+    life = deaths - births
+    real = np.flatnonzero(np.isfinite(life) & (life > 1e-6))
+    order, place = _ordered(cloud[real], -life[real])
+    kept = np.sort(real[order[place < points]])
+    order, place = _ordered(cloud[kept], -life[kept], homology[kept])
+    kept = kept[order]
+    out[cloud[kept], place] = np.stack([births[kept], deaths[kept], homology[kept]], axis=1)
+    mask[cloud[kept], place] = True
     return out, mask
+
+
+def _ordered(group: NDArray[np.int64], *keys: Float64 | NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The order by group and `keys` (the last one first), and the place of each in its group, in that order."""
+    order = np.lexsort((*keys, group))
+    return order, np.arange(len(group)) - np.searchsorted(group[order], group[order])
 
 
 def first_alike(clouds: Float64) -> NDArray[np.int64]:
