@@ -143,7 +143,7 @@ def _said(found: CustomerSteps, learned: LearnedMap | None) -> None:
         return
     worst = odd[np.argsort(-found.error[odd])][:NAMED]
     days = ", ".join(_day(found.steps[i], found.daily) for i in sorted(worst))
-    put.markdown(t("sequences.odd", n=len(odd), limit=f"{ODD:.0f}", days=days))
+    put.markdown(t("sequences.odd", n=len(odd), all=len(percentile), limit=f"{ODD:.0f}", days=days))
 
 
 def _percentile(found: CustomerSteps, learned: LearnedMap | None) -> NDArray[np.float64] | None:
