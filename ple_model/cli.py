@@ -147,6 +147,8 @@ def _sentence(error: Exception, outputs: Sequence[Path]) -> str | None:
         error = disk_full(error) if not outputs else disk_full(error, named_file(error) or outputs[0])
     elif isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         error = UserError(f"{error.filename}: {os.strerror(error.errno)}")
+    elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's: not imported for a name
+        error = UserError(f"out of memory: {str(error) or 'there is no more'}; fewer workers or smaller buckets take less")
     return " ".join(str(error).split()) if isinstance(error, UserError) else None
 
 

@@ -7,8 +7,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 import yaml
 
@@ -213,3 +215,19 @@ def test_what_trains_alone_in_its_process_binds_its_threads(
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     assert said == [bound]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), duckdb.OutOfMemoryException("Out of Memory Error: 2 GiB/2 GiB used")])
+def test_too_little_memory_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def presets(arguments: object) -> int:
+        raise error
+
+    commands = gather()
+    monkeypatch.setattr("ple_model.cli.gather", lambda: {**commands, "presets": replace(commands["presets"], run=presets)})
+    assert main(["presets"]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert said.startswith("out of memory: ")
+    assert "fewer workers" in said

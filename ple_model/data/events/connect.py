@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +15,7 @@ from ple_model.data.events.spec import EXTRA_TABLES, TABLES, TableSpec
 from ple_model.data.events.sql import read_expression, scan, source_columns
 from ple_model.errors import UserError, did_you_mean
 from ple_model.safe_paths import check_tree, is_file
-from ple_model.sql_text import quote
+from ple_model.sql_text import literal, quote
 
 
 @dataclass(frozen=True)
@@ -77,21 +78,27 @@ def table_files(path: Path, table: str, bucket: int | None = None) -> list[Path]
     return [mine]
 
 
-def open_connection(memory_limit: str | None = None, threads: int | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB that fetches nothing at run time and reads time zones as UTC."""
+MEMORY = "PLE_DUCKDB_MEMORY"
+"""Environment: what DuckDB may hold in each process (`2GB`) before it works on disk; else 80 % of the machine's memory."""
+
+
+def open_connection(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB that fetches nothing at run time and reads time zones as UTC. `UserError` where `MEMORY` is no
+    size."""
     con = duckdb.connect(":memory:")
     con.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
     con.execute("SET TimeZone='UTC'; SET enable_progress_bar=false")  # a bar would mix with what a command prints
-    if memory_limit is not None:
-        con.execute(f"SET memory_limit='{memory_limit}'")
+    if limit := os.environ.get(MEMORY):
+        try:
+            con.execute(f"SET memory_limit = {literal(limit)}")
+        except duckdb.Error as e:
+            raise UserError(f"{MEMORY}: '{limit}' is not valid, it must be a size such as 2GB or 500MB") from e
     if threads is not None:
         con.execute(f"SET threads={int(threads)}")
     return con
 
 
-def connect(
-    path: Path, *, memory_limit: str | None = None, threads: int | None = None, bucket: Bucket | None = None
-) -> EventStore:
+def connect(path: Path, *, threads: int | None = None, bucket: Bucket | None = None) -> EventStore:
     """Open an events folder, or one bucket of it: every table becomes a typed view; `UserError` names a table that cannot be
     read.
 
@@ -102,7 +109,7 @@ def connect(
         raise UserError(f"'{path}' is not a folder of event tables")
     check_tree(path)
     manifest = EventsManifest.load(path) if is_file(path / "events.json") else None
-    con = open_connection(memory_limit, threads)
+    con = open_connection(threads)
     present: set[str] = set()
     columns: dict[str, frozenset[str]] = {}
     static: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ple_model.data.checking.validation import Fault, validate
-from ple_model.data.events.connect import connect
+from ple_model.data.events.connect import connect, open_connection
 from ple_model.data.events.manifest import Defaults, EventsManifest, TableEntry
 from ple_model.data.events.spec import EXTRA_TABLES, TABLES
 from ple_model.errors import UserError
@@ -408,3 +408,13 @@ def test_raise_errors_names_the_first_and_counts_the_rest(tmp_path: Path) -> Non
     tables["overseas"]["amount"][0] = -1.0
     with pytest.raises(UserError, match=r"transactions\.amount.*and 1 more"):
         validate(write(tmp_path, tables)).raise_errors()
+
+
+def test_what_duckdb_may_hold_is_said_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLE_DUCKDB_MEMORY", "500MB")
+    row = open_connection().execute("SELECT current_setting('memory_limit')").fetchone()
+    assert row is not None
+    assert row[0] == "476.8 MiB"
+    monkeypatch.setenv("PLE_DUCKDB_MEMORY", "plenty")
+    with pytest.raises(UserError, match="PLE_DUCKDB_MEMORY: 'plenty' is not valid, it must be a size such as 2GB"):
+        open_connection()
