@@ -24,6 +24,7 @@ MODULES = (
     "ple_model.bench.anomaly",
     "ple_model.bench.neighbours",
     "ple_model.bench.sharing",
+    "ple_model.bench.peer",
     "analysis.bench.diagnose",
     "analysis.bench.skill",
     "analysis.bench.memory",
@@ -37,8 +38,6 @@ MODULES = (
 )
 
 NOT_YET = {
-    "peer-mmoe": "gates and towers against torch-rechub's MMOE, samples a second: >= 3",
-    "peer-ple": "the same against torch-rechub's PLE: >= 1.4 at batch 1024, >= 1.7 in bfloat16",
     "gpu": "v3_14, batch 16384, mixed precision on one H200: >= 150,000 samples a second",
 }
 """Targets that no benchmark measures yet."""
