@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class Explainer:
         self.calibration = run.calibration
         batch = sample.load(None, limit=rows, seed=seed)
         require_finite_inputs(str(sample.path), batch.inputs, batch.customer_id)
-        self.customers, self.cutoffs = batch.customer_id, batch.cutoff
+        self.customers, self.cutoffs, self.splits = batch.customer_id, batch.cutoff, batch.split
         self.targets: Mapping[str, Tensor] = batch.inputs.targets or {}
         pieces = [batch.inputs.rows(slice(i, i + CHUNK)) for i in range(0, len(batch), CHUNK)]
         empty = None if sample.own else beside_rows(sample, EMPTY, self.customers, self.cutoffs)
@@ -70,9 +70,18 @@ class Explainer:
     @cached_property
     def latest(self) -> NDArray[np.bool_]:
         """[rows] whether a row is the latest of its customer: who has several cut-offs is one customer in a count of them."""
+        return self._latest(range(len(self.customers)))
+
+    @cached_property
+    def unseen(self) -> NDArray[np.bool_]:
+        """[rows] the latest of each customer among the rows that the model did not learn from."""
+        return self._latest([i for i, split in enumerate(self.splits) if split != "train"])
+
+    def _latest(self, rows: Iterable[int]) -> NDArray[np.bool_]:
         last: dict[str, int] = {}
-        for i, (customer, cutoff) in enumerate(zip(self.customers, self.cutoffs, strict=True)):
-            if customer not in last or cutoff > self.cutoffs[last[customer]]:
+        for i in rows:
+            customer = self.customers[i]
+            if customer not in last or self.cutoffs[i] > self.cutoffs[last[customer]]:
                 last[customer] = i
         found = np.zeros(len(self.customers), dtype=bool)
         found[list(last.values())] = True

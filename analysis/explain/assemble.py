@@ -24,6 +24,7 @@ from analysis.explain import faithful
 from analysis.explain.barred import GROUP, barred_inputs
 from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lacking import lacking
+from analysis.explain.links import Links
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
 from analysis.explain.origin.told import Columns
@@ -119,6 +120,7 @@ class Assembly:
         means = teller.means(sensitive.get)
         sources = teller.worded(sources)
         told_by = partial(reasons, sources, groups, subject, means=means)
+        links = Links(teller, subject)
         facts = fact_sums(sources, groups, means, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
@@ -144,8 +146,8 @@ class Assembly:
             offers=offers,
             predictions=tuple(p for p in self._predictions(output) if self._learned(p.task) and p.task not in undefined),
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
-            reasons=told_by(sign, FOR),
-            against=told_by(-sign, AGAINST),
+            reasons=tuple(replace(r, link=links.of(r)) for r in told_by(sign, FOR)),
+            against=tuple(replace(r, link=links.of(r)) for r in told_by(-sign, AGAINST)),
             compared=("", "") if teller.similar is None else teller.similar.who(),
             groups=_ranked(shown, _group_title, lambda g: GROUP if g == GROUP else "field" if g in path.fields else "part"),
             features=tuple(_listed(f, teller, sensitive) for f in every[:30]),

@@ -340,7 +340,8 @@ def _reason(
 
 def _joined(facts: Sequence[str], language: Language) -> str:
     """`a; b`"""
-    return phrase("reason.and", language).join([facts[0], *(lowered(f) for f in facts[1:])])
+    bare = [f.rstrip(".") for f in facts]
+    return phrase("reason.and", language).join([bare[0], *(lowered(f) for f in bare[1:])])
 
 
 def _marked(reason: Reason, kind: Kind | None) -> Reason:

@@ -78,9 +78,13 @@ def _reasons(found: Explanation, language: Language, w: dict[str, str]) -> str:
     out = ""
     for side, reasons in zip(found.sides, (found.reasons, found.against), strict=True):
         if reasons:
-            items = "".join(f"<li>{_e(r.said(language))}</li>" for r in reasons)
+            items = "".join(f"<li>{_e(r.said(language))}{_small(r.linked(language))}</li>" for r in reasons)
             out += _section(w[side], f"<ol>{items}</ol>")
     return out + "".join(f"<p>{_e(text)}</p>" for text in found.below_said(language))
+
+
+def _small(text: str) -> str:
+    return f"<br><small>{_e(text)}</small>" if text else ""
 
 
 def _offers(found: Explanation, language: Language, w: dict[str, str]) -> str:

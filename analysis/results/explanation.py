@@ -301,8 +301,9 @@ class Explanation:
         return tuple(dict.fromkeys(r.kind or ("", "") for r in (*self.reasons, *self.against) if r.sensitive))
 
     def below_said(self, language: Language) -> tuple[str, ...]:
-        """What stands below the reasons: with whom they compare, what cannot be put into words, what may not be a reason."""
-        said = self.similar_said(language), self.unsaid_said(language), self.barred_said(language)
+        """What stands below the reasons: with whom they compare, what their links are counted from, what cannot be put into
+        words, what may not be a reason."""
+        said = self.similar_said(language), self.links_said(language), self.unsaid_said(language), self.barred_said(language)
         return tuple(filter(None, said))
 
     def similar_said(self, language: Language) -> str:
@@ -315,6 +316,11 @@ class Explanation:
             return f"{phrase('origin.median_similar', language)} {said}".rstrip()
         median = any(phrase("origin.median_words", language) in t for t in told)
         return phrase("origin.median", language) if median else ""
+
+    def links_said(self, language: Language) -> str:
+        """What the small print under the reasons is counted from; empty where there is none."""
+        linked = any(r.link is not None for r in (*self.reasons, *self.against))
+        return phrase("link.note", language) if linked else ""
 
     @property
     def withheld(self) -> bool:
@@ -393,10 +399,12 @@ class Explanation:
         if self.withheld:
             lines.append(warning or words["withheld"])
         else:
-            lines += [f"{i}. {r.said(language)}" for i, r in enumerate(self.reasons, 1)]
+            for i, r in enumerate(self.reasons, 1):
+                lines += [f"{i}. {r.said(language)}", *_under(r, language)]
             if self.against:
                 lines.append(f"{section('page', language)[self.sides[1]]}:")
-                lines += [f"- {r.said(language)}" for r in self.against]
+                for r in self.against:
+                    lines += [f"- {r.said(language)}", *_under(r, language)]
             lines += self.below_said(language)
         return "\n".join(lines)
 
@@ -423,6 +431,12 @@ class Explanation:
         if one.outcome is not None and self.score_unit == "value":
             return quantity(one.outcome, self.unit, language)
         return self.label_said(one.outcome_text, language)
+
+
+def _under(reason: Reason, language: Language) -> tuple[str, ...]:
+    """The line below a reason, where it has one."""
+    said = reason.linked(language)
+    return (f"   {said}",) if said else ()
 
 
 @dataclass(frozen=True)

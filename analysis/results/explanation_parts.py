@@ -15,6 +15,12 @@ Kind = tuple[str, str]
 """What kind of sensitive fact something may be, in English and Korean; both empty where it was named without one."""
 OWN_SUBJECT = "own:"
 """What the key of a subject begins with that is a part of somebody's own table: such a part may be called as ours are."""
+LinkSide = Literal["above", "below", "equal", "hour", "spread", "group", "days", "months"]
+"""Where a customer stands in a fact: above or below the middle of all, with the same answer, about the same hour, at no hour,
+in the same group, with latest days or months of the same kind."""
+LinkVerdict = Literal["same", "other", "none", "few"]
+"""Whether customers who stand there did it more or less often than others, as the reason has it: so they did, the other way, no
+clear difference, or too few to tell."""
 Test = Literal["completeness", "deletion", "insertion", "infidelity", "randomisation", "sensitivity"]
 
 
@@ -166,6 +172,31 @@ class FeatureContribution:
 
 
 @dataclass(frozen=True)
+class Link:
+    """What a reason's leading fact goes with among customers whose outcome is known (`analysis.explain.links`): of those who
+    stand where this one stands in `column`, and of the others, the share of whom it came true, or their mean in the task's
+    unit."""
+
+    column: str
+    side: LinkSide
+    middle: float | None
+    """What `above` and `below` are counted from, in the column's unit."""
+    n: int
+    others: int
+    value: float
+    others_value: float
+    low: float | None
+    high: float | None
+    """95 % interval of `value - others_value`."""
+    verdict: LinkVerdict
+    en: str
+    ko: str
+
+    def said(self, language: Language) -> str:
+        return self.ko if language == "ko" else self.en
+
+
+@dataclass(frozen=True)
 class Reason:
     """A sentence in both languages, as a customer may be told it. `sources` are feature columns or input fields; `through` is
     what a derived input hands its contribution on to (columns, days, or `rest`), which adds up to it; empty for columns."""
@@ -188,6 +219,12 @@ class Reason:
     above: bool | None = field(default=None, kw_only=True)
     """Whether the customer's value in the one column that is told lies above that of the reference customer, from which the
     effect is counted; None where several facts speak, or where there is no number to compare."""
+    link: Link | None = field(default=None, kw_only=True)
+    """None where no outcome is known, or where it is no fact that customers can be parted by."""
+
+    def linked(self, language: Language) -> str:
+        """What the leading fact goes with among the bank's customers; empty where that is not known."""
+        return "" if self.link is None else self.link.said(language)
 
     def fact(self, language: Language) -> str:
         """For a reviewer: what is so of the customer, without what it does to the prediction, with its mark where it may be

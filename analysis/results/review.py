@@ -46,6 +46,8 @@ class ReviewBlock:
     """Fields of a form with room for several lines."""
     key: str = ""
     """By what a page finds the block."""
+    under: tuple[str, ...] = ()
+    """Small print under the first cell of each row, where a table has any; empty for a row without."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ def _row(k: int, row: tuple[str, ...], block: ReviewBlock) -> str:
     if k in block.heads:
         return f"<tr class=head><th colspan={len(row)} scope=colgroup>{_e(row[0])}</th></tr>"
     style = " class=sum" if k >= len(block.rows) - block.bold else ""
-    cells = "".join(f"<td{_number(i, block)}>{_e(cell)}</td>" for i, cell in enumerate(row))
+    small = block.under[k] if k < len(block.under) else ""
+    below = f"<div class=under>{_e(small)}</div>" if small else ""
+    cells = "".join(f"<td{_number(i, block)}>{_e(cell)}{'' if i else below}</td>" for i, cell in enumerate(row))
     return f"<tr{style}>{cells}</tr>"
 
 

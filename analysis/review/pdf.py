@@ -155,6 +155,8 @@ class _PdfWriter:
             [self._p(cell, self._style(i, block, bold=k >= first)) for i, cell in enumerate(row)]
             for k, row in enumerate(block.rows)
         ]
+        for cells, small in zip(rows[1:], block.under, strict=False):
+            cells[0] = [cells[0], self._p(small, self.quiet)] if small else cells[0]
         number = NARROW if columns > 3 else WIDER
         shares = [1 - number * (columns - 1), *([number] * (columns - 1))] if block.numbers else [0.5, 0.2, 0.3]
         style: list[Any] = [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE)]

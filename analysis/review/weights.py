@@ -118,23 +118,27 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
         groups.reverse()
     rows: list[tuple[str, ...]] = []
     heads: list[int] = []
+    under: list[str] = []
     for side, reasons, rest, weight, k in groups:
         heads.append(len(rows))
         rows.append((w[side], "", ""))
         rows += [(_sentence(r, language), x.steps.said(e), weight_said(s)) for r, e, s in reasons]
+        under += ["", *(r.linked(language) for r, _, _ in reasons)]
         others = max(found.counts[k] - len(reasons), 0)
         if others or rest or weight:
             rows.append((w[f"rest_{side}"].format(n=f"{others:,}"), x.steps.said(rest), weight_said(weight)))
+            under.append("")
     if found.unsaid.size or found.barred is not None:
         heads.append(len(rows))
         rows.append((w["apart"], "", ""))
     if found.unsaid.size:
         rows.append((_unsaid_said(found, x, language, w), x.steps.said(sum(x.unsaid)), weight_said(x.unsaid_share)))
     rows += _last_rows(found, x, _barred_said(found, x, language, w), w)
+    under += [""] * (len(rows) - len(under))
+    note = " ".join(filter(None, (found.similar_said(language), found.links_said(language))))
     return ReviewBlock(
-        w["reasons"], "table", tuple(rows), (w["reason"], w["effect"].format(unit=x.steps.unit), w["weight"]),
-        found.similar_said(language), bold=1, numbers=True, heads=tuple(heads), lead=_lead(found, x, language, w),
-        key="reasons",
+        w["reasons"], "table", tuple(rows), (w["reason"], w["effect"].format(unit=x.steps.unit), w["weight"]), note, bold=1,
+        numbers=True, heads=tuple(heads), lead=_lead(found, x, language, w), key="reasons", under=tuple(under),
     )  # fmt: skip
 
 

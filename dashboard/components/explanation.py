@@ -72,7 +72,13 @@ def headline(frame: Frame, e: Explanation) -> None:
 
 
 def _sentences(reasons: Sequence[Reason]) -> str:
-    return "\n".join(f"{i}. {r.said(_language())}" for i, r in enumerate(reasons, 1))
+    return "\n".join(f"{i}. {r.said(_language())}{_under(r)}" for i, r in enumerate(reasons, 1))
+
+
+def _under(reason: Reason) -> str:
+    """The line below a reason, within its item of the list."""
+    said = reason.linked(_language()).replace("[", "\\[").replace("]", "\\]")
+    return f"\n\n   :small[:gray[{said}]]" if said else ""
 
 
 def _sides(e: Explanation) -> None:

@@ -111,6 +111,11 @@ def _unit(column: str, formats: Mapping[str, Any], units: Mapping[str, str]) -> 
     return units.get(column) or (t("table.share") if shares else "")
 
 
+def _broken(text: str) -> str:
+    """Lines of a cell as Streamlit sets them: each on its own."""
+    return text.replace("\n", "  \n")
+
+
 def table(
     rows: pd.DataFrame,
     key: str,
@@ -149,7 +154,7 @@ def table(
     if title and caption:
         ui.caption(literal(caption))
     if static:
-        ui.table(rows.map(lambda cell: literal(cell) if isinstance(cell, str) else cell).set_index(rows.columns[0]))
+        ui.table(rows.map(lambda cell: _broken(literal(cell)) if isinstance(cell, str) else cell).set_index(rows.columns[0]))
     elif not isinstance(customers, bool):
         # the browser keeps which rows are picked by the key: of other customers it would be others
         whose = zlib.crc32("\n".join(customers).encode())

@@ -76,7 +76,9 @@ def _block(block: ReviewBlock, key: str) -> None:
         if block.internal:
             put.warning(f"**{block.internal}**", icon=cards.ICONS["warning"])
         if block.kind == "table":
-            rows = pd.DataFrame([dict(zip(block.head, row, strict=True)) for row in block.rows])
+            small = [*block.under, *[""] * (len(block.rows) - len(block.under))]
+            texts = [(f"{row[0]}\n{u}" if u else row[0], *row[1:]) for row, u in zip(block.rows, small, strict=True)]
+            rows = pd.DataFrame([dict(zip(block.head, row, strict=True)) for row in texts])
             table(rows, f"plain-{key}", title=block.heading, static=True, caption=block.lead)
         else:
             put.markdown(f"**{block.heading}**")

@@ -184,6 +184,15 @@ class Teller:
         )
         return OriginSentence(en, ko, spoken=RESTS_ON[name])
 
+    def parted_by(self, name: str) -> str:
+        """The column that customers are parted by where a reason speaks of this one first: of the biggest category's share that
+        category's own."""
+        return self.biggest if name == TOP_SHARE and self.biggest else name
+
+    def inverse(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """[rows, columns] as the model reads them -> real units."""
+        return self._normalizer.inverse(features)
+
     @cached_property
     def _normalizer(self) -> Normalizer:
         return self.data.normalizer()

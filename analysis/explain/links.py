@@ -1,0 +1,224 @@
+"""What a reason's leading fact goes with among the bank's own customers: a reason says what the model did with a fact, a link
+what customers did who stand where this one stands in it, beside all others.
+
+Counted over the rows of the run's sample whose outcome is known and that training did not learn from, one a customer, without
+the customer. A number parts them at the middle of all, from which effects are counted. The two differ where the 95 % interval
+of the difference leaves 0 out: Newcombe's of two shares (Newcombe 1998, method 10), the normal one of two means (Welch 1938).
+No cause is looked for: a link is what was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.explain.hours import NONE, SPREAD, hour_of
+from analysis.explain.origin.told import CIRCLE
+from analysis.explain.source_columns import CATEGORY
+from analysis.i18n import catalogue, phrase
+from analysis.naming import label_said
+from analysis.results.explanation_parts import Link, LinkSide, LinkVerdict, Reason
+from analysis.wording import given_title, quantity, task_title
+from ple_model.data.derived.hmm import N_STATES
+from ple_model.numerals import LANGUAGES, Language, share
+from ple_model.tasks import HMM_MODES
+from ple_model.wilson import Z95, wilson
+
+if TYPE_CHECKING:
+    from analysis.explain.origin.teller import Teller
+    from analysis.explain.reasons import Subject
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+ENOUGH = 20
+"""Fewer customers on a side tell nothing."""
+CASES = 10
+"""Nor do fewer with the outcome, or without it, on both sides together."""
+NEAR = 3.0
+"""Hours either way within which a usual hour is about the same."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Where the customer stands in a fact. `known` and `alike` [rows]: those of whom it says anything, those who stand there
+    too."""
+
+    column: str
+    side: LinkSide
+    known: Mask
+    alike: Mask
+    middle: float | None = None
+    """In the column's unit."""
+
+
+class Links:
+    """The links of one customer's reasons for one task (and class)."""
+
+    def __init__(self, teller: Teller, subject: Subject) -> None:
+        self.teller, self.subject = teller, subject
+        self.peers, self.schema = teller.explainer.peers, teller.schema
+        self.spec = teller.explainer.model.tasks[teller.task]
+
+    def of(self, reason: Reason) -> Link | None:
+        """None where no outcome is known, or the reason is no fact that customers can be parted by."""
+        stand = None if self.outcome is None else self._stand(reason)
+        if stand is None or self.outcome is None:
+            return None
+        known = stand.known & np.isfinite(self.outcome)
+        here, there = self.outcome[known & stand.alike], self.outcome[known & ~stand.alike]
+        if not len(here) or not len(there):
+            return None
+        low, high = self._apart(here, there)
+        return self._told(reason, stand, here, there, low, high)
+
+    @cached_property
+    def outcome(self) -> Array | None:
+        """[rows]: 1 or 0 for what came true or did not, or the number; NaN where it is not known, the model learned from it, or
+        it is the customer's own. None where the sample has no such labels."""
+        e, target = self.teller.explainer, self.teller.target
+        labels = e.targets.get(self.teller.task)
+        if labels is None or labels.dim() != 1:
+            return None
+        y = labels.double().numpy()
+        if self.subject.probability:
+            value = np.where(y >= 0, y == (1 if target is None else target), np.nan)
+        else:
+            value = np.expm1(y) if self.spec.log_scale else y
+        own = np.array([c == self.teller.batch.customer_id[0] for c in e.customers])
+        return np.where(e.unseen & ~own, value, np.nan)
+
+    # --- where the customer stands
+
+    def _stand(self, reason: Reason) -> Stand | None:
+        first = reason.told[0] if reason.told else ""
+        if not reason.matter and not self.schema.own and not set(reason.sources) <= set(self.schema.index):
+            return self._topic(reason)
+        if CIRCLE.search(first):
+            return self._hour(first)
+        column = self.schema.index.get(self.teller.parted_by(first))
+        return None if column is None else self._number(column)
+
+    def _number(self, column: int) -> Stand | None:
+        """Above or below the middle, or the same answer of a yes or no."""
+        c, columns = self.schema.columns[column], self.teller.columns
+        if self.teller.cell(c.name) == "nothing" or not columns.known[column]:
+            return None
+        known, values = self.peers.said(column), self.peers.features[:, column]
+        own, middle = (float(self._read(x)[column]) for x in ("ends", "starts"))
+        if c.unit in ("flag", CATEGORY):
+            return Stand(c.name, "equal", known, np.abs(values - own) < 1e-4)
+        if own == middle:
+            return None
+        side: LinkSide = "above" if own > middle else "below"
+        return Stand(c.name, side, known, values > middle if own > middle else values < middle, float(columns.typical[column]))
+
+    def _read(self, end: str) -> NDArray[np.float32]:
+        """[columns] of the customer (`ends`) or the reference customer (`starts`) as the model reads them."""
+        path = self.teller.path
+        found: NDArray[np.float32] = getattr(path, end)[path.fields.index("features")][0].numpy()
+        return found
+
+    def _hour(self, name: str) -> Stand | None:
+        """Those whose purchases keep to about the same hour, or like the customer's to none."""
+        i, j = (self.schema.index[name.replace("_sin_", f"_{x}_").replace("_cos_", f"_{x}_")] for x in ("sin", "cos"))
+        known = self.peers.said(i) & self.peers.said(j)
+        values = self._hours
+        close = np.hypot(values[:, 0], values[:, 1])
+        own, kept = hour_of(float(self.teller.columns.own[i]), float(self.teller.columns.own[j]))
+        known &= close >= NONE
+        if kept < NONE:
+            return None
+        if kept < SPREAD:
+            return Stand(name, "spread", known, close < SPREAD)
+        hours = np.arctan2(values[:, 0], values[:, 1]) * 12 / np.pi
+        apart = np.abs((hours - own + 12) % 24 - 12)
+        return Stand(name, "hour", known, (close >= SPREAD) & (apart <= NEAR))
+
+    @cached_property
+    def _hours(self) -> Array:
+        """[rows, 2] mean sine and cosine of purchases' hours."""
+        at = [next(i for n, i in self.schema.index.items() if n.startswith(f"hour_mean_{x}_")) for x in ("sin", "cos")]
+        found: Array = self.teller.inverse(self.peers.features)[:, at]
+        return found
+
+    def _topic(self, reason: Reason) -> Stand | None:
+        """Members of the customer's group, or customers whose latest days or months are of the same kind."""
+        customer, name = self.teller.path.customer, reason.sources[0]
+        if name in ("cluster_probs", "gmm"):
+            known = self.peers.cluster >= 0
+            return Stand("cluster", "group", known, self.peers.cluster == int(customer.cluster_ids[0]))
+        if name.removeprefix("hmm_") in HMM_MODES and name in self.peers.fields:
+            states = self.peers.fields[name][:, :N_STATES].argmax(1)
+            own = int(getattr(customer, name)[0, :N_STATES].argmax())
+            return Stand(name, "days" if name == "hmm_journey" else "months", self.peers.present[name], states == own)
+        column = self.schema.index.get(reason.told[0]) if name == "hierarchy_features" else None
+        return None if column is None else self._number(column)
+
+    # --- how far apart they are
+
+    def _apart(self, here: Array, there: Array) -> tuple[float, float]:
+        """95 % interval of the difference of the two means."""
+        a, b = float(here.mean()), float(there.mean())
+        if self.subject.probability:
+            n = len(here), len(there)
+            low, high = wilson([here.sum(), there.sum()], n)
+            down, up = np.hypot(a - low[0], high[1] - b), np.hypot(high[0] - a, b - low[1])
+            return a - b - float(down), a - b + float(up)
+        spread = np.sqrt(sum(float(x.var(ddof=1)) / len(x) if len(x) > 1 else np.inf for x in (here, there)))
+        return a - b - Z95 * spread, a - b + Z95 * spread
+
+    def _verdict(self, reason: Reason, here: Array, there: Array, low: float, high: float) -> LinkVerdict:
+        cases = int(here.sum() + there.sum()) if self.subject.probability else CASES
+        without = len(here) + len(there) - cases if self.subject.probability else CASES
+        if min(len(here), len(there)) < ENOUGH or min(cases, without) < CASES:
+            return "few"
+        if low <= 0 <= high:
+            return "none"
+        return "same" if (low > 0) == (reason.contribution > 0) else "other"
+
+    # --- in words
+
+    def _told(self, reason: Reason, stand: Stand, here: Array, there: Array, low: float, high: float) -> Link:
+        verdict = self._verdict(reason, here, there, low, high)
+        en, ko = (self._said(reason, stand, here, there, verdict, x) for x in LANGUAGES)
+        return Link(
+            stand.column, stand.side, stand.middle, len(here), len(there), float(here.mean()), float(there.mean()),
+            float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None, verdict, en, ko,
+        )  # fmt: skip
+
+    def _said(
+        self, reason: Reason, stand: Stand, here: Array, there: Array, verdict: LinkVerdict, language: Language
+    ) -> str:  # fmt: skip
+        first = reason.told[0] if reason.told else ""
+        facts = {"hour" if CIRCLE.search(n) else n for n in reason.told}
+        named = self.teller.parted_by(first) != first
+        several = len(facts) > 1 and stand.side not in ("group", "days", "months")
+        by = phrase(f"link.by.{'category' if named else 'first' if several else 'one'}", language)
+        kind = "rate" if self.subject.probability else "mean"
+        text = phrase(
+            f"link.{kind}", language, by=by, who=phrase(f"link.who.{stand.side}", language), n=f"{len(here):,}",
+            others=f"{len(there):,}", here=self._value(here, language), there=self._value(there, language),
+            did=self._did(language), hits=f"{here.sum():,.0f}", other_hits=f"{there.sum():,.0f}",
+        )  # fmt: skip
+        return f"{text} {phrase(f'link.verdict.{verdict}', language)}"
+
+    def _value(self, y: Array, language: Language) -> str:
+        if self.subject.probability:
+            return share(float(y.mean()), 0.1)
+        key = f"review.said_{self.spec.unit.replace(' ', '_')}"
+        if key in catalogue(language):
+            return phrase(key, language, value=f"{y.mean():.1f}")
+        return quantity(float(y.mean()), self.spec.unit, language)
+
+    def _did(self, language: Language) -> str:
+        """What customers did of whom it came true: `responded to "fund" first`."""
+        s, own = self.subject, given_title(self.subject.task, self.subject.task_title)
+        key = f"link.did.{s.task}"
+        if own or key not in catalogue(language):
+            key = f"link.did.{'class' if self.teller.target is not None else 'yes'}"
+        label = label_said(s.task, s.target_name, s.cutoff, language) if self.teller.target is not None else ""
+        return phrase(key, language, label=label, title=own or task_title(s.task, language) or s.task_title)

@@ -1,0 +1,201 @@
+"""What a reason's leading fact goes with: counted anew from the stored rows in a few lines, and by hand where the answer is
+known."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.engine.beside_rows import beside_rows
+from analysis.engine.explainer import ROWS
+from analysis.explain.customer import explain
+from analysis.explain.links import CASES, ENOUGH, Links, Stand
+from analysis.explain.lookup import Undefined, customers
+from analysis.explain.reasons import Subject
+from analysis.i18n import catalogue, section
+from analysis.results.explanation import Explanation
+from analysis.results.explanation_parts import Link, Reason
+from analysis.review.html import block_html
+from analysis.review.weights import reasons_block
+from ple_model.data.dataset.batches import Batch
+from ple_model.data.dataset.columns import EMPTY
+from ple_model.presence import part_key
+from ple_model.run import load_run
+from ple_model.tasks import TASKS
+from tests.shared import SMALL_RUN
+
+RUN = load_run(SMALL_RUN)
+ASKED = ("churn", "channel", "engagement", "consumption_cycle", "ltv")
+
+
+@pytest.fixture(scope="module")
+def explained() -> list[Explanation]:
+    who, found = iter(customers(RUN, limit=60, seed=1)), []
+    for task in ASKED:
+        for _ in range(3):
+            try:
+                found.append(explain(RUN, next(who).customer_id, task, anyway=True))
+            except Undefined:
+                continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def rows() -> Batch:
+    return RUN.sample().load(None, limit=ROWS, seed=0)
+
+
+def told(explained: list[Explanation]) -> list[tuple[Explanation, Reason, Link]]:
+    return [(x, r, r.link) for x in explained for r in (*x.reasons, *x.against) if r.link is not None]
+
+
+def latest(rows: Batch, but: str) -> np.ndarray:
+    """[rows] of others than `but`, not learned from, one a customer."""
+    kept: dict[str, int] = {}
+    for i in np.argsort(rows.cutoff, kind="stable"):
+        if rows.split[i] != "train":
+            kept[rows.customer_id[i]] = int(i)
+    kept.pop(but, None)
+    return np.isin(np.arange(len(rows)), list(kept.values()))
+
+
+def outcomes(x: Explanation, rows: Batch) -> np.ndarray:
+    """[rows] what is asked for, NaN where it is not known."""
+    y = np.asarray((rows.inputs.targets or {})[x.task], dtype=np.float64)
+    if x.score_unit == "value":
+        return np.expm1(y) if TASKS[x.task].log_scale else y
+    return np.where(y < 0, np.nan, y == (1 if x.target is None else x.target))
+
+
+def test_shares_and_means_are_those_of_the_stored_rows(explained: list[Explanation], rows: Batch) -> None:
+    sample, seen = RUN.sample(), 0
+    values = sample.normalizer().inverse(rows.inputs.features.numpy())
+    schema = RUN.context().schema
+    kept = beside_rows(sample, EMPTY, rows.customer_id, rows.cutoff)
+    empty = np.zeros(values.shape, bool) if kept is None else kept
+    for x, r, link in told(explained):
+        if link.side not in ("above", "below"):
+            continue
+        i, y = schema.index[link.column], outcomes(x, rows)
+        there = rows.inputs.present(part_key(schema.columns[i].part)).numpy()
+        usable = latest(rows, x.customer_id) & np.isfinite(y) & there & ~empty[:, i]
+        assert link.middle is not None
+        step = 1e-5 * max(abs(link.middle), 1e-3)
+        side = values[:, i] > link.middle + step if link.side == "above" else values[:, i] < link.middle - step
+        assert (link.n, link.others) == (int((usable & side).sum()), int((usable & ~side).sum())), r.en
+        assert link.value == pytest.approx(y[usable & side].mean())
+        assert link.others_value == pytest.approx(y[usable & ~side].mean())
+        if r.above is not None and link.column == r.told[0]:
+            assert (link.side == "above") is r.above
+        seen += 1
+    assert seen >= 20
+
+
+def test_the_sentence_says_these_numbers_in_both_languages(explained: list[Explanation]) -> None:
+    for x, _, link in told(explained):
+        for text in (link.en, link.ko):
+            numbers = re.findall(r"[\d,]+(?:\.\d+)?%?", text.replace(x.target_name, ""))
+            assert f"{link.n:,}" in numbers
+            assert f"{link.others:,}" in numbers
+            if x.score_unit == "probability":
+                shares = sorted(float(n.rstrip("%")) / 100 for n in numbers if n.endswith("%"))
+                assert shares == pytest.approx(sorted((link.value, link.others_value)), abs=0.0051)
+
+
+def test_a_verdict_follows_from_the_interval_and_the_effect(explained: list[Explanation]) -> None:
+    seen = set()
+    for _, r, link in told(explained):
+        seen.add(link.verdict)
+        if link.verdict == "few" or link.low is None or link.high is None:
+            continue
+        clear = link.low > 0 or link.high < 0
+        assert clear == (link.verdict != "none")
+        if clear:
+            assert ((link.value - link.others_value) * r.contribution > 0) == (link.verdict == "same")
+        assert link.low <= link.value - link.others_value <= link.high
+    assert {"same", "none"} <= seen
+
+
+def test_most_reasons_of_single_facts_have_a_link_and_the_report_prints_it(explained: list[Explanation]) -> None:
+    every = [r for x in explained for r in (*x.reasons, *x.against)]
+    assert sum(r.link is not None for r in every if r.matter) >= 0.9 * sum(bool(r.matter) for r in every)
+    for x in explained:
+        for language in ("en", "ko"):
+            block = reasons_block(x, language, section("review", language))
+            assert len(block.under) == len(block.rows)
+            page, links = block_html(block), [r.linked(language) for r in (*x.reasons, *x.against)]
+            assert sorted(filter(None, block.under)) == sorted(filter(None, links))
+            assert page.count("<div class=under>") == sum(map(bool, links))
+            for row, small in zip(block.rows, block.under, strict=True):
+                assert not small or any(
+                    r.fact(language) == row[0] and r.linked(language) == small for r in x.reasons + x.against
+                )
+            if any(links):
+                assert catalogue(language)["link.note"] in block.note
+                assert all(link in x.text(language) for link in links)
+
+
+# --- by hand
+
+
+def judge(here: list[float], there: list[float], contribution: float, *, probability: bool = True) -> tuple[str, float, float]:
+    links: Any = Links.__new__(Links)
+    links.subject = Subject("churn", "Churn", "", probability, "probability")
+    a, b = np.array(here, float), np.array(there, float)
+    low, high = links._apart(a, b)
+    return links._verdict(Reason("x", "x", ("x",), contribution), a, b, low, high), low, high
+
+
+def test_verdicts_by_hand() -> None:
+    often, seldom = [1] * 30 + [0] * 30, [1] * 5 + [0] * 55
+    assert judge(often, seldom, 0.1)[0] == "same"
+    assert judge(often, seldom, -0.1)[0] == "other"
+    assert judge(seldom, often, -0.1)[0] == "same"
+    assert judge(often, often, 0.1)[0] == "none"
+    assert judge([1] * (ENOUGH - 1), [0] * 100, 0.1)[0] == "few"
+    assert judge([1] * (CASES - 1) + [0] * 50, [0] * 100, 0.1)[0] == "few"
+    assert judge([1] * 50, [1] * 50 + [0] * (CASES - 1), 0.1)[0] == "few"
+    assert judge([5.0, 6.0] * 20, [1.0, 2.0] * 20, 3.0, probability=False)[0] == "same"
+
+
+def test_the_interval_is_newcombes() -> None:
+    # Newcombe 1998, table II, column (a): 56/70 against 48/80, method 10
+    _, low, high = judge([1] * 56 + [0] * 14, [1] * 48 + [0] * 32, 0.1)
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+@given(st.integers(20, 60), st.integers(20, 60), st.data())
+def test_sides_that_change_places_change_the_sign_alone(n: int, m: int, data: st.DataObject) -> None:
+    a, b = (data.draw(st.integers(0, k)) for k in (n, m))
+    one, two = [1.0] * a + [0.0] * (n - a), [1.0] * b + [0.0] * (m - b)
+    first, low, high = judge(one, two, 1.0)
+    second, other_low, other_high = judge(two, one, -1.0)
+    assert first == second
+    assert (low, high) == pytest.approx((-other_high, -other_low))
+
+
+def test_hours_are_near_around_midnight() -> None:
+    links: Any = Links.__new__(Links)
+    hours = np.array([23.0, 1.5, 12.0, 20.0])
+    links._hours = np.stack([np.sin(hours * np.pi / 12), np.cos(hours * np.pi / 12)], 1)
+    schema = RUN.context().schema
+    own = np.zeros(len(schema.columns))
+    name = next(n for n in schema.index if n.startswith("hour_mean_sin_"))
+    own[schema.index[name.replace("sin", "cos")]] = 1.0  # midnight
+    links.schema, links.peers = schema, SimpleNamespace(said=lambda _: np.ones(4, bool))
+    links.teller = SimpleNamespace(columns=SimpleNamespace(own=own))
+    stand: Stand = links._hour(name)
+    assert (stand.side, stand.alike.tolist()) == ("hour", [True, True, False, False])
+
+
+def test_no_link_where_no_outcome_is_known(explained: list[Explanation]) -> None:
+    x = replace(explained[0], reasons=tuple(replace(r, link=None) for r in explained[0].reasons), against=())
+    assert x.links_said("en") == ""
+    assert "<div class=under>" not in block_html(reasons_block(x, "en", section("review", "en")))
