@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +20,10 @@ import pytest
 from ple_model.data.importers.preview import preview
 from ple_model.data.importers.source_map import load_map
 from ple_model.data.importers.starter_map import write_starter
+from ple_model.engine.local import LocalEngine
 from tests.drills import shards, story
 from tests.drills.app_kills import Drill, cycle
+from tests.drills.attempts import at_work, lost, note
 from tests.drills.card_file import FAULTS, write_card_file
 from tests.drills.kit import Outcome, Report
 from tests.drills.races import jobs
@@ -43,20 +47,53 @@ def test_a_case_that_is_not_good_makes_a_drill_fail(tmp_path: Path, monkeypatch:
     assert Report("any", 0).add([Outcome("x", "refused"), Outcome("y", "right")]).bad == []
 
 
-def test_a_command_that_no_kill_hit_makes_a_drill_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_or_a_loss_that_hit_no_shard_is_not_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [Stage(name, lambda to: (), lambda to: "") for name in ("build", "predict")]
-    killed: list[int] = []
+    hit = {"build": 1, "predict": 0}
     monkeypatch.setattr(shards, "stages", lambda base, only: every)
     monkeypatch.setattr(shards, "begin", lambda stage, to, *engine: SimpleNamespace(poll=lambda: None, stage=stage))
-    monkeypatch.setattr(shards, "end", lambda stage, to, begun: "the same")
-    monkeypatch.setattr(shards, "_at_work", lambda begun, engine: [7] if begun.stage.name == "build" else [])
-    monkeypatch.setattr(shards.os, "kill", lambda pid, signal: killed.append(pid))
+    monkeypatch.setattr(
+        shards, "end", lambda stage, to, begun: (to.with_name(f"{to.name}-of").write_text(stage.name), "same")[1]
+    )
+    monkeypatch.setattr(shards, "at_work", lambda notes: [7, 8, 9])
+    monkeypatch.setattr(shards, "lost", lambda notes: hit[notes.with_name(notes.name.replace("attempts", "of")).read_text()])
+    monkeypatch.setattr(shards, "send", lambda pids, number: None)
     monkeypatch.setattr(shards.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(shards.importlib.util, "find_spec", lambda name: None)
-    bad = [(o.case, o.result) for o in shards.run_cases(tmp_path, 0, 3) if o.result != "right"]
-    assert bad == [("predict, local", "too few kills"), ("3 kills", "too few kills")]
-    monkeypatch.setattr(shards, "_at_work", lambda begun, engine: [7])
+    bad = [(o.case.partition(": ")[2] or o.case, o.result) for o in shards.run_cases(tmp_path, 0, 3) if o.result != "right"]
+    assert set(bad[:-1]) == {("predict, local, 0 killed", "hit nothing"), ("predict, local", "too few kills")}
+    assert bad[-1] == ("3 kills", "too few kills")
+    hit["predict"] = 1
     assert [o.result for o in shards.run_cases(tmp_path, 0, 3) if o.result != "right"] == []
+    hit["predict"] = 4
+    assert "others died" in [o.result for o in shards.run_cases(tmp_path, 0, 3)]
+
+
+def test_an_attempt_at_a_shard_is_noted_while_it_lasts_and_stays_where_its_process_was_killed(tmp_path: Path) -> None:
+    notes, program = tmp_path / "notes", "import sys; from tests.test_drills import killed_once; killed_once(sys.argv[1])"
+    notes.mkdir()
+    subprocess.run([sys.executable, "-c", program, str(notes)], check=True)
+    assert lost(notes) == 1
+    assert at_work(notes) == []
+    (notes / f"{os.getpid()}-x").touch()
+    assert at_work(notes) == at_work(notes, os.getppid()) == [os.getpid()]
+    assert at_work(notes, os.getpid()) == []
+
+
+def killed_once(notes: str) -> None:
+    """In a process of its own: what is noted stays."""
+    note(Path(notes))
+    assert dict(LocalEngine(2).run(_dies_first, {"a": Path(notes).parent / "a", "b": Path(notes).parent / "b"})) == {
+        "a": "a",
+        "b": "b",
+    }
+
+
+def _dies_first(shard: Path) -> str:
+    if shard.name == "a" and not shard.exists():
+        shard.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return shard.name
 
 
 def test_two_stages_that_came_to_nothing_do_not_agree_and_a_report_is_the_same_but_for_its_minute(tmp_path: Path) -> None:

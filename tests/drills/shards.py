@@ -1,8 +1,9 @@
 """Processes of shards killed (SIGKILL) at random moments of every command that works by shards: each comes to what it comes to
 undisturbed.
 
-Of both engines where Ray is installed; trials are tasks on Ray alone. At most two kills a command: a shard is begun again three
-times, and which shard a kill hits is chance. Each command is killed at least once by each engine, else the drill has failed.
+Of both engines where Ray is installed; trials are tasks on Ray alone. At most three kills a command: a shard is begun again
+three times, and which shard a kill hits is chance. A kill counts where an attempt at a shard did not come to its end; each
+command is hit at least once by each engine, else the drill has failed.
 """
 
 from __future__ import annotations
@@ -15,36 +16,25 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from ple_model.engine import RETRIES
+from tests.drills.attempts import at_work, lost, send
 from tests.drills.kit import Outcome, Report, run_as_script
-from tests.drills.stages import begin, end, judged, stages
+from tests.drills.stages import asked_for, attempts, begin, end, judged, stages
 
 ATTEMPTS = 10
-"""Commands begun for a kill, at most: one that is over before the kill came counts for nothing."""
+"""Commands begun for a kill, at most."""
 
 
-def _below(pid: int) -> list[int]:
-    """A process's descendants."""
-    found = []
-    with suppress(OSError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (thread / "children").read_text().split()):
-                found += [child, *_below(child)]
-    return found
-
-
-def _at_work(begun: subprocess.Popen[str], engine: str) -> list[int]:
-    """The processes that work on a shard."""
-    found = []
-    for pid in _below(begun.pid):
-        with suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            ray = words.startswith("ray::shard")  # Ray names a worker by its task; its own agents are the machine
-            if ray if engine == "ray" else "spawn_main" in words:
-                found.append(pid)
-    return found
+def _kill_one(begun: subprocess.Popen[str], notes: Path, rng: random.Random, killed: Sequence[int]) -> list[int]:
+    """Another that is in the middle of a shard, as soon as there is one; none where the command has ended."""
+    while begun.poll() is None:
+        if working := [p for p in at_work(notes) if p not in killed]:
+            send(one := [rng.choice(working)], signal.SIGKILL)
+            return one
+        time.sleep(0.02)
+    return []
 
 
 def run_cases(base: Path, seed: int, kills: int, only: Sequence[str] = ()) -> Iterator[Outcome]:
@@ -62,20 +52,20 @@ def run_cases(base: Path, seed: int, kills: int, only: Sequence[str] = ()) -> It
         yield Outcome(f"{stage.name}, {engine}, undisturbed", judged(found, expected), found)
     done, number, hits = 0, 0, [0] * len(pairs)
     while (done < kills or not all(hits)) and number < ATTEMPTS * max(kills, len(pairs)):
-        waiting = [k for k, times in enumerate(hits) if not times] or list(range(len(pairs)))
-        k = waiting[number % len(waiting)]
+        fewest = min(hits)
+        k = rng.choice([k for k, times in enumerate(hits) if times == fewest])
         (stage, engine), usual = pairs[k], seconds[k]
         to = base / f"torn-{number}"
-        begun, killed = begin(stage, to, "--engine", engine, "--workers", "2"), 0
-        for _ in range(2):
-            time.sleep(rng.uniform(0.05, 0.4) * usual)
-            at_work = _at_work(begun, engine)
-            if at_work and begun.poll() is None:
-                with suppress(ProcessLookupError):
-                    os.kill(rng.choice(at_work), signal.SIGKILL)
-                    done, killed, hits[k] = done + 1, killed + 1, hits[k] + 1
+        begun = begin(stage, to, "--engine", engine, "--workers", "2")
+        killed: list[int] = []
+        for _ in range(min(RETRIES, max(1, kills - done))):
+            time.sleep(rng.uniform(0, 0.3) * usual)
+            killed += _kill_one(begun, attempts(to), rng, killed)
         found = end(stage, to, begun)
-        yield Outcome(f"{number}: {stage.name}, {engine}, {killed} killed", judged(found, whole[stage.name]), found)
+        hit = lost(attempts(to))
+        done, hits[k] = done + hit, hits[k] + hit
+        result = judged(found, whole[stage.name]) if hit <= len(killed) else "others died"
+        yield Outcome(f"{number}: {stage.name}, {engine}, {hit} killed", result if hit else "hit nothing", found)
         number += 1
     for (stage, engine), times in zip(pairs, hits, strict=True):
         if not times:
@@ -86,7 +76,7 @@ def run_cases(base: Path, seed: int, kills: int, only: Sequence[str] = ()) -> It
 
 def drill(seed: int = 0, kills: int = 20) -> Report:
     with tempfile.TemporaryDirectory(prefix="ple-drill-") as scratch:
-        return Report("shards", seed).add(run_cases(Path(scratch), seed, kills))
+        return Report("shards", seed).add(run_cases(Path(scratch), seed, kills, asked_for()))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""The commands that work by shards, on a bank of 160 customers, and what each comes to: `shards` and `nodes` disturb them."""
+"""The commands that work by shards, on a bank of 96 customers, and what each comes to: `shards` and `nodes` disturb them."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -25,16 +26,19 @@ WRONG = "failed"
 RANGE = 512
 """Rows of a range of a diagnosis, and of a shard of `ple sae`, here: a chunk (`analysis.engine.concepts`); the real ones are
 longer than the whole of it."""
-ROWS = 6 * RANGE
+ROWS = 4 * RANGE
 FEW = 4
 """Customers of a shard of reports."""
 PROGRAM = f"""
 import sys
+from pathlib import Path
 import analysis.engine.concept_shards, analysis.recording.shards, analysis.review.batch_shards
 from ple_model.cli import main
+from tests.drills.attempts import note
 analysis.recording.shards.SHARD_ROWS, analysis.review.batch_shards.CUSTOMERS = {RANGE}, {FEW}
 analysis.engine.concept_shards.SHARD_ROWS = {RANGE}
-sys.exit(main(sys.argv[1:]))
+note(Path(sys.argv[1]))
+sys.exit(main(sys.argv[2:]))
 """
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC|[\w-]+-audit")
 """What differs between two reports of the same."""
@@ -61,7 +65,7 @@ def digest(files: Sequence[Path]) -> str:
 
 def stages(base: Path, only: Sequence[str] = ()) -> list[Stage]:
     """Of a tiny bank and a run of it; `only`: these, empty: all."""
-    write_buckets(write_events(base / "events", tables(160)), base / "buckets", 4)
+    write_buckets(write_events(base / "events", tables(96)), base / "buckets", 4)
     subprocess.run([sys.executable, "-m", "ple_model", "build", str(base / "buckets"), str(base / "data")], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     short = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 1}})
@@ -104,13 +108,24 @@ def stages(base: Path, only: Sequence[str] = ()) -> list[Stage]:
     return [s for s in every if not only or s.name in only]
 
 
+def asked_for() -> list[str]:
+    """The stages that `DRILL_STAGES` names (`build,predict`); empty: all."""
+    return [name for name in os.environ.get("DRILL_STAGES", "").split(",") if name]
+
+
 def _copy(run: Path, to: Path) -> Path:
     return Path(shutil.copytree(run, to, ignore=shutil.ignore_patterns("analysis")))
 
 
 def begin(stage: Stage, to: Path, *engine: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", PROGRAM, *stage.words(to), *engine]
+    attempts(to).mkdir()
+    words = [sys.executable, "-c", PROGRAM, str(attempts(to)), *stage.words(to), *engine]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def attempts(to: Path) -> Path:
+    """Where the attempts at the shards of a command are noted that writes to `to`."""
+    return Path(f"{to}-attempts")
 
 
 def end(stage: Stage, to: Path, begun: subprocess.Popen[str]) -> str:
