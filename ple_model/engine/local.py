@@ -76,11 +76,13 @@ class _Failed:
 
 
 def _begin(work: Callable[[Any], Any], name: str, shard: Any) -> dict[Connection, tuple[str, BaseProcess]]:
-    ours, theirs = connection.Pipe(duplex=False)
-    process = get_context("spawn").Process(target=_work, args=(theirs, work, shard), name=f"shard {name}")
+    ours, theirs = connection.Pipe()
+    process = get_context("spawn").Process(target=_work, args=(theirs,), name=f"shard {name}")
     with one_thread_each(), _exactly_one():
         process.start()
     theirs.close()  # so that its death is the end of the pipe
+    with suppress(BrokenPipeError, ConnectionResetError):  # it is dead already
+        ours.send((work, shard))  # not by `start`, which waits without end for one that died before it had read much
     return {ours: (name, process)}
 
 
@@ -109,12 +111,13 @@ def _answer(ours: Connection) -> Any:
             return _Failed(RuntimeError(f"its answer cannot be read: {type(e).__name__}: {e}"))
 
 
-def _work(theirs: Connection, work: Callable[[Any], Any], shard: Any) -> None:
+def _work(theirs: Connection) -> None:
     """In the shard's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the first process decides
     threading.Thread(target=_die_with_parent, daemon=True).start()
     take_back()
     try:
+        work, shard = theirs.recv()
         answer: Any = (work(shard),)
     except BaseException as e:  # an exit is no death
         answer = _Failed(portable(e))

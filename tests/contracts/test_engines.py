@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ple_model.engine import ENGINES, RETRIES, ShardEngine, on_ray, open_engine
+from ple_model.engine.local import LocalEngine
 from ple_model.engine.versions import SOURCES, OtherVersions, own_versions
 from ple_model.errors import UserError
 
@@ -74,6 +75,12 @@ def test_a_shard_that_always_dies_stops_the_work_with_its_name(engine: ShardEngi
     with pytest.raises(UserError, match=f"shard bad: .* died {RETRIES + 1} times"):
         dict(engine.run(_dies, {"bad": (tmp_path, 0, 99)}))
     assert len(list(tmp_path.iterdir())) == RETRIES + 1
+
+
+def test_a_process_that_dies_before_it_has_read_its_shard_is_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", b"/bin/false")
+    with pytest.raises(UserError, match=f"shard large: .* died {RETRIES + 1} times"):
+        dict(LocalEngine(1).run(len, {"large": b"x" * 1_000_000}))  # more than a pipe holds
 
 
 def test_a_shard_that_raises_is_named_and_is_not_tried_again(engine: ShardEngine, tmp_path: Path) -> None:
