@@ -133,7 +133,8 @@ def copy_to(
     for k in range(0, len(missing), AT_ONCE):
         some = missing[k : k + AT_ONCE]
         with writing(target, needed), speaking(remote.url, "read"):
-            remote.fs.get([remote.at(n) for n in some], [str(places[n]) for n in some])
+            here = [str(places[n].absolute()) for n in some]  # some libraries make the folder of each, which a mere name lacks
+            remote.fs.get([remote.at(n) for n in some], here)
         if progress is not None:
             progress(len(wanted) - len(missing) + k + len(some), len(wanted))
     _compare(remote, wanted, places, listed)

@@ -70,6 +70,19 @@ def test_buckets_go_from_a_url_to_a_url_and_come_back_as_they_are(
     assert "files are there already" in said(["shard", EVENTS, "memory://bank/buckets"], capsys)
 
 
+def test_a_file_is_copied_to_a_mere_name_in_the_current_folder(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.pipe_file("/bank/scores.parquet", b"scores")
+    asked: list[str] = []
+    get = store.get
+    monkeypatch.setattr(type(store), "get", lambda self, there, here: (asked.extend(here), get(there, here))[1])
+    monkeypatch.chdir(tmp_path)
+    assert main(["copy", "memory://bank/scores.parquet", "scores.parquet"]) == 0
+    assert (tmp_path / "scores.parquet").read_bytes() == b"scores"
+    assert [Path(p).is_absolute() for p in asked] == [True]  # s3fs makes the folder of each
+
+
 def test_a_copy_is_taken_again_and_of_a_change_only_what_changed(
     bank: Any, events: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ def s3(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_bank_goes_to_s3_is_worked_on_there_and_comes_back(
-    s3: Any, events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    s3: Any, events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["copy", str(events), "s3://bank/2024/events"]) == 0
     assert main(["shard", "s3://bank/2024/events", "s3://bank/2024/buckets", "--buckets", "2", "--json"]) == 0
@@ -61,7 +61,8 @@ def test_a_bank_goes_to_s3_is_worked_on_there_and_comes_back(
     assert main(["copy", "s3://bank/2024/buckets", str(tmp_path / "back")]) == 0
     files = {p.relative_to(tmp_path / "here"): p.read_bytes() for p in (tmp_path / "here").rglob("*") if p.is_file()}
     assert files == {p.relative_to(tmp_path / "back"): p.read_bytes() for p in (tmp_path / "back").rglob("*") if p.is_file()}
-    assert main(["copy", "s3://bank/2024/events/customers.parquet", str(tmp_path / "one.parquet")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["copy", "s3://bank/2024/events/customers.parquet", "one.parquet"]) == 0
     assert (tmp_path / "one.parquet").read_bytes() == (events / "customers.parquet").read_bytes()
 
 
