@@ -20,6 +20,8 @@ from ple_model.numerals import Language
 LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part: what is not shown
 then weighs more than what is."""
+MOST = 0.5
+"""From this share of the difference on, going its way, what cannot be put into words is said to be what it lies in."""
 WHOLE = 1000
 """Weights are counted in tenths of a percent."""
 
@@ -210,7 +212,11 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     counted = w["counted"].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))
     most = max((abs(r.contribution) for r in told_reasons(found)), default=0.0)
     beyond = w["beyond"] if found.score_unit == "probability" and most > 1 else ""
-    return " ".join(filter(None, (first, rest, w["carry_all"], counted, beyond)))
+    unsaid, least = sum(x.unsaid), MOST * abs(x.total)
+    open_ = ""
+    if unsaid * x.total > 0 and abs(unsaid) >= least:
+        open_ = w["unsaid_most"].format(value=x.steps.said(unsaid), total=x.steps.said(x.total), unit=x.steps.unit)
+    return " ".join(filter(None, (first, rest, open_, w["carry_all"], counted, beyond)))
 
 
 def _unsaid_said(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:

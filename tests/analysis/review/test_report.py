@@ -480,6 +480,21 @@ def test_where_nothing_can_be_put_into_words_what_cannot_takes_what_rounding_lea
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("unsaid", "warned"), [(0.06, True), (0.02, False), (-0.06, False)])
+def test_where_the_difference_lies_in_what_cannot_be_put_into_words_the_report_says_so_first(
+    tiny_run: Run, explained: Explanation, language: Language, unsaid: float, warned: bool
+) -> None:
+    part = Unsaid((SubjectWeight("times", max(unsaid, 0.0), min(unsaid, 0.0)),))
+    told = 0.1  # all together, what can be said the rest of it
+    x = replace(
+        explained, unsaid=part, told=told, size=abs(unsaid) + abs(told - unsaid), barred=None,
+        prediction=explained.typical + told,
+    )  # fmt: skip
+    start = section("review", language)["unsaid_most"].split("{total}")[0]
+    assert (start in review(x, run_facts(tiny_run), language).block("reasons").lead) is warned
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_an_answer_a_column_and_a_change_that_may_be_sensitive_carry_their_mark(
     tiny_run: Run, explained: Explanation, language: Language
 ) -> None:
