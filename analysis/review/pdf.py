@@ -149,21 +149,24 @@ class _PdfWriter:
             yield self._p(block.note, self.quiet)
 
     def _table(self, block: ReviewBlock) -> Any:
+        """What stands under a row has the width of all columns."""
         columns, first = len(block.head), len(block.rows) - block.bold
-        rows = [[self._p(h, self._style(i, block, bold=True)) for i, h in enumerate(block.head)]]
-        rows += [
-            [self._p(cell, self._style(i, block, bold=k >= first)) for i, cell in enumerate(row)]
-            for k, row in enumerate(block.rows)
-        ]
-        for cells, small in zip(rows[1:], block.under, strict=False):
-            cells[0] = [cells[0], self._p(small, self.quiet)] if small else cells[0]
+        rows: list[list[Any]] = [[self._p(h, self._style(i, block, bold=True)) for i, h in enumerate(block.head)]]
+        style: list[Any] = []
+        for k, row in enumerate(block.rows):
+            at = len(rows)
+            if k in block.heads:
+                rows.append([self._p(row[0], self.strong), *([""] * (columns - 1))])
+                style += [("SPAN", (0, at), (-1, at)), ("BACKGROUND", (0, at), (-1, at), "#f3f3f3")]
+            else:
+                rows.append([self._p(cell, self._style(i, block, bold=k >= first)) for i, cell in enumerate(row)])
+            if k < len(block.under) and block.under[k]:
+                rows.append([self._p(block.under[k], self.quiet), *([""] * (columns - 1))])
+                style += [("SPAN", (0, at + 1), (-1, at + 1)), ("TOPPADDING", (0, at + 1), (-1, at + 1), 0)]
+            style.append(("LINEBELOW", (0, len(rows) - 1), (-1, len(rows) - 1), 0.4, LINE))
         number = NARROW if columns > 3 else WIDER
         shares = [1 - number * (columns - 1), *([number] * (columns - 1))] if block.numbers else [0.5, 0.2, 0.3]
-        style: list[Any] = [("LINEBELOW", (0, 0), (-1, -1), 0.4, LINE)]
-        for k in block.heads:
-            rows[k + 1] = [self._p(block.rows[k][0], self.strong), *([""] * (columns - 1))]
-            style += [("SPAN", (0, k + 1), (-1, k + 1)), ("BACKGROUND", (0, k + 1), (-1, k + 1), "#f3f3f3")]
-        return self._grid(rows, shares, style)
+        return self._grid(rows, shares, [("LINEBELOW", (0, 0), (-1, 0), 0.4, LINE), *style])
 
     def _style(self, column: int, block: ReviewBlock, *, bold: bool) -> Any:
         if column and block.numbers:
