@@ -51,7 +51,7 @@ class Benchmark:
     help: str
     run: Callable[[Settings], list[Row]]
     proof: bool = False
-    """It trains models, for minutes or hours, and so runs where it is named alone."""
+    """It trains models, for minutes or hours, or needs a library of others, and so runs where it is named alone."""
 
 
 def benchmarks() -> dict[str, Benchmark]:
