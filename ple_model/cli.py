@@ -148,7 +148,8 @@ def _sentence(error: Exception, outputs: Sequence[Path]) -> str | None:
     elif isinstance(error, OSError) and error.filename is not None and error.errno is not None:
         error = UserError(f"{error.filename}: {os.strerror(error.errno)}")
     elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException":  # DuckDB's: not imported for a name
-        error = UserError(f"out of memory: {str(error) or 'there is no more'}; fewer workers or smaller buckets take less")
+        how = "less at a time takes less: fewer workers, smaller buckets or batches"
+        error = UserError(f"out of memory: {str(error) or 'there is no more'}; {how}")
     return " ".join(str(error).split()) if isinstance(error, UserError) else None
 
 

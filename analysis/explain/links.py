@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 ENOUGH = 20
-"""Fewer customers on a side tell nothing."""
+"""Fewer customers on a side tell nothing: by judgement, as the two limits below."""
 CASES = 10
 """Nor do fewer with the outcome, or without it, on both sides together."""
 NEAR = 3.0
