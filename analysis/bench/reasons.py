@@ -38,7 +38,7 @@ from analysis.engine.score import Score, distribution
 from analysis.explain import faithful
 from analysis.explain.barred import BarredInputs, barred_inputs
 from analysis.explain.origin.teller import Teller
-from analysis.explain.reasons import Subject, feature_contributions, gathered, reasons
+from analysis.explain.reasons import Means, Subject, feature_contributions, gathered, reasons
 from analysis.explain.source_columns import by_source
 from analysis.explain.standing import standing
 from analysis.results.explanation_parts import FeatureContribution
@@ -166,7 +166,7 @@ def _customer(
         held, sources, groups = _told(case, data, barred, case.default.values)
         told_by = partial(Teller, explainer, data, batch, path)
         teller = told_by(held, task, target, barred.columns, barred.fields).remember(alike)
-        together = gathered(sources, teller.alike, teller.means().matter)
+        together = gathered(sources, Means(alike=teller.alike, matter=teller.matter))
         case = replace(case, units=tuple(g.names for g in together), found=case.default)
         difference = case.default.difference
         sign = 1.0 if target is not None or difference >= 0 else -1.0

@@ -21,6 +21,7 @@ from analysis.cohort import CohortFilter, from_url
 from analysis.explain.customer import explain_row
 from analysis.explain.lookup import Undefined, find_all
 from analysis.explain.origin.told import FAMILIES, column_said, sentence_said, topic_of
+from analysis.explain.ranks import quality, ranked
 from analysis.explain.standing import standing
 from analysis.i18n import catalogue
 from analysis.opening import opened_dataset, opened_run
@@ -226,7 +227,9 @@ def _usual(reasons: Sequence[Reason], schema: FeatureSchema) -> FactWay | None:
     if 2 * count <= len(reasons):  # told of half or fewer: nothing is usual
         return None
     column = schema.column(name)
-    return FactWay((column_said(column, "en"), column_said(column, "ko")), bool(above), column.unit == "flag", count)
+    by_rank = ranked(name) and not schema.own
+    en, ko = (quality(name, x) if by_rank else column_said(column, x) for x in LANGUAGES)
+    return FactWay((en, ko), bool(above), column.unit == "flag", count)
 
 
 def reason_key(reason: Reason, schema: FeatureSchema) -> str:
@@ -252,6 +255,8 @@ def reason_titles(key: str, reason: Reason, schema: FeatureSchema) -> tuple[str,
 
 def _source_said(schema: FeatureSchema, name: str, korean: bool) -> str:
     """A column; of a category its name alone, without the value."""
+    if ranked(name) and not schema.own:
+        return quality(name, "ko" if korean else "en")
     column = schema.column(name)
     sentence = sentence_said(column.sentence_ko if korean else column.sentence_en, "ko" if korean else "en")
     return sentence.rpartition(": ")[0] or sentence if schema.own and column.unit == "flag" else sentence

@@ -108,19 +108,13 @@ class Links:
         if self.teller.cell(c.name) == "nothing" or not columns.known[column]:
             return None
         known, values = self.peers.said(column), self.peers.features[:, column]
-        own, middle = (float(self._read(x)[column]) for x in ("ends", "starts"))
+        own, middle = self.teller.own_and_middle(column)
         if c.unit in ("flag", CATEGORY):
             return Stand(c.name, "equal", known, np.abs(values - own) < 1e-4)
         if own == middle:
             return None
         side: LinkSide = "above" if own > middle else "below"
         return Stand(c.name, side, known, values > middle if own > middle else values < middle, float(columns.typical[column]))
-
-    def _read(self, end: str) -> NDArray[np.float32]:
-        """[columns] of the customer (`ends`) or the reference customer (`starts`) as the model reads them."""
-        path = self.teller.path
-        found: NDArray[np.float32] = getattr(path, end)[path.fields.index("features")][0].numpy()
-        return found
 
     def _hour(self, name: str) -> Stand | None:
         """Those whose purchases keep to about the same hour, or like the customer's to none."""

@@ -1,7 +1,7 @@
 """Attributions -> sentences a reviewer can check: the feature's meaning, the customer's value beside one other in real units,
 and by how much it moves the prediction. All columns of one matter (`matters`) are one reason, told by the strongest facts of it
-that a person can say (`sayable`), columns that say the same taken together; derived inputs are told by what they were made of
-(`origin`). What has no plain name is no reason."""
+that a person can say (`sayable`, or by a place among all: `ranks`), columns that say the same taken together; derived inputs
+are told by what they were made of (`origin`). What has no plain name is no reason."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.explain.hours import hours_said
 from analysis.explain.origin.told import CIRCLE, Cell, OriginSentence, beside_said, lowered, topic_of
+from analysis.explain.ranks import Rank, rank_said
 from analysis.explain.sayable import RESTS_ON
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import catalogue, phrase
@@ -39,6 +40,8 @@ Middle = Callable[[str], float | None]
 """The median of similar customers in a column; None where it is nothing to compare with."""
 Says = Callable[[str], bool]
 """Of a column: whether a person can say it."""
+RankOf = Callable[[str], Rank | None]
+"""Where the customer stands among all in a column that is told by that; None in any other."""
 KindOf = Callable[[str], Kind | None]
 """What kind of sensitive fact a column may be; None where it is none."""
 Rests = Callable[[str], OriginSentence | None]
@@ -88,6 +91,7 @@ class Means:
     rests: Rests = by_name
     named: Says = always
     matter: MatterOf = nothing_named
+    rank: RankOf = nobody
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ def reasons(
     that alone."""
     m = Means() if means is None else means
     candidates: list[tuple[float, Callable[[], Reason | None]]] = []
-    for g in gathered(features, m.alike, m.matter, m.cell, m.sayable):
+    for g in gathered(features, m):
         said, _ = g.parted(partial(speaks, features=features, m=m))
         if said.value * sign > 0:
             candidates.append((abs(said.value), partial(of_matter, said, features, subject, m)))
@@ -199,38 +203,34 @@ def reasons(
     return tuple(found)
 
 
-def gathered(
-    features: Sequence[FeatureContribution], alike: Alike, matter: MatterOf = nothing_named, cell: CellOf = as_read,
-    sayable: Says = always,
-) -> list[Gathered]:  # fmt: skip
+def gathered(features: Sequence[FeatureContribution], m: Means) -> list[Gathered]:
     """Columns by matter; one that is of none is with those alone that say the same."""
     by: dict[str, list[FeatureContribution]] = {}
     for f in features:
         if f.part not in OPAQUE:
-            by.setdefault(matter(f.name), []).append(f)
+            by.setdefault(m.matter(f.name), []).append(f)
     found = []
     for key, columns in by.items():
-        facts = tuple(Fact(*x) for x in merged(columns, alike, cell, sayable))
+        facts = tuple(Fact(*x) for x in merged(columns, m))
         parted = [(f,) for f in facts] if not key else [facts]
         found += [Gathered(key, fs, sum(f.value for f in fs)) for fs in parted]
     return found
 
 
-def merged(
-    features: Sequence[FeatureContribution], alike: Alike, cell: CellOf = as_read, sayable: Says = always
-) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
+def merged(features: Sequence[FeatureContribution], m: Means) -> list[tuple[FeatureContribution, tuple[str, ...], float]]:
     """(who speaks, whose contributions are taken together, their sum): columns that say the same are one fact. The strongest
-    of those that pull the way of the sum speaks, one that a person can say and whose value is known before others."""
+    of those that pull the way of the sum speaks, one whose number a person can say before one that is told by its place, and
+    one whose value is known before others."""
     open_ = {f.name: f for f in features if f.part not in OPAQUE}
     found = []
     for f in list(open_.values()):
         if f.name not in open_:
             continue
-        together = [open_.pop(n) for n in dict.fromkeys((f.name, *alike(f.name))) if n in open_]
+        together = [open_.pop(n) for n in dict.fromkeys((f.name, *m.alike(f.name))) if n in open_]
         value = sum(x.contribution for x in together)
         pulling = [x for x in together if x.contribution * value > 0] or together
-        said = [x for x in pulling if sayable(x.name)] or pulling
-        known = [x for x in said if cell(x.name) == "value"] or said
+        said = [x for x in pulling if m.sayable(x.name)] or [x for x in pulling if m.rank(x.name)] or pulling
+        known = [x for x in said if m.cell(x.name) == "value"] or said
         leader = max(known, key=lambda x: x.contribution * np.sign(value))
         found.append((leader, tuple(x.name for x in together), value))
     return found
@@ -251,7 +251,10 @@ def of_matter(
 ) -> Reason | None:  # fmt: skip
     """The sum of what can be said of a matter (`Gathered.parted`), in the words of its strongest facts: of one, and of a second
     where the first carries less than half of those that go its way. None where none of it is told."""
-    told = [(f, said) for f in g.pulling if (said := of_fact(f, features, m)) is not None]
+    told: list[tuple[Fact, OriginSentence]] = []
+    for f in g.pulling:
+        if (said := of_fact(f, features, m)) is not None and not any(_repeats(said, before) for _, before in told):
+            told.append((f, said))
     if not told:
         return None
     half = sum(abs(f.value) for f, _ in told) / 2
@@ -265,6 +268,12 @@ def of_matter(
     return _marked(replace(found, matter=g.matter, told=spoken, above=above), kind)
 
 
+def _repeats(said: OriginSentence, before: OriginSentence) -> bool:
+    """Whether it speaks of a column that was told before, or of the same quality by another statistic of it."""
+    alike = said.en.partition(": ")[0] == before.en.partition(": ")[0]
+    return alike or not set(said.spoken).isdisjoint(before.spoken)
+
+
 def _above(f: FeatureContribution, m: Means) -> bool | None:
     """Whether the customer's value lies above that of the reference customer; None where it is no number of its own."""
     if f.unit == CATEGORY or f.name in RESTS_ON or m.cell(f.name) == "nothing" or not f.value - f.typical:
@@ -276,11 +285,12 @@ def speaks(f: Fact, features: Sequence[FeatureContribution], m: Means) -> bool:
     """Whether a person can say it of this customer, by the column that speaks for it: then `of_fact` does."""
     if f.leader.name in RESTS_ON or CIRCLE.search(f.leader.name):
         return of_fact(f, features, m) is not None
-    return m.sayable(f.leader.name)
+    return m.sayable(f.leader.name) or m.rank(f.leader.name) is not None
 
 
 def of_fact(f: Fact, features: Sequence[FeatureContribution], m: Means) -> OriginSentence | None:
-    """One fact without its effect: an estimate by what it rests on, an hour by the clock. None where nobody would say it."""
+    """One fact without its effect: an estimate by what it rests on, an hour by the clock, what has no plain number by the place
+    among all. None where nobody would say it."""
     if f.leader.name in RESTS_ON:
         return m.rests(f.leader.name)
     if CIRCLE.search(f.leader.name):
@@ -288,7 +298,11 @@ def of_fact(f: Fact, features: Sequence[FeatureContribution], m: Means) -> Origi
         en, ko = (hours_said(parts, x) for x in LANGUAGES)
         return OriginSentence(en, ko, spoken=f.names) if en and ko else None
     if not m.sayable(f.leader.name):
-        return None
+        rank = m.rank(f.leader.name)
+        if rank is None:
+            return None
+        en, ko = (rank_said(f.leader.name, rank, x) for x in LANGUAGES)
+        return OriginSentence(en, ko, spoken=(f.leader.name,))
     en, ko = feature_said(f.leader, m.middle, m.cell(f.leader.name))
     return OriginSentence(en, ko, spoken=(f.leader.name,))
 

@@ -74,7 +74,7 @@ def fact_sums(
     `own`: each part of somebody's own table is a subject of its own."""
     said: list[tuple[str, float]] = []
     unsaid: list[tuple[str, str, float]] = []
-    for g in gathered(features, means.alike, means.matter, means.cell, means.sayable):
+    for g in gathered(features, means):
         first = g.facts[0].leader
         subject = f"{OWN_SUBJECT}{first.part}" if own else subject_of_matter(g.matter) or subject_of(first.part, first.name)
         can, cannot = g.parted(partial(speaks, features=features, m=means))

@@ -25,8 +25,9 @@ from analysis.explain.origin.told import FAMILIES, Cell, Columns, OriginSentence
 from analysis.explain.origin.visits import of_days, of_visits
 from analysis.explain.origin.waves import Wave, wave_of
 from analysis.explain.origin.weeks import of_weeks
+from analysis.explain.ranks import Rank, counted_over, rank_of, ranked
 from analysis.explain.reasons import KindOf, Means, nobody
-from analysis.explain.sayable import RESTS_ON, UNNAMED_TOPICS, sayable, told_against
+from analysis.explain.sayable import RESTS_ON, SAME, UNNAMED_TOPICS, sayable, told_against
 from analysis.i18n import phrase
 from analysis.naming import said_name
 from analysis.results.explanation_parts import FeatureContribution, Kind
@@ -67,6 +68,7 @@ class Teller:
         self.schema = explainer.model.context.schema
         self._alike: dict[str, tuple[str, ...]] = {}
         self._told: dict[tuple[str, float], OriginSentence | None] = {}
+        self._ranks: dict[str, Rank | None] = {}
 
     def remember(self, alike: dict[str, tuple[str, ...]]) -> Self:
         """With what is known of which of the customer's columns say the same, whatever is asked; more is added to it."""
@@ -94,7 +96,7 @@ class Teller:
         """What the customer's reasons are told with."""
         return Means(
             self, self.alike, self.middle, self.cell, self.sayable, partial(self._kind, sensitive), self.rests, self.named,
-            self.matter,
+            self.matter, self.rank,
         )  # fmt: skip
 
     @cached_property
@@ -172,6 +174,40 @@ class Teller:
             return self.schema.own
         column = self.schema.index.get(name)
         return column is None or told_against(name, float(self.columns.own[column]), kept=self.empty is not None)
+
+    def rank(self, name: str) -> Rank | None:
+        """Where the customer stands among the other rows of the run's sample in a column that is told by that; None in any
+        other, and where the column says nothing of the customer."""
+        column = self.schema.index.get(name)
+        if column is None or self.schema.own or not ranked(name) or not self.columns.known[column]:
+            return None
+        if name not in self._ranks:
+            peers, (own, middle) = self.explainer.peers, self.own_and_middle(column)
+            others = peers.said(column) & self._others
+            if peers.empty is None:  # what has nothing to say reads as the middle
+                others &= peers.features[:, column] != np.float32(middle)
+            if (count := counted_over(name)) is not None:
+                at = self.schema.index[count]
+                none = self._zeros[at] + SAME
+                others &= peers.features[:, at] > none
+                own = own if self.own_and_middle(at)[0] > none else middle
+            self._ranks[name] = rank_of(own, middle, peers.features[others, column])
+        return self._ranks[name]
+
+    @cached_property
+    def _zeros(self) -> NDArray[np.float32]:
+        """[columns] nothing, as the model reads it."""
+        return np.asarray(self._normalizer.transform(np.zeros((1, len(self.schema.columns))))[0])
+
+    @cached_property
+    def _others(self) -> NDArray[np.bool_]:
+        """[rows] of the run's sample that are other customers'."""
+        return np.array([c != self.batch.customer_id[0] for c in self.explainer.customers])
+
+    def own_and_middle(self, column: int) -> tuple[float, float]:
+        """A column of the customer and of the reference customer, as the model reads them."""
+        at = self.path.fields.index("features")
+        return float(self.path.ends[at][0, column]), float(self.path.starts[at][0, column])
 
     def rests(self, name: str) -> OriginSentence | None:
         """An estimate by what it is worked out from; None where one of those facts is not known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from analysis.explain.sayable import value_said, values_said
 from analysis.i18n import phrase
 from analysis.wording import plain_quantity, statement
-from ple_model.numerals import Language
+from ple_model.numerals import Language, share
 from ple_model.schema import FeatureColumn, FeatureSchema
 
 Array = NDArray[np.float64]
@@ -134,6 +134,12 @@ def never(sentence: str, value: float, language: Language) -> str:
     """`none in a year`, where the column counts days since something and this value says that there was none; else empty."""
     mark = phrase("origin.never_mark", language)
     return phrase("origin.never", language) if statement(sentence, language).endswith(mark) and value >= YEAR else ""
+
+
+def carried(named: float, parts: Iterable[float], sign: float) -> str:
+    """What the named part has of all that goes the way of `sign`: `84%`. What goes the other way takes nothing off."""
+    whole = sum(max(sign * v, 0.0) for v in parts)
+    return share(sign * named / whole)
 
 
 def listed(items: tuple[str, ...], language: Language) -> str:

@@ -1,4 +1,5 @@
-"""Which days and visits counted, by their months and sums: the dates of single days of an account are not told."""
+"""Which days and visits counted, by their months and sums, and how much of what goes their way they carry: the dates of single
+days of an account are not told."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.origin.days import APP, DURATION, MONEY_IN, MONEY_OUT, WEB, Days
-from analysis.explain.origin.told import REST, OriginSentence, listed
+from analysis.explain.origin.told import REST, OriginSentence, carried, listed
 from analysis.i18n import phrase
 from analysis.wording import quantity
 from ple_model.data.derived.sequences import TXN_STEPS
@@ -46,7 +47,11 @@ def of_days(days: Days, values: Array, currency: str, value: float) -> OriginSen
         f"origin.days.days{'_one' if len(chosen) == 1 else ''}",
         tuple(dict.fromkeys(_month(days, i) for i in sorted(chosen))),
     )
-    en, ko = (phrase(key, x, n=len(chosen), months=listed(months, x), what=_sums(days, chosen, currency, x)) for x in LANGUAGES)
+    carry = carried(float(by_day[chosen].sum()), (v for _, v in through), sign)
+    en, ko = (
+        phrase(key, x, n=len(chosen), months=listed(months, x), what=_sums(days, chosen, currency, x), share=carry)
+        for x in LANGUAGES
+    )
     return OriginSentence(en, ko, through)
 
 
@@ -78,8 +83,13 @@ def of_visits(days: Days, values: Array, value: float) -> OriginSentence | None:
         where = phrase(f"origin.days.{channel}", language)
         return phrase("origin.days.visit", language, month=_month(days, TXN_STEPS - int(back[i])), where=where, minutes=minutes)
 
-    en, ko = (phrase("origin.days.visits", x, visits=listed(tuple(said(i, x) for i in sorted(chosen)), x)) for x in LANGUAGES)
-    return OriginSentence(en, ko, (*dated, (REST, rest)))
+    through = (*dated, (REST, rest))
+    carry = carried(float(by_visit[chosen].sum()), (v for _, v in through), sign)
+    en, ko = (
+        phrase("origin.days.visits", x, visits=listed(tuple(said(i, x) for i in sorted(chosen)), x), share=carry)
+        for x in LANGUAGES
+    )
+    return OriginSentence(en, ko, through)
 
 
 def _month(days: Days, step: int) -> str:

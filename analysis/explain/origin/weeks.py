@@ -19,7 +19,7 @@ from torch import Tensor
 
 from analysis.engine.attribution import quadrature
 from analysis.explain.origin.days import MONEY_IN, Days
-from analysis.explain.origin.told import REST, OriginSentence, listed
+from analysis.explain.origin.told import REST, OriginSentence, carried, listed
 from analysis.i18n import phrase
 from analysis.wording import quantity
 from ple_model.data.dataset.normalize import CLIP, CONSTANT, RAW, SIGNED_LOG, Normalizer
@@ -122,11 +122,12 @@ def of_weeks(weeks: Weeks, days: Days, gradient: Array, start: Array, currency: 
     if not chosen or abs(rest) > REST_SHARE * abs(value):
         return None
     known, (n, spent) = visits_known(days), weeks.median()
+    carry = carried(float(by_week[chosen].sum()), (*by_week.tolist(), rest), sign)
 
     def said(language: Language) -> str:
         told = [_span(days, first, last, bool(known[first:last].all()), currency, language) for first, last in _spans(chosen)]
         usual = phrase("origin.weeks.usual", language, bought=_bought(n, spent, currency, language))
-        return phrase("origin.weeks.weeks", language, weeks=listed(tuple(told), language), usual=usual)
+        return phrase("origin.weeks.weeks", language, weeks=listed(tuple(told), language), usual=usual, share=carry)
 
     through = tuple(("/".join(_ends(days, i, i + 1)), float(v)) for i, v in enumerate(by_week) if v != 0)
     return OriginSentence(said("en"), said("ko"), (*through, (REST, rest)))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.explain.ranks import quality, ranked
 from tests.analysis.explain import raw_columns  # noqa: F401 (writes the facts down)
 from tests.analysis.explain.raw_facts import Raw, RawBank, net, value
 
@@ -44,6 +45,12 @@ ENOUGH = 13
 """Fewer similar customers have no median to be set beside."""
 AGAINST = re.compile(r"_ratio_\d+d_to_previous_\d+d$|_trend_\w*\d+d$|^income_growth_84d$")
 """Columns from -1 (nothing later) to 1 (nothing earlier), told as how many times."""
+
+
+RANK = {
+    "en": re.compile(r"(?P<way>more|less) so than for (?:(?P<share>\d+)% of all|nearly all) customers"),
+    "ko": re.compile(r"(?:전체 고객의 (?P<share>\d+)%|거의 모든 고객)보다 (?P<way>큼|작음)"),
+}
 
 
 NOTHING = {
@@ -198,11 +205,32 @@ class Witness:
             if column not in self.sentences:
                 continue
             said = self.column_said(column, language)
-            if body.startswith(f"{said}: "):
+            if body.startswith(f"{said}: ") and RANK[language].fullmatch(body[len(said) + 2 :]) is None:
                 if language == "en":
                     self.kinds["column"] = self.kinds.get("column", 0) + 1
                 return problems + self.column_holds(told, column, body[len(said) + 2 :], language)
+            if ranked(column) and body.startswith(f"{quality(column, language)}: "):
+                if language == "en":
+                    self.kinds["rank"] = self.kinds.get("rank", 0) + 1
+                return self.rank_holds(told, column, body.rpartition(": ")[2], language)
         return None
+
+    def rank_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
+        """`more so than for 84% of all customers`: so many of the other rows of the sample lie below (above) the customer's."""
+        m = RANK[language].fullmatch(said)
+        if m is None:
+            raise Unreadable(f"{language}: {column}: {said}")
+        own, others = self.own(told, column), self.all(column)
+        others = others[np.isfinite(others) & np.array([c != told.customer for c, _ in self.rows])]
+        if own is None:
+            return [f"{column}: '{said}', where there is nothing to tell"]
+        room = WITHIN * abs(own) + 1e-9
+        ends = [
+            float((others < own + r).mean() if m["way"] in ("more", "큼") else (others > own - r).mean()) for r in (-room, room)
+        ]
+        least, most = ends[0] - HALF - 0.005, ends[1] + HALF + 0.005
+        share = 1.0 if m["share"] is None else float(m["share"]) / 100
+        return [] if least <= share <= most else _wrong(f"{column}, {m['way']} than", share, ends)
 
     def _biggest(self, told: Told, body: str, language: str) -> tuple[str, list[str]]:
         """The sentence on the biggest category without its name, and whether that name is the one."""
@@ -694,10 +722,10 @@ def _turned(w: Witness, mode: str, before: int, now: int, said: str) -> list[str
 
 @kind(
     "days",
-    r"Purchases and payments of the last 180 days as a whole, day by day\. Counting most in this direction: "
+    r"Purchases and payments of the last 180 days, day by day: [\d.]+% of what counts in this direction comes from "
     r"(?P<n>one|\d) days? in (?P<months>[-\d, and]+?), with (?:in all )?(?P<what>.*)",
-    r"최근 180일의 날마다의 거래 전체\. 이 방향으로 가장 크게 작용한 날: "
-    r"(?P<months>[-\d, ]+) 중 (?P<n>하루|\d)일?, (?:합계 )?(?P<what>.*?)\.?",
+    r"최근 180일의 날마다의 거래\. 이 방향으로 작용한 몫의 [\d.]+%는 "
+    r"(?P<months>[-\d, ]+) 중 (?P<n>하루|\d)일?에서 나왔습니다\. (?:합계 )?(?P<what>.*?)\.?",
 )
 def _days(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     """No date is told: some days of these months, as many as are said and one of each at least, hold what is said."""
@@ -778,8 +806,8 @@ def _silence(w: Witness, told: Told, g: Mapping[str, str], language: str) -> lis
 
 @kind(
     "visits",
-    r"App and web visits one by one, as a whole\. Counting most in this direction: (?P<visits>.*)",
-    r"앱·웹 접속 전체\. 이 방향으로 가장 크게 작용한 접속: (?P<visits>.*?)\.?",
+    r"App and web visits one by one: [\d.]+% of what counts in this direction comes from (?P<visits>.*)",
+    r"앱·웹 접속\. 이 방향으로 작용한 몫의 [\d.]+%는 다음 접속에서 나왔습니다: (?P<visits>.*?)\.?",
 )
 def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []
@@ -799,9 +827,10 @@ def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
 
 @kind(
     "weeks",
-    r"The last 26 weeks as a whole: how busy they were, and in which order\. Counting most in this direction: "
+    r"The last 26 weeks, how busy they were and in which order: [\d.]+% of what counts in this direction comes from "
     r"(?P<weeks>\d.*)\. A usual week of .*: .*",
-    r"최근 26주 전체의 활동량과 그 순서\. 이 방향으로 가장 크게 작용한 주: (?P<weeks>\d.*?)\. 전체 고객의 보통 한 주는 .*",
+    r"최근 26주의 활동량과 그 순서\. 이 방향으로 작용한 몫의 [\d.]+%는 다음 주에서 나왔습니다: "
+    r"(?P<weeks>\d.*?)\. 전체 고객의 보통 한 주는 .*",
 )
 def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []

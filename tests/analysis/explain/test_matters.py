@@ -79,7 +79,7 @@ def test_matters_part_the_columns_and_add_up(seed: int) -> None:
     values = np.random.default_rng(seed).uniform(-1, 1, len(SPEAKING)).tolist()
     order = np.random.default_rng(seed).permutation(len(SPEAKING))
     features = [fact(SPEAKING[i].name, values[i]) for i in order]
-    found = gathered(features, lambda n: (n,), about)
+    found = gathered(features, Means(matter=about))
     assert sorted(n for g in found for n in g.names) == sorted(c.name for c in SPEAKING)
     assert all({about(n) for n in g.names} == {g.matter} for g in found)
     assert sum(g.value for g in found) == pytest.approx(sum(values), abs=1e-9)

@@ -136,7 +136,7 @@ def test_the_two_halves_of_an_hour_are_one_reason() -> None:
     peers = population()
     both = names("hour_mean_sin_90d", peers, hour_mean_sin_90d=1, hour_mean_cos_90d=-1)
     assert len(both) == 2
-    found = merged(circle(20, 0.9, 14, 0.7), lambda name: ("hour_mean_sin_90d", "hour_mean_cos_90d"))
+    found = merged(circle(20, 0.9, 14, 0.7), Means(alike=lambda name: ("hour_mean_sin_90d", "hour_mean_cos_90d")))
     assert [len(together) for _, together, _ in found] == [2]
 
 

@@ -82,7 +82,7 @@ def test_the_weeks_carry_the_number_and_what_is_said_of_them_is_so(explainer: Ex
         through = dict(sentence.through)
         assert sum(through.values()) == pytest.approx(value)
         assert abs(through["rest"]) < 0.1 * abs(value)
-        own, spans = days(explainer, rows, i), SPAN.findall(sentence.en)
+        own, spans, named = days(explainer, rows, i), SPAN.findall(sentence.en), 0.0
         assert 1 <= len(spans) <= 3
         for first, last, what in spans:
             steps = [s for s in range(180) if date.fromisoformat(first) <= own.date(s) <= date.fromisoformat(last)]
@@ -99,7 +99,12 @@ def test_the_weeks_carry_the_number_and_what_is_said_of_them_is_so(explainer: Ex
             assert f"{first}~{last}" in sentence.ko
             ends = sum(v for k, v in through.items() if k != "rest" and first <= k[:10] and k[-10:] <= last)
             assert ends * value > 0, "a week that pulls the other way"
+            named += ends
             said += 1
+        share = named / sum(v for v in through.values() if v * value > 0)
+        told_share = re.search(r"([\d.]+)% of what counts", sentence.en)
+        assert told_share is not None
+        assert share == pytest.approx(float(told_share[1]) / 100, abs=0.0051)
     assert said > 8
 
 
