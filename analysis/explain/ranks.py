@@ -134,7 +134,9 @@ def quality(column: str, language: Language) -> str:
     if found is None:
         raise KeyError(f"column '{column}' is not told by rank")
     name, slots = found
-    said = {k: v if k == "n" else phrase(f"rank.{k}.{v}", language) for k, v in slots.items()}
+    said = {k: phrase(f"rank.span.{v}", language) if k == "span" else v for k, v in slots.items()}
+    if "part" in said:  # of a percentile the tail that it cuts off
+        said["part"] = str(min(int(said["part"]), 100 - int(said["part"])))
     return phrase(f"rank.of.{name}", language, **said)
 
 
