@@ -1,8 +1,9 @@
 """`ple bench page`: how long a switch of page takes in a real browser with the analysis of many customers stored.
 
-The bundled healthy run is measured once over its own rows repeated to 100,000 customers (benchmarks do not ship a bank), then a
-headless Chromium walks the pages by their links. Server time is that of the page's script alone, in this process; a switch is
-painted when the script has run and every figure of the new page is drawn, from the click on.
+The bundled healthy run is measured once over its own rows repeated to 100,000 customers (benchmarks do not ship a bank), then
+a headless Chromium walks the pages by their links; with `--run RUN` it walks those of a run that was diagnosed. Server time is
+that of the page's script alone, in this process; a switch is painted when the script has run and every figure of the new page
+is drawn, from the click on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from analysis import diagnose
 from analysis.bench.many import repeated_run
+from analysis.store import stored
 from dashboard.browser import CHROMIUM, CONTENT, DRAWN, WAIT_MS, app, launch, ready
 from dashboard.i18n import catalogue
 from dashboard.server import ROOT, RUNS_VARIABLE
@@ -64,7 +66,7 @@ def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
     return found
 
 
-def walk(runs: Path, log: Path, switches: int) -> dict[str, list[float]]:
+def walk(runs: Path, run: str, log: Path, switches: int) -> dict[str, list[float]]:
     """page -> ms until painted, of each switch to it; the first visits are not counted."""
     try:
         from playwright.sync_api import sync_playwright  # late: it may not be there
@@ -79,7 +81,7 @@ def walk(runs: Path, log: Path, switches: int) -> dict[str, list[float]]:
         browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(4 * WAIT_MS)
-        page.goto(address)
+        page.goto(f"{address}/?run={run}")
         page.wait_for_selector(CONTENT)
         for turn in range(switches + 1):
             for name in names[1:] + names[:1]:
@@ -95,21 +97,31 @@ def walk(runs: Path, log: Path, switches: int) -> dict[str, list[float]]:
 
 
 def run(settings: Settings) -> list[Row]:
+    if settings.run is not None:
+        found = stored(settings.run)
+        if not found:
+            raise UserError(f"{settings.run} has no stored analysis: `ple diagnose {settings.run}` makes one")
+        with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
+            return _measured(settings.run, Path(folder) / "app.log", settings, f"{found[0].n:,} rows")
     customers = settings.pick(100_000, 2_000)
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
         root = Path(folder)
         many = repeated_run(ROOT / "sample_runs" / "full", root / "runs" / "many", customers)
         diagnose(many)
-        scripts = server(root / "runs", "many", settings.rounds)
-        painted = walk(root / "runs", root / "app.log", settings.pick(SWITCHES, 2))
+        return _measured(many.path, root / "app.log", settings, f"{customers:,} customers")
+
+
+def _measured(run: Path, log: Path, settings: Settings, size: str) -> list[Row]:
+    scripts = server(run.parent, run.name, settings.rounds)
+    painted = walk(run.parent, run.name, log, settings.pick(SWITCHES, 2))
     rows = []
     for what, bound, found in (("server", SERVER_MS, scripts), ("painted", PAINTED_MS, painted)):
         for name, times in found.items():
             middle = statistics.median(times)
-            label = f"{name}: {what}, {customers:,} customers"
+            label = f"{name}: {what}, {size}"
             target = Target(bound, at_least=False)
             rows.append(Row("page", label, middle, target, middle, unit="ms", low=min(times), high=max(times)))
     return rows
 
 
-BENCHMARKS = (Benchmark("page", "a switch of page in a real browser, 100,000 customers stored", run),)
+BENCHMARKS = (Benchmark("page", "a switch of page in a real browser, 100,000 customers stored (or those of --run)", run),)

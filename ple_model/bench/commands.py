@@ -57,7 +57,13 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "--workers", type=PROCESSES, default=1, metavar="N", help="of scale: processes of shards at a time (default: 1)"
     )
     asked = parser.add_argument_group("reasons")
-    asked.add_argument("--run", type=folder_in, metavar="RUN", dest="of_run", help="a run trained on a synthetic bank")
+    asked.add_argument(
+        "--run",
+        type=folder_in,
+        metavar="RUN",
+        dest="of_run",
+        help="a run trained on a synthetic bank; of page: a diagnosed run",
+    )
     asked.add_argument("--events", type=folder_in, metavar="DIR", help="what `ple synth` made of it, with its truth table")
     asked.add_argument(
         "--method", action="append", default=[], type=text, metavar="NAME",
@@ -121,6 +127,8 @@ def _require_asked_of_reasons(args: argparse.Namespace, names: Sequence[str]) ->
         "--run": args.of_run, "--events": args.events, "--method": args.method, "--task": args.task, "--tested": args.tested,
     }  # fmt: skip
     unread = [option for option, value in given.items() if value]
+    if unread == ["--run"] and names == ["page"]:
+        return
     if unread and "reasons" not in names:
         raise UserError(f"{', '.join(unread)}: read by `ple bench reasons` alone, not by {', '.join(names)}")
 
