@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
+import numpy as np
 
 from ple_model.data.checking.fault import NOTHING_BUILT, UNKNOWN, Fault, Severity, first_line, show
 from ple_model.data.dataset.cache import TEXT_WIDTH
@@ -43,6 +44,10 @@ ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 MOMENT_TYPES = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", *ZONED)
 WHOLE_LIMIT = {"FLOAT": 2**24, "DOUBLE": 2**53}
 """Whole numbers beyond these are not exact in their type."""
+BATCH = 65_536
+"""Rows whose hashes come at once."""
+SOME = 1_000
+"""Of rows that repeat another, so many are looked up for an example at most."""
 CONTROL = r"[\x00-\x1f\x7f]"
 
 
@@ -322,19 +327,30 @@ class TableCheck:
         if self.spec.unique or self.spec.free_columns or "ts" not in {c.name for c in self.kept}:
             return
         row, sources = f"hash({', '.join(names)})", [scan(files) for files in self._apart()]
-        more = [int(self.con.execute(f"SELECT count(*) - count(DISTINCT {row}) FROM {s}").fetchall()[0][0]) for s in sources]
-        if extra := sum(more):
+        more = [self._alike(row, s) for s in sources]
+        if extra := sum(n for n, _ in more):
             twice = [
                 self.con.execute(
-                    f"SELECT any_value(customer_id), any_value(ts) FROM {s} GROUP BY {row} HAVING count(*) > 1"
-                    " ORDER BY ALL LIMIT 1"
+                    f"SELECT customer_id, ts FROM {s} WHERE {row} IN ({', '.join(map(str, some))}) ORDER BY ALL LIMIT 1"
                 ).fetchall()[0]
-                for s, n in zip(sources, more, strict=True)
+                for s, (n, some) in zip(sources, more, strict=True)
                 if n
             ]
             first = min(twice, key=lambda found: [str(x) for x in found])
             message = "rows that repeat another in every column: was a delivery loaded twice?"
             self.add(None, "repeated_row", "warning", extra, f"{first[0]} at {first[1]}", message, "Each counts as an event.")
+
+    def _alike(self, row: str, source: str) -> tuple[int, list[int]]:
+        """(how many rows repeat another, some of their hashes). 8 bytes a row are held, sorted in place, where a hash table
+        takes several times that."""
+        hashes = np.empty(self.con.sql(f"SELECT count(*) FROM {source}").fetchall()[0][0], np.uint64)
+        end = 0
+        for batch in self.con.sql(f"SELECT {row} FROM {source}").to_arrow_reader(BATCH):
+            start, end = end, end + batch.num_rows
+            hashes[start:end] = batch.column(0).to_numpy()
+        hashes.sort()
+        again = hashes[1:][hashes[1:] == hashes[:-1]]
+        return len(again), np.unique(again)[:SOME].tolist()
 
     def _orders(self) -> None:
         kept = {c.name for c in self.kept}
