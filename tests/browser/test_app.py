@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from analysis.i18n import catalogue as words
 from analysis.results.labels import load_labels
 from dashboard.browser import CONTENT, DRAWN, WAIT_MS, ready
 from dashboard.i18n import catalogue
@@ -20,6 +21,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EN = catalogue("en")
 REASON = '[data-testid="stMain"] [data-testid="stAlert"]'
 """What a page shows instead of a run that cannot be read."""
+REPORT = '[data-testid="stMain"] [data-testid="stTable"]'
+"""The reviewer's page: reasons with their weights."""
 
 
 def title(page: Page, key: str) -> None:
@@ -187,6 +190,41 @@ def test_the_report_of_an_explanation_and_of_the_whole_run_are_saved(address: st
     assert customer not in saved(page, report, tmp_path / "why.html")  # a mask stands for the customer
     page.get_by_role("button", name=EN["frame.export"]).click()
     assert "healthy" in saved(page, page.get_by_role("button", name=EN["frame.export_run"]), tmp_path / "run.html")
+
+
+def test_a_reviewer_finds_a_customer_reads_prints_and_changes_a_fact(address: str, page: Page, tmp_path: Path) -> None:
+    page.goto(f"{address}/why_recommended?run=healthy&why_task=churn&reader=plain")
+    ready(page, REPORT)
+    wanted = parse_qs(urlsplit(page.url).query)["customer"][0]
+    field = page.get_by_role("combobox", name=EN["why.customer"]).first
+    field.click()
+    other = page.get_by_role("option").nth(3).inner_text()
+    assert other != wanted
+    field.fill(other)  # as somebody who was given an id types it
+    page.get_by_role("option", name=other, exact=True).click()
+    expect(page).to_have_url(re.compile(f"customer={other}"), timeout=WAIT_MS)
+    ready(page, REPORT)
+    reasons = page.get_by_text(words("en")["review.reasons"]).first
+    expect(reasons).to_be_visible()
+    with page.expect_download() as sent:
+        page.get_by_role("button", name=EN["report.pdf"]).click()
+    sent.value.save_as(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF-")
+    page.emulate_media(media="print")
+    expect(page.locator('[data-testid="stSidebar"]')).to_be_hidden()
+    expect(reasons).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.emulate_media(media="screen")
+    page.get_by_text(EN["why.reader_full"], exact=True).click()
+    value = page.get_by_role("spinbutton").first
+    value.wait_for()
+    ready(page)
+    value.fill("3")
+    value.press("Enter")
+    expect(page.get_by_role("button", name=EN["edit.clear"])).to_be_visible(timeout=WAIT_MS)
+    expect(page).to_have_url(re.compile("to%3A|to:"))
+    ready(page)
+    assert page.locator('[data-testid="stException"]').count() == 0
 
 
 def test_a_page_is_saved_as_it_is_shown_and_opens_without_a_network(address: str, page: Page, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def of_graph(
     all; `latest` [rows]: those to choose from, one a customer. None where labels are unknown, or where these shares do not
     point the way the contribution does."""
     field = "collaborative_features"
-    if labels is None or labels.dim() != 1 or kind not in ("binary", "multiclass") or field not in peers.fields:
+    if labels is None or labels.dim() != 1 or kind == "regression" or field not in peers.fields:
         return None
     y = labels.numpy()
     others = np.array([c != customer for c in customers])

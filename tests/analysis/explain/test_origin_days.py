@@ -206,3 +206,6 @@ def test_the_graph_is_told_by_what_those_at_the_same_merchants_did() -> None:
     assert told.en == "Of the 50 sampled customers who buy at the most similar merchants 40% did so, of all 10%"
     assert of_graph(peers, names, "new", table[0], y, "binary", None, -0.05) is None  # it would say the opposite
     assert of_graph(peers, names, "new", table[0], None, "binary", None, 0.05) is None
+    brand = of_graph(peers, names, "new", table[0], y, "contrastive", 1, 0.05)  # who did bought that brand
+    assert brand is not None
+    assert brand.en == told.en
