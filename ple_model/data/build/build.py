@@ -137,7 +137,7 @@ def build(
         record = {**asdict(made), "horizon_days": settings.labels.horizon_days, "split": asdict(settings.split)}
         record |= {"labels": asdict(settings.labels), "currency": context.currency}
         record |= _holes(store, spans, settings.labels.horizon_days)
-        write_reachable(store, settings.labels, out)
+        write_reachable(store, settings.labels, out, _buckets(store))
         written = body.write(work, fitted, context, collected, labels)
         _publish(out, written, store, fitted, context, record, notes)
         work.clear()
@@ -218,7 +218,7 @@ def transform(
             "currency": context.currency,
             **_holes(store, spans, settings.labels.horizon_days),
         }
-        write_reachable(store, settings.labels, out)
+        write_reachable(store, settings.labels, out, buckets)
         written = body.write(work, fitted, context, collected, labels)
         _publish(out, written, store, fitted, context, record, notes)
         work.clear()

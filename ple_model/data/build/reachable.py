@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ple_model.baseline_folder import REACHABLE
-from ple_model.data.events.connect import EventStore
+from ple_model.data.events.connect import EventStore, rows_of_bucket
 from ple_model.data.labels.labels import LabelSettings
 from ple_model.staging import staged_file
 
@@ -18,23 +18,30 @@ ROW_GROUP = 1_048_576
 """Rows that are held at once; Arrow's own size of a row group."""
 
 
-def write_reachable(store: EventStore, labels: LabelSettings, out: Path) -> None:
+def write_reachable(store: EventStore, labels: LabelSettings, out: Path, buckets: int = 1) -> None:
     """Put `reachable.parquet` into the dataset folder `out`, and take an older one away. Nothing is written where the source
-    tells nothing, or where labels look further or less far than what it tells of."""
+    tells nothing, or where labels look further or less far than what it tells of. Events in `buckets` are put in order a
+    bucket at a time, as the rows of `spine` come."""
     path = out / REACHABLE
     path.unlink(missing_ok=True)
     if "probabilities" not in store.present or labels.horizon_days != LabelSettings.horizon_days:
         return
-    found = store.con.sql("""
-        SELECT p.customer_id, p.cutoff::VARCHAR AS cutoff, p.task, p.class, p.p
-        FROM probabilities p JOIN spine s ON s.customer_id = p.customer_id AND s.cutoff = p.cutoff
-        ORDER BY s.row_id, p.task, p.class""").to_arrow_reader(ROW_GROUP)
-    groups = _groups(found)
+    groups = _groups(_batches(store, buckets))
     if (first := next(groups, None)) is None:
         return
-    with staged_file(path, durable=False) as temporary, pq.ParquetWriter(temporary, found.schema, compression="zstd") as file:
+    with staged_file(path, durable=False) as temporary, pq.ParquetWriter(temporary, first.schema, compression="zstd") as file:
         for group in chain((first,), groups):
             file.write_table(group, ROW_GROUP)
+
+
+def _batches(store: EventStore, buckets: int) -> Iterator[pa.RecordBatch]:
+    """In the order of the dataset's rows."""
+    sources = ["probabilities"] if buckets == 1 else [rows_of_bucket(store, "probabilities", k) for k in range(buckets)]
+    for source in sources:
+        yield from store.con.sql(f"""
+            SELECT p.customer_id, p.cutoff::VARCHAR AS cutoff, p.task, p.class, p.p
+            FROM {source} p JOIN spine s ON s.customer_id = p.customer_id AND s.cutoff = p.cutoff
+            ORDER BY s.row_id, p.task, p.class""").to_arrow_reader(ROW_GROUP)
 
 
 def _groups(found: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

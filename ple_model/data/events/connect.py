@@ -141,6 +141,12 @@ def connect(path: Path, *, threads: int | None = None, bucket: Bucket | None = N
     return EventStore(path, con, manifest, frozenset(present), columns, static, bucket.last if bucket else None)
 
 
+def rows_of_bucket(store: EventStore, table: str, bucket: int) -> str:
+    """SQL of the rows that one bucket has of a table, typed as the store's own view of it."""
+    files = table_files(store.path, table, bucket)
+    return f"({_typed_select({**TABLES, **EXTRA_TABLES}[table], source_columns(store.con, files), files)})"
+
+
 def _empty_select(spec: TableSpec) -> str:
     return "SELECT " + ", ".join(f"NULL::{c.sql_type} AS {quote(c.name)}" for c in spec.columns) + " WHERE false"
 
