@@ -17,7 +17,7 @@ from pathlib import Path
 
 from analysis import diagnose
 from analysis.bench.many import repeated_run
-from analysis.store import stored
+from analysis.store import AnalysisStore, stored
 from dashboard.browser import CHROMIUM, CONTENT, DRAWN, WAIT_MS, app, launch, ready
 from dashboard.i18n import catalogue
 from dashboard.server import ROOT, RUNS_VARIABLE
@@ -25,6 +25,7 @@ from dashboard.view import run_views
 from ple_model.bench.measure import Disagreement, Row, Settings, Target
 from ple_model.bench.registry import Benchmark
 from ple_model.errors import UserError
+from ple_model.files import read_json
 
 SWITCHES = 20
 SERVER_MS, PAINTED_MS = 300.0, 1500.0
@@ -37,7 +38,7 @@ def _page(start: str) -> None:
     main(start)
 
 
-def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
+def server(runs: Path, run: str, data: str, rounds: int) -> dict[str, list[float]]:
     """page -> ms of its script, after a first run that reads the analysis."""
     from streamlit.testing.v1 import AppTest  # late: for this benchmark alone
 
@@ -48,6 +49,8 @@ def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
         for view in run_views():
             page = AppTest.from_function(_page, args=(view.name,), default_timeout=300)
             page.query_params["run"] = run
+            if data:
+                page.query_params["data"] = data
             page.run()
             times = []
             for _ in range(rounds):
@@ -66,7 +69,7 @@ def server(runs: Path, run: str, rounds: int) -> dict[str, list[float]]:
     return found
 
 
-def walk(runs: Path, run: str, log: Path, switches: int) -> dict[str, list[float]]:
+def walk(runs: Path, run: str, data: str, log: Path, switches: int) -> dict[str, list[float]]:
     """page -> ms until painted, of each switch to it; the first visits are not counted."""
     try:
         from playwright.sync_api import sync_playwright  # late: it may not be there
@@ -81,7 +84,7 @@ def walk(runs: Path, run: str, log: Path, switches: int) -> dict[str, list[float
         browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(4 * WAIT_MS)
-        page.goto(f"{address}/?run={run}")
+        page.goto(f"{address}/?run={run}" + (f"&data={data}" if data else ""))
         page.wait_for_selector(CONTENT)
         for turn in range(switches + 1):
             for name in names[1:] + names[:1]:
@@ -102,18 +105,29 @@ def run(settings: Settings) -> list[Row]:
         if not found:
             raise UserError(f"{settings.run} has no stored analysis: `ple diagnose {settings.run}` makes one")
         with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
-            return _measured(settings.run, Path(folder) / "app.log", settings, f"{found[0].n:,} rows")
+            return _measured(settings.run, _data(found[0]), Path(folder) / "app.log", settings, f"{found[0].n:,} rows")
     customers = settings.pick(100_000, 2_000)
     with tempfile.TemporaryDirectory(prefix="ple-bench-") as folder:
         root = Path(folder)
         many = repeated_run(ROOT / "sample_runs" / "full", root / "runs" / "many", customers)
         diagnose(many)
-        return _measured(many.path, root / "app.log", settings, f"{customers:,} customers")
+        return _measured(many.path, "", root / "app.log", settings, f"{customers:,} customers")
 
 
-def _measured(run: Path, log: Path, settings: Settings, size: str) -> list[Row]:
-    scripts = server(run.parent, run.name, settings.rounds)
-    painted = walk(run.parent, run.name, log, settings.pick(SWITCHES, 2))
+def _data(found: AnalysisStore) -> str:
+    """The dataset beside the run that this is the analysis of, as pages call it; empty where it is of the run's own sample."""
+    if found.meta.get("own_sample", True):
+        return ""
+    run = found.path.parent.parent
+    for path in sorted(run.parent.glob("*/dataset.json")):
+        if read_json(path).get("fingerprint") == found.meta["data"]["fingerprint"]:
+            return str(path.parent.name)
+    raise UserError(f"{run}: no dataset beside it has the rows that its newest analysis is of")
+
+
+def _measured(run: Path, data: str, log: Path, settings: Settings, size: str) -> list[Row]:
+    scripts = server(run.parent, run.name, data, settings.rounds)
+    painted = walk(run.parent, run.name, data, log, settings.pick(SWITCHES, 2))
     rows = []
     for what, bound, found in (("server", SERVER_MS, scripts), ("painted", PAINTED_MS, painted)):
         for name, times in found.items():
