@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -55,6 +56,11 @@ NOBODY = 255
 STATISTICS_BYTES = 64 << 20
 EXACT_ROWS = 100_000
 """Up to so many rows customers are counted one by one."""
+KEPT_BYTES = 32 << 20
+"""Of answers that are kept, so that a page that is drawn again asks nothing again: what is stored never changes."""
+
+
+Answer = TypeVar("Answer")
 
 
 class StoredRows:
@@ -81,6 +87,7 @@ class StoredRows:
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._all_customers: int | None = None
+        self._answers: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.fingerprint}, {self.n} rows)"
@@ -126,6 +133,38 @@ class StoredRows:
                 self._connection = c
             return self._connection.cursor()
 
+    def _answer(
+        self, sql: str, values: Sequence[object], read: Callable[[duckdb.DuckDBPyConnection], Answer],
+        size: Callable[[Answer], int],
+    ) -> Answer:  # fmt: skip
+        """What a query answers, asked once while it is among the latest that fit `KEPT_BYTES`. Nobody may change it."""
+        key = (sql, *map(repr, values))
+        with self._lock:
+            if key in self._answers:
+                self._answers.move_to_end(key)
+                kept: Answer = self._answers[key][0]
+                return kept
+        found = read(self.cursor().execute(sql, list(values)))
+        with self._lock:
+            self._answers[key] = found, size(found)
+            while self._answers and sum(n for _, n in self._answers.values()) > KEPT_BYTES:
+                self._answers.popitem(last=False)
+        return found
+
+    def _tuples(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        return list(self._answer(sql, values, lambda c: c.fetchall(), lambda rows: sum(64 * len(r) for r in rows)))
+
+    def arrays(self, sql: str, values: Sequence[object]) -> dict[str, NDArray[Any]]:
+        """A query's columns, missing values NaN or None (`filled`); the reader's own to change."""
+
+        def read(answered: duckdb.DuckDBPyConnection) -> dict[str, NDArray[Any]]:
+            return {c: filled(v) for c, v in answered.fetchnumpy().items()}
+
+        def size(found: dict[str, NDArray[Any]]) -> int:
+            return sum(v.nbytes * (8 if v.dtype == object else 1) for v in found.values())
+
+        return {c: v.copy() for c, v in self._answer(sql, values, read, size).items()}
+
     @cached_property
     def columns(self) -> dict[str, str]:
         """Column name -> DuckDB type."""
@@ -169,7 +208,7 @@ class StoredRows:
         if also:
             condition = f"{condition} AND {also}" if condition else f"WHERE {also}"
         try:
-            return self.cursor().execute(f"SELECT {', '.join(select)} FROM rows {condition} {tail}", values).fetchall()
+            return self._tuples(f"SELECT {', '.join(select)} FROM rows {condition} {tail}", values)
         except duckdb.ConversionException as e:
             bad = ", ".join(f.describe() for f in filters)
             raise UserError(f"cohort filter ({bad}): the value does not fit the column's type") from e
@@ -226,7 +265,7 @@ class StoredRows:
         condition, values = where(filters)
         self._check(filters)
         clause = f"{condition} {'AND' if condition else 'WHERE'} isfinite({c})"
-        rows = self.cursor().execute(f"SELECT {index} AS b, count(*) FROM rows {clause} GROUP BY 1", values).fetchall()
+        rows = self._tuples(f"SELECT {index} AS b, count(*) FROM rows {clause} GROUP BY 1", values)
         counts = np.zeros(bins, dtype=np.int64)
         for b, k in rows:
             counts[b] = k
@@ -234,7 +273,7 @@ class StoredRows:
 
     def latest(self) -> NDArray[np.int64]:
         """Numbers of the rows that are their customer's latest, whatever the cohort."""
-        found = self.cursor().execute("SELECT arg_max(row, cutoff) AS row FROM rows GROUP BY customer_id").fetchnumpy()
+        found = self.arrays("SELECT arg_max(row, cutoff) AS row FROM rows GROUP BY customer_id", ())
         return np.sort(np.asarray(found["row"], dtype=np.int64))
 
     def rows(
@@ -248,8 +287,7 @@ class StoredRows:
         order = (
             f"ORDER BY hash(row + {int(seed)} * 1000003) LIMIT {int(limit)}" if "row" in self.columns else f"LIMIT {int(limit)}"
         )
-        found = self.cursor().execute(f"SELECT {names} FROM rows {condition} {order}", values).fetchnumpy()
-        return {c: filled(v) for c, v in found.items()}
+        return self.arrays(f"SELECT {names} FROM rows {condition} {order}", values)
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

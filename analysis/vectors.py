@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cohort import CohortFilter, where
-from analysis.nullable import filled
 from analysis.stats.expert import ExpertStats, measure
 from analysis.stats.hmm import HmmStats
 from analysis.stats.hmm import measure as measure_hmm
@@ -42,10 +41,10 @@ def sampled(store: AnalysisStore, columns: Sequence[str] = (), filters: Sequence
         f"SELECT row{', ' if names else ''}{names} FROM rows {condition} {'AND' if condition else 'WHERE'} "
         "row IN (SELECT unnest(?::BIGINT[])) ORDER BY row"
     )
-    found = store.cursor().execute(query, [*values, [int(r) for r in rows]]).fetchnumpy()
+    found = store.arrays(query, [*values, [int(r) for r in rows]])
     order = np.argsort(rows, kind="stable")
     index = order[np.searchsorted(rows[order], np.asarray(found["row"]))]
-    return Sampled(index.astype(np.int64), {c: filled(found[f"c{i}"]) for i, c in enumerate(columns)})
+    return Sampled(index.astype(np.int64), {c: found[f"c{i}"] for i, c in enumerate(columns)})
 
 
 def expert_statistics(store: AnalysisStore, filters: Sequence[CohortFilter] = ()) -> ExpertStats | None:
