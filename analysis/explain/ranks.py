@@ -93,7 +93,7 @@ COUNTED_OVER: Mapping[str, str] = {
 }
 """Columns that read the same of nothing at all as of a single thing, and the count that tells the two apart."""
 ENOUGH = 20
-"""Among fewer customers a place says nothing."""
+"""Among fewer customers a place says nothing: by judgement, as the next."""
 ALL_BUT = 0.995
 """From here on it is nearly everybody: no percentage is rounded to all."""
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ple_model.baseline_folder import REACHABLE
-from ple_model.data.events.connect import EventStore, rows_of_bucket
+from ple_model.data.events.connect import BUCKET, EventStore, rows_of_bucket, table_files
 from ple_model.data.labels.labels import LabelSettings
 from ple_model.staging import staged_file
 
@@ -36,7 +36,9 @@ def write_reachable(store: EventStore, labels: LabelSettings, out: Path, buckets
 
 def _batches(store: EventStore, buckets: int) -> Iterator[pa.RecordBatch]:
     """In the order of the dataset's rows."""
-    sources = ["probabilities"] if buckets == 1 else [rows_of_bucket(store, "probabilities", k) for k in range(buckets)]
+    sources = ["probabilities"]
+    if buckets > 1 and table_files(store.path, "probabilities")[0].name.startswith(BUCKET):  # a file of all is read once
+        sources = [rows_of_bucket(store, "probabilities", k) for k in range(buckets)]
     for source in sources:
         yield from store.con.sql(f"""
             SELECT p.customer_id, p.cutoff::VARCHAR AS cutoff, p.task, p.class, p.p
