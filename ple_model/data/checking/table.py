@@ -347,7 +347,7 @@ class TableCheck:
         end = 0
         for batch in self.con.sql(f"SELECT {row} FROM {source}").to_arrow_reader(BATCH):
             start, end = end, end + batch.num_rows
-            hashes[start:end] = batch.column(0).to_numpy()
+            hashes[start:end] = np.from_dlpack(batch.column(0))  # to_numpy() would import pandas
         hashes.sort()
         again = hashes[1:][hashes[1:] == hashes[:-1]]
         return len(again), np.unique(again)[:SOME].tolist()
