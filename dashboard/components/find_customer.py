@@ -34,7 +34,7 @@ def chosen(frame: Frame, task: str) -> str | None:
     every = customers(frame, task, order, recommended, wanted)
     options = every[:LISTED]
     if "customer" not in st.session_state and "customer" not in st.query_params and options:
-        start_with("customer", options[0])
+        start_with("customer", first(frame, options))
     asked = st.session_state.get("customer") or st.query_params.get("customer")
     shown = options if asked in options or not asked else [asked, *options]
     customer: str | None = ui.selectbox(t("why.customer"), shown, index=None, key="customer", bind="query-params", width=180,
@@ -43,6 +43,14 @@ def chosen(frame: Frame, task: str) -> str | None:
     if len(every) > len(options):
         ui.caption(t("why.cut", shown=f"{len(options):,}", n=f"{len(every):,}"))
     return customer
+
+
+def first(frame: Frame, options: list[str]) -> str:
+    """Whom the page opens on: the first one who is known well enough that the answer is more than a fallback, if any is."""
+    rows = frame.store.rows(("row", "customer_id", "segment"), frame.filters, SAMPLED)
+    known = np.isin(rows["row"].astype(np.int64), state.latest_rows(frame.store)) & (rows["segment"] == "warm_start")
+    well = set(rows["customer_id"][known].astype(str))
+    return next((c for c in options if c in well), options[0])
 
 
 def other(frame: Frame, task: str, customer: str | None) -> str | None:

@@ -126,11 +126,11 @@ def _require_asked_of_reasons(args: argparse.Namespace, names: Sequence[str]) ->
     given = {
         "--run": args.of_run, "--events": args.events, "--method": args.method, "--task": args.task, "--tested": args.tested,
     }  # fmt: skip
-    unread = [option for option, value in given.items() if value]
-    if unread == ["--run"] and names == ["page"]:
-        return
-    if unread and "reasons" not in names:
-        raise UserError(f"{', '.join(unread)}: read by `ple bench reasons` alone, not by {', '.join(names)}")
+    for option, value in given.items():
+        readers = ["reasons", "page"] if option == "--run" else ["reasons"]
+        if value and not set(readers) & set(names):
+            told = " and ".join(f"`ple bench {r}`" for r in readers)
+            raise UserError(f"{option}: read by {told} alone, not by {', '.join(names)}")
 
 
 def _print_json(rows: Sequence[Row], failed: dict[str, str], args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import AnalysisStore, diagnose
 from analysis.cohort import CohortFilter
-from dashboard.components.find_customer import customers
+from dashboard.components.find_customer import customers, first
 from ple_model.run import Run
 
 
@@ -51,3 +51,10 @@ def test_a_list_is_filtered_like_everybody(store: AnalysisStore) -> None:
     top = latest(store, "c:nba")
     picked = customers(frame(store), "nba", "file", int(top[wanted[0]]), wanted)
     assert set(picked) == {c for c, k in top.items() if k == top[wanted[0]]}
+
+
+def test_the_page_opens_on_somebody_who_is_known(store: AnalysisStore) -> None:
+    segments = latest(store, "segment")
+    known, new = (next(c for c, s in segments.items() if (s == "warm_start") == w) for w in (True, False))
+    assert first(frame(store), [new, known]) == known
+    assert first(frame(store), [new]) == new
