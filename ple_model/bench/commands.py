@@ -56,15 +56,16 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     proofs.add_argument(
         "--workers", type=PROCESSES, default=1, metavar="N", help="of scale: processes of shards at a time (default: 1)"
     )
-    asked = parser.add_argument_group("reasons")
+    asked = parser.add_argument_group("of a run (reasons, single, page)")
     asked.add_argument(
         "--run",
         type=folder_in,
         metavar="RUN",
         dest="of_run",
-        help="a run trained on a synthetic bank; of page: a diagnosed run",
+        help="reasons: a run trained on a synthetic bank; single: a run; page: a diagnosed run",
     )
     asked.add_argument("--events", type=folder_in, metavar="DIR", help="what `ple synth` made of it, with its truth table")
+    asked.add_argument("--data", type=folder_in, metavar="DATASET", help="of single: the run's dataset, if it has moved")
     asked.add_argument(
         "--method", action="append", default=[], type=text, metavar="NAME",
         help="only this, beside what pages show; may be repeated",
@@ -88,14 +89,14 @@ def _run(args: argparse.Namespace) -> int:
     names = chosen(args.name)
     if len(args.customers) > 1 and [b.name for b in names] != ["scale"]:
         raise UserError("--customers: several numbers are read by `ple bench scale` alone")
-    _require_asked_of_reasons(args, [b.name for b in names])
+    _require_read(args, [b.name for b in names])
     before = torch.get_num_threads()
     torch.set_flush_denormal(True)
     torch.set_num_threads(args.threads)
     settings = Settings(
         quick=args.quick, rounds=args.rounds, seed=args.seed, seeds=args.seeds, only=args.only, bank=args.bank,
         customers=args.customers[0] if len(args.customers) == 1 else None, sizes=args.customers, workers=args.workers,
-        run=args.of_run, events=args.events, methods=tuple(args.method), tasks=tuple(args.task),
+        run=args.of_run, events=args.events, data=args.data, methods=tuple(args.method), tasks=tuple(args.task),
         tested=args.tested,
     )  # fmt: skip
     rows: list[Row] = []
@@ -121,15 +122,16 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _require_asked_of_reasons(args: argparse.Namespace, names: Sequence[str]) -> None:
+def _require_read(args: argparse.Namespace, names: Sequence[str]) -> None:
     """`UserError` for an option that none of the benchmarks named reads."""
     given = {
-        "--run": args.of_run, "--events": args.events, "--method": args.method, "--task": args.task, "--tested": args.tested,
+        "--run": (args.of_run, ("reasons", "single", "page")), "--events": (args.events, ("reasons",)),
+        "--data": (args.data, ("single",)), "--method": (args.method, ("reasons",)),
+        "--task": (args.task, ("reasons", "single")), "--tested": (args.tested, ("reasons",)),
     }  # fmt: skip
-    for option, value in given.items():
-        readers = ["reasons", "page"] if option == "--run" else ["reasons"]
+    for option, (value, readers) in given.items():
         if value and not set(readers) & set(names):
-            told = " and ".join(f"`ple bench {r}`" for r in readers)
+            told = ", ".join(f"`ple bench {r}`" for r in readers)
             raise UserError(f"{option}: read by {told} alone, not by {', '.join(names)}")
 
 

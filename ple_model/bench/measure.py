@@ -38,11 +38,13 @@ class Settings:
     workers: int = 1
     """Of `scale`: processes at a time."""
     run: Path | None = None
-    """Of `reasons`: a run, and the events folder of the synthetic bank that it was trained on."""
+    """Of `reasons`: a run, and the events folder of the synthetic bank that it was trained on. Of `single`: a run."""
     events: Path | None = None
+    data: Path | None = None
+    """Of `single`: the dataset that the run was trained on; None: where the run says."""
     methods: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
-    """Of `reasons`: only these; empty: all."""
+    """Of `reasons` and `single`: only these; empty: all."""
     tested: int = 0
     """Of `reasons`: customers a task whom every method's faithfulness is measured on."""
 

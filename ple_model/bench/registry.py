@@ -25,6 +25,7 @@ MODULES = (
     "ple_model.bench.neighbours",
     "ple_model.bench.sharing",
     "ple_model.bench.peer",
+    "ple_model.bench.single",
     "analysis.bench.diagnose",
     "analysis.bench.skill",
     "analysis.bench.memory",

@@ -183,7 +183,9 @@ def test_quick_sizes_are_the_small_ones() -> None:
 
 def test_what_only_one_benchmark_reads_is_refused_by_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "scan", "--run", str(tmp_path), "--method", "random"]) == 2
-    assert "--run: read by `ple bench reasons` and `ple bench page` alone, not by scan" in capsys.readouterr().err
+    assert (
+        "--run: read by `ple bench reasons`, `ple bench single`, `ple bench page` alone, not by scan" in capsys.readouterr().err
+    )
     assert main(["bench", "page", "--run", str(tmp_path)]) == 2
     assert "has no stored analysis" in capsys.readouterr().err
 
