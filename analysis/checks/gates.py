@@ -102,8 +102,8 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """All weights at 1/N. Not of a task that is its linear map alone (FIT-LINEAR): there the gate has nothing to choose for.
 
     A warning where it costs something or was done to the run: most gates are even (what they have in common evened them), this
-    one was not when training ended, a task that lacks skill or is behind is lost where the gate mixes, or nothing of that is
-    known. Else an even mix is what training found to be as good as any other, which is information.
+    one was not when training ended, or a task that lacks skill or is behind is lost where the gate mixes. Else an even mix is
+    what training left, which is information, as is that nothing on these rows says what it costs.
     """
     g = _gates(s, t)
     n = len(g.experts)
@@ -120,15 +120,20 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             Evidence("largest distance from 1/N", float(off[i]), t.gate_uniform_spread, g.n),
             Evidence("even gates", float(len(even)), len(judged) / 2, len(judged)),
         )
-        if not most and _left_even(s, t, g, i):
+        costs = _costs(s, task)
+        if not most and not costs and _left_even(s, t, g, i):
             yield Finding(
                 "CGC-UNIFORM",
                 "info",
                 task,
-                f"{task} weighs all {n} experts alike, as at the end of training, and its gate is not where it is lost.",
+                f"{task} weighs all {n} experts alike, as at the end of training, and its gate is not where it is lost."
+                if costs is False
+                else f"{task} weighs all {n} experts alike, as at the end of training; these rows do not say what it costs.",
                 numbers,
                 HEATMAP,
-                "For this task one mix of the experts is as good as another; the other gates do choose.",
+                "For this task one mix of the experts is as good as another; the other gates do choose."
+                if costs is False
+                else "No linear model or boosting was measured on these very rows, or too few of them have a label.",
                 None,
                 (f"gate_temperature.{task}=0.5",),
             )
@@ -149,14 +154,19 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 
 
 def _left_even(s: Statistics, t: Thresholds, g: GateStats, i: int) -> bool:
-    """Known of an even gate: training left it so, and its task is not lost where it mixes the experts. Tasks are probed that
-    lack skill or are behind a simpler model; of another one nothing is lost."""
-    task = g.tasks[i]
-    then = s.written.gate_top.get(task, np.nan) if s.written is not None and not s.written.reason else np.nan
+    """Whether training is known to have left this gate as even."""
+    then = s.written.gate_top.get(g.tasks[i], np.nan) if s.written is not None and not s.written.reason else np.nan
+    return bool(then - float(g.mean_top[i]) <= t.gate_uniform_spread)
+
+
+def _costs(s: Statistics, task: str) -> bool | None:
+    """Whether the task is lost where its gate mixes the experts; None where these rows do not say. Tasks are probed that lack
+    skill or are behind a simpler model, the worst of them; of one that is neither nothing is lost."""
     probe, skill = s.probes.get(task), judged_skill(s).get(task)
-    level = skill is not None and has_skill(skill) is True and behind_simpler(skill) == 0
-    kept = probe.lost != "gate" if probe is not None else level
-    return kept and bool(then - float(g.mean_top[i]) <= t.gate_uniform_spread)
+    if probe is not None:
+        return probe.lost == "gate"
+    simpler, has = (None, None) if skill is None else (behind_simpler(skill), has_skill(skill))
+    return None if simpler is None or has is None else simpler > 0 or not has
 
 
 @check("CGC-UNMOVED", "The gates have moved away from their prior.", "gates.prior")

@@ -238,15 +238,17 @@ def test_an_even_gate_is_an_alarm_only_where_it_costs_something_or_is_new() -> N
     assert said(replace(left_so, probes={"timing": replace(probes["timing"], lost="gate")})) == ["warning"]
     task, gap = s.skill["test"]["timing"], Interval(-0.01, -0.02, 0.01)
     without = replace(left_so, probes={}, skill={})
-    assert said(without) == ["warning"]  # not known is no excuse
+    assert said(without) == ["info"]  # what nothing says is no alarm
+    assert said(replace(without, written=s.written)) == ["warning"]
     level = replace(task, skill=Interval(0.2, 0.1, 0.3), behind={"linear": gap, "boosting": gap})
     assert said(replace(without, skill={"test": {"timing": level}})) == ["info"]
     for lost in (
         replace(level, skill=Interval(0.01, -0.1, 0.1)),
         replace(level, behind={"linear": gap, "boosting": Interval(0.05, 0.02, 0.08)}),
-        replace(level, behind={}),
     ):
         assert said(replace(without, skill={"test": {"timing": lost}})) == ["warning"]
+    for unknown in (replace(level, behind={}), replace(level, rows=5)):
+        assert said(replace(without, skill={"test": {"timing": unknown}})) == ["info"]
     assert said(replace(left_so, written=None)) == ["warning"]
     sums = {k: np.array(getattr(s.gates, k)) for k in ("weight_sum", "weight_sq", "entropy_sum", "top_weight")}
     for values in sums.values():
