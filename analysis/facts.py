@@ -41,7 +41,7 @@ def facts_of(run: Run, model: PLEClusterAdaTT, data: Dataset) -> Facts:
         hole_costs=stored_costs(data.manifest.settings, data.manifest.cutoffs),
         own_parts={} if data.own is None else {p: (where.start, where.stop) for p, where in data.own.parts.items()},
         unlearned=tuple(n for n in tasks if not model.context.learned(n)),
-        blend={} if model.direct is None else {k: round(v, 4) for k, v in model.direct.blends().items()},
+        blend={k: round(v, 4) for k, v in model.blends().items()},
         run={
             "name": run.name, "preset": manifest.preset, "device": manifest.device, "seed": manifest.seed,
             "data": manifest.data.name, "data_fingerprint": manifest.data.fingerprint, "commit": manifest.commit,

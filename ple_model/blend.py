@@ -1,4 +1,5 @@
-"""How much of what everything else adds to its fitted map each task takes (`direct_path.blend: validation`).
+"""How much of what everything else adds to its fitted map each task takes (`direct_path.blend: validation`), and the brand task
+of what its queries say over popularity (`training.brand_blend: validation`).
 
 The map is what a linear model says. Beside it towers and the small network help some tasks and, where rows are few, do others
 harm: they learn the training rows by heart. So at the end of each epoch every task takes a share between 0 and 1 of what is
@@ -9,13 +10,15 @@ The rows that choose are measured on too, so that the choice is careful: of the 
 plus `ERRORS` of its standard errors decides, whole customers being what is drawn, and 0 is chosen where no share has that below
 zero. A share is one number of eleven for a whole task: it cannot follow single rows.
 
+The brand task has no map. It starts from how often each brand is bought in training, the constant answer, and at 0 it is that.
+
 Tasks that read another task's prediction are chosen for as if all took the whole, since their towers have learnt from that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +31,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision
 from ple_model.finite import bad_inputs
 from ple_model.layers.precision import widen
-from ple_model.losses import label_mask, standardise
+from ple_model.losses import BrandTable, label_mask, nll, standardise
 from ple_model.model import PLEClusterAdaTT
 from ple_model.row_loss import amount_loss, loss_of, of_binary, of_own
 from ple_model.tasks import TaskSpec
@@ -39,6 +42,8 @@ Array = NDArray[np.float64]
 SHARES = tuple(i / 10 for i in range(11))
 ERRORS = 1.0
 """Standard errors that a share is held back by, as in the usual rule for a choice among models (Breiman et al. 1984)."""
+PIECE = 4096
+"""Rows at a time whose similarities to all brands are held."""
 FEW = 20
 """Below so many labelled rows or customers nothing is chosen: the task takes the whole."""
 
@@ -58,13 +63,20 @@ def choose(spec: TaskSpec, rows: Rows, delta: float = 1.0) -> float:
     are in standard deviations."""
     if len(rows.label) < FEW or len(np.unique(rows.customer)) < FEW:
         return 1.0
-    none = row_losses(spec, rows.alone, rows.label, delta)
-    best, lowest = 0.0, 0.0
-    for share in SHARES[1:]:
-        worse = row_losses(spec, rows.alone + share * (rows.whole - rows.alone), rows.label, delta) - none
-        bound = float(worse.mean()) + ERRORS * standard_error(worse, rows.customer)
-        if bound < lowest:
-            best, lowest = share, bound
+    taken = (rows.alone + share * (rows.whole - rows.alone) for share in SHARES)
+    return lowest((row_losses(spec, raw, rows.label, delta) for raw in taken), rows.customer)
+
+
+def lowest(losses: Iterable[Array], customer: NDArray[np.int64]) -> float:
+    """The share with the lowest bound on what it loses more than none; `losses`: [n] a share, in the order of `SHARES`."""
+    each = iter(losses)
+    none = next(each)
+    best, least = 0.0, 0.0
+    for share, found in zip(SHARES[1:], each, strict=True):
+        worse = found - none
+        bound = float(worse.mean()) + ERRORS * standard_error(worse, customer)
+        if bound < least:
+            best, least = share, bound
     return best
 
 
@@ -90,26 +102,26 @@ def standard_error(values: Array, group: NDArray[np.int64]) -> float:
 def choose_blends(
     model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, precision: Precision, ranks: Ranks = ONE
 ) -> dict[str, float]:
-    """The share of every task that has a map, from the validation split, in eval mode (which is left on).
+    """The share of every task that chooses one, from the validation split, in eval mode (which is left on).
 
     Several processes compute a part of the split each; the first one chooses for all."""
-    direct = model.direct
-    assert direct is not None
+    direct = model.direct if model.direct is not None and model.direct.blend is not None else None
+    brands = model.brands if model.brands is not None and model.brands.share is not None else None
     model.eval()
-    direct.set_blends({})
-    alone: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
-    whole: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
-    labels: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
-    places: dict[str, list[Tensor]] = {task: [] for task in direct.slices}
-    """Where in the split the rows stand."""
+    model.set_blends({})
+    mapped = {} if direct is None else {t: model.tasks[t] for t in direct.slices}
+    by_brand = [] if brands is None else [t for t, s in model.tasks.items() if s.kind == "contrastive"]
+    parts: dict[str, list[tuple[Tensor, ...]]] = {task: [] for task in (*mapped, *by_brand)}
+    """By task, a batch each: raw outputs of the map and of the whole, labels, and where in the split the rows stand; of brands
+    the losses by share, and where."""
     for number, batch in enumerate(dataset.batches("validation", batch_size, rank=ranks.rank, world=ranks.world)):
         inputs, place = batch.inputs.to(precision.device), ranks.positions(number, batch_size, len(batch))
         with precision.autocast():
             output = model.decode(model.encode(inputs), sae=False, evidential=False)
-            by_map = direct.map(inputs)
-        bad = [torch.zeros(len(inputs), dtype=torch.bool, device=by_map.device), *bad_inputs(inputs).values()]
+            by_map = None if direct is None else direct.map(inputs)
+        bad = [torch.zeros(inputs.rows_held, dtype=torch.bool, device=precision.device), *bad_inputs(inputs).values()]
         sound = ~torch.stack(bad).any(0)
-        for task, where in direct.slices.items():
+        for task in parts:
             y = (inputs.targets or {}).get(task)
             if y is None:
                 continue
@@ -119,28 +131,48 @@ def choose_blends(
             known = label_mask(spec, y) & torch.isfinite(y)
             known = known if known.dim() == 1 else known.all(dim=1)
             kept = sound & known & torch.isfinite(output.logits[task]).all(dim=1)
-            alone[task].append(widen(by_map[kept, where]))
-            whole[task].append(widen(output.logits[task][kept]))
-            labels[task].append(y[kept])
-            places[task].append(place[kept.cpu()])
-    found: dict[str, tuple[Array, ...]] = {}
-    for task in direct.slices:
-        width = model.tasks[task].out_dim
-        of_label = width if model.tasks[task].kind == "regression" else 1
-        parts = ((alone[task], width), (whole[task], width), (labels[task], of_label), (places[task], 1))
-        rows = ranks.joined(torch.cat([_on_cpu(p, columns) for p, columns in parts], dim=1))
-        pieces = [t.contiguous().numpy() for t in torch.split(rows, [columns for _, columns in parts], dim=1)]
-        found[task] = (*pieces[:2], pieces[2] if of_label > 1 else pieces[2][:, 0], pieces[3][:, 0])
+            at = place[kept.cpu()]
+            if task in mapped:
+                assert direct is not None
+                assert by_map is not None
+                parts[task].append((widen(by_map[kept, direct.slices[task]]), widen(output.logits[task][kept]), y[kept], at))
+            else:
+                assert brands is not None
+                parts[task].append((brand_losses(brands, output.predictions[task][kept], y[kept]), at))
+    found: dict[str, list[Array]] = {}
+    for task, batches in parts.items():
+        spec = model.tasks[task]
+        of_label = spec.out_dim if spec.kind == "regression" else 1
+        widths = (spec.out_dim, spec.out_dim, of_label, 1) if task in mapped else (len(SHARES), 1)
+        columns = (_on_cpu([b[i] for b in batches], width) for i, width in enumerate(widths))
+        rows = ranks.joined(torch.cat(list(columns), dim=1))
+        found[task] = [t.contiguous().numpy() for t in torch.split(rows, list(widths), dim=1)]
     delta = model.config.training.huber_delta
 
     def chosen() -> dict[str, float]:
         customers = np.asarray(dataset.table(["customer_id"], "validation").column("customer_id")).astype(str)
-        return {
-            task: choose(model.tasks[task], Rows(by_map, total, y, _numbers(customers[at.astype(np.int64)])), delta)
-            for task, (by_map, total, y, at) in found.items()
-        }
+        out = {}
+        for task, (*values, at) in found.items():
+            who = _numbers(customers[at[:, 0].astype(np.int64)])
+            if task not in mapped:
+                few = len(who) < FEW or len(np.unique(who)) < FEW
+                out[task] = 1.0 if few else lowest(values[0].T, who)
+                continue
+            by_map, whole, label = values
+            rows = Rows(by_map, whole, label if label.shape[1] > 1 else label[:, 0], who)
+            out[task] = choose(model.tasks[task], rows, delta)
+        return out
 
     return dict(ranks.first_does(chosen))
+
+
+def brand_losses(brands: BrandTable, query: Tensor, label: Tensor) -> Tensor:
+    """[n, shares] log losses over all brands of queries [n, 128]; labels [n] are numbers of brands."""
+    parts = []
+    for q, y in zip(torch.split(query, PIECE), torch.split(label, PIECE), strict=True):
+        similarities = brands.similarities(q)
+        parts.append(torch.stack([nll(brands.taken(similarities, share), y) for share in SHARES], dim=1))
+    return torch.cat(parts) if parts else query.new_zeros(0, len(SHARES))
 
 
 def _on_cpu(parts: Sequence[Tensor], columns: int) -> Tensor:

@@ -49,11 +49,19 @@ def nll(logits: Tensor, y: Tensor) -> Tensor:
 
 
 class BrandTable(nn.Module):
-    """Keys of the contrastive task: a learned row a brand, L2-normalised when used. Without brands it holds one unused row."""
+    """Keys of the contrastive task: a learned row a brand, L2-normalised when used. Without brands it holds one unused row.
+
+    With `blend` a model takes only a share of what its queries say over how often each brand is bought in training, which the
+    validation rows choose at the end of each epoch (`blend`); in training it takes all."""
 
     log_q: Tensor
+    popularity: Tensor | None
+    """[brands] logarithms of the shares that the constant answer has (`row_loss`)."""
+    share: Tensor | None
 
-    def __init__(self, n_brands: int, dim: int, counts: tuple[int, ...], temperature: float, candidates: int) -> None:
+    def __init__(
+        self, n_brands: int, dim: int, counts: tuple[int, ...], temperature: float, candidates: int, *, blend: bool = False
+    ) -> None:
         super().__init__()
         self.keys = nn.Parameter(torch.randn(max(1, n_brands), dim))
         self.temperature = temperature
@@ -62,10 +70,30 @@ class BrandTable(nn.Module):
         if counts:
             q = q + torch.tensor(counts, dtype=torch.float32)  # add-one: a brand never bought in training can still be drawn
         self.register_buffer("log_q", torch.log(q / q.sum()), persistent=False)
+        shares = (q.double() - 0.5) / (q.double() - 0.5).sum()
+        self.register_buffer("popularity", shares.log().float() if blend else None, persistent=False)
+        self.register_buffer("share", torch.ones(()) if blend else None)
+
+    def similarities(self, query: Tensor) -> Tensor:
+        """Over temperature, [B, brands]; `query` is L2-normalised."""
+        return widen(query) @ F.normalize(widen(self.keys), dim=-1).T / self.temperature
 
     def logits(self, query: Tensor) -> Tensor:
-        """Similarities over temperature, [B, brands]; `query` is L2-normalised."""
-        return widen(query) @ F.normalize(widen(self.keys), dim=-1).T / self.temperature
+        """[B, brands] whose softmax is the distribution over brands: similarities, or the share of them that counts beside
+        popularity."""
+        return self.taken(self.similarities(query), self.share)
+
+    def taken(self, similarities: Tensor, share: Tensor | float | None) -> Tensor:
+        """[B, brands] of similarities over temperature, with popularity in the place of what is not taken."""
+        if share is None or self.popularity is None:
+            return similarities
+        return share * similarities + (1 - share) * self.popularity
+
+    @torch.no_grad()
+    def set_share(self, share: float) -> None:
+        """How much of what queries say counts, from 0 (popularity alone) to 1; nothing where it takes all by config."""
+        if self.share is not None:
+            self.share.fill_(share)
 
     def loss(self, query: Tensor, y: Tensor) -> Tensor:
         """InfoNCE by row, 0 where y is -1. All brands are candidates up to `candidates`; beyond that, in training, a sample is

@@ -309,7 +309,7 @@ class PLEClusterAdaTT(ModelParts):
         return task
 
     def brand_logits(self, query: Tensor) -> Tensor:
-        """[B, brands] similarities over temperature of L2-normalised queries [B, 128]."""
+        """[B, brands] whose softmax is the distribution over brands, of L2-normalised queries [B, 128]."""
         if self.brands is None:
             raise UserError("brand_logits: no contrastive task is enabled")
         return self.brands.logits(query)

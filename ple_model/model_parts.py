@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -84,7 +85,12 @@ class ModelParts(nn.Module):
         t = c.training
         self.brands = (
             BrandTable(
-                len(self.context.brands), contrastive.out_dim, self.context.brand_counts, t.temperature, t.brand_candidates
+                len(self.context.brands),
+                contrastive.out_dim,
+                self.context.brand_counts,
+                t.temperature,
+                t.brand_candidates,
+                blend=t.brand_blend == "validation",
             )
             if contrastive is not None
             else None
@@ -123,6 +129,21 @@ class ModelParts(nn.Module):
         self.weighting.project_()
         if self.sae is not None:
             self.sae.project_()
+
+    def blends(self) -> dict[str, float]:
+        """By task the share that it takes of what the network adds to its fitted map (brands: to popularity); without tasks
+        that take all by config."""
+        found = {} if self.direct is None else self.direct.blends()
+        if self.brands is not None and self.brands.share is not None:
+            found |= {t: float(self.brands.share) for t, s in self.tasks.items() if s.kind == "contrastive"}
+        return found
+
+    def set_blends(self, found: Mapping[str, float]) -> None:
+        """Tasks that are not in `found` take all."""
+        if self.direct is not None:
+            self.direct.set_blends(found)
+        if self.brands is not None:
+            self.brands.set_share(next((found.get(t, 1.0) for t, s in self.tasks.items() if s.kind == "contrastive"), 1.0))
 
     def log_variances(self) -> dict[str, float]:
         """Kendall's s_k by task."""

@@ -51,7 +51,7 @@ TINY = {
     "hmm_triple_mode": {"proj_dim": 4},
     "sae": {"expansion": 2},
     "adatt": {"warmup_epochs": 1, "freeze_epoch": 2},
-    "training": {"phase1_epochs": 3, "phase2_epochs": 1, "batch_size": 32, "learning_rate": 5e-3},
+    "training": {"phase1_epochs": 3, "phase2_epochs": 1, "batch_size": 32, "learning_rate": 5e-3, "brand_blend": "none"},
 }  # fmt: skip
 """A model of a few thousand parameters: the `small` preset with every width cut down. Every task takes all that is added to its
 map: on so few rows most would take nothing, and what a test does to an expert or an edge would reach no prediction."""

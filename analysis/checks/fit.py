@@ -144,7 +144,7 @@ def linear(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         "FIT-LINEAR",
         "info",
         "tasks",
-        f"{len(alone)} of {len(s.facts.blend)} tasks are predicted by their fitted linear map alone: "
+        f"{len(alone)} of {len(s.facts.blend)} tasks are their fitted linear map alone (brands: how often each is bought): "
         f"{', '.join(alone)}. No expert, gate or edge has a say in them.",
         (
             Evidence("tasks that take nothing of what the network adds", float(len(alone)), text=", ".join(alone)),

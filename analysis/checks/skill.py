@@ -14,7 +14,7 @@ from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.probes import TaskProbe
 from analysis.stats.run import Statistics
-from analysis.stats.skill import TaskSkill, has_skill, judged_skill
+from analysis.stats.skill import ROUNDING, TaskSkill, has_skill, judged_skill
 
 TWO_SIDED = 1.96
 """Standard deviations of a 95 % interval."""
@@ -67,7 +67,7 @@ def _on_the_way(p: TaskProbe | None) -> tuple[Evidence, ...]:
 def none(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The interval of the skill holds 0: a warning where boosting shows that it could be learnt."""
     for task, v in _judged(s, t).items():
-        if has_skill(v) or v.skill.high < 0:
+        if has_skill(v) or v.skill.high < -ROUNDING:
             continue
         reach = v.baseline_skill.get("boosting", v.baseline_skill.get("linear"))
         gap = v.behind.get("boosting", v.behind.get("linear"))
@@ -122,7 +122,7 @@ def harmful(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         upside_down = _inverted(s, task, v)
         if upside_down is not None:
             yield _upside_down(task, v, upside_down, t)
-        elif v.skill.high < 0:
+        elif v.skill.high < -ROUNDING:
             p = s.probes.get(task)
             yield Finding(
                 "SKILL-HARMFUL",

@@ -68,13 +68,14 @@ class Facts:
     unlearned: tuple[str, ...] = ()
     """tasks that had no label in training: their towers, gates and edges say nothing"""
     blend: dict[str, float] = field(default_factory=dict)
-    """task -> share that it takes of what everything else adds to its fitted linear map; empty where all take all by config"""
+    """task -> share that it takes of what everything else adds to its fitted linear map (brands: to popularity); without tasks
+    that take all by config"""
     run: dict[str, Any] = field(default_factory=dict)
     """the manifest, without paths"""
 
     @property
     def linear(self) -> tuple[str, ...]:
-        """Tasks whose prediction is their fitted linear map alone: no gate, expert or edge into them has a say in it."""
+        """Tasks whose prediction is their fitted linear map, or popularity, alone: no gate, expert or edge has a say in it."""
         return tuple(task for task in self.tasks if self.blend.get(task, 1.0) == 0)
 
     def learned_first(self, tasks: Iterable[str]) -> list[str]:

@@ -15,6 +15,8 @@ import numpy as np
 from analysis.stats.base import MIN_ROWS
 from ple_model.interval import Interval
 
+ROUNDING = 1e-5
+"""A skill within this of 0 is that of the constant: a task that takes nothing of what the network says of brands is it."""
 SPLITS = ("test", "validation", "train")
 """In the order in which they tell most: a model has seen the last."""
 PAIRED = ("linear", "boosting", "reachable")
@@ -69,7 +71,7 @@ def has_skill(one: TaskSkill) -> bool | None:
     """Whether the whole interval lies above 0; None where there are too few rows to say."""
     if one.rows < MIN_ROWS or not np.isfinite(one.skill.low):
         return None
-    return one.skill.low > 0
+    return one.skill.low > ROUNDING
 
 
 def behind_simpler(one: TaskSkill) -> float | None:

@@ -118,6 +118,11 @@ class TrainingConfig:
     amp: Literal["auto", "off", "fp16", "bf16"] = key("auto", "Mixed precision; auto: fp16 on GPU, off on CPU.")
     brand_candidates: int = key(2048, "All brands are candidates up to this number, beyond it they are sampled.", high=2**24)
     temperature: float = key(0.07, "InfoNCE temperature of brand_prediction.", search=Between(0.02, 0.5, log=True))
+    brand_blend: Literal["none", "validation"] = key(
+        "none",
+        "How much of what the network says of brands counts beside how often each is bought: all, or the share that helps on "
+        "the validation rows.",
+    )
     focal_gamma: float = key(2.0, "Focusing parameter of the focal loss.", search=Between(0.0, 3.0))
     huber_delta: float = key(1.0, "Width of the quadratic part of the Huber loss, in standard deviations of the label.")
     seed: int = key(0, "Seed of initialisation, shuffling and dropout.", low=0, high=MAX_SEED)

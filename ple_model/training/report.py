@@ -132,9 +132,8 @@ class Report:
             self.warn(validation.left_out)
 
     def blends(self) -> dict[str, Any]:
-        """By task the share that it takes of what is added to its fitted map, where the config lets it choose."""
-        direct = self.session.model.direct
-        found = {} if direct is None else direct.blends()
+        """By task the share that it takes of what is added to its start, where the config lets it choose."""
+        found = self.session.model.blends()
         return {"blend": {k: round(v, 4) for k, v in found.items()}} if found else {}
 
     def _left(self, event: str, **values: Any) -> float | None:

@@ -205,8 +205,7 @@ class Trainer:
     def _epoch(self) -> None:
         p = self.position
         self.model.train()
-        if self.model.direct is not None:
-            self.model.direct.set_blends({})  # training is for the whole; the shares are chosen at the end of the epoch
+        self.model.set_blends({})  # training is for the whole; the shares are chosen at the end of the epoch
         began, first = self._pause.clock(), p.step
         self.steps.measuring = 0.0
         batches = self.ranks.batches(
@@ -226,10 +225,10 @@ class Trainer:
         self._end_of_epoch()
 
     def judge(self, dataset: Dataset) -> Validation:
-        """Shares of the direct path where validation chooses them, and losses, on the validation rows of `dataset`."""
+        """Shares where validation chooses them, and losses, on the validation rows of `dataset`."""
         s = self.session
-        if self.model.direct is not None and self.config.direct_path.blend == "validation":
-            self.model.direct.set_blends(choose_blends(self.model, dataset, s.batch_size, s.precision, self.ranks))
+        if self.model.blends():
+            self.model.set_blends(choose_blends(self.model, dataset, s.batch_size, s.precision, self.ranks))
         return validate(self.model, dataset, s.context, s.batch_size, s.precision, self.position.epoch, self.ranks)
 
     def _end_of_epoch(self) -> None:

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from ple_model.blend import SHARES, Rows, choose, choose_blends, standard_error
+from ple_model.blend import SHARES, Rows, brand_losses, choose, choose_blends, lowest, standard_error
 from ple_model.config import load_config
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_tensors, write_tensors
 from ple_model.intervention import Intervention
+from ple_model.losses import BrandTable
 from ple_model.model import PLEClusterAdaTT
 from ple_model.progressbar import ProgressBar
+from ple_model.row_loss import yardstick
 from ple_model.run import load_run
 from ple_model.tasks import TASKS
 from ple_model.train import Options, train
@@ -41,9 +43,13 @@ def rows(n: int, added: np.ndarray, *, seed: int = 0, customers: int | None = No
     return Rows(np.zeros((n, 1)), added[:, None], added + rng.normal(size=n), who)
 
 
+BRANDS = {"training": {"brand_blend": "validation"}}
+
+
 def test_only_small_lets_tasks_choose() -> None:
     found = {p: load_config(p).direct_path.blend for p in ("v3_14", "v3_15", "production", "small")}
     assert found == {"v3_14": "none", "v3_15": "none", "production": "none", "small": "validation"}
+    assert found == {p: load_config(p).training.brand_blend for p in found}
 
 
 def test_what_helps_is_taken_and_what_is_noise_is_not() -> None:
@@ -164,3 +170,50 @@ def test_the_terminal_says_what_is_taken() -> None:
     )
     bar({"event": "finished"})
     assert out.getvalue().count("\n") == 1
+
+
+def test_without_a_share_of_its_queries_the_brand_task_is_the_constant() -> None:
+    """To the last bits: else it would be called harmful, or be told reasons for."""
+    counts = (40, 3, 0, 7)
+    table = BrandTable(4, 8, counts, 0.07, 2048, blend=True)
+    query = torch.nn.functional.normalize(torch.randn(50, 8), dim=1)
+    label = np.arange(50) % 4
+    assert torch.equal(table.logits(query), table.similarities(query))
+    table.set_share(0.0)
+    judge = yardstick(TASKS["brand_prediction"], np.repeat(np.arange(4), counts), classes=4)
+    assert judge is not None
+    own = judge.of_probabilities(label, torch.softmax(table.logits(query).double(), dim=1).detach().numpy())
+    np.testing.assert_allclose(own, judge.of_constant(label), rtol=1e-6)
+
+
+def test_what_queries_know_is_taken_and_what_they_made_up_is_not() -> None:
+    generator = torch.Generator().manual_seed(3)
+    table = BrandTable(6, 16, (10, 10, 10, 10, 10, 10), 0.07, 2048, blend=True)
+    label = torch.randint(0, 6, (600,), generator=generator)
+    keys = torch.nn.functional.normalize(table.keys.detach(), dim=1)
+    noise = torch.nn.functional.normalize(torch.randn(600, 16, generator=generator), dim=1)
+    knows = torch.nn.functional.normalize(keys[label] + 0.5 * noise, dim=1)
+    who = np.arange(600)
+    with torch.no_grad():
+        found = [brand_losses(table, q, label).double().numpy() for q in (knows, noise)]
+    assert [lowest(x.T, who) for x in found] == [1.0, 0.0]
+    np.testing.assert_allclose(found[0][:, -1], table.loss(knows, label).detach().numpy(), rtol=1e-5)
+
+
+def test_brands_choose_by_themselves_or_beside_the_others(little: Dataset, tmp_path: Path) -> None:
+    precision = Precision.choose(torch.device("cpu"), "off")
+    found = {}
+    for name, config in (("alone", tiny_config(BRANDS)), ("both", tiny_config({**ON, **BRANDS})), ("none", tiny_config(ON))):
+        model = PLEClusterAdaTT(config, little.context()).eval()
+        chosen = choose_blends(model, little, 32, precision)
+        assert chosen.keys() == model.blends().keys()
+        model.set_blends(dict.fromkeys(chosen, 0.5))
+        assert set(model.blends().values()) <= {0.5}
+        assert choose_blends(model, little, 32, precision) == chosen  # of the whole, whatever was taken before
+        model.set_blends(chosen)
+        assert model.blends() == pytest.approx(chosen)
+        found[name] = model
+    assert found["alone"].blends().keys() == {"brand_prediction"}
+    assert found["both"].blends().keys() == found["none"].blends().keys() | {"brand_prediction"}
+    extra = found["both"].state_dict().keys() - found["none"].state_dict().keys()
+    assert extra == {"brands.share"}
