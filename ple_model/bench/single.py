@@ -3,7 +3,7 @@
 Each task gets two networks of its own, of every input that is no sequence (`flat_inputs`): one of two hidden layers of 128 and
 64, and one of two layers of as many parameters as the run has (`same size`). Both learn what the yardstick of the task asks for
 (log loss, or the loss that the task trains with of amounts in standard deviations), with AdamW, and stop where the validation
-rows stop gaining; of two dropouts the better one there counts. Test rows are judged as a model's are (`row_loss`), the gap to
+rows stop gaining; of several dropouts the best one there counts. Test rows are judged as a model's are (`row_loss`), the gap to
 the run's own predictions is paired by row, and its interval resamples customers.
 """
 
@@ -36,8 +36,9 @@ from ple_model.yardsticks import of_run
 
 SMALL = (128, 64)
 NETWORKS = ("128-64", "same size")
+DROPOUTS = {"128-64": (0.3, 0.5), "same size": (0.5,)}
+"""Tried; of several the one that is best on the validation rows."""
 WHAT = "loss over the constant's, run less network"
-DROPOUTS = (0.3, 0.5)
 RATE, DECAY, BATCH = 5e-4, 0.01, 256
 EPOCHS, PATIENCE = 20, 2
 """Epochs at most, and how many without a gain on the validation rows end it."""
@@ -64,7 +65,10 @@ def run(settings: Settings) -> list[Row]:
         if name not in found.config.tasks:
             raise UserError(f"--task: '{name}' is not known{did_you_mean(name, list(found.config.tasks))}")
     rows = list(measure(found, data, settings.tasks or tuple(found.config.tasks), settings))
-    return [*rows, *(_mean(name, [r for r in rows if f", {name}: " in r.measure]) for name in NETWORKS)]
+    return [
+        *rows,
+        *(_mean(name, [r for r in rows if r.measure.startswith(f"{name}, ")]) for name in NETWORKS if settings.wants(name)),
+    ]
 
 
 def measure(found: Run, data: Dataset, tasks: tuple[str, ...], settings: Settings) -> Iterator[Row]:
@@ -82,7 +86,9 @@ def measure(found: Run, data: Dataset, tasks: tuple[str, ...], settings: Setting
         if told is None or judge is None or not len(told):
             continue
         for name, widths in zip(NETWORKS, (SMALL, same_size(x["train"].shape[1], found.manifest.parameters)), strict=True):
-            fit = _fit(judge, rows, x, widths, settings)
+            if not settings.wants(f"{name}, {task}"):
+                continue
+            fit = _fit(judge, rows, x, widths, DROPOUTS[name][: settings.pick(2, 1)], settings)
             yield from _gap(found, scores, task, judge, name, fit, rows["test"], settings)
         show(done, len(tasks))
 
@@ -92,7 +98,7 @@ def _mean(name: str, rows: list[Row]) -> Row:
     ours, reference = (
         float(np.mean([getattr(r, side) for r in rows])) if rows else float("nan") for side in ("ours", "reference")
     )
-    return Row("single", f"mean, {name}: {WHAT}", ours - reference, unit="share", ours=ours, reference=reference)
+    return Row("single", f"{name}, mean: {WHAT}", ours - reference, unit="share", ours=ours, reference=reference)
 
 
 def same_size(inputs: int, parameters: int) -> tuple[int, int]:
@@ -115,13 +121,14 @@ def _gap(
     gap = Resamples(np.asarray(scores.customers(task))[there], seed=settings.seed).share(model - own, constant)
     base = float(constant.mean())
     yield Row(
-        "single", f"{task}, {name}: {WHAT}", gap.value, unit="share",
+        "single", f"{name}, {task}: {WHAT}", gap.value, unit="share",
         ours=float(model.mean()) / base, reference=float(own.mean()) / base, low=gap.low, high=gap.high,
     )  # fmt: skip
 
 
 def _fit(
-    judge: Yardstick, rows: dict[str, BaselineRows], x: dict[str, Tensor], widths: tuple[int, int], settings: Settings
+    judge: Yardstick, rows: dict[str, BaselineRows], x: dict[str, Tensor], widths: tuple[int, int],
+    dropouts: tuple[float, ...], settings: Settings,
 ) -> Fit | None:  # fmt: skip
     """None where no row has a label to learn from or to stop by."""
     known = {s: judge.known(rows[s].labels[judge.task]) for s in ("train", "validation")}
@@ -132,7 +139,7 @@ def _fit(
     inputs = x["train"][torch.from_numpy(known["train"])]
     watched = x["validation"][torch.from_numpy(known["validation"])]
     best: Fit | None = None
-    for dropout in DROPOUTS[: settings.pick(len(DROPOUTS), 1)]:
+    for dropout in dropouts:
         torch.manual_seed(settings.seed)
         network = _network(inputs.shape[1], widths, _outputs(judge), dropout)
         loss = _train(network, judge, inputs, target, watched, label["validation"], settings.pick(EPOCHS, 2))
