@@ -61,10 +61,14 @@ class Rows:
 def choose(spec: TaskSpec, rows: Rows, delta: float = 1.0) -> float:
     """The share of `rows.whole - rows.alone` that this task takes. `delta`: width of Huber's quadratic part; labels of amounts
     are in standard deviations."""
-    if len(rows.label) < FEW or len(np.unique(rows.customer)) < FEW:
+    if _few(rows.customer):
         return 1.0
     taken = (rows.alone + share * (rows.whole - rows.alone) for share in SHARES)
     return lowest((row_losses(spec, raw, rows.label, delta) for raw in taken), rows.customer)
+
+
+def _few(customer: NDArray[np.int64]) -> bool:
+    return len(customer) < FEW or len(np.unique(customer)) < FEW
 
 
 def lowest(losses: Iterable[Array], customer: NDArray[np.int64]) -> float:
@@ -98,22 +102,43 @@ def standard_error(values: Array, group: NDArray[np.int64]) -> float:
     return math.sqrt(float((off**2).sum())) / len(values)
 
 
-@torch.no_grad()
 def choose_blends(
     model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, precision: Precision, ranks: Ranks = ONE
 ) -> dict[str, float]:
     """The share of every task that chooses one, from the validation split, in eval mode (which is left on).
 
     Several processes compute a part of the split each; the first one chooses for all."""
-    direct = model.direct if model.direct is not None and model.direct.blend is not None else None
-    brands = model.brands if model.brands is not None and model.brands.share is not None else None
     model.eval()
     model.set_blends({})
-    mapped = {} if direct is None else {t: model.tasks[t] for t in direct.slices}
-    by_brand = [] if brands is None else [t for t, s in model.tasks.items() if s.kind == "contrastive"]
-    parts: dict[str, list[tuple[Tensor, ...]]] = {task: [] for task in (*mapped, *by_brand)}
-    """By task, a batch each: raw outputs of the map and of the whole, labels, and where in the split the rows stand; of brands
-    the losses by share, and where."""
+    found = {
+        task: _joined(model, task, parts, ranks) for task, parts in _told(model, dataset, batch_size, precision, ranks).items()
+    }
+    delta = model.config.training.huber_delta
+
+    def chosen() -> dict[str, float]:
+        customers = np.asarray(dataset.table(["customer_id"], "validation").column("customer_id")).astype(str)
+        out = {}
+        for task, (*values, at) in found.items():
+            who = _numbers(customers[at[:, 0].astype(np.int64)])
+            if len(values) == 1:
+                out[task] = 1.0 if _few(who) else lowest(values[0].T, who)
+            else:
+                by_map, whole, label = values
+                rows = Rows(by_map, whole, label if label.shape[1] > 1 else label[:, 0], who)
+                out[task] = choose(model.tasks[task], rows, delta)
+        return out
+
+    return dict(ranks.first_does(chosen))
+
+
+@torch.no_grad()
+def _told(
+    model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, precision: Precision, ranks: Ranks
+) -> dict[str, list[tuple[Tensor, ...]]]:
+    """By task that chooses, of each batch's labelled rows: raw outputs of the map and of the whole, labels, and where in the
+    split the rows stand; of brands losses by share, and where."""
+    direct = model.direct if model.direct is not None and model.direct.blend is not None else None
+    parts: dict[str, list[tuple[Tensor, ...]]] = {task: [] for task in model.blends()}
     for number, batch in enumerate(dataset.batches("validation", batch_size, rank=ranks.rank, world=ranks.world)):
         inputs, place = batch.inputs.to(precision.device), ranks.positions(number, batch_size, len(batch))
         with precision.autocast():
@@ -132,38 +157,23 @@ def choose_blends(
             known = known if known.dim() == 1 else known.all(dim=1)
             kept = sound & known & torch.isfinite(output.logits[task]).all(dim=1)
             at = place[kept.cpu()]
-            if task in mapped:
+            if spec.kind == "contrastive":
+                assert model.brands is not None
+                parts[task].append((brand_losses(model.brands, output.predictions[task][kept], y[kept]), at))
+            else:
                 assert direct is not None
                 assert by_map is not None
                 parts[task].append((widen(by_map[kept, direct.slices[task]]), widen(output.logits[task][kept]), y[kept], at))
-            else:
-                assert brands is not None
-                parts[task].append((brand_losses(brands, output.predictions[task][kept], y[kept]), at))
-    found: dict[str, list[Array]] = {}
-    for task, batches in parts.items():
-        spec = model.tasks[task]
-        of_label = spec.out_dim if spec.kind == "regression" else 1
-        widths = (spec.out_dim, spec.out_dim, of_label, 1) if task in mapped else (len(SHARES), 1)
-        columns = (_on_cpu([b[i] for b in batches], width) for i, width in enumerate(widths))
-        rows = ranks.joined(torch.cat(list(columns), dim=1))
-        found[task] = [t.contiguous().numpy() for t in torch.split(rows, list(widths), dim=1)]
-    delta = model.config.training.huber_delta
+    return parts
 
-    def chosen() -> dict[str, float]:
-        customers = np.asarray(dataset.table(["customer_id"], "validation").column("customer_id")).astype(str)
-        out = {}
-        for task, (*values, at) in found.items():
-            who = _numbers(customers[at[:, 0].astype(np.int64)])
-            if task not in mapped:
-                few = len(who) < FEW or len(np.unique(who)) < FEW
-                out[task] = 1.0 if few else lowest(values[0].T, who)
-                continue
-            by_map, whole, label = values
-            rows = Rows(by_map, whole, label if label.shape[1] > 1 else label[:, 0], who)
-            out[task] = choose(model.tasks[task], rows, delta)
-        return out
 
-    return dict(ranks.first_does(chosen))
+def _joined(model: PLEClusterAdaTT, task: str, parts: list[tuple[Tensor, ...]], ranks: Ranks) -> list[Array]:
+    """What `_told` says of a task, of all rows of all processes."""
+    spec = model.tasks[task]
+    mapped = [spec.out_dim, spec.out_dim, spec.out_dim if spec.kind == "regression" else 1, 1]
+    widths = [len(SHARES), 1] if spec.kind == "contrastive" else mapped
+    rows = ranks.joined(torch.cat([_on_cpu([p[i] for p in parts], width) for i, width in enumerate(widths)], dim=1))
+    return [t.contiguous().numpy() for t in torch.split(rows, widths, dim=1)]
 
 
 def brand_losses(brands: BrandTable, query: Tensor, label: Tensor) -> Tensor:
