@@ -101,18 +101,20 @@ def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float)
 def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """All weights at 1/N. Not of a task that is its linear map alone (FIT-LINEAR): there the gate has nothing to choose for.
 
-    A warning where it costs something or was done to the run: most gates are even (what they have in common evened them), this
-    one was not when training ended, or a task that lacks skill or is behind is lost where the gate mixes. Else an even mix is
-    what training left, which is information, as is that nothing on these rows says what it costs.
+    A warning where it costs something or was done to the run: most gates are even (what they have in common evened them; not
+    asked of a run most of whose tasks are their map alone), this one was not when training ended, or a task that lacks skill or
+    is behind is lost where the gate mixes. Else an even mix is what training left, which is information, as is that nothing on
+    these rows says what it costs.
     """
     g = _gates(s, t)
     n = len(g.experts)
     if n < 2:
         return
-    judged = [i for i in _learned(s, g) if g.tasks[i] not in s.facts.linear]
+    learned = _learned(s, g)
+    judged = [i for i in learned if g.tasks[i] not in s.facts.linear]
     off = np.abs(g.mean - 1 / n).max(1)
     even = [i for i in judged if g.normalised_entropy[i] > t.gate_uniform and off[i] < t.gate_uniform_spread]
-    most = len(even) > len(judged) / 2
+    most = len(even) > len(judged) / 2 and len(judged) > len(learned) / 2
     for i in even:
         task = g.tasks[i]
         numbers = (
