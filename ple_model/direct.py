@@ -9,9 +9,10 @@ Columns enter as they are normalised, raw amounts as signed logarithms in traini
 parts that a row does not have are zero there. With `path_dropout` a share of the training rows goes without the path, so that
 the experts do not starve beside it.
 
-With `start: fitted` the map is what a linear model by itself would be (`linear_start`), the small network and the towers add
-next to nothing at first, and `ridge` draws the map back to what was fitted. With `rate: 0` it stays that for good: what
-everything else learns is what is left.
+With `start: fitted` the map is what a linear model by itself would be (`linear_start`), the small network adds nothing at
+first, and `ridge` draws the map back to what was fitted. With `rate: 0` it stays that for good: what everything else learns is
+what is left. Towers start at their usual size: at a tenth of it the experts behind them hardly moved, and half of the
+trainings never learnt what sequences alone tell (docs/learning.md).
 
 With `bends` a task may bend some columns (`bends`): its map is then linear in their pieces. They are fitted with it and stay.
 

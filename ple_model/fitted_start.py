@@ -43,7 +43,7 @@ def start_as_fitted(
     found = fit_linear_start(*read) if kept is None else fit_once(kept, *read)
     direct.start_at(found.weight, found.bias)
     direct.start_bends(found.bends)
-    model.towers.soften(direct.slices)
+    model.towers.clear_bias(direct.slices)
     return found
 
 

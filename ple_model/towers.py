@@ -17,9 +17,6 @@ from ple_model.layers.precision import widen
 from ple_model.stacked import StackedLayerNorm, StackedLinear
 from ple_model.tasks import TaskSpec
 
-SOFT = 0.1
-"""Share of its usual size at which the last layer of a softened tower starts."""
-
 
 class TaskTowers(nn.Module):
     """Raw tower outputs [B, out_dim] by task. Output layers differ in width: they are rows of one flat matrix."""
@@ -41,11 +38,9 @@ class TaskTowers(nn.Module):
         self.out_bias = nn.Parameter(torch.empty(start).uniform_(-bound, bound))
 
     @torch.no_grad()
-    def soften(self, names: Iterable[str]) -> None:
-        """Make these towers' first answers small, where what they add to says something already. Not zero: adaTT measures
-        gradients behind them from the first step."""
+    def clear_bias(self, names: Iterable[str]) -> None:
+        """Start these towers without an offset of their own, where what they add to has one."""
         for name in names:
-            self.out_weight[self.slices[name]] *= SOFT
             self.out_bias[self.slices[name]] = 0.0
 
     def forward(self, x: Tensor, names: Sequence[str], index: Tensor | None = None) -> dict[str, Tensor]:

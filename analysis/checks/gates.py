@@ -45,7 +45,8 @@ def _lambda(s: Statistics) -> float:
 
 @check("CGC-COLLAPSE", "No task's attention has collapsed onto one expert.", HEATMAP)
 def collapse(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """One expert holds nearly all of a task's weight."""
+    """One expert holds nearly all of a task's weight: an error, or information where training itself chose the task's own
+    domain expert and the task is learnt and behind no simpler model."""
     g = _gates(s, t)
     if len(g.experts) < 2:
         return
@@ -54,23 +55,58 @@ def collapse(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         task = g.tasks[i]
         j = int(g.mean[i].argmax())
         weight = float(g.mean[i, j])
-        if weight >= t.gate_collapse:
+        if weight < t.gate_collapse:
+            continue
+        numbers = (
+            Evidence("mean weight", weight, t.gate_collapse, g.n),
+            Evidence("normalised entropy", float(g.normalised_entropy[i]), None, g.n),
+            Evidence("effective experts", float(g.effective_experts[i]), None, g.n),
+            *no_say(s, task),
+        )
+        # a pin tests it whatever saturated the softmax; a temperature would only halve its logits
+        remedy = (f"pin_gate.{task}.{g.experts[j]}={1 / len(g.experts):.3g}",)
+        own = g.experts[j]
+        if _chosen(s, t, g, i, own):
+            yield Finding(
+                "CGC-COLLAPSE",
+                "info",
+                f"{task}:{own}",
+                f"{task} puts {weight:.0%} of its attention on its own {own}, as training chose; nothing simpler is ahead.",
+                numbers,
+                HEATMAP,
+                "What this task goes by is in that expert's input alone. Where that input fails, the task has nothing else.",
+                None,
+                remedy,
+            )
+        else:
             yield Finding(
                 "CGC-COLLAPSE",
                 "error",
                 f"{task}:{g.experts[j]}",
                 f"{task} puts {weight:.0%} of its attention on {g.experts[j]} alone.",
-                (
-                    Evidence("mean weight", weight, t.gate_collapse, g.n),
-                    Evidence("normalised entropy", float(g.normalised_entropy[i]), None, g.n),
-                    Evidence("effective experts", float(g.effective_experts[i]), None, g.n),
-                    *no_say(s, task),
-                ),
+                numbers,
                 HEATMAP,
                 *_why_collapsed(s, task, g.experts[j], old),
-                # a pin tests it whatever saturated the softmax; a temperature would only halve its logits
-                (f"pin_gate.{task}.{g.experts[j]}={1 / len(g.experts):.3g}",),
+                remedy,
             )
+
+
+def _chosen(s: Statistics, t: Thresholds, g: GateStats, i: int, expert: str) -> bool:
+    """Whether training itself put a task on this expert, one of its domain's and not by a bias of the config, and the task is
+    learnt and behind no simpler model."""
+    task = g.tasks[i]
+    bias = s.facts.get(f"task_experts.tasks.{task}.gate_bias", None) or {}
+    skill = judged_skill(s).get(task)
+    if task in s.facts.linear or expert in bias or expert not in s.facts.domain_experts.get(task, ()) or skill is None:
+        return False
+    return (
+        has_skill(skill) is True and behind_simpler(skill) == 0 and abs(_then(s, task) - g.mean_top[i]) <= t.gate_uniform_spread
+    )
+
+
+def _then(s: Statistics, task: str) -> float:
+    """The mean weight of each row's first expert when training ended; NaN where that is not known."""
+    return s.written.gate_top.get(task, np.nan) if s.written is not None and not s.written.reason else np.nan
 
 
 def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float) -> tuple[str, Fix]:
@@ -157,8 +193,7 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
 
 def _left_even(s: Statistics, t: Thresholds, g: GateStats, i: int) -> bool:
     """Whether training is known to have left this gate as even."""
-    then = s.written.gate_top.get(g.tasks[i], np.nan) if s.written is not None and not s.written.reason else np.nan
-    return bool(then - float(g.mean_top[i]) <= t.gate_uniform_spread)
+    return bool(_then(s, g.tasks[i]) - float(g.mean_top[i]) <= t.gate_uniform_spread)
 
 
 def _costs(s: Statistics, task: str) -> bool | None:

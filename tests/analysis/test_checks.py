@@ -222,6 +222,37 @@ def test_a_gate_that_has_nothing_to_choose_for_may_be_uniform() -> None:
     assert [e.name for e in after.evidence][len(before.evidence) :] == ["share of what the network adds that this task takes"]
 
 
+def test_a_gate_on_one_expert_is_no_alarm_where_training_chose_it_and_it_pays() -> None:
+    s = PLANTED["CGC-COLLAPSE"]().statistics
+    assert s.written is not None
+    assert s.gates is not None
+    gap = Interval(-0.01, -0.02, 0.01)
+    task = s.skill["test"]["churn"]
+    paid = replace(task, skill=Interval(0.2, 0.1, 0.3), behind={"linear": gap, "boosting": gap})
+    top = float(s.gates.mean_top[s.gates.tasks.index("churn")])
+    chosen = replace(
+        s, written=replace(s.written, gate_top={"churn": top}), skill={"test": {**s.skill["test"], "churn": paid}}, probes={}
+    )
+
+    def said(s: Statistics) -> list[str]:
+        return [f.severity for f in run_check(checks()["CGC-COLLAPSE"], s, Thresholds())]
+
+    assert "perslay" in s.facts.domain_experts["churn"]
+    assert said(chosen) == ["info"]
+    assert said(replace(chosen, written=s.written)) == ["error"]  # training ended with another mix
+    assert said(replace(chosen, written=None)) == ["error"]
+    for other in (
+        replace(paid, behind={}),
+        replace(paid, behind={"linear": Interval(0.05, 0.02, 0.08)}),
+        replace(paid, rows=5),
+    ):
+        assert said(replace(chosen, skill={"test": {"churn": other}})) == ["error"]
+    elsewhere = replace(s.facts, domain_experts={**s.facts.domain_experts, "churn": ("deepfm",)})
+    assert said(replace(chosen, facts=elsewhere)) == ["error"]
+    config = {"task_experts": {"tasks": {"churn": {"gate_bias": {"perslay": 20.0}}}}}
+    assert said(replace(chosen, facts=replace(s.facts, config={**s.facts.config, **config}))) == ["error"]
+
+
 def test_an_even_gate_is_an_alarm_only_where_it_costs_something_or_is_new() -> None:
     s = PLANTED["CGC-UNIFORM"]().statistics
     assert s.written is not None

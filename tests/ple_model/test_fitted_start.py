@@ -66,9 +66,10 @@ def test_the_model_starts_with_what_the_map_says(tiny_dataset: Dataset, dtype: t
         said = columns @ found.weight.T.to(dtype) + found.bias.to(dtype)
         torch.testing.assert_close(out.encoded.direct, said)
         for task, where in model.direct.slices.items():
+            assert not model.towers.out_bias[model.towers.slices[task]].any(), task  # the map has the offset
             if found.strengths[task] is not None and model.tasks[task].kind == "regression":
                 rest = out.logits[task] - said[:, where]
-                assert float(rest.std()) < 0.3 * float(said[:, where].std()), task
+                assert 0 < float(rest.std()) < float(said[:, where].std()), task
     assert torch.equal(model.direct.linear.weight, model.direct.fitted)
     assert float(model.direct.penalty()) == 0
 
