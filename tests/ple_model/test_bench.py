@@ -105,7 +105,7 @@ def test_the_list_names_every_benchmark_and_what_has_none(capsys: pytest.Capture
     assert main(["bench", "--list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     measured = "scan head train-step forward adatt read build diagnose diagnose-memory skill whatif explain sae page"
-    measured += " forecast labels anomaly neighbours sharing reasons neighbour viewers scale peer-mmoe peer-ple"
+    measured += " forecast labels anomaly neighbours sharing reasons neighbour viewers scale peer-mmoe peer-ple single"
     assert set(found["benchmarks"]) == set(measured.split())
     assert set(found["not_yet"]) == set(NOT_YET)
     assert not set(NOT_YET) & set(benchmarks())
