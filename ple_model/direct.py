@@ -11,8 +11,8 @@ the experts do not starve beside it.
 
 With `start: fitted` the map is what a linear model by itself would be (`linear_start`), the small network adds nothing at
 first, and `ridge` draws the map back to what was fitted. With `rate: 0` it stays that for good: what everything else learns is
-what is left. Towers start at their usual size: at a tenth of it the experts behind them hardly moved, and half of the
-trainings never learnt what sequences alone tell (docs/learning.md).
+what is left. Towers start at their usual size: at a tenth of it about half of the trainings never learnt what sequences alone
+tell (docs/learning.md).
 
 With `bends` a task may bend some columns (`bends`): its map is then linear in their pieces. They are fitted with it and stay.
 

@@ -19,6 +19,8 @@ from analysis.stats.run import Statistics
 from analysis.stats.skill import behind_simpler, has_skill, judged_skill
 
 HEATMAP = "gates.heatmap"
+REMEDY = 0.02
+"""Entropy weight that the reference gives against a collapse; a larger one is suspect by itself where gates are even."""
 
 
 def _gates(s: Statistics, t: Thresholds) -> GateStats:
@@ -127,7 +129,7 @@ def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float)
         Fix(
             "cgc.entropy_lambda",
             entropy_lambda,
-            round(max(0.02, 2 * entropy_lambda), 6),
+            round(max(REMEDY, 2 * entropy_lambda), 6),
             "Raise the entropy term, so that weight spreads.",
         ),
     )
@@ -137,10 +139,10 @@ def _why_collapsed(s: Statistics, task: str, expert: str, entropy_lambda: float)
 def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """All weights at 1/N. Not of a task that is its linear map alone (FIT-LINEAR): there the gate has nothing to choose for.
 
-    A warning where it costs something or was done to the run: most gates are even (what they have in common evened them; not
-    asked of a run most of whose tasks are their map alone), this one was not when training ended, or a task that lacks skill or
-    is behind is lost where the gate mixes. Else an even mix is what training left, which is information, as is that nothing on
-    these rows says what it costs.
+    A warning where it costs something or was done to the run: most gates are even (what they have in common evened them; of a
+    run most of whose tasks are their map alone that is said only beside an entropy weight beyond the reference's remedy), this
+    one was not when training ended, or a task that lacks skill or is behind is lost where the gate mixes. Else an even mix is
+    what training left, which is information, as is that nothing on these rows says what it costs.
     """
     g = _gates(s, t)
     n = len(g.experts)
@@ -150,7 +152,7 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     judged = [i for i in learned if g.tasks[i] not in s.facts.linear]
     off = np.abs(g.mean - 1 / n).max(1)
     even = [i for i in judged if g.normalised_entropy[i] > t.gate_uniform and off[i] < t.gate_uniform_spread]
-    most = len(even) > len(judged) / 2 and len(judged) > len(learned) / 2
+    most = len(even) > len(judged) / 2 and (len(judged) > len(learned) / 2 or _lambda(s) > REMEDY)
     for i in even:
         task = g.tasks[i]
         numbers = (
@@ -186,7 +188,7 @@ def uniform(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             HEATMAP,
             "The entropy term is too strong, the temperature too high, or the gate did not learn.",
             # from far above the reference's value, half of it is still too much
-            Fix("cgc.entropy_lambda", old, old / 2 if old <= 0.02 else 0.01, "Lower the entropy term."),
+            Fix("cgc.entropy_lambda", old, old / 2 if old <= REMEDY else 0.01, "Lower the entropy term."),
             (f"gate_temperature.{task}=0.5",),
         )
 

@@ -288,9 +288,11 @@ def test_an_even_gate_is_an_alarm_only_where_it_costs_something_or_is_new() -> N
         left_so, gates=replace(s.gates, **sums), written=replace(s.written, gate_top=dict.fromkeys(s.gates.tasks, 0.13))
     )
     assert set(said(everywhere)) == {"warning"}  # what most gates have in common
-    alone = [task for task in s.gates.tasks if task != "timing"][: 2 * len(s.gates.tasks) // 3]
+    alone = [task for task in s.gates.tasks if task != "timing"][-2 * len(s.gates.tasks) // 3 :]
     mapped = replace(everywhere, facts=replace(s.facts, blend=dict.fromkeys(alone, 0.0)), skill={})
     assert set(said(mapped)) == {"info"}  # few others are left: what they have in common says nothing of gates
+    strong = {**s.facts.config, "cgc": {"entropy_lambda": 0.5}}
+    assert set(said(replace(mapped, facts=replace(mapped.facts, config=strong)))) == {"warning"}
 
 
 def test_tasks_with_too_few_labelled_rows_are_named_beside_what_is_judged() -> None:
