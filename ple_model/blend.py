@@ -12,7 +12,8 @@ zero. A share is one number of eleven for a whole task: it cannot follow single 
 
 The brand task has no map. It starts from how often each brand is bought in training, the constant answer, and at 0 it is that.
 
-Tasks that read another task's prediction are chosen for as if all took the whole, since their towers have learnt from that.
+Tasks that read another task's prediction are chosen for as if all took the whole, since their towers have learnt from that. One
+that with the others' shares in place loses more than its map takes nothing.
 """
 
 from __future__ import annotations
@@ -110,9 +111,7 @@ def choose_blends(
     Several processes compute a part of the split each; the first one chooses for all."""
     model.eval()
     model.set_blends({})
-    found = {
-        task: _joined(model, task, parts, ranks) for task, parts in _told(model, dataset, batch_size, precision, ranks).items()
-    }
+    found = _found(model, dataset, batch_size, precision, ranks)
     delta = model.config.training.huber_delta
 
     def chosen() -> dict[str, float]:
@@ -123,12 +122,45 @@ def choose_blends(
             if len(values) == 1:
                 out[task] = 1.0 if _few(who) else lowest(values[0].T, who)
             else:
-                by_map, whole, label = values
-                rows = Rows(by_map, whole, label if label.shape[1] > 1 else label[:, 0], who)
-                out[task] = choose(model.tasks[task], rows, delta)
+                out[task] = choose(model.tasks[task], _rows(values, who), delta)
         return out
 
-    return dict(ranks.first_does(chosen))
+    taken = dict(ranks.first_does(chosen))
+    for _ in model.levels:
+        readers = [e.target for e in model.edges if taken.get(e.target, 0.0) > 0 and taken.get(e.source, 1.0) < 1]
+        if not readers:
+            break
+        model.set_blends(taken)
+        placed = _found(model, dataset, batch_size, precision, ranks)
+        worse = ranks.first_does(lambda: [t for t in readers if _behind_map(model.tasks[t], placed[t], delta)])  # noqa: B023
+        if not worse:
+            break
+        taken |= dict.fromkeys(worse, 0.0)
+    model.set_blends({})
+    return taken
+
+
+def _rows(values: Sequence[Array], customer: NDArray[np.int64]) -> Rows:
+    by_map, whole, label = values
+    return Rows(by_map, whole, label if label.shape[1] > 1 else label[:, 0], customer)
+
+
+def _behind_map(spec: TaskSpec, told: Sequence[Array], delta: float) -> bool:
+    """Whether what a task says loses as much as its map or more."""
+    *values, at = told
+    rows = _rows(values, at[:, 0].astype(np.int64))
+    if not len(rows.label):
+        return False
+    said, alone = (row_losses(spec, raw, rows.label, delta).mean() for raw in (rows.whole, rows.alone))
+    return bool(said >= alone)
+
+
+def _found(
+    model: PLEClusterAdaTT, dataset: Dataset, batch_size: int, precision: Precision, ranks: Ranks
+) -> dict[str, list[Array]]:
+    """What `_told` says, of all rows of all processes."""
+    told = _told(model, dataset, batch_size, precision, ranks)
+    return {task: _joined(model, task, parts, ranks) for task, parts in told.items()}
 
 
 @torch.no_grad()

@@ -55,6 +55,8 @@ class Position:
     """The first of them, in words."""
     lost: dict[str, int] = field(default_factory=dict)
     """Onlooker -> steps of the epoch in progress in which it alone was not finite, and was left as it was."""
+    step_size: dict[str, float] = field(default_factory=dict)
+    """How far the middle step of the epoch in progress moved the weights of each block."""
 
 
 @dataclass(frozen=True)

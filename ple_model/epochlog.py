@@ -10,18 +10,23 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ple_model.batch import PLEClusterInput
+from ple_model.calibration import fit_calibration
 from ple_model.constants import ratios
 from ple_model.context import ModelContext
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision
 from ple_model.finite import Tally, bad_inputs, bad_labels
 from ple_model.gate import gate_entropy
+from ple_model.losses import label_mask
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import LossBreakdown
+from ple_model.row_loss import of_binary
 from ple_model.training.ranks import ONE, Ranks
 
 ONLOOKERS = {"sae": ("sae", "grad:sae"), "evidential": ("evidential", "evidential_kl", "grad:evidential")}
@@ -231,6 +236,8 @@ class Validation:
     tasks: dict[str, float]
     counts: dict[str, int]
     ratio: dict[str, float]
+    """Of a binary task whose share these rows choose (`direct_path.blend`) the log loss after calibration on them over that of
+    their own rate: what it was chosen by. A focal loss over training's constant follows the rate of the positives."""
     mean_ratio: float | None
     gates: dict[str, list[float]] = field(default_factory=dict)
     gate_entropy: dict[str, float] = field(default_factory=dict)
@@ -256,6 +263,7 @@ def validate(
     counts, entropy = torch.zeros_like(loss), torch.zeros_like(loss)
     gates = loss.new_zeros(len(names), len(model.expert_names))
     rows = 0
+    chosen: dict[str, list[Tensor]] = {k: [] for k in model.blends() if model.tasks[k].kind == "binary"}
     tally = Tally("validation")
     for batch in dataset.batches("validation", batch_size, rank=ranks.rank, world=ranks.world):
         inputs = batch.inputs.to(precision.device)
@@ -270,6 +278,11 @@ def validate(
         n = torch.stack([v.double() for v in found.counts.values()])
         loss += torch.where(n > 0, torch.stack([v.double() for v in found.raw.values()]) * n, 0.0)
         counts += n
+        for task, kept in chosen.items():
+            y = (inputs.targets or {}).get(task)
+            if y is not None:
+                both = torch.stack([output.predictions[task].double(), y.double()], dim=1)
+                kept.append(both[label_mask(model.tasks[task], y) & torch.isfinite(both).all(dim=1)].cpu())
         weights = output.gate_weights.double()
         gates += weights.sum(0)
         entropy += gate_entropy(weights).sum(0)
@@ -280,6 +293,10 @@ def validate(
     n_by_task = dict(zip(names, (int(v) for v in counts.tolist()), strict=True))
     means = {k: v / n_by_task[k] for k, v in zip(names, loss.tolist(), strict=True) if n_by_task[k]}
     ratio = ratios(means, context)
+    for task, kept in chosen.items():
+        found_ratio = _calibrated(ranks.joined(torch.cat([torch.zeros(0, 2, dtype=torch.float64), *kept])).numpy())
+        if found_ratio is not None and math.isfinite(ratio.get(task, math.nan)):
+            ratio[task] = found_ratio
     mean_ratio = math.fsum(ratio.values()) / len(ratio) if ratio else None
     return Validation(
         tasks=means,
@@ -290,6 +307,13 @@ def validate(
         gate_entropy={t: float(entropy[i] / max(1, rows)) for i, t in enumerate(names)},
         left_out=tally.sentence(),
     )
+
+
+def _calibrated(rows: NDArray[np.float64]) -> float | None:
+    """Log loss of [n, 2] (probability, label) after calibration on these rows, over that of their rate; None of one class."""
+    p, label = rows.T
+    constant = float(of_binary(label, np.full(len(label), label.mean())).mean()) if 0 < label.sum() < len(label) else 0.0
+    return float(of_binary(label, fit_calibration(p, label)(p)).mean()) / constant if constant else None
 
 
 def _finite_rows(inputs: PLEClusterInput) -> PLEClusterInput:

@@ -18,7 +18,9 @@ from ple_model.layers.precision import widen
 from ple_model.losses import label_mask, task_loss
 from ple_model.model_parts import ModelParts
 from ple_model.output import LossBreakdown, PLEClusterOutput, TaughtLosses
+from ple_model.supervision import ExpertHeads
 from ple_model.tasks import TASKS
+from ple_model.towers import predict
 from ple_model.whole_batch import WholeBatch
 
 WHOLE = WholeBatch()
@@ -51,6 +53,8 @@ def breakdown(
         gates = zero if model.gates_frozen else model.config.cgc.entropy_lambda * entropy_loss(output.gate_weights)
         entropy = batch.of_rows(gates)
         aux = _auxiliary(model, output, taught, batch)
+        if model.expert_heads is not None and model.training and not model.shared_frozen:
+            aux["supervision"] = _supervision(model, model.expert_heads, output, targets, batch)
         sae = batch.of_rows(model.sae.loss(output.sae)) if model.sae is not None and output.sae is not None else zero
         data, kl = e.loss_weight * data, e.loss_weight * kl
         main = weighted.sum() + entropy + sum(aux.values(), zero)
@@ -99,6 +103,23 @@ def _of_tasks(
             data = data + spec.weight * batch.of_labels(name, d, n)[0]
             kl = kl + spec.weight * batch.of_labels(name, k, n)[0]
     return raw, counts, data, kl
+
+
+def _supervision(
+    model: ModelParts, heads: ExpertHeads, output: PLEClusterOutput, targets: Mapping[str, Tensor], batch: WholeBatch
+) -> Tensor:
+    """The second loss of the tasks, each over its constant's, in their weights (`supervision`)."""
+    t, direct = model.config.training, output.encoded.direct
+    said = {} if model.direct is None or direct is None else {n: direct[:, w] for n, w in model.direct.slices.items()}
+    total = widen(output.shared_concat.new_zeros(()))
+    for name, raw in heads(output.shared_concat, said).items():
+        if name not in targets:
+            continue
+        spec, scaler, y = model.tasks[name], model.context.label_scalers.get(name), targets[name]
+        value, n = task_loss(spec, predict(spec, raw), raw, y, model.brands, scaler, t.focal_gamma, t.huber_delta)
+        constant = model.context.constant_loss.get(name, 1.0)
+        total = total + spec.weight / max(constant, 1e-6) * batch.of_labels(name, value, n)[0]
+    return t.expert_supervision * total
 
 
 def _auxiliary(

@@ -27,6 +27,7 @@ from ple_model.memory import fits_memory
 from ple_model.registry import expert_class
 from ple_model.sae import SparseAutoencoder
 from ple_model.summary import ModelSummary, summarise
+from ple_model.supervision import ExpertHeads
 from ple_model.towers import TaskTowers
 from ple_model.transfer import NORM_GAIN, LogitTransfer, active_edges, levels, topological_order
 
@@ -100,6 +101,7 @@ class ModelParts(nn.Module):
         with torch.random.fork_rng(devices=[]):  # a start of its own: with the path or without, all others are the same
             torch.manual_seed(t.seed + 1)
             self.direct = DirectPath(tasks, self.context, c.direct_path) if c.direct_path.enabled else None
+            self.expert_heads = ExpertHeads(tasks, self.dims) if t.expert_supervision else None
         self.sae = SparseAutoencoder(sum(self.dims), c.sae) if c.sae.enabled else None
         self.evidential = EvidentialLayers(tasks, e.output_dim) if c.evidential.enabled else None
         for level, names in enumerate(self.levels):
@@ -202,6 +204,8 @@ class ModelParts(nn.Module):
         out["sae"] = [self.sae] if self.sae is not None else []
         out["evidential"] = [self.evidential] if self.evidential is not None else []
         out["auxiliary"] = [self.auxiliary]
+        if self.expert_heads is not None:
+            out["supervision"] = [self.expert_heads]
         return out
 
     def last_layer_parameters(self) -> list[nn.Parameter]:

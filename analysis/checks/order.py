@@ -63,7 +63,7 @@ RULES: tuple[Rule, ...] = (
         ("LABEL-JOIN", "INPUT-JOIN", "INPUT-SENTINEL", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON),
     ),
     Rule(("DATA-STALE", "DATA-SHORT"), ("LABEL-JOIN", "INPUT-JOIN", "DATA-DRIFT", *PASSED_ON)),
-    Rule(("DATA-SELECTED",), ("DATA-DRIFT", "DATA-OWN-ROWS", "LABEL-RATE", *PASSED_ON)),
+    Rule(("DATA-SELECTED",), ("DATA-DRIFT", "DATA-OWN-ROWS", "LABEL-RATE", "LABEL-JOIN", *PASSED_ON)),
     Rule(("INPUT-DUPLICATE",), ("LABEL-JOIN", "LABEL-RATE", "DATA-DRIFT", "DATA-OWN-ROWS")),
     Rule(("INPUT-JOIN",), ("LABEL-JOIN", "DATA-DRIFT", "DATA-OWN-ROWS", *PASSED_ON)),
     Rule(("DATA-NONFINITE",), ("LABEL-JOIN", *PASSED_ON)),
@@ -169,6 +169,8 @@ class _Links:
         if cause.id == "RUN-CHANGED" and cause.severity != "error" and effect.id != "RUN-DIFFERS":
             return False  # what hardly moves an output explains nothing
         mine = self.reach[id(cause)]
+        if cause.id == "DATA-SELECTED" and effect.id == "LABEL-JOIN" and len(self.about[id(effect)]) > 1:
+            return False  # rows of a narrower range may hide what one label went by, not what several did
         if effect.id == "LABEL-JOIN":  # one table of labels: a cause must lead to all tasks that are lost
             return EVERYTHING in mine or "features" in self.about[id(cause)] or self.about[id(effect)] <= mine
         return EVERYTHING in mine or bool(mine & self.about[id(effect)])

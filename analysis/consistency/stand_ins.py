@@ -11,6 +11,7 @@ from analysis.consistency.judge import FEWEST
 from analysis.stats.consistency import StandIn
 from ple_model.consistency import Consistency
 from ple_model.input_columns import SEQUENCES, Values
+from ple_model.profile import Profile, bin_counts
 
 CHANCE = 3.719
 """Standard normal quantile of 1 - 1e-4."""
@@ -23,6 +24,9 @@ REPEATED, DISCRETE = 0.05, 0.25
 """Within the training's range: share of rows in which a value that training did not repeat is a stand-in, and share of the
 training rows on repeated values from which a column is one of few values. On those healthy rows the columns that repeated new
 values all had 0.50 and more of these."""
+MOVED = 0.4
+"""Distance in total variation between a column's other rows and training from which the column as a whole moved. Where the
+upper third alone is missing it is a third."""
 
 
 def stand_ins(
@@ -78,6 +82,33 @@ def _known(reference: Consistency, j: int, value: float) -> bool:
     common = reference.common[j]
     common = common[np.isfinite(common)]
     return bool((np.abs(common - value) <= 1e-4 * (np.abs(common) + reference.directions.scale[j])).any())
+
+
+def of_still_columns(found: Sequence[StandIn], values: Values, names: Sequence[str], profile: Profile) -> tuple[StandIn, ...]:
+    """Without those of inputs whose columns moved as a whole: a value that all of training shared has another place then, or is
+    another column's, and stands in for nothing. `values` [n, c] of the feature columns `names`, NaN where a row lacks the part;
+    a value of an input that is no part of the features is kept."""
+    at = {name: j for j, name in enumerate(names)}
+    moved: dict[str, list[bool]] = {}
+    for one in found:
+        if one.column in at:
+            moved.setdefault(one.input, []).append(_moved(values[:, at[one.column]], one.value, profile, at[one.column]))
+    gone = {key for key, those in moved.items() if np.mean(those) > 0.5}
+    return tuple(one for one in found if one.input not in gone)
+
+
+def _moved(x: Values, value: float, profile: Profile, j: int) -> bool:
+    """Whether the rows [n] with other values than this one are spread otherwise than in training, be it that the value stands
+    for none of training's bins or for any one of them (a zero that became a default)."""
+    there = np.isfinite(x)
+    then = profile.counts[j] / max(profile.counts[j].sum(), 1.0)
+    mine = there & (x == np.float32(value))
+    now = bin_counts(x[:, None], (there & ~mine)[:, None], profile.edges[j : j + 1])[0]
+    if now.sum() < FEWEST:
+        return False
+    share, now = mine.sum() / there.sum(), now / now.sum()
+    in_place_of = [now, *((1 - share) * now + share * np.eye(len(now)))]
+    return bool(min(np.abs(one - then).sum() / 2 for one in in_place_of) > MOVED)
 
 
 def _of_a_date(column: Values, value: float, dates: NDArray[np.int64]) -> bool:

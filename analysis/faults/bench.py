@@ -115,7 +115,7 @@ def planted(bench: Bench, healthy: Healthy, work: Sequence[Work], workdir: Path,
             planter = Planter(bench, Path(folder), healthy)
             yield from (planter.case(fault, level, fixes=fix) for fault, level, fix in work)
         return
-    paths = bench.run.path, bench.tiny.path, bench.rows.path
+    paths = bench.run.path, bench.tiny.path, bench.rows.path, None if bench.bank is None else bench.bank.path
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_settle) as pool:
         asked = [
             pool.submit(_apart, bench.seed, paths, healthy, (f.name, f.levels.index(v), fix), workdir) for f, v, fix in work
@@ -134,9 +134,13 @@ def _settle() -> None:
     torch.set_flush_denormal(True)
 
 
-def _apart(seed: int, paths: tuple[Path, Path, Path], healthy: Healthy, what: tuple[str, int, bool], workdir: Path) -> Case:
-    run, tiny, rows = paths
-    bench = Bench(seed, load_run(run), load_run(tiny), Dataset.open(rows))
+Paths = tuple[Path, Path, Path, Path | None]
+"""The `small` run, the tiny one, its rows and the bank that both are drawn from."""
+
+
+def _apart(seed: int, paths: Paths, healthy: Healthy, what: tuple[str, int, bool], workdir: Path) -> Case:
+    run, tiny, rows, bank = paths
+    bench = Bench(seed, load_run(run), load_run(tiny), Dataset.open(rows), None if bank is None else Dataset.open(bank))
     name, level, fix = what
     fault = faults()[name]
     with tempfile.TemporaryDirectory(dir=workdir, prefix="case-") as folder:

@@ -160,9 +160,14 @@ def _drift(by: float) -> Plant:
 def _clusters(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:
         moved = some(columns, share, rng)
-        changed(columns, "cluster_ids")[moved] = 3
+        ids = changed(columns, "cluster_ids")
+        kinds, counts = np.unique(ids, return_counts=True)
+        theirs = np.flatnonzero(ids == kinds[counts.argmax()])  # as the customers of the largest cluster are
+        taken = rng.choice(theirs, int(moved.sum()))
+        ids[moved] = kinds[counts.argmax()]
         if "cluster_probs" in columns:
-            changed(columns, "cluster_probs")[moved] = np.eye(columns["cluster_probs"].shape[1], dtype=np.float32)[3]
+            probs = changed(columns, "cluster_probs")
+            probs[moved] = probs[taken]
 
     return Plant(rows=change)
 
@@ -231,7 +236,7 @@ for _field in FLOAT_FIELDS:
     "Hierarchy coordinates lie outside the Poincare ball.",
     levels=(Level("a fifth of the rows", 0.2), Level("one row in fifty", 0.02)),
     required=(Expect("EXP-HGCN-NAN", "unified_hgcn"),),
-    permitted=POISONED,
+    permitted=(*POISONED, Expect("INPUT-SENTINEL", "hierarchy_features")),  # they are all set to 1 or -1
 )
 def _outside(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:
@@ -322,6 +327,8 @@ def _constant(share: float) -> Plant:
     "Behaviour changed: a share of the customers who stayed now counts as churned, the calibration knows nothing of it.",
     levels=(Level("a half", 0.5), Level("a tenth", 0.1, clear=False)),
     required=(Expect("EVI-MISCALIBRATED", "churn"),),
+    # ten times the churn of training, which the model does not expect
+    permitted=(Expect("LABEL-RATE", "churn"), Expect("SKILL-HARMFUL", "churn"), Expect("SKILL-NONE", "churn")),
 )
 def _flipped(share: float) -> Plant:
     def change(columns: Columns, rng: np.random.Generator) -> None:

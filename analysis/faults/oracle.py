@@ -139,6 +139,7 @@ ORACLES: dict[str, Oracle] = {
         _field(part_key("rfm"), part_key("raw_power_law")),
         (
             Usable("INPUT-*", says=_column("spend", part="rfm")),
+            Usable("INPUT-UNIT", SPENDING),
             Usable("DATA-DRIFT", SPENDING, ("spend", "unit|currency|scale|thousand")),
         ),
         (Usable("DATA-DRIFT", SPENDING),),
@@ -198,7 +199,8 @@ ORACLES: dict[str, Oracle] = {
             Usable("FIT-OVER", says=("dropout|epoch|patience|rows|decay",)),
             Usable("SKILL-*", says=("dropout|few rows|more rows",)),
         ),
-        WORTHLESS,
+        # 300 rows lack classes, teach a dictionary little, and are so few steps an epoch that adaTT measures at most of them
+        (*WORTHLESS, Usable("LABEL-CLASS|SAE-*|GRAD-ADATT-MEMORY")),
     ),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from analysis.faults.base import TINY_CUSTOMERS, Bench, tiny_config, train_run
 from analysis.faults.causes import CauseTold
 from analysis.faults.fault import Columns, Level, ModelChange, Plant, PlantedFault
 from analysis.faults.harm import STOPPED, Harm, Losses, harm, losses, scored, yardsticks
-from analysis.faults.measuring import confirmed, findings_of
+from analysis.faults.measuring import ABOUT_SKILL, confirmed, findings_of
 from analysis.faults.oracle import oracle_of, with_changed
 from analysis.faults.rows import in_units, rewrite
 from analysis.faults.score import Case, Hit, judge, judge_healthy
@@ -86,7 +86,11 @@ class Planter:
         except Exception as e:  # one case must not take the others with it
             error = f"{type(e).__name__}: {e}"
         oracle = with_changed(oracle_of(fault), self.changed)
-        case = judge(fault, level, self.bench.seed, found, healthy, oracle, self.healthy.confirmed[plant.trains])
+        known = self.healthy.confirmed[plant.trains]
+        case = judge(fault, level, self.bench.seed, found, healthy, oracle, known)
+        if plant.trains and self.planted is not None and any(a.id.startswith(ABOUT_SKILL) for a in case.false_alarms):
+            own = confirmed(self.planted[0], self.bench.bank, found)  # a training of its own has a skill of its own
+            case = judge(fault, level, self.bench.seed, found, healthy, oracle, known | own)
         if fault.family != "mechanics":
             case = replace(case, harm=self._harm(plant))
         if fault.raises:

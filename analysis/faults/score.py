@@ -9,7 +9,8 @@
   folded under a true one, is false, on faulty and on healthy runs alike. Precision is true alarms, each answer once, over those
   plus false alarms; permitted and folded alarms count on neither side.
 - An alarm about the skill of a healthy run that other customers confirm (`measuring.confirmed`) is true of it and no fault's:
-  it is counted and named apart, and on neither side of the precision, there and on the copies in which faults are planted.
+  it is counted and named apart, and on neither side of the precision, there and on the copies in which faults are planted. The
+  same holds of a run that was trained anew with a fault, whose skill is its own.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def _clamped(limit: float) -> Plant:
     "The evidential KL ramps up faster than the heads can take evidence back.",
     levels=(Level("300", 300.0),),
     required=(Expect("LOSS-KL-JUMP", "evidential"),),
-    permitted=UNLEARNED,
+    permitted=(*UNLEARNED, Expect("FIT-RATE", "learning_rate")),  # it is planted at a rate at which little moves
 )
 def _kl(weight: float) -> Plant:
     slow = ("training.learning_rate=1.0e-4", "training.phase2_epochs=0")

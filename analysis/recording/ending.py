@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import consistency
+from analysis.consistency.stand_ins import of_still_columns
 from analysis.copied import copies
 from analysis.engine.effects import Engine
 from analysis.engine.strengths import dose_response
@@ -172,14 +173,13 @@ class Ending:
         names, parts = self.opened.names, self.opened.facts.parts
         copied = copies(values, names, inputs, profile, people)
         theirs = {c.column for c in copied}
-        found = replace(
-            found, copied=copied, stand_ins=tuple(one for one in found.stand_ins if one.column not in theirs)
-        )  # what stands in a copy is the other column's
+        alone = tuple(one for one in found.stand_ins if one.column not in theirs)  # what stands in a copy is the other's
+        found = replace(found, copied=copied, stand_ins=of_still_columns(alone, values, names, profile))
         try:
             own = Normalizer.load(self.opened.run.preprocess)
         except UserError:
             return found
-        others = {s.column for s in found.stand_ins} | theirs
+        others = {s.column for s in alone} | theirs
         ends = [s for s in selections(values, names, parts, profile, own.inverse, people) if s.column not in others]
         # small numbers that are spread as the small ones of training were chosen, not wrapped round
         chosen = theirs | {s.column for s in ends if s.above}

@@ -31,6 +31,8 @@ class Course:
     """mean over tasks of training loss / constant's"""
     valid: Array
     """the same of the validation rows, at the epoch's end"""
+    tasks: Array
+    """[E, T] the same of the validation rows, task by task"""
     size: Array
     """how far one step moves the weights, in shares of their own size: median over the model's blocks"""
     growth: Array
@@ -49,6 +51,12 @@ class Course:
         """An upper bound of how far all steps together moved the weights, in shares of their size; NaN without record."""
         known = np.isfinite(self.size)
         return float((self.size * self.steps)[known].sum()) if known.any() else float("nan")
+
+    def most(self, holds: Array) -> bool:
+        """Whether at least half of the tasks are among `holds` [T] (bool) of those with a figure; where no task has one, it is
+        taken to be so."""
+        known = np.isfinite(self.tasks).any(0)
+        return bool(holds[known].mean() >= 0.5) if known.any() else True
 
     def best(self) -> int | None:
         """The epoch whose weights are kept, as an index; None where no validation was recorded."""
@@ -70,6 +78,7 @@ def course(h: TrainingStats) -> Course:
         h.series("lr"),
         np.array([_train(e) for e in h.epochs], dtype=np.float64),
         h.series("valid", "mean_ratio"),
+        np.array(list(h.table("valid", "ratio").values()), dtype=np.float64).reshape(-1, len(h.epochs)).T,
         np.array([_size(e) for e in h.epochs], dtype=np.float64),
         np.array([_growth(e, began) for e in h.epochs], dtype=np.float64),
     )

@@ -123,6 +123,12 @@ class TrainingConfig:
         "How much of what the network says of brands counts beside how often each is bought: all, or the share that helps on "
         "the validation rows.",
     )
+    expert_supervision: float = key(
+        0.0,
+        "Weight of a second loss of every task, of a linear map that reads all experts ungated, in training alone; 0 switches "
+        "it off.",
+        low=0,
+    )
     focal_gamma: float = key(2.0, "Focusing parameter of the focal loss.", search=Between(0.0, 3.0))
     huber_delta: float = key(1.0, "Width of the quadratic part of the Huber loss, in standard deviations of the label.")
     seed: int = key(0, "Seed of initialisation, shuffling and dropout.", low=0, high=MAX_SEED)
@@ -132,6 +138,7 @@ class TrainingConfig:
             require(getattr(self, name) > 0, f"training.{name}", getattr(self, name), "it must be positive")
         for name in ("phase1_epochs", "max_epochs", "patience", "scheduler_t0", "scheduler_t_mult"):
             require(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "it must be at least 1")
+        require(self.expert_supervision >= 0, "training.expert_supervision", self.expert_supervision, "it must not be negative")
         require(self.phase2_epochs >= 0, "training.phase2_epochs", self.phase2_epochs, "it must not be negative")
         if self.batch_size is not None:
             require(self.batch_size >= 2, "training.batch_size", self.batch_size, "it must be at least 2")

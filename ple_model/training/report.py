@@ -115,7 +115,7 @@ class Report:
             gates=validation.gates, gate_entropy=validation.gate_entropy, grad_norm=train_part.grad_norm,
             hmm_grad=train_part.hmm_grad, adatt=s.model.adatt_report(), frozen=s.frozen, best=better,
             nonfinite_steps=train_part.nonfinite, onlooker_nonfinite=self._lost(),
-            adatt_time_share=self._measuring_share(stepping), step_size=self.steps.size,
+            adatt_time_share=self._measuring_share(stepping), step_size=p.step_size,
             weight_norm=self.steps.sizes.norms(), **self.blends(),
         )  # fmt: skip
         if train_part.nonfinite > self._allowed:

@@ -31,8 +31,6 @@ class Steps:
         self.session, self.teaching = session, teaching
         self.measure_every = session.model.adatt.interval(session.steps)
         self.sizes = StepSizes(session.model)
-        self.size: dict[str, float] = {}
-        """How far an epoch's last step moved the weights of each block."""
         self.measuring = 0.0
         """Seconds of adaTT's measurement in this epoch, since a resume."""
         self._norms = GradientNorms(session.model)
@@ -74,13 +72,13 @@ class Steps:
         self.scaler.unscale_(self.optimizer)
         norm, by_module = self._norms.clip()
         finite = bool(torch.isfinite(losses.main) & torch.isfinite(norm))
-        last = p.step == self.session.steps - 1  # of an epoch: no checkpoint lies between it and the epoch's line
-        if last:
+        middle = p.step == self.session.steps // 2  # the rates of an epoch's last step can be next to nothing
+        if middle:
             self.sizes.before()
         if finite or self.scaler.is_enabled():  # the scaler skips such a step by itself and lowers its scale
             self.scaler.step(self.optimizer)
-        if last:
-            self.size = self.sizes.after()
+        if middle:
+            p.step_size = self.sizes.after()
         self.scaler.update()
         model.project()
         self.scheduler.step(p.phase_epoch + (p.step + 1) / self.session.steps)

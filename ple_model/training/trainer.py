@@ -187,7 +187,7 @@ class Trainer:
             p.phase_epoch += 1
             p.epoch += 1
             p.step, p.seconds = 0, 0.0
-            p.skipped, p.skipped_why, p.lost = 0, "", {}
+            p.skipped, p.skipped_why, p.lost, p.step_size = 0, "", {}, {}
             self.sums.clear()
             self._checkpoint()
             self._heed()

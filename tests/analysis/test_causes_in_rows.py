@@ -17,6 +17,7 @@ from analysis.checks.labels import constant_factor
 from analysis.checks.renumbered import numbered_otherwise, other_order
 from analysis.checks.thresholds import Thresholds
 from analysis.consistency import measure
+from analysis.consistency.stand_ins import of_still_columns, stand_ins
 from analysis.label_rate import missing
 from analysis.relabelled import agreement, relabelled
 from analysis.stats.consistency import ConsistencyStats
@@ -184,6 +185,53 @@ def judged(
     x = change(amounts(800, 3))
     people = [f"c{i}" for i in range(800)]
     return measure(reference[0], COLUMNS, x, people, ["2025-04-01"] * 800, reference[1])
+
+
+def _zero_and_more(n: int, seed: int) -> NDArray[np.float32]:
+    """[n, 48] columns a fifth of whose rows are 0."""
+    x = amounts(n, seed)
+    x[np.random.default_rng(seed).random(x.shape) < 0.2] = 0
+    return x
+
+
+def _all_moved(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return x + np.float32(2.5)
+
+
+def _permuted(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first part holds the columns of the second, in other units."""
+    return np.concatenate([5 + 3 * x[:, 8:16], x[:, 8:]], axis=1)
+
+
+def _zero_as(value: float) -> Change:
+    def change(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        x[x == 0] = value
+        return x
+
+    return change
+
+
+def _default(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    x[:160, 3] = -99
+    return x
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        (_all_moved, set()),
+        (_permuted, set()),
+        (_zero_as(-9.0), {f"features:{part}" for part in PARTS}),
+        (_default, {"features:part0"}),
+    ],
+)
+def test_a_value_that_moved_with_its_column_stands_in_for_nothing(change: Change, kept: set[str]) -> None:
+    train = _zero_and_more(3000, 1)
+    known = consistency_of(COLUMNS, train, ["2025-03-01"] * 3000, _zero_and_more(900, 2))
+    x = change(_zero_and_more(800, 3))
+    found = tuple(stand_ins(known, COLUMNS, x, ["2025-04-01"] * 800))
+    assert {one.input for one in found} >= (kept or {"features:part0"})  # told without a look at the rest of the column
+    assert {one.input for one in of_still_columns(found, x, NAMES, profiled(train))} == kept
 
 
 def _on_by_one(x: NDArray[np.float32]) -> NDArray[np.float32]:

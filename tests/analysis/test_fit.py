@@ -52,6 +52,7 @@ def test_a_training_writes_its_own_curve_and_the_size_of_its_steps(tiny_run: Run
     assert (c.size > 0).all()
     assert np.allclose(c.growth, 1, atol=0.5)
     assert c.reach > 0.01
+    assert c.size.min() > 0.02 * c.size.max()  # also where the rate is next to nothing at the end of a phase
 
 
 def test_a_training_that_settles_is_silent() -> None:
@@ -67,6 +68,24 @@ def test_rows_learned_by_heart_are_told_from_early_stopping() -> None:
     turned = said(lines([0.95, 0.8, 0.5, 0.3], [0.95, 0.9, 1.0, 1.1]))
     assert set(turned) == {"FIT-OVER"}
     assert "After epoch 2" in turned["FIT-OVER"].verdict
+
+
+@pytest.mark.parametrize(("worse", "by_heart"), [(1, False), (3, True)])
+def test_what_few_tasks_lose_is_not_learned_by_heart(worse: int, by_heart: bool) -> None:
+    """One of four tasks with labels turned round in training pulls the mean above the constant's."""
+    ratio = {f"task{i}": 4.0 if i < worse else 0.6 for i in range(4)}
+    mean = sum(ratio.values()) / 4
+    epochs = lines([0.9, 0.8, 0.7, 0.6], [mean + 0.04, mean + 0.02, mean, mean + 0.02])
+    for line in epochs:
+        line["valid"]["ratio"] = ratio
+    assert set(said(epochs)) == ({"FIT-OVER"} if by_heart else set())
+
+
+def test_a_loss_that_turned_in_few_tasks_is_a_note() -> None:
+    epochs = lines([0.95, 0.8, 0.5, 0.3], [0.95, 0.9, 1.0, 1.1])
+    for line, x in zip(epochs, (0.9, 0.9, 1.3, 1.7), strict=True):
+        line["valid"]["ratio"] = {"a": x, "b": 0.9, "c": 0.9, "d": 0.9}
+    assert said(epochs) == {}
 
 
 def test_a_single_epoch_and_a_training_that_still_falls_ended_too_soon() -> None:

@@ -63,6 +63,7 @@ CAUSED = [
     (alarm("RUN-CHANGED", "towers"), alarm("LABEL-CLASS", "channel")),
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("LABEL-JOIN", "churn")),
     (alarm("INPUT-DUPLICATE", "rows"), alarm("LABEL-JOIN", "labels")),
+    (alarm("DATA-SELECTED", "rows", "warning"), alarm("LABEL-JOIN", "churn")),
     (alarm("DATA-NONFINITE", "features[3]"), alarm("LABEL-JOIN", "churn")),
     (alarm("EXP-ZERO-INPUT", "temporal.txn_seq"), alarm("LABEL-JOIN", "churn")),
     (alarm("INPUT-SENTINEL", "txn_seq"), alarm("EXP-SCALE", "temporal", "warning")),
@@ -104,6 +105,10 @@ APART = [
     (alarm("INPUT-JOIN", "hmm_lifecycle"), alarm("HMM-ALL-DEFAULT", "journey")),
     (
         alarm("INPUT-JOIN", "hmm_lifecycle"),
+        alarm("LABEL-JOIN", "labels", "error", Evidence("tasks", 2.0, text="churn, ctr")),
+    ),
+    (
+        alarm("DATA-SELECTED", "rows", "warning"),
         alarm("LABEL-JOIN", "labels", "error", Evidence("tasks", 2.0, text="churn, ctr")),
     ),
     (alarm("DATA-DRIFT", "session_seq", "warning"), alarm("EXP-ZERO-INPUT", "temporal.txn_seq")),

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from ple_model.blend import SHARES, Rows, brand_losses, choose, choose_blends, lowest, standard_error
+from ple_model.blend import SHARES, Rows, _behind_map, brand_losses, choose, choose_blends, lowest, standard_error
 from ple_model.config import load_config
+from ple_model.constants import with_training_statistics
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision
+from ple_model.epochlog import validate
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_tensors, write_tensors
 from ple_model.intervention import Intervention
@@ -144,6 +146,47 @@ def test_choosing_looks_at_the_whole_and_leaves_the_model_with_it(little: Datase
     assert choose_blends(model, little, 32, precision) == first
     assert set(direct.blends().values()) == {1.0}
     assert set(first.values()) <= set(SHARES)
+
+
+@pytest.mark.parametrize(("source", "left"), [(0.0, 0.0), (1.0, 1.0)])
+def test_a_task_that_loses_more_with_its_sources_as_they_are_is_its_map(
+    little: Dataset, monkeypatch: pytest.MonkeyPatch, source: float, left: float
+) -> None:
+    """It was chosen as if its source took the whole: asked again where that took less, and not where it did."""
+    model = PLEClusterAdaTT(tiny_config(ON), little.context()).eval()
+    edge = next(e for e in model.edges if model.tasks[e.target].kind == "binary")
+    shares = {model.tasks[edge.source]: source, model.tasks[edge.target]: 1.0}
+    monkeypatch.setattr("ple_model.blend.choose", lambda spec, rows, delta: shares.get(spec, 0.0 if source == 0 else 1.0))
+    monkeypatch.setattr("ple_model.blend._behind_map", lambda spec, told, delta: spec is model.tasks[edge.target])
+    found = choose_blends(model, little, 32, Precision.choose(torch.device("cpu"), "off"))
+    assert found[edge.target] == left
+    assert found[edge.source] == source
+
+
+def test_what_loses_more_than_the_map_is_behind_it() -> None:
+    spec = next(s for s in TASKS.values() if s.kind == "regression" and s.out_dim == 1)
+    label, who = np.linspace(-1, 1, 50)[:, None], np.arange(50.0)[:, None]
+    assert _behind_map(spec, [np.zeros((50, 1)), -label, label, who], 1.0)
+    assert not _behind_map(spec, [np.zeros((50, 1)), 0.5 * label, label, who], 1.0)
+
+
+def test_an_epoch_is_judged_by_what_its_shares_were_chosen_by(little: Dataset) -> None:
+    """A map whose offset is another than these rows' rate is calibrated on them, and a focal loss is no measure of it."""
+    precision = Precision.choose(torch.device("cpu"), "off")
+    context, _ = with_training_statistics(little.context(), little, tiny_config(ON))
+    task = next(n for n, spec in PLEClusterAdaTT(tiny_config(ON), context).tasks.items() if spec.kind == "binary")
+    ratios = []
+    for offset in (0.0, 3.0):
+        model = PLEClusterAdaTT(tiny_config(ON), context).eval()
+        assert model.direct is not None
+        model.direct.set_blends(dict.fromkeys(model.direct.slices, 0.0))
+        with torch.no_grad():
+            model.direct.linear.bias[model.direct.slices[task]] += offset
+        ratios.append(validate(model, little, context, 32, precision, 1).ratio)
+    assert ratios[0][task] == pytest.approx(ratios[1][task], abs=0.02)
+    plain = PLEClusterAdaTT(tiny_config(OFF), context).eval()
+    found = validate(plain, little, context, 32, precision, 1)
+    assert found.ratio[task] == pytest.approx(found.tasks[task] / context.constant_loss[task])
 
 
 @pytest.mark.slow
