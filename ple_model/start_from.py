@@ -25,6 +25,8 @@ from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run
 from ple_model.safe_text import read_object
 
+OF_TRAINING = ("direct.blend", "brands.share", "expert_heads.")
+"""What an epoch chooses anew or training alone reads: a model that has it may start from one without, and the other way."""
 WEIGHTS, FACTS = "start.safetensors", "start.json"
 
 
@@ -52,6 +54,9 @@ class StartFrom:
         require_same_names(self.run, model.context, "train anew without --from")
         source = self.run.path / "model.safetensors"
         weights, _ = read_tensors(source)
+        own = {name: value.clone() for name, value in model.state_dict().items() if name.startswith(OF_TRAINING)}
+        weights = {k: v for k, v in weights.items() if k in own or not k.startswith(OF_TRAINING)}
+        weights |= {k: v for k, v in own.items() if k not in weights}
         fresh = {name: value.clone() for name, value in model.named_buffers()}
         load_weights(model, weights, source)
         kept = fresh.keys() & weights.keys() & (self._given(theirs, fresh, config) | self._begun(fresh))

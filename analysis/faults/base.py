@@ -30,10 +30,6 @@ SPLIT = SplitSettings(train=0.45, validation=0.15)
 """Four customers in ten are left for the test split: calibration needs 500 labelled rows that nothing was fitted on."""
 SHARES = {"test": 0.6, "validation": 0.2, "train": 0.2}
 """As many test rows as calibration needs, and enough of the others to hold training rows against them."""
-BASE = ("training.batch_size=128", "cgc.entropy_lambda=0.02")
-"""The `small` preset with smaller batches, so that 2,000 customers give about as many steps as 5,000 do by default. At its
-entropy_lambda of 0.01 a gate or two really collapsed (0.9 and more on one expert) in two of nine trainings; 0.02 is the
-reference's remedy, and a run with a collapsed gate would be no healthy one."""
 TINY = (
     "shared_experts.unified_hgcn={output_dim: 16, node_dim: 8, merchant_dim: 8, fusion_dims: [16]}",
     "shared_experts.perslay={output_dim: 8, functions: 3, hidden_dim: 12, stats_dim: 8}",
@@ -109,7 +105,7 @@ def prepare_small(workdir: Path, seed: int, customers: int, say: Say) -> Run:
     bank = workdir / f"bank-{customers}-{seed}"
     rows = bank_rows(bank, seed, customers, say)
     with_baselines(rows, say)
-    config = load_config("small", overrides=(*BASE, f"training.seed={seed}"))
+    config = load_config("small", overrides=(f"training.seed={seed}",))
     return _healthy(bank, "base", config, rows, BASE_CUSTOMERS, say)
 
 

@@ -11,7 +11,7 @@ import torch
 from ple_model.cli import main
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
-from ple_model.files import read_tensors
+from ple_model.files import read_tensors, write_tensors
 from ple_model.model import PLEClusterAdaTT
 from ple_model.run import Run, load_run
 from ple_model.start_from import WEIGHTS, StartFrom, kept_start
@@ -62,6 +62,29 @@ def test_a_whole_training_begins_with_free_gates_and_the_new_data_s_own_figures(
         assert torch.equal(found.weights[means], learnt[means] + 1.0)
         parameters = [n for n, _ in model.named_parameters()]
         assert all(torch.equal(found.weights[n], learnt[n]) for n in parameters)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_what_training_alone_reads_may_be_new_or_gone(tiny_run: Run, tmp_path: Path, old: bool) -> None:
+    """A run of before experts were supervised, and one that goes on without; the shares of brands likewise."""
+    with_both = {"training": {"expert_supervision": 1.0, "brand_blend": "validation"}}
+    without = {"training": {"expert_supervision": 0.0, "brand_blend": "none"}}
+    theirs, ours = (tiny_config(c) for c in ((without, with_both) if old else (with_both, without)))
+    parent = replace(tiny_run, path=tmp_path / "parent", config=theirs)
+    parent.path.mkdir()
+    for name in ("preprocess", "sample"):
+        (parent.path / name).symlink_to(tiny_run.path / name)
+    first = PLEClusterAdaTT(theirs, tiny_run.context())
+    write_tensors(parent.path / "model.safetensors", first.state_dict())
+    model = PLEClusterAdaTT(ours, tiny_run.context())
+    extra = {"expert_heads.linear.weight", "expert_heads.linear.bias", "brands.share"}
+    assert model.state_dict().keys() ^ first.state_dict().keys() == extra
+    (tmp_path / "new" / "state").mkdir(parents=True)
+    StartFrom(parent).keep(tmp_path / "new", model, ours)
+    found = kept_start(tmp_path / "new")
+    assert found is not None
+    assert found.weights.keys() == model.state_dict().keys()
+    assert torch.equal(found.weights["towers.out_weight"], first.state_dict()["towers.out_weight"])
 
 
 def test_weights_of_other_brands_are_refused_and_those_of_other_data_said(tiny_run: Run, tmp_path: Path) -> None:
