@@ -117,8 +117,8 @@ def _blends(found: Mapping[str, float]) -> str:
     taking = ", ".join(f"{task} {share:.1f}" for task, share in most if share > 0)
     nothing = ", ".join(task for task, share in most if share == 0)
     if not taking:
-        return "of what the network adds to the fitted linear map no task takes anything"
-    text = f"of what the network adds to the fitted linear map, tasks take: {taking}"
+        return "of what the network adds to the fitted linear map (of brands: to popularity) no task takes anything"
+    text = f"of what the network adds to the fitted linear map (of brands: to popularity), tasks take: {taking}"
     return f"{text}; and nothing: {nothing}" if nothing else text
 
 

@@ -158,7 +158,13 @@ def linear(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         LOSSES,
         "On the validation rows the network added nothing to these tasks that stands out from chance: too few rows, or all "
         "that the inputs tell is told by the columns one by one.",
-        Fix("", None, None, "Train on more customers or cut-offs; with direct_path.blend none they take all that is added."),
+        Fix(
+            "",
+            None,
+            None,
+            "Train on more customers or cut-offs; with direct_path.blend none, brands with training.brand_blend none, they "
+            "take all that is added.",
+        ),
     )
 
 

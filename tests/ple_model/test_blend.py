@@ -209,7 +209,8 @@ def test_the_terminal_says_what_is_taken() -> None:
     bar = ProgressBar(out, live=False)
     bar({"event": "finished", "blend": {"ltv": 0.8, "nba": 0.0, "ctr": 1.0}})
     assert out.getvalue() == (
-        "of what the network adds to the fitted linear map, tasks take: ctr 1.0, ltv 0.8; and nothing: nba\n"
+        "of what the network adds to the fitted linear map (of brands: to popularity), tasks take: ctr 1.0, ltv 0.8; "
+        "and nothing: nba\n"
     )
     bar({"event": "finished"})
     assert out.getvalue().count("\n") == 1
