@@ -132,7 +132,9 @@ def choose_blends(
             break
         model.set_blends(taken)
         placed = _found(model, dataset, batch_size, precision, ranks)
-        worse = ranks.first_does(lambda: [t for t in readers if _behind_map(model.tasks[t], placed[t], delta)])  # noqa: B023
+        worse = ranks.first_does(
+            lambda: [t for t in readers if _behind_map(model.tasks[t], placed[t], taken[t], delta)]  # noqa: B023
+        )
         if not worse:
             break
         taken |= dict.fromkeys(worse, 0.0)
@@ -145,14 +147,17 @@ def _rows(values: Sequence[Array], customer: NDArray[np.int64]) -> Rows:
     return Rows(by_map, whole, label if label.shape[1] > 1 else label[:, 0], customer)
 
 
-def _behind_map(spec: TaskSpec, told: Sequence[Array], delta: float) -> bool:
-    """Whether what a task says loses as much as its map or more."""
+def _behind_map(spec: TaskSpec, told: Sequence[Array], share: float, delta: float) -> bool:
+    """Whether what a task says with its share loses as much as its map (brands: as popularity) or more."""
     *values, at = told
-    rows = _rows(values, at[:, 0].astype(np.int64))
-    if not len(rows.label):
+    if not len(at):
         return False
-    said, alone = (row_losses(spec, raw, rows.label, delta).mean() for raw in (rows.whole, rows.alone))
-    return bool(said >= alone)
+    if len(values) == 1:
+        said, alone = (values[0][:, SHARES.index(one)] for one in (share, 0.0))
+    else:
+        rows = _rows(values, at[:, 0].astype(np.int64))
+        said, alone = (row_losses(spec, raw, rows.label, delta) for raw in (rows.whole, rows.alone))
+    return bool(said.mean() >= alone.mean())
 
 
 def _found(

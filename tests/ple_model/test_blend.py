@@ -157,7 +157,7 @@ def test_a_task_that_loses_more_with_its_sources_as_they_are_is_its_map(
     edge = next(e for e in model.edges if model.tasks[e.target].kind == "binary")
     shares = {model.tasks[edge.source]: source, model.tasks[edge.target]: 1.0}
     monkeypatch.setattr("ple_model.blend.choose", lambda spec, rows, delta: shares.get(spec, 0.0 if source == 0 else 1.0))
-    monkeypatch.setattr("ple_model.blend._behind_map", lambda spec, told, delta: spec is model.tasks[edge.target])
+    monkeypatch.setattr("ple_model.blend._behind_map", lambda spec, told, share, delta: spec is model.tasks[edge.target])
     found = choose_blends(model, little, 32, Precision.choose(torch.device("cpu"), "off"))
     assert found[edge.target] == left
     assert found[edge.source] == source
@@ -166,8 +166,13 @@ def test_a_task_that_loses_more_with_its_sources_as_they_are_is_its_map(
 def test_what_loses_more_than_the_map_is_behind_it() -> None:
     spec = next(s for s in TASKS.values() if s.kind == "regression" and s.out_dim == 1)
     label, who = np.linspace(-1, 1, 50)[:, None], np.arange(50.0)[:, None]
-    assert _behind_map(spec, [np.zeros((50, 1)), -label, label, who], 1.0)
-    assert not _behind_map(spec, [np.zeros((50, 1)), 0.5 * label, label, who], 1.0)
+    assert _behind_map(spec, [np.zeros((50, 1)), -label, label, who], 1.0, 1.0)
+    assert not _behind_map(spec, [np.zeros((50, 1)), 0.5 * label, label, who], 1.0, 1.0)
+    brands = next(s for s in TASKS.values() if s.kind == "contrastive")
+    losses = np.tile(np.linspace(6, 7, len(SHARES)), (50, 1))
+    losses[:, 3] = 5.9
+    assert _behind_map(brands, [losses, who], 0.5, 1.0)
+    assert not _behind_map(brands, [losses, who], 0.3, 1.0)
 
 
 def test_an_epoch_is_judged_by_what_its_shares_were_chosen_by(little: Dataset) -> None:
