@@ -56,6 +56,7 @@ TINY = (
     "training.batch_size=64",
     "cgc.entropy_lambda=0.02",
     "training.learning_rate=4.0e-3",
+    "training.expert_supervision=0.0",
 )  # fmt: skip
 """The one configuration of all faults that need training: six epochs of about 16 steps."""
 TINY_ROWS = 1800
