@@ -134,11 +134,11 @@ class ModelParts(nn.Module):
 
     def blends(self) -> dict[str, float]:
         """By task the share that it takes of what the network adds to its fitted map (brands: to popularity); without tasks
-        that take all by config."""
+        that take all by config, or had no label to learn from."""
         found = {} if self.direct is None else self.direct.blends()
         if self.brands is not None and self.brands.share is not None:
             found |= {t: float(self.brands.share) for t, s in self.tasks.items() if s.kind == "contrastive"}
-        return found
+        return {task: share for task, share in found.items() if self.context.learned(task)}
 
     def set_blends(self, found: Mapping[str, float]) -> None:
         """Tasks that are not in `found` take all."""

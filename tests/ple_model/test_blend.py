@@ -194,6 +194,16 @@ def test_an_epoch_is_judged_by_what_its_shares_were_chosen_by(little: Dataset) -
     assert found.ratio[task] == pytest.approx(found.tasks[task] / context.constant_loss[task])
 
 
+def test_a_task_that_had_no_label_chooses_nothing(little: Dataset) -> None:
+    context, _ = with_training_statistics(little.context(), little, tiny_config(ON))
+    known = dict(list(context.constant_loss.items())[:2])
+    model = PLEClusterAdaTT(tiny_config(ON), replace(context, constant_loss=known)).eval()
+    found = choose_blends(model, little, 32, Precision.choose(torch.device("cpu"), "off"))
+    assert set(found) == set(known) & set(model.tasks)
+    model.set_blends(found)
+    assert set(model.blends()) == set(found)
+
+
 @pytest.mark.slow
 def test_a_training_keeps_the_best_epochs_shares_and_tells_them(little: Dataset, tmp_path: Path) -> None:
     config = tiny_config({**ON, "training": {"phase1_epochs": 1, "phase2_epochs": 1}})
