@@ -198,6 +198,15 @@ def _all_moved(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return x + np.float32(2.5)
 
 
+def _moved_by_one(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return x + x.std(0)
+
+
+def _upper_third(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    x[x[:, 3] > np.quantile(x[:, 3], 2 / 3), 3] = -99
+    return x
+
+
 def _permuted(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """The first part holds the columns of the second, in other units."""
     return np.concatenate([5 + 3 * x[:, 8:16], x[:, 8:]], axis=1)
@@ -220,6 +229,8 @@ def _default(x: NDArray[np.float32]) -> NDArray[np.float32]:
     ("change", "kept"),
     [
         (_all_moved, set()),
+        (_moved_by_one, set()),
+        (_upper_third, {"features:part0"}),
         (_permuted, set()),
         (_zero_as(-9.0), {f"features:{part}" for part in PARTS}),
         (_default, {"features:part0"}),
