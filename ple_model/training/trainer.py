@@ -246,6 +246,8 @@ class Trainer:
             self._write_best()
         else:
             p.since_best += 1
+            if self.model.shared_frozen:
+                self._keep_dictionary()
         self.report.epoch(validation, better, self._stepping)
 
     # --- state
@@ -317,6 +319,14 @@ class Trainer:
     def _write_best(self) -> None:
         best = merged(self.best, self.config)
         self._write(lambda: write_tensors(self.run.path / "model.safetensors", best, {"format": "pt"}))
+
+    def _keep_dictionary(self) -> None:
+        """The sparse autoencoder as it is now beside the best weights: it reads what the frozen experts say, which they said
+        then too, no prediction depends on it, and it has learnt on since."""
+        now = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items() if k.startswith("sae.")}
+        if now:
+            self.best |= now
+            self._write_best()
 
     def _load_best(self) -> None:
         """Go on from the phase's best weights. Gates that are frozen by now stay frozen."""

@@ -16,8 +16,9 @@ from ple_model.constants import constant_loss, with_training_statistics
 from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.reader import Dataset
 from ple_model.device import Precision, pick_device
-from ple_model.epochlog import GradientNorms
+from ple_model.epochlog import GradientNorms, Validation
 from ple_model.errors import UserError
+from ple_model.files import read_tensors
 from ple_model.losses import focal, huber
 from ple_model.model import PLEClusterAdaTT
 from ple_model.new_run import create_run
@@ -131,6 +132,32 @@ def test_early_stopping_ends_a_phase_and_keeps_the_best_weights(small_dataset: D
     assert lines[best]["best"]
     ended = [e for e in run.progress() if e["event"] == "phase" and "ended" in e]
     assert [e["ended"] for e in ended] == ["early stopping"]
+
+
+def test_the_dictionary_learns_on_while_experts_stand_still(
+    small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Phase 2 is never better: all but the sparse autoencoder is kept as it was at the end of phase 1."""
+    seen: list[dict[str, torch.Tensor]] = []
+    judge = Trainer.judge
+
+    def worse(self: Trainer, dataset: Dataset) -> Validation:
+        found = judge(self, dataset)
+        seen.append({k: v.clone() for k, v in self.model.state_dict().items()})
+        return replace(found, mean_ratio=float(len(seen)))
+
+    monkeypatch.setattr(Trainer, "judge", worse)
+    config = tiny_config({"training": {"phase1_epochs": 1, "phase2_epochs": 2}})
+    run = train(small_dataset, tmp_path / "run", config, options=Options(device="cpu", sample_customers=5, baselines=False))
+    kept, _ = read_tensors(run.path / "model.safetensors")
+    first, _, last = seen
+    assert torch.equal(kept["towers.out_weight"], first["towers.out_weight"])
+    assert not torch.equal(kept["towers.out_weight"], last["towers.out_weight"])
+    assert torch.equal(kept["experts.deepfm.out.weight"], last["experts.deepfm.out.weight"])
+    own = [k for k in kept if k.startswith("sae.")]
+    assert own
+    assert all(torch.equal(kept[k], last[k]) for k in own)
+    assert any(not torch.equal(kept[k], first[k]) for k in own)
 
 
 def test_a_task_without_labels_does_not_move_the_loss_or_its_weight(tmp_path: Path) -> None:
