@@ -200,7 +200,9 @@ class Witness:
         return found
 
     def _column_sentence(self, told: Told, body: str, language: str) -> list[str] | None:
+        """Problems of a sentence on a column. Where columns of the reason are told in the same words, it may be any of them."""
         body, problems = self._biggest(told, body, language)
+        found: list[list[str]] = []
         for column in told.sources:
             if column not in self.sentences:
                 continue
@@ -208,12 +210,12 @@ class Witness:
             if body.startswith(f"{said}: ") and RANK[language].fullmatch(body[len(said) + 2 :]) is None:
                 if language == "en":
                     self.kinds["column"] = self.kinds.get("column", 0) + 1
-                return problems + self.column_holds(told, column, body[len(said) + 2 :], language)
-            if ranked(column) and body.startswith(f"{quality(column, language)}: "):
+                found.append(problems + self.column_holds(told, column, body[len(said) + 2 :], language))
+            elif ranked(column) and body.startswith(f"{quality(column, language)}: "):
                 if language == "en":
                     self.kinds["rank"] = self.kinds.get("rank", 0) + 1
-                return self.rank_holds(told, column, body.rpartition(": ")[2], language)
-        return None
+                found.append(self.rank_holds(told, column, body.rpartition(": ")[2], language))
+        return min(found, key=len) if found else None
 
     def rank_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
         """`more so than for 84% of all customers`: so many of the other rows of the sample lie below (above) the customer's."""
