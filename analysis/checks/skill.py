@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from analysis.checks.registry import NotMeasured, check
 from analysis.checks.thresholds import Thresholds
 from analysis.stats.probes import TaskProbe
 from analysis.stats.run import Statistics
-from analysis.stats.skill import ROUNDING, TaskSkill, has_skill, judged_skill
+from analysis.stats.skill import ROUNDING, SIMPLER, TaskSkill, has_skill, judged_skill
+from ple_model.interval import Interval
 
 TWO_SIDED = 1.96
 """Standard deviations of a 95 % interval."""
@@ -26,6 +28,7 @@ WHERE = {
     "head": "in the task's head",
 }
 """Where the information of a task is lost, in words."""
+CHANCE = "One of the comparisons that are made of each run: by itself beyond chance, among so many not."
 
 
 def _judged(s: Statistics, t: Thresholds) -> dict[str, TaskSkill]:
@@ -50,6 +53,14 @@ def _evidence(v: TaskSkill, t: Thresholds) -> tuple[Evidence, ...]:
         Evidence(f"skill of {k}", v.baseline_skill[k], None, v.rows) for k in ("boosting", "linear") if k in v.baseline_skill
     ]
     return tuple(numbers)
+
+
+def _at_once(x: Interval, comparisons: int, end: Literal["from", "to"], customers: int) -> Evidence:
+    """The end of the interval that holds for all comparisons of a check at once."""
+    wide = x.among(comparisons)
+    return Evidence(
+        f"its interval for all comparisons at once, {end}", wide.low if end == "from" else wide.high, 0.0, customers
+    )
 
 
 def _lost(p: TaskProbe | None) -> str:
@@ -117,29 +128,35 @@ def _learn_more(s: Statistics, task: str, p: TaskProbe | None) -> Fix:
 
 @check("SKILL-HARMFUL", "No task is predicted worse than by a constant.", None)
 def harmful(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """The whole interval of the skill lies below 0, or the order of a binary task is upside down."""
-    for task, v in _judged(s, t).items():
-        upside_down = _inverted(s, task, v)
+    """The whole interval of the skill lies below 0, or the order of a binary task is upside down. An alarm by an interval that
+    holds for all tasks at once: of sixteen that are as good as a constant chance takes one for worse every third time."""
+    judged = _judged(s, t)
+    for task, v in judged.items():
+        upside_down = _inverted(s, task, v, len(judged))
         if upside_down is not None:
             yield _upside_down(task, v, upside_down, t)
         elif v.skill.high < -ROUNDING:
             p = s.probes.get(task)
+            beyond_chance = v.skill.among(len(judged)).high < -ROUNDING
             yield Finding(
                 "SKILL-HARMFUL",
-                "error",
+                "error" if beyond_chance else "info",
                 task,
                 f"{task} is predicted worse than by a constant: a skill of {v.skill.value:.2f}, at most {v.skill.high:.2f}."
                 + (f" It is lost {_lost(p)}." if _lost(p) else ""),
-                (*_evidence(v, t), *_on_the_way(p)),
+                (*_evidence(v, t), _at_once(v.skill, len(judged), "to", v.customers), *_on_the_way(p)),
                 None,
                 "The predictions follow something else than these labels: other customers' labels, another unit, or a damaged "
-                "part of the model.",
+                "part of the model."
+                if beyond_chance
+                else CHANCE,
                 Fix("", None, None, "Do not use this task's predictions; check how its labels are joined, then train again."),
             )
 
 
-def _inverted(s: Statistics, task: str, v: TaskSkill) -> tuple[float, float] | None:
-    """(AUC, upper end of its 95 % interval) of a binary task that is wrong in its order too; else None."""
+def _inverted(s: Statistics, task: str, v: TaskSkill, tasks: int) -> tuple[float, float] | None:
+    """(AUC, upper end of its 95 % interval, which holds for so many tasks at once) of a binary task that is wrong in its order
+    too; else None."""
     if v.kind != "binary":
         return None
     for split in ("test", "validation", "train"):
@@ -155,7 +172,8 @@ def _inverted(s: Statistics, task: str, v: TaskSkill) -> tuple[float, float] | N
         a = 1 - area
         q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
         variance = (a * (1 - a) + (n - 1) * (q1 - a * a) + (m - 1) * (q2 - a * a)) / (n * m)
-        high = area + TWO_SIDED * math.sqrt(max(variance, 0.0))
+        far = TWO_SIDED * math.sqrt(max(variance, 0.0))
+        high = Interval(area, area - far, area + far).among(tasks).high
         return (area, high) if high < 0.5 else None
     return None
 
@@ -168,7 +186,7 @@ def _upside_down(task: str, v: TaskSkill, area: tuple[float, float], t: Threshol
         f"The order of {task} is inverted: an AUC of {area[0]:.2f}, where 0.5 is chance.",
         (
             Evidence("AUC", area[0], 0.5, v.rows),
-            Evidence("its 95 % interval, to", area[1], 0.5, v.customers),
+            Evidence("its interval for all comparisons at once, to", area[1], 0.5, v.customers),
             *_evidence(v, t),
         ),
         None,
@@ -184,33 +202,37 @@ def _upside_down(task: str, v: TaskSkill, area: tuple[float, float], t: Threshol
 
 @check("SKILL-BEHIND", "Every task that has skill is level with simpler models.", None)
 def behind(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """Behind the linear model or boosting by more than the interval of the difference."""
+    """Behind the linear model or boosting by more than the interval of the difference: an alarm by one that holds for all
+    comparisons at once, since of thirty models that are level chance takes one for worse every other time."""
     judged = _judged(s, t)
     known = {k: v for k, v in judged.items() if v.behind}
     if not known:
         raise NotMeasured("What simpler models reach on these rows is not known: `ple baselines` measures it.")
+    comparisons = sum(k in SIMPLER for v in known.values() for k in v.behind)
     for task, v in known.items():
         if v.skill.high <= 0 or not has_skill(v):
             continue  # SKILL-NONE and SKILL-HARMFUL say so
-        gaps = {k: g for k, g in v.behind.items() if k in ("linear", "boosting") and g.low > 0}
-        loud = {k: g for k, g in gaps.items() if g.value >= t.skill_behind}
+        gaps = {k: g for k, g in v.behind.items() if k in SIMPLER and g.low > 0}
         if not gaps:
             continue
-        worst = max(gaps, key=lambda k: gaps[k].value)
+        sure = {k: g for k, g in gaps.items() if g.among(comparisons).low > 0}
+        large = {k: g for k, g in sure.items() if g.value >= t.skill_behind}
+        worst = max(large or sure or gaps, key=lambda k: gaps[k].value)
         p = s.probes.get(task)
         yield Finding(
             "SKILL-BEHIND",
-            "warning" if loud else "info",
+            "warning" if large else "info",
             task,
             f"{task} reaches a skill of {v.skill.value:.2f}, {worst} {v.baseline_skill[worst]:.2f} on the same rows."
             + (f" It is lost {_lost(p)}." if _lost(p) else ""),
             (
                 Evidence(f"behind {worst}, over the constant's loss", gaps[worst].value, t.skill_behind, v.rows),
                 Evidence("its 95 % interval, from", gaps[worst].low, 0.0, v.customers),
+                _at_once(gaps[worst], comparisons, "from", v.customers),
                 *_evidence(v, t),
                 *_on_the_way(p),
             ),
             None,
-            "The inputs tell more of this task than the model takes from them.",
+            "The inputs tell more of this task than the model takes from them." if sure else CHANCE,
             _learn_more(s, task, p),
         )

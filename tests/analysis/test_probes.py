@@ -100,6 +100,24 @@ def test_what_nobody_can_tell_is_a_note_and_what_is_not_known_is_unknown() -> No
 
 
 @pytest.mark.parametrize(
+    ("by", "harmful", "behind"),
+    [(0.06, "error", "warning"), (0.065, "error", "info"), (0.08, "info", "info"), (0.11, None, None)],
+)
+def test_one_comparison_among_many_is_an_alarm_only_beyond_what_many_do_by_chance(
+    by: float, harmful: str | None, behind: str | None
+) -> None:
+    """A skill of -0.1 and a gap of 0.1, `by` about certain: alone they leave 0 out up to 0.1, among sixteen tasks
+    and thirty-two comparisons up to 0.0663 and 0.0620."""
+    s = healthy()
+    worse = task_skill("ltv", "regression", 300, model=-0.1, boosting=-0.1, linear=-0.1, by=by)
+    late = task_skill("churn", "binary", 300, model=0.3, boosting=0.4, by=by)
+    object.__setattr__(s, "skill", {"test": {**s.skill["test"], "ltv": worse, "churn": late}})
+    found = _skill(s)
+    assert (len(s.skill["test"]), found.get(("SKILL-HARMFUL", "ltv"))) == (16, harmful)
+    assert found.get(("SKILL-BEHIND", "churn")) == behind
+
+
+@pytest.mark.parametrize(
     ("id", "skill"), [("SKILL-NONE", (0.01, 0.3)), ("SKILL-HARMFUL", (-0.2, 0.3)), ("SKILL-BEHIND", (0.1, 0.3))]
 )
 def test_a_finding_says_in_a_sentence_of_its_own_where_it_is_lost(id: str, skill: tuple[float, float]) -> None:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.stats import norm as normal
 from sklearn.metrics import log_loss as sklearn_log_loss
 
 from ple_model import baseline_folder, boosting
@@ -26,6 +27,7 @@ from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
+from ple_model.interval import Interval
 from ple_model.linear import Standardiser, fit_linear
 from ple_model.losses import huber
 from ple_model.metrics import CLAMP
@@ -449,3 +451,11 @@ def test_a_training_measures_them_once_and_its_sample_carries_them(
     assert churn.skill.losses["linear"] == pytest.approx(whole.tasks["churn"].splits["test"].loss["linear"], rel=1e-5)
     assert {"constant", "recency", "prior_spend", "linear", "gradient_boosting"} == set(churn.baselines)
     assert any("kept with" in n for n in found.notes)
+
+
+@pytest.mark.parametrize("comparisons", [1, 3, 30])
+def test_an_interval_among_many_is_that_of_a_normal_distribution(comparisons: int) -> None:
+    wider = float(normal.ppf(1 - 0.025 / comparisons) / normal.ppf(0.975))
+    found = Interval(0.5, 0.4, 0.7).among(comparisons)
+    assert found.value == 0.5
+    np.testing.assert_allclose((found.low, found.high), (0.5 - 0.1 * wider, 0.5 + 0.2 * wider), rtol=1e-9)
