@@ -54,8 +54,8 @@ def measure(
                 found, stand_ins=tuple(one for one in found.stand_ins if not is_part(one.input)),
                 displaced=tuple(Displaced(r.first, names[r.first], r.last, names[r.last], r.by) for r in runs),
             )  # fmt: skip
-    # the values of an input that holds another's are known: they are the other's, and stand in for nothing
-    swapped = {k for k, v in skill.items() if v.kind in ("swapped", "constant")}
+    # the values of an input that holds another's, or of its own columns in another order, are known: they stand in for nothing
+    swapped = {k for k, v in skill.items() if v.kind in ("swapped", "constant", "columns")}
     return replace(
         found, reason=judged.reason, rows=judged.rows, skill=skill,
         stand_ins=tuple(one for one in found.stand_ins if one.input not in swapped),

@@ -144,6 +144,21 @@ def test_a_stand_in_is_named_and_a_value_that_training_shared_is_not(reference: 
     assert found(shared, sentinel).stand_ins == ()
 
 
+def test_a_value_that_moved_with_its_column_is_no_stand_in() -> None:
+    def shared(x: Rows) -> None:
+        x[::7, of("collaborative_features")[3]] = x.min()
+
+    def moved(x: Rows) -> None:
+        shared(x)
+        _permuted(x)
+
+    train = rows(2000, 1)
+    shared(train)
+    stats = found(consistency_of(COLUMNS, train, ["2025-03-01"] * 2000, rows(900, 2)), moved)
+    assert lost(stats) == {"collaborative_features": ("columns", "")}
+    assert stats.stand_ins == ()
+
+
 def test_columns_that_are_cut_off_are_one_finding_and_no_stand_ins(reference: Consistency) -> None:
     def clipped(x: Rows) -> None:
         x[:, :20] = np.clip(x[:, :20], -2.0, 2.0)
