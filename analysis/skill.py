@@ -147,5 +147,14 @@ def task_skill(
         Interval(1 - own.value, 1 - own.high, 1 - own.low),
         {n: 1 - v / base for n, v in means.items() if n not in ("constant", "model") and base > 0},
         {n: resamples.share(whole["model"] - whole[n], whole["constant"]) for n in PAIRED if n in whole},
-        trained_on,
+        trained_on, events(losses["constant"][there]) if kind == "binary" else None,
     )  # fmt: skip
+
+
+def events(constant: Array) -> int:
+    """Rows of the rarer label, of a constant's log losses [n]: one number for each label (0: all rows have the same). Of a
+    constant of one half, whose losses are alike, half of them."""
+    losses, rows = np.unique(constant.round(9), return_counts=True)
+    if len(losses) > 1:
+        return int(rows.min())
+    return len(constant) // 2 if np.isclose(losses[0], np.log(2), atol=1e-6) else 0

@@ -95,7 +95,8 @@ def classes(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             continue
         listed = unseen or left_out
         n = sum(v.counts[k] for k in listed)
-        loud = bool(left_out) or -n / total * trained < math.log(t.label_chance)
+        # the chance that of so many rows of a class none is among the training's (Fisher's exact test)
+        loud = bool(left_out) or n * math.log(total / max(total + trained, 1)) < math.log(t.label_chance)
         yield Finding(
             "LABEL-CLASS",
             "warning" if loud else "info",

@@ -27,10 +27,10 @@ ONCE = 65
 FRESH = tuple(range(301, 331))
 """For healthy runs alone (`--healthy N` takes the first N)."""
 
-CUSTOMERS = 2000
-"""Of each bank that faults are planted in."""
+CUSTOMERS = 4000
+"""Of each bank that faults are planted in; most of them are there to be asked, not to learn from."""
 HEALTHY_CUSTOMERS = 5000
-"""Of each bank of healthy runs alone: with 2,000 there is too little to learn from, and a network really is behind a linear
+"""Of each bank of healthy runs alone: with fewer there is too little to learn from, and a network really is behind a linear
 model."""
 
 LEDGER = "once.json"

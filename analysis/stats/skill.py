@@ -17,6 +17,9 @@ from ple_model.interval import Interval
 
 ROUNDING = 1e-5
 """A skill within this of 0 is that of the constant: a task that takes nothing of what the network says of brands is it."""
+MIN_EVENTS = 10
+"""Rows of the rarer label below which a binary task's skill is not judged: of nine and fewer the number itself is a third
+uncertain, and resampled customers never show a label that is not there."""
 SPLITS = ("test", "validation", "train")
 """In the order in which they tell most: a model has seen the last."""
 PAIRED = ("linear", "boosting", "reachable")
@@ -44,6 +47,8 @@ class TaskSkill:
     """(model's loss - other's loss) / constant's loss, paired by row, of `PAIRED`; above 0: the model is behind."""
     trained_on: int = 0
     """Labelled training rows that the baselines were fitted on; 0: there are none but the constant."""
+    events: int | None = None
+    """Of a binary task, the rows of the rarer label; None: of another task."""
 
 
 class Measured(Protocol):
@@ -68,8 +73,8 @@ def best_split(skill: Mapping[str, Mapping[str, TaskSkill]]) -> dict[str, TaskSk
 
 
 def has_skill(one: TaskSkill) -> bool | None:
-    """Whether the whole interval lies above 0; None where there are too few rows to say."""
-    if one.rows < MIN_ROWS or not np.isfinite(one.skill.low):
+    """Whether the whole interval lies above 0; None where there are too few rows, or of one label too few, to say."""
+    if one.rows < MIN_ROWS or not np.isfinite(one.skill.low) or (one.events is not None and one.events < MIN_EVENTS):
         return None
     return one.skill.low > ROUNDING
 

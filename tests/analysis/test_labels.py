@@ -180,6 +180,15 @@ def test_a_class_of_training_that_is_gone_is_no_wrong_join(
         assert "LABEL-JOIN" not in found or found["LABEL-JOIN"].follows == "LABEL-CLASS channel"
 
 
+@pytest.mark.parametrize(("rows", "severity"), [(3, "info"), (5, "warning")])
+def test_a_class_without_a_training_row_is_an_alarm_where_chance_would_have_given_it_one(rows: int, severity: str) -> None:
+    """By Fisher's exact test: of `rows` of 300 + 900 that have the class all in the 300, a chance of 0.0155 and 0.00096."""
+    x = healthy()
+    one = replace(x.labels["channel"], counts=(160, 140 - rows, rows), named=(), own=(), trained=(500, 400, 0))
+    found = [f for f in run_checks(replace(x, labels={**x.labels, "channel": one})) if f.id == "LABEL-CLASS"]
+    assert [f.severity for f in found] == [severity]
+
+
 @pytest.mark.parametrize(("here", "join"), [(0.2, True), (0.55, False)])
 def test_labels_whose_share_of_positives_moved_are_no_wrong_join(here: float, join: bool) -> None:
     x = healthy()

@@ -13,7 +13,7 @@ import pytest
 
 from analysis import CohortFilter, diagnose
 from analysis.fingerprint import fingerprint
-from analysis.skill import skill, task_skill
+from analysis.skill import events, skill, task_skill
 from analysis.stats.skill import TaskSkill, has_skill, judged_skill
 from ple_model import baseline_folder
 from ple_model.baselines import measure_all
@@ -32,6 +32,19 @@ def test_a_task_has_skill_where_the_whole_interval_lies_above_zero() -> None:
     assert has_skill(of(low=-0.3)) is False
     assert has_skill(of(rows=99)) is None
     assert has_skill(of(low=float("nan"))) is None
+
+
+@pytest.mark.parametrize(("count", "judged"), [(9, None), (10, True), (None, True)])
+def test_of_too_few_positives_nothing_is_said(count: int | None, judged: bool | None) -> None:
+    assert has_skill(replace(of(), events=count)) is judged
+
+
+@pytest.mark.parametrize(
+    ("rate", "labels", "rarer"), [(0.1, [1, 0, 0, 0], 1), (0.9, [1, 1, 1, 0], 1), (0.1, [0, 0], 0), (0.5, [1, 0] * 3, 3)]
+)
+def test_rows_of_the_rarer_label_are_counted_from_what_a_constant_loses(rate: float, labels: list[int], rarer: int) -> None:
+    y = np.array(labels)
+    assert events(-np.log(np.where(y == 1, rate, 1 - rate))) == rarer
 
 
 def test_the_split_that_tells_most_is_judged() -> None:
