@@ -1,8 +1,10 @@
 """Make the bundled run `full`: the whole model of the reference (`v3_14`) on a seeded synthetic bank of 50,000 customers.
 
-Its epochs are fewer than the preset's (8 + 2), with the schedule, adaTT's warm-up and the freeze of the gates moved
-accordingly: about half a day of one thread. Each stage is passed over where its result is there and resumed where it was
-stopped, so the same command goes on after Ctrl-C, a kill or a restart:
+Beside the reference's body it has what `small` has and the reference has not: the direct path of a fitted linear map, brands
+that choose their share of the network, experts that are taught directly, and the link of brands to `lightgcn` (without them it
+is behind a linear model: docs/learning.md). Its epochs are fewer than the preset's (3 + 1), with adaTT's warm-up and the freeze
+of the gates moved accordingly: about two hours of two cores. Each stage is passed over where its result is there and resumed
+where it was stopped, so the same command goes on after Ctrl-C, a kill or a restart:
 
     events -> dataset -> baselines of it -> run -> evaluation.json, evaluation.txt      in the work folder
     run without its training state, its customers drawn anew, with its analysis         in `sample_runs/full`
@@ -46,11 +48,17 @@ CUSTOMERS = 50_000
 PRESET = "v3_14"
 SETTINGS = (
     "training.batch_size=256",
-    "training.phase1_epochs=8",
-    "training.phase2_epochs=2",
-    "training.scheduler_t0=8",
-    "adatt.warmup_epochs=2",
-    "adatt.freeze_epoch=7",
+    "training.phase1_epochs=3",
+    "training.phase2_epochs=1",
+    "training.schedule=cosine",
+    "training.phase2_rate=0.1",
+    "training.brand_blend=validation",
+    "training.expert_supervision=3.0",
+    "adatt.warmup_epochs=1",
+    "adatt.freeze_epoch=3",
+    "direct_path={enabled: true, start: fitted, hidden_dims: [256, 128], dropout: 0.5, rate: 0.0, ridge: 0.0, "
+    "blend: validation, bends: 32}",
+    "task_experts.tasks.brand_prediction.domain_experts=[lightgcn]",
 )
 SHARES = {"test": 0.92, "validation": 0.04, "train": 0.04}
 """Nearly all customers that the model never saw: calibration is judged from 500 rows on."""

@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", type=Path, help="an already built dataset of the same bank")
     parser.add_argument("--out", type=Path, help="where the folders go (default: sample_runs, and tests/runs for `healthy`)")
     full = parser.add_argument_group("the run of the whole model, in stages that are passed over where they are done")
-    full.add_argument("--full", action="store_true", help="make `full` instead: v3_14 on 50,000 customers, half a day")
+    full.add_argument("--full", action="store_true", help="make `full` instead: v3_14 on 50,000 customers, two hours")
     full.add_argument("--work", type=Path, default=WORK, help=f"where its stages are kept (default: {WORK})")
     full.add_argument("--bank", type=Path, help="an already generated bank")
     full.add_argument("--run", type=Path, help="the run folder to train or to go on with")

@@ -131,11 +131,13 @@ def harmful(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The whole interval of the skill lies below 0, or the order of a binary task is upside down. An alarm by an interval that
     holds for all tasks at once: of sixteen that are as good as a constant chance takes one for worse every third time."""
     judged = _judged(s, t)
-    for task, v in judged.items():
-        upside_down = _inverted(s, task, v, len(judged))
+    silent = unlabelled(s)
+    for task, v in judged_skill(s).items():
+        # an order is told by fewer positives than a loss: its test counts them
+        upside_down = None if task in silent else _inverted(s, task, v, len(judged))
         if upside_down is not None:
             yield _upside_down(task, v, upside_down, t)
-        elif v.skill.high < -ROUNDING:
+        elif task in judged and v.skill.high < -ROUNDING:
             p = s.probes.get(task)
             beyond_chance = v.skill.among(len(judged)).high < -ROUNDING
             yield Finding(
@@ -172,7 +174,8 @@ def _inverted(s: Statistics, task: str, v: TaskSkill, tasks: int) -> tuple[float
         a = 1 - area
         q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
         variance = (a * (1 - a) + (n - 1) * (q1 - a * a) + (m - 1) * (q2 - a * a)) / (n * m)
-        far = TWO_SIDED * math.sqrt(max(variance, 0.0))
+        by_chance = (n + m + 1) / (12 * n * m)  # of an order that tells nothing (Mann & Whitney 1947)
+        far = TWO_SIDED * math.sqrt(max(variance, by_chance))
         high = Interval(area, area - far, area + far).among(tasks).high
         return (area, high) if high < 0.5 else None
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,17 @@ def test_a_finding_says_in_a_sentence_of_its_own_where_it_is_lost(id: str, skill
     found = [f for f in run_check(checks()[id], s, Thresholds()) if f.alarm]
     assert [f.subject for f in found] == ["churn"]
     assert found[0].verdict.endswith(". It is lost in the task's head.")
+
+
+@pytest.mark.parametrize(("auc", "positives", "said"), [(0.09, 5, True), (0.2, 5, False), (0.0, 1, False)])
+def test_an_order_is_told_by_fewer_positives_than_a_loss_but_not_by_one(auc: float, positives: int, said: bool) -> None:
+    """Of 300 customers, sixteen tasks at once: the rank sum's test asks an AUC below 0.5 - 2.95 * 0.13 of five positives."""
+    s = healthy()
+    one = TaskPerformance("binary", 300, 300, positives / 300, {"auc": auc}, {})
+    object.__setattr__(s, "performance", {"test": SplitPerformance("test", 300, 300, {"churn": one})})
+    skill = {**s.skill["test"], "churn": replace(task_skill("churn", "binary", 300, model=-0.4), events=positives)}
+    object.__setattr__(s, "skill", {"test": skill})
+    assert (("SKILL-HARMFUL", "churn") in _skill(s)) is said
 
 
 def test_an_order_that_is_upside_down_is_called_inverted() -> None:
