@@ -24,11 +24,11 @@ def test_a_kept_bank_is_made_anew_only_when_the_generator_changed(tmp_path: Path
     monkeypatch.setattr(base, "generate", generate)
     monkeypatch.setattr(base, "build", lambda *a, **k: None)
     for _ in range(2):
-        base.bank_rows(tmp_path / "bank", 3, 10, lambda text: None)
+        base.bank_rows(tmp_path / "bank", 3, 10, lambda text: None, base.SPLIT)
     assert made == [3]
     (tmp_path / "bank" / "generator").write_text("the digest of other code")
     said: list[str] = []
-    base.bank_rows(tmp_path / "bank", 3, 10, said.append)
+    base.bank_rows(tmp_path / "bank", 3, 10, said.append, base.SPLIT)
     assert made == [3, 3]
     assert said[0].startswith("seed 3: the generator has changed")
 
