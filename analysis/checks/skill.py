@@ -4,7 +4,7 @@ way through the model it is lost."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import numpy as np
@@ -55,6 +55,11 @@ def _evidence(v: TaskSkill, t: Thresholds) -> tuple[Evidence, ...]:
     return tuple(numbers)
 
 
+def _comparisons(judged: Mapping[str, TaskSkill]) -> int:
+    """Tasks times simpler models that they are held against."""
+    return sum(k in SIMPLER for v in judged.values() for k in v.behind)
+
+
 def _at_once(x: Interval, comparisons: int, end: Literal["from", "to"], customers: int) -> Evidence:
     """The end of the interval that holds for all comparisons of a check at once."""
     wide = x.among(comparisons)
@@ -76,8 +81,11 @@ def _on_the_way(p: TaskProbe | None) -> tuple[Evidence, ...]:
 
 @check("SKILL-NONE", "Every task that can be learnt is better than a constant.", None)
 def none(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """The interval of the skill holds 0: a warning where boosting shows that it could be learnt."""
-    for task, v in _judged(s, t).items():
+    """The interval of the skill holds 0: a warning where boosting shows that it could be learnt, beyond what chance does among
+    as many comparisons."""
+    judged = _judged(s, t)
+    comparisons = _comparisons(judged)
+    for task, v in judged.items():
         if has_skill(v) or v.skill.high < -ROUNDING:
             continue
         reach = v.baseline_skill.get("boosting", v.baseline_skill.get("linear"))
@@ -93,15 +101,18 @@ def none(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             )
         elif reach > 0 and gap.low > 0:
             p = s.probes.get(task)
+            beyond_chance = gap.among(comparisons).low > 0
             yield Finding(
                 "SKILL-NONE",
-                "warning",
+                "warning" if beyond_chance else "info",
                 task,
                 f"{task} is not predicted better than by a constant, although boosting reaches a skill of {reach:.2f}: it can "
                 "be learnt and was not." + (f" It is lost {_lost(p)}." if _lost(p) else ""),
-                (*_evidence(v, t), *_on_the_way(p)),
+                (*_evidence(v, t), _at_once(gap, comparisons, "from", v.customers), *_on_the_way(p)),
                 None,
-                "The training did not reach this task, or a part of the model that it needs is damaged.",
+                "The training did not reach this task, or a part of the model that it needs is damaged."
+                if beyond_chance
+                else CHANCE,
                 _learn_more(s, task, p),
             )
         else:
@@ -211,7 +222,7 @@ def behind(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     known = {k: v for k, v in judged.items() if v.behind}
     if not known:
         raise NotMeasured("What simpler models reach on these rows is not known: `ple baselines` measures it.")
-    comparisons = sum(k in SIMPLER for v in known.values() for k in v.behind)
+    comparisons = _comparisons(judged)
     for task, v in known.items():
         if v.skill.high <= 0 or not has_skill(v):
             continue  # SKILL-NONE and SKILL-HARMFUL say so

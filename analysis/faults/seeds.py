@@ -19,10 +19,10 @@ LIMITS = (21, 22, 23, 24, 25)
 """Limits of checks were calibrated on healthy runs of these."""
 LOOKED_AT = (11, 12, 13)
 """Checks and injectors were mended while these were looked at: the default."""
-SEEN = (47, 61, 62, 63, 64, 101, 201, 202, 203)
-"""Five that were begun as the last one (of the first only the healthy runs were looked at, the fourth was stopped after eleven
+SEEN = (47, 61, 62, 63, 64, 65, 101, 201, 202, 203)
+"""Six that were begun as the last one (of the first only the healthy runs were looked at, the fourth was stopped after eleven
 cases), and banks that trainings were compared on."""
-ONCE = 65
+ONCE = 66
 """Run once, at the end; not to be looked at before."""
 FRESH = tuple(range(301, 331))
 """For healthy runs alone (`--healthy N` takes the first N)."""

@@ -101,6 +101,15 @@ def test_what_nobody_can_tell_is_a_note_and_what_is_not_known_is_unknown() -> No
     assert _skill(s) == {("SKILL-NONE", "nba"): "unknown"}
 
 
+def test_a_task_that_boosting_alone_seems_to_learn_is_an_alarm_beyond_chance_only() -> None:
+    s = healthy()
+    for by, severity in ((0.06, "warning"), (0.08, "info"), (0.11, "info")):
+        late = task_skill("churn", "binary", 300, model=0.0, boosting=0.1, linear=0.0, by=by)
+        object.__setattr__(s, "skill", {"test": {**s.skill["test"], "churn": late}})
+        assert _skill(s) == {("SKILL-NONE", "churn"): severity}
+    assert "nor by boosting" in next(f for f in run_check(checks()["SKILL-NONE"], s, Thresholds())).verdict
+
+
 @pytest.mark.parametrize(
     ("by", "harmful", "behind"),
     [(0.06, "error", "warning"), (0.065, "error", "info"), (0.08, "info", "info"), (0.11, None, None)],
