@@ -25,7 +25,7 @@ ROW = 30
 OWN: tuple[tuple[str, bool | None, str], ...] = (
     ("this model", True, "#3B6FE0"),
     ("this model, no better than a constant", False, "#E0872B"),
-    ("this model, too few rows", None, GREY),
+    ("this model, too few to say", None, GREY),
 )
 """Legend, whether it has skill, and a colour that is seen on light and on dark."""
 

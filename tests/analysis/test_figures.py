@@ -61,7 +61,7 @@ def test_skill_has_model_and_simpler_answers_on_one_axis() -> None:
     at = {trace.name: dict(zip(trace.y, trace.x, strict=True)) for trace in drawn.data}
     assert at["boosting"] == dict.fromkeys(tasks, 0.3)
     assert at["this model"] == {"churn": 0.3}
-    assert at["this model, too few rows"] == {"nba": 0.1}
+    assert at["this model, too few to say"] == {"nba": 0.1}
     # far below a constant the axis ends, and a triangle says that the value lies further on
     assert at["this model, no better than a constant"] == {"ctr": 0.05, "ltv": skill_figures.LOWEST}
     worse = next(trace for trace in drawn.data if trace.name == "this model, no better than a constant")
