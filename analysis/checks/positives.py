@@ -23,9 +23,20 @@ def opposite(r: Rate, t: Thresholds) -> bool:
     return abs(r.here - (1 - r.expected)) < abs(r.here - r.expected) / 4
 
 
+def turned_in_training(r: Rate, t: Thresholds) -> bool:
+    """Is it the share of training's negatives? The model, whose probabilities were fitted on other rows than it learnt from,
+    may well expect as many as there are."""
+    if not (0 < r.here < 1 and 0 < r.trained < 1):
+        return False
+    here, trained = (math.log(x / (1 - x)) for x in (r.here, r.trained))
+    error = math.sqrt(r.trained * (1 - r.trained) / max(r.customers, 1))
+    far = abs(here - trained) > math.log(t.rate_turned) and abs(r.here - r.trained) > t.rate_deviations * error
+    return far and abs(here + trained) < abs(here - trained) / 4
+
+
 def moved(r: Rate, t: Thresholds) -> bool:
     """Labels of other customers keep the share: where it moved, no join explains them."""
-    return not opposite(r, t) and (away(r, t, -1) or away(r, t, 1))
+    return not opposite(r, t) and (turned_in_training(r, t) or away(r, t, -1) or away(r, t, 1))
 
 
 def level_away(v: AmountLevel, t: Thresholds) -> bool:

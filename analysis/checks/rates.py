@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 from analysis.checks.finding import Evidence, Finding, Fix
 from analysis.checks.labels import labels, other_unit
-from analysis.checks.positives import away, level_away, opposite
+from analysis.checks.positives import away, level_away, opposite, turned_in_training
 from analysis.checks.registry import NotMeasured, check
 from analysis.checks.renumbered import CLASSES
 from analysis.checks.thresholds import Thresholds
-from analysis.stats.labels import AmountLevel
+from analysis.stats.labels import AmountLevel, Rate
 from analysis.stats.run import Statistics
 
 
 @check("LABEL-RATE", "Every label has as many positives, or amounts as large, as training and the model say.", None)
 def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
-    """Far fewer or more positives than in training and than the model expects of these rows; or none where others have some."""
+    """Far fewer or more positives than in training and than the model expects of these rows; none where others have some; or as
+    many as training has negatives."""
     found = labels(s, t)
     judged = {k: v for k, v in found.items() if v.kind == "binary" and v.rate is not None and v.values > 1}
     amounts = {k: v for k, v in found.items() if v.level is not None and v.values > 1 and not other_unit(v, t)}
@@ -30,6 +31,9 @@ def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
         assert r is not None
         if opposite(r, t):
             continue  # 0 and 1 are exchanged in all rows: the order of the predictions says so
+        if turned_in_training(r, t):
+            yield _turned(task, r)
+            continue
         few, many = away(r, t, -1), away(r, t, 1)
         if not few and not many and lost is None:
             continue
@@ -64,6 +68,24 @@ def positives(s: Statistics, t: Thresholds) -> Iterator[Finding]:
             else "The label's condition is another, its events count twice, or 0 and 1 are exchanged in some of the rows.",
             Fix("", None, None, "Compare the label's events by segment and date with those of training, and build again."),
         )
+
+
+def _turned(task: str, r: Rate) -> Finding:
+    return Finding(
+        "LABEL-RATE",
+        "error",
+        task,
+        f"{r.here:.1%} of the labels of {task} are positive, and {1 - r.trained:.1%} of those in training are negative: 0 and "
+        "1 were exchanged there.",
+        (
+            Evidence("share of positives", r.here, r.trained, r.n),
+            Evidence("share of negatives in training", 1 - r.trained),
+            Evidence("share that the model expects of these rows", r.expected, None, r.n),
+        ),
+        None,
+        "The label of the training rows means the opposite of what it means in these: it was inverted in one of them.",
+        Fix("", None, None, "Turn the label round where it is the wrong way, and train again."),
+    )
 
 
 def _level(task: str, v: AmountLevel, t: Thresholds) -> Finding:

@@ -207,6 +207,11 @@ class Thresholds:
         "the four binary tasks of the bundled healthy run have 0.83 to 1.32 of training's share and 0.88 to 1.25 of the "
         "model's, within 0.8 standard errors of it; a season moves training's alone",
     )
+    rate_turned: float = _t(
+        9.0,
+        "Odds ratio between a share of positives and training's from which it may be the share of training's negatives.",
+        "a quarter for three quarters; nearer to one half a season may do it",
+    )
     unit_apart: float = _t(2.0, "Ashman's D above which two heaps are told from one.", "Ashman, Bird & Zepf 1994")
     unit_whole: float = _t(
         0.15, "Distance from a whole power of ten that a factor between two units may have.", "a factor of 1.4 and less"

@@ -201,6 +201,24 @@ def test_labels_whose_share_of_positives_moved_are_no_wrong_join(here: float, jo
         assert found["SKILL-HARMFUL"].follows == "LABEL-RATE churn"
 
 
+@pytest.mark.parametrize(
+    ("here", "trained", "expected", "said"),
+    [
+        (0.04, 0.925, 0.045, True),  # the model's probabilities were fitted on rows with the right labels
+        (0.04, 0.925, 0.925, False),  # inverted here: the order of the predictions says so
+        (0.41, 0.6, 0.41, False),  # a season
+        (0.2, 0.925, 0.21, False),  # neither training's positives nor its negatives
+    ],
+)
+def test_a_label_that_was_inverted_in_training_alone_is_told_by_its_share(
+    here: float, trained: float, expected: float, said: bool
+) -> None:
+    x = healthy()
+    one = replace(x.labels["churn"], rate=Rate(170, 170, here, trained, expected, 0.015))
+    found = [f for f in run_checks(replace(x, labels={**x.labels, "churn": one})) if f.id == "LABEL-RATE" and f.alarm]
+    assert [("exchanged there" in f.verdict, f.severity) for f in found] == ([(True, "error")] if said else [])
+
+
 @pytest.mark.parametrize("logs", [True, False])
 @pytest.mark.parametrize(("times", "expected", "severity"), [(1.0, 1.0, ""), (1 / 3, 1.0, "error"), (1 / 3, 1 / 3, "")])
 def test_amounts_far_from_training_and_from_the_model_are_told(
