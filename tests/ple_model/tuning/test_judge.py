@@ -108,7 +108,7 @@ def test_a_fold_without_labels_of_the_task_is_left_out() -> None:
 def test_level_is_the_best_and_those_it_cannot_be_told_from(tmp_path: Path) -> None:
     folds = {1: _fold(1, 0.05), 2: _fold(1, 0.0501), 3: _fold(1, 0.0), 4: _fold(1, 0.3)}
     noisy = np.random.default_rng(3).normal(0, 0.3, folds[2].loss.shape)
-    folds[2] = FoldLosses(folds[2].tasks, folds[1].loss + noisy - noisy.mean(0), folds[2].constant)
+    folds[2] = FoldLosses(folds[2].tasks, folds[1].loss + noisy - noisy.mean(0) + 1e-4, folds[2].constant)
     trials = []
     for number, fold in folds.items():
         save_losses(tmp_path, number, [fold])
