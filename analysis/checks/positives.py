@@ -31,7 +31,7 @@ def turned_in_training(r: Rate, t: Thresholds) -> bool:
     here, trained = (math.log(x / (1 - x)) for x in (r.here, r.trained))
     error = math.sqrt(r.trained * (1 - r.trained) / max(r.customers, 1))
     far = abs(here - trained) > math.log(t.rate_turned) and abs(r.here - r.trained) > t.rate_deviations * error
-    return far and abs(here + trained) < abs(here - trained) / 4
+    return far and abs(here + trained) < abs(here - trained) / 4  # as much nearer as `opposite` asks
 
 
 def moved(r: Rate, t: Thresholds) -> bool:

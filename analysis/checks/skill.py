@@ -107,7 +107,9 @@ def none(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 "warning" if beyond_chance else "info",
                 task,
                 f"{task} is not predicted better than by a constant, although boosting reaches a skill of {reach:.2f}: it can "
-                "be learnt and was not." + (f" It is lost {_lost(p)}." if _lost(p) else ""),
+                "be learnt and was not." + (f" It is lost {_lost(p)}." if _lost(p) else "")
+                if beyond_chance
+                else f"{task} is not predicted better than by a constant; boosting reaches a skill of {reach:.2f} on these rows.",
                 (*_evidence(v, t), _at_once(gap, comparisons, "from", v.customers), *_on_the_way(p)),
                 None,
                 "The training did not reach this task, or a part of the model that it needs is damaged."
@@ -140,7 +142,8 @@ def _learn_more(s: Statistics, task: str, p: TaskProbe | None) -> Fix:
 @check("SKILL-HARMFUL", "No task is predicted worse than by a constant.", None)
 def harmful(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """The whole interval of the skill lies below 0, or the order of a binary task is upside down. An alarm by an interval that
-    holds for all tasks at once: of sixteen that are as good as a constant chance takes one for worse every third time."""
+    holds for all tasks at once: of sixteen independent ones that are as good as a constant chance takes one for worse every
+    third time."""
     judged = _judged(s, t)
     silent = unlabelled(s)
     for task, v in judged_skill(s).items():
@@ -217,7 +220,7 @@ def _upside_down(task: str, v: TaskSkill, area: tuple[float, float], t: Threshol
 @check("SKILL-BEHIND", "Every task that has skill is level with simpler models.", None)
 def behind(s: Statistics, t: Thresholds) -> Iterator[Finding]:
     """Behind the linear model or boosting by more than the interval of the difference: an alarm by one that holds for all
-    comparisons at once, since of thirty models that are level chance takes one for worse every other time."""
+    comparisons at once, since in thirty independent ones between equals chance finds one behind every other time."""
     judged = _judged(s, t)
     known = {k: v for k, v in judged.items() if v.behind}
     if not known:

@@ -210,7 +210,7 @@ class Thresholds:
     rate_turned: float = _t(
         9.0,
         "Odds ratio between a share of positives and training's from which it may be the share of training's negatives.",
-        "a quarter for three quarters; nearer to one half a season may do it",
+        "our judgement: a quarter for three quarters; nearer to one half a season may do it",
     )
     unit_apart: float = _t(2.0, "Ashman's D above which two heaps are told from one.", "Ashman, Bird & Zepf 1994")
     unit_whole: float = _t(
