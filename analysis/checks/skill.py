@@ -109,7 +109,8 @@ def none(s: Statistics, t: Thresholds) -> Iterator[Finding]:
                 f"{task} is not predicted better than by a constant, although boosting reaches a skill of {reach:.2f}: it can "
                 "be learnt and was not." + (f" It is lost {_lost(p)}." if _lost(p) else "")
                 if beyond_chance
-                else f"{task} is not predicted better than by a constant; boosting reaches a skill of {reach:.2f} on these rows.",
+                else f"{task} is not predicted better than by a constant; boosting reaches a skill of {reach:.2f} on these "
+                "rows.",
                 (*_evidence(v, t), _at_once(gap, comparisons, "from", v.customers), *_on_the_way(p)),
                 None,
                 "The training did not reach this task, or a part of the model that it needs is damaged."
