@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from ple_model.batch import PLEClusterInput
 from ple_model.bend_start import Bent
 from ple_model.bends import ColumnBends
+from ple_model.brand_query import FIELD, BrandQuery
 from ple_model.config import DirectPathConfig
 from ple_model.context import ModelContext
 from ple_model.experts.raw_scale import statistics
@@ -45,7 +46,8 @@ LIMIT = 5.0
 
 class DirectPath(nn.Module):
     """`forward` gives what is added to the raw outputs of all towers, [B, sum of out_dim] in the order of tasks; `slices` says
-    which columns are a task's. A contrastive task has none: its query is a direction, to which a sum of columns adds little."""
+    which columns are a task's. A contrastive task has none: its query is a direction, to which a sum of columns adds little.
+    What is added to its query, where the config asks for it, comes last."""
 
     raw_mean: Tensor
     raw_std: Tensor
@@ -57,7 +59,6 @@ class DirectPath(nn.Module):
         super().__init__()
         self.params = params
         self.parts = dict(context.parts)
-        self.reads = tuple(part_key(part) for part in self.parts)
         self.n_normalized = context.n_normalized
         n_raw = context.n_features - context.n_normalized
         std = statistics(context.raw_std, n_raw, 1.0, "raw_std")
@@ -70,6 +71,10 @@ class DirectPath(nn.Module):
                 self.slices[name] = slice(start, start + spec.out_dim)
                 start += spec.out_dim
         self.width = start
+        brands = next((n for n, s in tasks.items() if s.kind == "contrastive"), None) if params.brand_query else None
+        self.query_task = brands
+        """The contrastive task, where its query is added to."""
+        self.query = BrandQuery(tasks[brands].out_dim) if brands is not None else None
         self.linear = nn.Linear(context.n_features, start)
         self.register_buffer("fitted", torch.zeros(start, context.n_features) if params.start == "fitted" else None)
         self.linear.requires_grad_(params.rate > 0)
@@ -84,6 +89,11 @@ class DirectPath(nn.Module):
         self.body = nn.Sequential(*layers, nn.Linear(width, start)) if layers else None
         with torch.no_grad():
             self.linear.weight.mul_(0.1)  # what is not learnt yet says little
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Input fields that it reads."""
+        return ("features",) if self.query is None else ("features", FIELD)
 
     def columns(self, inputs: PLEClusterInput) -> Tensor:
         """[B, columns] as the path reads them."""
@@ -113,6 +123,8 @@ class DirectPath(nn.Module):
 
     def add(self, task: str, tower: Tensor, said: Tensor) -> Tensor:
         """A tower's raw output with what the path says (`forward`) for this task."""
+        if task == self.query_task:
+            return tower + said[:, self.width :]
         if task not in self.slices:
             return tower
         share = self.share(task)
@@ -160,6 +172,8 @@ class DirectPath(nn.Module):
             out = out + self.bends(x)
         if self.body is not None:
             out = out + self._taken(self.body(x))
+        if self.query is not None:
+            out = torch.cat([out, self.query(inputs).to(out.dtype)], dim=1)
         if self.training and self.params.path_dropout > 0:
             out = out * (torch.rand(inputs.rows_held, 1, device=out.device) >= self.params.path_dropout)
         return out

@@ -95,6 +95,11 @@ class BrandTable(nn.Module):
         if self.share is not None:
             self.share.fill_(share)
 
+    @torch.no_grad()
+    def start_at(self, keys: Tensor) -> None:
+        """Put the keys [brands, dim] where they were fitted."""
+        self.keys.copy_(keys)
+
     def loss(self, query: Tensor, y: Tensor) -> Tensor:
         """InfoNCE by row, 0 where y is -1. All brands are candidates up to `candidates`; beyond that, in training, a sample is
         drawn by training frequency and its bias removed by subtracting log Q (Bengio & Senecal 2008; Yi et al., RecSys

@@ -98,6 +98,8 @@ class PLEClusterAdaTT(ModelParts):
         """Input fields that `encode_again` reads besides `features` and `cluster_ids`."""
         read = [r for n in self.readers(changed) for r in self.experts[n].reads]  # type: ignore[union-attr]
         named = {r.partition(":")[0] for r in (*read, *changed, "customer_segment", *SOURCES.values())}
+        if self.direct is not None and self._direct_again(changed):
+            named |= {*self.direct.fields}
         masks = {f"{f.removesuffix('_diagrams')}_mask" for f in named if f.endswith("_diagrams")}
         return tuple(f for f in FIELD_SHAPES if f in named | masks)
 
@@ -119,14 +121,13 @@ class PLEClusterAdaTT(ModelParts):
             weights = self._cluster_weights(inputs)
             clusters = weights @ self.cluster_embedding.weight
         direct = known.direct
-        if self.direct is not None and self._reads_columns(changed):
+        if self.direct is not None and self._direct_again(changed):
             direct = self.direct(inputs)
         return Encoded(outputs, present, {}, shared, hmm, hmm_default, clusters, weights, direct)
 
-    @staticmethod
-    def _reads_columns(changed: Collection[str]) -> bool:
-        """Whether `features` or a part of it is among what changed."""
-        return any(c.partition(":")[0] == "features" for c in changed)
+    def _direct_again(self, changed: Collection[str]) -> bool:
+        """Whether what changed has a field of the direct path or a part of it."""
+        return self.direct is not None and any(c.partition(":")[0] in self.direct.fields for c in changed)
 
     def _cluster_weights(self, inputs: PLEClusterInput) -> Tensor:
         n = self.config.global_.n_clusters

@@ -37,7 +37,8 @@ class Encoded:
 
     expert_outputs {expert: [B, D]} as the experts gave them; expert_present {expert: [B] bool}, false on fallback rows;
     shared_concat [B, width] after cold-start mixing; hmm_projected {mode: [B, P]}; hmm_default {mode: [B] bool};
-    cluster_embedding [B, C]; cluster_weights [B, clusters]; direct [B, sum of out_dim] of the direct path, None without one.
+    cluster_embedding [B, C]; cluster_weights [B, clusters]; direct [B, sum of out_dim] of the direct path, what
+    it adds to the brand query last; None without one.
     """
 
     expert_outputs: Mapping[str, Tensor]

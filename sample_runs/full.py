@@ -57,7 +57,9 @@ SETTINGS = (
     "adatt.warmup_epochs=1",
     "adatt.freeze_epoch=3",
     "direct_path={enabled: true, start: fitted, hidden_dims: [256, 128], dropout: 0.5, rate: 0.0, ridge: 0.0, "
-    "blend: validation, bends: 32}",
+    "blend: validation, bends: 32, brand_query: true}",
+    "sae={activation: batchtopk, k: 32}",
+    "evidential.kl_lambda=1.0",
     "task_experts.tasks.brand_prediction.domain_experts=[lightgcn]",
 )
 SHARES = {"test": 0.96, "validation": 0.04}

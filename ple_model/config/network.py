@@ -186,6 +186,11 @@ class DirectPathConfig:
         "none",
         "How much of what all else adds to the linear map a task takes: all, or the share that helps on the validation rows.",
     )
+    brand_query: bool = key(
+        False,
+        "Add a linear map of the customer's graph embedding to the brand query; with start fitted it and the brands' keys are "
+        "fitted before the first step.",
+    )
 
     def __post_init__(self) -> None:
         for name in ("dropout", "column_dropout", "path_dropout"):
