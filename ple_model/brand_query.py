@@ -6,7 +6,8 @@ start at random, turn slowly at the rate that suits the rest of the network. So 
 query and fitted together with the keys before the first step, as the linear map of the columns is (`linear_start`):
 
 - the fit is that of the task itself, InfoNCE of normalised queries and keys, by AdamW over a few epochs of a falling rate;
-- the rate is chosen on held-out customers of the training split, by the loss with the share of it that helps beside popularity;
+- the rate is chosen on held-out customers of the training split, by the loss with the share of it that helps beside popularity,
+  held back by a standard error;
 - where no rate is better there than popularity, nothing is fitted and the task starts as it would without.
 
 Afterwards keys and queries have the length that keys are drawn with, so that training turns them no faster than it would.
@@ -39,6 +40,8 @@ BATCHES, LARGEST = 64, 512
 """Steps an epoch at least, and rows a step at most."""
 PIECE = 4096
 SHARES = tuple(i / 10 for i in range(11))
+ERRORS = 1.0
+"""Standard errors that a rate is held back by, as shares are (`blend`)."""
 
 Progress = Callable[[float, str], None]
 
@@ -99,13 +102,13 @@ def fit_brand_start(
     fit = _Fit(brands, dim, table.temperature, table.candidates, seed)
     rate, share, loss = FALLBACK, 1.0, math.nan
     if int(held.sum()) >= FEW:
-        share, loss = 0.0, 1.0
+        share, least = 0.0, 0.0
         for i, tried in enumerate(RATES):
             for done in fit.run(x[~held], y[~held], tried):
                 tell((i + done) / (len(RATES) + 1), "brands: rate")
-            best, least = fit.judged(x[held], y[held])
-            if least < loss:
-                rate, share, loss = tried, best, least
+            best, bound, told = fit.judged(x[held], y[held])
+            if bound < least:
+                rate, share, least, loss = tried, best, bound, told
         if share == 0:
             return None
     for done in fit.run(x, y, rate):
@@ -148,14 +151,18 @@ class _Fit:
         return F.normalize(self.linear(x), dim=-1)
 
     @torch.no_grad()
-    def judged(self, x: Tensor, y: Tensor) -> tuple[float, float]:
-        """(the share of the queries' word with the lowest loss of these rows, that loss over popularity's)."""
-        total = torch.zeros(len(SHARES), dtype=torch.float64)
+    def judged(self, x: Tensor, y: Tensor) -> tuple[float, float, float]:
+        """(the share of the queries' word that is surest to help, the upper bound of what it loses more than popularity, its
+        loss over popularity's) on these rows."""
+        parts = []
         for rows, brand in zip(torch.split(x, PIECE), torch.split(y, PIECE), strict=True):
             said = self.table.similarities(self._query(rows))
-            total += torch.stack([nll(self.table.taken(said, share), brand).double().sum() for share in SHARES])
-        best = int(total.argmin())
-        return SHARES[best], float(total[best] / total[0])
+            parts.append(torch.stack([nll(self.table.taken(said, share), brand).double() for share in SHARES]))
+        losses = torch.cat(parts, dim=1)
+        more = losses - losses[:1]
+        bound = more.mean(dim=1) + ERRORS * more.std(dim=1) / math.sqrt(len(y))
+        best = int(bound.argmin())
+        return SHARES[best], float(bound[best]), float(losses[best].mean() / losses[0].mean())
 
     @torch.no_grad()
     def found(self, x: Tensor, scale: float, rate: float, share: float, loss: float) -> BrandStart:

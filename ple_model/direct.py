@@ -74,7 +74,8 @@ class DirectPath(nn.Module):
         brands = next((n for n, s in tasks.items() if s.kind == "contrastive"), None) if params.brand_query else None
         self.query_task = brands
         """The contrastive task, where its query is added to."""
-        self.query = BrandQuery(tasks[brands].out_dim) if brands is not None else None
+        with torch.random.fork_rng(devices=[]):  # what comes after it starts as it would without
+            self.query = BrandQuery(tasks[brands].out_dim) if brands is not None else None
         self.linear = nn.Linear(context.n_features, start)
         self.register_buffer("fitted", torch.zeros(start, context.n_features) if params.start == "fitted" else None)
         self.linear.requires_grad_(params.rate > 0)

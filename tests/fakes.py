@@ -47,7 +47,9 @@ TINY = {
     },
     "task_experts": {"group_hidden_dim": 16, "group_output_dim": 8, "cluster_embed_dim": 4, "output_dim": 8},
     "task_towers": {"hidden_dims": [8]},
-    "direct_path": {"hidden_dims": [8], "start": "random", "rate": 0.5, "ridge": 0.08, "blend": "none", "bends": 0},
+    "direct_path": {
+        "hidden_dims": [8], "start": "random", "rate": 0.5, "ridge": 0.08, "blend": "none", "bends": 0, "brand_query": False,
+    },
     "hmm_triple_mode": {"proj_dim": 4},
     "sae": {"expansion": 2},
     "adatt": {"warmup_epochs": 1, "freeze_epoch": 2},
