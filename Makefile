@@ -36,7 +36,7 @@ bench: setup
 sample-runs: setup
 	$(BIN)/python -m sample_runs.make
 
-# goes on where it was stopped; what it needs two hours for is kept in build/sample-runs-full
+# goes on where it was stopped; what it needs some hours for is kept in build/sample-runs-full
 sample-runs-full: setup
 	$(BIN)/python -m sample_runs.make --full
 

@@ -1,13 +1,18 @@
-"""Make the bundled run `full`: the whole model of the reference (`v3_14`) on a seeded synthetic bank of 50,000 customers.
+"""Make the bundled runs of the whole model of the reference (`v3_14`): `full`, on a seeded synthetic bank of 50,000 customers,
+and `cut-feed`, on one of 10,000, whose sequences never arrive and whose gate of `nba` starts saturated.
 
-Beside the reference's body it has what `small` has and the reference has not: the direct path of a fitted linear map, brands
-that choose their share of the network, experts that are taught directly, and the link of brands to `lightgcn` (without them it
-is behind a linear model: docs/learning.md). Its epochs are fewer than the preset's (3 + 1), with adaTT's warm-up and the freeze
-of the gates moved accordingly: about two hours of two cores. Each stage is passed over where its result is there and resumed
-where it was stopped, so the same command goes on after Ctrl-C, a kill or a restart:
+Beside the reference's body they have what `small` has and the reference has not: the direct path of a fitted linear map and a
+fitted brand query, brands that choose their share of the network, experts that are taught directly, the link of brands to
+`lightgcn` (without them the network is behind a linear model: docs/learning.md); then an autoencoder of 32 active latents a
+row, and the evidential KL term at full weight, which a short training needs. Epochs are fewer than the preset's, with adaTT's
+warm-up and the freeze of the gates moved accordingly: `full` takes about two hours of two cores. Each stage is passed over where
+its result is there and resumed where it was stopped, so the same command goes on after Ctrl-C, a kill or a restart:
 
-    events -> dataset -> baselines of it -> run -> evaluation.json, evaluation.txt      in the work folder
-    run without its training state, its customers drawn anew, with its analysis         in `sample_runs/full`
+    events -> dataset (-> with the feed cut) -> baselines -> run -> evaluation.json, evaluation.txt      in the work folder
+    run without its training state, its weights in 16 bits, its customers drawn anew, with its analysis  in `sample_runs`
+
+Weights ship rounded to float16, so that two runs of 4.8 million numbers and a thousand customers fit into what all bundled runs
+may take; how far that moves a prediction is said when it is done.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,7 @@ import numpy as np
 import torch
 
 from analysis import diagnose
+from analysis.faults.feeds import cut_feed
 from ple_model.config import Config, load_config
 from ple_model.config_values import changed_values, config_values
 from ple_model.data.build.build import build
@@ -33,7 +39,7 @@ from ple_model.data.events.manifest import EventsManifest
 from ple_model.data.synth import generate
 from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
-from ple_model.files import write_json
+from ple_model.files import read_tensors, write_json, write_tensors
 from ple_model.finish import write_sample
 from ple_model.fitting import fitted_to
 from ple_model.run import Run, load_run
@@ -48,24 +54,28 @@ CUSTOMERS = 50_000
 PRESET = "v3_14"
 SETTINGS = (
     "training.batch_size=256",
-    "training.phase1_epochs=3",
-    "training.phase2_epochs=1",
     "training.schedule=cosine",
     "training.phase2_rate=0.1",
     "training.brand_blend=validation",
     "training.expert_supervision=3.0",
     "adatt.warmup_epochs=1",
-    "adatt.freeze_epoch=3",
     "direct_path={enabled: true, start: fitted, hidden_dims: [256, 128], dropout: 0.5, rate: 0.0, ridge: 0.0, "
     "blend: validation, bends: 32, brand_query: true}",
     "sae={activation: batchtopk, k: 32}",
     "evidential.kl_lambda=1.0",
     "task_experts.tasks.brand_prediction.domain_experts=[lightgcn]",
 )
+LENGTHS = {
+    "full": ("training.phase1_epochs=3", "training.phase2_epochs=1", "adatt.freeze_epoch=3"),
+    "cut-feed": ("training.phase1_epochs=6", "training.phase2_epochs=2", "adatt.freeze_epoch=6"),
+}
+CUT = ("txn_seq", "session_seq")
+COLLAPSE = ("task_experts.tasks.nba.gate_bias={deepfm: 20.0}",)
+"""A saturated softmax has no gradient, so this gate never looks at the other experts."""
 SHARES = {"test": 0.96, "validation": 0.04}
 """Nearly all customers that the model never saw: calibration is judged from 500 rows on."""
-STORED_CUSTOMERS = 540
-"""With its weights and its analysis about 31 MB; all bundled runs together may have 45."""
+STORED_CUSTOMERS = {"full": 1000, "cut-feed": 540}
+"""With weights and analyses about 44 MB; all bundled runs together may have 45."""
 COMMAND = "make sample-runs-full"
 LEFT_BEHIND = ("state", "analysis", "sample")
 """Folders of the trained run that do not ship: the state of its training, and what is made anew."""
@@ -73,7 +83,8 @@ LEFT_BEHIND = ("state", "analysis", "sample")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is made, and where. A bank, a dataset or a run that is there already may be given; each is used as it is."""
+    """What is made, and where. A bank, a dataset or a run that is there already may be given; each is used as it is. `cut`:
+    input fields that never arrive."""
 
     work: Path
     out: Path
@@ -82,10 +93,19 @@ class Plan:
     run: Path | None = None
     customers: int = CUSTOMERS
     seed: int = SEED
-    stored: int = STORED_CUSTOMERS
+    stored: int = STORED_CUSTOMERS["full"]
     preset: str = PRESET
-    settings: tuple[str, ...] = SETTINGS
+    settings: tuple[str, ...] = (*SETTINGS, *LENGTHS["full"])
     threads: int = 1
+    cut: tuple[str, ...] = ()
+
+    @classmethod
+    def named(cls, name: str, work: Path, out: Path) -> Plan:
+        """That of a bundled run, under `work` and `out`."""
+        plan = cls(work / name, out / name, stored=STORED_CUSTOMERS[name], settings=(*SETTINGS, *LENGTHS[name]))
+        if name == "full":
+            return plan
+        return replace(plan, customers=10_000, seed=7, cut=CUT, settings=(*plan.settings, *COLLAPSE))
 
     @cached_property
     def config(self) -> Config:
@@ -131,8 +151,12 @@ def dataset(plan: Plan, say: Callable[[str], None], stop: Stop | None = None) ->
     if not (folder / "dataset.json").exists():
         bank = events(plan, say)
         say("dataset")
-        return build(bank, folder, progress=lambda step, share: _look(stop))
-    return Dataset.open(folder)
+        build(bank, folder, progress=lambda step, share: _look(stop))
+    data = Dataset.open(folder)
+    if not plan.cut:
+        return data
+    cut = plan.work / "cut"
+    return Dataset.open(cut) if (cut / "dataset.json").exists() else cut_feed(data, cut, plan.cut)
 
 
 def trained(plan: Plan, data: Dataset, say: Callable[[str], None], stop: Stop | None) -> Run:
@@ -177,6 +201,7 @@ def shipped(plan: Plan, run: Run, data: Dataset, say: Callable[[str], None]) -> 
         say(f"{plan.stored:,} customers stored with the run")
         with staged_folder(plan.out, replace=True) as fresh:
             shutil.copytree(run.path, fresh, dirs_exist_ok=True, ignore=_left_behind(run.path))
+            say(f"weights in 16 bits: {rounded(fresh, data)}")
             write_sample(fresh, data, plan.stored, shares=SHARES, baselines=stored(data))
             write_fingerprint(fresh)
     say("analysis")
@@ -185,6 +210,28 @@ def shipped(plan: Plan, run: Run, data: Dataset, say: Callable[[str], None]) -> 
         if other != kept and other.is_dir():
             shutil.rmtree(other)
     return plan.out
+
+
+def rounded(run: Path, data: Dataset) -> str:
+    """Round the weights of a run to float16 in their file, and say how far that moves the outputs of some test rows.
+    `UserError` where a weight is beyond what float16 holds."""
+    path = run / "model.safetensors"
+    tensors, metadata = read_tensors(path)
+    short = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    wide = [k for k, v in short.items() if v.is_floating_point() and not torch.equal(v.isfinite(), tensors[k].isfinite())]
+    if wide:
+        raise UserError(f"{path}: '{wide[0]}' does not fit into 16 bits")
+    inputs = data.load("test", limit=512).inputs
+    with torch.no_grad():
+        before = load_run(run).model()(inputs)
+        write_tensors(path, short, metadata)
+        after = load_run(run).model()(inputs)
+    moved = {
+        task: float((after.logits[task] - said).square().mean().sqrt() / said.std().clamp_min(1e-9))
+        for task, said in before.logits.items()
+    }
+    worst = max(moved, key=lambda task: moved[task])
+    return f"raw outputs of {len(inputs)} test rows move by at most {moved[worst]:.1e} of their spread ({worst})"
 
 
 def _is_shipped(plan: Plan, run: Run) -> bool:

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 SMALL_RUN = Path(__file__).parent / "runs" / "healthy"
 """A finished run of the preset `small` on 20,000 customers, stored without its analysis; `make sample-runs` makes it."""
-CUT_RUN = Path(__file__).parents[1] / "sample_runs" / "cut-feed"
+CUT_RUN = Path(__file__).parent / "runs" / "cut-feed"
 """The bundled run whose feed was cut."""
 
 

@@ -43,7 +43,7 @@ TASKS = (
     ),
 )
 '''
-OLD = (Path("tests/old_runs/format_1"), Path("tests/runs/healthy"), Path("sample_runs/cut-feed"))
+OLD = (Path("tests/old_runs/format_1"), Path("tests/runs/healthy"), Path("tests/runs/cut-feed"))
 ROOT = Path(__file__).parents[1]
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.events.manifest import EventsManifest
 from ple_model.errors import UserError
+from ple_model.files import read_tensors
 from ple_model.run import load_run
 from sample_runs import full
 from sample_runs.full import Plan, Stopped, make_full
@@ -73,6 +76,31 @@ def test_a_bank_of_another_seed_is_refused(tmp_path: Path, capsys: pytest.Captur
     bank = tmp_path / "bank"
     bank.mkdir()
     EventsManifest("synthetic bank", "synthetic bank", parameters={"customers": 300, "seed": 7}).save(bank)
-    words = ["--full", "--work", str(tmp_path / "work"), "--out", str(tmp_path), "--bank", str(bank), "--customers", "300"]
+    where = ["--work", str(tmp_path / "work"), "--out", str(tmp_path), "--bank", str(bank)]
+    words = ["--full", "full", *where, "--customers", "300"]
     assert main(words) == 2
     assert f"{bank}: the bank's seed is 7, asked for is {full.SEED}" in capsys.readouterr().err
+
+
+def test_the_bundled_run_with_faults_is_made_of_data_in_which_the_feed_is_cut(small_dataset: Dataset, tmp_path: Path) -> None:
+    data = Dataset.open(shutil.copytree(small_dataset.path, tmp_path / "data"))
+    plan = replace(
+        Plan.named("cut-feed", tmp_path / "work", tmp_path / "out"),
+        dataset=data.path, stored=24, preset="small", settings=(*SETTINGS, *full.COLLAPSE),
+    )  # fmt: skip
+    said: list[str] = []
+    run = load_run(make_full(plan, said.append))
+    assert run.path == tmp_path / "out" / "cut-feed"
+    sample = run.sample().load(None).inputs
+    assert all(not bool(sample.present(field).any()) for field in full.CUT)
+    assert run.config.task_experts.tasks["nba"].gate_bias == {"deepfm": 20.0}
+    dtypes = {v.dtype for v in read_tensors(run.path / "model.safetensors")[0].values() if v.is_floating_point()}
+    assert dtypes == {torch.float16}
+    (moved,) = (s for s in said if s.startswith("weights in 16 bits"))
+    assert float(re.search(r"at most (\S+) of", moved).group(1)) < 0.05  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("words", "wrong"), [(["--full", "healthy"], "no run 'healthy'"), (["ful"], "no run 'ful'")])
+def test_a_run_that_is_not_made_here_is_refused(words: list[str], wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert wrong in capsys.readouterr().err
