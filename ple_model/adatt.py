@@ -79,7 +79,7 @@ class AdaTT(nn.Module):
         return (1 - self.config.ema_decay**count).clamp_min(1e-12)
 
     def measure(
-        self, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], scale: float = 1.0,
+        self, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], scale: Tensor | float = 1.0,
         whole: Callable[[Tensor], Tensor] = lambda gradients: gradients,
     ) -> None:  # fmt: skip
         """Take the gradient of each task's mean loss at `parameters` and fold it in; before the step's own backward, for

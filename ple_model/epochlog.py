@@ -145,6 +145,16 @@ class EpochSums:
         )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """L2 norms of a step's gradients by block and HMM mode; the onlookers whose loss or gradient is no number; whether those of
+    everything else are numbers."""
+
+    norms: dict[str, Tensor]
+    lost: tuple[str, ...]
+    finite: bool
+
+
 class GradientNorms:
     """L2 norms of the gradients by block of the model (`model.blocks()`) and by HMM mode, and the model's clipping."""
 
@@ -156,34 +166,34 @@ class GradientNorms:
             own = [p for n, p in model.hmm.named_parameters() if mode in n.split(".")]
             if own:
                 self._hmm[f"hmm:{mode}"] = own
-        self._groups: list[tuple[list[nn.Parameter], list[str], float]] = []
-        self._onlookers = {n: list(m.parameters()) for n, m in model.onlookers().items()}
-        for _, parameters, limit in model.clip_groups():
+        self._groups: list[tuple[str, list[nn.Parameter], list[str], float]] = []
+        for name, parameters, limit in model.clip_groups():  # the model's own first
             ids = {id(p) for p in parameters}
-            self._groups.append((parameters, [k for k, ps in self._blocks.items() if id(ps[0]) in ids], limit))
+            self._groups.append((name, parameters, [k for k, ps in self._blocks.items() if id(ps[0]) in ids], limit))
 
-    def drop_lost(self, losses: LossBreakdown) -> tuple[str, ...]:
-        """Onlookers whose loss or gradient is not finite; their gradients are taken away, so that the optimizer passes over
-        them and the step of all others is the one they would have without them."""
-        if not self._onlookers:
-            return ()
-        own = {"sae": losses.sae, "evidential": losses.evidential + losses.evidential_kl}
-        fine = torch.stack([torch.isfinite(own[n]) & torch.isfinite(_norm(ps)) for n, ps in self._onlookers.items()]).tolist()
-        lost = tuple(n for n, ok in zip(self._onlookers, fine, strict=True) if not ok)
-        for name in lost:
-            for p in self._onlookers[name]:
-                p.grad = None
-        return lost
+    def measure(self, losses: LossBreakdown) -> Measured:
+        """Norms of the gradients as they are, and what of them and of the losses is no number. It is read once, which is what a
+        GPU waits for in a step; the gradients of onlookers that are lost are taken away, so that the optimizer passes over them
+        and the step of all others is the one they would have without them."""
+        norms = {k: _norm(ps) for k, ps in (self._blocks | self._hmm).items()}
+        own = {"main": losses.main, "sae": losses.sae, "evidential": losses.evidential + losses.evidential_kl}
+        groups = {name: _of(norms, blocks) for name, _, blocks, _ in self._groups}
+        fine = torch.stack([torch.isfinite(own[n]) & torch.isfinite(norm) for n, norm in groups.items()]).tolist()
+        lost = tuple(n for n, ok in zip(groups, fine, strict=True) if not ok and n != "main")
+        for name, parameters, blocks, _ in self._groups:
+            if name in lost:
+                for p in parameters:
+                    p.grad = None
+                norms |= {k: torch.zeros_like(norms[k]) for k in blocks}
+        return Measured(norms, lost, fine[0])
 
-    def clip(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """Clip each of the model's groups to its own limit. (norm of everything, norms by name), both before clipping; a
-        block without gradients has norm 0."""
-        norms = {k: _norm(ps) for k, ps in self._blocks.items()}
-        by_name = norms | {k: _norm(ps) for k, ps in self._hmm.items()}
-        for parameters, blocks, limit in self._groups:
-            total = torch.linalg.vector_norm(torch.stack([norms[k] for k in blocks]))
-            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
-        return torch.linalg.vector_norm(torch.stack(list(norms.values()))), by_name
+    def clip(self, found: Measured, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
+        """Clip each of the model's groups to its own limit; norms by name before it. `scale`: what the gradients were measured
+        times, and are no more. A block without gradients has norm 0."""
+        norms = {k: v / scale for k, v in found.norms.items()}
+        for _, parameters, blocks, limit in self._groups:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, _of(norms, blocks))
+        return norms
 
 
 class StepSizes:
@@ -220,6 +230,12 @@ class StepSizes:
 @torch.no_grad()
 def _total(tensors: Sequence[Tensor]) -> Tensor:
     return torch.sqrt(torch.stack([t.detach().square().sum() for t in tensors]).sum())
+
+
+def _of(norms: Mapping[str, Tensor], blocks: Sequence[str]) -> Tensor:
+    """The norm of several blocks together."""
+    total: Tensor = torch.linalg.vector_norm(torch.stack([norms[k] for k in blocks]))
+    return total
 
 
 def _norm(parameters: list[nn.Parameter]) -> Tensor:

@@ -125,7 +125,8 @@ def dirichlet_kl(alpha: Tensor) -> Tensor:
 def dirichlet_loss(alpha: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """By row: (expected cross-entropy `digamma(S) - digamma(alpha_y)`, KL of the evidence for wrong classes) (Sensoy et al.
     2018, eq. 4 and 5 with alpha~ = y + (1 - y) alpha)."""
-    one_hot = F.one_hot(y.long().clamp_min(0), alpha.shape[-1]).to(alpha.dtype)
+    classes = torch.arange(alpha.shape[-1], device=y.device)  # `one_hot` would look at the labels, and a GPU wait for it
+    one_hot = (y.long().clamp_min(0)[..., None] == classes).to(alpha.dtype)
     expected = (one_hot * (torch.digamma(alpha.sum(-1, keepdim=True)) - torch.digamma(alpha))).sum(-1)
     return expected, dirichlet_kl(one_hot + (1 - one_hot) * alpha)
 

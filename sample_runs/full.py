@@ -5,8 +5,8 @@ Beside the reference's body they have what `small` has and the reference has not
 fitted brand query, brands that choose their share of the network, experts that are taught directly, the link of brands to
 `lightgcn` (without them the network is behind a linear model: docs/learning.md); then an autoencoder of 32 active latents a
 row, and the evidential KL term at full weight, which a short training needs. Epochs are fewer than the preset's, with adaTT's
-warm-up and the freeze of the gates moved accordingly: `full` takes about two hours of two cores. Each stage is passed over where
-its result is there and resumed where it was stopped, so the same command goes on after Ctrl-C, a kill or a restart:
+warm-up and the freeze of the gates moved accordingly: `full` takes about two hours of two cores. Each stage is passed over
+where its result is there and resumed where it was stopped, so the same command goes on after Ctrl-C, a kill or a restart:
 
     events -> dataset (-> with the feed cut) -> baselines -> run -> evaluation.json, evaluation.txt      in the work folder
     run without its training state, its weights in 16 bits, its customers drawn anew, with its analysis  in `sample_runs`

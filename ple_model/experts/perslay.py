@@ -81,11 +81,8 @@ class PersLay(Expert):
         if torch.compiler.is_exporting():
             return self._dense(widen(points), mask, layers)
         packed = pack(widen(points), mask, len(layers))
-        pooled: list[Tensor] = []
-        for k, layer in enumerate(layers):
-            of_index = torch.nonzero(packed.homology == k)[:, 0]
-            pooled.append(layer(packed.birth[of_index], packed.death[of_index], packed.row[of_index], n))
-        return torch.cat(pooled, dim=1), torch.bincount(packed.row, minlength=n), packed.bad
+        pooled = [layer(*points, n) for layer, points in zip(layers, packed.by_homology(), strict=True)]
+        return torch.cat(pooled, dim=1), packed.valid, packed.bad
 
     @staticmethod
     def _dense(points: Tensor, mask: Tensor, layers: nn.ModuleList) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ learned power of their persistence, and summed: permutation-invariant, per homol
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +17,19 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class PackedDiagrams:
-    """Valid points of a batch of diagrams: birth [N], death [N], homology index [N] int, row [N] int; bad [B] counts those
-    dropped."""
+    """Valid points of a batch of diagrams, those of one homology index after those of another: birth [N], death [N], row [N]
+    int; sizes: how many of each index; valid [B] and bad [B] count the points of a row and those dropped."""
 
     birth: Tensor
     death: Tensor
-    homology: Tensor
     row: Tensor
+    sizes: tuple[int, ...]
+    valid: Tensor
     bad: Tensor
+
+    def by_homology(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """(birth, death, row) of each homology index."""
+        return zip(*(torch.split(values, list(self.sizes)) for values in (self.birth, self.death, self.row)), strict=True)
 
 
 def sound(points: Tensor, homologies: int) -> Tensor:
@@ -35,12 +41,18 @@ def sound(points: Tensor, homologies: int) -> Tensor:
 def pack(points: Tensor, mask: Tensor, homologies: int) -> PackedDiagrams:
     """Pack diagrams [B, n, 3] (birth, death, homology index) under mask [B, n].
 
-    Bad points are left out and counted: death before birth, not finite, or a homology index out of range."""
+    Bad points are left out and counted: death before birth, not finite, or a homology index out of range. How many points there
+    are is read once, which is all that a GPU waits for."""
     good = sound(points, homologies)
-    row, column = torch.nonzero(mask & good, as_tuple=True)
-    bad = (mask & ~good).sum(dim=1)
+    valid = mask & good
+    index = points[:, :, 2].floor()
+    of_index = torch.stack([valid & (index == k) for k in range(homologies)])
+    sizes = of_index.flatten(1).sum(dim=1)
+    _, row, column = torch.nonzero(of_index, as_tuple=True)
     chosen = points[row, column]
-    return PackedDiagrams(chosen[:, 0], chosen[:, 1], chosen[:, 2].long(), row, bad)
+    return PackedDiagrams(
+        chosen[:, 0], chosen[:, 1], row, tuple(sizes.tolist()), valid.sum(dim=1), (mask & ~good).sum(dim=1)
+    )  # fmt: skip
 
 
 class PersLayer(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
+from torch import Tensor
 
 from ple_model.badstep import LOGGED, BadStep, bad_step, worst
 from ple_model.batch import PLEClusterInput
@@ -68,10 +69,10 @@ class Steps:
             self._measure_gradients(losses)
         self.scaler.scale(losses.total + losses.sae_total).backward()  # type: ignore[no-untyped-call]
         losses = ranks.stepped(self._trained, losses)
-        lost = self._norms.drop_lost(losses)  # before the loss scaler looks, which would skip everybody's step for them
+        found = self._norms.measure(losses)  # before the loss scaler looks, which would skip everybody's step for an onlooker
+        lost, finite = found.lost, found.finite
         self.scaler.unscale_(self.optimizer)
-        norm, by_module = self._norms.clip()
-        finite = bool(torch.isfinite(losses.main) & torch.isfinite(norm))
+        by_module = self._norms.clip(found, self._loss_scale())
         middle = p.step == self.session.steps // 2  # the rates of an epoch's last step can be next to nothing
         if middle:
             self.sizes.before()
@@ -116,9 +117,13 @@ class Steps:
         if self.session.config.adatt.enabled and not model.shared_frozen and not model.adatt_frozen:
             began = self._clock()
             model.adatt.measure(
-                losses.learnt, model.last_layer_parameters(), scale=self.scaler.get_scale(), whole=self.session.ranks.gradients
+                losses.learnt, model.last_layer_parameters(), scale=self._loss_scale(), whole=self.session.ranks.gradients
             )
             self.measuring += self._clock() - began
+
+    def _loss_scale(self) -> Tensor:
+        """What losses are multiplied by, on the device: nothing waits for it."""
+        return self.scaler.scale(torch.ones((), device=self.session.device))
 
     def _clock(self) -> float:
         """Seconds, after the device has done what it was asked for."""

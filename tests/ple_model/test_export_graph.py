@@ -135,8 +135,7 @@ def test_layers_say_the_same_in_the_form_that_a_graph_takes(monkeypatch: pytest.
     with torch.no_grad():
         packed = pack(points, mask, 2)
         ours = [cell(x, gaps), running_max(values), series_of(inputs, "txn_seq").values, block(tokens, values > 4), *(
-            layer(packed.birth[packed.homology == k], packed.death[packed.homology == k], packed.row[packed.homology == k], 6)
-            for k in range(2)
+            layer(*own, 6) for own in packed.by_homology()
         )]  # fmt: skip
         monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
         valid = mask & sound(points, 2)

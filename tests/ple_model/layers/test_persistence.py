@@ -40,9 +40,8 @@ def naive(layer: PersLayer, points: torch.Tensor, mask: torch.Tensor, homology: 
 
 
 def pooled(layer: PersLayer, points: torch.Tensor, mask: torch.Tensor, homology: int) -> torch.Tensor:
-    packed = pack(points, mask, 3)
-    keep = packed.homology == homology
-    return layer(packed.birth[keep], packed.death[keep], packed.row[keep], len(points))
+    own = list(pack(points, mask, 3).by_homology())[homology]
+    return layer(*own, len(points))
 
 
 def test_packed_layer_agrees_with_the_naive_loop_for_each_homology_index() -> None:
@@ -69,7 +68,7 @@ def test_bad_points_are_counted_and_left_out() -> None:
     points = torch.tensor([[[0.0, 1.0, 0.0], [1.0, 0.5, 0.0], [0.0, torch.inf, 1.0], [0.0, 1.0, 5.0], [9.0, 1.0, 0.0]]])
     mask = torch.tensor([[True, True, True, True, False]])
     packed = pack(points, mask, 3)
-    assert packed.bad.tolist() == [3]
+    assert (packed.bad.tolist(), packed.valid.tolist(), packed.sizes) == ([3], [1], (1, 0, 0))
     assert packed.birth.tolist() == [0.0]
     assert packed.death.tolist() == [1.0]
 
