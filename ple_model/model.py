@@ -45,8 +45,9 @@ class PLEClusterAdaTT(ModelParts):
 
     # ---------------------------------------------------------------- forward
 
-    def encode(self, inputs: PLEClusterInput) -> Encoded:
-        """Experts, cold-start mixing, HMM projections and cluster embedding of a batch."""
+    def encode(self, inputs: PLEClusterInput, alike: Mapping[str, tuple[Tensor, Tensor]] | None = None) -> Encoded:
+        """Experts, cold-start mixing, HMM projections and cluster embedding of a batch. `alike`: experts that need not run for
+        each row, (rows [m] to run, which of them each row [B] is as); what such an expert says of its own is left out."""
         self._require_columns(inputs)
         self._require_batch(inputs)
         # 1. Shared experts. Each reads the fields that it declares; a row with none of them gets a zero block.
@@ -54,7 +55,12 @@ class PLEClusterAdaTT(ModelParts):
         present: dict[str, Tensor] = {}
         aux: dict[str, ExpertAux] = {}
         for name, expert in self.experts.items():
-            outputs[name], present[name], aux[name] = expert(inputs)
+            if alike is not None and name in alike:
+                rows, like = alike[name]
+                out, there, _ = expert(inputs.rows(rows))
+                outputs[name], present[name] = out[like], there[like]
+            else:
+                outputs[name], present[name], aux[name] = expert(inputs)
         shared = torch.cat(list(outputs.values()), dim=1)  # [B, width]
 
         # 2. Customers without a history: their few static features are mixed into the shared representation.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from analysis.engine.attribution import Attribution, Tensors
+from analysis.engine.distinct import encode_distinct
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
 from analysis.engine.score import Score
@@ -49,7 +50,9 @@ class Question:
     def value(self, tensors: Tensors) -> Tensor:
         """[n] the explained number at these inputs."""
         model = self.explainer.model if self.model is None else self.model
-        return self.score(model.decode(model.encode(self.path.inputs(tensors)), sae=False, evidential=False))
+        inputs = self.path.inputs(tensors)
+        encoded = model.encode(inputs) if torch.is_grad_enabled() else encode_distinct(model, inputs)
+        return self.score(model.decode(encoded, sae=False, evidential=False, task=self.score.task))
 
     def of(self, path: Path) -> Question:
         """The same question of another customer or from another start."""

@@ -25,6 +25,7 @@ from math import comb
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from analysis.bench.attributions import METHODS, Method, Question, moved
 from analysis.bench.planted import Planted, rank, true_causes
@@ -179,6 +180,7 @@ def _customer(
         into.chance.append(tuple(chance(len(every), carriers, k) for k in FIRST))
         heard = weighs(explainer, path, case.score, causes)
         faith = len(into.customers) <= tested
+        ask = _once(lambda keep: explainer.value_of_groups(path, case.score, keep))  # noqa: B023
         for name, method in methods.items():
             values = method(case)
             held, sources, groups = _told(case, data, barred, values)
@@ -193,7 +195,7 @@ def _customer(
             into.counted.setdefault(name, []).append(rank(causes, [r.sources for r in sides[0]]) or 0)
             into.either.setdefault(name, []).append(rank(causes, [r.told for r in both[: FIRST[-1]]]) or 0)
             if faith:
-                into.tests.setdefault(name, []).append(_tests(case, method, values))
+                into.tests.setdefault(name, []).append(_tests(case, method, values, ask))
 
 
 def _told(
@@ -209,15 +211,28 @@ def _told(
     return replace(case.default, values=kept), by_source(schema, columns), path.group_values(kept)
 
 
-def _tests(case: Question, method: Method, values: Tensors) -> tuple[float, ...]:
-    """(deletion, insertion, infidelity, sensitivity, likeness) of these attributions; NaN where there is nothing to tell."""
+def _once(value: faithful.Value) -> faithful.Value:
+    """The same, each row asked once: the random orders are the same for every method."""
+    known: dict[bytes, float] = {}
+
+    def ask(keep: NDArray[np.bool_]) -> NDArray[np.float64]:
+        keys = [row.tobytes() for row in keep]
+        new = [i for i, key in enumerate(keys) if key not in known]
+        if new:
+            known.update(zip((keys[i] for i in new), value(keep[new]).tolist(), strict=True))
+        return np.array([known[key] for key in keys])
+
+    return ask
+
+
+def _tests(case: Question, method: Method, values: Tensors, ask: faithful.Value) -> tuple[float, ...]:
+    """(deletion, insertion, infidelity, sensitivity, likeness) of these attributions; NaN where there is nothing to tell.
+    `ask`: the prediction with only some groups the customer's."""
     e, path, at = case.explainer, case.path, case.path.fields.index("features")
     groups = path.group_values(values)
     sizes = np.array([groups[g] for g in path.groups])
     full, empty = case.default.prediction, case.default.baseline
-    removed = faithful.removal(
-        sizes, lambda keep: e.value_of_groups(path, case.score, keep), full, empty, orders=ORDERS, seed=case.seed
-    )
+    removed = faithful.removal(sizes, ask, full, empty, orders=ORDERS, seed=case.seed)
     moves = []
     generator = torch.Generator().manual_seed(case.seed)
     # what the customer lacks has no value to move, and 0.02 of an amount in its own unit is no step of the others' size

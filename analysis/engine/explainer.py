@@ -20,6 +20,7 @@ from torch import Tensor
 
 from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
 from analysis.engine.beside_rows import beside_rows
+from analysis.engine.distinct import encode_distinct
 from analysis.engine.encoded import concat_encoded, rows_alone
 from analysis.engine.population import Population
 from analysis.engine.reference import Path, Reference
@@ -187,8 +188,7 @@ class Explainer:
         found = []
         with torch.no_grad():
             for i in range(0, len(keep), CHUNK):
-                inputs = path.inputs(path.mix(keep[i : i + CHUNK]))
-                encoded = self.model.encode(inputs)
+                encoded = encode_distinct(self.model, path.inputs(path.mix(keep[i : i + CHUNK])))
                 found.append(score(self.model.decode(encoded, sae=False, evidential=False, task=score.task)))
         return np.asarray(torch.cat(found).double().numpy())
 
