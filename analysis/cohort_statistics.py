@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from analysis.cells import summed, write_cells
 from analysis.cohort import CohortFilter
 from analysis.stats.base import MIN_ROWS, Array, ratio
 from analysis.stats.gate import BINS, GateStats
@@ -46,9 +47,9 @@ def cohort_statistics(store: StoredRows, filters: Sequence[CohortFilter] = ()) -
     """Statistics of a cohort; zero rows is a valid answer (NaN everywhere). No filter reads what was recorded, at once."""
     if not filters and "uncertainty" in store.meta:
         return _everyone(store)
-    n = store.count(filters)
-    per_expert = _experts_of(store, filters)
-    hmm, transfer = _means_of(store, "d:", filters, "::INT"), _means_of(store, "t:", filters)
+    n = store.count(filters)  # names an unknown column or a value that does not fit
+    ask = _Asked(store, filters, summed(store, filters))
+    per_expert = _experts_of(store, ask)
     return CohortStatistics(
         tuple(filters),
         n,
@@ -57,42 +58,85 @@ def cohort_statistics(store: StoredRows, filters: Sequence[CohortFilter] = ()) -
         np.asarray(ratio(np.nan_to_num(per_expert[:, 0]), np.full(len(per_expert), n))),
         per_expert[:, 1],
         per_expert[:, 2],
-        _gates_of(store, filters, n, per_expert[:, 3]),
-        hmm,
+        _gates_of(store, ask, n, per_expert[:, 3]),
+        _means_of(store, ask, "d:", "::INT"),
         uncertainty_of(store, filters),
-        transfer,
+        _means_of(store, ask, "t:"),
     )
 
 
-# An aggregate a cell adds up over a million rows, and one with a FILTER slows down all others of its query: those of an
-# expert's fallen rows are asked for where it falls back at all, in a query of its own.
-def _experts_of(store: StoredRows, filters: Sequence[CohortFilter]) -> Array:
+@dataclass(frozen=True)
+class _Asked:
+    """Sums over a cohort, from the kept cells or from the rows."""
+
+    store: StoredRows
+    filters: Sequence[CohortFilter]
+    kept: Mapping[str, float] | None
+
+    def __call__(self, sums: Sequence[str], also: str = "") -> Array:
+        """[sums]; `also` narrows the cohort further, which only rows can answer."""
+        if self.kept is not None and not also and all(sql in self.kept for sql in sums):
+            return np.array([self.kept[sql] for sql in sums])
+        return _numbers(self.store.query(sums, self.filters, also=also)[0])
+
+
+def keep_cells(store: StoredRows) -> None:
+    """Write the sums by segment and cluster that cohorts of this analysis are told from (`cells`); not where gates are no
+    numbers, whose rows are left out of some sums."""
+    whole = store.statistics.gates
+    if whole is not None and bool(whole.nonfinite.any()):
+        return
+    experts = store.statistics.facts.experts
+    sums = ["count(*)", *(sql for e in experts for sql in _expert_sums(e)), *_gate_sums(store)]
+    sums += [sql for prefix, cast in (("d:", "::INT"), ("t:", "")) for sql in _mean_sums(store, prefix, cast)]
+    write_cells(store, list(dict.fromkeys([*sums, *(sql for e in sorted(_starved(store)) for sql in _wasted_sums(store, e))])))
+
+
+def _expert_sums(expert: str) -> list[str]:
+    """Rows where it falls back, fallen rows of the main sample; of its norm elsewhere count, sum and sum of squares."""
+    fell, norm = quote(fallback_column(expert)), f"{quote(f'n:{expert}')}::DOUBLE"
+    own = f"FILTER (NOT {fell})"
+    return [
+        f"count_if({fell})", f"count_if({fell} AND NOT aux)", f"count({norm}) {own}", f"sum({norm}) {own}",
+        f"sum({norm} * {norm}) {own}",
+    ]  # fmt: skip
+
+
+def _experts_of(store: StoredRows, ask: _Asked) -> Array:
     """[experts, 4]: rows where it falls back, mean and deviation of its norm elsewhere, fallen rows of the main sample."""
-    experts, asked = store.statistics.facts.experts, []
-    for e in experts:
-        fell, norm = quote(fallback_column(e)), quote(f"n:{e}")
-        asked += [f"count_if({fell})", f"avg({norm}) FILTER (NOT {fell})", f"stddev_pop({norm}) FILTER (NOT {fell})"]
-        asked.append(f"count_if({fell} AND NOT aux)")
-    return _numbers(store.query(asked, filters)[0]).reshape(len(experts), 4)
+    out = []
+    experts = store.statistics.facts.experts
+    asked = [sql for e in experts for sql in _expert_sums(e)]
+    for fell, main, count, total, squares in ask(asked).reshape(len(experts), 5):
+        middle = total / count if count else np.nan
+        spread = np.sqrt(max(squares / count - middle**2, 0.0)) if count else np.nan
+        out.append([fell, middle, spread, main])
+    return np.array(out, dtype=np.float64).reshape(len(experts), 4)
 
 
-def _gates_of(store: StoredRows, filters: Sequence[CohortFilter], n: int, fallen: Array) -> GateStats:
+def _gate_sums(store: StoredRows) -> list[str]:
+    """By task: entropies, largest weights, and of each expert weights and rows that it is the top of."""
+    q, facts = quote, store.statistics.facts
+    asked = []
+    for t in facts.tasks:
+        asked += [f"sum({q(f'h:{t}')})", f"sum({q(f'm:{t}')})"]
+        for j, e in enumerate(facts.experts):
+            asked += [f"sum({q(f'g:{t}:{e}')})", f"count_if({q(f'k:{t}')} = {j})"]
+    return asked
+
+
+def _gates_of(store: StoredRows, ask: _Asked, n: int, fallen: Array) -> GateStats:
     """The gates; a row with a gate that is no number is left out of all, as in the recorded statistics, and counted."""
     tasks, experts = store.statistics.facts.tasks, store.statistics.facts.experts
     q, whole = quote, store.statistics.gates
-    asked = []
-    for t in tasks:
-        asked += [f"sum({q(f'h:{t}')})", f"sum({q(f'm:{t}')})"]
-        for j, e in enumerate(experts):
-            asked += [f"sum({q(f'g:{t}:{e}')})", f"count_if({q(f'k:{t}')} = {j})"]
     broken = whole is not None and bool(whole.nonfinite.any())
     sound = " AND ".join(f"{q(f'k:{t}')} <> {NOBODY}" for t in tasks) if broken else ""
     counted, lost = n, np.zeros(len(tasks))
     if broken:
-        counted = int(store.query(["count(*)"], filters, also=sound)[0][0])
-        lost = _numbers(store.query([f"count_if({q(f'k:{t}')} = {NOBODY})" for t in tasks], filters)[0])
-    gate = _numbers(store.query(asked, filters, also=sound)[0]).reshape(len(tasks), -1)
-    wasted, fallback = _wasted_of(store, filters, fallen, sound)
+        counted = int(ask(["count(*)"], sound)[0])
+        lost = ask([f"count_if({q(f'k:{t}')} = {NOBODY})" for t in tasks])
+    gate = ask(_gate_sums(store), sound).reshape(len(tasks), -1)
+    wasted, fallback = _wasted_of(store, ask, fallen, sound)
     return GateStats(
         tasks=tuple(tasks),
         experts=tuple(experts),
@@ -109,26 +153,38 @@ def _gates_of(store: StoredRows, filters: Sequence[CohortFilter], n: int, fallen
     )
 
 
-def _wasted_of(store: StoredRows, filters: Sequence[CohortFilter], fallen: Array, sound: str) -> tuple[Array, Array]:
+def _wasted_sums(store: StoredRows, expert: str) -> list[str]:
+    """Of the fallen rows of the main sample: how many, and what each task's gate gives to the expert there."""
+    fell = f"FILTER ({quote(fallback_column(expert))} AND NOT aux)"
+    return [f"count(*) {fell}", *(f"sum({quote(f'g:{t}:{expert}')}) {fell}" for t in store.statistics.facts.tasks)]
+
+
+# An aggregate a cell adds up over a million rows, and one with a FILTER slows down all others of its query: those of an
+# expert's fallen rows are asked for where it falls back at all, in a query of its own.
+def _wasted_of(store: StoredRows, ask: _Asked, fallen: Array, sound: str) -> tuple[Array, Array]:
     """Weight [tasks, experts] that gates give to an expert on its fallen rows, and how many these are [experts]."""
     tasks, experts = store.statistics.facts.tasks, store.statistics.facts.experts
-    q, starved = quote, _starved(store)
+    starved = _starved(store)
     wasted, fallback = np.zeros((len(tasks), len(experts))), np.zeros(len(experts))
     for j, e in enumerate(experts):
         if e in starved and fallen[j] > 0:
-            rows = f"{q(fallback_column(e))} AND NOT aux" + (f" AND {sound}" if sound else "")
-            asked = ["count(*)", *(f"sum({q(f'g:{t}:{e}')})" for t in tasks)]
-            fallback[j], *wasted[:, j] = _numbers(store.query(asked, filters, also=rows)[0])
+            fallback[j], *wasted[:, j] = ask(_wasted_sums(store, e), sound)
     return wasted, fallback
 
 
-def _means_of(store: StoredRows, prefix: str, filters: Sequence[CohortFilter], cast: str = "") -> dict[str, float]:
+def _mean_sums(store: StoredRows, prefix: str, cast: str) -> list[str]:
+    """Count and sum of every column with this prefix."""
+    columns = [f"{quote(c)}{cast}" for c in store.columns if c.startswith(prefix)]
+    return [sql for c in columns for sql in (f"count({c})", f"sum({c})")]
+
+
+def _means_of(store: StoredRows, ask: _Asked, prefix: str, cast: str = "") -> dict[str, float]:
     """Mean of every column with this prefix, by what follows it."""
     names = [c.removeprefix(prefix) for c in store.columns if c.startswith(prefix)]
     if not names:
         return {}
-    found = _numbers(store.query([f"avg({quote(prefix + name)}{cast})" for name in names], filters)[0])
-    return dict(zip(names, found.tolist(), strict=True))
+    found = ask(_mean_sums(store, prefix, cast)).reshape(-1, 2)
+    return {n: float(total / count) if count else float("nan") for n, (count, total) in zip(names, found, strict=True)}
 
 
 def uncertainty_of(store: StoredRows, filters: Sequence[CohortFilter] = ()) -> dict[str, tuple[float, ...]]:

@@ -7,6 +7,7 @@ What is shown on a page is of the weights and rows in front of the reader. Each 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -46,7 +47,22 @@ def performance(store: AnalysisStore, split: str, filters: Sequence[CohortFilter
     if not filters:
         return store.statistics.performance.get(split, SplitPerformance(split, 0, 0, {}))
     store.count(filters)  # names an unknown column or a value that does not fit
-    return _split(store.cursor(), store.statistics.facts, split, filters, COHORT_LIMIT)
+    facts, c = store.statistics.facts, store.cursor()
+    condition, values = where([*filters, _of(split)])
+    have = list(store.columns)
+    needed = [n for task in facts.tasks for n in _columns(facts.kinds[task], task, have)]
+    rows = int(c.execute(f"SELECT count(*) FROM rows {condition}", values).fetchall()[0][0])
+    if rows > COHORT_LIMIT:
+        condition = f"{condition} AND hash(row) % {-(-rows // COHORT_LIMIT)} = 0"
+    # read once and kept beside this cursor: a query a task over all rows would read the cohort's condition as many times
+    chosen = ", ".join(dict.fromkeys(["row", "customer_id", "split", *map(q, needed)]))
+    c.execute(f"CREATE TEMP TABLE picked AS SELECT {chosen} FROM rows {condition}", values)
+    found = _split(c, facts, split, (), COHORT_LIMIT, store.training_labels, source="picked")
+    return found if rows == found.rows else replace(found, rows=rows, customers=store.customers([*filters, _of(split)]))
+
+
+def _of(split: str) -> CohortFilter:
+    return CohortFilter("split", "eq", (split,))
 
 
 def _split(
@@ -56,13 +72,14 @@ def _split(
     filters: Sequence[CohortFilter],
     limit: int,
     known_labels: dict[str, Array] | None = None,
+    source: str = "rows",
 ) -> SplitPerformance:
-    """`known_labels`: training labels by task, kept here from one split to the next."""
+    """`known_labels`: training labels by task, kept here from one split to the next; `source`: the table of the rows."""
     training = {} if known_labels is None else known_labels
-    condition, values = where([*filters, CohortFilter("split", "eq", (split,))])
-    count = "SELECT count(*), count(DISTINCT customer_id) FROM rows"
+    condition, values = where([*filters, _of(split)])
+    count = f"SELECT count(*), count(DISTINCT customer_id) FROM {source}"
     rows, customers = c.execute(f"{count} {condition}", values).fetchall()[0]
-    have = [str(r[0]) for r in c.execute("DESCRIBE rows").fetchall()]
+    have = [str(r[0]) for r in c.execute(f"DESCRIBE {source}").fetchall()]
     found: dict[str, TaskPerformance] = {}
     for task in facts.tasks if rows else ():
         needs = _columns(facts.kinds[task], task, have)
@@ -73,7 +90,7 @@ def _split(
             known += f" AND {q(f'r:{task}')} IS NOT NULL"
         select = ", ".join(["customer_id", *(f"{q(n)}::DOUBLE AS {q(n)}" for n in needs)])
         data = c.execute(
-            f"SELECT {select} FROM rows {condition} AND {known} ORDER BY hash(row) LIMIT {limit}", values
+            f"SELECT {select} FROM {source} {condition} AND {known} ORDER BY hash(row) LIMIT {limit}", values
         ).fetchnumpy()
         if not len(data["customer_id"]):
             continue

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.cohort import CohortFilter
-from analysis.cohort_statistics import CohortStatistics, cohort_statistics, uncertainty_of
+from analysis.cohort_statistics import CohortStatistics, cohort_statistics, keep_cells, uncertainty_of
 from analysis.stats.base import pack
 from analysis.stats.run import Statistics
 from analysis.stored_rows import FORMAT, StoredRows
@@ -55,7 +55,9 @@ class StoreWriter:
         one is dropped; with `replace`, and where what is there is damaged, it takes its place."""
         meta = {"format": FORMAT, "fingerprint": self.fingerprint, "rows": rows, "created": time.time(), **extra}
         write_json(self.folder / "meta.json", meta)
-        meta["uncertainty"] = uncertainty_of(AnalysisStore(self.folder))  # once here, so that no page waits for it
+        made = AnalysisStore(self.folder)
+        meta["uncertainty"] = uncertainty_of(made)  # once here, so that no page waits for it
+        keep_cells(made)
         write_json(self.folder / "meta.json", meta)
         with alone(self.final.parent):
             if not replace:

@@ -88,6 +88,8 @@ class StoredRows:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._all_customers: int | None = None
         self._answers: OrderedDict[tuple[Any, ...], tuple[Any, int]] = OrderedDict()
+        self.training_labels: dict[str, NDArray[np.float64]] = {}
+        """By task those of the measured training rows, kept for every cohort that asks what a constant is (`performance`)."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.fingerprint}, {self.n} rows)"

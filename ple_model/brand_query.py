@@ -99,7 +99,7 @@ def fit_brand_start(
     if int((~held).sum()) < FEW or brands < 2 or not scale > 0:
         return None
     x = x / scale
-    fit = _Fit(brands, dim, table.temperature, table.candidates, seed)
+    fit = _QueryFit(brands, dim, table.temperature, table.candidates, seed)
     rate, share, loss = FALLBACK, 1.0, math.nan
     if int(held.sum()) >= FEW:
         share, least = 0.0, 0.0
@@ -116,7 +116,7 @@ def fit_brand_start(
     return fit.found(x, scale, rate, share, loss)
 
 
-class _Fit:
+class _QueryFit:
     """One fit after another of the same sizes, each from the same start."""
 
     def __init__(self, brands: int, dim: int, temperature: float, candidates: int, seed: int) -> None:

@@ -146,7 +146,7 @@ class EpochSums:
 
 
 @dataclass(frozen=True)
-class Measured:
+class StepNorms:
     """L2 norms of a step's gradients by block and HMM mode; the onlookers whose loss or gradient is no number; whether those of
     everything else are numbers."""
 
@@ -171,7 +171,7 @@ class GradientNorms:
             ids = {id(p) for p in parameters}
             self._groups.append((name, parameters, [k for k, ps in self._blocks.items() if id(ps[0]) in ids], limit))
 
-    def measure(self, losses: LossBreakdown) -> Measured:
+    def measure(self, losses: LossBreakdown) -> StepNorms:
         """Norms of the gradients as they are, and what of them and of the losses is no number. It is read once, which is what a
         GPU waits for in a step; the gradients of onlookers that are lost are taken away, so that the optimizer passes over them
         and the step of all others is the one they would have without them."""
@@ -185,9 +185,9 @@ class GradientNorms:
                 for p in parameters:
                     p.grad = None
                 norms |= {k: torch.zeros_like(norms[k]) for k in blocks}
-        return Measured(norms, lost, fine[0])
+        return StepNorms(norms, lost, fine[0])
 
-    def clip(self, found: Measured, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
+    def clip(self, found: StepNorms, scale: Tensor | float = 1.0) -> dict[str, Tensor]:
         """Clip each of the model's groups to its own limit; norms by name before it. `scale`: what the gradients were measured
         times, and are no more. A block without gradients has norm 0."""
         norms = {k: v / scale for k, v in found.norms.items()}

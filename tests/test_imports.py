@@ -37,6 +37,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             "results",
             "stored_rows",
+            "cells",
             "cohort_statistics",
             "store",
             "facts",
