@@ -192,19 +192,32 @@ class Latents:
             "top_task": [self.tasks[int(strongest[j])] for j in keep],
             "effect": [float(self.relative_effect[j, strongest[j]]) for j in keep],
             "lift": lift[keep].tolist(),
-            "proposal": [self.proposal(j, language) for j in keep],
+            "proposal": [self._proposed(language)[j] for j in keep],
         }
+
+    def _proposed(self, language: str) -> list[str]:
+        """The labels of all latents, made once: a page that is drawn again shows thousands of them."""
+        if language not in self._labels:
+            self._labels[language] = [self.proposal(j, language) for j in range(self.n_latents)]
+        return self._labels[language]
+
+    @cached_property
+    def _labels(self) -> dict[str, list[str]]:
+        return {}
+
+    @cached_property
+    def _columns(self) -> list[tuple[str, str, str, str, str]]:
+        """(name, part, unit, English, Korean) of each feature column."""
+        if not self.own_columns:
+            return [(c.name, c.part, c.unit, c.sentence_en, c.sentence_ko) for c in load_schema().columns]
+        return [(name, part, unit, en, ko) for name, part, unit, en, ko in self.own_columns]
 
     def raised(self, j: int) -> tuple[FeatureDifference, ...]:
         """Feature columns that set the latent's top rows apart, strongest first."""
-        if not self.own_columns:
-            columns = [(c.name, c.part, c.unit, c.sentence_en, c.sentence_ko) for c in load_schema().columns]
-        else:
-            columns = [(name, part, unit, en, ko) for name, part, unit, en, ko in self.own_columns]
         found = []
         for k, i in enumerate(self.raised_index[j]):
             if i >= 0:
-                name, part, unit, en, ko = columns[int(i)]
+                name, part, unit, en, ko = self._columns[int(i)]
                 size, top, rest = (float(a[j, k]) for a in (self.raised_difference, self.raised_top, self.raised_rest))
                 found.append(FeatureDifference(name, part, unit, size, top, rest, en, ko))
         return tuple(found)

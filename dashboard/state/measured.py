@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from analysis import AnalysisStore, CohortFilter
+from analysis import AnalysisStore, CohortFilter, Diagnosis, load_diagnosis
 from analysis.cohort import from_url, to_url
 from analysis.compare import RunNumbers
+from analysis.fingerprint import RUN_FILES, files_mark
 from analysis.groups import GroupTable, group_table
 from analysis.performance import performance
 from analysis.replicates import profile
@@ -141,3 +142,14 @@ def _moved_alike(mark: str, row: int, _learned: LearnedMap, _customers: dict[int
 def moved_alike(file: Path, learned: LearnedMap, row: int, customers: dict[int, str]) -> MovedAlike:
     """The customers of a map who moved most like the one at a row of its dataset; `customers` by row."""
     return _moved_alike(str(file) + file_mark(file), row, learned, customers)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _kept_diagnosis(path: str, mark: str) -> Diagnosis | None:
+    return load_diagnosis(path)
+
+
+def kept_diagnosis(run: Path) -> Diagnosis | None:
+    """The run's newest stored diagnosis that still holds, read once; None without one."""
+    files = [*(run / name for name in RUN_FILES), *sorted((run / "analysis").glob("*/meta.json"))]
+    return _kept_diagnosis(str(run), "|".join([files_mark(run), *map(file_mark, files)]))

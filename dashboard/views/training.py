@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis import headline, load_diagnosis
+from analysis import headline
 from analysis.figures import training as figures
 from analysis.notices import notices
 from analysis.stats.training import TrainingStats, kept_blends, measure
 from analysis.stats.turning import Turn, turns
 from analysis.store import stored
+from dashboard import state
 from dashboard.components import cards, compare, learned, metric_table, put
 from dashboard.components.figure import show, table
 from dashboard.components.notices import in_words
@@ -142,7 +143,7 @@ def render(frame: Frame) -> None:
     if not len(stats):
         put.info(t("training.none"), icon=":material/hourglass_empty:")
         return
-    known = load_diagnosis(frame.run.path)
+    known = state.kept_diagnosis(frame.run.path)
     findings = known.of(*CHECKS) if known else ()
     if known:
         cards.cards(findings)
