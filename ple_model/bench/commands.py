@@ -153,8 +153,9 @@ def _list(*, as_json: bool) -> int:
         return 0
     width = max(map(len, [*found, *NOT_YET]))
     print("\n".join(f"{n:<{width}}  {text}" for n, text in found.items()))
-    print("\ntargets without a benchmark yet:")
-    print("\n".join(f"{n:<{width}}  {text}" for n, text in NOT_YET.items()))
+    if NOT_YET:
+        print("\ntargets without a benchmark yet:")
+        print("\n".join(f"{n:<{width}}  {text}" for n, text in NOT_YET.items()))
     return 0
 
 

@@ -105,7 +105,9 @@ def test_the_list_names_every_benchmark_and_what_has_none(capsys: pytest.Capture
     assert main(["bench", "--list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     measured = "scan head train-step forward adatt read build diagnose diagnose-memory skill whatif explain sae page"
-    measured += " forecast labels anomaly neighbours sharing reasons neighbour viewers scale peer-mmoe peer-ple single"
+    measured += (
+        " forecast labels anomaly neighbours sharing reasons neighbour viewers scale peer-mmoe peer-ple single gpu first-view"
+    )
     assert set(found["benchmarks"]) == set(measured.split())
     assert set(found["not_yet"]) == set(NOT_YET)
     assert not set(NOT_YET) & set(benchmarks())
@@ -158,13 +160,39 @@ def test_a_disagreement_ends_with_exit_code_1(monkeypatch: pytest.MonkeyPatch, c
     ("words", "expected"),
     [
         (["bench", "scna"], "did you mean 'scan'"),
-        (["bench", "gpu"], "has no benchmark yet"),
+        (["bench", "untold"], "has no benchmark yet (a target)"),
         (["bench", "scan", "--rounds", "2"], "--rounds: 2 is not valid"),
     ],
 )
-def test_wrong_use_is_one_line(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_use_is_one_line(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setitem(NOT_YET, "untold", "a target")
     assert main(words) == 2
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_benchmark_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "gpu"]) == 2
+    assert "needs a GPU" in capsys.readouterr().err
+
+
+def test_the_step_of_the_gpu_s_benchmark_trains_and_its_floor_is_what_is_saved() -> None:
+    from ple_model.bench import gpu
+    from ple_model.bench.customers import context
+    from ple_model.model import PLEClusterAdaTT
+
+    cpu, off = torch.device("cpu"), gpu.Precision(torch.device("cpu"), "off")
+    rate, multiple = gpu.measure(cpu, "off", 4, 2, preset="small")
+    assert rate.value == pytest.approx(4000 / multiple.ours, rel=0.5)  # of the same two rounds
+    assert multiple.value > 1
+    model = PLEClusterAdaTT(load_config("small"), context()).train()
+    few, many = (gpu.saved_bytes(model, customers(n, 0), off) for n in (8, 16))
+    assert 1.5 < many / few < 2.5
+    before = model.cgc.linear.bias.detach().clone()
+    gpu.training_step(model, customers(8, 0), off)()
+    assert not torch.equal(model.cgc.linear.bias, before)
 
 
 def test_the_table_shows_a_row_without_reference() -> None:

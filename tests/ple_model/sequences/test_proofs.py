@@ -49,7 +49,7 @@ def by_measure(rows: list[Row]) -> dict[str, Row]:
 def test_proofs_run_where_they_are_named_alone() -> None:
     proofs = {n for n, b in benchmarks().items() if b.proof}
     trained = {"forecast", "labels", "anomaly", "neighbours", "sharing", "reasons", "viewers", "scale", "single"}
-    assert proofs == trained | {"peer-mmoe", "peer-ple"}, "and what needs a library of others"
+    assert proofs == trained | {"peer-mmoe", "peer-ple", "gpu"}, "and what needs a library of others, or a GPU"
     assert not proofs & {b.name for b in chosen(None)}
     assert [b.name for b in chosen("labels")] == ["labels"]
 
