@@ -9,7 +9,7 @@ never built. The cluster embedding joins after the encoder (its soft-routing sec
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -74,21 +74,32 @@ class GroupTaskExpertBasket(nn.Module):
         self.head_norm = StackedLayerNorm(len(tasks), output_dim)
 
     def forward(
-        self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], clusters: Tensor, _weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], clusters: Tensor, _weights: Tensor,
+        only: Collection[str] | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """shared [B, width]; gates [B, tasks, experts] (block scale included); hmm {mode: [B, hmm_dim]}; clusters [B,
-        cluster_dim]."""
+        cluster_dim]. `only`: tasks that are asked for; the encoders of groups without one of them say nothing (zero)."""
         hidden = self.hidden_dim
+        asked = {g for g in self.groups if only is None or any(self.tasks[i] in only for i in self.members[g])}
         # [B, experts, groups * hidden]: each block through its rows of every group's first layer
         blocks = torch.split(shared, self.dims, dim=1)
-        rows = torch.split(self.encoder_weight[: self.width], self.dims, dim=0)
+        at = {g: i for i, g in enumerate(g for g in self.groups if g in asked)}
+        weight: Tensor = self.encoder_weight
+        if len(asked) < len(self.groups):
+            weight = torch.cat(
+                [w for g, w in zip(self.groups, torch.split(weight, hidden, dim=1), strict=True) if g in asked], dim=1
+            )
+        rows = torch.split(weight[: self.width], self.dims, dim=0)
         products = torch.stack([b @ w for b, w in zip(blocks, rows, strict=True)], dim=1)
         gates = gates.to(products.dtype)
-        hmm_weight = self.encoder_weight[self.width :]
+        hmm_weight = weight[self.width :]
 
         encoded: list[Tensor] = []
         for g, group in enumerate(self.groups):
-            columns = slice(g * hidden, (g + 1) * hidden)
+            if group not in asked:
+                encoded.append(products.new_zeros(shared.shape[0], len(self.members[group]), self.encoder_dim))
+                continue
+            columns = slice(at[group] * hidden, (at[group] + 1) * hidden)
             mixed = torch.bmm(gates[:, _span(self.members[group])], products[:, :, columns])  # [B, group tasks, hidden]
             used = list(dict.fromkeys(self.modes[group]))
             context = {m: torch.addmm(self.encoder_bias[g], hmm[m], hmm_weight[:, columns]) for m in used}
@@ -126,9 +137,10 @@ class ClusterTaskExpertBasket(nn.Module):
         self.dropout = dropout
 
     def forward(
-        self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], _clusters: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As `GroupTaskExpertBasket.forward`; `weights` [B, n_clusters] are the cluster mixing weights."""
+        self, shared: Tensor, gates: Tensor, hmm: Mapping[str, Tensor], _clusters: Tensor, weights: Tensor,
+        _only: Collection[str] | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """As `GroupTaskExpertBasket.forward`, of all tasks; `weights` [B, n_clusters] are the cluster mixing weights."""
         out: list[Tensor] = []
         second = self.second.weight.view(len(self.modes), self.n_clusters, self.hidden_dim, -1)
         bias = self.second.bias.view(len(self.modes), self.n_clusters, -1)

@@ -150,7 +150,8 @@ class PLEClusterAdaTT(ModelParts):
         task: str | None = None,
     ) -> PLEClusterOutput:  # fmt: skip
         """Gates, basket, transfer and towers from encoded customers; cheap. `intervention` changes what happens on the way.
-        `task`: only its tower and those that it receives from; others are not in the output."""
+        `task`: only its tower and those that it receives from; others are not in the output, and of encoders only those of
+        their groups say something."""
         what_if = intervention if intervention is not None else Intervention()
         self.check(what_if)
         if what_if.features:
@@ -167,8 +168,14 @@ class PLEClusterAdaTT(ModelParts):
         gate_logits, gate_weights = self.cgc(shared, what_if.gate_temperature, what_if.pin_gate)  # [B, T, experts]
 
         # 3. Group encoders and task heads; each task reads its gate's mixture, its HMM mode and the cluster embedding.
+        wanted = self.task_names if task is None else self.sources[task]
         experts, encoder_outputs = self.basket(
-            shared, gate_weights * self.cgc.block_scale, hmm, encoded.cluster_embedding, encoded.cluster_weights
+            shared,
+            gate_weights * self.cgc.block_scale,
+            hmm,
+            encoded.cluster_embedding,
+            encoded.cluster_weights,
+            None if task is None else wanted,
         )  # [B, T, O], [B, T, group_output_dim]
 
         # 4. Towers, level by level along the transfer DAG: a later task's tower also reads an earlier task's prediction.
@@ -177,7 +184,6 @@ class PLEClusterAdaTT(ModelParts):
         transfer: dict[str, Tensor] = {}
         tower_inputs: dict[str, Tensor] = {}
         task_first = experts.transpose(0, 1)
-        wanted = self.task_names if task is None else self.sources[task]
         for level, every in enumerate(self.levels):
             index: Tensor = getattr(self, f"_level_{level}")
             names = [n for n in every if n in wanted]
@@ -206,12 +212,12 @@ class PLEClusterAdaTT(ModelParts):
             shared_concat=shared,
             hmm_projected=hmm,
             encoder_outputs=encoder_outputs,
-            task_expert=dict(zip(self.task_names, experts.unbind(1), strict=True)),
+            task_expert={n: e for n, e in zip(self.task_names, experts.unbind(1), strict=True) if n in predictions},
             transfer=transfer,
             tower_inputs={n: tower_inputs[n] for n in names},
             encoded=encoded,
             sae=sae_out,
-            evidential=evidence,
+            evidential={n: e for n, e in evidence.items() if n in predictions},
         )
 
     @cached_property

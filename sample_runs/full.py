@@ -11,8 +11,8 @@ where its result is there and resumed where it was stopped, so the same command 
     events -> dataset (-> with the feed cut) -> baselines -> run -> evaluation.json, evaluation.txt      in the work folder
     run without its training state, its weights in 16 bits, its customers drawn anew, with its analysis  in `sample_runs`
 
-Weights ship rounded to float16, so that two runs of 4.8 million numbers and a thousand customers fit into what all bundled runs
-may take; how far that moves a prediction is said when it is done.
+Large matrices ship rounded to float16, so that two runs of 4.8 million numbers and a thousand customers fit into what all
+bundled runs may take; how far that moves an output is said when it is done.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ SHARES = {"test": 0.96, "validation": 0.04}
 """Nearly all customers that the model never saw: calibration is judged from 500 rows on."""
 STORED_CUSTOMERS = {"full": 800, "cut-feed": 500}
 """With weights and analyses about 43 MB; all bundled runs together may have 45."""
+LARGE = 4096
+"""Numbers from which a tensor is rounded."""
 COMMAND = "make sample-runs-full"
 LEFT_BEHIND = ("state", "analysis", "sample")
 """Folders of the trained run that do not ship: the state of its training, and what is made anew."""
@@ -213,11 +215,13 @@ def shipped(plan: Plan, run: Run, data: Dataset, say: Callable[[str], None]) -> 
 
 
 def rounded(run: Path, data: Dataset) -> str:
-    """Round the weights of a run to float16 in their file, and say how far that moves the outputs of some test rows.
-    `UserError` where a weight is beyond what float16 holds."""
+    """Round the large matrices of a run to float16 in their file, and say how far that moves the outputs of some test rows. Not
+    those of the direct path, which adds up hundreds of columns, some of them of many standard deviations. `UserError` where a
+    weight is beyond what float16 holds."""
     path = run / "model.safetensors"
     tensors, metadata = read_tensors(path)
-    short = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    large = {k for k, v in tensors.items() if v.dtype == torch.float32 and v.numel() >= LARGE and not k.startswith("direct.")}
+    short = {k: v.half() if k in large else v for k, v in tensors.items()}
     wide = [k for k, v in short.items() if v.is_floating_point() and not torch.equal(v.isfinite(), tensors[k].isfinite())]
     if wide:
         raise UserError(f"{path}: '{wide[0]}' does not fit into 16 bits")

@@ -94,10 +94,11 @@ def test_the_bundled_run_with_faults_is_made_of_data_in_which_the_feed_is_cut(sm
     sample = run.sample().load(None).inputs
     assert all(not bool(sample.present(field).any()) for field in full.CUT)
     assert run.config.task_experts.tasks["nba"].gate_bias == {"deepfm": 20.0}
-    dtypes = {v.dtype for v in read_tensors(run.path / "model.safetensors")[0].values() if v.is_floating_point()}
-    assert dtypes == {torch.float16}
+    tensors = read_tensors(run.path / "model.safetensors")[0]
+    assert tensors["basket.encoder_weight"].dtype == torch.float16
+    assert tensors["direct.linear.weight"].dtype == tensors["cgc.linear.bias"].dtype == torch.float32
     (moved,) = (s for s in said if s.startswith("weights in 16 bits"))
-    assert float(re.search(r"at most (\S+) of", moved).group(1)) < 0.05  # type: ignore[union-attr]
+    assert float(re.search(r"at most (\S+) of", moved).group(1)) < 0.001  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("words", "wrong"), [(["--full", "healthy"], "no run 'healthy'"), (["ful"], "no run 'ful'")])

@@ -65,26 +65,33 @@ def integrate(
     fn: Scalar, inputs: Tensors, baselines: Tensors, nodes: int, *, chunk: int = 32, method: Method = "gauss-legendre"
 ) -> Attribution:
     """Attributions of `fn` at `inputs` (one row each) against `baselines`, with a fixed number of nodes."""
-    with torch.no_grad():
-        ends = fn(tuple(torch.cat([x, b]) for x, b in zip(inputs, baselines, strict=True))).double()
     if method == "captum":
+        with torch.no_grad():
+            ends = fn(tuple(torch.cat([x, b]) for x, b in zip(inputs, baselines, strict=True))).double()
         values = _captum(fn, inputs, baselines, nodes, chunk)
         gradients = tuple(_ratio(v, x - b) for v, x, b in zip(values, inputs, baselines, strict=True))
         return Attribution(values, gradients, float(ends[0]), float(ends[1]), nodes, "captum")
+    # the customer and the start are asked together with the first nodes
     positions, weights = quadrature(nodes)
+    positions = torch.cat([torch.tensor([1.0, 0.0], dtype=positions.dtype), positions])
+    weights = torch.cat([torch.zeros(2, dtype=weights.dtype), weights])
+    ends = torch.zeros(2, dtype=torch.float64)
     totals = [torch.zeros_like(x, dtype=torch.float64) for x in inputs]
-    for first in range(0, nodes, chunk):
+    for first in range(0, len(positions), chunk):
         t, w = positions[first : first + chunk], weights[first : first + chunk]
         points = []
         for x, b in zip(inputs, baselines, strict=True):
             shape = (-1, *([1] * (x.dim() - 1)))
             points.append((b + t.to(x.dtype).view(shape) * (x - b)).detach().requires_grad_(True))
         with torch.enable_grad():
-            score = fn(tuple(points)).sum()
-            found = torch.autograd.grad(score, points, allow_unused=True)
+            said = fn(tuple(points))
+            found = torch.autograd.grad(said.sum(), points, allow_unused=True)
+        if first == 0:
+            ends = said[:2].detach().double()
+        ours = slice(2, None) if first == 0 else slice(None)  # a gradient at the start may be no number
         for total, g in zip(totals, found, strict=True):
             if g is not None:
-                total += torch.einsum("n...,n->...", g.double(), w)
+                total += torch.einsum("n...,n->...", g[ours].double(), w[ours])
     gradients = tuple(g.to(x.dtype) for g, x in zip(totals, inputs, strict=True))
     values = tuple(((x - b).double() * g).to(x.dtype) for x, b, g in zip(inputs, baselines, totals, strict=True))
     return Attribution(values, gradients, float(ends[0]), float(ends[1]), nodes)

@@ -45,6 +45,9 @@ def plain_decode(model: PLEClusterAdaTT, encoded: Encoded) -> dict[str, dict[str
             assert encoded.direct is not None
             first = sum(t.out_dim for t in list(model.tasks.values())[:k] if t.kind != "contrastive")
             logits = logits + encoded.direct[:, first : first + model.tasks[name].out_dim]
+        elif model.direct is not None and model.config.direct_path.brand_query:
+            assert encoded.direct is not None
+            logits = logits + encoded.direct[:, -model.tasks[name].out_dim :]  # what is added to the query comes last
         out["logits"][name] = logits
         kind = model.tasks[name].kind
         out["predictions"][name] = {
