@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     full.add_argument("--work", type=Path, default=WORK, help=f"where its stages are kept (default: {WORK})")
     full.add_argument("--bank", type=Path, help="an already generated bank")
     full.add_argument("--run", type=Path, help="the run folder to train or to go on with")
-    full.add_argument("--sample", type=int, metavar="N", help="customers stored with the run (default: 800 and 500)")
+    full.add_argument("--sample", type=int, metavar="N", help="customers stored with the run (default: 640 and 500)")
     full.add_argument("--threads", type=int, default=1, help="threads of the training (default: 1)")
     full.add_argument("--preset", help="another preset, for a trial")
     full.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="for a trial")
