@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
 
 from analysis.stats.base import Array
 from analysis.stats.labels import Missing, Rate
@@ -70,6 +69,8 @@ def _weight(one: Missing) -> tuple[float, int]:
 
 def _lost(column: str, groups: Sequence[_WordGroup], task: int, chance: float) -> Missing | None:
     expected, seen, rows = np.stack([g.told[task] for g in groups]).T
+    from scipy.stats import poisson  # late: scipy.stats
+
     few = poisson.cdf(seen, np.maximum(expected, 1e-9)) < chance
     lost = (expected >= EXPECTED) & (seen < LOST * expected) & few
     kept = ~lost & (expected > 0)

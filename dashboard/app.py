@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
-import torch
 
 from dashboard import state, train_form, ui
 from dashboard.export import export
@@ -82,7 +81,6 @@ def _recorded(view: View) -> Iterator[None]:
 
 def main(start: str = "overview") -> None:
     """Render the app; `start` names the page that opens first."""
-    torch.set_flush_denormal(True)
     st.set_page_config(
         page_title="PLE-Cluster-adaTT", page_icon=str(ASSETS / "icon.png"), layout="wide", initial_sidebar_state=280
     )

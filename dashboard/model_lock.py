@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import streamlit as st
@@ -13,6 +15,11 @@ def _locks() -> dict[str, threading.Lock]:
     return {}
 
 
-def model_lock(path: Path) -> threading.Lock:
+@contextmanager
+def model_lock(path: Path) -> Iterator[None]:
     """Held around every use of a run's model: interventions on a model shared by two sessions give wrong numbers."""
-    return _locks().setdefault(str(path), threading.Lock())
+    import torch  # late: the first page shows what was stored, and asks no model
+
+    torch.set_flush_denormal(True)  # of this thread
+    with _locks().setdefault(str(path), threading.Lock()):
+        yield

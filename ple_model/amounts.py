@@ -21,7 +21,6 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ple_model.errors import UserError
@@ -124,6 +123,8 @@ def fit_amounts(z: ArrayLike, label: ArrayLike) -> AmountMap | None:
 
     b = 1.0
     if len(guess) >= FEW and guess.min() < guess.max():
+        from scipy.optimize import minimize_scalar  # late: scipy.optimize, for a fit alone
+
         b = float(minimize_scalar(deviance, bounds=SLOPES, method="bounded", options={"xatol": 1e-4}).x)
     return AmountMap(intercept(b), b, len(guess), float(np.expm1(guess).sum() / total))
 

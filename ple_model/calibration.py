@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 
 from ple_model.errors import UserError
@@ -93,6 +92,8 @@ def fit_calibration(p: ArrayLike, y: ArrayLike) -> CalibrationMap:
 def _shift(q: NDArray[np.float64], positives: int, n: int) -> float:
     """The intercept at which the mean calibrated p is the (Krichevsky-Trofimov smoothed) share of positives."""
     target = (positives + 0.5) / (n + 1.0)
+    from scipy.optimize import brentq  # late: scipy.optimize, for a fit alone
+
     odds = logit(q)
 
     def gap(c: float) -> float:
@@ -103,6 +104,8 @@ def _shift(q: NDArray[np.float64], positives: int, n: int) -> float:
 
 def _fit_beta(q: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
     """Maximum likelihood of (a, b, c) with a, b >= MIN_SLOPE and a weak pull of both towards 1; the problem is convex."""
+    from scipy.optimize import minimize  # late: scipy.optimize, for a fit alone
+
     x = np.stack([np.log(q), -np.log1p(-q), np.ones_like(q)], axis=1)
 
     def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:

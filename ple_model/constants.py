@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from ple_model.config import Config
 from ple_model.context import LabelScaler, ModelContext
@@ -64,6 +63,7 @@ def constant_loss(spec: TaskSpec, labels: Array, *, gamma: float = 2.0, delta: f
 def _constant_focal(rate: float, alpha: float, gamma: float) -> float:
     if rate in (0.0, 1.0):
         return 0.0
+    from scipy.optimize import minimize_scalar  # late: scipy.optimize, when a constant is asked for alone
 
     def mean_loss(z: float) -> float:
         p = 1.0 / (1.0 + np.exp(-z))
@@ -75,6 +75,8 @@ def _constant_focal(rate: float, alpha: float, gamma: float) -> float:
 
 
 def _constant_huber(labels: Array, delta: float) -> float:
+    from scipy.optimize import minimize_scalar  # late: as above
+
     def mean_loss(centre: float) -> float:
         gap = np.abs(labels - centre)
         return float(np.where(gap <= delta, 0.5 * gap**2, delta * (gap - 0.5 * delta)).mean())

@@ -88,8 +88,11 @@ def _files(base: Path, modules: tuple[str, ...]) -> tuple[Path, ...]:
 
 def _file(base: Path, module: str, own: set[str]) -> Path | None:
     """The source file of a module or package; None for what is not part of the program."""
-    if module.partition(".")[0] not in own:
-        return None
+    return _there(base, module) if module.partition(".")[0] in own else None
+
+
+@cache
+def _there(base: Path, module: str) -> Path | None:
     path = base.joinpath(*module.split("."))
     return next((p for p in (path / "__init__.py", path.with_suffix(".py")) if p.is_file()), None)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from ple_model.metrics import weighted_ranks
 
@@ -52,6 +51,8 @@ def ranked(values: NDArray[np.float32]) -> NDArray[np.float32]:
     there = np.isfinite(values)
     whole = there.all(0)  # most columns: ranked at once
     if len(values) and whole.any():
+        from scipy.stats import rankdata  # late: scipy.stats
+
         out[:, whole] = rankdata(values[:, whole].astype(np.float64), axis=0) - (len(values) + 1) / 2
     for j in np.flatnonzero(there.any(0) & ~whole):
         known = there[:, j]

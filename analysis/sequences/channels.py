@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.results.sequences import SequenceChannel
-from ple_model.data.build.artifacts import read_scale
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
 
@@ -38,6 +37,8 @@ def divisors(dataset: Dataset, field: str) -> NDArray[np.float32]:
     """[C] what the channels of a dataset's field were divided by; ones where the dataset does not say."""
     count = len(CHANNELS[field])
     try:
+        from ple_model.data.build.artifacts import read_scale  # late: all that fits derived inputs
+
         scale = read_scale(dataset.path / "artifacts")
     except UserError:
         return np.ones(count, np.float32)

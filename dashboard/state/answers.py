@@ -1,4 +1,7 @@
-"""What a model is asked: explanations, what-ifs, its latents, a customer's days; one question of a run at a time."""
+"""What a model is asked: explanations, what-ifs, its latents, a customer's days; one question of a run at a time.
+
+What opens a model is imported where it is asked: a reader of the first page does not wait for torch.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,11 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from analysis import CustomerWhatIf, WhatIfResult, whatif, whatif_customer
-from analysis.engine.effects import Engine
-from analysis.engine.strengths import sweep
-from analysis.explain.customer import explain
-from analysis.explain.customer_edit import columns
 from analysis.fingerprint import files_mark
-from analysis.latents import latents
 from analysis.results.explanation import Explanation
 from analysis.results.latents import Latents
 from analysis.results.sequences import AheadFit, CustomerSteps, StepsAhead
 from analysis.results.whatif import StrengthSweep
-from analysis.sequences.ahead import steps_ahead
-from analysis.sequences.customer import customer_steps
 from dashboard.model_lock import model_lock
 from dashboard.state.runs import Data, data_folder, data_key, file_mark, opened_encoder, run
 
@@ -40,6 +36,8 @@ def what_if(path: Path, arguments: tuple[str, ...], data: Path | None = None) ->
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _explanation(path: str, mark: str, data: Data, customer: str, task: str) -> Explanation:
+    from analysis.explain.customer import explain
+
     with model_lock(Path(path)):
         return explain(run(Path(path)), customer, task, dataset=data_folder(data))
 
@@ -51,6 +49,8 @@ def explanation(path: Path, customer: str, task: str, data: Path | None = None) 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _customer_columns(path: str, mark: str, data: Data, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
+    from analysis.explain.customer_edit import columns
+
     return columns(run(Path(path)), customer, names, dataset=data_folder(data))
 
 
@@ -76,6 +76,9 @@ def customer_what_if(
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _strength_sweep(path: str, mark: str, data: Data, edge: str) -> StrengthSweep:
+    from analysis.engine.effects import Engine
+    from analysis.engine.strengths import sweep
+
     with model_lock(Path(path)):
         return sweep(Engine.cached(run(Path(path)), dataset=data_folder(data)), edge)
 
@@ -87,6 +90,8 @@ def strength_sweep(path: Path, edge: str, data: Path | None = None) -> StrengthS
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _latents(path: str, mark: str, data: Data) -> Latents:
+    from analysis.latents import latents
+
     with model_lock(Path(path)):
         return latents(run(Path(path)), data_folder(data))
 
@@ -98,6 +103,8 @@ def dictionary(path: Path, data: Path | None = None) -> Latents:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _steps(encoder: str, encoder_mark: str, path: str, mark: str, data: Data, customer: str) -> CustomerSteps:
+    from analysis.sequences.customer import customer_steps
+
     opened = opened_encoder(encoder, encoder_mark)
     with model_lock(Path(encoder)):
         return customer_steps(opened, run(Path(path)), customer, dataset=data_folder(data))
@@ -111,6 +118,8 @@ def steps_of(encoder: Path, path: Path, customer: str, data: Path | None = None)
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _ahead(key: str, encoder: str, encoder_mark: str, path: str, data: Data, customer: str, _fit: AheadFit) -> StepsAhead:
+    from analysis.sequences.ahead import steps_ahead
+
     opened = opened_encoder(encoder, encoder_mark)
     with model_lock(Path(encoder)):
         return steps_ahead(opened, run(Path(path)), customer, _fit, dataset=data_folder(data))

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
 
 from ple_model.data.build.folds import FOLDS
 from ple_model.schema import PART_SLICES
@@ -126,6 +124,9 @@ def fit_gmm(
         first[0] = 1.0
         eye = np.broadcast_to(np.eye(d), (n_components, d, d)).copy()
         return GmmModel(rows.mean(axis=0), axes, first / first.sum(), np.zeros((n_components, d)), eye, tuple(notes))
+    from sklearn.decomposition import PCA  # late: scikit-learn, for a fit alone
+    from sklearn.mixture import GaussianMixture
+
     pca = PCA(d, svd_solver="covariance_eigh", random_state=seed).fit(rows)
     axes = pca.components_.T / np.sqrt(np.maximum(pca.explained_variance_, 1e-9))
     z = (rows - pca.mean_) @ axes

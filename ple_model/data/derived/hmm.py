@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from hmmlearn.hmm import GaussianHMM
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -125,6 +124,8 @@ def fit_hmm(observations: FloatArray, *, name: str, n_states: int = N_STATES, se
     centre, scale = flat.mean(axis=0), flat.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
     flat = (flat - centre) / scale
+    from hmmlearn.hmm import GaussianHMM  # late: hmmlearn brings scikit-learn, for a fit alone
+
     model = GaussianHMM(
         n_components=n_states, covariance_type="diag", min_covar=MIN_COVAR, n_iter=iterations, tol=1e-2 * len(flat) / 1000,
         random_state=seed, implementation="scaling",

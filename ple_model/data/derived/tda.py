@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
-from gudhi.sklearn.rips_persistence import RipsPersistence
 from numpy.typing import NDArray
 
 from ple_model.threads import one_thread_each, take_back
@@ -114,6 +113,8 @@ def first_alike(clouds: Float64) -> NDArray[np.int64]:
 
 def _persistence(distances: Sequence[Float64], dimension: int) -> list[list[Float64]]:
     """By matrix, and by homology up to `dimension`: [k, 2] births and deaths (over the field of two elements)."""
+    from gudhi.sklearn.rips_persistence import RipsPersistence  # late: gudhi brings scikit-learn
+
     rips = RipsPersistence(list(range(dimension + 1)), input_type="full distance matrix", homology_coeff_field=2)
     return [[np.asarray(pairs) for pairs in found] for found in rips.fit_transform(distances)]
 
