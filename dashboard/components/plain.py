@@ -99,4 +99,5 @@ def _facts(block: ReviewBlock) -> None:
 
 
 def _fact(name: str, text: str) -> str:
-    return f"{t('report.fact', name=name)} {text}"
+    """A question has its own mark at the end and takes no colon."""
+    return f"{t('report.fact_asked' if name.endswith('?') else 'report.fact', name=name)} {text}"
