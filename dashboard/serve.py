@@ -18,8 +18,7 @@ from streamlit.runtime import exists
 from dashboard.guard_requests import GuardRequests
 from dashboard.server import ADDRESS_VARIABLE
 
-PATIENCE = 60.0
-"""Seconds that the server may take to start; then the first reader's page imports what it needs itself."""
+PATIENCE = 60.0  # seconds that the server may take to start; then the first reader's page imports what it needs itself
 
 
 def _warm() -> None:

@@ -20,7 +20,7 @@ from dashboard.model_lock import model_lock
 from dashboard.state.runs import Data, data_folder, data_key, file_mark, opened_encoder, run
 
 if TYPE_CHECKING:
-    from analysis.explain.customer_edit import ColumnNow
+    from analysis.explain.customer_edit import ColumnNow  # late: torch
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -36,7 +36,7 @@ def what_if(path: Path, arguments: tuple[str, ...], data: Path | None = None) ->
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _explanation(path: str, mark: str, data: Data, customer: str, task: str) -> Explanation:
-    from analysis.explain.customer import explain
+    from analysis.explain.customer import explain  # late: torch
 
     with model_lock(Path(path)):
         return explain(run(Path(path)), customer, task, dataset=data_folder(data))
@@ -49,7 +49,7 @@ def explanation(path: Path, customer: str, task: str, data: Path | None = None) 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _customer_columns(path: str, mark: str, data: Data, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
-    from analysis.explain.customer_edit import columns
+    from analysis.explain.customer_edit import columns  # late: torch
 
     return columns(run(Path(path)), customer, names, dataset=data_folder(data))
 
@@ -76,8 +76,8 @@ def customer_what_if(
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _strength_sweep(path: str, mark: str, data: Data, edge: str) -> StrengthSweep:
-    from analysis.engine.effects import Engine
-    from analysis.engine.strengths import sweep
+    from analysis.engine.effects import Engine  # late: torch
+    from analysis.engine.strengths import sweep  # late: torch
 
     with model_lock(Path(path)):
         return sweep(Engine.cached(run(Path(path)), dataset=data_folder(data)), edge)
@@ -90,7 +90,7 @@ def strength_sweep(path: Path, edge: str, data: Path | None = None) -> StrengthS
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _latents(path: str, mark: str, data: Data) -> Latents:
-    from analysis.latents import latents
+    from analysis.latents import latents  # late: torch
 
     with model_lock(Path(path)):
         return latents(run(Path(path)), data_folder(data))
@@ -103,7 +103,7 @@ def dictionary(path: Path, data: Path | None = None) -> Latents:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _steps(encoder: str, encoder_mark: str, path: str, mark: str, data: Data, customer: str) -> CustomerSteps:
-    from analysis.sequences.customer import customer_steps
+    from analysis.sequences.customer import customer_steps  # late: torch
 
     opened = opened_encoder(encoder, encoder_mark)
     with model_lock(Path(encoder)):
@@ -118,7 +118,7 @@ def steps_of(encoder: Path, path: Path, customer: str, data: Path | None = None)
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _ahead(key: str, encoder: str, encoder_mark: str, path: str, data: Data, customer: str, _fit: AheadFit) -> StepsAhead:
-    from analysis.sequences.ahead import steps_ahead
+    from analysis.sequences.ahead import steps_ahead  # late: torch
 
     opened = opened_encoder(encoder, encoder_mark)
     with model_lock(Path(encoder)):

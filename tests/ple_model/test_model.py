@@ -13,7 +13,6 @@ from ple_model.fields import OPTIONAL_FIELDS
 from ple_model.model import PLEClusterAdaTT
 from ple_model.output import Encoded, PLEClusterOutput
 from tests.factories import random_context, random_inputs
-from tests.fakes import tiny_config
 from tests.ple_model.conftest import shake
 
 
@@ -397,20 +396,3 @@ def test_encoded_customers_can_be_mapped_and_detached(encoded: Encoded, model: P
     assert double.hmm_projected["journey"].dtype == torch.float64
     assert not encoded.detach().shared_concat.requires_grad
     assert encoded.to("cpu").cluster_weights.device.type == "cpu"
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_task_asked_for_alone_is_answered_as_among_all(legacy: bool) -> None:
-    over = {"task_experts": {"use_group_encoder": False}} if legacy else {}
-    model = shake(PLEClusterAdaTT(tiny_config(over), random_context(brands=12))).eval()
-    with torch.no_grad():
-        encoded = model.encode(random_inputs(6, seed=3, targets=False))
-        every = model.decode(encoded)
-        for task in model.tasks:
-            one = model.decode(encoded, task=task)
-            assert set(one.predictions) == set(one.task_expert) == set(model.sources[task])
-            for name in model.sources[task]:
-                torch.testing.assert_close(one.logits[name], every.logits[name])
-                assert (name in one.evidential) == (name in every.evidential)
-                if name in every.evidential:
-                    torch.testing.assert_close(one.evidential[name].uncertainty, every.evidential[name].uncertainty)

@@ -125,7 +125,7 @@ def fit_gmm(
         eye = np.broadcast_to(np.eye(d), (n_components, d, d)).copy()
         return GmmModel(rows.mean(axis=0), axes, first / first.sum(), np.zeros((n_components, d)), eye, tuple(notes))
     from sklearn.decomposition import PCA  # late: scikit-learn, for a fit alone
-    from sklearn.mixture import GaussianMixture
+    from sklearn.mixture import GaussianMixture  # late: scikit-learn
 
     pca = PCA(d, svd_solver="covariance_eigh", random_state=seed).fit(rows)
     axes = pca.components_.T / np.sqrt(np.maximum(pca.explained_variance_, 1e-9))
