@@ -23,7 +23,7 @@ TASKS = (
     TaskSpec(
         "channel", "Channel", "Value", "multiclass", "nll", 3, "behavior", 0.8, ("temporal",), classes=CHANNELS,
         title_ko="채널",
-        question="Through which channel will the customer come next?", question_ko="고객이 다음에 어느 채널로 올까요?",
+        question="Through which channel will the customer come next?", question_ko="고객이 다음에 어느 채널을 이용할까요?",
         condition=ACTIVE_365,
         label=f"""
             SELECT row_id, min({{'ts': ts, 'c': c}}).c AS label FROM (

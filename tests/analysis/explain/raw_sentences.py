@@ -55,7 +55,7 @@ RANK = {
 
 NOTHING = {
     "en": re.compile(r"nothing to tell of this customer yet \(all customers: (.*)\)"),
-    "ko": re.compile(r"이 고객은 아직 해당 없음\(전체 고객 (.*)\)"),
+    "ko": re.compile(r"이 고객은 해당 없음\(전체 고객 (.*)\)"),
 }
 
 
@@ -444,7 +444,7 @@ def said_of(text: str, unit: str, column: str) -> tuple[float, float]:
         "some before, none in the later days": -1.0,
         "이전에는 있었으나 나중 기간에는 없음": -1.0,
         "none before, some in the later days": 1.0,
-        "이전에는 없다가 나중 기간에 있음": 1.0,
+        "앞 기간에는 없었고 뒤 기간에 새로 생김": 1.0,
     }
     if text in ends:
         return ends[text], 1e-3
@@ -726,8 +726,8 @@ def _turned(w: Witness, mode: str, before: int, now: int, said: str) -> list[str
     "days",
     r"Purchases and payments of the last 180 days, day by day: [\d.]+% of what counts in this direction comes from "
     r"(?P<n>one|\d) days? in (?P<months>[-\d, and]+?), with (?:in all )?(?P<what>.*)",
-    r"최근 180일의 날마다의 거래\. 이 방향으로 작용한 몫의 [\d.]+%는 "
-    r"(?P<months>[-\d, ]+) 중 (?P<n>하루|\d)일?에서 나왔습니다\. (?:합계 )?(?P<what>.*?)\.?",
+    r"최근 180일의 날마다의 거래\. 이 방향으로 작용한 영향의 [\d.]+%는 "
+    r"(?P<months>[-\d, ]+) 중 (?P<n>하루|\d)일?의 거래에서 나왔습니다\. (?:합계 )?(?P<what>.*?)\.?",
 )
 def _days(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     """No date is told: some days of these months, as many as are said and one of each at least, hold what is said."""
@@ -794,7 +794,7 @@ def _not_held(true: Mapping[str, float], what: str, language: str, must: tuple[s
     "silence",
     r"Day by day, above all the silence: (?P<active>\d+) active days of 180, "
     r"none of them in the (?P<n>\d+) days from (?P<first>\S+) to (?P<last>\S+)",
-    r"일별 거래 중 특히 공백: 180일 중 활동일 (?P<active>\d+)일, "
+    r"최근 활동이 없었던 기간: 180일 중 활동일 (?P<active>\d+)일, "
     r"(?P<first>\S+)부터 (?P<last>\S+)까지 (?P<n>\d+)일 동안 활동이 없습니다\.",
 )
 def _silence(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
@@ -809,7 +809,7 @@ def _silence(w: Witness, told: Told, g: Mapping[str, str], language: str) -> lis
 @kind(
     "visits",
     r"App and web visits one by one: [\d.]+% of what counts in this direction comes from (?P<visits>.*)",
-    r"앱·웹 접속\. 이 방향으로 작용한 몫의 [\d.]+%는 다음 접속에서 나왔습니다: (?P<visits>.*?)\.?",
+    r"앱·웹 접속\. 이 방향으로 작용한 영향의 [\d.]+%는 아래 접속에서 나왔습니다: (?P<visits>.*?)\.?",
 )
 def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []
@@ -831,7 +831,7 @@ def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
     "weeks",
     r"The last 26 weeks, how busy they were and in which order: [\d.]+% of what counts in this direction comes from "
     r"(?P<weeks>\d.*)\. A usual week of .*: .*",
-    r"최근 26주의 활동량과 그 순서\. 이 방향으로 작용한 몫의 [\d.]+%는 다음 주에서 나왔습니다: "
+    r"최근 26주의 활동량과 그 순서\. 이 방향으로 작용한 영향의 [\d.]+%는 아래 기간의 활동에서 나왔습니다: "
     r"(?P<weeks>\d.*?)\. 전체 고객의 보통 한 주는 .*",
 )
 def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:

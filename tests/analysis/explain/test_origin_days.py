@@ -46,7 +46,7 @@ def test_the_days_that_counted_are_told_by_their_months_and_sums_without_a_date(
     assert told is not None
     assert ": 100% of what counts in this direction comes from 2 days in 2024-08 and 2024-09, with in all" in told.en
     assert told.en.endswith("4 purchases, $135.50 spent")
-    assert "몫의 100%는 2024-08, 2024-09 중 2일에서 나왔습니다. 합계 구매 4건, 지출 US$135.50." in told.ko
+    assert "영향의 100%는 2024-08, 2024-09 중 2일의 거래에서 나왔습니다. 합계 구매 4건, 지출 US$135.50." in told.ko
     assert not re.search(r"\d{4}-\d\d-\d\d", told.en + told.ko)
     assert sum(v for _, v in told.through) == pytest.approx(values.sum())
     assert dict(told.through)["2024-09-25"] == pytest.approx(-0.03)
@@ -62,7 +62,7 @@ def test_the_named_days_say_how_much_of_what_goes_their_way_they_carry() -> None
     told = of_days(days, values, "USD", float(values.sum()) + 0.01)
     assert told is not None
     assert ": 75% of what counts in this direction comes from 2 days" in told.en  # 0.06 of 0.08
-    assert "몫의 75%는" in told.ko
+    assert "영향의 75%는" in told.ko
 
 
 def test_a_silence_is_told_with_its_ends() -> None:
