@@ -27,7 +27,7 @@ from analysis.review.answer import (  # fmt: skip
 )
 from analysis.review.certainty import limits_block, raw_rows
 from analysis.review.checklist import carries_little, checklist
-from analysis.review.weights import reasons_block, subjects_block, withheld_block
+from analysis.review.weights import LITTLE, WHOLE, reasons_block, subjects_block, weight_said, withheld_block
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent
 from ple_model.tasks import TASKS
@@ -60,8 +60,18 @@ def review(
         answer=answer(found, period, language),
         meaning=" ".join(filter(None, (meaning(found, period, language), found.answer_mark(language)))),
         against=against(found, language),
-        level=found.trust,
-        verdict="" if not _unproved(found) else found.checks_said(language),
+        level="unknown" if found.trust == "ok" and _mostly_unsaid(found) else found.trust,
+        verdict=" ".join(
+            filter(
+                None,
+                (
+                    found.checks_said(language) if _unproved(found) else "",
+                    w["mostly_unsaid"].format(share=weight_said(round(WHOLE * found.share_of(found.unsaid.size))))
+                    if _mostly_unsaid(found)
+                    else "",
+                ),
+            )
+        ),
         first=(_decision(found, period, language, w, customer), _why(found, language, w), limits_block(found, language, w)),
         pages=(
             (w["second_title"], (*_whole(found, language, w), _change(found, language, w), _data(found, about, language, w))),
@@ -78,6 +88,11 @@ def review(
 def _unproved(found: Explanation) -> bool:
     """Whether something of the calculation could not be checked that nothing else at the top says."""
     return found.faithfulness.level != "ok" and found.person_because not in ("skill", "check")
+
+
+def _mostly_unsaid(found: Explanation) -> bool:
+    """Whether more than half of what moved the number cannot be put into words: then what can is not why."""
+    return not found.withheld and found.share_of(found.unsaid.size) > LITTLE
 
 
 def _decision(

@@ -495,6 +495,26 @@ def test_where_the_difference_lies_in_what_cannot_be_put_into_words_the_report_s
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("share", "warned"), [(0.49, False), (0.51, True)])
+def test_an_answer_that_mostly_cannot_be_put_into_words_says_on_top_that_the_rest_is_not_why(
+    tiny_run: Run, explained: Explanation, language: Language, share: float, warned: bool
+) -> None:
+    part = Unsaid((SubjectWeight("times", share * 0.1, 0.0),))
+    x = replace(
+        explained, unsaid=part, told=0.1, size=0.1, barred=None, prediction=explained.typical + 0.1,
+        faithfulness=judge(0.0, None, 0.0, enough=True),
+    )  # fmt: skip
+    start = section("review", language)["mostly_unsaid"].split("{share}")[0].strip()
+    report = review(x, run_facts(tiny_run), language)
+    assert (start in report.verdict) is warned
+    if warned:
+        assert f"{share:.1%}" in report.verdict
+        assert report.level != "ok"
+    withheld = replace(x, skill=Standing(0.0, -0.1, 0.1, 300, has_skill=False))
+    assert start not in review(withheld, run_facts(tiny_run), language).verdict
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_an_answer_a_column_and_a_change_that_may_be_sensitive_carry_their_mark(
     tiny_run: Run, explained: Explanation, language: Language
 ) -> None:
