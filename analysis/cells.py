@@ -33,7 +33,7 @@ def write_cells(store: StoredRows, sums: Sequence[str]) -> None:
     if store.n < FROM_ROWS or not by:
         return
     named = ", ".join([*map(quote, by), *(f"({sql})::DOUBLE AS {quote(f's{i}')}" for i, sql in enumerate(sums))])
-    found = store.cursor().execute(f"SELECT {named} FROM rows GROUP BY {', '.join(map(quote, by))}")
+    found = store.cursor().sql(f"SELECT {named} FROM rows GROUP BY {', '.join(map(quote, by))}")
     table: pa.Table = found.to_arrow_table()
     pq.write_table(table.replace_schema_metadata({_SUMS: json.dumps(list(sums)).encode()}), store.path / FILE)
 

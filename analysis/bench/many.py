@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from analysis.diagnose import diagnose
 from analysis.store import AnalysisStore
 from ple_model.data.dataset.reader import Dataset
 from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
-from ple_model.files import read_json, write_json
 from ple_model.run import Run, load_run
 from ple_model.safe_arrays import open_parquet
 
@@ -58,8 +58,9 @@ def repeated_analysis(run: Path, out: Path, rows: int) -> AnalysisStore:
                 piece = piece.set_column(piece.schema.get_field_index(name), piece.schema.field(name), values)
             writer.write_table(piece)
     (folder / "repeated.parquet").replace(folder / "rows.parquet")
-    for name, key in (("meta.json", "rows"), ("stats.json", "n")):
-        write_json(folder / name, {**read_json(folder / name), key: rows})
+    for name, key in (("meta.json", "rows"), ("stats.json", "n")):  # as text: what is no number stays so
+        said = {**json.loads((folder / name).read_text(encoding="utf-8")), key: rows}
+        (folder / name).write_text(json.dumps(said), encoding="utf-8")
     store = AnalysisStore(folder)
     keep_cells(store)
     return store
