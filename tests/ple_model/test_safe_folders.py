@@ -192,6 +192,7 @@ OUTSIDE_RUNS = {
     "analysis/ablation.py": "a file the person names",
     "analysis/bench/diagnose.py": "a benchmark of runs it made",
     "analysis/bench/skill.py": "a benchmark of runs it made",
+    "analysis/bench/many.py": "a benchmark of runs it made",
     "analysis/engine/effects.py": "opens a dataset, which opens files by the one way",
     "ple_model/data/checking/validation.py": "opens the check of a table, no file",
     "analysis/report.py": "writes the report the person names",
