@@ -44,13 +44,15 @@ def summed(store: StoredRows, filters: Sequence[CohortFilter]) -> Mapping[str, f
     if any(f.column not in BY for f in filters) or not is_file(path):
         return None
     cells = _read(path)
-    condition, values = where(filters)
+    sums: list[str] = json.loads((cells.schema.metadata or {}).get(_SUMS, b"[]"))
     names = [n for n in cells.schema.names if n not in BY]
+    if len(names) != len(sums) or not sums:
+        return None  # another program's, or damaged: the rows are there
+    condition, values = where(filters)
     c = store.cursor()
     c.register("cells", cells)
     found = c.execute(f"SELECT {', '.join(f'sum({quote(n)})' for n in names)} FROM cells {condition}", values).fetchall()[0]
     c.unregister("cells")
-    sums: list[str] = json.loads((cells.schema.metadata or {})[_SUMS])
     return {sql: 0.0 if v is None else float(v) for sql, v in zip(sums, found, strict=True)}
 
 

@@ -173,10 +173,10 @@ def jackknife_error(replicates: Array) -> float:
 
 def interval(a: Estimate, b: Estimate, comparisons: int = 1) -> tuple[float, float]:
     """The interval of a - b that holds for all of so many comparisons at once; NaN where no noise is known."""
-    tail = (1 - LEVEL) / (2 * max(comparisons, 1))
-    from scipy.stats import norm as normal  # late: scipy.stats, most of a second on a first page
-    from scipy.stats import t as student  # late: scipy.stats
+    from scipy.stats import norm as normal  # late: scipy.stats, which the first page does not need
+    from scipy.stats import t as student  # late: as above
 
+    tail = (1 - LEVEL) / (2 * max(comparisons, 1))
     if a.replicates is not None and b.replicates is not None:
         reach = jackknife_error(a.replicates - b.replicates) * float(student.isf(tail, len(a.replicates) - 1))
     else:

@@ -68,9 +68,9 @@ def _weight(one: Missing) -> tuple[float, int]:
 
 
 def _lost(column: str, groups: Sequence[_WordGroup], task: int, chance: float) -> Missing | None:
-    expected, seen, rows = np.stack([g.told[task] for g in groups]).T
-    from scipy.stats import poisson  # late: scipy.stats
+    from scipy.stats import poisson  # late: scipy.stats, which the first page does not need
 
+    expected, seen, rows = np.stack([g.told[task] for g in groups]).T
     few = poisson.cdf(seen, np.maximum(expected, 1e-9)) < chance
     lost = (expected >= EXPECTED) & (seen < LOST * expected) & few
     kept = ~lost & (expected > 0)

@@ -29,7 +29,7 @@ SPLITS = ("test", "validation", "train")
 LIMIT = 1_000_000
 """Labelled rows of a task and split at most, drawn by the hash of their number."""
 COHORT_LIMIT = 100_000
-"""The same while a page waits."""
+"""Rows of a cohort at most while a page waits, drawn in the same way; fewer of them have a task's label."""
 
 Connection = duckdb.DuckDBPyConnection
 

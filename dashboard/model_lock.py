@@ -18,7 +18,7 @@ def _locks() -> dict[str, threading.Lock]:
 @contextmanager
 def model_lock(path: Path) -> Iterator[None]:
     """Held around every use of a run's model: interventions on a model shared by two sessions give wrong numbers."""
-    import torch  # late: the first page shows what was stored, and asks no model
+    import torch  # late: a page that asks no model does not need it
 
     torch.set_flush_denormal(True)  # of this thread
     with _locks().setdefault(str(path), threading.Lock()):

@@ -64,7 +64,8 @@ def quadrature(nodes: int) -> tuple[Tensor, Tensor]:
 def integrate(
     fn: Scalar, inputs: Tensors, baselines: Tensors, nodes: int, *, chunk: int = 32, method: Method = "gauss-legendre"
 ) -> Attribution:
-    """Attributions of `fn` at `inputs` (one row each) against `baselines`, with a fixed number of nodes."""
+    """Attributions of `fn` at `inputs` (one row each) against `baselines`, with a fixed number of nodes; `chunk` rows (at
+    least 2) are asked at a time."""
     if method == "captum":
         with torch.no_grad():
             ends = fn(tuple(torch.cat([x, b]) for x, b in zip(inputs, baselines, strict=True))).double()

@@ -61,17 +61,7 @@ def review(
         meaning=" ".join(filter(None, (meaning(found, period, language), found.answer_mark(language)))),
         against=against(found, language),
         level="unknown" if found.trust == "ok" and _mostly_unsaid(found) else found.trust,
-        verdict=" ".join(
-            filter(
-                None,
-                (
-                    found.checks_said(language) if _unproved(found) else "",
-                    w["mostly_unsaid"].format(share=weight_said(round(WHOLE * found.share_of(found.unsaid.size))))
-                    if _mostly_unsaid(found)
-                    else "",
-                ),
-            )
-        ),
+        verdict=_verdict(found, language, w),
         first=(_decision(found, period, language, w, customer), _why(found, language, w), limits_block(found, language, w)),
         pages=(
             (w["second_title"], (*_whole(found, language, w), _change(found, language, w), _data(found, about, language, w))),
@@ -83,6 +73,14 @@ def review(
         ),
         footer=footer.format(release=found.audit.get("version", ""), place="" if record is None else Path(record).name),
     )
+
+
+def _verdict(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    """What stands against the reasons as a whole, before any of them is read."""
+    said = [found.checks_said(language)] if _unproved(found) else []
+    if _mostly_unsaid(found):
+        said.append(w["mostly_unsaid"].format(share=weight_said(round(WHOLE * found.share_of(found.unsaid.size)))))
+    return " ".join(said)
 
 
 def _unproved(found: Explanation) -> bool:

@@ -1,6 +1,6 @@
 """What a model is asked: explanations, what-ifs, its latents, a customer's days; one question of a run at a time.
 
-What opens a model is imported where it is asked: a reader of the first page does not wait for torch.
+What opens a model is imported where it is asked: the first page does not need it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dashboard.model_lock import model_lock
 from dashboard.state.runs import Data, data_folder, data_key, file_mark, opened_encoder, run
 
 if TYPE_CHECKING:
-    from analysis.explain.customer_edit import ColumnNow  # late: torch
+    from analysis.explain.customer_edit import ColumnNow
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -36,7 +36,7 @@ def what_if(path: Path, arguments: tuple[str, ...], data: Path | None = None) ->
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _explanation(path: str, mark: str, data: Data, customer: str, task: str) -> Explanation:
-    from analysis.explain.customer import explain  # late: torch
+    from analysis.explain.customer import explain  # late: the model's side
 
     with model_lock(Path(path)):
         return explain(run(Path(path)), customer, task, dataset=data_folder(data))
@@ -49,7 +49,7 @@ def explanation(path: Path, customer: str, task: str, data: Path | None = None) 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _customer_columns(path: str, mark: str, data: Data, customer: str, names: tuple[str, ...]) -> tuple[ColumnNow, ...]:
-    from analysis.explain.customer_edit import columns  # late: torch
+    from analysis.explain.customer_edit import columns  # late: the model's side
 
     return columns(run(Path(path)), customer, names, dataset=data_folder(data))
 
@@ -76,8 +76,8 @@ def customer_what_if(
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _strength_sweep(path: str, mark: str, data: Data, edge: str) -> StrengthSweep:
-    from analysis.engine.effects import Engine  # late: torch
-    from analysis.engine.strengths import sweep  # late: torch
+    from analysis.engine.effects import Engine  # late: the model's side
+    from analysis.engine.strengths import sweep  # late: the model's side
 
     with model_lock(Path(path)):
         return sweep(Engine.cached(run(Path(path)), dataset=data_folder(data)), edge)
@@ -90,7 +90,7 @@ def strength_sweep(path: Path, edge: str, data: Path | None = None) -> StrengthS
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _latents(path: str, mark: str, data: Data) -> Latents:
-    from analysis.latents import latents  # late: torch
+    from analysis.latents import latents  # late: the model's side
 
     with model_lock(Path(path)):
         return latents(run(Path(path)), data_folder(data))
@@ -103,7 +103,7 @@ def dictionary(path: Path, data: Path | None = None) -> Latents:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _steps(encoder: str, encoder_mark: str, path: str, mark: str, data: Data, customer: str) -> CustomerSteps:
-    from analysis.sequences.customer import customer_steps  # late: torch
+    from analysis.sequences.customer import customer_steps  # late: the model's side
 
     opened = opened_encoder(encoder, encoder_mark)
     with model_lock(Path(encoder)):
@@ -118,7 +118,7 @@ def steps_of(encoder: Path, path: Path, customer: str, data: Path | None = None)
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _ahead(key: str, encoder: str, encoder_mark: str, path: str, data: Data, customer: str, _fit: AheadFit) -> StepsAhead:
-    from analysis.sequences.ahead import steps_ahead  # late: torch
+    from analysis.sequences.ahead import steps_ahead  # late: the model's side
 
     opened = opened_encoder(encoder, encoder_mark)
     with model_lock(Path(encoder)):

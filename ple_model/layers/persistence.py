@@ -41,8 +41,8 @@ def sound(points: Tensor, homologies: int) -> Tensor:
 def pack(points: Tensor, mask: Tensor, homologies: int) -> PackedDiagrams:
     """Pack diagrams [B, n, 3] (birth, death, homology index) under mask [B, n].
 
-    Bad points are left out and counted: death before birth, not finite, or a homology index out of range. How many points there
-    are is read once, which is all that a GPU waits for."""
+    Bad points are left out and counted: death before birth, not finite, or a homology index out of range. A GPU waits once, for
+    where the points are; how many there are of each index is known by then."""
     good = sound(points, homologies)
     valid = mask & good
     index = points[:, :, 2].floor()

@@ -71,9 +71,11 @@ class Readings(TorchDispatchMode):
             self.found[asker] += 1
 
 
-def test_a_step_reads_three_times(tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many points the diagrams of each horizon have, and whether the losses and gradients are numbers. Every tenth step
-    adaTT asks whether it is frozen too."""
+def test_a_step_reads_five_times_and_waits_for_three_of_them(
+    tiny_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the points of each horizon's diagrams are and how many (the second is known when the first is), and whether the
+    losses and gradients are numbers. Every tenth step adaTT asks whether it is frozen too."""
     counted: list[Counter[str]] = []
     take = Steps.take
 
@@ -100,4 +102,4 @@ def test_a_step_reads_three_times(tiny_dataset: Dataset, tmp_path: Path, monkeyp
     plain = [found for i, found in enumerate(counted) if i != middle]  # there the size of a step is measured, once an epoch
     assert plain
     for found in plain:
-        assert found == {"pack": 4, "measure": 1}  # sizes and places of the points come together: the second waits for nothing
+        assert found == {"pack": 4, "measure": 1}
