@@ -17,6 +17,7 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.data.dataset.writer import DatasetWriter, copy_artifacts
 from ple_model.run import Run, load_run
 from ple_model.safe_arrays import open_parquet
+from ple_model.staging import staged_file
 
 PIECE = 4096
 
@@ -49,7 +50,10 @@ def repeated_analysis(run: Path, out: Path, rows: int) -> AnalysisStore:
     folder = diagnose(out).store.path
     with open_parquet(folder / "rows.parquet") as file:
         whole = file.read()
-    with pq.ParquetWriter(folder / "repeated.parquet", whole.schema, compression="zstd") as writer:
+    with (
+        staged_file(folder / "rows.parquet", durable=False) as fresh,
+        pq.ParquetWriter(fresh, whole.schema, compression="zstd") as writer,
+    ):
         for first in range(0, rows, 16 * PIECE):
             row = np.arange(first, min(first + 16 * PIECE, rows))
             piece = whole.take(pa.array(row % len(whole)))
@@ -57,7 +61,6 @@ def repeated_analysis(run: Path, out: Path, rows: int) -> AnalysisStore:
             for name, values in (("row", pa.array(row)), ("customer_id", pa.array(names, pa.string()))):
                 piece = piece.set_column(piece.schema.get_field_index(name), piece.schema.field(name), values)
             writer.write_table(piece)
-    (folder / "repeated.parquet").replace(folder / "rows.parquet")
     for name, key in (("meta.json", "rows"), ("stats.json", "n")):  # as text: what is no number stays so
         said = {**json.loads((folder / name).read_text(encoding="utf-8")), key: rows}
         (folder / name).write_text(json.dumps(said), encoding="utf-8")
