@@ -26,7 +26,9 @@ from ple_model.finite import bad_tensors, tensors_sentence
 from ple_model.label_profile import add_told
 from ple_model.metrics import BY_KIND
 from ple_model.model import PLEClusterAdaTT
+from ple_model.outcomes import write_outcomes
 from ple_model.profile import write_profile
+from ple_model.reliability import reliability
 from ple_model.run import write_amounts, write_calibration, write_shifts
 from ple_model.run_fingerprint import write_fingerprint
 from ple_model.scoring import Scores, TaskRows, score
@@ -42,8 +44,8 @@ def finish(
     run: Path, model: PLEClusterAdaTT, dataset: Dataset, *, customers: int = 2000, baselines: StoredBaselines | None = None,
     tell: Callable[[str], None] = lambda what: None,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Write preprocess/{calibration.json,uncertainty.json,profile.npz,consistency.npz,labels.json}, metrics.json, sample/ and,
-    of all of it, fingerprint.json. `model` is in eval mode. `tell` hears what is done next.
+    """Write preprocess/{calibration,uncertainty,labels}.json, preprocess/{profile,consistency,outcomes,reliability}.npz,
+    metrics.json, sample/ and, of all of it, fingerprint.json. `model` is in eval mode. `tell` hears what is done next.
 
     Returns what a reader must know of these numbers: rows that are no numbers, which calibration leaves out and metrics count
     as misses. `UserError` if weights are not finite, or if no output of a task is."""
@@ -68,14 +70,17 @@ def finish(
     write_profile(run, dataset)
     write_consistency(run, dataset)
     add_told(run, dataset, model.config)
+    write_outcomes(run, dataset, model.config)
     tell("metrics")
     known = training_labels(dataset)
-    splits: dict[str, Any] = {"validation": split_metrics(calibrated(validation, maps), known, model.amounts)}
+    told = calibrated(validation, maps)
+    splits: dict[str, Any] = {"validation": split_metrics(told, known, model.amounts)}
     if dataset.rows("test"):
-        test = score(model, dataset, "test", calibration=maps)
-        splits["test"] = split_metrics(test, known, model.amounts)
-        said.append(test.tally.sentence())
+        told = score(model, dataset, "test", calibration=maps)
+        splits["test"] = split_metrics(told, known, model.amounts)
+        said.append(told.tally.sentence())
     write_json(run / "metrics.json", {"calibrated_on": "validation", "splits": splits})
+    reliability(told).save(run / "preprocess")
     tell("sample")
     write_sample(run, dataset, customers, baselines=baselines)
     tell("fingerprint")

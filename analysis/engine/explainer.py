@@ -31,7 +31,9 @@ from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset.columns import EMPTY
 from ple_model.finite import require_finite_inputs
 from ple_model.model import PLEClusterAdaTT
+from ple_model.outcomes import Outcomes
 from ple_model.output import Encoded
+from ple_model.reliability import Reliability
 from ple_model.run import Run
 from ple_model.safe_paths import open_file
 
@@ -67,6 +69,16 @@ class Explainer:
         data = sample if sample is not None else run.sample()
         key = (files_mark(run.path), data.path, data.manifest.fingerprint)
         return _KEPT.get(key, lambda: Explainer(run, run.model(), data))
+
+    @cached_property
+    def outcomes(self) -> Outcomes | None:
+        """What all held-out customers did; None where the run does not keep that."""
+        return Outcomes.load(self.run.preprocess, len(self.model.context.schema.columns))
+
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """How often its probabilities came true; None where the run does not keep that."""
+        return Reliability.load(self.run.preprocess)
 
     @cached_property
     def latest(self) -> NDArray[np.bool_]:

@@ -117,10 +117,10 @@ class Assembly:
         subject = self._subject(target_name)
         sign = 1.0 if self.target is not None or found.difference >= 0 else -1.0
 
-        means = teller.means(sensitive.get)
+        links = Links(teller, subject)
+        means = replace(teller.means(sensitive.get), agrees=links.agrees)
         sources = teller.worded(sources)
         told_by = partial(reasons, sources, groups, subject, means=means)
-        links = Links(teller, subject)
         facts = fact_sums(sources, groups, means, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
@@ -169,6 +169,7 @@ class Assembly:
             unnamed=facts.unnamed,
             unnamed_key=facts.unnamed_key,
             barred=held,
+            reliability=None if e.reliability is None else e.reliability.around(task, self.target or 0, found.prediction),
             fallback=self._fallback(output),
         )
 

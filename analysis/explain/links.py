@@ -1,15 +1,18 @@
 """What a reason's leading fact goes with among the bank's own customers: a reason says what the model did with a fact, a link
 what customers did who stand where this one stands in it, beside all others.
 
-Counted over the rows of the run's sample whose outcome is known and that training did not learn from, one a customer, without
-the customer. A number parts them at the middle of all, from which effects are counted. The two differ where the 95 % interval
-of the difference leaves 0 out: Newcombe's of two shares (Newcombe 1998, method 10), the normal one of two means (Welch 1938).
-No cause is looked for: a link is what was seen.
+Counted over customers whose outcome is known and that training did not learn from, one row each: all of those that the dataset
+had, where the run keeps their sums (`ple_model.outcomes`; the customer may be one of them), else those of its sample, without
+the customer. A number parts them at the middle of all, from which effects are counted; where the customer lies between that of
+the sample and that of all, the sample speaks. The two differ where the 95 % interval of the difference leaves 0 out: Newcombe's
+of two shares (Newcombe 1998, method 10), the normal one of two means (Welch 1938). No cause is looked for: a link is what was
+seen.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,7 @@ from analysis.results.explanation_parts import Link, LinkSide, LinkVerdict, Reas
 from analysis.wording import given_title, quantity, task_title
 from ple_model.data.derived.hmm import N_STATES
 from ple_model.numerals import LANGUAGES, Language, share
+from ple_model.outcomes import ABOVE, AT, BELOW, CLUSTER, Moments
 from ple_model.tasks import HMM_MODES
 from ple_model.wilson import Z95, wilson
 
@@ -38,6 +42,7 @@ ENOUGH = 20
 """Fewer customers on a side tell nothing: by judgement, as the two limits below."""
 CASES = 10
 """Nor do fewer with the outcome, or without it, on both sides together."""
+SIDES: dict[LinkSide, int] = {"below": BELOW, "equal": AT, "above": ABOVE}
 NEAR = 3.0
 """Hours either way within which a usual hour is about the same."""
 
@@ -53,6 +58,8 @@ class Stand:
     alike: Mask
     middle: float | None = None
     """In the column's unit."""
+    member: int | None = None
+    """Of a group or a state, which."""
 
 
 class Links:
@@ -68,12 +75,49 @@ class Links:
         stand = None if self.outcome is None else self._stand(reason)
         if stand is None or self.outcome is None:
             return None
-        known = stand.known & np.isfinite(self.outcome)
-        here, there = self.outcome[known & stand.alike], self.outcome[known & ~stand.alike]
-        if not len(here) or not len(there):
+        if (counted := self._counted(stand)) is not None:
+            stand, here, there = counted
+        else:
+            known = stand.known & np.isfinite(self.outcome)
+            here, there = (Moments.of(self.outcome[known & side]) for side in (stand.alike, ~stand.alike))
+        if not here.n or not there.n:
             return None
         low, high = self._apart(here, there)
         return self._told(reason, stand, here, there, low, high)
+
+    def _counted(self, stand: Stand) -> tuple[Stand, Moments, Moments] | None:
+        """(where the customer stands, who stands there too, the others) among all held-out customers; None where the run does
+        not keep that."""
+        kept, target = self.teller.explainer.outcomes, self.teller.target or 0
+        if kept is None:
+            return None
+        if stand.member is not None:
+            found = kept.members(self.teller.task, target, stand.column, stand.member)
+            return None if found is None else (stand, *found)
+        column = self.schema.index.get(stand.column)
+        sides = None if column is None or stand.side not in SIDES else kept.sides(self.teller.task, target, column)
+        if column is None or sides is None:
+            return None
+        own, middle = self.teller.own_and_middle(column)[0], float(kept.middles[column])
+        at = (own >= middle) + (own > middle)
+        if stand.side != "equal" and at != SIDES[stand.side]:
+            return None
+        others = [x for i, x in enumerate(sides) if i != at]
+        told = None if stand.middle is None else float(self.teller.inverse(kept.middles[None])[0, column])
+        return replace(stand, middle=told), sides[at], others[0] + others[1]
+
+    def agrees(self, column: str, effect: float) -> bool | None:
+        """Whether customers who stand where this one stands in a column went the way of `effect`, among all held-out ones; None
+        where the run does not keep that, or the difference may be chance."""
+        index = self.schema.index.get(self.teller.parted_by(column))
+        stand = None if index is None or CIRCLE.search(column) else self._number(index)
+        counted = None if stand is None else self._counted(stand)
+        if counted is None or not counted[1].n or not counted[2].n:
+            return None
+        _, here, there = counted
+        low, high = self._apart(here, there)
+        verdict = self._verdict(effect, here, there, low, high)
+        return None if verdict in ("few", "none") else verdict == "same"
 
     @cached_property
     def outcome(self) -> Array | None:
@@ -144,48 +188,49 @@ class Links:
         customer, name = self.teller.path.customer, reason.sources[0]
         if name in ("cluster_probs", "gmm"):
             known = self.peers.cluster >= 0
-            return Stand("cluster", "group", known, self.peers.cluster == int(customer.cluster_ids[0]))
+            own = int(customer.cluster_ids[0])
+            return Stand(CLUSTER, "group", known, self.peers.cluster == own, member=own)
         if name.removeprefix("hmm_") in HMM_MODES and name in self.peers.fields:
             states = self.peers.fields[name][:, :N_STATES].argmax(1)
             own = int(getattr(customer, name)[0, :N_STATES].argmax())
-            return Stand(name, "days" if name == "hmm_journey" else "months", self.peers.present[name], states == own)
+            kind: LinkSide = "days" if name == "hmm_journey" else "months"
+            return Stand(name, kind, self.peers.present[name], states == own, member=own)
         column = self.schema.index.get(reason.told[0]) if name == "hierarchy_features" else None
         return None if column is None else self._number(column)
 
     # --- how far apart they are
 
-    def _apart(self, here: Array, there: Array) -> tuple[float, float]:
+    def _apart(self, here: Moments, there: Moments) -> tuple[float, float]:
         """95 % interval of the difference of the two means."""
-        a, b = float(here.mean()), float(there.mean())
+        a, b = here.mean, there.mean
         if self.subject.probability:
-            n = len(here), len(there)
-            low, high = wilson([here.sum(), there.sum()], n)
+            low, high = wilson([here.total, there.total], (here.n, there.n))
             down, up = np.hypot(a - low[0], high[1] - b), np.hypot(high[0] - a, b - low[1])
             return a - b - float(down), a - b + float(up)
-        spread = np.sqrt(sum(float(x.var(ddof=1)) / len(x) if len(x) > 1 else np.inf for x in (here, there)))
+        spread = math.sqrt(here.variance / here.n + there.variance / there.n)
         return a - b - Z95 * spread, a - b + Z95 * spread
 
-    def _verdict(self, reason: Reason, here: Array, there: Array, low: float, high: float) -> LinkVerdict:
-        cases = int(here.sum() + there.sum()) if self.subject.probability else CASES
-        without = len(here) + len(there) - cases if self.subject.probability else CASES
-        if min(len(here), len(there)) < ENOUGH or min(cases, without) < CASES:
+    def _verdict(self, effect: float, here: Moments, there: Moments, low: float, high: float) -> LinkVerdict:
+        cases = int(here.total + there.total) if self.subject.probability else CASES
+        without = here.n + there.n - cases if self.subject.probability else CASES
+        if min(here.n, there.n) < ENOUGH or min(cases, without) < CASES:
             return "few"
         if low <= 0 <= high:
             return "none"
-        return "same" if (low > 0) == (reason.contribution > 0) else "other"
+        return "same" if (low > 0) == (effect > 0) else "other"
 
     # --- in words
 
-    def _told(self, reason: Reason, stand: Stand, here: Array, there: Array, low: float, high: float) -> Link:
-        verdict = self._verdict(reason, here, there, low, high)
+    def _told(self, reason: Reason, stand: Stand, here: Moments, there: Moments, low: float, high: float) -> Link:
+        verdict = self._verdict(reason.contribution, here, there, low, high)
         en, ko = (self._said(reason, stand, here, there, verdict, x) for x in LANGUAGES)
         return Link(
-            stand.column, stand.side, stand.middle, len(here), len(there), float(here.mean()), float(there.mean()),
+            stand.column, stand.side, stand.middle, here.n, there.n, here.mean, there.mean,
             float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None, verdict, en, ko,
         )  # fmt: skip
 
     def _said(
-        self, reason: Reason, stand: Stand, here: Array, there: Array, verdict: LinkVerdict, language: Language
+        self, reason: Reason, stand: Stand, here: Moments, there: Moments, verdict: LinkVerdict, language: Language
     ) -> str:  # fmt: skip
         first = reason.told[0] if reason.told else ""
         facts = {"hour" if CIRCLE.search(n) else n for n in reason.told}
@@ -194,19 +239,19 @@ class Links:
         by = phrase(f"link.by.{'category' if named else 'first' if several else 'one'}", language)
         kind = "rate" if self.subject.probability else "mean"
         text = phrase(
-            f"link.{kind}", language, by=by, who=phrase(f"link.who.{stand.side}", language), n=f"{len(here):,}",
-            others=f"{len(there):,}", here=self._value(here, language), there=self._value(there, language),
-            did=self._did(language), hits=f"{here.sum():,.0f}", other_hits=f"{there.sum():,.0f}",
+            f"link.{kind}", language, by=by, who=phrase(f"link.who.{stand.side}", language), n=f"{here.n:,}",
+            others=f"{there.n:,}", here=self._value(here, language), there=self._value(there, language),
+            did=self._did(language), hits=f"{here.total:,.0f}", other_hits=f"{there.total:,.0f}",
         )  # fmt: skip
         return f"{text} {phrase(f'link.verdict.{verdict}', language)}"
 
-    def _value(self, y: Array, language: Language) -> str:
+    def _value(self, y: Moments, language: Language) -> str:
         if self.subject.probability:
-            return share(float(y.mean()), 0.1)
+            return share(y.mean, 0.1)
         key = f"review.said_{self.spec.unit.replace(' ', '_')}"
         if key in catalogue(language):
-            return phrase(key, language, value=f"{y.mean():.1f}")
-        return quantity(float(y.mean()), self.spec.unit, language)
+            return phrase(key, language, value=f"{y.mean:.1f}")
+        return quantity(y.mean, self.spec.unit, language)
 
     def _did(self, language: Language) -> str:
         """What customers did of whom it came true: `responded to "fund" first`."""

@@ -32,6 +32,8 @@ FOR, AGAINST = 4, 2
 """At most so many reasons a side."""
 FACTS = 2
 """At most so many facts of one matter."""
+SPEAKING = 0.5
+"""Of the strongest fact's contribution: a fact with as much may speak for the matter in its place."""
 Teller = Callable[[str, float], OriginSentence | None]
 """What an input (or family of inputs) with this contribution was made of; None where that is not known."""
 Alike = Callable[[str], Iterable[str]]
@@ -44,6 +46,8 @@ RankOf = Callable[[str], Rank | None]
 """Where the customer stands among all in a column that is told by that; None in any other."""
 KindOf = Callable[[str], Kind | None]
 """What kind of sensitive fact a column may be; None where it is none."""
+Agrees = Callable[[str, float], bool | None]
+"""Whether customers who stand where this one stands in a column went the way of an effect; None where that cannot be told."""
 Rests = Callable[[str], OriginSentence | None]
 """What an estimate rests on; None where that is not known of the customer."""
 
@@ -61,6 +65,11 @@ def as_read(name: str) -> Cell:
 
 def nobody(name: str) -> None:
     """No similar customers to compare with."""
+
+
+def untold(name: str, effect: float) -> None:
+    """Nothing is known of what customers did."""
+    return
 
 
 def nothing_named(name: str) -> str:
@@ -92,6 +101,7 @@ class Means:
     named: Says = always
     matter: MatterOf = nothing_named
     rank: RankOf = nobody
+    agrees: Agrees = untold
 
 
 @dataclass(frozen=True)
@@ -249,10 +259,10 @@ def topics(groups: Mapping[str, float]) -> dict[str, tuple[tuple[str, ...], floa
 def of_matter(
     g: Gathered, features: Sequence[FeatureContribution], subject: Subject, m: Means
 ) -> Reason | None:  # fmt: skip
-    """The sum of what can be said of a matter (`Gathered.parted`), in the words of its strongest facts: of one, and of a second
-    where the first carries less than half of those that go its way. None where none of it is told."""
+    """The sum of what can be said of a matter (`Gathered.parted`), in the words of its strongest facts (`speaking`): of one,
+    and of a second where the first carries less than half of those that go its way. None where none of it is told."""
     told: list[tuple[Fact, OriginSentence]] = []
-    for f in g.pulling:
+    for f in speaking(g.pulling, m):
         if (said := of_fact(f, features, m)) is not None and not any(_repeats(said, before) for _, before in told):
             told.append((f, said))
     if not told:
@@ -266,6 +276,18 @@ def of_matter(
     kind = next((k for k in map(m.sensitive, spoken) if k is not None), None)
     above = _above(told[0][0].leader, m) if len(told) == 1 and len(spoken) == 1 else None
     return _marked(replace(found, matter=g.matter, told=spoken, above=above), kind)
+
+
+def speaking(facts: Sequence[Fact], m: Means) -> list[Fact]:
+    """Facts, strongest first, in the order in which they speak. Of correlated facts a network weighs one as well as another, up
+    or down: among those that carry at least half as much as the strongest, one speaks first that customers too went by, and one
+    that they went against last."""
+    if not facts:
+        return []
+    strong = [f for f in facts if abs(f.value) >= SPEAKING * abs(facts[0].value)]
+    order = {True: 0, None: 1, False: 2}
+    strong.sort(key=lambda f: order[m.agrees(f.leader.name, f.value)])  # stable: the strongest of each kind first
+    return strong + [f for f in facts if abs(f.value) < SPEAKING * abs(facts[0].value)]
 
 
 def _repeats(said: OriginSentence, before: OriginSentence) -> bool:

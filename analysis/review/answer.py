@@ -13,7 +13,8 @@ from analysis.results.review import RunFacts
 from analysis.review.weights import difference_said, step_said, value_said
 from analysis.wording import given_title, task_title
 from ple_model.fields import NO_CUTOFF
-from ple_model.numerals import Language
+from ple_model.numerals import Language, share
+from ple_model.reliability import Checked
 
 RECOMMENDED = ("nba",)
 """Tasks whose answer is a recommendation; what all others answer is an estimate."""
@@ -109,8 +110,20 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
     if found.person_because in UNFOUNDED:
         return phrase("review.taken", language, said=said[:1].lower() + said[1:])
     if found.score_unit == "probability" and (own is None or not own.calibrated):  # what it rests on is known first
-        said = phrase("review.uncalibrated", language, said=said[:1].lower() + said[1:])
+        if (checked := found.reliability) is None:
+            said = phrase("review.uncalibrated", language, said=said[:1].lower() + said[1:])
+        else:
+            said = f"{said} {_checked(checked, language)}"
     return " ".join(filter(None, (said, about)))
+
+
+def _checked(x: Checked, language: Language) -> str:
+    """How often it came true of customers who were given about as much."""
+    held = "holds" if x.holds else "less" if x.came < x.told else "more"
+    return phrase(
+        f"review.checked_{held}", language, n=f"{x.n:,}", low=f"{x.low:.0%}", high=f"{x.high:.0%}", came=share(x.came, 0.1),
+        told=share(x.told, 0.1),
+    )  # fmt: skip
 
 
 def _meant(found: Explanation, period: Period | None, language: Language) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from analysis.review.html import block_html
 from analysis.review.weights import reasons_block
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
+from ple_model.outcomes import Moments
 from ple_model.presence import part_key
 from ple_model.run import load_run
 from ple_model.tasks import TASKS
@@ -148,9 +149,9 @@ def test_most_reasons_of_single_facts_have_a_link_and_the_report_prints_it(expla
 def judge(here: list[float], there: list[float], contribution: float, *, probability: bool = True) -> tuple[str, float, float]:
     links: Any = Links.__new__(Links)
     links.subject = Subject("churn", "Churn", "", probability, "probability")
-    a, b = np.array(here, float), np.array(there, float)
+    a, b = Moments.of(np.array(here)), Moments.of(np.array(there))
     low, high = links._apart(a, b)
-    return links._verdict(Reason("x", "x", ("x",), contribution), a, b, low, high), low, high
+    return links._verdict(contribution, a, b, low, high), low, high
 
 
 def test_verdicts_by_hand() -> None:
