@@ -6,7 +6,7 @@ the strongest in real units (`reasons`), and the explanation tests itself before
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +42,7 @@ from analysis.results.explanation_parts import (  # fmt: skip
     FeatureContribution,
     Kind,
     Offer,
+    Reason,
     Similar,
     TaskPrediction,
     TransferStep,
@@ -59,6 +60,9 @@ from ple_model.presence import is_part, plain_name
 from ple_model.run import Run
 from ple_model.tasks import HMM_MODES
 from ple_model.uncertainty import FALLBACK_SHARE, row_uncertainty, stored_quantiles
+
+SOUGHT = 3
+"""Times as many reasons are sought as are told: some may be none to tell."""
 
 
 def assemble(
@@ -121,6 +125,7 @@ class Assembly:
         means = replace(teller.means(sensitive.get), agrees=links.agrees)
         sources = teller.worded(sources)
         told_by = partial(reasons, sources, groups, subject, means=means)
+        first, second = (Side.of(told_by, links, x, n) for x, n in ((sign, FOR), (-sign, AGAINST)))
         facts = fact_sums(sources, groups, means, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
@@ -146,8 +151,9 @@ class Assembly:
             offers=offers,
             predictions=tuple(p for p in self._predictions(output) if self._learned(p.task) and p.task not in undefined),
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
-            reasons=tuple(replace(r, link=links.of(r)) for r in told_by(sign, FOR)),
-            against=tuple(replace(r, link=links.of(r)) for r in told_by(-sign, AGAINST)),
+            reasons=first.told,
+            against=second.told,
+            contradicted=tuple(sorted((*first.contradicted, *second.contradicted), key=lambda r: -abs(r.contribution))),
             compared=("", "") if teller.similar is None else teller.similar.who(),
             groups=_ranked(shown, _group_title, lambda g: GROUP if g == GROUP else "field" if g in path.fields else "part"),
             features=tuple(_listed(f, teller, sensitive) for f in every[:30]),
@@ -380,6 +386,22 @@ class Assembly:
             "held": list(e.run.config.explanations.held),
             "version": release,
         }
+
+
+@dataclass(frozen=True)
+class Side:
+    """The reasons of one side, strongest first, and those as strong that are none to tell (`Link.contradicts`)."""
+
+    told: tuple[Reason, ...]
+    contradicted: tuple[Reason, ...]
+
+    @staticmethod
+    def of(told_by: Callable[[float, int], tuple[Reason, ...]], links: Links, sign: float, limit: int) -> Side:
+        every = [replace(r, link=links.of(r)) for r in told_by(sign, SOUGHT * limit)]
+        told = [r for r in every if r.link is None or not r.link.contradicts][:limit]
+        least = abs(told[-1].contribution) if told else 0.0
+        rest = [r for r in every if r not in told and abs(r.contribution) >= least]
+        return Side(tuple(told), tuple(rest))
 
 
 def _listed(f: FeatureContribution, teller: Teller, sensitive: Mapping[str, Kind]) -> FeatureContribution:

@@ -75,7 +75,8 @@ class Links:
         stand = None if self.outcome is None else self._stand(reason)
         if stand is None or self.outcome is None:
             return None
-        if (counted := self._counted(stand)) is not None:
+        counted = self._counted(stand)
+        if counted is not None:
             stand, here, there = counted
         else:
             known = stand.known & np.isfinite(self.outcome)
@@ -83,7 +84,7 @@ class Links:
         if not here.n or not there.n:
             return None
         low, high = self._apart(here, there)
-        return self._told(reason, stand, here, there, low, high)
+        return self._told(reason, stand, here, there, low, high, everyone=counted is not None)
 
     def _counted(self, stand: Stand) -> tuple[Stand, Moments, Moments] | None:
         """(where the customer stands, who stands there too, the others) among all held-out customers; None where the run does
@@ -221,12 +222,14 @@ class Links:
 
     # --- in words
 
-    def _told(self, reason: Reason, stand: Stand, here: Moments, there: Moments, low: float, high: float) -> Link:
+    def _told(
+        self, reason: Reason, stand: Stand, here: Moments, there: Moments, low: float, high: float, *, everyone: bool
+    ) -> Link:  # fmt: skip
         verdict = self._verdict(reason.contribution, here, there, low, high)
         en, ko = (self._said(reason, stand, here, there, verdict, x) for x in LANGUAGES)
         return Link(
             stand.column, stand.side, stand.middle, here.n, there.n, here.mean, there.mean,
-            float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None, verdict, en, ko,
+            float(low) if np.isfinite(low) else None, float(high) if np.isfinite(high) else None, verdict, everyone, en, ko,
         )  # fmt: skip
 
     def _said(

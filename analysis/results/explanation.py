@@ -50,7 +50,7 @@ UNCHANGEABLE = ("life_stage",)
 """Tasks whose answer is nothing that a change of facts should turn: what somebody is."""
 Ground = Literal["", "skill", "dormant", "uncertain", "check", "reasons"]
 """Why a person must decide."""
-REASONS = ("reasons", "against", "subjects", "groups", "features", "experts", "concepts", "transfer")
+REASONS = ("reasons", "against", "contradicted", "subjects", "groups", "features", "experts", "concepts", "transfer")
 """What of an explanation says why."""
 
 
@@ -82,6 +82,9 @@ class Explanation:
     reasons: tuple[Reason, ...]
     against: tuple[Reason, ...]
     """What speaks against, strongest first."""
+    contradicted: tuple[Reason, ...] = field(default=(), kw_only=True)
+    """Stronger than the last that is told on their side, and left out of both, strongest first: in their leading fact customers
+    went the other way (`Link.contradicts`)."""
     groups: tuple[Contribution, ...]
     """Feature parts and other input fields, strongest first; their values add up to prediction - typical."""
     features: tuple[FeatureContribution, ...]
@@ -306,8 +309,20 @@ class Explanation:
     def below_said(self, language: Language) -> tuple[str, ...]:
         """What stands below the reasons: with whom they compare, what their links are counted from, what cannot be put into
         words, what may not be a reason."""
-        said = self.similar_said(language), self.links_said(language), self.unsaid_said(language), self.barred_said(language)
+        said = (
+            self.similar_said(language), self.links_said(language), self.contradicted_said(language),
+            self.unsaid_said(language), self.barred_said(language),
+        )  # fmt: skip
         return tuple(filter(None, said))
+
+    def contradicted_said(self, language: Language) -> str:
+        """Which matters are no reason to tell since customers went the other way, with what they did; empty where none is."""
+        if not self.contradicted or self.withheld:
+            return ""
+        steps = PrintedSteps.of(self, language)
+        named = ", ".join(f"{r.about(language)} {steps.said(steps.count(r.contribution))}" for r in self.contradicted)
+        part = share(sum(map(self.weight, self.contradicted)))
+        return phrase("review.contradicted_said", language, named=named, share=part)
 
     def similar_said(self, language: Language) -> str:
         """Which median effects are counted from and which stands for orientation only, and whom the reasons call similar; empty

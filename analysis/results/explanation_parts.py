@@ -189,11 +189,18 @@ class Link:
     high: float | None
     """95 % interval of `value - others_value`."""
     verdict: LinkVerdict
+    everyone: bool
+    """All held-out customers of the dataset were counted; those of the run's sample alone otherwise."""
     en: str
     ko: str
 
     def said(self, language: Language) -> str:
         return self.ko if language == "ko" else self.en
+
+    @property
+    def contradicts(self) -> bool:
+        """Customers went the other way, by all that were held out: no reason to tell anybody."""
+        return self.everyone and self.verdict == "other"
 
 
 @dataclass(frozen=True)
@@ -231,6 +238,10 @@ class Reason:
         sensitive."""
         whole = self.ko if language == "ko" else self.en
         return self._marked(self.facts[language == "ko"] or whole, language)
+
+    def about(self, language: Language) -> str:
+        """Its matter by name, else its fact in short."""
+        return matter_said(self.matter, language) or self.fact(language).partition(":")[0]
 
     def said(self, language: Language) -> str:
         """For a reviewer: the whole sentence, with its mark where it may be sensitive."""

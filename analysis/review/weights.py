@@ -55,7 +55,7 @@ class Weights:
 
     steps: PrintedSteps
     effects: tuple[int, ...]
-    """Of the reasons (`told_reasons`), in their order."""
+    """Of the reasons (`told_reasons`) in their order, then of those that customers contradict."""
     shares: tuple[int, ...]
     rest: tuple[int, int]
     """What all other matters raised and lowered, as far as they can be put into words."""
@@ -71,7 +71,7 @@ class Weights:
 
     @staticmethod
     def of(found: Explanation, language: Language) -> Weights:
-        told, u = told_reasons(found), found.unsaid
+        told, u = (*told_reasons(found), *found.contradicted), found.unsaid
         steps, b = PrintedSteps.of(found, language), found.barred
         effects = [steps.count(r.contribution) for r in told]
         size, sum_ = found.size - u.size, found.told - u.value
@@ -105,14 +105,15 @@ class Weights:
 
 
 def told_reasons(found: Explanation) -> tuple[Reason, ...]:
-    """What has a row of its own among the reasons."""
+    """What has a row of its own among the reasons, for and against."""
     return (*found.reasons, *found.against)
 
 
 def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> ReviewBlock:
     """What raised the number and what lowered it, strongest first, the sum of all other facts under each."""
     x, told = Weights.of(found, language), told_reasons(found)
-    sides = sorted(zip(told, x.effects, x.shares, strict=True), key=lambda s: -abs(s[0].contribution))
+    n = len(told)
+    sides = sorted(zip(told, x.effects[:n], x.shares[:n], strict=True), key=lambda s: -abs(s[0].contribution))
     up = [s for s in sides if s[0].contribution >= 0]
     down = [s for s in sides if s[0].contribution < 0]
     groups = [("raised", up, x.rest[0], x.rest_shares[0], 0), ("lowered", down, x.rest[1], x.rest_shares[1], 1)]
@@ -126,13 +127,18 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
         rows.append((w[side], "", ""))
         rows += [(_sentence(r, language), x.steps.said(e), weight_said(s)) for r, e, s in reasons]
         under += ["", *(r.linked(language) for r, _, _ in reasons)]
-        others = max(found.counts[k] - len(reasons), 0)
+        contradicted = sum((r.contribution >= 0) == (k == 0) for r in found.contradicted)
+        others = max(found.counts[k] - len(reasons) - contradicted, 0)
         if others or rest or weight:
             rows.append((w[f"rest_{side}"].format(n=f"{others:,}"), x.steps.said(rest), weight_said(weight)))
             under.append("")
-    if found.unsaid.size or found.barred is not None:
+    if found.unsaid.size or found.barred is not None or found.contradicted:
         heads.append(len(rows))
         rows.append((w["apart"], "", ""))
+    if found.contradicted:
+        effects, shares = x.effects[n:], x.shares[n:]
+        named = ", ".join(f"{r.about(language)} {x.steps.said(e)}" for r, e in zip(found.contradicted, effects, strict=True))
+        rows.append((w["contradicted_row"].format(named=named), x.steps.said(sum(effects)), weight_said(sum(shares))))
     if found.unsaid.size:
         rows.append((_unsaid_said(found, x, language, w), x.steps.said(sum(x.unsaid)), weight_said(x.unsaid_share)))
     rows += _last_rows(found, x, _barred_said(found, x, language, w), w)
@@ -199,12 +205,15 @@ def _barred_said(found: Explanation, x: Weights, language: Language, w: dict[str
 
 def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str]) -> str:
     """How much of it all the reasons that are shown carry, and how effects and weights are counted."""
-    n, carried = len(x.shares), sum(x.shares)
+    n = len(told_reasons(found))
+    carried = sum(x.shares[:n])
     key = "carry_none" if not n else "carry_little" if carried < LITTLE * WHOLE else "carry_much"
-    others = max(sum(found.counts) - n, 0)
+    others = max(sum(found.counts) - len(x.shares), 0)
     parts = []
     if others:
         parts.append(w["carry_others"].format(n=f"{others:,}", share=weight_said(sum(x.rest_shares))))
+    if contradicted := sum(x.shares[n:]):
+        parts.append(w["carry_contradicted"].format(share=weight_said(contradicted)))
     if x.unsaid_share:
         parts.append(w["carry_unsaid"].format(share=weight_said(x.unsaid_share)))
     rest = w["carry_rest"].format(parts=w["carry_and"].join(parts)) if parts else ""

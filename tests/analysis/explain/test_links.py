@@ -4,7 +4,9 @@ known."""
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,21 +20,22 @@ from analysis.engine.explainer import ROWS
 from analysis.explain.customer import explain
 from analysis.explain.links import CASES, ENOUGH, Links, Stand
 from analysis.explain.lookup import Undefined, customers
-from analysis.explain.reasons import Subject
+from analysis.explain.reasons import Fact, Means, Subject, speaking
 from analysis.i18n import catalogue, section
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import Link, Reason
+from analysis.results.explanation_parts import FeatureContribution, Link, Reason
 from analysis.review.html import block_html
 from analysis.review.weights import reasons_block
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
-from ple_model.outcomes import Moments
+from ple_model.outcomes import Moments, write_outcomes
 from ple_model.presence import part_key
-from ple_model.run import load_run
+from ple_model.run import Run, load_run
 from ple_model.tasks import TASKS
 from tests.shared import SMALL_RUN
 
 RUN = load_run(SMALL_RUN)
+FULL_RUN = Path(__file__).parents[3] / "sample_runs" / "full"
 ASKED = ("churn", "channel", "engagement", "consumption_cycle", "ltv")
 
 
@@ -200,3 +203,77 @@ def test_no_link_where_no_outcome_is_known(explained: list[Explanation]) -> None
     x = replace(explained[0], reasons=tuple(replace(r, link=None) for r in explained[0].reasons), against=())
     assert x.links_said("en") == ""
     assert "<div class=under>" not in block_html(reasons_block(x, "en", section("review", "en")))
+
+
+# --- of all held-out customers
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[Explanation]]:
+    """The bundled run of the whole model, whose sums are those of its own stored rows here: both ways must then agree."""
+    folder = tmp_path_factory.mktemp("counted") / "full"
+    shutil.copytree(FULL_RUN, folder, ignore=shutil.ignore_patterns("analysis", "audit"))
+    run = load_run(folder)
+    write_outcomes(folder, run.sample(), run.config)
+    who, found = iter(customers(run, limit=40, seed=3)), []
+    for task in ("churn", "channel", "nba"):
+        for _ in range(3):
+            try:
+                found.append(explain(run, next(who).customer_id, task, anyway=True))
+            except Undefined:
+                continue
+    return run, found
+
+
+def test_sums_of_all_say_what_the_rows_say_but_for_the_customers_own(counted: tuple[Run, list[Explanation]]) -> None:
+    run, found = counted
+    rows, seen = run.sample().load(None, limit=10**9, seed=0), 0
+    schema, features = run.context().schema, rows.inputs.features.numpy()
+    kept = beside_rows(run.sample(), EMPTY, rows.customer_id, rows.cutoff)
+    assert kept is not None
+    for x in found:
+        for r in (*x.reasons, *x.against, *x.contradicted):
+            if r.link is None or r.link.side not in ("above", "below"):
+                continue
+            assert r.link.everyone
+            i, y = schema.index[r.link.column], outcomes(x, rows)
+            there = rows.inputs.present(part_key(schema.columns[i].part)).numpy() & ~kept[:, i]
+            mine = latest(rows, but="")
+            usable, values = mine & np.isfinite(y) & there, features[:, i]
+            middle = np.sort(values[mine & there])[(int((mine & there).sum()) - 1) // 2]
+            side = values > middle if r.link.side == "above" else values < middle
+            assert (r.link.n, r.link.others) == (int((usable & side).sum()), int((usable & ~side).sum()))
+            assert r.link.value == pytest.approx(y[usable & side].mean())
+            seen += 1
+    assert seen >= 15
+
+
+def test_what_customers_contradict_is_no_reason_to_tell(counted: tuple[Run, list[Explanation]]) -> None:
+    _, found = counted
+    assert not any(r.link is not None and r.link.contradicts for x in found for r in (*x.reasons, *x.against))
+    left = [(x, r) for x in found for r in x.contradicted]
+    assert left
+    for x, r in left:
+        assert r.link is not None
+        assert r.link.contradicts
+        told = [t for t in (*x.reasons, *x.against) if t.contribution * r.contribution > 0]
+        assert all(abs(r.contribution) >= abs(told[-1].contribution) for _ in told)
+    for x in {id(x): x for x, _ in left}.values():
+        for language in ("en", "ko"):
+            block = reasons_block(x, language, section("review", language))
+            row = next(
+                c for c in block.rows if c[0].startswith(section("review", language)["contradicted_row"].partition("{")[0])
+            )
+            assert all(r.about(language) in row[0] for r in x.contradicted)
+            assert x.contradicted_said(language) in x.text(language)
+
+
+def test_a_fact_that_customers_went_by_speaks_before_one_as_strong_that_they_went_against() -> None:
+    def fact(name: str, value: float) -> Fact:
+        return Fact(FeatureContribution(name, "rfm", "", "", 1.0, 0.0, value, name, name), (name,), value)
+
+    facts = [fact("a", 1.0), fact("b", 0.9), fact("c", 0.6), fact("d", 0.4)]
+    known = {"a": False, "c": True, "d": True}
+    order = speaking(facts, Means(agrees=lambda name, effect: known.get(name)))
+    assert [f.leader.name for f in order] == ["c", "b", "a", "d"]
+    assert [f.leader.name for f in speaking(facts, Means())] == ["a", "b", "c", "d"]
