@@ -1,6 +1,6 @@
 """What held-out customers did, counted by where they stand: in each column of the features below, at or above its middle, in
-which group, in which hidden state. Kept with the run, so that a reason can be held against what the bank's customers did
-without the rows that a run does not carry.
+which group, in which hidden state, among which that buy at similar merchants. Kept with the run, so that a reason can be held
+against what the bank's customers did without the rows that a run does not carry.
 
 Of every customer the model did not learn from, the latest row counts, 50,000 customers at most. It holds sums, no customer.
 """
@@ -36,9 +36,14 @@ CUSTOMERS = 50_000
 """Drawn by a seed where there are more."""
 CHUNK = 2048
 WIDEST = 64
-"""Classes of a task at most: of hundreds of brands nearly all counts would be too few to tell anything."""
+"""Classes of a task at most, but for groups by merchants: of hundreds of brands nearly all other counts are too few."""
 BELOW, AT, ABOVE = range(3)
 CLUSTER = "cluster"
+MERCHANTS = "merchants"
+"""Groups of customers who buy at similar merchants: k-means on the directions of their graph embeddings."""
+GROUPS = 32
+GROUPED = 20
+"""Customers a group at least, on average: fewer customers make fewer groups."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,12 @@ class Outcomes:
     customers: int
     middles: NDArray[np.float32]
     tallies: dict[str, dict[str, Tally]]
+    centres: NDArray[np.float32] | None = None
+    """[groups, 64] unit directions of the groups of `merchants`; None where no customer has a graph embedding"""
+
+    def merchants(self, embedding: NDArray[np.floating[Any]]) -> int:
+        """The group of those who buy at the merchants most similar to a customer's; -1 where that is not known."""
+        return -1 if self.centres is None else int(_nearest(embedding[None], self.centres)[0])
 
     def sides(self, task: str, output: int, column: int) -> tuple[Moments, Moments, Moments] | None:
         """(below, at, above) the middle of a column; None where the task was not counted."""
@@ -118,6 +129,7 @@ class Outcomes:
     def save(self, folder: Path) -> None:
         """Write `outcomes.npz` (temporary file, then rename)."""
         arrays: dict[str, Any] = {"middles": self.middles, "customers": np.array(self.customers)}
+        arrays |= {} if self.centres is None else {"centres": self.centres}
         for task, by in self.tallies.items():
             for standing, t in by.items():
                 whole = t.squares is None
@@ -137,13 +149,16 @@ class Outcomes:
             return None
         if z.get("middles", np.zeros(0)).shape != (columns,) or z.get("customers", np.zeros(0)).size != 1:
             raise UserError(f"{path} is damaged: 'middles' or 'customers' does not fit {columns} columns")
+        centres = z.get("centres")
+        if centres is not None and (centres.ndim != 2 or not np.isfinite(centres).all()):
+            raise UserError(f"{path} is damaged: the array 'centres' of shape {centres.shape} holds no directions")
         tallies: dict[str, dict[str, Tally]] = {}
         for name in z:
             kind, _, rest = name.partition("|")
             if kind == "n":
                 task, _, standing = rest.partition("|")
                 tallies.setdefault(task, {})[standing] = _tally(z, rest, path, 3 * columns if standing == "columns" else None)
-        return Outcomes(int(z["customers"].reshape(-1)[0]), z["middles"].astype(np.float32), tallies)
+        return Outcomes(int(z["customers"].reshape(-1)[0]), z["middles"].astype(np.float32), tallies, centres)
 
 
 def _tally(z: dict[str, NDArray[Any]], key: str, path: Path, rows: int | None) -> Tally:
@@ -177,13 +192,18 @@ def count_outcomes(dataset: Dataset, config: Config, customers: int = CUSTOMERS,
     for name, width in (CLUSTER, FIELD_SHAPES["cluster_probs"][0]), *((f"hmm_{m}", N_STATES) for m in HMM_MODES):
         member = np.concatenate([p.members[name] for p in pieces])
         standings[name] = member[:, None] == np.arange(max(width, int(member.max(initial=0)) + 1))
+    embeddings = np.concatenate([p.embedding for p in pieces])
+    centres = _centres(embeddings, seed)
+    if centres is not None:
+        standings[MERCHANTS] = _nearest(embeddings, centres)[:, None] == np.arange(len(centres))
     tallies = {}
     for name, spec in config.tasks.items():
-        if _counted(spec) and all(name in p.labels for p in pieces):
+        if all(name in p.labels for p in pieces):
             values = outcome_values(spec, np.concatenate([p.labels[name] for p in pieces]))
-            if np.isfinite(values).any():
-                tallies[name] = {k: _tallied(v, values, spec) for k, v in standings.items()}
-    return Outcomes(len(rows), middles, tallies)
+            wanted = [k for k in standings if k == MERCHANTS or values.shape[1] <= WIDEST]
+            if np.isfinite(values).any() and wanted:
+                tallies[name] = {k: _tallied(standings[k], values, spec) for k in wanted}
+    return Outcomes(len(rows), middles, tallies, centres)
 
 
 def held_out(dataset: Dataset, customers: int, seed: int = 0) -> NDArray[np.int64]:
@@ -206,21 +226,37 @@ def outcome_values(spec: TaskSpec, labels: NDArray[Any]) -> Array:
         return np.expm1(y)[:, None] if spec.log_scale else y[:, None]
     if spec.kind == "binary":
         return np.where(y >= 0, y, np.nan)[:, None]
-    return np.where(y[:, None] >= 0, y[:, None] == np.arange(spec.out_dim), np.nan)
+    classes = int(y.max(initial=-1)) + 1 if spec.kind == "contrastive" else spec.out_dim  # brands are numbered by the data
+    return np.where(y[:, None] >= 0, y[:, None] == np.arange(max(classes, 1)), np.nan)
 
 
-def _counted(spec: TaskSpec) -> bool:
-    return spec.out_dim == 1 if spec.kind == "regression" else spec.out_dim <= WIDEST
+def _centres(embeddings: NDArray[np.float32], seed: int) -> NDArray[np.float32] | None:
+    """[groups, d] unit directions; None where too few customers have an embedding."""
+    from sklearn.cluster import KMeans  # late: scikit-learn
+
+    size = np.linalg.norm(embeddings, axis=1)
+    known = embeddings[size > 0] / size[size > 0, None]
+    groups = min(GROUPS, len(known) // GROUPED)
+    if groups < 2:
+        return None
+    found = KMeans(groups, n_init=4, random_state=seed).fit(known).cluster_centers_
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-9), dtype=np.float32)
+
+
+def _nearest(embeddings: NDArray[np.floating[Any]], centres: NDArray[np.float32]) -> NDArray[np.int64]:
+    """[n] the nearest direction by cosine; -1 without an embedding."""
+    return np.where((embeddings != 0).any(1), (embeddings @ centres.T).argmax(1), -1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Piece:
     """Some rows: features [n, columns], said [n, columns] cells that say anything, members {standing: [n]} (-1 where it has
-    none), labels {task: [n]}."""
+    none), embedding [n, d] of the graph (0 where it has none), labels {task: [n]}."""
 
     features: NDArray[np.float32]
     said: NDArray[np.bool_]
     members: dict[str, NDArray[np.int64]]
+    embedding: NDArray[np.float32]
     labels: dict[str, NDArray[Any]]
 
     @staticmethod
@@ -234,8 +270,12 @@ class _Piece:
             members[f"hmm_{mode}"] = np.full(len(inputs), -1, dtype=np.int64) if states is None else np.where(
                 inputs.present(f"hmm_{mode}").numpy(), states[:, :N_STATES].argmax(1).numpy(), -1
             )  # fmt: skip
+        graph = inputs.collaborative_features
+        embedding = np.zeros((len(inputs), FIELD_SHAPES["collaborative_features"][0]), dtype=np.float32)
+        if graph is not None:
+            embedding = np.where(inputs.present("collaborative_features").numpy()[:, None], graph.float().numpy(), embedding)
         labels = {k: v.numpy() for k, v in (inputs.targets or {}).items() if v.dim() == 1}
-        return _Piece(features, said if empty is None else said & ~empty, members, labels)
+        return _Piece(features, said if empty is None else said & ~empty, members, embedding, labels)
 
 
 def _middles(features: NDArray[np.float32], said: NDArray[np.bool_]) -> NDArray[np.float32]:

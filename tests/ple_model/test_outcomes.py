@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ple_model.data.dataset.columns import EMPTY, decode_column
 from ple_model.errors import UserError
-from ple_model.outcomes import CLUSTER, FILE, WIDEST, Moments, Outcomes, count_outcomes, held_out, outcome_values
+from ple_model.outcomes import CLUSTER, FILE, MERCHANTS, Moments, Outcomes, count_outcomes, held_out, outcome_values
 from ple_model.presence import part_key
 from ple_model.run import load_run
 from ple_model.safe_arrays import read_npz, write_npz
@@ -92,10 +92,29 @@ def test_members_of_a_group_and_all_others(counted: Outcomes) -> None:
     assert state[0].n == int(mine.sum())
 
 
+def test_groups_of_those_who_buy_at_similar_merchants(counted: Outcomes) -> None:
+    inputs = SAMPLE.take(latest_rows()).inputs
+    assert inputs.collaborative_features is not None
+    table = inputs.collaborative_features.numpy()
+    mine = np.array([counted.merchants(x) for x in table])
+    assert counted.merchants(np.zeros(64)) == -1
+    y = (inputs.targets or {})["brand_prediction"].numpy()
+    brand = int(np.bincount(y[y >= 0]).argmax())
+    group = int(mine[y == brand][0])
+    found = counted.members("brand_prediction", brand, MERCHANTS, group)
+    assert found is not None
+    assert (found[0].n, found[0].total) == (
+        int(((mine == group) & (y >= 0)).sum()),
+        int(((mine == group) & (y == brand)).sum()),
+    )
+    cosine = table @ table.T / (np.linalg.norm(table, axis=1)[:, None] * np.linalg.norm(table, axis=1)).clip(1e-9)
+    together = (mine[:, None] == mine) & (mine >= 0)[:, None]
+    assert cosine[together].mean() > cosine[~together].mean() + 0.1
+
+
 def test_what_was_not_counted_is_none(counted: Outcomes) -> None:
-    wide = [t for t, s in TASKS.items() if s.kind == "contrastive" and s.out_dim > WIDEST]
-    assert wide
-    assert all(counted.sides(t, 0, 0) is None for t in (*wide, "no_task"))
+    assert counted.tallies["brand_prediction"].keys() == {MERCHANTS}
+    assert all(counted.sides(t, 0, 0) is None for t in ("brand_prediction", "no_task"))
     assert counted.sides("churn", 1, 0) is None
     assert counted.members("churn", 0, CLUSTER, 10_000) is None
     assert counted.members("churn", 0, "no_standing", 0) is None

@@ -9,9 +9,24 @@ from torch import Tensor
 from analysis.engine.population import Population
 from analysis.explain.origin.told import OriginSentence
 from analysis.i18n import phrase
-from ple_model.numerals import LANGUAGES
+from ple_model.numerals import LANGUAGES, share
+from ple_model.outcomes import Moments
 
 NEAR = 50
+FEWEST = 50
+"""Customers of a group: its share is no guess."""
+
+
+def of_group(here: Moments, others: Moments, value: float) -> OriginSentence | None:
+    """The share of the held-out customers who buy at similar merchants that did what is explained, beside that of all. None
+    where too few are known, or where these shares do not point the way the contribution does."""
+    everyone = here + others
+    if here.n < FEWEST or (here.mean - everyone.mean) * value <= 0 or share(here.mean) == share(everyone.mean):
+        return None
+    en, ko = (
+        phrase("origin.graph_group", x, n=f"{here.n:,}", here=share(here.mean), all=share(everyone.mean)) for x in LANGUAGES
+    )
+    return OriginSentence(en, ko, (("collaborative_features", value),))
 
 
 def of_graph(

@@ -19,7 +19,7 @@ from analysis.explain.origin.alike import SameFacts, alike
 from analysis.explain.origin.clusters import Clusters, Trait
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.fitted import clusters_of, days_of, months_of, scale_of, states_of, weeks_of
-from analysis.explain.origin.peers import of_graph
+from analysis.explain.origin.peers import of_graph, of_group
 from analysis.explain.origin.similar import SimilarCustomers
 from analysis.explain.origin.told import FAMILIES, Cell, Columns, OriginSentence
 from analysis.explain.origin.visits import of_days, of_visits
@@ -37,6 +37,7 @@ from ple_model.data.dataset.normalize import CLIP, RAW, Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.money import UNKNOWN
 from ple_model.numerals import LANGUAGES
+from ple_model.outcomes import MERCHANTS
 from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES
 from ple_model.tasks import HMM_MODES
@@ -342,6 +343,11 @@ class Teller:
         if own is None:
             return None
         read = np.asarray(own[0].float().numpy())
+        if (kept := e.outcomes) is not None:
+            output = 0 if self.target is None else self.target
+            counted = kept.members(self.task, output, MERCHANTS, kept.merchants(read))
+            if counted is not None:
+                return None if spec.kind == "regression" else of_group(*counted, value)
         labels = e.targets.get(self.task)
         who = self.batch.customer_id[0]
         return of_graph(e.peers, e.customers, who, read, labels, spec.kind, self.target, value, e.latest)
