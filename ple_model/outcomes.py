@@ -73,7 +73,7 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class StandingCounts:
     """n [standings] customers with a known outcome; total [standings, outputs]; squares, the same, of a number alone: of a
     share it is the total."""
 
@@ -89,13 +89,13 @@ class Tally:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """middles [columns] as the model reads them, NaN where no customer has a value; tallies {task: {standing: Tally}}, where
+    """middles [columns] as the model reads them, NaN where no customer has a value; tallies {task: {standing: StandingCounts}}, where
     a standing is `columns` (three a column: below, at, above its middle), `cluster` or the field of a hidden Markov model;
     customers: all that were counted."""
 
     customers: int
     middles: NDArray[np.float32]
-    tallies: dict[str, dict[str, Tally]]
+    tallies: dict[str, dict[str, StandingCounts]]
     centres: NDArray[np.float32] | None = None
     """[groups, 64] unit directions of the groups of `merchants`; None where no customer has a graph embedding"""
 
@@ -122,7 +122,7 @@ class Outcomes:
                 others += found.moments(i, output)
         return found.moments(member, output), others
 
-    def _tally(self, task: str, output: int, standing: str) -> Tally | None:
+    def _tally(self, task: str, output: int, standing: str) -> StandingCounts | None:
         found = self.tallies.get(task, {}).get(standing)
         return None if found is None or output >= found.total.shape[1] else found
 
@@ -152,7 +152,7 @@ class Outcomes:
         centres = z.get("centres")
         if centres is not None and (centres.ndim != 2 or not np.isfinite(centres).all()):
             raise UserError(f"{path} is damaged: the array 'centres' of shape {centres.shape} holds no directions")
-        tallies: dict[str, dict[str, Tally]] = {}
+        tallies: dict[str, dict[str, StandingCounts]] = {}
         for name in z:
             kind, _, rest = name.partition("|")
             if kind == "n":
@@ -161,14 +161,14 @@ class Outcomes:
         return Outcomes(int(z["customers"].reshape(-1)[0]), z["middles"].astype(np.float32), tallies, centres)
 
 
-def _tally(z: dict[str, NDArray[Any]], key: str, path: Path, rows: int | None) -> Tally:
+def _tally(z: dict[str, NDArray[Any]], key: str, path: Path, rows: int | None) -> StandingCounts:
     n, total, squares = z[f"n|{key}"], z.get(f"total|{key}"), z.get(f"squares|{key}")
     fits = total is not None and n.ndim == 1 and total.ndim == 2 and len(total) == len(n) == (len(n) if rows is None else rows)
     if total is None or not fits or (squares is not None and squares.shape != total.shape):
         raise UserError(f"{path} is damaged: the counts of '{key[:80]}' do not fit one another")
     if not (np.isfinite(n).all() and np.isfinite(total).all() and (squares is None or np.isfinite(squares).all())):
         raise UserError(f"{path} is damaged: the counts of '{key[:80]}' hold a value that is no number")
-    return Tally(n.astype(np.int32), total.astype(np.float64), None if squares is None else squares.astype(np.float64))
+    return StandingCounts(n.astype(np.int32), total.astype(np.float64), None if squares is None else squares.astype(np.float64))
 
 
 def write_outcomes(run: Path, dataset: Dataset, config: Config) -> None:
@@ -239,7 +239,7 @@ def _centres(embeddings: NDArray[np.float32], seed: int) -> NDArray[np.float32] 
     groups = min(GROUPS, len(known) // GROUPED)
     if groups < 2:
         return None
-    found = KMeans(groups, n_init=4, random_state=seed).fit(known).cluster_centers_
+    found = KMeans(groups, n_init=10, random_state=seed).fit(known).cluster_centers_
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-9), dtype=np.float32)
 
 
@@ -287,7 +287,7 @@ def _middles(features: NDArray[np.float32], said: NDArray[np.bool_]) -> NDArray[
     return found
 
 
-def _tallied(standings: NDArray[np.bool_], values: Array, spec: TaskSpec) -> Tally:
+def _tallied(standings: NDArray[np.bool_], values: Array, spec: TaskSpec) -> StandingCounts:
     """Of who stands where [n, standings] and what is known of them [n, outputs]."""
     known = np.isfinite(values[:, 0])
     where, y = standings[known], values[known]
@@ -296,7 +296,7 @@ def _tallied(standings: NDArray[np.bool_], values: Array, spec: TaskSpec) -> Tal
         there, some = where[at : at + CHUNK].astype(np.float64).T, y[at : at + CHUNK]
         total += there @ some
         squares += there @ (some * some) if spec.kind == "regression" else 0.0
-    return Tally(where.sum(0).astype(np.int32), total, squares if spec.kind == "regression" else None)
+    return StandingCounts(where.sum(0).astype(np.int32), total, squares if spec.kind == "regression" else None)
 
 
 def _pieces(dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[_Piece]:

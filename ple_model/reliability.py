@@ -31,7 +31,7 @@ Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Checked:
+class CameTrue:
     """Of `n` held-out rows that were given between `low` and `high`: what they were told on average, and the share of which it
     came true with its 95 % interval (Wilson)."""
 
@@ -50,13 +50,13 @@ class Checked:
 
 
 @dataclass(frozen=True, eq=False)
-class Reliability:
+class HeldOutReliability:
     """counts {task: [3, classes, BINS]}: rows, sum of what they were told, those of whom it came true. A task of yes and no
     has one class."""
 
     counts: Mapping[str, Counts]
 
-    def around(self, task: str, output: int, probability: float) -> Checked | None:
+    def around(self, task: str, output: int, probability: float) -> CameTrue | None:
         """Rows that were given about as much, in the narrowest range around it that holds enough; None where none does."""
         found = self.counts.get(task)
         if found is None or output >= found.shape[1] or not np.isfinite(probability):
@@ -72,14 +72,14 @@ class Reliability:
             return None
         low, high = wilson([hits], [n])
         mean = float(told[where].sum()) / n
-        return Checked(n, where.start / BINS, where.stop / BINS, mean, hits / n, float(low[0]), float(high[0]))
+        return CameTrue(n, where.start / BINS, where.stop / BINS, mean, hits / n, float(low[0]), float(high[0]))
 
     def save(self, folder: Path) -> None:
         """Write `reliability.npz` (temporary file, then rename)."""
         write_npz(folder / FILE, dict(self.counts), packed=True)
 
     @staticmethod
-    def load(folder: Path) -> Reliability | None:
+    def load(folder: Path) -> HeldOutReliability | None:
         """What `save` wrote; None where a run has none (it is older). `UserError` names a damaged file."""
         path = folder / FILE
         try:
@@ -89,14 +89,14 @@ class Reliability:
         for name, counts in found.items():
             if counts.ndim != 3 or counts.shape[0] != 3 or counts.shape[2] != BINS or not np.isfinite(counts).all():
                 raise UserError(f"{path} is damaged: the array '{name[:80]}' holds no counts of {BINS} bins")
-        return Reliability({k: v.astype(np.float64) for k, v in found.items()})
+        return HeldOutReliability({k: v.astype(np.float64) for k, v in found.items()})
 
 
 def _bin(probability: Any) -> Any:
     return np.clip(np.floor(np.asarray(probability) * BINS), 0, BINS - 1).astype(np.int64)
 
 
-def reliability(scores: Scores) -> Reliability:
+def reliability(scores: Scores) -> HeldOutReliability:
     """Of scored rows, as their probabilities are shown."""
     found: dict[str, Counts] = {}
     for task, rows in scores.tasks.items():
@@ -111,4 +111,4 @@ def reliability(scores: Scores) -> Reliability:
             for i, weight in enumerate((np.ones(len(at)), p[known, c], y[known, c].astype(np.float64))):
                 counts[i, c] = np.bincount(at, weights=weight, minlength=BINS)
         found[task] = counts
-    return Reliability(found)
+    return HeldOutReliability(found)

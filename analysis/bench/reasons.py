@@ -38,6 +38,7 @@ from analysis.engine.reference import Path as InputPath
 from analysis.engine.score import Score, distribution
 from analysis.explain import faithful
 from analysis.explain.barred import BarredInputs, barred_inputs
+from analysis.explain.links import Links, Side
 from analysis.explain.origin.teller import Teller
 from analysis.explain.reasons import Means, Subject, feature_contributions, gathered, reasons
 from analysis.explain.source_columns import by_source
@@ -172,7 +173,9 @@ def _customer(
         difference = case.default.difference
         sign = 1.0 if target is not None or difference >= 0 else -1.0
         subject = Subject(task, spec.title, "", spec.kind != "regression", spec.unit)
-        every = reasons(sources, groups, subject, sign, len(sources) + len(groups), teller.means())
+        links = Links(teller, subject)
+        means = replace(teller.means(), agrees=links.agrees)
+        every = Side.of(partial(reasons, sources, groups, subject, means=means), links, sign, len(sources) + len(groups)).told
         carriers = sum(rank(causes, [r.told]) is not None for r in every)
         into = places[task]
         into.customers.append(batch.customer_id[0])
@@ -184,8 +187,11 @@ def _customer(
         for name, method in methods.items():
             values = method(case)
             held, sources, groups = _told(case, data, barred, values)
-            means = told_by(held, task, target, barred.columns, barred.fields).remember(alike).means()
-            sides = [reasons(sources, groups, subject, s, FIRST[-1], means) for s in (sign, -sign)]
+            own = told_by(held, task, target, barred.columns, barred.fields).remember(alike)
+            links = Links(own, subject)
+            means = replace(own.means(), agrees=links.agrees)
+            by = partial(reasons, sources, groups, subject, means=means)
+            sides = [Side.of(by, links, s, FIRST[-1]).told for s in (sign, -sign)]
             both = sorted((r for side in sides for r in side), key=lambda r: -abs(r.contribution))
             if name == next(iter(methods)):
                 least = abs(sides[0][:WEIGHED][-1].contribution) if sides[0] else 0.0

@@ -33,7 +33,7 @@ from ple_model.finite import require_finite_inputs
 from ple_model.model import PLEClusterAdaTT
 from ple_model.outcomes import Outcomes
 from ple_model.output import Encoded
-from ple_model.reliability import Reliability
+from ple_model.reliability import HeldOutReliability
 from ple_model.run import Run
 from ple_model.safe_paths import open_file
 
@@ -76,9 +76,9 @@ class Explainer:
         return Outcomes.load(self.run.preprocess, len(self.model.context.schema.columns))
 
     @cached_property
-    def reliability(self) -> Reliability | None:
+    def reliability(self) -> HeldOutReliability | None:
         """How often its probabilities came true; None where the run does not keep that."""
-        return Reliability.load(self.run.preprocess)
+        return HeldOutReliability.load(self.run.preprocess)
 
     @cached_property
     def latest(self) -> NDArray[np.bool_]:

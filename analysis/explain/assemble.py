@@ -6,7 +6,7 @@ the strongest in real units (`reasons`), and the explanation tests itself before
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +24,7 @@ from analysis.explain import faithful
 from analysis.explain.barred import GROUP, barred_inputs
 from analysis.explain.counterfactual import counterfactual
 from analysis.explain.lacking import lacking
-from analysis.explain.links import Links
+from analysis.explain.links import Links, Side
 from analysis.explain.lookup import Undefined, class_name
 from analysis.explain.origin.teller import Teller
 from analysis.explain.origin.told import Columns
@@ -42,7 +42,6 @@ from analysis.results.explanation_parts import (  # fmt: skip
     FeatureContribution,
     Kind,
     Offer,
-    Reason,
     Similar,
     TaskPrediction,
     TransferStep,
@@ -60,9 +59,6 @@ from ple_model.presence import is_part, plain_name
 from ple_model.run import Run
 from ple_model.tasks import HMM_MODES
 from ple_model.uncertainty import FALLBACK_SHARE, row_uncertainty, stored_quantiles
-
-SOUGHT = 3
-"""Times as many reasons are sought as are told: some may be none to tell."""
 
 
 def assemble(
@@ -386,22 +382,6 @@ class Assembly:
             "held": list(e.run.config.explanations.held),
             "version": release,
         }
-
-
-@dataclass(frozen=True)
-class Side:
-    """The reasons of one side, strongest first, and those as strong that are none to tell (`Link.contradicts`)."""
-
-    told: tuple[Reason, ...]
-    contradicted: tuple[Reason, ...]
-
-    @staticmethod
-    def of(told_by: Callable[[float, int], tuple[Reason, ...]], links: Links, sign: float, limit: int) -> Side:
-        every = [replace(r, link=links.of(r)) for r in told_by(sign, SOUGHT * limit)]
-        told = [r for r in every if r.link is None or not r.link.contradicts][:limit]
-        least = abs(told[-1].contribution) if told else 0.0
-        rest = [r for r in every if r not in told and abs(r.contribution) >= least]
-        return Side(tuple(told), tuple(rest))
 
 
 def _listed(f: FeatureContribution, teller: Teller, sensitive: Mapping[str, Kind]) -> FeatureContribution:

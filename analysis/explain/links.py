@@ -12,6 +12,7 @@ seen.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ ENOUGH = 20
 CASES = 10
 """Nor do fewer with the outcome, or without it, on both sides together."""
 SIDES: dict[LinkSide, int] = {"below": BELOW, "equal": AT, "above": ABOVE}
+SOUGHT = 3
+"""Times as many reasons are sought as are told: some may be none to tell."""
 NEAR = 3.0
 """Hours either way within which a usual hour is about the same."""
 
@@ -264,3 +267,19 @@ class Links:
             key = f"link.did.{'class' if self.teller.target is not None else 'yes'}"
         label = label_said(s.task, s.target_name, s.cutoff, language) if self.teller.target is not None else ""
         return phrase(key, language, label=label, title=own or task_title(s.task, language) or s.task_title)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The reasons of one side, strongest first, and those as strong that are none to tell (`Link.contradicts`)."""
+
+    told: tuple[Reason, ...]
+    contradicted: tuple[Reason, ...]
+
+    @staticmethod
+    def of(told_by: Callable[[float, int], tuple[Reason, ...]], links: Links, sign: float, limit: int) -> Side:
+        every = [replace(r, link=links.of(r)) for r in told_by(sign, SOUGHT * limit)]
+        told = [r for r in every if r.link is None or not r.link.contradicts][:limit]
+        least = abs(told[-1].contribution) if told else 0.0
+        rest = [r for r in every if r not in told and abs(r.contribution) >= least]
+        return Side(tuple(told), tuple(rest))

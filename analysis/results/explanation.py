@@ -37,7 +37,7 @@ from analysis.wording import title as input_title
 from ple_model.barred_words import BARRED_KINDS
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, percent, share
-from ple_model.reliability import Checked
+from ple_model.reliability import CameTrue
 from ple_model.sensitive_words import SENSITIVE_KINDS
 
 ScoreUnit = Literal["probability", "value"]
@@ -130,7 +130,7 @@ class Explanation:
     """None where the model reads nothing that is barred."""
     lacking: Lacking = field(default=Lacking(), kw_only=True)
     """The same as `absent`, by why it is missing."""
-    reliability: Checked | None = field(default=None, kw_only=True)
+    reliability: CameTrue | None = field(default=None, kw_only=True)
     """How often it came true of held-out customers who were given about this probability; None where that is not known."""
     fallback: Fallback | None = field(default=None, kw_only=True)
     """None where the run does not know its threshold, or the task has no evidential head."""

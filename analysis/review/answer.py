@@ -14,7 +14,7 @@ from analysis.review.weights import difference_said, step_said, value_said
 from analysis.wording import given_title, task_title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language, share
-from ple_model.reliability import Checked
+from ple_model.reliability import CameTrue
 
 RECOMMENDED = ("nba",)
 """Tasks whose answer is a recommendation; what all others answer is an estimate."""
@@ -117,7 +117,7 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
     return " ".join(filter(None, (said, about)))
 
 
-def _checked(x: Checked, language: Language) -> str:
+def _checked(x: CameTrue, language: Language) -> str:
     """How often it came true of customers who were given about as much."""
     held = "holds" if x.holds else "less" if x.came < x.told else "more"
     return phrase(

@@ -9,7 +9,7 @@ import pytest
 
 from ple_model.errors import UserError
 from ple_model.finite import Tally
-from ple_model.reliability import BINS, ENOUGH, FEWEST, FILE, Checked, Reliability, reliability
+from ple_model.reliability import BINS, ENOUGH, FEWEST, FILE, CameTrue, HeldOutReliability, reliability
 from ple_model.safe_arrays import write_npz
 from ple_model.scoring import Scores, TaskRows
 from ple_model.tasks import TASKS
@@ -28,7 +28,7 @@ def test_a_class_is_counted_in_its_own_bins() -> None:
     label = np.r_[np.full(90, 2), np.full(210, 1)]
     found = reliability(scores("nba", p, label)).around("nba", 2, 0.301)
     low, high = wilson([90], [300])
-    assert found == Checked(300, 0.30, 0.31, pytest.approx(0.305), 0.3, pytest.approx(low[0]), pytest.approx(high[0]))
+    assert found == CameTrue(300, 0.30, 0.31, pytest.approx(0.305), 0.3, pytest.approx(low[0]), pytest.approx(high[0]))
     assert found.holds
     none = reliability(scores("nba", p, label)).around("nba", 1, 0.004)
     assert none is not None
@@ -61,15 +61,15 @@ def test_the_ends_of_the_scale_are_bins(p: float) -> None:
 
 
 def test_saved_and_read_back_or_damaged(tmp_path: Path) -> None:
-    assert Reliability.load(tmp_path) is None
+    assert HeldOutReliability.load(tmp_path) is None
     made = reliability(scores("churn", np.linspace(0, 1, 400), np.arange(400) % 2))
     made.save(tmp_path)
-    again = Reliability.load(tmp_path)
+    again = HeldOutReliability.load(tmp_path)
     assert again is not None
     assert again.around("churn", 0, 0.4) == made.around("churn", 0, 0.4)
     write_npz(tmp_path / FILE, {"churn": np.zeros((3, 1, BINS - 1))})
     with pytest.raises(UserError, match="'churn' holds no counts"):
-        Reliability.load(tmp_path)
+        HeldOutReliability.load(tmp_path)
 
 
 def test_a_number_or_a_brand_has_no_percentage() -> None:
