@@ -89,9 +89,9 @@ class StandingCounts:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """middles [columns] as the model reads them, NaN where no customer has a value; tallies {task: {standing: StandingCounts}}, where
-    a standing is `columns` (three a column: below, at, above its middle), `cluster` or the field of a hidden Markov model;
-    customers: all that were counted."""
+    """middles [columns] as the model reads them, NaN where no customer has a value; tallies {task: {standing: counts}}, where a
+    standing is `columns` (three a column: below, at, above its middle), `cluster`, `merchants` or the field of a hidden Markov
+    model; customers: all that were counted."""
 
     customers: int
     middles: NDArray[np.float32]

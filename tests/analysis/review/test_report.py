@@ -45,7 +45,8 @@ from analysis.review.weights import apportioned
 from analysis.wording import is_field
 from ple_model.data.synth import generate
 from ple_model.fields import FIELD_SHAPES
-from ple_model.numerals import LANGUAGES, Language
+from ple_model.numerals import LANGUAGES, Language, share
+from ple_model.reliability import CameTrue
 from ple_model.run import Run
 from ple_model.schema import PARTS
 from ple_model.tasks import TASKS
@@ -334,7 +335,9 @@ def test_that_reasons_tell_of_the_invented_customer_and_not_of_the_average_is_sa
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_number_that_nobody_checked_is_told_so_before_what_it_would_mean(explained: Explanation, language: Language) -> None:
     own = next(p for p in explained.predictions if p.task == "churn")
-    x = replace(explained, task="churn", title=TASKS["churn"].title, target_name="", fallback=None, segment="loyal")
+    x = replace(
+        explained, task="churn", title=TASKS["churn"].title, target_name="", fallback=None, segment="loyal", reliability=None
+    )
     checked, not_checked = (
         meaning(replace(x, predictions=(replace(own, calibrated=c),)), None, language) for c in (True, False)
     )
@@ -342,6 +345,23 @@ def test_a_number_that_nobody_checked_is_told_so_before_what_it_would_mean(expla
     assert not_checked.startswith(first)
     assert not_checked.removeprefix(first).lower() in checked.lower()
     assert checked.endswith(phrase("review.calibrated", language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("told", "key"), [(0.3, "holds"), (0.5, "less"), (0.1, "more")])
+def test_a_number_without_a_map_is_held_against_what_came_true(
+    explained: Explanation, told: float, key: str, language: Language
+) -> None:
+    own = next(p for p in explained.predictions if p.task == "churn")
+    came = CameTrue(1234, 0.28, 0.33, told, 0.3, 0.25, 0.35)
+    x = replace(
+        explained, task="churn", title=TASKS["churn"].title, target_name="", fallback=None, segment="loyal", reliability=came,
+        predictions=(replace(own, calibrated=False),),
+    )  # fmt: skip
+    said = meaning(x, None, language)
+    assert said.endswith(
+        phrase(f"review.checked_{key}", language, n="1,234", low="28%", high="33%", came="30%", told=share(told, 0.1))
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
