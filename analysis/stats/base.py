@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 MIN_ROWS = 100
 """Below this many rows a share is not worth a verdict (standard error of a share up to 5 points)."""
+HALVED = 64
+"""Rows from which a symmetric matrix is stored as its upper triangle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,9 @@ def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]], places: dict[i
         return value
     if isinstance(value, np.ndarray):
         shared = places.setdefault(id(value), path)  # bins that several counts share are stored once
+        if _symmetric(value):
+            arrays[shared] = value[np.triu_indices(len(value))]
+            return {"@symmetric": shared}
         arrays[shared] = value
         return {"@array": shared}
     if isinstance(value, np.generic):
@@ -101,6 +106,19 @@ def _pack(value: Any, path: str, arrays: dict[str, NDArray[Any]], places: dict[i
     if isinstance(value, (list, tuple)):
         return [_pack(v, f"{path}.{i}", arrays, places) for i, v in enumerate(value)]
     return value
+
+
+def _symmetric(x: NDArray[Any]) -> bool:
+    """Whether half of it says all: sums of outer products are most of what a store holds."""
+    return x.ndim == 2 and x.shape[0] == x.shape[1] >= HALVED and np.array_equal(x, x.T)
+
+
+def _whole(half: NDArray[Any]) -> NDArray[Any]:
+    """The symmetric matrix of an upper triangle."""
+    n = int((np.sqrt(8 * len(half) + 1) - 1) / 2)
+    out = np.zeros((n, n), half.dtype)
+    out[np.triu_indices(n)] = half
+    return out + np.triu(out, 1).T
 
 
 def unpack(cls: type[Any], text: str, arrays: Mapping[str, NDArray[Any]]) -> Any:
@@ -120,6 +138,8 @@ def _unpack(kind: Any, value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         return value
     if isinstance(value, dict) and len(value) == 1 and "@array" in value:
         return arrays[value["@array"]]
+    if isinstance(value, dict) and len(value) == 1 and "@symmetric" in value:
+        return _whole(arrays[value["@symmetric"]])
     origin, args, hints = _shape(kind)
     if origin is not None and type(None) in args:
         return _unpack(next(a for a in args if a is not type(None)), value, arrays)

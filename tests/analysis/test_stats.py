@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.stats import effects, evidence, expert, finite, gate, hmm, inputs, sae, training, transfer
-from analysis.stats.base import Statistic, entropy, jensen_shannon, pack, unpack
+from analysis.stats.base import HALVED, Statistic, entropy, jensen_shannon, pack, unpack
 from analysis.stats.run import Statistics
 from tests.analysis.planted import healthy
 
@@ -326,3 +326,15 @@ def test_coordinates_on_the_edge_of_the_ball_are_counted() -> None:
     c[0, 0], c[1, 0], c[2, 8] = 0.5, 1.0, np.nan
     s = inputs.measure(np.zeros((3, 734)), {}, np.ones((3, 734), bool), hierarchy=(c, np.ones(3, bool)))
     assert s.outside == {"mcc": 1.0, "product": 1.0, "region": 0.0}
+
+
+@pytest.mark.parametrize("n", [HALVED - 1, HALVED, HALVED + 3])
+def test_a_symmetric_matrix_is_stored_as_its_upper_triangle_and_read_back_whole(n: int) -> None:
+    x = np.random.default_rng(n).normal(size=(200, n))
+    outer = x.T @ x
+    text, arrays = pack({"outer": outer})
+    assert sum(a.size for a in arrays.values()) == (n * (n + 1) // 2 if n >= HALVED else n * n)
+    assert np.array_equal(unpack(dict[str, Any], text, arrays)["outer"], outer)
+    outer[0, 1] += 1.0
+    text, arrays = pack({"outer": outer})
+    assert np.array_equal(unpack(dict[str, Any], text, arrays)["outer"], outer)
