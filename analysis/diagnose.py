@@ -16,11 +16,13 @@ from analysis.checks import run_checks
 from analysis.checks.finding import SEVERITIES, Finding, Severity
 from analysis.checks.order import Group, grouped
 from analysis.checks.thresholds import Thresholds
-from analysis.fingerprint import SENTENCES, Why, code_digest, run_digest
+from analysis.fingerprint import SENTENCES, Why, code_digest, fingerprint, run_digest
+from analysis.opening import opened_dataset, opened_run
 from analysis.results.progress import Progress
 from analysis.stats.run import Statistics
 from analysis.store import AnalysisStore, stored
 from analysis.verdict import Verdict, verdict
+from ple_model.errors import UserError
 
 if TYPE_CHECKING:
     from ple_model.data.dataset.reader import Dataset
@@ -118,6 +120,21 @@ def load_diagnosis(run: Path | str, thresholds: Thresholds | None = None, *, own
         statistics = store.statistics
         return Diagnosis(path, statistics, run_checks(statistics, thresholds), store)
     return None
+
+
+def read_back(
+    run: Run | Path | str, dataset: Dataset | Path | str | None = None, sample: int | None = None, *, seed: int = 0,
+    thresholds: Thresholds | None = None,
+) -> Diagnosis | None:  # fmt: skip
+    """What `diagnose` would read back; None where it would measure. Never imports torch. `UserError` as there."""
+    opened = opened_run(run)
+    made_of = fingerprint(opened, opened_dataset(opened, dataset), sample, seed)
+    try:
+        store = AnalysisStore(opened.path / "analysis" / made_of.name)
+    except UserError:
+        return None
+    statistics = store.statistics
+    return Diagnosis(opened.path, statistics, run_checks(statistics, thresholds), store, "reused")
 
 
 def diagnose(

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.runtime import exists
 
-from dashboard import state, train_form, ui
+from dashboard import background, state, train_form, ui
 from dashboard.export import export
 from dashboard.frame import Frame, analysed, guard, no_runs, toolbar
 from dashboard.guarded import guarded
@@ -137,6 +138,8 @@ def main(start: str = "overview") -> None:
         if frame is not None or view.needs == "nothing":
             shown["frame"] = frame
             page.run()
+    if exists():  # a server, and no test
+        background.model_side()
 
 
 if __name__ == "__main__":

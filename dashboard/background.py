@@ -6,6 +6,7 @@ was asked for, so that any tab can follow and stop it.
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
@@ -48,6 +49,15 @@ def stores() -> tuple[JobStore, DataStore, TuneStore]:
 @st.cache_resource(show_spinner=False)
 def _measurements() -> dict[str, Measuring]:
     return {}
+
+
+@st.cache_resource(show_spinner=False)
+def model_side() -> threading.Thread:
+    """Import what asks the model, once a server, while the first reader looks at a page of numbers that did without it."""
+    names = ("ple_model.model", "analysis.engine.explainer", "analysis.record")
+    thread = threading.Thread(target=lambda: [importlib.import_module(n) for n in names], name="the model's side", daemon=True)
+    thread.start()
+    return thread
 
 
 READ_SECONDS = 20.0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import Diagnosis, diagnose
+from analysis.diagnose import read_back
 from analysis.fingerprint import Why
 from analysis.results.carried import CarriedReasons
 from dashboard import state
@@ -56,6 +57,10 @@ class Measuring:
 
     def work(self) -> None:
         try:
+            self.result = read_back(state.run(self.path), self.data)
+            if self.result is not None:
+                self.hear("reused")
+                return
             with model_lock(self.path):
                 self.result = diagnose(state.run(self.path), self.data, progress=self.note, tell=self.hear)
         except MeasurementStopped:

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
 
 from ple_model.errors import UserError
 from ple_model.metrics import mean_absolute_error, r_squared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEW = 100
 """Fewer rows with an amount than this: b stays 1."""
@@ -53,6 +54,8 @@ class AmountMap:
 
     def of(self, z: Tensor) -> Tensor:
         """The same in torch, with a gradient."""
+        import torch  # late: torch
+
         return torch.exp((self.a + self.b * z).clamp(max=LARGEST))
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 
 from ple_model.errors import UserError
 from ple_model.metrics import expected_calibration_error
@@ -48,6 +47,8 @@ class CalibrationMap:
 
     def __call__(self, p: ArrayLike) -> NDArray[np.float64]:
         """Calibrated probabilities, same shape as `p`; monotone in p."""
+        from scipy.special import expit  # late: scipy
+
         q = np.clip(np.asarray(p, dtype=np.float64), EPS, 1 - EPS)
         if self.form == "identity":
             return q
@@ -93,6 +94,7 @@ def _shift(q: NDArray[np.float64], positives: int, n: int) -> float:
     """The intercept at which the mean calibrated p is the (Krichevsky-Trofimov smoothed) share of positives."""
     target = (positives + 0.5) / (n + 1.0)
     from scipy.optimize import brentq  # late: scipy.optimize, for a fit alone
+    from scipy.special import expit, logit  # late: scipy
 
     odds = logit(q)
 
@@ -105,6 +107,7 @@ def _shift(q: NDArray[np.float64], positives: int, n: int) -> float:
 def _fit_beta(q: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
     """Maximum likelihood of (a, b, c) with a, b >= MIN_SLOPE and a weak pull of both towards 1; the problem is convex."""
     from scipy.optimize import minimize  # late: scipy.optimize, for a fit alone
+    from scipy.special import expit  # late: scipy
 
     x = np.stack([np.log(q), -np.log1p(-q), np.ones_like(q)], axis=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 from ple_model.amounts import amount_metrics
 from ple_model.data.dataset.reader import Dataset
 from ple_model.metrics import BY_KIND, Metrics, class_metrics, weighted_ranks
-from ple_model.scoring import TaskRows
+
+if TYPE_CHECKING:
+    from ple_model.scoring import TaskRows
 
 Array = NDArray[np.float64]
 

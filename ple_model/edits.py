@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ple_model.batch import PLEClusterInput
 from ple_model.errors import UserError, did_you_mean
 from ple_model.fields import OPTIONAL_FIELDS
 from ple_model.presence import part_key
@@ -26,6 +24,7 @@ from ple_model.schema import FeatureSchema, load_schema
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ple_model.batch import PLEClusterInput
     from ple_model.data.dataset.normalize import Normalizer
 
 How = Literal["set", "times", "plus", "absent"]
@@ -149,6 +148,8 @@ def edit(
 
     `UserError` for unknown names and for a value beyond what the model's numbers hold.
     """
+    import torch  # late: torch
+
     schema = schema if schema is not None else load_schema()
     check(edits, schema)
     features = inputs.features.clone()

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +35,8 @@ from ple_model.calibration import CalibrationMap
 from ple_model.config import Config, config_from_dict
 from ple_model.context import ModelContext
 from ple_model.data.dataset.reader import Dataset
-from ple_model.device import pick_device
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_json, read_tensors, write_json
-from ple_model.finite import bad_tensors, listed, tensors_sentence
 from ple_model.migrations import migrated
 from ple_model.progress import read_progress
 from ple_model.run_kind import ENCODER, kind_of
@@ -46,6 +46,7 @@ from ple_model.safe_text import read_yaml
 from ple_model.storage.cache import hold_copy
 from ple_model.stored import Stored, shown
 from ple_model.stored_metrics import checked_metrics
+from ple_model.tasks import TASKS
 
 if TYPE_CHECKING:
     from ple_model.model import PLEClusterAdaTT
@@ -61,7 +62,27 @@ class Run:
 
     path: Path
     manifest: Manifest
-    config: Config
+    settings: Mapping[str, Any]
+    """The configuration as plain data."""
+
+    @cached_property
+    def config(self) -> Config:
+        """`UserError` names the key that is not valid. Its experts are classes of torch, which a page of numbers does not need:
+        so it is made when it is asked for."""
+        try:
+            config = config_from_dict(self.settings)
+        except UserError as e:
+            raise UserError(f"{self.path / 'config.yaml'}: {e}") from e
+        return _in_order(config, self.manifest.experts or _started_with(self.path))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of its tasks in their order, without torch where the file lists them, as all that a training writes do."""
+        section = self.settings.get("task_experts")
+        listed = section.get("enabled_tasks") if isinstance(section, Mapping) else None
+        if isinstance(listed, list) and listed and set(map(str, listed)) <= set(TASKS):
+            return tuple(map(str, listed))
+        return tuple(self.config.tasks)
 
     @property
     def name(self) -> str:
@@ -94,6 +115,8 @@ class Run:
     def model(self, device: str = "cpu", *, finite: bool = True) -> PLEClusterAdaTT:
         """The trained model in eval mode. `UserError` if the weights are missing, truncated or another model's, or if a weight,
         buffer or label scaler is no number; `finite=False` is for who looks for the cause."""
+        from ple_model.device import pick_device  # late: torch
+        from ple_model.finite import bad_tensors, listed, tensors_sentence  # late: torch
         from ple_model.model import PLEClusterAdaTT  # late: the whole model
 
         path = self.path / "model.safetensors"
@@ -230,10 +253,21 @@ def load_run(path: Path | str) -> Run:
         raise UserError(f"{path / 'config.yaml'} is damaged: it is not a mapping of sections")
     raw, config = migrated(path, raw, config)
     manifest = Manifest.from_dict(raw, path / "manifest.json")
+    run = Run(path, manifest, config)
+    if not _as_trained(path, manifest):
+        _ = run.config
+    return run
+
+
+def _as_trained(path: Path, manifest: Manifest) -> bool:
+    """Whether `config.yaml` is, byte by byte, what a training by this release wrote and read."""
     try:
-        return Run(path, manifest, _in_order(config_from_dict(config), manifest.experts or _started_with(path)))
-    except UserError as e:
-        raise UserError(f"{path / 'config.yaml'}: {e}") from e
+        written = Stored.of(path / "fingerprint.json", read_json(path / "fingerprint.json")).text("config")
+        with open_file(path / "config.yaml") as f:
+            now = hashlib.file_digest(f, "sha256").hexdigest()
+    except (OSError, UserError):
+        return False
+    return bool(written) and now.startswith(written) and manifest.versions.get("ple-scope") == version("ple-scope")
 
 
 def _started_with(path: Path) -> list[str]:

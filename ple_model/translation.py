@@ -14,6 +14,8 @@ from importlib import resources
 
 import yaml
 
+from ple_model.yaml_text import LOADER
+
 HOLE = "{}"
 
 
@@ -41,7 +43,7 @@ class Catalogue:
 def training_words(language: str) -> dict[str, str]:
     """What a training can say, English to `language`; nothing for English itself."""
     file = resources.files("ple_model") / f"training_words.{language}.yaml"
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    return dict(yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER)) if file.is_file() else {}
 
 
 @cache

@@ -75,7 +75,7 @@ COLLAPSE = ("task_experts.tasks.nba.gate_bias={deepfm: 20.0}",)
 SHARES = {"test": 0.96, "validation": 0.04}
 """Nearly all customers that the model never saw: calibration is judged from 500 rows on."""
 STORED_CUSTOMERS = {"full": 640, "cut-feed": 500}
-"""With weights and analyses 44.5 MiB; all bundled runs together may have 45."""
+"""With weights and analyses 44.5 MB; all bundled runs together may have 45."""
 LARGE = 4096
 """Numbers from which a tensor is rounded."""
 COMMAND = "make sample-runs-full"

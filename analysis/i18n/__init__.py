@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from analysis.particles import with_particles
+from ple_model.yaml_text import LOADER
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -27,7 +28,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 def catalogue(language: str, package: str = "analysis") -> dict[str, str]:
     """All strings of a package in one language by dotted key, read once."""
     text = (resources.files(package) / "i18n" / f"{language}.yaml").read_text(encoding="utf-8")
-    return dict(_flatten(yaml.safe_load(text)))
+    return dict(_flatten(yaml.load(text, Loader=LOADER)))
 
 
 @cache

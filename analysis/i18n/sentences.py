@@ -12,13 +12,15 @@ from importlib import resources
 import yaml
 
 from ple_model.translation import Catalogue, training_words
+from ple_model.yaml_text import LOADER
 
 
 @cache
 def templates(language: str) -> dict[str, str]:
     """English sentence with holes -> the same in `language`, with {0}, {1}, ... for the values; nothing for English."""
     file = resources.files("analysis") / "i18n" / f"findings.{language}.yaml"
-    return {**training_words(language), **(yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {})}
+    own = yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER) if file.is_file() else {}
+    return {**training_words(language), **own}
 
 
 @cache

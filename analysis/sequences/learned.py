@@ -10,21 +10,17 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from analysis.embedding import NEIGHBOURS, principal
 from analysis.fingerprint import data_mark, files_mark
 from analysis.opening import opened_dataset
 from analysis.results.sequences import AheadFit, LearnedMap, ProbeRow, SilenceRow
-from analysis.sequences.ahead import fit_ahead
 from analysis.sequences.channels import AMOUNTS, divisors
-from analysis.sequences.hiding import hide_each
 from analysis.sequences.probe import half_of, probe, summary
-from analysis.sequences.silence import judged
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import is_class_task
 from ple_model.errors import UserError
@@ -32,10 +28,12 @@ from ple_model.files import read_json, write_json
 from ple_model.run import Run, load_run
 from ple_model.safe_arrays import read_npz, take, write_npz
 from ple_model.sequences.encoder_run import EncoderRun, load_encoder
-from ple_model.sequences.series import Series, series_of
 from ple_model.sources import source_digest
 from ple_model.stored import Stored
 from ple_model.tasks import TASKS
+
+if TYPE_CHECKING:
+    from ple_model.sequences.series import Series
 
 MOST_ROWS = 5_000
 """Rows of the map."""
@@ -116,6 +114,12 @@ def _silence_row(r: Stored) -> SilenceRow:
 
 def learn(encoder: EncoderRun, run: Run, data: Path | None = None, note: Note = lambda stage: None) -> LearnedMap:
     """Compute and keep it. `UserError` where the rows lack the encoder's sequence, or are too few for a map."""
+    import torch  # late: torch
+
+    from analysis.sequences.ahead import fit_ahead  # late: torch
+    from analysis.sequences.silence import judged  # late: torch
+    from ple_model.sequences.series import series_of  # late: torch
+
     note("reading")
     dataset = opened_dataset(run, data)
     row = _sampled(dataset.rows())
@@ -167,16 +171,20 @@ def _sampled(total: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(SEED).choice(total, MOST_ROWS, replace=False)).astype(np.int64)
 
 
-@torch.inference_mode()
 def embedded(encoder: EncoderRun, series: Series) -> NDArray[np.float32]:
     """[n, E] embeddings."""
+    import torch  # late: torch
+
     net = encoder.encoder
-    parts = [net(series.rows(slice(i, i + BATCH))).embedding for i in range(0, len(series), BATCH)]
+    with torch.inference_mode():
+        parts = [net(series.rows(slice(i, i + BATCH))).embedding for i in range(0, len(series), BATCH)]
     return np.asarray(torch.cat(parts).numpy(), np.float32)
 
 
 def _errors(encoder: EncoderRun, series: Series, train: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(mean error a row where it was measured [n], errors of those days [any]); none of an encoder that does not restore."""
+    from analysis.sequences.hiding import hide_each  # late: torch
+
     error = np.full(len(series), np.nan, np.float32)
     if not encoder.config.restores:
         return error, np.zeros(0, np.float32)
@@ -216,6 +224,8 @@ def _map(x: NDArray[np.float32], note: Note) -> NDArray[np.float32]:
 
 def main(encoder: str, run: str, data: str) -> int:
     """The worker: stages on stdout, a sentence on stderr if it fails."""
+    import torch  # late: torch
+
     torch.set_flush_denormal(True)
     try:
         learn(load_encoder(encoder), load_run(run), Path(data) if data else None, lambda stage: print(stage, flush=True))

@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 def unlearned(run: Run) -> tuple[str, ...]:
     """Tasks of the run that had no label in training."""
     context = run.context()
-    return tuple(task for task in run.config.tasks if not context.learned(task))
+    return tuple(task for task in run.tasks if not context.learned(task))
 
 
 def unlearned_of(*runs: Run | None) -> tuple[str, ...]:

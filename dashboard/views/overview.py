@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
+import yaml
 
 from analysis import headline
 from analysis.checks.finding import SEVERITIES, Severity
@@ -82,7 +83,7 @@ def _identity(frame: Frame) -> None:
     for warning in m.warnings:
         put.caption(f":orange[{cards.ICONS['warning']}] {say(warning)}")
     with put.expander(t("overview.config"), icon=":material/settings:"):
-        put.code(frame.run.config.to_yaml(), language="yaml", height=360)
+        put.code(yaml.safe_dump(dict(frame.run.settings), sort_keys=False, allow_unicode=True), language="yaml", height=360)
 
 
 def _metrics(frame: Frame) -> None:

@@ -31,7 +31,7 @@ from ple_model.config.network import (
     TowersConfig,
 )
 from ple_model.errors import UserError, did_you_mean
-from ple_model.experts.base import ExpertParams, require_valid
+from ple_model.experts.params import ExpertParams, require_valid
 from ple_model.registry import expert_class
 from ple_model.tasks import TASKS, TaskSpec
 

@@ -17,21 +17,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ple_model.errors import UserError
 from ple_model.files import load_weights, read_json, read_tensors, require_fit, write_json, write_tensors
-from ple_model.finite import bad_tensors, tensors_sentence
 from ple_model.run_kind import ENCODER
 from ple_model.run_manifest import STATUSES, Status
 from ple_model.safe_paths import check_tree, is_file, write_bytes
 from ple_model.safe_text import read_yaml
 from ple_model.sequences.config import EncoderConfig, PretrainConfig, PretrainingConfig
-from ple_model.sequences.encoder import SequenceEncoder
 from ple_model.stored import Stored, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ple_model.sequences.encoder import SequenceEncoder
 
 FORMAT_VERSION = 1
 WEIGHTS = "encoder.safetensors"
@@ -135,6 +135,11 @@ class EncoderRun:
     @cached_property
     def encoder(self) -> SequenceEncoder:
         """The encoder in eval mode. `UserError` if the weights are missing, truncated, another encoder's or no numbers."""
+        import torch  # late: torch
+
+        from ple_model.finite import bad_tensors, tensors_sentence  # late: torch
+        from ple_model.sequences.encoder import SequenceEncoder  # late: torch
+
         path = self.path / WEIGHTS
         if not is_file(path):
             raise UserError(f"{self.path} has no weights yet: {WEIGHTS} is written after the first epoch")

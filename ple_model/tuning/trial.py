@@ -15,7 +15,6 @@ from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError, did_you_mean
 from ple_model.progress import read_progress
 from ple_model.run import Run, load_run
-from ple_model.train import Options, train
 from ple_model.training.pause import NAME as PAUSE
 from ple_model.tuning.folds import fold_dataset, plan, without_test
 from ple_model.tuning.judge import FoldLosses, measured
@@ -86,6 +85,8 @@ class TrialRunner:
         return tuple(found)
 
     def _train(self, place: Place, config: Config, offset: int) -> Run:
+        from ple_model.train import Options, train  # late: torch
+
         path = self.folder / "trials" / place.run
         pruned = False
 

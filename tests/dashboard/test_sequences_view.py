@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_with_an_encoder_it_speaks_of_days(
     shutil.copytree(tiny_encoder(tmp_path_factory, small_dataset), runs / "days")
     assert opened(runs, monkeypatch, "sequences", run="tiny").query_params["encoder"] in ("days", ["days"])
     monkeypatch.setattr(learned, "_map", lambda x, note: x[:, :2])  # where its rows lie on the map is no matter here
-    learn(load_encoder(runs / "days"), Run(runs / "tiny", tiny_run.manifest, tiny_run.config))
+    learn(load_encoder(runs / "days"), replace(tiny_run, path=runs / "tiny"))
     for lang in ("en", "ko"):
         said = text(opened(runs, monkeypatch, "sequences", run="tiny", lang=lang))
         words = catalogue(lang)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from ple_model.batch import PLEClusterInput
 from ple_model.data.dataset.columns import KEYS, RAW, is_class_task
 from ple_model.fields import FIELD_SHAPES
 from ple_model.presence import presence_columns, presence_key
+
+if TYPE_CHECKING:
+    import torch
+
+    from ple_model.batch import PLEClusterInput
 
 Columns = dict[str, NDArray[np.generic]]
 TAUGHT = "taught:"
@@ -42,6 +46,8 @@ def concat(pieces: list[Columns]) -> Columns:
 
 def to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
     """Arrays -> tensors. The arrays of a batch are copies of the held ones, so a batch may be changed in place."""
+    from ple_model.batch import PLEClusterInput  # late: torch
+
     keys = {k: [str(v) for v in columns[k]] for k in KEYS}
     fields: dict[str, torch.Tensor] = {}
     targets: dict[str, torch.Tensor] = {}
@@ -61,6 +67,8 @@ def to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
 
 
 def _tensor(values: NDArray[np.generic], *, integer: bool = False) -> torch.Tensor:
+    import torch  # late: torch
+
     writable = values if values.flags.writeable and values.flags.c_contiguous else values.copy()
     tensor = torch.from_numpy(writable)
     return tensor.long() if integer else tensor

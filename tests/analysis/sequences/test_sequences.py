@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_half_and_recent_by_hand() -> None:
 
 def test_what_was_worked_out_is_read_back(encoder: EncoderRun, tiny_run: Run, tmp_path: Path) -> None:
     run = Path(shutil.copytree(tiny_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("analysis")))
-    opened = Run(run, tiny_run.manifest, tiny_run.config)
+    opened = replace(tiny_run, path=run)
     stages: list[str] = []
     made = learn(encoder, opened, note=stages.append)
     again = load(place(encoder.path, run, None))
