@@ -23,6 +23,8 @@ from ple_model.bench.registry import Benchmark
 Explaining = Callable[[int], Attribution]
 """Of the customer with this number."""
 STEPS, NODES, TASK, GAP = 50, 12, "churn", 1e-3
+SETTLE = 0.1
+"""Seconds before a measurement: OpenMP's threads spin on for some milliseconds after the work of whoever was measured before."""
 MANY = 100
 """Customers of the second line, each explained by itself, as a batch of reports does it."""
 
@@ -57,6 +59,7 @@ def _side_by_side(ours: Explaining, captum: Explaining, customers: int, *, first
     """CPU ms of (ours, Captum) for so many customers; `first`: ours is measured first."""
     taken = {}
     for who in (ours, captum) if first else (captum, ours):
+        time.sleep(SETTLE)
         start = time.process_time()
         for i in range(customers):
             who(i)

@@ -9,7 +9,8 @@ left on the model, so threads may share one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -59,6 +60,18 @@ def quadrature(nodes: int) -> tuple[Tensor, Tensor]:
     """(positions in (0, 1), weights that sum to 1), float64 [nodes]."""
     t, w = np.polynomial.legendre.leggauss(nodes)
     return torch.from_numpy((t + 1) / 2), torch.from_numpy(w / 2)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """While a dozen rows go through some hundred small operations: a second thread has nothing to do there but to wait for the
+    first, and takes as much of a core as it does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def integrate(

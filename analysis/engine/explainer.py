@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
+from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until, one_thread
 from analysis.engine.beside_rows import beside_rows
 from analysis.engine.distinct import encode_distinct
 from analysis.engine.encoded import concat_encoded, rows_alone
@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 ROWS = 1024
 """Rows of the sample that stand for the population."""
 CHUNK = 256
+
+
+def _blocks(encoded: Encoded) -> Tensors:
+    """What the path of one task starts from."""
+    modes = tuple(encoded.hmm_projected.values())
+    found = (encoded.shared_concat, *modes, encoded.cluster_embedding, encoded.cluster_weights)
+    return found if encoded.direct is None else (*found, encoded.direct)
 
 
 class Explainer:
@@ -184,16 +191,17 @@ class Explainer:
         def value(tensors: Tensors) -> Tensor:
             return score(self.model.decode(assemble(tensors), sae=False, evidential=False, task=score.task))
 
-        def both(e: Encoded) -> Tensors:
-            found = (e.shared_concat, *(e.hmm_projected[m] for m in modes), e.cluster_embedding, e.cluster_weights)
-            return found if e.direct is None else (*found, e.direct)
-
-        ends = tuple(t.detach() for t in both(fixed))
-        starts = tuple(t.mean(0, keepdim=True) for t in both(self.encoded))
+        ends = tuple(t.detach() for t in _blocks(fixed))
         if method == "captum":
-            return names, integrate(value, ends, starts, nodes, chunk=64, method=method)
+            return names, integrate(value, ends, self._mean_blocks, nodes, chunk=64, method=method)
         ladder = tuple(dict.fromkeys((nodes, 2 * nodes, 4 * nodes)))
-        return names, integrate_until(value, ends, starts, ladder=ladder, chunk=64)
+        with one_thread():
+            return names, integrate_until(value, ends, self._mean_blocks, ladder=ladder, chunk=64)
+
+    @cached_property
+    def _mean_blocks(self) -> Tensors:
+        """[1, ...] of what `of_experts` attributes to: the sample's mean."""
+        return tuple(t.mean(0, keepdim=True) for t in _blocks(self.encoded))
 
     def value_of_groups(self, path: Path, score: Score, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Prediction [n] with only the groups in `keep` [n, groups] the customer's and the others the reference's."""

@@ -121,7 +121,7 @@ def test_without_alarms_it_is_healthy_and_carries_no_card(runs: Path, monkeypatc
         statistics=replace(found.statistics, skill={"test": learnt}),
     )
     monkeypatch.setattr(state, "split_skill", lambda *_: learnt)
-    monkeypatch.setattr(running, "diagnose", lambda *args, **options: kept)
+    monkeypatch.setattr(running, "read_back", lambda *args: kept)
     background._measurements.clear()
     try:
         app = opened(runs, monkeypatch, "overview", run="tiny")
@@ -160,7 +160,7 @@ def test_what_follows_from_a_cause_is_folded_beneath_it_and_missing_baselines_ar
     known = {"churn": of("churn", 0.3, boosting=None)}
     kept = replace(found, findings=(*effects, cause), statistics=replace(found.statistics, skill={"test": known}))
     monkeypatch.setattr(state, "split_skill", lambda *_: known)
-    monkeypatch.setattr(running, "diagnose", lambda *args, **options: kept)
+    monkeypatch.setattr(running, "read_back", lambda *args: kept)
     background._measurements.clear()
     try:
         app = opened(runs, monkeypatch, "overview", run="tiny")
