@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 
-from analysis.i18n import catalogue
+from analysis.i18n import catalogue, phrase
+from analysis.wording import given_title, task_title
 from ple_model.fields import NO_CUTOFF
 from ple_model.numerals import Language
 
@@ -24,6 +25,19 @@ def label_said(task: str, name: str, cutoff: str, language: Language) -> str:
         except ValueError:
             pass
     return said_name(name, language)
+
+
+def did_said(task: str, title: str, label: str, cutoff: str, language: Language) -> str:
+    """What customers did of whom it came true: `responded to "fund" first`. `label`: the class that is asked about, empty where
+    there are none."""
+    own = given_title(task, title)
+    key = f"link.did.{task}"
+    if own or key not in catalogue(language):
+        key = f"link.did.{'class' if label else 'yes'}"
+    return phrase(
+        key, language, label=label_said(task, label, cutoff, language) if label else "",
+        title=own or task_title(task, language) or title,
+    )  # fmt: skip
 
 
 def said_name(name: str, language: Language) -> str:

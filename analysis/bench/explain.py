@@ -24,7 +24,7 @@ Explaining = Callable[[int], Attribution]
 """Of the customer with this number."""
 STEPS, NODES, TASK, GAP = 50, 12, "churn", 1e-3
 SETTLE = 0.1
-"""Seconds before a measurement: OpenMP's threads spin on for some milliseconds after the work of whoever was measured before."""
+"""Seconds before a measurement: OpenMP's threads spin on for milliseconds after the work of whoever came before."""
 MANY = 100
 """Customers of the second line, each explained by itself, as a batch of reports does it."""
 

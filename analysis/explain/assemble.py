@@ -42,6 +42,7 @@ from analysis.results.explanation_parts import (  # fmt: skip
     FeatureContribution,
     Kind,
     Offer,
+    Reason,
     Similar,
     TaskPrediction,
     TransferStep,
@@ -122,6 +123,7 @@ class Assembly:
         sources = teller.worded(sources)
         told_by = partial(reasons, sources, groups, subject, means=means)
         first, second = (Side.of(told_by, links, x, n) for x, n in ((sign, FOR), (-sign, AGAINST)))
+        first, second = first.beside(second), second.beside(first)
         facts = fact_sums(sources, groups, means, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
@@ -149,7 +151,8 @@ class Assembly:
             undefined={t: c.unmet() for t, c in undefined.items() if self._learned(t)},
             reasons=first.told,
             against=second.told,
-            contradicted=tuple(sorted((*first.contradicted, *second.contradicted), key=lambda r: -abs(r.contribution))),
+            contradicted=_strongest_first(*first.contradicted, *second.contradicted),
+            unseen=_strongest_first(*first.unseen, *second.unseen),
             compared=("", "") if teller.similar is None else teller.similar.who(),
             groups=_ranked(shown, _group_title, lambda g: GROUP if g == GROUP else "field" if g in path.fields else "part"),
             features=tuple(_listed(f, teller, sensitive) for f in every[:30]),
@@ -382,6 +385,10 @@ class Assembly:
             "held": list(e.run.config.explanations.held),
             "version": release,
         }
+
+
+def _strongest_first(*found: Reason) -> tuple[Reason, ...]:
+    return tuple(sorted(found, key=lambda r: -abs(r.contribution)))
 
 
 def _listed(f: FeatureContribution, teller: Teller, sensitive: Mapping[str, Kind]) -> FeatureContribution:

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 
 from analysis.explain.hours import NONE, SPREAD, hour_of
 from analysis.explain.origin.told import CIRCLE
+from analysis.explain.reasons import LEAST
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import catalogue, phrase
-from analysis.naming import label_said
+from analysis.naming import did_said
 from analysis.results.explanation_parts import Link, LinkSide, LinkVerdict, Reason
-from analysis.wording import given_title, quantity, task_title
+from analysis.wording import quantity
 from ple_model.data.derived.hmm import N_STATES
 from ple_model.numerals import LANGUAGES, Language, share
 from ple_model.outcomes import ABOVE, AT, BELOW, CLUSTER, Moments
@@ -44,7 +45,7 @@ ENOUGH = 20
 CASES = 10
 """Nor do fewer with the outcome, or without it, on both sides together."""
 SIDES: dict[LinkSide, int] = {"below": BELOW, "equal": AT, "above": ABOVE}
-SOUGHT = 3
+SOUGHT = 4
 """Times as many reasons are sought as are told: some may be none to tell."""
 NEAR = 3.0
 """Hours either way within which a usual hour is about the same."""
@@ -247,7 +248,9 @@ class Links:
         text = phrase(
             f"link.{kind}", language, by=by, who=phrase(f"link.who.{stand.side}", language), n=f"{here.n:,}",
             others=f"{there.n:,}", here=self._value(here, language), there=self._value(there, language),
-            did=self._did(language), hits=f"{here.total:,.0f}", other_hits=f"{there.total:,.0f}",
+            did=did_said(
+                self.subject.task, self.subject.task_title, self.subject.target_name, self.subject.cutoff, language
+            ), hits=f"{here.total:,.0f}", other_hits=f"{there.total:,.0f}",
         )  # fmt: skip
         return f"{text} {phrase(f'link.verdict.{verdict}', language)}"
 
@@ -259,27 +262,28 @@ class Links:
             return phrase(key, language, value=f"{y.mean:.1f}")
         return quantity(y.mean, self.spec.unit, language)
 
-    def _did(self, language: Language) -> str:
-        """What customers did of whom it came true: `responded to "fund" first`."""
-        s, own = self.subject, given_title(self.subject.task, self.subject.task_title)
-        key = f"link.did.{s.task}"
-        if own or key not in catalogue(language):
-            key = f"link.did.{'class' if self.teller.target is not None else 'yes'}"
-        label = label_said(s.task, s.target_name, s.cutoff, language) if self.teller.target is not None else ""
-        return phrase(key, language, label=label, title=own or task_title(s.task, language) or s.task_title)
-
 
 @dataclass(frozen=True)
 class Side:
-    """The reasons of one side, strongest first, and those as strong that are none to tell (`Link.contradicts`)."""
+    """The reasons of one side, strongest first, and those as strong that are none to tell."""
 
     told: tuple[Reason, ...]
     contradicted: tuple[Reason, ...]
+    unseen: tuple[Reason, ...]
+    """Of which nothing is seen among customers (`Link.unseen`)."""
 
     @staticmethod
     def of(told_by: Callable[[float, int], tuple[Reason, ...]], links: Links, sign: float, limit: int) -> Side:
         every = [replace(r, link=links.of(r)) for r in told_by(sign, SOUGHT * limit)]
-        told = [r for r in every if r.link is None or not r.link.contradicts][:limit]
+        if links.teller.explainer.outcomes is None:  # what a sample shows is no ground to leave a reason out
+            return Side(tuple(every[:limit]), (), ())
+        told = [r for r in every if r.link is None or not (r.link.contradicts or r.link.unseen)][:limit]
         least = abs(told[-1].contribution) if told else 0.0
         rest = [r for r in every if r not in told and abs(r.contribution) >= least]
-        return Side(tuple(told), tuple(rest))
+        other = tuple(r for r in rest if r.link is not None and r.link.contradicts)
+        return Side(tuple(told), other, tuple(r for r in rest if r not in other and r.link is not None and r.link.unseen))
+
+    def beside(self, other: Side) -> Side:
+        """Without reasons that are next to nothing beside the strongest of either side."""
+        least = LEAST * max((abs(r.contribution) for r in (*self.told, *other.told)), default=0.0)
+        return replace(self, told=tuple(r for r in self.told if abs(r.contribution) >= least))

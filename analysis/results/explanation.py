@@ -50,7 +50,7 @@ UNCHANGEABLE = ("life_stage",)
 """Tasks whose answer is nothing that a change of facts should turn: what somebody is."""
 Ground = Literal["", "skill", "dormant", "uncertain", "check", "reasons"]
 """Why a person must decide."""
-REASONS = ("reasons", "against", "contradicted", "subjects", "groups", "features", "experts", "concepts", "transfer")
+REASONS = ("reasons", "against", "contradicted", "unseen", "subjects", "groups", "features", "experts", "concepts", "transfer")
 """What of an explanation says why."""
 
 
@@ -85,6 +85,8 @@ class Explanation:
     contradicted: tuple[Reason, ...] = field(default=(), kw_only=True)
     """Stronger than the last that is told on their side, and left out of both, strongest first: in their leading fact customers
     went the other way (`Link.contradicts`)."""
+    unseen: tuple[Reason, ...] = field(default=(), kw_only=True)
+    """The same of those of which nothing is seen among customers (`Link.unseen`)."""
     groups: tuple[Contribution, ...]
     """Feature parts and other input fields, strongest first; their values add up to prediction - typical."""
     features: tuple[FeatureContribution, ...]
@@ -310,19 +312,20 @@ class Explanation:
         """What stands below the reasons: with whom they compare, what their links are counted from, what cannot be put into
         words, what may not be a reason."""
         said = (
-            self.similar_said(language), self.links_said(language), self.contradicted_said(language),
-            self.unsaid_said(language), self.barred_said(language),
+            self.similar_said(language), self.links_said(language), self.left_said("contradicted", language),
+            self.left_said("unseen", language), self.unsaid_said(language), self.barred_said(language),
         )  # fmt: skip
         return tuple(filter(None, said))
 
-    def contradicted_said(self, language: Language) -> str:
-        """Which matters are no reason to tell since customers went the other way, with what they did; empty where none is."""
-        if not self.contradicted or self.withheld:
+    def left_said(self, ground: Literal["contradicted", "unseen"], language: Language) -> str:
+        """Which matters are no reason to tell since customers went the other way, or nothing of it is seen among them, and what
+        these did to the number; empty where none is."""
+        left: tuple[Reason, ...] = getattr(self, ground)
+        if not left or self.withheld:
             return ""
         steps = PrintedSteps.of(self, language)
-        named = ", ".join(f"{r.about(language)} {steps.said(steps.count(r.contribution))}" for r in self.contradicted)
-        part = share(sum(map(self.weight, self.contradicted)))
-        return phrase("review.contradicted_said", language, named=named, share=part)
+        named = ", ".join(f"{r.about(language)} {steps.said(steps.count(r.contribution))}" for r in left)
+        return phrase(f"review.{ground}_said", language, named=named, share=share(sum(map(self.weight, left))))
 
     def similar_said(self, language: Language) -> str:
         """Which median effects are counted from and which stands for orientation only, and whom the reasons call similar; empty

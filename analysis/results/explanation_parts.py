@@ -8,7 +8,7 @@ from typing import Literal
 
 from analysis.i18n import catalogue, phrase
 from analysis.naming import said_name
-from analysis.wording import module_title, plain_quantity, quantity, statement, title
+from analysis.wording import OPAQUE, is_field, module_title, plain_quantity, quantity, statement, title
 from ple_model.numerals import Language, percent
 
 Kind = tuple[str, str]
@@ -202,6 +202,11 @@ class Link:
         """Customers went the other way, by all that were held out: no reason to tell anybody."""
         return self.everyone and self.verdict == "other"
 
+    @property
+    def unseen(self) -> bool:
+        """Nothing of it is seen among all that were held out, or too few are known to see anything: nobody could defend it."""
+        return self.verdict == "few" or (self.everyone and self.verdict == "none")
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -240,7 +245,10 @@ class Reason:
         return self._marked(self.facts[language == "ko"] or whole, language)
 
     def about(self, language: Language) -> str:
-        """Its matter by name, else its fact in short."""
+        """Its matter by name, or what the derived input is called; the fact in short of a table of one's own."""
+        first = self.sources[0] if self.sources else ""
+        if not self.matter and (is_field(first) or first in OPAQUE):
+            return title(first, language)
         return matter_said(self.matter, language) or self.fact(language).partition(":")[0]
 
     def said(self, language: Language) -> str:

@@ -55,7 +55,7 @@ class Weights:
 
     steps: PrintedSteps
     effects: tuple[int, ...]
-    """Of the reasons (`told_reasons`) in their order, then of those that customers contradict."""
+    """Of the reasons (`told_reasons`) in their order, then of those that are none to tell."""
     shares: tuple[int, ...]
     rest: tuple[int, int]
     """What all other matters raised and lowered, as far as they can be put into words."""
@@ -71,7 +71,7 @@ class Weights:
 
     @staticmethod
     def of(found: Explanation, language: Language) -> Weights:
-        told, u = (*told_reasons(found), *found.contradicted), found.unsaid
+        told, u = (*told_reasons(found), *found.contradicted, *found.unseen), found.unsaid
         steps, b = PrintedSteps.of(found, language), found.barred
         effects = [steps.count(r.contribution) for r in told]
         size, sum_ = found.size - u.size, found.told - u.value
@@ -127,18 +127,22 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
         rows.append((w[side], "", ""))
         rows += [(_sentence(r, language), x.steps.said(e), weight_said(s)) for r, e, s in reasons]
         under += ["", *(r.linked(language) for r, _, _ in reasons)]
-        contradicted = sum((r.contribution >= 0) == (k == 0) for r in found.contradicted)
-        others = max(found.counts[k] - len(reasons) - contradicted, 0)
+        apart = sum((r.contribution >= 0) == (k == 0) for r in (*found.contradicted, *found.unseen))
+        others = max(found.counts[k] - len(reasons) - apart, 0)
         if others or rest or weight:
             rows.append((w[f"rest_{side}"].format(n=f"{others:,}"), x.steps.said(rest), weight_said(weight)))
             under.append("")
-    if found.unsaid.size or found.barred is not None or found.contradicted:
+    if found.unsaid.size or found.barred is not None or found.contradicted or found.unseen:
         heads.append(len(rows))
         rows.append((w["apart"], "", ""))
-    if found.contradicted:
-        effects, shares = x.effects[n:], x.shares[n:]
-        named = ", ".join(f"{r.about(language)} {x.steps.said(e)}" for r, e in zip(found.contradicted, effects, strict=True))
-        rows.append((w["contradicted_row"].format(named=named), x.steps.said(sum(effects)), weight_said(sum(shares))))
+    start = len(told)
+    for ground, left in (("contradicted", found.contradicted), ("unseen", found.unseen)):
+        if left:
+            here = slice(start, start + len(left))
+            named = ", ".join(f"{r.about(language)} {x.steps.said(e)}" for r, e in zip(left, x.effects[here], strict=True))
+            sums = x.steps.said(sum(x.effects[here])), weight_said(sum(x.shares[here]))
+            rows.append((w[f"{ground}_row"].format(named=named), *sums))
+        start += len(left)
     if found.unsaid.size:
         rows.append((_unsaid_said(found, x, language, w), x.steps.said(sum(x.unsaid)), weight_said(x.unsaid_share)))
     rows += _last_rows(found, x, _barred_said(found, x, language, w), w)
@@ -212,8 +216,8 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     parts = []
     if others:
         parts.append(w["carry_others"].format(n=f"{others:,}", share=weight_said(sum(x.rest_shares))))
-    if contradicted := sum(x.shares[n:]):
-        parts.append(w["carry_contradicted"].format(share=weight_said(contradicted)))
+    if left := sum(x.shares[n:]):
+        parts.append(w["carry_left"].format(share=weight_said(left)))
     if x.unsaid_share:
         parts.append(w["carry_unsaid"].format(share=weight_said(x.unsaid_share)))
     rest = w["carry_rest"].format(parts=w["carry_and"].join(parts)) if parts else ""

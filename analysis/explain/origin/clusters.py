@@ -19,7 +19,6 @@ from torch import Tensor
 
 from analysis.engine.attribution import quadrature
 from analysis.engine.population import Population
-from analysis.explain.origin.alike import strongest
 from analysis.explain.origin.told import REST, Columns, OriginSentence, listed
 from analysis.i18n import catalogue, phrase
 from ple_model.data.build.folds import fold_of
@@ -146,13 +145,12 @@ class Clusters:
         if not self.agrees(features, fold, stored):
             return None
         parts, _ = self.through(features, fold, gradients["cluster_probs"], gradients["gmm"])
-        sign = 1.0 if value >= 0 else -1.0
         cluster = int(stored.argmax())
         shared = tuple(t for t in named if columns.known[t.column] and self._is_so(t, features))
-        chosen = tuple(t.column for t in shared) if named else strongest(parts, sign, self.peers, columns, FACTS)
+        chosen = tuple(t.column for t in shared)
         if not chosen:
             return None
-        key = ("belongs" if stored[cluster] >= 0.5 else "nearest") + ("" if named else "_unnamed")
+        key = "belongs" if stored[cluster] >= 0.5 else "nearest"
 
         def said(language: Language) -> str:
             who = listed(tuple(t.said(language) for t in shared), language)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from analysis.engine.population import Population
 from analysis.explain.origin.told import OriginSentence
 from analysis.i18n import phrase
-from ple_model.numerals import LANGUAGES, share
+from ple_model.numerals import LANGUAGES, Language, share
 from ple_model.outcomes import Moments
 
 NEAR = 50
@@ -17,14 +19,17 @@ FEWEST = 50
 """Customers of a group: its share is no guess."""
 
 
-def of_group(here: Moments, others: Moments, value: float) -> OriginSentence | None:
+def of_group(
+    here: Moments, others: Moments, value: float, did: Callable[[Language], str]
+) -> OriginSentence | None:  # fmt: skip
     """The share of the held-out customers who buy at similar merchants that did what is explained, beside that of all. None
     where too few are known, or where these shares do not point the way the contribution does."""
     everyone = here + others
     if here.n < FEWEST or (here.mean - everyone.mean) * value <= 0 or share(here.mean) == share(everyone.mean):
         return None
     en, ko = (
-        phrase("origin.graph_group", x, n=f"{here.n:,}", here=share(here.mean), all=share(everyone.mean)) for x in LANGUAGES
+        phrase("origin.graph_group", x, n=f"{here.n:,}", here=share(here.mean), all=share(everyone.mean), did=did(x))
+        for x in LANGUAGES
     )
     return OriginSentence(en, ko, (("collaborative_features", value),))
 

@@ -14,6 +14,8 @@ from analysis.engine.attribution import Attribution
 from analysis.engine.beside_rows import beside_rows
 from analysis.engine.explainer import Explainer
 from analysis.engine.reference import Path
+from analysis.engine.score import class_names
+from analysis.explain.lookup import class_name
 from analysis.explain.matters import matter_in
 from analysis.explain.origin.alike import SameFacts, alike
 from analysis.explain.origin.clusters import Clusters, Trait
@@ -29,14 +31,14 @@ from analysis.explain.ranks import Rank, counted_over, rank_of, ranked
 from analysis.explain.reasons import KindOf, Means, nobody
 from analysis.explain.sayable import RESTS_ON, SAME, UNNAMED_TOPICS, sayable, told_against
 from analysis.i18n import phrase
-from analysis.naming import said_name
+from analysis.naming import did_said, said_name
 from analysis.results.explanation_parts import FeatureContribution, Kind
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
 from ple_model.data.dataset.normalize import CLIP, RAW, Normalizer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.money import UNKNOWN
-from ple_model.numerals import LANGUAGES
+from ple_model.numerals import LANGUAGES, Language
 from ple_model.outcomes import MERCHANTS
 from ple_model.presence import part_key
 from ple_model.schema import PART_SLICES
@@ -347,10 +349,17 @@ class Teller:
             output = 0 if self.target is None else self.target
             counted = kept.members(self.task, output, MERCHANTS, kept.merchants(read))
             if counted is not None:
-                return None if spec.kind == "regression" else of_group(*counted, value)
+                return None if spec.kind == "regression" else of_group(*counted, value, self._did)
         labels = e.targets.get(self.task)
         who = self.batch.customer_id[0]
         return of_graph(e.peers, e.customers, who, read, labels, spec.kind, self.target, value, e.latest)
+
+    def _did(self, language: Language) -> str:
+        """What customers did of whom the explained answer came true."""
+        model, label = self.explainer.model, ""
+        if self.target is not None:
+            label = class_name(class_names(model, self.task), self.target)
+        return did_said(self.task, model.tasks[self.task].title, label, self.batch.cutoff[0], language)
 
     def _tree(self, value: float) -> OriginSentence | None:
         """The tree holds where the year's money went; said are the merchants' sectors, the largest first."""

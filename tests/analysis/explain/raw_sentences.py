@@ -55,7 +55,7 @@ RANK = {
 
 NOTHING = {
     "en": re.compile(r"nothing to tell of this customer yet \(all customers: (.*)\)"),
-    "ko": re.compile(r"이 고객은 해당 없음\(전체 고객 (.*)\)"),
+    "ko": re.compile(r"기록 없음\(전체 고객 (.*)\)"),
 }
 
 

@@ -250,7 +250,9 @@ def test_sums_of_all_say_what_the_rows_say_but_for_the_customers_own(counted: tu
 
 def test_what_customers_contradict_is_no_reason_to_tell(counted: tuple[Run, list[Explanation]]) -> None:
     _, found = counted
-    assert not any(r.link is not None and r.link.contradicts for x in found for r in (*x.reasons, *x.against))
+    assert not any(
+        r.link is not None and (r.link.contradicts or r.link.unseen) for x in found for r in (*x.reasons, *x.against)
+    )
     left = [(x, r) for x in found for r in x.contradicted]
     assert left
     for x, r in left:
@@ -265,7 +267,7 @@ def test_what_customers_contradict_is_no_reason_to_tell(counted: tuple[Run, list
                 c for c in block.rows if c[0].startswith(section("review", language)["contradicted_row"].partition("{")[0])
             )
             assert all(r.about(language) in row[0] for r in x.contradicted)
-            assert x.contradicted_said(language) in x.text(language)
+            assert x.left_said("contradicted", language) in x.text(language)
 
 
 def test_a_fact_that_customers_went_by_speaks_before_one_as_strong_that_they_went_against() -> None:
