@@ -110,6 +110,11 @@ class Witness:
     stored: Mapping[str, Array]
     """column -> by row of the sample, NaN where there is none: figures of topology, which other tests hold against ripser, and
     figures beside the whole market at an earlier date"""
+    centres: Array
+    """[groups, 64] directions of those who buy at similar merchants"""
+    held_graph: Array
+    held_labels: Mapping[str, Array]
+    """of every customer that was not learned from, at the latest"""
     kinds: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -893,6 +898,23 @@ def _graph(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[
     problems = [] if len({w.rows[i][0] for i in near}) == int(g["n"]) else ["not so many customers"]
     for said, rows in ((g["here"], near), (g["all"], known)):
         problems += [] if written(said, float(did[rows].mean()), "share") else _wrong("who did so", said, did[rows].mean())
+    return problems
+
+
+@kind("graph by groups", r"Of (?P<n>[\d,]+) customers who buy at merchants similar to this customer's, (?P<here>[\d.]+%) .*; "
+    r"of all customers, (?P<all>[\d.]+%)",
+      r"이 고객과 비슷한 가맹점을 이용하는 고객 (?P<n>[\d,]+)명 중 "
+          r"(?P<here>[\d.]+%)가 .*\(전체 고객 (?P<all>[\d.]+%)\)\.")  # fmt: skip
+def _graph_groups(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
+    y, own = w.held_labels[told.task], w.graph[w.rows.index((told.customer, told.cutoff))]
+    cosine = w.held_graph @ w.centres.T
+    mine = (cosine.argmax(1) == int((w.centres @ own).argmax())) & w.held_graph.any(1) & (y >= 0)
+    known = w.held_graph.any(1) & (y >= 0)
+    did = y == (1 if told.target is None else told.target)
+    problems = [] if int(g["n"].replace(",", "")) == int(mine.sum()) else _wrong("who buys there", g["n"], mine.sum())
+    for said, rows in ((g["here"], mine), (g["all"], known)):
+        true = float(did[rows].mean())
+        problems += [] if abs(float(said.rstrip("%")) / 100 - true) < 0.0051 else _wrong("who did so", said, true)
     return problems
 
 

@@ -72,8 +72,24 @@ def witness(place: Path, run: Run) -> Witness:
         {m: dict(np.load(run.preprocess / f"hmm_{m}.npz")) for m in ("journey", "lifecycle", "behavior")},
         {(x, said): (column, side == "more") for column, side, said, x in names},
         explainer.peers.fields["collaborative_features"], {t: y.numpy() for t, y in explainer.targets.items()},
-        {c.name: real[:, c.index] for c in given},
+        {c.name: real[:, c.index] for c in given}, np.load(run.preprocess / "outcomes.npz")["centres"], *held_out(place),
     )  # fmt: skip
+
+
+def held_out(place: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(graph embeddings [n, 64], labels by task [n]) of the latest row of each customer that was not learned from."""
+    data = Dataset.open(place / "data")
+    latest: dict[str, tuple[str, np.ndarray, dict[str, float]]] = {}
+    for split in ("validation", "test"):
+        batch = data.load(split)
+        assert batch.inputs.collaborative_features is not None
+        labels = {t: y.numpy() for t, y in (batch.inputs.targets or {}).items() if y.dim() == 1}
+        for i, (customer, day) in enumerate(zip(batch.customer_id, batch.cutoff, strict=True)):
+            if day >= latest.get(customer, ("",))[0]:
+                own = {t: float(y[i]) for t, y in labels.items()}
+                latest[customer] = (day, batch.inputs.collaborative_features[i].numpy(), own)
+    rows = list(latest.values())
+    return np.array([r[1] for r in rows]), {t: np.array([r[2][t] for r in rows]) for t in rows[0][2]}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +122,8 @@ def told(run: Run) -> list[Told]:
             except Undefined:
                 continue
             asked.add(customer)
-            reasons = [(r.said("en"), r.said("ko"), r.sources) for r in (*e.reasons, *e.against)]
+            left = [r for r in (*e.contradicted, *e.unseen) if not r.matter]  # derived inputs, which are told more rarely
+            reasons = [(r.said("en"), r.said("ko"), r.sources) for r in (*e.reasons, *e.against, *left)]
             reasons += [(*e.compared, ("compared",))] if e.compared[0] else []
             found += [Told(customer, cutoff, en, ko, sources, task, e.target) for en, ko, sources in reasons]
     assert len(asked) == ASKED

@@ -489,7 +489,8 @@ def test_where_nothing_can_be_put_into_words_what_cannot_takes_what_rounding_lea
 ) -> None:
     whole = Unsaid((SubjectWeight("times", 0.12345, -0.0004),))
     x = replace(
-        explained, reasons=(), against=(), unsaid=whole, size=whole.size, told=whole.value, counts=(0, 0), barred=None,
+        explained, reasons=(), against=(), contradicted=(), unseen=(), unsaid=whole, size=whole.size, told=whole.value,
+        counts=(0, 0), barred=None,
         subjects=whole.subjects, prediction=explained.typical + whole.value,
     )  # fmt: skip
     report = review(x, run_facts(tiny_run), "en")
