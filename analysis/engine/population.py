@@ -15,6 +15,8 @@ from ple_model.presence import part_key
 from ple_model.tasks import HMM_MODES
 
 Array = NDArray[np.float64]
+WIDE = 4096
+"""Columns up to which all rank correlations are kept: 64 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,11 @@ class Population:
         size = np.sqrt((ranks**2).sum(0))
         return np.asarray(ranks / np.where(size > 0, size, 1), dtype=np.float32)
 
+    @cached_property
+    def _orders(self) -> NDArray[np.float32]:
+        """[columns, columns] rank correlations: an explanation asks for hundreds of its rows."""
+        return np.asarray(self._ranks.T @ self._ranks)
+
     def order(self, column: int) -> NDArray[np.float32]:
         """[columns] rank correlation with `column`."""
-        return np.asarray(self._ranks.T @ self._ranks[:, column])
+        return self._orders[column] if self.features.shape[1] <= WIDE else np.asarray(self._ranks.T @ self._ranks[:, column])
