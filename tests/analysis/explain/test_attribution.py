@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from analysis.engine.attribution import Tensors, integrate, integrate_until, quadrature
-from analysis.engine.explainer import Explainer, private, single
+from analysis.engine.explainer import Explainer, _blocks, private, single
 from analysis.engine.reference import Path as InputPath
 from analysis.engine.score import Score
 from analysis.explain.lookup import find
@@ -167,7 +167,7 @@ def test_attributions_add_up_where_a_task_takes_a_share(share: float) -> None:
     assert model.direct is not None
     model.direct.set_blends({"churn": share})
     some = model.encode(random_inputs(6, seed=3, targets=False)).detach()
-    held = SimpleNamespace(model=model, encoded=some)
+    held = SimpleNamespace(model=model, encoded=some, _mean_blocks=tuple(t.mean(0, keepdim=True) for t in _blocks(some)))
     score = Score(model, "churn", None, None)
     names, found = Explainer.of_experts(held, some.rows(slice(0, 1)), score)  # type: ignore[arg-type]
     assert found.gap < 1e-3

@@ -138,7 +138,7 @@ def test_a_reason_stands_beside_similar_customers_and_says_once_who_they_are(fou
     both = ("Similar customers: 20.", "유사 고객: 20명.")
     x = replace(
         found, reasons=(reason,), against=(replace(reason, en="Against."),), compared=both, anyway=True, barred=None,
-        unsaid=Unsaid(),
+        unsaid=Unsaid(), contradicted=(), unseen=(),
     )  # fmt: skip
     whose = [f"{section('origin', x)['median_similar']} {said}" for said, x in zip(both, ("en", "ko"), strict=True)]
     assert "no effect is counted from it" in whose[0]
