@@ -26,7 +26,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from ple_model.model import PLEClusterAdaTT
 
 
+HASHED = 16
+"""Hex digits of a file's hash in fingerprint.json."""
 LONGEST_LINE = 1 << 20
 """Bytes that are read of the first line of progress.jsonl."""
 
@@ -265,9 +267,10 @@ def _as_trained(path: Path, manifest: Manifest) -> bool:
         written = Stored.of(path / "fingerprint.json", read_json(path / "fingerprint.json")).text("config")
         with open_file(path / "config.yaml") as f:
             now = hashlib.file_digest(f, "sha256").hexdigest()
-    except (OSError, UserError):
+        release = version("ple-scope")
+    except (OSError, UserError, PackageNotFoundError):
         return False
-    return bool(written) and now.startswith(written) and manifest.versions.get("ple-scope") == version("ple-scope")
+    return len(written) >= HASHED and now.startswith(written) and manifest.versions.get("ple-scope") == release
 
 
 def _started_with(path: Path) -> list[str]:

@@ -51,7 +51,7 @@ def run(settings: Settings) -> list[Row]:
             raise Disagreement(f"explain: ours adds up to within {gaps[0]:.1e} of the difference, allowed is {GAP:.0e}")
         one = [_side_by_side(ours, captum, 1, first=i % 2 == 0) for i in range(settings.rounds)]
         rest = [_side_by_side(ours, captum, many, first=True)]
-    what = f"Captum IG-{STEPS}, whole model / ours from cached experts, CPU ms (gap {gaps[1]:.0e}, {gaps[0]:.0e})"
+    what = f"Captum IG-{STEPS}, whole model / ours from cached experts in one thread, CPU ms (gap {gaps[1]:.0e}, {gaps[0]:.0e})"
     return [_row(what, one, Target(100)), _row(f"{many} customers: {what}", rest, None)]
 
 

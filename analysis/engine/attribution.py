@@ -9,6 +9,7 @@ left on the model, so threads may share one.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,16 +63,21 @@ def quadrature(nodes: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy((t + 1) / 2), torch.from_numpy(w / 2)
 
 
+_ALONE = threading.Lock()
+"""The number of threads is the process's: who sets it puts it back before another one reads it."""
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """While a dozen rows go through some hundred small operations: a second thread has nothing to do there but to wait for the
-    first, and takes as much of a core as it does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    first, and takes as much of a core as it does. One caller at a time; not to be nested."""
+    with _ALONE:
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def integrate(

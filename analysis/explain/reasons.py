@@ -33,7 +33,7 @@ FOR, AGAINST = 4, 2
 FACTS = 2
 """At most so many facts of one matter."""
 SPEAKING = 0.5
-"""Of the strongest fact's contribution: a fact with as much may speak for the matter in its place."""
+"""Of the strongest fact's contribution: a fact with as much may speak for the matter in its place. By judgement."""
 Teller = Callable[[str, float], OriginSentence | None]
 """What an input (or family of inputs) with this contribution was made of; None where that is not known."""
 Alike = Callable[[str], Iterable[str]]

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.engine.population import Population
-from analysis.explain.origin.told import CIRCLE, Columns, column_said
-from analysis.explain.sayable import sayable
+from analysis.explain.origin.told import CIRCLE, column_said
 from analysis.wording import OPAQUE
 from ple_model.schema import FeatureColumn, FeatureSchema
 
@@ -69,23 +68,3 @@ def alike(
         found |= f.circle
     found[column] = True
     return np.asarray(found)
-
-
-def strongest(values: Array, sign: float, peers: Population, columns: Columns, limit: int) -> tuple[int, ...]:
-    """The columns that carry most of what goes in the direction of `sign`, those that say the same taken together; only such as
-    the customer has and differs in."""
-    left = values.copy()
-    chosen: list[int] = []
-    left[~columns.known] = 0.0
-    left[[i for i, c in enumerate(columns.schema.columns) if CIRCLE.search(c.name)]] = 0.0
-    while len(chosen) < limit:
-        best = int(np.argmax(sign * left))
-        if sign * left[best] <= 0:
-            break
-        together = alike(columns.schema, peers, best, columns.own, columns.typical)
-        told = columns.differs(best) and sayable(columns.schema, columns.schema.columns[best].name)
-        if sign * float(values[together].sum()) > 0 and told:
-            chosen.append(best)
-            left[together] = 0.0
-        left[best] = 0.0
-    return tuple(chosen)

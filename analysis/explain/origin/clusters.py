@@ -38,7 +38,7 @@ TOGETHER = 0.7
 """Rank correlation from which two columns share half of their variance."""
 MEMBERS = 10
 """Fewer members in the sample and they are not described."""
-TRAITS, FACTS = 3, 2
+TRAITS = 3
 INDEX = np.concatenate([np.arange(PART_SLICES[p].start, PART_SLICES[p].stop) for p in BEHAVIOUR])
 """The columns that the mixture reads."""
 

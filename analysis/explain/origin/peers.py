@@ -16,7 +16,7 @@ from ple_model.outcomes import Moments
 
 NEAR = 50
 FEWEST = 50
-"""Customers of a group: its share is no guess."""
+"""Customers of a group at least, by judgement: a share of 1 in 50 is the least that shows."""
 
 
 def of_group(
