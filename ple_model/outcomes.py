@@ -43,8 +43,8 @@ MERCHANTS = "merchants"
 """Groups of customers who buy at similar merchants: k-means on the directions of their graph embeddings."""
 GROUPS = 32
 GROUPED = 20
-"""Customers a group at least, on average: fewer customers make fewer groups. Both by judgement: of 20,000 some hundreds a group,
-and no group of a handful."""
+"""Customers a group at least, on average: fewer customers make fewer groups. By judgement: of 20,000 some hundreds a group, and
+no group of a handful."""
 
 
 @dataclass(frozen=True)

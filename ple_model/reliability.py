@@ -1,6 +1,6 @@
 """How often the probabilities of a run came true: of the test split's rows (without any, of the validation split's), by task
-and class, counts in bins of the probability as it is shown. A class of several has no calibration map of its own, so this is what
-its percentage can be held against."""
+and class, counts in bins of the probability as it is shown. A class of several has no calibration map of its own, so this is
+what its percentage can be held against."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BINS = 100
 WIDEST = 64
 """Classes of a task at most."""
 ENOUGH, FEWEST = 200, 50
-"""Rows that a range of probabilities is widened for, and the fewest that say anything, by judgement: the 95 % interval of a half
-is 7 points to either side, and 14."""
+"""Rows that a range of probabilities is widened for, and the fewest that say anything, by judgement: the 95 % interval of a
+half is 7 points to either side, and 14."""
 REACH = 10
 """Percent to either side of a probability that its range has at most."""
 Counts = NDArray[np.float64]
