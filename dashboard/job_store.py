@@ -35,6 +35,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from dashboard.server import read_only
 from ple_model.errors import UserError
 from ple_model.safe_paths import open_file, tail, write_bytes
+from ple_model.staging import alone
 from ple_model.state_folder import state_root
 
 Status = Literal["queued", "running", "finished", "stopped", "failed", "lost"]
@@ -148,7 +149,8 @@ class Store(Generic[J]):
         except (OSError, sqlite3.Error) as e:
             raise UserError(f"{self.root}: the list of jobs cannot be opened ({e})") from e
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            with alone(self.root):  # SQLite does not wait for another connection that changes the mode of a new file
+                connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS {self.table} (id TEXT PRIMARY KEY, {', '.join(self.columns)}, {_COLUMNS})"
             )

@@ -90,7 +90,7 @@ def _sides(e: Explanation) -> None:
         if e.withheld:
             put.markdown(e.meaningless(_language()) or t("why.withheld"))
         else:
-            put.markdown(_sentences(e.reasons) or t("why.no_reason"))
+            put.markdown(_sentences(e.reasons) or t(f"why.{'none_to_tell' if e.contradicted or e.unseen else 'no_reason'}"))
             if e.against:
                 put.markdown(f"**{t(f'why.{second}')}**")
                 put.markdown(_sentences(e.against))

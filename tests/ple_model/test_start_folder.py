@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from ple_model import start_folder
+from ple_model import train as training
 from ple_model.answer import Answer
 from ple_model.data.dataset.reader import Dataset
 from ple_model.files import read_tensors, write_tensors
 from ple_model.fitted_start import start_as_fitted
 from ple_model.linear_start import LinearStart, fit_linear_start
 from ple_model.model import PLEClusterAdaTT
-from ple_model.tuning import trial
 from ple_model.tuning.begin import Asked, planned
 from ple_model.tuning.record import TrialRecord
 from ple_model.tuning.trial import TrialRunner
@@ -158,7 +158,7 @@ def test_the_trials_of_a_study_share_one_folder(tiny_dataset: Dataset, tmp_path:
         asked.append(named["options"].starts)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trial, "train", train)
+    monkeypatch.setattr(training, "train", train)
     spec = planned(tiny_dataset, tmp_path, Asked("small", trials=2))
     for number in (1, 2):
         record = TrialRecord(number, "running", {}, ())

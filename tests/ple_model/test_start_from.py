@@ -70,7 +70,7 @@ def test_what_training_alone_reads_may_be_new_or_gone(tiny_run: Run, tmp_path: P
     with_both = {"training": {"expert_supervision": 1.0, "brand_blend": "validation"}}
     without = {"training": {"expert_supervision": 0.0, "brand_blend": "none"}}
     theirs, ours = (tiny_config(c) for c in ((without, with_both) if old else (with_both, without)))
-    parent = replace(tiny_run, path=tmp_path / "parent", config=theirs)
+    parent = replace(tiny_run, path=tmp_path / "parent", settings=theirs.to_dict())
     parent.path.mkdir()
     for name in ("preprocess", "sample"):
         (parent.path / name).symlink_to(tiny_run.path / name)

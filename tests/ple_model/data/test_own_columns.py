@@ -18,6 +18,7 @@ from scipy.stats import ks_2samp
 from streamlit.testing.v1 import AppTest
 
 from analysis.checks.registry import run_checks
+from analysis.engine.explainer import Explainer
 from analysis.explain.customer import explain
 from analysis.record import record
 from analysis.whatif import whatif_customer
@@ -211,9 +212,9 @@ def test_pages_show_the_tables_columns(run: Run, name: str, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # AppTest leaves its script there
     monkeypatch.setenv(RUNS_VARIABLE, str(run.path.parent))
     monkeypatch.setenv(DEBUG, "1")
-    monkeypatch.setattr(
-        import_module("analysis.explain.customer"), "standing", lambda *_: None
-    )  # reasons, whatever the skill of so few rows
+    # reasons, whatever the skill of so few rows, and whether their customers bear them out
+    monkeypatch.setattr(import_module("analysis.explain.customer"), "standing", lambda *_: None)
+    monkeypatch.setattr(Explainer, "outcomes", property(lambda _: None))
     app = AppTest.from_function(page, args=(name,), default_timeout=120)
     app.query_params |= {"run": run.name, "task": "churn"}
     app.run()
