@@ -148,7 +148,7 @@ def knowing(cause: str) -> Callable[[Question], Tensors]:
 def test_an_attribution_that_knows_the_cause_is_always_right(
     tiny_run: Run, planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Explainer, "outcomes", property(lambda _: None))  # no customer bears these causes out, or speaks against them
+    monkeypatch.setattr(Explainer, "outcomes", property(lambda _: None))  # customers bear none of these out
     methods = {"knows": knowing("complaint"), "errs": knowing("heavy_tail")}
     found = measure(tiny_run, planted, ["churn", "ltv"], methods, customers=4)
     assert set(found["churn"].shown["knows"]) == {1}
