@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ple_model.presence import part_key, presence_key
 from ple_model.stored import Stored
 
 HASH = 16
+PIECE = 64
 Hashes = NDArray[np.uint64]
 
 
@@ -59,8 +61,7 @@ def row_marks(dataset: Dataset, rows: int) -> RowMarks:
     keys = np.uint64(0)
     first: list[str] = []
     with np.errstate(over="ignore"):
-        for part in dataset.manifest.files:
-            table = dataset.part_table(part)
+        for table in chain.from_iterable(map(dataset.group_tables, dataset.manifest.files)):
             own = key_hashes(*(table.column(k).to_pylist() for k in KEYS))
             keys += _mixed(own).sum(dtype=np.uint64)
             for name, hashes in _columns(dataset, table):
@@ -103,13 +104,17 @@ def _known(name: str) -> bool:
 
 
 def _hashed(values: NDArray[Any]) -> Hashes:
-    """[n] of each row's numbers, by a fixed odd multiplier a place."""
+    """[n] of each row's numbers, by a fixed odd multiplier a place. Few rows at a time, which stay in the processor's cache."""
     flat = np.ascontiguousarray(values.reshape(len(values), -1))
-    plain = flat + 0 if flat.dtype.kind == "f" else flat.astype(np.int64)  # a zero has no sign
-    words = plain.view(f"u{plain.dtype.itemsize}")
     with np.errstate(over="ignore"):
-        places = (np.arange(1, words.shape[1] + 1, dtype=np.uint64) * np.uint64(0xBF58476D1CE4E5B9)) | np.uint64(1)
-        return np.asarray((words.astype(np.uint64) * places).sum(1, dtype=np.uint64), dtype=np.uint64)
+        places = (np.arange(1, flat.shape[1] + 1, dtype=np.uint64) * np.uint64(0xBF58476D1CE4E5B9)) | np.uint64(1)
+        found = [_words(flat[i : i + PIECE]) @ places for i in range(0, len(flat), PIECE)]
+    return np.concatenate([np.zeros(0, dtype=np.uint64), *found])
+
+
+def _words(plain: NDArray[Any]) -> Hashes:
+    plain = plain + 0 if plain.dtype.kind == "f" else plain.astype(np.int64)  # a zero has no sign
+    return plain.view(f"u{plain.dtype.itemsize}").astype(np.uint64, copy=False)
 
 
 def _mixed(z: Hashes) -> Hashes:

@@ -81,6 +81,12 @@ class Dataset:
         found._beside = columns
         return found
 
+    def streamed(self) -> Dataset:
+        """The same rows, for who reads them once: none of them stay in memory."""
+        found = Dataset(self.path, self.manifest, 0, self._cache)
+        found._beside, found._verified = self._beside, self._verified
+        return found
+
     def __repr__(self) -> str:
         m = self.manifest
         return f"Dataset({m.name!r}, {m.rows} rows {m.splits}, {len(m.tasks)} tasks, {m.fingerprint[:8]})"
@@ -276,6 +282,11 @@ class Dataset:
     def part_table(self, part: PartFile, columns: Sequence[str] | None = None) -> pa.Table:
         """One part file, whole or these columns of it, its size and checksum verified."""
         return self._arrow(part, columns)
+
+    def group_tables(self, part: PartFile) -> Iterator[pa.Table]:
+        """One part file, all columns, a row group at a time, its size and checksum verified."""
+        self._verify(part)
+        return (read_parquet(self.path / part.name, None, i, self.width) for i in range(len(part.group_rows)))
 
     def _groups(self, split: str | None) -> list[_RowGroup]:
         if split is not None:
