@@ -130,7 +130,8 @@ class _Recorded:
     def asked(self) -> duckdb.DuckDBPyConnection:
         """A connection that has the `rows`."""
         if self.connection is None:
-            self.connection = rows_relation(self.path)
+            every = dict.fromkeys(name for names in self.names.values() for name in names)
+            self.connection = rows_relation(self.path, ["row", "customer_id", "split", *every, *self.words()])
         return self.connection
 
     def words(self) -> list[str]:

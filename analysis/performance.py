@@ -22,6 +22,7 @@ from analysis.store import AnalysisStore
 from ple_model.amounts import amount_metrics
 from ple_model.constant_metrics import commonest_share, constant_metrics
 from ple_model.metrics import BY_KIND, Metrics, class_metrics
+from ple_model.safe_arrays import open_parquet
 from ple_model.sql_text import quote as q
 
 SPLITS = ("test", "validation", "train")
@@ -36,7 +37,10 @@ Connection = duckdb.DuckDBPyConnection
 
 def rows_performance(rows: Path, facts: Facts) -> dict[str, SplitPerformance]:
     """Of every split that the recorded rows have."""
-    with rows_relation(rows) as connection:
+    with open_parquet(rows) as file:
+        have = file.schema_arrow.names
+    needed = dict.fromkeys(n for task in facts.tasks for n in _columns(facts.kinds[task], task, have))
+    with rows_relation(rows, ["row", "customer_id", "split", *needed]) as connection:
         known: dict[str, Array] = {}
         found = {s: _split(connection, facts, s, (), LIMIT, known) for s in SPLITS}
     return {s: x for s, x in found.items() if x.rows}

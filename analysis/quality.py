@@ -14,6 +14,7 @@ from analysis.stats import evidence
 from analysis.stats.drift import DriftGroups
 from analysis.stats.run import Facts, RowQuality
 from ple_model.metrics import auc, worst_probability
+from ple_model.safe_arrays import open_parquet
 from ple_model.sql_paths import to_read
 from ple_model.sql_text import quote as q
 
@@ -23,8 +24,10 @@ LIMIT = 100_000
 def row_quality(rows: Path, facts: Facts, split: str) -> dict[str, RowQuality]:
     """task -> quality on the labelled rows of `split`; tasks without labels or heads are left out."""
     found = {}
-    with rows_relation(rows) as connection:
-        have = {r[0] for r in connection.execute("DESCRIBE rows").fetchall()}
+    with open_parquet(rows) as file:
+        have = set(file.schema_arrow.names)
+    asked = [c for task in facts.tasks for c in (f"p:{task}", f"y:{task}", f"c:{task}", f"u:{task}") if c in have]
+    with rows_relation(rows, ["row", "split", *asked]) as connection:
         for task in facts.tasks:
             names = [f"p:{task}", f"y:{task}"] + [c for c in (f"c:{task}", f"u:{task}") if c in have]
             if f"y:{task}" not in have:

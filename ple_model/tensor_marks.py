@@ -85,9 +85,9 @@ def marks(tensors: Mapping[str, Tensor]) -> dict[str, TensorMark]:
 
 def change(old: TensorMark, tensor: Tensor) -> MarkDifference | None:
     """None where the bytes are those of the mark."""
-    new = mark(tensor)
-    if new.hash == old.hash:
+    if _hash(tensor) == old.hash:
         return None
+    new = mark(tensor)
     if new.values != old.values:
         return MarkDifference("other")
     found = _rounded(old, new, tensor) or _one_value(old, new, tensor) or _factor(old, new) or _order(old, new)
