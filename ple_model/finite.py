@@ -32,7 +32,8 @@ def listed(names: Sequence[str]) -> str:
 
 def bad_rows(value: Tensor) -> Tensor:
     """[B] bool: rows of [B, ...] with a NaN or Inf; none where the values are whole numbers."""
-    if not value.is_floating_point():
+    if not value.is_floating_point() or (value.device.type == "cpu" and bool(torch.isfinite(value.sum()))):
+        # what is no number stays none in a sum, which reads all once; a sum that is too large for its type is looked into
         return torch.zeros(value.shape[0], dtype=torch.bool, device=value.device)
     return ~torch.isfinite(value).flatten(1).all(dim=1) if value.dim() > 1 else ~torch.isfinite(value)
 

@@ -19,10 +19,13 @@ from ple_model.fields import FIELD_SHAPES
 from ple_model.own_rows import columns_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ple_model.batch import PLEClusterInput
 
 SEQUENCES = ("txn_seq", "session_seq")
 THIRDS = ("first", "second", "last")
+ALL = slice(None)
 DIRECTIONS = 6
 CLIP = 5.0
 """Standard deviations after squashing beyond which a value counts as this."""
@@ -44,21 +47,22 @@ def thirds(inputs: PLEClusterInput) -> tuple[list[tuple[str, str]], Values]:
         if held is None:
             continue
         there = np.asarray(inputs.present(field).cpu().numpy(), dtype=bool)
-        steps = np.array_split(np.asarray(held.float().cpu().numpy()), 3, axis=1)
+        steps = held.float().cpu().tensor_split(len(THIRDS), dim=1)
         found += [(field, f"{field}[{j}] {third} third") for third in THIRDS for j in range(FIELD_SHAPES[field][1])]
-        block = np.concatenate([s.mean(1) for s in steps], axis=1)
+        block = np.concatenate([s.mean(1).numpy() for s in steps], axis=1)
         blocks.append(np.where(there[:, None], block, np.nan).astype(np.float32))
     return found, np.concatenate(blocks, axis=1)
 
 
-def activity(inputs: PLEClusterInput) -> dict[str, Array]:
-    """[rows that have it, steps] of each sequence 1 where a step has an event."""
+def activity(inputs: PLEClusterInput, rows: Tensor | slice = ALL) -> dict[str, Array]:
+    """[rows that have it, steps] of each sequence 1 where a step has an event; of these rows."""
     found: dict[str, Array] = {}
     for field in SEQUENCES:
         held = getattr(inputs, field)
         if held is not None:
-            there = np.asarray(inputs.present(field).cpu().numpy(), dtype=bool)
-            found[field] = np.asarray((held != 0).any(2).cpu().numpy()[there], dtype=np.float64)
+            there = np.asarray(inputs.present(field)[rows].cpu().numpy(), dtype=bool)
+            size = held[rows].abs() @ held.new_ones(held.shape[2])  # quicker than a test of each channel
+            found[field] = np.asarray((size != 0).cpu().numpy()[there], dtype=np.float64)
     return found
 
 

@@ -28,6 +28,8 @@ FILE = "profile.npz"
 BINS = 10
 MAX_EDGES = 2 * (BINS - 1)
 ROWS = 20_000
+PIECE = 256
+"""Rows that are counted at once: they stay in the processor's cache."""
 SEGMENT_ROWS = 5
 """Rows of a presence count: anonymous, cold start, warm start, unknown, dormant. Older ones have no fifth."""
 UNKNOWN, DORMANT = 3, 4
@@ -120,13 +122,24 @@ def quantile_edges(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def bin_counts(features: NDArray[np.floating], use: NDArray[np.bool_], edges: NDArray[np.float32]) -> Array:
     """[columns, 19] rows by bin: values [n, columns] where `use`; bin j holds edges[j - 1] <= x < edges[j]."""
-    columns, bins = edges.shape[0], edges.shape[1] + 1
-    x = np.asarray(features, dtype=np.float32)
-    index = np.zeros(x.shape, dtype=np.int64)
-    for cut in edges.T:  # 18 cuts of all columns at once are quicker than a search in each of 734 columns
-        index += x >= cut
-    flat = (index + np.arange(columns) * bins)[use & np.isfinite(x)]
-    return np.bincount(flat, minlength=columns * bins).reshape(columns, bins).astype(np.float64)
+    total = np.zeros((edges.shape[1] + 2, len(edges)))
+    cuts = np.ascontiguousarray(edges.T)
+    for first in range(0, len(features), PIECE):
+        x, known = features[first : first + PIECE], use[first : first + PIECE]
+        known = known & np.isfinite(x)
+        x = np.where(known, x, np.float32(np.nan)).astype(np.float32, copy=False)  # what is no number is beyond no cut
+        beyond = np.empty(x.shape, dtype=np.bool_)
+        total[0] += column_counts(known)
+        for i, cut in enumerate(cuts, 1):  # all columns at once are quicker than a search in each of 734
+            total[i] += column_counts(np.greater_equal(x, cut, out=beyond))
+    return -np.diff(total.T, axis=1)
+
+
+def column_counts(mask: NDArray[np.bool_]) -> Array:
+    """[columns] how often each column of a mask [n, columns] is true: summed in two bytes, a fraction of the time that eight
+    take."""
+    narrow = np.uint16 if len(mask) <= np.iinfo(np.uint16).max else np.int64
+    return np.add.reduce(mask.view(np.uint8), axis=0, dtype=narrow).astype(np.float64)
 
 
 def column_use(

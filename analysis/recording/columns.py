@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtr
 from torch import Tensor
 
 from analysis.judging import Judge
@@ -51,13 +51,14 @@ class RowColumns:
             columns[fallback_column(name)] = ~as_numpy(encoded.expert_present[name])
         weights = output.gate_weights.float().numpy()
         spread = entropy(weights).astype(np.float32)
+        by_task = np.ascontiguousarray(weights.transpose(1, 2, 0))
         for i, task in enumerate(self.model.task_names):
             for j, name in enumerate(self.model.expert_names):
-                columns[f"g:{task}:{name}"] = np.ascontiguousarray(weights[:, i, j])
+                columns[f"g:{task}:{name}"] = by_task[i, j]
             columns[f"h:{task}"] = np.ascontiguousarray(spread[:, i])
-            known = np.isfinite(weights[:, i]).all(1)
-            columns[f"k:{task}"] = np.where(known, weights[:, i].argmax(1), NOBODY).astype(np.uint8)
-            columns[f"m:{task}"] = weights[:, i].max(1)
+            known = np.isfinite(by_task[i]).all(0)
+            columns[f"k:{task}"] = np.where(known, by_task[i].argmax(0), NOBODY).astype(np.uint8)
+            columns[f"m:{task}"] = by_task[i].max(0)
         for task in self.model.task_names:
             columns |= self._of_task(task, inputs, output)
             columns |= self.judge.columns(task, rows, inputs.targets or {}, output.predictions[task].float())
@@ -134,7 +135,7 @@ class RowColumns:
             y = as_numpy(label.double() if scaler is None else (label.double() - scaler.mean) / scaler.std)
             gamma, nu, alpha, beta = (as_numpy(t.double()) for t in (head.gamma, head.nu, head.alpha, head.beta))
             spread = np.sqrt(beta * (1 + nu) / (nu * alpha))  # the NIG's predictive is a Student-t of 2 alpha degrees
-            level = student_t.cdf((y - gamma) / spread, 2 * alpha)
+            level = stdtr(2 * alpha, (y - gamma) / spread)
             columns[f"q:{task}"] = pa.array(np.asarray(level, dtype=np.float32), from_pandas=True)
         return columns
 

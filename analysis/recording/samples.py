@@ -94,8 +94,8 @@ class VectorSample:
 
     def add(self, local: NDArray[np.int64], rows: NDArray[np.int64], output: PLEClusterOutput) -> None:
         """The rows at `local` of a batch whose rows are numbered `rows`; the same holds for the other samples."""
-        outputs = torch.cat(list(output.encoded.expert_outputs.values()), dim=1)
-        vectors: dict[str, NDArray[Any]] = {"row": rows[local], "experts": as_numpy(outputs[local], np.float16)}
+        outputs = [as_numpy(v[local], np.float16) for v in output.encoded.expert_outputs.values()]
+        vectors: dict[str, NDArray[Any]] = {"row": rows[local], "experts": np.concatenate(outputs, axis=1)}
         vectors |= {f"hmm:{m}": as_numpy(v[local], np.float16) for m, v in output.encoded.hmm_projected.items()}
         for name, value in vectors.items():
             self._parts.setdefault(name, []).append(value)
@@ -164,15 +164,16 @@ class ComparedSample:
     _blocks: list[NDArray[np.float32]] = field(default_factory=list)
 
     def add(self, local: NDArray[np.int64], rows: NDArray[np.int64], batch: Batch) -> None:
-        mine = batch.inputs.rows(torch.from_numpy(local))
+        mine = batch.inputs if len(local) == len(batch) else batch.inputs.rows(torch.from_numpy(local))
         self.columns, values = columns_of(mine, self.names)
         self.thirds, block = thirds(mine)
         self._values.append(values)
         self._blocks.append(block)
         self._drawn.append(rows[local])
-        for date in sorted({batch.cutoff[i] for i in local}):
-            of_date = torch.tensor([i for i in local if batch.cutoff[i] == date])
-            for key, steps in activity(batch.inputs.rows(of_date)).items():
+        dates = np.array([batch.cutoff[i] for i in local])
+        for date in map(str, np.unique(dates)):
+            at = np.flatnonzero(dates == date)
+            for key, steps in activity(mine, slice(None) if len(at) == len(dates) else torch.from_numpy(at)).items():
                 n, count = self.events.get((key, date), (0, np.zeros(steps.shape[1])))
                 self.events[key, date] = n + len(steps), count + steps.sum(0)
         self.people += [batch.customer_id[i] for i in local]

@@ -71,7 +71,16 @@ def ratio(part: Any, whole: Any) -> Any:
 def entropy(p: NDArray[Any], axis: int = -1) -> Any:
     """Shannon entropy in nats; 0 log 0 = 0."""
     q = np.asarray(p, dtype=np.float64)
-    return -np.sum(np.where(q > 0, q * np.log(np.where(q > 0, q, 1.0)), 0.0), axis=axis)
+    q = np.where(q > 0, q, 1.0)
+    return -np.sum(q * np.log(q), axis=axis)
+
+
+def finite_rows(x: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """[n] rows of [n, w] whose numbers are all finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(x.sum()):  # what is no number stays none in a sum
+            return np.ones(len(x), dtype=np.bool_)
+    return np.asarray(np.isfinite(x).all(axis=1))
 
 
 def jensen_shannon(p: NDArray[Any], q: NDArray[Any], axis: int = -1) -> Any:

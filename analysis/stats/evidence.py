@@ -86,7 +86,8 @@ def measure(
     u, s = u[ok], s[ok]
     edges = uncertainty_bins(kind)
     seen = np.log10(np.maximum(u, 1e-12)) if kind == "regression" else u
-    histogram = np.histogram(np.clip(seen, edges[0], edges[-1]), edges)[0].astype(np.float64)
+    at = np.searchsorted(edges, np.clip(seen, edges[0], edges[-1]), side="right") - 1
+    histogram = np.bincount(np.minimum(at, UNCERTAINTY_BINS - 1), minlength=UNCERTAINTY_BINS).astype(np.float64)
     count: Array = np.zeros(BINS)
     confidence, hits, brier, labelled, lost = count, count, 0.0, 0, 0
     if probability is not None and label is not None and kind in ("binary", "multiclass"):

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, ratio
+from analysis.stats.base import Array, Statistic, finite_rows, ratio
+from ple_model.profile import column_counts
 
 ZERO = 1e-6
 """An activation smaller than this counts as zero."""
@@ -141,12 +142,14 @@ def measure(outputs: Mapping[str, NDArray[np.floating]], present: Mapping[str, N
     names = tuple(outputs)
     dims = tuple(int(outputs[e].shape[1]) for e in names)
     n = len(next(iter(outputs.values()))) if names else 0
-    finite = {e: np.isfinite(outputs[e]).all(axis=1) for e in names}
+    finite = {e: finite_rows(outputs[e]) for e in names}
     there = np.stack([present[e].astype(bool) for e in names], 1)
     ok = there & np.stack([finite[e] for e in names], 1)
-    blocks = [np.where(ok[:, i, None], outputs[e], 0).astype(np.float64) for i, e in enumerate(names)]
+    counted = [outputs[e] if ok[:, i].all() else np.where(ok[:, i, None], outputs[e], 0) for i, e in enumerate(names)]
+    blocks = [b.astype(np.float64) for b in counted]
     x = np.concatenate(blocks, 1)
-    used = np.repeat(ok, dims, axis=1)
+    size = np.abs(x)
+    size[~np.repeat(ok, dims, axis=1)] = np.nan  # neither zero nor saturated
     norms = np.stack([np.linalg.norm(b, axis=1) for b in blocks], 1)
     weight = ok.astype(np.float64)
     return ExpertStats(
@@ -160,6 +163,6 @@ def measure(outputs: Mapping[str, NDArray[np.floating]], present: Mapping[str, N
         outer=x.T @ x,
         norm_sum=norms.sum(0),
         norm_sq=(norms**2).sum(0),
-        zeros=((np.abs(x) < ZERO) & used).sum(0).astype(np.float64),
-        saturated=(np.abs(x) > SATURATION).sum(0).astype(np.float64),
+        zeros=column_counts(size < ZERO),
+        saturated=column_counts(size > SATURATION),
     )

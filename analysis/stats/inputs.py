@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.stats.base import Array, Statistic, ratio
 from ple_model.presence import Absence
+from ple_model.profile import column_counts
 
 CAUSES = tuple(a.name.lower() for a in Absence if a)
 CAUSE_TEXT = {
@@ -92,15 +93,14 @@ def measure(
     diagrams: field -> (points [B, P, 3], mask [B, P], present [B]); hierarchy: (coordinates [B, 20], present [B]);
     labels: task -> [B] bool, is there a label.
     """
-    x = np.asarray(features, dtype=np.float64)
-    finite = np.isfinite(x)
+    finite = np.isfinite(features)
     use = finite & column_present
-    x = np.where(use, x, 0.0)
+    x = np.where(use, features, 0).astype(np.float64)
     points, capacity = {}, {}
     for field, (diagram, mask, there) in (diagrams or {}).items():
         d, m = diagram[there], mask[there].astype(bool)
         backwards = m & (d[..., 1] < d[..., 0])
-        empty = m & (d[..., :2] == 0).all(-1)
+        empty = m & (d[..., 0] == 0) & (d[..., 1] == 0)
         points[field] = np.array([there.sum(), m.sum(), backwards.sum(), empty.sum()], dtype=np.float64)
         capacity[field] = int(diagram.shape[1])
     radius, outside = {}, {}
@@ -116,10 +116,10 @@ def measure(
         absent={
             k: np.bincount(np.asarray(v, dtype=int), minlength=len(Absence))[1:].astype(np.float64) for k, v in absent.items()
         },
-        column_n=use.sum(0).astype(np.float64),
+        column_n=column_counts(use),
         column_sum=x.sum(0),
-        column_sq=(x**2).sum(0),
-        nonfinite=(~finite & column_present).sum(0).astype(np.float64),
+        column_sq=np.einsum("nc,nc->c", x, x),
+        nonfinite=column_counts(~finite & column_present),
         points=points,
         capacity=capacity,
         radius_max=radius,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.base import Array, Statistic, ratio
+from analysis.stats.base import Array, Statistic, finite_rows, ratio
+from ple_model.profile import column_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +64,14 @@ class SaeStats(Statistic):
 def measure(latent: NDArray[np.floating], x: NDArray[np.floating], reconstruction: NDArray[np.floating]) -> SaeStats:
     """latent: [B, Z] >= 0; x and reconstruction: [B, W]. Rows that are no numbers are left out: a latent that is NaN is not
     one that never fires, and a share of variance that is NaN is no verdict."""
-    z, h, r = (np.asarray(v, dtype=np.float64) for v in (latent, x, reconstruction))
-    known = np.isfinite(z).all(1) & np.isfinite(h).all(1) & np.isfinite(r).all(1)
-    z, h, r = z[known], h[known], r[known]
+    z, h, r = latent, np.asarray(x, dtype=np.float64), np.asarray(reconstruction, dtype=np.float64)
+    known = finite_rows(z) & finite_rows(h) & finite_rows(r)
+    if not known.all():
+        z, h, r = z[known], h[known], r[known]
     return SaeStats(
         n=len(z),
-        active=(z > 0).sum(0).astype(np.float64),
+        active=column_counts(z > 0),
         input_sum=h.sum(0),
-        input_sq=float((h**2).sum()),
-        residual_sq=float(((h - r) ** 2).sum()),
+        input_sq=float(np.vdot(h, h)),
+        residual_sq=float(np.vdot(gap := h - r, gap)),
     )

@@ -19,7 +19,7 @@ from ple_model.errors import UserError
 from ple_model.evaluate import evaluate
 from ple_model.fields import FIELD_SHAPES
 from ple_model.files import read_tensors, write_tensors
-from ple_model.finite import Tally, bad_inputs
+from ple_model.finite import Tally, bad_inputs, bad_rows
 from ple_model.predict import score_to_parquet
 from ple_model.run import Run, load_run
 from ple_model.schema import PART_SLICES
@@ -219,3 +219,10 @@ def test_no_number_in_a_part_that_a_row_lacks_is_a_fault_too() -> None:
     assert not bad_inputs(inputs)
     inputs.features[0, PART_SLICES["transaction_stats"].start] = float("nan")
     assert bad_inputs(inputs)["features"].tolist() == [True, False, False, False]
+
+
+def test_rows_of_numbers_too_large_to_add_up_are_numbers() -> None:
+    value = torch.full((3, 4), 3e38)
+    assert bad_rows(value).tolist() == [False] * 3
+    value[1, 2], value[2, 0] = torch.nan, torch.inf
+    assert bad_rows(value).tolist() == [False, True, True]

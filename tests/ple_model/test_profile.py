@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ple_model.data.dataset.reader import Dataset
 from ple_model.errors import UserError
-from ple_model.profile import FILE, Profile, bin_counts, profile_of, quantile_edges
+from ple_model.profile import FILE, PIECE, Profile, bin_counts, profile_of, quantile_edges
 from ple_model.run import Run
 
 
@@ -72,3 +72,18 @@ def test_no_profile_is_none_and_a_damaged_one_is_one_sentence(tmp_path: Path) ->
     (tmp_path / FILE).write_bytes(b"not an archive")
     with pytest.raises(UserError, match=r"profile\.npz is damaged"):
         Profile.load(tmp_path)
+
+
+def test_counts_are_those_of_a_search_in_every_column() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2 * PIECE + 88, 5)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    x[rng.random(x.shape) < 0.05] = np.inf
+    edges = np.stack([quantile_edges(column) for column in x.T])
+    x[:7] = edges[:, 3]  # on an edge: of the bin above it
+    use = rng.random(x.shape) < 0.8
+    counts = bin_counts(x, use, edges)
+    for j, cuts in enumerate(edges):
+        mine = x[use[:, j] & np.isfinite(x[:, j]), j]
+        plain = np.bincount(np.searchsorted(cuts, mine, side="right"), minlength=len(cuts) + 1)
+        np.testing.assert_array_equal(counts[j], plain)
