@@ -19,7 +19,7 @@ from analysis.judging import Judge
 from analysis.opening import opened_dataset, opened_run
 from analysis.recording.ending import Ending
 from analysis.recording.opened import Opened
-from analysis.recording.passing import BATCH, Passed, pass_over
+from analysis.recording.passing import BATCH, FOLDED, Passed, pass_over
 from analysis.recording.samples import Drawn
 from analysis.recording.shards import record_shards
 from analysis.results.progress import Progress
@@ -32,7 +32,7 @@ from ple_model.parts_folder import parts_of, sweep_parts
 from ple_model.run import Run
 from ple_model.safe_arrays import write_npz
 
-__all__ = ["BATCH", "Recorder", "record"]
+__all__ = ["BATCH", "FOLDED", "Recorder", "record"]
 
 STORES = "[0-9a-f]*"
 """Names of stored analyses; those of latents begin otherwise."""

@@ -1,15 +1,16 @@
-"""Rows of encoded customers: joined, taken out of a larger batch, or as tensors by name that a file can hold."""
+"""Rows of encoded customers, and of what a model says: joined, taken out of a larger batch, or as tensors by name that a file
+can hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ple_model.output import Encoded
+from ple_model.output import Encoded, PLEClusterOutput
 
 
 def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
@@ -35,6 +36,42 @@ def concat_encoded(parts: Sequence[Encoded]) -> Encoded:
 def rows_alone(encoded: Encoded, index: Tensor | slice) -> Encoded:
     """These rows without the experts' internals, detached and on the CPU."""
     return replace(encoded, expert_aux={}).rows(index).map(lambda t: t.detach().cpu().clone())
+
+
+def recorded_alone(output: PLEClusterOutput) -> PLEClusterOutput:
+    """Without what no statistic, column or sample reads: much of an output, and in the experts' internals most of it."""
+    none = output.gate_logits[:, :0]
+    sae = output.sae
+    return replace(
+        output,
+        encoded=replace(output.encoded, expert_aux={}),
+        logits={},
+        gate_logits=none,
+        encoder_outputs=none,
+        tower_inputs={},
+        sae=None if sae is None else replace(sae, pre_activation=sae.latent[:, :0]),
+    )
+
+
+def joined(outputs: Sequence[PLEClusterOutput]) -> PLEClusterOutput:
+    """The rows of several `recorded_alone`, one after the other."""
+    found: PLEClusterOutput = outputs[0] if len(outputs) == 1 else _joined(outputs, {})
+    return found
+
+
+def _joined(values: Sequence[Any], known: dict[tuple[int, ...], Tensor]) -> Any:
+    """`known`: what was joined already; some tensors are part of an output twice."""
+    first = values[0]
+    if isinstance(first, Tensor):
+        key = tuple(map(id, values))
+        if key not in known:
+            known[key] = torch.cat(tuple(values))
+        return known[key]
+    if isinstance(first, Mapping):
+        return {k: _joined([v[k] for v in values], known) for k in first}
+    if is_dataclass(first) and not isinstance(first, type):
+        return replace(first, **{f.name: _joined([getattr(v, f.name) for v in values], known) for f in fields(first)})
+    return first
 
 
 def to_tensors(encoded: Encoded) -> dict[str, Tensor]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from analysis.engine.encoded import joined, recorded_alone
 from analysis.judging import Judge
 from analysis.recording.batches import finite_rows
 from analysis.recording.columns import RowColumns
@@ -27,9 +28,13 @@ from analysis.stats.run import Statistics
 from analysis.written import Said
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.reader import Dataset
+from ple_model.model import PLEClusterAdaTT
 from ple_model.output import PLEClusterOutput
 
 BATCH = 512
+"""Rows of a forward pass."""
+FOLDED = 4
+"""Batches that are recorded together: of one alone most of the time goes into the calls."""
 
 
 @dataclass
@@ -93,27 +98,42 @@ def pass_over(opened: Opened, judge: Judge, drawn: Drawn, path: Path, told: Call
     done = 0
     with RowsFile.written(path, opened.data) as file:
         for rows, batch in _batches(opened.data, drawn):
-            output = opened.model(batch.inputs)
+            first, output = _asked(opened.model, rows, batch)
             found.add(batch_statistics(opened, batch, output))
             file.add(columns.of(rows, batch, output), rows, batch.customer_id)
             found.keep(drawn, rows, batch, output)
             found.agreements.add(batch, output)
-            if done == 0 and rows[-1] == len(rows) - 1 and opened.own:
-                found.said = Said(batch.inputs, output)
+            if done == 0 and rows[len(first.inputs) - 1] == len(first.inputs) - 1 and opened.own:
+                found.said = first
             done += len(batch)
             told(done)
     found.infinite = dict(file.infinite)
     return found
 
 
+def _asked(model: PLEClusterAdaTT, rows: NDArray[np.int64], batch: Batch) -> tuple[Said, PLEClusterOutput]:
+    """(what the model says of the first batch, what is recorded of all); `batch` is of `FOLDED`."""
+    ends = [*(np.flatnonzero(np.diff(rows // BATCH)) + 1).tolist(), len(rows)]
+    first: Said | None = None
+    outputs = []
+    for begin, end in pairwise((0, *ends)):
+        inputs = batch.inputs if end - begin == len(rows) else batch.inputs.rows(slice(begin, end))
+        output = model(inputs)
+        first = first or Said(inputs, output)
+        outputs.append(recorded_alone(output))
+    assert first is not None
+    return first, joined(outputs)
+
+
 def _batches(data: Dataset, drawn: Drawn) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-    """(row numbers in the dataset, batch of the chosen rows), in file order."""
-    first, count = drawn.first, -(-(drawn.last - drawn.first) // BATCH)
-    read = data.batches(None, BATCH, window_rows=BATCH, start=first // BATCH)  # nothing to shuffle in a window
-    for batch in islice(read, count):
-        rows = drawn.measured(first, len(batch))
-        local = rows - first
-        first += len(batch)
+    """(row numbers in the dataset, `FOLDED` batches of the chosen rows as one), in file order."""
+    size = FOLDED * BATCH
+    start, count = drawn.first // size, -(-drawn.last // size) - drawn.first // size
+    read = data.streamed().batches(None, size, window_rows=size, start=start)  # nothing to shuffle in a window
+    for i, batch in enumerate(islice(read, count), start):
+        first = max(i * size, drawn.first)
+        rows = drawn.measured(first, i * size + len(batch) - first)
+        local = rows - i * size
         if not len(rows):
             continue
         if len(rows) < len(batch):

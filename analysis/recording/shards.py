@@ -15,7 +15,7 @@ from analysis.judging import Judge
 from analysis.opening import opened_dataset, opened_run
 from analysis.recording.opened import Opened
 from analysis.recording.passed_files import ROWS, WHOLE, load_passed, save_passed
-from analysis.recording.passing import BATCH, Passed, pass_over
+from analysis.recording.passing import BATCH, FOLDED, Passed, pass_over
 from analysis.recording.rows_file import join_parquet
 from analysis.recording.samples import Drawn
 from analysis.results.progress import Progress
@@ -23,7 +23,7 @@ from ple_model.data.build.floating_point import reproducible
 from ple_model.engine import ShardEngine
 from ple_model.parts_folder import leave, parts_left
 
-SHARD_ROWS = 128 * BATCH
+SHARD_ROWS = 32 * FOLDED * BATCH
 """Rows of a shard: 65,536, two parts of a dataset. A shard costs the start of a process and the opening of the run once."""
 
 
