@@ -166,7 +166,8 @@ def columns_of(inputs: PLEClusterInput, names: Sequence[str]) -> tuple[list[tupl
 def _of_sequence(field: str, steps: Tensor) -> tuple[list[str], Values]:
     """Mean, standard deviation and largest absolute value over the steps, by channel: ([3 w] labels, [n, 3 w]). Some rows at a
     time, which stay in the processor's cache."""
-    found = np.concatenate([np.zeros((0, 3 * steps.shape[2]), np.float32), *map(_of_steps, steps.split(PIECE))])
+    pieces = [_of_steps(steps[i : i + PIECE]) for i in range(0, len(steps), PIECE)]
+    found = np.concatenate([np.zeros((0, 3 * steps.shape[2]), np.float32), *pieces])
     return [f"{field}[{j}] {what}" for what in ("mean", "spread", "reach") for j in range(steps.shape[2])], found
 
 

@@ -132,14 +132,14 @@ def bin_counts(features: NDArray[np.floating], use: NDArray[np.bool_], edges: ND
         total[0] += column_counts(known)
         for i, cut in enumerate(cuts, 1):  # all columns at once are quicker than a search in each of 734
             total[i] += column_counts(np.greater_equal(x, cut, out=beyond))
-    return -np.diff(total.T, axis=1)
+    return np.ascontiguousarray((total[:-1] - total[1:]).T)
 
 
 def column_counts(mask: NDArray[np.bool_]) -> Array:
     """[columns] how often each column of a mask [n, columns] is true: summed in two bytes, a fraction of the time that eight
     take."""
     narrow = np.uint16 if len(mask) <= np.iinfo(np.uint16).max else np.int64
-    return np.add.reduce(mask.view(np.uint8), axis=0, dtype=narrow).astype(np.float64)
+    return np.asarray(np.add.reduce(mask.view(np.uint8), axis=0, dtype=narrow), dtype=np.float64)
 
 
 def column_use(
