@@ -1,8 +1,7 @@
 """Integrated gradients by Gauss-Legendre quadrature, without hooks (Sundararajan, Taly & Yan, ICML 2017).
 
-The path from the baseline to the customer is evaluated at the quadrature's nodes as one batch; the integrand is smooth
-between the
-model's kinks, so a dozen nodes do what fifty equal steps do. `method="captum"` runs Captum's `IntegratedGradients` on the same
+The path from the baseline to the customer is evaluated at the quadrature's nodes as one batch; the integrand is smooth between
+the model's kinks, so a dozen nodes do what fifty equal steps do. `method="captum"` runs Captum's `IntegratedGradients` on the same
 function and nodes: the two agree to rounding, and a test holds them together. Only `torch.autograd.grad` is used: nothing is
 left on the model, so threads may share one.
 """
@@ -80,6 +79,13 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
+@lru_cache(maxsize=16)
+def _with_ends(nodes: int) -> tuple[Tensor, Tensor]:
+    """`quadrature` with the customer and the start before it, which are asked with the first nodes and weigh nothing."""
+    positions, weights = quadrature(nodes)
+    return torch.cat([positions.new_tensor([1.0, 0.0]), positions]), torch.cat([weights.new_zeros(2), weights])
+
+
 def integrate(
     fn: Scalar, inputs: Tensors, baselines: Tensors, nodes: int, *, chunk: int = 32, method: Method = "gauss-legendre"
 ) -> Attribution:
@@ -91,10 +97,7 @@ def integrate(
         values = _captum(fn, inputs, baselines, nodes, chunk)
         gradients = tuple(_ratio(v, x - b) for v, x, b in zip(values, inputs, baselines, strict=True))
         return Attribution(values, gradients, float(ends[0]), float(ends[1]), nodes, "captum")
-    # the customer and the start are asked together with the first nodes
-    positions, weights = quadrature(nodes)
-    positions = torch.cat([torch.tensor([1.0, 0.0], dtype=positions.dtype), positions])
-    weights = torch.cat([torch.zeros(2, dtype=weights.dtype), weights])
+    positions, weights = _with_ends(nodes)
     ends = torch.zeros(2, dtype=torch.float64)
     totals = [torch.zeros_like(x, dtype=torch.float64) for x in inputs]
     for first in range(0, len(positions), chunk):

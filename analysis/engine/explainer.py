@@ -18,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until, one_thread
+from analysis.engine.attribution import Attribution, Method, Tensors, integrate, integrate_until
 from analysis.engine.beside_rows import beside_rows
 from analysis.engine.distinct import encode_distinct
 from analysis.engine.encoded import concat_encoded, rows_alone
+from analysis.engine.expert_attribution import ExpertAttribution
 from analysis.engine.population import Population
 from analysis.engine.reference import Path, Reference
 from analysis.engine.score import Score, answer, distance, shown
@@ -43,13 +44,6 @@ if TYPE_CHECKING:
 ROWS = 1024
 """Rows of the sample that stand for the population."""
 CHUNK = 256
-
-
-def _blocks(encoded: Encoded) -> Tensors:
-    """What the path of one task starts from."""
-    modes = tuple(encoded.hmm_projected.values())
-    found = (encoded.shared_concat, *modes, encoded.cluster_embedding, encoded.cluster_weights)
-    return found if encoded.direct is None else (*found, encoded.direct)
 
 
 class Explainer:
@@ -138,6 +132,11 @@ class Explainer:
 
     # --- attribution
 
+    @cached_property
+    def by_experts(self) -> ExpertAttribution:
+        """What `of_experts` keeps for the next question."""
+        return ExpertAttribution(self.model, self.encoded)
+
     def of_inputs(
         self, path: Path, score: Score, *, nodes: int | None = None, method: Method = "gauss-legendre",
         model: PLEClusterAdaTT | None = None,
@@ -174,34 +173,7 @@ class Explainer:
     ) -> tuple[tuple[str, ...], Attribution]:
         """(names, attributions) over shared_concat, the HMM modes, the cluster and what a direct path adds, against the
         sample's mean representation."""
-        modes = tuple(encoded.hmm_projected)
-        direct = encoded.direct is not None
-        names = ("shared", *modes, "cluster_embedding", "cluster_weights", *(("direct_path",) if direct else ()))
-        fixed = encoded.rows(slice(0, 1))
-        slimmed = replace(fixed, expert_outputs={}, expert_present={}, expert_aux={}, hmm_default={})
-
-        def assemble(tensors: Tensors) -> Encoded:
-            given = dict(zip(names, tensors, strict=True))
-            return replace(
-                slimmed, shared_concat=given["shared"], hmm_projected={m: given[m] for m in modes},
-                cluster_embedding=given["cluster_embedding"], cluster_weights=given["cluster_weights"],
-                direct=given.get("direct_path"),
-            )  # fmt: skip
-
-        def value(tensors: Tensors) -> Tensor:
-            return score(self.model.decode(assemble(tensors), sae=False, evidential=False, task=score.task))
-
-        ends = tuple(t.detach() for t in _blocks(fixed))
-        if method == "captum":
-            return names, integrate(value, ends, self._mean_blocks, nodes, chunk=64, method=method)
-        ladder = tuple(dict.fromkeys((nodes, 2 * nodes, 4 * nodes)))
-        with one_thread():
-            return names, integrate_until(value, ends, self._mean_blocks, ladder=ladder, chunk=64)
-
-    @cached_property
-    def _mean_blocks(self) -> Tensors:
-        """[1, ...] of what `of_experts` attributes to: the sample's mean."""
-        return tuple(t.mean(0, keepdim=True) for t in _blocks(self.encoded))
+        return self.by_experts.of(encoded, score, nodes=nodes, method=method)
 
     def value_of_groups(self, path: Path, score: Score, keep: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Prediction [n] with only the groups in `keep` [n, groups] the customer's and the others the reference's."""

@@ -33,15 +33,19 @@ class Score:
         return self.model.tasks[self.task]
 
     def __call__(self, output: PLEClusterOutput) -> Tensor:
-        logits = output.logits[self.task].double()
+        return self.of(output.logits[self.task], output.predictions[self.task])
+
+    def of(self, raw: Tensor, prediction: Tensor) -> Tensor:
+        """[B] from the task's raw output [B, out] and prediction."""
+        logits = raw.double()
         kind = self.spec.kind
         if kind == "binary":
             return calibrated(logits[:, 0], self.calibration)
         if kind == "multiclass":
             return torch.softmax(logits, dim=-1)[:, self.target or 0]
         if kind == "contrastive":
-            return torch.softmax(self.model.brand_logits(output.predictions[self.task]).double(), dim=-1)[:, self.target or 0]
-        value = output.predictions[self.task].double()
+            return torch.softmax(self.model.brand_logits(prediction).double(), dim=-1)[:, self.target or 0]
+        value = prediction.double()
         return self.model.to_units(self.task, value if value.dim() == 1 else value[:, self.target or 0])
 
 

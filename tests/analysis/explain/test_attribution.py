@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import Tensor
 
 from analysis.engine.attribution import Tensors, integrate, integrate_until, quadrature
-from analysis.engine.explainer import Explainer, _blocks, private, single
+from analysis.engine.expert_attribution import ExpertAttribution
+from analysis.engine.explainer import Explainer, private, single
 from analysis.engine.reference import Path as InputPath
 from analysis.engine.score import Score
 from analysis.explain.lookup import find
@@ -94,6 +93,20 @@ def test_expert_attributions_are_complete_also_across_transfer_edges(explainer: 
     assert explainer.of_experts(encoded, score_of(explainer, task, target))[1].gap < 1e-3
 
 
+def test_the_legacy_basket_is_explained_by_decode_itself() -> None:
+    from ple_model.model import PLEClusterAdaTT
+    from tests.factories import random_context, random_inputs
+    from tests.fakes import tiny_config
+
+    model = private(PLEClusterAdaTT(tiny_config({"task_experts": {"use_group_encoder": False}}), random_context()))
+    some = model.encode(random_inputs(6, seed=3, targets=False)).detach()
+    names, found = ExpertAttribution(model, some).of(some.rows(slice(0, 1)), Score(model, "churn", None, None))
+    assert found.gap < 1e-3
+    parts = dict(zip(names, found.values, strict=True))
+    assert parts["shared"].abs().sum() > 0
+    assert parts["cluster_weights"].abs().sum() > 0  # the legacy basket mixes by the weights, not by their embedding
+
+
 def test_group_attributions_add_up_to_the_difference(explainer: Explainer) -> None:
     path = path_of(explainer, 7)
     found = explainer.of_inputs(path, score_of(explainer, "ltv"))
@@ -167,9 +180,8 @@ def test_attributions_add_up_where_a_task_takes_a_share(share: float) -> None:
     assert model.direct is not None
     model.direct.set_blends({"churn": share})
     some = model.encode(random_inputs(6, seed=3, targets=False)).detach()
-    held = SimpleNamespace(model=model, encoded=some, _mean_blocks=tuple(t.mean(0, keepdim=True) for t in _blocks(some)))
     score = Score(model, "churn", None, None)
-    names, found = Explainer.of_experts(held, some.rows(slice(0, 1)), score)  # type: ignore[arg-type]
+    names, found = ExpertAttribution(model, some).of(some.rows(slice(0, 1)), score)
     assert found.gap < 1e-3
     parts = {name: float(v.abs().sum()) for name, v in zip(names, found.values, strict=True)}
     assert parts["direct_path"] > 0
