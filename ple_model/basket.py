@@ -31,6 +31,18 @@ def _span(positions: list[int]) -> slice | list[int]:
     return slice(first, first + n) if positions == list(range(first, first + n)) else positions
 
 
+def _products(blocks: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+    """[B, experts, out]: each block [B, d] through its rows [d, out] of a weight. Where no gradient is wanted, products are
+    written where they belong, which spares a copy of them all."""
+    first, plain = blocks[0], not (torch.is_grad_enabled() or torch.is_autocast_enabled(blocks[0].device.type))
+    if not plain or torch.compiler.is_compiling() or first.dtype != rows[0].dtype:
+        return torch.stack([b @ w for b, w in zip(blocks, rows, strict=True)], dim=1)
+    out = first.new_empty(first.shape[0], len(blocks), rows[0].shape[1])
+    for i, (b, w) in enumerate(zip(blocks, rows, strict=True)):
+        torch.mm(b, w, out=out[:, i])
+    return out
+
+
 class GroupTaskExpertBasket(nn.Module):
     """`forward` gives (task experts [B, tasks, output_dim], encoder outputs [B, tasks, group_output_dim])."""
 
@@ -90,7 +102,7 @@ class GroupTaskExpertBasket(nn.Module):
                 [w for g, w in zip(self.groups, torch.split(weight, hidden, dim=1), strict=True) if g in asked], dim=1
             )
         rows = torch.split(weight[: self.width], self.dims, dim=0)
-        products = torch.stack([b @ w for b, w in zip(blocks, rows, strict=True)], dim=1)
+        products = _products(blocks, rows)
         gates = gates.to(products.dtype)
         hmm_weight = weight[self.width :]
 
