@@ -48,7 +48,7 @@ def to_batch(columns: Columns, parts: Mapping[str, slice]) -> Batch:
     """Arrays -> tensors. The arrays of a batch are copies of the held ones, so a batch may be changed in place."""
     from ple_model.batch import PLEClusterInput  # late: torch
 
-    keys = {k: [str(v) for v in columns[k]] for k in KEYS}
+    keys: dict[str, list[str]] = {k: columns[k].tolist() for k in KEYS}  # one by one, each would be an array's scalar first
     fields: dict[str, torch.Tensor] = {}
     targets: dict[str, torch.Tensor] = {}
     presence: dict[str, torch.Tensor] = {}
