@@ -1,7 +1,7 @@
 """One task's way from encoded customers to its answer, by itself: for who asks one task again and again, with gradients.
 
 `decode(task=...)` answers the same in the form that suits every task at once: all gates, heads and towers, stacked, and every
-intermediate returned. A dozen rows cost the number of small operations, not their size, so here only the gates, encoders,
+intermediate returned. A dozen rows cost the number of small operations, not their size. So here only the gates, encoders,
 heads, towers and edges that lead to the task run, each a plain layer over weights that were cut out beforehand. The gates scale
 the experts' blocks and one product projects them, `W (w h)`; the stacked form mixes projected blocks, which is the same number.
 """
@@ -61,8 +61,8 @@ class _Step:
 
 
 class TaskPath:
-    """`path(shared, hmm, clusters, direct)` -> (raw output [B, out], prediction as `predict` gives it) of one task of a model
-    in eval mode. Weights are views of the model's: they move with them in place, and gradients go to what is asked alone."""
+    """One task of a model in eval mode: calling it gives (raw output [B, out], prediction as `predict` gives it). Weights are
+    views of the model's: they move with them in place, and gradients go to what is asked alone."""
 
     def __init__(self, model: PLEClusterAdaTT, task: str) -> None:
         """`ValueError` for a model that has the legacy basket (`fits`) or is in training mode."""

@@ -1,9 +1,9 @@
 """Integrated gradients by Gauss-Legendre quadrature, without hooks (Sundararajan, Taly & Yan, ICML 2017).
 
 The path from the baseline to the customer is evaluated at the quadrature's nodes as one batch; the integrand is smooth between
-the model's kinks, so a dozen nodes do what fifty equal steps do. `method="captum"` runs Captum's `IntegratedGradients` on the same
-function and nodes: the two agree to rounding, and a test holds them together. Only `torch.autograd.grad` is used: nothing is
-left on the model, so threads may share one.
+the model's kinks, so a dozen nodes do what fifty equal steps do. `method="captum"` runs Captum's `IntegratedGradients` on the
+same function and nodes: the two agree to rounding, and a test holds them together. Only `torch.autograd.grad` is used: nothing
+is left on the model, so threads may share one.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=16)
 def _with_ends(nodes: int) -> tuple[Tensor, Tensor]:
-    """`quadrature` with the customer and the start before it, which are asked with the first nodes and weigh nothing."""
+    """`quadrature` with the customer and the start before it: asked together with the first nodes, of no weight."""
     positions, weights = quadrature(nodes)
     return torch.cat([positions.new_tensor([1.0, 0.0]), positions]), torch.cat([weights.new_zeros(2), weights])
 

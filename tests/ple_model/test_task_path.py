@@ -40,10 +40,10 @@ def parts(encoded: Encoded) -> dict[str, Tensor]:
 
 
 def by_decode(model: PLEClusterAdaTT, encoded: Encoded, x: dict[str, Tensor], task: str) -> tuple[Tensor, Tensor]:
+    modes = {m: x[m] for m in encoded.hmm_projected}
     points = replace(
-        encoded, shared_concat=x["shared"], cluster_embedding=x["clusters"],
-        hmm_projected={m: x[m] for m in encoded.hmm_projected}, direct=x.get("direct"),
-    )  # fmt: skip
+        encoded, shared_concat=x["shared"], cluster_embedding=x["clusters"], hmm_projected=modes, direct=x.get("direct")
+    )
     out = model.decode(points, sae=False, evidential=False, task=task)
     return out.logits[task], out.predictions[task]
 

@@ -21,7 +21,7 @@ from ple_model.baseline_folder import carry
 from ple_model.context import ModelContext
 from ple_model.data.dataset import order
 from ple_model.data.dataset.batches import Batch, Columns, concat, to_batch
-from ple_model.data.dataset.cache import fill_cache, has_column, open_column
+from ple_model.data.dataset.cache import RowCopier, fill_cache, has_column, open_column, row_copier
 from ple_model.data.dataset.columns import KEYS, SPLITS, decode
 from ple_model.data.dataset.manifest import DatasetManifest, PartFile, sha256_file
 from ple_model.data.dataset.normalize import Normalizer
@@ -151,23 +151,24 @@ class Dataset:
         plan = order.windows([g.size for g in groups], window_rows, shuffle=shuffle, seed=seed, epoch=epoch)
         names = self._columns(fields)
         size = len(range(rank, batch_size, world))
-        carried: list[Columns] = []
-        count = 0
-        for window in order.needed(plan, rank=rank, batch=batch_size, start=start):
-            mine = order.shard(window, rank=rank, world=world, batch=batch_size, start=start)
-            if not len(mine):
-                continue
-            fetch = self._fetcher(split, groups, window.groups, names)
-            position = 0
-            while position < len(mine):
-                take = mine[position : position + size - count]
-                carried.append(fetch(take))
-                position, count = position + len(take), count + len(take)
-                if count == size:
-                    yield to_batch(concat(carried), self.parts)
-                    carried, count = [], 0
-        if count:
-            yield to_batch(concat(carried), self.parts)
+        with row_copier(self._copiers()) as copier:
+            carried: list[Columns] = []
+            count = 0
+            for window in order.needed(plan, rank=rank, batch=batch_size, start=start):
+                mine = order.shard(window, rank=rank, world=world, batch=batch_size, start=start)
+                if not len(mine):
+                    continue
+                fetch = self._fetcher(split, groups, window.groups, names, copier)
+                position = 0
+                while position < len(mine):
+                    take = mine[position : position + size - count]
+                    carried.append(fetch(take))
+                    position, count = position + len(take), count + len(take)
+                    if count == size:
+                        yield to_batch(concat(carried), self.parts)
+                        carried, count = [], 0
+            if count:
+                yield to_batch(concat(carried), self.parts)
 
     def group(self, part: PartFile, index: int) -> Batch:
         """One row group of a part, in file order."""
@@ -253,18 +254,30 @@ class Dataset:
 
     # --- reading
 
+    def _copiers(self) -> int:
+        """Threads that copy rows out of the cache: as many as torch was given."""
+        if self._cache is None:
+            return 1
+        import torch  # late: torch
+
+        return torch.get_num_threads()
+
     def _fetcher(
-        self, split: str | None, groups: list[_RowGroup], window: tuple[int, ...], names: tuple[str, ...]
+        self, split: str | None, groups: list[_RowGroup], window: tuple[int, ...], names: tuple[str, ...], copier: RowCopier
     ) -> Callable[[NDArray[np.int64]], Columns]:
         """Rows of a window's groups by position: from the held, decoded groups or from the memory-mapped cache."""
         if self._cache is None:
             held = concat([self._read(groups[g], names) for g in window])
             return lambda take: {k: v.take(take, axis=0) for k, v in held.items()}
-        mapped = self._mapped(split, groups, names)
+        known = ("split",) if split is not None else ()  # the same for all rows: not worth keeping
+        mapped = self._mapped(split, groups, tuple(n for n in names if n not in known))
         starts = np.cumsum([0, *(g.size for g in groups)])
         place = np.concatenate([np.arange(starts[g], starts[g + 1]) for g in window])
-        # take copies whole rows where indexing walks their elements
-        return lambda take: {k: np.asarray(v).take(place[take], axis=0) for k, v in mapped.items()}
+
+        def rows(take: NDArray[np.int64]) -> Columns:
+            return {**copier.take(mapped, place[take]), **{n: np.full(len(take), split, dtype=object) for n in known}}
+
+        return rows
 
     def _mapped(self, split: str | None, groups: list[_RowGroup], names: tuple[str, ...]) -> Columns:
         """The split's columns as memory maps, decoded into the cache folder if they are not there yet."""
@@ -276,7 +289,7 @@ class Dataset:
             fill_cache(folder, missing, rows, (self._decode(g, missing) for g in groups))
         for name in names:
             if (key := f"{split}/{name}") not in self._maps:
-                self._maps[key] = open_column(folder, name)
+                self._maps[key] = np.asarray(open_column(folder, name))  # a plain array of it: numpy makes one a call otherwise
         return {n: self._maps[f"{split}/{n}"] for n in names}
 
     def part_table(self, part: PartFile, columns: Sequence[str] | None = None) -> pa.Table:

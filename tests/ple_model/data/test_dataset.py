@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import tracemalloc
 from dataclasses import fields
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from ple_model.batch import PLEClusterInput
+from ple_model.data.dataset import cache
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.from_tensors import write_dataset
 from ple_model.data.dataset.manifest import sha256_file
@@ -79,11 +81,43 @@ def test_the_training_cache_gives_the_same_batches(made: tuple[PLEClusterInput, 
     for _ in range(2):  # the second time from what is there
         cached = Dataset.open(dataset.path, memory_mb=0, cache=tmp_path)
         for a, b in zip(dataset.batches("train", 16, **order), cached.batches("train", 16, **order), strict=True):  # type: ignore[arg-type]
-            assert a.customer_id == b.customer_id
+            assert (a.customer_id, a.cutoff, a.split) == (b.customer_id, b.cutoff, b.split)
             assert_same(a.inputs, b.inputs)
     cached = Dataset.open(dataset.path, cache=tmp_path)
     next(iter(cached.batches("train", 16))).inputs.features.zero_()
     assert next(iter(cached.batches("train", 16))).inputs.features.abs().sum() > 0
+
+
+@pytest.mark.parametrize("split", ["train", None])
+def test_rows_that_several_threads_copy_are_the_same(
+    made: tuple[PLEClusterInput, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str | None
+) -> None:
+    _, dataset = made
+    monkeypatch.setattr(cache, "LARGE", 1)
+    cached = Dataset.open(dataset.path, cache=tmp_path)
+    monkeypatch.setattr(cached, "_copiers", lambda: 3)
+    waiting = cached.batches(split, 16, shuffle=True)
+    for a, b in zip(dataset.batches(split, 16, shuffle=True), waiting, strict=True):
+        assert (a.customer_id, a.cutoff, a.split) == (b.customer_id, b.cutoff, b.split)
+        assert {type(v) for v in (*b.customer_id, *b.cutoff, *b.split)} == {str}
+        assert_same(a.inputs, b.inputs)
+
+
+def test_threads_that_copy_rows_end_with_the_batches(
+    made: tuple[PLEClusterInput, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "LARGE", 1)
+    cached = Dataset.open(made[1].path, cache=tmp_path)
+    monkeypatch.setattr(cached, "_copiers", lambda: 3)
+
+    def copying() -> int:
+        return sum(t.name.startswith("rows of a batch") for t in threading.enumerate())
+
+    left_early = iter(cached.batches("train", 16))
+    next(left_early)
+    assert copying() > 0
+    left_early.close()  # type: ignore[attr-defined]
+    assert copying() == 0
 
 
 def test_only_a_window_is_held_in_memory(made: tuple[PLEClusterInput, Dataset]) -> None:
