@@ -55,7 +55,7 @@ class ExpertAttribution:
         return found if e.direct is None else (*found, e.direct)
 
     def _split(self, flat: Tensor) -> Tensors:
-        return tuple(flat.split(self.sizes, dim=1))
+        return tuple(torch.split(flat, self.sizes, dim=1))
 
     def _by_path(self, score: Score) -> Callable[[Tensors], Tensor]:
         """The score of points [n, sum of sizes]."""
