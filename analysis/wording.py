@@ -25,8 +25,9 @@ def _quantity(value: float, unit: str, language: Language) -> str:
         return share(value)
     if unit == "flag":
         return phrase("flag.yes" if value >= 0.5 else "flag.no", language)
-    form = catalogue(language).get(f"unit.{unit}")
-    return (form.format(value=number(value)) if form else f"{number(value)} {unit}").rstrip()
+    known, text = catalogue(language), number(value)
+    form = (known.get(f"unit.{unit}_one") if text == "1" else None) or known.get(f"unit.{unit}")
+    return (form.format(value=text) if form else f"{text} {unit}").rstrip()
 
 
 def plain_quantity(value: float, unit: str, language: Language = "en") -> str:

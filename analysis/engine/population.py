@@ -15,6 +15,8 @@ from ple_model.presence import part_key
 from ple_model.tasks import HMM_MODES
 
 Array = NDArray[np.float64]
+NEARLY_ALL = 0.99
+"""Where fewer customers have a value in a column, its median is not called that of all: by judgement."""
 WIDE = 4096
 """Columns up to which all rank correlations are kept: 64 MB."""
 
@@ -62,6 +64,12 @@ class Population:
         """[n] rows of which a column says anything."""
         there = self.parts[self.part_of(column)]
         return there if self.empty is None else there & ~self.empty[:, column]
+
+    @cached_property
+    def shared(self) -> NDArray[np.bool_]:
+        """[columns] in which nearly all rows have a value."""
+        every = range(self.features.shape[1])
+        return np.array([float(self.said(i).mean()) >= NEARLY_ALL for i in every])
 
     def part_of(self, column: int) -> str:
         return next(p for p, where in self.columns.items() if where.start <= column < where.stop)

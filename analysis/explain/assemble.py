@@ -59,7 +59,11 @@ from ple_model.output import PLEClusterOutput
 from ple_model.presence import is_part, plain_name
 from ple_model.run import Run
 from ple_model.tasks import HMM_MODES
+from ple_model.tasks.record import TaskSpec
 from ple_model.uncertainty import FALLBACK_SHARE, row_uncertainty, stored_quantiles
+
+PRINTED = 0.0005
+"""A probability's effect below half a tenth of a point is printed as nothing."""
 
 
 def assemble(
@@ -123,7 +127,8 @@ class Assembly:
         sources = teller.worded(sources)
         told_by = partial(reasons, sources, groups, subject, means=means)
         first, second = (Side.of(told_by, links, x, n) for x, n in ((sign, FOR), (-sign, AGAINST)))
-        first, second = first.beside(second), second.beside(first)
+        printed = PRINTED if subject.probability else 0.0
+        first, second = first.beside(second, printed), second.beside(first, printed)
         facts = fact_sums(sources, groups, means, own=model.context.schema.own)
         held = barred.split(path.fields, found.values, path.fields, facts.size)[1]
         shown = groups if held is None else {**groups, GROUP: held.value}
@@ -174,6 +179,7 @@ class Assembly:
             unnamed=facts.unnamed,
             unnamed_key=facts.unnamed_key,
             barred=held,
+            came=_came(self.batch, self.task, spec, names),
             reliability=None if e.reliability is None else e.reliability.around(task, self.target or 0, found.prediction),
             fallback=self._fallback(output),
         )
@@ -304,7 +310,7 @@ class Assembly:
         return tuple(steps)
 
     def _similar(self, encoded: Any, score: Score, names: Sequence[str]) -> tuple[Similar, ...]:
-        e, kind = self.explainer, self.explainer.model.tasks[self.task].kind
+        e = self.explainer
         near = e.nearest(encoded, self.batch.customer_id[0])
         if not near:
             return ()
@@ -316,13 +322,7 @@ class Assembly:
         for (i, distance), value in zip(near, values, strict=True):
             outcome, text = None, ""
             if labels is not None and labels.dim() == 1:
-                y = float(labels[i])
-                if kind == "regression" and np.isfinite(y):
-                    outcome = float(np.expm1(y)) if e.model.tasks[self.task].log_scale else y
-                    text = quantity(outcome, e.model.tasks[self.task].unit)
-                elif kind != "regression" and y >= 0:
-                    outcome = y
-                    text = ("yes" if y else "no") if kind == "binary" else class_name(names, int(y))
+                outcome, text = _outcome(float(labels[i]), e.model.tasks[self.task], names)
             found.append(Similar(e.customers[i], e.cutoffs[i], distance, float(value), outcome, text))
         return tuple(found)
 
@@ -409,3 +409,19 @@ def _ranked(values: Mapping[str, float], named: Any, kind: Any) -> tuple[Contrib
 def _absent(absent: tuple[str, ...], own: bool) -> tuple[str, ...]:
     """What this customer lacks; of a table of one's own columns only its empty cells: no customer there has anything else."""
     return tuple(plain_name(a) for a in absent if is_part(a)) if own else absent
+
+
+def _outcome(y: float, spec: TaskSpec, names: Sequence[str]) -> tuple[float | None, str]:
+    """(what a label says in the task's unit, in words); None and empty where it is not known."""
+    if spec.kind == "regression" and np.isfinite(y):
+        outcome = float(np.expm1(y)) if spec.log_scale else y
+        return outcome, quantity(outcome, spec.unit)
+    if spec.kind != "regression" and y >= 0:
+        return y, ("yes" if y else "no") if spec.kind == "binary" else class_name(names, int(y))
+    return None, ""
+
+
+def _came(batch: Batch, task: str, spec: TaskSpec, names: Sequence[str]) -> tuple[float | None, str]:
+    """What happened, of the one customer in `batch`."""
+    labels = (batch.inputs.targets or {}).get(task)
+    return (None, "") if labels is None or labels.dim() != 1 else _outcome(float(labels[0]), spec, names)

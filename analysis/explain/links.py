@@ -283,7 +283,8 @@ class Side:
         other = tuple(r for r in rest if r.link is not None and r.link.contradicts)
         return Side(tuple(told), other, tuple(r for r in rest if r not in other and r.link is not None and r.link.unseen))
 
-    def beside(self, other: Side) -> Side:
-        """Without reasons that are next to nothing beside the strongest of either side."""
-        least = LEAST * max((abs(r.contribution) for r in (*self.told, *other.told)), default=0.0)
+    def beside(self, other: Side, printed: float = 0.0) -> Side:
+        """Without reasons that are next to nothing beside the strongest of either side, or less than what is `printed`."""
+        strongest = max((abs(r.contribution) for r in (*self.told, *other.told)), default=0.0)
+        least = max(LEAST * strongest, min(printed, strongest))
         return replace(self, told=tuple(r for r in self.told if abs(r.contribution) >= least))

@@ -26,12 +26,12 @@ from ple_model.numerals import LANGUAGES, Language, number
 from ple_model.schema import FeatureSchema
 
 Array = NDArray[np.float64]
-LEAST = 0.01
+LEAST = 0.05
 """A reason weaker than this beside the strongest that is told is not worth a sentence."""
 FOR, AGAINST = 4, 2
 """At most so many reasons a side."""
 FACTS = 2
-"""At most so many facts of one matter."""
+"""At most so many facts of one matter, the second only where its number can be said and customers went by it too."""
 SPEAKING = 0.5
 """Of the strongest fact's contribution: a fact with as much may speak for the matter in its place. By judgement."""
 Teller = Callable[[str, float], OriginSentence | None]
@@ -46,6 +46,8 @@ RankOf = Callable[[str], Rank | None]
 """Where the customer stands among all in a column that is told by that; None in any other."""
 KindOf = Callable[[str], Kind | None]
 """What kind of sensitive fact a column may be; None where it is none."""
+Shared = Callable[[str], bool]
+"""Whether nearly all customers have a value in a column."""
 Agrees = Callable[[str, float], bool | None]
 """Whether customers who stand where this one stands in a column went the way of an effect; None where that cannot be told."""
 Rests = Callable[[str], OriginSentence | None]
@@ -102,6 +104,7 @@ class Means:
     matter: MatterOf = nothing_named
     rank: RankOf = nobody
     agrees: Agrees = untold
+    shared: Shared = always
 
 
 @dataclass(frozen=True)
@@ -260,9 +263,12 @@ def of_matter(
     g: Gathered, features: Sequence[FeatureContribution], subject: Subject, m: Means
 ) -> Reason | None:  # fmt: skip
     """The sum of what can be said of a matter (`Gathered.parted`), in the words of its strongest facts (`speaking`): of one,
-    and of a second where the first carries less than half of those that go its way. None where none of it is told."""
+    and of a second that `seconds` where the first carries less than half of those that go its way. None where none of it is
+    told."""
     told: list[tuple[Fact, OriginSentence]] = []
     for f in speaking(g.pulling, m):
+        if told and not seconds(f, m):
+            continue
         if (said := of_fact(f, features, m)) is not None and not any(_repeats(said, before) for _, before in told):
             told.append((f, said))
     if not told:
@@ -288,6 +294,11 @@ def speaking(facts: Sequence[Fact], m: Means) -> list[Fact]:
     order = {True: 0, None: 1, False: 2}
     strong.sort(key=lambda f: order[m.agrees(f.leader.name, f.value)])  # stable: the strongest of each kind first
     return strong + [f for f in facts if abs(f.value) < SPEAKING * abs(facts[0].value)]
+
+
+def seconds(f: Fact, m: Means) -> bool:
+    """Whether a fact may stand beside the one that speaks: a person can say its number, and customers went by it."""
+    return m.sayable(f.leader.name) and m.agrees(f.leader.name, f.value) is True
 
 
 def _repeats(said: OriginSentence, before: OriginSentence) -> bool:
@@ -325,7 +336,7 @@ def of_fact(f: Fact, features: Sequence[FeatureContribution], m: Means) -> Origi
             return None
         en, ko = (rank_said(f.leader.name, rank, x) for x in LANGUAGES)
         return OriginSentence(en, ko, spoken=(f.leader.name,))
-    en, ko = feature_said(f.leader, m.middle, m.cell(f.leader.name))
+    en, ko = feature_said(f.leader, m.middle, m.cell(f.leader.name), shared=m.shared(f.leader.name))
     return OriginSentence(en, ko, spoken=(f.leader.name,))
 
 
@@ -337,12 +348,15 @@ def of_topic(
     return None if told is None else _told(told, members, contribution, subject, m)
 
 
-def feature_said(f: FeatureContribution, middle: Middle = nobody, cell: Cell = "value") -> tuple[str, str]:
-    """`Days since the last purchase: 12 days (all customers: 34 days; similar customers: 20 days)`, in English and Korean."""
+def feature_said(
+    f: FeatureContribution, middle: Middle = nobody, cell: Cell = "value", *, shared: bool = True
+) -> tuple[str, str]:  # fmt: skip
+    """`Days since the last purchase: 12 days (all customers: 34 days; similar customers: 20 days)`, in English and Korean.
+    `shared`: nearly all customers have a value."""
     if f.unit == CATEGORY:  # its sentence holds the values
         return f.sentence_en.rstrip("."), f.sentence_ko.rstrip(".")
     en, ko = (
-        beside_said(f.name, s, f.unit, f.value, f.typical, middle(f.name), cell, x)
+        beside_said(f.name, s, f.unit, f.value, f.typical, middle(f.name), cell, x, shared=shared)
         for s, x in zip((f.sentence_en, f.sentence_ko), LANGUAGES, strict=True)
     )
     return en, ko

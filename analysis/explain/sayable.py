@@ -61,6 +61,10 @@ def sayable(schema: FeatureSchema, name: str) -> bool:
     return column.unit not in ABSTRACT and column.part not in UNNAMED_PARTS and STATISTIC.search(name) is None
 
 
+LONG = 48.0
+"""So many hours and more are told as days."""
+
+
 def form_of(name: str) -> Form:
     if AGAINST.search(name):
         return "against"
@@ -94,8 +98,12 @@ def value_said(name: str, value: float, unit: str, sentence: str, language: Lang
         return f"{100 * (0.0 if abs(value) < 5e-4 else value):.{decimals}f}%"
     if unit == "count":
         return counted(value, sentence, language)
-    if decimals is not None and (known := catalogue(language).get(f"unit.{unit}")) and unit not in ("count", "ratio", "score"):
-        return known.format(value=_digits(value, decimals))
+    if unit == "hours" and abs(value) >= LONG:
+        return value_said(name, value / 24, "days", sentence, language, decimals)
+    known = catalogue(language)
+    if decimals is not None and f"unit.{unit}" in known and unit not in ("count", "ratio", "score"):
+        text = _digits(value, decimals)
+        return known.get(f"unit.{unit}_one" if text == "1" else "", known[f"unit.{unit}"]).format(value=text)
     return plain_quantity(value, unit, language)
 
 
@@ -121,6 +129,8 @@ def told_against(name: str, value: float, *, kept: bool) -> bool:
 
 def values_said(name: str, values: Sequence[float], unit: str, sentence: str, language: Language) -> tuple[str, ...]:
     """Values of one column, the customer's own first, with equally many decimals. Whole things and days stay whole."""
+    if unit == "hours" and max(map(abs, values)) >= LONG:
+        return values_said(name, [v / 24 for v in values], "days", sentence, language)
     texts = tuple(value_said(name, v, unit, sentence, language) for v in values)
     if unit in ("count", "flag") or is_money(unit):
         return texts

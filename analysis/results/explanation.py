@@ -132,6 +132,8 @@ class Explanation:
     """None where the model reads nothing that is barred."""
     lacking: Lacking = field(default=Lacking(), kw_only=True)
     """The same as `absent`, by why it is missing."""
+    came: tuple[float | None, str] = field(default=(None, ""), kw_only=True)
+    """What happened, where the data know it: class index, 0 or 1, or in the task's unit; in words."""
     reliability: CameTrue | None = field(default=None, kw_only=True)
     """How often it came true of held-out customers who were given about this probability; None where that is not known."""
     fallback: Fallback | None = field(default=None, kw_only=True)
@@ -335,7 +337,7 @@ class Explanation:
         similar = any(word in t for t in told)
         if similar:
             return f"{phrase('origin.median_similar', language)} {said}".rstrip()
-        median = any(phrase("origin.median_words", language) in t for t in told)
+        median = any(word in t for word in phrase("origin.median_words", language).split(";") for t in told)
         return phrase("origin.median", language) if median else ""
 
     def links_said(self, language: Language) -> str:
@@ -449,9 +451,16 @@ class Explanation:
 
     def outcome(self, one: Similar, language: Language = "en") -> str:
         """What happened with a similar customer, for a reader of `language`."""
-        if one.outcome is not None and self.score_unit == "value":
-            return quantity(one.outcome, self.unit, language)
-        return self.label_said(one.outcome_text, language)
+        return self._outcome_said(one.outcome, one.outcome_text, language)
+
+    def came_said(self, language: Language) -> str:
+        """What happened with this one; empty where that is not known."""
+        return self._outcome_said(*self.came, language)
+
+    def _outcome_said(self, outcome: float | None, text: str, language: Language) -> str:
+        if outcome is not None and self.score_unit == "value":
+            return quantity(outcome, self.unit, language)
+        return self.label_said(text, language)
 
 
 def _under(reason: Reason, language: Language) -> tuple[str, ...]:

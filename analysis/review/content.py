@@ -19,6 +19,7 @@ from analysis.review.answer import (  # fmt: skip
     Period,
     against,
     answer,
+    asked_title,
     made_at,
     meaning,
     own_title,
@@ -106,6 +107,8 @@ def _decision(
     ]
     if period is not None:
         rows.append((w["period"], period_said(period, day, language)))
+        if day is not None and period.end < day and (came := found.came_said(language)):
+            rows.append((w["came"], f"{asked_title(found, language)}: {came}"))
     rows += _alternative(found, language, w)
     others = [o for o in found.offers if o.index != found.target][:3]
     if others and found.first_choice is None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analysis.explain.matters import subject_of_matter
+from analysis.explain.subjects import subject_of
 from analysis.i18n import phrase
 from analysis.results.explanation import Explanation
-from analysis.results.explanation_parts import Reason
+from analysis.results.explanation_parts import Reason, SubjectWeight
 from analysis.results.printed_steps import PrintedSteps
 from analysis.results.review import ReviewBlock
 from analysis.wording import quantity
@@ -166,8 +168,18 @@ def subjects_block(found: Explanation, language: Language, w: dict[str, str]) ->
     size = sum(s.size for s in found.subjects) or 1.0
     whole = WHOLE - x.barred_share
     weights = apportioned([whole * s.size / size for s in found.subjects], whole)
+    left: dict[str, int] = {}
+    for r, e in zip((*found.contradicted, *found.unseen), x.effects[len(told_reasons(found)) :], strict=True):
+        key = subject_of_matter(r.matter) or subject_of(r.sources[0])
+        left[key] = left.get(key, 0) + e
+
+    def named(s: SubjectWeight) -> str:
+        if not left.get(s.key):
+            return s.named(language)
+        return w["of_it_left"].format(subject=s.named(language), value=x.steps.said(left[s.key]))
+
     rows = [
-        (s.named(language), x.steps.said(a), x.steps.said(b), x.steps.said(a + b), weight_said(n))
+        (named(s), x.steps.said(a), x.steps.said(b), x.steps.said(a + b), weight_said(n))
         for s, a, b, n in zip(found.subjects, raised, lowered, weights, strict=True)
     ]
     last = [(name, "", "", effect, weight) for name, effect, weight in _last_rows(found, x, w["barred_row"], w)]

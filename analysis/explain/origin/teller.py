@@ -99,7 +99,7 @@ class Teller:
         """What the customer's reasons are told with."""
         return Means(
             self, self.alike, self.middle, self.cell, self.sayable, partial(self._kind, sensitive), self.rests, self.named,
-            self.matter, self.rank,
+            self.matter, self.rank, shared=self.shared,
         )  # fmt: skip
 
     @cached_property
@@ -178,6 +178,11 @@ class Teller:
         column = self.schema.index.get(name)
         return column is None or told_against(name, float(self.columns.own[column]), kept=self.empty is not None)
 
+    def shared(self, name: str) -> bool:
+        """Whether nearly all customers have a value in a column; of a table of one's own all do."""
+        column = self.schema.index.get(name)
+        return column is None or self.schema.own or bool(self.explainer.peers.shared[column])
+
     def rank(self, name: str) -> Rank | None:
         """Where the customer stands among the other rows of the run's sample in a column that is told by that; None in any
         other, and where the column says nothing of the customer."""
@@ -247,7 +252,8 @@ class Teller:
         if self.empty is not None:
             known &= ~self.empty
         known &= ~self.barred
-        return Columns(self.schema, normalizer.inverse(read)[0], normalizer.inverse(self.path.starts[at].numpy())[0], known)
+        own, typical = (normalizer.inverse(x)[0] for x in (read, self.path.starts[at].numpy()))
+        return Columns(self.schema, own, typical, known, None if self.schema.own else self.explainer.peers.shared)
 
     @cached_property
     def empty(self) -> NDArray[np.bool_] | None:

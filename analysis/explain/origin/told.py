@@ -59,13 +59,16 @@ class Columns:
     own: Array
     typical: Array
     known: NDArray[np.bool_]
+    shared: NDArray[np.bool_] | None = None
+    """Which nearly all customers have a value in; None: all."""
 
     def fact(self, column: int, language: Language) -> str:
         """`number of purchases in travel in the last 90 days: 8 (all customers: 1)`"""
         c = self.schema.columns[column]
         sentence = c.sentence_ko if language == "ko" else c.sentence_en
         own, typical = float(self.own[column]), float(self.typical[column])
-        return lowered(beside_said(c.name, sentence, c.unit, own, typical, None, "value", language))
+        shared = self.shared is None or bool(self.shared[column])
+        return lowered(beside_said(c.name, sentence, c.unit, own, typical, None, "value", language, shared=shared))
 
     def name(self, column: int, language: Language) -> str:
         """What the column says, as the subject of a longer sentence."""
@@ -82,11 +85,15 @@ YEAR = 365
 
 
 def beside_said(
-    name: str, sentence: str, unit: str, own: float, typical: float, similar: float | None, cell: Cell, language: Language
+    name: str, sentence: str, unit: str, own: float, typical: float, similar: float | None, cell: Cell, language: Language,
+    *, shared: bool = True,
 ) -> str:  # fmt: skip
     """A column's value beside the median of all (sampled) customers, which the effect is counted from, and, for orientation,
-    that of similar ones where it is known. Nothing beside it where all of it is written alike."""
+    that of similar ones where it is known. Nothing beside it where all of it is written alike. Not `shared`: the median is of
+    those who have such a value."""
     column = sentence_said(sentence, language)
+    if unit == "days":
+        column = column.removesuffix(phrase("origin.in_days", language))
     others = (typical,) if similar is None or cell == "nothing" else (typical, similar)
     text, *beside = _values(name, sentence, unit, (own, *others), language)
     if cell == "nothing":
@@ -94,8 +101,15 @@ def beside_said(
     if set(beside) == {text}:
         text = never(sentence, own, language) or value_said(name, own, unit, sentence, language)
         return f"{column}: {_at_edge(text, sentence, own, cell, language)}"
-    edge, key = _at_edge(text, sentence, own, cell, language), "all_similar" if len(beside) > 1 else "all"
-    return phrase(f"reason.beside_{key}", language, column=column, own=edge, all=beside[0], similar=beside[-1])
+    edge, key = _at_edge(text, sentence, own, cell, language), "_similar" if len(beside) > 1 else ""
+    return phrase(
+        f"reason.beside_{'all' if shared else 'those'}{key}",
+        language,
+        column=column,
+        own=edge,
+        all=beside[0],
+        similar=beside[-1],
+    )
 
 
 def pair_of(column: FeatureColumn, own: float, other: float, language: Language) -> tuple[str, str]:
@@ -136,10 +150,15 @@ def never(sentence: str, value: float, language: Language) -> str:
     return phrase("origin.never", language) if statement(sentence, language).endswith(mark) and value >= YEAR else ""
 
 
+MOST = 0.5
+"""Days, weeks or visits that carry less than half of what goes their way are not told for all of it."""
+
+
 def carried(named: float, parts: Iterable[float], sign: float) -> str:
-    """What the named part has of all that goes the way of `sign`: `84%`. What goes the other way takes nothing off."""
+    """What the named part has of all that goes the way of `sign`: `84%`; empty where that is less than half (`MOST`). What goes
+    the other way takes nothing off."""
     whole = sum(max(sign * v, 0.0) for v in parts)
-    return share(sign * named / whole)
+    return share(sign * named / whole) if sign * named >= MOST * whole else ""
 
 
 def listed(items: tuple[str, ...], language: Language) -> str:

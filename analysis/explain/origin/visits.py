@@ -47,7 +47,8 @@ def of_days(days: Days, values: Array, currency: str, value: float) -> OriginSen
         f"origin.days.days{'_one' if len(chosen) == 1 else ''}",
         tuple(dict.fromkeys(_month(days, i) for i in sorted(chosen))),
     )
-    carry = carried(float(by_day[chosen].sum()), (v for _, v in through), sign)
+    if not (carry := carried(float(by_day[chosen].sum()), (v for _, v in through), sign)):
+        return None
     en, ko = (
         phrase(key, x, n=len(chosen), months=listed(months, x), what=_sums(days, chosen, currency, x), share=carry)
         for x in LANGUAGES
@@ -84,7 +85,8 @@ def of_visits(days: Days, values: Array, value: float) -> OriginSentence | None:
         return phrase("origin.days.visit", language, month=_month(days, TXN_STEPS - int(back[i])), where=where, minutes=minutes)
 
     through = (*dated, (REST, rest))
-    carry = carried(float(by_visit[chosen].sum()), (v for _, v in through), sign)
+    if not (carry := carried(float(by_visit[chosen].sum()), (v for _, v in through), sign)):
+        return None
     en, ko = (
         phrase("origin.days.visits", x, visits=listed(tuple(said(i, x) for i in sorted(chosen)), x), share=carry)
         for x in LANGUAGES

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ STARTS = 16
 NODES = 16
 REST_SHARE = 0.5
 """Of a contribution of which more than half stays a rest no week is said to carry it."""
+USUAL = (0.25, 0.75)
+"""A week that lies within the middle half of customers' weeks in all that is told of it is as good as any other."""
 VISITS = DAILY.index("sessions")
 PART = PART_SLICES["mamba_temporal"]
 
@@ -100,6 +103,20 @@ class Weeks:
         mean = torch.einsum("knwc,n->kwc", slope.view(len(chosen), NODES, WEEKS, len(DAILY)).double(), w)
         return np.asarray((mean * step[:, 0]).sum(2).mean(0).numpy())
 
+    @cached_property
+    def usual(self) -> tuple[Array, Array]:
+        """([4], [4]): spend, purchases, visits and money in that a quarter of the sampled customers' weeks stay below, and a
+        quarter above."""
+        both = np.quantile(self.series.flatten(0, 1).numpy().astype(np.float64), USUAL, axis=0)
+        low, high = np.expm1(np.maximum(both * self.encoder.scale + self.encoder.centre, 0))
+        return low, high
+
+    def stands_out(self, week: Array, *, visits: bool) -> bool:
+        """Whether a week's sums [4] lie beyond what half of all weeks hold; `visits`: those are known."""
+        low, high = self.usual
+        told = np.array([True, True, visits, True])
+        return bool((told & ((week < low - 0.5) | (week > high + 0.5))).any())
+
     def median(self) -> tuple[int, float]:
         """Purchases and spend of the median week of the sampled customers."""
         middle = self.series.flatten(0, 1).median(0).values.numpy() * self.encoder.scale + self.encoder.centre
@@ -114,15 +131,18 @@ def visits_known(days: Days) -> NDArray[np.bool_]:
 
 
 def of_weeks(weeks: Weeks, days: Days, gradient: Array, start: Array, currency: str, value: float) -> OriginSentence | None:
-    """All weeks together, whose effect it is, and those that pull most in the direction of `value`; None where weeks do not
-    carry it."""
+    """All weeks together, whose effect it is, and those that pull most in the direction of `value` of the weeks that stand out;
+    None where these do not carry most of it."""
     by_week = weeks.values(days, gradient, start)
     sign, rest = (1.0 if value >= 0 else -1.0), value - float(by_week.sum())
-    chosen = sorted(int(i) for i in np.argsort(-sign * by_week)[:SHOWN] if sign * by_week[i] > 0 and i > 0)
+    known, (n, spent) = visits_known(days), weeks.median()
+    held = daily_of(days).reshape(WEEKS, 7, -1).sum(1).astype(np.float64)
+    out = [weeks.stands_out(held[i], visits=bool(known[i])) for i in range(WEEKS)]
+    chosen = sorted([int(i) for i in np.argsort(-sign * by_week) if sign * by_week[i] > 0 and i > 0 and out[i]][:SHOWN])
     if not chosen or abs(rest) > REST_SHARE * abs(value):
         return None
-    known, (n, spent) = visits_known(days), weeks.median()
-    carry = carried(float(by_week[chosen].sum()), (*by_week.tolist(), rest), sign)
+    if not (carry := carried(float(by_week[chosen].sum()), (*by_week.tolist(), rest), sign)):
+        return None
 
     def said(language: Language) -> str:
         told = [_span(days, first, last, bool(known[first:last].all()), currency, language) for first, last in _spans(chosen)]

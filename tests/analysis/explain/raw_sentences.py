@@ -48,14 +48,14 @@ AGAINST = re.compile(r"_ratio_\d+d_to_previous_\d+d$|_trend_\w*\d+d$|^income_gro
 
 
 RANK = {
-    "en": re.compile(r"(?P<way>more|less) so than for (?:(?P<share>\d+)% of all|nearly all) customers"),
+    "en": re.compile(r"(?P<way>more|less) than for (?:(?P<share>\d+)% of|nearly all) customers"),
     "ko": re.compile(r"(?:전체 고객의 (?P<share>\d+)%|거의 모든 고객)보다 (?P<way>큼|작음)"),
 }
 
 
 NOTHING = {
-    "en": re.compile(r"nothing to tell of this customer yet \(all customers: (.*)\)"),
-    "ko": re.compile(r"기록 없음\(전체 고객 (.*)\)"),
+    "en": re.compile(r"none on record \(customers with a value: (.*)\)"),
+    "ko": re.compile(r"기록 없음\(값이 있는 고객 (.*)\)"),
 }
 
 
@@ -223,7 +223,7 @@ class Witness:
         return min(found, key=len) if found else None
 
     def rank_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
-        """`more so than for 84% of all customers`: so many of the other rows of the sample lie below (above) the customer's."""
+        """`more than for 84% of customers`: so many of the other rows of the sample lie below (above) the customer's."""
         m = RANK[language].fullmatch(said)
         if m is None:
             raise Unreadable(f"{language}: {column}: {said}")
@@ -266,14 +266,15 @@ class Witness:
         return text.removesuffix(", from -1 (stopped) to 1 (new)")
 
     def column_holds(self, told: Told, column: str, said: str, language: str) -> list[str]:
-        """`12 days (all customers: 34 days; similar customers: 20 days)`, `12 days`, `nothing to tell ... yet (...)`."""
+        """`12 days (all customers: 34 days; similar customers: 20 days)`, `12 days`, `none on record (...)`."""
         unit = self.sentences[column][2]
         own = self.own(told, column)
         if (nothing := NOTHING[language].fullmatch(said)) is not None:
             return ([] if not own else [f"{column}: '{said}', is {own}"]) + self._median(column, nothing[1], unit)
         forms = {
-            "en": r"(?P<own>.*?)(?: \(all customers: (?P<all>.*?)(?:; similar customers: (?P<similar>.*))?\))?",
-            "ko": r"(?P<own>.*?)(?:\(전체 고객 (?P<all>.*?)(?: / 유사 고객 (?P<similar>.*))?\))?",
+            "en": r"(?P<own>.*?)(?: \((?P<who>all customers|customers with a value): (?P<all>.*?)"
+            r"(?:; similar customers: (?P<similar>.*))?\))?",
+            "ko": r"(?P<own>.*?)(?:\((?P<who>전체 고객|값이 있는 고객) (?P<all>.*?)(?: / 유사 고객 (?P<similar>.*))?\))?",
         }
         m = re.fullmatch(forms[language], said)
         if m is None:
@@ -283,6 +284,9 @@ class Witness:
         problems = [] if reads(m["own"], own, unit, column) else [f"{column}: said {m['own']}, is {own}"]
         if m["all"]:
             problems += self._median(column, m["all"], unit)
+            there = float(np.isfinite(self.all(column)).mean())  # called so where nearly all have a value, and only there
+            if m["who"] in ("all customers", "전체 고객") and there < 0.97:
+                problems.append(f"{column}: {there:.0%} have a value, called all customers")
         if m["similar"]:
             problems += self._of_similar(told, column, m["similar"], unit)
         return problems
@@ -432,6 +436,8 @@ def read(text: str, unit: str) -> tuple[float, float]:
     plain = m[0].replace(",", "")
     decimals = len(plain.partition(".")[2])
     scale = 0.01 if "%" in text or "points" in text else 1.0
+    if unit == "hours" and ("day" in text or text.endswith("일")):
+        scale = 24.0
     sign = -1.0 if text.startswith(("-", "−")) and not plain.startswith("-") else 1.0  # -$1,016.38
     return sign * float(plain) * scale, (0.5 * 10**-decimals + 1e-9) * scale
 
@@ -729,10 +735,10 @@ def _turned(w: Witness, mode: str, before: int, now: int, said: str) -> list[str
 
 @kind(
     "days",
-    r"Purchases and payments of the last 180 days, day by day: [\d.]+% of what counts in this direction comes from "
-    r"(?P<n>one|\d) days? in (?P<months>[-\d, and]+?), with (?:in all )?(?P<what>.*)",
-    r"최근 180일의 날마다의 거래\. 이 방향으로 작용한 영향의 [\d.]+%는 "
-    r"(?P<months>[-\d, ]+) 중 (?P<n>하루|\d)일?의 거래에서 나왔습니다\. (?:합계 )?(?P<what>.*?)\.?",
+    r"Purchases and payments on (?P<n>one|\d) days? in (?P<months>[-\d, and]+?)(?:, in all|:) (?P<what>.*)\. "
+    r"That is [\d.]+% of what the last 180 days do in this direction",
+    r"(?P<months>[-\d, ]+) 중 (?P<n>하루|\d)일?의 거래: (?:합계 )?(?P<what>.*)\. "
+    r"최근 180일의 거래가 이 방향으로 작용한 영향의 [\d.]+%를 차지합니다\.?",
 )
 def _days(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     """No date is told: some days of these months, as many as are said and one of each at least, hold what is said."""
@@ -797,10 +803,10 @@ def _not_held(true: Mapping[str, float], what: str, language: str, must: tuple[s
 
 @kind(
     "silence",
-    r"Day by day, above all the silence: (?P<active>\d+) active days of 180, "
-    r"none of them in the (?P<n>\d+) days from (?P<first>\S+) to (?P<last>\S+)",
-    r"최근 활동이 없었던 기간: 180일 중 활동일 (?P<active>\d+)일, "
-    r"(?P<first>\S+)부터 (?P<last>\S+)까지 (?P<n>\d+)일 동안 활동이 없습니다\.",
+    r"No purchase and no payment in the (?P<n>\d+) days from (?P<first>\S+) to (?P<last>\S+) "
+    r"\((?P<active>\d+) active days in the last 180\)",
+    r"(?P<first>\S+)부터 (?P<last>\S+)까지 (?P<n>\d+)일 동안 구매와 입출금이 없었습니다"
+    r"\(최근 180일 중 거래일 (?P<active>\d+)일\)\.",
 )
 def _silence(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw = w.of(told)
@@ -813,8 +819,8 @@ def _silence(w: Witness, told: Told, g: Mapping[str, str], language: str) -> lis
 
 @kind(
     "visits",
-    r"App and web visits one by one: [\d.]+% of what counts in this direction comes from (?P<visits>.*)",
-    r"앱·웹 접속\. 이 방향으로 작용한 영향의 [\d.]+%는 아래 접속에서 나왔습니다: (?P<visits>.*?)\.?",
+    r"Visits in app and web: (?P<visits>.*)\. That is [\d.]+% of what all visits do in this direction",
+    r"앱·웹 접속: (?P<visits>.*)\. 모든 접속이 이 방향으로 작용한 영향의 [\d.]+%를 차지합니다\.?",
 )
 def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []
@@ -834,10 +840,8 @@ def _visits(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list
 
 @kind(
     "weeks",
-    r"The last 26 weeks, how busy they were and in which order: [\d.]+% of what counts in this direction comes from "
-    r"(?P<weeks>\d.*)\. A usual week of .*: .*",
-    r"최근 26주의 활동량과 그 순서\. 이 방향으로 작용한 영향의 [\d.]+%는 아래 기간의 활동에서 나왔습니다: "
-    r"(?P<weeks>\d.*?)\. 전체 고객의 보통 한 주는 .*",
+    r"Weeks that stand out among the last 26: (?P<weeks>\d.*)\. A usual week of .*: .*",
+    r"최근 26주 중 두드러진 기간: (?P<weeks>\d.*?)\. 전체 고객의 보통 한 주는 .*",
 )
 def _weeks(w: Witness, told: Told, g: Mapping[str, str], language: str) -> list[str]:
     raw, problems = w.of(told), []

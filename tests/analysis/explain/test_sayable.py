@@ -79,12 +79,29 @@ def test_no_column_that_a_reason_can_be_made_of_is_a_riddle() -> None:
         ("channel_app_share_365d", 0.94, 0.47, "94% (all customers: 47%)", "94%(전체 고객 47%)"),
         ("category_recency_travel", 365.0, 79.0, "none in a year (all customers: 79 days)", "1년간 없음(전체 고객 79일)"),
         ("purchase_count_28d", 3.0, 3.0, ": 3", ": 3건"),
+        ("gap_mean_365d", 386.4, 52.0, ": 16.1 days (all customers: 2.2 days)", ": 16.1일(전체 고객 2.2일)"),
+        ("gap_mean_365d", 40.0, 36.0, ": 40 hours (all customers: 36 hours)", ": 40시간(전체 고객 36시간)"),
+        ("recency_days", 1.0, 3.0, ": 1 day (all customers: 3 days)", ": 1일(전체 고객 3일)"),
+        ("credit_oldest_line_days", 272.0, 1506.0, "oldest credit line: 272 days (all customers: 1,506 days)",
+         ": 272일(전체 고객 1,506일)"),
     ],
 )  # fmt: skip
 def test_values_are_written_as_a_person_says_them(name: str, own: float, other: float, en: str, ko: str) -> None:
     said = told(name, own, other)
     assert said[0].endswith(en)
     assert said[1].endswith(ko)
+
+
+def test_a_median_of_those_who_have_a_value_is_not_called_that_of_all() -> None:
+    c = SCHEMA.column("credit_limit_total")
+    said = [
+        beside_said(c.name, s, "USD", 900.0, 3400.0, similar, "value", x, shared=False)
+        for x, s in (("en", c.sentence_en), ("ko", c.sentence_ko)) for similar in (None, 3100.0)
+    ]  # fmt: skip
+    assert said[0].endswith("$900.00 (customers with a value: $3,400.00)")
+    assert said[1].endswith("$900.00 (customers with a value: $3,400.00; similar customers: $3,100.00)")
+    assert said[2].endswith("US$900.00(값이 있는 고객 US$3,400.00)")
+    assert said[3].endswith("US$900.00(값이 있는 고객 US$3,400.00 / 유사 고객 US$3,100.00)")
 
 
 def test_a_comparison_is_told_only_where_it_is_one() -> None:

@@ -211,8 +211,13 @@ def test_what_the_number_means_is_counted_in_people_with_the_days_and_their_end(
     report = review(x, about, "en")
     assert "Of 100 customers given this percentage, about 6 show no activity in the" in report.meaning
     assert "28 days from 2024-10-01 to 2024-10-28" in report.meaning
-    assert "94 do." in report.meaning
-    assert "can be held against what happened" in " ".join(texts(report))
+    assert "94 are active." in report.meaning
+    assert "can be compared with what happened" in " ".join(texts(report))
+    happened = ("What happened since", "Probability of no activity: yes")
+    assert happened in review(replace(x, came=(1.0, "yes")), about, "en").block("decision").rows
+    early = {**x.audit, "made": "2024-10-02T08:00:00+00:00"}  # nobody knows yet
+    assert happened not in review(replace(x, came=(1.0, "yes"), audit=early), about, "en").block("decision").rows
+    assert happened not in review(replace(x, came=(None, "")), about, "en").block("decision").rows
     assert "recommendation" not in report.title
     assert "recommendation" in review(explained, about, "en").title
     korean = " ".join(texts(review(x, about, "ko")))
@@ -241,8 +246,8 @@ def test_nobody_and_everybody_are_said_only_where_it_is_so(explained: Explanatio
     x = replace(explained, task="churn", title=TASKS["churn"].title, target_name="", prediction=p)
     assert meaning(x, None, "en").startswith(en)
     assert ko in meaning(x, None, "ko")
-    assert ("fewer than 1 do." in meaning(x, None, "en")) == (p == 0.9996)
-    assert ("more than 999 do." in meaning(x, None, "en")) == (p == 0.0002)
+    assert ("fewer than 1 are active." in meaning(x, None, "en")) == (p == 0.9996)
+    assert ("more than 999 are active." in meaning(x, None, "en")) == (p == 0.0002)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
