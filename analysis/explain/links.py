@@ -152,9 +152,12 @@ class Links:
         return None if column is None else self._number(column)
 
     def _number(self, column: int) -> Stand | None:
-        """Above or below the middle, or the same answer of a yes or no."""
+        """Above or below the middle, or the same answer of a yes or no; or among those who have nothing to tell either."""
         c, columns = self.schema.columns[column], self.teller.columns
-        if self.teller.cell(c.name) == "nothing" or not columns.known[column]:
+        if self.teller.cell(c.name) == "nothing":
+            there, told = self.peers.parts[c.part], self.peers.said(column)
+            return Stand(c.name, "nothing", there, ~told)
+        if not columns.known[column]:
             return None
         known, values = self.peers.said(column), self.peers.features[:, column]
         own, middle = self.teller.own_and_middle(column)

@@ -15,7 +15,7 @@ Kind = tuple[str, str]
 """What kind of sensitive fact something may be, in English and Korean; both empty where it was named without one."""
 OWN_SUBJECT = "own:"
 """What the key of a subject begins with that is a part of somebody's own table: such a part may be called as ours are."""
-LinkSide = Literal["above", "below", "equal", "hour", "spread", "group", "days", "months"]
+LinkSide = Literal["above", "below", "equal", "nothing", "hour", "spread", "group", "days", "months"]
 """Where a customer stands in a fact: above or below the middle of all, with the same answer, about the same hour, at no hour,
 in the same group, with latest days or months of the same kind."""
 LinkVerdict = Literal["same", "other", "none", "few"]
@@ -199,13 +199,14 @@ class Link:
 
     @property
     def contradicts(self) -> bool:
-        """Customers went the other way, by all that were held out: no reason to tell anybody."""
-        return self.everyone and self.verdict == "other"
+        """Customers went the other way, by all that were held out: no reason to tell anybody. What a customer has nothing of is
+        told only where customers bear it out, be it those of the sample alone."""
+        return self.verdict == "other" and (self.everyone or self.side == "nothing")
 
     @property
     def unseen(self) -> bool:
         """Nothing of it is seen among all that were held out, or too few are known to see anything: nobody could defend it."""
-        return self.verdict == "few" or (self.everyone and self.verdict == "none")
+        return self.verdict == "few" or (self.verdict == "none" and (self.everyone or self.side == "nothing"))
 
 
 @dataclass(frozen=True)

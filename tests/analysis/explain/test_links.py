@@ -199,6 +199,24 @@ def test_hours_are_near_around_midnight() -> None:
     assert (stand.side, stand.alike.tolist()) == ("hour", [True, True, False, False])
 
 
+def test_who_has_nothing_on_record_is_beside_those_who_have_something_and_told_only_where_these_differ() -> None:
+    links: Any = Links.__new__(Links)
+    links.schema = RUN.context().schema
+    name = "raw_investment_365d"
+    part = links.schema.column(name).part
+    there, told = np.array([True, True, True, False]), np.array([True, False, True, False])
+    links.peers = SimpleNamespace(said=lambda _: told, parts={part: there})
+    links.teller = SimpleNamespace(cell=lambda _: "nothing", columns=None)
+    stand: Stand = links._number(links.schema.index[name])
+    assert (stand.side, stand.known.tolist()) == ("nothing", there.tolist())
+    assert stand.alike[there].tolist() == [False, True, False]
+    verdicts = ("same", "none", "few", "other")
+    one = [Link(name, "nothing", None, 30, 30, 0.1, 0.1, 0.0, 0.0, v, False, "", "") for v in verdicts]
+    assert [x.unseen or x.contradicts for x in one] == [False, True, True, True]
+    sampled = [replace(x, side="above") for x in one]
+    assert [x.unseen or x.contradicts for x in sampled] == [False, False, True, False]
+
+
 def test_no_link_where_no_outcome_is_known(explained: list[Explanation]) -> None:
     x = replace(explained[0], reasons=tuple(replace(r, link=None) for r in explained[0].reasons), against=())
     assert x.links_said("en") == ""
