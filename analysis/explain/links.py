@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.explain.hours import NONE, SPREAD, hour_of
+from analysis.explain.origin.fitted import weekly_of
 from analysis.explain.origin.told import CIRCLE
+from analysis.explain.origin.weeks import weekly
 from analysis.explain.reasons import LEAST
 from analysis.explain.source_columns import CATEGORY
 from analysis.i18n import catalogue, phrase
@@ -45,6 +47,10 @@ ENOUGH = 20
 CASES = 10
 """Nor do fewer with the outcome, or without it, on both sides together."""
 SIDES: dict[LinkSide, int] = {"below": BELOW, "equal": AT, "above": ABOVE}
+WEEKLY = ("spend", "purchases", "deposit_in")
+"""Sums of weeks that customers are parted by."""
+SLIGHT = 1.1
+"""Times the one mean is the other up to which a difference, though no chance, is called slight: by judgement."""
 SOUGHT = 4
 """Times as many reasons are sought as are told: some may be none to tell."""
 NEAR = 3.0
@@ -194,6 +200,8 @@ class Links:
     def _topic(self, reason: Reason) -> Stand | None:
         """Members of the customer's group, or customers whose latest days or months are of the same kind."""
         customer, name = self.teller.path.customer, reason.sources[0]
+        if name == "mamba_temporal":
+            return self._weeks(reason)
         if name in ("cluster_probs", "gmm"):
             known = self.peers.cluster >= 0
             own = int(customer.cluster_ids[0])
@@ -205,6 +213,19 @@ class Links:
             return Stand(name, kind, self.peers.present[name], states == own, member=own)
         column = self.schema.index.get(reason.told[0]) if name == "hierarchy_features" else None
         return None if column is None else self._number(column)
+
+    def _weeks(self, reason: Reason) -> Stand | None:
+        """Of the weeks that are named, the sum that moved most: whose lies on the same side of the middle as the customer's."""
+        said, known = self.teller("mamba_temporal", reason.contribution), weekly_of(self.teller.explainer)
+        if said is None or known is None or said.counted not in known[0] or self.teller.days is None:
+            return None
+        sums, there = known[0][said.counted][:, list(said.weeks)].sum(1), known[1]
+        own = float(weekly(self.teller.days.txn[None])[said.counted][0, list(said.weeks)].sum())
+        middle = float(np.median(sums[there]))
+        if own == middle:
+            return None
+        side: LinkSide = "above" if own > middle else "below"
+        return Stand(said.counted, side, there, sums > middle if own > middle else sums < middle)
 
     # --- how far apart they are
 
@@ -246,7 +267,8 @@ class Links:
         facts = {"hour" if CIRCLE.search(n) else n for n in reason.told}
         named = self.teller.parted_by(first) != first
         several = len(facts) > 1 and stand.side not in ("group", "days", "months")
-        by = phrase(f"link.by.{'category' if named else 'first' if several else 'one'}", language)
+        key = "category" if named else "first" if several else "one"
+        by = phrase(f"link.by.{stand.column if stand.column in WEEKLY else key}", language)
         kind = "rate" if self.subject.probability else "mean"
         text = phrase(
             f"link.{kind}", language, by=by, who=phrase(f"link.who.{stand.side}", language), n=f"{here.n:,}",
@@ -255,7 +277,8 @@ class Links:
                 self.subject.task, self.subject.task_title, self.subject.target_name, self.subject.cutoff, language
             ), hits=f"{here.total:,.0f}", other_hits=f"{there.total:,.0f}",
         )  # fmt: skip
-        return f"{text} {phrase(f'link.verdict.{verdict}', language)}"
+        said = "slightly" if verdict == "same" and _alike(here.mean, there.mean) else verdict
+        return f"{text} {phrase(f'link.verdict.{said}', language)}"
 
     def _value(self, y: Moments, language: Language) -> str:
         if self.subject.probability:
@@ -264,6 +287,20 @@ class Links:
         if key in catalogue(language):
             return phrase(key, language, value=f"{y.mean:.1f}")
         return quantity(y.mean, self.spec.unit, language)
+
+
+def _alike(a: float, b: float) -> bool:
+    """Whether the larger of two means is the other with less than a tenth on top."""
+    return a * b > 0 and max(abs(a), abs(b)) < SLIGHT * min(abs(a), abs(b))
+
+
+def _contradicted(r: Reason) -> bool:
+    return r.link is not None and r.link.contradicts
+
+
+def _unseen(r: Reason) -> bool:
+    """Weeks that customers cannot be parted by are seen among none."""
+    return r.sources[0] == "mamba_temporal" if r.link is None else r.link.unseen
 
 
 @dataclass(frozen=True)
@@ -280,11 +317,10 @@ class Side:
         every = [replace(r, link=links.of(r)) for r in told_by(sign, SOUGHT * limit)]
         if links.teller.explainer.outcomes is None:  # what a sample shows is no ground to leave a reason out
             return Side(tuple(every[:limit]), (), ())
-        told = [r for r in every if r.link is None or not (r.link.contradicts or r.link.unseen)][:limit]
+        told = [r for r in every if not (_contradicted(r) or _unseen(r))][:limit]
         least = abs(told[-1].contribution) if told else 0.0
         rest = [r for r in every if r not in told and abs(r.contribution) >= least]
-        other = tuple(r for r in rest if r.link is not None and r.link.contradicts)
-        return Side(tuple(told), other, tuple(r for r in rest if r not in other and r.link is not None and r.link.unseen))
+        return Side(tuple(told), tuple(filter(_contradicted, rest)), tuple(filter(_unseen, rest)))
 
     def beside(self, other: Side, printed: float = 0.0) -> Side:
         """Without reasons that are next to nothing beside the strongest of either side, or less than what is `printed`."""

@@ -199,14 +199,13 @@ class Link:
 
     @property
     def contradicts(self) -> bool:
-        """Customers went the other way, by all that were held out: no reason to tell anybody. What a customer has nothing of is
-        told only where customers bear it out, be it those of the sample alone."""
-        return self.verdict == "other" and (self.everyone or self.side == "nothing")
+        """Customers went the other way: no reason to tell anybody."""
+        return self.verdict == "other"
 
     @property
     def unseen(self) -> bool:
-        """Nothing of it is seen among all that were held out, or too few are known to see anything: nobody could defend it."""
-        return self.verdict == "few" or (self.verdict == "none" and (self.everyone or self.side == "nothing"))
+        """Nothing of it is seen among customers, or too few are known to see anything: nobody could defend it."""
+        return self.verdict in ("few", "none")
 
 
 @dataclass(frozen=True)

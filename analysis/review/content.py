@@ -80,7 +80,7 @@ def _verdict(found: Explanation, language: Language, w: dict[str, str]) -> str:
     """What stands against the reasons as a whole, before any of them is read."""
     said = [found.checks_said(language)] if _unproved(found) else []
     if _mostly_unsaid(found):
-        said.append(w["mostly_unsaid"].format(share=weight_said(round(WHOLE * found.share_of(found.unsaid.size)))))
+        said.append(w["mostly_unsaid"].format(share=weight_said(round(WHOLE * _untold(found)))))
     return " ".join(said)
 
 
@@ -90,8 +90,13 @@ def _unproved(found: Explanation) -> bool:
 
 
 def _mostly_unsaid(found: Explanation) -> bool:
-    """Whether more than half of what moved the number cannot be put into words: then what can is not why."""
-    return not found.withheld and found.share_of(found.unsaid.size) > LITTLE
+    """Whether more than half of what moved the number cannot be told: then what can is not why."""
+    return not found.withheld and _untold(found) > LITTLE
+
+
+def _untold(found: Explanation) -> float:
+    """The share of it that cannot be put into words, or that customers do not bear out."""
+    return found.share_of(found.unsaid.size) + sum(map(found.weight, (*found.contradicted, *found.unseen)))
 
 
 def _decision(
@@ -107,8 +112,8 @@ def _decision(
     ]
     if period is not None:
         rows.append((w["period"], period_said(period, day, language)))
-        if day is not None and period.end < day and (came := found.came_said(language)):
-            rows.append((w["came"], f"{asked_title(found, language)}: {came}"))
+        if day is not None and period.end < day:
+            rows.append((w["came"], _came(found, language, w)))
     rows += _alternative(found, language, w)
     others = [o for o in found.offers if o.index != found.target][:3]
     if others and found.first_choice is None:
@@ -118,6 +123,14 @@ def _decision(
         rows.append((w["next"], said + more))
     rows.append((w["made"], made))
     return ReviewBlock(w["decision"], "facts", tuple(rows), key="decision")
+
+
+def _came(found: Explanation, language: Language, w: dict[str, str]) -> str:
+    """What happened, as a sentence where it is a yes or no that has one."""
+    if not (came := found.came_said(language)):
+        return w["came_unknown"]
+    key = f"came_{found.came[1]}_{found.task}"
+    return w[key] if key in w and not own_title(found) else f"{asked_title(found, language)}: {came}"
 
 
 def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ LITTLE = 0.5
 """Below half of all that moved the number, the reasons that are shown are said to explain it only in part: what is not shown
 then weighs more than what is."""
 MOST = 0.5
-"""From this share of the difference on, going its way, what cannot be put into words is said to be what it lies in."""
+"""From this share of the difference on, going its way, what cannot be told is said to be what it lies in."""
 WHOLE = 1000
 """Weights are counted in tenths of a percent."""
 
@@ -116,8 +116,9 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
     x, told = Weights.of(found, language), told_reasons(found)
     n = len(told)
     sides = sorted(zip(told, x.effects[:n], x.shares[:n], strict=True), key=lambda s: -abs(s[0].contribution))
-    up = [s for s in sides if s[0].contribution >= 0]
-    down = [s for s in sides if s[0].contribution < 0]
+    up = [s for s in sides if s[0].contribution >= 0 and not s[0].sensitive]
+    down = [s for s in sides if s[0].contribution < 0 and not s[0].sensitive]
+    closed = [s for s in sides if s[0].sensitive]
     groups = [("raised", up, x.rest[0], x.rest_shares[0], 0), ("lowered", down, x.rest[1], x.rest_shares[1], 1)]
     if found.reasons and found.reasons[0].contribution < 0:
         groups.reverse()
@@ -129,11 +130,17 @@ def reasons_block(found: Explanation, language: Language, w: dict[str, str]) -> 
         rows.append((w[side], "", ""))
         rows += [(_sentence(r, language), x.steps.said(e), weight_said(s)) for r, e, s in reasons]
         under += ["", *(r.linked(language) for r, _, _ in reasons)]
-        apart = sum((r.contribution >= 0) == (k == 0) for r in (*found.contradicted, *found.unseen))
+        elsewhere = (*(s[0] for s in closed), *found.contradicted, *found.unseen)
+        apart = sum((r.contribution >= 0) == (k == 0) for r in elsewhere)
         others = max(found.counts[k] - len(reasons) - apart, 0)
         if others or rest or weight:
             rows.append((w[f"rest_{side}"].format(n=f"{others:,}"), x.steps.said(rest), weight_said(weight)))
             under.append("")
+    if closed:
+        heads.append(len(rows))
+        rows.append((w["closed"], "", ""))
+        rows += [(_sentence(r, language), x.steps.said(e), weight_said(s)) for r, e, s in closed]
+        under += ["", *(r.linked(language) for r, _, _ in closed)]
     if found.unsaid.size or found.barred is not None or found.contradicted or found.unseen:
         heads.append(len(rows))
         rows.append((w["apart"], "", ""))
@@ -224,6 +231,7 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     n = len(told_reasons(found))
     carried = sum(x.shares[:n])
     key = "carry_none" if not n else "carry_little" if carried < LITTLE * WHOLE else "carry_much"
+    key += "_one" if n == 1 else ""
     others = max(sum(found.counts) - len(x.shares), 0)
     parts = []
     if others:
@@ -237,10 +245,10 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
     counted = w["counted"].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))
     most = max((abs(r.contribution) for r in told_reasons(found)), default=0.0)
     beyond = w["beyond"] if found.score_unit == "probability" and most > 1 else ""
-    unsaid, least = sum(x.unsaid), MOST * abs(x.total)
+    untold, least = sum(x.unsaid) + sum(x.effects[n:]), MOST * abs(x.total)
     open_ = ""
-    if unsaid * x.total > 0 and abs(unsaid) >= least:
-        open_ = w["unsaid_most"].format(value=x.steps.said(unsaid), total=x.steps.said(x.total), unit=x.steps.unit)
+    if untold * x.total > 0 and abs(untold) >= least:
+        open_ = w["unsaid_most"].format(value=x.steps.said(untold), total=x.steps.said(x.total), unit=x.steps.unit)
     return " ".join(filter(None, (first, rest, open_, w["carry_all"], counted, beyond)))
 
 

@@ -13,7 +13,7 @@ from analysis.engine.beside_rows import beside_rows
 from analysis.explain.origin.clusters import Clusters
 from analysis.explain.origin.days import Days
 from analysis.explain.origin.states import States
-from analysis.explain.origin.weeks import DAYS, Weeks
+from analysis.explain.origin.weeks import DAYS, Weeks, weekly
 from ple_model.data.build.artifacts import read_gmm, read_hmm, read_scale
 from ple_model.data.dataset.columns import MONTHS_OF
 from ple_model.data.dataset.normalize import Normalizer
@@ -88,6 +88,17 @@ def days_of(scale: SequenceScale, txn: Tensor, session: Tensor, cutoff: str) -> 
     if txn.shape != (TXN_STEPS, len(scale.txn)) or session.shape != (SESSION_STEPS, len(scale.session)):
         return None
     return Days(day, txn.double().numpy() * scale.txn, session.double().numpy() * scale.session)
+
+
+@lru_cache(maxsize=2)
+def weekly_of(explainer: Explainer) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]] | None:
+    """(sums a week [rows, 26] by name, of which rows they are known) of the rows that stand for the population; None where the
+    run does not hold them."""
+    scale, rows = scale_of(explainer), explainer.sample.load(None, limit=max(len(explainer.customers), 1), seed=0)
+    txn = rows.inputs.txn_seq
+    if scale is None or txn is None or txn.shape[1:] != (TXN_STEPS, len(scale.txn)) or rows.customer_id != explainer.customers:
+        return None
+    return weekly(txn.double().numpy() * scale.txn), rows.inputs.present("txn_seq").numpy().astype(bool)
 
 
 @lru_cache(maxsize=2)

@@ -44,6 +44,10 @@ class OriginSentence:
     through: tuple[tuple[str, float], ...] = ()
     spoken: tuple[str, ...] = ()
     """Columns that the sentence speaks of."""
+    weeks: tuple[int, ...] = ()
+    """Of the last 26, those that it names."""
+    counted: str = ""
+    """Which daily sum (`DAILY`) moved most in those."""
 
 
 def topic_of(group: str) -> str:

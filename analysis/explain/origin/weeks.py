@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from analysis.engine.attribution import quadrature
-from analysis.explain.origin.days import MONEY_IN, Days
+from analysis.explain.origin.days import MONEY_IN, PURCHASES, SPEND, Days
 from analysis.explain.origin.told import REST, OriginSentence, carried, listed
 from analysis.i18n import phrase
 from analysis.wording import quantity
@@ -86,13 +86,13 @@ class Weeks:
         return torch.where(kind == CONSTANT, torch.zeros_like(z), scaled)
 
     def values(self, days: Days, gradient: Array, start: Array) -> Array:
-        """[26]: what each week adds to the contribution of the summary, whose coordinates have `gradient` [50] and start at
-        `start` [50]. Weeks of which not all visits are stored count no visits."""
+        """[26, 4]: what each week adds by each of its sums to the contribution of the summary, whose coordinates have
+        `gradient` [50] and start at `start` [50]. Weeks of which not all visits are stored count no visits."""
         g = torch.from_numpy(gradient).float()
         away = ((self.read - torch.from_numpy(start).float()) @ g).abs()
         chosen = self.series[away.argsort(stable=True)[:STARTS]]
         if not len(chosen):
-            return np.zeros(WEEKS)
+            return np.zeros((WEEKS, len(DAILY)))
         own = self.standardised(daily_of(days)[None]).expand_as(chosen).clone()
         own[:, ~torch.from_numpy(visits_known(days)), VISITS] = chosen[:, ~torch.from_numpy(visits_known(days)), VISITS]
         t, w = quadrature(NODES)
@@ -101,7 +101,7 @@ class Weeks:
         with torch.enable_grad():
             (slope,) = torch.autograd.grad((self.summary(points) @ g).sum(), points)
         mean = torch.einsum("knwc,n->kwc", slope.view(len(chosen), NODES, WEEKS, len(DAILY)).double(), w)
-        return np.asarray((mean * step[:, 0]).sum(2).mean(0).numpy())
+        return np.asarray((mean * step[:, 0]).mean(0).numpy())
 
     @cached_property
     def usual(self) -> tuple[Array, Array]:
@@ -133,7 +133,8 @@ def visits_known(days: Days) -> NDArray[np.bool_]:
 def of_weeks(weeks: Weeks, days: Days, gradient: Array, start: Array, currency: str, value: float) -> OriginSentence | None:
     """All weeks together, whose effect it is, and those that pull most in the direction of `value` of the weeks that stand out;
     None where these do not carry most of it."""
-    by_week = weeks.values(days, gradient, start)
+    by_sum = weeks.values(days, gradient, start)
+    by_week = by_sum.sum(1)
     sign, rest = (1.0 if value >= 0 else -1.0), value - float(by_week.sum())
     known, (n, spent) = visits_known(days), weeks.median()
     held = daily_of(days).reshape(WEEKS, 7, -1).sum(1).astype(np.float64)
@@ -150,7 +151,16 @@ def of_weeks(weeks: Weeks, days: Days, gradient: Array, start: Array, currency: 
         return phrase("origin.weeks.weeks", language, weeks=listed(tuple(told), language), usual=usual, share=carry)
 
     through = tuple(("/".join(_ends(days, i, i + 1)), float(v)) for i, v in enumerate(by_week) if v != 0)
-    return OriginSentence(said("en"), said("ko"), (*through, (REST, rest)))
+    most = DAILY[int((sign * by_sum[chosen].sum(0)).argmax())]
+    return OriginSentence(said("en"), said("ko"), (*through, (REST, rest)), weeks=tuple(chosen), counted=most)
+
+
+def weekly(txn: Array) -> dict[str, Array]:
+    """[n, 26] sums a week by name, of days [n, 180, 16] in their own units before the logarithm is taken off."""
+    steps = np.zeros((len(txn), DAYS, txn.shape[2]))
+    steps[:, DAYS - TXN_STEPS :] = np.expm1(txn)
+    by_week = steps.reshape(len(txn), WEEKS, 7, -1).sum(2)
+    return {"spend": by_week[..., SPEND], "purchases": by_week[..., PURCHASES], "deposit_in": by_week[..., MONEY_IN]}
 
 
 def _spans(chosen: Sequence[int]) -> list[tuple[int, int]]:

@@ -54,7 +54,7 @@ RANK = {
 
 
 NOTHING = {
-    "en": re.compile(r"none on record \(customers with a value: (.*)\)"),
+    "en": re.compile(r"none on record \(customers who have any: (.*)\)"),
     "ko": re.compile(r"기록 없음\(값이 있는 고객 (.*)\)"),
 }
 
@@ -272,7 +272,7 @@ class Witness:
         if (nothing := NOTHING[language].fullmatch(said)) is not None:
             return ([] if not own else [f"{column}: '{said}', is {own}"]) + self._median(column, nothing[1], unit)
         forms = {
-            "en": r"(?P<own>.*?)(?: \((?P<who>all customers|customers with a value): (?P<all>.*?)"
+            "en": r"(?P<own>.*?)(?: \((?P<who>all customers|customers who have any): (?P<all>.*?)"
             r"(?:; similar customers: (?P<similar>.*))?\))?",
             "ko": r"(?P<own>.*?)(?:\((?P<who>전체 고객|값이 있는 고객) (?P<all>.*?)(?: / 유사 고객 (?P<similar>.*))?\))?",
         }

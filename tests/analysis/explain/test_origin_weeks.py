@@ -103,7 +103,7 @@ def test_the_weeks_carry_the_number_and_what_is_said_of_them_is_so(explainer: Ex
             named += ends
             said += 1
         share = named / sum(v for v in through.values() if v * value > 0)
-        told_share = re.search(r"That is ([\d.]+)% of what", sentence.en)
+        told_share = re.search(r"account for ([\d.]+)% of what", sentence.en)
         assert told_share is not None
         assert share == pytest.approx(float(told_share[1]) / 100, abs=0.0051)
         assert share > 0.495

@@ -98,8 +98,8 @@ def test_a_median_of_those_who_have_a_value_is_not_called_that_of_all() -> None:
         beside_said(c.name, s, "USD", 900.0, 3400.0, similar, "value", x, shared=False)
         for x, s in (("en", c.sentence_en), ("ko", c.sentence_ko)) for similar in (None, 3100.0)
     ]  # fmt: skip
-    assert said[0].endswith("$900.00 (customers with a value: $3,400.00)")
-    assert said[1].endswith("$900.00 (customers with a value: $3,400.00; similar customers: $3,100.00)")
+    assert said[0].endswith("$900.00 (customers who have any: $3,400.00)")
+    assert said[1].endswith("$900.00 (customers who have any: $3,400.00; similar customers: $3,100.00)")
     assert said[2].endswith("US$900.00(값이 있는 고객 US$3,400.00)")
     assert said[3].endswith("US$900.00(값이 있는 고객 US$3,400.00 / 유사 고객 US$3,100.00)")
 

@@ -186,7 +186,7 @@ def test_nothing_green_stands_beside_an_answer_to_fall_back_on(
 def test_an_answer_that_nothing_speaks_against_asks_for_no_person_and_lets_the_customer_ask(
     tiny_run: Run, explained: Explanation, language: Language
 ) -> None:
-    x = replace(explained, fallback=Fallback(False, 0.4, 0.05, 4321), segment="loyal")
+    x = replace(explained, fallback=Fallback(False, 0.4, 0.05, 4321), segment="loyal", contradicted=(), unseen=())
     report, w = review(x, run_facts(tiny_run), language), section("review", language)
     assert (report.act, report.level, report.verdict) == ("", "ok", "")  # nothing that reads as approval of the answer
     assert "badge" not in to_html(report).split("</style>")[1]
@@ -213,11 +213,11 @@ def test_what_the_number_means_is_counted_in_people_with_the_days_and_their_end(
     assert "28 days from 2024-10-01 to 2024-10-28" in report.meaning
     assert "94 are active." in report.meaning
     assert "can be compared with what happened" in " ".join(texts(report))
-    happened = ("What happened since", "Probability of no activity: yes")
+    happened = ("What happened since", "The customer showed no activity.")
     assert happened in review(replace(x, came=(1.0, "yes")), about, "en").block("decision").rows
     early = {**x.audit, "made": "2024-10-02T08:00:00+00:00"}  # nobody knows yet
     assert happened not in review(replace(x, came=(1.0, "yes"), audit=early), about, "en").block("decision").rows
-    assert happened not in review(replace(x, came=(None, "")), about, "en").block("decision").rows
+    assert review(replace(x, came=(None, "")), about, "en").block("decision").rows[-2][1].startswith("not known")
     assert "recommendation" not in report.title
     assert "recommendation" in review(explained, about, "en").title
     korean = " ".join(texts(review(x, about, "ko")))
@@ -475,7 +475,8 @@ def test_what_cannot_be_put_into_words_is_one_row_with_its_subjects_that_add_up_
     assert figures([row[2]])[0] == round(Decimal(100 * x.share_of(more.size)), 1)
     assert row[2] in block.lead
     n = len([r for r in block.rows if r[1] and r[0] in [z.fact(language) for z in (*x.reasons, *x.against)]])
-    assert any(block.lead.startswith(w[f"carry_{k}"].split("{share}")[0].format(n=n)) for k in ("little", "much"))
+    keys = [f"carry_{k}{'_one' if n == 1 else ''}" for k in ("little", "much")]
+    assert any(block.lead.startswith(w[k].split("{share}")[0].format(n=n)) for k in keys)
     for key in ("reasons", "subjects"):
         values, weights = effects(review(x, run_facts(tiny_run), "en"), key)
         assert sum(values[:-1]) == values[-1]
@@ -514,10 +515,13 @@ def test_where_the_difference_lies_in_what_cannot_be_put_into_words_the_report_s
     told = 0.1  # all together, what can be said the rest of it
     x = replace(
         explained, unsaid=part, told=told, size=abs(unsaid) + abs(told - unsaid), barred=None,
-        prediction=explained.typical + told,
+        prediction=explained.typical + told, contradicted=(), unseen=(),
     )  # fmt: skip
     start = section("review", language)["unsaid_most"].split("{total}")[0]
     assert (start in review(x, run_facts(tiny_run), language).block("reasons").lead) is warned
+    left = Reason("Left.", "남김.", ("x",), unsaid, facts=("Left", "남김"))  # what customers do not confirm counts alike
+    y = replace(x, unsaid=Unsaid(), unseen=(left,))
+    assert (start in review(y, run_facts(tiny_run), language).block("reasons").lead) is warned
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -528,7 +532,7 @@ def test_an_answer_that_mostly_cannot_be_put_into_words_says_on_top_that_the_res
     part = Unsaid((SubjectWeight("times", share * 0.1, 0.0),))
     x = replace(
         explained, unsaid=part, told=0.1, size=0.1, barred=None, prediction=explained.typical + 0.1,
-        faithfulness=judge(0.0, None, 0.0, enough=True),
+        faithfulness=judge(0.0, None, 0.0, enough=True), contradicted=(), unseen=(),
     )  # fmt: skip
     start = section("review", language)["mostly_unsaid"].split("{share}")[0].strip()
     report = review(x, run_facts(tiny_run), language)
