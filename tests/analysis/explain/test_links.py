@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from analysis.engine.beside_rows import beside_rows
 from analysis.engine.explainer import ROWS
 from analysis.explain.customer import explain
-from analysis.explain.links import CASES, ENOUGH, Links, Stand
+from analysis.explain.links import CASES, ENOUGH, WEEKLY, Links, Stand
 from analysis.explain.lookup import Undefined, customers
 from analysis.explain.reasons import Fact, Means, Subject, speaking
 from analysis.i18n import catalogue, phrase, section
@@ -26,6 +27,7 @@ from analysis.results.explanation import Explanation
 from analysis.results.explanation_parts import FeatureContribution, Link, Reason
 from analysis.review.html import block_html
 from analysis.review.weights import reasons_block, subjects_block
+from ple_model.data.build.artifacts import read_scale
 from ple_model.data.dataset.batches import Batch
 from ple_model.data.dataset.columns import EMPTY
 from ple_model.outcomes import Moments, write_outcomes
@@ -78,6 +80,22 @@ def outcomes(x: Explanation, rows: Batch) -> np.ndarray:
     return np.where(y < 0, np.nan, y == (1 if x.target is None else x.target))
 
 
+def by_weeks(x: Explanation, r: Reason, link: Link, rows: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """([rows] who counts, who lies on the customer's side) of the sum that a reason's weeks are parted by, from the dates that
+    it tells."""
+    scale, txn = read_scale(RUN.preprocess), rows.inputs.txn_seq
+    assert txn is not None
+    channel = {"spend": 0, "purchases": 1, "deposit_in": 8}[link.column]
+    days, sums = np.expm1(txn.double().numpy() * scale.txn)[:, :, channel], np.zeros(len(rows))
+    for first, last in re.findall(r"(\d{4}-\d\d-\d\d) to (\d{4}-\d\d-\d\d)", r.en):
+        ends = [180 - (date.fromisoformat(x.cutoff) - date.fromisoformat(d)).days for d in (first, last)]
+        sums += days[:, max(ends[0], 0) : ends[1] + 1].sum(1)
+    there = rows.inputs.present("txn_seq").numpy()
+    middle = np.median(sums[there])
+    usable = latest(rows, x.customer_id) & np.isfinite(outcomes(x, rows)) & there
+    return usable, sums > middle if link.side == "above" else sums < middle
+
+
 def test_shares_and_means_are_those_of_the_stored_rows(explained: list[Explanation], rows: Batch) -> None:
     sample, seen = RUN.sample(), 0
     values = sample.normalizer().inverse(rows.inputs.features.numpy())
@@ -85,7 +103,12 @@ def test_shares_and_means_are_those_of_the_stored_rows(explained: list[Explanati
     kept = beside_rows(sample, EMPTY, rows.customer_id, rows.cutoff)
     empty = np.zeros(values.shape, bool) if kept is None else kept
     for x, r, link in told(explained):
-        if link.side not in ("above", "below"):
+        if link.column in WEEKLY:
+            usable, side = by_weeks(x, r, link, rows)
+            y = outcomes(x, rows)
+            assert (link.n, link.others) == (int((usable & side).sum()), int((usable & ~side).sum())), r.en
+            assert link.value == pytest.approx(y[usable & side].mean())
+        if link.side not in ("above", "below") or link.column in WEEKLY:
             continue
         i, y = schema.index[link.column], outcomes(x, rows)
         there = rows.inputs.present(part_key(schema.columns[i].part)).numpy()
@@ -249,6 +272,8 @@ def test_sums_of_all_say_what_the_rows_say_but_for_the_customers_own(counted: tu
     assert kept is not None
     for x in found:
         for r in (*x.reasons, *x.against, *x.contradicted):
+            if r.link is not None and r.link.column in WEEKLY:
+                continue  # of the sample's rows alone, held above
             if r.link is None or r.link.side not in ("above", "below"):
                 continue
             assert r.link.everyone
