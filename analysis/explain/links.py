@@ -323,7 +323,11 @@ class Side:
         return Side(tuple(told), tuple(filter(_contradicted, rest)), tuple(filter(_unseen, rest)))
 
     def beside(self, other: Side, printed: float = 0.0) -> Side:
-        """Without reasons that are next to nothing beside the strongest of either side, or less than what is `printed`."""
+        """Without what is next to nothing beside the strongest of either side that is told, or less than what is `printed`."""
         strongest = max((abs(r.contribution) for r in (*self.told, *other.told)), default=0.0)
         least = max(LEAST * strongest, min(printed, strongest))
-        return replace(self, told=tuple(r for r in self.told if abs(r.contribution) >= least))
+
+        def enough(rs: tuple[Reason, ...]) -> tuple[Reason, ...]:
+            return tuple(r for r in rs if abs(r.contribution) >= least)
+
+        return Side(enough(self.told), enough(self.contradicted), enough(self.unseen))

@@ -13,6 +13,7 @@ from analysis.results.review import RunFacts
 from analysis.review.weights import difference_said, step_said, value_said
 from analysis.wording import given_title, task_title
 from ple_model.fields import NO_CUTOFF
+from ple_model.money import is_money
 from ple_model.numerals import Language, share
 from ple_model.reliability import CameTrue
 
@@ -24,6 +25,8 @@ UNFOUNDED = ("skill", "dormant", "uncertain")
 """Why a person must decide where the number itself is not to be relied on."""
 MIDDLE = 0.5
 """From here on the model has less to go on than for the middle customer."""
+CLOSE = 0.9
+"""Of the first answer's probability: from here on the next in line is called nearly as likely, by judgement."""
 SEOUL = timezone(timedelta(hours=9))
 """Korea has no summer time: readers of Korean are told its time, all others UTC."""
 
@@ -114,7 +117,16 @@ def meaning(found: Explanation, period: Period | None, language: Language) -> st
             said = phrase("review.uncalibrated", language, said=said[:1].lower() + said[1:])
         else:
             said = f"{said} {_checked(checked, language)}"
-    return " ".join(filter(None, (said, about)))
+    return " ".join(filter(None, (said, _close(found, language), about)))
+
+
+def _close(found: Explanation, language: Language) -> str:
+    """That the next in line is nearly as likely as the first; empty where it is not, or no choice was explained."""
+    others = [o for o in found.offers if o.index != found.target]
+    if not others or found.first_choice is not None or others[0].probability < CLOSE * found.prediction:
+        return ""
+    label = found.label_said(others[0].name, language)
+    return phrase("review.close", language, label=label, share=found.shown(others[0].probability, language))
 
 
 def _checked(x: CameTrue, language: Language) -> str:
@@ -170,6 +182,9 @@ def against(found: Explanation, language: Language) -> str:
     above = found.prediction - found.population
     same = found.shown(found.prediction, language) == found.shown(found.population, language)
     side = "same" if same else "above" if above > 0 else "below"
+    counted = found.score_unit == "value" and (found.unit == "active days" or is_money(found.unit))
+    if counted and side != "same":
+        side += "_amount"
     said = phrase(f"review.against_{side}", language, population=value_said(found, found.population, language), difference=size)
     if found.withheld:
         return said

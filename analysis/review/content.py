@@ -130,7 +130,9 @@ def _came(found: Explanation, language: Language, w: dict[str, str]) -> str:
     if not (came := found.came_said(language)):
         return w["came_unknown"]
     key = f"came_{found.came[1]}_{found.task}"
-    return w[key] if key in w and not own_title(found) else f"{asked_title(found, language)}: {came}"
+    if key in w and not own_title(found):
+        return w[key]
+    return f"{asked_title(found, language)}: {came}" if found.came[1] in ("yes", "no") else came
 
 
 def _alternative(found: Explanation, language: Language, w: dict[str, str]) -> list[tuple[str, str]]:

@@ -242,7 +242,7 @@ def _lead(found: Explanation, x: Weights, language: Language, w: dict[str, str])
         parts.append(w["carry_unsaid"].format(share=weight_said(x.unsaid_share)))
     rest = w["carry_rest"].format(parts=w["carry_and"].join(parts)) if parts else ""
     first = w[key].format(n=n, share=weight_said(carried))
-    counted = w["counted"].format(unit=x.steps.unit, typical=value_said(found, found.typical, language))
+    counted = w["counted"].format(unit=x.steps.unit, typical=value_said(found, found.typical, language)) if n else ""
     most = max((abs(r.contribution) for r in told_reasons(found)), default=0.0)
     beyond = w["beyond"] if found.score_unit == "probability" and most > 1 else ""
     untold, least = sum(x.unsaid) + sum(x.effects[n:]), MOST * abs(x.total)

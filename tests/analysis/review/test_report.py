@@ -226,6 +226,16 @@ def test_what_the_number_means_is_counted_in_people_with_the_days_and_their_end(
     assert not re.search(r"\d (%|에|보다|로)( |$)", korean)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_second_answer_that_is_nearly_as_likely_is_told_beside_the_first(explained: Explanation, language: Language) -> None:
+    first, second = explained.offers[:2]
+    start = phrase("review.close", language, label=explained.label_said(second.name, language), share="|").partition("|")[0]
+    for p, close in ((0.18, True), (0.17, False)):
+        two = (replace(first, probability=0.19), replace(second, probability=p))
+        x = replace(explained, offers=two, target=first.index, prediction=0.19)
+        assert (start in meaning(x, None, language)) is close
+
+
 @pytest.mark.parametrize(
     ("p", "of", "n"), [(0.8549, 100, 86), (0.8544, 100, 85), (0.0123, 1000, 12), (0.06, 100, 6), (1, 100, 100)]
 )
