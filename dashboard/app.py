@@ -138,7 +138,7 @@ def main(start: str = "overview") -> None:
         if frame is not None or view.needs == "nothing":
             shown["frame"] = frame
             page.run()
-    if exists():  # a server, and no test
+    if exists():
         background.model_side()
 
 

@@ -17,11 +17,15 @@ from tests.shared import SMALL_RUN
 SCRIPT = """
 import json, sys
 from streamlit.testing.v1 import AppTest
+from dashboard import background
+asked = []
+background.model_side = lambda: asked.append("the model's side")  # a thread, which imports torch while this one looks
 at = AppTest.from_file(sys.argv[1], default_timeout=120)
 at.query_params["run"] = sys.argv[2]
 at.run()
 heavy = [m for m in ("torch", "scipy", "sklearn", "captum", "umap") if m in sys.modules]
-print(json.dumps({"heavy": heavy, "wrong": [e.value for e in at.exception], "said": [m.value for m in at.markdown]}))
+said, wrong = ([x.value for x in found] for found in (at.markdown, at.exception))
+print(json.dumps({"heavy": heavy, "asked": asked, "wrong": wrong, "said": said}))
 """
 
 
@@ -37,6 +41,7 @@ def test_the_first_page_of_a_measured_run_needs_neither_torch_nor_scipy(tmp_path
     assert not found["wrong"]
     assert any("tasks" in s for s in found["said"])
     assert found["heavy"] == []
+    assert found["asked"] == ["the model's side"]
 
 
 def test_a_config_that_was_changed_is_read_when_the_run_is_opened_and_one_as_trained_when_it_is_asked_for(
